@@ -1,0 +1,2 @@
+//! jitctl: the unprivileged front door.
+fn main() {}

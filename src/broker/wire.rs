@@ -1,0 +1,448 @@
+//! What is said through the door: one [`Ask`] as JSON on stdin, one [`Answer`] as JSON on stdout.
+//! These types are shared with jitctl; times are UTC seconds since 1970, durations are seconds, words are escaped
+//! texts (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::escape::Word;
+use crate::names::{GrantId, IdPrefix, RoleName, UserName};
+
+/// The longest request in bytes; a longer one is refused unread.
+pub const REQUEST_LIMIT: usize = 4 << 20;
+
+/// One request to the broker. Who asks is never said here: the kernel says it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Ask {
+    /// The roles that the caller may activate or has standing. Answer: [`Answer::Roles`].
+    Roles {},
+    /// May a command run now, and if not, what would help? Answer: [`Answer::Why`].
+    Why {
+        /// Somebody else's question needs root or a reader of the audit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<UserName>,
+        /// What would be run.
+        #[serde(flatten)]
+        command: CommandWords,
+    },
+    /// Ask for a grant. Answer: [`Answer::Grant`].
+    Request(NewRequest),
+    /// Pending requests that the caller made or may decide; with `all`, every state. Answer: [`Answer::Requests`].
+    Requests {
+        /// Also those that are decided, cancelled or expired.
+        #[serde(default)]
+        all: bool,
+    },
+    /// One request and its grant. Answer: [`Answer::Grant`].
+    Show {
+        /// Its id or the beginning of it.
+        id: IdPrefix,
+    },
+    /// Approve a pending request, perhaps narrowed. Answer: [`Answer::Grant`].
+    Approve {
+        /// Which request.
+        id: IdPrefix,
+        /// At most this many seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duration: Option<u64>,
+        /// For one run only.
+        #[serde(default)]
+        one_shot: bool,
+        /// For the very command and binary only.
+        #[serde(default)]
+        exact: bool,
+        /// Kept with the approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<Word>,
+    },
+    /// Deny a pending request. Answer: [`Answer::Grant`].
+    Deny {
+        /// Which request.
+        id: IdPrefix,
+        /// Shown to the requester.
+        reason: Word,
+    },
+    /// Take one's own pending request back. Answer: [`Answer::Grant`].
+    Cancel {
+        /// Which request.
+        id: IdPrefix,
+    },
+    /// Active and scheduled grants of the caller (of everybody for root and readers). Answer: [`Answer::Grants`].
+    Grants {
+        /// Also those that have ended.
+        #[serde(default)]
+        all: bool,
+    },
+    /// Give back one's own grant, or all of them. Answer: [`Answer::Ended`].
+    Release {
+        /// Which; all active ones of the caller when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<IdPrefix>,
+    },
+    /// End grants of others: root, and approvers of the grant's role. Answer: [`Answer::Ended`].
+    Revoke {
+        /// Which ones.
+        target: RevokeTarget,
+        /// Kept in the record and shown to the holder.
+        reason: Word,
+    },
+    /// Wait until a request is no longer pending. Answer: [`Answer::Grant`] (still pending when the time is up).
+    Wait {
+        /// Which request.
+        id: IdPrefix,
+        /// How long at most, in seconds; bounded by the request's own deadline.
+        seconds: u64,
+    },
+    /// Check the installed policy: root and readers. Answer: [`Answer::PolicyChecked`].
+    PolicyCheck {},
+    /// Records in order of their number. Answer: [`Answer::Records`]. Who is not root or a reader sees their own runs.
+    AuditList {
+        /// Only records with a greater number.
+        #[serde(default)]
+        after: u64,
+        /// At most this many, from the newest backwards when `newest` is set (but listed oldest first).
+        limit: u32,
+        /// The last `limit` records instead of the first.
+        #[serde(default)]
+        newest: bool,
+        /// Only this kind.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<String>,
+        /// Only what this user did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<UserName>,
+    },
+    /// Every record of one run, or one record by number. Answer: [`Answer::Records`].
+    AuditShow {
+        /// A run's id (12 characters), a grant's id, or a record's number.
+        what: String,
+    },
+    /// Verify the chain from the first record to the last: root and readers. Answer: [`Answer::Verified`].
+    AuditVerify {},
+    /// Make the host key and the database where there are none: root only. Answer: [`Answer::HostKey`].
+    KeyInit {},
+    /// The host's public key. Answer: [`Answer::HostKey`].
+    KeyShow {},
+}
+
+/// The command that a question or a request is about.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct CommandWords {
+    /// As whom; root (or what the role says) when absent. A name or `#uid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as: Option<Word>,
+    /// The words typed; may be empty in a request for a whole role.
+    #[serde(default)]
+    pub command: Vec<Word>,
+}
+
+/// A request for a grant.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRequest {
+    /// Which role; inferred from the command when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// Seconds; the role's maximum when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
+    /// Not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<i64>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Word>,
+    /// The ticket that the role demands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Word>,
+    /// For one run only.
+    #[serde(default)]
+    pub one_shot: bool,
+    /// As whom; see [`CommandWords::run_as`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as: Option<Word>,
+    /// The command the grant is wanted for; shown to approvers.
+    #[serde(default)]
+    pub command: Vec<Word>,
+}
+
+/// Which grants a revocation ends.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RevokeTarget {
+    /// One.
+    Id(IdPrefix),
+    /// All of one user.
+    User(UserName),
+    /// Every grant on this host.
+    All,
+}
+
+/// What the broker prints: exactly one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Done; the exit status of the tool is 0.
+    Ok(Answer),
+    /// Not done, nothing changed.
+    Error(Failure),
+}
+
+/// A refusal or an error, in the words the user sees.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// A stable word for programs, such as `not-eligible`, `unknown-id`, `not-an-approver`.
+    pub code: String,
+    /// One line without prefix and full stop.
+    pub message: String,
+    /// What to type instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// 1 refused or failed, 2 usage.
+    pub exit: u8,
+}
+
+/// The good answers, one for each kind of question.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// To `roles`.
+    Roles(Vec<RoleInfo>),
+    /// To `why`.
+    Why(WhyInfo),
+    /// To all verbs about one request or grant.
+    Grant(Box<GrantInfo>),
+    /// To `requests`.
+    Requests(Vec<GrantInfo>),
+    /// To `grants`.
+    Grants(Vec<GrantInfo>),
+    /// To `release` and `revoke`: what was ended.
+    Ended(Vec<GrantId>),
+    /// To `policy-check`.
+    PolicyChecked(PolicyInfo),
+    /// To `audit-list` and `audit-show`.
+    Records(RecordPage),
+    /// To `audit-verify`.
+    Verified(VerifyInfo),
+    /// To `key-init` and `key-show`.
+    HostKey(KeyInfo),
+}
+
+/// A role as its user sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoleInfo {
+    /// Its name.
+    pub name: RoleName,
+    /// One line from the policy; empty when there is none.
+    pub description: String,
+    /// True when no activation is needed.
+    pub standing: bool,
+    /// The command rules as written in the policy.
+    pub commands: Vec<String>,
+    /// Whom it runs commands as.
+    pub run_as: Vec<String>,
+    /// Seconds.
+    pub maximum_duration: u64,
+    /// A reason must be given.
+    pub require_justification: bool,
+    /// The pattern a ticket must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// A second person must approve.
+    pub require_approval: bool,
+    /// Who may approve.
+    pub approvers: Vec<String>,
+    /// How many different approvers.
+    pub approvals: u32,
+    /// A password is asked for.
+    pub authenticate: bool,
+    /// A grant serves one run.
+    pub one_shot: bool,
+    /// A grant serves the very command asked for.
+    pub exact_command: bool,
+}
+
+/// One request, its approvals and the grant that came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GrantInfo {
+    /// The id of both.
+    pub id: GrantId,
+    /// `pending`, `approved`, `denied`, `cancelled` or `expired` (of the request).
+    pub state: String,
+    /// `scheduled`, `active`, `expired`, `revoked`, `released` or `used`; absent while there is no grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// Who asked.
+    pub requester: UserName,
+    /// Their uid.
+    pub requester_uid: u32,
+    /// For which role.
+    pub role: RoleName,
+    /// As whom the command runs.
+    pub run_as: String,
+    /// The command asked for, resolved path first; empty for the whole role.
+    pub command: Vec<Word>,
+    /// SHA-256 of the executable asked for, lower-case hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Why.
+    pub reason: Word,
+    /// The ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Word>,
+    /// Seconds asked for, or granted once there is a grant.
+    pub duration: u64,
+    /// When it was asked.
+    pub requested: i64,
+    /// When a pending request dies.
+    pub deadline: i64,
+    /// Start of the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<i64>,
+    /// End of the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+    /// Serves one run.
+    pub one_shot: bool,
+    /// Serves the very command.
+    pub exact: bool,
+    /// How many approvals are needed.
+    pub approvals_needed: u32,
+    /// Who may approve, as the policy names them.
+    pub approvers: Vec<String>,
+    /// Those given so far.
+    pub approvals: Vec<ApprovalInfo>,
+    /// The caller may approve or deny it now.
+    pub may_decide: bool,
+    /// Why it was denied, revoked or released, and by whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedInfo>,
+    /// Runs made under the grant.
+    pub runs: u64,
+}
+
+/// One approval.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApprovalInfo {
+    /// By whom.
+    pub approver: UserName,
+    /// When.
+    pub at: i64,
+    /// Narrowed to this many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
+    /// Narrowed to one run.
+    pub one_shot: bool,
+    /// Narrowed to the very command.
+    pub exact: bool,
+    /// Their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Word>,
+}
+
+/// The end that somebody gave to a request or grant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndedInfo {
+    /// By whom.
+    pub by: String,
+    /// When.
+    pub at: i64,
+    /// Their reason; empty when none was given.
+    pub reason: Word,
+}
+
+/// Whether a command may run, and what would help if not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WhyInfo {
+    /// It would run now.
+    pub allowed: bool,
+    /// One sentence: through what, or which rule said no.
+    pub because: String,
+    /// The command as it was found: resolved path and arguments.
+    pub command: Vec<Word>,
+    /// As whom.
+    pub run_as: String,
+    /// The role that serves or would serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// The grant that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// Who would have to approve.
+    pub approvers: Vec<String>,
+    /// What to type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Per role that was looked at: its verdict in words.
+    pub roles: Vec<RoleVerdict>,
+}
+
+/// What one role says of a command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoleVerdict {
+    /// Which role.
+    pub role: RoleName,
+    /// `allows`, or why not.
+    pub verdict: String,
+    /// The rule that decided, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// What the policy says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyInfo {
+    /// The files read, in order.
+    pub files: Vec<String>,
+    /// How many roles they define.
+    pub roles: usize,
+    /// How many command rules.
+    pub rules: usize,
+    /// What is allowed but unwise, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// A page of the journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordPage {
+    /// The records, oldest first.
+    pub records: Vec<RecordInfo>,
+    /// True when more follow (or precede, for `newest`).
+    pub more: bool,
+}
+
+/// One record of the journal: exact bytes and hash.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordInfo {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// The record: its exact bytes, which are one JSON object (docs/formats.md).
+    pub body: String,
+    /// SHA-256 of the exact bytes, lower-case hexadecimal: the chain head after this record.
+    pub hash: String,
+}
+
+/// The result of verifying the chain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifyInfo {
+    /// Nothing was altered, as far as the chain can tell.
+    pub intact: bool,
+    /// How many records were read.
+    pub records: u64,
+    /// The hash of the last one.
+    pub head: String,
+    /// The first bad record and what is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_bad: Option<String>,
+}
+
+/// The host's key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyInfo {
+    /// One line in OpenSSH's format.
+    pub public_key: String,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+    /// It was made just now.
+    pub created: bool,
+}
