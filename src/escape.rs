@@ -164,11 +164,7 @@ fn push_nibbles(text: &mut String, byte: u8) {
 
 fn hex_byte(digits: &str) -> Option<u8> {
     let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if digits.len() == 2 && digits.bytes().all(lower) {
-        u8::from_str_radix(digits, 16).ok()
-    } else {
-        None
-    }
+    if digits.len() == 2 && digits.bytes().all(lower) { u8::from_str_radix(digits, 16).ok() } else { None }
 }
 
 #[cfg(test)]
