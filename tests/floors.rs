@@ -68,10 +68,9 @@ fn no_rooms_use_each_other_in_a_circle() {
 
 #[test]
 fn unsafe_code_lives_in_sys_alone() {
-    for file in ["src", "ctl", "tests"].iter().flat_map(|top| sources(top)) {
+    for file in ["src", "ctl"].iter().flat_map(|top| sources(top)) {
         for line in file.code() {
-            let found = words(&line).any(|word| word == "unsafe");
-            assert!(!found || line.contains("\"unsafe\""), "unsafe code in {}: {line}", file.path.display());
+            assert!(!words(&line).any(|word| word == "unsafe"), "unsafe code in {}: {line}", file.path.display());
         }
     }
     let root = fs::read_to_string(project().join("Cargo.toml")).unwrap();
