@@ -6,16 +6,16 @@
 
 mod kernel;
 
-//pub mod bell;
+pub mod bell;
 mod descendants;
 pub mod exec;
 pub mod limits;
-//pub mod machine;
-//pub mod pam;
+pub mod machine;
+pub mod pam;
 pub mod poll;
 pub mod process;
 pub mod procfs;
-//pub mod program;
+pub mod program;
 //pub mod pty;
 pub mod random;
 pub mod sanitize;
@@ -24,7 +24,7 @@ pub mod signals;
 //pub mod terminal;
 pub mod time;
 pub mod trusted;
-//pub mod users;
+pub mod users;
 
 pub use sanitize::{Inherited, KernelIdentity, SanitizeError, sanitize};
 pub use secret::Secret;
