@@ -227,7 +227,8 @@ impl TrustedDirectory {
     pub fn open(path: &Path) -> Result<Self, TrustError> {
         let walked = Walked::to(path)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = openat(walked.fd.as_fd(), ".", flags, Mode::empty()).map_err(|errno| failed(path.to_owned(), errno))?;
+        let fd =
+            openat(walked.fd.as_fd(), ".", flags, Mode::empty()).map_err(|errno| failed(path.to_owned(), errno))?;
         Ok(Self { fd, path: path.to_owned(), mode: walked.mode })
     }
 
@@ -238,11 +239,7 @@ impl TrustedDirectory {
 
     /// That its mode is 0700 exactly.
     pub fn private(&self) -> Result<(), TrustError> {
-        if self.mode == 0o700 {
-            Ok(())
-        } else {
-            Err(TrustError::Readable { path: self.path.clone(), mode: self.mode })
-        }
+        if self.mode == 0o700 { Ok(()) } else { Err(TrustError::Readable { path: self.path.clone(), mode: self.mode }) }
     }
 
     /// The names in it, sorted by their bytes, without `.` and `..`.
@@ -285,9 +282,7 @@ impl TrustedDirectory {
 
     /// Makes a file or takes the place of an old one, in one step for every reader.
     pub fn replace(&self, name: &OsStr, bytes: &[u8], mode: u32) -> Result<(), TrustError> {
-        self.put(name, bytes, mode, |temporary| {
-            nix::fcntl::renameat(self.fd.as_fd(), temporary, self.fd.as_fd(), name)
-        })
+        self.put(name, bytes, mode, |temporary| nix::fcntl::renameat(self.fd.as_fd(), temporary, self.fd.as_fd(), name))
     }
 
     fn put(

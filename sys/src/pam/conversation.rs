@@ -68,10 +68,7 @@ pub(super) extern "C" fn speak(
     }
 }
 
-fn ask(
-    conversation: &mut dyn Conversation,
-    message: *const PamMessage,
-) -> Result<Option<Secret>, ConversationFailed> {
+fn ask(conversation: &mut dyn Conversation, message: *const PamMessage) -> Result<Option<Secret>, ConversationFailed> {
     if message.is_null() {
         return Err(ConversationFailed);
     }
