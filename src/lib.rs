@@ -4,3 +4,4 @@ pub mod broker;
 pub mod clock;
 pub mod escape;
 pub mod names;
+pub mod policy;
