@@ -30,7 +30,7 @@ pub const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Frames in the WAL that trigger a WAL checkpoint: each short-lived process replays the WAL when it opens the
 /// database, so it must stay small; each checkpoint costs a sync, so it must not be tiny.
-const WAL_FRAMES: u32 = 128;
+const WAL_FRAMES: u32 = 64;
 
 /// The one database of a host, opened safely.
 pub struct Database {
@@ -109,8 +109,12 @@ impl Database {
             _ => DatabaseError::Sqlite(path.to_owned(), error),
         })?;
         let database = Self { connection, path: path.to_owned(), durability: Cell::new(Durability::Synced) };
+        // One read transaction for all checks: they see one state, and take SQLite's locks once.
+        let transaction = Transaction::new_unchecked(&database.connection, TransactionBehavior::Deferred);
+        let transaction = transaction.map_err(|error| database.sqlite(error))?;
         database.check_header()?;
         database.check_schema(schema)?;
+        transaction.commit().map_err(|error| database.sqlite(error))?;
         Ok(database)
     }
 
