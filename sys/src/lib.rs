@@ -10,6 +10,7 @@ pub mod bell;
 mod descendants;
 pub mod exec;
 pub mod limits;
+pub mod lock;
 pub mod machine;
 pub mod pam;
 pub mod poll;
