@@ -166,7 +166,7 @@ pub fn request(
     if bytes.len() > TERMS_LIMIT {
         return Err(ActivationError::Words("command", TERMS_LIMIT));
     }
-    let journal = host.journal(policy.settings().syslog);
+    let journal = host.journal(policy.settings().audit.syslog);
     let needed = if wanted.role.activation.require_approval { wanted.role.activation.approvals } else { 0 };
     let (activation, written) = host.database().write(Durability::Synced, |tx| {
         if store::GrantStore::new(tx).pending_of(caller.uid(), terms.created)? >= PENDING_LIMIT {
@@ -182,7 +182,7 @@ pub fn request(
         Ok((Activation::Granted(terms.id.clone()), written))
     })?;
     let _ = journal.mirror(&written);
-    host.bell()?.ring();
+    host.ring();
     Ok(activation)
 }
 
@@ -190,7 +190,7 @@ pub fn request(
 pub fn wait(host: &Host, id: &GrantId, limit: Duration) -> Result<RequestState, ActivationError> {
     let deadline = Instant::now() + limit;
     let bell = host.bell()?;
-    let waiter = bell.waiter();
+    let mut waiter = bell.waiter().map_err(|error| HostError::System("wait for the bell", error))?;
     loop {
         let now = host.now()?.wall.seconds();
         let request = host.store().request(id, now).map_err(|_| ActivationError::Lost(id.clone()))?;
@@ -199,7 +199,9 @@ pub fn wait(host: &Host, id: &GrantId, limit: Duration) -> Result<RequestState, 
             return Ok(request.state);
         }
         // The deadline of the request itself rings no bell: look again every second.
-        waiter.wait(left.min(Duration::from_secs(1)));
+        waiter
+            .wait(left.min(Duration::from_secs(1)))
+            .map_err(|error| HostError::System("wait for the bell", error))?;
     }
 }
 
@@ -248,9 +250,9 @@ fn request_terms(
     if let Some(pattern) = &rules.ticket
         && !ticket.as_os_str().to_str().is_some_and(|text| pattern.matches(text))
     {
-        return Err(ActivationError::Ticket(role.name.clone(), pattern.to_string()));
+        return Err(ActivationError::Ticket(role.name.clone(), pattern.as_str().to_owned()));
     }
-    let most = rules.maximum_duration.as_secs();
+    let most = rules.maximum_duration;
     let duration = wanted.duration.unwrap_or(most);
     if duration == 0 {
         return Err(ActivationError::NoDuration);
@@ -258,7 +260,7 @@ fn request_terms(
     if duration > most {
         return Err(ActivationError::TooLong(role.name.clone(), duration, most));
     }
-    let deadline = created.saturating_add(i64::try_from(rules.request_lifetime.as_secs()).unwrap_or(i64::MAX));
+    let deadline = created.saturating_add(i64::try_from(rules.request_lifetime).unwrap_or(i64::MAX));
     let start = start(wanted.start, created, deadline)?;
     let (argv, program) = match wanted.command {
         Some(command) => (command.resolved_words(), hex(&command.digest().map_err(ActivationError::Command)?)),

@@ -7,7 +7,8 @@ use crate::auth::{Authenticated, How};
 use crate::clock::{Moment, Timestamp};
 use crate::elevation::{Elevation, RunAs};
 use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
-use crate::policy::{Role, Standing};
+use crate::policy::Role;
+use crate::policy::judge::Standing;
 
 /// Where the power comes from.
 pub enum Power {

@@ -188,7 +188,8 @@ impl Host {
     /// The alert path: what the journal could not take goes to syslog and standard error, as loudly as they allow.
     pub fn shout(&self, sentence: &str) {
         let _ = std::io::Write::write_all(&mut io::stderr(), format!("jit-sudo: {sentence}\n").as_bytes());
-        Syslog::new(DEV_LOG, std::process::id()).alert(sentence);
+        let now = Timestamp(sys::time::realtime_us());
+        let _ = Syslog::new(DEV_LOG, std::process::id()).alert(now, sentence);
     }
 
     /// The name of this host.
@@ -223,8 +224,8 @@ impl Host {
         })?;
         let text = String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?;
         let key = HostKey::from_openssh(&text)?;
-        let machine =
-            sys::machine::machine_id().map_err(|error| HostError::System("read /etc/machine-id", error))?;
+        // A host without a machine-id is told apart by its key alone.
+        let machine = sys::machine::machine_id()?.unwrap_or_default();
         let id = key.host_id(&machine);
         Ok(Identity { key, id })
     }
@@ -234,6 +235,11 @@ impl Host {
         Bell::open(&Path::new(STATE).join(BELL)).map_err(|error| HostError::System("open the bell", error))
     }
 
+    /// Wakes all who wait for a request or watch a grant. They look by themselves every second, should it fail.
+    pub fn ring(&self) {
+        let _ = self.bell().map(|bell| bell.ring());
+    }
+
     /// The compiled policy, compiled again when one of its files has changed.
     pub fn policy(&self) -> Result<PolicyIndex<'_>, HostError> {
         let files = policy_files()?;
@@ -241,7 +247,7 @@ impl Host {
         let connection = self.database.connection();
         if index::stored_stamp(connection)?.as_deref() != Some(stamp.as_str()) {
             let policy = parse(&files)?;
-            self.database.write(Durability::Ordered, |tx| index::store(tx, &policy, &stamp).map_err(HostError::Index))?;
+            index::store(connection, &policy, &stamp)?;
         }
         Ok(PolicyIndex::open(connection)?)
     }
@@ -281,7 +287,7 @@ fn policy_files() -> Result<Vec<TrustedFile>, HostError> {
 
 /// Changes whenever a file is edited, replaced, added or removed: ctime cannot be set back without the raw disk.
 fn stamp(files: &[TrustedFile]) -> String {
-    let mut text = format!("v{}\n", index::FORMAT);
+    let mut text = String::new();
     for file in files {
         let s = file.stamp();
         text.push_str(&format!(

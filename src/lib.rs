@@ -1,9 +1,41 @@
-//! The privileged product, in safe Rust. The rooms are listed in floor order.
+//! The privileged product, in safe Rust. The rooms are listed in floor order, the story first: a room uses only rooms
+//! of lower floors (`tests/floors.rs` keeps it so).
+//!
+//! ```text
+//! 9  main, bin/jit-sudo-broker
+//! 8  run (the story), broker (the door)
+//! 7  refusal (every "no")
+//! 6  session (environment, pty, supervision)   activation (asking)   host (this machine)
+//! 5  audit (records, chain, journal, sinks)
+//! 4  authorized (THE GATE)   store (requests and grants)
+//! 3  auth (PAM, cache)   policy (judgement)   grant (signatures)
+//! 2  elevation (caller, run-as, command)   database   cli
+//! 1  names  clock  escape
+//! 0  sys (all unsafe code)
+//! ```
+
+pub mod broker;
+pub mod run;
+
+pub mod refusal;
+
+pub mod activation;
+pub mod host;
+pub mod session;
 
 pub mod audit;
-pub mod broker;
-pub mod clock;
+
+pub mod authorized;
+pub mod store;
+
+pub mod auth;
+pub mod grant;
+pub mod policy;
+
+pub mod cli;
 pub mod database;
+pub mod elevation;
+
+pub mod clock;
 pub mod escape;
 pub mod names;
-pub mod policy;

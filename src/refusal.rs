@@ -13,7 +13,8 @@ use crate::elevation::{CallerError, Elevation, ElevationError};
 use crate::escape::command_line;
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::{CONFIGURATION, HostError, STATE};
-use crate::policy::{JudgeError, NotAllowed, Role};
+use crate::policy::Role;
+use crate::policy::judge::{JudgeError, NotAllowed};
 use crate::session::{EnvironmentError, LaunchError};
 use sys::sanitize::SanitizeError;
 

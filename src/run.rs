@@ -35,7 +35,7 @@ pub fn run(run: Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy()?;
-    let journal = host.journal(policy.settings().syslog);
+    let journal = host.journal(policy.settings().audit.syslog);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     host.close_lost_runs(&journal)?;
 
@@ -46,12 +46,9 @@ pub fn run(run: Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
 
     let mut watch = GrantWatch::on(&recorded, &host);
     let (recorded, outcome) = Session::open(recorded, inherited, policy.settings().grace_period).run(&mut watch);
-    let ending = match &outcome {
-        Ok(outcome) => outcome.to_record(),
-        Err(error) => not_executed(&error.to_string()),
-    };
+    let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
     end(&recorded, ending, &scene);
-    Ok(outcome.as_ref().map(Outcome::exit_status)?)
+    Ok(outcome?.exit_status())
 }
 
 /// Opens the PAM session, builds the environment and commits the start with both.
@@ -61,13 +58,13 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Ref
     authorized.authenticated().open_session(&target).map_err(Refusal::Session)?;
 
     let id = scene.host.new_run_id()?;
-    let pam = authorized.authenticated().environment();
-    let rules = Rules { secure_path: &settings.secure_path, env_keep: &settings.env_keep };
+    let pam = authorized.authenticated().environment().map_err(Refusal::Session)?;
+    let rules = Rules { secure_path: &settings.path_variable(), env_keep: &settings.env_keep };
     let environment = build(&authorized, &rules, &pam, &id)?;
     let moment = scene.host.now()?;
-    let recorded = Recorded::commit(scene.journal, authorized, environment, id, &settings.redact, &moment)?;
+    let recorded = Recorded::commit(scene.journal, authorized, environment, id, &settings.audit.redact, &moment)?;
 
-    if settings.syslog == SyslogMode::Required && recorded.delivery() == Delivery::Missed {
+    if settings.audit.syslog == SyslogMode::Required && recorded.delivery() == Delivery::Missed {
         end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), scene);
         return Err(Refusal::SyslogRequired);
     }

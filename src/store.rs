@@ -45,6 +45,7 @@ pub struct StoredRequest {
 }
 
 /// The end that somebody gave to a request or grant.
+#[derive(Debug, Clone)]
 pub struct Ended {
     /// By whom.
     pub by: String,

@@ -7,6 +7,7 @@ pub mod journal;
 pub mod listing;
 pub mod open_run;
 pub mod record;
+pub mod recorded;
 pub mod redact;
 mod run_event;
 #[cfg(test)]

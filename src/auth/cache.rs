@@ -38,8 +38,8 @@ impl CacheKey {
         let (leader, leader_start, tty) = match caller.tty() {
             Some(tty) => (caller.session().sid, caller.session().started, tty.device),
             None => {
-                let parent = i32::try_from(std::os::unix::process::parent_id()).ok()?;
-                (parent, sys::process::process_start(parent).ok()?, 0)
+                let parent = sys::process::Pid::new(i32::try_from(std::os::unix::process::parent_id()).ok()?)?;
+                (parent.raw(), sys::process::process_start(parent).ok()?, 0)
             }
         };
         if leader <= 0 || leader_start == 0 {

@@ -3,14 +3,14 @@
 pub mod cache;
 pub mod prompt;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Moment;
 use cache::{CacheKey, CredentialCache};
 use prompt::{Prompter, Source};
-use sys::pam::{Pam, PamError};
+use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 
 /// How the caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,10 +127,10 @@ impl Authenticated {
         let mut pam = Pam::start(demand.service, demand.user, Box::new(prompter))?;
         pam.set_ruser(demand.user)?;
         if let Some(tty) = demand.tty {
-            pam.set_tty(tty)?;
+            pam.set_tty(OsStr::new(tty))?;
         }
         let how = if demand.password_due { authenticate(&mut pam, &demand, &trouble, moment)? } else { How::NotAsked };
-        match pam.account() {
+        match pam.account(Messages::Shown) {
             Ok(()) => {}
             Err(error) if error.is_expired_password() && !demand.non_interactive => pam.change_expired_password()?,
             Err(error) => return Err(error.into()),
@@ -157,12 +157,12 @@ impl Authenticated {
     /// Opens the PAM session for the target user, with their credentials; closed on drop.
     pub fn open_session(&mut self, target: &str) -> Result<(), PamError> {
         self.pam.set_user(target)?;
-        self.pam.establish_credentials()?;
-        self.pam.open_session()
+        self.pam.establish_credentials(Messages::Silent)?;
+        self.pam.open_session(Messages::Silent)
     }
 
     /// What the stack put into the environment of the session (pam_env(8)).
-    pub fn environment(&self) -> Vec<OsString> {
+    pub fn environment(&mut self) -> Result<Vec<OsString>, PamError> {
         self.pam.environment()
     }
 }
@@ -184,7 +184,7 @@ fn authenticate(
     let mut wrong = 0;
     loop {
         trouble.forget();
-        let Err(error) = pam.authenticate() else { return Ok(How::Password) };
+        let Err(error) = pam.authenticate(Messages::Shown, EmptyPassword::AsConfigured) else { return Ok(How::Password) };
         match trouble.what() {
             Some(prompt::Stopped::NoTerminal) => return Err(AuthError::NoTerminal),
             Some(prompt::Stopped::TimedOut) => return Err(AuthError::TimedOut),

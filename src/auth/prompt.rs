@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::rc::Rc;
 use std::time::Duration;
@@ -110,7 +111,7 @@ pub fn say(source: &Source, text: &[u8]) {
     let _ = match source {
         Source::StandardInput => std::io::stderr().write_all(text),
         Source::Terminal => match Terminal::controlling() {
-            Ok(terminal) => terminal.write(text),
+            Ok(terminal) => sys::poll::write(terminal.as_fd(), text).map(drop),
             Err(_) => std::io::stderr().write_all(text),
         },
     };

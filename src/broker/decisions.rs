@@ -51,7 +51,7 @@ impl Desk<'_> {
             Ok::<_, Refused>(written)
         })?;
         let _ = self.journal.mirror(&written);
-        self.host.bell()?.ring();
+        self.host.ring();
         Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
     }
 

@@ -75,16 +75,17 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
     }
     let host = Host::open(caller.host())?;
     let policy = host.policy()?;
-    let journal = host.journal(policy.settings().syslog);
+    let journal = host.journal(policy.settings().audit.syslog);
     host.close_lost_runs(&journal)?;
     let moment = host.now()?;
+    let secure_path = policy.settings().path_variable();
     let desk = Desk {
         host: &host,
         policy: &policy,
         journal: &journal,
         caller: &caller,
         moment: &moment,
-        secure_path: &policy.settings().secure_path,
+        secure_path: &secure_path,
     };
     desk.answer(ask)
 }
@@ -127,7 +128,7 @@ impl Desk<'_> {
 
     /// True for root and for `[audit] readers`.
     fn is_reader(&self) -> Result<bool, Refused> {
-        Ok(self.caller.uid() == 0 || names(&self.policy.settings().readers, &subject(self.caller)?))
+        Ok(self.caller.uid() == 0 || names(&self.policy.settings().audit.readers, &subject(self.caller)?))
     }
 
     fn reading(&self) -> Result<&Self, Refused> {

@@ -7,9 +7,8 @@ use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use crate::elevation::Caller;
 use crate::grant::verify::{Facts, verify};
 use crate::names::UserName;
-use crate::policy::index::Assignment;
 use crate::policy::judge::{JudgeError, Judgement, ask, judge, subject};
-use crate::policy::{Answer as Verdict, Role};
+use crate::policy::{Answer as Verdict, Assignment, Role};
 use crate::refusal::{Refusal, request_line};
 
 impl Desk<'_> {

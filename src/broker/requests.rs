@@ -15,9 +15,8 @@ use crate::elevation::{Command, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::names::IdPrefix;
-use crate::policy::index::Assignment;
 use crate::policy::judge::{Judgement, ask, judge, names, subject};
-use crate::policy::{Answer as Verdict, Role};
+use crate::policy::{Answer as Verdict, Assignment, Role};
 use crate::store::{Ended, Which, decide_request};
 
 /// The longest that one question waits, in seconds; whoever wants to wait longer asks again.
@@ -119,7 +118,7 @@ impl Desk<'_> {
             Ok::<_, Refused>(self.journal.append(tx, self.moment, event)?)
         })?;
         let _ = self.journal.mirror(&[written]);
-        self.host.bell()?.ring();
+        self.host.ring();
         Ok(Answer::Grant(Box::new(self.info_of(id)?)))
     }
 
@@ -210,10 +209,9 @@ impl Desk<'_> {
             return Ok(RunAs::resolve(Some(word.as_os_str()), None, self.caller)?);
         }
         let root = RunAs::resolve(None, None, self.caller)?;
-        if role.runs_as(root.name().as_str(), root.uid()) {
+        if role.run_as.allows(root.name().as_str(), root.uid()) {
             return Ok(root);
         }
-        let first = role.run_as.first().map(ToString::to_string).unwrap_or_default();
-        Ok(RunAs::resolve(Some(OsString::from(first).as_os_str()), None, self.caller)?)
+        Ok(RunAs::resolve(Some(OsString::from(role.run_as.default_user()).as_os_str()), None, self.caller)?)
     }
 }

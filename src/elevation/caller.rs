@@ -12,7 +12,8 @@ use crate::names::{InvalidName, UserName};
 use sys::process::SessionKey;
 use sys::sanitize::KernelIdentity;
 use sys::terminal::Terminal;
-use sys::users::{Account, account_by_uid, group_by_gid, host_name};
+use sys::machine::host_name;
+use sys::users::{Account, account_by_uid, group_by_gid};
 
 /// Who calls: identity, terminal, session and place.
 pub struct Caller {
@@ -88,8 +89,7 @@ impl Caller {
             group_ids,
             named_groups: OnceCell::new(),
             tty,
-            session: sys::process::session_of_self()
-                .map_err(|error| CallerError::Lookup("your session", error))?,
+            session: sys::process::session_of_self(),
             directory: std::env::current_dir().ok(),
             host: host_name().map_err(|error| CallerError::Lookup("the host name", error))?,
         })

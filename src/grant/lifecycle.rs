@@ -100,7 +100,7 @@ impl<'a> Decided<'a> {
             approvals,
             role_one_shot: role.activation.one_shot,
             role_exact: role.activation.exact_command,
-            maximum_duration: role.activation.maximum_duration.as_secs(),
+            maximum_duration: role.activation.maximum_duration,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::clock::{Moment, Timestamp};
 use crate::elevation::Elevation;
 use crate::escape::{Word, hex};
-use crate::policy::{Eligible, Role};
+use crate::policy::Role;
+use crate::policy::judge::Eligible;
 
 use super::sshsig::{Namespace, SignatureFault};
 use super::terms::{GrantTerms, VERSION, decode};

@@ -5,6 +5,7 @@ mod command_rule;
 mod error;
 mod file;
 pub mod index;
+pub mod judge;
 mod pattern;
 mod principal;
 mod role;

@@ -206,6 +206,11 @@ impl Role {
         self.activation.approvers.iter().any(|principal| principal.matches(subject))
     }
 
+    /// Whether a rule allows every command; another may still refuse some.
+    pub fn allows_everything(&self) -> bool {
+        self.commands.iter().any(|rule| rule.is_all() && rule.effect() == Effect::Allow)
+    }
+
     /// Whether the role means something on `host`, by its full or its short name.
     pub fn holds_on(&self, host: &str) -> bool {
         let short = host.split('.').next().unwrap_or(host);

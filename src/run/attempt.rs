@@ -44,8 +44,10 @@ impl Attempt {
             ..self.reject
         }));
         let written = scene.host.now().map_err(Refusal::from).and_then(|moment| {
-            let append = |tx: &_| scene.journal.append(tx, &moment, event);
-            scene.host.database().write(Durability::Ordered, append).map_err(Refusal::from)
+            let database = scene.host.database();
+            database
+                .write(Durability::Ordered, |tx| scene.journal.append(tx, &moment, event))
+                .map_err(Refusal::from)
         });
         match written {
             Ok(written) => {

@@ -20,14 +20,14 @@ use crate::run::{Scene, offer};
 const LOGIN_SERVICE: &str = "jit-sudo-i";
 
 /// The service of everything else, unless the role names a stricter one.
-pub(super) const SERVICE: &str = "jit-sudo";
+const SERVICE: &str = "jit-sudo";
 
 /// Passes the gate, or says why not.
 pub(super) fn authorize(run: Run, caller: Caller, scene: &Scene<'_>) -> Result<Authorized, Refusal> {
     let common = run.common.clone();
     let wish = run.activation.clone();
     let settings = scene.policy.settings();
-    let elevation = Elevation::resolve(run, caller, &settings.secure_path, scene.inherited)?;
+    let elevation = Elevation::resolve(run, caller, &settings.path_variable(), scene.inherited)?;
     let now = scene.host.now()?.wall.seconds();
     let held = scene.host.store().candidate_roles(elevation.caller().uid(), now)?;
 
@@ -71,9 +71,13 @@ fn authenticate(
 ) -> Result<Authenticated, Refusal> {
     let settings = scene.policy.settings();
     let caller = elevation.caller();
-    let service = if elevation.wish().login && role.pam_service == SERVICE { LOGIN_SERVICE } else { &role.pam_service };
+    let service = match &role.pam_service {
+        Some(service) => service,
+        None if elevation.wish().login => LOGIN_SERVICE,
+        None => SERVICE,
+    };
     let cache = CredentialCache::new(scene.host.database().connection(), settings.timestamp_timeout);
-    let key = CacheKey::of(caller, &role.pam_service).filter(|_| !common.ignore_cache);
+    let key = CacheKey::of(caller, role.pam_service.as_deref().unwrap_or(SERVICE)).filter(|_| !common.ignore_cache);
     let demand = Demand {
         service,
         user: caller.name().as_str(),

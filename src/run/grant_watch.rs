@@ -10,7 +10,7 @@ use crate::grant::GrantTerms;
 use crate::grant::lifecycle::GrantEnd;
 use crate::host::{Host, SystemClock};
 use crate::session::{Ending, Watch};
-use sys::bell::{Bell, BellStamp};
+use sys::bell::{Bell, Ring};
 
 /// How often the bell is looked at: a revocation is seen within this time.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -19,7 +19,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 pub(super) struct GrantWatch<'a> {
     terms: Option<GrantTerms>,
     host: &'a Host,
-    bell: Option<(Bell, BellStamp)>,
+    bell: Option<(Bell, Ring)>,
 }
 
 impl<'a> GrantWatch<'a> {
@@ -30,7 +30,7 @@ impl<'a> GrantWatch<'a> {
         };
         // Without a bell the database is asked at every glance: slower, never blind.
         let bell = host.bell().ok().and_then(|bell| {
-            let stamp = bell.stamp().ok()?;
+            let stamp = bell.now().ok()?;
             Some((bell, stamp))
         });
         Self { terms, host, bell }
@@ -38,7 +38,7 @@ impl<'a> GrantWatch<'a> {
 
     fn was_rung(&mut self) -> bool {
         let Some((bell, heard)) = &mut self.bell else { return true };
-        match bell.stamp() {
+        match bell.now() {
             Ok(now) if now == *heard => false,
             Ok(now) => {
                 *heard = now;

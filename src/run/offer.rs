@@ -90,7 +90,7 @@ fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
 }
 
 fn offer_text(role: &Role, choices: usize) -> String {
-    let span = Span(role.activation.maximum_duration.as_secs());
+    let span = Span(role.activation.maximum_duration);
     let others = if choices > 1 { ", the narrowest that fits" } else { "" };
     let approval = if role.activation.require_approval {
         let names: Vec<String> = role.activation.approvers.iter().map(ToString::to_string).collect();
@@ -110,7 +110,7 @@ fn await_approval(
     scene: &Scene<'_>,
 ) -> Result<(), Refusal> {
     let approvers: Vec<String> = role.activation.approvers.iter().map(ToString::to_string).collect();
-    let lifetime = role.activation.request_lifetime;
+    let lifetime = Duration::from_secs(role.activation.request_lifetime);
     let limit = match (wish.wait, manner) {
         (Some(limit), _) => limit.map_or(lifetime, Duration::from_secs),
         (None, Manner::Ask) => lifetime,

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::watch::{Ending, Watch};
-use sys::descendants::kill_descendants;
-use sys::process::{Pid, Waiting, wait_any};
+use sys::process::{Pid, Waiting, kill_descendants, wait_any};
 use sys::signals::{SIGCONT, SIGKILL, SIGTERM};
 
 /// Between two looks at processes that are about to end.

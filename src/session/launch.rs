@@ -66,7 +66,7 @@ impl Launch {
     pub fn prepare(recorded: &Recorded, inherited: &Inherited) -> Result<Self, LaunchError> {
         let elevation = recorded.authorized().elevation();
         Ok(Self {
-            image: image(elevation)?,
+            image: image(recorded)?,
             argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials(elevation)?,
@@ -115,26 +115,27 @@ impl Launch {
 
 /// What the child said before it could not become the command; `None` when it did.
 pub fn read_report(report: &OwnedFd) -> Option<ExecError> {
-    let mut bytes = [0; ExecError::SIZE];
+    let mut bytes = [0; 5];
     match sys::poll::read(report.as_fd(), &mut bytes) {
-        Ok(length) if length == bytes.len() => Some(ExecError::from_bytes(&bytes)),
+        Ok(length) if length == bytes.len() => ExecError::from_bytes(bytes),
         _ => None,
     }
 }
 
 /// The opened file, or for a script its path: the interpreter opens it by name, so the name must be beyond the caller's
 /// reach and still mean the opened file.
-fn image(elevation: &Elevation) -> Result<PreparedImage, LaunchError> {
-    let command = elevation.command();
+fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
+    let command = recorded.authorized().elevation().command();
     let program = command.program();
-    if !program.is_script() {
+    let script = program.script().map_err(|error| LaunchError::System("read the program", error))?;
+    if script.is_none() {
         let fd = program.as_fd().try_clone_to_owned();
         return Ok(PreparedImage::Descriptor(fd.map_err(|error| LaunchError::System("keep the program open", error))?));
     }
     // A script that the caller may rewrite can only be run where the policy allows anything anyway; where a rule names
     // it, the place it lies in must be trusted.
     let path = program.path();
-    if !elevation.runs_anything() {
+    if !recorded.authorized().role().allows_everything() {
         trusted_program(path).map_err(|error| LaunchError::Script(format!("the script cannot be trusted: {error}")))?;
     }
     let same = program.same_as(path).map_err(|error| LaunchError::System("look at the script again", error))?;

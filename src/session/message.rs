@@ -80,9 +80,8 @@ pub fn send_report(socket: &OwnedFd, report: Report) -> io::Result<()> {
         Report::Ended(CommandEnd { event: WaitEvent::Exited(code), usage }) => ended(3, code, 0, &usage),
         Report::Ended(_) => return Err(garbled()),
         Report::Failed(error) => {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&error.to_bytes());
-            [4, i64::from_le_bytes(bytes), 0, 0, 0, 0]
+            let [a, b, c, d, e] = error.to_bytes();
+            [4, i64::from_le_bytes([a, b, c, d, e, 0, 0, 0]), 0, 0, 0, 0]
         }
     };
     send(socket, numbers)
@@ -102,7 +101,10 @@ pub fn receive_report(socket: &OwnedFd) -> io::Result<Option<Report>> {
             Some(end(WaitEvent::Signaled { signal: small(signal)?, core: core == 1 }, user, system, rss))
         }
         Some([3, code, _, user, system, rss]) => Some(end(WaitEvent::Exited(small(code)?), user, system, rss)),
-        Some([4, error, ..]) => Some(Report::Failed(ExecError::from_bytes(&error.to_le_bytes()))),
+        Some([4, error, ..]) => {
+            let [a, b, c, d, e, ..] = error.to_le_bytes();
+            Some(Report::Failed(ExecError::from_bytes([a, b, c, d, e]).ok_or_else(garbled)?))
+        }
         Some(_) => return Err(garbled()),
         None => None,
     })

@@ -41,6 +41,7 @@ struct Relay<'a, 'w> {
     to_command: Buffer,
     to_caller: Buffer,
     terminal_gone: bool,
+    monitor: Pid,
     enforcer: &'a mut Enforcer<'w>,
     killed_at: Option<Instant>,
 }
@@ -63,15 +64,16 @@ pub fn run(
     let system = |what| move |error| LaunchError::System(what, error);
     let original = terminal.attributes().map_err(system("read the terminal's settings"))?;
     let window = terminal.window().unwrap_or_default();
-    let pty = Pty::open(Some(&window), Some(&original), owner).map_err(system("open a pty"))?;
-    let on_terminal = [0, 1, 2].map(|number| terminal.is_standard_stream(number));
+    let Pty { leader, follower, .. } =
+        Pty::open(window, Some(&original), owner, None).map_err(system("open a pty"))?;
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let on_terminal = [input.as_fd(), output.as_fd(), error.as_fd()].map(|stream| terminal.is_behind(stream));
     let signals = SignalQueue::open(&EXPECTED).map_err(system("receive signals"))?;
     let (socket, theirs) = socket_pair().map_err(system("make a socket pair"))?;
     // In a pipeline the terminal belongs to several programs at once: the command starts in the background of its own
     // terminal, and only when it reaches for it do we reach for the caller's (as sudo does).
     let alone = on_terminal == [true; 3];
-    let place = if alone && terminal.is_foreground() { Place::Foreground } else { Place::Background };
-    let (leader, follower) = pty.into_parts();
+    let place = if alone && terminal.foreground() { Place::Foreground } else { Place::Background };
 
     let monitor = fork(|| {
         let socket = theirs.try_clone();
@@ -97,11 +99,12 @@ pub fn run(
         to_command: Buffer::new(),
         to_caller: Buffer::new(),
         terminal_gone: false,
+        monitor,
         enforcer,
         killed_at: None,
     };
     let result = relay.carry(place);
-    relay.close(monitor);
+    relay.close();
     result.map_err(system("relay the terminal"))?
 }
 
@@ -214,7 +217,7 @@ impl Relay<'_, '_> {
     /// The keys of the caller's terminal (^C while we are not raw) are meant for the command, which is in another session
     /// and did not get them; signals of the command's own making are not (sudo's rule).
     fn is_for_the_command(&self, event: &Event) -> bool {
-        event.from_kernel || event.sender_pid.is_none_or(|sender| !process::is_descendant_session(sender))
+        event.from_kernel || event.sender_pid.is_none_or(|sender| process::session_of(sender) != Some(self.monitor))
     }
 
     fn take_report(&mut self) -> io::Result<Course> {
@@ -235,7 +238,7 @@ impl Relay<'_, '_> {
     /// The command stopped. When it only reached for its terminal and ours is at hand, it gets it; otherwise we stop too,
     /// so that the shell sees its job stopped.
     fn stopped(&mut self, signal: i32) -> io::Result<()> {
-        if matches!(signal, SIGTTIN | SIGTTOU) && self.terminal.is_foreground() {
+        if matches!(signal, SIGTTIN | SIGTTOU) && self.terminal.foreground() {
             self.go_raw()?;
             self.order(Order::Continue(Place::Foreground));
             return Ok(());
@@ -250,7 +253,7 @@ impl Relay<'_, '_> {
 
     /// We go on (fg, bg, SIGCONT): the terminal may have changed hands and size meanwhile.
     fn resume(&mut self) {
-        let place = if self.terminal.is_foreground() && self.go_raw().is_ok() {
+        let place = if self.terminal.foreground() && self.go_raw().is_ok() {
             Place::Foreground
         } else {
             Place::Background
@@ -279,7 +282,7 @@ impl Relay<'_, '_> {
         if self.raw {
             self.raw = false;
             // A background process that sets a terminal would disturb whoever owns it now.
-            if self.terminal.is_foreground() {
+            if self.terminal.foreground() {
                 self.terminal.set_attributes(&self.original)?;
             }
         }
@@ -359,13 +362,13 @@ impl Relay<'_, '_> {
         }
     }
 
-    fn close(&mut self, monitor: Pid) {
+    fn close(&mut self) {
         // What cannot be restored now belongs to a terminal that is gone.
         let _ = self.restore();
         if self.killed_at.is_some_and(|since| since.elapsed() > MONITOR_PATIENCE) {
-            let _ = process::kill(monitor, SIGKILL);
+            let _ = process::kill(self.monitor, SIGKILL);
         }
-        let _ = wait(monitor, Waiting::EndNow);
+        let _ = wait(self.monitor, Waiting::EndNow);
     }
 }
 

@@ -203,6 +203,18 @@ pub fn stop_own_group(signal: i32) -> io::Result<Suspension> {
     suspend(signal, || kill_group(own_process_group(), signal))
 }
 
+/// The process group of `pid`; `None` when it is gone.
+pub fn process_group(pid: Pid) -> Option<Pid> {
+    // SAFETY: takes an integer and touches no memory.
+    Pid::new(unsafe { libc::getpgid(pid.0) })
+}
+
+/// The session of `pid`; `None` when it is gone.
+pub fn session_of(pid: Pid) -> Option<Pid> {
+    // SAFETY: takes an integer and touches no memory.
+    Pid::new(unsafe { libc::getsid(pid.0) })
+}
+
 /// The group of this process.
 pub fn own_process_group() -> Pid {
     // SAFETY: getpgrp takes nothing and cannot fail.

@@ -85,6 +85,11 @@ impl Terminal {
         is_foreground(self.fd.as_fd())
     }
 
+    /// Whether a descriptor is this very terminal.
+    pub fn is_behind(&self, fd: BorrowedFd<'_>) -> bool {
+        is_terminal(fd) && nix::sys::stat::fstat(fd).is_ok_and(|file| file.st_rdev == self.device)
+    }
+
     /// Its size.
     pub fn window(&self) -> io::Result<WindowSize> {
         window(self.fd.as_fd())

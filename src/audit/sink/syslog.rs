@@ -45,6 +45,16 @@ impl Syslog {
         Self { socket: socket.into(), pid, link: Link::Unconnected, patience: PATIENCE }
     }
 
+    /// Says aloud what the journal could not take: one line of priority alert that belongs to no record.
+    pub fn alert(&mut self, time: Timestamp, sentence: &str) -> Delivery {
+        let text = serde_json::Value::from(crate::escape::escape(sentence.as_bytes()));
+        let line = format!("{} jit-sudo[{}]: @cee: {{\"alert\":{text}}}", stamp(time), self.pid);
+        match self.send(Severity::LOG_ALERT, &line) {
+            Ok(()) => Delivery::Delivered,
+            Err(_) => Delivery::Missed,
+        }
+    }
+
     fn connect(&self) -> std::io::Result<Logger<LoggerBackend, Frame>> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(&self.socket)?;

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::elevation::{Caller, CallerError, Elevation};
 use crate::names::RoleName;
 
-use super::index::{Assignment, IndexError, PolicyIndex};
-use super::{Answer, Principal, Question, Role, Subject};
+use super::index::{IndexError, PolicyIndex};
+use super::{Answer, Assignment, Principal, Question, Role, RunAs, Subject};
 
 /// What the policy says of an elevation that it knows.
 #[must_use = "a judgement leads to a grant or to the gate"]
@@ -165,6 +165,11 @@ fn allowing(roles: Vec<Role>, elevation: &Elevation, denied: &mut Option<(RoleNa
             Answer::NoRule | Answer::OtherRunAs | Answer::OtherGroup | Answer::OtherHost => {}
         }
     }
-    found.sort_by_key(Role::breadth);
+    found.sort_by_key(breadth);
     found
+}
+
+/// Smaller is narrower: not every command, not anyone as the target, fewer rules.
+fn breadth(role: &Role) -> (bool, bool, usize) {
+    (role.allows_everything(), role.run_as == RunAs::Anyone, role.commands.len())
 }
