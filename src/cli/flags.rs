@@ -1,0 +1,251 @@
+//! The one table of flags: parser, help, manual and completion are made from it.
+
+/// Which flag; one for each line of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is described by its line in FLAGS")]
+pub enum FlagName {
+    Askpass,
+    Background,
+    Bell,
+    CloseFrom,
+    Chdir,
+    PreserveEnv,
+    Edit,
+    Group,
+    SetHome,
+    Help,
+    Host,
+    Login,
+    RemoveTimestamp,
+    ResetTimestamp,
+    List,
+    NoUpdate,
+    NonInteractive,
+    PreserveGroups,
+    Prompt,
+    Chroot,
+    SelinuxRole,
+    Stdin,
+    Shell,
+    SelinuxType,
+    CommandTimeout,
+    OtherUser,
+    User,
+    Version,
+    Validate,
+    Role,
+    For,
+    Reason,
+    Ticket,
+    Wait,
+    BreakGlass,
+}
+
+/// One flag.
+#[derive(Debug, Clone, Copy)]
+pub struct Flag {
+    /// Which.
+    pub name: FlagName,
+    /// Its letter.
+    pub short: Option<u8>,
+    /// Its long name without dashes.
+    pub long: Option<&'static str>,
+    /// What follows it.
+    pub argument: Argument,
+    /// One line for the help.
+    pub help: &'static str,
+    /// Whether it is built.
+    pub support: Support,
+}
+
+/// What follows a flag; the text is the argument's name in the help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    /// Nothing.
+    None,
+    /// A value: attached, behind `=`, or the next word.
+    Required(&'static str),
+    /// Nothing, or a value behind `=` of the long name (the text for the help follows).
+    Optional(&'static str, &'static str),
+}
+
+/// Whether a flag is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// It is.
+    Built,
+    /// Not yet; the sentence that says so.
+    Later(&'static str),
+    /// It never will be; the sentence that says why.
+    Never(&'static str),
+}
+
+use Argument::{None as Nothing, Optional, Required};
+use FlagName as Name;
+use Support::{Built, Later, Never};
+
+/// Every flag, in the order of the help.
+pub const FLAGS: &[Flag] = &[
+    both(Name::Askpass, b'A', "askpass", Nothing, "use a helper program for password prompting", Built),
+    both(Name::Background, b'b', "background", Nothing, "run command in the background", Built),
+    both(Name::Bell, b'B', "bell", Nothing, "ring bell when prompting", Built),
+    both(
+        Name::CloseFrom,
+        b'C',
+        "close-from",
+        Required("num"),
+        "close all file descriptors >= num",
+        Later("the -C option is not supported yet; all file descriptors >= 3 are closed"),
+    ),
+    both(
+        Name::Chdir,
+        b'D',
+        "chdir",
+        Required("directory"),
+        "change the working directory before running command",
+        Built,
+    ),
+    both(
+        Name::PreserveEnv,
+        b'E',
+        "preserve-env",
+        Optional("list", "preserve specific environment variables"),
+        "preserve user environment when running command",
+        Built,
+    ),
+    both(
+        Name::Edit,
+        b'e',
+        "edit",
+        Nothing,
+        "edit files instead of running a command",
+        Later("editing files (-e) is not supported yet"),
+    ),
+    both(Name::Group, b'g', "group", Required("group"), "run command as the specified group name or ID", Built),
+    both(Name::SetHome, b'H', "set-home", Nothing, "set HOME variable to target user's home dir", Built),
+    both(Name::Help, b'h', "help", Nothing, "display help message and exit", Built),
+    both(
+        Name::Host,
+        b'h',
+        "host",
+        Required("host"),
+        "run command on host",
+        Never("a host (-h) is not supported: what holds on another host must not decide here (CVE-2025-32462)"),
+    ),
+    both(
+        Name::Login,
+        b'i',
+        "login",
+        Nothing,
+        "run login shell as the target user; a command may also be specified",
+        Built,
+    ),
+    both(Name::RemoveTimestamp, b'K', "remove-timestamp", Nothing, "remove all cached credentials", Built),
+    both(
+        Name::ResetTimestamp,
+        b'k',
+        "reset-timestamp",
+        Nothing,
+        "invalidate the cached credentials of this terminal",
+        Built,
+    ),
+    both(
+        Name::List,
+        b'l',
+        "list",
+        Nothing,
+        "list user's privileges or check a specific command; use twice for longer format",
+        Built,
+    ),
+    both(Name::NoUpdate, b'N', "no-update", Nothing, "do not update the cached credentials", Built),
+    both(Name::NonInteractive, b'n', "non-interactive", Nothing, "non-interactive mode, no prompts are used", Built),
+    both(
+        Name::PreserveGroups,
+        b'P',
+        "preserve-groups",
+        Nothing,
+        "preserve group vector instead of setting to target's",
+        Built,
+    ),
+    both(Name::Prompt, b'p', "prompt", Required("prompt"), "use the specified password prompt", Built),
+    both(
+        Name::Chroot,
+        b'R',
+        "chroot",
+        Required("directory"),
+        "change the root directory before running command",
+        Never("another root directory (-R) is not supported: files below it would decide who is root (CVE-2025-32463)"),
+    ),
+    Flag {
+        name: Name::SelinuxRole,
+        short: Some(b'r'),
+        long: None,
+        argument: Required("role"),
+        help: "create SELinux security context with specified role",
+        support: Never(
+            "an SELinux role (-r) is not supported: the security context is the system's to choose; a role of the policy is named with --role",
+        ),
+    },
+    both(Name::Stdin, b'S', "stdin", Nothing, "read password from standard input", Built),
+    both(Name::Shell, b's', "shell", Nothing, "run shell as the target user; a command may also be specified", Built),
+    both(
+        Name::SelinuxType,
+        b't',
+        "type",
+        Required("type"),
+        "create SELinux security context with specified type",
+        Never("an SELinux type (-t) is not supported: the security context is the system's to choose"),
+    ),
+    both(
+        Name::CommandTimeout,
+        b'T',
+        "command-timeout",
+        Required("timeout"),
+        "terminate command after the specified time limit",
+        Later("a time limit for the command (-T) is not supported yet; the end of a grant ends it (--for)"),
+    ),
+    both(Name::OtherUser, b'U', "other-user", Required("user"), "in list mode, display privileges for user", Built),
+    both(Name::User, b'u', "user", Required("user"), "run command as specified user name or ID", Built),
+    both(Name::Version, b'V', "version", Nothing, "display version information and exit", Built),
+    both(
+        Name::Validate,
+        b'v',
+        "validate",
+        Nothing,
+        "update user's cached credentials without running a command",
+        Built,
+    ),
+    long(Name::Role, "role", Required("role"), "use, or ask for, this role of the policy", Built),
+    long(Name::For, "for", Required("duration"), "ask for a grant of this duration, such as 30m", Built),
+    long(Name::Reason, "reason", Required("text"), "the reason to give when a grant is asked for", Built),
+    long(Name::Ticket, "ticket", Required("ticket"), "the ticket to give when a grant is asked for", Built),
+    long(
+        Name::Wait,
+        "wait",
+        Optional("duration", "wait at most this long"),
+        "wait until the request is approved",
+        Built,
+    ),
+    long(
+        Name::BreakGlass,
+        "break-glass",
+        Nothing,
+        "activate in an emergency, without approval",
+        Later("break-glass is not supported yet"),
+    ),
+];
+
+const fn both(
+    name: FlagName,
+    short: u8,
+    long: &'static str,
+    argument: Argument,
+    help: &'static str,
+    support: Support,
+) -> Flag {
+    Flag { name, short: Some(short), long: Some(long), argument, help, support }
+}
+
+const fn long(name: FlagName, long: &'static str, argument: Argument, help: &'static str, support: Support) -> Flag {
+    Flag { name, short: None, long: Some(long), argument, help, support }
+}

@@ -1,0 +1,63 @@
+//! The texts of `-h` and `-V` and the usage, in sudo's layout, from the table of flags.
+
+use super::flags::{Argument, FLAGS, Flag, Support};
+
+/// What follows an error: one line for each way to call the program.
+pub fn usage() -> String {
+    "\
+usage: jit-sudo -h | -K | -k | -V
+usage: jit-sudo -v [-ABkNnS] [-g group] [-p prompt] [-u user]
+usage: jit-sudo -l [-ABkNnS] [-g group] [-p prompt] [-U user] [-u user]
+            [command [arg ...]]
+usage: jit-sudo [-ABbEHkNnPS] [-D directory] [-g group] [-p prompt] [-u user]
+            [--role role] [--for duration] [--reason text] [--ticket ticket]
+            [--wait[=duration]] [VAR=value] [-i | -s] [command [arg ...]]
+"
+    .to_owned()
+}
+
+/// The whole help; flags that are not built are left out.
+pub fn help() -> String {
+    let mut text = format!("jit-sudo - execute a command as another user\n\n{}\nOptions:\n", usage());
+    for flag in FLAGS.iter().filter(|flag| flag.support == Support::Built) {
+        describe(&mut text, flag);
+    }
+    push_line(&mut text, "--", "stop processing command line arguments");
+    text
+}
+
+/// The version; the first line is for programs.
+pub fn version() -> String {
+    format!("jit-sudo version {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+fn describe(text: &mut String, flag: &Flag) {
+    let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{}, ", char::from(letter)));
+    let long = flag.long.unwrap_or_default();
+    match flag.argument {
+        Argument::None => push_line(text, &format!("{short}--{long}"), flag.help),
+        Argument::Required(value) => push_line(text, &format!("{short}--{long}={value}"), flag.help),
+        Argument::Optional(value, help) => {
+            push_line(text, &format!("{short}--{long}"), flag.help);
+            push_line(text, &format!("    --{long}={value}"), help);
+        }
+    }
+}
+
+/// Two columns: the second begins at 32 and is wrapped at 80.
+fn push_line(text: &mut String, left: &str, right: &str) {
+    const COLUMN: usize = 32;
+    const WIDTH: usize = 80;
+    let mut line = format!("  {left:<width$}", width = COLUMN - 2);
+    for word in right.split(' ') {
+        if line.len() > COLUMN && line.len() + word.len() >= WIDTH {
+            text.push_str(line.trim_end());
+            text.push('\n');
+            line = " ".repeat(COLUMN);
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    text.push_str(line.trim_end());
+    text.push('\n');
+}

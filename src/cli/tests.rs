@@ -1,0 +1,1 @@
+//! The grammar, flag by flag, against sudo.
