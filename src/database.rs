@@ -5,16 +5,16 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use sys::lock::Locked;
 
 /// `PRAGMA application_id` of our files: "jits", so that file(1) and `open` can tell them from other databases.
 pub const APPLICATION_ID: i32 = 0x6a69_7473;
@@ -28,14 +28,9 @@ pub const LENGTH_LIMIT: i32 = 64 << 20;
 /// How long a writer waits for its turn before it gives up.
 pub const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How SQLite itself waits: not for the write lock (see `begin`), but for seconds while another process rebuilds the
-/// WAL index. By PRAGMA, since `Connection::busy_timeout` needs `sqlite3_set_clientdata` of SQLite 3.44.
-const NO_WAIT: &str = "PRAGMA busy_timeout = 0";
-const READ_WAIT: &str = "PRAGMA busy_timeout = 5000";
-
 /// Frames in the WAL that trigger a WAL checkpoint: each short-lived process replays the WAL when it opens the
 /// database, so it must stay small; each checkpoint costs a sync, so it must not be tiny.
-const WAL_FRAMES: u32 = 128;
+const WAL_FRAMES: u32 = 64;
 
 /// The one database of a host, opened safely.
 pub struct Database {
@@ -114,8 +109,12 @@ impl Database {
             _ => DatabaseError::Sqlite(path.to_owned(), error),
         })?;
         let database = Self { connection, path: path.to_owned(), durability: Cell::new(Durability::Synced) };
+        // One read transaction for all checks: they see one state, and take SQLite's locks once.
+        let transaction = Transaction::new_unchecked(&database.connection, TransactionBehavior::Deferred);
+        let transaction = transaction.map_err(|error| database.sqlite(error))?;
         database.check_header()?;
         database.check_schema(schema)?;
+        transaction.commit().map_err(|error| database.sqlite(error))?;
         Ok(database)
     }
 
@@ -166,7 +165,9 @@ impl Database {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         self.set_durability(durability)?;
-        let transaction = self.begin()?;
+        let _turn = self.queue()?;
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
+            .map_err(|error| self.sqlite(error))?;
         let value = change(&transaction)?;
         transaction.commit().map_err(|error| self.sqlite(error))?;
         Ok(value)
@@ -203,20 +204,17 @@ impl Database {
         Ok(())
     }
 
-    /// BEGIN IMMEDIATE with our own waiting: SQLite's busy handler sleeps longer with each attempt, so under a crowd
-    /// of short writers the newest ones win and the oldest starve. Equal random sleeps have no such memory.
-    fn begin(&self) -> Result<Transaction<'_>, DatabaseError> {
-        self.connection.execute_batch(NO_WAIT).map_err(|error| self.sqlite(error))?;
-        let deadline = Instant::now() + WRITE_PATIENCE;
-        let mut jitter = Jitter::new();
-        let begun = loop {
-            match Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate) {
-                Err(error) if is_busy(&error) && Instant::now() < deadline => thread::sleep(jitter.next()),
-                result => break result.map_err(|error| self.sqlite(error)),
+    /// A place in the queue of writers: a lock on the directory, which the kernel gives in the order of asking.
+    /// SQLite's own busy handler polls, with sleeps that grow: a thousand writers would mostly wake to find the
+    /// write lock taken, and the oldest would starve. So SQLite's lock is only asked for when it is our turn.
+    fn queue(&self) -> Result<Locked<File>, DatabaseError> {
+        let directory = self.path.parent().unwrap_or(&self.path);
+        File::open(directory).and_then(|file| Locked::within(file, WRITE_PATIENCE)).map_err(|error| {
+            match error.kind() {
+                ErrorKind::TimedOut => DatabaseError::Busy(self.path.clone()),
+                _ => DatabaseError::File(directory.to_owned(), error),
             }
-        };
-        self.connection.execute_batch(READ_WAIT).map_err(|error| self.sqlite(error))?;
-        begun
+        })
     }
 
     fn check_header(&self) -> Result<(), DatabaseError> {
@@ -311,10 +309,6 @@ fn statements<'a>(schema: &[&'a str]) -> impl Iterator<Item = &'a str> {
     schema.iter().flat_map(|text| text.split(';')).map(str::trim).filter(|statement| !statement.is_empty())
 }
 
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
-
 /// The directory is private to root, and so are the database and what SQLite keeps beside it. SQLite opens by path,
 /// so this guards against mistakes; what makes it safe is that only root can change a 0700 directory of root.
 fn check_files(path: &Path) -> Result<(), DatabaseError> {
@@ -373,23 +367,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-/// Pauses between two attempts to get the write lock: a xorshift generator, since nothing here must be unguessable.
-struct Jitter(u64);
-
-impl Jitter {
-    fn new() -> Self {
-        let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| u64::from(time.subsec_nanos()));
-        Self((nanoseconds << 32 | u64::from(std::process::id())) | 1)
-    }
-
-    fn next(&mut self) -> Duration {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        Duration::from_micros(1_000 + self.0 % 4_000)
-    }
 }
 
 #[cfg(test)]

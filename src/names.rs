@@ -104,6 +104,11 @@ impl GrantId {
     }
 }
 
+/// The id of a run from 8 random bytes: 12 characters (60 bits) of the same alphabet.
+pub fn run_id(random: [u8; 8]) -> String {
+    base32(u64::from_le_bytes(random), 12)
+}
+
 /// The first characters of an id, as a person types it; `O` is read as 0, `I` and `L` as 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -2,11 +2,13 @@
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
 pub mod chain;
+mod grant_event;
 pub mod journal;
 pub mod listing;
 pub mod open_run;
 pub mod record;
 pub mod redact;
+mod run_event;
 #[cfg(test)]
 mod sample;
 pub mod sink;

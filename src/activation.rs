@@ -1,0 +1,367 @@
+//! Asking for a grant and giving it: used by the broker, and by `run.rs` where the caller says all that a role demands.
+//! Whatever changes here is in the journal by the same transaction.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::audit::record::{self, Digest, Limit};
+use crate::audit::{Event, JournalError, Written};
+use crate::clock::{Moment, Timestamp};
+use crate::database::{DatabaseError, Durability};
+use crate::elevation::{Caller, Command, CommandError, RunAs};
+use crate::escape::{Word, hex};
+use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
+use crate::grant::terms::{Flag, TERMS_LIMIT, VERSION, encode};
+use crate::grant::{ApprovalTerms, GrantTerms, RequestTerms, SignedGrant, digest};
+use crate::host::{Host, HostError, Identity};
+use crate::names::{GrantId, RoleName};
+use crate::policy::{PolicyIndex, Role};
+use crate::store;
+
+/// How many requests of one person may be pending.
+pub const PENDING_LIMIT: u32 = 20;
+
+/// The longest reason, ticket or comment in bytes.
+pub const WORDS_LIMIT: usize = 4096;
+
+/// What the requester wishes.
+pub struct Wanted<'a> {
+    /// The role, for which the caller is eligible.
+    pub role: &'a Role,
+    /// The command it is wanted for.
+    pub command: Option<&'a Command>,
+    /// As whom.
+    pub run_as: &'a RunAs,
+    /// Seconds; the role's maximum when absent.
+    pub duration: Option<u64>,
+    /// Not before this time, in seconds since 1970.
+    pub start: Option<i64>,
+    /// Why.
+    pub reason: Option<Word>,
+    /// The ticket.
+    pub ticket: Option<Word>,
+    /// For one run only.
+    pub one_shot: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Activation {
+    /// There is a grant.
+    Granted(GrantId),
+    /// Approvers are to decide.
+    Pending(GrantId),
+}
+
+/// Why there is no request.
+#[derive(Debug)]
+pub enum ActivationError {
+    /// The role wants a reason.
+    ReasonMissing(RoleName),
+    /// The role wants a ticket of this pattern.
+    Ticket(RoleName, String),
+    /// Longer than the role allows; both in seconds.
+    TooLong(RoleName, u64, u64),
+    /// A duration of nothing.
+    NoDuration,
+    /// A start in the past, or after the request would have died.
+    Start(&'static str),
+    /// A text is too long.
+    Words(&'static str, usize),
+    /// Too many pending requests.
+    TooMany(u32),
+    /// The role serves exact commands only, and none was named.
+    CommandMissing(RoleName),
+    /// The command cannot be read.
+    Command(CommandError),
+    /// It was decided, but not for the requester.
+    NotGranted(GrantId, RequestState),
+    /// The request is gone.
+    Lost(GrantId),
+    /// The host.
+    Host(HostError),
+    /// The journal.
+    Journal(JournalError),
+}
+
+impl fmt::Display for ActivationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReasonMissing(role) => write!(f, "role {role} requires a reason"),
+            Self::Ticket(role, pattern) => write!(f, "role {role} requires a ticket that matches {pattern}"),
+            Self::TooLong(role, asked, most) => {
+                write!(f, "role {role} is granted for at most {}, not {}", Span(*most), Span(*asked))
+            }
+            Self::NoDuration => f.write_str("a duration of 0 is no grant"),
+            Self::Start(cause) => write!(f, "the start {cause}"),
+            Self::Words(what, limit) => write!(f, "the {what} is longer than {limit} bytes"),
+            Self::TooMany(limit) => write!(f, "you have {limit} pending requests already"),
+            Self::CommandMissing(role) => write!(f, "role {role} is granted for an exact command only; name it after --"),
+            Self::Command(error) => error.fmt(f),
+            Self::NotGranted(id, state) => write!(f, "request {id} was {}", state.as_str()),
+            Self::Lost(id) => write!(f, "request {id} cannot be read back"),
+            Self::Host(error) => error.fmt(f),
+            Self::Journal(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Seconds as people write them: `1h30m`.
+pub struct Span(pub u64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        for (unit, letter) in [(86_400, 'd'), (3_600, 'h'), (60, 'm')] {
+            if rest >= unit {
+                write!(f, "{}{letter}", rest / unit)?;
+                rest %= unit;
+            }
+        }
+        if rest > 0 || self.0 == 0 { write!(f, "{rest}s") } else { Ok(()) }
+    }
+}
+
+impl From<HostError> for ActivationError {
+    fn from(error: HostError) -> Self {
+        Self::Host(error)
+    }
+}
+
+impl From<JournalError> for ActivationError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<DatabaseError> for ActivationError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Journal(error.into())
+    }
+}
+
+impl From<rusqlite::Error> for ActivationError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Journal(error.into())
+    }
+}
+
+impl From<serde_json::Error> for ActivationError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Journal(error.into())
+    }
+}
+
+/// Records the request, and grants it at once where the role needs no approver.
+pub fn request(
+    host: &Host,
+    policy: &PolicyIndex<'_>,
+    caller: &Caller,
+    wanted: &Wanted<'_>,
+    moment: &Moment,
+) -> Result<Activation, ActivationError> {
+    let identity = host.identity()?;
+    let terms = request_terms(caller, wanted, &identity, moment)?;
+    let bytes = encode(&terms)?;
+    if bytes.len() > TERMS_LIMIT {
+        return Err(ActivationError::Words("command", TERMS_LIMIT));
+    }
+    let journal = host.journal(policy.settings().syslog);
+    let needed = if wanted.role.activation.require_approval { wanted.role.activation.approvals } else { 0 };
+    let (activation, written) = host.database().write(Durability::Synced, |tx| {
+        if store::GrantStore::new(tx).pending_of(caller.uid(), terms.created)? >= PENDING_LIMIT {
+            return Err(ActivationError::TooMany(PENDING_LIMIT));
+        }
+        store::insert_request(tx, &terms, &bytes, needed)?;
+        let mut written = vec![journal.append(tx, moment, request_event(&terms, &bytes))?];
+        if needed > 0 {
+            return Ok((Activation::Pending(terms.id.clone()), written));
+        }
+        let decided = Decided::new(&terms, &bytes, &[], wanted.role);
+        written.push(grant(tx, &journal, &decided, &identity, moment)?);
+        Ok((Activation::Granted(terms.id.clone()), written))
+    })?;
+    let _ = journal.mirror(&written);
+    host.bell()?.ring();
+    Ok(activation)
+}
+
+/// Waits until a request is no longer pending, at most `limit`; woken by the bell.
+pub fn wait(host: &Host, id: &GrantId, limit: Duration) -> Result<RequestState, ActivationError> {
+    let deadline = Instant::now() + limit;
+    let bell = host.bell()?;
+    let waiter = bell.waiter();
+    loop {
+        let now = host.now()?.wall.seconds();
+        let request = host.store().request(id, now).map_err(|_| ActivationError::Lost(id.clone()))?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if request.state != RequestState::Pending || left.is_zero() {
+            return Ok(request.state);
+        }
+        // The deadline of the request itself rings no bell: look again every second.
+        waiter.wait(left.min(Duration::from_secs(1)));
+    }
+}
+
+/// Signs and stores the grant of a decided request, inside the transaction that decided it.
+pub fn grant(
+    tx: &rusqlite::Transaction<'_>,
+    journal: &crate::audit::Journal<'_>,
+    decided: &Decided<'_>,
+    identity: &Identity,
+    moment: &Moment,
+) -> Result<Written, ActivationError> {
+    let terms = grant_terms(decided, &identity.id, moment);
+    let signed = SignedGrant::issue(&terms, &identity.key)?;
+    store::decide_request(tx, &terms.id, RequestState::Approved, None)?;
+    store::insert_grant(tx, &terms, &signed)?;
+    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes()))?)
+}
+
+/// The record of an approval.
+pub fn approval_event(terms: &ApprovalTerms, role: &RoleName, bytes: &[u8]) -> Event {
+    Event::Approval(Box::new(record::Approval {
+        grant: terms.id.clone(),
+        uid: terms.approver_uid,
+        user: Word::from(terms.approver.as_str()),
+        role: role.clone(),
+        duration: (terms.duration > 0).then_some(terms.duration),
+        limits: limits(terms.one_shot, terms.exact),
+        comment: (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.clone()),
+        sha256: Digest(digest(bytes)),
+    }))
+}
+
+fn request_terms(
+    caller: &Caller,
+    wanted: &Wanted<'_>,
+    identity: &Identity,
+    moment: &Moment,
+) -> Result<RequestTerms, ActivationError> {
+    let role = wanted.role;
+    let (rules, created) = (&role.activation, moment.wall.seconds());
+    let reason = words("reason", wanted.reason.as_ref())?;
+    if rules.require_justification && reason.as_bytes().trim_ascii().is_empty() {
+        return Err(ActivationError::ReasonMissing(role.name.clone()));
+    }
+    let ticket = words("ticket", wanted.ticket.as_ref())?;
+    if let Some(pattern) = &rules.ticket
+        && !ticket.as_os_str().to_str().is_some_and(|text| pattern.matches(text))
+    {
+        return Err(ActivationError::Ticket(role.name.clone(), pattern.to_string()));
+    }
+    let most = rules.maximum_duration.as_secs();
+    let duration = wanted.duration.unwrap_or(most);
+    if duration == 0 {
+        return Err(ActivationError::NoDuration);
+    }
+    if duration > most {
+        return Err(ActivationError::TooLong(role.name.clone(), duration, most));
+    }
+    let deadline = created.saturating_add(i64::try_from(rules.request_lifetime.as_secs()).unwrap_or(i64::MAX));
+    let start = start(wanted.start, created, deadline)?;
+    let (argv, program) = match wanted.command {
+        Some(command) => (command.resolved_words(), hex(&command.digest().map_err(ActivationError::Command)?)),
+        None if rules.exact_command => return Err(ActivationError::CommandMissing(role.name.clone())),
+        None => (Vec::new(), String::new()),
+    };
+    let random = sys::random::random().map_err(|error| HostError::System("make an id", error))?;
+    Ok(RequestTerms {
+        argv,
+        created,
+        deadline,
+        duration,
+        exact: Flag::from(rules.exact_command),
+        host: identity.id.as_str().to_owned(),
+        id: GrantId::from_random(random),
+        one_shot: Flag::from(wanted.one_shot || rules.one_shot),
+        program,
+        reason,
+        role: role.name.clone(),
+        run_as: wanted.run_as.name().clone(),
+        start,
+        ticket,
+        uid: caller.uid(),
+        user: caller.name().clone(),
+        version: VERSION,
+    })
+}
+
+/// A start that was asked for lies in the future and before the request dies; 0 means at once.
+fn start(wanted: Option<i64>, now: i64, deadline: i64) -> Result<i64, ActivationError> {
+    match wanted {
+        None => Ok(0),
+        Some(start) if start < now => Err(ActivationError::Start("lies in the past")),
+        Some(start) if start > deadline => Err(ActivationError::Start("lies after the request's own lifetime")),
+        Some(start) => Ok(start),
+    }
+}
+
+fn words(what: &'static str, typed: Option<&Word>) -> Result<Word, ActivationError> {
+    let typed = typed.cloned().unwrap_or_default();
+    if typed.as_bytes().len() > WORDS_LIMIT { Err(ActivationError::Words(what, WORDS_LIMIT)) } else { Ok(typed) }
+}
+
+fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
+    Event::Request(Box::new(record::Request {
+        grant: terms.id.clone(),
+        uid: terms.uid,
+        user: Word::from(terms.user.as_str()),
+        role: terms.role.clone(),
+        run_as: Word::from(terms.run_as.as_str()),
+        argv: terms.argv.clone(),
+        duration: terms.duration,
+        starts: (terms.start > 0).then(|| Timestamp::from_seconds(terms.start)),
+        deadline: Timestamp::from_seconds(terms.deadline),
+        limits: limits(terms.one_shot, terms.exact),
+        reason: terms.reason.clone(),
+        ticket: (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.clone()),
+        sha256: Digest(digest(bytes)),
+    }))
+}
+
+fn grant_event(terms: &GrantTerms, bytes: &[u8]) -> Event {
+    Event::Grant(Box::new(record::Grant {
+        grant: terms.id.clone(),
+        uid: terms.uid,
+        user: Word::from(terms.user.as_str()),
+        role: terms.role.clone(),
+        run_as: Word::from(terms.run_as.as_str()),
+        starts: Timestamp::from_seconds(terms.starts),
+        expires: Timestamp::from_seconds(terms.expires),
+        limits: limits(terms.one_shot, terms.exact),
+        approvers: terms.approvers.iter().map(|name| Word::from(name.as_str())).collect(),
+        sha256: Digest(digest(bytes)),
+    }))
+}
+
+fn limits(one_shot: Flag, exact: Flag) -> Vec<Limit> {
+    let mut limits = Vec::new();
+    if one_shot.is_set() {
+        limits.push(Limit::OneShot);
+    }
+    if exact.is_set() {
+        limits.push(Limit::Exact);
+    }
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_people_write_them() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (3600, "1h"), (5400, "1h30m"), (90_061, "1d1h1m1s")] {
+            assert_eq!(Span(seconds).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_start_lies_between_now_and_the_deadline() {
+        assert!(matches!(start(None, 100, 200), Ok(0)));
+        assert!(matches!(start(Some(150), 100, 200), Ok(150)));
+        assert!(start(Some(99), 100, 200).is_err());
+        assert!(start(Some(201), 100, 200).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! [`Recorded`]: proof that the `start` of a run is on the disk. Made only here, after the synced commit; exec cannot be
+//! reached without it.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+
+use rusqlite::Transaction;
+
+use super::journal::{Journal, JournalError, Started};
+use super::open_run::Process;
+use super::record::{Assignment, Authentication, Digest, Ending, Start};
+use super::redact::Redactor;
+use super::sink::Delivery;
+use crate::auth::How;
+use crate::authorized::{Authorized, Power};
+use crate::clock::Moment;
+use crate::database::DatabaseError;
+use crate::elevation::{CommandError, Elevation, RunAsError};
+use crate::escape::Word;
+use crate::grant::GrantTerms;
+use crate::grant::lifecycle::GrantEnd;
+use crate::names::GrantId;
+use crate::store::{Ended, end_grant, is_open};
+
+/// An authorized run whose start is durable.
+#[must_use = "a recorded run is run, and its end recorded"]
+pub struct Recorded {
+    authorized: Authorized,
+    environment: Vec<OsString>,
+    started: Started,
+    delivery: Delivery,
+}
+
+/// Why the start was not recorded, so that nothing may run.
+#[derive(Debug)]
+pub enum StartError {
+    /// The journal.
+    Journal(JournalError),
+    /// The grant was revoked, released or used up in the meantime.
+    GrantEnded(GrantId),
+    /// The opened program cannot be read to the end.
+    Program(CommandError),
+    /// The target's groups cannot be looked up.
+    RunAs(RunAsError),
+    /// Our own entry in procfs cannot be read.
+    Process(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal(error) => write!(f, "the run cannot be recorded, so it does not begin: {error}"),
+            Self::GrantEnded(id) => write!(f, "grant {id} was ended or used meanwhile"),
+            Self::Program(error) => error.fmt(f),
+            Self::RunAs(error) => error.fmt(f),
+            Self::Process(error) => write!(f, "unable to read /proc: {error}"),
+        }
+    }
+}
+
+impl From<JournalError> for StartError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<DatabaseError> for StartError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Journal(error.into())
+    }
+}
+
+impl From<rusqlite::Error> for StartError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Journal(error.into())
+    }
+}
+
+impl Recorded {
+    /// Commits the start of `authorized`, with the very `environment` that the command will get. In the same transaction
+    /// the grant is claimed: it must still stand, and a one-shot grant is used up.
+    pub fn commit(
+        journal: &Journal<'_>,
+        authorized: Authorized,
+        environment: Vec<OsString>,
+        run: String,
+        redacted: &[String],
+        moment: &Moment,
+    ) -> Result<Self, StartError> {
+        let redactor = Redactor::new(redacted, journal.redaction_key()?);
+        let start = start_event(&authorized, &environment, run, &redactor)?;
+        let pid = sys::process::Pid::own();
+        let supervisor = Process {
+            pid: pid.raw(),
+            start: sys::process::process_start(pid).map_err(StartError::Process)?,
+        };
+        let (started, ()) = journal.start(moment, start, supervisor, |tx| match authorized.power() {
+            Power::Grant(terms) => claim(tx, terms, moment),
+            Power::Standing => Ok(()),
+        })?;
+        let delivery = journal.mirror(std::slice::from_ref(started.written()));
+        Ok(Self { authorized, environment, started, delivery })
+    }
+
+    /// What may run.
+    pub fn authorized(&self) -> &Authorized {
+        &self.authorized
+    }
+
+    /// The environment that was recorded.
+    pub fn environment(&self) -> &[OsString] {
+        &self.environment
+    }
+
+    /// Whether every sink took the start.
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// Records the end and mirrors it.
+    pub fn end(&self, journal: &Journal<'_>, ending: Ending, moment: &Moment) -> Result<(), JournalError> {
+        let written = journal.end(&self.started, moment, ending)?;
+        let _ = journal.mirror(&[written]); // a sink never decides once the command has run
+        Ok(())
+    }
+}
+
+fn claim(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Result<(), StartError> {
+    let stands = if terms.one_shot.is_set() {
+        let used = Ended { by: terms.user.to_string(), at: moment.wall.seconds(), reason: Vec::new() };
+        end_grant(tx, &terms.id, GrantEnd::Used, &used)?
+    } else {
+        is_open(tx, &terms.id)?
+    };
+    if stands { Ok(()) } else { Err(StartError::GrantEnded(terms.id.clone())) }
+}
+
+fn start_event(
+    authorized: &Authorized,
+    environment: &[OsString],
+    run: String,
+    redactor: &Redactor<'_>,
+) -> Result<Start, StartError> {
+    let elevation: &Elevation = authorized.elevation();
+    let (caller, run_as, command) = (elevation.caller(), elevation.run_as(), elevation.command());
+    let grant = match authorized.power() {
+        Power::Grant(terms) => Some(terms.id.clone()),
+        Power::Standing => None,
+    };
+    Ok(Start {
+        run,
+        uid: caller.uid(),
+        user: Word::from(caller.name().as_str()),
+        gid: caller.gid(),
+        groups: caller.group_ids().to_vec(),
+        tty: caller.tty().map(|tty| Word::from(tty.name.as_os_str())),
+        cwd: caller.directory_word(),
+        pid: sys::process::Pid::own().raw(),
+        run_as: Word::from(run_as.name().as_str()),
+        run_as_uid: run_as.uid(),
+        run_as_gid: run_as.gid(),
+        run_as_groups: run_as.group_ids().map_err(StartError::RunAs)?.to_vec(),
+        argv: command.argv().map(Word::from).collect(),
+        environment: redactor.environment(environment.iter().map(|entry| split(entry))),
+        path: Word::from(command.program().path().as_os_str()),
+        dev: command.program().dev(),
+        ino: command.program().ino(),
+        sha256: Digest(command.digest().map_err(StartError::Program)?),
+        role: Some(authorized.role().name.clone()),
+        assignment: if grant.is_some() { Assignment::Grant } else { Assignment::Standing },
+        grant,
+        authenticated: match authorized.how() {
+            How::Password => Authentication::Password,
+            How::Cache => Authentication::Cache,
+            How::NotAsked => Authentication::None,
+        },
+    })
+}
+
+fn split(entry: &OsStr) -> (&OsStr, &OsStr) {
+    let bytes = entry.as_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'=').unwrap_or(bytes.len());
+    let (name, value) = bytes.split_at_checked(at).unwrap_or((bytes, b""));
+    (OsStr::from_bytes(name), OsStr::from_bytes(value.get(1..).unwrap_or_default()))
+}

@@ -1,0 +1,227 @@
+//! What is recorded of runs: their start and end, what was rejected, and alerts.
+//! May not: touch a database or a sink.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Digest;
+use crate::escape::Word;
+use crate::names::{GrantId, RoleName};
+
+/// A command is about to run. Nothing runs before this record is on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// The id of this run, 12 characters.
+    pub run: String,
+    /// The caller's real uid.
+    pub uid: u32,
+    /// The caller's name.
+    pub user: Word,
+    /// The caller's real gid.
+    pub gid: u32,
+    /// The caller's supplementary groups.
+    pub groups: Vec<u32>,
+    /// The controlling terminal, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<Word>,
+    /// The working directory of the command.
+    pub cwd: Word,
+    /// The process that supervises the command.
+    pub pid: i32,
+    /// As whom the command runs.
+    pub run_as: Word,
+    /// Its uid.
+    pub run_as_uid: u32,
+    /// Its gid.
+    pub run_as_gid: u32,
+    /// Its supplementary groups.
+    pub run_as_groups: Vec<u32>,
+    /// The words of the command.
+    pub argv: Vec<Word>,
+    /// The environment of the command, in its order.
+    pub environment: Vec<Variable>,
+    /// The path by which the program was opened.
+    pub path: Word,
+    /// Its device.
+    pub dev: u64,
+    /// Its inode.
+    pub ino: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: Digest,
+    /// The role that allows it; absent for root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// Through what the caller has the power.
+    pub assignment: Assignment,
+    /// The grant that was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// How the caller proved who they are.
+    pub authenticated: Authentication,
+}
+
+/// Through what a caller has the power to run a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Assignment {
+    /// An activated grant.
+    Grant,
+    /// A standing assignment of the role.
+    Standing,
+    /// The caller is root.
+    Root,
+}
+
+/// How a caller proved who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authentication {
+    /// PAM asked just now.
+    Password,
+    /// PAM asked not long ago on this terminal and session.
+    Cache,
+    /// The role asks for none.
+    None,
+}
+
+/// One variable of the command's environment: its value, or a keyed digest of it (see [`crate::audit::redact`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    /// Always complete.
+    pub name: Word,
+    /// The value, unless its name is on the list of secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Word>,
+    /// HMAC-SHA256 of a secret value under the journal's redaction key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+/// A command has ended, or its supervisor has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The run.
+    pub run: String,
+    /// The number of its `start`.
+    pub start: u64,
+    /// The caller's uid, as in `start`.
+    pub uid: u32,
+    /// The grant, as in `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// How it ended.
+    #[serde(flatten)]
+    pub ending: Ending,
+}
+
+/// How a run ended. Exactly one of `exit` and `signal` is there, neither for a lost run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// The exit status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    /// The signal that killed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// 1 when it left a core dump, else absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<u32>,
+    /// Who or what ended it.
+    pub ended_by: EndedBy,
+    /// From `start` to the end, µs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_us: Option<u64>,
+    /// CPU time in user mode, µs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_us: Option<u64>,
+    /// CPU time in the kernel, µs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_us: Option<u64>,
+    /// Peak resident set, KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rss_kib: Option<u64>,
+    /// More words, such as why it could not be executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Word>,
+}
+
+impl Ending {
+    /// An ending of which nothing more is known.
+    pub fn unknown(ended_by: EndedBy) -> Self {
+        Self {
+            exit: None,
+            signal: None,
+            core: None,
+            ended_by,
+            duration_us: None,
+            user_us: None,
+            system_us: None,
+            max_rss_kib: None,
+            detail: None,
+        }
+    }
+}
+
+/// Who or what ended a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndedBy {
+    /// The command ended by itself, or was killed by somebody else than us.
+    Itself,
+    /// The grant expired and we ended it.
+    Expiry,
+    /// The grant was revoked and we ended it.
+    Revocation,
+    /// The grant was given back and we ended it.
+    Release,
+    /// The supervisor was told to end by a signal, and passed it on.
+    Signal,
+    /// It was recorded but could not be executed; `detail` says why.
+    NotExecuted,
+    /// The supervisor vanished; nobody knows how the command ended.
+    Lost,
+}
+
+/// The program said no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reject {
+    /// The caller's real uid.
+    pub uid: u32,
+    /// The caller's name.
+    pub user: Word,
+    /// The controlling terminal, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<Word>,
+    /// The caller's working directory, when it can be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<Word>,
+    /// The command as typed.
+    pub argv: Vec<Word>,
+    /// As whom, as typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as: Option<Word>,
+    /// A stable word for programs.
+    pub code: String,
+    /// What the caller was told.
+    pub sentence: Word,
+}
+
+/// Something that a person must look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// A stable word for programs.
+    pub code: String,
+    /// What happened.
+    pub sentence: Word,
+    /// Whom it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Their name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Word>,
+    /// Which run it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Which grant it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+}

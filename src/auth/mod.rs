@@ -1,0 +1,203 @@
+//! Is the caller who they are? PAM says so, or a remembered authentication. Knows nothing of grants.
+
+pub mod cache;
+pub mod prompt;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use crate::clock::Moment;
+use cache::{CacheKey, CredentialCache};
+use prompt::{Prompter, Source};
+use sys::pam::{Pam, PamError};
+
+/// How the caller was authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Through the PAM conversation, now.
+    Password,
+    /// Remembered.
+    Cache,
+    /// The role, or being root, asks for none.
+    NotAsked,
+}
+
+impl How {
+    /// The word in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Cache => "cache",
+            Self::NotAsked => "none",
+        }
+    }
+}
+
+/// Proof that PAM accepted the caller's account, and their password where one is due. Owns the PAM handle, so that what
+/// was opened is closed.
+#[must_use = "authentication leads to the gate"]
+pub struct Authenticated {
+    pam: Pam,
+    uid: u32,
+    how: How,
+}
+
+/// What is to be proved, and by what means.
+pub struct Demand<'a> {
+    /// The PAM service.
+    pub service: &'a str,
+    /// Login name of the caller.
+    pub user: &'a str,
+    /// Their uid.
+    pub uid: u32,
+    /// The device of their terminal, by name.
+    pub tty: Option<&'a str>,
+    /// False where no password is due.
+    pub password_due: bool,
+    /// -n.
+    pub non_interactive: bool,
+    /// -S, -A or the terminal.
+    pub source: Source,
+    /// The prompt, expanded.
+    pub prompt: OsString,
+    /// `passwd_tries`.
+    pub tries: u32,
+    /// `passwd_timeout`; `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// Where a remembered authentication would stand; `None` with -k.
+    pub cache: Option<(&'a CredentialCache<'a>, CacheKey)>,
+    /// -N: remember nothing.
+    pub remember: bool,
+}
+
+/// Why the caller is not authenticated.
+#[derive(Debug)]
+pub enum AuthError {
+    /// -n, and a password is due.
+    PasswordRequired,
+    /// No terminal, and neither -S nor -A.
+    NoTerminal,
+    /// The person gave up, or the input ended, after this many wrong passwords.
+    GaveUp(u32),
+    /// Too many wrong passwords.
+    Incorrect(u32),
+    /// Nobody typed in time.
+    TimedOut,
+    /// PAM refuses the account, or failed.
+    Pam(PamError),
+    /// The cache cannot be read.
+    Cache(rusqlite::Error),
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attempts = |count: u32| if count == 1 { "attempt" } else { "attempts" };
+        match self {
+            Self::PasswordRequired | Self::GaveUp(0) => f.write_str("a password is required"),
+            Self::NoTerminal => f.write_str(
+                "a terminal is required to read the password; either use the -S option to read from standard input \
+                 or configure an askpass helper",
+            ),
+            Self::GaveUp(count) | Self::Incorrect(count) => write!(f, "{count} incorrect password {}", attempts(*count)),
+            Self::TimedOut => f.write_str("timed out reading password"),
+            Self::Pam(error) => error.fmt(f),
+            Self::Cache(error) => write!(f, "the credential cache cannot be read: {error}"),
+        }
+    }
+}
+
+impl From<PamError> for AuthError {
+    fn from(error: PamError) -> Self {
+        Self::Pam(error)
+    }
+}
+
+impl From<rusqlite::Error> for AuthError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Cache(error)
+    }
+}
+
+impl Authenticated {
+    /// Proves what `demand` says: the password where one is due, and the account in any case.
+    pub fn prove(demand: Demand<'_>, moment: &Moment) -> Result<Self, AuthError> {
+        let prompter = Prompter::new(demand.source.clone(), demand.prompt.clone(), demand.timeout);
+        let trouble = prompter.trouble();
+        let mut pam = Pam::start(demand.service, demand.user, Box::new(prompter))?;
+        pam.set_ruser(demand.user)?;
+        if let Some(tty) = demand.tty {
+            pam.set_tty(tty)?;
+        }
+        let how = if demand.password_due { authenticate(&mut pam, &demand, &trouble, moment)? } else { How::NotAsked };
+        match pam.account() {
+            Ok(()) => {}
+            Err(error) if error.is_expired_password() && !demand.non_interactive => pam.change_expired_password()?,
+            Err(error) => return Err(error.into()),
+        }
+        if let Some((cache, key)) = demand.cache
+            && demand.remember
+            && how != How::NotAsked
+        {
+            cache.remember(&key, moment)?;
+        }
+        Ok(Self { pam, uid: demand.uid, how })
+    }
+
+    /// Whose proof it is.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// By what means.
+    pub fn how(&self) -> How {
+        self.how
+    }
+
+    /// Opens the PAM session for the target user, with their credentials; closed on drop.
+    pub fn open_session(&mut self, target: &str) -> Result<(), PamError> {
+        self.pam.set_user(target)?;
+        self.pam.establish_credentials()?;
+        self.pam.open_session()
+    }
+
+    /// What the stack put into the environment of the session (pam_env(8)).
+    pub fn environment(&self) -> Vec<OsString> {
+        self.pam.environment()
+    }
+}
+
+fn authenticate(
+    pam: &mut Pam,
+    demand: &Demand<'_>,
+    trouble: &prompt::Trouble,
+    moment: &Moment,
+) -> Result<How, AuthError> {
+    if let Some((cache, key)) = &demand.cache
+        && cache.remembers(key, moment)?
+    {
+        return Ok(How::Cache);
+    }
+    if demand.non_interactive {
+        return Err(AuthError::PasswordRequired);
+    }
+    let mut wrong = 0;
+    loop {
+        trouble.forget();
+        let Err(error) = pam.authenticate() else { return Ok(How::Password) };
+        match trouble.what() {
+            Some(prompt::Stopped::NoTerminal) => return Err(AuthError::NoTerminal),
+            Some(prompt::Stopped::TimedOut) => return Err(AuthError::TimedOut),
+            Some(prompt::Stopped::GaveUp) => return Err(AuthError::GaveUp(wrong)),
+            None => {}
+        }
+        if !error.is_wrong_password() {
+            return Err(error.into());
+        }
+        wrong += 1;
+        if wrong >= demand.tries || error.is_max_tries() {
+            return Err(AuthError::Incorrect(wrong));
+        }
+        prompt::say(&demand.source, b"Sorry, try again.\n");
+    }
+}

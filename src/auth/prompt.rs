@@ -1,0 +1,185 @@
+//! The PAM conversation: where prompts appear and where the answers come from.
+
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::escape::escape;
+use sys::pam::{Conversation, ConversationFailed, Prompt};
+use sys::secret::Secret;
+use sys::terminal::{PasswordError, Terminal, read_password_from_stdin};
+
+/// Where a password comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The controlling terminal.
+    Terminal,
+    /// -S: standard input, prompt on standard error.
+    StandardInput,
+}
+
+/// Why the conversation was not carried on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// There is no terminal to ask on.
+    NoTerminal,
+    /// ^C, ^D, or the end of the input.
+    GaveUp,
+    /// Nobody typed in time.
+    TimedOut,
+}
+
+/// What stopped the conversation, for whoever called PAM: PAM itself only says that it failed.
+#[derive(Clone, Default)]
+pub struct Trouble(Rc<Cell<Option<Stopped>>>);
+
+impl Trouble {
+    /// What happened since [`Trouble::forget`].
+    pub fn what(&self) -> Option<Stopped> {
+        self.0.get()
+    }
+
+    /// Before a new attempt.
+    pub fn forget(&self) {
+        self.0.set(None);
+    }
+}
+
+/// Our side of the conversation.
+pub struct Prompter {
+    source: Source,
+    prompt: OsString,
+    timeout: Option<Duration>,
+    trouble: Trouble,
+}
+
+impl Prompter {
+    /// `prompt` replaces PAM's own "Password: ".
+    pub fn new(source: Source, prompt: OsString, timeout: Option<Duration>) -> Self {
+        Self { source, prompt, timeout, trouble: Trouble::default() }
+    }
+
+    /// A handle on what stops this conversation.
+    pub fn trouble(&self) -> Trouble {
+        self.trouble.clone()
+    }
+
+    fn ask(&self, prompt: &[u8]) -> Result<Secret, Stopped> {
+        let answer = match self.source {
+            Source::StandardInput => read_password_from_stdin(prompt, self.timeout),
+            Source::Terminal => {
+                Terminal::controlling().map_err(|_| Stopped::NoTerminal)?.read_password(prompt, self.timeout)
+            }
+        };
+        answer.map_err(|error| match error {
+            PasswordError::TimedOut => Stopped::TimedOut,
+            PasswordError::Interrupted
+            | PasswordError::EndOfInput
+            | PasswordError::TooLong
+            | PasswordError::Io(_) => Stopped::GaveUp,
+        })
+    }
+}
+
+impl Conversation for Prompter {
+    fn converse(&mut self, prompt: Prompt<'_>) -> Result<Option<Secret>, ConversationFailed> {
+        match prompt {
+            Prompt::Hidden(text) | Prompt::Visible(text) => {
+                let shown = if is_plain_password_prompt(text) { self.prompt.as_bytes() } else { text };
+                self.ask(shown).map(Some).map_err(|stopped| {
+                    self.trouble.0.set(Some(stopped));
+                    ConversationFailed
+                })
+            }
+            Prompt::Info(text) | Prompt::Error(text) => {
+                let mut line = escape(text).into_bytes();
+                line.push(b'\n');
+                say(&self.source, &line);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Shows `text` where the prompts are.
+pub fn say(source: &Source, text: &[u8]) {
+    // Nothing depends on whether the person sees it: a terminal that is gone is no reason to change the verdict.
+    let _ = match source {
+        Source::StandardInput => std::io::stderr().write_all(text),
+        Source::Terminal => match Terminal::controlling() {
+            Ok(terminal) => terminal.write(text),
+            Err(_) => std::io::stderr().write_all(text),
+        },
+    };
+}
+
+/// The prompts that pam_unix and its kin use, which say nothing of their own (sudo's `passprompt` rule).
+fn is_plain_password_prompt(text: &[u8]) -> bool {
+    let text = text.trim_ascii_end();
+    text == b"Password:" || text.ends_with(b"'s Password:")
+}
+
+/// What the escapes of a prompt stand for.
+pub struct PromptWords<'a> {
+    /// %u: the caller.
+    pub user: &'a str,
+    /// %U: the target.
+    pub target: &'a str,
+    /// %p: whose password is asked for.
+    pub password_of: &'a str,
+    /// %H and %h.
+    pub host: &'a str,
+}
+
+/// sudo's default prompt.
+pub const DEFAULT_PROMPT: &str = "[sudo] password for %p: ";
+
+/// Expands %u %U %p %H %h %% (sudo(8), -p); everything else stays as it is.
+pub fn expand(template: &OsStr, words: &PromptWords<'_>) -> OsString {
+    let mut prompt = Vec::new();
+    let mut bytes = template.as_bytes().iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        let word = match (byte, bytes.peek()) {
+            (b'%', Some(b'u')) => Some(words.user),
+            (b'%', Some(b'U')) => Some(words.target),
+            (b'%', Some(b'p')) => Some(words.password_of),
+            (b'%', Some(b'H')) => Some(words.host),
+            (b'%', Some(b'h')) => words.host.split('.').next(),
+            (b'%', Some(b'%')) => Some("%"),
+            _ => None,
+        };
+        match word {
+            Some(word) => {
+                prompt.extend_from_slice(word.as_bytes());
+                bytes.next();
+            }
+            None => prompt.push(byte),
+        }
+    }
+    OsString::from_vec(prompt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_expand_as_sudo_expands_them() {
+        let words = PromptWords { user: "alice", target: "root", password_of: "alice", host: "web1.example.org" };
+        let expand = |text: &str| expand(OsStr::new(text), &words).into_string().unwrap();
+        assert_eq!(expand(DEFAULT_PROMPT), "[sudo] password for alice: ");
+        assert_eq!(expand("%u@%h (%H) as %U: %%u %x %"), "alice@web1 (web1.example.org) as root: %u %x %");
+        assert_eq!(expand(""), "");
+    }
+
+    #[test]
+    fn only_prompts_that_say_nothing_are_replaced() {
+        assert!(is_plain_password_prompt(b"Password: "));
+        assert!(is_plain_password_prompt(b"alice's Password:"));
+        assert!(!is_plain_password_prompt(b"One-time code: "));
+        assert!(!is_plain_password_prompt(b""));
+    }
+}

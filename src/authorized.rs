@@ -1,0 +1,116 @@
+//! THE GATE. An [`Authorized`] is made here and nowhere else, from power (a verified grant or a standing assignment) and
+//! an authentication of the same caller. What it holds is all that a run may know of its permission.
+
+use std::fmt;
+
+use crate::auth::{Authenticated, How};
+use crate::clock::{Moment, Timestamp};
+use crate::elevation::{Elevation, RunAs};
+use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
+use crate::policy::{Role, Standing};
+
+/// Where the power comes from.
+pub enum Power {
+    /// A grant with these terms.
+    Grant(Box<GrantTerms>),
+    /// A standing assignment.
+    Standing,
+}
+
+/// Permission to run one elevation now.
+#[must_use = "permission leads to the journal"]
+pub struct Authorized {
+    elevation: Elevation,
+    role: Role,
+    power: Power,
+    authenticated: Authenticated,
+}
+
+/// Why the gate stays shut.
+#[derive(Debug, PartialEq, Eq)]
+pub enum GateError {
+    /// The authentication is another person's.
+    OtherCaller,
+    /// The role asks for a password and none was given.
+    NotAuthenticated,
+    /// The grant ended while the password was typed.
+    Grant(GrantFault),
+}
+
+impl fmt::Display for GateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherCaller => f.write_str("the authentication is not the caller's"),
+            Self::NotAuthenticated => f.write_str("a password is required"),
+            Self::Grant(fault) => write!(f, "the grant does not hold any more: {fault}"),
+        }
+    }
+}
+
+impl Authorized {
+    /// By a grant, whose window is checked again: a prompt may outlive it.
+    pub fn by_grant(
+        grant: VerifiedGrant,
+        authenticated: Authenticated,
+        moment: &Moment,
+        high_water: Option<Timestamp>,
+    ) -> Result<Self, GateError> {
+        grant.still_open(moment, high_water).map_err(GateError::Grant)?;
+        let (elevation, role, terms) = grant.into_parts();
+        Self::admit(elevation, role, Power::Grant(Box::new(terms)), authenticated)
+    }
+
+    /// By a standing assignment.
+    pub fn by_standing(standing: Standing, authenticated: Authenticated) -> Result<Self, GateError> {
+        let (elevation, role) = standing.into_parts();
+        Self::admit(elevation, role, Power::Standing, authenticated)
+    }
+
+    fn admit(elevation: Elevation, role: Role, power: Power, authenticated: Authenticated) -> Result<Self, GateError> {
+        if authenticated.uid() != elevation.caller().uid() {
+            return Err(GateError::OtherCaller);
+        }
+        if password_due(&role, &elevation) && authenticated.how() == How::NotAsked {
+            return Err(GateError::NotAuthenticated);
+        }
+        Ok(Self { elevation, role, power, authenticated })
+    }
+
+    /// What may run.
+    pub fn elevation(&self) -> &Elevation {
+        &self.elevation
+    }
+
+    /// As whom.
+    pub fn run_as(&self) -> &RunAs {
+        self.elevation.run_as()
+    }
+
+    /// Under which role.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// By which power.
+    pub fn power(&self) -> &Power {
+        &self.power
+    }
+
+    /// The authentication, whose PAM session is still to be opened.
+    pub fn authenticated(&mut self) -> &mut Authenticated {
+        &mut self.authenticated
+    }
+
+    /// How the caller was authenticated.
+    pub fn how(&self) -> How {
+        self.authenticated.how()
+    }
+}
+
+/// Whether the role asks this caller for a password. Root is asked for none, and neither is who runs as themselves
+/// (sudoers(5)): both could do it without us.
+pub fn password_due(role: &Role, elevation: &Elevation) -> bool {
+    let (caller, run_as) = (elevation.caller(), elevation.run_as());
+    let themselves = caller.uid() == run_as.uid() && caller.gid() == run_as.gid();
+    role.authenticate && caller.uid() != 0 && !themselves
+}

@@ -1,0 +1,109 @@
+//! Errors of the rooms as answers of the broker.
+
+use std::fmt::Display;
+
+use super::wire::Failure;
+use crate::activation::ActivationError;
+use crate::audit::JournalError;
+use crate::database::DatabaseError;
+use crate::elevation::{CallerError, CommandError, RunAsError};
+use crate::host::HostError;
+use crate::names::{IdPrefix, InvalidName};
+use crate::policy::IndexError;
+use crate::policy::judge::JudgeError;
+use crate::refusal::Refusal;
+use crate::store::FindError;
+
+/// A refused question; nothing was changed.
+pub(crate) struct Refused(pub(crate) Failure);
+
+/// A refusal with a stable code.
+pub(crate) fn refused(code: &str, message: impl Display) -> Refused {
+    Refused(Failure { code: code.to_owned(), message: message.to_string(), hint: None, exit: 1 })
+}
+
+impl Refused {
+    /// With the words to type.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Why `prefix` names nothing.
+    pub(crate) fn id(prefix: &IdPrefix, error: FindError) -> Self {
+        match error {
+            FindError::Unknown => refused("unknown-id", format!("there is no request or grant {prefix}"))
+                .hint("jitctl requests --all, jitctl grants --all"),
+            FindError::Several(ids) => {
+                refused("ambiguous-id", format!("{prefix} fits several: {}", ids.join(", "))).hint("type more of the id")
+            }
+            FindError::Database(error) => error.into(),
+            FindError::Damaged(what) => refused("damaged", format!("the database holds damaged terms: {what}")),
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let mut answer = refused(refusal.code(), refusal.sentence());
+        answer.0.hint = refusal.hint();
+        answer
+    }
+}
+
+macro_rules! through_refusal {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Refused {
+            fn from(error: $error) -> Self {
+                Refusal::from(error).into()
+            }
+        })*
+    };
+}
+through_refusal!(HostError, CallerError, ActivationError, JournalError, rusqlite::Error, JudgeError);
+
+impl From<DatabaseError> for Refused {
+    fn from(error: DatabaseError) -> Self {
+        HostError::from(error).into()
+    }
+}
+
+impl From<IndexError> for Refused {
+    fn from(error: IndexError) -> Self {
+        HostError::from(error).into()
+    }
+}
+
+impl From<CommandError> for Refused {
+    fn from(error: CommandError) -> Self {
+        refused("command-not-found", error)
+    }
+}
+
+impl From<RunAsError> for Refused {
+    fn from(error: RunAsError) -> Self {
+        refused("unknown-run-as", error)
+    }
+}
+
+impl From<InvalidName> for Refused {
+    fn from(error: InvalidName) -> Self {
+        refused("invalid-name", error)
+    }
+}
+
+impl From<serde_json::Error> for Refused {
+    fn from(error: serde_json::Error) -> Self {
+        JournalError::from(error).into()
+    }
+}
+
+impl From<FindError> for Refused {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Database(error) => error.into(),
+            FindError::Damaged(what) => refused("damaged", format!("the database holds damaged terms: {what}")),
+            FindError::Unknown | FindError::Several(_) => refused("unknown-id", "there is no such request or grant"),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Grants: listed, given back, taken back.
+
+use super::Desk;
+use super::decisions::given;
+use super::failure::{Refused, refused};
+use super::wire::{Answer, RevokeTarget};
+use crate::audit::Event;
+use crate::audit::record::{Release, Revocation};
+use crate::database::Durability;
+use crate::escape::Word;
+use crate::grant::GrantTerms;
+use crate::grant::lifecycle::GrantEnd;
+use crate::names::{GrantId, IdPrefix};
+use crate::policy::judge::{names, subject};
+use crate::store::{StoredRequest, Which, end_grant};
+
+impl Desk<'_> {
+    pub(super) fn grants(&self, all: bool) -> Result<Answer, Refused> {
+        let which = if self.is_reader()? { Which::Everybody } else { Which::OfUser(self.caller.uid()) };
+        let store = self.host.store();
+        let mut answers = Vec::new();
+        if all {
+            for request in store.requests(which, self.now())? {
+                let info = self.info(&request)?;
+                if info.grant.is_some() {
+                    answers.push(info);
+                }
+            }
+        } else {
+            for grant in store.open_grants(which, self.now())? {
+                answers.push(self.info_of(&grant.terms.id)?);
+            }
+        }
+        Ok(Answer::Grants(answers))
+    }
+
+    pub(super) fn release(&self, id: Option<&IdPrefix>) -> Result<Answer, Refused> {
+        let store = self.host.store();
+        let mut open = store.open_grants(Which::OfUser(self.caller.uid()), self.now())?;
+        if let Some(prefix) = id {
+            let request = self.visible(prefix)?;
+            self.own(&request)?;
+            open.retain(|grant| grant.terms.id == request.terms.id);
+        }
+        if open.is_empty() {
+            return Err(refused("no-grant", "you have no active grant to release").hint("jitctl grants --all"));
+        }
+        let terms: Vec<GrantTerms> = open.into_iter().map(|grant| grant.terms).collect();
+        self.end(&terms, GrantEnd::Released, &Word::default())
+    }
+
+    pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Answer, Refused> {
+        let reason = given("reason", reason)?;
+        let store = self.host.store();
+        let mut terms: Vec<GrantTerms> =
+            store.open_grants(Which::Everybody, self.now())?.into_iter().map(|grant| grant.terms).collect();
+        match target {
+            RevokeTarget::Id(prefix) => {
+                let id = self.visible(prefix)?.terms.id;
+                if !terms.iter().any(|terms| terms.id == id) {
+                    return Err(refused("not-active", format!("there is no active grant {id}")));
+                }
+                terms.retain(|terms| terms.id == id);
+            }
+            RevokeTarget::User(user) => terms.retain(|terms| &terms.user == user),
+            RevokeTarget::All => {}
+        }
+        let found = !terms.is_empty();
+        let mut mine = Vec::new();
+        for terms in terms {
+            if self.may_revoke(&terms)? {
+                mine.push(terms);
+            }
+        }
+        match (mine.is_empty(), found) {
+            (false, _) => self.end(&mine, GrantEnd::Revoked, reason),
+            (true, true) => Err(refused("not-an-approver", "only root and approvers of the role may revoke")),
+            (true, false) => Err(refused("no-grant", "there is no active grant to revoke")),
+        }
+    }
+
+    fn own(&self, request: &StoredRequest) -> Result<(), Refused> {
+        if request.terms.uid == self.caller.uid() {
+            return Ok(());
+        }
+        let id = &request.terms.id;
+        Err(refused("not-yours", format!("grant {id} belongs to {}", request.terms.user))
+            .hint(format!("jitctl revoke {id} --reason 'WHY'")))
+    }
+
+    fn may_revoke(&self, terms: &GrantTerms) -> Result<bool, Refused> {
+        if self.caller.uid() == 0 {
+            return Ok(true);
+        }
+        match self.policy.role(&terms.role)? {
+            Some(role) => Ok(names(&role.activation.approvers, &subject(self.caller)?)),
+            None => Ok(false),
+        }
+    }
+
+    /// Ends grants and records each, all or none; then wakes whoever runs under them.
+    fn end(&self, grants: &[GrantTerms], end: GrantEnd, reason: &Word) -> Result<Answer, Refused> {
+        let ended = self.ended(reason);
+        let (ids, written) = self.host.database().write(Durability::Synced, |tx| {
+            let (mut ids, mut written): (Vec<GrantId>, _) = (Vec::new(), Vec::new());
+            for terms in grants {
+                if end_grant(tx, &terms.id, end, &ended)? {
+                    written.push(self.journal.append(tx, self.moment, self.event(terms, end, reason))?);
+                    ids.push(terms.id.clone());
+                }
+            }
+            Ok::<_, Refused>((ids, written))
+        })?;
+        let _ = self.journal.mirror(&written);
+        self.host.bell()?.ring();
+        Ok(Answer::Ended(ids))
+    }
+
+    fn event(&self, terms: &GrantTerms, end: GrantEnd, reason: &Word) -> Event {
+        let (uid, user) = (self.caller.uid(), Word::from(self.caller.name().as_str()));
+        let (grant, role) = (terms.id.clone(), terms.role.clone());
+        match end {
+            GrantEnd::Released | GrantEnd::Used => Event::Release(Box::new(Release { grant, uid, user, role })),
+            GrantEnd::Revoked => Event::Revocation(Box::new(Revocation {
+                grant,
+                uid,
+                user,
+                holder_uid: terms.uid,
+                holder: Word::from(terms.user.as_str()),
+                role,
+                reason: reason.clone(),
+            })),
+        }
+    }
+}

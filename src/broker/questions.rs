@@ -1,0 +1,128 @@
+//! What may I do, and why not?
+
+use super::Desk;
+use super::failure::{Refused, refused};
+use super::view::{role_info, texts};
+use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
+use crate::elevation::Caller;
+use crate::grant::verify::{Facts, verify};
+use crate::names::UserName;
+use crate::policy::index::Assignment;
+use crate::policy::judge::{JudgeError, Judgement, ask, judge, subject};
+use crate::policy::{Answer as Verdict, Role};
+use crate::refusal::{Refusal, request_line};
+
+impl Desk<'_> {
+    pub(super) fn roles(&self) -> Result<Answer, Refused> {
+        let subject = subject(self.caller)?;
+        let standing = self.policy.roles_for(&subject, Assignment::Standing)?;
+        let mut roles: Vec<_> = standing.iter().map(|role| role_info(role, true)).collect();
+        for role in self.policy.roles_for(&subject, Assignment::Eligible)? {
+            if !standing.iter().any(|other| other.name == role.name) {
+                roles.push(role_info(&role, false));
+            }
+        }
+        Ok(Answer::Roles(roles))
+    }
+
+    pub(super) fn why(&self, user: Option<&UserName>, words: &CommandWords) -> Result<Answer, Refused> {
+        let about = |account| -> Result<Caller, Refused> { Ok(Caller::described(account)?) };
+        let account = match user {
+            Some(name) if name != self.caller.name() => {
+                self.reading()?;
+                sys::users::account_by_name(name.as_str())
+                    .map_err(|error| refused("lookup", format!("unable to look up {name}: {error}")))?
+                    .ok_or_else(|| refused("unknown-user", format!("unknown user {name}")))?
+            }
+            _ => self.caller.account().clone(),
+        };
+        let elevation = self.elevation_of(about(account.clone())?, words)?;
+        let mut info = WhyInfo {
+            allowed: false,
+            because: String::new(),
+            command: elevation.command().resolved_words(),
+            run_as: elevation.run_as().name().to_string(),
+            role: None,
+            grant: None,
+            approvers: Vec::new(),
+            hint: None,
+            roles: self.verdicts(&elevation)?,
+        };
+        match judge(elevation, self.policy, &[]) {
+            Ok(Judgement::Standing(standing)) => {
+                info.allowed = true;
+                info.because = format!("role {} is standing", standing.role().name);
+                info.role = Some(standing.role().name.clone());
+            }
+            Ok(Judgement::Eligible(eligible)) => {
+                let uid = eligible.elevation().caller().uid();
+                let candidates = self.host.store().candidates(uid, self.now())?;
+                let identity = self.host.identity()?;
+                let high_water = self.journal.high_water()?;
+                let facts = Facts { key: &identity.key, host: &identity.id, moment: self.moment, high_water };
+                match verify(candidates, eligible, &facts) {
+                    Ok(grant) => {
+                        info.allowed = true;
+                        info.because = format!("grant {} of role {} covers it", grant.terms().id, grant.role().name);
+                        info.role = Some(grant.role().name.clone());
+                        info.grant = Some(grant.terms().id.clone());
+                    }
+                    Err(none) => {
+                        let role = none.eligible.roles().first();
+                        info.role = role.map(|role| role.name.clone());
+                        info.approvers =
+                            role.map_or_else(Vec::new, |role| texts(&role.activation.approvers));
+                        info.hint = role.map(|role| request_line(role, none.eligible.elevation()));
+                        info.because = match none.faults.first() {
+                            Some((id, fault)) => format!("grant {id} does not serve: {fault}"),
+                            None => "there is no active grant".to_owned(),
+                        };
+                    }
+                }
+            }
+            Err(JudgeError::NotAllowed(not_allowed)) => {
+                info.because = match not_allowed.denied {
+                    Some((role, rule)) => format!("role {role} refuses it by the rule \"{rule}\""),
+                    None => "no role allows it".to_owned(),
+                };
+            }
+            Err(error) => return Err(Refusal::from(error).into()),
+        }
+        Ok(Answer::Why(info))
+    }
+
+    pub(super) fn policy_check(&self) -> Result<Answer, Refused> {
+        let (policy, files) = self.host.parsed_policy()?;
+        Ok(Answer::PolicyChecked(PolicyInfo {
+            files,
+            roles: policy.roles().len(),
+            rules: policy.rule_count(),
+            warnings: policy.warnings(),
+        }))
+    }
+
+    fn verdicts(&self, elevation: &crate::elevation::Elevation) -> Result<Vec<RoleVerdict>, Refused> {
+        let subject = subject(elevation.caller())?;
+        let mut verdicts: Vec<RoleVerdict> = Vec::new();
+        for assignment in [Assignment::Standing, Assignment::Eligible] {
+            for role in self.policy.roles_for(&subject, assignment)? {
+                if !verdicts.iter().any(|verdict| verdict.role == role.name) {
+                    verdicts.push(verdict(&role, elevation));
+                }
+            }
+        }
+        Ok(verdicts)
+    }
+}
+
+fn verdict(role: &Role, elevation: &crate::elevation::Elevation) -> RoleVerdict {
+    let (verdict, rule) = match ask(role, elevation) {
+        Verdict::Allowed { rule } => ("allows", Some(rule.to_string())),
+        Verdict::Denied { rule } => ("refuses", Some(rule.to_string())),
+        Verdict::NoRule => ("has no rule for the command", None),
+        Verdict::OtherRunAs => ("does not run commands as that user", None),
+        Verdict::OtherGroup => ("does not run commands with that group", None),
+        Verdict::OtherHost => ("is for other hosts", None),
+    };
+    RoleVerdict { role: role.name.clone(), verdict: verdict.to_owned(), rule }
+}

@@ -1,0 +1,219 @@
+//! Requests: made, listed, shown, waited for, taken back.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::Desk;
+use super::failure::{Refused, refused};
+use super::view::texts;
+use super::wire::{Answer, CommandWords, NewRequest};
+use crate::activation::{Activation, Wanted, request, wait};
+use crate::audit::Event;
+use crate::audit::record::Cancellation;
+use crate::database::Durability;
+use crate::elevation::{Command, Elevation, RunAs};
+use crate::escape::Word;
+use crate::grant::lifecycle::RequestState;
+use crate::names::IdPrefix;
+use crate::policy::index::Assignment;
+use crate::policy::judge::{Judgement, ask, judge, names, subject};
+use crate::policy::{Answer as Verdict, Role};
+use crate::store::{Ended, Which, decide_request};
+
+/// The longest that one question waits, in seconds; whoever wants to wait longer asks again.
+const WAIT_LIMIT: u64 = 3600;
+
+impl Desk<'_> {
+    pub(super) fn request(&self, new: NewRequest) -> Result<Answer, Refused> {
+        let words = CommandWords { run_as: new.run_as.clone(), command: new.command.clone() };
+        let (role, elevation) = self.role_for(&new, &words)?;
+        let run_as;
+        let (command, target) = match &elevation {
+            Some(elevation) => (Some(elevation.command()), elevation.run_as()),
+            None => {
+                run_as = self.run_as_of(&role, new.run_as.as_ref())?;
+                (None, &run_as)
+            }
+        };
+        let wanted = Wanted {
+            role: &role,
+            command,
+            run_as: target,
+            duration: new.duration,
+            start: new.start,
+            reason: new.reason,
+            ticket: new.ticket,
+            one_shot: new.one_shot,
+        };
+        match request(self.host, self.policy, self.caller, &wanted, self.moment)? {
+            Activation::Granted(id) | Activation::Pending(id) => Ok(Answer::Grant(Box::new(self.info_of(&id)?))),
+        }
+    }
+
+    pub(super) fn requests(&self, all: bool) -> Result<Answer, Refused> {
+        let store = self.host.store();
+        let rows = match (all, self.is_reader()?) {
+            (false, _) => store.requests(Which::Pending, self.now())?,
+            (true, true) => store.requests(Which::Everybody, self.now())?,
+            (true, false) => {
+                let mut own = store.requests(Which::OfUser(self.caller.uid()), self.now())?;
+                let pending = store.requests(Which::Pending, self.now())?;
+                own.extend(pending.into_iter().filter(|request| request.terms.uid != self.caller.uid()));
+                own
+            }
+        };
+        let mut answers = Vec::new();
+        for row in rows {
+            let mine = row.terms.uid == self.caller.uid();
+            let listed = all || row.state == RequestState::Pending;
+            if listed && (mine || self.is_reader()? || self.is_approver(&row)?) {
+                answers.push(self.info(&row)?);
+            }
+        }
+        Ok(Answer::Requests(answers))
+    }
+
+    pub(super) fn show(&self, id: &IdPrefix) -> Result<Answer, Refused> {
+        Ok(Answer::Grant(Box::new(self.info(&self.visible(id)?)?)))
+    }
+
+    pub(super) fn wait(&self, id: &IdPrefix, seconds: u64) -> Result<Answer, Refused> {
+        let request = self.visible(id)?;
+        wait(self.host, &request.terms.id, Duration::from_secs(seconds.min(WAIT_LIMIT)))?;
+        let moment = self.host.now()?;
+        let later = Desk { moment: &moment, ..*self };
+        Ok(Answer::Grant(Box::new(later.info_of(&request.terms.id)?)))
+    }
+
+    pub(super) fn cancel(&self, id: &IdPrefix) -> Result<Answer, Refused> {
+        let request = self.visible(id)?;
+        let terms = &request.terms;
+        if terms.uid != self.caller.uid() {
+            return Err(refused("not-yours", format!("request {} was made by {}", terms.id, terms.user))
+                .hint(format!("jitctl deny {} --reason WHY", terms.id)));
+        }
+        let ended = self.ended(&Word::default());
+        let event = Event::Cancellation(Box::new(Cancellation {
+            grant: terms.id.clone(),
+            uid: self.caller.uid(),
+            user: Word::from(self.caller.name().as_str()),
+            role: terms.role.clone(),
+        }));
+        self.decide(&request, RequestState::Cancelled, &ended, event)
+    }
+
+    /// Takes a pending request out of its state, with its record, and shows it.
+    pub(super) fn decide(
+        &self,
+        request: &crate::store::StoredRequest,
+        state: RequestState,
+        ended: &Ended,
+        event: Event,
+    ) -> Result<Answer, Refused> {
+        let id = &request.terms.id;
+        self.still_pending(request)?;
+        let written = self.host.database().write(Durability::Synced, |tx| {
+            if !decide_request(tx, id, state, Some(ended))? {
+                return Err(refused("not-pending", format!("request {id} was decided meanwhile")));
+            }
+            Ok::<_, Refused>(self.journal.append(tx, self.moment, event)?)
+        })?;
+        let _ = self.journal.mirror(&[written]);
+        self.host.bell()?.ring();
+        Ok(Answer::Grant(Box::new(self.info_of(id)?)))
+    }
+
+    pub(super) fn still_pending(&self, request: &crate::store::StoredRequest) -> Result<(), Refused> {
+        if request.state == RequestState::Pending {
+            return Ok(());
+        }
+        let (id, state) = (&request.terms.id, request.state.as_str());
+        Err(refused("not-pending", format!("request {id} is not pending: it is {state}")))
+    }
+
+    pub(super) fn ended(&self, reason: &Word) -> Ended {
+        Ended { by: self.caller.name().to_string(), at: self.now(), reason: reason.as_bytes().to_vec() }
+    }
+
+    /// The role that was named, or the narrowest that fits the command; with the command resolved, where there is one.
+    fn role_for(&self, new: &NewRequest, words: &CommandWords) -> Result<(Role, Option<Elevation>), Refused> {
+        let subject = subject(self.caller)?;
+        let named = match &new.role {
+            Some(name) => {
+                let role = self.policy.role(name)?.filter(|role| names(&role.eligible, &subject));
+                Some(role.ok_or_else(|| {
+                    refused("not-eligible", format!("you are not eligible for a role {name}")).hint("jitctl roles")
+                })?)
+            }
+            None => None,
+        };
+        if words.command.is_empty() {
+            return match named {
+                Some(role) => Ok((role, None)),
+                None => Ok((self.only_role()?, None)),
+            };
+        }
+        let elevation = self.elevation(words)?;
+        match named {
+            Some(role) => match ask(&role, &elevation) {
+                Verdict::Allowed { .. } => Ok((role, Some(elevation))),
+                _ => Err(refused("not-allowed", format!("role {} does not allow this command", role.name))
+                    .hint("jitctl why -- COMMAND")),
+            },
+            None => match judge(elevation, self.policy, &[])? {
+                Judgement::Standing(standing) => Err(refused(
+                    "standing",
+                    format!("no grant is needed: role {} is standing for you", standing.role().name),
+                )),
+                Judgement::Eligible(eligible) => match eligible.roles().first().cloned() {
+                    Some(role) => Ok((role, Some(eligible.into_elevation()))),
+                    None => Err(refused("not-eligible", "no role allows this command")),
+                },
+            },
+        }
+    }
+
+    fn only_role(&self) -> Result<Role, Refused> {
+        let mut roles = self.policy.roles_for(&subject(self.caller)?, Assignment::Eligible)?;
+        match (roles.pop(), roles.is_empty()) {
+            (Some(role), true) => Ok(role),
+            (Some(role), false) => {
+                roles.push(role);
+                let names = texts(&roles.iter().map(|role| role.name.clone()).collect::<Vec<_>>());
+                Err(refused("which-role", format!("name a role or a command; you may ask for {}", names.join(", ")))
+                    .hint("jitctl request --role ROLE --reason 'WHY'"))
+            }
+            (None, _) => Err(refused("not-eligible", "you are not eligible for any role")),
+        }
+    }
+
+    /// The words as an elevation of the caller.
+    pub(super) fn elevation(&self, words: &CommandWords) -> Result<Elevation, Refused> {
+        let caller = crate::elevation::Caller::described(self.caller.account().clone())?;
+        self.elevation_of(caller, words)
+    }
+
+    pub(super) fn elevation_of(
+        &self,
+        caller: crate::elevation::Caller,
+        words: &CommandWords,
+    ) -> Result<Elevation, Refused> {
+        let typed: Vec<OsString> = words.command.iter().map(|word| word.0.clone()).collect();
+        let run_as = RunAs::resolve(words.run_as.as_ref().map(Word::as_os_str), None, &caller)?;
+        let command = Command::find(&typed, self.secure_path, &caller)?;
+        Ok(Elevation::question(caller, run_as, command))
+    }
+
+    /// As whom a whole role is asked for: what was typed, else root where the role allows it, else its first account.
+    fn run_as_of(&self, role: &Role, typed: Option<&Word>) -> Result<RunAs, Refused> {
+        if let Some(word) = typed {
+            return Ok(RunAs::resolve(Some(word.as_os_str()), None, self.caller)?);
+        }
+        let root = RunAs::resolve(None, None, self.caller)?;
+        if role.runs_as(root.name().as_str(), root.uid()) {
+            return Ok(root);
+        }
+        let first = role.run_as.first().map(ToString::to_string).unwrap_or_default();
+        Ok(RunAs::resolve(Some(OsString::from(first).as_os_str()), None, self.caller)?)
+    }
+}

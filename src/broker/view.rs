@@ -1,0 +1,148 @@
+//! Requests, grants and roles as they are shown.
+
+use super::Desk;
+use super::failure::Refused;
+use super::wire::{ApprovalInfo, EndedInfo, GrantInfo, RoleInfo};
+use crate::escape::Word;
+use crate::grant::lifecycle::RequestState;
+use crate::names::{GrantId, IdPrefix};
+use crate::policy::Role;
+use crate::policy::judge::{names, subject};
+use crate::store::{Ended, StoredGrant, StoredRequest};
+
+impl Desk<'_> {
+    /// The request that `prefix` names, if the caller may see it; otherwise it does not exist for them.
+    pub(super) fn visible(&self, prefix: &IdPrefix) -> Result<StoredRequest, Refused> {
+        let store = self.host.store();
+        let request = store
+            .find(prefix)
+            .and_then(|id| store.request(&id, self.now()))
+            .map_err(|error| Refused::id(prefix, error))?;
+        if request.terms.uid == self.caller.uid() || self.is_reader()? || self.is_approver(&request)? {
+            Ok(request)
+        } else {
+            Err(Refused::id(prefix, crate::store::FindError::Unknown))
+        }
+    }
+
+    /// Whether the caller is an approver of the request's role, as the policy stands now.
+    pub(super) fn is_approver(&self, request: &StoredRequest) -> Result<bool, Refused> {
+        match self.policy.role(&request.terms.role)? {
+            Some(role) => Ok(names(&role.activation.approvers, &subject(self.caller)?)),
+            None => Ok(false),
+        }
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.moment.wall.seconds()
+    }
+
+    /// One request and its grant, as the caller sees it.
+    pub(super) fn info_of(&self, id: &GrantId) -> Result<GrantInfo, Refused> {
+        let request = self.host.store().request(id, self.now())?;
+        self.info(&request)
+    }
+
+    pub(super) fn info(&self, request: &StoredRequest) -> Result<GrantInfo, Refused> {
+        let store = self.host.store();
+        let terms = &request.terms;
+        let grant = store.grant(&terms.id)?;
+        let approvals = store.approvals(&terms.id)?;
+        let role = self.policy.role(&terms.role)?;
+        let may_decide = request.state == RequestState::Pending
+            && terms.uid != self.caller.uid()
+            && self.is_approver(request)?;
+        let (duration, one_shot, exact) = match &grant {
+            Some(grant) => (
+                u64::try_from(grant.terms.expires.saturating_sub(grant.terms.starts)).unwrap_or(0),
+                grant.terms.one_shot,
+                grant.terms.exact,
+            ),
+            None => (terms.duration, terms.one_shot, terms.exact),
+        };
+        Ok(GrantInfo {
+            id: terms.id.clone(),
+            state: request.state.as_str().to_owned(),
+            grant: grant.as_ref().map(|grant| grant_state(grant, self.now()).to_owned()),
+            requester: terms.user.clone(),
+            requester_uid: terms.uid,
+            role: terms.role.clone(),
+            run_as: terms.run_as.to_string(),
+            command: terms.argv.clone(),
+            sha256: (!terms.program.is_empty()).then(|| terms.program.clone()),
+            reason: terms.reason.clone(),
+            ticket: (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.clone()),
+            duration,
+            requested: terms.created,
+            deadline: terms.deadline,
+            starts: grant.as_ref().map(|grant| grant.terms.starts),
+            expires: grant.as_ref().map(|grant| grant.terms.expires),
+            one_shot: one_shot.is_set(),
+            exact: exact.is_set(),
+            approvals_needed: request.needed,
+            approvers: role.map_or_else(Vec::new, |role| texts(&role.activation.approvers)),
+            approvals: approvals.into_iter().map(|(terms, _)| approval(terms)).collect(),
+            may_decide,
+            ended: grant
+                .and_then(|grant| grant.end)
+                .map(|(_, ended)| ended)
+                .or_else(|| request.ended.as_ref().map(Ended::clone))
+                .map(ended),
+            runs: self.journal.count_runs_of_grant(&terms.id)?,
+        })
+    }
+}
+
+/// A role as its user sees it.
+pub(super) fn role_info(role: &Role, standing: bool) -> RoleInfo {
+    let rules = &role.activation;
+    RoleInfo {
+        name: role.name.clone(),
+        description: role.description.clone(),
+        standing,
+        commands: texts(&role.commands),
+        run_as: texts(&role.run_as),
+        maximum_duration: rules.maximum_duration.as_secs(),
+        require_justification: rules.require_justification,
+        ticket: rules.ticket.as_ref().map(ToString::to_string),
+        require_approval: rules.require_approval,
+        approvers: texts(&rules.approvers),
+        approvals: if rules.require_approval { rules.approvals } else { 0 },
+        authenticate: role.authenticate,
+        one_shot: rules.one_shot,
+        exact_command: rules.exact_command,
+    }
+}
+
+/// Things as the policy wrote them.
+pub(super) fn texts<T: ToString>(things: &[T]) -> Vec<String> {
+    things.iter().map(ToString::to_string).collect()
+}
+
+fn grant_state(grant: &StoredGrant, now: i64) -> &'static str {
+    match &grant.end {
+        Some((end, _)) => end.as_str(),
+        None if now >= grant.terms.expires => "expired",
+        None if now < grant.terms.starts => "scheduled",
+        None => "active",
+    }
+}
+
+fn approval(terms: crate::grant::ApprovalTerms) -> ApprovalInfo {
+    ApprovalInfo {
+        approver: terms.approver,
+        at: terms.at,
+        duration: (terms.duration > 0).then_some(terms.duration),
+        one_shot: terms.one_shot.is_set(),
+        exact: terms.exact.is_set(),
+        comment: (!terms.comment.as_bytes().is_empty()).then_some(terms.comment),
+    }
+}
+
+fn ended(ended: Ended) -> EndedInfo {
+    EndedInfo {
+        by: ended.by,
+        at: ended.at,
+        reason: Word(std::os::unix::ffi::OsStringExt::from_vec(ended.reason)),
+    }
+}

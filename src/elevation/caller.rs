@@ -1,0 +1,169 @@
+//! The caller (sudo's invoking user), from the kernel and NSS alone: never from argv or the environment.
+
+use std::cell::OnceCell;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::escape::Word;
+use crate::names::{InvalidName, UserName};
+use sys::process::SessionKey;
+use sys::sanitize::KernelIdentity;
+use sys::terminal::Terminal;
+use sys::users::{Account, account_by_uid, group_by_gid, host_name};
+
+/// Who calls: identity, terminal, session and place.
+pub struct Caller {
+    name: UserName,
+    account: Account,
+    uid: u32,
+    gid: u32,
+    group_ids: Vec<u32>,
+    named_groups: OnceCell<Vec<(u32, Option<String>)>>,
+    tty: Option<Tty>,
+    session: SessionKey,
+    directory: Option<PathBuf>,
+    host: String,
+}
+
+/// The controlling terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tty {
+    /// `/dev/pts/3`
+    pub name: PathBuf,
+    /// Its device number.
+    pub device: u64,
+}
+
+/// Why nobody can be named as the caller.
+#[derive(Debug)]
+pub enum CallerError {
+    /// The account database does not know the uid.
+    Unknown(u32),
+    /// Its name is not one that can be handled safely.
+    Name(InvalidName),
+    /// The account database, the host name or procfs could not be read.
+    Lookup(&'static str, io::Error),
+}
+
+impl fmt::Display for CallerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(uid) => write!(f, "you do not exist in the passwd database (uid {uid})"),
+            Self::Name(error) => error.fmt(f),
+            Self::Lookup(what, error) => write!(f, "unable to look up {what}: {error}"),
+        }
+    }
+}
+
+impl Caller {
+    /// Identifies the caller of this process.
+    pub fn identify(identity: &KernelIdentity) -> Result<Self, CallerError> {
+        let tty = Terminal::controlling().ok().and_then(|terminal| {
+            Some(Tty { name: terminal.name()?, device: terminal.device() })
+        });
+        let mut group_ids = vec![identity.gid()];
+        group_ids.extend(identity.groups().iter().filter(|gid| **gid != identity.gid()));
+        Self::build(identity.uid(), identity.gid(), group_ids, tty)
+    }
+
+    /// Somebody else, as the account database describes them: for questions about them, never for a run.
+    pub fn described(account: Account) -> Result<Self, CallerError> {
+        let lookup = |error| CallerError::Lookup("groups", error);
+        let group_ids = sys::users::groups_of(&account.name, account.gid).map_err(lookup)?;
+        Self::build(account.uid, account.gid, group_ids, None)
+    }
+
+    fn build(uid: u32, gid: u32, group_ids: Vec<u32>, tty: Option<Tty>) -> Result<Self, CallerError> {
+        let account = account_by_uid(uid)
+            .map_err(|error| CallerError::Lookup("your account", error))?
+            .ok_or(CallerError::Unknown(uid))?;
+        Ok(Self {
+            name: UserName::parse(&account.name).map_err(CallerError::Name)?,
+            account,
+            uid,
+            gid,
+            group_ids,
+            named_groups: OnceCell::new(),
+            tty,
+            session: sys::process::session_of_self()
+                .map_err(|error| CallerError::Lookup("your session", error))?,
+            directory: std::env::current_dir().ok(),
+            host: host_name().map_err(|error| CallerError::Lookup("the host name", error))?,
+        })
+    }
+
+    /// The login name.
+    pub fn name(&self) -> &UserName {
+        &self.name
+    }
+
+    /// The whole entry of the account database.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The real uid.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The real gid.
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// The real gid and the supplementary groups.
+    pub fn group_ids(&self) -> &[u32] {
+        &self.group_ids
+    }
+
+    /// The groups with their names. Looked up when first needed: most runs are decided by name alone.
+    pub fn named_groups(&self) -> Result<&[(u32, Option<String>)], CallerError> {
+        if let Some(groups) = self.named_groups.get() {
+            return Ok(groups);
+        }
+        let mut groups = Vec::with_capacity(self.group_ids.len());
+        for gid in &self.group_ids {
+            let group = group_by_gid(*gid).map_err(|error| CallerError::Lookup("your groups", error))?;
+            groups.push((*gid, group.map(|group| group.name)));
+        }
+        Ok(self.named_groups.get_or_init(|| groups))
+    }
+
+    /// The controlling terminal.
+    pub fn tty(&self) -> Option<&Tty> {
+        self.tty.as_ref()
+    }
+
+    /// The session, as the credential cache knows it.
+    pub fn session(&self) -> &SessionKey {
+        &self.session
+    }
+
+    /// The working directory; `None` when it was removed.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// The working directory for records.
+    pub fn directory_word(&self) -> Word {
+        Word::from(self.directory.clone().map_or_else(|| OsString::from("(removed)"), PathBuf::into_os_string))
+    }
+
+    /// The name of this host.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The shell for -s: `SHELL` of the caller's environment, else the account's.
+    pub fn preferred_shell(&self, environment: &[OsString]) -> PathBuf {
+        environment
+            .iter()
+            .find_map(|entry| entry.as_bytes().strip_prefix(b"SHELL="))
+            .filter(|shell| shell.first() == Some(&b'/'))
+            .map_or_else(|| self.account.shell.clone(), |shell| PathBuf::from(OsStr::from_bytes(shell)))
+    }
+}

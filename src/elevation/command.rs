@@ -1,0 +1,209 @@
+//! The command: found in `secure_path`, opened once. What the policy judges is what was opened, and what was opened is
+//! what runs.
+
+use std::cell::OnceCell;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::elevation::Caller;
+use crate::escape::Word;
+use sys::program::OpenedProgram;
+
+/// An opened program with its arguments.
+pub struct Command {
+    program: OpenedProgram,
+    /// Where it was found: a canonical directory and the name as typed.
+    path: PathBuf,
+    /// argv[0] of the command.
+    name: OsString,
+    arguments: Vec<OsString>,
+    digest: OnceCell<[u8; 32]>,
+}
+
+/// Why the words typed are not a command.
+#[derive(Debug)]
+pub enum CommandError {
+    /// No words.
+    Empty,
+    /// Not in `secure_path`, or no such file.
+    NotFound(Word),
+    /// It is there, but it is no program that can be run.
+    NotExecutable(Word, &'static str),
+    /// It cannot be opened or read.
+    Io(Word, io::Error),
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("no command was given"),
+            Self::NotFound(name) => write!(f, "{name}: command not found"),
+            Self::NotExecutable(name, cause) => write!(f, "{name}: {cause}"),
+            Self::Io(name, error) => write!(f, "{name}: {error}"),
+        }
+    }
+}
+
+impl Command {
+    /// Finds and opens `words[0]`: a name is looked up in `secure_path`, anything with a slash is taken as a path.
+    pub fn find(words: &[OsString], secure_path: &str, caller: &Caller) -> Result<Self, CommandError> {
+        let (name, arguments) = words.split_first().ok_or(CommandError::Empty)?;
+        if name.is_empty() {
+            return Err(CommandError::NotFound(Word::from(name)));
+        }
+        if name.as_bytes().contains(&b'/') {
+            let path = caller.directory().unwrap_or(Path::new("/")).join(name);
+            return Self::open(&path, name.clone(), arguments.to_vec());
+        }
+        let mut refused = CommandError::NotFound(Word::from(name));
+        for directory in secure_path.split(':').filter(|directory| directory.starts_with('/')) {
+            match Self::open(&Path::new(directory).join(name), name.clone(), arguments.to_vec()) {
+                Err(CommandError::NotFound(_)) => {}
+                // As in a shell: an entry that cannot be run is remembered, a later one that can be wins.
+                Err(error) => refused = error,
+                found => return found,
+            }
+        }
+        Err(refused)
+    }
+
+    /// -i: the target's shell as a login shell, with the words quoted for its `-c` as sudo does.
+    pub fn login_shell(shell: &Path, words: &[OsString], _caller: &Caller) -> Result<Self, CommandError> {
+        let base = shell.file_name().unwrap_or(OsStr::new("sh"));
+        let mut name = OsString::from("-");
+        name.push(base);
+        Self::open(shell, name, shell_arguments(words))
+    }
+
+    /// -s: the caller's shell.
+    pub fn shell(shell: &Path, words: &[OsString], _caller: &Caller) -> Result<Self, CommandError> {
+        let name = shell.as_os_str().to_owned();
+        Self::open(shell, name, shell_arguments(words))
+    }
+
+    fn open(path: &Path, name: OsString, arguments: Vec<OsString>) -> Result<Self, CommandError> {
+        let shown = || Word::from(path.as_os_str());
+        let program = OpenedProgram::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => CommandError::NotFound(Word::from(&name)),
+            io::ErrorKind::IsADirectory => CommandError::NotExecutable(shown(), "is a directory"),
+            io::ErrorKind::PermissionDenied => CommandError::NotExecutable(shown(), "is not executable"),
+            _ => CommandError::Io(shown(), error),
+        })?;
+        let path = canonical_place(path).map_err(|error| CommandError::Io(shown(), error))?;
+        Ok(Self { program, path, name, arguments, digest: OnceCell::new() })
+    }
+
+    /// The opened file.
+    pub fn program(&self) -> &OpenedProgram {
+        &self.program
+    }
+
+    /// Where it was found, which is what command rules match.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The arguments without argv[0].
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// argv as the command gets it.
+    pub fn argv(&self) -> impl Iterator<Item = &OsStr> {
+        std::iter::once(self.name.as_os_str()).chain(self.arguments.iter().map(OsString::as_os_str))
+    }
+
+    /// The path and the arguments, for records, requests and messages.
+    pub fn resolved_words(&self) -> Vec<Word> {
+        std::iter::once(Word::from(self.path.as_os_str())).chain(self.arguments.iter().map(Word::from)).collect()
+    }
+
+    /// The path and the arguments as one line, as sudo writes it into `SUDO_COMMAND`.
+    pub fn line(&self) -> OsString {
+        let mut line = self.path.clone().into_os_string().into_vec();
+        for argument in &self.arguments {
+            line.push(b' ');
+            line.extend_from_slice(argument.as_bytes());
+        }
+        OsString::from_vec(line)
+    }
+
+    /// SHA-256 of the opened file, computed once.
+    pub fn digest(&self) -> Result<[u8; 32], CommandError> {
+        if let Some(digest) = self.digest.get() {
+            return Ok(*digest);
+        }
+        let failed = |error| CommandError::Io(Word::from(self.path.as_os_str()), error);
+        let mut hasher = Sha256::new();
+        let mut reader = self.program.reader();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            hasher.update(buffer.get(..count).unwrap_or_default());
+        }
+        let digest = hasher.finalize().into();
+        Ok(*self.digest.get_or_init(|| digest))
+    }
+
+    /// Somebody other than root could rewrite the file while it is checked.
+    pub fn is_writable_by_others(&self) -> bool {
+        self.program.writable_by_others()
+    }
+}
+
+/// The directory without symlinks, and the last name as typed: `/bin/vi` is `/usr/bin/vi` on a host with a merged
+/// `/usr`, whatever `vi` links to.
+fn canonical_place(path: &Path) -> io::Result<PathBuf> {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => Ok(parent.canonicalize()?.join(name)),
+        _ => path.canonicalize(),
+    }
+}
+
+/// `-c` and the words in one text, each byte that a shell could read otherwise behind a backslash (sudo's `parse_args.c`
+/// keeps letters, digits, `_`, `-` and `$`).
+fn shell_arguments(words: &[OsString]) -> Vec<OsString> {
+    if words.is_empty() {
+        return Vec::new();
+    }
+    let mut line = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        if index > 0 {
+            line.push(b' ');
+        }
+        for byte in word.as_bytes() {
+            if !(byte.is_ascii_alphanumeric() || b"_-$".contains(byte)) {
+                line.push(b'\\');
+            }
+            line.push(*byte);
+        }
+    }
+    vec![OsString::from("-c"), OsString::from_vec(line)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shell_words_are_quoted_as_sudo_quotes_them() {
+        let words = [OsString::from("echo"), OsString::from("a b;$HOME")];
+        assert_eq!(shell_arguments(&words), ["-c", "echo a\\ b\\;$HOME"]);
+        assert!(shell_arguments(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_place_keeps_the_name_that_was_typed() {
+        assert_eq!(canonical_place(Path::new("/usr/../usr/bin/env")).unwrap(), PathBuf::from("/usr/bin/env"));
+    }
+}

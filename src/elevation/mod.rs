@@ -1,0 +1,147 @@
+//! What is asked: who calls, as whom, and which opened program. Nothing here decides whether it is allowed.
+
+pub mod caller;
+pub mod command;
+pub mod run_as;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+pub use caller::{Caller, CallerError, Tty};
+pub use command::{Command, CommandError};
+pub use run_as::{RunAs, RunAsError};
+
+use crate::cli::{EnvironmentWish, Mode, Run};
+use sys::sanitize::Inherited;
+
+/// One caller, one run-as, one opened program, and how the caller wishes it to be run.
+#[must_use = "an elevation leads to the policy"]
+pub struct Elevation {
+    caller: Caller,
+    run_as: RunAs,
+    command: Command,
+    wish: Wish,
+}
+
+/// How the caller wishes the command to be run, as far as the policy lets them.
+pub struct Wish {
+    /// -i: a login shell in the target's home.
+    pub login: bool,
+    /// -s without -i: the shell of the caller.
+    pub shell: bool,
+    /// -H.
+    pub set_home: bool,
+    /// -P.
+    pub preserve_groups: bool,
+    /// -b.
+    pub background: bool,
+    /// -D.
+    pub directory: Option<PathBuf>,
+    /// -E, --preserve-env=list and VAR=value.
+    pub environment: EnvironmentWish,
+    /// The environment as the caller's shell handed it over.
+    pub inherited: Vec<OsString>,
+}
+
+/// Why what was typed is not an elevation at all.
+#[derive(Debug)]
+pub enum ElevationError {
+    /// The caller.
+    Caller(CallerError),
+    /// The target.
+    RunAs(RunAsError),
+    /// The command.
+    Command(CommandError),
+}
+
+impl fmt::Display for ElevationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Caller(error) => error.fmt(f),
+            Self::RunAs(error) => error.fmt(f),
+            Self::Command(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<CallerError> for ElevationError {
+    fn from(error: CallerError) -> Self {
+        Self::Caller(error)
+    }
+}
+
+impl From<RunAsError> for ElevationError {
+    fn from(error: RunAsError) -> Self {
+        Self::RunAs(error)
+    }
+}
+
+impl From<CommandError> for ElevationError {
+    fn from(error: CommandError) -> Self {
+        Self::Command(error)
+    }
+}
+
+impl Elevation {
+    /// Resolves what was typed: names through NSS, the command in `secure_path`, opened once.
+    pub fn resolve(
+        run: Run,
+        caller: Caller,
+        secure_path: &str,
+        inherited: &Inherited,
+    ) -> Result<Self, ElevationError> {
+        let run_as = RunAs::resolve(run.run_as.as_deref(), run.run_as_group.as_deref(), &caller)?;
+        let command = match run.mode {
+            Mode::Command => Command::find(&run.command, secure_path, &caller)?,
+            Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command, &caller)?,
+            Mode::Shell => Command::shell(&caller.preferred_shell(&inherited.environment), &run.command, &caller)?,
+        };
+        let wish = Wish {
+            login: run.mode == Mode::LoginShell,
+            shell: run.mode == Mode::Shell,
+            set_home: run.set_home,
+            preserve_groups: run.preserve_groups,
+            background: run.background,
+            directory: run.directory.map(PathBuf::from),
+            environment: run.environment,
+            inherited: inherited.environment.clone(),
+        };
+        Ok(Self { caller, run_as, command, wish })
+    }
+
+    /// The same question without the wish to run anything, for `why`, requests and listings.
+    pub fn question(caller: Caller, run_as: RunAs, command: Command) -> Self {
+        let wish = Wish {
+            login: false,
+            shell: false,
+            set_home: false,
+            preserve_groups: false,
+            background: false,
+            directory: None,
+            environment: EnvironmentWish::default(),
+            inherited: Vec::new(),
+        };
+        Self { caller, run_as, command, wish }
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// As whom.
+    pub fn run_as(&self) -> &RunAs {
+        &self.run_as
+    }
+
+    /// What.
+    pub fn command(&self) -> &Command {
+        &self.command
+    }
+
+    /// How.
+    pub fn wish(&self) -> &Wish {
+        &self.wish
+    }
+}

@@ -1,0 +1,149 @@
+//! As whom the command runs (sudo's target user), from NSS.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::elevation::Caller;
+use crate::escape::Word;
+use crate::names::{InvalidName, UserName};
+use sys::users::{Account, Group, account_by_name, account_by_uid, group_by_gid, group_by_name, groups_of};
+
+/// The account, and the group that was asked for.
+pub struct RunAs {
+    name: UserName,
+    account: Account,
+    group: Option<Group>,
+}
+
+/// Why nobody can be named as the target.
+#[derive(Debug)]
+pub enum RunAsError {
+    /// No such account.
+    UnknownUser(Word),
+    /// No such group.
+    UnknownGroup(Word),
+    /// Its name is not one that can be handled safely.
+    Name(InvalidName),
+    /// The account database could not be read.
+    Lookup(&'static str, io::Error),
+}
+
+impl fmt::Display for RunAsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownUser(name) => write!(f, "unknown user {name}"),
+            Self::UnknownGroup(name) => write!(f, "unknown group {name}"),
+            Self::Name(error) => error.fmt(f),
+            Self::Lookup(what, error) => write!(f, "unable to look up the {what}: {error}"),
+        }
+    }
+}
+
+impl RunAs {
+    /// -u and -g as typed; root by default, and the caller where only a group is given.
+    pub fn resolve(user: Option<&OsStr>, group: Option<&OsStr>, caller: &Caller) -> Result<Self, RunAsError> {
+        let account = match (user, group) {
+            (Some(user), _) => find_account(user)?,
+            (None, Some(_)) => caller.account().clone(),
+            (None, None) => find_account(OsStr::new("root"))?,
+        };
+        let name = UserName::parse(&account.name).map_err(RunAsError::Name)?;
+        let group = group.map(find_group).transpose()?;
+        Ok(Self { name, account, group })
+    }
+
+    /// The login name.
+    pub fn name(&self) -> &UserName {
+        &self.name
+    }
+
+    /// The whole entry of the account database.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The uid.
+    pub fn uid(&self) -> u32 {
+        self.account.uid
+    }
+
+    /// The primary gid of the command: -g, else the account's.
+    pub fn gid(&self) -> u32 {
+        self.group.as_ref().map_or(self.account.gid, |group| group.gid)
+    }
+
+    /// The group asked for by -g.
+    pub fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
+    /// The login shell.
+    pub fn shell(&self) -> &Path {
+        &self.account.shell
+    }
+
+    /// The supplementary groups of the account, as initgroups(3) sets them.
+    pub fn group_ids(&self) -> Result<Vec<u32>, RunAsError> {
+        groups_of(&self.account.name, self.gid()).map_err(|error| RunAsError::Lookup("groups of the target", error))
+    }
+}
+
+fn find_account(typed: &OsStr) -> Result<Account, RunAsError> {
+    let unknown = || RunAsError::UnknownUser(Word::from(typed));
+    let lookup = |error| RunAsError::Lookup("target user", error);
+    let text = typed.to_str().ok_or_else(unknown)?;
+    let account = match text.strip_prefix('#') {
+        Some(number) => account_by_uid(parse_id(number).ok_or_else(unknown)?).map_err(lookup)?,
+        // A name that is a number, an option or a path is no account, whatever NSS would make of it (CVE-2023-42456).
+        None => account_by_name(UserName::parse(text).map_err(|_| unknown())?.as_str()).map_err(lookup)?,
+    };
+    account.ok_or_else(unknown)
+}
+
+fn find_group(typed: &OsStr) -> Result<Group, RunAsError> {
+    let unknown = || RunAsError::UnknownGroup(Word::from(typed));
+    let lookup = |error| RunAsError::Lookup("target group", error);
+    let text = typed.to_str().ok_or_else(unknown)?;
+    let group = match text.strip_prefix('#') {
+        Some(number) => group_by_gid(parse_id(number).ok_or_else(unknown)?).map_err(lookup)?,
+        None => group_by_name(UserName::parse(text).map_err(|_| unknown())?.as_str()).map_err(lookup)?,
+    };
+    group.ok_or_else(unknown)
+}
+
+/// A decimal id. -1 means "no change" to the kernel and 4294967295 is the same number (CVE-2019-14287): neither is an id.
+fn parse_id(text: &str) -> Option<u32> {
+    let plain = !text.is_empty() && text.as_bytes().iter().all(u8::is_ascii_digit);
+    let number = if plain { text.parse::<u32>().ok()? } else { return None };
+    (number != u32::MAX).then_some(number)
+}
+
+/// Bytes of a typed name, for records.
+pub fn typed_word(typed: Option<&OsStr>) -> Word {
+    Word::from(typed.unwrap_or(OsStr::from_bytes(b"root")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_mean_something_else_are_refused() {
+        for text in ["-1", "4294967295", "4294967296", "", "+0", "0x0", " 0", "0 ", "1e3"] {
+            assert_eq!(parse_id(text), None, "{text:?}");
+        }
+        assert_eq!(parse_id("0"), Some(0));
+        assert_eq!(parse_id("4294967294"), Some(4_294_967_294));
+    }
+
+    #[test]
+    fn numbers_and_options_are_not_names() {
+        for text in ["0", "-u", "#-1", "#", "%root", "a/b", "root:x"] {
+            assert!(matches!(find_account(OsStr::new(text)), Err(RunAsError::UnknownUser(_))), "{text:?}");
+        }
+        assert!(find_account(OsStr::new("#0")).is_ok_and(|account| account.uid == 0));
+    }
+}

@@ -1,0 +1,187 @@
+//! The host's ed25519 key in OpenSSH's private key format (PROTOCOL.key), unencrypted: it lies in a directory that only
+//! root can enter, and stock `ssh-keygen` can read it.
+
+use std::fmt;
+
+use base64ct::{Base64, Base64Unpadded, Encoding};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+
+use super::digest;
+use super::ssh_wire::{Reader, push_string};
+use super::sshsig::{Namespace, SignatureFault, public_blob, sign, verify};
+
+const MAGIC: &[u8] = b"openssh-key-v1\0";
+const HEADER: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
+const FOOTER: &str = "-----END OPENSSH PRIVATE KEY-----";
+const COMMENT: &str = "jit-sudo host key";
+
+/// The key with which this host signs grants.
+pub struct HostKey {
+    signing: SigningKey,
+}
+
+/// Which host a grant is for: it names the key and the machine, so that neither a copied database nor a copied key
+/// alone carries a grant to another machine.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HostId(String);
+
+/// The file is not an unencrypted ed25519 key in OpenSSH's format.
+#[derive(Debug)]
+pub struct InvalidHostKey;
+
+impl fmt::Display for InvalidHostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("is not an unencrypted ed25519 key in OpenSSH's format")
+    }
+}
+
+impl HostKey {
+    /// Makes a key from 32 random bytes.
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self { signing: SigningKey::from_bytes(&seed) }
+    }
+
+    /// Reads the text of a private key file.
+    pub fn from_openssh(text: &str) -> Result<Self, InvalidHostKey> {
+        parse_private(text).map(|signing| Self { signing }).ok_or(InvalidHostKey)
+    }
+
+    /// The text of a private key file. `check` is any random number (PROTOCOL.key's checkint).
+    pub fn to_openssh(&self, check: u32) -> String {
+        let public = public_blob(&self.signing.verifying_key());
+        let mut secret = Vec::new();
+        secret.extend_from_slice(&check.to_be_bytes());
+        secret.extend_from_slice(&check.to_be_bytes());
+        push_string(&mut secret, b"ssh-ed25519");
+        push_string(&mut secret, self.signing.verifying_key().as_bytes());
+        push_string(&mut secret, &self.signing.to_keypair_bytes());
+        push_string(&mut secret, COMMENT.as_bytes());
+        for padding in 1u8.. {
+            if secret.len() % 8 == 0 {
+                break;
+            }
+            secret.push(padding);
+        }
+
+        let mut bytes = MAGIC.to_vec();
+        push_string(&mut bytes, b"none");
+        push_string(&mut bytes, b"none");
+        push_string(&mut bytes, b"");
+        bytes.extend_from_slice(&1u32.to_be_bytes());
+        push_string(&mut bytes, &public);
+        push_string(&mut bytes, &secret);
+
+        let mut text = format!("{HEADER}\n");
+        for line in Base64::encode_string(&bytes).as_bytes().chunks(70) {
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
+        }
+        text.push_str(FOOTER);
+        text.push('\n');
+        text
+    }
+
+    /// `ssh-ed25519 AAAA… jit-sudo host key`
+    pub fn public_line(&self) -> String {
+        format!("ssh-ed25519 {} {COMMENT}", Base64::encode_string(&public_blob(&self.public())))
+    }
+
+    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fn fingerprint(&self) -> String {
+        format!("SHA256:{}", Base64Unpadded::encode_string(&digest(&public_blob(&self.public()))))
+    }
+
+    /// The identity of the host that holds this key and has this machine-id(5).
+    pub fn host_id(&self, machine_id: &str) -> HostId {
+        let mut bytes = b"jit-sudo host v1\0".to_vec();
+        push_string(&mut bytes, &public_blob(&self.public()));
+        push_string(&mut bytes, machine_id.as_bytes());
+        HostId(crate::escape::hex(&digest(&bytes)))
+    }
+
+    /// Signs exact bytes.
+    pub fn sign(&self, namespace: Namespace, message: &[u8]) -> Vec<u8> {
+        sign(&self.signing, namespace, message)
+    }
+
+    /// Checks a signature of this host.
+    pub fn verify(&self, namespace: Namespace, message: &[u8], signature: &[u8]) -> Result<(), SignatureFault> {
+        verify(&self.public(), namespace, message, signature)
+    }
+
+    fn public(&self) -> VerifyingKey {
+        self.signing.verifying_key()
+    }
+}
+
+impl HostId {
+    /// Lower-case hexadecimal.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn parse_private(text: &str) -> Option<SigningKey> {
+    let body = text.trim().strip_prefix(HEADER)?.strip_suffix(FOOTER)?;
+    let encoded: String = body.split_ascii_whitespace().collect();
+    let bytes = Base64::decode_vec(&encoded).ok()?;
+    let mut outer = Reader::new(&bytes);
+    outer.literal(MAGIC)?;
+    if outer.string()? != b"none" || outer.string()? != b"none" || !outer.string()?.is_empty() || outer.uint32()? != 1 {
+        return None;
+    }
+    let public = outer.string()?;
+    let secret = outer.string()?;
+    outer.end()?;
+
+    let mut inner = Reader::new(secret);
+    if inner.uint32()? != inner.uint32()? || inner.string()? != b"ssh-ed25519" {
+        return None;
+    }
+    inner.string()?;
+    let pair: &[u8; 64] = inner.string()?.try_into().ok()?;
+    inner.string()?;
+    let padding = inner.remainder();
+    if padding.len() >= 8 || !padding.iter().zip(1u8..).all(|(byte, expected)| *byte == expected) {
+        return None;
+    }
+    let signing = SigningKey::from_keypair_bytes(pair).ok()?;
+    (public_blob(&signing.verifying_key()) == public).then_some(signing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_file_round_trips() {
+        let key = HostKey::from_seed([7; 32]);
+        let text = key.to_openssh(42);
+        let again = HostKey::from_openssh(&text).unwrap();
+        assert_eq!(again.public_line(), key.public_line());
+        assert!(key.fingerprint().starts_with("SHA256:"));
+    }
+
+    #[test]
+    fn damaged_key_files_are_refused() {
+        let text = HostKey::from_seed([7; 32]).to_openssh(42);
+        assert!(HostKey::from_openssh("").is_err());
+        assert!(HostKey::from_openssh(&text.replace("OPENSSH", "RSA")).is_err());
+        for index in HEADER.len() + 1..text.len() - FOOTER.len() - 2 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
+            // A flip may land in the comment, which nobody reads; it never yields another key.
+            if let Ok(key) = HostKey::from_openssh(&String::from_utf8(bytes).unwrap()) {
+                assert_eq!(key.public_line(), HostKey::from_seed([7; 32]).public_line());
+            }
+        }
+    }
+
+    #[test]
+    fn another_machine_or_another_key_is_another_host() {
+        let (one, two) = (HostKey::from_seed([1; 32]), HostKey::from_seed([2; 32]));
+        assert!(one.host_id("m") == one.host_id("m"));
+        assert!(one.host_id("m") != one.host_id("n"));
+        assert!(one.host_id("m") != two.host_id("m"));
+    }
+}

@@ -1,0 +1,144 @@
+//! The rules by which a request becomes a grant: quorum, intersection of approvals, the window. Pure functions.
+
+use crate::clock::Moment;
+use crate::escape::hex;
+use crate::names::UserName;
+use crate::policy::Role;
+
+use super::terms::{ApprovalTerms, Flag, GrantTerms, RequestTerms, VERSION};
+use super::{HostId, digest};
+
+/// The state of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestState {
+    /// Waits for approvals.
+    Pending,
+    /// The quorum was reached; there is a grant.
+    Approved,
+    /// An approver said no.
+    Denied,
+    /// The requester took it back.
+    Cancelled,
+    /// Nobody decided in time.
+    Expired,
+}
+
+impl RequestState {
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// The state that a stored word names.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Approved, Self::Denied, Self::Cancelled, Self::Expired]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// How a grant ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantEnd {
+    /// By others.
+    Revoked,
+    /// By its holder.
+    Released,
+    /// It was one-shot and has served.
+    Used,
+}
+
+impl GrantEnd {
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Released => "released",
+            Self::Used => "used",
+        }
+    }
+
+    /// The end that a stored word names.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Revoked, Self::Released, Self::Used].into_iter().find(|end| end.as_str() == text)
+    }
+}
+
+/// A request with its approvals, each with the exact bytes it was stored as.
+pub struct Decided<'a> {
+    /// What was asked.
+    pub request: &'a RequestTerms,
+    /// Its exact bytes.
+    pub request_bytes: &'a [u8],
+    /// What was approved, by different people.
+    pub approvals: &'a [(ApprovalTerms, Vec<u8>)],
+    /// The role's own narrowing.
+    pub role_one_shot: bool,
+    /// The role's own narrowing.
+    pub role_exact: bool,
+    /// The role's maximum in seconds, now.
+    pub maximum_duration: u64,
+}
+
+impl<'a> Decided<'a> {
+    /// With the narrowing that `role` demands now.
+    pub fn new(
+        request: &'a RequestTerms,
+        request_bytes: &'a [u8],
+        approvals: &'a [(ApprovalTerms, Vec<u8>)],
+        role: &Role,
+    ) -> Self {
+        Self {
+            request,
+            request_bytes,
+            approvals,
+            role_one_shot: role.activation.one_shot,
+            role_exact: role.activation.exact_command,
+            maximum_duration: role.activation.maximum_duration.as_secs(),
+        }
+    }
+}
+
+/// The terms that the host signs: the intersection of the request, every approval and the role. The clock starts now,
+/// or at the start that was asked for.
+pub fn grant_terms(decided: &Decided<'_>, host: &HostId, moment: &Moment) -> GrantTerms {
+    let Decided { request, approvals, .. } = decided;
+    let now = moment.wall.seconds();
+    let starts = request.start.max(now);
+    let duration = approvals
+        .iter()
+        .map(|(approval, _)| approval.duration)
+        .filter(|duration| *duration > 0)
+        .chain([decided.maximum_duration])
+        .fold(request.duration, u64::min);
+    let any = |set: fn(&ApprovalTerms) -> Flag| Flag::from(approvals.iter().any(|(approval, _)| set(approval).is_set()));
+    let seconds = i64::try_from(duration).unwrap_or(i64::MAX);
+    let expires = starts.saturating_add(seconds);
+    GrantTerms {
+        approvals: approvals.iter().map(|(_, bytes)| hex(&digest(bytes))).collect(),
+        approvers: approvals.iter().map(|(approval, _)| approval.approver.clone()).collect::<Vec<UserName>>(),
+        argv: request.argv.clone(),
+        boot_deadline: moment.boot.0.saturating_add(expires.saturating_sub(now).saturating_mul(1_000_000)),
+        boot_id: moment.boot_id.clone(),
+        exact: request.exact.or(any(|approval| approval.exact)).or(Flag::from(decided.role_exact)),
+        expires,
+        host: host.as_str().to_owned(),
+        id: request.id.clone(),
+        issued: now,
+        one_shot: request.one_shot.or(any(|approval| approval.one_shot)).or(Flag::from(decided.role_one_shot)),
+        program: request.program.clone(),
+        request: hex(&digest(decided.request_bytes)),
+        role: request.role.clone(),
+        run_as: request.run_as.clone(),
+        starts,
+        uid: request.uid,
+        user: request.user.clone(),
+        version: VERSION,
+    }
+}

@@ -1,0 +1,23 @@
+//! Requests, approvals and the signed grants that come of them: exact bytes, signatures and the rules of time.
+//! This room opens no file and knows no database; it is given bytes and moments.
+
+pub mod hostkey;
+pub mod lifecycle;
+pub mod signed;
+pub mod sshsig;
+pub mod terms;
+pub mod verify;
+
+mod ssh_wire;
+
+pub use hostkey::{HostId, HostKey};
+pub use signed::SignedGrant;
+pub use terms::{ApprovalTerms, GrantTerms, RequestTerms};
+pub use verify::{GrantFault, VerifiedGrant};
+
+use sha2::{Digest as _, Sha256};
+
+/// SHA-256 of exact bytes.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

@@ -1,0 +1,196 @@
+//! The leaf that turns stored bytes into a [`VerifiedGrant`]. Whatever is not exactly right is a fault, never a default.
+
+use std::fmt;
+
+use crate::clock::{Moment, Timestamp};
+use crate::elevation::Elevation;
+use crate::escape::{Word, hex};
+use crate::policy::{Eligible, Role};
+
+use super::sshsig::{Namespace, SignatureFault};
+use super::terms::{GrantTerms, VERSION, decode};
+use super::{HostId, HostKey, SignedGrant};
+
+/// What this host knows when it verifies.
+pub struct Facts<'a> {
+    /// The key that must have signed.
+    pub key: &'a HostKey,
+    /// The host that must be named.
+    pub host: &'a HostId,
+    /// Now.
+    pub moment: &'a Moment,
+    /// The latest time that the journal has seen: a clock that stands before it was set back.
+    pub high_water: Option<Timestamp>,
+}
+
+/// Why a stored grant gives no power for this elevation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantFault {
+    /// The signature does not hold.
+    Signature(SignatureFault),
+    /// The host signed it, but the bytes are not terms that this version writes.
+    Malformed,
+    /// It was made for another host.
+    OtherHost,
+    /// It belongs to somebody else.
+    OtherHolder,
+    /// Its role does not cover the command, or the caller is no longer eligible for it.
+    OtherRole,
+    /// It serves exactly one command, which this is not.
+    OtherCommand,
+    /// Its time has not come.
+    NotYet,
+    /// Its time is over.
+    Expired,
+    /// The clock stands before the journal's last record, and the boot in which the grant was signed is over: no
+    /// clock is left that could tell when it ends.
+    ClockSetBack,
+}
+
+impl fmt::Display for GrantFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signature(fault) => fault.fmt(f),
+            Self::Malformed => f.write_str("the signed terms are not readable"),
+            Self::OtherHost => f.write_str("it was made for another host"),
+            Self::OtherHolder => f.write_str("it belongs to somebody else"),
+            Self::OtherRole => f.write_str("its role does not cover this command"),
+            Self::OtherCommand => f.write_str("it serves exactly one other command"),
+            Self::NotYet => f.write_str("it has not begun"),
+            Self::Expired => f.write_str("it has expired"),
+            Self::ClockSetBack => f.write_str("the clock of this host stands before its own journal"),
+        }
+    }
+}
+
+/// A grant that is good for exactly the elevation it carries.
+#[must_use = "a verified grant leads to the gate"]
+pub struct VerifiedGrant {
+    elevation: Elevation,
+    role: Role,
+    terms: GrantTerms,
+}
+
+/// No candidate gave power; the elevation comes back so that the caller can be offered a request.
+pub struct NoGrant {
+    /// What was asked.
+    pub eligible: Eligible,
+    /// What was wrong with each candidate, by id where it could be read.
+    pub faults: Vec<(String, GrantFault)>,
+}
+
+/// Finds among `candidates` the narrowest grant that covers what `eligible` asks.
+pub fn verify(
+    candidates: Vec<SignedGrant>,
+    eligible: Eligible,
+    facts: &Facts<'_>,
+) -> Result<VerifiedGrant, Box<NoGrant>> {
+    let mut faults = Vec::new();
+    let mut claims = Vec::new();
+    for signed in candidates {
+        match decode::<GrantTerms>(&signed.bytes) {
+            Some(terms) => claims.push((signed, terms)),
+            None => faults.push(("unreadable".to_owned(), GrantFault::Malformed)),
+        }
+    }
+    // Sorted by what they claim, so that one signature check is enough where the narrowest holds.
+    claims.sort_by_key(|(_, terms)| narrowness(terms, &eligible));
+
+    for (signed, terms) in claims {
+        match check(&signed, &terms, &eligible, facts) {
+            Ok(role) => {
+                let elevation = eligible.into_elevation();
+                return Ok(VerifiedGrant { elevation, role, terms });
+            }
+            Err(fault) => faults.push((terms.id.to_string(), fault)),
+        }
+    }
+    Err(Box::new(NoGrant { eligible, faults }))
+}
+
+impl VerifiedGrant {
+    /// What it is good for.
+    pub fn elevation(&self) -> &Elevation {
+        &self.elevation
+    }
+
+    /// The role it activates.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// Its terms.
+    pub fn terms(&self) -> &GrantTerms {
+        &self.terms
+    }
+
+    /// Checks the window again: a password prompt may outlive a grant.
+    pub fn still_open(&self, moment: &Moment, high_water: Option<Timestamp>) -> Result<(), GrantFault> {
+        window(&self.terms, moment, high_water)
+    }
+
+    /// Takes it apart, for the gate.
+    pub fn into_parts(self) -> (Elevation, Role, GrantTerms) {
+        (self.elevation, self.role, self.terms)
+    }
+}
+
+/// Checks that `moment` lies in the window of `terms`, on every clock there is.
+pub fn window(terms: &GrantTerms, moment: &Moment, high_water: Option<Timestamp>) -> Result<(), GrantFault> {
+    let high_water = high_water.unwrap_or(moment.wall);
+    let same_boot = moment.boot_id == terms.boot_id;
+    if !same_boot && moment.wall < high_water {
+        return Err(GrantFault::ClockSetBack);
+    }
+    let now = moment.wall.max(high_water).seconds();
+    if now < terms.starts {
+        return Err(GrantFault::NotYet);
+    }
+    if now >= terms.expires || (same_boot && moment.boot.0 >= terms.boot_deadline) {
+        return Err(GrantFault::Expired);
+    }
+    Ok(())
+}
+
+fn check(
+    signed: &SignedGrant,
+    terms: &GrantTerms,
+    eligible: &Eligible,
+    facts: &Facts<'_>,
+) -> Result<Role, GrantFault> {
+    facts.key.verify(Namespace::Grant, &signed.bytes, &signed.signature).map_err(GrantFault::Signature)?;
+    if terms.version != VERSION {
+        return Err(GrantFault::Malformed);
+    }
+    if terms.host != facts.host.as_str() {
+        return Err(GrantFault::OtherHost);
+    }
+    let elevation = eligible.elevation();
+    let caller = elevation.caller();
+    if terms.uid != caller.uid() || &terms.user != caller.name() {
+        return Err(GrantFault::OtherHolder);
+    }
+    window(terms, facts.moment, facts.high_water)?;
+    let role = eligible.roles().iter().find(|role| role.name == terms.role).ok_or(GrantFault::OtherRole)?;
+    if terms.exact.is_set() && !is_the_very_command(terms, elevation) {
+        return Err(GrantFault::OtherCommand);
+    }
+    Ok(role.clone())
+}
+
+fn is_the_very_command(terms: &GrantTerms, elevation: &Elevation) -> bool {
+    let command = elevation.command();
+    let words: Vec<Word> = command.resolved_words();
+    !words.is_empty()
+        && terms.argv == words
+        && &terms.run_as == elevation.run_as().name()
+        && command.digest().is_ok_and(|digest| hex(&digest) == terms.program)
+        // A file that its owner can rewrite between the check and the exec is never the very binary (CVE-2015-8239).
+        && !command.is_writable_by_others()
+}
+
+/// Smaller is narrower: the very command, one run, the narrowest role, the nearest end.
+fn narrowness(terms: &GrantTerms, eligible: &Eligible) -> (bool, bool, usize, i64) {
+    let place = eligible.roles().iter().position(|role| role.name == terms.role).unwrap_or(usize::MAX);
+    (!terms.exact.is_set(), !terms.one_shot.is_set(), place, terms.expires)
+}

@@ -1,0 +1,313 @@
+//! This host: where things lie and what they are. The only room that names concrete back ends (files, database, sinks).
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::audit::sink::Sink;
+use crate::audit::sink::syslog::{DEV_LOG, Syslog};
+use crate::audit::{self, Journal, JournalError, Supervisor, Sweep};
+use crate::auth::cache;
+use crate::clock::{BootTime, Clock, Moment, Timestamp};
+use crate::database::{Database, DatabaseError, Durability};
+use crate::grant::hostkey::InvalidHostKey;
+use crate::grant::{HostId, HostKey};
+use crate::policy::index::{self, IndexError, PolicyIndex};
+use crate::policy::{Policy, PolicyError, PolicyText, SyslogMode};
+use crate::store::{self, GrantStore};
+use sys::bell::Bell;
+use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
+
+/// The administrator's directory.
+pub const CONFIGURATION: &str = match option_env!("JIT_SUDO_SYSCONFDIR") {
+    Some(directory) => directory,
+    None => "/etc/jit-sudo",
+};
+
+/// Our own directory: 0700 root.
+pub const STATE: &str = match option_env!("JIT_SUDO_STATEDIR") {
+    Some(directory) => directory,
+    None => "/var/lib/jit-sudo",
+};
+
+const POLICY: &str = "policy.toml";
+const POLICY_DIRECTORY: &str = "policy.d";
+const DATABASE: &str = "journal.db";
+const HOST_KEY: &str = "host_key";
+const PUBLIC_KEY: &str = "host_key.pub";
+const BELL: &str = "bell";
+
+/// The longest policy file in bytes.
+const POLICY_LIMIT: usize = 64 << 20;
+
+const KEY_LIMIT: usize = 16 << 10;
+
+/// Every table of the one database.
+const SCHEMA: [&str; 4] = [audit::SCHEMA, store::SCHEMA, cache::SCHEMA, index::SCHEMA];
+
+/// Why this host cannot serve.
+#[derive(Debug)]
+pub enum HostError {
+    /// A file that only root may write, and others could; or it is missing.
+    Trust(TrustError),
+    /// The policy is wrong.
+    Policy(PolicyError),
+    /// The policy is not text.
+    PolicyEncoding(String),
+    /// The compiled policy.
+    Index(IndexError),
+    /// The database.
+    Database(DatabaseError),
+    /// The journal.
+    Journal(JournalError),
+    /// There is no host key yet.
+    NoKey,
+    /// The host key is damaged.
+    Key(InvalidHostKey),
+    /// The kernel did not answer.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trust(error) => error.fmt(f),
+            Self::Policy(error) => error.fmt(f),
+            Self::PolicyEncoding(path) => write!(f, "{path} is not UTF-8 text"),
+            Self::Index(error) => error.fmt(f),
+            Self::Database(error) => error.fmt(f),
+            Self::Journal(error) => error.fmt(f),
+            Self::NoKey => write!(f, "this host has no key: {STATE}/{HOST_KEY} is missing"),
+            Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
+            Self::System(what, error) => write!(f, "unable to {what}: {error}"),
+        }
+    }
+}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident),*) => {
+        $(impl From<$error> for HostError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        })*
+    };
+}
+from!(TrustError => Trust, PolicyError => Policy, IndexError => Index, DatabaseError => Database,
+    JournalError => Journal, InvalidHostKey => Key);
+
+impl From<rusqlite::Error> for HostError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Journal(error.into())
+    }
+}
+
+/// The opened host.
+pub struct Host {
+    state: TrustedDirectory,
+    database: Database,
+    name: String,
+}
+
+/// The host's key and the identity that it gives.
+pub struct Identity {
+    /// Signs and verifies grants.
+    pub key: HostKey,
+    /// What grants must name.
+    pub id: HostId,
+}
+
+/// The system's clocks.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> io::Result<Moment> {
+        Ok(Moment {
+            wall: Timestamp(sys::time::realtime_us()),
+            boot: BootTime(sys::time::boottime_us()),
+            boot_id: sys::time::boot_id()?,
+        })
+    }
+}
+
+impl Host {
+    /// Opens the state directory and the database; `name` is the host name that records carry.
+    pub fn open(name: &str) -> Result<Self, HostError> {
+        let state = state_directory()?;
+        let database = Database::open(&Path::new(STATE).join(DATABASE), &SCHEMA)?;
+        Ok(Self { state, database, name: name.to_owned() })
+    }
+
+    /// Makes what is missing of key, database and bell; true when the key was made now. For root, at install time.
+    pub fn set_up() -> Result<bool, HostError> {
+        let state = state_directory()?;
+        let path = Path::new(STATE).join(DATABASE);
+        if !path.exists() {
+            let database = Database::create(&path, &SCHEMA)?;
+            let key = random("make a redaction key")?;
+            database.write(Durability::Synced, |tx| audit::set_up(tx, key))?;
+        }
+        if !Path::new(STATE).join(BELL).exists() {
+            state.create(BELL.as_ref(), b"", 0o600)?;
+        }
+        if Path::new(STATE).join(HOST_KEY).exists() {
+            return Ok(false);
+        }
+        let key = HostKey::from_seed(random("make a key")?);
+        let check = u32::from_le_bytes(random("make a key")?);
+        state.create(PUBLIC_KEY.as_ref(), format!("{}\n", key.public_line()).as_bytes(), 0o600)?;
+        state.create(HOST_KEY.as_ref(), key.to_openssh(check).as_bytes(), 0o600)?;
+        Ok(true)
+    }
+
+    /// All clocks, now.
+    pub fn now(&self) -> Result<Moment, HostError> {
+        SystemClock.now().map_err(|error| HostError::System("read the clock", error))
+    }
+
+    /// A new id for a run: 12 characters of Crockford's base 32.
+    pub fn new_run_id(&self) -> Result<String, HostError> {
+        Ok(crate::names::run_id(random("make an id")?))
+    }
+
+    /// Closes runs whose supervisor has died: each gets an `end` that says `lost`. Costs one indexed look when there are
+    /// none.
+    pub fn close_lost_runs(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        let moment = self.now()?;
+        let alive = |supervisor: &Supervisor| {
+            supervisor.boot_id == moment.boot_id
+                && sys::process::Pid::new(supervisor.process.pid)
+                    .and_then(|pid| sys::process::process_start(pid).ok())
+                    .is_some_and(|start| start == supervisor.process.start)
+        };
+        let closed = journal.close_lost(&moment, Sweep::Sample, &alive)?;
+        let _ = journal.mirror(&closed); // the journal has them; a sink never decides
+        Ok(())
+    }
+
+    /// The alert path: what the journal could not take goes to syslog and standard error, as loudly as they allow.
+    pub fn shout(&self, sentence: &str) {
+        let _ = std::io::Write::write_all(&mut io::stderr(), format!("jit-sudo: {sentence}\n").as_bytes());
+        Syslog::new(DEV_LOG, std::process::id()).alert(sentence);
+    }
+
+    /// The name of this host.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The database, for rooms that change several things at once.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Requests and grants.
+    pub fn store(&self) -> GrantStore<'_> {
+        GrantStore::new(self.database.connection())
+    }
+
+    /// The journal with the sinks that the policy wants.
+    pub fn journal(&self, mode: SyslogMode) -> Journal<'_> {
+        let sinks: Vec<Box<dyn Sink>> = match mode {
+            SyslogMode::Off => Vec::new(),
+            SyslogMode::Mirror | SyslogMode::Required => vec![Box::new(Syslog::new(DEV_LOG, std::process::id()))],
+        };
+        Journal::new(&self.database, &self.name, sinks)
+    }
+
+    /// The key of this host and its identity.
+    pub fn identity(&self) -> Result<Identity, HostError> {
+        let file = self.state.file(HOST_KEY.as_ref()).map_err(|error| match error {
+            TrustError::Missing { .. } => HostError::NoKey,
+            error => HostError::Trust(error),
+        })?;
+        let text = String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?;
+        let key = HostKey::from_openssh(&text)?;
+        let machine =
+            sys::machine::machine_id().map_err(|error| HostError::System("read /etc/machine-id", error))?;
+        let id = key.host_id(&machine);
+        Ok(Identity { key, id })
+    }
+
+    /// The bell that wakes whoever waits for a request or watches a grant.
+    pub fn bell(&self) -> Result<Bell, HostError> {
+        Bell::open(&Path::new(STATE).join(BELL)).map_err(|error| HostError::System("open the bell", error))
+    }
+
+    /// The compiled policy, compiled again when one of its files has changed.
+    pub fn policy(&self) -> Result<PolicyIndex<'_>, HostError> {
+        let files = policy_files()?;
+        let stamp = stamp(&files);
+        let connection = self.database.connection();
+        if index::stored_stamp(connection)?.as_deref() != Some(stamp.as_str()) {
+            let policy = parse(&files)?;
+            self.database.write(Durability::Ordered, |tx| index::store(tx, &policy, &stamp).map_err(HostError::Index))?;
+        }
+        Ok(PolicyIndex::open(connection)?)
+    }
+
+    /// The installed policy as it stands in its files, with their paths: for checking.
+    pub fn parsed_policy(&self) -> Result<(Policy, Vec<String>), HostError> {
+        let files = policy_files()?;
+        let paths = files.iter().map(|file| file.path().display().to_string()).collect();
+        Ok((parse(&files)?, paths))
+    }
+}
+
+fn state_directory() -> Result<TrustedDirectory, HostError> {
+    let directory = TrustedDirectory::open(Path::new(STATE))?;
+    directory.private()?;
+    Ok(directory)
+}
+
+/// policy.toml, then policy.d/*.toml in name order; the directory may be missing.
+fn policy_files() -> Result<Vec<TrustedFile>, HostError> {
+    let configuration = TrustedDirectory::open(Path::new(CONFIGURATION))?;
+    let mut files = vec![configuration.file(POLICY.as_ref())?];
+    match TrustedDirectory::open(&Path::new(CONFIGURATION).join(POLICY_DIRECTORY)) {
+        Ok(directory) => {
+            for name in directory.entries()? {
+                let text = name.to_string_lossy();
+                if text.ends_with(".toml") && !text.starts_with('.') {
+                    files.push(directory.file(&name)?);
+                }
+            }
+        }
+        Err(TrustError::Missing { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(files)
+}
+
+/// Changes whenever a file is edited, replaced, added or removed: ctime cannot be set back without the raw disk.
+fn stamp(files: &[TrustedFile]) -> String {
+    let mut text = format!("v{}\n", index::FORMAT);
+    for file in files {
+        let s = file.stamp();
+        text.push_str(&format!(
+            "{}\t{}\t{}\t{}\t{}\t{}\n",
+            file.path().display(),
+            s.dev,
+            s.ino,
+            s.size,
+            s.mtime_ns,
+            s.ctime_ns
+        ));
+    }
+    text
+}
+
+fn parse(files: &[TrustedFile]) -> Result<Policy, HostError> {
+    let mut texts = Vec::with_capacity(files.len());
+    for file in files {
+        let path = file.path().to_owned();
+        let text = String::from_utf8(file.read(POLICY_LIMIT)?)
+            .map_err(|_| HostError::PolicyEncoding(path.display().to_string()))?;
+        texts.push(PolicyText { path, text });
+    }
+    Ok(Policy::parse(&texts)?)
+}
+
+fn random<const N: usize>(what: &'static str) -> Result<[u8; N], HostError> {
+    sys::random::random().map_err(|error| HostError::System(what, error))
+}

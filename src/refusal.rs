@@ -1,0 +1,272 @@
+//! Every "no": one sentence, a hint with the exact words to type, a stable code, and whether the journal hears of it.
+//! The only room that makes sentences for people out of the rooms' errors.
+
+use std::io::Write;
+
+use crate::activation::ActivationError;
+use crate::audit::JournalError;
+use crate::audit::recorded::StartError;
+use crate::auth::AuthError;
+use crate::authorized::GateError;
+use crate::cli::UsageError;
+use crate::elevation::{CallerError, Elevation, ElevationError};
+use crate::escape::command_line;
+use crate::grant::verify::{GrantFault, NoGrant};
+use crate::host::{CONFIGURATION, HostError, STATE};
+use crate::policy::{JudgeError, NotAllowed, Role};
+use crate::session::{EnvironmentError, LaunchError};
+use sys::sanitize::SanitizeError;
+
+/// Why jit-sudo did not run the command.
+pub enum Refusal {
+    /// The words typed are no sentence of our grammar.
+    Usage(UsageError),
+    /// The process cannot be made safe.
+    Sanitize(SanitizeError),
+    /// The host cannot serve.
+    Host(HostError),
+    /// Caller, target or command.
+    Elevation(ElevationError),
+    /// The policy cannot be asked.
+    Judge(JudgeError),
+    /// No role allows it.
+    NotAllowed(Box<NotAllowed>),
+    /// A role would allow it, but there is no grant.
+    NoGrant(Box<NoGrant>),
+    /// The grant that was asked for is not given yet, or not at all.
+    Activation(ActivationError),
+    /// The request waits for approvers; its id and theirs.
+    Pending(String, Vec<String>),
+    /// PAM.
+    Auth(AuthError),
+    /// The gate.
+    Gate(GateError),
+    /// The environment that was wished.
+    Environment(EnvironmentError),
+    /// The start could not be recorded.
+    Start(StartError),
+    /// The policy demands syslog, and syslog did not take the start.
+    SyslogRequired,
+    /// The PAM session could not be opened.
+    Session(sys::pam::PamError),
+    /// The command could not be started; its `end` record says so.
+    Launch(LaunchError),
+    /// An option that is not built.
+    NotBuilt(&'static str),
+}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident),* $(,)?) => {
+        $(impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        })*
+    };
+}
+from!(UsageError => Usage, SanitizeError => Sanitize, HostError => Host, ElevationError => Elevation,
+    ActivationError => Activation, AuthError => Auth, GateError => Gate, EnvironmentError => Environment,
+    StartError => Start, LaunchError => Launch);
+
+impl From<CallerError> for Refusal {
+    fn from(error: CallerError) -> Self {
+        Self::Elevation(error.into())
+    }
+}
+
+impl From<JournalError> for Refusal {
+    fn from(error: JournalError) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+impl From<JudgeError> for Refusal {
+    fn from(error: JudgeError) -> Self {
+        match error {
+            JudgeError::NotAllowed(refused) => Self::NotAllowed(refused),
+            error => Self::Judge(error),
+        }
+    }
+}
+
+impl Refusal {
+    /// A stable word for records and programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "usage",
+            Self::Sanitize(_) => "not-installed",
+            Self::Host(_) => "host",
+            Self::Elevation(ElevationError::Caller(_)) => "unknown-caller",
+            Self::Elevation(ElevationError::RunAs(_)) => "unknown-run-as",
+            Self::Elevation(ElevationError::Command(_)) => "command-not-found",
+            Self::Judge(_) => "policy",
+            Self::NotAllowed(_) => "not-allowed",
+            Self::NoGrant(_) => "no-grant",
+            Self::Activation(_) => "activation",
+            Self::Pending(..) => "pending",
+            Self::Auth(AuthError::PasswordRequired | AuthError::NoTerminal) => "password-required",
+            Self::Auth(_) => "authentication",
+            Self::Gate(_) => "gate",
+            Self::Environment(_) => "environment",
+            Self::Start(_) => "not-recorded",
+            Self::SyslogRequired => "syslog-required",
+            Self::Session(_) => "pam-session",
+            Self::Launch(_) => "not-executed",
+            Self::NotBuilt(_) => "not-supported",
+        }
+    }
+
+    /// What happened, in one line without prefix and full stop.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Usage(error) => error.to_string(),
+            Self::Sanitize(error) => error.to_string(),
+            Self::Host(error) => error.to_string(),
+            Self::Elevation(error) => error.to_string(),
+            Self::Judge(JudgeError::Index(error)) => error.to_string(),
+            Self::Judge(JudgeError::Caller(error)) => error.to_string(),
+            Self::Judge(JudgeError::NotAllowed(refused)) | Self::NotAllowed(refused) => sorry(&refused.elevation),
+            Self::NoGrant(refused) => sorry(refused.eligible.elevation()),
+            Self::Activation(error) => error.to_string(),
+            Self::Pending(id, approvers) => {
+                format!("request {id} waits for the approval of {}", approvers.join(" or "))
+            }
+            Self::Auth(error) => error.to_string(),
+            Self::Gate(error) => error.to_string(),
+            Self::Environment(error) => error.to_string(),
+            Self::Start(error) => error.to_string(),
+            Self::SyslogRequired => {
+                "the run cannot be sent to syslog, which the policy requires, so it does not begin".to_owned()
+            }
+            Self::Session(error) => format!("unable to open the PAM session: {error}"),
+            Self::Launch(error) => error.to_string(),
+            Self::NotBuilt(sentence) => (*sentence).to_owned(),
+        }
+    }
+
+    /// More about it, each a line of its own.
+    fn explanation(&self) -> Option<String> {
+        match self {
+            Self::NotAllowed(refused) => refused
+                .denied
+                .as_ref()
+                .map(|(role, rule)| format!("role {role} refuses it by the rule \"{rule}\"")),
+            Self::NoGrant(refused) => {
+                let names: Vec<&str> = refused.eligible.roles().iter().map(|role| role.name.as_str()).collect();
+                let held = refused.faults.iter().find(|(_, fault)| *fault != GrantFault::OtherRole);
+                Some(match held {
+                    Some((id, fault)) => format!("grant {id} does not serve: {fault}"),
+                    None => format!("you have no active grant; you may activate role {}", names.join(" or ")),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// What to type.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoGrant(refused) => {
+                let role = refused.eligible.roles().first()?;
+                Some(request_line(role, refused.eligible.elevation()))
+            }
+            Self::NotAllowed(refused) => {
+                Some(format!("jitctl why -- {}", command_line(words(&refused.elevation).iter())))
+            }
+            Self::Activation(ActivationError::ReasonMissing(_)) => Some("add --reason 'WHY'".to_owned()),
+            Self::Activation(ActivationError::Ticket(..)) => Some("add --ticket ID".to_owned()),
+            Self::Activation(ActivationError::TooLong(_, _, most)) => {
+                Some(format!("add --for {}", crate::activation::Span(*most)))
+            }
+            Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
+            Self::Pending(id, _) => Some(format!("jitctl show {id}, or run the command again when it is approved")),
+            Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {
+                Some("as root: jitctl key init".to_owned())
+            }
+            Self::Host(HostError::Policy(_)) => Some("as root: jitctl policy check".to_owned()),
+            Self::Host(HostError::Trust(_)) => {
+                Some(format!("{CONFIGURATION} and {STATE} must belong to root and be writable by nobody else"))
+            }
+            Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// True where a person was refused, as opposed to a host that cannot serve or words that say nothing: such a refusal
+    /// is a `reject` record.
+    pub fn is_rejection(&self, non_interactive: bool) -> bool {
+        match self {
+            // Scripts probe with -n whether a password is needed (sudo does not log that either).
+            Self::Auth(AuthError::PasswordRequired) => !non_interactive,
+            Self::NotAllowed(_)
+            | Self::NoGrant(_)
+            | Self::Activation(_)
+            | Self::Auth(_)
+            | Self::Gate(_)
+            | Self::Environment(_)
+            | Self::Start(StartError::GrantEnded(_))
+            | Self::SyslogRequired => true,
+            _ => false,
+        }
+    }
+
+    /// Says it on standard error.
+    pub fn tell(&self) {
+        let mut text = match self {
+            // sudo says these without its name, and scripts know them so.
+            Self::NotAllowed(_) | Self::NoGrant(_) => format!("{}.\n", self.sentence()),
+            _ => format!("jit-sudo: {}\n", self.sentence()),
+        };
+        if let Self::Auth(AuthError::NoTerminal) = self {
+            text.push_str("jit-sudo: a password is required\n");
+        }
+        if let Some(explanation) = self.explanation() {
+            text.push_str(&format!("jit-sudo: {explanation}\n"));
+        }
+        if let Some(hint) = self.hint() {
+            text.push_str(&format!("hint: {hint}\n"));
+        }
+        // Whoever closed standard error does not want to know.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// sudo's sentence.
+fn sorry(elevation: &Elevation) -> String {
+    let (caller, run_as) = (elevation.caller(), elevation.run_as());
+    let group = run_as.group().map_or(String::new(), |group| format!(":{}", group.name));
+    format!(
+        "Sorry, user {} is not allowed to execute '{}' as {}{group} on {}",
+        caller.name(),
+        crate::escape::escape(std::os::unix::ffi::OsStrExt::as_bytes(elevation.command().line().as_os_str())),
+        run_as.name(),
+        caller.host()
+    )
+}
+
+/// The exact line that asks for a grant of `role` for this elevation.
+pub fn request_line(role: &Role, elevation: &Elevation) -> String {
+    let mut line = format!("jitctl request --role {}", role.name);
+    if role.activation.require_justification {
+        line.push_str(" --reason 'WHY'");
+    }
+    if role.activation.ticket.is_some() {
+        line.push_str(" --ticket ID");
+    }
+    if elevation.run_as().uid() != 0 {
+        line.push_str(&format!(" -u {}", elevation.run_as().name()));
+    }
+    line.push_str(" -- ");
+    line.push_str(&command_line(words(elevation).iter()));
+    line
+}
+
+fn words(elevation: &Elevation) -> Vec<std::ffi::OsString> {
+    elevation.command().resolved_words().into_iter().map(|word| word.0).collect()
+}

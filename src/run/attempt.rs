@@ -1,0 +1,58 @@
+//! What was tried, kept for the `reject` record: by the time of a refusal the words have been taken apart.
+
+use std::ffi::OsStr;
+
+use crate::audit::Event;
+use crate::audit::record::Reject;
+use crate::cli::Run;
+use crate::database::Durability;
+use crate::elevation::Caller;
+use crate::elevation::run_as::typed_word;
+use crate::escape::Word;
+use crate::refusal::Refusal;
+use crate::run::Scene;
+
+/// Words and place of one attempt.
+pub(super) struct Attempt {
+    reject: Reject,
+    non_interactive: bool,
+}
+
+impl Attempt {
+    pub(super) fn of(run: &Run, caller: &Caller) -> Self {
+        let reject = Reject {
+            uid: caller.uid(),
+            user: Word::from(caller.name().as_str()),
+            tty: caller.tty().map(|tty| Word::from(tty.name.as_os_str())),
+            cwd: Some(caller.directory_word()),
+            argv: run.command.iter().map(Word::from).collect(),
+            run_as: Some(typed_word(run.run_as.as_deref().map(OsStr::new))),
+            code: String::new(),
+            sentence: Word::default(),
+        };
+        Self { reject, non_interactive: run.common.non_interactive }
+    }
+
+    /// Records the refusal, where it is one of a person. The refusal stands even where the journal fails.
+    pub(super) fn reject(self, refusal: Refusal, scene: &Scene<'_>) -> Refusal {
+        if !refusal.is_rejection(self.non_interactive) {
+            return refusal;
+        }
+        let event = Event::Reject(Box::new(Reject {
+            code: refusal.code().to_owned(),
+            sentence: Word::from(refusal.sentence()),
+            ..self.reject
+        }));
+        let written = scene.host.now().map_err(Refusal::from).and_then(|moment| {
+            let append = |tx: &_| scene.journal.append(tx, &moment, event);
+            scene.host.database().write(Durability::Ordered, append).map_err(Refusal::from)
+        });
+        match written {
+            Ok(written) => {
+                let _ = scene.journal.mirror(&[written]);
+            }
+            Err(error) => scene.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence())),
+        }
+        refusal
+    }
+}

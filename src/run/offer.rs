@@ -1,0 +1,163 @@
+//! No grant yet: ask for one on the spot, with what the caller said on the command line or types now.
+
+use std::io::{IsTerminal, Read, Write};
+use std::time::{Duration, Instant};
+
+use crate::activation::{Activation, ActivationError, Span, Wanted, request, wait};
+use crate::cli::{ActivationWish, Common, PasswordFrom};
+use crate::escape::Word;
+use crate::grant::lifecycle::RequestState;
+use crate::grant::verify::NoGrant;
+use crate::names::GrantId;
+use crate::policy::judge::Eligible;
+use crate::policy::Role;
+use crate::refusal::Refusal;
+use crate::run::Scene;
+
+/// Leads to a grant that covers what `refused` asks, or refuses as before.
+pub(super) fn activate(
+    refused: NoGrant,
+    wish: &ActivationWish,
+    common: &Common,
+    scene: &Scene<'_>,
+) -> Result<Eligible, Refusal> {
+    let manner = manner(wish, common);
+    if manner == Manner::Refuse {
+        return Err(Refusal::NoGrant(Box::new(refused)));
+    }
+    let Some(role) = choose(&refused, wish) else { return Err(Refusal::NoGrant(Box::new(refused))) };
+    let role = role.clone();
+    let (mut reason, mut ticket) = (wish.reason.clone().map(Word), wish.ticket.clone().map(Word));
+    if manner == Manner::Ask {
+        say(&offer_text(&role, refused.eligible.roles().len()));
+        if role.activation.require_justification && reason.is_none() {
+            reason = ask("reason: ");
+            if reason.is_none() {
+                return Err(Refusal::NoGrant(Box::new(refused)));
+            }
+        }
+        if role.activation.ticket.is_some() && ticket.is_none() {
+            ticket = ask("ticket: ");
+        }
+    }
+    let elevation = refused.eligible.elevation();
+    let wanted = Wanted {
+        role: &role,
+        command: Some(elevation.command()),
+        run_as: elevation.run_as(),
+        duration: wish.duration,
+        start: None,
+        reason,
+        ticket,
+        one_shot: false,
+    };
+    match request(scene.host, scene.policy, elevation.caller(), &wanted, &scene.host.now()?)? {
+        Activation::Granted(_) => {}
+        Activation::Pending(id) => await_approval(&id, &role, wish, manner, scene)?,
+    }
+    Ok(refused.eligible)
+}
+
+/// How far we may go without a grant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// The caller said nothing about a grant, and nobody is there to be asked.
+    Refuse,
+    /// Everything was said on the command line.
+    Told,
+    /// A person is at the terminal.
+    Ask,
+}
+
+fn manner(wish: &ActivationWish, common: &Common) -> Manner {
+    let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if there && !common.non_interactive && common.password_from == PasswordFrom::Terminal {
+        Manner::Ask
+    } else if wish.is_wished() && !common.non_interactive {
+        Manner::Told
+    } else {
+        Manner::Refuse
+    }
+}
+
+/// The role that was named, or the narrowest.
+fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
+    let roles = refused.eligible.roles();
+    match &wish.role {
+        Some(name) => roles.iter().find(|role| role.name.as_str().as_bytes() == std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str())),
+        None => roles.first(),
+    }
+}
+
+fn offer_text(role: &Role, choices: usize) -> String {
+    let span = Span(role.activation.maximum_duration.as_secs());
+    let others = if choices > 1 { ", the narrowest that fits" } else { "" };
+    let approval = if role.activation.require_approval {
+        let names: Vec<String> = role.activation.approvers.iter().map(ToString::to_string).collect();
+        format!(", approved by {}", names.join(" or "))
+    } else {
+        String::new()
+    };
+    format!("jit-sudo: no active grant; asking for role {}{others} for at most {span}{approval} (^C to leave)\n", role.name)
+}
+
+/// Waits where the caller wants to; leaves the request pending otherwise.
+fn await_approval(
+    id: &GrantId,
+    role: &Role,
+    wish: &ActivationWish,
+    manner: Manner,
+    scene: &Scene<'_>,
+) -> Result<(), Refusal> {
+    let approvers: Vec<String> = role.activation.approvers.iter().map(ToString::to_string).collect();
+    let lifetime = role.activation.request_lifetime;
+    let limit = match (wish.wait, manner) {
+        (Some(limit), _) => limit.map_or(lifetime, Duration::from_secs),
+        (None, Manner::Ask) => lifetime,
+        (None, _) => return Err(Refusal::Pending(id.to_string(), approvers)),
+    };
+    let deadline = Instant::now() + limit;
+    let counts = manner == Manner::Ask;
+    say(&format!(
+        "jit-sudo: request {id} waits for the approval of {}; ^C leaves it pending\n",
+        approvers.join(" or ")
+    ));
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if counts {
+            say(&format!("\r\x1b[K{} left ", Span(left.as_secs())));
+        }
+        let state = wait(scene.host, id, left.min(Duration::from_secs(1)))?;
+        if state == RequestState::Pending && !left.is_zero() {
+            continue;
+        }
+        if counts {
+            say("\r\x1b[K");
+        }
+        return match state {
+            RequestState::Approved => Ok(()),
+            RequestState::Pending => Err(Refusal::Pending(id.to_string(), approvers)),
+            RequestState::Denied | RequestState::Cancelled | RequestState::Expired => {
+                Err(Refusal::Activation(ActivationError::NotGranted(id.clone(), state)))
+            }
+        };
+    }
+}
+
+/// One line from standard input, which is a terminal; `None` when it is empty or at its end.
+fn ask(question: &str) -> Option<Word> {
+    say(question);
+    let mut line = Vec::new();
+    let mut byte = [0];
+    let mut input = std::io::stdin().lock();
+    while line.len() <= crate::activation::WORDS_LIMIT && matches!(input.read(&mut byte), Ok(1)) && byte != *b"\n" {
+        line.extend_from_slice(&byte);
+    }
+    let text = line.trim_ascii().to_vec();
+    (!text.is_empty()).then(|| Word(std::os::unix::ffi::OsStringExt::from_vec(text)))
+}
+
+fn say(text: &str) {
+    // A terminal that is gone needs no words.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

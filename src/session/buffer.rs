@@ -1,0 +1,68 @@
+//! Bytes on their way from one terminal to the other, at most one buffer full.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use sys::poll::{read, write};
+
+const CAPACITY: usize = 64 << 10;
+
+/// A bounded queue of bytes.
+pub struct Buffer {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { bytes: vec![0; CAPACITY].into_boxed_slice(), start: 0, end: 0 }
+    }
+
+    /// True when there is nothing to carry on.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// True when something can be read into it.
+    pub fn has_room(&self) -> bool {
+        self.end < CAPACITY
+    }
+
+    /// Throws away what it holds.
+    pub fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Reads once from `source`; 0 is the end of it. An interrupted or empty read counts as one byte of patience.
+    pub fn fill(&mut self, source: BorrowedFd<'_>) -> io::Result<usize> {
+        match read(source, self.bytes.get_mut(self.end..).unwrap_or_default()) {
+            Ok(length) => {
+                self.end += length;
+                Ok(length)
+            }
+            Err(error) if is_patience(&error) => Ok(1),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes once to `sink` as much as it takes.
+    pub fn empty_into(&mut self, sink: BorrowedFd<'_>) -> io::Result<()> {
+        match write(sink, self.bytes.get(self.start..self.end).unwrap_or_default()) {
+            Ok(length) => {
+                self.start += length;
+                if self.is_empty() {
+                    self.clear();
+                }
+                Ok(())
+            }
+            Err(error) if is_patience(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_patience(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

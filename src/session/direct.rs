@@ -1,0 +1,94 @@
+//! A run without a terminal of its own: the command is a child in the caller's process group; signals are passed on and
+//! stops are shared.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::ending::{Enforcer, Step, end_leftovers, kill_all_descendants, terminate_descendants};
+use super::launch::{Launch, LaunchError, read_report};
+use super::outcome::CommandEnd;
+use sys::poll::{PollEntry, pipe, poll};
+use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, fork, wait};
+use sys::sanitize::Inherited;
+use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
+use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue};
+
+/// What reaches us instead of the command, and is passed on.
+const FORWARDED: [i32; 9] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
+
+/// Starts the command and waits until it has ended.
+pub fn run(launch: &Launch, inherited: &Inherited, enforcer: &mut Enforcer<'_>) -> Result<CommandEnd, LaunchError> {
+    let system = |what| move |error| LaunchError::System(what, error);
+    let mut expected = FORWARDED.to_vec();
+    expected.push(SIGCHLD);
+    let signals = SignalQueue::open(&expected).map_err(system("receive signals"))?;
+    let (report, told) = pipe().map_err(system("make a pipe"))?;
+    become_subreaper().map_err(system("adopt the command's orphans"))?;
+    let child = fork(|| launch.exec_or_report(inherited, [None, None, None], &told)).map_err(system("fork"))?;
+    drop(told);
+    let end = supervise(child, &signals, enforcer).map_err(system("wait for the command"))?;
+    // exec closed the other end; what stands in the pipe was written by a child that never became the command.
+    if let Some(error) = read_report(&report) {
+        return Err(LaunchError::Exec(error));
+    }
+    if let Some(deadline) = enforcer.deadline() {
+        end_leftovers(deadline);
+    }
+    Ok(end)
+}
+
+fn supervise(child: Pid, signals: &SignalQueue, enforcer: &mut Enforcer<'_>) -> std::io::Result<CommandEnd> {
+    loop {
+        let patience = enforce(enforcer);
+        let mut entries = [PollEntry::reading(signals.as_fd())];
+        poll(&mut entries, patience)?;
+        while let Some(event) = signals.next_event()? {
+            if event.signal != SIGCHLD && is_for_the_command(&event, child) {
+                // A command that has just ended needs no signal.
+                let _ = process::kill(child, event.signal);
+            }
+        }
+        while let Some((event, usage)) = wait(child, Waiting::ChangeNow)? {
+            match event {
+                WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(CommandEnd { event, usage }),
+                WaitEvent::Stopped(signal) => share_stop(child, signal)?,
+                WaitEvent::Continued => {}
+            }
+        }
+    }
+}
+
+/// Takes the enforcer's next step; returns how long to wait for events.
+fn enforce(enforcer: &mut Enforcer<'_>) -> Option<Duration> {
+    match enforcer.step(Instant::now()) {
+        Step::Wait(patience) => patience,
+        Step::Terminate(patience) => {
+            terminate_descendants();
+            Some(patience)
+        }
+        Step::Kill(patience) => {
+            kill_all_descendants();
+            Some(patience)
+        }
+    }
+}
+
+/// What the terminal sends goes to the whole process group, so the command has it already; and a command that signals
+/// its own group does not mean itself twice (sudo's rule).
+fn is_for_the_command(event: &Event, child: Pid) -> bool {
+    if event.from_kernel {
+        return false;
+    }
+    match event.sender_pid {
+        Some(sender) if sender == child => false,
+        Some(sender) => process::process_group(sender) != Some(process::own_process_group()),
+        None => true,
+    }
+}
+
+/// A command that stops, stops us too, so that the shell sees its job stopped; when we go on, it goes on.
+fn share_stop(child: Pid, signal: i32) -> std::io::Result<()> {
+    let signal = if matches!(signal, SIGTTIN | SIGTTOU) { SIGTSTP } else { signal };
+    process::stop_self(signal)?;
+    process::kill(child, SIGCONT)
+}

@@ -1,0 +1,168 @@
+//! Everything that the command's process needs, made before the fork: between fork and exec nothing is allocated and
+//! nothing can be refused any more but by the kernel.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::audit::recorded::Recorded;
+use crate::elevation::{Elevation, RunAsError};
+use sys::exec::{Credentials, ExecError, Execution, Image};
+use sys::process::exit_now;
+use sys::sanitize::Inherited;
+use sys::trusted::trusted_program;
+
+/// sudo's rule: the caller's mask, and never a file that others may write.
+const UMASK_FLOOR: u32 = 0o022;
+
+/// Why the command could not be started.
+#[derive(Debug)]
+pub enum LaunchError {
+    /// Arguments or variables hold a NUL byte.
+    Nul,
+    /// The target's groups cannot be looked up.
+    RunAs(RunAsError),
+    /// A script does not lie in a trusted place, or is not the file that was opened.
+    Script(String),
+    /// The kernel refused a step before exec, or exec itself.
+    Exec(ExecError),
+    /// A terminal, pipe or process could not be made.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
+            Self::RunAs(error) => error.fmt(f),
+            Self::Script(cause) => f.write_str(cause),
+            Self::Exec(error) => error.fmt(f),
+            Self::System(what, error) => write!(f, "unable to {what}: {error}"),
+        }
+    }
+}
+
+/// The prepared command.
+pub struct Launch {
+    image: PreparedImage,
+    argv: Vec<CString>,
+    environment: Vec<CString>,
+    credentials: Credentials,
+    directory: Option<CString>,
+    umask: u32,
+}
+
+enum PreparedImage {
+    Descriptor(OwnedFd),
+    Path(CString),
+}
+
+impl Launch {
+    /// Prepares what `recorded` says.
+    pub fn prepare(recorded: &Recorded, inherited: &Inherited) -> Result<Self, LaunchError> {
+        let elevation = recorded.authorized().elevation();
+        Ok(Self {
+            image: image(elevation)?,
+            argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
+            environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
+            credentials: credentials(elevation)?,
+            directory: directory(elevation).map(|path| c_string(path.as_os_str())).transpose()?,
+            umask: inherited.umask | UMASK_FLOOR,
+        })
+    }
+
+    /// In the child: becomes the command, with `standard` as fds 0 to 2 where given. Comes back only with the error.
+    pub fn exec(&self, inherited: &Inherited, standard: [Option<BorrowedFd<'_>>; 3]) -> ExecError {
+        let image = match &self.image {
+            PreparedImage::Descriptor(fd) => Image::Descriptor(fd.as_fd()),
+            PreparedImage::Path(path) => Image::Path(path),
+        };
+        let execution = Execution {
+            image,
+            argv: &self.argv,
+            environment: &self.environment,
+            credentials: &self.credentials,
+            limits: &inherited.limits,
+            umask: self.umask,
+            directory: self.directory.as_deref(),
+            ignored_signals: inherited.ignored_signals,
+            blocked_signals: inherited.blocked_signals,
+            oom_score_adj: inherited.oom_score_adj,
+            standard,
+        };
+        match execution.run() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    /// [`Launch::exec`] for a child whose parent reads the other end of `report`.
+    pub fn exec_or_report(
+        &self,
+        inherited: &Inherited,
+        standard: [Option<BorrowedFd<'_>>; 3],
+        report: &OwnedFd,
+    ) -> Infallible {
+        let error = self.exec(inherited, standard);
+        let _ = sys::poll::write(report.as_fd(), &error.to_bytes());
+        exit_now(1)
+    }
+}
+
+/// What the child said before it could not become the command; `None` when it did.
+pub fn read_report(report: &OwnedFd) -> Option<ExecError> {
+    let mut bytes = [0; ExecError::SIZE];
+    match sys::poll::read(report.as_fd(), &mut bytes) {
+        Ok(length) if length == bytes.len() => Some(ExecError::from_bytes(&bytes)),
+        _ => None,
+    }
+}
+
+/// The opened file, or for a script its path: the interpreter opens it by name, so the name must be beyond the caller's
+/// reach and still mean the opened file.
+fn image(elevation: &Elevation) -> Result<PreparedImage, LaunchError> {
+    let command = elevation.command();
+    let program = command.program();
+    if !program.is_script() {
+        let fd = program.as_fd().try_clone_to_owned();
+        return Ok(PreparedImage::Descriptor(fd.map_err(|error| LaunchError::System("keep the program open", error))?));
+    }
+    // A script that the caller may rewrite can only be run where the policy allows anything anyway; where a rule names
+    // it, the place it lies in must be trusted.
+    let path = program.path();
+    if !elevation.runs_anything() {
+        trusted_program(path).map_err(|error| LaunchError::Script(format!("the script cannot be trusted: {error}")))?;
+    }
+    let same = program.same_as(path).map_err(|error| LaunchError::System("look at the script again", error))?;
+    if !same {
+        return Err(LaunchError::Script("the script was replaced while it was checked".to_owned()));
+    }
+    Ok(PreparedImage::Path(c_string(command.path().as_os_str())?))
+}
+
+fn credentials(elevation: &Elevation) -> Result<Credentials, LaunchError> {
+    let run_as = elevation.run_as();
+    let groups = if elevation.wish().preserve_groups {
+        elevation.caller().group_ids().to_vec()
+    } else {
+        run_as.group_ids().map_err(LaunchError::RunAs)?
+    };
+    Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups })
+}
+
+fn directory(elevation: &Elevation) -> Option<&Path> {
+    let wish = elevation.wish();
+    match (&wish.directory, wish.login) {
+        (Some(directory), _) => Some(directory),
+        (None, true) => Some(&elevation.run_as().account().home),
+        (None, false) => None,
+    }
+}
+
+fn c_string(text: &OsStr) -> Result<CString, LaunchError> {
+    CString::new(text.as_bytes()).map_err(|_| LaunchError::Nul)
+}

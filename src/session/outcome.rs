@@ -1,0 +1,86 @@
+//! What really happened, for the `end` record and for our own exit.
+
+use std::time::Duration;
+
+use super::watch::Ending;
+use crate::audit::record::{self, EndedBy};
+use sys::process::{Usage, WaitEvent, exit_now, raise_default};
+
+/// How the command's process ended.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandEnd {
+    /// Exit or signal.
+    pub event: WaitEvent,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// The whole result of a session.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "an outcome belongs into the journal"]
+pub struct Outcome {
+    /// How the command's process ended.
+    pub end: CommandEnd,
+    /// Why we ended it, if we did.
+    pub ending: Option<Ending>,
+    /// From exec to end.
+    pub duration: Duration,
+}
+
+/// How jit-sudo itself exits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "the exit status is what the caller waits for"]
+pub enum ExitStatus {
+    /// With this status.
+    Code(i32),
+    /// Killed by this signal, as the command was.
+    Signal(i32),
+}
+
+impl Outcome {
+    /// For the `end` record.
+    pub fn to_record(&self) -> record::Ending {
+        let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        let (exit, signal, core) = match self.end.event {
+            WaitEvent::Exited(code) => (Some(code), None, None),
+            WaitEvent::Signaled { signal, core } => (None, Some(signal), Some(u32::from(core))),
+            WaitEvent::Stopped(_) | WaitEvent::Continued => (None, None, None),
+        };
+        let ended_by = match self.ending {
+            None => EndedBy::Itself,
+            Some(Ending::Expiry) => EndedBy::Expiry,
+            Some(Ending::Revocation) => EndedBy::Revocation,
+            Some(Ending::Release) => EndedBy::Release,
+        };
+        record::Ending {
+            exit,
+            signal,
+            core,
+            duration_us: micros(self.duration),
+            user_us: micros(self.end.usage.user),
+            system_us: micros(self.end.usage.system),
+            max_rss_kib: Some(self.end.usage.max_rss_kib),
+            ..record::Ending::unknown(ended_by)
+        }
+    }
+
+    /// The command's own status: a signal that killed it kills us too.
+    pub fn exit_status(&self) -> ExitStatus {
+        match self.end.event {
+            WaitEvent::Exited(code) => ExitStatus::Code(code),
+            WaitEvent::Signaled { signal, .. } => ExitStatus::Signal(signal),
+            // Neither is an end; a session never returns them.
+            WaitEvent::Stopped(_) | WaitEvent::Continued => ExitStatus::Code(1),
+        }
+    }
+}
+
+impl ExitStatus {
+    /// Ends this process.
+    pub fn exit(self) -> ! {
+        match self {
+            Self::Code(code) => exit_now(code),
+            Self::Signal(signal) => raise_default(signal),
+        }
+    }
+}

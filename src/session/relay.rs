@@ -1,0 +1,382 @@
+//! A run with a terminal: the command gets a pty of its own, so that it can neither type into the caller's terminal
+//! (TIOCSTI) nor outlive it unseen. This process carries bytes, window sizes, signals and stops between the two.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::buffer::Buffer;
+use super::ending::{Enforcer, Step};
+use super::launch::{Launch, LaunchError};
+use super::message::{Order, Place, Report, receive_report, send_order};
+use super::monitor::Monitor;
+use super::outcome::CommandEnd;
+use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
+use sys::process::{self, Pid, Waiting, fork, wait};
+use sys::pty::Pty;
+use sys::sanitize::Inherited;
+use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
+use sys::signals::{SIGTTIN, SIGTTOU, SIGUSR2, SIGWINCH, SignalQueue};
+use sys::terminal::{Attributes, Terminal};
+
+const EXPECTED: [i32; 12] = [
+    SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH, SIGTTIN,
+];
+
+/// How long output is still carried after the command has ended, when somebody it left behind keeps writing.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long the monitor may take to report after its command was killed.
+const MONITOR_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The relay of one session.
+struct Relay<'a, 'w> {
+    terminal: Terminal,
+    /// The caller's settings, as they were and as they will be again.
+    original: Attributes,
+    raw: bool,
+    leader: Option<OwnedFd>,
+    socket: OwnedFd,
+    signals: SignalQueue,
+    to_command: Buffer,
+    to_caller: Buffer,
+    terminal_gone: bool,
+    enforcer: &'a mut Enforcer<'w>,
+    killed_at: Option<Instant>,
+}
+
+/// What the session has come to.
+enum Course {
+    Goes,
+    Over(Result<CommandEnd, LaunchError>),
+}
+
+/// Starts the command on a pty of its own and carries its terminal until it has ended.
+pub fn run(
+    launch: &Launch,
+    inherited: &Inherited,
+    terminal: Terminal,
+    enforcer: &mut Enforcer<'_>,
+    grace: Duration,
+    owner: u32,
+) -> Result<CommandEnd, LaunchError> {
+    let system = |what| move |error| LaunchError::System(what, error);
+    let original = terminal.attributes().map_err(system("read the terminal's settings"))?;
+    let window = terminal.window().unwrap_or_default();
+    let pty = Pty::open(Some(&window), Some(&original), owner).map_err(system("open a pty"))?;
+    let on_terminal = [0, 1, 2].map(|number| terminal.is_standard_stream(number));
+    let signals = SignalQueue::open(&EXPECTED).map_err(system("receive signals"))?;
+    let (socket, theirs) = socket_pair().map_err(system("make a socket pair"))?;
+    // In a pipeline the terminal belongs to several programs at once: the command starts in the background of its own
+    // terminal, and only when it reaches for it do we reach for the caller's (as sudo does).
+    let alone = on_terminal == [true; 3];
+    let place = if alone && terminal.is_foreground() { Place::Foreground } else { Place::Background };
+    let (leader, follower) = pty.into_parts();
+
+    let monitor = fork(|| {
+        let socket = theirs.try_clone();
+        let follower = follower.try_clone();
+        match (socket, follower) {
+            (Ok(socket), Ok(follower)) => {
+                Monitor { launch, inherited, follower, on_terminal, socket, place, grace }.run()
+            }
+            _ => process::exit_now(1),
+        }
+    })
+    .map_err(system("fork"))?;
+    drop(theirs);
+    drop(follower);
+
+    let mut relay = Relay {
+        terminal,
+        original,
+        raw: false,
+        leader: Some(leader),
+        socket,
+        signals,
+        to_command: Buffer::new(),
+        to_caller: Buffer::new(),
+        terminal_gone: false,
+        enforcer,
+        killed_at: None,
+    };
+    let result = relay.carry(place);
+    relay.close(monitor);
+    result.map_err(system("relay the terminal"))?
+}
+
+impl Relay<'_, '_> {
+    fn carry(&mut self, place: Place) -> io::Result<Result<CommandEnd, LaunchError>> {
+        // Nobody but us holds these two descriptions, so that non-blocking does not reach the caller's own fds.
+        set_blocking(self.terminal.as_fd(), Blocking::No)?;
+        if let Some(leader) = &self.leader {
+            set_blocking(leader.as_fd(), Blocking::No)?;
+        }
+        if place == Place::Foreground {
+            self.go_raw()?;
+        }
+        loop {
+            let patience = self.enforce()?;
+            if let Course::Over(end) = self.round(patience)? {
+                self.drain();
+                return Ok(end);
+            }
+        }
+    }
+
+    /// One wait, and everything that it brought.
+    fn round(&mut self, patience: Option<Duration>) -> io::Result<Course> {
+        let ready = self.wait(patience)?;
+        if ready.signals {
+            self.take_signals()?;
+        }
+        if ready.from_caller {
+            self.read_caller()?;
+        }
+        if ready.to_command {
+            self.write_command();
+        }
+        if ready.from_command {
+            self.read_command();
+        }
+        if ready.to_caller {
+            self.write_caller();
+        }
+        if ready.report {
+            return self.take_report();
+        }
+        Ok(Course::Goes)
+    }
+
+    fn wait(&self, patience: Option<Duration>) -> io::Result<Ready> {
+        let terminal = self.terminal.as_fd();
+        let reads_keys = self.raw && !self.terminal_gone && self.to_command.has_room();
+        let writes_screen = !self.terminal_gone && !self.to_caller.is_empty();
+        let mut entries = vec![
+            PollEntry::reading(self.signals.as_fd()),
+            PollEntry::reading(self.socket.as_fd()),
+            PollEntry::new(terminal, reads_keys, writes_screen),
+        ];
+        if self.terminal_gone || !(reads_keys || writes_screen) {
+            entries.pop();
+        }
+        let terminal_at = entries.len() - 1;
+        if let Some(leader) = &self.leader {
+            entries.push(PollEntry::new(leader.as_fd(), self.to_caller.has_room(), !self.to_command.is_empty()));
+        }
+        poll(&mut entries, patience)?;
+        let mut ready = Ready::default();
+        for (index, entry) in entries.iter().enumerate() {
+            match index {
+                0 => ready.signals = entry.ready_read,
+                1 => ready.report = entry.ready_read,
+                2 if terminal_at == 2 => {
+                    (ready.from_caller, ready.to_caller) = (entry.ready_read, entry.ready_write || entry.hangup);
+                }
+                _ => (ready.from_command, ready.to_command) = (entry.ready_read, entry.ready_write),
+            }
+        }
+        Ok(ready)
+    }
+
+    fn enforce(&mut self) -> io::Result<Option<Duration>> {
+        match self.enforcer.step(Instant::now()) {
+            Step::Wait(patience) => Ok(patience),
+            Step::Terminate(patience) => {
+                self.order(Order::Terminate);
+                Ok(Some(patience))
+            }
+            Step::Kill(patience) => {
+                let since = *self.killed_at.get_or_insert_with(Instant::now);
+                if since.elapsed() > MONITOR_PATIENCE {
+                    return Err(io::Error::other("the monitor of the session does not answer"));
+                }
+                self.order(Order::Kill);
+                Ok(Some(patience))
+            }
+        }
+    }
+
+    fn take_signals(&mut self) -> io::Result<()> {
+        while let Some(event) = self.signals.next_event()? {
+            match event.signal {
+                SIGCHLD => {}
+                SIGWINCH => self.fit_window(),
+                SIGCONT => self.resume(),
+                SIGTTIN => {}
+                signal if self.is_for_the_command(&event) => self.order(Order::Signal(signal)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of the caller's terminal (^C while we are not raw) are meant for the command, which is in another session
+    /// and did not get them; signals of the command's own making are not (sudo's rule).
+    fn is_for_the_command(&self, event: &Event) -> bool {
+        event.from_kernel || event.sender_pid.is_none_or(|sender| !process::is_descendant_session(sender))
+    }
+
+    fn take_report(&mut self) -> io::Result<Course> {
+        Ok(match receive_report(&self.socket)? {
+            Some(Report::Stopped(signal)) => {
+                self.stopped(signal)?;
+                Course::Goes
+            }
+            Some(Report::Ended(end)) => Course::Over(Ok(end)),
+            Some(Report::Failed(error)) => Course::Over(Err(LaunchError::Exec(error))),
+            None => Course::Over(Err(LaunchError::System(
+                "follow the command",
+                io::Error::other("its monitor was killed"),
+            ))),
+        })
+    }
+
+    /// The command stopped. When it only reached for its terminal and ours is at hand, it gets it; otherwise we stop too,
+    /// so that the shell sees its job stopped.
+    fn stopped(&mut self, signal: i32) -> io::Result<()> {
+        if matches!(signal, SIGTTIN | SIGTTOU) && self.terminal.is_foreground() {
+            self.go_raw()?;
+            self.order(Order::Continue(Place::Foreground));
+            return Ok(());
+        }
+        self.drain();
+        self.restore()?;
+        let signal = if matches!(signal, SIGTTIN | SIGTTOU) { SIGTSTP } else { signal };
+        process::stop_own_group(signal)?;
+        self.resume();
+        Ok(())
+    }
+
+    /// We go on (fg, bg, SIGCONT): the terminal may have changed hands and size meanwhile.
+    fn resume(&mut self) {
+        let place = if self.terminal.is_foreground() && self.go_raw().is_ok() {
+            Place::Foreground
+        } else {
+            Place::Background
+        };
+        self.fit_window();
+        self.order(Order::Continue(place));
+    }
+
+    fn fit_window(&self) {
+        if let (Ok(window), Some(leader)) = (self.terminal.window(), &self.leader) {
+            // The kernel tells the command by SIGWINCH; a terminal that has no size keeps the last one.
+            let _ = sys::terminal::set_window(leader.as_fd(), window);
+        }
+    }
+
+    fn go_raw(&mut self) -> io::Result<()> {
+        if !self.raw {
+            self.original = self.terminal.attributes()?;
+            self.terminal.set_raw(&self.original)?;
+            self.raw = true;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self) -> io::Result<()> {
+        if self.raw {
+            self.raw = false;
+            // A background process that sets a terminal would disturb whoever owns it now.
+            if self.terminal.is_foreground() {
+                self.terminal.set_attributes(&self.original)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn order(&self, order: Order) {
+        // A monitor that is gone is noticed by its closed socket.
+        let _ = send_order(&self.socket, order);
+    }
+
+    fn read_caller(&mut self) -> io::Result<()> {
+        match self.to_command.fill(self.terminal.as_fd()) {
+            Ok(0) | Err(_) => {
+                // The terminal is gone: the command learns it as it would without us.
+                self.terminal_gone = true;
+                self.order(Order::Signal(SIGHUP));
+                self.order(Order::Signal(SIGCONT));
+            }
+            Ok(_) => {}
+        }
+        Ok(())
+    }
+
+    fn write_caller(&mut self) {
+        if self.to_caller.empty_into(self.terminal.as_fd()).is_err() {
+            self.terminal_gone = true;
+            self.to_caller.clear();
+        }
+    }
+
+    fn write_command(&mut self) {
+        if let Some(leader) = &self.leader
+            && self.to_command.empty_into(leader.as_fd()).is_err()
+        {
+            self.to_command.clear();
+        }
+    }
+
+    /// Reads what the command wrote; its side is closed when reading fails (EIO), and then there is no more to carry.
+    fn read_command(&mut self) {
+        if let Some(leader) = &self.leader
+            && !matches!(self.to_caller.fill(leader.as_fd()), Ok(1..))
+        {
+            self.leader = None;
+        }
+        if self.terminal_gone {
+            self.to_caller.clear();
+        }
+    }
+
+    /// Carries what the command has written so far to the caller's screen.
+    fn drain(&mut self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        while Instant::now() < deadline {
+            let Some(leader) = &self.leader else { break };
+            let mut entries = [PollEntry::reading(leader.as_fd())];
+            let ready = poll(&mut entries, Some(Duration::ZERO)).is_ok_and(|count| count > 0);
+            if self.to_caller.has_room() && ready {
+                self.read_command();
+            } else if self.to_caller.is_empty() {
+                return;
+            }
+            self.flush(deadline);
+        }
+        self.flush(deadline);
+    }
+
+    fn flush(&mut self, deadline: Instant) {
+        while !self.to_caller.is_empty() && !self.terminal_gone {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut entries = [PollEntry::writing(self.terminal.as_fd())];
+            if left.is_zero() || !poll(&mut entries, Some(left)).is_ok_and(|count| count > 0) {
+                return;
+            }
+            self.write_caller();
+        }
+    }
+
+    fn close(&mut self, monitor: Pid) {
+        // What cannot be restored now belongs to a terminal that is gone.
+        let _ = self.restore();
+        if self.killed_at.is_some_and(|since| since.elapsed() > MONITOR_PATIENCE) {
+            let _ = process::kill(monitor, SIGKILL);
+        }
+        let _ = wait(monitor, Waiting::EndNow);
+    }
+}
+
+/// What one wait brought.
+#[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "five independent facts of one poll")]
+struct Ready {
+    signals: bool,
+    report: bool,
+    from_caller: bool,
+    to_caller: bool,
+    from_command: bool,
+    to_command: bool,
+}

@@ -1,0 +1,340 @@
+//! The grant database: requests, approvals and signed grants, each as exact bytes with the few columns that lookups need.
+//! It decides nothing: whatever it returns as a grant is untrusted until [`crate::grant::verify`] has seen it.
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::grant::lifecycle::{GrantEnd, RequestState};
+use crate::grant::terms::decode;
+use crate::grant::{ApprovalTerms, GrantTerms, RequestTerms, SignedGrant};
+use crate::names::{GrantId, IdPrefix, RoleName};
+
+/// The tables and indexes of this room.
+pub const SCHEMA: &str = "
+CREATE TABLE request (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, state TEXT NOT NULL, created INTEGER NOT NULL, deadline INTEGER NOT NULL, needed INTEGER NOT NULL, body BLOB NOT NULL, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
+CREATE INDEX request_by_user ON request (uid, created);
+CREATE INDEX request_pending ON request (created) WHERE state = 'pending';
+CREATE TABLE approval (request TEXT NOT NULL, uid INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (request, uid)) STRICT, WITHOUT ROWID;
+CREATE TABLE granted (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, starts INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB NOT NULL, ended TEXT, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
+CREATE INDEX granted_open ON granted (uid, expires) WHERE ended IS NULL;
+CREATE INDEX granted_by_end ON granted (expires) WHERE ended IS NULL;
+";
+
+/// The most rows that a listing returns.
+pub const LIST_LIMIT: u32 = 1000;
+
+/// The most open grants of one user that a run looks at.
+const CANDIDATE_LIMIT: u32 = 256;
+
+/// The requests and grants of this host.
+pub struct GrantStore<'a> {
+    connection: &'a Connection,
+}
+
+/// A request as it is stored.
+pub struct StoredRequest {
+    /// What was asked.
+    pub terms: RequestTerms,
+    /// Its exact bytes.
+    pub bytes: Vec<u8>,
+    /// Its state, deadlines considered.
+    pub state: RequestState,
+    /// How many approvals it needs.
+    pub needed: u32,
+    /// Who gave it an end, when, and in which words.
+    pub ended: Option<Ended>,
+}
+
+/// The end that somebody gave to a request or grant.
+pub struct Ended {
+    /// By whom.
+    pub by: String,
+    /// Seconds since 1970.
+    pub at: i64,
+    /// Their words.
+    pub reason: Vec<u8>,
+}
+
+/// A grant as it is stored, for showing; power comes only from [`GrantStore::candidates`] and verification.
+pub struct StoredGrant {
+    /// The terms it claims.
+    pub terms: GrantTerms,
+    /// How it ended before its time.
+    pub end: Option<(GrantEnd, Ended)>,
+}
+
+/// Why an id names nothing, or too much.
+#[derive(Debug)]
+pub enum FindError {
+    /// No request begins so.
+    Unknown,
+    /// Several do.
+    Several(Vec<String>),
+    /// The database failed.
+    Database(rusqlite::Error),
+    /// The stored bytes are damaged.
+    Damaged(String),
+}
+
+impl From<rusqlite::Error> for FindError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl<'a> GrantStore<'a> {
+    /// Over an open database; a transaction dereferences to its connection.
+    pub fn new(connection: &'a Connection) -> Self {
+        Self { connection }
+    }
+
+    /// The signed grants of `uid` that end after `now` and were not ended.
+    pub fn candidates(&self, uid: u32, now: i64) -> rusqlite::Result<Vec<SignedGrant>> {
+        let mut statement = self.connection.prepare(
+            "SELECT body, signature FROM granted WHERE uid = ?1 AND ended IS NULL AND expires > ?2 \
+             ORDER BY expires LIMIT ?3",
+        )?;
+        let rows = statement.query_map(params![uid, now, CANDIDATE_LIMIT], |row| {
+            Ok(SignedGrant::from_stored(row.get(0)?, row.get(1)?))
+        })?;
+        rows.collect()
+    }
+
+    /// The roles that those grants claim: where the policy is asked first.
+    pub fn candidate_roles(&self, uid: u32, now: i64) -> rusqlite::Result<Vec<RoleName>> {
+        let mut statement = self.connection.prepare(
+            "SELECT DISTINCT role FROM granted WHERE uid = ?1 AND ended IS NULL AND expires > ?2 LIMIT ?3",
+        )?;
+        let rows = statement.query_map(params![uid, now, CANDIDATE_LIMIT], |row| row.get::<_, String>(0))?;
+        let mut roles = Vec::new();
+        for row in rows {
+            roles.extend(RoleName::parse(&row?));
+        }
+        Ok(roles)
+    }
+
+    /// The id that begins with `prefix`.
+    pub fn find(&self, prefix: &IdPrefix) -> Result<GrantId, FindError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT id FROM request WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT 6")?;
+        let ids: Vec<String> =
+            statement.query_map([prefix.as_str()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        match ids.as_slice() {
+            [] => Err(FindError::Unknown),
+            [id] => GrantId::parse(id).map_err(|_| FindError::Damaged(id.clone())),
+            _ => Err(FindError::Several(ids)),
+        }
+    }
+
+    /// One request.
+    pub fn request(&self, id: &GrantId, now: i64) -> Result<StoredRequest, FindError> {
+        self.connection
+            .query_row(
+                "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request WHERE id = ?1",
+                [id.as_str()],
+                |row| Ok(read_request(row, now)),
+            )
+            .optional()?
+            .ok_or(FindError::Unknown)?
+    }
+
+    /// Requests, newest first: all that are pending, or all of one user.
+    pub fn requests(&self, which: Which, now: i64) -> Result<Vec<StoredRequest>, FindError> {
+        let (condition, uid) = match which {
+            Which::Pending => ("state = 'pending'", 0),
+            Which::OfUser(uid) => ("uid = ?1", uid),
+            Which::Everybody => ("1", 0),
+        };
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
+             WHERE {condition} AND ?1 >= 0 ORDER BY created DESC LIMIT ?2"
+        ))?;
+        let rows = statement.query_map(params![uid, LIST_LIMIT], |row| Ok(read_request(row, now)))?;
+        let mut requests = Vec::new();
+        for row in rows {
+            requests.push(row??);
+        }
+        Ok(requests)
+    }
+
+    /// The approvals of a request, each with its exact bytes.
+    pub fn approvals(&self, id: &GrantId) -> Result<Vec<(ApprovalTerms, Vec<u8>)>, FindError> {
+        let mut statement =
+            self.connection.prepare("SELECT body FROM approval WHERE request = ?1 ORDER BY at, uid")?;
+        let rows = statement.query_map([id.as_str()], |row| row.get::<_, Vec<u8>>(0))?;
+        let mut approvals = Vec::new();
+        for row in rows {
+            let bytes = row?;
+            let terms = decode(&bytes).ok_or_else(|| FindError::Damaged(format!("an approval of {id}")))?;
+            approvals.push((terms, bytes));
+        }
+        Ok(approvals)
+    }
+
+    /// The grant that came of a request.
+    pub fn grant(&self, id: &GrantId) -> Result<Option<StoredGrant>, FindError> {
+        let row = self
+            .connection
+            .query_row(
+                "SELECT body, ended, ended_by, ended_at, ended_reason, id FROM granted WHERE id = ?1",
+                [id.as_str()],
+                |row| Ok(read_grant(row)),
+            )
+            .optional()?;
+        row.transpose()
+    }
+
+    /// Grants that end after `now` and were not ended, newest end last: of one user or of everybody.
+    pub fn open_grants(&self, which: Which, now: i64) -> Result<Vec<StoredGrant>, FindError> {
+        let (condition, uid) = match which {
+            Which::OfUser(uid) => ("uid = ?1", uid),
+            Which::Pending | Which::Everybody => ("?1 >= 0", 0),
+        };
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT body, ended, ended_by, ended_at, ended_reason, id FROM granted \
+             WHERE {condition} AND ended IS NULL AND expires > ?2 ORDER BY expires LIMIT ?3"
+        ))?;
+        let rows = statement.query_map(params![uid, now, LIST_LIMIT], |row| Ok(read_grant(row)))?;
+        let mut grants = Vec::new();
+        for row in rows {
+            grants.push(row??);
+        }
+        Ok(grants)
+    }
+
+    /// How the grant ended before its time, if it did; a grant that is not there was revoked with its database.
+    pub fn end_of(&self, id: &GrantId) -> rusqlite::Result<Option<GrantEnd>> {
+        let ended: Option<Option<String>> = self
+            .connection
+            .query_row("SELECT ended FROM granted WHERE id = ?1", [id.as_str()], |row| row.get(0))
+            .optional()?;
+        Ok(match ended {
+            Some(None) => None,
+            Some(Some(word)) => Some(GrantEnd::parse(&word).unwrap_or(GrantEnd::Revoked)),
+            None => Some(GrantEnd::Revoked),
+        })
+    }
+
+    /// How many requests of `uid` are pending.
+    pub fn pending_of(&self, uid: u32, now: i64) -> rusqlite::Result<u32> {
+        self.connection.query_row(
+            "SELECT count(*) FROM request WHERE state = 'pending' AND uid = ?1 AND deadline > ?2",
+            params![uid, now],
+            |row| row.get(0),
+        )
+    }
+}
+
+/// Whose rows a listing returns.
+#[derive(Debug, Clone, Copy)]
+pub enum Which {
+    /// Every pending request.
+    Pending,
+    /// Everything of one user.
+    OfUser(u32),
+    /// Everything.
+    Everybody,
+}
+
+/// Stores a new request.
+pub fn insert_request(tx: &Transaction<'_>, terms: &RequestTerms, bytes: &[u8], needed: u32) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO request (id, uid, role, state, created, deadline, needed, body) \
+         VALUES (?1, ?2, ?3, 'pending', ?4, ?5, ?6, ?7)",
+        params![terms.id.as_str(), terms.uid, terms.role.as_str(), terms.created, terms.deadline, needed, bytes],
+    )?;
+    Ok(())
+}
+
+/// Stores an approval; a second one by the same approver replaces the first.
+pub fn insert_approval(tx: &Transaction<'_>, terms: &ApprovalTerms, bytes: &[u8]) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT OR REPLACE INTO approval (request, uid, at, body) VALUES (?1, ?2, ?3, ?4)",
+        params![terms.id.as_str(), terms.approver_uid, terms.at, bytes],
+    )?;
+    Ok(())
+}
+
+/// Takes a request out of `pending`; false when it no longer was.
+pub fn decide_request(
+    tx: &Transaction<'_>,
+    id: &GrantId,
+    state: RequestState,
+    ended: Option<&Ended>,
+) -> rusqlite::Result<bool> {
+    let changed = tx.execute(
+        "UPDATE request SET state = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
+         WHERE id = ?1 AND state = 'pending'",
+        params![
+            id.as_str(),
+            state.as_str(),
+            ended.map(|ended| ended.by.as_str()),
+            ended.map(|ended| ended.at),
+            ended.map(|ended| ended.reason.as_slice())
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Stores a signed grant.
+pub fn insert_grant(tx: &Transaction<'_>, terms: &GrantTerms, signed: &SignedGrant) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO granted (id, uid, role, starts, expires, body, signature) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            terms.id.as_str(),
+            terms.uid,
+            terms.role.as_str(),
+            terms.starts,
+            terms.expires,
+            signed.bytes(),
+            signed.signature()
+        ],
+    )?;
+    Ok(())
+}
+
+/// True while nobody has ended the grant.
+pub fn is_open(tx: &Transaction<'_>, id: &GrantId) -> rusqlite::Result<bool> {
+    Ok(GrantStore::new(tx).end_of(id)?.is_none())
+}
+
+/// Ends a grant; false when it had already been ended.
+pub fn end_grant(tx: &Transaction<'_>, id: &GrantId, end: GrantEnd, ended: &Ended) -> rusqlite::Result<bool> {
+    let changed = tx.execute(
+        "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
+         WHERE id = ?1 AND ended IS NULL",
+        params![id.as_str(), end.as_str(), ended.by, ended.at, ended.reason],
+    )?;
+    Ok(changed == 1)
+}
+
+fn read_request(row: &Row<'_>, now: i64) -> Result<StoredRequest, FindError> {
+    let id: String = row.get(6)?;
+    let damaged = || FindError::Damaged(id.clone());
+    let bytes: Vec<u8> = row.get(0)?;
+    let terms: RequestTerms = decode(&bytes).ok_or_else(damaged)?;
+    let state: String = row.get(1)?;
+    let mut state = RequestState::parse(&state).ok_or_else(damaged)?;
+    if state == RequestState::Pending && now >= terms.deadline {
+        state = RequestState::Expired;
+    }
+    Ok(StoredRequest { terms, bytes, state, needed: row.get(2)?, ended: read_ended(row, 3)? })
+}
+
+fn read_grant(row: &Row<'_>) -> Result<StoredGrant, FindError> {
+    let id: String = row.get(5)?;
+    let damaged = || FindError::Damaged(id.clone());
+    let bytes: Vec<u8> = row.get(0)?;
+    let terms = decode(&bytes).ok_or_else(damaged)?;
+    let end: Option<String> = row.get(1)?;
+    let end = end.map(|word| GrantEnd::parse(&word).ok_or_else(damaged)).transpose()?;
+    let ended = read_ended(row, 2)?;
+    Ok(StoredGrant { terms, end: end.zip(ended) })
+}
+
+fn read_ended(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Ended>> {
+    let by: Option<String> = row.get(first)?;
+    let at: Option<i64> = row.get(first + 1)?;
+    let reason: Option<Vec<u8>> = row.get(first + 2)?;
+    Ok(by.zip(at).map(|(by, at)| Ended { by, at, reason: reason.unwrap_or_default() }))
+}

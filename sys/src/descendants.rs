@@ -1,0 +1,152 @@
+//! Everything that a process started, and an end to it. Reads `/proc`; signals through pidfds, so that a pid that was
+//! reused meanwhile is never hit.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::kernel::check;
+use crate::process::Pid;
+use crate::procfs;
+
+/// More processes than this are not looked at in one pass; the next pass finds the rest.
+const MAX_PROCESSES: usize = 1 << 17;
+
+/// How often a signal is repeated for processes that were started meanwhile.
+const MAX_PASSES: usize = 64;
+
+/// Every living descendant of a process, itself not included.
+///
+/// Complete for orphans too when `of` is a subreaper ([`become_subreaper`](crate::process::become_subreaper)).
+///
+/// # Errors
+/// When `/proc` cannot be listed.
+pub fn descendants(of: Pid) -> io::Result<Vec<Pid>> {
+    Ok(scan(of)?.into_iter().map(|process| process.pid).collect())
+}
+
+/// Sends a signal to every descendant, and again to those that appeared meanwhile; gives how many were signalled.
+///
+/// For SIGKILL everything is stopped first, so that a program that forks faster than it is killed loses the race.
+///
+/// # Errors
+/// When `/proc` cannot be listed.
+pub fn kill_descendants(of: Pid, signal: i32) -> io::Result<usize> {
+    if signal == libc::SIGKILL {
+        signal_until_none_is_new(of, libc::SIGSTOP)?;
+    }
+    signal_until_none_is_new(of, signal)
+}
+
+/// A process at one moment; pid and start together name it for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Living {
+    pid: Pid,
+    started: u64,
+}
+
+fn signal_until_none_is_new(of: Pid, signal: i32) -> io::Result<usize> {
+    let mut seen = HashSet::new();
+    for _ in 0..MAX_PASSES {
+        let before = seen.len();
+        for process in scan(of)? {
+            if seen.insert(process) {
+                // It may have ended since the scan; then there is nothing to signal.
+                let _ = send(process, signal);
+            }
+        }
+        if seen.len() == before {
+            break;
+        }
+    }
+    Ok(seen.len())
+}
+
+fn scan(of: Pid) -> io::Result<Vec<Living>> {
+    let mut children: HashMap<i32, Vec<Living>> = HashMap::new();
+    for entry in fs::read_dir("/proc")?.take(MAX_PROCESSES) {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new) else { continue };
+        let Ok(stat) = procfs::stat(pid) else { continue };
+        if !matches!(stat.state, b'Z' | b'X') || stat.parent == of.raw() {
+            children.entry(stat.parent).or_default().push(Living { pid, started: stat.started });
+        }
+    }
+    let mut found = Vec::new();
+    let mut parents = vec![of.raw()];
+    while let Some(parent) = parents.pop() {
+        // Removed, not read: a parent that changed during the scan cannot lead in a circle.
+        for child in children.remove(&parent).unwrap_or_default() {
+            parents.push(child.pid.raw());
+            found.push(child);
+        }
+    }
+    Ok(found)
+}
+
+fn send(process: Living, signal: i32) -> io::Result<()> {
+    // SAFETY: pidfd_open takes two integers.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, process.pid.raw(), 0) } as libc::c_int)?;
+    // SAFETY: the kernel has just made the descriptor and nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    if procfs::stat(process.pid)?.started != process.started {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the descriptor is open, the information is absent, the flags are none.
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal, no_info, 0) };
+    check(answer as libc::c_int).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{WaitEvent, Waiting, become_subreaper, exit_now, fork, new_session, wait, wait_any};
+
+    fn sleep_for_ever() -> ! {
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn double_forked_daemon_is_found_and_ended() {
+        // A subreaper of our own, so that the test's own process does not become one.
+        let reaper = fork(|| {
+            become_subreaper().unwrap();
+            let middle = fork(|| {
+                fork(|| {
+                    new_session().unwrap();
+                    sleep_for_ever()
+                })
+                .unwrap();
+                exit_now(0)
+            })
+            .unwrap();
+            wait(middle, Waiting::ForEnd).unwrap();
+            let found = descendants(Pid::own()).unwrap();
+            let killed = kill_descendants(Pid::own(), libc::SIGKILL).unwrap();
+            let (pid, event, _) = wait_any(Waiting::ForEnd).unwrap().unwrap();
+            let left = descendants(Pid::own()).unwrap();
+            let right = found == [pid]
+                && killed == 1
+                && event == WaitEvent::Signaled { signal: libc::SIGKILL, core: false }
+                && left.is_empty();
+            exit_now(if right { 0 } else { 1 })
+        })
+        .unwrap();
+        assert_eq!(wait(reaper, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+    }
+
+    #[test]
+    fn process_with_another_start_is_not_signalled() {
+        let child = fork(|| sleep_for_ever()).unwrap();
+        let started = procfs::stat(child).unwrap().started;
+        assert!(send(Living { pid: child, started: started + 1 }, libc::SIGKILL).is_err());
+        assert_eq!(wait(child, Waiting::EndNow).unwrap(), None);
+        send(Living { pid: child, started }, libc::SIGKILL).unwrap();
+        let event = wait(child, Waiting::ForEnd).unwrap().unwrap().0;
+        assert_eq!(event, WaitEvent::Signaled { signal: libc::SIGKILL, core: false });
+    }
+}

@@ -1,0 +1,378 @@
+//! The last act: what the command gets of its process, in the order in which it must be done, then exec.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use crate::kernel::{check, retry};
+use crate::limits::Limits;
+use crate::sanitize::{Ids, close_on_exec, ids, supplementary_groups};
+use crate::signals::{self, Disposition, SignalSet};
+
+/// Whom a process runs as.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Credentials {
+    /// User id, in all three places.
+    pub uid: u32,
+    /// Group id, in all three places.
+    pub gid: u32,
+    /// Supplementary groups; these and no others.
+    pub groups: Vec<u32>,
+}
+
+impl Credentials {
+    /// Takes them on for good, and asks the kernel whether they are really in force. For root, in a program with one
+    /// thread.
+    ///
+    /// # Errors
+    /// The id `u32::MAX`, which means "leave as it is" to the kernel (CVE-2019-14287); a call that fails; any mismatch.
+    /// The process may then hold some of them and must end.
+    pub fn assume(&self) -> Result<(), ExecError> {
+        if self.uid == u32::MAX || self.gid == u32::MAX || self.groups.contains(&u32::MAX) {
+            return Err(ExecError { step: Step::Verify, errno: libc::EINVAL });
+        }
+        // SAFETY: pointer and count describe the vector.
+        check(unsafe { libc::setgroups(self.groups.len(), self.groups.as_ptr()) }).map_err(at(Step::Groups))?;
+        // SAFETY: takes integers.
+        check(unsafe { libc::setresgid(self.gid, self.gid, self.gid) }).map_err(at(Step::Group))?;
+        // SAFETY: takes integers.
+        check(unsafe { libc::setresuid(self.uid, self.uid, self.uid) }).map_err(at(Step::User))?;
+        self.verify()
+    }
+
+    fn verify(&self) -> Result<(), ExecError> {
+        let ids = ids().map_err(at(Step::Verify))?;
+        let mut held = supplementary_groups().map_err(at(Step::Verify))?;
+        let mut wanted = self.groups.clone();
+        // The kernel sorts; duplicates may stay or go.
+        held.sort_unstable();
+        held.dedup();
+        wanted.sort_unstable();
+        wanted.dedup();
+        if ids == Ids::all(self.uid, self.gid) && held == wanted {
+            Ok(())
+        } else {
+            Err(ExecError { step: Step::Verify, errno: libc::EPERM })
+        }
+    }
+}
+
+/// What to execute.
+#[derive(Clone, Copy, Debug)]
+pub enum Image<'a> {
+    /// The opened file itself, whatever its path means by now. Not for scripts: their interpreter needs a path. Before
+    /// Linux 6.14 the process is listed under the descriptor's number instead of its name.
+    Descriptor(BorrowedFd<'a>),
+    /// The file at a path, found at this moment.
+    Path(&'a CStr),
+}
+
+/// Everything that a command's process is made of.
+#[derive(Debug)]
+pub struct Execution<'a> {
+    /// What to execute.
+    pub image: Image<'a>,
+    /// Its arguments, from argv[0].
+    pub argv: &'a [CString],
+    /// Its environment, as `NAME=value`.
+    pub environment: &'a [CString],
+    /// Whom it runs as.
+    pub credentials: &'a Credentials,
+    /// Its resource limits.
+    pub limits: &'a Limits,
+    /// Its file mode mask.
+    pub umask: u32,
+    /// Its working directory, entered with the new credentials; `None` leaves it.
+    pub directory: Option<&'a CStr>,
+    /// Signals that it ignores from the start; all others have their default.
+    pub ignored_signals: SignalSet,
+    /// Signals that are blocked from the start.
+    pub blocked_signals: SignalSet,
+    /// Written before root is given up; ignored where that fails.
+    pub oom_score_adj: Option<i32>,
+    /// Its standard streams; `None` leaves one as it is. All descriptors from 3 on are closed.
+    pub standard: [Option<BorrowedFd<'a>>; 3],
+}
+
+impl Execution<'_> {
+    /// Becomes the command. For a forked child: after an error the process is half changed and must exit.
+    ///
+    /// # Errors
+    /// The step that failed; `ENOENT` at [`Step::Image`] also for a missing interpreter (execve(2)).
+    pub fn run(self) -> Result<Infallible, ExecError> {
+        let argv = pointers(self.argv);
+        let environment = pointers(self.environment);
+        close_on_exec().map_err(at(Step::Descriptors))?;
+        place_streams(self.standard).map_err(at(Step::Descriptors))?;
+        if let Some(score) = self.oom_score_adj {
+            // Only the odds of being killed first; not worth refusing a command for.
+            let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
+        }
+        for signal in signals::changeable() {
+            let ignored = self.ignored_signals.contains(signal);
+            let disposition = if ignored { Disposition::Ignore } else { Disposition::Default };
+            signals::set_disposition(signal, disposition).map_err(at(Step::Signals))?;
+        }
+        // SAFETY: umask takes an integer and cannot fail.
+        unsafe { libc::umask(self.umask) };
+        self.limits.apply().map_err(at(Step::Limits))?;
+        self.credentials.assume()?;
+        if let Some(directory) = self.directory {
+            // SAFETY: the path ends in NUL and lives through the call.
+            check(unsafe { libc::chdir(directory.as_ptr()) }).map_err(at(Step::Directory))?;
+        }
+        signals::set_mask(self.blocked_signals).map_err(at(Step::Signals))?;
+        match self.image {
+            Image::Path(path) => {
+                // SAFETY: path and strings end in NUL, both arrays end with a null pointer, and all of them live on.
+                unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
+            }
+            Image::Descriptor(fd) => {
+                let (argv, environment) = (argv.as_ptr().cast(), environment.as_ptr().cast());
+                // SAFETY: as above; the empty path with AT_EMPTY_PATH names the descriptor, which is open. The
+                // pointers lose a `const` that execve(2) promises to keep.
+                unsafe { libc::execveat(fd.as_raw_fd(), c"".as_ptr(), argv, environment, libc::AT_EMPTY_PATH) };
+            }
+        }
+        Err(at(Step::Image)(io::Error::last_os_error()))
+    }
+}
+
+/// A stage on the way to the command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Standard streams and close-on-exec.
+    Descriptors,
+    /// Dispositions and mask.
+    Signals,
+    /// Resource limits.
+    Limits,
+    /// setgroups(2).
+    Groups,
+    /// setresgid(2).
+    Group,
+    /// setresuid(2).
+    User,
+    /// The kernel holds other credentials than were set.
+    Verify,
+    /// chdir(2).
+    Directory,
+    /// execve(2) or execveat(2).
+    Image,
+}
+
+const STEPS: [Step; 9] = [
+    Step::Descriptors,
+    Step::Signals,
+    Step::Limits,
+    Step::Groups,
+    Step::Group,
+    Step::User,
+    Step::Verify,
+    Step::Directory,
+    Step::Image,
+];
+
+/// Why a command did not begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExecError {
+    /// Where.
+    pub step: Step,
+    /// The kernel's reason.
+    pub errno: i32,
+}
+
+impl ExecError {
+    /// For the pipe to the parent.
+    pub fn to_bytes(self) -> [u8; 5] {
+        let place = STEPS.iter().position(|step| *step == self.step).and_then(|place| u8::try_from(place).ok());
+        let [a, b, c, d] = self.errno.to_le_bytes();
+        [place.unwrap_or(u8::MAX), a, b, c, d]
+    }
+
+    /// The inverse of [`Self::to_bytes`]; `None` for anything else.
+    pub fn from_bytes(bytes: [u8; 5]) -> Option<Self> {
+        let [place, a, b, c, d] = bytes;
+        let step = *STEPS.get(usize::from(place))?;
+        Some(Self { step, errno: i32::from_le_bytes([a, b, c, d]) })
+    }
+
+    /// The reason as a standard error.
+    pub fn error(self) -> io::Error {
+        io::Error::from_raw_os_error(self.errno)
+    }
+}
+
+impl fmt::Display for ExecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.step {
+            Step::Descriptors => "set up standard input and output",
+            Step::Signals => "set up signals",
+            Step::Limits => "restore resource limits",
+            Step::Groups => "set supplementary groups",
+            Step::Group => "set the group id",
+            Step::User => "set the user id",
+            Step::Verify => "verify the credentials",
+            Step::Directory => "change to the directory",
+            Step::Image => "execute the command",
+        };
+        write!(f, "cannot {what}: {}", self.error())
+    }
+}
+
+impl std::error::Error for ExecError {}
+
+fn at(step: Step) -> impl Fn(io::Error) -> ExecError {
+    move |error| ExecError { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+}
+
+fn pointers(words: &[CString]) -> Vec<*const libc::c_char> {
+    words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// Puts descriptors at 0, 1 and 2. They are first copied above 2, since one may sit where another has to go.
+fn place_streams(standard: [Option<BorrowedFd<'_>>; 3]) -> io::Result<()> {
+    let mut copies: [Option<RawFd>; 3] = [None; 3];
+    for (copy, fd) in copies.iter_mut().zip(standard) {
+        if let Some(fd) = fd {
+            // SAFETY: F_DUPFD_CLOEXEC takes the lowest number wanted and makes a new descriptor.
+            *copy = Some(check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?);
+        }
+    }
+    for (place, copy) in (0..).zip(copies) {
+        if let Some(copy) = copy {
+            // SAFETY: replaces a standard stream, which no value owns; the copy goes away at exec.
+            retry(|| check(unsafe { libc::dup2(copy, place) }))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poll::{pipe, read};
+    use crate::process::{Pid, WaitEvent, Waiting, exit_now, fork, wait};
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    fn nobody() -> Credentials {
+        Credentials { uid: 65534, gid: 65533, groups: vec![65532, 65531, 65531] }
+    }
+
+    /// Runs a shell line as nobody; gives what it wrote and how it ended.
+    fn shell(line: &str, change: impl FnOnce(&mut Execution<'_>)) -> (String, WaitEvent) {
+        let (reader, writer) = pipe().unwrap();
+        let program = File::open("/bin/sh").unwrap();
+        let pid = fork(|| {
+            let argv = [c"sh".to_owned(), c"-c".to_owned(), CString::new(line).unwrap()];
+            let environment = [c"PATH=/usr/bin:/bin".to_owned(), c"A=b".to_owned()];
+            let limits = Limits::current().unwrap();
+            let credentials = nobody();
+            let mut execution = Execution {
+                image: Image::Descriptor(program.as_fd()),
+                argv: &argv,
+                environment: &environment,
+                credentials: &credentials,
+                limits: &limits,
+                umask: 0o027,
+                directory: Some(c"/"),
+                ignored_signals: SignalSet::EMPTY,
+                blocked_signals: SignalSet::EMPTY,
+                oom_score_adj: None,
+                standard: [None, Some(writer.as_fd()), None],
+            };
+            change(&mut execution);
+            let Err(error) = execution.run();
+            let _ = crate::poll::write(writer.as_fd(), &error.to_bytes());
+            exit_now(99)
+        })
+        .unwrap();
+        drop(writer);
+        (text(reader.as_fd()), end(pid))
+    }
+
+    fn text(fd: BorrowedFd<'_>) -> String {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 512];
+        while let Ok(length @ 1..) = read(fd, &mut buffer) {
+            bytes.extend_from_slice(&buffer[..length]);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn end(pid: Pid) -> WaitEvent {
+        wait(pid, Waiting::ForEnd).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn command_has_exactly_the_credentials_it_was_given() {
+        let (output, event) = shell("grep -E '^(Uid|Gid|Groups)' /proc/self/status | tr -s '\\t ' ' '; umask", |_| {});
+        assert_eq!(event, WaitEvent::Exited(0), "{output}");
+        let expected = "Uid: 65534 65534 65534 65534\nGid: 65533 65533 65533 65533\nGroups: 65531 65531 65532 \n0027\n";
+        assert_eq!(output.replace("65531 65531", "65531"), expected.replace("65531 65531", "65531"));
+    }
+
+    #[test]
+    fn command_has_exactly_the_environment_it_was_given() {
+        let (output, _) = shell("tr '\\0' '\\n' < /proc/self/environ | grep -v '^\\(PWD\\|_\\)='", |_| {});
+        assert_eq!(output, "PATH=/usr/bin:/bin\nA=b\n");
+    }
+
+    #[test]
+    fn no_descriptor_above_two_reaches_the_command() {
+        let (output, _) = shell("ls /proc/$$/fd | sort -n | tail -1", |_| {});
+        assert_eq!(output, "2\n");
+    }
+
+    #[test]
+    fn ignored_and_blocked_signals_are_restored() {
+        let (output, _) = shell("grep -E '^Sig(Ign|Blk)' /proc/self/status | tr -s '\\t' ' '", |execution| {
+            execution.ignored_signals = SignalSet::of(&[libc::SIGHUP]);
+            execution.blocked_signals = SignalSet::of(&[libc::SIGUSR1]);
+        });
+        assert_eq!(output, "SigBlk: 0000000000000200\nSigIgn: 0000000000000001\n");
+    }
+
+    #[test]
+    fn directory_is_entered_with_the_new_credentials() {
+        let (output, event) = shell("pwd", |execution| execution.directory = Some(c"/root"));
+        assert_eq!(event, WaitEvent::Exited(99));
+        let error = ExecError::from_bytes(output.as_bytes().try_into().unwrap()).unwrap();
+        assert_eq!(error, ExecError { step: Step::Directory, errno: libc::EACCES });
+    }
+
+    #[test]
+    fn minus_one_is_no_user() {
+        let credentials = Credentials { uid: u32::MAX, gid: 0, groups: vec![] };
+        assert_eq!(credentials.assume(), Err(ExecError { step: Step::Verify, errno: libc::EINVAL }));
+    }
+
+    #[test]
+    fn streams_may_be_swapped() {
+        let (reader, writer) = pipe().unwrap();
+        let pid = fork(|| {
+            // 1 and 2 exchanged, then something to each.
+            place_streams([None, Some(writer.as_fd()), Some(reader.as_fd())]).unwrap();
+            // SAFETY: both are open: they were placed above.
+            let (one, two) = unsafe { (BorrowedFd::borrow_raw(1), BorrowedFd::borrow_raw(2)) };
+            place_streams([None, Some(two), Some(one)]).unwrap();
+            crate::poll::write(two, b"x").unwrap();
+            exit_now(i32::from(read(one, &mut [0; 4]).unwrap() != 1))
+        })
+        .unwrap();
+        assert_eq!(end(pid), WaitEvent::Exited(0));
+    }
+
+    #[test]
+    fn error_survives_the_pipe() {
+        for step in STEPS {
+            let error = ExecError { step, errno: libc::ENOEXEC };
+            assert_eq!(ExecError::from_bytes(error.to_bytes()), Some(error));
+        }
+        assert_eq!(ExecError::from_bytes([9, 0, 0, 0, 0]), None);
+    }
+}

@@ -1,0 +1,52 @@
+//! Which machine this is: its host name and its id.
+
+use std::io;
+use std::path::Path;
+
+use crate::trusted::{TrustError, TrustedFile};
+
+/// The node name of the kernel (gethostname(2)); never asks DNS.
+///
+/// # Errors
+/// A name that is empty or not UTF-8.
+pub fn host_name() -> io::Result<String> {
+    let name = nix::unistd::gethostname()?;
+    name.into_string()
+        .ok()
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the host name is empty or not UTF-8"))
+}
+
+/// The id of this installation, 32 hexadecimal digits (machine-id(5)); `None` when the file holds something else,
+/// such as `uninitialized`.
+///
+/// # Errors
+/// [`TrustError`] when the file is absent or others could have written it.
+pub fn machine_id() -> Result<Option<String>, TrustError> {
+    let bytes = TrustedFile::open(Path::new("/etc/machine-id"))?.read(4096)?;
+    Ok(parse_machine_id(&bytes))
+}
+
+fn parse_machine_id(bytes: &[u8]) -> Option<String> {
+    let line = bytes.split(|byte| *byte == b'\n').next()?;
+    let digits = line.len() == 32 && line.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if digits { String::from_utf8(line.to_vec()).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_has_a_name() {
+        assert!(!host_name().unwrap().is_empty());
+    }
+
+    #[test]
+    fn only_a_real_machine_id_counts() {
+        assert!(parse_machine_id(b"0123456789abcdef0123456789abcdef\n").is_some());
+        for bytes in [&b""[..], b"uninitialized\n", b"0123456789ABCDEF0123456789abcdef\n", b"\xff"] {
+            assert_eq!(parse_machine_id(bytes), None);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! libpam behind a safe handle: one transaction, its conversation, and what it opened closed again. Only PAM_SUCCESS
+//! passes; PAM_IGNORE does not (CVE-2025-23013).
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+
+use pam_sys::raw;
+use pam_sys::types::{PamConversation, PamHandle};
+
+use crate::secret::Secret;
+
+mod conversation;
+use conversation::Talk;
+
+/// One message of a PAM module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Prompt<'a> {
+    /// Ask, without showing what is typed.
+    Hidden(&'a [u8]),
+    /// Ask, showing what is typed.
+    Visible(&'a [u8]),
+    /// Tell.
+    Info(&'a [u8]),
+    /// Tell that something is wrong.
+    Error(&'a [u8]),
+}
+
+/// The conversation came to no end: the user broke it off, there is no terminal, the time is over. PAM gets
+/// PAM_CONV_ERR; the reason stays with whoever implements [`Conversation`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConversationFailed;
+
+/// Whoever speaks with the user for PAM.
+pub trait Conversation {
+    /// Shows one prompt; the answer to [`Prompt::Hidden`] and [`Prompt::Visible`], nothing to the others. A panic in
+    /// it counts as a failure.
+    fn converse(&mut self, prompt: Prompt<'_>) -> Result<Option<Secret>, ConversationFailed>;
+}
+
+/// Whether modules may speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Messages {
+    /// They may.
+    Shown,
+    /// They are asked not to (PAM_SILENT); prompts are not affected.
+    Silent,
+}
+
+/// Whether an account with an empty password may pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EmptyPassword {
+    /// Where the service file says so (`nullok`).
+    AsConfigured,
+    /// Never (PAM_DISALLOW_NULL_AUTHTOK).
+    Refused,
+}
+
+/// One PAM transaction. On drop: session closed, credentials deleted where they were made, handle ended.
+///
+/// A forked child must leave by exec or [`exit_now`](crate::process::exit_now), so that only the parent drops it.
+pub struct Pam {
+    handle: *mut PamHandle,
+    /// Given to libpam as a raw pointer until pam_end; therefore freed only after it.
+    talk: *mut Talk,
+    status: i32,
+    session: Opened,
+    credentials: Opened,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    Yes,
+    No,
+}
+
+impl Pam {
+    /// Begins a transaction with the stack of `/etc/pam.d/SERVICE` for a user.
+    ///
+    /// # Errors
+    /// As libpam says; a text that holds NUL.
+    pub fn start(service: &str, user: &str, conversation: Box<dyn Conversation>) -> Result<Self, PamError> {
+        let call = "pam_start";
+        let service = text(service.as_bytes(), call)?;
+        let user = text(user.as_bytes(), call)?;
+        let talk = Box::into_raw(Box::new(Talk::new(conversation)));
+        let speaker = PamConversation { conv: Some(conversation::speak), data_ptr: talk.cast() };
+        let mut handle: *const PamHandle = ptr::null();
+        // SAFETY: the strings end in NUL and libpam copies them and the structure; `talk` lives until after pam_end.
+        let status = unsafe { raw::pam_start(service.as_ptr(), user.as_ptr(), &raw const speaker, &raw mut handle) };
+        let pam = Self { handle: handle.cast_mut(), talk, status, session: Opened::No, credentials: Opened::No };
+        if pam.handle.is_null() && status == PAM_SUCCESS {
+            return Err(PamError::of(ptr::null_mut(), PAM_SYSTEM_ERR, call));
+        }
+        if status == PAM_SUCCESS { Ok(pam) } else { Err(PamError::of(pam.handle, status, call)) }
+    }
+
+    /// Tells modules the terminal, as a path such as `/dev/pts/3`.
+    pub fn set_tty(&mut self, tty: &OsStr) -> Result<(), PamError> {
+        self.set_item(PAM_TTY, tty.as_bytes())
+    }
+
+    /// Tells modules who asks.
+    pub fn set_ruser(&mut self, user: &str) -> Result<(), PamError> {
+        self.set_item(PAM_RUSER, user.as_bytes())
+    }
+
+    /// Tells modules from which host.
+    pub fn set_rhost(&mut self, host: &str) -> Result<(), PamError> {
+        self.set_item(PAM_RHOST, host.as_bytes())
+    }
+
+    /// Changes the user, for example to the one whose session is opened.
+    pub fn set_user(&mut self, user: &str) -> Result<(), PamError> {
+        self.set_item(PAM_USER, user.as_bytes())
+    }
+
+    /// The user, whom modules may have changed.
+    pub fn user(&mut self) -> Result<String, PamError> {
+        let mut item: *const libc::c_void = ptr::null();
+        // SAFETY: the handle is open; `item` lives through the call.
+        let status = unsafe { raw::pam_get_item(self.handle, PAM_USER, &raw mut item) };
+        self.judge(status, "pam_get_item")?;
+        if item.is_null() {
+            return Err(PamError::of(self.handle, PAM_USER_UNKNOWN, "pam_get_item"));
+        }
+        // SAFETY: PAM_USER is a string that ends in NUL and stays until the item is changed; it is copied here.
+        let user = unsafe { CStr::from_ptr(item.cast()) };
+        user.to_str().map(str::to_owned).map_err(|_| PamError::of(self.handle, PAM_USER_UNKNOWN, "pam_get_item"))
+    }
+
+    /// Authenticates the user (pam_authenticate(3)).
+    pub fn authenticate(&mut self, messages: Messages, empty: EmptyPassword) -> Result<(), PamError> {
+        let empty = match empty {
+            EmptyPassword::AsConfigured => 0,
+            EmptyPassword::Refused => PAM_DISALLOW_NULL_AUTHTOK,
+        };
+        self.call(raw::pam_authenticate, messages.flag() | empty, "pam_authenticate")
+    }
+
+    /// Asks whether the account may be used now (pam_acct_mgmt(3)).
+    ///
+    /// # Errors
+    /// [`PamError::is_expired_password`] asks for [`Self::change_expired_password`].
+    pub fn account(&mut self, messages: Messages) -> Result<(), PamError> {
+        self.call(raw::pam_acct_mgmt, messages.flag(), "pam_acct_mgmt")
+    }
+
+    /// Lets the user change an expired password (pam_chauthtok(3)).
+    pub fn change_expired_password(&mut self) -> Result<(), PamError> {
+        self.call(raw::pam_chauthtok, PAM_CHANGE_EXPIRED_AUTHTOK, "pam_chauthtok")
+    }
+
+    /// Makes the user's credentials (pam_setcred(3)); deleted on drop.
+    pub fn establish_credentials(&mut self, messages: Messages) -> Result<(), PamError> {
+        self.call(raw::pam_setcred, PAM_ESTABLISH_CRED | messages.flag(), "pam_setcred")?;
+        self.credentials = Opened::Yes;
+        Ok(())
+    }
+
+    /// Deletes them; nothing to do when there are none.
+    pub fn delete_credentials(&mut self) -> Result<(), PamError> {
+        if self.credentials == Opened::No {
+            return Ok(());
+        }
+        self.credentials = Opened::No;
+        self.call(raw::pam_setcred, PAM_DELETE_CRED | PAM_SILENT, "pam_setcred")
+    }
+
+    /// Opens a session (pam_open_session(3)); closed on drop.
+    pub fn open_session(&mut self, messages: Messages) -> Result<(), PamError> {
+        self.call(raw::pam_open_session, messages.flag(), "pam_open_session")?;
+        self.session = Opened::Yes;
+        Ok(())
+    }
+
+    /// Closes it; nothing to do when none is open.
+    pub fn close_session(&mut self) -> Result<(), PamError> {
+        if self.session == Opened::No {
+            return Ok(());
+        }
+        self.session = Opened::No;
+        self.call(raw::pam_close_session, PAM_SILENT, "pam_close_session")
+    }
+
+    /// The PAM environment, as `NAME=value` (pam_getenvlist(3)).
+    ///
+    /// # Errors
+    /// Memory is exhausted.
+    pub fn environment(&mut self) -> Result<Vec<OsString>, PamError> {
+        // SAFETY: the handle is open; the answer is null or an array of ours that ends with null.
+        let list = unsafe { raw::pam_getenvlist(self.handle) };
+        if list.is_null() {
+            return Err(PamError::of(self.handle, PAM_BUF_ERR, "pam_getenvlist"));
+        }
+        let mut entries = Vec::new();
+        let mut next = list;
+        loop {
+            // SAFETY: `next` points into the array, which ends with null, where we stop.
+            let entry = unsafe { *next };
+            if entry.is_null() {
+                break;
+            }
+            // SAFETY: an entry is a string of ours that ends in NUL; it is copied before it is freed.
+            entries.push(OsStr::from_bytes(unsafe { CStr::from_ptr(entry) }.to_bytes()).to_owned());
+            // SAFETY: libpam allocated it with malloc and left it to us; it is freed once.
+            unsafe { libc::free(entry.cast_mut().cast()) };
+            // SAFETY: the entry was not null, so it is not the last element.
+            next = unsafe { next.add(1) };
+        }
+        // SAFETY: as for the entries.
+        unsafe { libc::free(list.cast_mut().cast()) };
+        Ok(entries)
+    }
+
+    /// Puts `NAME=value` into the PAM environment, or takes `NAME` out (pam_putenv(3)).
+    pub fn put_environment(&mut self, entry: &OsStr) -> Result<(), PamError> {
+        let entry = text(entry.as_bytes(), "pam_putenv")?;
+        // SAFETY: the handle is open; the string ends in NUL and is copied.
+        let status = unsafe { raw::pam_putenv(self.handle, entry.as_ptr()) };
+        self.judge(status, "pam_putenv")
+    }
+
+    fn set_item(&mut self, item: i32, value: &[u8]) -> Result<(), PamError> {
+        let value = text(value, "pam_set_item")?;
+        // SAFETY: the handle is open; these items are strings that end in NUL and are copied.
+        let status = unsafe { raw::pam_set_item(self.handle, item, value.as_ptr().cast()) };
+        self.judge(status, "pam_set_item")
+    }
+
+    fn call(
+        &mut self,
+        function: unsafe extern "C" fn(*mut PamHandle, libc::c_int) -> libc::c_int,
+        flags: i32,
+        name: &'static str,
+    ) -> Result<(), PamError> {
+        // SAFETY: the handle is open and used by one thread; modules come back to us through `speak` alone.
+        let status = unsafe { function(self.handle, flags) };
+        self.judge(status, name)
+    }
+
+    fn judge(&mut self, status: i32, call: &'static str) -> Result<(), PamError> {
+        self.status = status;
+        // SAFETY: `talk` is ours until drop, and libpam uses it only during a call, none of which is going on.
+        let broken_off = unsafe { (*self.talk).take_failure() };
+        if status == PAM_SUCCESS {
+            return Ok(());
+        }
+        let mut error = PamError::of(self.handle, status, call);
+        error.broken_off = broken_off;
+        Err(error)
+    }
+}
+
+impl Drop for Pam {
+    fn drop(&mut self) {
+        if !self.handle.is_null() {
+            // What cannot be closed cannot be told to anybody from here; whoever cares closes it before.
+            let _ = self.close_session();
+            let _ = self.delete_credentials();
+            // SAFETY: the handle is open and ended once, here.
+            unsafe { raw::pam_end(self.handle, self.status) };
+        }
+        // SAFETY: made by Box::into_raw in `start`, and libpam, which had a copy, is done with it.
+        drop(unsafe { Box::from_raw(self.talk) });
+    }
+}
+
+impl fmt::Debug for Pam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pam").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl Messages {
+    fn flag(self) -> i32 {
+        match self {
+            Self::Shown => 0,
+            Self::Silent => PAM_SILENT,
+        }
+    }
+}
+
+/// A call of libpam that did not answer PAM_SUCCESS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PamError {
+    /// libpam's number.
+    pub code: i32,
+    /// The function.
+    pub call: &'static str,
+    /// libpam's words; any bytes that are not UTF-8 are replaced.
+    pub text: String,
+    broken_off: bool,
+}
+
+impl PamError {
+    /// The answer was wrong, or the user unknown, or denied: worth another try.
+    pub fn is_wrong_password(&self) -> bool {
+        !self.broken_off
+            && matches!(self.code, PAM_AUTH_ERR | PAM_PERM_DENIED | PAM_AUTHINFO_UNAVAIL | PAM_USER_UNKNOWN)
+    }
+
+    /// A module allows no further try.
+    pub fn is_max_tries(&self) -> bool {
+        self.code == PAM_MAXTRIES
+    }
+
+    /// The password is right and too old.
+    pub fn is_expired_password(&self) -> bool {
+        matches!(self.code, PAM_NEW_AUTHTOK_REQD | PAM_AUTHTOK_EXPIRED)
+    }
+
+    /// The account itself has expired.
+    pub fn is_expired_account(&self) -> bool {
+        self.code == PAM_ACCT_EXPIRED
+    }
+
+    /// The conversation was broken off, or a module aborts: no further try.
+    pub fn is_aborted(&self) -> bool {
+        self.broken_off || matches!(self.code, PAM_ABORT | PAM_CONV_ERR)
+    }
+
+    fn of(handle: *mut PamHandle, code: i32, call: &'static str) -> Self {
+        // SAFETY: libpam ignores the handle here; the answer is null or a constant string that ends in NUL.
+        let text = unsafe { raw::pam_strerror(handle, code) };
+        let text = if text.is_null() {
+            String::from("unknown error")
+        } else {
+            // SAFETY: not null, see above; it is copied.
+            unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+        };
+        Self { code, call, text, broken_off: false }
+    }
+}
+
+impl fmt::Display for PamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call, self.text)
+    }
+}
+
+impl std::error::Error for PamError {}
+
+fn text(bytes: &[u8], call: &'static str) -> Result<CString, PamError> {
+    CString::new(bytes).map_err(|_| PamError::of(ptr::null_mut(), PAM_BAD_ITEM, call))
+}
+
+// _pam_types.h of Linux-PAM.
+const PAM_SUCCESS: i32 = 0;
+const PAM_SYSTEM_ERR: i32 = 4;
+const PAM_BUF_ERR: i32 = 5;
+const PAM_PERM_DENIED: i32 = 6;
+const PAM_AUTH_ERR: i32 = 7;
+const PAM_AUTHINFO_UNAVAIL: i32 = 9;
+const PAM_USER_UNKNOWN: i32 = 10;
+const PAM_MAXTRIES: i32 = 11;
+const PAM_NEW_AUTHTOK_REQD: i32 = 12;
+const PAM_ACCT_EXPIRED: i32 = 13;
+const PAM_CONV_ERR: i32 = 19;
+const PAM_ABORT: i32 = 26;
+const PAM_AUTHTOK_EXPIRED: i32 = 27;
+const PAM_BAD_ITEM: i32 = 29;
+const PAM_USER: i32 = 2;
+const PAM_TTY: i32 = 3;
+const PAM_RHOST: i32 = 4;
+const PAM_RUSER: i32 = 8;
+const PAM_SILENT: i32 = 0x8000;
+const PAM_DISALLOW_NULL_AUTHTOK: i32 = 1;
+const PAM_ESTABLISH_CRED: i32 = 2;
+const PAM_DELETE_CRED: i32 = 4;
+const PAM_CHANGE_EXPIRED_AUTHTOK: i32 = 0x20;
+
+#[cfg(test)]
+mod tests;

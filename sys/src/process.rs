@@ -1,0 +1,397 @@
+//! Processes: fork, wait, signals to them, sessions and groups, descendants.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::kernel::{check, retry};
+use crate::procfs;
+use crate::signals::{self, Disposition, SignalSet};
+
+pub use crate::descendants::{descendants, kill_descendants};
+
+/// A process id; always positive, so that it can never mean a group or everybody in kill(2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Pid(i32);
+
+impl Pid {
+    /// `None` unless positive.
+    pub fn new(raw: i32) -> Option<Self> {
+        (raw > 0).then_some(Self(raw))
+    }
+
+    /// This process.
+    pub fn own() -> Self {
+        // SAFETY: getpid takes nothing, touches no memory and cannot fail.
+        Self(unsafe { libc::getpid() })
+    }
+
+    /// The number.
+    pub fn raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A login session, so that a reused pid or terminal is not taken for it (CVE-2013-2776).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionKey {
+    /// Session id; 0 when its leader is in no namespace of ours.
+    pub sid: i32,
+    /// When its leader began, in clock ticks since boot; 0 when the leader is gone.
+    pub started: u64,
+}
+
+/// The session of this process.
+pub fn session_of_self() -> SessionKey {
+    // SAFETY: getsid(0) asks about this process and cannot fail.
+    let sid = unsafe { libc::getsid(0) };
+    SessionKey { sid, started: Pid::new(sid).and_then(|leader| process_start(leader).ok()).unwrap_or(0) }
+}
+
+/// When a process began, in clock ticks since boot.
+///
+/// # Errors
+/// As [`procfs::stat`].
+pub fn process_start(pid: Pid) -> io::Result<u64> {
+    procfs::stat(pid).map(|stat| stat.started)
+}
+
+/// Makes a child that runs `child` and never comes back from it; a panic in it aborts the child.
+///
+/// # Errors
+/// Those of fork(2), and a refusal when this process has more than one thread: a child of such a process could find
+/// locks held by threads that do not exist in it. (The feature `fork-with-threads` lifts that for test harnesses.)
+pub fn fork(child: impl FnOnce() -> Infallible) -> io::Result<Pid> {
+    if !cfg!(any(test, feature = "fork-with-threads")) && threads()? != 1 {
+        return Err(io::Error::other("a program with threads does not fork"));
+    }
+    // SAFETY: there is one thread, checked above, so the child's memory is consistent and it may allocate. In test
+    // harnesses, glibc takes its allocator's locks around fork, and children only use the allocator and the kernel.
+    match check(unsafe { libc::fork() })? {
+        0 => match catch_unwind(AssertUnwindSafe(child)) {
+            Ok(never) => match never {},
+            Err(_) => std::process::abort(),
+        },
+        pid => Ok(Pid(pid)),
+    }
+}
+
+/// Ends this process at once: no destructors, no buffers written (_exit(2)).
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit takes any number, does not return, and runs no code of ours.
+    unsafe { libc::_exit(status) }
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// Until the child ends.
+    ForEnd,
+    /// Until the child ends, stops or goes on.
+    ForChange,
+    /// Only look whether it ended.
+    EndNow,
+    /// Only look whether it ended, stopped or went on.
+    ChangeNow,
+}
+
+/// What happened to a child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WaitEvent {
+    /// It ended with this status, 0 to 255.
+    Exited(i32),
+    /// A signal ended it.
+    Signaled {
+        /// Which.
+        signal: i32,
+        /// It left a core dump.
+        core: bool,
+    },
+    /// A signal stopped it.
+    Stopped(i32),
+    /// It goes on after a stop.
+    Continued,
+}
+
+/// What an ended child used, with its own waited-for children (getrusage(2)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Time in user mode.
+    pub user: Duration,
+    /// Time in the kernel.
+    pub system: Duration,
+    /// Largest resident set, in KiB.
+    pub max_rss_kib: u64,
+}
+
+/// Waits for one child; `None` only for [`Waiting::EndNow`] and [`Waiting::ChangeNow`], when there is nothing new.
+///
+/// # Errors
+/// `ECHILD` when it is no child of ours, or was waited for already.
+pub fn wait(pid: Pid, waiting: Waiting) -> io::Result<Option<(WaitEvent, Usage)>> {
+    wait_raw(pid.0, waiting).map(|answer| answer.map(|(_, event, usage)| (event, usage)))
+}
+
+/// As [`wait`], for whichever child is next; a subreaper's way to collect orphans.
+pub fn wait_any(waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Usage)>> {
+    wait_raw(-1, waiting)
+}
+
+/// Sends a signal to one process; signal 0 only asks whether that is possible.
+///
+/// # Errors
+/// `ESRCH` when it is gone.
+pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
+    // SAFETY: kill touches no memory; the pid is positive.
+    check(unsafe { libc::kill(pid.0, signal) }).map(drop)
+}
+
+/// Sends a signal to every process of a group.
+///
+/// # Errors
+/// `ESRCH` when the group is empty, `EINVAL` for group 1, which would mean everybody.
+pub fn kill_group(group: Pid, signal: i32) -> io::Result<()> {
+    if group.0 <= 1 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: kill touches no memory; the group is above 1, so its negative is neither -1 nor 0.
+    check(unsafe { libc::kill(-group.0, signal) }).map(drop)
+}
+
+/// Ends this process by the signal, so that the parent sees the same end as of the command; 128 + the signal as exit
+/// status where that does not kill. No core is left: limits for core files are 0.
+pub fn raise_default(signal: i32) -> ! {
+    // Failures are answered by the exit below.
+    let _ = signals::set_disposition(signal, Disposition::Default);
+    let _ = signals::unblock(SignalSet::of(&[signal]));
+    let _ = kill(Pid::own(), signal);
+    exit_now(128_i32.saturating_add(signal))
+}
+
+/// Whether a stop took place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Suspension {
+    /// We were stopped and SIGCONT woke us.
+    Resumed,
+    /// The kernel does not stop processes of an orphaned group; nothing happened.
+    Refused,
+}
+
+/// Stops this process by SIGTSTP, SIGTTIN, SIGTTOU or SIGSTOP, so that the shell notices; returns after SIGCONT.
+///
+/// Mask and disposition come back as they were. A SIGCONT that is blocked (for a
+/// [`SignalQueue`](crate::signals::SignalQueue)) stays pending.
+pub fn stop_self(signal: i32) -> io::Result<Suspension> {
+    suspend(signal, || kill(Pid::own(), signal))
+}
+
+/// As [`stop_self`], for the whole process group, as the terminal does on ^Z; needed when we kept the key press from
+/// the terminal.
+pub fn stop_own_group(signal: i32) -> io::Result<Suspension> {
+    suspend(signal, || kill_group(own_process_group(), signal))
+}
+
+/// The group of this process.
+pub fn own_process_group() -> Pid {
+    // SAFETY: getpgrp takes nothing and cannot fail.
+    Pid(unsafe { libc::getpgrp() })
+}
+
+/// Moves a process (this one or a child before its exec) into a group; its own when `group` is the process itself.
+pub fn set_process_group(pid: Pid, group: Pid) -> io::Result<()> {
+    // SAFETY: setpgid touches no memory.
+    check(unsafe { libc::setpgid(pid.0, group.0) }).map(drop)
+}
+
+/// Makes this process the leader of a new session without a terminal.
+///
+/// # Errors
+/// `EPERM` when it leads a group already.
+pub fn new_session() -> io::Result<Pid> {
+    // SAFETY: setsid takes nothing and touches no memory.
+    check(unsafe { libc::setsid() }).map(Pid)
+}
+
+/// Makes a terminal the controlling one of this session, whose leader we are; it is never stolen from another.
+pub fn set_controlling_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: TIOCSCTTY takes an integer; 0 means "do not steal".
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
+}
+
+/// Gives a terminal's foreground to a group of this session. SIGTTOU is blocked meanwhile, so that a background
+/// caller is not stopped by it.
+pub fn set_foreground(fd: BorrowedFd<'_>, group: Pid) -> io::Result<()> {
+    let before = signals::block(SignalSet::of(&[libc::SIGTTOU]))?;
+    // SAFETY: tcsetpgrp touches no memory.
+    let answer = check(unsafe { libc::tcsetpgrp(fd.as_raw_fd(), group.0) });
+    signals::set_mask(before)?;
+    answer.map(drop)
+}
+
+/// Orphaned descendants become our children from now on, so that none escapes by a double fork (prctl(2)).
+pub fn become_subreaper() -> io::Result<()> {
+    // SAFETY: this prctl takes integers only.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
+}
+
+/// The number of threads of this process.
+fn threads() -> io::Result<u64> {
+    // A directory has one link for itself, one in its parent, and one for each directory in it.
+    fs::metadata("/proc/self/task").map(|task| task.nlink().saturating_sub(2))
+}
+
+fn suspend(signal: i32, stop: impl FnOnce() -> io::Result<()>) -> io::Result<Suspension> {
+    // With SIGCONT blocked, its arrival stays visible as pending; a stop signal discards older ones by itself.
+    let before = signals::block(SignalSet::of(&[libc::SIGCONT]))?;
+    let disposition = signals::set_disposition(signal, Disposition::Default).ok();
+    let outcome = signals::unblock(SignalSet::of(&[signal])).and_then(|_| stop());
+    let resumed = signals::pending().map(|pending| pending.contains(libc::SIGCONT));
+    if let Some(disposition) = disposition {
+        signals::set_disposition(signal, disposition)?;
+    }
+    signals::set_mask(before)?;
+    outcome?;
+    Ok(if resumed? { Suspension::Resumed } else { Suspension::Refused })
+}
+
+fn wait_raw(pid: i32, waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Usage)>> {
+    let options = match waiting {
+        Waiting::ForEnd => 0,
+        Waiting::ForChange => libc::WUNTRACED | libc::WCONTINUED,
+        Waiting::EndNow => libc::WNOHANG,
+        Waiting::ChangeNow => libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED,
+    };
+    let mut status = 0;
+    // SAFETY: rusage is plain integers, for which zero is valid.
+    let mut usage: libc::rusage = unsafe { mem::zeroed() };
+    let child = retry(|| {
+        // SAFETY: both places live through the call.
+        check(unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) })
+    })?;
+    let Some(child) = Pid::new(child) else { return Ok(None) };
+    let event = if libc::WIFEXITED(status) {
+        WaitEvent::Exited(libc::WEXITSTATUS(status))
+    } else if libc::WIFSIGNALED(status) {
+        WaitEvent::Signaled { signal: libc::WTERMSIG(status), core: libc::WCOREDUMP(status) }
+    } else if libc::WIFSTOPPED(status) {
+        WaitEvent::Stopped(libc::WSTOPSIG(status))
+    } else {
+        WaitEvent::Continued
+    };
+    Ok(Some((child, event, Usage::from_raw(&usage))))
+}
+
+impl Usage {
+    fn from_raw(raw: &libc::rusage) -> Self {
+        Self {
+            user: duration(raw.ru_utime),
+            system: duration(raw.ru_stime),
+            max_rss_kib: u64::try_from(raw.ru_maxrss).unwrap_or(0),
+        }
+    }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let micros = u32::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(u64::from(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(child: impl FnOnce() -> i32) -> WaitEvent {
+        let pid = fork(|| exit_now(child())).unwrap();
+        wait(pid, Waiting::ForEnd).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn exit_status_of_a_child_is_told() {
+        assert_eq!(status_of(|| 7), WaitEvent::Exited(7));
+    }
+
+    #[test]
+    fn panic_in_a_child_ends_the_child_only() {
+        let event = status_of(|| {
+            std::panic::set_hook(Box::new(|_| {}));
+            panic!("in the child")
+        });
+        assert_eq!(event, WaitEvent::Signaled { signal: libc::SIGABRT, core: false });
+    }
+
+    #[test]
+    fn raised_signal_is_what_the_parent_sees_even_when_it_was_blocked_and_ignored() {
+        let event = status_of(|| {
+            signals::set_disposition(libc::SIGTERM, Disposition::Ignore).unwrap();
+            signals::block(SignalSet::of(&[libc::SIGTERM])).unwrap();
+            raise_default(libc::SIGTERM)
+        });
+        assert_eq!(event, WaitEvent::Signaled { signal: libc::SIGTERM, core: false });
+    }
+
+    #[test]
+    fn signal_that_does_not_kill_becomes_an_exit_status() {
+        assert_eq!(status_of(|| raise_default(libc::SIGCHLD)), WaitEvent::Exited(128 + libc::SIGCHLD));
+    }
+
+    #[test]
+    fn stopped_child_is_seen_and_resumed() {
+        let pid = fork(|| {
+            // In a group of its own, whose parent is in the same session: not orphaned.
+            set_process_group(Pid::own(), Pid::own()).unwrap();
+            exit_now(if stop_self(libc::SIGTSTP).unwrap() == Suspension::Resumed { 3 } else { 4 })
+        })
+        .unwrap();
+        assert_eq!(wait(pid, Waiting::ForChange).unwrap().unwrap().0, WaitEvent::Stopped(libc::SIGTSTP));
+        assert_eq!(wait(pid, Waiting::ChangeNow).unwrap(), None);
+        kill(pid, libc::SIGCONT).unwrap();
+        assert_eq!(wait(pid, Waiting::ForChange).unwrap().unwrap().0, WaitEvent::Continued);
+        assert_eq!(wait(pid, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(3));
+    }
+
+    #[test]
+    fn orphaned_group_is_not_stopped_and_says_so() {
+        let event = status_of(|| {
+            new_session().unwrap();
+            if stop_self(libc::SIGTTIN).unwrap() == Suspension::Refused { 0 } else { 1 }
+        });
+        assert_eq!(event, WaitEvent::Exited(0));
+    }
+
+    #[test]
+    fn pid_is_never_a_group_or_everybody() {
+        assert!(Pid::new(0).is_none() && Pid::new(-1).is_none());
+        assert!(kill_group(Pid::new(1).unwrap(), 0).is_err());
+    }
+
+    #[test]
+    fn threads_are_counted() {
+        let before = threads().unwrap();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || held.recv());
+        let during = threads().unwrap();
+        drop(hold);
+        let _ = thread.join();
+        assert!(before >= 1 && during >= 2);
+    }
+
+    #[test]
+    fn own_session_has_a_leader_with_a_start() {
+        let key = session_of_self();
+        assert_eq!(key, session_of_self());
+        assert!(key.sid == 0 || Pid::new(key.sid).is_some());
+    }
+}

@@ -1,0 +1,79 @@
+//! `/proc/PID/stat`, read without being fooled by a process's name. Opens nothing but `/proc`.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use crate::process::Pid;
+
+/// The longest `/proc/PID/stat` that is believed, in bytes: 52 numbers and a name of 15 or 64 bytes.
+const MAX_STAT: u64 = 4096;
+
+/// What is used of `/proc/PID/stat` (proc(5)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProcessStat {
+    /// The state letter, such as `R`, `S`, `T` (stopped) or `Z`.
+    pub state: u8,
+    /// Parent; 0 when it is in no namespace of ours.
+    pub parent: i32,
+    /// Process group.
+    pub group: i32,
+    /// Session.
+    pub session: i32,
+    /// Controlling terminal in the kernel's own encoding; 0 for none.
+    pub terminal: u32,
+    /// When it began, in clock ticks (1/100 s) since boot.
+    pub started: u64,
+}
+
+/// Reads a process's line.
+///
+/// # Errors
+/// `NotFound` (or `ESRCH`) when there is no such process; `InvalidData` when the line is not as proc(5) says.
+pub fn stat(pid: Pid) -> io::Result<ProcessStat> {
+    let mut bytes = Vec::with_capacity(512);
+    File::open(format!("/proc/{}/stat", pid.raw()))?.take(MAX_STAT).read_to_end(&mut bytes)?;
+    parse_stat(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed /proc/PID/stat"))
+}
+
+/// Parses a line. The name in it may hold spaces, newlines and `)`, so all else is counted from the LAST `)`
+/// (CVE-2017-1000367).
+pub fn parse_stat(line: &[u8]) -> Option<ProcessStat> {
+    let end_of_name = line.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(line.get(end_of_name + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.bytes().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let terminal: i32 = fields.next()?.parse().ok()?;
+    // Field 22; six of the 22 were taken from the front, with pid and name.
+    let started = fields.nth(14)?.parse().ok()?;
+    Some(ProcessStat { state, parent, group, session, terminal: terminal.cast_unsigned(), started })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_line_agrees_with_the_kernel() {
+        let own = stat(Pid::own()).unwrap();
+        assert_eq!(own.parent, i32::try_from(std::os::unix::process::parent_id()).unwrap());
+        assert!(own.started > 0);
+    }
+
+    #[test]
+    fn name_with_parentheses_and_newlines_does_not_shift_the_fields() {
+        let line = b"42 (a) S 1 1 1 34816 \n) R) T 7 8 9 34817 9 0 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0\n";
+        let parsed = parse_stat(line).unwrap();
+        assert_eq!((parsed.state, parsed.parent, parsed.group, parsed.session), (b'T', 7, 8, 9));
+        assert_eq!((parsed.terminal, parsed.started), (34817, 123_456));
+    }
+
+    #[test]
+    fn short_or_foreign_lines_are_refused() {
+        for line in [&b""[..], b")", b"1 (x) R", b"1 (x) R 1 2 3 4 5", b"1 (x R 1 2 3", b"1 (x) R a b c d \xff"] {
+            assert_eq!(parse_stat(line), None, "{line:?}");
+        }
+    }
+}

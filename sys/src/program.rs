@@ -1,0 +1,228 @@
+//! A program that was opened once: what is judged, hashed and executed is this descriptor.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::trusted::Stamp;
+
+/// The kernel reads this much of a script for its first line (BINPRM_BUF_SIZE).
+const FIRST_LINE: usize = 256;
+
+/// An open regular file with an execute bit.
+#[derive(Debug)]
+#[must_use]
+pub struct OpenedProgram {
+    file: File,
+    path: PathBuf,
+    stamp: Stamp,
+    mode: u32,
+    uid: u32,
+}
+
+impl OpenedProgram {
+    /// Opens a program. What is no regular file is never opened for reading, so that no device acts on it.
+    ///
+    /// # Errors
+    /// `NotFound`; `PermissionDenied` also when no execute bit is set; `IsADirectory`; `InvalidInput` for other files
+    /// that are not regular; `NotADirectory` and `FilesystemLoop` as open(2) says.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+        let metadata = handle.metadata()?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if metadata.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        if mode & 0o111 == 0 {
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
+        let own = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let canonical = fs::read_link(&own)?;
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&own)?;
+        let stamp = Stamp::of(&metadata);
+        let opened = Self { file, path: canonical, stamp, mode, uid: metadata.uid() };
+        // The kernel's name for it has no meaning when it was deleted, or lies outside our root.
+        if opened.same_as(&opened.path)? { Ok(opened) } else { Err(io::Error::from(io::ErrorKind::NotFound)) }
+    }
+
+    /// Its canonical path, from the kernel, at the time of opening.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Device, inode, size and times at the time of opening.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Mode bits, type excluded.
+    pub fn mode(&self) -> u32 {
+        self.mode
+    }
+
+    /// Owner.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Somebody besides root can change its contents: it has another owner, or its group or everybody may write.
+    pub fn writable_by_others(&self) -> bool {
+        self.uid != 0 || self.mode & 0o022 != 0
+    }
+
+    /// The interpreter line of a script, without `#!`, the line end and blanks around; `None` when it is no script.
+    ///
+    /// # Errors
+    /// Those of read(2).
+    pub fn script(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut start = [0; FIRST_LINE];
+        let length = self.file.read_at(&mut start, 0)?;
+        let start = start.get(..length).unwrap_or_default();
+        let Some(rest) = start.strip_prefix(b"#!") else { return Ok(None) };
+        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Ok(Some(line.trim_ascii().to_vec()))
+    }
+
+    /// Whether a path leads to the very file now (device and inode; links are followed, as exec would).
+    ///
+    /// # Errors
+    /// Those of stat(2), but a path that is gone is no error: it leads elsewhere.
+    pub fn same_as(&self, path: &Path) -> io::Result<bool> {
+        match fs::metadata(path) {
+            Ok(file) => Ok((file.dev(), file.ino()) == (self.stamp.dev, self.stamp.ino)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether size and times are still those of the opening.
+    pub fn unchanged(&self) -> io::Result<bool> {
+        Ok(Stamp::of(&self.file.metadata()?) == self.stamp)
+    }
+
+    /// Its bytes from the beginning, without moving anybody's place in it.
+    pub fn reader(&self) -> impl Read + '_ {
+        Reader { file: &self.file, offset: 0 }
+    }
+
+    /// The last component of its canonical path.
+    pub fn name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_else(|| OsStr::from_bytes(b"/"))
+    }
+}
+
+impl AsFd for OpenedProgram {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+struct Reader<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.offset)?;
+        self.offset = self.offset.saturating_add(u64::try_from(length).unwrap_or(0));
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new() -> Self {
+            let name = u64::from_ne_bytes(crate::random::random().unwrap());
+            let path = PathBuf::from(format!("/run/sys-program-{name:016x}"));
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn program_is_known_by_its_canonical_path() {
+        let place = Place::new();
+        let path = place.file("tool", "#! /bin/sh -e \necho\n", 0o755);
+        symlink(&path, place.0.join("link")).unwrap();
+        let program = OpenedProgram::open(&place.0.join("link")).unwrap();
+        assert_eq!((program.path(), program.name()), (path.as_path(), OsStr::new("tool")));
+        assert_eq!(program.script().unwrap().unwrap(), b"/bin/sh -e");
+        assert!(!program.writable_by_others());
+        for _ in 0..2 {
+            let mut text = String::new();
+            program.reader().read_to_string(&mut text).unwrap();
+            assert_eq!(text, "#! /bin/sh -e \necho\n");
+        }
+    }
+
+    #[test]
+    fn swapped_file_is_noticed() {
+        let place = Place::new();
+        let path = place.file("tool", "one", 0o755);
+        let program = OpenedProgram::open(&path).unwrap();
+        assert!(program.same_as(&path).unwrap() && program.unchanged().unwrap());
+        fs::rename(place.file("other", "two", 0o755), &path).unwrap();
+        assert!(!program.same_as(&path).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(!program.same_as(&path).unwrap());
+    }
+
+    #[test]
+    fn file_written_in_place_is_noticed() {
+        let place = Place::new();
+        let path = place.file("tool", "one", 0o755);
+        let program = OpenedProgram::open(&path).unwrap();
+        fs::write(&path, "longer").unwrap();
+        assert!(program.same_as(&path).unwrap() && !program.unchanged().unwrap());
+    }
+
+    #[test]
+    fn what_is_no_program_is_refused_by_kind() {
+        let place = Place::new();
+        let kind = |path: &Path| OpenedProgram::open(path).unwrap_err().kind();
+        assert_eq!(kind(&place.0), io::ErrorKind::IsADirectory);
+        assert_eq!(kind(&place.0.join("none")), io::ErrorKind::NotFound);
+        assert_eq!(kind(&place.file("plain", "text", 0o644)), io::ErrorKind::PermissionDenied);
+        nix::unistd::mkfifo(&place.0.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(kind(&place.0.join("pipe")), io::ErrorKind::InvalidInput);
+        assert_eq!(kind(Path::new("/dev/null")), io::ErrorKind::InvalidInput);
+        assert_eq!(kind(&place.file("a", "", 0o755).join("b")), io::ErrorKind::NotADirectory);
+    }
+
+    #[test]
+    fn program_that_others_can_write_is_known_as_such() {
+        let place = Place::new();
+        assert!(OpenedProgram::open(&place.file("a", "", 0o775)).unwrap().writable_by_others());
+        let path = place.file("b", "", 0o755);
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        assert!(OpenedProgram::open(&path).unwrap().writable_by_others());
+        assert_eq!(OpenedProgram::open(&path).unwrap().script().unwrap(), None);
+    }
+}

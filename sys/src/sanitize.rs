@@ -1,0 +1,399 @@
+//! The first act of a privileged binary: takes away whatever the caller could have left in the process to turn against
+//! it, keeps that as a value for the command, and becomes fully root. Decides nothing about who may do what.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::mem;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::kernel::check;
+use crate::limits::{self, Limits};
+use crate::signals::{self, Disposition, SignalSet};
+
+/// What the caller handed over with the exec, kept for the command.
+#[derive(Debug)]
+pub struct Inherited {
+    /// Who called, from the kernel.
+    pub identity: KernelIdentity,
+    /// The words typed; possibly none at all (CVE-2021-4034).
+    pub arguments: Vec<OsString>,
+    /// The environment as it came: duplicates and entries without `=` included.
+    pub environment: Vec<OsString>,
+    /// The file mode mask.
+    pub umask: u32,
+    /// Every resource limit.
+    pub limits: Limits,
+    /// Signals that were ignored, for example by `nohup`.
+    pub ignored_signals: SignalSet,
+    /// Signals that were blocked.
+    pub blocked_signals: SignalSet,
+    /// What the out-of-memory killer adds to the score, -1000 to 1000; `None` when it cannot be read.
+    pub oom_score_adj: Option<i32>,
+    /// `false` where descriptor 0, 1 or 2 was closed; `/dev/null` is open there now and stays.
+    pub standard_streams: [bool; 3],
+}
+
+/// Real ids and groups of the caller, as the kernel had them before we became root. Made by [`sanitize`] alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KernelIdentity {
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+}
+
+impl KernelIdentity {
+    /// Real user id.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Real group id.
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Supplementary groups, in the kernel's order.
+    pub fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+}
+
+/// Why the process cannot become a trustworthy root. Nothing privileged was done.
+#[derive(Debug)]
+pub enum SanitizeError {
+    /// The program file is not owned by root with the set-user-id bit.
+    NotSetuidRoot {
+        /// The program.
+        program: PathBuf,
+    },
+    /// It is, but its file system is mounted `nosuid`.
+    NosuidMount {
+        /// The program.
+        program: PathBuf,
+    },
+    /// It is, but the process was started with "no new privileges" (prctl(2)), as in some containers.
+    NoNewPrivileges {
+        /// The program.
+        program: PathBuf,
+    },
+    /// A system call that cannot fail in sane surroundings failed.
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for SanitizeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSetuidRoot { program } => {
+                write!(f, "{program:?} must be owned by uid 0 and have the setuid bit set")
+            }
+            Self::NosuidMount { program } => {
+                write!(f, "{program:?} has no effect as setuid: its file system is mounted with the 'nosuid' option")
+            }
+            Self::NoNewPrivileges { program } => write!(
+                f,
+                "{program:?} has no effect as setuid: the \"no new privileges\" flag is set, as it is in some containers"
+            ),
+            Self::System { what, error } => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SanitizeError {}
+
+/// Resets the process and becomes root in all ids. To be called once, before anything else, with one thread.
+///
+/// Left as they are: the working directory and the nice value (the command's to keep), and the personality (the kernel
+/// clears its dangerous bits when it honours the setuid bit).
+///
+/// # Errors
+/// [`SanitizeError`]; the process is then unchanged, or not fit to go on.
+pub fn sanitize() -> Result<Inherited, SanitizeError> {
+    let identity = identity().map_err(because("read the caller's ids"))?;
+    become_root()?;
+    let standard_streams = open_standard_streams().map_err(because("open /dev/null for closed descriptors"))?;
+    close_on_exec().map_err(because("mark descriptors close-on-exec"))?;
+    let arguments = std::env::args_os().collect();
+    let environment = take_environment();
+    let (ignored_signals, blocked_signals) = reset_signals().map_err(because("reset signals"))?;
+    disarm_timers().map_err(because("disarm timers"))?;
+    let limits = limits::lift().map_err(because("reset resource limits"))?;
+    // SAFETY: umask takes an integer and cannot fail.
+    let umask = unsafe { libc::umask(0o077) };
+    reset_process_flags().map_err(because("reset process flags"))?;
+    let oom_score_adj = reset_oom_score();
+    Ok(Inherited {
+        identity,
+        arguments,
+        environment,
+        umask,
+        limits,
+        ignored_signals,
+        blocked_signals,
+        oom_score_adj,
+        standard_streams,
+    })
+}
+
+/// Rust's runtime ignores SIGPIPE before `main`; what the caller had is noted by [`note_sigpipe`] before that.
+static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_sigpipe() {
+    // SAFETY: sigaction is integers and an optional pointer, for which zero is valid.
+    let mut old: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: nothing is set, `old` lives through the call. Runs as a constructor, when libc is up and there is one
+    // thread.
+    let answer = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut old) };
+    SIGPIPE_WAS_IGNORED.store(answer == 0 && old.sa_sigaction == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+// SAFETY: `.init_array` holds pointers to functions of this type, which the loader calls once before `main`; arguments
+// that it passes in addition are ignored by the calling convention.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static NOTE_SIGPIPE: extern "C" fn() = note_sigpipe;
+
+fn because(what: &'static str) -> impl Fn(io::Error) -> SanitizeError {
+    move |error| SanitizeError::System { what, error }
+}
+
+fn identity() -> io::Result<KernelIdentity> {
+    // SAFETY: both calls take nothing and cannot fail.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    Ok(KernelIdentity { uid, gid, groups: supplementary_groups()? })
+}
+
+/// The supplementary groups of this process.
+pub(crate) fn supplementary_groups() -> io::Result<Vec<u32>> {
+    // SAFETY: with size 0 nothing is written and the number of groups is answered.
+    let count = check(unsafe { libc::getgroups(0, std::ptr::null_mut()) })?;
+    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: the vector has room for `count` groups, and nobody changes them meanwhile: there is one thread.
+    let count = check(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    Ok(groups)
+}
+
+/// Real, effective and saved ids 0 and no supplementary groups: the caller can no longer signal or trace us.
+fn become_root() -> Result<(), SanitizeError> {
+    // SAFETY: takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Err(not_root());
+    }
+    // The user last: the right to change groups hangs on it.
+    // SAFETY: a count of 0 reads no groups.
+    check(unsafe { libc::setgroups(0, std::ptr::null()) }).map_err(because("drop supplementary groups"))?;
+    // SAFETY: takes integers.
+    check(unsafe { libc::setresgid(0, 0, 0) }).map_err(because("become group 0"))?;
+    // SAFETY: takes integers.
+    check(unsafe { libc::setresuid(0, 0, 0) }).map_err(because("become user 0"))?;
+    let ids = ids().map_err(because("read ids back"))?;
+    if ids != Ids::all(0, 0) {
+        return Err(because("become root")(io::Error::other("the kernel kept other ids")));
+    }
+    Ok(())
+}
+
+/// Real, effective and saved ids.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Ids {
+    user: [u32; 3],
+    group: [u32; 3],
+}
+
+impl Ids {
+    /// The same in all three places.
+    pub(crate) fn all(uid: u32, gid: u32) -> Self {
+        Self { user: [uid; 3], group: [gid; 3] }
+    }
+}
+
+/// The ids of this process.
+pub(crate) fn ids() -> io::Result<Ids> {
+    let (mut ruid, mut euid, mut suid) = (0, 0, 0);
+    // SAFETY: the three places live through the call.
+    check(unsafe { libc::getresuid(&raw mut ruid, &raw mut euid, &raw mut suid) })?;
+    let (mut rgid, mut egid, mut sgid) = (0, 0, 0);
+    // SAFETY: the three places live through the call.
+    check(unsafe { libc::getresgid(&raw mut rgid, &raw mut egid, &raw mut sgid) })?;
+    Ok(Ids { user: [ruid, euid, suid], group: [rgid, egid, sgid] })
+}
+
+fn not_root() -> SanitizeError {
+    let program = fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("this program"));
+    let setuid_root = fs::metadata("/proc/self/exe")
+        .is_ok_and(|file| file.uid() == 0 && file.permissions().mode() & libc::S_ISUID != 0);
+    if !setuid_root {
+        return SanitizeError::NotSetuidRoot { program };
+    }
+    // SAFETY: this prctl takes integers only.
+    if unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) } == 1 {
+        SanitizeError::NoNewPrivileges { program }
+    } else {
+        SanitizeError::NosuidMount { program }
+    }
+}
+
+/// Opens `/dev/null` where 0, 1 or 2 is closed; tells which were open.
+///
+/// libc does so before us in setuid programs, with files that fail every read and write (`O_NOFOLLOW` tells them
+/// apart); Rust's runtime does so in others. Both would be taken for the caller's, so libc's are replaced.
+fn open_standard_streams() -> io::Result<[bool; 3]> {
+    let mut open = [true; 3];
+    for (fd, open) in (0..).zip(open.iter_mut()) {
+        *open = is_open_by_caller(fd)?;
+        if *open {
+            continue;
+        }
+        // SAFETY: the path is a constant ending in NUL.
+        let null = check(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) })?;
+        let standin: libc::stat = stat(null)?;
+        if !is_device(&standin, 1, 3) {
+            return Err(io::Error::other("/dev/null is not the null device"));
+        }
+        if null == fd {
+            // SAFETY: F_SETFD takes an integer; 0 takes close-on-exec off.
+            check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })?;
+        } else {
+            // SAFETY: `fd` is a standard stream that nobody owns, `null` was made above and is closed once.
+            check(unsafe { libc::dup2(null, fd) })?;
+            // SAFETY: as above.
+            check(unsafe { libc::close(null) })?;
+        }
+    }
+    Ok(open)
+}
+
+fn is_open_by_caller(fd: RawFd) -> io::Result<bool> {
+    // SAFETY: F_GETFL takes nothing.
+    let flags = match check(unsafe { libc::fcntl(fd, libc::F_GETFL) }) {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Ok(false),
+        answer => answer?,
+    };
+    if flags & libc::O_NOFOLLOW == 0 {
+        return Ok(true);
+    }
+    let file = stat(fd)?;
+    Ok(!is_device(&file, 1, 3) && !is_device(&file, 1, 7))
+}
+
+fn is_device(file: &libc::stat, major: u32, minor: u32) -> bool {
+    file.st_mode & libc::S_IFMT == libc::S_IFCHR && file.st_rdev == libc::makedev(major, minor)
+}
+
+fn stat(fd: RawFd) -> io::Result<libc::stat> {
+    // SAFETY: stat is plain integers, for which zero is valid.
+    let mut file: libc::stat = unsafe { mem::zeroed() };
+    // SAFETY: `file` lives through the call.
+    check(unsafe { libc::fstat(fd, &raw mut file) })?;
+    Ok(file)
+}
+
+/// Marks, never closes: a descriptor of the caller's may be a lock or a socket that closing would act upon.
+pub(crate) fn close_on_exec() -> io::Result<()> {
+    // SAFETY: takes integers; no descriptor is closed, so no owner is robbed.
+    match check(unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) }) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) => {
+            close_on_exec_one_by_one()
+        }
+        answer => answer.map(drop),
+    }
+}
+
+/// For kernels before 5.11 and seccomp filters of that time.
+fn close_on_exec_one_by_one() -> io::Result<()> {
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(fd) = name.to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        if fd > 2 {
+            // SAFETY: F_SETFD takes an integer and changes nothing that an owner relies on.
+            check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        }
+    }
+    Ok(())
+}
+
+unsafe extern "C" {
+    /// environ(7); null after clearenv.
+    static environ: *const *const libc::c_char;
+}
+
+/// The raw entries, and an empty environment: libc's own scrubbing leaves variables that libraries read, such as
+/// SQLITE_TMPDIR.
+fn take_environment() -> Vec<OsString> {
+    let mut entries = Vec::new();
+    // SAFETY: one thread, so nobody changes `environ` while we read the pointer.
+    let mut next = unsafe { environ };
+    if !next.is_null() {
+        loop {
+            // SAFETY: the array ends with a null pointer, where we stop, so `next` points into it.
+            let entry = unsafe { *next };
+            if entry.is_null() {
+                break;
+            }
+            // SAFETY: a non-null entry is a string that ends in NUL and that nobody changes; it is copied.
+            entries.push(OsStr::from_bytes(unsafe { CStr::from_ptr(entry) }.to_bytes()).to_owned());
+            // SAFETY: the entry was not the last element, which is null, so the next one exists.
+            next = unsafe { next.add(1) };
+        }
+    }
+    // SAFETY: one thread, so nobody else holds a pointer into the environment.
+    unsafe { libc::clearenv() };
+    entries
+}
+
+/// Default dispositions (but SIGPIPE ignored, so that writes fail instead of killing us), nothing blocked.
+fn reset_signals() -> io::Result<(SignalSet, SignalSet)> {
+    let mut ignored = SignalSet::EMPTY;
+    for signal in signals::changeable() {
+        let wanted = if signal == libc::SIGPIPE { Disposition::Ignore } else { Disposition::Default };
+        let before = signals::set_disposition(signal, wanted)?;
+        if signal != libc::SIGPIPE && before == Disposition::Ignore {
+            ignored.insert(signal);
+        }
+    }
+    if SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+        ignored.insert(libc::SIGPIPE);
+    }
+    let blocked = signals::set_mask(SignalSet::EMPTY)?;
+    Ok((ignored, blocked))
+}
+
+fn disarm_timers() -> io::Result<()> {
+    // SAFETY: itimerval is plain integers; zero means "disarmed".
+    let off: libc::itimerval = unsafe { mem::zeroed() };
+    for timer in [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF] {
+        // SAFETY: `off` lives through the call and the old value is not asked for. ITIMER_REAL is alarm(2)'s too.
+        check(unsafe { libc::setitimer(timer, &raw const off, std::ptr::null_mut()) })?;
+    }
+    Ok(())
+}
+
+fn reset_process_flags() -> io::Result<()> {
+    for (option, value) in [(libc::PR_SET_DUMPABLE, 0), (libc::PR_SET_PDEATHSIG, 0), (libc::PR_SET_KEEPCAPS, 0)] {
+        let value: libc::c_ulong = value;
+        // SAFETY: these three take one integer each.
+        check(unsafe { libc::prctl(option, value, 0, 0, 0) })?;
+    }
+    Ok(())
+}
+
+/// A caller may volunteer us as the first victim of the out-of-memory killer, in the middle of a write.
+fn reset_oom_score() -> Option<i32> {
+    let before = fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim_end().parse().ok()?;
+    if before > 0 {
+        // Where it cannot be written we are only easier to kill, which the journal survives.
+        let _ = fs::write("/proc/self/oom_score_adj", "0");
+    }
+    Some(before)
+}

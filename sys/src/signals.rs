@@ -1,0 +1,261 @@
+//! Sets of signals, dispositions, and signals as events that can be polled for.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::kernel::{check, check_length, retry};
+use crate::process::Pid;
+
+/// The highest signal number of Linux.
+const LAST_SIGNAL: i32 = 64;
+
+/// A set of signal numbers, 1 to 64.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct SignalSet(u64);
+
+impl SignalSet {
+    /// No signal.
+    pub const EMPTY: Self = Self(0);
+
+    /// The signals in `signals`; numbers that are none are left out.
+    pub fn of(signals: &[i32]) -> Self {
+        let mut set = Self::EMPTY;
+        for signal in signals {
+            set.insert(*signal);
+        }
+        set
+    }
+
+    /// Adds a signal; a number that is none is left out.
+    pub fn insert(&mut self, signal: i32) {
+        self.0 |= bit(signal);
+    }
+
+    /// Takes a signal out.
+    pub fn remove(&mut self, signal: i32) {
+        self.0 &= !bit(signal);
+    }
+
+    /// Whether the signal is in the set.
+    pub fn contains(self, signal: i32) -> bool {
+        self.0 & bit(signal) != 0
+    }
+
+    /// The signals in rising order.
+    pub fn iter(self) -> impl Iterator<Item = i32> {
+        (1..=LAST_SIGNAL).filter(move |signal| self.contains(*signal))
+    }
+
+    fn to_raw(self) -> libc::sigset_t {
+        // SAFETY: sigset_t is a plain array of integers, for which zero is valid; sigemptyset makes it empty.
+        let mut raw: libc::sigset_t = unsafe { mem::zeroed() };
+        // SAFETY: `raw` is a valid, exclusively borrowed set.
+        unsafe { libc::sigemptyset(&raw mut raw) };
+        for signal in self.iter() {
+            // SAFETY: as above; a number that libc keeps for itself is refused by it and left out.
+            unsafe { libc::sigaddset(&raw mut raw, signal) };
+        }
+        raw
+    }
+
+    fn from_raw(raw: &libc::sigset_t) -> Self {
+        let mut set = Self::EMPTY;
+        for signal in 1..=LAST_SIGNAL {
+            // SAFETY: `raw` is a valid set filled in by the kernel, only read here.
+            if unsafe { libc::sigismember(raw, signal) } == 1 {
+                set.insert(signal);
+            }
+        }
+        set
+    }
+}
+
+/// What to do when a signal arrives, as far as exec passes it on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disposition {
+    /// The kernel's default.
+    Default,
+    /// Nothing.
+    Ignore,
+}
+
+/// Sets the disposition of a signal and says whether it was ignored before.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL, SIGSTOP, the two that libc keeps for itself, and numbers that are no signal (sigaction(2)).
+pub fn set_disposition(signal: i32, disposition: Disposition) -> io::Result<Disposition> {
+    // SAFETY: sigaction is a plain structure of integers and an optional function pointer; zero is valid for all.
+    let mut new: libc::sigaction = unsafe { mem::zeroed() };
+    new.sa_sigaction = match disposition {
+        Disposition::Default => libc::SIG_DFL,
+        Disposition::Ignore => libc::SIG_IGN,
+    };
+    // SAFETY: as for `new`.
+    let mut old: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: both structures live through the call, and neither disposition runs code of ours.
+    check(unsafe { libc::sigaction(signal, &raw const new, &raw mut old) })?;
+    Ok(if old.sa_sigaction == libc::SIG_IGN { Disposition::Ignore } else { Disposition::Default })
+}
+
+/// Every signal whose disposition a process may change.
+pub(crate) fn changeable() -> impl Iterator<Item = i32> {
+    // 32 and 33 belong to libc's threads.
+    (1..=LAST_SIGNAL).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33))
+}
+
+/// Replaces the mask of blocked signals and gives the one before.
+pub fn set_mask(blocked: SignalSet) -> io::Result<SignalSet> {
+    change_mask(libc::SIG_SETMASK, blocked)
+}
+
+/// Blocks signals in addition and gives the mask before.
+pub fn block(signals: SignalSet) -> io::Result<SignalSet> {
+    change_mask(libc::SIG_BLOCK, signals)
+}
+
+/// Unblocks signals and gives the mask before.
+pub fn unblock(signals: SignalSet) -> io::Result<SignalSet> {
+    change_mask(libc::SIG_UNBLOCK, signals)
+}
+
+/// The signals that arrived and wait because they are blocked.
+pub fn pending() -> io::Result<SignalSet> {
+    // SAFETY: a zeroed sigset_t is valid and is filled in by the call.
+    let mut raw: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: `raw` lives through the call.
+    check(unsafe { libc::sigpending(&raw mut raw) })?;
+    Ok(SignalSet::from_raw(&raw))
+}
+
+/// One signal that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// Its number.
+    pub signal: i32,
+    /// Who sent it; for SIGCHLD the child. `None` when the sender is in no namespace of ours or is the kernel.
+    pub sender_pid: Option<Pid>,
+    /// Their real uid; without meaning when the kernel sent it.
+    pub sender_uid: u32,
+    /// Made by the kernel (a key on the terminal, a child's end), not by kill(2) or the like.
+    pub from_kernel: bool,
+}
+
+/// Signals as a descriptor (signalfd(2)), close-on-exec and non-blocking. The mask of before comes back on drop.
+#[derive(Debug)]
+pub struct SignalQueue {
+    fd: OwnedFd,
+    before: SignalSet,
+}
+
+impl SignalQueue {
+    /// Blocks the signals and collects them from now on.
+    pub fn open(signals: &[i32]) -> io::Result<Self> {
+        let set = SignalSet::of(signals);
+        let raw = set.to_raw();
+        // SAFETY: `raw` lives through the call; -1 asks for a new descriptor.
+        let fd = check(unsafe { libc::signalfd(-1, &raw const raw, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+        // SAFETY: the kernel has just made the descriptor and nobody else owns it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let before = block(set)?;
+        Ok(Self { fd, before })
+    }
+
+    /// The next signal, or `None` when none waits.
+    pub fn next_event(&self) -> io::Result<Option<Event>> {
+        // SAFETY: signalfd_siginfo is plain integers, for which zero is valid.
+        let mut info: libc::signalfd_siginfo = unsafe { mem::zeroed() };
+        let size = size_of::<libc::signalfd_siginfo>();
+        let answer = retry(|| {
+            // SAFETY: the buffer is `size` bytes of plain integers and lives through the call.
+            check_length(unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut info).cast(), size) })
+        });
+        match answer {
+            Ok(length) if length == size => Ok(Some(event(&info))),
+            Ok(_) => Err(io::Error::other("signalfd gave less than one signal")),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The mask that was in force before, and that the drop restores.
+    pub fn mask_before(&self) -> SignalSet {
+        self.before
+    }
+}
+
+impl AsFd for SignalQueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for SignalQueue {
+    fn drop(&mut self) {
+        // A set that the kernel gave us is taken back by it; there is nothing left to do if not.
+        let _ = set_mask(self.before);
+    }
+}
+
+fn event(info: &libc::signalfd_siginfo) -> Event {
+    Event {
+        signal: i32::try_from(info.ssi_signo).unwrap_or(0),
+        sender_pid: i32::try_from(info.ssi_pid).ok().and_then(Pid::new),
+        sender_uid: info.ssi_uid,
+        from_kernel: info.ssi_code > 0,
+    }
+}
+
+fn change_mask(how: i32, signals: SignalSet) -> io::Result<SignalSet> {
+    let new = signals.to_raw();
+    // SAFETY: a zeroed sigset_t is valid and is filled in by the call.
+    let mut old: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: both sets live through the call.
+    check(unsafe { libc::sigprocmask(how, &raw const new, &raw mut old) })?;
+    Ok(SignalSet::from_raw(&old))
+}
+
+fn bit(signal: i32) -> u64 {
+    if (1..=LAST_SIGNAL).contains(&signal) { 1 << (signal - 1) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_holds_what_was_put_in_and_nothing_else() {
+        let mut set = SignalSet::of(&[libc::SIGINT, libc::SIGTERM, 0, -3, 65, 64]);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [2, 15, 64]);
+        set.remove(15);
+        assert!(!set.contains(15) && set.contains(64) && !set.contains(0));
+    }
+
+    #[test]
+    fn kernel_form_and_back_is_the_same_set() {
+        let set = SignalSet::of(&[1, 2, 15, 34, 64]);
+        assert_eq!(SignalSet::from_raw(&set.to_raw()), set);
+    }
+
+    #[test]
+    fn signal_to_self_becomes_an_event_with_its_sender() {
+        // SIGUSR2 to the thread itself: other tests run in other threads and must not get it.
+        let queue = SignalQueue::open(&[libc::SIGUSR2]).unwrap();
+        assert_eq!(queue.next_event().unwrap(), None);
+        // SAFETY: the calling thread is alive and blocks the signal.
+        assert_eq!(unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGUSR2) }, 0);
+        let event = queue.next_event().unwrap().unwrap();
+        assert_eq!(event.signal, libc::SIGUSR2);
+        assert_eq!(event.sender_pid, Some(Pid::own()));
+        assert!(!event.from_kernel);
+        assert!(set_mask(queue.mask_before()).unwrap().contains(libc::SIGUSR2));
+        drop(queue);
+        assert!(!set_mask(SignalSet::EMPTY).unwrap().contains(libc::SIGUSR2));
+    }
+
+    #[test]
+    fn kill_cannot_be_ignored() {
+        assert!(set_disposition(libc::SIGKILL, Disposition::Ignore).is_err());
+        assert_eq!(changeable().count(), 60);
+    }
+}

@@ -1,0 +1,213 @@
+//! One question and one line of answer. Whatever happens in between, the terminal is as it was afterwards.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use super::{Attributes, flush_input, is_foreground, is_terminal};
+use crate::poll::{self, PollEntry};
+use crate::process::{Suspension, stop_self};
+use crate::secret::{Secret, wipe};
+use crate::signals::SignalQueue;
+
+/// Whether the answer is shown while it is typed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Echo {
+    /// It is.
+    Shown,
+    /// It is not.
+    Hidden,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum PasswordError {
+    /// SIGINT, SIGQUIT, SIGTERM or SIGHUP came.
+    Interrupted,
+    /// The time is over; what was typed is thrown away, so that it appears nowhere (CVE-2025-64170).
+    TimedOut,
+    /// The input ended before an answer.
+    EndOfInput,
+    /// The answer is longer than [`MAX_SECRET`](crate::secret::MAX_SECRET) bytes.
+    TooLong,
+    /// The terminal cannot be used; in the background of an orphaned group for example.
+    Io(io::Error),
+}
+
+impl fmt::Display for PasswordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted => f.write_str("the question was interrupted"),
+            Self::TimedOut => f.write_str("timed out reading the password"),
+            Self::EndOfInput => f.write_str("the input ended before a password"),
+            Self::TooLong => f.write_str("the password is too long"),
+            Self::Io(error) => write!(f, "cannot read the password: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PasswordError {}
+
+impl From<io::Error> for PasswordError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Asks on standard error, verbatim, and reads one line of standard input without taking a byte of the next (the
+/// command may read those). Where standard input is a terminal, what is typed is not shown.
+pub fn read_password_from_stdin(prompt: &[u8], timeout: Option<Duration>) -> Result<Secret, PasswordError> {
+    let (input, output) = (io::stdin(), io::stderr());
+    Question { input: input.as_fd(), output: output.as_fd(), prompt, echo: Echo::Hidden }.ask(timeout)
+}
+
+pub(super) struct Question<'a> {
+    pub(super) input: BorrowedFd<'a>,
+    pub(super) output: BorrowedFd<'a>,
+    pub(super) prompt: &'a [u8],
+    pub(super) echo: Echo,
+}
+
+enum Outcome {
+    Answered(Secret),
+    /// Stop by this signal, then ask again.
+    Suspend(i32),
+    /// We were stopped and continued behind our back; the modes may have been changed meanwhile.
+    AskAgain,
+}
+
+impl Question<'_> {
+    pub(super) fn ask(&self, timeout: Option<Duration>) -> Result<Secret, PasswordError> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let terminal = is_terminal(self.input);
+        loop {
+            let outcome = if terminal { self.ask_on_terminal(deadline)? } else { self.ask_elsewhere(deadline)? };
+            match outcome {
+                Outcome::Answered(secret) => return Ok(secret),
+                Outcome::Suspend(signal) => suspend(signal)?,
+                Outcome::AskAgain => {}
+            }
+        }
+    }
+
+    fn ask_elsewhere(&self, deadline: Option<Instant>) -> Result<Outcome, PasswordError> {
+        let signals = SignalQueue::open(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP])?;
+        self.converse(&signals, deadline, 1)
+    }
+
+    fn ask_on_terminal(&self, deadline: Option<Instant>) -> Result<Outcome, PasswordError> {
+        while !is_foreground(self.input) {
+            suspend(libc::SIGTTIN)?;
+        }
+        let signals = SignalQueue::open(&[
+            libc::SIGINT,
+            libc::SIGQUIT,
+            libc::SIGTERM,
+            libc::SIGHUP,
+            libc::SIGTSTP,
+            libc::SIGTTIN,
+            libc::SIGTTOU,
+            libc::SIGCONT,
+        ])?;
+        let before = Attributes::of(self.input)?;
+        // Never "after the output is out" here: on a stopped terminal (^S) that would wait with ^C blocked.
+        before.for_question(self.echo).apply_now(self.input)?;
+        // Whole lines only, so a read takes nothing of the next one, whatever its size.
+        let outcome = self.converse(&signals, deadline, 256);
+        if !matches!(outcome, Ok(Outcome::Answered(_))) {
+            // Before the modes come back, which would show what was typed so far.
+            flush_input(self.input)?;
+        }
+        if is_foreground(self.input) {
+            before.apply_now(self.input)?;
+            if self.echo == Echo::Hidden || outcome.is_err() {
+                // The Enter key was not shown either. Where there is no room for it, it is only missed by the eye.
+                let _ = poll::write(self.output, b"\n");
+            }
+        }
+        outcome
+    }
+
+    fn converse(
+        &self,
+        signals: &SignalQueue,
+        deadline: Option<Instant>,
+        chunk: usize,
+    ) -> Result<Outcome, PasswordError> {
+        let mut prompt = self.prompt;
+        while !prompt.is_empty() {
+            if let Some(outcome) = wait(PollEntry::writing(self.output), signals, deadline)? {
+                return Ok(outcome);
+            }
+            // A piece that fits where there is room at all, so that the write does not wait.
+            let piece = prompt.get(..256).unwrap_or(prompt);
+            let written = poll::write(self.output, piece)?;
+            prompt = prompt.get(written..).unwrap_or_default();
+        }
+        let mut secret = Secret::with_room();
+        let mut buffer = [0; 256];
+        let outcome = self.read_line(signals, deadline, buffer.get_mut(..chunk).unwrap_or_default(), &mut secret);
+        wipe(&mut buffer);
+        Ok(outcome?.unwrap_or(Outcome::Answered(secret)))
+    }
+
+    fn read_line(
+        &self,
+        signals: &SignalQueue,
+        deadline: Option<Instant>,
+        buffer: &mut [u8],
+        secret: &mut Secret,
+    ) -> Result<Option<Outcome>, PasswordError> {
+        loop {
+            if let Some(outcome) = wait(PollEntry::reading(self.input), signals, deadline)? {
+                return Ok(Some(outcome));
+            }
+            let length = match poll::read(self.input, buffer) {
+                Ok(0) if secret.as_bytes().is_empty() => return Err(PasswordError::EndOfInput),
+                Ok(0) => return Ok(None),
+                Ok(length) => length,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    continue;
+                }
+                // Sent to the background while we waited; with SIGTTIN blocked the read fails instead.
+                Err(_) if !is_foreground(self.input) => return Ok(Some(Outcome::Suspend(libc::SIGTTIN))),
+                Err(error) => return Err(error.into()),
+            };
+            for byte in buffer.get(..length).unwrap_or_default() {
+                if *byte == b'\n' {
+                    return Ok(None);
+                }
+                if !secret.push(*byte) {
+                    return Err(PasswordError::TooLong);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the entry; an outcome when a signal ends the question instead.
+fn wait(
+    entry: PollEntry<'_>,
+    signals: &SignalQueue,
+    deadline: Option<Instant>,
+) -> Result<Option<Outcome>, PasswordError> {
+    let mut entries = [entry, PollEntry::reading(signals.as_fd())];
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    if poll::poll(&mut entries, left)? == 0 {
+        return Err(PasswordError::TimedOut);
+    }
+    let Some(event) = signals.next_event()? else { return Ok(None) };
+    match event.signal {
+        libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Ok(Some(Outcome::Suspend(event.signal))),
+        libc::SIGCONT => Ok(Some(Outcome::AskAgain)),
+        _ => Err(PasswordError::Interrupted),
+    }
+}
+
+fn suspend(signal: i32) -> Result<(), PasswordError> {
+    match stop_self(signal)? {
+        Suspension::Resumed => Ok(()),
+        Suspension::Refused => Err(PasswordError::Io(io::Error::from_raw_os_error(libc::EIO))),
+    }
+}

@@ -1,0 +1,540 @@
+//! Files that nobody but root could have written, read from the descriptor that was checked. No symbolic link is
+//! followed anywhere; each directory from `/` down is checked, and a sticky bit excuses nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use crate::random::random;
+
+/// More names than this are not read from a directory.
+const MAX_ENTRIES: usize = 10_000;
+
+/// Who besides root could write a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Writer {
+    /// Its group.
+    Group,
+    /// Everybody.
+    Others,
+}
+
+/// Why a file is not trusted.
+#[derive(Debug)]
+pub enum TrustError {
+    /// It is not there.
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Somebody else owns it or a directory above it.
+    NotRootOwned {
+        /// Which.
+        path: PathBuf,
+        /// Who.
+        uid: u32,
+    },
+    /// Somebody else may write to it or to a directory above it.
+    Writable {
+        /// Which.
+        path: PathBuf,
+        /// Who.
+        by: Writer,
+    },
+    /// It or a directory above it is a symbolic link.
+    Symlink {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is a device, a pipe, a socket or a directory.
+    NotRegular {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It, or a part of the path to it, should be a directory and is none.
+    NotDirectory {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The path is relative, holds `..`, or the name is more than one.
+    NotCanonical {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is longer than anything sensible.
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Bytes, or entries of a directory.
+        limit: usize,
+    },
+    /// It should be root's alone and others may read it.
+    Readable {
+        /// Which.
+        path: PathBuf,
+        /// Its mode bits.
+        mode: u32,
+    },
+    /// It cannot be opened, read or written.
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for TrustError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { path } => write!(f, "{path:?} does not exist"),
+            Self::NotRootOwned { path, uid } => write!(f, "{path:?} is owned by uid {uid}, should be 0"),
+            Self::Writable { path, by: Writer::Group } => write!(f, "{path:?} is writable by its group"),
+            Self::Writable { path, by: Writer::Others } => write!(f, "{path:?} is writable by everybody"),
+            Self::Symlink { path } => write!(f, "{path:?} is a symbolic link"),
+            Self::NotRegular { path } => write!(f, "{path:?} is not a regular file"),
+            Self::NotDirectory { path } => write!(f, "{path:?} is not a directory"),
+            Self::NotCanonical { path } => write!(f, "{path:?} is not an absolute path without '..'"),
+            Self::TooLarge { path, limit } => write!(f, "{path:?} is larger than {limit}"),
+            Self::Readable { path, mode } => write!(f, "{path:?} is open to others (mode {mode:04o})"),
+            Self::Io { path, error } => write!(f, "{path:?}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for TrustError {}
+
+/// What tells one version of a file from the next.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Stamp {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last write, nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// Last change of anything, nanoseconds since 1970.
+    pub ctime_ns: i128,
+}
+
+impl Stamp {
+    /// From what fstat(2) said.
+    pub fn of(file: &Metadata) -> Self {
+        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Self {
+            dev: file.dev(),
+            ino: file.ino(),
+            size: file.size(),
+            mtime_ns: nanoseconds(file.mtime(), file.mtime_nsec()),
+            ctime_ns: nanoseconds(file.ctime(), file.ctime_nsec()),
+        }
+    }
+}
+
+/// An open regular file that only root can have written.
+#[derive(Debug)]
+#[must_use]
+pub struct TrustedFile {
+    file: File,
+    path: PathBuf,
+    metadata: Metadata,
+}
+
+impl TrustedFile {
+    /// Opens and checks a file and every directory above it.
+    pub fn open(path: &Path) -> Result<Self, TrustError> {
+        let refused = || TrustError::NotCanonical { path: path.to_owned() };
+        let directory = path.parent().ok_or_else(refused)?;
+        let name = path.file_name().ok_or_else(refused)?;
+        let directory = Walked::to(directory)?;
+        Self::open_in(directory.fd.as_fd(), path.to_owned(), name)
+    }
+
+    /// The whole of it.
+    ///
+    /// # Errors
+    /// [`TrustError::TooLarge`] above `max` bytes.
+    pub fn read(&self, max: usize) -> Result<Vec<u8>, TrustError> {
+        let failed = |error| TrustError::Io { path: self.path.clone(), error };
+        let too_large = || TrustError::TooLarge { path: self.path.clone(), limit: max };
+        let size = usize::try_from(self.metadata.size()).map_err(|_| too_large())?;
+        if size > max {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::with_capacity(size + 1);
+        let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+        (&self.file).take(limit).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() > max { Err(too_large()) } else { Ok(bytes) }
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which version it was when it was opened.
+    pub fn stamp(&self) -> Stamp {
+        Stamp::of(&self.metadata)
+    }
+
+    /// That nobody but root may read it either.
+    pub fn private(&self) -> Result<(), TrustError> {
+        let mode = self.metadata.permissions().mode() & 0o7777;
+        if mode & 0o077 == 0 { Ok(()) } else { Err(TrustError::Readable { path: self.path.clone(), mode }) }
+    }
+
+    fn open_in(directory: BorrowedFd<'_>, path: PathBuf, name: &OsStr) -> Result<Self, TrustError> {
+        // Not to be stopped by a pipe without a writer, nor to get a terminal.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file = match openat(directory, name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ELOOP) => return Err(TrustError::Symlink { path }),
+            Err(Errno::ENXIO) => return Err(TrustError::NotRegular { path }),
+            Err(errno) => return Err(failed(path, errno)),
+        };
+        let metadata = file.metadata().map_err(|error| TrustError::Io { path: path.clone(), error })?;
+        if !metadata.is_file() {
+            return Err(TrustError::NotRegular { path });
+        }
+        root_only(&metadata, &path)?;
+        Ok(Self { file, path, metadata })
+    }
+}
+
+/// An open directory that only root can have changed.
+#[derive(Debug)]
+#[must_use]
+pub struct TrustedDirectory {
+    fd: OwnedFd,
+    path: PathBuf,
+    mode: u32,
+}
+
+impl TrustedDirectory {
+    /// Opens and checks a directory and every one above it.
+    pub fn open(path: &Path) -> Result<Self, TrustError> {
+        let walked = Walked::to(path)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd =
+            openat(walked.fd.as_fd(), ".", flags, Mode::empty()).map_err(|errno| failed(path.to_owned(), errno))?;
+        Ok(Self { fd, path: path.to_owned(), mode: walked.mode })
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// That its mode is 0700 exactly.
+    pub fn private(&self) -> Result<(), TrustError> {
+        if self.mode == 0o700 { Ok(()) } else { Err(TrustError::Readable { path: self.path.clone(), mode: self.mode }) }
+    }
+
+    /// The names in it, sorted by their bytes, without `.` and `..`.
+    pub fn entries(&self) -> Result<Vec<OsString>, TrustError> {
+        let failed = |errno| failed(self.path.clone(), errno);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        // A descriptor of its own, so that reading twice begins at the beginning.
+        let mut directory = nix::dir::Dir::openat(self.fd.as_fd(), ".", flags, Mode::empty()).map_err(failed)?;
+        let mut names = Vec::new();
+        for entry in directory.iter() {
+            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
+            if matches!(name.as_slice(), b"." | b"..") {
+                continue;
+            }
+            if names.len() == MAX_ENTRIES {
+                return Err(TrustError::TooLarge { path: self.path.clone(), limit: MAX_ENTRIES });
+            }
+            names.push(OsString::from_vec(name));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Opens and checks a file in it.
+    pub fn file(&self, name: &OsStr) -> Result<TrustedFile, TrustError> {
+        let path = self.child(name)?;
+        TrustedFile::open_in(self.fd.as_fd(), path, name)
+    }
+
+    /// Makes a new file: whole, synced, under its name, or not at all.
+    ///
+    /// # Errors
+    /// [`TrustError::Io`] with `AlreadyExists` when the name is taken; what is there stays untouched.
+    pub fn create(&self, name: &OsStr, bytes: &[u8], mode: u32) -> Result<(), TrustError> {
+        self.put(name, bytes, mode, |temporary| {
+            linkat(self.fd.as_fd(), temporary, self.fd.as_fd(), name, AtFlags::empty())?;
+            unlinkat(self.fd.as_fd(), temporary, UnlinkatFlags::NoRemoveDir)
+        })
+    }
+
+    /// Makes a file or takes the place of an old one, in one step for every reader.
+    pub fn replace(&self, name: &OsStr, bytes: &[u8], mode: u32) -> Result<(), TrustError> {
+        self.put(name, bytes, mode, |temporary| nix::fcntl::renameat(self.fd.as_fd(), temporary, self.fd.as_fd(), name))
+    }
+
+    fn put(
+        &self,
+        name: &OsStr,
+        bytes: &[u8],
+        mode: u32,
+        publish: impl FnOnce(&OsStr) -> nix::Result<()>,
+    ) -> Result<(), TrustError> {
+        let path = self.child(name)?;
+        let failed = |error| TrustError::Io { path: path.clone(), error };
+        let temporary = OsString::from(format!(".new-{:016x}", u64::from_ne_bytes(random().map_err(failed)?)));
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(self.fd.as_fd(), temporary.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR);
+        let mut file = File::from(fd.map_err(io::Error::from).map_err(failed)?);
+        let outcome = file
+            .write_all(bytes)
+            .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(mode)))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| publish(&temporary).map_err(io::Error::from));
+        if outcome.is_err() {
+            // What is left of a failure; where this fails too, a hidden file stays and is never read.
+            let _ = unlinkat(self.fd.as_fd(), temporary.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        outcome.and_then(|()| nix::unistd::fsync(self.fd.as_fd()).map_err(io::Error::from)).map_err(failed)
+    }
+
+    fn child(&self, name: &OsStr) -> Result<PathBuf, TrustError> {
+        let path = self.path.join(name);
+        let plain = !name.is_empty() && !name.as_bytes().contains(&b'/') && name != "." && name != "..";
+        if plain { Ok(path) } else { Err(TrustError::NotCanonical { path }) }
+    }
+}
+
+impl AsFd for TrustedDirectory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// That every directory above a canonical path, and the file itself, are root's and written by nobody else: then the
+/// path will still mean the same file when it is executed.
+pub fn trusted_program(path: &Path) -> Result<(), TrustError> {
+    TrustedFile::open(path).map(drop)
+}
+
+/// A directory reached from `/` through checked directories only.
+struct Walked {
+    fd: OwnedFd,
+    mode: u32,
+}
+
+impl Walked {
+    fn to(path: &Path) -> Result<Self, TrustError> {
+        let mut components = path.components();
+        if components.next() != Some(Component::RootDir) {
+            return Err(TrustError::NotCanonical { path: path.to_owned() });
+        }
+        let mut so_far = PathBuf::from("/");
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let root = nix::fcntl::open("/", flags | OFlag::O_DIRECTORY, Mode::empty());
+        let mut here = Self::checked(root.map_err(|errno| failed(so_far.clone(), errno))?, &so_far)?;
+        for component in components {
+            let Component::Normal(name) = component else {
+                return Err(TrustError::NotCanonical { path: path.to_owned() });
+            };
+            so_far.push(name);
+            let fd = openat(here.fd.as_fd(), name, flags, Mode::empty());
+            here = Self::checked(fd.map_err(|errno| failed(so_far.clone(), errno))?, &so_far)?;
+        }
+        Ok(here)
+    }
+
+    fn checked(fd: OwnedFd, path: &Path) -> Result<Self, TrustError> {
+        let file = File::from(fd);
+        let metadata = file.metadata().map_err(|error| TrustError::Io { path: path.to_owned(), error })?;
+        if metadata.is_symlink() {
+            return Err(TrustError::Symlink { path: path.to_owned() });
+        }
+        if !metadata.is_dir() {
+            return Err(TrustError::NotDirectory { path: path.to_owned() });
+        }
+        root_only(&metadata, path)?;
+        Ok(Self { fd: file.into(), mode: metadata.permissions().mode() & 0o7777 })
+    }
+}
+
+fn root_only(metadata: &Metadata, path: &Path) -> Result<(), TrustError> {
+    let path = || path.to_owned();
+    let mode = metadata.permissions().mode();
+    if metadata.uid() != 0 {
+        Err(TrustError::NotRootOwned { path: path(), uid: metadata.uid() })
+    } else if mode & 0o002 != 0 {
+        Err(TrustError::Writable { path: path(), by: Writer::Others })
+    } else if mode & 0o020 != 0 {
+        Err(TrustError::Writable { path: path(), by: Writer::Group })
+    } else {
+        Ok(())
+    }
+}
+
+fn failed(path: PathBuf, errno: Errno) -> TrustError {
+    match errno {
+        Errno::ENOENT => TrustError::Missing { path },
+        Errno::ENOTDIR => TrustError::NotDirectory { path },
+        errno => TrustError::Io { path, error: errno.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+
+    /// A directory of root's below `/run`; gone at the end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new() -> Self {
+            let path = PathBuf::from(format!("/run/sys-test-{:016x}", u64::from_ne_bytes(random().unwrap())));
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+            Self(path)
+        }
+
+        fn file(&self, name: &str, mode: u32) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, "text").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn root_owned_file_is_read_up_to_its_limit() {
+        let place = Place::new();
+        let file = TrustedFile::open(&place.file("a", 0o644)).unwrap();
+        assert!(matches!(file.read(3), Err(TrustError::TooLarge { limit: 3, .. })));
+        assert_eq!(file.read(4).unwrap(), b"text");
+        assert!(matches!(file.private(), Err(TrustError::Readable { mode: 0o644, .. })));
+    }
+
+    #[test]
+    fn file_writable_by_others_is_refused() {
+        let place = Place::new();
+        let group = TrustedFile::open(&place.file("a", 0o660));
+        assert!(matches!(group, Err(TrustError::Writable { by: Writer::Group, .. })));
+        let others = TrustedFile::open(&place.file("b", 0o602));
+        assert!(matches!(others, Err(TrustError::Writable { by: Writer::Others, .. })));
+    }
+
+    #[test]
+    fn file_of_another_user_is_refused() {
+        let place = Place::new();
+        let path = place.file("a", 0o600);
+        chown(&path, Some(65534), None).unwrap();
+        assert!(matches!(TrustedFile::open(&path), Err(TrustError::NotRootOwned { uid: 65534, .. })));
+    }
+
+    #[test]
+    fn directory_above_is_judged_like_the_file_and_sticky_excuses_nothing() {
+        let place = Place::new();
+        let inner = place.0.join("inner");
+        fs::create_dir(&inner).unwrap();
+        let path = place.file("inner/a", 0o600);
+        assert!(TrustedFile::open(&path).is_ok());
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o1777)).unwrap();
+        let error = TrustedFile::open(&path).unwrap_err();
+        assert!(matches!(&error, TrustError::Writable { path, by: Writer::Others } if *path == inner), "{error}");
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o700)).unwrap();
+        chown(&inner, Some(65534), None).unwrap();
+        assert!(matches!(TrustedFile::open(&path), Err(TrustError::NotRootOwned { .. })));
+    }
+
+    #[test]
+    fn symbolic_links_are_followed_nowhere() {
+        let place = Place::new();
+        let path = place.file("a", 0o600);
+        symlink(&path, place.0.join("link")).unwrap();
+        symlink(&place.0, place.0.join("loop")).unwrap();
+        assert!(matches!(TrustedFile::open(&place.0.join("link")), Err(TrustError::Symlink { .. })));
+        assert!(matches!(TrustedFile::open(&place.0.join("loop/a")), Err(TrustError::Symlink { .. })));
+        assert!(matches!(TrustedDirectory::open(&place.0.join("loop")), Err(TrustError::Symlink { .. })));
+    }
+
+    #[test]
+    fn pipes_devices_and_directories_are_no_files() {
+        let place = Place::new();
+        nix::unistd::mkfifo(&place.0.join("pipe"), Mode::S_IRUSR).unwrap();
+        assert!(matches!(TrustedFile::open(&place.0.join("pipe")), Err(TrustError::NotRegular { .. })));
+        assert!(matches!(TrustedFile::open(&place.0), Err(TrustError::NotRegular { .. })));
+        assert!(matches!(TrustedFile::open(Path::new("/dev/null")), Err(TrustError::NotRegular { .. })));
+        assert!(matches!(TrustedFile::open(&place.0.join("none")), Err(TrustError::Missing { .. })));
+        let path = place.file("a", 0o600);
+        assert!(matches!(TrustedFile::open(&path.join("b")), Err(TrustError::NotDirectory { .. })));
+    }
+
+    #[test]
+    fn relative_and_climbing_paths_are_refused() {
+        for path in ["etc/passwd", "", "/etc/../etc/passwd", "/", "/etc/.."] {
+            assert!(matches!(TrustedFile::open(Path::new(path)), Err(TrustError::NotCanonical { .. })), "{path}");
+        }
+    }
+
+    #[test]
+    fn created_file_is_whole_and_never_overwrites() {
+        let place = Place::new();
+        let directory = TrustedDirectory::open(&place.0).unwrap();
+        directory.private().unwrap();
+        directory.create(OsStr::new("key"), b"one", 0o600).unwrap();
+        let error = directory.create(OsStr::new("key"), b"two", 0o600).unwrap_err();
+        assert!(matches!(error, TrustError::Io { error, .. } if error.kind() == io::ErrorKind::AlreadyExists));
+        let file = directory.file(OsStr::new("key")).unwrap();
+        file.private().unwrap();
+        assert_eq!(file.read(10).unwrap(), b"one");
+        directory.replace(OsStr::new("key"), b"three", 0o644).unwrap();
+        let replaced = directory.file(OsStr::new("key")).unwrap();
+        assert_eq!(replaced.read(10).unwrap(), b"three");
+        assert_ne!(replaced.stamp(), file.stamp());
+        assert_eq!(directory.entries().unwrap(), ["key"]);
+        assert!(directory.create(OsStr::new("../x"), b"", 0o600).is_err());
+    }
+
+    #[test]
+    fn entries_are_sorted_and_can_be_read_twice() {
+        let place = Place::new();
+        for name in ["b", "a", "c"] {
+            place.file(name, 0o600);
+        }
+        let directory = TrustedDirectory::open(&place.0).unwrap();
+        assert_eq!(directory.entries().unwrap(), ["a", "b", "c"]);
+        assert_eq!(directory.entries().unwrap(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn state_directory_open_to_others_is_not_private() {
+        let place = Place::new();
+        fs::set_permissions(&place.0, fs::Permissions::from_mode(0o755)).unwrap();
+        let directory = TrustedDirectory::open(&place.0).unwrap();
+        assert!(matches!(directory.private(), Err(TrustError::Readable { mode: 0o755, .. })));
+    }
+
+    #[test]
+    fn system_program_is_trusted() {
+        let path = fs::canonicalize("/bin/sh").unwrap();
+        trusted_program(&path).unwrap();
+    }
+}
