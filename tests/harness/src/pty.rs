@@ -11,11 +11,15 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::libc::O_NOCTTY;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 use nix::unistd::{Gid, Uid, fchown};
 
 use crate::run::{Status, kill_tree, wait};
+
+/// How often a reader looks whether its terminal was hung up.
+const POLL: Duration = Duration::from_millis(100);
 
 /// A command on a terminal of its own, 80 by 24, with us as the person before it.
 pub struct PtySession {
@@ -130,6 +134,18 @@ impl PtySession {
         self.child.id()
     }
 
+    /// Closes the terminal as a lost connection does; what becomes of the command is its own affair.
+    pub fn hang_up(mut self) {
+        self.screen.lock().abandoned = true;
+        let mut state = self.screen.lock();
+        while !state.ended {
+            state = self.screen.wait(state, POLL);
+        }
+        drop(state);
+        // The last descriptor of the leader; the kernel now tells the session.
+        self.leader = File::open("/dev/null").unwrap_or_else(|error| panic!("/dev/null: {error}"));
+    }
+
     /// Waits for the command's end; everything it showed is then on the screen. Panics when it takes too long.
     pub fn wait(&mut self) -> Status {
         let Some(status) = wait(&mut self.child, self.patience) else {
@@ -146,7 +162,7 @@ impl PtySession {
 
 impl Drop for PtySession {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
+        if !self.screen.lock().abandoned && matches!(self.child.try_wait(), Ok(None)) {
             kill_tree(self.child.id());
             let _ = self.child.wait();
         }
@@ -164,6 +180,7 @@ struct Screen {
 struct Shown {
     bytes: Vec<u8>,
     ended: bool,
+    abandoned: bool,
 }
 
 impl Screen {
@@ -171,11 +188,17 @@ impl Screen {
         let screen = Arc::clone(screen);
         thread::spawn(move || {
             let mut buffer = [0; 8192];
-            // EIO, the hang-up of the last process, is the ordinary end.
-            while let Ok(count @ 1..) = leader.read(&mut buffer) {
+            while !screen.lock().abandoned {
+                let mut ready = [PollFd::new(leader.as_fd(), PollFlags::POLLIN)];
+                if poll(&mut ready, PollTimeout::try_from(POLL).unwrap_or(PollTimeout::ZERO)) == Ok(0) {
+                    continue;
+                }
+                // EIO, the hang-up of the last process, is the ordinary end.
+                let Ok(count @ 1..) = leader.read(&mut buffer) else { break };
                 screen.lock().bytes.extend_from_slice(&buffer[..count]);
                 screen.changed.notify_all();
             }
+            drop(leader);
             screen.lock().ended = true;
             screen.changed.notify_all();
         });

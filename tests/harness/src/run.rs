@@ -179,6 +179,12 @@ impl Output {
         self.stdout.trim_end_matches('\n')
     }
 
+    /// Panics unless it exited with this status.
+    #[track_caller]
+    pub fn exited(&self, status: i32) {
+        assert_eq!(self.status.code(), Some(status), "{self:?}");
+    }
+
     /// Panics unless it ended with status 1, printed nothing on standard output, and said on standard error, in lines
     /// that begin as ours do and without any word of a crash, something that holds `sentence`.
     #[track_caller]

@@ -1,2 +1,232 @@
-//! x
-fn main() {}
+//! `make bench`: what a run costs, measured beside Debian's sudo and doas in one private root, interleaved, as an ordinary
+//! user with Debian's PAM stack; then the same with many grants and rules. The files lie on a real disk, so that syncing
+//! costs what it costs. Prints medians with their spread (10th to 90th percentile) and ratios to sudo.
+
+use std::io::Write;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::{Person, PrivateRoot};
+use nix::sys::resource::{UsageWho, getrusage};
+
+const TRUE: &str = "/usr/bin/true";
+const SUDO: &str = "/usr/bin/sudo -n /usr/bin/true";
+const DOAS: &str = "/usr/bin/doas -n /usr/bin/true";
+const OURS: &str = "/usr/bin/jit-sudo -n /usr/bin/true";
+
+/// How often each command is run for one table; odd, so that the median is a measurement.
+const ROUNDS: usize = 301;
+
+/// Runs before each series that do not count.
+const WARM_UP: usize = 20;
+
+/// How many grants and rules there are in the second table.
+const SCALES: [u32; 3] = [10, 1_000, 100_000];
+
+/// Making 100,000 of anything takes its time.
+const LONG: Duration = Duration::from_secs(300);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        None => compare(),
+        // The two that run inside, as the user.
+        Some("--series") => series(&arguments[1..]),
+        Some("--peak") => peak(&arguments[1]),
+        Some(_) => {
+            eprintln!("usage: bench");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+// --- inside, as the user -----------------------------------------------------------------------------------------------
+
+/// Runs the commands one after the other, again and again, and prints `index wall_us cpu_us` for each run that counts.
+fn series(commands: &[String]) {
+    let mut out = std::io::stdout().lock();
+    for round in 0..WARM_UP + ROUNDS {
+        for (index, command) in commands.iter().enumerate() {
+            let (wall, cpu) = run(command);
+            if round >= WARM_UP {
+                let _ = writeln!(out, "{index} {} {}", wall.as_micros(), cpu.as_micros());
+            }
+        }
+    }
+}
+
+/// Prints the peak resident set of the one command that this process runs, in KiB.
+fn peak(command: &str) {
+    run(command);
+    println!("{}", getrusage(UsageWho::RUSAGE_CHILDREN).map(|usage| usage.max_rss()).unwrap_or(0));
+}
+
+fn run(command: &str) -> (Duration, Duration) {
+    let mut words = command.split(' ');
+    let mut child = Command::new(words.next().unwrap_or_default());
+    child.args(words).stdin(Stdio::null()).stdout(Stdio::null());
+    let (before, began) = (cpu_of_children(), Instant::now());
+    let status = child.status();
+    let wall = began.elapsed();
+    assert!(status.as_ref().is_ok_and(|status| status.success()), "`{command}`: {status:?}");
+    (wall, cpu_of_children().saturating_sub(before))
+}
+
+fn cpu_of_children() -> Duration {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Duration::ZERO };
+    let micros = [usage.user_time(), usage.system_time()].map(|time| time.tv_sec() * 1_000_000 + time.tv_usec());
+    Duration::from_micros(micros.iter().sum::<i64>().unsigned_abs())
+}
+
+// --- outside -----------------------------------------------------------------------------------------------------------
+
+fn compare() {
+    let root = PrivateRoot::start();
+    let person = prepare(&root);
+    let kernel = root.script("uname -r; nproc; sudo -V | head -1; jit-sudo -V | head -1");
+    println!("kernel, processors, versions: {}", kernel.trim().replace('\n', ", "));
+    println!("{ROUNDS} interleaved runs each; median (p10-p90)\n");
+
+    let programs = [
+        ("true, fork and exec alone", TRUE),
+        ("sudo -n true", SUDO),
+        ("doas -n true", DOAS),
+        ("jit-sudo -n true", OURS),
+    ];
+    let measured = measure(&root, &person, &programs.map(|(_, command)| command));
+    let sudo = (measured[1].wall.median, measured[1].cpu.median);
+    println!(
+        "{:<27}{:>24}{:>8}{:>24}{:>8}{:>10}{:>9}",
+        "", "wall, us", "ratio", "cpu, us", "ratio", "peak, KiB", "syscalls"
+    );
+    for ((name, command), figures) in programs.iter().zip(&measured) {
+        println!(
+            "{name:<27}{:>24}{:>8.2}{:>24}{:>8.2}{:>10}{:>9}",
+            figures.wall.to_string(),
+            figures.wall.median / sudo.0,
+            figures.cpu.to_string(),
+            figures.cpu.median / sudo.1,
+            peak_of(&root, &person, command),
+            system_calls(&root, &person, command),
+        );
+    }
+
+    println!("\njit-sudo with as many grants on record, and as many rules in the policy:");
+    println!("{:<27}{:>24}{:>8}{:>14}{:>10}", "", "wall, us", "ratio", "to 10", "peak, KiB");
+    let mut first = None;
+    let mut present = 0;
+    for scale in SCALES {
+        grow(&root, &person, present, scale);
+        present = scale;
+        let [sudo, ours] =
+            <[Figures; 2]>::try_from(measure(&root, &person, &[SUDO, OURS])).unwrap_or_else(|_| panic!("two series"));
+        let base = *first.get_or_insert(ours.wall.median);
+        println!(
+            "{:<27}{:>24}{:>8.2}{:>14.2}{:>10}",
+            format!("{scale} grants and rules"),
+            ours.wall.to_string(),
+            ours.wall.median / sudo.wall.median,
+            ours.wall.median / base,
+            peak_of(&root, &person, OURS),
+        );
+    }
+    println!(
+        "\nratio: to Debian's sudo measured in the same minute. Peak: at least that of the measuring program itself."
+    );
+}
+
+/// Somebody whom all three programs let run `true` without a password; ours through an active grant.
+fn prepare(root: &PrivateRoot) -> Person {
+    let person = root.person(&["bench"]);
+    root.write("/etc/sudoers.d/bench", 0o440, "%bench ALL=(ALL:ALL) NOPASSWD: ALL\n");
+    root.write("/etc/doas.conf", 0o600, "permit nopass :bench\n");
+    root.add_policy("bench", "[roles.bench]\neligible = [\"%bench\"]\ncommands = [\"ALL\"]\nauthenticate = false\n");
+    let own = std::fs::read("/proc/self/exe").unwrap_or_else(|error| panic!("cannot read myself: {error}"));
+    root.write("/usr/local/bin/bench", 0o755, own);
+    root.run_as(&person.name, ["jitctl", "request", "--role", "bench", "--reason", "to measure it"]).succeeded();
+    person
+}
+
+/// Brings the number of past and foreign grants, and of roles for others, from `from` to `to`.
+fn grow(root: &PrivateRoot, person: &Person, from: u32, to: u32) {
+    let mut policy = String::new();
+    for number in 0..to {
+        let role = format!(
+            "[roles.other-{number}]\nstanding = [\"user{number}\"]\ncommands = [\"/opt/app/bin/tool-{number} *\"]\n\n"
+        );
+        policy.push_str(&role);
+    }
+    root.write("/etc/jit-sudo/policy.d/others.toml", 0o640, policy);
+
+    // Copies of the one real request and grant: every other one the person's own and long over, the rest of other people
+    // and still open. Their signatures no longer fit, and nobody should ever look.
+    let (uid, count) = (person.uid, to - from);
+    let number = format!("WITH RECURSIVE n(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n LIMIT {count})");
+    let sql = format!(
+        "BEGIN;
+         CREATE TEMP TABLE r AS SELECT * FROM request WHERE uid = {uid} ORDER BY created DESC LIMIT 1;
+         CREATE TEMP TABLE g AS SELECT * FROM granted WHERE uid = {uid} ORDER BY expires DESC LIMIT 1;
+         {number} INSERT INTO request SELECT printf('%010d', i), iif(i % 2, uid, 20000 + i), role, state, created - 90000, deadline - 90000, needed, body, ended_by, ended_at, ended_reason FROM n, r;
+         {number} INSERT INTO granted SELECT printf('%010d', i), iif(i % 2, uid, 20000 + i), role, starts - 90000, iif(i % 2, expires - 90000, expires), body, signature, NULL, NULL, NULL, NULL FROM n, g;
+         COMMIT;"
+    );
+    root.write("/root/grow.sql", 0o600, sql);
+    root.command("root", ["sh", "-euc", "sqlite3 -bail /var/lib/jit-sudo/journal.db < /root/grow.sql"])
+        .patience(LONG)
+        .run()
+        .succeeded();
+    // The first run after a change of the policy reads all of it.
+    root.command(&person.name, OURS.split(' ')).patience(LONG).run().succeeded();
+}
+
+struct Figures {
+    wall: Spread,
+    cpu: Spread,
+}
+
+/// Microseconds.
+struct Spread {
+    low: f64,
+    median: f64,
+    high: f64,
+}
+
+impl Spread {
+    fn of(mut samples: Vec<f64>) -> Spread {
+        samples.sort_by(f64::total_cmp);
+        let at = |tenths: usize| samples.get((samples.len() - 1) * tenths / 10).copied().unwrap_or(f64::NAN);
+        Spread { low: at(1), median: at(5), high: at(9) }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.0} ({:.0}-{:.0})", self.median, self.low, self.high)
+    }
+}
+
+fn measure(root: &PrivateRoot, person: &Person, commands: &[&str]) -> Vec<Figures> {
+    let words = ["/usr/local/bin/bench", "--series"].iter().chain(commands);
+    let output = root.command(&person.name, words).patience(LONG).run();
+    let mut samples = vec![(Vec::new(), Vec::new()); commands.len()];
+    for line in output.succeeded().lines() {
+        let numbers: Vec<u32> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let [index, wall, cpu] = numbers[..] else { panic!("not a measurement: {line}") };
+        let (walls, cpus) = &mut samples[index as usize];
+        walls.push(f64::from(wall));
+        cpus.push(f64::from(cpu));
+    }
+    samples.into_iter().map(|(wall, cpu)| Figures { wall: Spread::of(wall), cpu: Spread::of(cpu) }).collect()
+}
+
+fn peak_of(root: &PrivateRoot, person: &Person, command: &str) -> String {
+    root.run_as(&person.name, ["/usr/local/bin/bench", "--peak", command]).succeeded().to_owned()
+}
+
+/// All system calls of a run and its children, counted by strace as root, who alone may trace a setuid program.
+fn system_calls(root: &PrivateRoot, person: &Person, command: &str) -> String {
+    let strace = ["strace", "-f", "-c", "-U", "calls", "-o", "/root/calls", "-u", &person.name];
+    root.as_root(strace.into_iter().chain(command.split(' '))).succeeded();
+    root.read("/root/calls").lines().last().unwrap_or_default().split_whitespace().next().unwrap_or("?").to_owned()
+}

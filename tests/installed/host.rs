@@ -1,0 +1,73 @@
+//! Installing, and the private root itself: what the administrator wrote is kept, and the host stays as it is.
+
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use harness::PrivateRoot;
+
+use crate::own_root;
+
+const INSTALL: &str = "make --silent -C /run/private-root/project install CARGO_TARGET_DIR=/run/private-root/target PROFILE=${PROFILE:-dev}";
+
+#[test]
+fn installing_again_keeps_what_the_administrator_wrote() {
+    let root = own_root();
+    root.script("echo '# mine' >> /etc/jit-sudo/policy.toml; echo '# mine' >> /etc/pam.d/jit-sudo; echo '# mine' > /etc/jit-sudo/policy.d/mine.toml");
+    let key = root.read("/var/lib/jit-sudo/host_key.pub");
+    let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned());
+    let said = root.command("root", ["sh", "-c", INSTALL]).env("PROFILE", profile).run();
+    assert!(said.succeeded().contains("kept /etc/jit-sudo/policy.toml"), "{said:?}");
+    for file in ["/etc/jit-sudo/policy.toml", "/etc/pam.d/jit-sudo"] {
+        assert!(root.read(file).ends_with("# mine\n"), "{file} was overwritten");
+        assert!(!root.read(&format!("{file}.new")).contains("# mine"), "{file}.new");
+    }
+    assert_eq!(root.read("/var/lib/jit-sudo/host_key.pub"), key, "the host has a new key");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn the_installed_files_have_the_owners_and_modes_that_they_need() {
+    let root = PrivateRoot::start();
+    for (path, mode) in [
+        ("/usr/bin/jit-sudo", 0o4755),
+        ("/usr/libexec/jit-sudo/jit-sudo-broker", 0o4755),
+        ("/usr/bin/jitctl", 0o755),
+        ("/etc/jit-sudo", 0o755),
+        ("/etc/jit-sudo/policy.d", 0o755),
+        ("/etc/jit-sudo/policy.toml", 0o640),
+        ("/var/lib/jit-sudo", 0o700),
+        ("/var/lib/jit-sudo/host_key", 0o600),
+        ("/var/lib/jit-sudo/journal.db", 0o600),
+    ] {
+        let status = std::fs::metadata(root.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!((status.uid(), status.gid(), status.mode() & 0o7777), (0, 0, mode), "{path}: {:o}", status.mode());
+    }
+}
+
+#[test]
+fn uninstalling_keeps_policy_and_evidence() {
+    let root = own_root();
+    let words = ["make", "--silent", "-C", "/run/private-root/project", "uninstall"];
+    assert!(root.as_root(words).succeeded().contains("kept"));
+    for gone in ["/usr/bin/jit-sudo", "/usr/bin/jitctl", "/usr/libexec/jit-sudo"] {
+        assert!(!root.path(gone).exists(), "{gone}");
+    }
+    for kept in ["/etc/jit-sudo/policy.toml", "/var/lib/jit-sudo/journal.db"] {
+        assert!(root.path(kept).exists(), "{kept}");
+    }
+}
+
+#[test]
+fn a_private_root_changes_nothing_of_the_host() {
+    let seen = || {
+        let files = "find /etc /usr/bin /usr/libexec /var/lib/jit-sudo /etc/jit-sudo -xdev -printf '%p %i %m %U %s %C@\\n' 2>/dev/null | sort; cat /proc/self/mounts; hostname";
+        Command::new("sh").args(["-c", files]).output().unwrap().stdout
+    };
+    let before = seen();
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    root.run_as(&person.name, ["jit-sudo", "-n", "touch", "/etc/made-inside", "/usr/bin/made-inside"]).succeeded();
+    assert!(root.path("/etc/made-inside").exists());
+    drop(root);
+    assert!(before == seen(), "the host's files, mounts or name have changed");
+}

@@ -1,0 +1,179 @@
+//! Issue item 7, without a terminal: environment, status, signals, and the end that expiry and revocation make.
+
+use std::time::{Duration, Instant};
+
+use harness::{Person, PrivateRoot};
+
+use crate::{id, records_of, request, root};
+
+#[test]
+fn the_status_of_the_command_is_ours() {
+    let person = root().person(&["deploy"]);
+    for status in [0, 1, 2, 23, 126, 127, 255] {
+        let output = root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &format!("exit {status}")]);
+        assert_eq!(output.status.code(), Some(status));
+    }
+}
+
+#[test]
+fn the_signal_that_killed_the_command_kills_us() {
+    let person = root().person(&["deploy"]);
+    for signal in [1, 2, 3, 6, 9, 11, 13, 15] {
+        let output = root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &format!("kill -{signal} $$")]);
+        assert_eq!(output.status.signal(), Some(signal), "{output:?}");
+    }
+}
+
+#[test]
+fn standard_streams_pass_through_untouched() {
+    let person = root().person(&["deploy"]);
+    let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let output = root().command(&person.name, ["jit-sudo", "-n", "cat"]).stdin(&bytes).run();
+    assert!(output.raw_stdout == bytes, "{} of {} bytes", output.raw_stdout.len(), bytes.len());
+    let output = root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_pipeline_as_without_us() {
+    let person = root().person(&["deploy"]);
+    let output = root().run_as(&person.name, ["bash", "-c", "jit-sudo -n yes | head -1; echo ${PIPESTATUS[0]}"]);
+    assert_eq!(output.succeeded(), "y\n141");
+}
+
+#[test]
+fn the_environment_is_sudos() {
+    let person = root().person(&["deploy"]);
+    let mut run = root().command(&person.name, ["jit-sudo", "-n", "env"]);
+    for (name, value) in
+        [("EVIL", "1"), ("BASH_FUNC_x%%", "() { :; }"), ("PERL5LIB", "/tmp"), ("IFS", "x"), ("LC_ALL", "C.UTF-8")]
+    {
+        run = run.env(name, value);
+    }
+    let output = run.env("LANG", "() { :; }").run();
+    let has = |entry: &str| output.stdout.lines().any(|line| line == entry);
+    for entry in [
+        "HOME=/root",
+        "LOGNAME=root",
+        "USER=root",
+        "SHELL=/bin/bash",
+        "TERM=xterm",
+        "LC_ALL=C.UTF-8",
+        "SUDO_COMMAND=/usr/bin/env",
+        "MAIL=/var/mail/root",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        &format!("SUDO_USER={}", person.name),
+        &format!("SUDO_UID={}", person.uid),
+        &format!("SUDO_GID={}", person.gid),
+    ] {
+        assert!(has(entry), "{entry} is missing: {output:?}");
+    }
+    for name in ["EVIL=", "BASH_FUNC", "PERL5LIB=", "IFS=", "LANG=()"] {
+        assert!(!output.stdout.contains(name), "{name} came through: {output:?}");
+    }
+    assert!(output.stdout.contains("JIT_SUDO_RUN="), "{output:?}");
+}
+
+#[test]
+fn the_environment_is_the_same_as_debians_sudo_makes() {
+    let root = crate::own_root();
+    root.script("echo 'ALL ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/all && chmod 440 /etc/sudoers.d/all");
+    let person = root.person(&["deploy"]);
+    let names = |program: &str| {
+        let output = root.run_as(&person.name, [program, "-n", "env"]);
+        let mut entries: Vec<String> = output.succeeded().lines().map(str::to_owned).collect();
+        entries.retain(|entry| !entry.starts_with("JIT_SUDO_") && !entry.starts_with("SUDO_HOME="));
+        entries.sort();
+        entries
+    };
+    assert_eq!(names("jit-sudo"), names("sudo"));
+}
+
+#[test]
+fn variables_are_kept_and_set_only_where_the_policy_allows() {
+    let keeper = root().person(&["keeper"]);
+    let output = root().command(&keeper.name, ["jit-sudo", "-n", "env"]).env("KEEP_ME", "kept").env("OTHER", "x").run();
+    assert!(output.succeeded().contains("KEEP_ME=kept") && !output.stdout.contains("OTHER="), "{output:?}");
+    assert!(root().run_as(&keeper.name, ["jit-sudo", "-n", "A=b", "env"]).succeeded().contains("A=b"));
+
+    let person = root().person(&["deploy"]);
+    root().run_as(&person.name, ["jit-sudo", "-n", "LD_PRELOAD=/tmp/x.so", "env"]).refused("LD_PRELOAD");
+    root().run_as(&person.name, ["jit-sudo", "-n", "-E", "env"]).refused("environment");
+    root()
+        .command(&person.name, ["jit-sudo", "-n", "--preserve-env=OTHER", "env"])
+        .env("OTHER", "x")
+        .run()
+        .refused("OTHER");
+}
+
+#[test]
+fn signals_sent_to_us_reach_the_command() {
+    let person = root().person(&["deploy"]);
+    let script = "jit-sudo -n sh -c 'trap \"echo got term; exit 9\" TERM; echo up; while :; do sleep 0.05; done' & \
+                  sleep 0.7; kill -TERM $! ; wait $!; echo status $?";
+    let output = root().run_as(&person.name, ["bash", "-c", script]);
+    assert_eq!(output.stdout, "up\ngot term\nstatus 9\n", "{output:?}");
+}
+
+#[test]
+fn login_shells_and_shells_are_what_they_are_with_sudo() {
+    let person = root().person(&["deploy"]);
+    let output = root().run_as(&person.name, ["jit-sudo", "-n", "-i", "echo", "$0 a", ";", "pwd"]);
+    assert_eq!(output.succeeded(), "$0 a ; pwd", "the words are quoted for the shell");
+    let output = root().command(&person.name, ["jit-sudo", "-n", "-i"]).stdin("echo $0; pwd\n").run();
+    assert_eq!(output.succeeded(), "-bash\n/root");
+    let output = root().command(&person.name, ["jit-sudo", "-n", "-s"]).stdin("echo $0; pwd\n").run();
+    assert_eq!(output.succeeded(), format!("/bin/bash\n{}", person.home));
+}
+
+/// A command that leaves two descendants beyond the ordinary: in a session of their own, and double-forked.
+const HYDRA: &str = "setsid sh -c 'echo $$ >> \"$1\"; exec sleep 1000' sh \"$1\" & \
+                     (setsid sh -c '(echo $$ >> \"$1\"; trap \"\" TERM HUP; while :; do sleep 0.2; done) &' sh \"$1\" &) ; \
+                     echo $$ >> \"$1\"; exec sleep 1000";
+
+/// Waits for a run's end after `cause` and checks that nothing of it is left, and how the record says it ended.
+fn ends_within(root: &PrivateRoot, person: &Person, limit: Duration, ended_by: &str, cause: impl FnOnce(&str)) {
+    let ledger = format!("/tmp/{}-hydra", person.name);
+    let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", HYDRA, "sh", &ledger]);
+    let start = harness::eventually("the run has begun", harness::PATIENCE, || {
+        let started = std::fs::read_to_string(root.path(&ledger)).is_ok_and(|text| text.lines().count() >= 3);
+        let records = records_of(root, person);
+        started.then(|| records.into_iter().find(|record| record.kind() == "start"))?
+    });
+    cause(start.text("grant"));
+    let began = Instant::now();
+    session.wait();
+    assert!(began.elapsed() <= limit, "it took {:?}:\n{}", began.elapsed(), session.screen());
+    let left =
+        root.script(&format!("for pid in $(cat {ledger}); do kill -0 $pid 2>/dev/null && echo $pid; done; true"));
+    assert_eq!(left, "", "descendants are left after the end of the grant");
+    let records = records_of(root, person);
+    let end = records.iter().find(|record| record.kind() == "end").unwrap_or_else(|| panic!("no end record"));
+    assert_eq!(end.text("ended_by"), ended_by, "{}", end.body);
+}
+
+#[test]
+fn expiry_ends_a_running_command_with_every_descendant() {
+    let person = root().person(&["self-service"]);
+    let grant = request(root(), &person, "self-service", &["--for", "3s"]);
+    assert_eq!(grant["grant"], "active");
+    ends_within(root(), &person, Duration::from_millis(4300), "expiry", |_| {});
+}
+
+#[test]
+fn revocation_ends_a_running_command_within_a_second() {
+    let person = root().person(&["self-service"]);
+    request(root(), &person, "self-service", &[]);
+    ends_within(root(), &person, Duration::from_millis(1000), "revocation", |grant| {
+        root().as_root(["jitctl", "revoke", grant, "--reason", "stop it"]).succeeded();
+    });
+}
+
+#[test]
+fn a_grant_given_back_ends_its_command_too() {
+    let person = root().person(&["self-service"]);
+    let grant = id(&request(root(), &person, "self-service", &[]));
+    ends_within(root(), &person, Duration::from_millis(1000), "release", |_| {
+        root().run_as(&person.name, ["jitctl", "release", &grant]).succeeded();
+    });
+}
