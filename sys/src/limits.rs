@@ -97,7 +97,9 @@ fn rule(resource: u32) -> Rule {
 
 /// Lifts the limits that the caller could use against a privileged program; gives those of before.
 ///
-/// Without CAP_SYS_RESOURCE (some containers) a limit is raised as far as its hard limit allows; that is not an error.
+/// Without CAP_SYS_RESOURCE (many containers) a limit is raised as far as its hard limit allows; that is not an error:
+/// writes then fail, and being killed at any moment has to be survived anyway. Also the way back for a privileged
+/// process after a PAM session set limits on it.
 pub fn lift() -> io::Result<Limits> {
     let before = Limits::current()?;
     for (number, limit) in (0..).zip(before.0.iter()) {

@@ -352,11 +352,15 @@ fn take_environment() -> Vec<OsString> {
     entries
 }
 
-/// Default dispositions (but SIGPIPE ignored, so that writes fail instead of killing us), nothing blocked.
+/// Default dispositions, nothing blocked. But SIGPIPE and SIGXFSZ are ignored, so that a write to nobody, or above a
+/// file size limit that we may not lift, fails instead of killing us.
 fn reset_signals() -> io::Result<(SignalSet, SignalSet)> {
     let mut ignored = SignalSet::EMPTY;
     for signal in signals::changeable() {
-        let wanted = if signal == libc::SIGPIPE { Disposition::Ignore } else { Disposition::Default };
+        let wanted = match signal {
+            libc::SIGPIPE | libc::SIGXFSZ => Disposition::Ignore,
+            _ => Disposition::Default,
+        };
         let before = signals::set_disposition(signal, wanted)?;
         if signal != libc::SIGPIPE && before == Disposition::Ignore {
             ignored.insert(signal);
