@@ -88,13 +88,18 @@ pub struct Written {
     pub hash: Digest,
     /// Its exact bytes.
     pub body: String,
-    kind: String,
+    kind: &'static str,
 }
 
 impl Written {
     /// The word of its kind.
-    pub fn kind(&self) -> &str {
-        &self.kind
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_test(seq: u64, time: Timestamp, hash: Digest, body: String, kind: &'static str) -> Self {
+        Self { seq, time, hash, body, kind }
     }
 }
 
@@ -175,7 +180,7 @@ impl<'a> Journal<'a> {
                 hash.0,
                 body.as_bytes()
             ])?;
-        Ok(Written { seq: record.seq, time: record.time, hash, kind: kind.to_owned(), body })
+        Ok(Written { seq: record.seq, time: record.time, hash, kind, body })
     }
 
     /// Hands committed records to every sink; `Missed` when any sink missed any of them.

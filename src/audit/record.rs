@@ -132,7 +132,7 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys<'a> {
     /// The kind's word.
-    pub kind: &'a str,
+    pub kind: &'static str,
     /// Who did it.
     pub uid: Option<u32>,
     /// In which run.
