@@ -198,7 +198,7 @@ mod tests {
         // Only one in a hundred is dead; the sample moves with the time, so all are found in the end.
         let alive = |supervisor: &Supervisor| {
             asked.set(asked.get() + 1);
-            supervisor.process.start % 100 != 0
+            !supervisor.process.start.is_multiple_of(100)
         };
         let mut found = 0;
         for pass in 0..3000_i64 {
