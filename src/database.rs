@@ -370,46 +370,4 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::fs::DirBuilder;
-    use std::os::unix::fs::DirBuilderExt;
-
-    use super::*;
-
-    /// A private directory of a test, on a real disk, removed at its end.
-    pub(crate) struct Scratch(PathBuf);
-
-    impl Scratch {
-        pub(crate) fn new(name: &str) -> Self {
-            let directory = PathBuf::from(format!("/var/tmp/jit-sudo-test-{}-{name}", std::process::id()));
-            let _ = fs::remove_dir_all(&directory);
-            DirBuilder::new().mode(0o700).create(&directory).unwrap();
-            Self(directory)
-        }
-
-        pub(crate) fn path(&self) -> PathBuf {
-            self.0.join("journal.db")
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    const SCHEMA: &str = "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT UNIQUE) STRICT;
-CREATE INDEX thing_by_text ON thing (text, id)";
-
-    #[test]
-    fn a_new_database_is_private_and_opens_again() {
-        let scratch = Scratch::new("new");
-        drop(Database::create(&scratch.path(), &[SCHEMA]).unwrap());
-        drop(Database::open(&scratch.path(), &[SCHEMA]).unwrap());
-        assert!(matches!(Database::create(&scratch.path(), &[SCHEMA]), Err(DatabaseError::Exists(_))));
-        for name in ["", "-wal", "-shm"] {
-            let mode = fs::metadata(beside(&scratch.path(), name)).unwrap().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
-        }
-    }
-}
+pub(crate) mod tests;

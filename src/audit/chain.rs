@@ -185,3 +185,143 @@ impl Inside<'_> {
         .find_map(|(column, same)| if same { None } else { Some(column) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::sample;
+
+    type Chained = (u64, String, Digest);
+
+    fn verify_records(records: &[Chained]) -> Result<Verified, FirstBad> {
+        verify(records.iter().map(|(seq, body, hash)| Row {
+            seq: *seq,
+            body: body.as_bytes(),
+            hash: &hash.0,
+            copies: None,
+        }))
+    }
+
+    fn bad(seq: u64, cause: Cause) -> Result<Verified, FirstBad> {
+        Err(FirstBad { seq, cause })
+    }
+
+    #[test]
+    fn an_untouched_chain_verifies() {
+        let records = sample::chain(30);
+        assert_eq!(verify_records(&records), Ok(Verified { records: 30, head: records[29].2 }));
+        assert_eq!(verify_records(&[]), Ok(Verified { records: 0, head: Digest::ZERO }));
+    }
+
+    #[test]
+    fn every_altered_byte_is_found() {
+        let records = sample::chain(5);
+        let body = records[2].1.as_bytes();
+        for index in 0..body.len() {
+            for bit in 0..8 {
+                let mut altered = body.to_vec();
+                altered[index] ^= 1 << bit;
+                let rows = records.iter().map(|(seq, body, hash)| Row {
+                    seq: *seq,
+                    body: if *seq == 3 { &altered } else { body.as_bytes() },
+                    hash: &hash.0,
+                    copies: None,
+                });
+                assert_eq!(verify(rows), bad(3, Cause::Hash));
+            }
+        }
+    }
+
+    #[test]
+    fn an_altered_record_with_a_new_hash_is_found_at_the_next_one() {
+        for (from, to) in [
+            ("\"alice\"", "\"mallory\""),
+            ("\"uid\":1000", "\"uid\":1001"),
+            ("\"code\":\"no-grant\"", "\"code\":\"none\""),
+            ("\"time\":1800000003", "\"time\":1700000003"),
+            ("\"host\":\"web1\"", "\"host\":\"web2\""),
+            ("\"version\":1", "\"version\":2"),
+            ("\"kind\":\"reject\"", "\"kind\":\"alert\""),
+        ] {
+            let mut records = sample::chain(5);
+            let altered = records[2].1.replacen(from, to, 1);
+            assert_ne!(altered, records[2].1, "{from}");
+            records[2] = (3, altered.clone(), hash(altered.as_bytes()));
+            assert_eq!(verify_records(&records), bad(4, Cause::Link), "{from}");
+        }
+    }
+
+    #[test]
+    fn altered_places_in_the_chain_are_found_at_once() {
+        let altered = |from: &str, to: &str| {
+            let mut records = sample::chain(5);
+            let body = records[2].1.replacen(from, to, 1);
+            assert_ne!(body, records[2].1, "{from}");
+            records[2] = (3, body.clone(), hash(body.as_bytes()));
+            verify_records(&records)
+        };
+        assert_eq!(altered("\"seq\":3", "\"seq\":4"), bad(3, Cause::Number(4)));
+        let prev = sample::chain(2)[1].2.to_string();
+        assert_eq!(altered(&prev, &"0".repeat(64)), bad(3, Cause::Link));
+        assert_eq!(altered(&prev, &prev.to_uppercase()), bad(3, Cause::Link));
+        for (from, to) in [("\"seq\":3", "\"seq\":3,\"seq\":3"), ("\"seq\":3", "\"seq\":-3"), ("{", "["), ("{", "")] {
+            assert!(matches!(altered(from, to), Err(FirstBad { seq: 3, cause: Cause::Malformed(_) })), "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn removed_swapped_and_inserted_records_are_found() {
+        let whole = sample::chain(6);
+        let mut records = whole.clone();
+        records.remove(2);
+        assert_eq!(verify_records(&records), bad(3, Cause::Gap { found: 4 }));
+        for (index, record) in records.iter_mut().enumerate() {
+            record.0 = index as u64 + 1; // renumbered columns, the bytes as they were
+        }
+        assert_eq!(verify_records(&records), bad(3, Cause::Number(4)));
+
+        let mut records = whole.clone();
+        records.swap(1, 2);
+        assert_eq!(verify_records(&records), bad(2, Cause::Gap { found: 3 }));
+
+        let mut records = whole.clone();
+        records.insert(3, whole[2].clone());
+        assert_eq!(verify_records(&records), bad(4, Cause::Gap { found: 3 }));
+
+        assert_eq!(verify_records(&whole[1..]), bad(1, Cause::Gap { found: 2 }));
+        let short = (3, whole[2].1[..40].to_owned(), whole[2].2);
+        assert_eq!(verify_records(&[whole[0].clone(), whole[1].clone(), short]), bad(3, Cause::Hash));
+    }
+
+    #[test]
+    fn a_chain_cut_at_its_end_has_another_head() {
+        let records = sample::chain(6);
+        let cut = verify_records(&records[..5]).unwrap();
+        assert_ne!(cut.head, records[5].2);
+        assert_eq!(cut.records, 5);
+    }
+
+    #[test]
+    fn columns_that_differ_from_the_record_are_found() {
+        let (seq, body, hash) = sample::chain(1).remove(0);
+        let time = sample::moment(1).wall.0;
+        let grant = sample::grant();
+        let right = Copies {
+            kind: "start",
+            uid: Some(1000),
+            run: Some("run000000001"),
+            grant: Some(grant.as_str()),
+            at: time,
+            high: time,
+        };
+        let check = |copies| verify([Row { seq, body: body.as_bytes(), hash: &hash.0, copies: Some(copies) }]);
+        assert!(check(right).is_ok());
+        assert_eq!(check(Copies { kind: "end", ..right }), bad(1, Cause::Copy("kind")));
+        assert_eq!(check(Copies { uid: None, ..right }), bad(1, Cause::Copy("uid")));
+        assert_eq!(check(Copies { uid: Some(0), ..right }), bad(1, Cause::Copy("uid")));
+        assert_eq!(check(Copies { run: Some("x"), ..right }), bad(1, Cause::Copy("run")));
+        assert_eq!(check(Copies { grant: None, ..right }), bad(1, Cause::Copy("grant_id")));
+        assert_eq!(check(Copies { at: 0, ..right }), bad(1, Cause::Copy("at")));
+        assert_eq!(check(Copies { high: time + 1, ..right }), bad(1, Cause::Copy("high")));
+    }
+}

@@ -88,13 +88,18 @@ pub struct Written {
     pub hash: Digest,
     /// Its exact bytes.
     pub body: String,
-    kind: String,
+    kind: &'static str,
 }
 
 impl Written {
     /// The word of its kind.
-    pub fn kind(&self) -> &str {
-        &self.kind
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_test(seq: u64, time: Timestamp, hash: Digest, body: String, kind: &'static str) -> Self {
+        Self { seq, time, hash, body, kind }
     }
 }
 
@@ -175,7 +180,7 @@ impl<'a> Journal<'a> {
                 hash.0,
                 body.as_bytes()
             ])?;
-        Ok(Written { seq: record.seq, time: record.time, hash, kind: kind.to_owned(), body })
+        Ok(Written { seq: record.seq, time: record.time, hash, kind, body })
     }
 
     /// Hands committed records to every sink; `Missed` when any sink missed any of them.
@@ -269,26 +274,148 @@ pub(super) fn sql_bound(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::Verified;
     use crate::audit::record::EndedBy;
-    use crate::audit::sample;
+    use crate::audit::{Verified, sample};
     use crate::database::tests::Scratch;
+
+    type Failed<T> = Result<T, JournalError>;
 
     #[test]
     fn a_run_is_recorded_from_start_to_end() {
         let scratch = Scratch::new("journal-run");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
-        let (started, ()) = journal
-            .start(&sample::moment(1), sample::start("run000000001"), sample::SELF, |_| Ok::<_, JournalError>(()))
-            .unwrap();
-        let end = journal.end(&started, &sample::moment(2), Ending::unknown(EndedBy::Itself)).unwrap();
-        assert_eq!((started.written().seq, end.seq), (1, 2));
-        assert_eq!(journal.by_run("run000000001").unwrap().records.len(), 2);
+        let started = sample::started(&journal, "run000000001", 1);
+        let end = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();
+        assert_eq!((started.written().seq, end.seq, end.kind()), (1, 2, "end"));
+        assert_eq!(journal.head().unwrap(), Some((2, end.hash)));
         assert_eq!(journal.verify_all().unwrap(), Ok(Verified { records: 2, head: end.hash }));
-        assert!(matches!(
-            journal.end(&started, &sample::moment(3), Ending::unknown(EndedBy::Itself)),
-            Err(JournalError::NotOpen(_))
-        ));
+        let Event::End(ended) = Record::decode(&end.body).unwrap().event else { panic!("{}", end.body) };
+        assert_eq!((ended.start, ended.uid, ended.grant), (1, 1000, Some(sample::grant())));
+    }
+
+    #[test]
+    fn a_run_ends_once() {
+        let scratch = Scratch::new("journal-once");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let started = sample::started(&journal, "run000000001", 1);
+        let _ = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();
+        let again = journal.end(&started, &sample::moment(3), Ending::unknown(EndedBy::Itself));
+        assert!(matches!(again, Err(JournalError::NotOpen(run)) if run == "run000000001"));
+        assert_eq!(journal.head().unwrap().unwrap().0, 2);
+    }
+
+    #[test]
+    fn a_start_whose_claim_fails_leaves_nothing() {
+        let scratch = Scratch::new("journal-claim");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let refused = journal.start(&sample::moment(1), sample::start("run000000001"), sample::SELF, |transaction| {
+            transaction.execute("INSERT INTO journal_meta (name, value) VALUES ('used', x'00')", [])?;
+            Failed::<()>::Err(JournalError::NotOpen("used up".to_owned()))
+        });
+        assert!(refused.is_err());
+        assert_eq!(journal.head().unwrap(), None);
+        let rest = "SELECT (SELECT count(*) FROM journal_meta) + (SELECT count(*) FROM open_run)";
+        assert_eq!(database.connection().query_row(rest, [], |row| row.get(0)), Ok(0));
+    }
+
+    #[test]
+    fn what_a_transaction_records_commits_with_it_or_not_at_all() {
+        let scratch = Scratch::new("journal-append");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        for (index, event) in sample::events().into_iter().enumerate() {
+            let written = database
+                .write(Durability::Ordered, |transaction| {
+                    let _ = journal.append(transaction, &sample::moment(1), event.clone())?;
+                    journal.append(transaction, &sample::moment(2), event)
+                })
+                .unwrap_or_else(|error: JournalError| panic!("{error}"));
+            assert_eq!(written.seq, 2 * index as u64 + 2);
+        }
+        let failed: Failed<()> = database.write(Durability::Ordered, |transaction| {
+            let _ = journal.append(transaction, &sample::moment(3), sample::events().remove(2))?;
+            Err(JournalError::NoKey)
+        });
+        assert!(failed.is_err());
+        assert_eq!(journal.verify_all().unwrap().unwrap().records, 22);
+    }
+
+    #[test]
+    fn the_high_water_never_sinks() {
+        let scratch = Scratch::new("journal-high");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        assert_eq!(journal.high_water().unwrap(), None);
+        for second in [5, 9, -1_000_000] {
+            let _ = sample::started(&journal, "run000000001", second);
+        }
+        assert_eq!(journal.high_water().unwrap(), Some(sample::moment(9).wall));
+        assert!(journal.verify_all().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_journal_has_one_redaction_key_for_good() {
+        let scratch = Scratch::new("journal-key");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        assert!(matches!(journal.redaction_key(), Err(JournalError::NoKey)));
+        database.write(Durability::Synced, |transaction| set_up(transaction, [6; 32])).unwrap();
+        assert_eq!(journal.redaction_key().unwrap(), [6; 32]);
+        assert!(database.write(Durability::Synced, |transaction| set_up(transaction, [7; 32])).is_err());
+    }
+
+    #[test]
+    fn a_record_of_many_megabytes_is_kept_whole_and_a_boundless_one_is_refused() {
+        let scratch = Scratch::new("journal-large");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let mut start = sample::start("run000000001");
+        start.argv = vec![sample::hostile(); 10_000];
+        let run = |start| journal.start(&sample::moment(1), start, sample::SELF, |_| Failed::Ok(()));
+        let (started, ()) = run(start.clone()).unwrap();
+        assert!(started.written().body.len() > 5_000_000);
+        assert_eq!(journal.by_seq(1).unwrap().unwrap().body, started.written().body);
+        start.argv = vec![vec![b'x'; 70 << 20].into_iter().map(char::from).collect::<String>().into()];
+        assert!(run(start).is_err());
+        assert_eq!(journal.verify_all().unwrap().unwrap().records, 1);
+    }
+
+    #[test]
+    fn every_altered_column_is_found() {
+        for column in ["kind", "uid", "run", "grant_id", "at", "high", "hash", "body"] {
+            let scratch = Scratch::new(&format!("journal-column-{column}"));
+            let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+            let journal = Journal::new(&database, "web1", Vec::new());
+            for second in 1..=3 {
+                let _ = sample::started(&journal, "run000000001", second);
+            }
+            let value = match column {
+                "hash" => "zeroblob(32)",
+                "body" => "CAST(replace(CAST(body AS TEXT), 'alice', 'malice') AS BLOB)",
+                "uid" | "at" | "high" => "7",
+                _ => "'x'",
+            };
+            let alter = format!("UPDATE record SET {column} = {value} WHERE seq = 2");
+            assert_eq!(database.connection().execute(&alter, []).unwrap(), 1);
+            let bad = journal.verify_all().unwrap().unwrap_err();
+            assert_eq!(bad.seq, 2, "{column}: {bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_appended_to_a_damaged_tail() {
+        let scratch = Scratch::new("journal-tail");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let _ = sample::started(&journal, "run000000001", 1);
+        for damage in ["hash = x'00'", "seq = -1, hash = zeroblob(32)", "seq = 9223372036854775807"] {
+            database.connection().execute(&format!("UPDATE record SET {damage}"), []).unwrap();
+            let started: Failed<_> =
+                journal.start(&sample::moment(2), sample::start("r"), sample::SELF, |_| Failed::Ok(()));
+            assert!(matches!(started, Err(JournalError::Damaged(_))), "{damage}");
+        }
     }
 }

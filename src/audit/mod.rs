@@ -13,6 +13,8 @@ mod run_event;
 #[cfg(test)]
 mod sample;
 pub mod sink;
+#[cfg(test)]
+mod tests;
 
 pub use chain::{FirstBad, Verified};
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, set_up};

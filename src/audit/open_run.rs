@@ -140,3 +140,76 @@ pub(super) fn open(
 pub(super) fn close(transaction: &Transaction<'_>, start: u64) -> Result<bool, JournalError> {
     Ok(transaction.execute("DELETE FROM open_run WHERE start = ?1", params![sql_integer(start)?])? == 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::audit::record::Record;
+    use crate::audit::{SCHEMA, sample};
+    use crate::database::Database;
+    use crate::database::tests::Scratch;
+
+    #[test]
+    fn a_run_whose_supervisor_is_gone_is_closed_as_lost() {
+        let scratch = Scratch::new("open-lost");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let lost = sample::started(&journal, "run000000001", 1);
+        let close = |alive: bool| {
+            journal
+                .close_lost(&sample::moment(2), Sweep::Sample, &|supervisor| {
+                    assert_eq!((supervisor.process, &supervisor.boot_id), (sample::SELF, &sample::moment(1).boot_id));
+                    alive
+                })
+                .unwrap()
+        };
+        assert_eq!(close(true), []);
+        let written = close(false);
+        assert_eq!(close(false), []);
+        let Event::End(end) = Record::decode(&written[0].body).unwrap().event else { panic!() };
+        assert_eq!((end.start, end.run.as_str(), end.uid), (1, "run000000001", 1000));
+        assert_eq!((end.ending, end.grant), (Ending::unknown(EndedBy::Lost), Some(sample::grant())));
+        assert!(matches!(
+            journal.end(&lost, &sample::moment(3), sample::ending()),
+            Err(JournalError::NotOpen(run)) if run == "run000000001"
+        ));
+        assert_eq!(journal.verify_all().unwrap().unwrap().records, 2);
+    }
+
+    #[test]
+    fn among_many_open_runs_each_pass_looks_at_a_few_and_all_are_found() {
+        let scratch = Scratch::new("open-many");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        database
+            .write(Durability::Ordered, |transaction| {
+                for start in 1..=1000_u64 {
+                    let event = Event::Start(Box::new(sample::start("run000000001")));
+                    let written = journal.append(transaction, &sample::moment(1), event)?;
+                    let dead = Process { pid: 1, start };
+                    open(transaction, &written, "run000000001", 1000, None, dead, "b")?;
+                }
+                Ok::<_, JournalError>(())
+            })
+            .unwrap();
+        let asked = Cell::new(0);
+        // Only one in a hundred is dead; the sample moves with the time, so all are found in the end.
+        let alive = |supervisor: &Supervisor| {
+            asked.set(asked.get() + 1);
+            !supervisor.process.start.is_multiple_of(100)
+        };
+        let mut found = 0;
+        for pass in 0..3000_i64 {
+            let mut moment = sample::moment(2);
+            moment.wall.0 += pass * 7_919;
+            asked.set(0);
+            found += journal.close_lost(&moment, Sweep::Sample, &alive).unwrap().len();
+            assert!(asked.get() <= 2 * SAMPLE);
+        }
+        assert_eq!(found, 10);
+        assert_eq!(journal.close_lost(&sample::moment(3), Sweep::All, &|_| false).unwrap().len(), 990);
+        assert!(journal.verify_all().unwrap().is_ok());
+    }
+}

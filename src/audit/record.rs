@@ -132,7 +132,7 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys<'a> {
     /// The kind's word.
-    pub kind: &'a str,
+    pub kind: &'static str,
     /// Who did it.
     pub uid: Option<u32>,
     /// In which run.
@@ -158,5 +158,81 @@ impl Event {
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
         };
         Keys { kind, uid, run, grant }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::audit::sample;
+
+    #[test]
+    fn every_kind_survives_the_round_trip() {
+        for event in sample::events() {
+            let record = Record::new(7, Digest([5; 32]), &sample::moment(1), "web1", event);
+            let body = record.encode().unwrap();
+            assert_eq!(Record::decode(&body).unwrap(), record);
+            assert_eq!(Record::decode(&body).unwrap().encode().unwrap(), body);
+        }
+    }
+
+    #[test]
+    fn records_are_canonical() {
+        for (_, body, _) in sample::chain(11) {
+            assert!(!body.contains(|c: char| c.is_control() || c == '\u{202e}'), "{body}");
+            assert_canonical(&serde_json::from_str(&body).unwrap());
+            let kind = Record::decode(&body).unwrap();
+            assert!(body.contains(&format!("\"kind\":\"{}\"", kind.event.keys().kind)));
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_record_are_fixed() {
+        let event = Event::Release(Box::new(Release {
+            grant: sample::grant(),
+            uid: 1000,
+            user: "al\"ice\\\n".into(),
+            role: sample::role(),
+        }));
+        let body = Record::new(1, Digest::ZERO, &sample::moment(0), "web1", event).encode().unwrap();
+        let zeros = "0".repeat(64);
+        assert_eq!(
+            body,
+            format!(
+                "{{\"boot\":0,\"boot_id\":\"0d5e0b7c-1f0a-4c1e-9d50-1a2b3c4d5e6f\",\"grant\":\"7r1eg3w07r\",\
+                 \"host\":\"web1\",\"kind\":\"release\",\"prev\":\"{zeros}\",\"role\":\"web-ops\",\"seq\":1,\
+                 \"time\":1800000000000000,\"uid\":1000,\"user\":\"al\\\"ice\\\\\\\\\\\\x0a\",\"version\":1}}"
+            )
+        );
+    }
+
+    #[test]
+    fn keys_of_a_later_version_are_ignored() {
+        let (_, body, _) = sample::chain(1).remove(0);
+        let extended = body.replacen("{\"argv\"", "{\"added\":{\"x\":[1]},\"argv\"", 1);
+        assert_eq!(Record::decode(&extended).unwrap(), Record::decode(&body).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_record_is_an_error() {
+        for body in ["", "{}", "[]", "null", "{\"kind\":\"start\"}", &"[".repeat(100_000)] {
+            assert!(Record::decode(body).is_err());
+        }
+    }
+
+    fn assert_canonical(value: &Value) {
+        match value {
+            Value::String(_) => {}
+            Value::Number(number) => assert!(number.is_i64() || number.is_u64(), "{number}"),
+            Value::Array(items) => items.iter().for_each(assert_canonical),
+            Value::Object(object) => {
+                let keys: Vec<_> = object.keys().collect();
+                assert!(keys.is_sorted(), "{keys:?}");
+                object.values().for_each(assert_canonical);
+            }
+            Value::Bool(_) | Value::Null => panic!("{value}"),
+        }
     }
 }

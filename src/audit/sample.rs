@@ -1,8 +1,12 @@
 //! Events for the tests of this room.
 
+use std::os::unix::ffi::OsStringExt;
+
+use crate::audit::journal::{Journal, JournalError, Started};
 use crate::audit::open_run::Process;
 use crate::audit::record::*;
 use crate::clock::{BootTime, Moment, Timestamp};
+use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
 
 pub(super) const SELF: Process = Process { pid: 4242, start: 1_000 };
@@ -51,4 +55,130 @@ pub(super) fn start(run: &str) -> Start {
         grant: Some(grant()),
         authenticated: Authentication::Password,
     }
+}
+
+pub(super) fn ending() -> Ending {
+    Ending {
+        exit: Some(3),
+        duration_us: Some(1_500_000),
+        user_us: Some(20_000),
+        system_us: Some(10_000),
+        max_rss_kib: Some(4096),
+        ..Ending::unknown(EndedBy::Itself)
+    }
+}
+
+/// A run that was started at `second` and is open.
+pub(super) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started {
+    journal.start(&moment(second), start(run), SELF, |_| Ok::<_, JournalError>(())).unwrap().0
+}
+
+/// One event of every kind.
+pub(super) fn events() -> Vec<Event> {
+    let (grant, role, user) = (grant(), role(), Word::from("bob"));
+    let limits = vec![Limit::OneShot, Limit::Exact];
+    let end = End {
+        run: "run000000001".to_owned(),
+        start: 1,
+        uid: 1000,
+        grant: Some(grant.clone()),
+        ending: Ending { exit: None, signal: Some(9), core: Some(1), detail: Some("x".into()), ..ending() },
+    };
+    let reject = Reject {
+        uid: 1000,
+        user: "alice".into(),
+        tty: None,
+        cwd: Some("/tmp".into()),
+        argv: vec!["ls".into(), hostile()],
+        run_as: Some(hostile()),
+        code: "no-grant".to_owned(),
+        sentence: "Sorry, user alice is not allowed".into(),
+    };
+    let request = Request {
+        grant: grant.clone(),
+        uid: 1000,
+        user: "alice".into(),
+        role: role.clone(),
+        run_as: "root".into(),
+        argv: vec!["/usr/bin/true".into()],
+        duration: 3600,
+        starts: Some(Timestamp(-5)),
+        deadline: Timestamp::from_seconds(1_800_086_400),
+        limits: limits.clone(),
+        reason: hostile(),
+        ticket: Some("OPS-1".into()),
+        sha256: Digest([1; 32]),
+    };
+    let approval = Approval {
+        grant: grant.clone(),
+        uid: 1001,
+        user: user.clone(),
+        role: role.clone(),
+        duration: Some(60),
+        limits: limits.clone(),
+        comment: Some("fine".into()),
+        sha256: Digest([2; 32]),
+    };
+    let signed = Grant {
+        grant: grant.clone(),
+        uid: 1000,
+        user: "alice".into(),
+        role: role.clone(),
+        run_as: "root".into(),
+        starts: Timestamp(1),
+        expires: Timestamp(2),
+        limits,
+        approvers: vec![user.clone()],
+        sha256: Digest([4; 32]),
+    };
+    let revocation = Revocation {
+        grant: grant.clone(),
+        uid: 1001,
+        user: user.clone(),
+        holder_uid: 1000,
+        holder: "alice".into(),
+        role: role.clone(),
+        reason: "enough".into(),
+    };
+    let alert = Alert {
+        code: "clock-set-back".to_owned(),
+        sentence: "the clock was set back".into(),
+        uid: Some(0),
+        user: Some("root".into()),
+        run: Some("run000000001".to_owned()),
+        grant: None,
+    };
+    let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
+    vec![
+        Event::Start(Box::new(start("run000000001"))),
+        Event::End(Box::new(end)),
+        Event::Reject(Box::new(reject)),
+        Event::Request(Box::new(request)),
+        Event::Approval(Box::new(approval)),
+        Event::Denial(Box::new(denial)),
+        Event::Cancellation(Box::new(Cancellation { grant: grant.clone(), uid: 1000, user, role: role.clone() })),
+        Event::Grant(Box::new(signed)),
+        Event::Revocation(Box::new(revocation)),
+        Event::Release(Box::new(Release { grant, uid: 1000, user: "alice".into(), role })),
+        Event::Alert(Box::new(alert)),
+    ]
+}
+
+/// A word with every byte value, escapes, quotes and direction marks.
+pub(super) fn hostile() -> Word {
+    let mut bytes: Vec<u8> = (1..=255).collect();
+    bytes.extend("\u{202e}\u{7f}\"\\\\x41\n\r\t<13>Jan  1 00:00:00 forged".as_bytes());
+    Word::from(std::ffi::OsString::from_vec(bytes))
+}
+
+/// A chain of `length` records as they are stored: number, bytes, hash.
+pub(super) fn chain(length: u64) -> Vec<(u64, String, Digest)> {
+    let mut prev = Digest::ZERO;
+    let mut records = Vec::new();
+    for (seq, event) in (1..=length).zip(events().into_iter().cycle()) {
+        let body = Record::new(seq, prev, &moment(seq as i64), "web1", event).encode().unwrap();
+        prev = crate::audit::chain::hash(body.as_bytes());
+        records.push((seq, body, prev));
+    }
+    records
 }

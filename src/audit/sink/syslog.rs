@@ -175,3 +175,186 @@ fn stamp(time: Timestamp) -> String {
     let time: DateTime<Utc> = DateTime::from_timestamp_micros(time.0).unwrap_or_default();
     time.format("%b %e %H:%M:%S").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::audit::chain;
+    use crate::audit::sample;
+    use crate::audit::{Digest, Event, Record};
+    use crate::database::tests::Scratch;
+
+    fn written(event: Event) -> Written {
+        let record = Record::new(7, Digest::ZERO, &sample::moment(1), "web1", event);
+        let body = record.encode().unwrap();
+        let kind = record.event.keys().kind;
+        Written::for_test(7, record.time, chain::hash(body.as_bytes()), body, kind)
+    }
+
+    fn with_argument(argument: crate::escape::Word) -> Written {
+        let mut start = sample::start("run000000001");
+        start.argv.push(argument);
+        written(Event::Start(Box::new(start)))
+    }
+
+    struct Daemon(UnixDatagram);
+
+    impl Daemon {
+        fn listen(path: &Path) -> Self {
+            let socket = UnixDatagram::bind(path).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            Self(socket)
+        }
+
+        fn line(&self) -> Option<String> {
+            let mut buffer = vec![0; 65_536];
+            let length = self.0.recv(&mut buffer).ok()?;
+            buffer.truncate(length);
+            Some(String::from_utf8(buffer).unwrap())
+        }
+    }
+
+    fn payload(line: &str) -> Value {
+        serde_json::from_str(line.split_once("@cee: ").unwrap().1).unwrap()
+    }
+
+    #[test]
+    fn a_small_record_is_one_line_with_its_exact_bytes() {
+        let scratch = Scratch::new("syslog-small");
+        let daemon = Daemon::listen(&scratch.path());
+        let mut sink = Syslog::new(scratch.path(), 4242);
+        let record = written(Event::Start(Box::new(sample::start("run000000001"))));
+        assert_eq!(sink.mirror(&record), Delivery::Delivered);
+        let line = daemon.line().unwrap();
+        let front = "<85>Jan 15 08:00:01 jit-sudo[4242]: @cee: ";
+        let (hash, body) = (record.hash, &record.body);
+        assert_eq!(line, format!("{front}{{\"seq\":7,\"head\":\"{hash}\",\"record\":{body}}}"));
+    }
+
+    #[test]
+    fn kinds_have_their_severity() {
+        let scratch = Scratch::new("syslog-severity");
+        let daemon = Daemon::listen(&scratch.path());
+        let mut sink = Syslog::new(scratch.path(), 1);
+        for event in sample::events() {
+            let record = written(event);
+            assert_eq!(sink.mirror(&record), Delivery::Delivered);
+            let priority = match record.kind() {
+                "alert" => "<81>",
+                "reject" | "denial" => "<84>",
+                _ => "<85>",
+            };
+            let line = daemon.line().unwrap();
+            assert!(line.starts_with(priority), "{line}");
+            assert!(!line.contains(char::is_control), "{line}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_large_record_join_to_its_exact_bytes() {
+        let scratch = Scratch::new("syslog-parts");
+        let hostile = || {
+            let argument = sample::hostile();
+            let ends: Vec<u8> = (0..40).flat_map(|_| argument.as_bytes().to_vec()).collect();
+            crate::escape::Word(std::os::unix::ffi::OsStringExt::from_vec(ends))
+        };
+        for argument in ["x".repeat(50_000).into(), "ü€𝄞\"\\".repeat(9_000).into(), hostile()] {
+            let record = with_argument(argument);
+            let lines = lines(&record, u32::MAX);
+            let mut joined = String::new();
+            for (index, line) in lines.iter().enumerate() {
+                assert!(line.len() + 5 <= LINE_LIMIT, "{}", line.len());
+                let value = payload(line);
+                assert_eq!(value["seq"], 7);
+                assert_eq!(value["head"], record.hash.to_string());
+                assert_eq!(
+                    (value["part"].as_u64(), value["parts"].as_u64()),
+                    (Some(index as u64 + 1), Some(lines.len() as u64))
+                );
+                joined.push_str(value["data"].as_str().unwrap());
+            }
+            assert!(lines.len() > 1);
+            assert_eq!(joined, record.body);
+            assert_eq!(chain::hash(joined.as_bytes()), record.hash);
+        }
+        drop(scratch);
+    }
+
+    #[test]
+    fn records_around_the_limit_fit() {
+        for length in LINE_LIMIT - 1_500..LINE_LIMIT {
+            let record = with_argument("x".repeat(length).into());
+            let lines = lines(&record, 1);
+            assert!(lines.iter().all(|line| line.len() + "<85>".len() <= LINE_LIMIT), "{length}");
+        }
+    }
+
+    #[test]
+    fn two_megabytes_go_through_a_daemon_that_reads() {
+        let scratch = Scratch::new("syslog-large");
+        let daemon = Daemon::listen(&scratch.path());
+        let mut sink = Syslog::new(scratch.path(), 1);
+        let record = with_argument("x".repeat(2 << 20).into());
+        let reader = std::thread::spawn(move || {
+            let mut joined = String::new();
+            while let Some(line) = daemon.line() {
+                joined.push_str(payload(&line)["data"].as_str().unwrap());
+            }
+            joined
+        });
+        assert_eq!(sink.mirror(&record), Delivery::Delivered);
+        assert_eq!(reader.join().unwrap(), record.body);
+    }
+
+    #[test]
+    fn an_absent_daemon_is_missed_at_once_and_not_tried_again() {
+        let scratch = Scratch::new("syslog-absent");
+        let record = written(sample::events().remove(0));
+        let mut sink = Syslog::new(scratch.path(), 1);
+        let begun = Instant::now();
+        assert_eq!(sink.mirror(&record), Delivery::Missed);
+        let daemon = Daemon::listen(&scratch.path());
+        assert_eq!(sink.mirror(&record), Delivery::Missed);
+        assert!(begun.elapsed() < STALL / 2);
+        assert_eq!(daemon.line(), None);
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_read_costs_one_stall_in_all() {
+        let scratch = Scratch::new("syslog-full");
+        let _daemon = Daemon::listen(&scratch.path());
+        let record = written(sample::events().remove(0));
+        let mut sink = Syslog::new(scratch.path(), 1);
+        let begun = Instant::now();
+        let missed = (0..2_000).filter(|_| sink.mirror(&record) == Delivery::Missed).count();
+        let elapsed = begun.elapsed();
+        assert!(missed > 1_000, "{missed}");
+        assert!(elapsed >= STALL && elapsed < 2 * STALL, "{elapsed:?}");
+    }
+
+    #[test]
+    fn a_restarted_daemon_is_found_again() {
+        let scratch = Scratch::new("syslog-restart");
+        let record = written(sample::events().remove(0));
+        let mut sink = Syslog::new(scratch.path(), 1);
+        let daemon = Daemon::listen(&scratch.path());
+        assert_eq!(sink.mirror(&record), Delivery::Delivered);
+        drop(daemon);
+        std::fs::remove_file(scratch.path()).unwrap();
+        let daemon = Daemon::listen(&scratch.path());
+        assert_eq!(sink.mirror(&record), Delivery::Delivered);
+        assert!(daemon.line().is_some());
+    }
+
+    #[test]
+    fn a_stream_socket_is_missed() {
+        let scratch = Scratch::new("syslog-stream");
+        let _listener = std::os::unix::net::UnixListener::bind(scratch.path()).unwrap();
+        let mut sink = Syslog::new(scratch.path(), 1);
+        assert_eq!(sink.mirror(&written(sample::events().remove(0))), Delivery::Missed);
+    }
+}

@@ -1,0 +1,369 @@
+//! Hostile files, foreign schemas, full disks, killed writers and crowds of them.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use super::*;
+
+/// A private directory of a test, on a real disk, removed at its end.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Self {
+        let directory = PathBuf::from(format!("/var/tmp/jit-sudo-test-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        DirBuilder::new().mode(0o700).create(&directory).unwrap();
+        Self(directory)
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.join("journal.db")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A command for one ignored test of this binary in a process of its own, with `environment`, under `wrapper`.
+pub(crate) fn child(wrapper: &[&str], test: &str, environment: &[(&str, &str)]) -> Command {
+    let program = std::env::current_exe().unwrap();
+    let mut command = match wrapper.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env("JIT_SUDO_TEST_CHILD", "1").envs(environment.iter().copied()).env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// Such a test must not run by accident: it may mount, or be killed.
+pub(crate) fn assert_is_child() {
+    assert!(std::env::var_os("JIT_SUDO_TEST_CHILD").is_some(), "this test is run by another one");
+}
+
+const SCHEMA: &str = "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT UNIQUE) STRICT;
+CREATE INDEX thing_by_text ON thing (text, id)";
+
+fn create(scratch: &Scratch) -> Database {
+    Database::create(&scratch.path(), &[SCHEMA]).unwrap()
+}
+
+fn open(scratch: &Scratch) -> Result<Database, DatabaseError> {
+    Database::open(&scratch.path(), &[SCHEMA])
+}
+
+/// What `open` says after `spoil` changed a good database, given its path.
+fn spoiled(name: &str, spoil: impl FnOnce(&Path)) -> DatabaseError {
+    let scratch = Scratch::new(name);
+    drop(create(&scratch));
+    spoil(&scratch.path());
+    open(&scratch).map(drop).unwrap_err()
+}
+
+fn raw(path: &Path, statements: &str) {
+    Connection::open(path).unwrap().execute_batch(statements).unwrap();
+}
+
+fn insert(database: &Database, text: &str) -> Result<(), DatabaseError> {
+    database.write(Durability::Synced, |transaction| {
+        let inserted = transaction.execute("INSERT INTO thing (text) VALUES (?1)", [text]);
+        inserted.map(drop).map_err(|error| database.sqlite(error))
+    })
+}
+
+fn count(database: &Database) -> i64 {
+    database.connection().query_row("SELECT count(*) FROM thing", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_new_database_is_private_and_opens_again() {
+    let scratch = Scratch::new("new");
+    drop(create(&scratch));
+    let database = open(&scratch).unwrap();
+    assert!(matches!(Database::create(&scratch.path(), &[SCHEMA]), Err(DatabaseError::Exists(_))));
+    for name in ["", "-wal", "-shm"] {
+        let mode = fs::metadata(beside(&scratch.path(), name)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    assert_eq!(database.integrity().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_missing_database_is_not_created() {
+    let scratch = Scratch::new("missing");
+    assert!(matches!(open(&scratch), Err(DatabaseError::Missing(_))));
+    assert!(!scratch.path().exists());
+    let nowhere = scratch.0.join("none/journal.db");
+    assert!(matches!(Database::open(&nowhere, &[SCHEMA]), Err(DatabaseError::Missing(_))));
+}
+
+#[test]
+fn a_creation_that_was_killed_is_finished_by_the_next_one() {
+    let scratch = Scratch::new("half");
+    fs::write(scratch.path(), "").unwrap();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(matches!(open(&scratch), Err(DatabaseError::Schema(..))));
+    drop(create(&scratch));
+    assert!(open(&scratch).is_ok());
+}
+
+#[test]
+fn links_and_files_of_others_are_refused() {
+    let moved = |path: &Path| {
+        let away = beside(path, ".away");
+        fs::rename(path, &away).unwrap();
+        away
+    };
+    let causes = [
+        ("link", spoiled("link", |path| symlink(moved(path), path).unwrap()), "is not a regular file"),
+        ("hard", spoiled("hard", |path| fs::hard_link(path, beside(path, ".b")).unwrap()), "hard links"),
+        ("owner", spoiled("owner", |path| chown(path, Some(65534), None).unwrap()), "does not belong to root"),
+        ("mode", spoiled("mode", |path| chmod(path, 0o640)), "is open to others"),
+        ("directory", spoiled("directory", |path| chmod(path.parent().unwrap(), 0o755)), "is open to others"),
+        ("wal", spoiled("wal", |path| chmod(&beside(path, "-wal"), 0o666)), "is open to others"),
+        (
+            "shm",
+            spoiled("shm", |path| {
+                fs::remove_file(beside(path, "-shm")).unwrap();
+                symlink("/etc/passwd", beside(path, "-shm")).unwrap();
+            }),
+            "is not a regular file",
+        ),
+        ("journal", spoiled("journal", |path| fs::write(beside(path, "-journal"), "x").unwrap()), "does not belong"),
+        (
+            "fifo",
+            spoiled("fifo", |path| {
+                moved(path);
+                assert!(Command::new("mkfifo").arg("-m600").arg(path).status().unwrap().success());
+            }),
+            "is not a regular file",
+        ),
+    ];
+    for (name, error, wanted) in causes {
+        assert!(matches!(error, DatabaseError::Untrusted(..)), "{name}: {error}");
+        assert!(error.to_string().contains(wanted), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_linked_directory_is_refused() {
+    let scratch = Scratch::new("linked");
+    drop(create(&scratch));
+    let link = scratch.0.join("link");
+    symlink(&scratch.0, &link).unwrap();
+    let error = Database::open(&link.join("journal.db"), &[SCHEMA]).map(drop).unwrap_err();
+    assert!(matches!(error, DatabaseError::Untrusted(..)), "{error}");
+    // A link further up is refused by SQLite itself.
+    fs::create_dir(scratch.0.join("inner")).unwrap();
+    chmod(&scratch.0.join("inner"), 0o700);
+    let inner = link.join("inner/journal.db");
+    assert!(Database::create(&inner, &[SCHEMA]).is_err());
+}
+
+#[test]
+fn a_schema_that_is_not_ours_is_refused() {
+    for (name, statements, wanted) in [
+        ("trigger", "CREATE TRIGGER evil AFTER INSERT ON thing BEGIN DELETE FROM thing; END", "trigger 'evil'"),
+        ("view", "CREATE VIEW evil AS SELECT 1", "view 'evil'"),
+        ("table", "CREATE TABLE evil (x)", "table 'evil'"),
+        ("index", "CREATE INDEX evil ON thing (text)", "index 'evil'"),
+        ("virtual", "CREATE VIRTUAL TABLE evil USING fts5(x)", "'evil'"),
+        ("statistics", "INSERT INTO thing (text) VALUES ('x'); ANALYZE", "'sqlite_stat1'"),
+        ("dropped", "DROP INDEX thing_by_text", "lacks 'CREATE INDEX thing_by_text ON thing'"),
+        ("column", "ALTER TABLE thing ADD COLUMN more TEXT", "altered table 'thing'"),
+        ("name", "CREATE TABLE \"a\n\u{1b}[2Jb\" (x)", "'a\\x0a\\x1b[2Jb'"),
+        ("foreign", "PRAGMA application_id = 1", "not a database of jit-sudo"),
+        ("older", "PRAGMA user_version = 0", "schema version 0"),
+        ("mode", "PRAGMA journal_mode = DELETE", "delete mode"),
+    ] {
+        let error = spoiled(&format!("schema-{name}"), |path| raw(path, statements));
+        assert!(matches!(error, DatabaseError::Schema(..)), "{name}: {error}");
+        assert!(error.to_string().contains(wanted), "{name}: {error}");
+    }
+    let newer = spoiled("schema-newer", |path| raw(path, "PRAGMA user_version = 9"));
+    assert!(matches!(newer, DatabaseError::Newer { found: 9, known: SCHEMA_VERSION, .. }), "{newer}");
+}
+
+#[test]
+fn garbage_is_an_error() {
+    for (name, bytes) in [("empty", vec![]), ("text", b"hello".to_vec()), ("random", vec![0xa5; 100_000])] {
+        let error = spoiled(&format!("garbage-{name}"), |path| {
+            fs::write(path, bytes).unwrap();
+            for suffix in ["-wal", "-shm"] {
+                fs::remove_file(beside(path, suffix)).unwrap();
+            }
+        });
+        assert!(matches!(error, DatabaseError::Schema(..) | DatabaseError::Sqlite(..)), "{name}: {error}");
+        assert!(error.to_string().contains("journal.db"), "{error}");
+    }
+}
+
+#[test]
+fn what_sqlite_could_do_with_a_hostile_statement_is_switched_off() {
+    let scratch = Scratch::new("defence");
+    let database = create(&scratch);
+    for statement in [
+        "ATTACH '/etc/passwd' AS other",
+        "SELECT load_extension('/tmp/x.so')",
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'x'",
+        "SELECT \"no such column\"",
+    ] {
+        assert!(database.connection().execute_batch(statement).is_err(), "{statement}");
+    }
+    for (pragma, wanted) in [
+        ("PRAGMA temp_store", 2),
+        ("PRAGMA trusted_schema", 0),
+        ("PRAGMA foreign_keys", 1),
+        ("PRAGMA cell_size_check", 1),
+        ("PRAGMA synchronous", 2),
+        ("PRAGMA busy_timeout", 5000),
+    ] {
+        assert_eq!(database.connection().query_row(pragma, [], |row| row.get(0)), Ok(wanted), "{pragma}");
+    }
+}
+
+#[test]
+fn a_failed_change_leaves_nothing_and_the_next_one_works() {
+    let scratch = Scratch::new("rollback");
+    let database = create(&scratch);
+    insert(&database, "a").unwrap();
+    assert!(insert(&database, "a").is_err());
+    let failed: Result<(), DatabaseError> = database.write(Durability::Ordered, |transaction| {
+        transaction.execute("INSERT INTO thing (text) VALUES ('b')", []).unwrap();
+        Err(DatabaseError::Busy(PathBuf::new()))
+    });
+    assert!(failed.is_err());
+    insert(&database, "c").unwrap();
+    assert_eq!(count(&database), 2);
+}
+
+#[test]
+fn a_synced_commit_is_followed_by_ordered_ones_without_a_sync() {
+    let scratch = Scratch::new("durability");
+    let database = create(&scratch);
+    let level = || database.connection().query_row("PRAGMA synchronous", [], |row| row.get::<_, i32>(0)).unwrap();
+    for (durability, wanted) in [(Durability::Ordered, 1), (Durability::Synced, 2), (Durability::Ordered, 1)] {
+        database.write(durability, |_| Ok::<_, DatabaseError>(())).unwrap();
+        assert_eq!(level(), wanted);
+    }
+}
+
+#[test]
+fn every_damaged_page_is_an_error_or_harmless() {
+    let scratch = Scratch::new("pages");
+    let database = create(&scratch);
+    for number in 0..400 {
+        insert(&database, &format!("{number}-{}", "x".repeat(100))).unwrap();
+    }
+    database.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(database);
+    let whole = fs::read(scratch.path()).unwrap();
+    assert!(whole.len() > 20 * 4096);
+    for page in 0..whole.len() / 4096 {
+        for fill in [0x00, 0xff, 0x5a] {
+            let mut damaged = whole.clone();
+            damaged[page * 4096..(page + 1) * 4096].fill(fill);
+            fs::write(scratch.path(), damaged).unwrap();
+            let _ = fs::remove_file(beside(&scratch.path(), "-wal"));
+            let found = open(&scratch).and_then(|database| {
+                let faults = database.integrity()?;
+                let _ = insert(&database, "new");
+                Ok(faults)
+            });
+            assert!(found.is_err() || found.is_ok_and(|faults| !faults.is_empty()), "page {page} {fill:#x}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_passes() {
+    // In a mount namespace of its own, on a file system of 256 KiB.
+    let status = child(&["unshare", "--mount"], "database::tests::child_on_a_full_disk", &[]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+#[ignore = "run by a_full_disk_is_an_error_and_passes in a process of its own"]
+fn child_on_a_full_disk() {
+    assert_is_child();
+    let scratch = Scratch::new("full");
+    let mount = |options: &str| {
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&scratch.0).status();
+        assert!(status.unwrap().success());
+    };
+    mount("size=256k,mode=700");
+    let database = create(&scratch);
+    let ballast = scratch.0.join("ballast");
+    fs::write(&ballast, vec![0; 32 << 10]).unwrap();
+    let mut kept = 0;
+    let error = loop {
+        match insert(&database, &format!("{kept}-{}", "x".repeat(3000))) {
+            Ok(()) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(kept > 3 && error.to_string().contains("full"), "{kept}: {error}");
+    assert_eq!(count(&database), kept);
+    drop(database);
+    // It still opens for reading, and writes again when there is room.
+    let database = open(&scratch).unwrap();
+    assert_eq!(count(&database), kept);
+    fs::remove_file(&ballast).unwrap();
+    insert(&database, "after").unwrap();
+    assert_eq!((count(&database), database.integrity().unwrap()), (kept + 1, Vec::new()));
+
+    drop(database);
+
+    mount("remount,ro");
+    let error = open(&scratch).and_then(|database| insert(&database, "read-only")).unwrap_err();
+    assert!(matches!(error, DatabaseError::Sqlite(..)), "{error}");
+    mount("remount,rw");
+    let database = open(&scratch).unwrap();
+    insert(&database, "writable").unwrap();
+    drop(database);
+    assert!(Command::new("umount").arg(&scratch.0).status().unwrap().success());
+}
+
+#[test]
+fn a_crowd_of_writers_is_served_whole() {
+    let scratch = Scratch::new("crowd");
+    drop(create(&scratch));
+    let path = scratch.path();
+    let begun = Instant::now();
+    let children: Vec<_> = (0..100)
+        .map(|number| {
+            let environment = [("DATABASE", path.to_str().unwrap()), ("NUMBER", &number.to_string())];
+            let mut command = child(&[], "database::tests::child_in_a_crowd", &environment);
+            command.stdout(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(count(&open(&scratch).unwrap()), 400);
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+#[test]
+#[ignore = "run by a_crowd_of_writers_is_served_whole in a process of its own"]
+fn child_in_a_crowd() {
+    assert_is_child();
+    let path = PathBuf::from(std::env::var_os("DATABASE").unwrap());
+    let number = std::env::var("NUMBER").unwrap();
+    for round in 0..4 {
+        insert(&Database::open(&path, &[SCHEMA]).unwrap(), &format!("{number}/{round}")).unwrap();
+    }
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
