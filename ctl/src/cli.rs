@@ -19,7 +19,7 @@ The manual is jitctl(8); the fields of --json are described in docs/json.md.";
 
 /// Ask for, decide on, look at and end the grants of jit-sudo.
 #[derive(Debug, Parser)]
-#[command(name = "jitctl", version, disable_help_subcommand = true, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "jitctl", bin_name = "jitctl", version, disable_help_subcommand = true, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// Print one JSON object instead of text
     #[arg(long, global = true)]

@@ -151,9 +151,11 @@ impl Screen {
 
 /// A text that others wrote, fit for one line of a terminal. What is an escaped text already stays as it is.
 pub(crate) fn clean(text: &str) -> String {
-    match unescape(text) {
-        Some(bytes) if escape(&bytes) == text => text.to_owned(),
-        _ => escape(text.as_bytes()),
+    let between = text.replace('\\', "");
+    if unescape(text).is_some() && escape(between.as_bytes()) == between {
+        text.to_owned()
+    } else {
+        escape(text.as_bytes())
     }
 }
 
@@ -191,11 +193,11 @@ mod tests {
 
     #[test]
     fn escaped_text_is_not_escaped_twice() {
-        for text in ["plain", "a\\x1bb", "C:\\\\dir", "grün"] {
+        for text in ["plain", "a\\x1bb", "C:\\\\dir", "grün", "gr\\xc3\\xbcn"] {
             assert_eq!(clean(text), text);
         }
         assert_eq!(clean("DOMAIN\\user"), "DOMAIN\\\\user");
-        assert_eq!(clean("\\x41"), "\\\\x41", "not what escape() writes, so it is no escaped text");
+        assert_eq!(clean("\\x1b\x1b"), "\\\\x1b\\x1b", "one raw character makes all of it raw");
     }
 
     #[test]

@@ -174,7 +174,7 @@ pub(crate) mod tests {
     fn an_approver_sees_every_word_and_what_to_type() {
         let text = everything(&pending(), 1_000_060);
         for part in
-            ["alice (uid 1001)", "word 2  nginx", "abababab", "0 of 2 given", "(1m ago)", "jitctl approve 0123456789"]
+            ["alice (uid 1001)", "word 2   nginx", "abababab", "0 of 2 given", "(1m ago)", "jitctl approve 0123456789"]
         {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
@@ -185,7 +185,7 @@ pub(crate) mod tests {
         let mut info = pending();
         info.command = vec!["/bin/rm".into(), Word(OsString::from_vec(b"a\xc2\xa0b\xff\x1b[2J\n".to_vec()))];
         let text = everything(&info, 0);
-        assert!(text.contains("bytes  a\\xc2\\xa0b\\xff\\x1b[2J\\x0a"), "{text}");
+        assert!(text.contains("bytes   a\\xc2\\xa0b\\xff\\x1b[2J\\x0a"), "{text}");
         assert!(!text.contains('\x1b'));
     }
 

@@ -147,10 +147,11 @@ fn parser_notice(error: &clap::Error) -> Notice {
 }
 
 fn suggestion(error: &clap::Error) -> Option<String> {
+    // The parser sorts what is similar, the nearest last.
     let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
     kinds.iter().find_map(|kind| match error.get(*kind)? {
         ContextValue::String(word) => Some(format!("did you mean '{word}'?")),
-        ContextValue::Strings(words) => Some(format!("did you mean '{}'?", words.first()?)),
+        ContextValue::Strings(words) => Some(format!("did you mean '{}'?", words.last()?)),
         _ => None,
     })
 }

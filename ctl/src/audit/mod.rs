@@ -2,6 +2,8 @@
 
 mod record;
 
+use std::collections::BTreeMap;
+
 use jit_sudo::broker::wire::{Answer, Ask, RecordPage};
 
 use crate::cli::{AuditListWords, AuditShowWords};
@@ -47,15 +49,18 @@ pub(crate) fn verify(broker: &Broker) -> Result<Report, Trouble> {
 }
 
 fn table(page: &RecordPage, screen: &Screen) -> String {
+    let records: Vec<Record> = page.records.iter().map(Record::read).collect();
+    // An `end` has only the uid; its `start` is often on the same page and has the name too.
+    let names: BTreeMap<u64, String> = records.iter().filter_map(Record::identity).collect();
     let mut listing = Listing::new(["SEQ", "TIME", "KIND", "USER", "WHAT"], 1);
-    for info in &page.records {
-        let record = Record::read(info);
+    for record in &records {
+        let name = record.uid().and_then(|uid| names.get(&uid).cloned());
         listing.row([
-            info.seq.to_string().into(),
+            record.seq().to_string().into(),
             record.time(screen.now).into(),
             record.kind().into(),
-            record.user().into(),
-            record.summary().into(),
+            name.unwrap_or_else(|| record.user()).into(),
+            record.summary(screen.now).into(),
         ]);
     }
     listing.render(screen)

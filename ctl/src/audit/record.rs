@@ -11,21 +11,22 @@ use crate::screen::clean;
 use crate::table::Fields;
 use crate::when;
 
-/// Fields that every record has; summaries leave them out.
-const COMMON: [&str; 8] = ["seq", "prev", "time", "boot", "boot_id", "host", "kind", "version"];
-
-/// The order in which details are shown; all others follow by name, the chain's own come last.
-const ORDER: [&str; 34] = [
+/// The order in which details are shown; fields that are not named here follow, and the chain's own come last.
+const ORDER: [&str; 46] = [
     "time",
     "host",
     "run",
     "start",
-    "id",
     "grant",
+    "code",
+    "sentence",
     "user",
     "uid",
     "gid",
     "groups",
+    "holder",
+    "holder_uid",
+    "approvers",
     "tty",
     "cwd",
     "pid",
@@ -39,18 +40,32 @@ const ORDER: [&str; 34] = [
     "path",
     "dev",
     "ino",
+    "sha256",
     "argv",
-    "command",
     "reason",
-    "status",
+    "ticket",
+    "comment",
+    "duration",
+    "limits",
+    "starts",
+    "expires",
+    "deadline",
+    "exit",
     "signal",
     "core",
     "ended_by",
+    "detail",
     "duration_us",
     "user_us",
     "system_us",
     "max_rss_kib",
 ];
+
+/// Shown after all others.
+const LAST: [&str; 5] = ["environment", "boot", "boot_id", "version", "prev"];
+
+/// Shown in the first line, unless they contradict what the journal says beside the body.
+const HEAD: [&str; 2] = ["seq", "kind"];
 
 /// A record as the broker gave it.
 pub(super) struct Record<'a> {
@@ -65,6 +80,11 @@ impl<'a> Record<'a> {
         Self { info, fields: serde_json::from_str(&info.body).unwrap_or_default() }
     }
 
+    /// The number that the journal gives it.
+    pub(super) fn seq(&self) -> u64 {
+        self.info.seq
+    }
+
     /// `start`, `end`, …
     pub(super) fn kind(&self) -> String {
         self.text("kind").unwrap_or_else(|| "unreadable".to_owned())
@@ -75,14 +95,24 @@ impl<'a> Record<'a> {
         self.seconds().map(|time| when::short(time, now)).unwrap_or_else(|| "-".to_owned())
     }
 
-    /// Who did it.
+    /// Who did it: a name, else a `#uid`.
     pub(super) fn user(&self) -> String {
-        let names = ["user", "approver", "requester", "by", "uid"];
-        names.iter().find_map(|name| self.text(name)).unwrap_or_else(|| "-".to_owned())
+        let uid = || self.uid().map(|uid| format!("#{uid}"));
+        self.text("user").or_else(uid).unwrap_or_else(|| "-".to_owned())
+    }
+
+    /// The uid and the name, where the record has both.
+    pub(super) fn identity(&self) -> Option<(u64, String)> {
+        Some((self.uid()?, self.text("user")?))
+    }
+
+    /// The uid of who did it.
+    pub(super) fn uid(&self) -> Option<u64> {
+        self.fields.get("uid")?.as_u64()
     }
 
     /// What happened in one line.
-    pub(super) fn summary(&self) -> String {
+    pub(super) fn summary(&self, now: i64) -> String {
         if self.fields.is_empty() {
             return clean(&self.info.body);
         }
@@ -90,7 +120,10 @@ impl<'a> Record<'a> {
             "start" => format!("{} as {}: {}", self.or_dash("run"), self.or_dash("run_as"), self.command()),
             "end" => self.end_summary(),
             "reject" => format!("{}: {}", self.or_dash("sentence"), self.command()),
-            _ => self.generic_summary(),
+            "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert" => {
+                self.grant_summary(now)
+            }
+            _ => self.unknown_summary(),
         }
     }
 
@@ -101,17 +134,11 @@ impl<'a> Record<'a> {
         if self.fields.is_empty() {
             fields.add("body", &self.info.body);
         }
-        for name in ORDER.iter().filter(|name| self.fields.contains_key(**name)) {
+        let named = |name: &&str| ORDER.contains(name) || LAST.contains(name) || HEAD.contains(name);
+        let others = self.fields.keys().map(String::as_str).filter(|name| !named(name));
+        for name in ORDER.into_iter().chain(others).chain(LAST) {
             self.detail(&mut fields, name, now);
         }
-        let late = |name: &str| ["environment", "prev", "seq", "kind", "boot", "boot_id", "version"].contains(&name);
-        for name in self.fields.keys().filter(|name| !ORDER.contains(&name.as_str()) && !late(name)) {
-            self.detail(&mut fields, name, now);
-        }
-        for name in ["environment", "boot", "boot_id", "version", "prev"] {
-            self.detail(&mut fields, name, now);
-        }
-        // The record's own number and kind are in the first line, unless they contradict the journal's.
         if self.fields.get("seq").is_some_and(|seq| seq.as_u64() != Some(self.info.seq)) {
             fields.add("seq in body", self.or_dash("seq"));
         }
@@ -123,24 +150,28 @@ impl<'a> Record<'a> {
         let Some(value) = self.fields.get(name) else { return };
         let label = name.strip_suffix("_us").or_else(|| name.strip_suffix("_kib")).unwrap_or(name).replace('_', " ");
         match (name, value) {
-            ("time", Value::Number(micros)) => {
+            ("time" | "starts" | "expires" | "deadline", Value::Number(micros)) => {
                 let exact = micros.as_i64().map(|micros| when::long(micros.div_euclid(1_000_000), now));
                 fields.add(&label, exact.unwrap_or_else(|| micros.to_string()));
             }
-            ("argv" | "command", Value::Array(words)) => {
+            ("argv", Value::Array(words)) => {
                 fields.add(&label, words_line(words));
                 for (index, word) in words.iter().enumerate() {
                     fields.add(&format!("  word {index}"), plain(word));
                 }
             }
             ("environment", Value::Array(entries)) => {
-                fields.add(&label, format!("{} variables", entries.len()));
+                let variables = if entries.len() == 1 { "variable" } else { "variables" };
+                fields.add(&label, format!("{} {variables}", entries.len()));
                 for entry in entries {
                     fields.add("", variable(entry));
                 }
             }
             (_, Value::Number(number)) if name.ends_with("_us") && number.is_u64() => {
                 fields.add(&label, when::duration_of_micros(number.as_u64().unwrap_or(0)));
+            }
+            ("duration", Value::Number(number)) if number.is_u64() => {
+                fields.add(&label, when::duration(number.as_u64().unwrap_or(0)));
             }
             (_, Value::Number(number)) if name.ends_with("_kib") => {
                 fields.add(&label, format!("{number} KiB"));
@@ -152,7 +183,7 @@ impl<'a> Record<'a> {
     }
 
     fn end_summary(&self) -> String {
-        let outcome = match (self.text("signal"), self.text("status")) {
+        let outcome = match (self.text("signal"), self.text("exit")) {
             (Some(signal), _) => format!("killed by signal {signal}"),
             (None, Some(status)) => format!("exit status {status}"),
             (None, None) => "no status".to_owned(),
@@ -163,20 +194,48 @@ impl<'a> Record<'a> {
         format!("{}: {outcome}{time}{}", self.or_dash("run"), by.unwrap_or_default())
     }
 
-    fn generic_summary(&self) -> String {
-        let own = self.fields.iter().filter(|(name, _)| !COMMON.contains(&name.as_str()) && *name != "user");
-        let words =
-            own.filter(|(name, value)| *name != "uid" && *name != "sha256" && !value.is_null()).map(|(name, value)| {
-                match (name.as_str(), value) {
-                    ("argv" | "command", Value::Array(words)) => format!("{}={}", clean(name), words_line(words)),
-                    _ => format!("{}={}", clean(name), plain(value)),
-                }
-            });
-        words.collect::<Vec<_>>().join(" ")
+    /// The parts that records about grants have in common, each where it is there.
+    fn grant_summary(&self, now: i64) -> String {
+        let part = |name: &str, before: &str| self.text(name).map(|text| format!("{before}{text}"));
+        let number = |name: &str| self.fields.get(name).and_then(Value::as_u64);
+        let listed = |name: &str, before: &str| {
+            let list = self.fields.get(name)?.as_array()?;
+            (!list.is_empty()).then(|| format!("{before}{}", plain(&Value::Array(list.clone()))))
+        };
+        let expires = self.fields.get("expires").and_then(Value::as_i64);
+        let parts = [
+            part("grant", ""),
+            part("holder", "of "),
+            part("role", "for "),
+            part("run_as", "as "),
+            number("duration").map(|seconds| format!("for {}", when::duration(seconds))),
+            expires.map(|time| format!("until {}", when::short(time.div_euclid(1_000_000), now))),
+            listed("limits", "limited to "),
+            listed("approvers", "approved by "),
+        ];
+        let texts = [
+            listed("argv", "").map(|_| self.command()),
+            part("reason", "").filter(|reason| !reason.is_empty()),
+            part("comment", ""),
+            part("sentence", ""),
+        ];
+        let join =
+            |parts: &[Option<String>], between| parts.iter().flatten().cloned().collect::<Vec<_>>().join(between);
+        let (parts, texts) = (join(&parts, " "), join(&texts, "; "));
+        let between = if parts.is_empty() || texts.is_empty() { "" } else { ": " };
+        format!("{parts}{between}{texts}")
+    }
+
+    /// All fields that not every record has, as they are.
+    fn unknown_summary(&self) -> String {
+        let common = ["time", "host", "user"].iter().chain(&LAST).chain(&HEAD);
+        let common: Vec<&str> = common.copied().collect();
+        let own = self.fields.iter().filter(|(name, _)| !common.contains(&name.as_str()));
+        own.map(|(name, value)| format!("{}={}", clean(name), plain(value))).collect::<Vec<_>>().join(" ")
     }
 
     fn command(&self) -> String {
-        match self.fields.get("argv").or_else(|| self.fields.get("command")) {
+        match self.fields.get("argv") {
             Some(Value::Array(words)) => words_line(words),
             Some(value) => plain(value),
             None => "-".to_owned(),
@@ -242,7 +301,7 @@ mod tests {
     fn a_start_is_one_line_and_all_its_fields() {
         let info = info(START);
         let record = Record::read(&info);
-        assert_eq!(record.summary(), "abcdef012345 as root: /bin/ls 'a b' 'x\\x1by'");
+        assert_eq!(record.summary(0), "abcdef012345 as root: /bin/ls 'a b' 'x\\x1by'");
         assert_eq!(record.user(), "alice");
         let text = record.details(2);
         for part in [
@@ -270,11 +329,24 @@ mod tests {
 
     #[test]
     fn an_end_tells_how_it_ended() {
-        let ended = |body: &str| Record::read(&info(body)).summary();
-        let body = r#"{"kind":"end","run":"r","status":0,"duration_us":1204999,"ended_by":"itself"}"#;
+        let ended = |body: &str| Record::read(&info(body)).summary(0);
+        let body = r#"{"kind":"end","run":"r","exit":0,"duration_us":1204999,"ended_by":"itself"}"#;
         assert_eq!(ended(body), "r: exit status 0 after 1.204s");
         let body = r#"{"kind":"end","run":"r","signal":15,"duration_us":5400000000,"ended_by":"expiry"}"#;
         assert_eq!(ended(body), "r: killed by signal 15 after 1h30m, ended by expiry");
+    }
+
+    #[test]
+    fn what_happened_to_a_grant_is_one_sentence() {
+        let told = |body: &str| Record::read(&info(body)).summary(0);
+        let body = r#"{"argv":["/bin/ls","a b"],"duration":3600,"grant":"0123456789","kind":"request","limits":["one-shot"],
+            "reason":"disk full","role":"web-ops","run_as":"root","sha256":"ab","uid":1,"user":"alice"}"#;
+        let sentence = "0123456789 for web-ops as root for 1h limited to one-shot: /bin/ls 'a b'; disk full";
+        assert_eq!(told(body), sentence);
+        let body = r#"{"grant":"0123456789","holder":"alice","kind":"revocation","reason":"left","role":"web-ops","user":"bob"}"#;
+        assert_eq!(told(body), "0123456789 of alice for web-ops: left");
+        assert_eq!(told(r#"{"code":"x","kind":"alert","sentence":"clock set back"}"#), "clock set back");
+        assert_eq!(told(r#"{"kind":"novel","seq":7,"what":"ever"}"#), "what=ever");
     }
 
     #[test]
@@ -294,7 +366,7 @@ mod tests {
                 record.kind(),
                 record.user(),
                 record.time(0),
-                record.summary(),
+                record.summary(0),
                 record.details(0)
             );
             assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
