@@ -7,7 +7,7 @@ use crate::door::{Broker, answer};
 use crate::screen::{Report, Screen};
 use crate::show;
 use crate::speech::Trouble;
-use crate::table::Listing;
+use crate::table::{Entry, Listing};
 use crate::when;
 
 /// `jitctl requests`
@@ -19,15 +19,15 @@ pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Resul
         table(&requests, screen)
     };
     if screen.out.is_terminal() && requests.iter().any(|request| request.may_decide) {
-        text.push_str("\nto decide: jitctl show ID, then jitctl approve ID or jitctl deny ID --reason TEXT\n");
+        text.push_str("\n* you may decide: jitctl show ID, then jitctl approve ID or jitctl deny ID --reason TEXT\n");
     }
     Ok(Report::done(Answer::Requests(requests), text))
 }
 
 fn table(requests: &[GrantInfo], screen: &Screen) -> String {
-    let header = ["ID", "STATE", "REQUESTER", "ROLE", "FOR", "REQUESTED", "APPROVALS", "DECIDE", "COMMAND", "REASON"];
-    let mut listing = Listing::new(header, 2);
+    let mut listing = Listing::new(["ID", "STATE", "BY", "ROLE", "FOR", "ASKED", "APPROVED", "WHAT"], 1);
     for request in requests {
+        let mark = if request.may_decide { " *" } else { "" };
         listing.row([
             request.id.as_str().into(),
             show::state_entry(request),
@@ -35,10 +35,8 @@ fn table(requests: &[GrantInfo], screen: &Screen) -> String {
             request.role.as_str().into(),
             when::duration(request.duration).into(),
             when::relative(request.requested, screen.now).into(),
-            format!("{}/{}", request.approvals.len(), request.approvals_needed).into(),
-            if request.may_decide { "you" } else { "-" }.into(),
-            show::command(request).into(),
-            request.reason.to_string().into(),
+            format!("{}/{}{mark}", request.approvals.len(), request.approvals_needed).into(),
+            Entry::lines(&[show::command(request), request.reason.to_string()]),
         ]);
     }
     listing.render(screen)

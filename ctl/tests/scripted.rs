@@ -339,8 +339,8 @@ fn lists_are_aligned_and_plain_when_piped() {
     assert_eq!(called.status, 0);
     let lines: Vec<&str> = called.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{}", called.stdout);
-    assert!(lines[0].starts_with("ID          STATE    REQUESTER  ROLE     FOR"), "{}", called.stdout);
-    assert!(lines[1].contains("3m ago") && lines[1].ends_with("disk full"), "{}", called.stdout);
+    assert!(lines[0].starts_with("ID          STATE    BY     ROLE     FOR  ASKED"), "{}", called.stdout);
+    assert!(lines[1].contains("3m ago   0/1 *     /usr/bin/systemctl restart nginx; disk full"), "{}", called.stdout);
     assert!(!called.stdout.contains(['\t', '\x1b']));
     let called = Scripted::answering(Answer::Roles(vec![role()])).call(&["roles"]);
     assert!(called.stdout.contains("web-ops  root    1h30m  reason; 1 approval (bob); password"), "{}", called.stdout);
