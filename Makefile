@@ -1,0 +1,106 @@
+# jit-sudo. `make` builds, `make install` installs; `make help` lists the rest.
+
+PREFIX     ?= /usr
+SYSCONFDIR ?= /etc
+STATEDIR   ?= /var/lib/jit-sudo
+DESTDIR    ?=
+# `dev` builds faster and checks more, `release` is what should be installed.
+PROFILE    ?= release
+
+BINDIR     := $(PREFIX)/bin
+LIBEXECDIR := $(PREFIX)/libexec/jit-sudo
+MANDIR     := $(PREFIX)/share/man
+
+CARGO      ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),$(wildcard /root/.cargo/bin/cargo),cargo)
+TARGET     := $(or $(CARGO_TARGET_DIR),target)
+BUILT      := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jitctl)
+MANPAGES   := $(wildcard docs/man/*.[1-8])
+
+all: build
+
+help:
+	@echo 'make                build the three programs'
+	@echo 'make install        install them: DESTDIR= PREFIX=/usr SYSCONFDIR=/etc'
+	@echo 'make uninstall      remove them; policy, state and evidence stay'
+	@echo 'make demo           the main job, played in a private root; nothing of this host changes'
+	@echo 'make demo-shell     a shell as alice in such a root'
+	@echo 'make test           every test      make check  the same with fmt, clippy, docs, manual pages'
+	@echo 'make bench          measured beside sudo and doas'
+
+# The directories are part of the programs: nothing that a caller can set moves them.
+build:
+	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jitctl
+
+# Only when there is none: `make && sudo make install` compiles nothing as root.
+$(BINARIES):
+	$(MAKE) build
+
+# --- install -----------------------------------------------------------------------------------------------------------
+
+SETUID := install -m 4755
+CONFIG := packaging/install-config
+
+install: $(BINARIES)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR)/pam.d
+	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/jit-sudo $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.d
+	install -d -m 700 $(DESTDIR)$(STATEDIR)
+	$(SETUID) $(BUILT)/jit-sudo $(DESTDIR)$(BINDIR)/jit-sudo
+	$(SETUID) $(BUILT)/jit-sudo-broker $(DESTDIR)$(LIBEXECDIR)/jit-sudo-broker
+	install -m 755 $(BUILT)/jitctl $(DESTDIR)$(BINDIR)/jitctl
+	$(CONFIG) 640 etc/policy.toml $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.toml
+	$(CONFIG) 644 etc/pam.d/jit-sudo $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo
+	$(CONFIG) 644 etc/pam.d/jit-sudo-i $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo-i
+	for page in $(MANPAGES); do \
+	    install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; \
+	done
+ifeq ($(DESTDIR),)
+	@if [ "$$(id -u)" = 0 ]; then $(BINDIR)/jitctl key init; fi
+endif
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(DESTDIR)$(LIBEXECDIR)/jit-sudo-broker
+	-rmdir $(DESTDIR)$(LIBEXECDIR)
+	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'
+	@echo '$(DESTDIR)$(STATEDIR); remove them by hand when nobody will ever ask'
+
+# --- try, test, measure ------------------------------------------------------------------------------------------------
+
+# These need root for the private root's namespaces; see tests/private-root.
+TRY = $(CARGO) run --quiet --locked -p harness --bin
+
+demo: deps build
+	PROFILE=$(PROFILE) $(TRY) demo
+
+demo-shell: deps build
+	PROFILE=$(PROFILE) tests/private-root demo-shell
+
+bench: deps build
+	PROFILE=$(PROFILE) $(TRY) bench
+
+test: deps
+	$(CARGO) test --locked --workspace
+
+check: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
+	$(CARGO) test --locked --workspace
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
+	@if command -v man >/dev/null; then \
+	    for page in $(MANPAGES); do \
+	        warnings=$$(LC_ALL=C.UTF-8 MANWIDTH=100 man --warnings -l $$page 2>&1 >/dev/null); \
+	        test -z "$$warnings" || { echo "$$page: $$warnings"; exit 1; }; \
+	    done; \
+	fi
+
+deps:
+	packaging/deps try
+
+build-deps:
+	packaging/deps build
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all help build install uninstall demo demo-shell bench test check deps build-deps clean

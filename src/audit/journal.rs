@@ -1,0 +1,294 @@
+//! The durable, ordered record of what happened: table `record` and the runs that are open, in the one database.
+//! May not: read a clock, choose a sink, or write outside a transaction that the caller can see.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::chain;
+use super::open_run::{self, Process};
+use super::record::{Digest, End, Ending, Event, Keys, Record, Start};
+use super::sink::{Delivery, Sink};
+use crate::clock::{Moment, Timestamp};
+use crate::database::{Database, DatabaseError, Durability};
+use crate::names::GrantId;
+
+/// The tables of this room. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for
+/// searching; `high` is the greatest `at` so far. Verification compares them all with the record.
+pub const SCHEMA: &str = "
+CREATE TABLE record (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, uid INTEGER, run TEXT, grant_id TEXT, at INTEGER NOT NULL, high INTEGER NOT NULL, hash BLOB NOT NULL, body BLOB NOT NULL) STRICT;
+CREATE INDEX record_by_kind ON record (kind);
+CREATE INDEX record_by_uid ON record (uid) WHERE uid IS NOT NULL;
+CREATE INDEX record_by_run ON record (run) WHERE run IS NOT NULL;
+CREATE INDEX record_by_grant ON record (grant_id, kind) WHERE grant_id IS NOT NULL;
+CREATE TABLE open_run (start INTEGER PRIMARY KEY, run TEXT NOT NULL, uid INTEGER NOT NULL, grant_id TEXT, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, boot_id TEXT NOT NULL) STRICT;
+CREATE TABLE journal_meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Why the journal could not be written or read; `Display` is a sentence fragment.
+#[derive(Debug)]
+pub enum JournalError {
+    /// The database could not be used.
+    Database(DatabaseError),
+    /// SQLite refused a statement.
+    Sqlite(rusqlite::Error),
+    /// An event that is not a record (a bug), or a stored record that cannot be read back.
+    Malformed(serde_json::Error),
+    /// The last record's number or hash is damaged, so that nothing can follow it.
+    Damaged(&'static str),
+    /// The run was closed before: by itself, or as lost by somebody who found its supervisor dead.
+    NotOpen(String),
+    /// The journal was not set up: there is no redaction key.
+    NoKey,
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => write!(f, "{error}"),
+            Self::Sqlite(error) => write!(f, "the journal: {error}"),
+            Self::Malformed(error) => write!(f, "the journal holds or was given no proper record: {error}"),
+            Self::Damaged(what) => write!(f, "the journal is damaged: {what}"),
+            Self::NotOpen(run) => write!(f, "the run {run} is closed in the journal already"),
+            Self::NoKey => write!(f, "the journal has no redaction key"),
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}
+
+impl From<DatabaseError> for JournalError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<serde_json::Error> for JournalError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+/// A record that a transaction has taken in; it lasts once that transaction has committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a committed record is mirrored to the sinks"]
+pub struct Written {
+    /// Its number.
+    pub seq: u64,
+    /// Its time.
+    pub time: Timestamp,
+    /// Its hash: the chain head after it.
+    pub hash: Digest,
+    /// Its exact bytes.
+    pub body: String,
+    kind: String,
+}
+
+impl Written {
+    /// The word of its kind.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+}
+
+/// A run whose `start` is on the disk: the only key to its `end`.
+#[derive(Debug)]
+#[must_use = "a started run needs an end"]
+pub struct Started {
+    run: String,
+    uid: u32,
+    grant: Option<GrantId>,
+    written: Written,
+}
+
+impl Started {
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// The `start` record, to be mirrored.
+    pub fn written(&self) -> &Written {
+        &self.written
+    }
+}
+
+/// Sets the journal up in a new database, inside the transaction of the caller. `key` is random.
+pub fn set_up(transaction: &Transaction<'_>, key: [u8; 32]) -> Result<(), JournalError> {
+    transaction.execute("INSERT INTO journal_meta (name, value) VALUES ('redaction_key', ?1)", params![key])?;
+    Ok(())
+}
+
+/// The journal of one host.
+pub struct Journal<'a> {
+    pub(super) database: &'a Database,
+    host: &'a str,
+    sinks: RefCell<Vec<Box<dyn Sink>>>,
+}
+
+impl<'a> Journal<'a> {
+    /// A journal in `database`, mirrored to `sinks`; `host` is the name that records carry.
+    pub fn new(database: &'a Database, host: &'a str, sinks: Vec<Box<dyn Sink>>) -> Self {
+        Self { database, host, sinks: RefCell::new(sinks) }
+    }
+
+    /// The key of the digests of secret values.
+    pub fn redaction_key(&self) -> Result<[u8; 32], JournalError> {
+        let query = "SELECT value FROM journal_meta WHERE name = 'redaction_key'";
+        let key: Option<[u8; 32]> = self.database.connection().query_row(query, [], |row| row.get(0)).optional()?;
+        key.ok_or(JournalError::NoKey)
+    }
+
+    /// Appends one record inside the caller's transaction, so that it commits together with what it tells.
+    /// Call [`Self::mirror`] after the commit.
+    pub fn append(
+        &self,
+        transaction: &Transaction<'_>,
+        moment: &Moment,
+        event: Event,
+    ) -> Result<Written, JournalError> {
+        let (last, prev, high) = tail(transaction)?.unwrap_or((0, Digest::ZERO, i64::MIN));
+        let record = Record::new(last.saturating_add(1), prev, moment, self.host, event);
+        let body = record.encode()?;
+        let hash = chain::hash(body.as_bytes());
+        let Keys { kind, uid, run, grant } = record.event.keys();
+        transaction
+            .prepare(
+                "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                sql_integer(record.seq)?,
+                kind,
+                uid,
+                run,
+                grant,
+                record.time.0,
+                high.max(record.time.0),
+                hash.0,
+                body.as_bytes()
+            ])?;
+        Ok(Written { seq: record.seq, time: record.time, hash, kind: kind.to_owned(), body })
+    }
+
+    /// Hands committed records to every sink; `Missed` when any sink missed any of them.
+    pub fn mirror(&self, written: &[Written]) -> Delivery {
+        let mut delivery = Delivery::Delivered;
+        for record in written {
+            for sink in self.sinks.borrow_mut().iter_mut() {
+                if sink.mirror(record) == Delivery::Missed {
+                    delivery = Delivery::Missed;
+                }
+            }
+        }
+        delivery
+    }
+
+    /// Records the start of a run and whatever `claim` does (such as using a one-shot grant up) in one transaction
+    /// that is on the disk when this returns. When it fails, nothing may run.
+    pub fn start<T, E>(
+        &self,
+        moment: &Moment,
+        start: Start,
+        supervisor: Process,
+        claim: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<(Started, T), E>
+    where
+        E: From<DatabaseError> + From<JournalError>,
+    {
+        let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
+        self.database.write(Durability::Synced, |transaction| {
+            let claimed = claim(transaction)?;
+            let written = self.append(transaction, moment, Event::Start(Box::new(start)))?;
+            open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;
+            Ok((Started { run, uid, grant, written }, claimed))
+        })
+    }
+
+    /// Records the end of a run. It survives a killed process, but not necessarily a power cut (the next start syncs
+    /// it); such a run is then closed as lost.
+    pub fn end(&self, started: &Started, moment: &Moment, ending: Ending) -> Result<Written, JournalError> {
+        self.database.write(Durability::Ordered, |transaction| {
+            if !open_run::close(transaction, started.written.seq)? {
+                return Err(JournalError::NotOpen(started.run.clone()));
+            }
+            let end = End {
+                run: started.run.clone(),
+                start: started.written.seq,
+                uid: started.uid,
+                grant: started.grant.clone(),
+                ending,
+            };
+            self.append(transaction, moment, Event::End(Box::new(end)))
+        })
+    }
+
+    /// The greatest time of any record: a wall clock that shows less was set back.
+    pub fn high_water(&self) -> Result<Option<Timestamp>, JournalError> {
+        Ok(tail(self.database.connection())?.map(|(_, _, high)| Timestamp(high)))
+    }
+
+    /// Number and hash of the last record.
+    pub fn head(&self) -> Result<Option<(u64, Digest)>, JournalError> {
+        Ok(tail(self.database.connection())?.map(|(seq, hash, _)| (seq, hash)))
+    }
+}
+
+/// Number, hash and high water of the last record.
+fn tail(connection: &Connection) -> Result<Option<(u64, Digest, i64)>, JournalError> {
+    let query = "SELECT seq, hash, high FROM record ORDER BY seq DESC LIMIT 1";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let seq = u64::try_from(row.get::<_, i64>(0)?).map_err(|_| JournalError::Damaged("a negative number"))?;
+    Ok(Some((seq, digest(row, 1)?, row.get(2)?)))
+}
+
+pub(super) fn digest(row: &Row<'_>, column: usize) -> Result<Digest, JournalError> {
+    let bytes = row.get_ref(column)?.as_bytes().unwrap_or_default();
+    bytes.try_into().map(Digest).map_err(|_| JournalError::Damaged("a hash that is not 32 bytes"))
+}
+
+/// A number that is stored; none of ours comes near the limit.
+pub(super) fn sql_integer(number: u64) -> Result<i64, JournalError> {
+    i64::try_from(number).map_err(|_| JournalError::Damaged("a record number beyond all bounds"))
+}
+
+/// A number that is only compared.
+pub(super) fn sql_bound(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Verified;
+    use crate::audit::record::EndedBy;
+    use crate::audit::sample;
+    use crate::database::tests::Scratch;
+
+    #[test]
+    fn a_run_is_recorded_from_start_to_end() {
+        let scratch = Scratch::new("journal-run");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let (started, ()) = journal
+            .start(&sample::moment(1), sample::start("run000000001"), sample::SELF, |_| Ok::<_, JournalError>(()))
+            .unwrap();
+        let end = journal.end(&started, &sample::moment(2), Ending::unknown(EndedBy::Itself)).unwrap();
+        assert_eq!((started.written().seq, end.seq), (1, 2));
+        assert_eq!(journal.by_run("run000000001").unwrap().records.len(), 2);
+        assert_eq!(journal.verify_all().unwrap(), Ok(Verified { records: 2, head: end.hash }));
+        assert!(matches!(
+            journal.end(&started, &sample::moment(3), Ending::unknown(EndedBy::Itself)),
+            Err(JournalError::NotOpen(_))
+        ));
+    }
+}

@@ -1,0 +1,142 @@
+//! The runs that are open: a row is put in with `start` and taken out with `end`, so that the runs whose supervisor
+//! was killed are found in time that depends on how many run, not on how many ever ran.
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
+use super::record::{End, EndedBy, Ending, Event};
+use crate::clock::Moment;
+use crate::database::Durability;
+use crate::names::GrantId;
+
+/// How many open runs one ordinary run looks at to find lost ones.
+const SAMPLE: u32 = 8;
+
+/// The process that will write the `end` of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: i32,
+    /// Its start time in clock ticks since boot (proc_pid_stat(5), field 22), so that a reused pid is not mistaken.
+    pub start: u64,
+}
+
+/// A supervisor as it stands beside an open run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supervisor {
+    /// The process.
+    pub process: Process,
+    /// In which boot.
+    pub boot_id: String,
+}
+
+/// How thoroughly to look for runs whose supervisor is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// All open runs while they are few, else a sample: what each run does on its way.
+    Sample,
+    /// All open runs.
+    All,
+}
+
+impl Journal<'_> {
+    /// Closes open runs whose supervisor is not `alive` any more, as lost. Costs one small SELECT when there are none.
+    pub fn close_lost(
+        &self,
+        moment: &Moment,
+        sweep: Sweep,
+        alive: &dyn Fn(&Supervisor) -> bool,
+    ) -> Result<Vec<Written>, JournalError> {
+        let open = match sweep {
+            Sweep::All => open_runs(self.database.connection(), 0, None)?,
+            Sweep::Sample => self.sample_of_open_runs(moment)?,
+        };
+        let lost: Vec<OpenRun> = open.into_iter().filter(|run| !alive(&run.supervisor)).collect();
+        if lost.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.database.write(Durability::Ordered, |transaction| {
+            let mut written = Vec::with_capacity(lost.len());
+            for run in lost {
+                // Another process may have closed it since we looked.
+                if close(transaction, run.start)? {
+                    let ending = Ending::unknown(EndedBy::Lost);
+                    let end = End { run: run.run, start: run.start, uid: run.uid, grant: run.grant, ending };
+                    written.push(self.append(transaction, moment, Event::End(Box::new(end)))?);
+                }
+            }
+            Ok(written)
+        })
+    }
+
+    /// All open runs while there are few; else the oldest ones and some from a place that moves with the time.
+    fn sample_of_open_runs(&self, moment: &Moment) -> Result<Vec<OpenRun>, JournalError> {
+        let connection = self.database.connection();
+        let mut sample = open_runs(connection, 0, Some(2 * SAMPLE + 1))?;
+        if sample.len() > 2 * SAMPLE as usize {
+            sample.truncate(SAMPLE as usize);
+            let bounds = "SELECT (SELECT min(start) FROM open_run), (SELECT max(start) FROM open_run)";
+            let (first, last): (i64, i64) = connection.query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let pivot = first.saturating_add(moment.wall.0.rem_euclid(last.saturating_sub(first).max(1)));
+            sample.extend(open_runs(connection, pivot, Some(SAMPLE))?);
+        }
+        Ok(sample)
+    }
+}
+
+struct OpenRun {
+    start: u64,
+    run: String,
+    uid: u32,
+    grant: Option<GrantId>,
+    supervisor: Supervisor,
+}
+
+fn open_runs(connection: &Connection, from: i64, limit: Option<u32>) -> Result<Vec<OpenRun>, JournalError> {
+    let query = "SELECT start, run, uid, grant_id, pid, pid_start, boot_id FROM open_run WHERE start >= ?1 \
+                 ORDER BY start LIMIT ?2";
+    let mut statement = connection.prepare(query)?;
+    let rows = statement.query_map(params![from, limit.map_or(-1, i64::from)], |row| {
+        let grant: Option<String> = row.get(3)?;
+        Ok(OpenRun {
+            start: row.get::<_, i64>(0)?.unsigned_abs(),
+            run: row.get(1)?,
+            uid: row.get(2)?,
+            grant: grant.and_then(|id| GrantId::parse(&id).ok()),
+            supervisor: Supervisor {
+                process: Process { pid: row.get(4)?, start: row.get::<_, i64>(5)?.unsigned_abs() },
+                boot_id: row.get(6)?,
+            },
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn open(
+    transaction: &Transaction<'_>,
+    start: &Written,
+    run: &str,
+    uid: u32,
+    grant: Option<&GrantId>,
+    supervisor: Process,
+    boot_id: &str,
+) -> Result<(), JournalError> {
+    transaction.execute(
+        "INSERT INTO open_run (start, run, uid, grant_id, pid, pid_start, boot_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            sql_integer(start.seq)?,
+            run,
+            uid,
+            grant.map(GrantId::as_str),
+            supervisor.pid,
+            sql_bound(supervisor.start),
+            boot_id
+        ],
+    )?;
+    Ok(())
+}
+
+/// False when it was closed before.
+pub(super) fn close(transaction: &Transaction<'_>, start: u64) -> Result<bool, JournalError> {
+    Ok(transaction.execute("DELETE FROM open_run WHERE start = ?1", params![sql_integer(start)?])? == 1)
+}

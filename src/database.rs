@@ -1,0 +1,438 @@
+//! Opens the one SQLite database the safe way for a root process, and writes to it with bounded waits. Knows no
+//! table: the rooms that own tables pass their schema in, and `open` refuses a file that holds anything else.
+//! May not: create a file while opening one, follow a symlink, or hold a second descriptor on the file (closing
+//! that one would drop SQLite's POSIX locks).
+
+use std::cell::Cell;
+use std::fmt;
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+/// `PRAGMA application_id` of our files: "jits", so that file(1) and `open` can tell them from other databases.
+pub const APPLICATION_ID: i32 = 0x6a69_7473;
+
+/// `PRAGMA user_version` of the schema that this build reads and writes.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// The longest row, statement or value that SQLite accepts from us, in bytes.
+pub const LENGTH_LIMIT: i32 = 64 << 20;
+
+/// How long a writer waits for its turn before it gives up.
+pub const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How SQLite itself waits: not for the write lock (see `begin`), but for seconds while another process rebuilds the
+/// WAL index. By PRAGMA, since `Connection::busy_timeout` needs `sqlite3_set_clientdata` of SQLite 3.44.
+const NO_WAIT: &str = "PRAGMA busy_timeout = 0";
+const READ_WAIT: &str = "PRAGMA busy_timeout = 5000";
+
+/// Frames in the WAL that trigger a WAL checkpoint: each short-lived process replays the WAL when it opens the
+/// database, so it must stay small; each checkpoint costs a sync, so it must not be tiny.
+const WAL_FRAMES: u32 = 128;
+
+/// The one database of a host, opened safely.
+pub struct Database {
+    connection: Connection,
+    path: PathBuf,
+    durability: Cell<Durability>,
+}
+
+/// When a commit is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Before `write` returns (fdatasync(2) of the WAL).
+    Synced,
+    /// In order, at the latest with the next synced commit; a power cut may take it, a killed process may not.
+    Ordered,
+}
+
+/// Why the database cannot be used; `Display` is a sentence fragment that names the file.
+#[derive(Debug)]
+pub enum DatabaseError {
+    /// There is no such file; the administrator runs `jitctl key init`.
+    Missing(PathBuf),
+    /// `create` found a database that is in use.
+    Exists(PathBuf),
+    /// A file or directory that somebody else could write; the administrator acts.
+    Untrusted(PathBuf, &'static str),
+    /// Tables, indexes, triggers or views that differ from what this build knows, or no database of ours at all.
+    Schema(PathBuf, String),
+    /// Written by a newer version.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i32,
+        /// The newest one that this build knows.
+        known: i32,
+    },
+    /// Other processes held the write lock for the whole of [`WRITE_PATIENCE`].
+    Busy(PathBuf),
+    /// A file could not be examined or made.
+    File(PathBuf, std::io::Error),
+    /// What SQLite said: disk full, read-only, corrupt, and so on.
+    Sqlite(PathBuf, rusqlite::Error),
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(path) => write!(f, "there is no database {}", path.display()),
+            Self::Exists(path) => write!(f, "the database {} exists already", path.display()),
+            Self::Untrusted(path, cause) => write!(f, "{} {cause}", path.display()),
+            Self::Schema(path, difference) => write!(f, "the database {} {difference}", path.display()),
+            Self::Newer { path, found, known } => write!(
+                f,
+                "the database {} has schema version {found}, this program knows {known}: it is too old for it",
+                path.display()
+            ),
+            Self::Busy(path) => {
+                write!(f, "the database {} was locked for {} seconds", path.display(), WRITE_PATIENCE.as_secs())
+            }
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Sqlite(path, error) => write!(f, "the database {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for DatabaseError {}
+
+impl Database {
+    /// Opens an existing database whose schema is exactly `schema`: CREATE statements separated by `;`, written as
+    /// SQLite stores them (`CREATE TABLE name (…)`, one space between the first words, no `IF NOT EXISTS`).
+    pub fn open(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
+        check_files(path)?;
+        let connection = connect(path).map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen) if !path.exists() => DatabaseError::Missing(path.to_owned()),
+            _ => DatabaseError::Sqlite(path.to_owned(), error),
+        })?;
+        let database = Self { connection, path: path.to_owned(), durability: Cell::new(Durability::Synced) };
+        database.check_header()?;
+        database.check_schema(schema)?;
+        Ok(database)
+    }
+
+    /// Creates the database with `schema` (see [`Self::open`]) in WAL mode, mode 0600, and opens it. A file that a
+    /// killed `create` left empty is taken over; any other existing file is an error.
+    pub fn create(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
+        check_directory(path)?;
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => check_files(path)?,
+            Err(error) => return Err(DatabaseError::File(path.to_owned(), error)),
+        }
+        let sqlite = |error| DatabaseError::Sqlite(path.to_owned(), error);
+        let connection = connect(path).map_err(sqlite)?;
+        if objects(&connection).map_err(sqlite)? > 0 {
+            return Err(DatabaseError::Exists(path.to_owned()));
+        }
+        connection.execute_batch("PRAGMA journal_mode = WAL").map_err(sqlite)?;
+        let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Exclusive).map_err(sqlite)?;
+        if objects(&transaction).map_err(sqlite)? > 0 {
+            return Err(DatabaseError::Exists(path.to_owned()));
+        }
+        for statement in statements(schema) {
+            transaction.execute_batch(statement).map_err(sqlite)?;
+        }
+        let header = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}");
+        transaction.execute_batch(&header).map_err(sqlite)?;
+        transaction.commit().map_err(sqlite)?;
+        drop(connection);
+        Self::open(path, schema)
+    }
+
+    /// The connection, for reading.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `change` in one transaction that holds the write lock from its beginning. An error of `change` or of the
+    /// commit rolls everything back. Waits at most [`WRITE_PATIENCE`] for other writers.
+    pub fn write<T, E: From<DatabaseError>>(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.set_durability(durability)?;
+        let transaction = self.begin()?;
+        let value = change(&transaction)?;
+        transaction.commit().map_err(|error| self.sqlite(error))?;
+        Ok(value)
+    }
+
+    /// What `PRAGMA integrity_check` finds, at most 20 lines; empty when all is well. Reads the whole file.
+    pub fn integrity(&self) -> Result<Vec<String>, DatabaseError> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = self.connection.prepare("PRAGMA integrity_check(20)")?;
+            let lines = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+            Ok(lines)
+        };
+        let mut lines = read().map_err(|error| self.sqlite(error))?;
+        lines.retain(|line| line != "ok");
+        Ok(lines)
+    }
+
+    fn sqlite(&self, error: rusqlite::Error) -> DatabaseError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DatabaseError::Busy(self.path.clone()),
+            _ => DatabaseError::Sqlite(self.path.clone(), error),
+        }
+    }
+
+    fn set_durability(&self, durability: Durability) -> Result<(), DatabaseError> {
+        if self.durability.get() != durability {
+            let pragma = match durability {
+                Durability::Synced => "PRAGMA synchronous = FULL",
+                Durability::Ordered => "PRAGMA synchronous = NORMAL",
+            };
+            self.connection.execute_batch(pragma).map_err(|error| self.sqlite(error))?;
+            self.durability.set(durability);
+        }
+        Ok(())
+    }
+
+    /// BEGIN IMMEDIATE with our own waiting: SQLite's busy handler sleeps longer with each attempt, so under a crowd
+    /// of short writers the newest ones win and the oldest starve. Equal random sleeps have no such memory.
+    fn begin(&self) -> Result<Transaction<'_>, DatabaseError> {
+        self.connection.execute_batch(NO_WAIT).map_err(|error| self.sqlite(error))?;
+        let deadline = Instant::now() + WRITE_PATIENCE;
+        let mut jitter = Jitter::new();
+        let begun = loop {
+            match Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate) {
+                Err(error) if is_busy(&error) && Instant::now() < deadline => thread::sleep(jitter.next()),
+                result => break result.map_err(|error| self.sqlite(error)),
+            }
+        };
+        self.connection.execute_batch(READ_WAIT).map_err(|error| self.sqlite(error))?;
+        begun
+    }
+
+    fn check_header(&self) -> Result<(), DatabaseError> {
+        let number = |pragma| {
+            self.connection.query_row(pragma, [], |row| row.get::<_, i32>(0)).map_err(|error| self.sqlite(error))
+        };
+        if number("PRAGMA application_id")? != APPLICATION_ID {
+            return Err(DatabaseError::Schema(self.path.clone(), "is not a database of jit-sudo".to_owned()));
+        }
+        let found = number("PRAGMA user_version")?;
+        if found > SCHEMA_VERSION {
+            return Err(DatabaseError::Newer { path: self.path.clone(), found, known: SCHEMA_VERSION });
+        }
+        if found != SCHEMA_VERSION {
+            let difference = format!("has schema version {found} instead of {SCHEMA_VERSION}");
+            return Err(DatabaseError::Schema(self.path.clone(), difference));
+        }
+        let mode: String = self
+            .connection
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+            .map_err(|error| self.sqlite(error))?;
+        if mode != "wal" {
+            return Err(DatabaseError::Schema(self.path.clone(), format!("is in {mode} mode instead of WAL mode")));
+        }
+        Ok(())
+    }
+
+    /// Compares all of sqlite_schema with what the rooms declared: one more trigger would be code run by root.
+    fn check_schema(&self, schema: &[&str]) -> Result<(), DatabaseError> {
+        let mut missing: Vec<&str> = statements(schema).collect();
+        let mut compare = || -> rusqlite::Result<Option<String>> {
+            let mut statement = self.connection.prepare("SELECT type, name, sql FROM sqlite_schema")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let kind = row.get_ref(0)?.as_str()?;
+                let Some(text) = row.get_ref(2)?.as_str_or_null()? else {
+                    if kind == "index" {
+                        continue; // SQLite's own index of a PRIMARY KEY or UNIQUE constraint
+                    }
+                    return Ok(Some(format!("holds a {kind} without a definition")));
+                };
+                match missing.iter().position(|wanted| *wanted == text) {
+                    Some(index) => drop(missing.swap_remove(index)),
+                    None => {
+                        let name = crate::escape::escape(row.get_ref(1)?.as_bytes()?);
+                        return Ok(Some(format!("holds an unknown or altered {kind} '{name}'")));
+                    }
+                }
+            }
+            Ok(missing.first().map(|wanted| format!("lacks '{}'", wanted.split('(').next().unwrap_or(wanted).trim())))
+        };
+        match compare().map_err(|error| self.sqlite(error))? {
+            None => Ok(()),
+            Some(difference) => Err(DatabaseError::Schema(self.path.clone(), difference)),
+        }
+    }
+}
+
+/// Opens without creating and sets what must hold before the first page is read.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    for (option, value) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+        (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+    ] {
+        connection.set_db_config(option, value)?;
+    }
+    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LENGTH_LIMIT)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
+    let pragmas = format!(
+        "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA synchronous = FULL; \
+         PRAGMA wal_autocheckpoint = {WAL_FRAMES}; PRAGMA journal_size_limit = {}",
+        WAL_FRAMES * 4 * 4096
+    );
+    connection.execute_batch(&pragmas)?;
+    Ok(connection)
+}
+
+fn objects(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+}
+
+fn statements<'a>(schema: &[&'a str]) -> impl Iterator<Item = &'a str> {
+    schema.iter().flat_map(|text| text.split(';')).map(str::trim).filter(|statement| !statement.is_empty())
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// The directory is private to root, and so are the database and what SQLite keeps beside it. SQLite opens by path,
+/// so this guards against mistakes; what makes it safe is that only root can change a 0700 directory of root.
+fn check_files(path: &Path) -> Result<(), DatabaseError> {
+    check_directory(path)?;
+    if !check_file(path)? {
+        return Err(DatabaseError::Missing(path.to_owned()));
+    }
+    for suffix in ["-wal", "-shm"] {
+        check_file(&beside(path, suffix))?;
+    }
+    let rollback = beside(path, "-journal");
+    match fs::symlink_metadata(&rollback) {
+        Ok(_) => Err(DatabaseError::Untrusted(rollback, "does not belong beside a database in WAL mode")),
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_directory(path: &Path) -> Result<(), DatabaseError> {
+    let directory = path.parent().unwrap_or(path);
+    let metadata = fs::symlink_metadata(directory).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => DatabaseError::Missing(path.to_owned()),
+        _ => DatabaseError::File(directory.to_owned(), error),
+    })?;
+    let fault = if metadata.is_dir() { fault_of(&metadata) } else { Some("is not a directory") };
+    fault.map_or(Ok(()), |cause| Err(DatabaseError::Untrusted(directory.to_owned(), cause)))
+}
+
+/// Whether the file exists; an existing one must be trustworthy.
+fn check_file(path: &Path) -> Result<bool, DatabaseError> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(DatabaseError::File(path.to_owned(), error)),
+        Ok(metadata) => metadata,
+    };
+    let fault = if !metadata.is_file() {
+        Some("is not a regular file")
+    } else if metadata.nlink() != 1 {
+        Some("has more than one name (hard links)")
+    } else {
+        fault_of(&metadata)
+    };
+    fault.map_or(Ok(true), |cause| Err(DatabaseError::Untrusted(path.to_owned(), cause)))
+}
+
+fn fault_of(metadata: &Metadata) -> Option<&'static str> {
+    if metadata.uid() != 0 {
+        Some("does not belong to root")
+    } else if metadata.mode() & 0o077 != 0 {
+        Some("is open to others than root")
+    } else {
+        None
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Pauses between two attempts to get the write lock: a xorshift generator, since nothing here must be unguessable.
+struct Jitter(u64);
+
+impl Jitter {
+    fn new() -> Self {
+        let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| u64::from(time.subsec_nanos()));
+        Self((nanoseconds << 32 | u64::from(std::process::id())) | 1)
+    }
+
+    fn next(&mut self) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_micros(1_000 + self.0 % 4_000)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs::DirBuilder;
+    use std::os::unix::fs::DirBuilderExt;
+
+    use super::*;
+
+    /// A private directory of a test, on a real disk, removed at its end.
+    pub(crate) struct Scratch(PathBuf);
+
+    impl Scratch {
+        pub(crate) fn new(name: &str) -> Self {
+            let directory = PathBuf::from(format!("/var/tmp/jit-sudo-test-{}-{name}", std::process::id()));
+            let _ = fs::remove_dir_all(&directory);
+            DirBuilder::new().mode(0o700).create(&directory).unwrap();
+            Self(directory)
+        }
+
+        pub(crate) fn path(&self) -> PathBuf {
+            self.0.join("journal.db")
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const SCHEMA: &str = "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT UNIQUE) STRICT;
+CREATE INDEX thing_by_text ON thing (text, id)";
+
+    #[test]
+    fn a_new_database_is_private_and_opens_again() {
+        let scratch = Scratch::new("new");
+        drop(Database::create(&scratch.path(), &[SCHEMA]).unwrap());
+        drop(Database::open(&scratch.path(), &[SCHEMA]).unwrap());
+        assert!(matches!(Database::create(&scratch.path(), &[SCHEMA]), Err(DatabaseError::Exists(_))));
+        for name in ["", "-wal", "-shm"] {
+            let mode = fs::metadata(beside(&scratch.path(), name)).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The privileged programs are made of the crates in packaging/dependencies.txt, each with a reason, and of no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+const LIST: &str = "packaging/dependencies.txt";
+
+/// What must never come near a program that runs as root for others.
+const FORBIDDEN: [&str; 8] = ["clap", "tokio", "async-std", "hyper", "reqwest", "rustls", "openssl", "users"];
+
+#[test]
+fn the_list_of_privileged_dependencies_is_what_cargo_resolves() {
+    let listed: BTreeSet<String> = listed().into_keys().collect();
+    let resolved = resolved();
+    let unlisted: Vec<_> = resolved.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&resolved).collect();
+    assert!(unlisted.is_empty(), "crates without a reason; is each one wanted? then add it to {LIST}: {unlisted:?}");
+    assert!(gone.is_empty(), "no longer used; remove from {LIST}: {gone:?}");
+}
+
+#[test]
+fn each_privileged_dependency_has_a_reason() {
+    for (name, reason) in listed() {
+        assert!(reason.len() >= 4, "{name} stands in {LIST} without a reason");
+    }
+}
+
+#[test]
+fn no_argument_parser_runtime_or_network_crate_is_privileged() {
+    let resolved = resolved();
+    for name in FORBIDDEN {
+        assert!(!resolved.contains(name), "{name} in a setuid program");
+    }
+}
+
+fn listed() -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(LIST)).unwrap();
+    let entries = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    entries
+        .map(|line| {
+            let (name, reason) = line.split_once(' ').unwrap_or((line, ""));
+            (name.to_owned(), reason.trim().to_owned())
+        })
+        .collect()
+}
+
+fn resolved() -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "jit-sudo", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["--offline", "--locked"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: BTreeSet<String> = text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    assert!(names.contains("jit-sudo"), "cargo tree shows another package");
+    names.into_iter().filter(|name| name != "jit-sudo" && !name.is_empty()).collect()
+}

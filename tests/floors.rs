@@ -1,0 +1,214 @@
+//! The floors of the house (docs/design.md): a room uses only rooms on its own floor or below, never in a circle; unsafe
+//! code lives in `sys` alone; who may touch what is read from the source, so that the drawing stays true.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room and floor.
+const FLOORS: &[(&str, u8)] = &[
+    ("main", 9),
+    ("bin", 9),
+    ("run", 8),
+    ("broker", 8),
+    ("refusal", 7),
+    ("session", 6),
+    ("activation", 6),
+    ("host", 6),
+    ("audit", 5),
+    ("authorized", 4),
+    ("store", 4),
+    ("auth", 3),
+    ("policy", 3),
+    ("grant", 3),
+    ("elevation", 2),
+    ("recording", 2),
+    ("database", 2),
+    ("cli", 2),
+    ("names", 1),
+    ("clock", 1),
+    ("escape", 1),
+];
+
+/// Downward, and forbidden all the same: revocation reaches a session as a `Watch` that the story makes.
+const NEVER: &[(&str, &str)] = &[("session", "store"), ("session", "database"), ("grant", "policy")];
+
+#[test]
+fn every_room_stands_on_a_floor() {
+    for file in sources("src") {
+        assert!(
+            floor(&file.room).is_some(),
+            "{} belongs to no room of the table in tests/floors.rs",
+            file.path.display()
+        );
+    }
+}
+
+#[test]
+fn no_room_uses_a_room_above_it() {
+    for (from, to, line) in uses() {
+        assert!(floor(&to) <= floor(&from), "{from} (floor {:?}) uses {to} above it: {line}", floor(&from));
+        assert!(!NEVER.contains(&(from.as_str(), to.as_str())), "{from} must not know {to}: {line}");
+    }
+}
+
+#[test]
+fn no_rooms_use_each_other_in_a_circle() {
+    let mut below: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (from, to, _) in uses() {
+        below.entry(from).or_default().insert(to);
+    }
+    // Rooms that use nothing that is left are taken away again and again; a circle never becomes empty.
+    while let Some(free) = below.iter().find(|(_, to)| to.iter().all(|room| !below.contains_key(room))) {
+        let free = free.0.clone();
+        below.remove(&free);
+    }
+    assert!(below.is_empty(), "these rooms use each other in a circle: {below:?}");
+}
+
+#[test]
+fn unsafe_code_lives_in_sys_alone() {
+    for file in ["src", "ctl"].iter().flat_map(|top| sources(top)) {
+        for line in file.code() {
+            assert!(!words(&line).any(|word| word == "unsafe"), "unsafe code in {}: {line}", file.path.display());
+        }
+    }
+    let root = fs::read_to_string(project().join("Cargo.toml")).unwrap();
+    assert!(root.contains("unsafe_code = \"forbid\""), "the privileged package must forbid unsafe code by lint");
+}
+
+#[test]
+fn grants_and_policy_open_no_file() {
+    for file in sources("src").iter().filter(|file| ["grant", "policy"].contains(&file.room.as_str())) {
+        for line in file.code() {
+            for forbidden in ["std::fs", "File::open", "OpenOptions", "read_to_string(", "sys::trusted"] {
+                assert!(!line.contains(forbidden), "{} opens files: {line}", file.path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn only_host_names_a_concrete_store_or_sink() {
+    let concrete: Vec<String> = ["src/store", "src/audit/sink"]
+        .iter()
+        .flat_map(|directory| fs::read_dir(project().join(directory)).into_iter().flatten().flatten())
+        .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
+        .filter(|name| name != "mod")
+        .collect();
+    for file in sources("src") {
+        let own =
+            file.path.starts_with(project().join("src/store")) || file.path.starts_with(project().join("src/audit"));
+        if own || file.room == "host" {
+            continue;
+        }
+        for line in file.code() {
+            for name in &concrete {
+                let named = line.contains(&format!("store::{name}")) || line.contains(&format!("sink::{name}"));
+                assert!(!named, "only host.rs may name {name}, not {}: {line}", file.path.display());
+            }
+        }
+    }
+}
+
+/// One source file without its comments and its tests.
+struct Source {
+    path: PathBuf,
+    room: String,
+    text: String,
+}
+
+impl Source {
+    fn code(&self) -> impl Iterator<Item = String> + '_ {
+        let upto = self.text.find("\n#[cfg(test)]\nmod tests").unwrap_or(self.text.len());
+        self.text[..upto].lines().map(|line| line.split("//").next().unwrap_or_default().to_owned())
+    }
+}
+
+/// Every use of one room by another: who, whom, and the line.
+fn uses() -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    for file in sources("src").into_iter().filter(|file| file.room != "lib") {
+        let code: Vec<String> = file.code().collect();
+        let code = code.join("\n");
+        for prefix in ["crate::", "jit_sudo::"] {
+            for (at, _) in code.match_indices(prefix) {
+                let line = code[..at].rsplit('\n').next().unwrap_or_default().to_owned()
+                    + code[at..].split(['\n', ';']).next().unwrap_or_default();
+                for room in named(&code[at + prefix.len()..]) {
+                    if room != file.room && floor(&room).is_some() {
+                        found.push((file.room.clone(), room, format!("{}: {line}", file.path.display())));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The rooms that a path after `crate::` begins with: one, or several in braces.
+fn named(path: &str) -> Vec<String> {
+    let Some(inside) = path.strip_prefix('{') else {
+        return words(path).next().map(str::to_owned).into_iter().collect();
+    };
+    let mut rooms = Vec::new();
+    let (mut depth, mut begin) = (0, true);
+    let mut rest = inside;
+    while let Some(character) = rest.chars().next() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begin = true,
+            c if begin && c.is_alphabetic() => {
+                rooms.extend(words(rest).next().map(str::to_owned));
+                begin = false;
+            }
+            _ => {}
+        }
+        rest = &rest[character.len_utf8()..];
+    }
+    rooms
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+fn floor(room: &str) -> Option<u8> {
+    if room == "lib" {
+        return Some(u8::MAX);
+    }
+    FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
+}
+
+fn sources(top: &str) -> Vec<Source> {
+    let top = project().join(top);
+    let mut files = Vec::new();
+    let mut directories = vec![top.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let inside = path.strip_prefix(&top).unwrap().to_str().unwrap();
+                let room = inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs").to_owned();
+                let text = fs::read_to_string(&path).unwrap();
+                files.push(Source { path, room, text });
+            }
+        }
+    }
+    assert!(!files.is_empty(), "no source under {}", top.display());
+    files
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn the_reader_of_this_test_sees_paths_in_braces() {
+    assert_eq!(named("{audit::{Journal, store}, names::RoleName,\n    policy}"), ["audit", "names", "policy"]);
+    assert_eq!(named("grant::verify;"), ["grant"]);
+}

@@ -1,0 +1,110 @@
+//! What the product left behind, read without its help: the journal by the sqlite3 program, the log by rsyslog's own
+//! JSON parser.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::root::PrivateRoot;
+
+/// One record of the journal.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Its number.
+    pub seq: u64,
+    /// Its exact text.
+    pub body: String,
+    /// Its hash as stored, lower-case hexadecimal.
+    pub hash: String,
+    /// The text as JSON.
+    pub json: Value,
+}
+
+impl Record {
+    /// A field as text; empty when there is none.
+    pub fn text(&self, field: &str) -> &str {
+        self.json.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A field as a number; -1 when there is none.
+    pub fn number(&self, field: &str) -> i64 {
+        self.json.get(field).and_then(Value::as_i64).unwrap_or(-1)
+    }
+
+    /// What happened: `start`, `end`, `reject` …
+    pub fn kind(&self) -> &str {
+        self.text("kind")
+    }
+}
+
+/// One line (perhaps one part of several) of jit-sudo in the log.
+#[derive(Debug, Clone)]
+pub struct SyslogLine {
+    /// The record's number.
+    pub seq: u64,
+    /// The chain head that the line states.
+    pub head: String,
+    /// rsyslog's parser took it for JSON.
+    pub parsed: bool,
+    /// The JSON as rsyslog understood it.
+    pub json: Value,
+}
+
+pub(crate) fn journal(root: &PrivateRoot) -> Vec<Record> {
+    let query = "SELECT seq || ' ' || lower(hex(hash)) || ' ' || hex(body) FROM record ORDER BY seq";
+    let output = root.as_root(["sqlite3", "-readonly", "-batch", "/var/lib/jit-sudo/journal.db", query]);
+    assert!(output.status.success(), "the journal cannot be read: {output:?}");
+    output.stdout.lines().map(record).collect()
+}
+
+/// Lines are complete when their number does not grow for a moment: rsyslog writes a little later than it is told.
+pub(crate) fn syslog(root: &PrivateRoot) -> Vec<SyslogLine> {
+    settled(root, "/var/log/auth.parsed").iter().map(|line| syslog_line(line)).collect()
+}
+
+pub(crate) fn auth_log(root: &PrivateRoot) -> Vec<String> {
+    settled(root, "/var/log/auth.log")
+}
+
+fn settled(root: &PrivateRoot, file: &str) -> Vec<String> {
+    let path = root.path(file);
+    let read = || fs::read(&path).unwrap_or_default();
+    let mut before = read();
+    let text = crate::eventually("rsyslog has written everything", crate::PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(150));
+        let now = read();
+        let quiet = now == before;
+        before.clone_from(&now);
+        quiet.then_some(now)
+    });
+    String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+}
+
+fn record(line: &str) -> Record {
+    let mut fields = line.splitn(3, ' ');
+    let mut field = || fields.next().unwrap_or_default();
+    let (seq, hash, body) = (field(), field(), field());
+    let body = String::from_utf8_lossy(&unhex(body)).into_owned();
+    let json = serde_json::from_str(&body).unwrap_or_else(|error| panic!("record {seq} is no JSON: {error}\n{body}"));
+    Record { seq: seq.parse().unwrap_or_default(), body, hash: hash.to_owned(), json }
+}
+
+fn syslog_line(line: &str) -> SyslogLine {
+    let mut fields = line.splitn(4, ' ');
+    let mut field = || fields.next().unwrap_or_default();
+    let (seq, head, parsed, json) = (field(), field(), field(), field());
+    SyslogLine {
+        seq: seq.parse().unwrap_or_default(),
+        head: head.to_owned(),
+        parsed: parsed == "OK",
+        json: serde_json::from_str(json).unwrap_or(Value::Null),
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).unwrap_or_default())
+        .collect()
+}

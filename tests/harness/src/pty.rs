@@ -1,0 +1,203 @@
+//! A person at a terminal: types, reads the screen, changes the window's size, hangs up.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::libc::O_NOCTTY;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
+use nix::unistd::{Gid, Uid, fchown};
+
+use crate::run::{Status, kill_tree, wait};
+
+/// A command on a terminal of its own, 80 by 24, with us as the person before it.
+pub struct PtySession {
+    what: String,
+    leader: File,
+    name: String,
+    child: Child,
+    screen: Arc<Screen>,
+    seen: usize,
+    patience: Duration,
+}
+
+impl PtySession {
+    pub(crate) fn start(what: String, uid: u32, patience: Duration, mut command: Command) -> PtySession {
+        let (leader, follower, name) =
+            open_terminal(uid).unwrap_or_else(|error| panic!("no terminal for `{what}`: {error}"));
+        let streams = [follower.try_clone(), follower.try_clone()];
+        let [Ok(stdin), Ok(stdout)] = streams else { panic!("no descriptors left for `{what}`") };
+        command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout)).stderr(Stdio::from(follower));
+        let child = command.spawn().unwrap_or_else(|error| panic!("nsenter cannot be started: {error}"));
+        // The command owns the follower's descriptors in this process; while it lives the terminal would never hang up.
+        drop(command);
+        let screen = Arc::new(Screen::default());
+        match leader.try_clone() {
+            Ok(reader) => Screen::follow(&screen, reader),
+            Err(error) => panic!("no descriptors left for `{what}`: {error}"),
+        }
+        let session = PtySession { what, leader, name, child, screen, seen: 0, patience };
+        session.resize(24, 80);
+        session
+    }
+
+    /// Types `text`; `\r` is the Enter key, `\x03` is ^C.
+    pub fn type_text(&mut self, text: impl AsRef<[u8]>) {
+        let typed = self.leader.write_all(text.as_ref());
+        typed.unwrap_or_else(|error| panic!("cannot type at `{}`: {error}\n{}", self.what, self.screen()));
+    }
+
+    /// Types a line and Enter.
+    pub fn type_line(&mut self, text: &str) {
+        self.type_text(format!("{text}\r"));
+    }
+
+    /// Types a password as soon as `prompt` stands there and the terminal no longer echoes.
+    pub fn type_password(&mut self, prompt: &str, password: &str) {
+        self.expect(prompt);
+        crate::eventually("the terminal stops to echo for a password", self.patience, || {
+            (!self.echoes()).then_some(())
+        });
+        self.type_line(password);
+    }
+
+    /// Waits until `text` stands behind everything that was expected before; gives what came up to its end.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) -> String {
+        self.expect_within(text, self.patience)
+    }
+
+    /// The same with a limit of its own.
+    #[track_caller]
+    pub fn expect_within(&mut self, text: &str, limit: Duration) -> String {
+        let deadline = Instant::now() + limit;
+        let mut state = self.screen.lock();
+        loop {
+            let fresh = state.bytes.get(self.seen..).unwrap_or_default();
+            if let Some(at) = fresh.windows(text.len()).position(|window| window == text.as_bytes()) {
+                let end = self.seen + at + text.len();
+                let found = String::from_utf8_lossy(&state.bytes[self.seen..end]).into_owned();
+                self.seen = end;
+                return found;
+            }
+            let now = Instant::now();
+            if state.ended || now >= deadline {
+                let shown = String::from_utf8_lossy(&state.bytes).into_owned();
+                let why = if state.ended { "the terminal was closed" } else { "it did not come in time" };
+                drop(state);
+                panic!("expected '{text}' of `{}`, but {why}; the screen:\n{shown}", self.what);
+            }
+            state = self.screen.wait(state, deadline - now);
+        }
+    }
+
+    /// Everything that was ever shown.
+    pub fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.screen.lock().bytes).into_owned()
+    }
+
+    /// Changes the window's size, as a person who drags its corner.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = [rows.to_string(), columns.to_string()];
+        let done = Command::new("stty").args(["-F", &self.name, "rows", &size[0], "cols", &size[1]]).status();
+        assert!(done.is_ok_and(|status| status.success()), "the size of {} cannot be changed", self.name);
+    }
+
+    /// Typed characters are shown.
+    pub fn echoes(&self) -> bool {
+        self.attributes().local_flags.contains(LocalFlags::ECHO)
+    }
+
+    /// The terminal's settings, to be compared before and after.
+    pub fn attributes(&self) -> Termios {
+        tcgetattr(self.leader.as_fd()).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
+    /// The terminal's name, the same inside and outside.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The process, on the host, that entered the root to run the command.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the command's end; everything it showed is then on the screen. Panics when it takes too long.
+    pub fn wait(&mut self) -> Status {
+        let Some(status) = wait(&mut self.child, self.patience) else {
+            panic!("`{}` took longer than {:?}; the screen:\n{}", self.what, self.patience, self.screen());
+        };
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let mut state = self.screen.lock();
+        while !state.ended && Instant::now() < deadline {
+            state = self.screen.wait(state, deadline - Instant::now());
+        }
+        Status(status)
+    }
+}
+
+impl Drop for PtySession {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            kill_tree(self.child.id());
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What a terminal has shown so far.
+#[derive(Default)]
+struct Screen {
+    state: Mutex<Shown>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Shown {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Screen {
+    fn follow(screen: &Arc<Screen>, mut leader: File) {
+        let screen = Arc::clone(screen);
+        thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            // EIO, the hang-up of the last process, is the ordinary end.
+            while let Ok(count @ 1..) = leader.read(&mut buffer) {
+                screen.lock().bytes.extend_from_slice(&buffer[..count]);
+                screen.changed.notify_all();
+            }
+            screen.lock().ended = true;
+            screen.changed.notify_all();
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, Shown>, limit: Duration) -> MutexGuard<'a, Shown> {
+        self.changed.wait_timeout(state, limit).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+    }
+}
+
+/// A new terminal that belongs to `uid`, as a login would give it; it becomes nobody's controlling terminal here.
+fn open_terminal(uid: u32) -> std::io::Result<(File, File, String)> {
+    let leader = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+    grantpt(&leader)?;
+    unlockpt(&leader)?;
+    let name = ptsname_r(&leader)?;
+    let follower = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&name)?;
+    // Group 5 is Debian's `tty`.
+    fchown(&follower, Some(Uid::from_raw(uid)), Some(Gid::from_raw(5)))?;
+    Ok((File::from(leader.as_fd().try_clone_to_owned()?), follower, name))
+}
