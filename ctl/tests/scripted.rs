@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jit_sudo::broker::wire::{
-    Answer, EndedInfo, KeyInfo, PolicyInfo, RecordInfo, RecordPage, RoleInfo, RoleVerdict, VerifyInfo, WhyInfo,
+    Answer, ApprovalInfo, EndedInfo, KeyInfo, PolicyInfo, RecordInfo, RecordPage, RoleInfo, RoleVerdict, VerifyInfo,
+    WhyInfo,
 };
 use jit_sudo::names::{GrantId, RoleName};
 use serde_json::{Value, json};
@@ -175,6 +176,60 @@ fn json_is_one_object_on_one_line_for_every_answer() {
     }
 }
 
+/// Every key of every object in `value`.
+fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+            found.insert(key.clone());
+            keys(value, found);
+        }),
+        Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_every_answer_is_documented() {
+    let mut info = active();
+    info.ticket = Some("OPS-1".into());
+    info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "x".into() });
+    info.approvals = vec![ApprovalInfo {
+        approver: info.requester.clone(),
+        at: 0,
+        duration: Some(1),
+        one_shot: true,
+        exact: true,
+        comment: Some("x".into()),
+    }];
+    let mut ticketed = role();
+    ticketed.ticket = Some("x".into());
+    let mut verdict = why(true);
+    if let Answer::Why(info) = &mut verdict {
+        info.grant = Some(GrantId::parse("0123456789").unwrap());
+    }
+    let answers = [
+        Answer::Roles(vec![ticketed]),
+        verdict,
+        grant(info.clone()),
+        Answer::Requests(vec![]),
+        Answer::Grants(vec![info]),
+        Answer::Ended(vec![]),
+        Answer::PolicyChecked(PolicyInfo { files: vec![], roles: 1, rules: 2, warnings: vec![] }),
+        page(),
+        Answer::Verified(VerifyInfo { intact: false, records: 2, head: "x".into(), first_bad: Some("x".into()) }),
+        Answer::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),
+    ];
+    let mut found = std::collections::BTreeSet::new();
+    for answer in answers {
+        keys(&serde_json::to_value(answer).unwrap(), &mut found);
+    }
+    let refused = Scripted::refusing("no", Some("x"), 1).call(&["roles", "--json"]);
+    keys(&serde_json::from_str(&refused.stdout).unwrap(), &mut found);
+    let manual = include_str!("../../docs/json.md");
+    let missing: Vec<&String> = found.iter().filter(|key| !manual.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "docs/json.md does not describe {missing:?}");
+}
+
 #[test]
 fn refusals_are_a_line_a_hint_and_a_status() {
     let broker = Scripted::refusing("you are not eligible for role admin", Some("jitctl roles"), 1);
@@ -339,8 +394,8 @@ fn lists_are_aligned_and_plain_when_piped() {
     assert_eq!(called.status, 0);
     let lines: Vec<&str> = called.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{}", called.stdout);
-    assert!(lines[0].starts_with("ID          STATE    BY     ROLE     FOR  ASKED"), "{}", called.stdout);
-    assert!(lines[1].contains("3m ago   0/1 *     /usr/bin/systemctl restart nginx; disk full"), "{}", called.stdout);
+    assert!(lines[0].starts_with("ID          STATE    BY     ROLE     FOR  ASKED   APPROVED"), "{}", called.stdout);
+    assert!(lines[1].contains("1h ago  0/1 *     /usr/bin/systemctl restart nginx; disk full"), "{}", called.stdout);
     assert!(!called.stdout.contains(['\t', '\x1b']));
     let called = Scripted::answering(Answer::Roles(vec![role()])).call(&["roles"]);
     assert!(called.stdout.contains("web-ops  root    1h30m  reason; 1 approval (bob); password"), "{}", called.stdout);

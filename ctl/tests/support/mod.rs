@@ -135,7 +135,7 @@ pub(crate) fn pending() -> GrantInfo {
         reason: "disk full".into(),
         ticket: None,
         duration: 3600,
-        requested: now - 180,
+        requested: now - 3610,
         deadline: now + 3600,
         starts: None,
         expires: None,
@@ -155,7 +155,7 @@ pub(crate) fn active() -> GrantInfo {
     let mut info = pending();
     info.state = "approved".into();
     info.grant = Some("active".into());
-    info.starts = Some(info.requested + 170);
-    info.expires = Some(info.requested + 170 + 3600);
+    info.starts = Some(info.requested + 3600);
+    info.expires = Some(info.requested + 3600 + 3600);
     info
 }
