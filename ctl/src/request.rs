@@ -68,7 +68,8 @@ fn wait_for(
     let id = info.id.clone();
     let limit = limit.map_or(Limit::Deadline, Limit::Seconds);
     match waiting::until_decided(info, limit, broker, screen)? {
-        Waited::Decided(info) => Ok(report(info, typed, screen.now)),
+        // The wait may have been long.
+        Waited::Decided(info) => Ok(report(info, typed, when::now())),
         Waited::TimeUp(info) | Waited::Interrupted(info) => {
             let notice = Notice::new(format!("request {id} is still pending")).with_hint(format!(
                 "jitctl show {id} tells how it stands, jitctl cancel {id} takes it back, then {}",

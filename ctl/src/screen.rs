@@ -1,13 +1,13 @@
 //! What jitctl shows: answers on stdout, everything else on stderr. Nothing is printed that was not escaped.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use jit_sudo::broker::wire::Answer;
 use jit_sudo::escape::{escape, unescape};
 use serde::Serialize;
 
 use crate::speech::{Exit, Notice, Trouble};
+use crate::when;
 
 /// How the answer is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +92,11 @@ impl Report {
 impl Screen {
     /// The streams of this process.
     pub(crate) fn of_process(format: Format) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self {
             format,
             out: Surface::of(io::stdout().is_terminal()),
             err: Surface::of(io::stderr().is_terminal()),
-            now: i64::try_from(now).unwrap_or(i64::MAX),
+            now: when::now(),
         }
     }
 

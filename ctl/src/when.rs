@@ -42,6 +42,11 @@ impl fmt::Display for WhenError {
 
 impl std::error::Error for WhenError {}
 
+/// Whole seconds since 1970.
+pub(crate) fn now() -> i64 {
+    Local::now().timestamp()
+}
+
 /// Seconds from `1h30m` and the like: numbers with the units d, h, m, s, each at most once and the greatest first.
 pub(crate) fn parse_duration(text: &str) -> Result<u64, WhenError> {
     let mut units = [('d', DAY), ('h', HOUR), ('m', MINUTE), ('s', 1)].into_iter();

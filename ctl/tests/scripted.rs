@@ -3,12 +3,13 @@
 mod support;
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jit_sudo::broker::wire::{
-    Answer, ApprovalInfo, EndedInfo, KeyInfo, PolicyInfo, RecordInfo, RecordPage, RoleInfo, RoleVerdict, VerifyInfo,
-    WhyInfo,
+    Answer, ApprovalInfo, Ask, EndedInfo, KeyInfo, PolicyInfo, RecordInfo, RecordPage, RoleInfo, RoleVerdict,
+    VerifyInfo, WhyInfo,
 };
 use jit_sudo::names::{GrantId, RoleName};
 use serde_json::{Value, json};
@@ -133,6 +134,8 @@ fn every_verb_asks_its_question() {
         let broker = Scripted::refusing("no", None, 1);
         assert_eq!(broker.call(words).status, 1, "{words:?}");
         assert_eq!(broker.asked(), question, "{words:?}");
+        let read = serde_json::from_value::<Ask>(broker.asked()).expect("the broker reads what jitctl writes");
+        assert_eq!(serde_json::to_value(read).unwrap(), question, "{words:?}");
     }
 }
 
@@ -373,19 +376,23 @@ fn a_wait_that_ends_without_decision_is_status_3_and_paced() {
 
 #[test]
 fn an_interrupt_leaves_the_request_pending_and_says_how_to_go_on() {
-    let broker = Scripted::answering_in_turn([grant(pending())]).with("slow", "0.3").with("reply", "never read");
-    let child = broker.start(&["request", "--wait", "--reason", "x", "ls"]);
-    let begun = Instant::now();
-    while broker.times_asked() < 2 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it never waited");
-        std::thread::sleep(Duration::from_millis(10));
+    // A terminal sends ^C to the broker too, kill(1) perhaps to jitctl alone.
+    for group in [true, false] {
+        let broker = Scripted::answering_in_turn([grant(pending())]).with("slow", "0.5").with("reply", "never read");
+        let mut command = broker.command(&["request", "--wait", "--reason", "x", "ls"]);
+        let child = command.process_group(0).spawn().unwrap();
+        let begun = Instant::now();
+        while broker.times_asked() < 2 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it never waited");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let target = if group { format!("-{}", child.id()) } else { child.id().to_string() };
+        assert!(Command::new("kill").args(["-INT", "--", &target]).status().unwrap().success());
+        let called = finish(child);
+        assert_eq!(called.status, 3, "{}", called.stderr);
+        assert!(called.stderr.contains("request 0123456789 is still pending"), "{}", called.stderr);
+        assert!(called.stderr.contains("jitctl cancel 0123456789"), "{}", called.stderr);
     }
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    let called = finish(child);
-    assert_eq!(called.status, 3, "{}", called.stderr);
-    assert!(called.stderr.contains("request 0123456789 is still pending"), "{}", called.stderr);
-    assert!(called.stderr.contains("jitctl cancel 0123456789"), "{}", called.stderr);
 }
 
 #[test]
