@@ -1,5 +1,7 @@
 //! Time as an argument: a [`Moment`] is read once at the border and passed down. Wall time is UTC, so `TZ` is never read.
 
+pub mod duration;
+
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -6,3 +6,4 @@ pub mod clock;
 pub mod database;
 pub mod escape;
 pub mod names;
+pub mod policy;

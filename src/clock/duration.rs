@@ -1,0 +1,138 @@
+//! Spans of time as people write them: `30s`, `15m`, `1h30m`, `7d`. The same words in the policy, on the command
+//! line and in jitctl; nothing is guessed, so a bare number is an error.
+
+use std::fmt;
+
+/// The longest span that anything may last: 366 days, in seconds.
+pub const LONGEST: u64 = 366 * 86_400;
+
+/// Why a text is not a span of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidDuration {
+    text: String,
+    cause: &'static str,
+}
+
+impl fmt::Display for InvalidDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.text.chars().take(40).collect();
+        write!(f, "'{}' {}", crate::escape::escape(shown.as_bytes()), self.cause)
+    }
+}
+
+impl std::error::Error for InvalidDuration {}
+
+/// Milliseconds in each unit, longest first. `ms` is read by [`milliseconds`] alone.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+/// Reads whole seconds, from `0s` to [`LONGEST`]. Units are `d`, `h`, `m` and `s`, each at most once, longest first.
+pub fn seconds(text: &str) -> Result<u64, InvalidDuration> {
+    let span = milliseconds(text)?;
+    if text.contains("ms") {
+        return Err(InvalidDuration { text: text.to_owned(), cause: "must be in whole seconds" });
+    }
+    Ok(span / 1000)
+}
+
+/// Reads milliseconds, from `0ms` to [`LONGEST`] seconds; the unit `ms` may be used too.
+pub fn milliseconds(text: &str) -> Result<u64, InvalidDuration> {
+    let refuse = |cause| InvalidDuration { text: text.to_owned(), cause };
+    let not_a_duration = "is not a duration such as 30s, 15m, 1h30m or 7d";
+    let mut rest = text;
+    let mut units = UNITS.as_slice();
+    let mut total: u64 = 0;
+    while !rest.is_empty() {
+        let (digits, after) = rest.split_at(leading(rest, |byte| byte.is_ascii_digit()));
+        let (unit, after) = after.split_at(leading(after, |byte| byte.is_ascii_alphabetic()));
+        if digits.is_empty() {
+            return Err(refuse(not_a_duration));
+        }
+        if unit.is_empty() {
+            return Err(refuse("has no unit: write 30s, 15m, 1h30m or 7d"));
+        }
+        let at = units.iter().position(|(name, _)| *name == unit).ok_or_else(|| refuse(not_a_duration))?;
+        let (_, scale) = units.get(at).ok_or_else(|| refuse(not_a_duration))?;
+        units = units.get(at + 1..).unwrap_or_default();
+        let number: u64 = digits.parse().map_err(|_| refuse("is longer than 366 days"))?;
+        total = number.checked_mul(*scale).and_then(|part| total.checked_add(part)).unwrap_or(u64::MAX);
+        rest = after;
+    }
+    if text.is_empty() {
+        Err(refuse(not_a_duration))
+    } else if total > LONGEST * 1000 {
+        Err(refuse("is longer than 366 days"))
+    } else {
+        Ok(total)
+    }
+}
+
+/// Writes seconds so that [`seconds`] reads them back: `5400` is `1h30m`.
+pub fn spell(seconds: u64) -> String {
+    let mut text = String::new();
+    let mut rest = seconds;
+    for (unit, scale) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
+        if rest >= scale {
+            text.push_str(&format!("{}{unit}", rest / scale));
+            rest %= scale;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+fn leading(text: &str, wanted: impl Fn(&u8) -> bool) -> usize {
+    text.bytes().take_while(|byte| wanted(byte)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_as_written() {
+        for (text, expected) in
+            [("30s", 30), ("15m", 900), ("1h30m", 5400), ("7d", 604_800), ("366d", LONGEST), ("0s", 0)]
+        {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+            assert_eq!(seconds(&spell(expected)), Ok(expected));
+        }
+        assert_eq!(milliseconds("1s500ms"), Ok(1500));
+        assert_eq!(milliseconds("500ms"), Ok(500));
+    }
+
+    #[test]
+    fn what_could_be_misread_is_refused() {
+        for text in [
+            "",
+            "s",
+            "30",
+            "1h30",
+            "30m1h",
+            "1h1h",
+            "-5m",
+            "+5m",
+            "1.5h",
+            "1 h",
+            " 1h",
+            "1h ",
+            "1H",
+            "1w",
+            "367d",
+            "500ms",
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "٣s",
+            "1m\n",
+            "366d1s",
+        ] {
+            assert!(seconds(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn errors_show_what_was_typed_without_its_control_characters() {
+        assert_eq!(
+            seconds("\x1b[2J").unwrap_err().to_string(),
+            "'\\x1b[2J' is not a duration such as 30s, 15m, 1h30m or 7d"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! The TOML of the policy becomes checked types: what stands in the files, who repeats whom, and which defaults hold.
+//! Opens no file; the texts were read by the caller from files that only root can write.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::PolicyText;
+use super::error::{Cause, PolicyError};
+use super::principal::Principal;
+use super::role::{Role, Source};
+use super::role_file::{self, ACTIVATION, Defaults, ROLE};
+use super::settings::{AuditSettings, Settings, SyslogMode};
+use super::table::{Key, Lines, Support, Table, works};
+use crate::clock::duration;
+
+/// The largest file; 100,000 roles take about 30 MB.
+const LARGEST: usize = 128 << 20;
+
+const TOP: &[Key] = &[works("defaults"), works("audit"), works("roles")];
+
+const DEFAULTS: &[Key] = &[
+    works("maximum_duration"),
+    works("require_justification"),
+    works("request_lifetime"),
+    works("authenticate"),
+    works("pam_service"),
+    Key { name: "record", support: Support::OnlyWord("none") },
+    Key { name: "record_input", support: Support::OnlyFalse },
+    Key { name: "on_expiry", support: Support::OnlyWord("terminate") },
+    works("secure_path"),
+    works("timestamp_timeout"),
+    works("passwd_tries"),
+    works("passwd_timeout"),
+    works("grace_period"),
+    works("env_keep"),
+    Key { name: "env_check", support: Support::NotYet },
+    Key { name: "env_delete", support: Support::NotYet },
+];
+
+const AUDIT: &[Key] = &[works("syslog"), works("redact"), works("readers")];
+
+/// Reads all files: settings, and roles in the order in which they stand.
+pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), PolicyError> {
+    let lines: Vec<Lines<'_>> = files.iter().map(|file| Lines::new(&file.path, &file.text)).collect();
+    let mut parsed = Vec::with_capacity(files.len());
+    for (file, lines) in files.iter().zip(&lines) {
+        parsed.push(parse(file, lines)?);
+    }
+    let mut documents = Vec::with_capacity(files.len());
+    for (entries, lines) in parsed.iter().zip(&lines) {
+        documents.push(Table::open(
+            lines,
+            "",
+            0,
+            entries,
+            TOP,
+            &[("[defaults]", DEFAULTS), ("[audit]", AUDIT), ("[roles.NAME]", ROLE)],
+        )?);
+    }
+    let mut settings = Settings::default();
+    let mut defaults = Defaults::default();
+    let mut seen = Seen::default();
+    for document in &documents {
+        if let Some(table) = document.table(
+            "defaults",
+            DEFAULTS,
+            &[("[roles.NAME]", ROLE), ("[roles.NAME.activation]", ACTIVATION), ("[audit]", AUDIT)],
+        )? {
+            seen.first_time(&table, "defaults")?;
+            read_defaults(&table, &mut settings, &mut defaults)?;
+        }
+        if let Some(table) = document.table("audit", AUDIT, &[("[defaults]", DEFAULTS)])? {
+            seen.first_time(&table, "audit")?;
+            read_audit(&table, &mut settings.audit)?;
+        }
+    }
+    defaults.env_keep.clone_from(&settings.env_keep);
+    Ok((settings, read_roles(&documents, &defaults)?))
+}
+
+/// Keys of `[defaults]` and `[audit]` by the place where they stood first: several files may share these tables, but
+/// none overrides another.
+#[derive(Default)]
+struct Seen(HashMap<String, Source>);
+
+impl Seen {
+    fn first_time(&mut self, table: &Table<'_>, name: &str) -> Result<(), PolicyError> {
+        for (key, at) in table.keys() {
+            let what = format!("{key} in [{name}]");
+            let source = table.lines().source(at);
+            if let Some(first) = self.0.get(&what) {
+                return Err(table.lines().error(at, Cause::Repeated { what, first: first.clone() }));
+            }
+            self.0.insert(what, source);
+        }
+        Ok(())
+    }
+}
+
+fn parse<'a>(file: &'a PolicyText, lines: &Lines<'a>) -> Result<DeTable<'a>, PolicyError> {
+    if file.text.len() > LARGEST {
+        return Err(PolicyError { file: file.path.clone(), line: 0, column: 0, cause: Cause::TooLarge(LARGEST) });
+    }
+    DeTable::parse(&file.text).map(toml::Spanned::into_inner).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        lines.error(at, Cause::Syntax(error.message().to_owned()))
+    })
+}
+
+fn read_roles(documents: &[Table<'_>], defaults: &Defaults) -> Result<Vec<Role>, PolicyError> {
+    let mut roles = Vec::new();
+    let mut places: BTreeMap<String, Source> = BTreeMap::new();
+    for document in documents {
+        let mut tables = document.named_tables("roles")?;
+        tables.sort_by_key(|(_, table)| table.at);
+        for (name, table) in tables {
+            let source = document.lines().source(table.at);
+            if let Some(first) = places.get(name) {
+                let cause = Cause::Repeated { what: format!("role '{name}'"), first: first.clone() };
+                return Err(document.lines().error(table.at, cause));
+            }
+            let others: &[(&str, &[Key])] =
+                &[("[roles.NAME.activation]", ACTIVATION), ("[defaults]", DEFAULTS), ("[audit]", AUDIT)];
+            let entries =
+                Table::open(document.lines(), format!("[roles.{name}]"), table.at, table.value, ROLE, others)?;
+            roles.push(role_file::read(name, &entries, defaults)?);
+            places.insert(name.to_owned(), source);
+        }
+    }
+    Ok(roles)
+}
+
+fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defaults) -> Result<(), PolicyError> {
+    if let Some(value) = role_file::span(table, "maximum_duration")? {
+        defaults.maximum_duration = value;
+    }
+    if let Some(value) = role_file::span(table, "request_lifetime")? {
+        defaults.request_lifetime = value;
+    }
+    if let Some(value) = table.boolean("require_justification")? {
+        defaults.require_justification = value;
+    }
+    if let Some(value) = table.boolean("authenticate")? {
+        defaults.authenticate = value;
+    }
+    defaults.pam_service = table.parsed("pam_service", role_file::pam_service)?;
+    if let Some(value) = table.parsed("secure_path", secure_path)? {
+        settings.secure_path = value;
+    }
+    if let Some(value) = table.parsed("timestamp_timeout", duration::seconds)? {
+        settings.timestamp_timeout = Duration::from_secs(value);
+    }
+    if let Some(value) = table.number("passwd_tries", 1..11)? {
+        settings.passwd_tries = value;
+    }
+    if let Some(value) = table.parsed("passwd_timeout", duration::seconds)? {
+        settings.passwd_timeout = Duration::from_secs(value);
+    }
+    if let Some(value) = table.parsed("grace_period", duration::milliseconds)? {
+        if value > 60_000 {
+            return Err(table.invalid("grace_period", "is longer than 1m"));
+        }
+        settings.grace_period = Duration::from_millis(value);
+    }
+    if let Some(value) = table.each("env_keep", role_file::variable_pattern)? {
+        settings.env_keep = value;
+    }
+    Ok(())
+}
+
+fn read_audit(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), PolicyError> {
+    let syslog = |text: &str| match text {
+        "mirror" => Ok(SyslogMode::Mirror),
+        "required" => Ok(SyslogMode::Required),
+        "off" => Ok(SyslogMode::Off),
+        _ => Err("must be \"mirror\", \"required\" or \"off\""),
+    };
+    if let Some(value) = table.parsed("syslog", syslog)? {
+        audit.syslog = value;
+    }
+    if let Some(value) = table.each("redact", role_file::variable_pattern)? {
+        audit.redact = value;
+    }
+    if let Some(value) = table.each("readers", Principal::parse)? {
+        audit.readers = value;
+    }
+    Ok(())
+}
+
+fn secure_path(text: &str) -> Result<Vec<PathBuf>, String> {
+    let directory = |part: &str| {
+        let path = Path::new(part);
+        let plain =
+            !part.chars().any(char::is_control) && !path.components().any(|c| c == std::path::Component::ParentDir);
+        if path.is_absolute() && plain {
+            Ok(path.to_path_buf())
+        } else {
+            Err("must be absolute directories parted by ':', without '..'".to_owned())
+        }
+    };
+    text.split(':').map(directory).collect()
+}

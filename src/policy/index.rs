@@ -1,0 +1,224 @@
+//! The compiled policy, kept in SQLite so that a run reads one role and not a hundred thousand. Every row is a copy of
+//! what the files said, with its digest: a damaged row is an error, never another policy.
+
+use std::fmt;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::Policy;
+use super::principal::Subject;
+use super::role::{Assignment, Role};
+use super::settings::Settings;
+use crate::names::RoleName;
+
+/// The tables of this room.
+pub const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS policy_stamp(
+    id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, text TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS policy_settings(
+    id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL, sha256 BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS policy_role(
+    name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS policy_principal(
+    principal TEXT NOT NULL, kind TEXT NOT NULL, role TEXT NOT NULL,
+    PRIMARY KEY (principal, kind, role)) STRICT, WITHOUT ROWID;
+";
+
+/// The form of the stored bodies; another version of the program compiles the policy anew.
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+
+/// Why the compiled policy could not be used. All of it is the administrator's: the files themselves are unharmed.
+#[derive(Debug)]
+pub enum IndexError {
+    /// SQLite refused.
+    Database(rusqlite::Error),
+    /// A row is not what was stored; which one.
+    Damaged(String),
+    /// No policy was stored.
+    Empty,
+    /// A policy that could not be written down (a bug).
+    Encoding(String),
+}
+
+impl fmt::Display for IndexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => write!(f, "the compiled policy cannot be read: {error}"),
+            Self::Damaged(what) => {
+                write!(f, "the compiled policy is damaged at {}", crate::escape::escape(what.as_bytes()))
+            }
+            Self::Empty => f.write_str("no policy has been compiled"),
+            Self::Encoding(error) => write!(f, "the policy cannot be compiled: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for IndexError {}
+
+impl From<rusqlite::Error> for IndexError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// The stamp with which the policy was stored; `None` where there is none or another version of the program stored it.
+pub fn stored_stamp(db: &Connection) -> rusqlite::Result<Option<String>> {
+    db.prepare("SELECT text FROM policy_stamp WHERE id = 1 AND format = ?1")?
+        .query_row([FORMAT], |row| row.get(0))
+        .optional()
+}
+
+/// Replaces the compiled policy, in one transaction of its own. `stamp` tells the files from later ones.
+pub fn store(db: &Connection, policy: &Policy, stamp: &str) -> Result<(), IndexError> {
+    let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+    for table in ["policy_stamp", "policy_settings", "policy_role", "policy_principal"] {
+        transaction.execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    let (body, sha256) = encode("settings", policy.settings())?;
+    transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2)", params![body, sha256])?;
+    {
+        let mut insert_role = transaction.prepare("INSERT INTO policy_role VALUES (?1, ?2, ?3)")?;
+        let mut insert_principal = transaction.prepare("INSERT OR IGNORE INTO policy_principal VALUES (?1, ?2, ?3)")?;
+        for role in policy.roles() {
+            let (body, sha256) = encode(role.name.as_str(), role)?;
+            insert_role.execute(params![role.name.as_str(), body, sha256])?;
+            for assignment in [Assignment::Standing, Assignment::Eligible] {
+                for principal in role.assigned(assignment) {
+                    insert_principal.execute(params![principal.to_string(), kind(assignment), role.name.as_str()])?;
+                }
+            }
+        }
+    }
+    transaction.execute("INSERT INTO policy_stamp VALUES (1, ?1, ?2)", [FORMAT, stamp])?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The compiled policy, read row by row. For several questions that must agree with each other the caller holds a
+/// read transaction.
+pub struct PolicyIndex<'a> {
+    db: &'a Connection,
+    settings: Settings,
+}
+
+impl<'a> PolicyIndex<'a> {
+    /// Reads the settings; the roles are read when they are asked for.
+    pub fn open(db: &'a Connection) -> Result<Self, IndexError> {
+        let row = db
+            .prepare("SELECT body, sha256 FROM policy_settings WHERE id = 1")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (body, sha256): (Vec<u8>, Vec<u8>) = row.ok_or(IndexError::Empty)?;
+        Ok(Self { db, settings: decode("settings", &body, &sha256)? })
+    }
+
+    /// What holds for the whole host.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The role of this name, or `None` where the policy has none.
+    pub fn role(&self, name: &RoleName) -> Result<Option<Role>, IndexError> {
+        let row = self
+            .db
+            .prepare("SELECT body, sha256 FROM policy_role WHERE name = ?1")?
+            .query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((body, sha256)): Option<(Vec<u8>, Vec<u8>)> = row else { return Ok(None) };
+        decode_role(name.as_str(), &body, &sha256).map(Some)
+    }
+
+    /// The names of the roles that `subject` has in this way, in alphabetical order: without reading the roles, so
+    /// only a hint of where to look.
+    pub fn role_names_for(&self, subject: &Subject<'_>, assignment: Assignment) -> Result<Vec<RoleName>, IndexError> {
+        let mut statement = self.db.prepare("SELECT role FROM policy_principal WHERE principal = ?1 AND kind = ?2")?;
+        let mut names = Vec::new();
+        for key in subject.keys() {
+            let mut rows = statement.query(params![key, kind(assignment)])?;
+            while let Some(row) = rows.next()? {
+                let name: String = row.get(0)?;
+                names.push(
+                    RoleName::parse(&name)
+                        .map_err(|_| IndexError::Damaged(format!("an assignment of role '{name}'")))?,
+                );
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// The roles that `subject` has in this way, in alphabetical order.
+    pub fn roles_for(&self, subject: &Subject<'_>, assignment: Assignment) -> Result<Vec<Role>, IndexError> {
+        let mut roles = Vec::new();
+        for name in self.role_names_for(subject, assignment)? {
+            let damaged = || IndexError::Damaged(format!("an assignment of role '{name}'"));
+            let role = self.role(&name)?.ok_or_else(damaged)?;
+            // The table of principals only finds; whom a role is assigned to is what the role itself says.
+            if !role.assigns(subject, assignment) {
+                return Err(damaged());
+            }
+            roles.push(role);
+        }
+        Ok(roles)
+    }
+
+    /// Calls `see` with every role in alphabetical order, one at a time, until it says [`Next::Stop`].
+    pub fn each_role(&self, mut see: impl FnMut(Role) -> Next) -> Result<(), IndexError> {
+        let mut statement = self.db.prepare("SELECT name, body, sha256 FROM policy_role ORDER BY name")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (name, body, sha256): (String, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            match see(decode_role(&name, &body, &sha256)?) {
+                Next::Continue => {}
+                Next::Stop => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether [`PolicyIndex::each_role`] goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// To the next role.
+    Continue,
+    /// Enough was seen.
+    Stop,
+}
+
+fn kind(assignment: Assignment) -> &'static str {
+    match assignment {
+        Assignment::Standing => "standing",
+        Assignment::Eligible => "eligible",
+    }
+}
+
+fn encode<T: Serialize>(name: &str, value: &T) -> Result<(Vec<u8>, Vec<u8>), IndexError> {
+    let body = serde_json::to_vec(value).map_err(|error| IndexError::Encoding(error.to_string()))?;
+    let sha256 = digest(name, &body);
+    Ok((body, sha256))
+}
+
+fn decode<T: DeserializeOwned>(name: &str, body: &[u8], sha256: &[u8]) -> Result<T, IndexError> {
+    if digest(name, body) != sha256 {
+        return Err(IndexError::Damaged(name.to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|_| IndexError::Damaged(name.to_owned()))
+}
+
+fn decode_role(name: &str, body: &[u8], sha256: &[u8]) -> Result<Role, IndexError> {
+    let role: Role = decode(name, body, sha256).map_err(|error| match error {
+        IndexError::Damaged(name) => IndexError::Damaged(format!("role '{name}'")),
+        other => other,
+    })?;
+    if role.name.as_str() == name { Ok(role) } else { Err(IndexError::Damaged(format!("role '{name}'"))) }
+}
+
+/// The name is part of what is digested, so that two rows cannot change places.
+fn digest(name: &str, body: &[u8]) -> Vec<u8> {
+    Sha256::new().chain_update(name.as_bytes()).chain_update([0]).chain_update(body).finalize().to_vec()
+}

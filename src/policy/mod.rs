@@ -1,0 +1,75 @@
+//! The policy: what its files say, checked when they are read, and what it answers. Opens no file, asks no account
+//! database and grants nothing: an answer is the policy's opinion, not an authorization.
+
+mod command_rule;
+mod error;
+mod file;
+pub mod index;
+mod pattern;
+mod principal;
+mod role;
+mod role_file;
+mod settings;
+mod table;
+mod warning;
+
+use std::path::PathBuf;
+
+pub use command_rule::{CommandRule, Effect};
+pub use error::{Cause, PolicyError, Suggestion};
+pub use index::{IndexError, PolicyIndex};
+pub use pattern::{WordPattern, name_matches};
+pub use principal::{Principal, Subject};
+pub use role::{
+    Activation, Answer, Assignment, LONGEST_TICKET, Question, Role, RunAs, RunAsGroups, RunAsUser, Source,
+    TicketPattern,
+};
+pub use settings::{AuditSettings, Settings, SyslogMode};
+
+/// A policy file as it was read.
+#[derive(Debug, Clone)]
+pub struct PolicyText {
+    /// Where it was; shown in errors.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: String,
+}
+
+/// A policy without mistakes.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    settings: Settings,
+    roles: Vec<Role>,
+}
+
+impl Policy {
+    /// Reads the files in their order; `[defaults]` and `[audit]` hold for all of them, wherever they stand. Without
+    /// files or roles nobody may do anything.
+    pub fn parse(files: &[PolicyText]) -> Result<Self, PolicyError> {
+        let (settings, roles) = file::read(files)?;
+        Ok(Self { settings, roles })
+    }
+
+    /// What holds for the whole host.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The roles in the order in which they stand in the files.
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    /// How many command rules the roles have together.
+    pub fn rule_count(&self) -> usize {
+        self.roles.iter().map(|role| role.commands.len()).sum()
+    }
+
+    /// What is allowed but unwise, one line each, with file and line.
+    pub fn warnings(&self) -> Vec<String> {
+        warning::of(&self.settings, &self.roles)
+    }
+}
+
+#[cfg(test)]
+mod tests;

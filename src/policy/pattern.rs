@@ -1,0 +1,278 @@
+//! Wildcards: of words in command rules, of host names, and of variable names. Bytes in, yes or no out; linear in
+//! practice, and never recursive.
+
+use serde::{Deserialize, Serialize};
+
+/// The longest pattern in bytes; more is a mistake, and matching time grows with it.
+pub(super) const LONGEST_PATTERN: usize = 4096;
+
+/// A pattern for one word of a command: `*` and `?` never match `/` and never make a component empty, `.` or `..`,
+/// and a backslash takes the next character as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WordPattern {
+    text: String,
+    tokens: Vec<Token>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Byte(u8),
+    AnyCharacter,
+    AnyRun,
+}
+
+impl WordPattern {
+    /// Reads the pattern; the error is a sentence fragment.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > LONGEST_PATTERN {
+            return Err(format!("is longer than {LONGEST_PATTERN} bytes"));
+        }
+        if text.contains('\0') {
+            return Err("holds a NUL byte, which no argument can hold".to_owned());
+        }
+        let mut tokens = Vec::with_capacity(text.len());
+        let mut bytes = text.bytes();
+        while let Some(byte) = bytes.next() {
+            tokens.push(match byte {
+                b'\\' => Token::Byte(bytes.next().ok_or("ends with a backslash that escapes nothing")?),
+                b'*' if tokens.last() == Some(&Token::AnyRun) => {
+                    return Err("holds '**' inside a word; it must stand alone, and '*' never matches '/'".to_owned());
+                }
+                b'*' => Token::AnyRun,
+                b'?' => Token::AnyCharacter,
+                byte => Token::Byte(byte),
+            });
+        }
+        Ok(Self { text: text.to_owned(), tokens })
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the whole `word` matches.
+    pub fn matches(&self, word: &[u8]) -> bool {
+        let mut components = word.split(|byte| *byte == b'/');
+        for wanted in self.tokens.split(|token| *token == Token::Byte(b'/')) {
+            if !components.next().is_some_and(|component| component_matches(wanted, component)) {
+                return false;
+            }
+        }
+        components.next().is_none()
+    }
+
+    /// The only word that matches, or `None` when there is a wildcard.
+    pub(super) fn literal(&self) -> Option<Vec<u8>> {
+        let byte = |token: &Token| match token {
+            Token::Byte(byte) => Some(*byte),
+            Token::AnyCharacter | Token::AnyRun => None,
+        };
+        self.tokens.iter().map(byte).collect()
+    }
+
+    /// The pattern's components between slashes, each as its literal bytes or `None` for one with a wildcard.
+    pub(super) fn components(&self) -> impl Iterator<Item = Option<Vec<u8>>> {
+        self.tokens.split(|token| *token == Token::Byte(b'/')).map(|tokens| {
+            let literal = |token: &Token| if let Token::Byte(byte) = token { Some(*byte) } else { None };
+            tokens.iter().map(literal).collect()
+        })
+    }
+}
+
+impl TryFrom<String> for WordPattern {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<WordPattern> for String {
+    fn from(pattern: WordPattern) -> String {
+        pattern.text
+    }
+}
+
+/// Whether a name matches a pattern in which `*` is any run of bytes (`LC_*`, `*_TOKEN`); case matters.
+pub fn name_matches(pattern: &str, name: &[u8]) -> bool {
+    glob(&name_tokens(pattern), name)
+}
+
+/// Whether a host name matches a pattern of `*` and `?`; case does not matter (RFC 4343), a final dot neither.
+pub(super) fn host_matches(pattern: &str, host: &str) -> bool {
+    let tokens: Vec<Token> = pattern
+        .bytes()
+        .map(|byte| match byte {
+            b'*' => Token::AnyRun,
+            b'?' => Token::AnyCharacter,
+            byte => Token::Byte(byte.to_ascii_lowercase()),
+        })
+        .collect();
+    glob(&tokens, host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase().as_bytes())
+}
+
+fn name_tokens(pattern: &str) -> Vec<Token> {
+    pattern.bytes().map(|byte| if byte == b'*' { Token::AnyRun } else { Token::Byte(byte) }).collect()
+}
+
+/// A component that a wildcard fills must be a name: `/var/log/*` is not `/var/log/..`, nor `--in=*` `--in=..`.
+fn component_matches(tokens: &[Token], component: &[u8]) -> bool {
+    let wild = tokens.iter().any(|token| matches!(token, Token::AnyCharacter | Token::AnyRun));
+    let last = component.rsplit(|byte| *byte == b'=').next().unwrap_or(component);
+    if wild && (component.is_empty() || last == b"." || last == b"..") {
+        return false;
+    }
+    glob(tokens, component)
+}
+
+/// Two places to come back to instead of recursion: only the last `*` ever needs to give more.
+fn glob(tokens: &[Token], text: &[u8]) -> bool {
+    let (mut token, mut at) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        let step = match tokens.get(token) {
+            Some(Token::AnyRun) => {
+                retry = Some((token + 1, at));
+                token += 1;
+                continue;
+            }
+            Some(Token::Byte(byte)) if rest.first() == Some(byte) => Some(1),
+            Some(Token::AnyCharacter) if !rest.is_empty() => Some(character_length(rest)),
+            None if rest.is_empty() => return true,
+            Some(Token::Byte(_) | Token::AnyCharacter) | None => None,
+        };
+        match (step, retry) {
+            (Some(length), _) => {
+                token += 1;
+                at += length;
+            }
+            (None, Some((after, from))) => {
+                let Some(given) = text.get(from..).filter(|given| !given.is_empty()) else { return false };
+                let longer = from + character_length(given);
+                retry = Some((after, longer));
+                (token, at) = (after, longer);
+            }
+            (None, None) => return false,
+        }
+    }
+}
+
+/// Bytes of the first character; a byte that is not UTF-8 counts as one character.
+fn character_length(text: &[u8]) -> usize {
+    let start = text.get(..text.len().min(4)).unwrap_or(text);
+    let valid = start.utf8_chunks().next().map(|chunk| chunk.valid()).unwrap_or_default();
+    valid.chars().next().map_or(1, char::len_utf8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, word: &str) -> bool {
+        WordPattern::parse(pattern).unwrap().matches(word.as_bytes())
+    }
+
+    #[test]
+    fn wildcards_stay_inside_a_component() {
+        assert!(matches("/var/log/*", "/var/log/syslog"));
+        assert!(matches("/var/log/*.log", "/var/log/.log"));
+        assert!(matches("/var/*/x?", "/var/a b/xy"));
+        for word in
+            ["/var/log/a/b", "/var/log/", "/var/log/..", "/var/log/.", "/var/log", "/var/log/a/", "var/log/a", ""]
+        {
+            assert!(!matches("/var/log/*", word), "{word}");
+        }
+        assert!(!matches("/a?b", "/a/b"));
+        assert!(!matches("/var/*/shadow", "/var//shadow"));
+        assert!(!matches("/home/.*/x", "/home/../x"));
+        assert!(!matches("/home/?/x", "/home/./x"));
+        assert!(!matches("--directory=*", "--directory=.."));
+    }
+
+    #[test]
+    fn a_backslash_makes_any_character_ordinary() {
+        assert!(matches(r"\*", "*"));
+        assert!(!matches(r"\*", "x"));
+        assert!(matches(r"a\?b\\c\ d", r"a?b\c d"));
+        assert!(WordPattern::parse("a\\").is_err());
+        assert!(WordPattern::parse("a**b").is_err());
+        assert!(WordPattern::parse(r"a*\*b").is_ok());
+    }
+
+    #[test]
+    fn a_question_mark_is_one_character_of_any_length() {
+        assert!(matches("?", "é") && matches("?", "x") && matches("a?c", "a日c") && matches("*??", "日本"));
+        assert!(!matches("??", "é") && !matches("*??", "日") && !matches("?", ""));
+        assert!(WordPattern::parse("?").unwrap().matches(b"\xff"));
+        assert!(!WordPattern::parse("?").unwrap().matches(b"\xff\xfe"));
+    }
+
+    #[test]
+    fn a_hostile_word_takes_no_exponential_time() {
+        let pattern = WordPattern::parse(&format!("{}b", "*a".repeat(200))).unwrap();
+        assert!(!pattern.matches(&vec![b'a'; 128 * 1024]));
+    }
+
+    #[test]
+    fn host_names_match_without_case() {
+        assert!(host_matches("Web*", "WEB01") && host_matches("web?.example.org", "web1.Example.ORG."));
+        assert!(!host_matches("web*", "db-web") && !host_matches("web", "web.example.org"));
+    }
+
+    #[test]
+    fn variable_names_match_with_case() {
+        assert!(
+            name_matches("LC_*", b"LC_ALL") && name_matches("*SECRET*", b"SECRET") && name_matches("*_KEY", b"A_KEY")
+        );
+        assert!(
+            !name_matches("LC_*", b"lc_all") && !name_matches("*_KEY", b"A_KEYS") && !name_matches("LANG", b"LANGUAGE")
+        );
+    }
+
+    /// The plainest correct matcher, to compare with: recursive and slow.
+    fn reference(tokens: &[Token], text: &[char]) -> bool {
+        match tokens.split_first() {
+            None => text.is_empty(),
+            Some((Token::AnyRun, rest)) => (0..=text.len()).any(|n| reference(rest, &text[n..])),
+            Some((Token::AnyCharacter, rest)) => !text.is_empty() && reference(rest, &text[1..]),
+            Some((Token::Byte(byte), rest)) => text.first() == Some(&char::from(*byte)) && reference(rest, &text[1..]),
+        }
+    }
+
+    #[test]
+    fn random_patterns_agree_with_the_plain_matcher_and_never_cross_a_slash() {
+        let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut random = move |bound: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % bound
+        };
+        let mut both = [0u32; 2];
+        for _ in 0..60_000 {
+            let mut pick = |letters: &[u8], most| {
+                (0..random(most)).map(|_| letters[random(letters.len() as u64) as usize]).collect::<Vec<u8>>()
+            };
+            let pattern = String::from_utf8(pick(b"ab./*?", 8)).unwrap();
+            let word = pick(b"ab./", 8);
+            let Ok(parsed) = WordPattern::parse(&pattern) else { continue };
+            let said = parsed.matches(&word);
+            both[usize::from(said)] += 1;
+            if said {
+                let plain: Vec<char> = word.iter().map(|byte| char::from(*byte)).collect();
+                assert!(reference(&parsed.tokens, &plain), "{pattern} {word:?}");
+                assert_eq!(pattern.matches('/').count(), word.iter().filter(|byte| **byte == b'/').count());
+                for (wanted, got) in pattern.split('/').zip(word.split(|byte| *byte == b'/')) {
+                    let wild = wanted.contains(['*', '?']);
+                    assert!(!wild || !(got == b".." || got == b"." || got.is_empty()), "{pattern} {word:?}");
+                }
+            }
+            let tokens: Vec<Token> = parsed.tokens.clone();
+            let plain: Vec<char> = word.iter().map(|byte| char::from(*byte)).collect();
+            assert_eq!(glob(&tokens, &word), reference(&tokens, &plain), "{pattern} {word:?}");
+        }
+        assert!(both[0] > 1000 && both[1] > 1000, "{both:?}");
+    }
+}

@@ -1,0 +1,328 @@
+//! A role: who may have it, on what terms, and what it lets them run. Judges questions; grants nothing.
+
+use std::cell::OnceCell;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::command_rule::{CommandRule, Effect};
+use super::pattern;
+use super::principal::{Principal, Subject, not_an_id, parse_id};
+use crate::names::{RoleName, UserName};
+
+/// A role with every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its name.
+    pub name: RoleName,
+    /// One line for people; empty when there is none.
+    pub description: String,
+    /// Who may ask for it.
+    pub eligible: Vec<Principal>,
+    /// Who has it without asking.
+    pub standing: Vec<Principal>,
+    /// As whom its commands may run.
+    pub run_as: RunAs,
+    /// Which groups `-g` may name.
+    pub run_as_groups: RunAsGroups,
+    /// Patterns of the hosts on which it means something.
+    pub hosts: Vec<String>,
+    /// Its rules; the last one that means the command decides.
+    pub commands: Vec<CommandRule>,
+    /// Variables kept from the caller's environment: those of `[defaults]` and those of the role.
+    pub env_keep: Vec<String>,
+    /// Whether the caller may set any variable for the command (`-E`, `VAR=value`).
+    pub setenv: bool,
+    /// Whether PAM authenticates the caller (through the credential cache).
+    pub authenticate: bool,
+    /// A PAM service other than `jit-sudo` and `jit-sudo-i`.
+    pub pam_service: Option<String>,
+    /// On what terms an eligible person gets it.
+    pub activation: Activation,
+    /// Where it stands in the policy.
+    pub source: Source,
+}
+
+/// The terms of activation; times in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activation {
+    /// The longest grant: 1 second to 366 days.
+    pub maximum_duration: u64,
+    /// Whether a reason must be given.
+    pub require_justification: bool,
+    /// What a ticket must look like; no ticket is needed when absent.
+    pub ticket: Option<TicketPattern>,
+    /// Whether somebody else must approve.
+    pub require_approval: bool,
+    /// Who may approve; empty unless approval is required.
+    pub approvers: Vec<Principal>,
+    /// How many different approvers it takes; 1 where none is required.
+    pub approvals: u32,
+    /// How long a request may stay pending.
+    pub request_lifetime: u64,
+    /// Whether a grant serves one run.
+    pub one_shot: bool,
+    /// Whether a grant serves only the very arguments and binary that were asked for.
+    pub exact_command: bool,
+}
+
+/// File and line of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Path of the file, as text.
+    pub file: String,
+    /// Line of the definition, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", crate::escape::escape(self.file.as_bytes()), self.line)
+    }
+}
+
+/// How somebody comes to a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignment {
+    /// Without asking.
+    Standing,
+    /// By activating a grant.
+    Eligible,
+}
+
+/// `run_as` of a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunAs {
+    /// `ALL`
+    Anyone,
+    /// These only; at least one.
+    Only(Vec<RunAsUser>),
+}
+
+/// One user in `run_as`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunAsUser {
+    /// By name.
+    Name(UserName),
+    /// By id, written `#1000`.
+    Uid(u32),
+}
+
+/// `run_as_groups` of a role; names as written, ids as `#1000`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunAsGroups {
+    /// `ALL`
+    Any,
+    /// These only; none when empty.
+    Only(Vec<RunAsUser>),
+}
+
+/// A checked regular expression (regex-lite: linear time) that a ticket must match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TicketPattern(String);
+
+/// The longest ticket in bytes.
+pub const LONGEST_TICKET: usize = 256;
+
+/// What is asked of a role. Everything was resolved by the caller of this room: names and ids agree, the path is the
+/// canonical one of the program that was opened.
+pub struct Question<'a> {
+    /// As whom: name and uid.
+    pub run_as: (&'a str, u32),
+    /// `-g`, unless it is the run-as user's own primary group.
+    pub run_as_group: Option<(&'a str, u32)>,
+    /// This host, short or fully qualified; its first label counts as its short name.
+    pub host: &'a str,
+    /// The program's canonical path.
+    pub path: &'a Path,
+    /// Its arguments, without the program.
+    pub arguments: &'a [OsString],
+    /// SHA-256 of the opened program; called at most once, and only when a rule asks. `None`: it could not be told.
+    pub digest: &'a dyn Fn() -> Option<[u8; 32]>,
+}
+
+/// What a role says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Answer<'r> {
+    /// This rule allows the command.
+    Allowed {
+        /// The last rule that means the command.
+        rule: &'r CommandRule,
+    },
+    /// This rule forbids the command.
+    Denied {
+        /// The last rule that means the command.
+        rule: &'r CommandRule,
+    },
+    /// No rule means the command.
+    NoRule,
+    /// Not as this user.
+    OtherRunAs,
+    /// Not with this group.
+    OtherGroup,
+    /// Not on this host.
+    OtherHost,
+}
+
+impl Role {
+    /// What the role says to `question`; who asks is not considered here (see [`Role::assigns`]).
+    pub fn answers<'r>(&'r self, question: &Question<'_>) -> Answer<'r> {
+        if !self.holds_on(question.host) {
+            return Answer::OtherHost;
+        }
+        let (name, uid) = question.run_as;
+        if !self.run_as.allows(name, uid) {
+            return Answer::OtherRunAs;
+        }
+        if question.run_as_group.is_some_and(|(group, gid)| !self.run_as_groups.allows(group, gid)) {
+            return Answer::OtherGroup;
+        }
+        let known = OnceCell::new();
+        let digest = || *known.get_or_init(question.digest);
+        let decides = |rule: &&CommandRule| rule.matches(question.path, question.arguments, &digest);
+        match self.commands.iter().rev().find(decides) {
+            None => Answer::NoRule,
+            Some(rule) => match rule.effect() {
+                Effect::Allow => Answer::Allowed { rule },
+                Effect::Deny => Answer::Denied { rule },
+            },
+        }
+    }
+
+    /// Whether `subject` has the role in this way.
+    pub fn assigns(&self, subject: &Subject<'_>, assignment: Assignment) -> bool {
+        self.assigned(assignment).iter().any(|principal| principal.matches(subject))
+    }
+
+    /// Whether `subject` is named as an approver. That nobody approves their own request is the grant's business.
+    pub fn may_approve(&self, subject: &Subject<'_>) -> bool {
+        self.activation.approvers.iter().any(|principal| principal.matches(subject))
+    }
+
+    /// Whether the role means something on `host`, by its full or its short name.
+    pub fn holds_on(&self, host: &str) -> bool {
+        let short = host.split('.').next().unwrap_or(host);
+        self.hosts.iter().any(|wanted| pattern::host_matches(wanted, host) || pattern::host_matches(wanted, short))
+    }
+
+    /// Whom the policy names for this assignment.
+    pub fn assigned(&self, assignment: Assignment) -> &[Principal] {
+        match assignment {
+            Assignment::Standing => &self.standing,
+            Assignment::Eligible => &self.eligible,
+        }
+    }
+}
+
+impl RunAs {
+    /// Whether a command may run as this user.
+    pub fn allows(&self, name: &str, uid: u32) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Only(users) => users.iter().any(|user| user.is(name, uid)),
+        }
+    }
+
+    /// Whom to run as when nobody is named: root where root is allowed, otherwise the first in the list (a name or `#uid`).
+    pub fn default_user(&self) -> String {
+        match self {
+            Self::Only(users) if !self.allows("root", 0) => {
+                users.first().map_or_else(|| "root".to_owned(), ToString::to_string)
+            }
+            Self::Anyone | Self::Only(_) => "root".to_owned(),
+        }
+    }
+
+    /// As written in the policy.
+    pub fn as_written(&self) -> Vec<String> {
+        match self {
+            Self::Anyone => vec!["ALL".to_owned()],
+            Self::Only(users) => users.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl RunAsGroups {
+    /// Whether `-g` may name this group.
+    pub fn allows(&self, name: &str, gid: u32) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(groups) => groups.iter().any(|group| group.is(name, gid)),
+        }
+    }
+
+    /// As written in the policy.
+    pub fn as_written(&self) -> Vec<String> {
+        match self {
+            Self::Any => vec!["ALL".to_owned()],
+            Self::Only(groups) => groups.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl RunAsUser {
+    /// Reads a name or `#id`; the error is a sentence fragment.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with('%') {
+            return Err(format!(
+                "'{}' is a group; one user or ALL is wanted here",
+                crate::escape::escape(text.as_bytes())
+            ));
+        }
+        match text.strip_prefix('#') {
+            Some(digits) => parse_id(digits).map(Self::Uid).ok_or_else(|| not_an_id(text)),
+            None => UserName::parse(text).map(Self::Name).map_err(|error| error.to_string()),
+        }
+    }
+
+    fn is(&self, name: &str, id: u32) -> bool {
+        match self {
+            Self::Name(wanted) => wanted.as_str() == name,
+            Self::Uid(wanted) => *wanted == id,
+        }
+    }
+}
+
+impl fmt::Display for RunAsUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.pad(name.as_str()),
+            Self::Uid(uid) => f.pad(&format!("#{uid}")),
+        }
+    }
+}
+
+impl TicketPattern {
+    /// Checks the expression; the error is a sentence fragment.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > 1000 {
+            return Err("is longer than 1000 bytes".to_owned());
+        }
+        match compile(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => Err(format!("is not a regular expression: {error}")),
+        }
+    }
+
+    /// Whether `ticket` is one; never for a longer one than [`LONGEST_TICKET`] or one with control characters.
+    pub fn matches(&self, ticket: &str) -> bool {
+        let plain = ticket.len() <= LONGEST_TICKET && !ticket.chars().any(char::is_control);
+        plain && compile(&self.0).is_ok_and(|pattern| pattern.is_match(ticket))
+    }
+
+    /// The expression as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn compile(text: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
+    regex_lite::RegexBuilder::new(text).size_limit(1 << 20).nest_limit(50).build()
+}

@@ -1,0 +1,323 @@
+//! The tables `[roles.NAME]` and `[roles.NAME.activation]`: every key, and what contradicts what.
+
+use std::fmt::Display;
+
+use toml::de::DeValue;
+
+use super::command_rule::CommandRule;
+use super::error::PolicyError;
+use super::principal::Principal;
+use super::role::{Activation, Role, RunAs, RunAsGroups, RunAsUser, TicketPattern};
+use super::table::{Key, Placed, Support, Table, works};
+use crate::clock::duration;
+use crate::names::RoleName;
+
+/// Keys of `[roles.NAME]`.
+pub(super) const ROLE: &[Key] = &[
+    works("description"),
+    works("eligible"),
+    works("standing"),
+    works("run_as"),
+    works("run_as_groups"),
+    works("hosts"),
+    works("commands"),
+    works("env_keep"),
+    works("setenv"),
+    Key { name: "noexec", support: Support::OnlyFalse },
+    works("activation"),
+    works("authenticate"),
+    works("pam_service"),
+    Key { name: "record", support: Support::OnlyWord("none") },
+    Key { name: "record_input", support: Support::OnlyFalse },
+    Key { name: "on_expiry", support: Support::OnlyWord("terminate") },
+];
+
+/// Keys of `[roles.NAME.activation]`.
+pub(super) const ACTIVATION: &[Key] = &[
+    works("maximum_duration"),
+    works("require_justification"),
+    works("ticket"),
+    works("require_approval"),
+    works("approvers"),
+    works("approvals"),
+    Key { name: "signed_approvals", support: Support::OnlyFalse },
+    works("request_lifetime"),
+    works("one_shot"),
+    works("exact_command"),
+    Key { name: "break_glass", support: Support::OnlyFalse },
+    works("authenticate"),
+    works("pam_service"),
+    Key { name: "record", support: Support::OnlyWord("none") },
+    Key { name: "record_input", support: Support::OnlyFalse },
+    Key { name: "on_expiry", support: Support::OnlyWord("terminate") },
+];
+
+/// What holds for a role that does not say otherwise.
+pub(super) struct Defaults {
+    pub(super) maximum_duration: u64,
+    pub(super) request_lifetime: u64,
+    pub(super) require_justification: bool,
+    pub(super) authenticate: bool,
+    pub(super) pam_service: Option<String>,
+    pub(super) env_keep: Vec<String>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            maximum_duration: 3600,
+            request_lifetime: 86_400,
+            require_justification: true,
+            authenticate: true,
+            pam_service: None,
+            env_keep: Vec::new(),
+        }
+    }
+}
+
+/// Reads one role.
+pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result<Role, PolicyError> {
+    let source = table.source();
+    let name = RoleName::parse(name).map_err(|error| table.invalid("name", error.to_string()))?;
+    let inner = table.table("activation", ACTIVATION, &[("[roles.NAME]", ROLE)])?;
+    let activation = match &inner {
+        Some(inner) => read_activation(inner, defaults)?,
+        None => plain_activation(defaults),
+    };
+    for key in ["authenticate", "pam_service"] {
+        if let Some(inner) = inner.as_ref().filter(|inner| inner.has(key) && table.has(key)) {
+            return Err(inner.invalid(key, format!("stands in [roles.{name}] too; say it once")));
+        }
+    }
+    let holder = |key| inner.as_ref().filter(|inner| inner.has(key)).unwrap_or(table);
+    let authenticate = holder("authenticate").boolean("authenticate")?.unwrap_or(defaults.authenticate);
+    let own_service = holder("pam_service").parsed("pam_service", pam_service)?;
+    let mut env_keep = defaults.env_keep.clone();
+    for pattern in table.each("env_keep", variable_pattern)?.unwrap_or_default() {
+        if !env_keep.contains(&pattern) {
+            env_keep.push(pattern);
+        }
+    }
+    Ok(Role {
+        name,
+        description: table.parsed("description", description)?.unwrap_or_default(),
+        eligible: principals(table, "eligible")?,
+        standing: principals(table, "standing")?,
+        run_as: run_as(table)?,
+        run_as_groups: run_as_groups(table)?,
+        hosts: hosts(table)?,
+        commands: commands(table)?,
+        env_keep,
+        setenv: table.boolean("setenv")?.unwrap_or(false),
+        authenticate,
+        pam_service: own_service.or_else(|| defaults.pam_service.clone()),
+        activation,
+        source,
+    })
+}
+
+/// A duration that may be neither nothing nor endless.
+pub(super) fn span(table: &Table<'_>, key: &str) -> Result<Option<u64>, PolicyError> {
+    match table.parsed(key, duration::seconds)? {
+        Some(0) => Err(table.invalid(key, "must be longer than nothing")),
+        seconds => Ok(seconds),
+    }
+}
+
+/// The name of a file in /etc/pam.d.
+pub(super) fn pam_service(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !text.is_empty() && text.len() <= 64 && !text.starts_with(['.', '-']) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the name of a PAM service: letters, digits, '.', '_' and '-'".to_owned())
+    }
+}
+
+/// The name of a variable, perhaps with `*` for any part of it.
+pub(super) fn variable_pattern(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 256 || text.contains('=') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Err("must be the name of a variable, with '*' for any part of it and without '='".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn plain_activation(defaults: &Defaults) -> Activation {
+    Activation {
+        maximum_duration: defaults.maximum_duration,
+        require_justification: defaults.require_justification,
+        ticket: None,
+        require_approval: false,
+        approvers: Vec::new(),
+        approvals: 1,
+        request_lifetime: defaults.request_lifetime,
+        one_shot: false,
+        exact_command: false,
+    }
+}
+
+fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation, PolicyError> {
+    let plain = plain_activation(defaults);
+    let approvals = table.number("approvals", 1..101)?;
+    let activation = Activation {
+        maximum_duration: span(table, "maximum_duration")?.unwrap_or(plain.maximum_duration),
+        require_justification: table.boolean("require_justification")?.unwrap_or(plain.require_justification),
+        ticket: table.parsed("ticket", TicketPattern::parse)?,
+        require_approval: table.boolean("require_approval")?.unwrap_or(false),
+        approvers: principals(table, "approvers")?,
+        approvals: approvals.unwrap_or(1),
+        request_lifetime: span(table, "request_lifetime")?.unwrap_or(plain.request_lifetime),
+        one_shot: table.boolean("one_shot")?.unwrap_or(false),
+        exact_command: table.boolean("exact_command")?.unwrap_or(false),
+    };
+    check_quorum(table, &activation)?;
+    Ok(activation)
+}
+
+/// Approval that is half said would be an approval that is not asked for.
+fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), PolicyError> {
+    if !activation.require_approval {
+        let useless = [("approvers", !activation.approvers.is_empty()), ("approvals", activation.approvals > 1)];
+        return match useless.iter().find(|(_, given)| *given) {
+            Some((key, _)) => Err(table.invalid(key, "means nothing unless require_approval is true")),
+            None => Ok(()),
+        };
+    }
+    if activation.approvers.is_empty() {
+        return Err(table.invalid("require_approval", "is true, but approvers names nobody"));
+    }
+    let people = activation.approvers.len();
+    let reachable = activation.approvers.iter().any(Principal::is_plural) || people >= activation.approvals as usize;
+    if reachable {
+        Ok(())
+    } else {
+        let why = format!("{} can never be reached: approvers names only {people}", activation.approvals);
+        Err(table.invalid("approvals", why))
+    }
+}
+
+fn principals(table: &Table<'_>, key: &str) -> Result<Vec<Principal>, PolicyError> {
+    let mut people: Vec<Principal> = Vec::new();
+    let mut known = std::collections::HashSet::new();
+    for principal in table.each(key, Principal::parse)?.unwrap_or_default() {
+        if known.insert(principal.clone()) {
+            people.push(principal);
+        }
+    }
+    Ok(people)
+}
+
+fn run_as(table: &Table<'_>) -> Result<RunAs, PolicyError> {
+    match all_or_each(table, "run_as", RunAsUser::parse)? {
+        None => {
+            RunAsUser::parse("root").map(|root| RunAs::Only(vec![root])).map_err(|why| table.invalid("run_as", why))
+        }
+        Some(AllOr::All) => Ok(RunAs::Anyone),
+        Some(AllOr::Each(users)) if users.is_empty() => Err(table.invalid("run_as", "is empty; leave it out for root")),
+        Some(AllOr::Each(users)) => Ok(RunAs::Only(users)),
+    }
+}
+
+fn run_as_groups(table: &Table<'_>) -> Result<RunAsGroups, PolicyError> {
+    match all_or_each(table, "run_as_groups", |text| RunAsUser::parse(text.strip_prefix('%').unwrap_or(text)))? {
+        None => Ok(RunAsGroups::Only(Vec::new())),
+        Some(AllOr::All) => Ok(RunAsGroups::Any),
+        Some(AllOr::Each(groups)) => Ok(RunAsGroups::Only(groups)),
+    }
+}
+
+enum AllOr<T> {
+    All,
+    Each(Vec<T>),
+}
+
+/// `"ALL"`, or a list that may be `["ALL"]`.
+fn all_or_each<T, E: Display>(
+    table: &Table<'_>,
+    key: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Option<AllOr<T>>, PolicyError> {
+    if table.is_text(key) {
+        return match table.text(key)? {
+            Some("ALL") => Ok(Some(AllOr::All)),
+            _ => Err(table.invalid(key, "must be a list such as [\"root\"], or \"ALL\"")),
+        };
+    }
+    let one = |text: &str| if text == "ALL" { Ok(None) } else { parse(text).map(Some) };
+    let Some(items) = table.each(key, one)? else { return Ok(None) };
+    let all = items.iter().any(Option::is_none);
+    let named: Vec<T> = items.into_iter().flatten().collect();
+    match (all, named.is_empty()) {
+        (true, true) => Ok(Some(AllOr::All)),
+        (true, false) => Err(table.invalid(key, "names ALL and others; ALL must stand alone")),
+        (false, _) => Ok(Some(AllOr::Each(named))),
+    }
+}
+
+fn hosts(table: &Table<'_>) -> Result<Vec<String>, PolicyError> {
+    let host = |text: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-*?".contains(&byte);
+        if text == "ALL" {
+            Ok("*".to_owned())
+        } else if !text.is_empty() && text.len() <= 255 && text.bytes().all(plain) {
+            Ok(text.to_owned())
+        } else {
+            Err("must be host names, with '*' and '?' as wildcards, or ALL")
+        }
+    };
+    match table.each("hosts", host)? {
+        None => Ok(vec!["*".to_owned()]),
+        Some(hosts) if hosts.is_empty() => Err(table.invalid("hosts", "is empty; leave it out for every host")),
+        Some(hosts) => Ok(hosts),
+    }
+}
+
+fn description(text: &str) -> Result<String, &'static str> {
+    if text.len() > 1000 || text.chars().any(char::is_control) {
+        Err("must be one line of at most 1000 bytes without control characters")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn commands(table: &Table<'_>) -> Result<Vec<CommandRule>, PolicyError> {
+    if table.is_text("commands") {
+        let text = table.text("commands")?.unwrap_or_default();
+        return match text {
+            "ALL" => CommandRule::parse(text).map(|rule| vec![rule]).map_err(|why| table.invalid("commands", why)),
+            _ => Err(table.invalid("commands", "must be a list such as [\"/usr/bin/id\"], or \"ALL\"")),
+        };
+    }
+    let Some(items) = table.list("commands")? else {
+        return Err(table.invalid("commands", "is missing: the role would allow nothing"));
+    };
+    if items.is_empty() {
+        return Err(table.invalid("commands", "is empty: the role would allow nothing"));
+    }
+    items.iter().map(|item| command(table, item)).collect()
+}
+
+fn command(table: &Table<'_>, item: &Placed<&DeValue<'_>>) -> Result<CommandRule, PolicyError> {
+    const KEYS: &[Key] = &[works("path"), works("args"), works("sha256")];
+    match item.value {
+        DeValue::String(text) => {
+            CommandRule::parse(text).map_err(|why| table.invalid_at(item.at, format!("command '{text}'"), why))
+        }
+        DeValue::Table(entries) => {
+            let name = format!("{} commands", table.name());
+            let fields = Table::open(table.lines(), name, item.at, entries, KEYS, &[])?;
+            let path = fields
+                .text("path")?
+                .ok_or_else(|| table.invalid_at(item.at, "commands", "has an entry without path"))?;
+            let arguments = fields.each("args", |text| Ok::<_, String>(text.to_owned()))?.unwrap_or_default();
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            CommandRule::from_table(path, &arguments, fields.text("sha256")?)
+                .map_err(|why| table.invalid_at(item.at, format!("command '{path}'"), why))
+        }
+        other => {
+            let why = format!("is a list of strings and tables, and this is {}", other.type_str());
+            Err(table.invalid_at(item.at, "commands", why))
+        }
+    }
+}

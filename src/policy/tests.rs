@@ -1,0 +1,1 @@
+//! Whole policies: what they mean, and what each mistake says.

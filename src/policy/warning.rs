@@ -1,0 +1,109 @@
+//! What a policy may say and should not: found by `jitctl policy check`, never by a run.
+
+use super::command_rule::{CommandRule, Effect};
+use super::pattern::name_matches;
+use super::principal::Principal;
+use super::role::{Role, RunAs};
+use super::settings::Settings;
+
+/// Variables with which a caller runs code of their own inside the command.
+const DANGEROUS: [&str; 12] = [
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "BASH_ENV",
+    "ENV",
+    "IFS",
+    "PERL5LIB",
+    "PYTHONPATH",
+    "RUBYLIB",
+    "NODE_OPTIONS",
+    "GCONV_PATH",
+    "SHELLOPTS",
+];
+
+/// All warnings, in the order of the files.
+pub(super) fn of(settings: &Settings, roles: &[Role]) -> Vec<String> {
+    let mut warnings: Vec<String> =
+        dangerous(&settings.env_keep).map(|text| format!("env_keep in [defaults] {text}")).collect();
+    for role in roles {
+        warnings.extend(
+            of_role(settings, role).into_iter().map(|text| format!("{}: role '{}' {text}", role.source, role.name)),
+        );
+    }
+    warnings
+}
+
+fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if role.eligible.is_empty() && role.standing.is_empty() {
+        warnings.push("names nobody: neither eligible nor standing".to_owned());
+    }
+    if role.commands.iter().all(|rule| rule.effect() == Effect::Deny) {
+        warnings.push("has only rules that deny, so it allows nothing".to_owned());
+    }
+    warnings.extend(subtraction(role));
+    warnings.extend(role.commands.iter().filter_map(rule_warning));
+    let own: Vec<String> = role.env_keep.iter().filter(|name| !settings.env_keep.contains(name)).cloned().collect();
+    warnings.extend(dangerous(&own).map(|text| format!("has an env_keep that {text}")));
+    if role.setenv && !role.commands.iter().any(CommandRule::means_all) {
+        warnings
+            .push("lets the caller set any variable (setenv), which makes most commands into any command".to_owned());
+    }
+    if let Some(pattern) = &role.activation.ticket {
+        let text = pattern.as_str();
+        if !(text.starts_with('^') && text.ends_with('$')) {
+            warnings.push(format!(
+                "has a ticket pattern '{text}' that is not held by ^ and $, so any text around a match passes"
+            ));
+        }
+    }
+    if !role.authenticate && !role.activation.require_approval && role.eligible.contains(&Principal::All) {
+        warnings.push("gives everybody its commands without a password or an approval".to_owned());
+    }
+    warnings.extend(quorum(role));
+    warnings
+}
+
+/// Taking commands away from ALL is easily gone round: sudoers(5), "Limitations of the '!' operator".
+fn subtraction(role: &Role) -> Option<String> {
+    let from_all = role.commands.iter().position(CommandRule::means_all)?;
+    let denied = role.commands.iter().skip(from_all).find(|rule| rule.effect() == Effect::Deny && !rule.means_all())?;
+    let allows = role.commands.iter().any(|rule| rule.means_all() && rule.effect() == Effect::Allow);
+    allows.then(|| format!("takes '{denied}' away from ALL, which a copy or a shell goes round"))
+}
+
+fn rule_warning(rule: &CommandRule) -> Option<String> {
+    let text = rule.to_string();
+    if text.contains('[') && !text.contains("\\[") {
+        return Some(format!("has a rule '{text}' with '[', which is an ordinary character here"));
+    }
+    let path = rule.literal_path()?;
+    let linked = ["/bin", "/sbin", "/lib"].iter().find(|directory| path.starts_with(directory))?;
+    Some(format!(
+        "has a rule '{text}': where {linked} is a link to /usr{linked}, the path of its programs begins with /usr{linked}"
+    ))
+}
+
+fn dangerous(patterns: &[String]) -> impl Iterator<Item = String> {
+    patterns.iter().filter_map(|pattern| {
+        let name = DANGEROUS.iter().find(|name| name_matches(pattern, name.as_bytes()))?;
+        Some(format!("keeps {name} ('{pattern}'), with which a caller runs code of their own"))
+    })
+}
+
+/// Nobody approves their own request, so the requester never counts towards the quorum.
+fn quorum(role: &Role) -> Option<String> {
+    let terms = &role.activation;
+    if !terms.require_approval
+        || terms.approvers.iter().any(Principal::is_plural)
+        || terms.approvers.len() > terms.approvals as usize
+    {
+        return None;
+    }
+    let stuck = terms.approvers.iter().find(|approver| role.eligible.contains(approver))?;
+    let root_too = if role.run_as == RunAs::Anyone { " as anyone" } else { "" };
+    Some(format!(
+        "can never be activated{root_too} by {stuck}, who is needed as an approver and may not approve their own request"
+    ))
+}
