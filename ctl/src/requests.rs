@@ -33,7 +33,7 @@ fn table(requests: &[GrantInfo], screen: &Screen) -> String {
             show::state_entry(request),
             request.requester.as_str().into(),
             request.role.as_str().into(),
-            when::duration(request.duration).into(),
+            when::spell(request.duration).into(),
             when::relative(request.requested, screen.now).into(),
             format!("{}/{}{mark}", request.approvals.len(), request.approvals_needed).into(),
             Entry::lines(&[show::command(request), request.reason.to_string()]),

@@ -21,7 +21,7 @@ pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> 
             listing.row([
                 role.name.as_str().into(),
                 Entry::lines(&role.run_as),
-                if role.standing { "always".into() } else { when::duration(role.maximum_duration).into() },
+                if role.standing { "always".into() } else { when::spell(role.maximum_duration).into() },
                 needs(role),
                 Entry::lines(&role.commands),
                 role.description.as_str().into(),

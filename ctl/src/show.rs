@@ -70,7 +70,7 @@ fn everything(info: &GrantInfo, now: i64) -> String {
     fields.maybe("sha256", info.sha256.as_ref());
     fields.add("reason", info.reason.to_string());
     fields.maybe("ticket", info.ticket.as_ref().map(Word::to_string));
-    fields.add("duration", when::duration(info.duration));
+    fields.add("duration", when::spell(info.duration));
     let terms = narrowed(info.one_shot, info.exact);
     fields.add("serves", if terms.is_empty() { "any number of runs of the role's commands" } else { &terms });
     fields.add("requested", when::long(info.requested, now));
@@ -119,7 +119,7 @@ fn ascii(word: &Word) -> String {
 fn approved(approval: &ApprovalInfo, now: i64) -> String {
     let mut text = format!("{}, {}", clean(approval.approver.as_str()), when::long(approval.at, now));
     if let Some(seconds) = approval.duration {
-        text.push_str(&format!(", for {}", when::duration(seconds)));
+        text.push_str(&format!(", for {}", when::spell(seconds)));
     }
     let terms = narrowed(approval.one_shot, approval.exact);
     if !terms.is_empty() {

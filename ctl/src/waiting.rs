@@ -168,7 +168,7 @@ impl Countdown {
 
     fn show(&self) {
         // Rounded up, so that the last second is shown as 1s.
-        let left = when::duration(self.left().as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+        let left = when::spell(self.left().as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
         self.write(&format!("\r\x1b[Kwaiting for approval, {left} left (^C leaves the request pending)"));
     }
 

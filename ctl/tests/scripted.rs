@@ -477,6 +477,28 @@ fn why_is_status_1_when_the_command_may_not_run() {
 }
 
 #[test]
+fn policy_files_are_checked_here_before_anybody_installs_them() {
+    let good = "[roles.web-ops]\neligible = [\"alice\"]\ncommands = [\"/usr/bin/systemctl restart nginx\"]\n";
+    let bad = "[roles.web-ops]\neligible = [\"alice\"]\ncomands = [\"ALL\"]\n";
+    let broker = Scripted::silent().with("good.toml", good).with("bad.toml", bad).with("latin1.toml", b"# \xe4\n");
+    let path = |name: &str| broker.path(name).to_string_lossy().into_owned();
+    let called = broker.call(&["policy", "check", &path("good.toml")]);
+    assert_eq!(called.status, 0, "{}", called.stderr);
+    assert!(called.stdout.ends_with("the policy is good: 1 role, 1 command rule\n"), "{}", called.stdout);
+    let called = broker.call(&["policy", "check", &path("good.toml"), &path("bad.toml")]);
+    assert_eq!((called.status, called.stdout.as_str()), (1, ""));
+    let place = format!("jitctl: {}:", path("bad.toml"));
+    assert!(called.stderr.starts_with(&place), "{}", called.stderr);
+    for (file, cause) in [("latin1.toml", "it is not UTF-8 from byte 2 on"), ("none.toml", "no such file or directory")]
+    {
+        let called = broker.call(&["policy", "check", &path(file)]);
+        assert_eq!((called.status, called.stderr), (1, format!("jitctl: cannot read {}: {cause}\n", path(file))));
+    }
+    assert_eq!(broker.call(&["policy", "check", "/dev/zero"]).status, 1);
+    assert_eq!(broker.times_asked(), 0);
+}
+
+#[test]
 fn a_broken_chain_is_status_1_and_names_the_record() {
     let verify = |intact, first_bad: Option<&str>| {
         let first_bad = first_bad.map(str::to_owned);

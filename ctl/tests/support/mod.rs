@@ -64,6 +64,11 @@ impl Scripted {
         self
     }
 
+    /// Where a file of this test is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// What the script wrote.
     pub(crate) fn file(&self, name: &str) -> String {
         fs::read_to_string(self.directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
