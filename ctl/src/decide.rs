@@ -23,14 +23,14 @@ pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> 
 }
 
 /// `jitctl deny`
-pub(crate) fn deny(words: DenyWords, broker: &Broker, _: &Screen) -> Result<Report, Trouble> {
+pub(crate) fn deny(words: DenyWords, broker: &Broker) -> Result<Report, Trouble> {
     let info = answer!(broker.ask(&Ask::Deny { id: words.id, reason: words.reason })?, Answer::Grant(info) => info);
     let text = format!("request {} of {} for {}: denied\n", info.id, clean(info.requester.as_str()), info.role);
     Ok(Report::done(Answer::Grant(info), text))
 }
 
 /// `jitctl cancel`
-pub(crate) fn cancel(words: IdWords, broker: &Broker, _: &Screen) -> Result<Report, Trouble> {
+pub(crate) fn cancel(words: IdWords, broker: &Broker) -> Result<Report, Trouble> {
     let info = answer!(broker.ask(&Ask::Cancel { id: words.id })?, Answer::Grant(info) => info);
     let text = format!("request {} for {}: cancelled\n", info.id, info.role);
     Ok(Report::done(Answer::Grant(info), text))

@@ -29,7 +29,7 @@ impl Scripted {
         let name = format!("jitctl-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/broker.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripted/broker.sh");
         std::os::unix::fs::symlink(script, directory.join("broker")).unwrap();
         Self { directory }
     }
