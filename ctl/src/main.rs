@@ -1,2 +1,7 @@
-//! jitctl: the unprivileged front door.
-fn main() {}
+//! jitctl, the unprivileged front door: read the words, ask the broker, show the answer.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jitctl::run(std::env::args_os(), &jitctl::Broker::installed())
+}

@@ -1,0 +1,375 @@
+//! One record for people. It knows the usual fields by name, and shows those that it does not know as they are.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use jit_sudo::broker::wire::RecordInfo;
+use jit_sudo::escape::{command_line, unescape};
+use serde_json::{Map, Value};
+
+use crate::screen::clean;
+use crate::table::Fields;
+use crate::when;
+
+/// The order in which details are shown; fields that are not named here follow, and the chain's own come last.
+const ORDER: [&str; 46] = [
+    "time",
+    "host",
+    "run",
+    "start",
+    "grant",
+    "code",
+    "sentence",
+    "user",
+    "uid",
+    "gid",
+    "groups",
+    "holder",
+    "holder_uid",
+    "approvers",
+    "tty",
+    "cwd",
+    "pid",
+    "run_as",
+    "run_as_uid",
+    "run_as_gid",
+    "run_as_groups",
+    "role",
+    "assignment",
+    "authenticated",
+    "path",
+    "dev",
+    "ino",
+    "sha256",
+    "argv",
+    "reason",
+    "ticket",
+    "comment",
+    "duration",
+    "limits",
+    "starts",
+    "expires",
+    "deadline",
+    "exit",
+    "signal",
+    "core",
+    "ended_by",
+    "detail",
+    "duration_us",
+    "user_us",
+    "system_us",
+    "max_rss_kib",
+];
+
+/// Shown after all others.
+const LAST: [&str; 5] = ["environment", "boot", "boot_id", "version", "prev"];
+
+/// Shown in the first line, unless they contradict what the journal says beside the body.
+const HEAD: [&str; 2] = ["seq", "kind"];
+
+/// A record as the broker gave it.
+pub(super) struct Record<'a> {
+    info: &'a RecordInfo,
+    /// Empty when the body is not one JSON object.
+    fields: Map<String, Value>,
+}
+
+impl<'a> Record<'a> {
+    /// Reads the body; a body that cannot be read is shown as it is.
+    pub(super) fn read(info: &'a RecordInfo) -> Self {
+        Self { info, fields: serde_json::from_str(&info.body).unwrap_or_default() }
+    }
+
+    /// The number that the journal gives it.
+    pub(super) fn seq(&self) -> u64 {
+        self.info.seq
+    }
+
+    /// `start`, `end`, …
+    pub(super) fn kind(&self) -> String {
+        self.text("kind").unwrap_or_else(|| "unreadable".to_owned())
+    }
+
+    /// When, for tables.
+    pub(super) fn time(&self, now: i64) -> String {
+        self.seconds().map(|time| when::short(time, now)).unwrap_or_else(|| "-".to_owned())
+    }
+
+    /// Who did it: a name, else a `#uid`.
+    pub(super) fn user(&self) -> String {
+        let uid = || self.uid().map(|uid| format!("#{uid}"));
+        self.text("user").or_else(uid).unwrap_or_else(|| "-".to_owned())
+    }
+
+    /// The uid and the name, where the record has both.
+    pub(super) fn identity(&self) -> Option<(u64, String)> {
+        Some((self.uid()?, self.text("user")?))
+    }
+
+    /// The uid of who did it.
+    pub(super) fn uid(&self) -> Option<u64> {
+        self.fields.get("uid")?.as_u64()
+    }
+
+    /// What happened in one line.
+    pub(super) fn summary(&self, now: i64) -> String {
+        if self.fields.is_empty() {
+            return clean(&self.info.body);
+        }
+        match self.kind().as_str() {
+            "start" => format!("{} as {}: {}", self.or_dash("run"), self.or_dash("run_as"), self.command()),
+            "end" => self.end_summary(),
+            "reject" => format!("{}: {}", self.or_dash("sentence"), self.command()),
+            "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert" => {
+                self.grant_summary(now)
+            }
+            _ => self.unknown_summary(),
+        }
+    }
+
+    /// Everything, one field a line.
+    pub(super) fn details(&self, now: i64) -> String {
+        let mut fields = Fields::default();
+        fields.add("record", format!("{} ({})", self.info.seq, self.kind()));
+        if self.fields.is_empty() {
+            fields.add("body", &self.info.body);
+        }
+        let named = |name: &&str| ORDER.contains(name) || LAST.contains(name) || HEAD.contains(name);
+        let others = self.fields.keys().map(String::as_str).filter(|name| !named(name));
+        for name in ORDER.into_iter().chain(others).chain(LAST) {
+            self.detail(&mut fields, name, now);
+        }
+        if self.fields.get("seq").is_some_and(|seq| seq.as_u64() != Some(self.info.seq)) {
+            fields.add("seq in body", self.or_dash("seq"));
+        }
+        fields.add("hash", &self.info.hash);
+        fields.render()
+    }
+
+    fn detail(&self, fields: &mut Fields, name: &str, now: i64) {
+        let Some(value) = self.fields.get(name) else { return };
+        let label = name.strip_suffix("_us").or_else(|| name.strip_suffix("_kib")).unwrap_or(name).replace('_', " ");
+        match (name, value) {
+            ("time" | "starts" | "expires" | "deadline", Value::Number(micros)) => {
+                let exact = micros.as_i64().map(|micros| when::long(micros.div_euclid(1_000_000), now));
+                fields.add(&label, exact.unwrap_or_else(|| micros.to_string()));
+            }
+            ("argv", Value::Array(words)) => {
+                fields.add(&label, words_line(words));
+                for (index, word) in words.iter().enumerate() {
+                    fields.add(&format!("  word {index}"), plain(word));
+                }
+            }
+            ("environment", Value::Array(entries)) => {
+                let variables = if entries.len() == 1 { "variable" } else { "variables" };
+                fields.add(&label, format!("{} {variables}", entries.len()));
+                for entry in entries {
+                    fields.add("", variable(entry));
+                }
+            }
+            (_, Value::Number(number)) if name.ends_with("_us") && number.is_u64() => {
+                fields.add(&label, when::duration_of_micros(number.as_u64().unwrap_or(0)));
+            }
+            ("duration", Value::Number(number)) if number.is_u64() => {
+                fields.add(&label, when::spell(number.as_u64().unwrap_or(0)));
+            }
+            (_, Value::Number(number)) if name.ends_with("_kib") => {
+                fields.add(&label, format!("{number} KiB"));
+            }
+            (_, value) => {
+                fields.add(&label, plain(value));
+            }
+        }
+    }
+
+    fn end_summary(&self) -> String {
+        let outcome = match (self.text("signal"), self.text("exit")) {
+            (Some(signal), _) => format!("killed by signal {signal}"),
+            (None, Some(status)) => format!("exit status {status}"),
+            (None, None) => "no status".to_owned(),
+        };
+        let time = self.fields.get("duration_us").and_then(Value::as_u64).map(when::duration_of_micros);
+        let time = time.map(|time| format!(" after {time}")).unwrap_or_default();
+        let by = self.text("ended_by").filter(|by| by != "itself").map(|by| format!(", ended by {by}"));
+        format!("{}: {outcome}{time}{}", self.or_dash("run"), by.unwrap_or_default())
+    }
+
+    /// The parts that records about grants have in common, each where it is there.
+    fn grant_summary(&self, now: i64) -> String {
+        let part = |name: &str, before: &str| self.text(name).map(|text| format!("{before}{text}"));
+        let number = |name: &str| self.fields.get(name).and_then(Value::as_u64);
+        let listed = |name: &str, before: &str| {
+            let list = self.fields.get(name)?.as_array()?;
+            (!list.is_empty()).then(|| format!("{before}{}", plain(&Value::Array(list.clone()))))
+        };
+        let expires = self.fields.get("expires").and_then(Value::as_i64);
+        let parts = [
+            part("grant", ""),
+            part("holder", "of "),
+            part("role", "for "),
+            part("run_as", "as "),
+            number("duration").map(|seconds| format!("for {}", when::spell(seconds))),
+            expires.map(|time| format!("until {}", when::short(time.div_euclid(1_000_000), now))),
+            listed("limits", "limited to "),
+            listed("approvers", "approved by "),
+        ];
+        let texts = [
+            listed("argv", "").map(|_| self.command()),
+            part("reason", "").filter(|reason| !reason.is_empty()),
+            part("comment", ""),
+            part("sentence", ""),
+        ];
+        let join =
+            |parts: &[Option<String>], between| parts.iter().flatten().cloned().collect::<Vec<_>>().join(between);
+        let (parts, texts) = (join(&parts, " "), join(&texts, "; "));
+        let between = if parts.is_empty() || texts.is_empty() { "" } else { ": " };
+        format!("{parts}{between}{texts}")
+    }
+
+    /// All fields that not every record has, as they are.
+    fn unknown_summary(&self) -> String {
+        let common = ["time", "host", "user"].iter().chain(&LAST).chain(&HEAD);
+        let common: Vec<&str> = common.copied().collect();
+        let own = self.fields.iter().filter(|(name, _)| !common.contains(&name.as_str()));
+        own.map(|(name, value)| format!("{}={}", clean(name), plain(value))).collect::<Vec<_>>().join(" ")
+    }
+
+    fn command(&self) -> String {
+        match self.fields.get("argv") {
+            Some(Value::Array(words)) => words_line(words),
+            Some(value) => plain(value),
+            None => "-".to_owned(),
+        }
+    }
+
+    fn seconds(&self) -> Option<i64> {
+        self.fields.get("time")?.as_i64().map(|micros| micros.div_euclid(1_000_000))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.fields.get(name).filter(|value| !value.is_null()).map(plain)
+    }
+
+    fn or_dash(&self, name: &str) -> String {
+        self.text(name).unwrap_or_else(|| "-".to_owned())
+    }
+}
+
+/// A value as text: strings cleaned, lists of plain values joined, everything else as JSON.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Array(values) if values.iter().all(|value| !value.is_array() && !value.is_object()) => {
+            values.iter().map(plain).collect::<Vec<_>>().join(", ")
+        }
+        value => clean(&value.to_string()),
+    }
+}
+
+/// Words of a record are escaped texts; one that is not is taken as it is.
+fn words_line(words: &[Value]) -> String {
+    command_line(words.iter().map(|word| match word.as_str() {
+        Some(text) => OsString::from_vec(unescape(text).unwrap_or_else(|| text.as_bytes().to_vec())),
+        None => OsString::from(word.to_string()),
+    }))
+}
+
+/// `NAME=value`, or the name and the digest that stands for a secret value.
+fn variable(entry: &Value) -> String {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).map(clean);
+    let known = entry.as_object().is_some_and(|object| object.len() == 2);
+    match (text("name"), text("value"), text("digest")) {
+        (Some(name), Some(value), None) if known => format!("{name}={value}"),
+        (Some(name), None, Some(digest)) if known => format!("{name} (redacted, digest {digest})"),
+        _ => plain(entry),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(body: &str) -> RecordInfo {
+        RecordInfo { seq: 7, body: body.to_owned(), hash: "ab".repeat(32) }
+    }
+
+    const START: &str = r#"{"argv":["/bin/ls","a b","x\\x1by"],"environment":[{"name":"LANG","value":"C"},
+        {"name":"API_TOKEN","digest":"00ff"},{"odd":1}],"kind":"start","novel":{"deep":[1,2]},"prev":"00","run":"abcdef012345",
+        "run_as":"root","seq":7,"sha256":"cd","time":1000000,"tty":null,"uid":1001,"user":"alice","version":1}"#;
+
+    #[test]
+    fn a_start_is_one_line_and_all_its_fields() {
+        let info = info(START);
+        let record = Record::read(&info);
+        assert_eq!(record.summary(0), "abcdef012345 as root: /bin/ls 'a b' 'x\\x1by'");
+        assert_eq!(record.user(), "alice");
+        let text = record.details(2);
+        for part in [
+            "LANG=C",
+            "API_TOKEN (redacted, digest 00ff)",
+            "{\"odd\":1}",
+            "{\"deep\":[1,2]}",
+            "sha256",
+            "word 1     a b",
+            "version",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
+    }
+
+    #[test]
+    fn no_field_of_a_record_is_hidden() {
+        let body = r#"{"a_new_field":"one","boot":1,"boot_id":"x","host":"h","kind":"novel","prev":"p","seq":8,"time":"soon","tty":null,"zeta":-1}"#;
+        let text = Record::read(&info(body)).details(0);
+        for name in ["a new field", "boot id", "host", "novel", "prev", "seq in body", "soon", "tty", "zeta"] {
+            assert!(text.contains(name), "{name} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_tells_how_it_ended() {
+        let ended = |body: &str| Record::read(&info(body)).summary(0);
+        let body = r#"{"kind":"end","run":"r","exit":0,"duration_us":1204999,"ended_by":"itself"}"#;
+        assert_eq!(ended(body), "r: exit status 0 after 1.204s");
+        let body = r#"{"kind":"end","run":"r","signal":15,"duration_us":5400000000,"ended_by":"expiry"}"#;
+        assert_eq!(ended(body), "r: killed by signal 15 after 1h30m, ended by expiry");
+    }
+
+    #[test]
+    fn what_happened_to_a_grant_is_one_sentence() {
+        let told = |body: &str| Record::read(&info(body)).summary(0);
+        let body = r#"{"argv":["/bin/ls","a b"],"duration":3600,"grant":"0123456789","kind":"request","limits":["one-shot"],
+            "reason":"disk full","role":"web-ops","run_as":"root","sha256":"ab","uid":1,"user":"alice"}"#;
+        let sentence = "0123456789 for web-ops as root for 1h limited to one-shot: /bin/ls 'a b'; disk full";
+        assert_eq!(told(body), sentence);
+        let body = r#"{"grant":"0123456789","holder":"alice","kind":"revocation","reason":"left","role":"web-ops","user":"bob"}"#;
+        assert_eq!(told(body), "0123456789 of alice for web-ops: left");
+        assert_eq!(told(r#"{"code":"x","kind":"alert","sentence":"clock set back"}"#), "clock set back");
+        assert_eq!(told(r#"{"kind":"novel","seq":7,"what":"ever"}"#), "what=ever");
+    }
+
+    #[test]
+    fn records_that_make_no_sense_are_shown_and_harmless() {
+        for body in [
+            "",
+            "[]",
+            "not json \x1b[2J",
+            "{\"kind\":5}",
+            "{\"argv\":7,\"kind\":\"start\"}",
+            "{\"time\":1e300,\"kind\":\"end\"}",
+        ] {
+            let info = info(body);
+            let record = Record::read(&info);
+            let shown = format!(
+                "{}{}{}{}{}",
+                record.kind(),
+                record.user(),
+                record.time(0),
+                record.summary(0),
+                record.details(0)
+            );
+            assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+        }
+    }
+}

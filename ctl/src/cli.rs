@@ -1,0 +1,385 @@
+//! The words of jitctl. Whoever holds a [`Cli`] holds checked ids, names, durations and times.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use jit_sudo::escape::Word;
+use jit_sudo::names::{IdPrefix, RoleName, UserName};
+
+use crate::later::{LaterAuditVerb, LaterPolicyVerb, LaterVerb};
+use crate::screen::Format;
+use crate::when;
+
+const AFTER_HELP: &str = "\
+Durations are written 30s, 15m, 1h, 1h30m or 7d. IDs may be shortened to their first characters.
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 still pending when the wait ended.
+The manual is jitctl(8); the fields of --json are described in docs/json.md.";
+
+/// Ask for, decide on, look at and end the grants of jit-sudo.
+#[derive(Debug, Parser)]
+#[command(name = "jitctl", bin_name = "jitctl", version, disable_help_subcommand = true, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+impl Cli {
+    /// Reads the words typed; the first is the program's name.
+    pub(crate) fn parse_words(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments)
+    }
+
+    /// How the answer is wanted.
+    pub(crate) fn format(&self) -> Format {
+        if self.json { Format::Json } else { Format::Text }
+    }
+}
+
+/// How the answer is wanted, from words that are no valid call.
+pub(crate) fn format_wanted(arguments: &[OsString]) -> Format {
+    let mut words = arguments.iter().skip(1).take_while(|word| *word != "--");
+    if words.any(|word| word == "--json") { Format::Json } else { Format::Text }
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List the roles you may activate, and on what terms
+    Roles,
+    /// Tell whether a command may run now, and if not, what would help
+    Why(WhyWords),
+    /// Ask for a grant
+    Request(RequestWords),
+    /// List pending requests that you made or may decide
+    Requests(ListWords),
+    /// Show everything about one request or grant
+    Show(IdWords),
+    /// Approve a pending request, perhaps narrowed
+    Approve(ApproveWords),
+    /// Deny a pending request
+    Deny(DenyWords),
+    /// Take your own pending request back
+    Cancel(IdWords),
+    /// List active and scheduled grants
+    Grants(ListWords),
+    /// Give your own grant back, or all of them
+    Release(ReleaseWords),
+    /// End grants of others at once, running commands included
+    Revoke(RevokeWords),
+    /// Check the policy
+    #[command(subcommand)]
+    Policy(PolicyVerb),
+    /// Read and verify the audit journal
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Make or show the host's key
+    #[command(subcommand)]
+    Key(KeyVerb),
+    #[command(flatten)]
+    Later(LaterVerb),
+}
+
+/// `why`
+#[derive(Debug, Args)]
+pub(crate) struct WhyWords {
+    /// As whom the command would run: a name or #UID [default: what the role says, else root]
+    #[arg(short = 'u', value_name = "USER", value_parser = word())]
+    pub(crate) run_as: Option<Word>,
+    /// Ask on behalf of this user (root and readers of the audit)
+    #[arg(long, value_name = "USER", value_parser = UserName::parse)]
+    pub(crate) for_user: Option<UserName>,
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, value_parser = word())]
+    pub(crate) command: Vec<Word>,
+}
+
+/// `request`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["role", "command"]).required(true).multiple(true))]
+pub(crate) struct RequestWords {
+    /// Which role [default: found by the command]
+    #[arg(long, value_name = "ROLE", value_parser = RoleName::parse)]
+    pub(crate) role: Option<RoleName>,
+    /// For how long, from the activation on [default: the role's maximum]
+    #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]
+    pub(crate) duration: Option<u64>,
+    /// Not before this time: "14:30", "tomorrow 09:00", "2026-07-01 09:00", "+2h" (local time) or RFC 3339
+    #[arg(long = "at", value_name = "TIME", value_parser = when::parse_start, allow_hyphen_values = true)]
+    pub(crate) start: Option<i64>,
+    /// Why
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) reason: Option<Word>,
+    /// The ticket, where the role demands one
+    #[arg(long, value_name = "TICKET", value_parser = word())]
+    pub(crate) ticket: Option<Word>,
+    /// For one run only
+    #[arg(long)]
+    pub(crate) one_shot: bool,
+    /// Wait for the decision, at most this long [default: until the request's deadline]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = when::parse_duration)]
+    pub(crate) wait: Option<Option<u64>>,
+    /// As whom the command will run: a name or #UID
+    #[arg(short = 'u', value_name = "USER", value_parser = word())]
+    pub(crate) run_as: Option<Word>,
+    #[arg(long, hide = true)]
+    pub(crate) print: bool,
+    #[arg(long, hide = true)]
+    pub(crate) break_glass: bool,
+    /// The command the grant is wanted for
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, value_parser = word())]
+    pub(crate) command: Vec<Word>,
+}
+
+/// `requests` and `grants`
+#[derive(Debug, Args)]
+pub(crate) struct ListWords {
+    /// Also those that are over
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Verbs that need nothing but an id
+#[derive(Debug, Args)]
+pub(crate) struct IdWords {
+    /// Its id or the beginning of it
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    pub(crate) id: IdPrefix,
+}
+
+/// `approve`
+#[derive(Debug, Args)]
+pub(crate) struct ApproveWords {
+    /// Which request
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    pub(crate) id: IdPrefix,
+    /// For at most this long
+    #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]
+    pub(crate) duration: Option<u64>,
+    /// For one run only
+    #[arg(long)]
+    pub(crate) one_shot: bool,
+    /// For the very command and binary only
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// Kept with the approval
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) comment: Option<Word>,
+    #[arg(long, hide = true)]
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// `deny`
+#[derive(Debug, Args)]
+pub(crate) struct DenyWords {
+    /// Which request
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    pub(crate) id: IdPrefix,
+    /// Shown to the requester
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) reason: Word,
+}
+
+/// `release`
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseWords {
+    /// Which grant [default: all your active ones]
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    pub(crate) id: Option<IdPrefix>,
+}
+
+/// `revoke`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("target").args(["id", "user", "all"]).required(true))]
+pub(crate) struct RevokeWords {
+    /// Which grant
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    pub(crate) id: Option<IdPrefix>,
+    /// Every grant of this user
+    #[arg(long, value_name = "USER", value_parser = UserName::parse)]
+    pub(crate) user: Option<UserName>,
+    /// Every grant on this host
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Kept in the record and shown to the holder
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) reason: Word,
+}
+
+/// Below `policy`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// Check the installed policy, or files before they are installed
+    Check(PolicyCheckWords),
+    #[command(flatten)]
+    Later(LaterPolicyVerb),
+}
+
+/// `policy check`
+#[derive(Debug, Args)]
+pub(crate) struct PolicyCheckWords {
+    /// Files that make one policy together, in this order [default: the installed policy]
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Below `audit`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// List records, one a line; without --after the newest ones
+    List(AuditListWords),
+    /// Show every record of one run or grant, or one record
+    Show(AuditShowWords),
+    /// Verify the chain from the first record to the last
+    Verify,
+    #[command(flatten)]
+    Later(LaterAuditVerb),
+}
+
+/// `audit list`
+#[derive(Debug, Args)]
+pub(crate) struct AuditListWords {
+    /// Only records with a greater number, the oldest first
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) after: Option<u64>,
+    /// At most this many records
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    pub(crate) kind: Option<String>,
+    /// Only what this user did
+    #[arg(long, value_name = "USER", value_parser = UserName::parse)]
+    pub(crate) user: Option<UserName>,
+}
+
+/// `audit show`
+#[derive(Debug, Args)]
+pub(crate) struct AuditShowWords {
+    /// A run's id, a grant's id or a record's number
+    #[arg(value_name = "RUN|ID|SEQ", value_parser = run_or_record)]
+    pub(crate) what: String,
+}
+
+/// Below `key`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Make the host's key and the database where there are none (root)
+    Init,
+    /// Show the host's public key
+    Show,
+}
+
+fn word() -> impl TypedValueParser<Value = Word> {
+    OsStringValueParser::new().map(Word::from)
+}
+
+/// A kind of record; checked here for its shape only, so that a newer broker may know more kinds.
+fn kind(text: &str) -> Result<String, &'static str> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+    if (1..=32).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("a kind is a word such as 'start', 'end' or 'reject'")
+    }
+}
+
+fn run_or_record(text: &str) -> Result<String, &'static str> {
+    if (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("write a run's id, a grant's id or a record's number")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
+        let words: Vec<OsString> = std::iter::once("jitctl").chain(words.iter().copied()).map(OsString::from).collect();
+        Cli::parse_words(&words)
+    }
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_begins_at_its_first_word_with_or_without_dashes() {
+        for words in [
+            &["request", "--reason", "x", "--", "ls", "-l", "--json"][..],
+            &["request", "--reason", "x", "ls", "-l", "--json"][..],
+        ] {
+            let cli = parse(words).unwrap();
+            assert_eq!(cli.format(), Format::Text);
+            let Verb::Request(request) = cli.verb else { panic!("not a request") };
+            assert_eq!(request.command, ["ls", "-l", "--json"].map(Word::from).to_vec());
+        }
+    }
+
+    #[test]
+    fn a_mistyped_option_is_not_taken_for_a_command() {
+        assert!(parse(&["request", "--resaon", "x", "ls"]).is_err());
+        assert!(parse(&["why", "-x", "ls"]).is_err());
+    }
+
+    #[test]
+    fn wait_takes_its_duration_only_with_an_equals_sign() {
+        let wait = |words: &[&str]| match parse(words).unwrap().verb {
+            Verb::Request(request) => (request.wait, request.command.len()),
+            _ => panic!("not a request"),
+        };
+        assert_eq!(wait(&["request", "--wait", "ls"]), (Some(None), 1));
+        assert_eq!(wait(&["request", "--wait=5m", "ls"]), (Some(Some(300)), 1));
+        assert_eq!(wait(&["request", "ls"]), (None, 1));
+    }
+
+    #[test]
+    fn a_request_needs_a_role_or_a_command() {
+        assert!(parse(&["request", "--reason", "x"]).is_err());
+        assert!(parse(&["request", "--role", "web-ops"]).is_ok());
+        assert!(parse(&["request", "--role", "web-ops", "ls"]).is_ok());
+    }
+
+    #[test]
+    fn a_revocation_has_exactly_one_target() {
+        assert!(parse(&["revoke", "--reason", "x"]).is_err());
+        assert!(parse(&["revoke", "abc", "--all", "--reason", "x"]).is_err());
+        assert!(parse(&["revoke", "--user", "bob"]).is_err());
+        assert!(parse(&["revoke", "--user", "bob", "--reason", "x"]).is_ok());
+    }
+
+    #[test]
+    fn ids_names_and_kinds_are_checked_before_anybody_is_asked() {
+        for words in [
+            &["show", "ab%"][..],
+            &["show", ""],
+            &["show", "01234567890"],
+            &["request", "--role", "a b"],
+            &["revoke", "--user", "#0", "--reason", "x"],
+            &["audit", "list", "--kind", "Start!"],
+            &["audit", "list", "--limit", "0"],
+            &["audit", "show", "../x"],
+            &["approve", "abc", "--for", "0"],
+        ] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn verbs_of_later_are_known_and_hidden() {
+        for verb in ["extend", "review", "replay", "watch", "session", "doctor", "import"] {
+            assert!(matches!(parse(&[verb, "--any", "thing"]).unwrap().verb, Verb::Later(_)), "{verb}");
+        }
+        let help = Cli::command().render_help().to_string();
+        assert!(!help.contains("extend") && help.contains("revoke"), "{help}");
+    }
+}

@@ -1,0 +1,91 @@
+//! What becomes of a pending request: approve, deny, cancel.
+
+use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+
+use crate::cli::{ApproveWords, DenyWords, IdWords};
+use crate::door::{Broker, answer};
+use crate::later;
+use crate::screen::{Report, Screen, clean};
+use crate::show;
+use crate::speech::Trouble;
+use crate::when;
+
+/// `jitctl approve`
+pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    if words.key.is_some() {
+        return Err(later::refuse("approve ", "--key"));
+    }
+    let ApproveWords { id, duration, one_shot, exact, comment, key: _ } = words;
+    let ask = Ask::Approve { id, duration, one_shot, exact, comment };
+    let info = answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
+    let text = after_approval(&info, screen.now);
+    Ok(Report::done(Answer::Grant(info), text))
+}
+
+/// `jitctl deny`
+pub(crate) fn deny(words: DenyWords, broker: &Broker) -> Result<Report, Trouble> {
+    let info = answer!(broker.ask(&Ask::Deny { id: words.id, reason: words.reason })?, Answer::Grant(info) => info);
+    let text = format!("request {} of {} for {}: denied\n", info.id, clean(info.requester.as_str()), info.role);
+    Ok(Report::done(Answer::Grant(info), text))
+}
+
+/// `jitctl cancel`
+pub(crate) fn cancel(words: IdWords, broker: &Broker) -> Result<Report, Trouble> {
+    let info = answer!(broker.ask(&Ask::Cancel { id: words.id })?, Answer::Grant(info) => info);
+    let text = format!("request {} for {}: cancelled\n", info.id, info.role);
+    Ok(Report::done(Answer::Grant(info), text))
+}
+
+fn after_approval(info: &GrantInfo, now: i64) -> String {
+    let who = clean(info.requester.as_str());
+    let head = format!("request {} of {who} for {}", info.id, info.role);
+    if info.state == "pending" {
+        let missing = usize::try_from(info.approvals_needed).unwrap_or(usize::MAX).saturating_sub(info.approvals.len());
+        return format!(
+            "{head}: approval {} of {} given, {missing} still missing ({})\n",
+            info.approvals.len(),
+            info.approvals_needed,
+            show::approvers(info)
+        );
+    }
+    let mut text = format!("{head}: {}", clean(&info.state));
+    if info.grant.is_some() {
+        text.push_str(&format!(", the grant is {}", clean(show::state(info))));
+    }
+    if let (Some("scheduled"), Some(starts)) = (info.grant.as_deref(), info.starts) {
+        text.push_str(&format!(" from {}", when::short_relative(starts, now)));
+    }
+    if let Some(expires) = info.expires {
+        text.push_str(&format!(" until {}", when::short_relative(expires, now)));
+    }
+    let terms = show::narrowed(info.one_shot, info.exact);
+    if !terms.is_empty() {
+        text.push_str(&format!(" ({terms})"));
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::tests::pending;
+
+    #[test]
+    fn a_quorum_that_is_not_reached_says_what_is_missing() {
+        assert_eq!(
+            after_approval(&pending(), 0),
+            "request 0123456789 of alice for web-ops: approval 0 of 2 given, 2 still missing (bob, %sre)\n"
+        );
+    }
+
+    #[test]
+    fn a_narrowed_grant_says_so() {
+        let mut info = pending();
+        info.state = "approved".into();
+        info.grant = Some("active".into());
+        info.one_shot = true;
+        let text = after_approval(&info, 0);
+        assert_eq!(text, "request 0123456789 of alice for web-ops: approved, the grant is active (one run)\n");
+    }
+}

@@ -1,0 +1,188 @@
+//! The broker's door: one question on its stdin, one answer from its stdout. The only room that starts a process.
+//! The answer is checked as if it came from a stranger: bounded, complete, exactly one object.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use jit_sudo::broker::wire::{Answer, Ask, Failure, REQUEST_LIMIT, Reply};
+
+/// Where the broker is, fixed when the program is built.
+const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-broker",
+};
+
+/// The longest answer in bytes.
+const ANSWER_LIMIT: u64 = 64 << 20;
+
+/// The program that answers.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    path: PathBuf,
+}
+
+/// Why there is no answer. `Display` is a sentence fragment that names the broker.
+#[derive(Debug)]
+pub(crate) enum DoorError {
+    /// It could not be started.
+    Start { path: PathBuf, error: io::Error },
+    /// Its pipes broke.
+    Pipe(io::Error),
+    /// The question is longer than the broker reads.
+    TooLongAsked(usize),
+    /// It ended and said nothing; it has said on stderr why, if it could.
+    NoAnswer(ExitStatus),
+    /// It says more than [`ANSWER_LIMIT`].
+    TooLong,
+    /// It stopped in the middle of a sentence.
+    CutOff(ExitStatus),
+    /// It does not speak the language.
+    Garbled,
+    /// It answered another question.
+    OtherAnswer,
+    /// It refused.
+    Refused(Failure),
+}
+
+impl fmt::Display for DoorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start { path, error } => {
+                write!(f, "cannot start the broker {}: {}", path.display(), io_cause(error))
+            }
+            Self::Pipe(error) => write!(f, "cannot talk to the broker: {}", io_cause(error)),
+            Self::TooLongAsked(length) => {
+                write!(f, "the question to the broker has {length} bytes, more than the {REQUEST_LIMIT} it reads")
+            }
+            Self::NoAnswer(status) => write!(f, "the broker gave no answer ({})", ending(*status)),
+            Self::TooLong => write!(f, "the broker's answer is longer than {} MiB", ANSWER_LIMIT >> 20),
+            Self::CutOff(status) => write!(f, "the broker's answer is cut off ({})", ending(*status)),
+            Self::Garbled => f.write_str("the broker's answer cannot be understood"),
+            Self::OtherAnswer => f.write_str("the broker answered something else than was asked"),
+            Self::Refused(failure) => f.write_str(&failure.message),
+        }
+    }
+}
+
+impl Broker {
+    /// The broker of the installed product.
+    pub fn installed() -> Self {
+        Self::at(Path::new(BROKER))
+    }
+
+    /// A broker somewhere else; for tests, no word or variable at run time leads here.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Asks and waits for the answer.
+    pub(crate) fn ask(&self, ask: &Ask) -> Result<Answer, DoorError> {
+        let question = serde_json::to_vec(ask).map_err(|_| DoorError::Garbled)?;
+        if question.len() > REQUEST_LIMIT {
+            return Err(DoorError::TooLongAsked(question.len()));
+        }
+        let mut child = Command::new(&self.path)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| DoorError::Start { path: self.path.clone(), error })?;
+        let heard = converse(&mut child, question);
+        let status = child.wait().map_err(DoorError::Pipe)?;
+        understand(&heard?, status)
+    }
+}
+
+/// Speaks and listens at the same time, so that neither side can wait for the other with a full pipe.
+fn converse(child: &mut Child, question: Vec<u8>) -> Result<Vec<u8>, DoorError> {
+    let missing = || DoorError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe));
+    let mut stdin = child.stdin.take().ok_or_else(missing)?;
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    // A broker that refuses without reading closes its end: its answer counts, not our broken pipe. Not joined, so that
+    // one that never reads cannot hold us.
+    std::thread::spawn(move || drop(stdin.write_all(&question)));
+    let mut heard = Vec::new();
+    let read = stdout.take(ANSWER_LIMIT + 1).read_to_end(&mut heard);
+    // The reading end is closed now, so a broker that talks on gets a broken pipe and ends.
+    read.map_err(DoorError::Pipe)?;
+    if heard.len() as u64 > ANSWER_LIMIT {
+        return Err(DoorError::TooLong);
+    }
+    Ok(heard)
+}
+
+fn understand(heard: &[u8], status: ExitStatus) -> Result<Answer, DoorError> {
+    if heard.trim_ascii().is_empty() {
+        return Err(DoorError::NoAnswer(status));
+    }
+    match serde_json::from_slice::<Reply>(heard) {
+        Ok(Reply::Ok(answer)) => Ok(answer),
+        Ok(Reply::Error(failure)) => Err(DoorError::Refused(failure)),
+        Err(error) if error.is_eof() => Err(DoorError::CutOff(status)),
+        Err(_) => Err(DoorError::Garbled),
+    }
+}
+
+fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// The system's words without Rust's "(os error N)", beginning in lower case.
+pub(crate) fn io_cause(error: &io::Error) -> String {
+    let text = error.to_string();
+    let plain = text.split(" (os error").next().unwrap_or(&text);
+    let mut characters = plain.chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+}
+
+/// Takes the one kind of answer that fits the question: `answer!(broker.ask(…)?, Answer::Roles(roles) => …)`.
+macro_rules! answer {
+    ($answer:expr, $pattern:pat => $value:expr) => {
+        match $answer {
+            $pattern => $value,
+            _ => return Err($crate::door::DoorError::OtherAnswer.into()),
+        }
+    };
+}
+pub(crate) use answer;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        match understand(text.as_bytes(), ExitStatus::from_raw(9)) {
+            Ok(answer) => format!("{answer:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_named_in_one_line() {
+        assert_eq!(said(""), "the broker gave no answer (killed by signal 9)");
+        assert_eq!(said("{\"ok\":{\"ended\":["), "the broker's answer is cut off (killed by signal 9)");
+        for text in ["hello", "{}", "{\"ok\":{\"ended\":[]}} {}", "{\"ok\":{\"ended\":[\"x\"]}}", "\u{0}", "[[[["] {
+            let line = said(text);
+            assert!(line.starts_with("the broker's answer"), "{text}: {line}");
+        }
+        assert_eq!(said("{\"ok\":{\"ended\":[]}}\n"), "Ended([])");
+    }
+
+    #[test]
+    fn system_errors_read_as_fragments() {
+        assert_eq!(io_cause(&io::Error::from_raw_os_error(2)), "no such file or directory");
+    }
+
+    #[test]
+    fn a_missing_broker_is_named() {
+        let error = Broker::at(Path::new("/nonexistent/broker")).ask(&Ask::Roles {}).unwrap_err();
+        assert_eq!(error.to_string(), "cannot start the broker /nonexistent/broker: no such file or directory");
+    }
+}

@@ -1,0 +1,75 @@
+//! Grants in force: list, give back, take away.
+
+use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, RevokeTarget};
+use jit_sudo::names::GrantId;
+
+use crate::cli::{ListWords, ReleaseWords, RevokeWords};
+use crate::door::{Broker, answer};
+use crate::screen::{Report, Screen};
+use crate::show;
+use crate::speech::{Notice, Trouble};
+use crate::table::Listing;
+use crate::when;
+
+/// `jitctl grants`
+pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let grants = answer!(broker.ask(&Ask::Grants { all: words.all })?, Answer::Grants(grants) => grants);
+    let text = if grants.is_empty() {
+        if words.all { "no grants\n" } else { "no active grants\n" }.to_owned()
+    } else {
+        table(&grants, screen)
+    };
+    Ok(Report::done(Answer::Grants(grants), text))
+}
+
+/// `jitctl release`
+pub(crate) fn release(words: ReleaseWords, broker: &Broker) -> Result<Report, Trouble> {
+    let ended = answer!(broker.ask(&Ask::Release { id: words.id })?, Answer::Ended(ended) => ended);
+    Ok(ended_report(ended, "released"))
+}
+
+/// `jitctl revoke`
+pub(crate) fn revoke(words: RevokeWords, broker: &Broker) -> Result<Report, Trouble> {
+    let target = match (words.id, words.user, words.all) {
+        (Some(id), None, false) => RevokeTarget::Id(id),
+        (None, Some(user), false) => RevokeTarget::User(user),
+        (None, None, true) => RevokeTarget::All,
+        _ => return Err(Trouble::Usage(Notice::new("say one of ID, --user and --all"))),
+    };
+    let ended = answer!(broker.ask(&Ask::Revoke { target, reason: words.reason })?, Answer::Ended(ended) => ended);
+    Ok(ended_report(ended, "revoked"))
+}
+
+fn ended_report(ended: Vec<GrantId>, how: &str) -> Report {
+    let text = if ended.is_empty() {
+        format!("no active grant, nothing {how}\n")
+    } else {
+        ended.iter().map(|id| format!("grant {id}: {how}\n")).collect()
+    };
+    Report::done(Answer::Ended(ended), text)
+}
+
+fn table(grants: &[GrantInfo], screen: &Screen) -> String {
+    let mut listing =
+        Listing::new(["ID", "STATE", "HOLDER", "ROLE", "RUN AS", "UNTIL", "RUNS", "SERVES", "COMMAND"], 2);
+    for grant in grants {
+        let terms = show::narrowed(grant.one_shot, grant.exact);
+        let until = match (grant.grant.as_deref(), grant.starts, grant.expires) {
+            (Some("scheduled"), Some(starts), _) => format!("from {}", when::short_relative(starts, screen.now)),
+            (_, _, Some(expires)) => when::short_relative(expires, screen.now),
+            _ => "-".to_owned(),
+        };
+        listing.row([
+            grant.id.as_str().into(),
+            show::state_entry(grant),
+            grant.requester.as_str().into(),
+            grant.role.as_str().into(),
+            grant.run_as.as_str().into(),
+            until.into(),
+            grant.runs.to_string().into(),
+            if terms.is_empty() { "any run" } else { &terms }.into(),
+            show::command(grant).into(),
+        ]);
+    }
+    listing.render(screen)
+}

@@ -1,0 +1,26 @@
+//! The host's key, which signs every grant. The private half never leaves the broker.
+
+use jit_sudo::broker::wire::{Answer, Ask, KeyInfo};
+
+use crate::door::{Broker, answer};
+use crate::screen::{Report, clean};
+use crate::speech::Trouble;
+
+/// `jitctl key init`
+pub(crate) fn init(broker: &Broker) -> Result<Report, Trouble> {
+    let key = answer!(broker.ask(&Ask::KeyInit {})?, Answer::HostKey(key) => key);
+    let head = if key.created { "the host key was made" } else { "the host key is there already, nothing changed" };
+    let text = format!("{head}\n{}", lines(&key));
+    Ok(Report::done(Answer::HostKey(key), text))
+}
+
+/// `jitctl key show`: the public key alone on the first line, as allowed_signers files want it.
+pub(crate) fn show(broker: &Broker) -> Result<Report, Trouble> {
+    let key = answer!(broker.ask(&Ask::KeyShow {})?, Answer::HostKey(key) => key);
+    let text = lines(&key);
+    Ok(Report::done(Answer::HostKey(key), text))
+}
+
+fn lines(key: &KeyInfo) -> String {
+    format!("{}\n{}\n", clean(&key.public_key), clean(&key.fingerprint))
+}

@@ -1,0 +1,92 @@
+//! Verbs and options that are named in the design and do not work yet: each is a clear refusal, none is silent.
+
+use std::ffi::OsString;
+
+use clap::{Args, Subcommand};
+
+use crate::speech::Trouble;
+
+/// Whatever follows a verb that is refused anyway.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Anything {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _words: Vec<OsString>,
+}
+
+/// Top-level verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LaterVerb {
+    #[command(hide = true)]
+    Extend(Anything),
+    #[command(hide = true)]
+    Review(Anything),
+    #[command(hide = true)]
+    Replay(Anything),
+    #[command(hide = true)]
+    Watch(Anything),
+    #[command(hide = true)]
+    Session(Anything),
+    #[command(hide = true)]
+    Doctor(Anything),
+    #[command(hide = true)]
+    Import(Anything),
+}
+
+impl LaterVerb {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Extend(_) => "extend",
+            Self::Review(_) => "review",
+            Self::Replay(_) => "replay",
+            Self::Watch(_) => "watch",
+            Self::Session(_) => "session",
+            Self::Doctor(_) => "doctor",
+            Self::Import(_) => "import",
+        }
+    }
+}
+
+/// Verbs below `policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LaterPolicyVerb {
+    #[command(hide = true)]
+    Show(Anything),
+    #[command(hide = true)]
+    Import(Anything),
+    #[command(hide = true)]
+    Test(Anything),
+}
+
+impl LaterPolicyVerb {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Show(_) => "show",
+            Self::Import(_) => "import",
+            Self::Test(_) => "test",
+        }
+    }
+}
+
+/// Verbs below `audit`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LaterAuditVerb {
+    #[command(hide = true)]
+    Search(Anything),
+    #[command(hide = true)]
+    Export(Anything),
+}
+
+impl LaterAuditVerb {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Search(_) => "search",
+            Self::Export(_) => "export",
+        }
+    }
+}
+
+/// The refusal of `jitctl {family}{verb}`.
+pub(crate) fn refuse(family: &str, verb: &str) -> Trouble {
+    Trouble::NotSupported(format!("{family}{verb}"))
+}

@@ -1,0 +1,72 @@
+//! The policy, checked by those who may read it: the installed one by the broker, files here, with the caller's rights.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use jit_sudo::broker::wire::{Answer, Ask, PolicyInfo};
+use jit_sudo::escape::escape;
+use jit_sudo::policy::{Policy, PolicyText};
+
+use crate::cli::PolicyCheckWords;
+use crate::door::{Broker, answer, io_cause};
+use crate::screen::{Report, clean};
+use crate::speech::{Notice, Trouble};
+
+/// The longest file that is read as a policy, in bytes.
+const FILE_LIMIT: u64 = 128 << 20;
+
+/// `jitctl policy check`
+pub(crate) fn check(words: &PolicyCheckWords, broker: &Broker) -> Result<Report, Trouble> {
+    let policy = if words.files.is_empty() {
+        answer!(broker.ask(&Ask::PolicyCheck {})?, Answer::PolicyChecked(policy) => policy)
+    } else {
+        let texts = words.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+        parse(&texts)?
+    };
+    let text = summary(&policy);
+    Ok(Report::done(Answer::PolicyChecked(policy), text))
+}
+
+fn read(path: &Path) -> Result<PolicyText, Trouble> {
+    let failed = |cause: String| {
+        let name = escape(path.as_os_str().as_encoded_bytes());
+        Trouble::Local("unreadable-file", Notice::new(format!("cannot read {name}: {cause}")))
+    };
+    let file = File::open(path).map_err(|error| failed(io_cause(&error)))?;
+    let mut bytes = Vec::new();
+    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error: io::Error| failed(io_cause(&error)))?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(failed(format!("it is longer than {} MiB", FILE_LIMIT >> 20)));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|error| failed(format!("it is not UTF-8 from byte {} on", error.utf8_error().valid_up_to())))?;
+    Ok(PolicyText { path: path.to_owned(), text })
+}
+
+fn parse(texts: &[PolicyText]) -> Result<PolicyInfo, Trouble> {
+    let policy = Policy::parse(texts).map_err(|error| Trouble::Local("bad-policy", Notice::new(error.to_string())))?;
+    Ok(PolicyInfo {
+        files: texts.iter().map(|text| escape(text.path.as_os_str().as_encoded_bytes())).collect(),
+        roles: policy.roles().len(),
+        rules: policy.rule_count(),
+        warnings: policy.warnings(),
+    })
+}
+
+fn summary(policy: &PolicyInfo) -> String {
+    let mut text = String::new();
+    for file in &policy.files {
+        text.push_str(&format!("read {}\n", clean(file)));
+    }
+    for warning in &policy.warnings {
+        text.push_str(&format!("warning: {}\n", clean(warning)));
+    }
+    let (roles, rules) = (count(policy.roles, "role"), count(policy.rules, "command rule"));
+    text.push_str(&format!("the policy is good: {roles}, {rules}\n"));
+    text
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

@@ -1,0 +1,182 @@
+//! Asking for a grant, and what to do next.
+
+use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, NewRequest};
+use jit_sudo::escape::Word;
+
+use crate::cli::RequestWords;
+use crate::door::{Broker, answer};
+use crate::later;
+use crate::screen::{Format, Report, Screen, clean};
+use crate::show;
+use crate::speech::{Exit, Notice, Trouble};
+use crate::waiting::{self, Limit, Waited};
+use crate::when;
+
+/// `jitctl request`
+pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    if words.print {
+        return Err(later::refuse("request ", "--print"));
+    }
+    if words.break_glass {
+        return Err(later::refuse("request ", "--break-glass"));
+    }
+    let wait = words.wait;
+    let typed = Typed { run_as: words.run_as.clone(), command: words.command.clone() };
+    let new = NewRequest {
+        role: words.role,
+        duration: words.duration,
+        start: words.start,
+        reason: words.reason,
+        ticket: words.ticket,
+        one_shot: words.one_shot,
+        run_as: words.run_as,
+        command: words.command,
+    };
+    let info = *answer!(broker.ask(&Ask::Request(new))?, Answer::Grant(info) => info);
+    match wait {
+        Some(limit) if info.state == "pending" => wait_for(info, limit, &typed, broker, screen),
+        _ => Ok(report(info, &typed, screen.now)),
+    }
+}
+
+/// What was typed, for the command to type next.
+struct Typed {
+    run_as: Option<Word>,
+    command: Vec<Word>,
+}
+
+impl Typed {
+    fn next_command(&self) -> String {
+        let run_as = self.run_as.iter().flat_map(|user| [Word::from("-u"), user.clone()]);
+        let words: Vec<Word> = std::iter::once("jit-sudo".into()).chain(run_as).chain(self.command.clone()).collect();
+        let line = show::line(&words);
+        if self.command.is_empty() { format!("{line} COMMAND") } else { line }
+    }
+}
+
+fn wait_for(
+    info: GrantInfo,
+    limit: Option<u64>,
+    typed: &Typed,
+    broker: &Broker,
+    screen: &Screen,
+) -> Result<Report, Trouble> {
+    if screen.format == Format::Text {
+        // On stderr, because stdout gets the outcome.
+        screen.note(&Notice::new(pending_line(&info)));
+    }
+    let id = info.id.clone();
+    let limit = limit.map_or(Limit::Deadline, Limit::Seconds);
+    match waiting::until_decided(info, limit, broker, screen)? {
+        // The wait may have been long.
+        Waited::Decided(info) => Ok(report(info, typed, when::now())),
+        Waited::TimeUp(info) | Waited::Interrupted(info) => {
+            let notice = Notice::new(format!("request {id} is still pending")).with_hint(format!(
+                "jitctl show {id} tells how it stands, jitctl cancel {id} takes it back, then {}",
+                typed.next_command()
+            ));
+            Ok(Report::done(Answer::Grant(Box::new(info)), String::new()).but(Exit::Pending, notice))
+        }
+    }
+}
+
+/// The outcome of a request in words; refused when it was denied, cancelled or came too late.
+fn report(info: GrantInfo, typed: &Typed, now: i64) -> Report {
+    let grant = info.grant.clone();
+    let text = match grant.as_deref() {
+        None if info.state == "pending" => {
+            format!("{}\nnext: jitctl show {}\n", pending_line(&info), info.id)
+        }
+        Some("active") => {
+            let until =
+                info.expires.map(|time| format!(" until {}", when::short_relative(time, now))).unwrap_or_default();
+            format!("{}: active{until}{}\nnext: {}\n", head(&info), terms(&info), typed.next_command())
+        }
+        Some("scheduled") => {
+            let from = info.starts.map(|time| format!(" from {}", when::short_relative(time, now))).unwrap_or_default();
+            format!("{}: scheduled{from}{}\nnext, then: {}\n", head(&info), terms(&info), typed.next_command())
+        }
+        _ => String::new(),
+    };
+    if !text.is_empty() {
+        return Report::done(Answer::Grant(Box::new(info)), text);
+    }
+    let notice = Notice::new(refusal(&info)).with_hint(format!("jitctl show {}", info.id));
+    Report::done(Answer::Grant(Box::new(info)), String::new()).but(Exit::Refused, notice)
+}
+
+fn head(info: &GrantInfo) -> String {
+    format!("grant {} for role {}", info.id, info.role)
+}
+
+fn terms(info: &GrantInfo) -> String {
+    let terms = show::narrowed(info.one_shot, info.exact);
+    if terms.is_empty() { terms } else { format!(" ({terms})") }
+}
+
+fn pending_line(info: &GrantInfo) -> String {
+    format!(
+        "request {} for role {}: pending, {} of {} approvals given; approvers: {}",
+        info.id,
+        info.role,
+        info.approvals.len(),
+        info.approvals_needed,
+        show::approvers(info)
+    )
+}
+
+fn refusal(info: &GrantInfo) -> String {
+    let mut text = format!("request {} for role {} is {}", info.id, info.role, clean(show::state(info)));
+    if let Some(ended) = &info.ended {
+        text.push_str(&format!(" by {}", clean(&ended.by)));
+        if !ended.reason.as_bytes().is_empty() {
+            text.push_str(&format!(": {}", ended.reason));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_sudo::broker::wire::EndedInfo;
+
+    use super::*;
+    use crate::show::tests::pending;
+
+    fn typed() -> Typed {
+        Typed { run_as: Some("www-data".into()), command: vec!["ls".into(), "a b".into()] }
+    }
+
+    #[test]
+    fn a_pending_request_is_done_and_says_who_may_approve() {
+        let report = report(pending(), &typed(), 0);
+        assert_eq!(report.exit, Exit::Done);
+        assert_eq!(
+            report.text,
+            "request 0123456789 for role web-ops: pending, 0 of 2 approvals given; approvers: bob, %sre\n\
+             next: jitctl show 0123456789\n"
+        );
+    }
+
+    #[test]
+    fn an_active_grant_says_the_command_to_type_next() {
+        let mut info = pending();
+        info.state = "approved".into();
+        info.grant = Some("active".into());
+        info.one_shot = true;
+        let report = report(info, &typed(), 0);
+        assert_eq!(report.exit, Exit::Done);
+        assert!(report.text.ends_with("active (one run)\nnext: jit-sudo -u www-data ls 'a b'\n"), "{}", report.text);
+    }
+
+    #[test]
+    fn a_denied_request_is_refused_in_the_approvers_words() {
+        let mut info = pending();
+        info.state = "denied".into();
+        info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "not\ntoday".into() });
+        let report = report(info, &typed(), 0);
+        assert_eq!(report.exit, Exit::Refused);
+        let message = report.notice.unwrap().message;
+        assert_eq!(message, "request 0123456789 for role web-ops is denied by bob: not\\x0atoday");
+    }
+}

@@ -1,0 +1,43 @@
+//! The requests that wait for somebody.
+
+use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+
+use crate::cli::ListWords;
+use crate::door::{Broker, answer};
+use crate::screen::{Report, Screen};
+use crate::show;
+use crate::speech::Trouble;
+use crate::table::{Entry, Listing};
+use crate::when;
+
+/// `jitctl requests`
+pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let requests = answer!(broker.ask(&Ask::Requests { all: words.all })?, Answer::Requests(requests) => requests);
+    let mut text = if requests.is_empty() {
+        if words.all { "no requests\n" } else { "no pending requests\n" }.to_owned()
+    } else {
+        table(&requests, screen)
+    };
+    if screen.out.is_terminal() && requests.iter().any(|request| request.may_decide) {
+        text.push_str("\n* you may decide: jitctl show ID, then jitctl approve ID or jitctl deny ID --reason TEXT\n");
+    }
+    Ok(Report::done(Answer::Requests(requests), text))
+}
+
+fn table(requests: &[GrantInfo], screen: &Screen) -> String {
+    let mut listing = Listing::new(["ID", "STATE", "BY", "ROLE", "FOR", "ASKED", "APPROVED", "WHAT"], 1);
+    for request in requests {
+        let mark = if request.may_decide { " *" } else { "" };
+        listing.row([
+            request.id.as_str().into(),
+            show::state_entry(request),
+            request.requester.as_str().into(),
+            request.role.as_str().into(),
+            when::spell(request.duration).into(),
+            when::relative(request.requested, screen.now).into(),
+            format!("{}/{}{mark}", request.approvals.len(), request.approvals_needed).into(),
+            Entry::lines(&[show::command(request), request.reason.to_string()]),
+        ]);
+    }
+    listing.render(screen)
+}

@@ -1,0 +1,106 @@
+//! What the caller could do: the roles, and why a command may or may not run.
+
+use jit_sudo::broker::wire::{Answer, Ask, CommandWords, RoleInfo, WhyInfo};
+use jit_sudo::escape::command_line;
+
+use crate::cli::WhyWords;
+use crate::door::{Broker, answer};
+use crate::screen::{Report, Screen, clean};
+use crate::speech::{Exit, Notice, Trouble};
+use crate::table::{Entry, Fields, Listing, Tone};
+use crate::when;
+
+/// `jitctl roles`
+pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let roles = answer!(broker.ask(&Ask::Roles {})?, Answer::Roles(roles) => roles);
+    let text = if roles.is_empty() {
+        "no role is open to you on this host\n".to_owned()
+    } else {
+        let mut listing = Listing::new(["ROLE", "RUN AS", "UP TO", "NEEDS", "COMMANDS", "DESCRIPTION"], 3);
+        for role in &roles {
+            listing.row([
+                role.name.as_str().into(),
+                Entry::lines(&role.run_as),
+                if role.standing { "always".into() } else { when::spell(role.maximum_duration).into() },
+                needs(role),
+                Entry::lines(&role.commands),
+                role.description.as_str().into(),
+            ]);
+        }
+        listing.render(screen)
+    };
+    Ok(Report::done(Answer::Roles(roles), text))
+}
+
+/// `jitctl why`: the status is 0 only when the command may run now.
+pub(crate) fn why(words: WhyWords, broker: &Broker) -> Result<Report, Trouble> {
+    let command = CommandWords { run_as: words.run_as, command: words.command };
+    let why = answer!(broker.ask(&Ask::Why { user: words.for_user, command })?, Answer::Why(why) => why);
+    let text = reasons(&why);
+    let allowed = why.allowed;
+    let hint = why.hint.clone();
+    let report = Report::done(Answer::Why(why), text);
+    if allowed {
+        return Ok(report);
+    }
+    let notice = Notice { message: "this command may not run now".to_owned(), hint };
+    Ok(report.but(Exit::Refused, notice))
+}
+
+fn needs(role: &RoleInfo) -> Entry {
+    if role.standing {
+        let password = if role.authenticate { "password" } else { "nothing" };
+        return Entry::toned(password, Tone::Good);
+    }
+    let mut needs = Vec::new();
+    if role.require_justification {
+        needs.push("reason".to_owned());
+    }
+    if let Some(pattern) = &role.ticket {
+        needs.push(format!("ticket {pattern}"));
+    }
+    if role.require_approval {
+        needs.push(approvals(role.approvals, &role.approvers));
+    }
+    if role.authenticate {
+        needs.push("password".to_owned());
+    }
+    if role.one_shot {
+        needs.push("(one run)".to_owned());
+    }
+    if role.exact_command {
+        needs.push("(exact command)".to_owned());
+    }
+    if needs.is_empty() {
+        needs.push("nothing".to_owned());
+    }
+    Entry::lines(&needs)
+}
+
+/// `2 approvals (bob, %sre-leads)`
+pub(crate) fn approvals(count: u32, approvers: &[String]) -> String {
+    let what = if count == 1 { "approval" } else { "approvals" };
+    format!("{count} {what} ({})", approvers.join(", "))
+}
+
+fn reasons(why: &WhyInfo) -> String {
+    let mut fields = Fields::default();
+    fields.add("allowed", if why.allowed { "yes" } else { "no" });
+    fields.add("because", &why.because);
+    fields.add("command", command_line(why.command.iter().map(|word| word.as_os_str())));
+    fields.add("run as", &why.run_as);
+    fields.maybe("role", why.role.as_ref().map(|role| role.as_str()));
+    fields.maybe("grant", why.grant.as_ref().map(|id| id.as_str()));
+    if !why.approvers.is_empty() {
+        fields.add("approvers", why.approvers.join(", "));
+    }
+    for (index, role) in why.roles.iter().enumerate() {
+        let rule = role.rule.as_ref().map(|rule| format!(", by the rule {}", clean(rule))).unwrap_or_default();
+        let verdict = format!("{}: {}{rule}", role.role, clean(&role.verdict));
+        fields.add(if index == 0 { "roles" } else { "" }, verdict);
+    }
+    if let (true, Some(hint)) = (why.allowed, &why.hint) {
+        fields.add("type", hint);
+    }
+    fields.render()
+}

@@ -1,0 +1,210 @@
+//! One request and its grant in words: everything an approver needs, nothing that could deceive them.
+
+use std::os::unix::ffi::OsStrExt;
+
+use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, GrantInfo};
+use jit_sudo::escape::{Word, command_line, escape};
+
+use crate::cli::IdWords;
+use crate::door::{Broker, answer};
+use crate::screen::{Report, Screen, clean};
+use crate::speech::Trouble;
+use crate::table::{Entry, Fields, Tone};
+use crate::when;
+
+/// `jitctl show`
+pub(crate) fn show(words: IdWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let info = answer!(broker.ask(&Ask::Show { id: words.id })?, Answer::Grant(info) => info);
+    let text = everything(&info, screen.now);
+    Ok(Report::done(Answer::Grant(info), text))
+}
+
+/// Where it stands: the grant's state, or the request's while there is no grant.
+pub(crate) fn state(info: &GrantInfo) -> &str {
+    info.grant.as_deref().unwrap_or(&info.state)
+}
+
+/// The state as a cell.
+pub(crate) fn state_entry(info: &GrantInfo) -> Entry {
+    let tone = match state(info) {
+        "active" => Tone::Good,
+        "pending" | "approved" | "scheduled" => Tone::Waiting,
+        "denied" | "revoked" => Tone::Bad,
+        _ => Tone::Plain,
+    };
+    Entry::toned(state(info), tone)
+}
+
+/// The command asked for in one line, or what stands for it.
+pub(crate) fn command(info: &GrantInfo) -> String {
+    if info.command.is_empty() { "(the whole role)".to_owned() } else { line(&info.command) }
+}
+
+/// Words as one line.
+pub(crate) fn line(words: &[Word]) -> String {
+    command_line(words.iter().map(Word::as_os_str))
+}
+
+/// `one run, exact command`; empty for an ordinary grant.
+pub(crate) fn narrowed(one_shot: bool, exact: bool) -> String {
+    let terms = [(one_shot, "one run"), (exact, "exact command")];
+    terms.iter().filter(|(is, _)| *is).map(|(_, term)| *term).collect::<Vec<_>>().join(", ")
+}
+
+/// Who may decide, in words.
+pub(crate) fn approvers(info: &GrantInfo) -> String {
+    if info.approvers.is_empty() { "nobody".to_owned() } else { clean(&info.approvers.join(", ")) }
+}
+
+/// Every field of a request and its grant.
+fn everything(info: &GrantInfo, now: i64) -> String {
+    let mut fields = Fields::default();
+    fields.add("id", info.id.as_str());
+    fields.add("request", &info.state);
+    fields.maybe("grant", info.grant.as_ref());
+    fields.add("requester", format!("{} (uid {})", clean(info.requester.as_str()), info.requester_uid));
+    fields.add("role", info.role.as_str());
+    fields.add("run as", &info.run_as);
+    fields.add("command", command(info));
+    words(&mut fields, &info.command);
+    fields.maybe("sha256", info.sha256.as_ref());
+    fields.add("reason", info.reason.to_string());
+    fields.maybe("ticket", info.ticket.as_ref().map(Word::to_string));
+    fields.add("duration", when::spell(info.duration));
+    let terms = narrowed(info.one_shot, info.exact);
+    fields.add("serves", if terms.is_empty() { "any number of runs of the role's commands" } else { &terms });
+    fields.add("requested", when::long(info.requested, now));
+    if info.state == "pending" {
+        fields.add("deadline", when::long(info.deadline, now));
+    }
+    fields.maybe("starts", info.starts.map(|time| when::long(time, now)));
+    fields.maybe("expires", info.expires.map(|time| when::long(time, now)));
+    if info.approvals_needed > 0 {
+        let given =
+            format!("{} of {} given; approvers: {}", info.approvals.len(), info.approvals_needed, approvers(info));
+        fields.add("approvals", given);
+    }
+    for approval in &info.approvals {
+        fields.add("", approved(approval, now));
+    }
+    if let Some(ended) = &info.ended {
+        let reason = if ended.reason.as_bytes().is_empty() { String::new() } else { format!(": {}", ended.reason) };
+        fields.add("ended by", format!("{}, {}{reason}", clean(&ended.by), when::long(ended.at, now)));
+    }
+    fields.add("runs", info.runs.to_string());
+    let mut text = fields.render();
+    if info.may_decide {
+        text.push_str(&format!("\nto decide: jitctl approve {0}\n           jitctl deny {0} --reason TEXT\n", info.id));
+    }
+    text
+}
+
+/// Each word on a line of its own, so that no space inside a word looks like one between words; and its bytes, where
+/// characters outside ASCII could look like others.
+fn words(fields: &mut Fields, command: &[Word]) {
+    for (index, word) in command.iter().enumerate() {
+        fields.add(&format!("  word {index}"), word.to_string());
+        if !word.as_bytes().is_ascii() {
+            fields.add("   bytes", ascii(word));
+        }
+    }
+}
+
+/// The word with every byte outside ASCII written as `\xNN`.
+fn ascii(word: &Word) -> String {
+    let bytes = word.as_os_str().as_bytes();
+    bytes.iter().map(|byte| if byte.is_ascii() { escape(&[*byte]) } else { format!("\\x{byte:02x}") }).collect()
+}
+
+fn approved(approval: &ApprovalInfo, now: i64) -> String {
+    let mut text = format!("{}, {}", clean(approval.approver.as_str()), when::long(approval.at, now));
+    if let Some(seconds) = approval.duration {
+        text.push_str(&format!(", for {}", when::spell(seconds)));
+    }
+    let terms = narrowed(approval.one_shot, approval.exact);
+    if !terms.is_empty() {
+        text.push_str(&format!(", {terms}"));
+    }
+    if let Some(comment) = &approval.comment {
+        text.push_str(&format!(": {comment}"));
+    }
+    text
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    use jit_sudo::broker::wire::EndedInfo;
+    use jit_sudo::names::{GrantId, RoleName, UserName};
+
+    use super::*;
+
+    pub(crate) fn pending() -> GrantInfo {
+        GrantInfo {
+            id: GrantId::parse("0123456789").unwrap(),
+            state: "pending".into(),
+            grant: None,
+            requester: UserName::parse("alice").unwrap(),
+            requester_uid: 1001,
+            role: RoleName::parse("web-ops").unwrap(),
+            run_as: "root".into(),
+            command: ["/usr/bin/systemctl", "restart", "nginx"].map(Word::from).to_vec(),
+            sha256: Some("ab".repeat(32)),
+            reason: "disk full".into(),
+            ticket: None,
+            duration: 3600,
+            requested: 1_000_000,
+            deadline: 1_086_400,
+            starts: None,
+            expires: None,
+            one_shot: false,
+            exact: false,
+            approvals_needed: 2,
+            approvers: vec!["bob".into(), "%sre".into()],
+            approvals: Vec::new(),
+            may_decide: true,
+            ended: None,
+            runs: 0,
+        }
+    }
+
+    #[test]
+    fn an_approver_sees_every_word_and_what_to_type() {
+        let text = everything(&pending(), 1_000_060);
+        for part in
+            ["alice (uid 1001)", "word 2   nginx", "abababab", "0 of 2 given", "(1m ago)", "jitctl approve 0123456789"]
+        {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn look_alike_characters_and_spaces_inside_words_are_shown_as_bytes() {
+        let mut info = pending();
+        info.command = vec!["/bin/rm".into(), Word(OsString::from_vec(b"a\xc2\xa0b\xff\x1b[2J\n".to_vec()))];
+        let text = everything(&info, 0);
+        assert!(text.contains("bytes   a\\xc2\\xa0b\\xff\\x1b[2J\\x0a"), "{text}");
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn hostile_strings_stay_on_their_line() {
+        let mut info = pending();
+        info.run_as = "root\nstate: approved".into();
+        info.approvers = vec!["\x1b[31mbob".into()];
+        info.ended = Some(EndedInfo { by: "x\r".into(), at: 0, reason: "\x07".into() });
+        let text = everything(&info, 0);
+        assert!(text.contains("root\\x0astate: approved") && text.contains("\\x1b[31mbob") && text.contains("\\x07"));
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
+    }
+
+    #[test]
+    fn the_grants_state_stands_before_the_requests() {
+        let mut info = pending();
+        info.state = "approved".into();
+        info.grant = Some("revoked".into());
+        assert_eq!(state(&info), "revoked");
+    }
+}

@@ -1,0 +1,205 @@
+//! Every "no" of jitctl: its sentence, its hint, its word for programs and its exit status.
+
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use jit_sudo::broker::wire::Failure;
+use serde::Serialize;
+
+use crate::door::DoorError;
+use crate::screen::{Screen, clean};
+
+/// The exit statuses; no other ever leaves jitctl.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Refused or failed.
+    Refused = 1,
+    /// Wrong words.
+    Usage = 2,
+    /// The wait ended and the request is still pending.
+    Pending = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A line for stderr and what to type next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notice {
+    /// A sentence fragment in lower case without full stop.
+    pub(crate) message: String,
+    /// What to type.
+    pub(crate) hint: Option<String>,
+}
+
+impl Notice {
+    /// A message alone.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    /// The message with a hint.
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// Why a verb did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The broker said no, or there was no answer.
+    Door(DoorError),
+    /// The words do not go together.
+    Usage(Notice),
+    /// It failed here, without the broker; the first is the word for programs.
+    Local(&'static str, Notice),
+    /// It is named in the design, and comes later.
+    NotSupported(String),
+}
+
+impl From<DoorError> for Trouble {
+    fn from(error: DoorError) -> Self {
+        Self::Door(error)
+    }
+}
+
+/// The form of a trouble for programs: `{"error":{…}}`.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorObject {
+    error: Failure,
+}
+
+impl Trouble {
+    /// The status that goes with it.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Door(DoorError::Refused(failure)) if failure.exit == 2 => Exit::Usage,
+            Self::Door(_) | Self::Local(..) | Self::NotSupported(_) => Exit::Refused,
+            Self::Usage(_) => Exit::Usage,
+        }
+    }
+
+    /// The lines for people.
+    pub(crate) fn notice(&self) -> Notice {
+        match self {
+            Self::Door(DoorError::Refused(failure)) => {
+                Notice { message: failure.message.clone(), hint: failure.hint.clone() }
+            }
+            Self::Door(error @ DoorError::Start { .. }) => Notice::new(error.to_string())
+                .with_hint("jit-sudo is not installed completely on this host; see its README"),
+            Self::Door(error) => Notice::new(error.to_string()),
+            Self::Usage(notice) | Self::Local(_, notice) => notice.clone(),
+            Self::NotSupported(what) => {
+                Notice::new(format!("`jitctl {what}` is not supported yet")).with_hint("jitctl --help lists what is")
+            }
+        }
+    }
+
+    /// The object for programs.
+    pub(crate) fn object(&self) -> ErrorObject {
+        let Notice { message, hint } = self.notice();
+        ErrorObject { error: Failure { code: self.code().to_owned(), message, hint, exit: self.exit() as u8 } }
+    }
+
+    fn code(&self) -> &str {
+        match self {
+            Self::Door(DoorError::Refused(failure)) => &failure.code,
+            Self::Door(DoorError::Start { .. }) => "no-broker",
+            Self::Door(DoorError::TooLongAsked(_)) => "too-long",
+            Self::Door(_) => "broker-failed",
+            Self::Usage(_) => "usage",
+            Self::Local(code, _) => code,
+            Self::NotSupported(_) => "not-supported",
+        }
+    }
+}
+
+/// Prints what the parser has to say: help and version on stdout, and what it could not read in our own style.
+pub(crate) fn answer_parser(error: clap::Error, screen: &Screen) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A closed stdout ends quietly here too.
+            let _ = error.print();
+            Exit::Done
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Exit::Usage
+        }
+        _ => screen.complain(&Trouble::Usage(parser_notice(&error))),
+    }
+    .into()
+}
+
+/// The parser's first paragraph as one line; its suggestion, or where the help is, as the hint.
+fn parser_notice(error: &clap::Error) -> Notice {
+    let rendered = error.render().to_string();
+    let paragraph = rendered.split("\n\n").next().unwrap_or_default();
+    let line: Vec<&str> = paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let message = line.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    Notice::new(clean(message)).with_hint(suggestion(error).unwrap_or_else(|| format!("{} --help", verb_of(&rendered))))
+}
+
+fn suggestion(error: &clap::Error) -> Option<String> {
+    // The parser sorts what is similar, the nearest last.
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    kinds.iter().find_map(|kind| match error.get(*kind)? {
+        ContextValue::String(word) => Some(format!("did you mean '{word}'?")),
+        ContextValue::Strings(words) => Some(format!("did you mean '{}'?", words.last()?)),
+        _ => None,
+    })
+}
+
+/// `jitctl audit list` from the line `Usage: jitctl audit list [OPTIONS]`, so that the hint can be typed.
+fn verb_of(rendered: &str) -> String {
+    let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("jitctl");
+    let words = usage.split(' ').take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn notice(words: &[&str]) -> Notice {
+        let words: Vec<OsString> = std::iter::once("jitctl").chain(words.iter().copied()).map(OsString::from).collect();
+        parser_notice(&Cli::parse_words(&words).unwrap_err())
+    }
+
+    #[test]
+    fn usage_errors_are_one_line_and_a_hint_to_type() {
+        let missing = notice(&["deny", "abc"]);
+        assert_eq!(missing.message, "the following required arguments were not provided: --reason <TEXT>");
+        assert_eq!(missing.hint.as_deref(), Some("jitctl deny --help"));
+        assert_eq!(notice(&["audit", "list", "x"]).hint.as_deref(), Some("jitctl audit list --help"));
+    }
+
+    #[test]
+    fn a_near_miss_is_suggested() {
+        assert_eq!(notice(&["aprove", "abc"]).hint.as_deref(), Some("did you mean 'approve'?"));
+        assert_eq!(notice(&["grants", "--al"]).hint.as_deref(), Some("did you mean '--all'?"));
+    }
+
+    #[test]
+    fn what_was_typed_is_escaped() {
+        let message = notice(&["show", "\x1b[2J"]).message;
+        assert!(message.contains("\\x1b[2J") && !message.contains('\x1b'), "{message:?}");
+    }
+
+    #[test]
+    fn only_the_four_statuses_leave() {
+        for (said, exit) in [(0, Exit::Refused), (1, Exit::Refused), (2, Exit::Usage), (77, Exit::Refused)] {
+            let failure = Failure { code: "x".into(), message: "x".into(), hint: None, exit: said };
+            assert_eq!(Trouble::from(DoorError::Refused(failure)).exit(), exit);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Waiting for a decision: the broker sleeps for us, a countdown shows that we live, ^C leaves the request as it is.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+use jit_sudo::names::{GrantId, IdPrefix};
+use signal_hook::consts::SIGINT;
+use signal_hook::iterator::Signals;
+
+use crate::door::{Broker, DoorError, answer};
+use crate::screen::{Screen, Surface};
+use crate::speech::{Notice, Trouble};
+use crate::when;
+
+/// The longest single question to the broker in seconds.
+const LONGEST_ASK: u64 = 60;
+
+/// A broker that answers "pending" early is not asked again faster than this.
+const PACE: Duration = Duration::from_secs(1);
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Until the request itself dies.
+    Deadline,
+    /// So many seconds, and no longer than the request lives.
+    Seconds(u64),
+}
+
+/// How the wait ended.
+#[derive(Debug)]
+pub(crate) enum Waited {
+    /// No longer pending.
+    Decided(GrantInfo),
+    /// Still pending when the time was up.
+    TimeUp(GrantInfo),
+    /// The user pressed ^C; still pending.
+    Interrupted(GrantInfo),
+}
+
+enum Event {
+    Answer(Result<Answer, DoorError>),
+    Interrupt,
+}
+
+/// Waits until the request is no longer pending.
+pub(crate) fn until_decided(
+    info: GrantInfo,
+    limit: Limit,
+    broker: &Broker,
+    screen: &Screen,
+) -> Result<Waited, Trouble> {
+    let end = Instant::now() + time_left(&info, limit, screen.now);
+    let (sender, events) = mpsc::channel();
+    let signals = watch_interrupt(sender.clone())?;
+    let countdown = Countdown { end, surface: screen.err };
+    let waited = rounds(info, &countdown, broker, &sender, &events);
+    countdown.clear();
+    signals.close();
+    waited
+}
+
+/// The wall clocks of requester and broker are one, but the broker's answer may take a moment: it has the last word.
+fn time_left(info: &GrantInfo, limit: Limit, now: i64) -> Duration {
+    let lifetime = u64::try_from(info.deadline.saturating_sub(now)).unwrap_or(0).saturating_add(2);
+    // An instant far beyond any request's lifetime could not be represented.
+    let lifetime = lifetime.min(10 * 366 * 86_400);
+    Duration::from_secs(match limit {
+        Limit::Deadline => lifetime,
+        Limit::Seconds(seconds) => seconds.min(lifetime),
+    })
+}
+
+fn rounds(
+    mut info: GrantInfo,
+    countdown: &Countdown,
+    broker: &Broker,
+    sender: &Sender<Event>,
+    events: &Receiver<Event>,
+) -> Result<Waited, Trouble> {
+    loop {
+        let left = countdown.left();
+        if left.is_zero() {
+            return Ok(Waited::TimeUp(info));
+        }
+        let asked = Instant::now();
+        ask_beside(&info.id, left.as_secs().clamp(1, LONGEST_ASK), broker, sender)?;
+        let answer = match next_event(countdown, events, None) {
+            Some(Event::Answer(answer)) => answer,
+            Some(Event::Interrupt) | None => return Ok(Waited::Interrupted(info)),
+        };
+        // ^C goes to the broker as well, and it may die of it before we hear of the signal.
+        let answer = match answer {
+            Err(DoorError::NoAnswer(status) | DoorError::CutOff(status)) if killed_by_interrupt(status) => {
+                return Ok(Waited::Interrupted(info));
+            }
+            answer => answer?,
+        };
+        info = *answer!(answer, Answer::Grant(info) => info);
+        if info.state != "pending" {
+            return Ok(Waited::Decided(info));
+        }
+        let rest = (asked + PACE).saturating_duration_since(Instant::now());
+        if let Some(Event::Interrupt) = next_event(countdown, events, Some(rest)) {
+            return Ok(Waited::Interrupted(info));
+        }
+    }
+}
+
+fn killed_by_interrupt(status: std::process::ExitStatus) -> bool {
+    std::os::unix::process::ExitStatusExt::signal(&status) == Some(SIGINT)
+}
+
+fn ask_beside(id: &GrantId, seconds: u64, broker: &Broker, sender: &Sender<Event>) -> Result<(), Trouble> {
+    let id = IdPrefix::parse(id.as_str()).map_err(|_| DoorError::OtherAnswer)?;
+    let (broker, sender) = (broker.clone(), sender.clone());
+    let ask = move || drop(sender.send(Event::Answer(broker.ask(&Ask::Wait { id, seconds }))));
+    thread::Builder::new().spawn(ask).map(drop).map_err(|error| DoorError::Pipe(error).into())
+}
+
+/// The next event, the countdown ticking meanwhile; `None` when there is none within `rest`.
+fn next_event(countdown: &Countdown, events: &Receiver<Event>, rest: Option<Duration>) -> Option<Event> {
+    let until = rest.map(|rest| Instant::now() + rest);
+    loop {
+        countdown.show();
+        let tick = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            Some(Duration::ZERO) => return None,
+            Some(left) => left.min(PACE),
+            None => PACE,
+        };
+        match events.recv_timeout(tick) {
+            Ok(event) => return Some(event),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+}
+
+fn watch_interrupt(sender: Sender<Event>) -> Result<signal_hook::iterator::Handle, Trouble> {
+    let failed = |error: io::Error| {
+        let cause = crate::door::io_cause(&error);
+        Trouble::Local("no-signals", Notice::new(format!("cannot watch for ^C: {cause}")))
+    };
+    let mut signals = Signals::new([SIGINT]).map_err(failed)?;
+    let handle = signals.handle();
+    let watch = move || {
+        for _ in signals.forever() {
+            drop(sender.send(Event::Interrupt));
+        }
+    };
+    thread::Builder::new().spawn(watch).map_err(failed)?;
+    Ok(handle)
+}
+
+/// One line on stderr that is written over each second, on terminals that can do it.
+struct Countdown {
+    end: Instant,
+    surface: Surface,
+}
+
+impl Countdown {
+    fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    fn show(&self) {
+        // Rounded up, so that the last second is shown as 1s.
+        let left = when::spell(self.left().as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+        self.write(&format!("\r\x1b[Kwaiting for approval, {left} left (^C leaves the request pending)"));
+    }
+
+    fn clear(&self) {
+        self.write("\r\x1b[K");
+    }
+
+    fn write(&self, text: &str) {
+        if matches!(self.surface, Surface::Plain | Surface::Colour) {
+            // A countdown that cannot be shown is no reason to stop waiting.
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::tests::pending;
+
+    #[test]
+    fn the_wait_never_outlives_the_request() {
+        let mut info = pending();
+        info.deadline = 100;
+        assert_eq!(time_left(&info, Limit::Deadline, 70).as_secs(), 32);
+        assert_eq!(time_left(&info, Limit::Seconds(5), 70).as_secs(), 5);
+        assert_eq!(time_left(&info, Limit::Seconds(3600), 70).as_secs(), 32);
+        assert_eq!(time_left(&info, Limit::Deadline, 1000).as_secs(), 2);
+        info.deadline = i64::MAX;
+        assert!(time_left(&info, Limit::Deadline, 0).as_secs() < 1 << 32);
+    }
+}

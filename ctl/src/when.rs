@@ -1,0 +1,234 @@
+//! Times and durations as people write and read them. Local time exists only here; the wire has UTC seconds.
+
+use std::fmt;
+
+use chrono::{DateTime, Days, Local, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
+use jit_sudo::clock::duration::{self, InvalidDuration};
+
+pub(crate) use jit_sudo::clock::duration::spell;
+
+/// Why a text is not a time or a duration; `Display` is a sentence fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WhenError {
+    /// Not a duration.
+    Duration(InvalidDuration),
+    /// A duration of nothing.
+    Nothing,
+    /// Not written as a time.
+    Time,
+    /// Before now.
+    Past,
+    /// Skipped by a change of the clock.
+    Skipped,
+}
+
+impl fmt::Display for WhenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Duration(invalid) => return invalid.fmt(f),
+            Self::Nothing => "a duration is at least 1s",
+            Self::Time => {
+                "write a time such as \"14:30\", \"tomorrow 09:00\", \"2026-07-01 09:00\", \"+2h\" or RFC 3339"
+            }
+            Self::Past => "this time is over",
+            Self::Skipped => "this local time does not exist, the clock is put forward over it",
+        })
+    }
+}
+
+impl std::error::Error for WhenError {}
+
+/// Whole seconds since 1970.
+pub(crate) fn now() -> i64 {
+    Local::now().timestamp()
+}
+
+/// Seconds from `1h30m` and the like, as the policy reads them; nothing at all is no duration to ask for.
+pub(crate) fn parse_duration(text: &str) -> Result<u64, WhenError> {
+    match duration::seconds(text).map_err(WhenError::Duration)? {
+        0 => Err(WhenError::Nothing),
+        seconds => Ok(seconds),
+    }
+}
+
+/// Seconds since 1970 from a time in the words of `--at`, read in the user's time zone.
+pub(crate) fn parse_start(text: &str) -> Result<i64, WhenError> {
+    start_from(text, &Local::now())
+}
+
+/// The same for any moment and zone. A plain time of day is the next one; an hour that the clock repeats is the first.
+fn start_from<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<i64, WhenError> {
+    if let Some(duration) = text.strip_prefix('+') {
+        let later = parse_duration(duration)?;
+        return Ok(now.timestamp().saturating_add_unsigned(later));
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return not_past(time.timestamp(), now);
+    }
+    let today = now.naive_local().date();
+    let zone = now.timezone();
+    if let Some(time) = time_of_day(text) {
+        return match not_past(at(&zone, today, time)?, now) {
+            Err(WhenError::Past) => at(&zone, day_after(today)?, time),
+            start => start,
+        };
+    }
+    let (day, time) = text.rsplit_once([' ', 'T']).ok_or(WhenError::Time)?;
+    let day = match day.trim_end() {
+        "today" => today,
+        "tomorrow" => day_after(today)?,
+        date => NaiveDate::parse_from_str(date, "%Y-%m-%d").map_err(|_| WhenError::Time)?,
+    };
+    not_past(at(&zone, day, time_of_day(time).ok_or(WhenError::Time)?)?, now)
+}
+
+fn time_of_day(text: &str) -> Option<NaiveTime> {
+    NaiveTime::parse_from_str(text, "%H:%M").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M:%S")).ok()
+}
+
+fn day_after(day: NaiveDate) -> Result<NaiveDate, WhenError> {
+    day.checked_add_days(Days::new(1)).ok_or(WhenError::Time)
+}
+
+fn at<Z: TimeZone>(zone: &Z, day: NaiveDate, time: NaiveTime) -> Result<i64, WhenError> {
+    match zone.from_local_datetime(&NaiveDateTime::new(day, time)) {
+        LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Ok(time.timestamp()),
+        LocalResult::None => Err(WhenError::Skipped),
+    }
+}
+
+fn not_past<Z: TimeZone>(start: i64, now: &DateTime<Z>) -> Result<i64, WhenError> {
+    if start < now.timestamp() { Err(WhenError::Past) } else { Ok(start) }
+}
+
+/// `1.204s` from microseconds.
+pub(crate) fn duration_of_micros(micros: u64) -> String {
+    let (seconds, milli) = (micros / 1_000_000, micros % 1_000_000 / 1000);
+    if seconds < 60 { format!("{seconds}.{milli:03}s") } else { spell(seconds) }
+}
+
+/// `in 42m`, `3m ago`, `now`: as exact as a reader needs.
+pub(crate) fn relative(time: i64, now: i64) -> String {
+    let distance = time.abs_diff(now);
+    let rounded = match distance {
+        0..600 => distance,
+        600..86_400 => distance - distance % 60,
+        _ => distance - distance % 3600,
+    };
+    match time {
+        _ if distance == 0 => "now".to_owned(),
+        _ if time > now => format!("in {}", spell(rounded)),
+        _ => format!("{} ago", spell(rounded)),
+    }
+}
+
+/// For tables: the time of day, with the date when it is another day.
+pub(crate) fn short(time: i64, now: i64) -> String {
+    match (local(time), local(now)) {
+        (Some(time), Some(today)) if time.date_naive() == today.date_naive() => time.format("%H:%M:%S").to_string(),
+        (Some(time), _) => time.format("%Y-%m-%d %H:%M").to_string(),
+        (None, _) => format!("@{time}"),
+    }
+}
+
+/// For tables: the time and how far it is.
+pub(crate) fn short_relative(time: i64, now: i64) -> String {
+    format!("{} ({})", short(time, now), relative(time, now))
+}
+
+/// For details: date, time, zone and how far it is.
+pub(crate) fn long(time: i64, now: i64) -> String {
+    match local(time) {
+        Some(date) => format!("{} ({})", date.format("%Y-%m-%d %H:%M:%S %:z"), relative(time, now)),
+        None => format!("@{time}"),
+    }
+}
+
+fn local(time: i64) -> Option<DateTime<Local>> {
+    Local.timestamp_opt(time, 0).single()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::FixedOffset;
+
+    use super::*;
+
+    /// 2026-07-01 12:00:00 +02:00.
+    fn noon() -> DateTime<FixedOffset> {
+        DateTime::parse_from_rfc3339("2026-07-01T12:00:00+02:00").unwrap()
+    }
+
+    fn start(text: &str) -> Result<String, WhenError> {
+        let seconds = start_from(text, &noon())?;
+        Ok(noon().timezone().timestamp_opt(seconds, 0).unwrap().format("%m-%d %H:%M:%S").to_string())
+    }
+
+    #[test]
+    fn durations_are_the_policys_and_not_nothing() {
+        assert_eq!(parse_duration("1h30m"), Ok(5400));
+        assert_eq!(parse_duration("0s"), Err(WhenError::Nothing));
+        for text in ["", "0", "-1h", "+1h", "1.5h", "1 h", "30m1h", "500ms", "367d", "99999999999999999999d"] {
+            assert!(matches!(parse_duration(text), Err(WhenError::Duration(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_local_and_a_time_of_day_is_the_next_one() {
+        for (text, expected) in [
+            ("14:30", "07-01 14:30:00"),
+            ("12:00", "07-01 12:00:00"),
+            ("11:59:59", "07-02 11:59:59"),
+            ("tomorrow 09:00", "07-02 09:00:00"),
+            ("today 23:00", "07-01 23:00:00"),
+            ("2026-12-31 08:15", "12-31 08:15:00"),
+            ("2026-12-31T08:15:10", "12-31 08:15:10"),
+            ("2026-07-01T20:00:00Z", "07-01 22:00:00"),
+            ("+2h", "07-01 14:00:00"),
+        ] {
+            assert_eq!(start(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_to_come_is_refused() {
+        for text in [
+            "",
+            "soon",
+            "25:00",
+            "14:30 tomorrow",
+            "tomorrow",
+            "2026-02-30 10:00",
+            "+",
+            "+0s",
+            "-2h",
+            "99999-01-01 10:00",
+        ] {
+            assert!(start(text).is_err(), "{text}");
+        }
+        for text in ["today 11:00", "2025-01-01 10:00", "2026-07-01T09:59:59Z"] {
+            assert_eq!(start(text), Err(WhenError::Past), "{text}");
+        }
+    }
+
+    #[test]
+    fn distances_are_as_exact_as_a_reader_needs() {
+        for (time, text) in [
+            (0, "now"),
+            (45, "in 45s"),
+            (-150, "2m30s ago"),
+            (2537, "in 42m"),
+            (5_430, "in 1h30m"),
+            (-180_000, "2d2h ago"),
+        ] {
+            assert_eq!(relative(1_000_000 + time, 1_000_000), text);
+        }
+        assert_eq!(relative(i64::MAX, i64::MIN).get(..3), Some("in "));
+    }
+
+    #[test]
+    fn impossible_times_are_still_shown() {
+        assert_eq!(long(i64::MAX, 0), format!("@{}", i64::MAX));
+        assert_eq!(short(i64::MIN, 0), format!("@{}", i64::MIN));
+    }
+}

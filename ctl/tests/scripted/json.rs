@@ -1,0 +1,94 @@
+//! The form for programs.
+
+use jit_sudo::broker::wire::{Answer, ApprovalInfo, EndedInfo, KeyInfo, PolicyInfo, VerifyInfo};
+use jit_sudo::names::GrantId;
+use serde_json::Value;
+
+use crate::fixtures::{grant, page, role, why};
+use crate::support::{Scripted, active, pending};
+
+#[test]
+fn json_is_one_object_on_one_line_for_every_answer() {
+    let id = GrantId::parse("0123456789").unwrap();
+    let key = KeyInfo { public_key: "ssh-ed25519 AAAA".into(), fingerprint: "SHA256:x".into(), created: true };
+    let policy = PolicyInfo { files: vec!["/p".into()], roles: 1, rules: 2, warnings: vec!["w".into()] };
+    let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), first_bad: None };
+    let answers: [(&[&str], Answer, &str); 11] = [
+        (&["roles"], Answer::Roles(vec![role()]), "roles"),
+        (&["why", "ls"], why(true), "why"),
+        (&["show", "0"], grant(pending()), "grant"),
+        (&["requests"], Answer::Requests(vec![pending()]), "requests"),
+        (&["grants"], Answer::Grants(vec![active()]), "grants"),
+        (&["release"], Answer::Ended(vec![id]), "ended"),
+        (&["policy", "check"], Answer::PolicyChecked(policy), "policy-checked"),
+        (&["audit", "list"], page(), "records"),
+        (&["audit", "show", "r1"], page(), "records"),
+        (&["audit", "verify"], Answer::Verified(verified), "verified"),
+        (&["key", "init"], Answer::HostKey(key), "host-key"),
+    ];
+    for (words, answer, name) in answers {
+        let expected = serde_json::to_value(&answer).unwrap();
+        let mut words = words.to_vec();
+        words.insert(0, "--json");
+        let called = Scripted::answering(answer).call(&words);
+        assert_eq!((called.status, called.stderr.as_str()), (0, ""), "{words:?}");
+        assert_eq!(called.stdout.lines().count(), 1, "{words:?}");
+        let said: Value = serde_json::from_str(&called.stdout).unwrap();
+        assert_eq!(said, expected);
+        assert!(said.get(name).is_some(), "{words:?}");
+    }
+}
+
+/// Every key of every object in `value`.
+fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+            found.insert(key.clone());
+            keys(value, found);
+        }),
+        Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_every_answer_is_documented() {
+    let mut info = active();
+    info.ticket = Some("OPS-1".into());
+    info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "x".into() });
+    info.approvals = vec![ApprovalInfo {
+        approver: info.requester.clone(),
+        at: 0,
+        duration: Some(1),
+        one_shot: true,
+        exact: true,
+        comment: Some("x".into()),
+    }];
+    let mut ticketed = role();
+    ticketed.ticket = Some("x".into());
+    let mut verdict = why(true);
+    if let Answer::Why(info) = &mut verdict {
+        info.grant = Some(GrantId::parse("0123456789").unwrap());
+    }
+    let answers = [
+        Answer::Roles(vec![ticketed]),
+        verdict,
+        grant(info.clone()),
+        Answer::Requests(vec![]),
+        Answer::Grants(vec![info]),
+        Answer::Ended(vec![]),
+        Answer::PolicyChecked(PolicyInfo { files: vec![], roles: 1, rules: 2, warnings: vec![] }),
+        page(),
+        Answer::Verified(VerifyInfo { intact: false, records: 2, head: "x".into(), first_bad: Some("x".into()) }),
+        Answer::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),
+    ];
+    let mut found = std::collections::BTreeSet::new();
+    for answer in answers {
+        keys(&serde_json::to_value(answer).unwrap(), &mut found);
+    }
+    let refused = Scripted::refusing("no", Some("x"), 1).call(&["roles", "--json"]);
+    keys(&serde_json::from_str(&refused.stdout).unwrap(), &mut found);
+    let manual = include_str!("../../../docs/json.md");
+    let missing: Vec<&String> = found.iter().filter(|key| !manual.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "docs/json.md does not describe {missing:?}");
+}

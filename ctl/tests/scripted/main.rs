@@ -1,0 +1,9 @@
+//! jitctl as a process against a broker by script: what it asks, what it shows, how it ends.
+
+mod door;
+mod fixtures;
+mod json;
+mod screen;
+mod support;
+mod verbs;
+mod waiting;
