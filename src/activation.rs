@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::audit::record::{self, Digest, Limit};
 use crate::audit::{Event, JournalError, Written};
+use crate::clock::duration::spell;
 use crate::clock::{Moment, Timestamp};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, Command, CommandError, RunAs};
@@ -90,7 +91,7 @@ impl fmt::Display for ActivationError {
             Self::ReasonMissing(role) => write!(f, "role {role} requires a reason"),
             Self::Ticket(role, pattern) => write!(f, "role {role} requires a ticket that matches {pattern}"),
             Self::TooLong(role, asked, most) => {
-                write!(f, "role {role} is granted for at most {}, not {}", Span(*most), Span(*asked))
+                write!(f, "role {role} is granted for at most {}, not {}", spell(*most), spell(*asked))
             }
             Self::NoDuration => f.write_str("a duration of 0 is no grant"),
             Self::Start(cause) => write!(f, "the start {cause}"),
@@ -103,22 +104,6 @@ impl fmt::Display for ActivationError {
             Self::Host(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
         }
-    }
-}
-
-/// Seconds as people write them: `1h30m`.
-pub struct Span(pub u64);
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        for (unit, letter) in [(86_400, 'd'), (3_600, 'h'), (60, 'm')] {
-            if rest >= unit {
-                write!(f, "{}{letter}", rest / unit)?;
-                rest %= unit;
-            }
-        }
-        if rest > 0 || self.0 == 0 { write!(f, "{rest}s") } else { Ok(()) }
     }
 }
 
@@ -351,13 +336,6 @@ fn limits(one_shot: Flag, exact: Flag) -> Vec<Limit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_read_as_people_write_them() {
-        for (seconds, text) in [(0, "0s"), (59, "59s"), (3600, "1h"), (5400, "1h30m"), (90_061, "1d1h1m1s")] {
-            assert_eq!(Span(seconds).to_string(), text);
-        }
-    }
 
     #[test]
     fn a_start_lies_between_now_and_the_deadline() {

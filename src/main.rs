@@ -19,9 +19,9 @@ fn jit_sudo_main() -> Result<ExitStatus, Refusal> {
     let inherited = sys::sanitize()?;
     let words = inherited.arguments.get(1..).unwrap_or_default();
     match cli::parse(words)? {
-        Invocation::Run(wanted) => run(wanted, &inherited),
-        Invocation::List(wanted) => listing::list(wanted, &inherited),
-        Invocation::Validate(common) => validate::validate(&common, &inherited),
+        Invocation::Run(wanted) => run(&wanted, &inherited),
+        Invocation::List(wanted) => listing::list(&wanted, &inherited),
+        Invocation::Validate(wanted) => validate::validate(&wanted, &inherited),
         Invocation::InvalidateCache => validate::forget(validate::Extent::ThisSession, &inherited),
         Invocation::RemoveCache => validate::forget(validate::Extent::Everything, &inherited),
         Invocation::Version => say(&cli::version()),

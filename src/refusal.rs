@@ -52,8 +52,8 @@ pub enum Refusal {
     Session(sys::pam::PamError),
     /// The command could not be started; its `end` record says so.
     Launch(LaunchError),
-    /// An option that is not built.
-    NotBuilt(&'static str),
+    /// This user, on this host, has no role at all.
+    NoRole(String, String),
 }
 
 macro_rules! from {
@@ -111,7 +111,7 @@ impl Refusal {
             Self::NoGrant(_) => "no-grant",
             Self::Activation(_) => "activation",
             Self::Pending(..) => "pending",
-            Self::Auth(AuthError::PasswordRequired | AuthError::NoTerminal) => "password-required",
+            Self::Auth(AuthError::PasswordRequired | AuthError::NoTerminal | AuthError::NoAskpass) => "password-required",
             Self::Auth(_) => "authentication",
             Self::Gate(_) => "gate",
             Self::Environment(_) => "environment",
@@ -119,7 +119,7 @@ impl Refusal {
             Self::SyslogRequired => "syslog-required",
             Self::Session(_) => "pam-session",
             Self::Launch(_) => "not-executed",
-            Self::NotBuilt(_) => "not-supported",
+            Self::NoRole(..) => "no-role",
         }
     }
 
@@ -147,7 +147,7 @@ impl Refusal {
             }
             Self::Session(error) => format!("unable to open the PAM session: {error}"),
             Self::Launch(error) => error.to_string(),
-            Self::NotBuilt(sentence) => (*sentence).to_owned(),
+            Self::NoRole(user, host) => format!("Sorry, user {user} may not run sudo on {host}"),
         }
     }
 
@@ -183,7 +183,7 @@ impl Refusal {
             Self::Activation(ActivationError::ReasonMissing(_)) => Some("add --reason 'WHY'".to_owned()),
             Self::Activation(ActivationError::Ticket(..)) => Some("add --ticket ID".to_owned()),
             Self::Activation(ActivationError::TooLong(_, _, most)) => {
-                Some(format!("add --for {}", crate::activation::Span(*most)))
+                Some(format!("add --for {}", crate::clock::duration::spell(*most)))
             }
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
             Self::Pending(id, _) => Some(format!("jitctl show {id}, or run the command again when it is approved")),
@@ -221,7 +221,7 @@ impl Refusal {
     pub fn tell(&self) {
         let mut text = match self {
             // sudo says these without its name, and scripts know them so.
-            Self::NotAllowed(_) | Self::NoGrant(_) => format!("{}.\n", self.sentence()),
+            Self::NotAllowed(_) | Self::NoGrant(_) | Self::NoRole(..) => format!("{}.\n", self.sentence()),
             _ => format!("jit-sudo: {}\n", self.sentence()),
         };
         if let Self::Auth(AuthError::NoTerminal) = self {

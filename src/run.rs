@@ -1,5 +1,8 @@
 //! THE STORY: one run, from the words typed to the exit of the command.
 
+pub mod listing;
+pub mod validate;
+
 mod attempt;
 mod authorize;
 mod grant_watch;
@@ -31,7 +34,7 @@ pub(crate) struct Scene<'a> {
 }
 
 /// Runs one command, or says why not.
-pub fn run(run: Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+pub fn run(run: &Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy()?;
@@ -39,7 +42,7 @@ pub fn run(run: Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     host.close_lost_runs(&journal)?;
 
-    let attempt = Attempt::of(&run, &caller);
+    let attempt = Attempt::of(run, &caller);
     let recorded = authorize(run, caller, &scene)
         .and_then(|authorized| record(authorized, &scene)) // on disk before anything runs
         .map_err(|refusal| attempt.reject(refusal, &scene))?;

@@ -65,9 +65,11 @@ pub struct Demand<'a> {
     pub tries: u32,
     /// `passwd_timeout`; `None` waits for ever.
     pub timeout: Option<Duration>,
-    /// Where a remembered authentication would stand; `None` with -k.
+    /// Where an authentication is remembered.
     pub cache: Option<(&'a CredentialCache<'a>, CacheKey)>,
-    /// -N: remember nothing.
+    /// False with -k: what is remembered does not count.
+    pub use_cache: bool,
+    /// False with -N and -k: this authentication is not remembered.
     pub remember: bool,
 }
 
@@ -78,6 +80,8 @@ pub enum AuthError {
     PasswordRequired,
     /// No terminal, and neither -S nor -A.
     NoTerminal,
+    /// -A without `SUDO_ASKPASS`.
+    NoAskpass,
     /// The person gave up, or the input ended, after this many wrong passwords.
     GaveUp(u32),
     /// Too many wrong passwords.
@@ -99,6 +103,7 @@ impl fmt::Display for AuthError {
                 "a terminal is required to read the password; either use the -S option to read from standard input \
                  or configure an askpass helper",
             ),
+            Self::NoAskpass => f.write_str("no askpass program specified, try setting SUDO_ASKPASS"),
             Self::GaveUp(count) | Self::Incorrect(count) => write!(f, "{count} incorrect password {}", attempts(*count)),
             Self::TimedOut => f.write_str("timed out reading password"),
             Self::Pam(error) => error.fmt(f),
@@ -174,6 +179,7 @@ fn authenticate(
     moment: &Moment,
 ) -> Result<How, AuthError> {
     if let Some((cache, key)) = &demand.cache
+        && demand.use_cache
         && cache.remembers(key, moment)?
     {
         return Ok(How::Cache);

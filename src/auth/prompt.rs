@@ -2,15 +2,17 @@
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::escape::escape;
 use sys::pam::{Conversation, ConversationFailed, Prompt};
-use sys::secret::Secret;
+use sys::secret::{MAX_SECRET, Secret};
 use sys::terminal::{PasswordError, Terminal, read_password_from_stdin};
 
 /// Where a password comes from.
@@ -20,6 +22,54 @@ pub enum Source {
     Terminal,
     /// -S: standard input, prompt on standard error.
     StandardInput,
+    /// -A: a program of the caller's.
+    Askpass(Box<Askpass>),
+}
+
+/// A program that asks in the caller's name, with the caller's identity and environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Askpass {
+    /// What `SUDO_ASKPASS` says.
+    pub program: OsString,
+    /// The caller.
+    pub uid: u32,
+    /// Their group.
+    pub gid: u32,
+    /// Their environment, as it came.
+    pub environment: Vec<OsString>,
+}
+
+impl Askpass {
+    /// Runs the program with the prompt as its argument; its first line is the password.
+    fn ask(&self, prompt: &[u8]) -> Result<Secret, Stopped> {
+        let variables = self.environment.iter().filter_map(|entry| {
+            let bytes = entry.as_bytes();
+            let at = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+            let (name, value) = bytes.split_at_checked(at)?;
+            Some((OsStr::from_bytes(name), OsStr::from_bytes(value.get(1..)?)))
+        });
+        let mut child = Command::new(&self.program)
+            .arg(OsStr::from_bytes(prompt))
+            .env_clear()
+            .envs(variables)
+            .gid(self.gid)
+            .uid(self.uid)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|_| Stopped::GaveUp)?;
+        let mut line = Vec::with_capacity(MAX_SECRET + 1);
+        if let Some(output) = &mut child.stdout {
+            let mut byte = [0];
+            while line.len() < MAX_SECRET && matches!(output.read(&mut byte), Ok(1)) && byte != *b"\n" {
+                line.extend_from_slice(&byte);
+            }
+        }
+        let answer = Secret::new(line);
+        drop(child.stdout.take());
+        let done = child.wait().is_ok_and(|status| status.success());
+        if done && !answer.as_bytes().is_empty() { Ok(answer) } else { Err(Stopped::GaveUp) }
+    }
 }
 
 /// Why the conversation was not carried on.
@@ -69,7 +119,8 @@ impl Prompter {
     }
 
     fn ask(&self, prompt: &[u8]) -> Result<Secret, Stopped> {
-        let answer = match self.source {
+        let answer = match &self.source {
+            Source::Askpass(askpass) => return askpass.ask(prompt),
             Source::StandardInput => read_password_from_stdin(prompt, self.timeout),
             Source::Terminal => {
                 Terminal::controlling().map_err(|_| Stopped::NoTerminal)?.read_password(prompt, self.timeout)
@@ -109,7 +160,7 @@ impl Conversation for Prompter {
 pub fn say(source: &Source, text: &[u8]) {
     // Nothing depends on whether the person sees it: a terminal that is gone is no reason to change the verdict.
     let _ = match source {
-        Source::StandardInput => std::io::stderr().write_all(text),
+        Source::StandardInput | Source::Askpass(_) => std::io::stderr().write_all(text),
         Source::Terminal => match Terminal::controlling() {
             Ok(terminal) => sys::poll::write(terminal.as_fd(), text).map(drop),
             Err(_) => std::io::stderr().write_all(text),

@@ -6,6 +6,7 @@ use super::wire::Answer;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
 use crate::audit::Event;
 use crate::audit::record::Denial;
+use crate::clock::duration::spell;
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::escape::{Word, hex};
@@ -106,8 +107,7 @@ impl Desk<'_> {
         match narrowing.duration {
             Some(0) => return Err(refused("duration", "a duration of 0 is no grant")),
             Some(duration) if duration > asked.duration => {
-                let (most, wanted) =
-                    (crate::activation::Span(asked.duration), crate::activation::Span(duration));
+                let (most, wanted) = (spell(asked.duration), spell(duration));
                 let sentence = format!("an approver may only shorten: {most} was asked, not {wanted}");
                 return Err(refused("duration", sentence));
             }

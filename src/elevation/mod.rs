@@ -86,7 +86,7 @@ impl From<CommandError> for ElevationError {
 impl Elevation {
     /// Resolves what was typed: names through NSS, the command in `secure_path`, opened once.
     pub fn resolve(
-        run: Run,
+        run: &Run,
         caller: Caller,
         secure_path: &str,
         inherited: &Inherited,
@@ -103,8 +103,8 @@ impl Elevation {
             set_home: run.set_home,
             preserve_groups: run.preserve_groups,
             background: run.background,
-            directory: run.directory.map(PathBuf::from),
-            environment: run.environment,
+            directory: run.directory.clone().map(PathBuf::from),
+            environment: run.environment.clone(),
             inherited: inherited.environment.clone(),
         };
         Ok(Self { caller, run_as, command, wish })

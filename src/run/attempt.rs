@@ -30,7 +30,7 @@ impl Attempt {
             code: String::new(),
             sentence: Word::default(),
         };
-        Self { reject, non_interactive: run.common.non_interactive }
+        Self { reject, non_interactive: run.asking.non_interactive }
     }
 
     /// Records the refusal, where it is one of a person. The refusal stands even where the journal fails.

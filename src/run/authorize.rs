@@ -4,10 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::auth::cache::{CacheKey, CredentialCache};
-use crate::auth::prompt::{DEFAULT_PROMPT, PromptWords, Source, expand};
-use crate::auth::{Authenticated, Demand};
+use crate::auth::prompt::{Askpass, DEFAULT_PROMPT, PromptWords, Source, expand};
+use crate::auth::{AuthError, Authenticated, Demand};
 use crate::authorized::{Authorized, password_due};
-use crate::cli::{Common, PasswordFrom, Run};
+use crate::cli::{Asking, PasswordFrom, Run};
 use crate::elevation::{Caller, Elevation};
 use crate::grant::VerifiedGrant;
 use crate::grant::verify::{Facts, verify};
@@ -20,31 +20,26 @@ use crate::run::{Scene, offer};
 const LOGIN_SERVICE: &str = "jit-sudo-i";
 
 /// The service of everything else, unless the role names a stricter one.
-const SERVICE: &str = "jit-sudo";
+pub(super) const SERVICE: &str = "jit-sudo";
 
 /// Passes the gate, or says why not.
-pub(super) fn authorize(run: Run, caller: Caller, scene: &Scene<'_>) -> Result<Authorized, Refusal> {
-    let common = run.common.clone();
-    let wish = run.activation.clone();
-    let settings = scene.policy.settings();
-    let elevation = Elevation::resolve(run, caller, &settings.path_variable(), scene.inherited)?;
+pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<Authorized, Refusal> {
+    let path = scene.policy.settings().path_variable();
+    let elevation = Elevation::resolve(run, caller, &path, scene.inherited)?;
     let now = scene.host.now()?.wall.seconds();
     let held = scene.host.store().candidate_roles(elevation.caller().uid(), now)?;
 
     match judge(elevation, scene.policy, &held)? {
         Judgement::Standing(standing) => {
-            let proof = authenticate(standing.role(), standing.elevation(), &common, scene)?;
+            let proof = authenticate(standing.role(), standing.elevation(), &run.asking, scene)?;
             Ok(Authorized::by_standing(standing, proof)?)
         }
         Judgement::Eligible(eligible) => {
             let grant = match find_grant(eligible, scene) {
-                Err(Refusal::NoGrant(refused)) => {
-                    let eligible = offer::activate(*refused, &wish, &common, scene)?;
-                    find_grant(eligible, scene)?
-                }
+                Err(Refusal::NoGrant(refused)) => find_grant(offer::activate(*refused, run, scene)?, scene)?,
                 found => found?,
             };
-            let proof = authenticate(grant.role(), grant.elevation(), &common, scene)?;
+            let proof = authenticate(grant.role(), grant.elevation(), &run.asking, scene)?;
             Ok(Authorized::by_grant(grant, proof, &scene.host.now()?, scene.journal.high_water()?)?)
         }
     }
@@ -66,54 +61,93 @@ fn find_grant(eligible: Eligible, scene: &Scene<'_>) -> Result<VerifiedGrant, Re
 fn authenticate(
     role: &Role,
     elevation: &Elevation,
-    common: &Common,
+    asking: &Asking,
     scene: &Scene<'_>,
 ) -> Result<Authenticated, Refusal> {
-    let settings = scene.policy.settings();
-    let caller = elevation.caller();
     let service = match &role.pam_service {
         Some(service) => service,
         None if elevation.wish().login => LOGIN_SERVICE,
         None => SERVICE,
     };
-    let cache = CredentialCache::new(scene.host.database().connection(), settings.timestamp_timeout);
-    let key = CacheKey::of(caller, role.pam_service.as_deref().unwrap_or(SERVICE)).filter(|_| !common.ignore_cache);
-    let demand = Demand {
+    let matter = Matter {
         service,
+        remembered_as: role.pam_service.as_deref().unwrap_or(SERVICE),
+        password_due: password_due(role, elevation),
+        target: elevation.run_as().name().as_str(),
+    };
+    prove(&matter, elevation.caller(), asking, scene)
+}
+
+/// What an authentication is for.
+pub(super) struct Matter<'a> {
+    /// The PAM service.
+    pub(super) service: &'a str,
+    /// The service under which it is remembered: -i is no stricter than a command.
+    pub(super) remembered_as: &'a str,
+    pub(super) password_due: bool,
+    /// For the prompt.
+    pub(super) target: &'a str,
+}
+
+/// Proves that the caller is who they are.
+pub(super) fn prove(
+    matter: &Matter<'_>,
+    caller: &Caller,
+    asking: &Asking,
+    scene: &Scene<'_>,
+) -> Result<Authenticated, Refusal> {
+    let settings = scene.policy.settings();
+    let cache = CredentialCache::new(scene.host.database().connection(), settings.timestamp_timeout);
+    let key = CacheKey::of(caller, matter.remembered_as);
+    let demand = Demand {
+        service: matter.service,
         user: caller.name().as_str(),
         uid: caller.uid(),
         tty: caller.tty().and_then(|tty| tty.name.to_str()),
-        password_due: password_due(role, elevation),
-        non_interactive: common.non_interactive,
-        source: password_source(common)?,
-        prompt: prompt(common, elevation, &scene.inherited.environment),
+        password_due: matter.password_due,
+        non_interactive: asking.non_interactive,
+        source: password_source(asking, caller, &scene.inherited.environment)?,
+        prompt: prompt(asking, caller, matter.target, &scene.inherited.environment),
         tries: settings.passwd_tries,
         timeout: Some(settings.passwd_timeout).filter(|timeout| !timeout.is_zero()),
         cache: key.map(|key| (&cache, key)),
-        remember: !common.no_update,
+        use_cache: !asking.ignore_cache,
+        remember: !asking.no_update && !asking.ignore_cache,
     };
     Ok(Authenticated::prove(demand, &scene.host.now()?)?)
 }
 
-pub(super) fn password_source(common: &Common) -> Result<Source, Refusal> {
-    match common.password_from {
+fn password_source(asking: &Asking, caller: &Caller, environment: &[OsString]) -> Result<Source, Refusal> {
+    match asking.password_from {
         PasswordFrom::Terminal => Ok(Source::Terminal),
         PasswordFrom::Stdin => Ok(Source::StandardInput),
-        PasswordFrom::Askpass => Err(Refusal::NotBuilt("the option -A is not supported yet")),
+        PasswordFrom::Askpass => {
+            let program = variable(environment, b"SUDO_ASKPASS=").filter(|program| !program.is_empty());
+            let program = program.ok_or(Refusal::Auth(AuthError::NoAskpass))?.to_owned();
+            let environment = environment.to_vec();
+            Ok(Source::Askpass(Box::new(Askpass { program, uid: caller.uid(), gid: caller.gid(), environment })))
+        }
     }
 }
 
 /// -p, `SUDO_PROMPT`, or the default; expanded.
-fn prompt(common: &Common, elevation: &Elevation, environment: &[OsString]) -> OsString {
-    let caller = elevation.caller();
-    let words = PromptWords {
-        user: caller.name().as_str(),
-        target: elevation.run_as().name().as_str(),
-        password_of: caller.name().as_str(),
-        host: caller.host(),
-    };
-    let from_environment =
-        || environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"SUDO_PROMPT=")).map(OsStr::from_bytes);
-    let template = common.prompt.as_deref().or_else(from_environment).unwrap_or(OsStr::new(DEFAULT_PROMPT));
-    expand(template, &words)
+fn prompt(asking: &Asking, caller: &Caller, target: &str, environment: &[OsString]) -> OsString {
+    let user = caller.name().as_str();
+    let words = PromptWords { user, target, password_of: user, host: caller.host() };
+    let template = asking
+        .prompt
+        .as_deref()
+        .or_else(|| variable(environment, b"SUDO_PROMPT="))
+        .unwrap_or(OsStr::new(DEFAULT_PROMPT));
+    let expanded = expand(template, &words);
+    if asking.bell && asking.password_from == PasswordFrom::Terminal {
+        let mut rung = OsString::from("\x07");
+        rung.push(expanded);
+        return rung;
+    }
+    expanded
+}
+
+fn variable<'e>(environment: &'e [OsString], prefix: &[u8]) -> Option<&'e OsStr> {
+    environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(prefix)).map(OsStr::from_bytes)
 }

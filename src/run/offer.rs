@@ -3,8 +3,9 @@
 use std::io::{IsTerminal, Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::activation::{Activation, ActivationError, Span, Wanted, request, wait};
-use crate::cli::{ActivationWish, Common, PasswordFrom};
+use crate::activation::{Activation, ActivationError, Wanted, request, wait};
+use crate::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
+use crate::clock::duration::spell;
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::NoGrant;
@@ -15,18 +16,13 @@ use crate::refusal::Refusal;
 use crate::run::Scene;
 
 /// Leads to a grant that covers what `refused` asks, or refuses as before.
-pub(super) fn activate(
-    refused: NoGrant,
-    wish: &ActivationWish,
-    common: &Common,
-    scene: &Scene<'_>,
-) -> Result<Eligible, Refusal> {
-    let manner = manner(wish, common);
-    if manner == Manner::Refuse {
+pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result<Eligible, Refusal> {
+    let wish = &run.activation;
+    let manner = manner(wish, &run.asking);
+    let chosen = choose(&refused, wish).cloned();
+    let (Some(role), Manner::Told | Manner::Ask) = (chosen, manner) else {
         return Err(Refusal::NoGrant(Box::new(refused)));
-    }
-    let Some(role) = choose(&refused, wish) else { return Err(Refusal::NoGrant(Box::new(refused))) };
-    let role = role.clone();
+    };
     let (mut reason, mut ticket) = (wish.reason.clone().map(Word), wish.ticket.clone().map(Word));
     if manner == Manner::Ask {
         say(&offer_text(&role, refused.eligible.roles().len()));
@@ -53,7 +49,7 @@ pub(super) fn activate(
     };
     match request(scene.host, scene.policy, elevation.caller(), &wanted, &scene.host.now()?)? {
         Activation::Granted(_) => {}
-        Activation::Pending(id) => await_approval(&id, &role, wish, manner, scene)?,
+        Activation::Pending(id) => await_approval(&id, &role, wish.wait, manner, scene)?,
     }
     Ok(refused.eligible)
 }
@@ -69,11 +65,14 @@ enum Manner {
     Ask,
 }
 
-fn manner(wish: &ActivationWish, common: &Common) -> Manner {
+fn manner(wish: &ActivationWish, asking: &Asking) -> Manner {
     let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if there && !common.non_interactive && common.password_from == PasswordFrom::Terminal {
+    let wished = *wish != ActivationWish::default();
+    if asking.non_interactive {
+        Manner::Refuse // -n never waits and never opens a request
+    } else if there && asking.password_from == PasswordFrom::Terminal {
         Manner::Ask
-    } else if wish.is_wished() && !common.non_interactive {
+    } else if wished {
         Manner::Told
     } else {
         Manner::Refuse
@@ -84,13 +83,13 @@ fn manner(wish: &ActivationWish, common: &Common) -> Manner {
 fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
     let roles = refused.eligible.roles();
     match &wish.role {
-        Some(name) => roles.iter().find(|role| role.name.as_str().as_bytes() == std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str())),
+        Some(name) => roles.iter().find(|role| &role.name == name),
         None => roles.first(),
     }
 }
 
 fn offer_text(role: &Role, choices: usize) -> String {
-    let span = Span(role.activation.maximum_duration);
+    let span = spell(role.activation.maximum_duration);
     let others = if choices > 1 { ", the narrowest that fits" } else { "" };
     let approval = if role.activation.require_approval {
         let names: Vec<String> = role.activation.approvers.iter().map(ToString::to_string).collect();
@@ -105,16 +104,16 @@ fn offer_text(role: &Role, choices: usize) -> String {
 fn await_approval(
     id: &GrantId,
     role: &Role,
-    wish: &ActivationWish,
+    wish: Wait,
     manner: Manner,
     scene: &Scene<'_>,
 ) -> Result<(), Refusal> {
     let approvers: Vec<String> = role.activation.approvers.iter().map(ToString::to_string).collect();
     let lifetime = Duration::from_secs(role.activation.request_lifetime);
-    let limit = match (wish.wait, manner) {
-        (Some(limit), _) => limit.map_or(lifetime, Duration::from_secs),
-        (None, Manner::Ask) => lifetime,
-        (None, _) => return Err(Refusal::Pending(id.to_string(), approvers)),
+    let limit = match (wish, manner) {
+        (Wait::AtMost(seconds), _) => Duration::from_secs(seconds),
+        (Wait::AsLongAsPending, _) | (Wait::Unsaid, Manner::Ask) => lifetime,
+        (Wait::Unsaid, _) => return Err(Refusal::Pending(id.to_string(), approvers)),
     };
     let deadline = Instant::now() + limit;
     let counts = manner == Manner::Ask;
@@ -125,7 +124,7 @@ fn await_approval(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if counts {
-            say(&format!("\r\x1b[K{} left ", Span(left.as_secs())));
+            say(&format!("\r\x1b[K{} left ", spell(left.as_secs())));
         }
         let state = wait(scene.host, id, left.min(Duration::from_secs(1)))?;
         if state == RequestState::Pending && !left.is_zero() {

@@ -1,0 +1,108 @@
+//! -l: what may I run, or may I run this? In sudo's words, with the roles that could be activated after them.
+
+use std::io::Write;
+
+use crate::cli::List;
+use crate::clock::duration::spell;
+use crate::elevation::{Caller, Command, Elevation, RunAs};
+use crate::escape::{command_line, escape};
+use crate::grant::verify::{Facts, verify};
+use crate::host::Host;
+use crate::policy::judge::{Judgement, judge, names, subject};
+use crate::policy::{Assignment, PolicyIndex, Role};
+use crate::refusal::Refusal;
+use crate::session::ExitStatus;
+use sys::sanitize::Inherited;
+
+/// Lists what the caller may run, or answers whether they may run one command now.
+pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+    let caller = Caller::identify(&inherited.identity)?;
+    let host = Host::open(caller.host())?;
+    let policy = host.policy()?;
+    let asked_about = match &wanted.other_user {
+        None => caller,
+        Some(name) => other(name, caller, &policy)?,
+    };
+    if wanted.command.is_empty() { everything(asked_about, &host, &policy) } else { one(wanted, asked_about, &host, &policy) }
+}
+
+/// -U: for root and the readers of the audit.
+fn other(name: &std::ffi::OsStr, caller: Caller, policy: &PolicyIndex<'_>) -> Result<Caller, Refusal> {
+    let target = RunAs::resolve(Some(name), None, &caller).map_err(crate::elevation::ElevationError::RunAs)?;
+    let reader = caller.uid() == 0 || names(&policy.settings().audit.readers, &subject(&caller)?);
+    if !reader && target.uid() != caller.uid() {
+        return Err(Refusal::NoRole(caller.name().to_string(), caller.host().to_owned()));
+    }
+    Ok(Caller::described(target.account().clone())?)
+}
+
+fn everything(caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<ExitStatus, Refusal> {
+    let index = crate::host::HostError::Index;
+    let subject = subject(&caller)?;
+    let standing = policy.roles_for(&subject, Assignment::Standing).map_err(index)?;
+    let eligible = policy.roles_for(&subject, Assignment::Eligible).map_err(index)?;
+    let held = host.store().candidate_roles(caller.uid(), host.now()?.wall.seconds())?;
+    let (active, inactive): (Vec<&Role>, Vec<&Role>) = eligible.iter().partition(|role| held.contains(&role.name));
+    let now: Vec<&Role> = standing.iter().chain(active).filter(|role| role.holds_on(caller.host())).collect();
+
+    let mut text = String::new();
+    let (user, name) = (caller.name(), caller.host());
+    if now.is_empty() {
+        text.push_str(&format!("User {user} is not allowed to run sudo on {name}.\n"));
+    } else {
+        text.push_str(&format!("Matching Defaults entries for {user} on {name}:\n"));
+        text.push_str(&format!("    env_reset, secure_path={}, use_pty\n\n", policy.settings().path_variable()));
+        text.push_str(&format!("User {user} may run the following commands on {name}:\n"));
+        now.iter().for_each(|role| text.push_str(&commands(role)));
+    }
+    let later: Vec<&&Role> = inactive.iter().filter(|role| role.holds_on(caller.host())).collect();
+    if !later.is_empty() {
+        text.push_str(&format!("\nUser {user} may activate the following roles on {name}:\n"));
+        for role in later {
+            text.push_str(&format!("    {} (for at most {}):\n", role.name, spell(role.activation.maximum_duration)));
+            text.push_str(&commands(role));
+        }
+    }
+    say(&text);
+    Ok(ExitStatus::Code(i32::from(now.is_empty())))
+}
+
+/// `-l CMD`: the resolved command and 0 when it may run now, else 1 and nothing.
+fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<ExitStatus, Refusal> {
+    let resolve = |caller: &Caller| -> Result<_, crate::elevation::ElevationError> {
+        let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), caller)?;
+        let command = Command::find(&wanted.command, &policy.settings().path_variable(), caller)?;
+        Ok((run_as, command))
+    };
+    let (run_as, command) = resolve(&caller)?;
+    let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
+    let moment = host.now()?;
+    let candidates = host.store().candidates(caller.uid(), moment.wall.seconds())?;
+    let allowed = match judge(Elevation::question(caller, run_as, command), policy, &[]) {
+        Ok(Judgement::Standing(_)) => true,
+        Ok(Judgement::Eligible(eligible)) => {
+            let identity = host.identity()?;
+            let high_water = host.journal(policy.settings().audit.syslog).high_water()?;
+            let facts = Facts { key: &identity.key, host: &identity.id, moment: &moment, high_water };
+            verify(candidates, eligible, &facts).is_ok()
+        }
+        Err(crate::policy::judge::JudgeError::NotAllowed(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if allowed {
+        say(&format!("{line}\n"));
+    }
+    Ok(ExitStatus::Code(i32::from(!allowed)))
+}
+
+/// As sudo writes it: `    (root) NOPASSWD: /usr/bin/id, /usr/bin/w`.
+fn commands(role: &Role) -> String {
+    let rules: Vec<String> = role.commands.iter().map(|rule| escape(rule.to_string().as_bytes())).collect();
+    let tag = if role.authenticate { "" } else { "NOPASSWD: " };
+    format!("    ({}) {tag}{}\n", role.run_as.as_written().join(", "), rules.join(", "))
+}
+
+fn say(text: &str) {
+    // A reader that went away (| head) is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

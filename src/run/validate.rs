@@ -1,0 +1,61 @@
+//! -v, -k and -K: the credential cache by itself, without a command.
+
+use crate::auth::cache::{CacheKey, CredentialCache};
+use crate::cli::Validate;
+use crate::elevation::Caller;
+use crate::host::Host;
+use crate::policy::Assignment;
+use crate::policy::judge::subject;
+use crate::refusal::Refusal;
+use crate::run::Scene;
+use crate::run::authorize::{Matter, SERVICE, prove};
+use crate::session::ExitStatus;
+use sys::sanitize::Inherited;
+
+/// How much is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// -k
+    ThisSession,
+    /// -K
+    Everything,
+}
+
+/// -v: authenticates and remembers it.
+pub fn validate(wanted: &Validate, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+    let caller = Caller::identify(&inherited.identity)?;
+    let host = Host::open(caller.host())?;
+    let policy = host.policy()?;
+    let journal = host.journal(policy.settings().audit.syslog);
+    let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
+    let subject = subject(&caller)?;
+    let known = [Assignment::Standing, Assignment::Eligible]
+        .into_iter()
+        .map(|assignment| policy.role_names_for(&subject, assignment))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(crate::host::HostError::Index)?;
+    if caller.uid() != 0 && known.iter().all(Vec::is_empty) {
+        return Err(Refusal::NoRole(caller.name().to_string(), caller.host().to_owned()));
+    }
+    let matter = Matter {
+        service: SERVICE,
+        remembered_as: SERVICE,
+        password_due: caller.uid() != 0,
+        target: "root",
+    };
+    let _proof = prove(&matter, &caller, &wanted.asking, &scene)?;
+    Ok(ExitStatus::Code(0))
+}
+
+/// -k and -K: needs no password, and no policy either.
+pub fn forget(extent: Extent, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+    let caller = Caller::identify(&inherited.identity)?;
+    let host = Host::open(caller.host())?;
+    let cache = CredentialCache::new(host.database().connection(), std::time::Duration::ZERO);
+    match (extent, CacheKey::of(&caller, SERVICE)) {
+        (Extent::Everything, _) => cache.forget_all(caller.uid())?,
+        (Extent::ThisSession, Some(key)) => cache.forget(&key)?,
+        (Extent::ThisSession, None) => {} // nothing can have been remembered here
+    }
+    Ok(ExitStatus::Code(0))
+}
