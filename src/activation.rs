@@ -97,7 +97,9 @@ impl fmt::Display for ActivationError {
             Self::Start(cause) => write!(f, "the start {cause}"),
             Self::Words(what, limit) => write!(f, "the {what} is longer than {limit} bytes"),
             Self::TooMany(limit) => write!(f, "you have {limit} pending requests already"),
-            Self::CommandMissing(role) => write!(f, "role {role} is granted for an exact command only; name it after --"),
+            Self::CommandMissing(role) => {
+                write!(f, "role {role} is granted for an exact command only; name it after --")
+            }
             Self::Command(error) => error.fmt(f),
             Self::NotGranted(id, state) => write!(f, "request {id} was {}", state.as_str()),
             Self::Lost(id) => write!(f, "request {id} cannot be read back"),
@@ -184,9 +186,7 @@ pub fn wait(host: &Host, id: &GrantId, limit: Duration) -> Result<RequestState, 
             return Ok(request.state);
         }
         // The deadline of the request itself rings no bell: look again every second.
-        waiter
-            .wait(left.min(Duration::from_secs(1)))
-            .map_err(|error| HostError::System("wait for the bell", error))?;
+        waiter.wait(left.min(Duration::from_secs(1))).map_err(|error| HostError::System("wait for the bell", error))?;
     }
 }
 

@@ -17,8 +17,7 @@ fn main() {
 
 fn jit_sudo_main() -> Result<ExitStatus, Refusal> {
     let inherited = sys::sanitize()?;
-    let words = inherited.arguments.get(1..).unwrap_or_default();
-    match cli::parse(words)? {
+    match cli::parse(&inherited.arguments)? {
         Invocation::Run(wanted) => run(&wanted, &inherited),
         Invocation::List(wanted) => listing::list(&wanted, &inherited),
         Invocation::Validate(wanted) => validate::validate(&wanted, &inherited),

@@ -111,7 +111,9 @@ impl Refusal {
             Self::NoGrant(_) => "no-grant",
             Self::Activation(_) => "activation",
             Self::Pending(..) => "pending",
-            Self::Auth(AuthError::PasswordRequired | AuthError::NoTerminal | AuthError::NoAskpass) => "password-required",
+            Self::Auth(AuthError::PasswordRequired | AuthError::NoTerminal | AuthError::NoAskpass) => {
+                "password-required"
+            }
             Self::Auth(_) => "authentication",
             Self::Gate(_) => "gate",
             Self::Environment(_) => "environment",
@@ -154,10 +156,9 @@ impl Refusal {
     /// More about it, each a line of its own.
     fn explanation(&self) -> Option<String> {
         match self {
-            Self::NotAllowed(refused) => refused
-                .denied
-                .as_ref()
-                .map(|(role, rule)| format!("role {role} refuses it by the rule \"{rule}\"")),
+            Self::NotAllowed(refused) => {
+                refused.denied.as_ref().map(|(role, rule)| format!("role {role} refuses it by the rule \"{rule}\""))
+            }
             Self::NoGrant(refused) => {
                 let names: Vec<&str> = refused.eligible.roles().iter().map(|role| role.name.as_str()).collect();
                 let held = refused.faults.iter().find(|(_, fault)| *fault != GrantFault::OtherRole);

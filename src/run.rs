@@ -77,9 +77,11 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Ref
 /// Records the end. The command has had its way: its status stays whatever happens here, but a journal that fails now is
 /// shouted on the alert path.
 fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>) {
-    let written = scene.host.now().map_err(Refusal::from).and_then(|moment| {
-        recorded.end(scene.journal, ending, &moment).map_err(Refusal::from)
-    });
+    let written = scene
+        .host
+        .now()
+        .map_err(Refusal::from)
+        .and_then(|moment| recorded.end(scene.journal, ending, &moment).map_err(Refusal::from));
     if let Err(refusal) = written {
         scene.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()));
     }

@@ -102,9 +102,9 @@ impl<'a> GrantStore<'a> {
 
     /// The roles that those grants claim: where the policy is asked first.
     pub fn candidate_roles(&self, uid: u32, now: i64) -> rusqlite::Result<Vec<RoleName>> {
-        let mut statement = self.connection.prepare(
-            "SELECT DISTINCT role FROM granted WHERE uid = ?1 AND ended IS NULL AND expires > ?2 LIMIT ?3",
-        )?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT DISTINCT role FROM granted WHERE uid = ?1 AND ended IS NULL AND expires > ?2 LIMIT ?3")?;
         let rows = statement.query_map(params![uid, now, CANDIDATE_LIMIT], |row| row.get::<_, String>(0))?;
         let mut roles = Vec::new();
         for row in rows {
@@ -115,9 +115,8 @@ impl<'a> GrantStore<'a> {
 
     /// The id that begins with `prefix`.
     pub fn find(&self, prefix: &IdPrefix) -> Result<GrantId, FindError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT id FROM request WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT 6")?;
+        let mut statement =
+            self.connection.prepare("SELECT id FROM request WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT 6")?;
         let ids: Vec<String> =
             statement.query_map([prefix.as_str()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         match ids.as_slice() {
@@ -160,8 +159,7 @@ impl<'a> GrantStore<'a> {
 
     /// The approvals of a request, each with its exact bytes.
     pub fn approvals(&self, id: &GrantId) -> Result<Vec<(ApprovalTerms, Vec<u8>)>, FindError> {
-        let mut statement =
-            self.connection.prepare("SELECT body FROM approval WHERE request = ?1 ORDER BY at, uid")?;
+        let mut statement = self.connection.prepare("SELECT body FROM approval WHERE request = ?1 ORDER BY at, uid")?;
         let rows = statement.query_map([id.as_str()], |row| row.get::<_, Vec<u8>>(0))?;
         let mut approvals = Vec::new();
         for row in rows {

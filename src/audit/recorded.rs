@@ -91,10 +91,8 @@ impl Recorded {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
         let start = start_event(&authorized, &environment, run, &redactor)?;
         let pid = sys::process::Pid::own();
-        let supervisor = Process {
-            pid: pid.raw(),
-            start: sys::process::process_start(pid).map_err(StartError::Process)?,
-        };
+        let supervisor =
+            Process { pid: pid.raw(), start: sys::process::process_start(pid).map_err(StartError::Process)? };
         let (started, ()) = journal.start(moment, start, supervisor, |tx| match authorized.power() {
             Power::Grant(terms) => claim(tx, terms, moment),
             Power::Standing => Ok(()),

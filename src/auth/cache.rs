@@ -104,14 +104,7 @@ impl<'a> CredentialCache<'a> {
             .query_row(
                 "SELECT at FROM credential_cache WHERE uid = ?1 AND boot_id = ?2 AND leader = ?3 \
                  AND leader_start = ?4 AND tty = ?5 AND service = ?6",
-                params![
-                    key.uid,
-                    moment.boot_id,
-                    key.leader,
-                    stored(key.leader_start),
-                    stored(key.tty),
-                    key.service
-                ],
+                params![key.uid, moment.boot_id, key.leader, stored(key.leader_start), stored(key.tty), key.service],
                 |row| row.get(0),
             )
             .optional()?;

@@ -104,7 +104,9 @@ impl fmt::Display for AuthError {
                  or configure an askpass helper",
             ),
             Self::NoAskpass => f.write_str("no askpass program specified, try setting SUDO_ASKPASS"),
-            Self::GaveUp(count) | Self::Incorrect(count) => write!(f, "{count} incorrect password {}", attempts(*count)),
+            Self::GaveUp(count) | Self::Incorrect(count) => {
+                write!(f, "{count} incorrect password {}", attempts(*count))
+            }
             Self::TimedOut => f.write_str("timed out reading password"),
             Self::Pam(error) => error.fmt(f),
             Self::Cache(error) => write!(f, "the credential cache cannot be read: {error}"),
@@ -190,7 +192,9 @@ fn authenticate(
     let mut wrong = 0;
     loop {
         trouble.forget();
-        let Err(error) = pam.authenticate(Messages::Shown, EmptyPassword::AsConfigured) else { return Ok(How::Password) };
+        let Err(error) = pam.authenticate(Messages::Shown, EmptyPassword::AsConfigured) else {
+            return Ok(How::Password);
+        };
         match trouble.what() {
             Some(prompt::Stopped::NoTerminal) => return Err(AuthError::NoTerminal),
             Some(prompt::Stopped::TimedOut) => return Err(AuthError::TimedOut),

@@ -128,10 +128,9 @@ impl Prompter {
         };
         answer.map_err(|error| match error {
             PasswordError::TimedOut => Stopped::TimedOut,
-            PasswordError::Interrupted
-            | PasswordError::EndOfInput
-            | PasswordError::TooLong
-            | PasswordError::Io(_) => Stopped::GaveUp,
+            PasswordError::Interrupted | PasswordError::EndOfInput | PasswordError::TooLong | PasswordError::Io(_) => {
+                Stopped::GaveUp
+            }
         })
     }
 }

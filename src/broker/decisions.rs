@@ -40,8 +40,7 @@ impl Desk<'_> {
             let store = GrantStore::new(tx);
             self.still_pending(&store.request(&request.terms.id, self.now())?)?;
             insert_approval(tx, &terms, &bytes)?;
-            let mut written =
-                vec![self.journal.append(tx, self.moment, approval_event(&terms, &role.name, &bytes))?];
+            let mut written = vec![self.journal.append(tx, self.moment, approval_event(&terms, &role.name, &bytes))?];
             let mut approvals = store.approvals(&request.terms.id)?;
             approvals.retain(|(approval, _)| still_approves(approval, &role));
             let quorum = usize::try_from(request.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
@@ -74,9 +73,10 @@ impl Desk<'_> {
     /// The role of a pending request that the caller may decide.
     fn decidable(&self, request: &StoredRequest) -> Result<Role, Refused> {
         let terms = &request.terms;
-        let role = self.policy.role(&terms.role)?.ok_or_else(|| {
-            refused("unknown-role", format!("the policy no longer knows the role {}", terms.role))
-        })?;
+        let role = self
+            .policy
+            .role(&terms.role)?
+            .ok_or_else(|| refused("unknown-role", format!("the policy no longer knows the role {}", terms.role)))?;
         if terms.uid == self.caller.uid() {
             return Err(refused("own-request", "nobody decides about their own request"));
         }

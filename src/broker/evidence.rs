@@ -59,12 +59,9 @@ impl Desk<'_> {
 
     pub(super) fn audit_verify(&self) -> Result<Answer, Refused> {
         Ok(Answer::Verified(match self.journal.verify_all()? {
-            Ok(verified) => VerifyInfo {
-                intact: true,
-                records: verified.records,
-                head: hex(&verified.head.0),
-                first_bad: None,
-            },
+            Ok(verified) => {
+                VerifyInfo { intact: true, records: verified.records, head: hex(&verified.head.0), first_bad: None }
+            }
             Err(bad) => VerifyInfo {
                 intact: false,
                 records: bad.seq.saturating_sub(1),

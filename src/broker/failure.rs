@@ -34,9 +34,8 @@ impl Refused {
         match error {
             FindError::Unknown => refused("unknown-id", format!("there is no request or grant {prefix}"))
                 .hint("jitctl requests --all, jitctl grants --all"),
-            FindError::Several(ids) => {
-                refused("ambiguous-id", format!("{prefix} fits several: {}", ids.join(", "))).hint("type more of the id")
-            }
+            FindError::Several(ids) => refused("ambiguous-id", format!("{prefix} fits several: {}", ids.join(", ")))
+                .hint("type more of the id"),
             FindError::Database(error) => error.into(),
             FindError::Damaged(what) => refused("damaged", format!("the database holds damaged terms: {what}")),
         }

@@ -141,11 +141,7 @@ impl Desk<'_> {
 
     fn key_show(&self) -> Result<Answer, Refused> {
         let key = self.host.identity()?.key;
-        Ok(Answer::HostKey(KeyInfo {
-            public_key: key.public_line(),
-            fingerprint: key.fingerprint(),
-            created: false,
-        }))
+        Ok(Answer::HostKey(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created: false }))
     }
 }
 

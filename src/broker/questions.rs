@@ -69,8 +69,7 @@ impl Desk<'_> {
                     Err(none) => {
                         let role = none.eligible.roles().first();
                         info.role = role.map(|role| role.name.clone());
-                        info.approvers =
-                            role.map_or_else(Vec::new, |role| texts(&role.activation.approvers));
+                        info.approvers = role.map_or_else(Vec::new, |role| texts(&role.activation.approvers));
                         info.hint = role.map(|role| request_line(role, none.eligible.elevation()));
                         info.because = match none.faults.first() {
                             Some((id, fault)) => format!("grant {id} does not serve: {fault}"),

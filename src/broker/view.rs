@@ -49,9 +49,8 @@ impl Desk<'_> {
         let grant = store.grant(&terms.id)?;
         let approvals = store.approvals(&terms.id)?;
         let role = self.policy.role(&terms.role)?;
-        let may_decide = request.state == RequestState::Pending
-            && terms.uid != self.caller.uid()
-            && self.is_approver(request)?;
+        let may_decide =
+            request.state == RequestState::Pending && terms.uid != self.caller.uid() && self.is_approver(request)?;
         let (duration, one_shot, exact) = match &grant {
             Some(grant) => (
                 u64::try_from(grant.terms.expires.saturating_sub(grant.terms.starts)).unwrap_or(0),
@@ -140,9 +139,5 @@ fn approval(terms: crate::grant::ApprovalTerms) -> ApprovalInfo {
 }
 
 fn ended(ended: Ended) -> EndedInfo {
-    EndedInfo {
-        by: ended.by,
-        at: ended.at,
-        reason: Word(std::os::unix::ffi::OsStringExt::from_vec(ended.reason)),
-    }
+    EndedInfo { by: ended.by, at: ended.at, reason: Word(std::os::unix::ffi::OsStringExt::from_vec(ended.reason)) }
 }

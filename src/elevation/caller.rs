@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::escape::Word;
 use crate::names::{InvalidName, UserName};
+use sys::machine::host_name;
 use sys::process::SessionKey;
 use sys::sanitize::KernelIdentity;
 use sys::terminal::Terminal;
-use sys::machine::host_name;
 use sys::users::{Account, account_by_uid, group_by_gid};
 
 /// Who calls: identity, terminal, session and place.
@@ -62,9 +62,9 @@ impl fmt::Display for CallerError {
 impl Caller {
     /// Identifies the caller of this process.
     pub fn identify(identity: &KernelIdentity) -> Result<Self, CallerError> {
-        let tty = Terminal::controlling().ok().and_then(|terminal| {
-            Some(Tty { name: terminal.name()?, device: terminal.device() })
-        });
+        let tty = Terminal::controlling()
+            .ok()
+            .and_then(|terminal| Some(Tty { name: terminal.name()?, device: terminal.device() }));
         let mut group_ids = vec![identity.gid()];
         group_ids.extend(identity.groups().iter().filter(|gid| **gid != identity.gid()));
         Self::build(identity.uid(), identity.gid(), group_ids, tty)

@@ -117,7 +117,8 @@ pub fn grant_terms(decided: &Decided<'_>, host: &HostId, moment: &Moment) -> Gra
         .filter(|duration| *duration > 0)
         .chain([decided.maximum_duration])
         .fold(request.duration, u64::min);
-    let any = |set: fn(&ApprovalTerms) -> Flag| Flag::from(approvals.iter().any(|(approval, _)| set(approval).is_set()));
+    let any =
+        |set: fn(&ApprovalTerms) -> Flag| Flag::from(approvals.iter().any(|(approval, _)| set(approval).is_set()));
     let seconds = i64::try_from(duration).unwrap_or(i64::MAX);
     let expires = starts.saturating_add(seconds);
     GrantTerms {

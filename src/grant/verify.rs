@@ -153,12 +153,7 @@ pub fn window(terms: &GrantTerms, moment: &Moment, high_water: Option<Timestamp>
     Ok(())
 }
 
-fn check(
-    signed: &SignedGrant,
-    terms: &GrantTerms,
-    eligible: &Eligible,
-    facts: &Facts<'_>,
-) -> Result<Role, GrantFault> {
+fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &Facts<'_>) -> Result<Role, GrantFault> {
     facts.key.verify(Namespace::Grant, &signed.bytes, &signed.signature).map_err(GrantFault::Signature)?;
     if terms.version != VERSION {
         return Err(GrantFault::Malformed);

@@ -16,13 +16,13 @@ use crate::names::RoleName;
 
 /// The tables of this room.
 pub const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS policy_stamp(
+CREATE TABLE policy_stamp (
     id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, text TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS policy_settings(
+CREATE TABLE policy_settings (
     id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL, sha256 BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS policy_role(
+CREATE TABLE policy_role (
     name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS policy_principal(
+CREATE TABLE policy_principal (
     principal TEXT NOT NULL, kind TEXT NOT NULL, role TEXT NOT NULL,
     PRIMARY KEY (principal, kind, role)) STRICT, WITHOUT ROWID;
 ";

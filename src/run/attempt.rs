@@ -45,9 +45,7 @@ impl Attempt {
         }));
         let written = scene.host.now().map_err(Refusal::from).and_then(|moment| {
             let database = scene.host.database();
-            database
-                .write(Durability::Ordered, |tx| scene.journal.append(tx, &moment, event))
-                .map_err(Refusal::from)
+            database.write(Durability::Ordered, |tx| scene.journal.append(tx, &moment, event)).map_err(Refusal::from)
         });
         match written {
             Ok(written) => {

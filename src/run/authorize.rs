@@ -11,8 +11,8 @@ use crate::cli::{Asking, PasswordFrom, Run};
 use crate::elevation::{Caller, Elevation};
 use crate::grant::VerifiedGrant;
 use crate::grant::verify::{Facts, verify};
-use crate::policy::judge::{Eligible, Judgement, judge};
 use crate::policy::Role;
+use crate::policy::judge::{Eligible, Judgement, judge};
 use crate::refusal::Refusal;
 use crate::run::{Scene, offer};
 
@@ -49,12 +49,8 @@ fn find_grant(eligible: Eligible, scene: &Scene<'_>) -> Result<VerifiedGrant, Re
     let moment = scene.host.now()?;
     let candidates = scene.host.store().candidates(eligible.elevation().caller().uid(), moment.wall.seconds())?;
     let identity = scene.host.identity()?;
-    let facts = Facts {
-        key: &identity.key,
-        host: &identity.id,
-        moment: &moment,
-        high_water: scene.journal.high_water()?,
-    };
+    let facts =
+        Facts { key: &identity.key, host: &identity.id, moment: &moment, high_water: scene.journal.high_water()? };
     verify(candidates, eligible, &facts).map_err(Refusal::NoGrant)
 }
 

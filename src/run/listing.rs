@@ -23,7 +23,11 @@ pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal>
         None => caller,
         Some(name) => other(name, caller, &policy)?,
     };
-    if wanted.command.is_empty() { everything(asked_about, &host, &policy) } else { one(wanted, asked_about, &host, &policy) }
+    if wanted.command.is_empty() {
+        everything(asked_about, &host, &policy)
+    } else {
+        one(wanted, asked_about, &host, &policy)
+    }
 }
 
 /// -U: for root and the readers of the audit.

@@ -10,8 +10,8 @@ use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::NoGrant;
 use crate::names::GrantId;
-use crate::policy::judge::Eligible;
 use crate::policy::Role;
+use crate::policy::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 
@@ -97,17 +97,14 @@ fn offer_text(role: &Role, choices: usize) -> String {
     } else {
         String::new()
     };
-    format!("jit-sudo: no active grant; asking for role {}{others} for at most {span}{approval} (^C to leave)\n", role.name)
+    format!(
+        "jit-sudo: no active grant; asking for role {}{others} for at most {span}{approval} (^C to leave)\n",
+        role.name
+    )
 }
 
 /// Waits where the caller wants to; leaves the request pending otherwise.
-fn await_approval(
-    id: &GrantId,
-    role: &Role,
-    wish: Wait,
-    manner: Manner,
-    scene: &Scene<'_>,
-) -> Result<(), Refusal> {
+fn await_approval(id: &GrantId, role: &Role, wish: Wait, manner: Manner, scene: &Scene<'_>) -> Result<(), Refusal> {
     let approvers: Vec<String> = role.activation.approvers.iter().map(ToString::to_string).collect();
     let lifetime = Duration::from_secs(role.activation.request_lifetime);
     let limit = match (wish, manner) {

@@ -37,12 +37,7 @@ pub fn validate(wanted: &Validate, inherited: &Inherited) -> Result<ExitStatus, 
     if caller.uid() != 0 && known.iter().all(Vec::is_empty) {
         return Err(Refusal::NoRole(caller.name().to_string(), caller.host().to_owned()));
     }
-    let matter = Matter {
-        service: SERVICE,
-        remembered_as: SERVICE,
-        password_due: caller.uid() != 0,
-        target: "root",
-    };
+    let matter = Matter { service: SERVICE, remembered_as: SERVICE, password_due: caller.uid() != 0, target: "root" };
     let _proof = prove(&matter, &caller, &wanted.asking, &scene)?;
     Ok(ExitStatus::Code(0))
 }

@@ -8,7 +8,7 @@ use sys::poll::{read, write};
 const CAPACITY: usize = 64 << 10;
 
 /// A bounded queue of bytes.
-pub struct Buffer {
+pub(super) struct Buffer {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
@@ -16,27 +16,27 @@ pub struct Buffer {
 
 impl Buffer {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { bytes: vec![0; CAPACITY].into_boxed_slice(), start: 0, end: 0 }
     }
 
     /// True when there is nothing to carry on.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// True when something can be read into it.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.end < CAPACITY
     }
 
     /// Throws away what it holds.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }
 
     /// Reads once from `source`; 0 is the end of it. An interrupted or empty read counts as one byte of patience.
-    pub fn fill(&mut self, source: BorrowedFd<'_>) -> io::Result<usize> {
+    pub(super) fn fill(&mut self, source: BorrowedFd<'_>) -> io::Result<usize> {
         match read(source, self.bytes.get_mut(self.end..).unwrap_or_default()) {
             Ok(length) => {
                 self.end += length;
@@ -48,7 +48,7 @@ impl Buffer {
     }
 
     /// Writes once to `sink` as much as it takes.
-    pub fn empty_into(&mut self, sink: BorrowedFd<'_>) -> io::Result<()> {
+    pub(super) fn empty_into(&mut self, sink: BorrowedFd<'_>) -> io::Result<()> {
         match write(sink, self.bytes.get(self.start..self.end).unwrap_or_default()) {
             Ok(length) => {
                 self.start += length;

@@ -17,7 +17,11 @@ use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue};
 const FORWARDED: [i32; 9] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
 
 /// Starts the command and waits until it has ended.
-pub fn run(launch: &Launch, inherited: &Inherited, enforcer: &mut Enforcer<'_>) -> Result<CommandEnd, LaunchError> {
+pub(super) fn run(
+    launch: &Launch,
+    inherited: &Inherited,
+    enforcer: &mut Enforcer<'_>,
+) -> Result<CommandEnd, LaunchError> {
     let system = |what| move |error| LaunchError::System(what, error);
     let mut expected = FORWARDED.to_vec();
     expected.push(SIGCHLD);

@@ -13,7 +13,7 @@ const ROUND: Duration = Duration::from_millis(20);
 const KILL_ROUNDS: u32 = 100;
 
 /// Watches the grant of a running command and says when to end it.
-pub struct Enforcer<'a> {
+pub(super) struct Enforcer<'a> {
     watch: &'a mut dyn Watch,
     grace: Duration,
     ending: Option<(Ending, Instant)>,
@@ -21,7 +21,7 @@ pub struct Enforcer<'a> {
 
 /// What the session does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Wait for events, at most so long.
     Wait(Option<Duration>),
     /// Send every descendant SIGTERM, then look again after the grace period.
@@ -32,22 +32,22 @@ pub enum Step {
 
 impl<'a> Enforcer<'a> {
     /// `grace` is the time between SIGTERM and SIGKILL.
-    pub fn new(watch: &'a mut dyn Watch, grace: Duration) -> Self {
+    pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration) -> Self {
         Self { watch, grace, ending: None }
     }
 
     /// Why the command was ended, if it was.
-    pub fn ending(&self) -> Option<Ending> {
+    pub(super) fn ending(&self) -> Option<Ending> {
         self.ending.map(|(ending, _)| ending)
     }
 
     /// When the grace period is over, once the command is being ended.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.ending.map(|(_, since)| since + self.grace)
     }
 
     /// Looks at the grant.
-    pub fn step(&mut self, now: Instant) -> Step {
+    pub(super) fn step(&mut self, now: Instant) -> Step {
         match self.deadline() {
             Some(deadline) if now < deadline => Step::Wait(Some(deadline - now)),
             Some(_) => Step::Kill(ROUND),
@@ -63,19 +63,19 @@ impl<'a> Enforcer<'a> {
 }
 
 /// SIGTERM to all that this process has begotten; SIGCONT, because a stopped process cannot obey.
-pub fn terminate_descendants() {
+pub(super) fn terminate_descendants() {
     signal_descendants(SIGTERM);
     signal_descendants(SIGCONT);
 }
 
 /// SIGKILL to all that this process has begotten.
-pub fn kill_all_descendants() {
+pub(super) fn kill_all_descendants() {
     signal_descendants(SIGKILL);
 }
 
 /// After the command itself has ended: what it left behind has until `deadline`, then it is killed. Needs a subreaper,
 /// or orphans are out of reach.
-pub fn end_leftovers(deadline: Instant) {
+pub(super) fn end_leftovers(deadline: Instant) {
     while has_children() && Instant::now() < deadline {
         std::thread::sleep(ROUND);
     }

@@ -47,7 +47,7 @@ impl fmt::Display for LaunchError {
 }
 
 /// The prepared command.
-pub struct Launch {
+pub(super) struct Launch {
     image: PreparedImage,
     argv: Vec<CString>,
     environment: Vec<CString>,
@@ -63,7 +63,7 @@ enum PreparedImage {
 
 impl Launch {
     /// Prepares what `recorded` says.
-    pub fn prepare(recorded: &Recorded, inherited: &Inherited) -> Result<Self, LaunchError> {
+    pub(super) fn prepare(recorded: &Recorded, inherited: &Inherited) -> Result<Self, LaunchError> {
         let elevation = recorded.authorized().elevation();
         Ok(Self {
             image: image(recorded)?,
@@ -76,7 +76,7 @@ impl Launch {
     }
 
     /// In the child: becomes the command, with `standard` as fds 0 to 2 where given. Comes back only with the error.
-    pub fn exec(&self, inherited: &Inherited, standard: [Option<BorrowedFd<'_>>; 3]) -> ExecError {
+    pub(super) fn exec(&self, inherited: &Inherited, standard: [Option<BorrowedFd<'_>>; 3]) -> ExecError {
         let image = match &self.image {
             PreparedImage::Descriptor(fd) => Image::Descriptor(fd.as_fd()),
             PreparedImage::Path(path) => Image::Path(path),
@@ -101,7 +101,7 @@ impl Launch {
     }
 
     /// [`Launch::exec`] for a child whose parent reads the other end of `report`.
-    pub fn exec_or_report(
+    pub(super) fn exec_or_report(
         &self,
         inherited: &Inherited,
         standard: [Option<BorrowedFd<'_>>; 3],
@@ -114,7 +114,7 @@ impl Launch {
 }
 
 /// What the child said before it could not become the command; `None` when it did.
-pub fn read_report(report: &OwnedFd) -> Option<ExecError> {
+pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
     let mut bytes = [0; 5];
     match sys::poll::read(report.as_fd(), &mut bytes) {
         Ok(length) if length == bytes.len() => ExecError::from_bytes(bytes),

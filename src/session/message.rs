@@ -14,7 +14,7 @@ const SIZE: usize = 6 * 8;
 
 /// Whether the command shall own its terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// It may read and set modes.
     Foreground,
     /// It is stopped when it tries.
@@ -23,7 +23,7 @@ pub enum Place {
 
 /// From the relay to the monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub(super) enum Order {
     /// Send the command's process group a signal.
     Signal(i32),
     /// Let the stopped command go on.
@@ -36,7 +36,7 @@ pub enum Order {
 
 /// From the monitor to the relay.
 #[derive(Debug, Clone, Copy)]
-pub enum Report {
+pub(super) enum Report {
     /// The command was stopped by this signal.
     Stopped(i32),
     /// The command has ended.
@@ -46,7 +46,7 @@ pub enum Report {
 }
 
 /// Sends an order.
-pub fn send_order(socket: &OwnedFd, order: Order) -> io::Result<()> {
+pub(super) fn send_order(socket: &OwnedFd, order: Order) -> io::Result<()> {
     let numbers = match order {
         Order::Signal(signal) => [1, i64::from(signal), 0, 0, 0, 0],
         Order::Continue(Place::Foreground) => [2, 1, 0, 0, 0, 0],
@@ -58,7 +58,7 @@ pub fn send_order(socket: &OwnedFd, order: Order) -> io::Result<()> {
 }
 
 /// Receives an order; `None` when the relay is gone.
-pub fn receive_order(socket: &OwnedFd) -> io::Result<Option<Order>> {
+pub(super) fn receive_order(socket: &OwnedFd) -> io::Result<Option<Order>> {
     Ok(match receive(socket)? {
         Some([1, signal, ..]) => Some(Order::Signal(small(signal)?)),
         Some([2, 1, ..]) => Some(Order::Continue(Place::Foreground)),
@@ -71,7 +71,7 @@ pub fn receive_order(socket: &OwnedFd) -> io::Result<Option<Order>> {
 }
 
 /// Sends a report.
-pub fn send_report(socket: &OwnedFd, report: Report) -> io::Result<()> {
+pub(super) fn send_report(socket: &OwnedFd, report: Report) -> io::Result<()> {
     let numbers = match report {
         Report::Stopped(signal) => [1, i64::from(signal), 0, 0, 0, 0],
         Report::Ended(CommandEnd { event: WaitEvent::Signaled { signal, core }, usage }) => {
@@ -88,11 +88,10 @@ pub fn send_report(socket: &OwnedFd, report: Report) -> io::Result<()> {
 }
 
 /// Receives a report; `None` when the monitor is gone.
-pub fn receive_report(socket: &OwnedFd) -> io::Result<Option<Report>> {
+pub(super) fn receive_report(socket: &OwnedFd) -> io::Result<Option<Report>> {
     let end = |event, user: i64, system: i64, rss: i64| {
         let time = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap_or(0));
-        let usage =
-            Usage { user: time(user), system: time(system), max_rss_kib: u64::try_from(rss).unwrap_or(0) };
+        let usage = Usage { user: time(user), system: time(system), max_rss_kib: u64::try_from(rss).unwrap_or(0) };
         Report::Ended(CommandEnd { event, usage })
     };
     Ok(match receive(socket)? {

@@ -17,26 +17,26 @@ use sys::sanitize::Inherited;
 use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SignalQueue};
 
 /// What the monitor works with.
-pub struct Monitor<'a> {
+pub(super) struct Monitor<'a> {
     /// The command.
-    pub launch: &'a Launch,
+    pub(super) launch: &'a Launch,
     /// What the caller handed over.
-    pub inherited: &'a Inherited,
+    pub(super) inherited: &'a Inherited,
     /// The follower side of the command's terminal.
-    pub follower: OwnedFd,
+    pub(super) follower: OwnedFd,
     /// Which of fds 0 to 2 become the terminal; the others stay what the caller made them.
-    pub on_terminal: [bool; 3],
+    pub(super) on_terminal: [bool; 3],
     /// To the relay.
-    pub socket: OwnedFd,
+    pub(super) socket: OwnedFd,
     /// Whether the command owns its terminal from the start.
-    pub place: Place,
+    pub(super) place: Place,
     /// How long leftovers of a command that was ended may take.
-    pub grace: Duration,
+    pub(super) grace: Duration,
 }
 
 impl Monitor<'_> {
     /// The whole life of the monitor process.
-    pub fn run(self) -> Infallible {
+    pub(super) fn run(self) -> Infallible {
         let status = match self.monitor() {
             Ok(()) => 0,
             Err(_) => {

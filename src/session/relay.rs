@@ -19,9 +19,8 @@ use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SI
 use sys::signals::{SIGTTIN, SIGTTOU, SIGUSR2, SIGWINCH, SignalQueue};
 use sys::terminal::{Attributes, Terminal};
 
-const EXPECTED: [i32; 12] = [
-    SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH, SIGTTIN,
-];
+const EXPECTED: [i32; 12] =
+    [SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH, SIGTTIN];
 
 /// How long output is still carried after the command has ended, when somebody it left behind keeps writing.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -53,7 +52,7 @@ enum Course {
 }
 
 /// Starts the command on a pty of its own and carries its terminal until it has ended.
-pub fn run(
+pub(super) fn run(
     launch: &Launch,
     inherited: &Inherited,
     terminal: Terminal,
@@ -64,8 +63,7 @@ pub fn run(
     let system = |what| move |error| LaunchError::System(what, error);
     let original = terminal.attributes().map_err(system("read the terminal's settings"))?;
     let window = terminal.window().unwrap_or_default();
-    let Pty { leader, follower, .. } =
-        Pty::open(window, Some(&original), owner, None).map_err(system("open a pty"))?;
+    let Pty { leader, follower, .. } = Pty::open(window, Some(&original), owner, None).map_err(system("open a pty"))?;
     let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let on_terminal = [input.as_fd(), output.as_fd(), error.as_fd()].map(|stream| terminal.is_behind(stream));
     let signals = SignalQueue::open(&EXPECTED).map_err(system("receive signals"))?;
@@ -228,10 +226,9 @@ impl Relay<'_, '_> {
             }
             Some(Report::Ended(end)) => Course::Over(Ok(end)),
             Some(Report::Failed(error)) => Course::Over(Err(LaunchError::Exec(error))),
-            None => Course::Over(Err(LaunchError::System(
-                "follow the command",
-                io::Error::other("its monitor was killed"),
-            ))),
+            None => {
+                Course::Over(Err(LaunchError::System("follow the command", io::Error::other("its monitor was killed"))))
+            }
         })
     }
 
@@ -253,11 +250,8 @@ impl Relay<'_, '_> {
 
     /// We go on (fg, bg, SIGCONT): the terminal may have changed hands and size meanwhile.
     fn resume(&mut self) {
-        let place = if self.terminal.foreground() && self.go_raw().is_ok() {
-            Place::Foreground
-        } else {
-            Place::Background
-        };
+        let place =
+            if self.terminal.foreground() && self.go_raw().is_ok() { Place::Foreground } else { Place::Background };
         self.fit_window();
         self.order(Order::Continue(place));
     }
