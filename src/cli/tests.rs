@@ -1,1 +1,479 @@
-//! The grammar, flag by flag, against sudo.
+//! The grammar, flag by flag; `tests/` compares exit codes with sudo's.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
+
+use super::*;
+
+fn words(line: &str) -> Vec<OsString> {
+    std::iter::once("jit-sudo").chain(line.split_whitespace()).map(OsString::from).collect()
+}
+
+fn good(line: &str) -> Invocation {
+    parse(&words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+fn run(line: &str) -> Run {
+    match good(line) {
+        Invocation::Run(run) => *run,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn list(line: &str) -> List {
+    match good(line) {
+        Invocation::List(list) => *list,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn mistake(line: &str) -> String {
+    match parse(&words(line)) {
+        Err(UsageError::Mistake(sentence)) => sentence,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn unsupported(line: &str) -> String {
+    match parse(&words(line)) {
+        Err(UsageError::Unsupported(sentence)) => sentence,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn os(text: &str) -> OsString {
+    OsString::from(text)
+}
+
+#[test]
+fn a_command_keeps_its_own_flags() {
+    assert_eq!(run("ls -l --all -u x").command, words("ls -l --all -u x")[1..]);
+    assert_eq!(run("-n -- -l").command, [os("-l")]);
+    assert_eq!(run("-").command, [os("-")]);
+    assert_eq!(run("-- A=B").command, [os("A=B")]);
+}
+
+#[test]
+fn values_are_attached_or_follow() {
+    for line in
+        ["-u root id", "-uroot id", "--user root id", "--user=root id", "-nuroot id", "-nu root id", "--us root id"]
+    {
+        let run = run(line);
+        assert_eq!((run.run_as, run.command), (Some(os("root")), vec![os("id")]), "{line}");
+    }
+    assert_eq!(run("-u#0 -g #33 id").run_as, Some(os("#0")));
+    assert_eq!(run("-u #-1 id").run_as, Some(os("#-1")));
+    assert_eq!(run("--user=a=b id").run_as, Some(os("a=b")));
+    assert_eq!(run("-u -n id").run_as, Some(os("-n")));
+}
+
+#[test]
+fn each_flag_of_a_run_is_read() {
+    let plain = run("id");
+    assert_eq!(plain, Run { command: vec![os("id")], ..Run::default() });
+    assert!(run("-b id").background && run("--background id").background);
+    assert!(run("-B id").asking.bell && run("--bell id").asking.bell);
+    assert!(run("-n id").asking.non_interactive && run("--non-interactive id").asking.non_interactive);
+    assert!(run("-N id").asking.no_update && run("--no-update id").asking.no_update);
+    assert!(run("-k id").asking.ignore_cache && run("--reset-timestamp id").asking.ignore_cache);
+    assert!(run("-H id").set_home && run("--set-home id").set_home);
+    assert!(run("-P id").preserve_groups && run("--preserve-groups id").preserve_groups);
+    assert!(run("-E id").environment.preserve_all && run("--preserve-env id").environment.preserve_all);
+    assert_eq!(run("-A id").asking.password_from, PasswordFrom::Askpass);
+    assert_eq!(run("-S id").asking.password_from, PasswordFrom::Stdin);
+    assert_eq!(run("-D /tmp id").directory, Some(os("/tmp")));
+    assert_eq!(run("-g wheel id").run_as_group, Some(os("wheel")));
+    assert_eq!(run("-p x id").asking.prompt, Some(os("x")));
+    assert_eq!(run("--prompt= id").asking.prompt, Some(os("")));
+    assert_eq!((run("-i").mode, run("--login id").mode), (Mode::LoginShell, Mode::LoginShell));
+    assert_eq!((run("-s").mode, run("--shell id").mode), (Mode::Shell, Mode::Shell));
+    assert_eq!(run("-ki").mode, Mode::LoginShell);
+    let bundle = run("-nkHSEu bob -g x id");
+    assert!(bundle.asking.non_interactive && bundle.asking.ignore_cache && bundle.set_home);
+    assert_eq!(bundle.run_as, Some(os("bob")));
+}
+
+#[test]
+fn variables_stand_before_the_command_and_between_flags() {
+    let run = run("A=1 -n B= C=x=y id D=2");
+    assert!(run.asking.non_interactive);
+    assert_eq!(run.environment.set, [(os("A"), os("1")), (os("B"), os("")), (os("C"), os("x=y"))]);
+    assert_eq!(run.command, [os("id"), os("D=2")]);
+    assert_eq!(self::run("=x").command, [os("=x")]);
+    assert_eq!(self::run("/bin/a=b").command, [os("/bin/a=b")]);
+    assert_eq!(self::run("A=1 -i").environment.set.len(), 1);
+    assert_eq!(parse(&words("A=1")), Err(UsageError::Usage));
+}
+
+#[test]
+fn preserved_variables_are_a_list_of_names() {
+    assert_eq!(run("--preserve-env=A,,B --preserve-env=C id").environment.preserve, [os("A"), os("B"), os("C")]);
+    assert!(!run("--preserve-env=A id").environment.preserve_all);
+    assert_eq!(run("--preserve-env= id").environment, EnvironmentWish::default());
+    assert_eq!(mistake("--preserve-env=A=B id"), "invalid environment variable name: A=B");
+}
+
+#[test]
+fn what_an_activation_needs_is_read() {
+    let wish = run("--reason why --ticket=OPS-1 --for 1h30m --role web-ops --wait=5m id").activation;
+    assert_eq!(wish.reason, Some(os("why")));
+    assert_eq!(wish.ticket, Some(os("OPS-1")));
+    assert_eq!(wish.duration, Some(5400));
+    assert_eq!(wish.role.map(String::from), Some("web-ops".to_owned()));
+    assert_eq!(wish.wait, Wait::AtMost(300));
+    assert_eq!(run("--wait id").activation.wait, Wait::AsLongAsPending);
+    assert_eq!(run("--wait 5m id").command, [os("5m"), os("id")]);
+    assert_eq!(run("-i --reason x").activation.reason, Some(os("x")));
+    assert_eq!(mistake("--for 0s id"), "the argument to --for must be longer than nothing");
+    assert!(mistake("--for 5 id").starts_with("the argument to --for, '5' has no unit"));
+    assert!(mistake("--wait=x id").contains("'x' is not a duration"));
+    assert!(mistake("--role a/b id").starts_with("role name 'a/b'"));
+    assert_eq!(mistake("-n --wait id"), "the -n and --wait options may not be used together");
+    assert_eq!(mistake("-l --reason x"), "the --reason option may only be used when running a command");
+    assert_eq!(mistake("-v --wait"), "the --wait option may only be used when running a command");
+    assert_eq!(mistake("-k --role x"), "the --role option may only be used when running a command");
+}
+
+#[test]
+fn listings_are_short_or_long_and_may_ask_for_a_command() {
+    assert_eq!(list("-l"), List::default());
+    assert_eq!(
+        (list("-ll").length, list("-l -l").length, list("--list").length),
+        (Length::Long, Length::Long, Length::Short)
+    );
+    let asked = list("-nl -u bob -g x -U alice ls -l");
+    assert!(asked.asking.non_interactive);
+    assert_eq!(
+        (asked.run_as, asked.run_as_group, asked.other_user),
+        (Some(os("bob")), Some(os("x")), Some(os("alice")))
+    );
+    assert_eq!(asked.command, [os("ls"), os("-l")]);
+    assert!(list("-k -l").asking.ignore_cache);
+    assert_eq!(list("A=B -l").command, Vec::<OsString>::new());
+}
+
+#[test]
+fn the_cache_is_refreshed_or_forgotten() {
+    assert_eq!(good("-k"), Invocation::InvalidateCache);
+    assert_eq!(good("-kp x"), Invocation::InvalidateCache);
+    assert_eq!(good("-K"), Invocation::RemoveCache);
+    assert_eq!(good("-kK"), Invocation::RemoveCache);
+    let Invocation::Validate(validate) = good("-nvk -u bob -S") else { panic!() };
+    assert!(validate.asking.non_interactive && validate.asking.ignore_cache);
+    assert_eq!((validate.run_as, validate.asking.password_from), (Some(os("bob")), PasswordFrom::Stdin));
+}
+
+#[test]
+fn help_and_version_are_asked_for_alone() {
+    for line in ["-h", "--help", "-h -h", "-h -k", "-Ah", "--hel"] {
+        assert_eq!(good(line), Invocation::Help, "{line}");
+    }
+    for line in ["-V", "--version", "-V -V", "-V -k", "-p x -V"] {
+        assert_eq!(good(line), Invocation::Version, "{line}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_the_usage() {
+    for line in [
+        "",
+        "--",
+        "-n",
+        "-E",
+        "-b",
+        "-H",
+        "-k -b",
+        "-kn",
+        "-k -u root",
+        "-K ls",
+        "-K -n",
+        "-K -u root",
+        "-K -i",
+        "-v ls",
+        "-v -b",
+        "-v -s",
+        "-V foo",
+        "-V -n",
+        "-h -s",
+        "-h -n",
+        "-l -u root",
+        "-l -g x",
+        "-l -s",
+        "-l -i",
+        "-l -E",
+        "-l -P",
+        "-l -H",
+        "--user= id",
+        "-u root -u bin id",
+        "--group= id",
+        "-p a -p b id",
+        "-D a -D b id",
+        "-l -U a -U b",
+        "--reason a --reason b id",
+        "--wait --wait id",
+        "--for 1s --for 1s id",
+        "--role a --role b id",
+    ] {
+        assert_eq!(parse(&words(line)), Err(UsageError::Usage), "{line}");
+    }
+    for empty in ["-u", "-g", "-D", "-U"] {
+        assert_eq!(parse(&["jit-sudo", empty, "", "id"].map(OsString::from)), Err(UsageError::Usage), "{empty}");
+    }
+}
+
+#[test]
+fn conflicts_speak_as_sudo_does() {
+    let one_of = "Only one of the -e, -h, -i, -K, -l, -s, -v or -V options may be specified";
+    for line in ["-l -v", "-V -l", "-h -l", "-K -v", "-vK"] {
+        assert_eq!(mistake(line), one_of, "{line}");
+    }
+    assert_eq!(mistake("-i -s"), "you may not specify both the -i and -s options");
+    assert_eq!(mistake("-i -E id"), "you may not specify both the -i and -E options");
+    assert_eq!(mistake("-A -S id"), "the -A and -S options may not be used together");
+    assert_eq!(mistake("-U root id"), "the -U option may only be used with the -l option");
+    assert_eq!(mistake("-N -k"), "Only one of the -K, -k or -N options may be specified");
+    assert_eq!(mistake("-N -K"), "Only one of the -K, -k or -N options may be specified");
+}
+
+#[test]
+fn getopt_speaks_as_it_does() {
+    for (line, sentence) in [
+        ("-u", "option requires an argument -- 'u'"),
+        ("-nD", "option requires an argument -- 'D'"),
+        ("-x", "invalid option -- 'x'"),
+        ("-nx id", "invalid option -- 'x'"),
+        ("--foo", "unrecognized option '--foo'"),
+        ("--foo=1", "unrecognized option '--foo=1'"),
+        ("--user", "option '--user' requires an argument"),
+        ("--list=foo", "option '--list' doesn't allow an argument"),
+        ("--pre", "option '--pre' is ambiguous; possibilities: '--preserve-env' '--preserve-groups'"),
+        ("--pr=x", "option '--pr=x' is ambiguous; possibilities: '--preserve-env' '--preserve-groups' '--prompt'"),
+        ("--s", "option '--s' is ambiguous; possibilities: '--set-home' '--shell' '--stdin'"),
+        ("-C 2 ls", "the argument to -C must be a number greater than or equal to 3"),
+        ("--close-from=x", "the argument to -C must be a number greater than or equal to 3"),
+    ] {
+        assert_eq!(mistake(line), sentence, "{line}");
+    }
+}
+
+#[test]
+fn what_is_not_built_says_so_or_why() {
+    for line in ["-e f", "--edit f", "-T 5 id", "-C 3 id", "--break-glass id"] {
+        assert!(unsupported(line).contains("not supported yet"), "{line}");
+    }
+    for line in
+        ["-R / id", "-h host id", "-hhost", "--host=h -l", "-h ls", "-r x id", "-t x id", "--type=x id", "-nR/ id"]
+    {
+        let sentence = unsupported(line);
+        assert!(sentence.contains("not supported:") && !sentence.contains("yet"), "{line}: {sentence}");
+    }
+    assert!(matches!(parse(&["sudoedit", "f"].map(OsString::from)), Err(UsageError::Unsupported(_))));
+    assert!(matches!(parse(&["/x/jit-sudoedit", "f"].map(OsString::from)), Err(UsageError::Unsupported(_))));
+    assert!(parse(&["edit", "f"].map(OsString::from)).is_ok());
+}
+
+#[test]
+fn a_missing_or_hostile_program_name_changes_nothing() {
+    assert_eq!(parse(&[]), Err(UsageError::Usage));
+    for name in
+        [b"".to_vec(), b"%n%n%n".to_vec(), b"\xff\xfe".to_vec(), b"/".to_vec(), b"-u".to_vec(), vec![b'a'; 1 << 20]]
+    {
+        let arguments = [OsString::from_vec(name), os("id")];
+        assert_eq!(parse(&arguments), Ok(Invocation::Run(Box::new(Run { command: vec![os("id")], ..Run::default() }))));
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_kept_or_shown_escaped() {
+    let raw = OsString::from_vec(b"\xff\xfe".to_vec());
+    let Ok(Invocation::Run(run)) = parse(&[os("x"), os("-u"), raw.clone(), raw.clone(), raw.clone()]) else { panic!() };
+    assert_eq!((run.run_as, run.command), (Some(raw.clone()), vec![raw.clone(), raw]));
+    let bad = |bytes: &[u8]| parse(&[os("x"), OsString::from_vec(bytes.to_vec())]).unwrap_err().report();
+    assert!(bad(b"-\xff").contains("invalid option -- '\\xff'"));
+    assert!(bad(b"--\x1b[2J").contains("unrecognized option '--\\x1b[2J'"));
+    assert!(bad(b"--preserve-env=\x1b=1").contains("name: \\x1b=1"));
+    assert!(bad(format!("--{}", "x".repeat(2 << 20)).as_bytes()).len() < 2000);
+    assert!(
+        parse(&[os("x"), os("--for"), OsString::from_vec(vec![0xff; 1 << 20])]).unwrap_err().to_string().len() < 2000
+    );
+}
+
+#[test]
+fn two_mebibytes_of_arguments_are_read() {
+    let mut many = words("-n");
+    many.extend(std::iter::repeat_n(os("A=1"), 300_000));
+    many.push(os("id"));
+    many.extend(std::iter::repeat_n(os("x"), 300_000));
+    let Ok(Invocation::Run(run)) = parse(&many) else { panic!() };
+    assert_eq!((run.environment.set.len(), run.command.len()), (300_000, 300_001));
+    let bundle = OsString::from_vec([b"-".to_vec(), vec![b'n'; 2 << 20]].concat());
+    assert!(parse(&[os("x"), bundle, os("id")]).is_ok());
+    let trailing = OsString::from_vec([b"-".to_vec(), vec![b'\\'; 1 << 16]].concat());
+    assert!(parse(&[os("x"), os("-s"), trailing]).is_err());
+}
+
+#[test]
+fn random_words_never_panic() {
+    let mut state: u64 = 0x2545_f491_4f6c_dd1d;
+    let mut random = move |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % bound as u64) as usize
+    };
+    let pieces = [
+        "-",
+        "--",
+        "u",
+        "n",
+        "h",
+        "K",
+        "l",
+        "=",
+        "A",
+        "preserve-env",
+        "user",
+        "wait",
+        "for",
+        "1h",
+        "\u{1b}",
+        "%s",
+        "",
+        "id",
+        "\\",
+    ];
+    let mut runs = 0;
+    for _ in 0..50_000 {
+        let count = random(6);
+        let mut line = vec![os("jit-sudo")];
+        for _ in 0..count {
+            let parts = random(4);
+            line.push((0..parts).map(|_| pieces[random(pieces.len())]).collect::<String>().into());
+        }
+        match parse(&line) {
+            Ok(Invocation::Run(run)) => {
+                runs += 1;
+                assert!(!run.command.is_empty() || run.mode != Mode::Command);
+                assert!(run.run_as.is_none_or(|user| !user.is_empty()));
+            }
+            Ok(_) => {}
+            Err(error) => assert!(!error.report().chars().any(|c| c.is_control() && c != '\n')),
+        }
+    }
+    assert!(runs > 1000, "{runs}");
+}
+
+#[test]
+fn no_two_flags_have_the_same_letter_or_name() {
+    for (index, flag) in FLAGS.iter().enumerate() {
+        for other in &FLAGS[index + 1..] {
+            assert!(flag.name != other.name && flag.long != other.long, "{flag:?} {other:?}");
+            let shared = flag.short.is_some() && flag.short == other.short;
+            assert_eq!(shared, flag.name == FlagName::Help && other.name == FlagName::Host, "{flag:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn the_usage_and_the_help_show_every_built_flag_and_no_other() {
+    let (help, usage) = (help(), usage());
+    assert!(help.starts_with("jit-sudo - execute a command as another user\n\nusage: jit-sudo -h | -K | -k | -V\n"));
+    assert!(help.contains("\n  -E, --preserve-env            preserve user environment when running command\n      --preserve-env=list       preserve specific environment variables\n"));
+    assert!(help.lines().all(|line| line.len() <= 80));
+    let letters: String = usage.split([' ', '\n']).filter(|word| word.starts_with(['-', '['])).collect();
+    for flag in FLAGS {
+        let built = flag.support == Support::Built;
+        let line = flag.short.map_or_else(
+            || format!("\n      --{}", flag.long.unwrap()),
+            |c| format!("\n  -{}, --{}", char::from(c), flag.long.unwrap_or("?")),
+        );
+        assert_eq!(help.contains(&line), built, "{line}");
+        let in_usage = match (flag.short, flag.long) {
+            (Some(letter), _) => letters.contains(char::from(letter)),
+            (None, Some(long)) => usage.contains(&format!("[--{long}")),
+            (None, None) => false,
+        };
+        assert!(in_usage || !built, "{flag:?}");
+    }
+}
+
+#[test]
+fn the_version_is_on_the_first_line() {
+    assert_eq!(version().lines().next(), Some(concat!("jit-sudo version ", env!("CARGO_PKG_VERSION"))));
+}
+
+/// Where sudo is there, it judges: what it calls a usage error is one here, and the other way round. Its own `-l`,
+/// `-v`, `-K` and commands are not run.
+#[test]
+fn sudo_refuses_the_same_words() {
+    let sudo = OsStr::new("/usr/bin/sudo");
+    if !std::path::Path::new(sudo).exists() {
+        return;
+    }
+    for line in [
+        "",
+        "--",
+        "-n",
+        "-E",
+        "-b",
+        "-k -b",
+        "-kn",
+        "-k -u root",
+        "-K ls",
+        "-K -n",
+        "-K -u root",
+        "-v ls",
+        "-v -b",
+        "-V foo",
+        "-V -n",
+        "-h -s",
+        "-h -n",
+        "-l -u root",
+        "-l -s",
+        "-l -E",
+        "-l -P",
+        "--user= id",
+        "-u root -u bin id",
+        "-l -v",
+        "-V -l",
+        "-h -l",
+        "-i -s",
+        "-i -E id",
+        "-A -S id",
+        "-U root id",
+        "-N -k",
+        "-N -K",
+        "-u",
+        "-nD",
+        "-x",
+        "--foo",
+        "--user",
+        "--list=foo",
+        "--pre",
+        "--pr=x",
+        "--s",
+        "-C 2 ls",
+        "--preserve-env=A=B id",
+        "A=1",
+        "-p a -p b id",
+        "-D a -D b id",
+    ] {
+        let output = std::process::Command::new(sudo)
+            .arg0("sudo")
+            .args(&words(line)[1..])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let theirs = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(theirs.contains("usage: sudo -h"), "{line}: {theirs}");
+        let ours = parse(&words(line)).unwrap_err();
+        let first = theirs.lines().next().unwrap_or_default();
+        match ours {
+            UsageError::Usage => assert!(first.starts_with("usage:"), "{line}: {first}"),
+            UsageError::Mistake(sentence) => assert_eq!(first, format!("sudo: {sentence}"), "{line}"),
+            UsageError::Unsupported(sentence) => panic!("{line}: {sentence}"),
+        }
+    }
+}

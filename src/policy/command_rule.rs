@@ -115,7 +115,12 @@ impl CommandRule {
             Means::All => return true,
             Means::Program { path, arguments, sha256 } => (path, arguments, sha256),
         };
-        if !wanted_path.matches(path.as_os_str().as_bytes()) || !arguments_match(wanted, arguments) {
+        let path = path.as_os_str().as_bytes();
+        let named = match self.effect {
+            Effect::Allow => wanted_path.matches(path),
+            Effect::Deny => wanted_path.matches(path) || unmerged(path).is_some_and(|other| wanted_path.matches(other)),
+        };
+        if !named || !arguments_match(wanted, arguments) {
             return false;
         }
         match sha256 {
@@ -149,6 +154,14 @@ impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&escape::hex(&self.0))
     }
+}
+
+/// The same program's path before `/usr` was merged: `!/bin/sh` denies `/usr/bin/sh` too, for where `/bin` is a link to
+/// `/usr/bin` the rule would otherwise never match. A rule that allows stays exact, and `jitctl policy check` warns.
+fn unmerged(path: &[u8]) -> Option<&[u8]> {
+    let other = path.strip_prefix(b"/usr")?;
+    let merged = [&b"/bin/"[..], b"/sbin/", b"/lib"].iter().any(|directory| other.starts_with(directory));
+    merged.then_some(other)
 }
 
 /// As in [`glob`](super::pattern): each word pattern takes one word, so only the last `**` ever needs to give more.
@@ -215,7 +228,7 @@ fn split_words(text: &str) -> Result<Vec<String>, String> {
     if words.len() > MOST_WORDS { Err(format!("has more than {MOST_WORDS} words")) } else { Ok(words) }
 }
 
-/// A path that could be the canonical path of a file: a rule that can never match is a mistake, and a negated one
+/// A path in a directory that could be one without links: a rule that can never match is a mistake, and a negated one
 /// would be a hole.
 fn parse_path(text: &str) -> Result<WordPattern, String> {
     if !text.starts_with('/') {
@@ -372,6 +385,13 @@ mod tests {
         assert_eq!(rule.to_string(), "!/usr/bin/journalctl -f");
         assert_eq!(CommandRule::parse("!ALL").unwrap().effect(), Effect::Deny);
         assert!(CommandRule::parse("ALL").unwrap().means_all());
+    }
+
+    #[test]
+    fn a_denied_program_is_denied_where_usr_is_merged_too() {
+        assert!(means("!/bin/sh **", "/usr/bin/sh -c x") && means("!/sbin/*", "/usr/sbin/reboot"));
+        assert!(!means("/bin/sh **", "/usr/bin/sh -c x"));
+        assert!(!means("!/usr/bin/sh", "/bin/sh") && !means("!/local/bin/sh", "/usr/local/bin/sh"));
     }
 
     #[test]

@@ -130,8 +130,8 @@ pub struct TicketPattern(String);
 /// The longest ticket in bytes.
 pub const LONGEST_TICKET: usize = 256;
 
-/// What is asked of a role. Everything was resolved by the caller of this room: names and ids agree, the path is the
-/// canonical one of the program that was opened.
+/// What is asked of a role. Everything was resolved by the caller of this room: names and ids agree, the path leads to
+/// the program that was opened and its directory holds no link.
 pub struct Question<'a> {
     /// As whom: name and uid.
     pub run_as: (&'a str, u32),
@@ -139,7 +139,7 @@ pub struct Question<'a> {
     pub run_as_group: Option<(&'a str, u32)>,
     /// This host, short or fully qualified; its first label counts as its short name.
     pub host: &'a str,
-    /// The program's canonical path.
+    /// The program: its directory without links, and the name by which it was called.
     pub path: &'a Path,
     /// Its arguments, without the program.
     pub arguments: &'a [OsString],

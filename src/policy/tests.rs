@@ -1,1 +1,471 @@
 //! Whole policies: what they mean, and what each mistake says.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+
+fn files(texts: &[&str]) -> Vec<PolicyText> {
+    let file = |(number, text): (usize, &&str)| PolicyText {
+        path: PathBuf::from(format!("/etc/p{number}.toml")),
+        text: (*text).to_owned(),
+    };
+    texts.iter().enumerate().map(file).collect()
+}
+
+fn policy(text: &str) -> Policy {
+    Policy::parse(&files(&[text])).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn mistake(text: &str) -> String {
+    match Policy::parse(&files(&[text])) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("accepted: {text}"),
+    }
+}
+
+fn role(text: &str) -> Role {
+    policy(text).roles()[0].clone()
+}
+
+/// The rest of a role that is about to be made wrong in one place.
+fn with(line: &str) -> String {
+    format!("[roles.r]\neligible = [\"alice\"]\ncommands = [\"/usr/bin/id\"]\n{line}\n")
+}
+
+const WHOLE: &str = r##"
+[defaults]
+maximum_duration      = "1h"
+require_justification = true
+authenticate          = true
+record                = "none"
+on_expiry             = "terminate"
+secure_path           = "/usr/sbin:/usr/bin"
+timestamp_timeout     = "0s"
+passwd_tries          = 2
+passwd_timeout        = "1m30s"
+grace_period          = "250ms"
+env_keep              = ["LC_*"]
+request_lifetime      = "2d"
+
+[audit]
+syslog  = "required"
+redact  = ["*_TOKEN"]
+readers = ["%adm", "#7"]
+
+[roles.web-ops]
+description = "Restart and inspect the web tier"
+eligible    = ["alice", "%web"]
+standing    = ["deploy"]
+run_as      = ["root", "#33"]
+run_as_groups = ["www-data"]
+hosts       = ["web*"]
+commands    = [
+  "/usr/bin/systemctl restart nginx",
+  "/usr/bin/journalctl -u nginx *",
+  { path = "/usr/bin/less", args = ["/var/log/*"], sha256 = "abababababababababababababababababababababababababababababababab" },
+  "!/usr/bin/journalctl -u nginx -f",
+]
+env_keep    = ["LANG"]
+setenv      = false
+noexec      = false
+
+[roles.web-ops.activation]
+maximum_duration      = "2h"
+require_justification = false
+ticket                = '^OPS-[0-9]+$'
+require_approval      = true
+approvers             = ["bob", "%sre-leads"]
+approvals             = 2
+signed_approvals      = false
+request_lifetime      = "24h"
+one_shot              = true
+exact_command         = true
+break_glass           = false
+pam_service           = "jit-sudo-strong"
+authenticate          = false
+"##;
+
+#[test]
+fn every_key_means_what_it_says() {
+    let policy = policy(WHOLE);
+    let settings = policy.settings();
+    assert_eq!(settings.path_variable(), "/usr/sbin:/usr/bin");
+    assert_eq!((settings.timestamp_timeout, settings.passwd_timeout), (Duration::ZERO, Duration::from_secs(90)));
+    assert_eq!((settings.passwd_tries, settings.grace_period), (2, Duration::from_millis(250)));
+    assert_eq!(
+        (settings.audit.syslog, settings.audit.redact.as_slice()),
+        (SyslogMode::Required, &["*_TOKEN".to_owned()][..])
+    );
+    assert_eq!(settings.audit.readers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["%adm", "#7"]);
+    let role = &policy.roles()[0];
+    assert_eq!((role.name.as_str(), role.description.as_str()), ("web-ops", "Restart and inspect the web tier"));
+    assert_eq!((role.eligible.len(), role.standing.len(), role.commands.len(), policy.rule_count()), (2, 1, 4, 4));
+    assert_eq!(
+        (role.run_as.as_written(), role.run_as_groups.as_written()),
+        (vec!["root".into(), "#33".into()], vec!["www-data".into()])
+    );
+    assert_eq!(role.env_keep, ["LC_*", "LANG"]);
+    assert_eq!((role.authenticate, role.setenv, role.pam_service.as_deref()), (false, false, Some("jit-sudo-strong")));
+    let terms = &role.activation;
+    assert_eq!((terms.maximum_duration, terms.request_lifetime, terms.approvals), (7200, 86_400, 2));
+    assert_eq!(
+        (terms.require_justification, terms.require_approval, terms.one_shot, terms.exact_command),
+        (false, true, true, true)
+    );
+    assert_eq!(terms.approvers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["bob", "%sre-leads"]);
+    assert_eq!(role.source, Source { file: "/etc/p0.toml".into(), line: 21 });
+    assert_eq!(role.commands[0].to_string(), "/usr/bin/systemctl restart nginx");
+    assert!(policy.warnings().is_empty(), "{:?}", policy.warnings());
+}
+
+#[test]
+fn what_is_not_said_is_the_default() {
+    let policy =
+        policy("[defaults]\nmaximum_duration = \"30m\"\nrequest_lifetime = \"1h\"\n[roles.r]\ncommands = \"ALL\"\n");
+    assert_eq!(*policy.settings(), Settings::default());
+    let role = &policy.roles()[0];
+    assert_eq!(role.run_as.as_written(), ["root"]);
+    assert_eq!((role.hosts.as_slice(), role.authenticate, role.setenv), (&["*".to_owned()][..], true, false));
+    assert_eq!((role.activation.maximum_duration, role.activation.request_lifetime), (1800, 3600));
+    assert!(role.activation.require_justification && !role.activation.require_approval && !role.activation.one_shot);
+    assert_eq!((role.activation.approvals, role.activation.approvers.len()), (1, 0));
+    assert!(role.commands[0].means_all());
+    assert!(Policy::parse(&[]).unwrap().roles().is_empty());
+    assert!(self::policy("").roles().is_empty());
+}
+
+#[test]
+fn defaults_of_a_later_file_hold_for_an_earlier_one() {
+    let roles = with("");
+    let policy = Policy::parse(&files(&[
+        &roles,
+        "[defaults]\nauthenticate = false\n",
+        "[defaults]\nmaximum_duration = \"5m\"\n",
+    ]))
+    .unwrap();
+    assert!(!policy.roles()[0].authenticate);
+    assert_eq!(policy.roles()[0].activation.maximum_duration, 300);
+    let text = |role: &str| format!("[roles.{role}]\ncommands = [\"ALL\"]\n");
+    let policy = Policy::parse(&files(&[&format!("{}{}", text("z"), text("b")), &text("a")])).unwrap();
+    assert_eq!(policy.roles().iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["z", "b", "a"]);
+}
+
+#[test]
+fn mistakes_are_told_with_file_line_and_cause() {
+    assert_eq!(
+        mistake(&with("[roles.r.activation]\naprovers = [\"bob\"]")),
+        "/etc/p0.toml:5: unknown key 'aprovers' in [roles.r.activation]; did you mean 'approvers'?"
+    );
+    assert_eq!(
+        mistake(&with("ticket = \"x\"")),
+        "/etc/p0.toml:4: unknown key 'ticket' in [roles.r]; it belongs in [roles.NAME.activation]"
+    );
+    assert_eq!(mistake("[role.x]\n"), "/etc/p0.toml:1: unknown key 'role'; did you mean 'roles'?");
+    assert_eq!(mistake("\nsyslog = \"off\"\n"), "/etc/p0.toml:2: unknown key 'syslog'; it belongs in [audit]");
+    assert_eq!(
+        mistake("[defaults]\npaswd_tries = 3\n"),
+        "/etc/p0.toml:2: unknown key 'paswd_tries' in [defaults]; did you mean 'passwd_tries'?"
+    );
+    assert_eq!(mistake("[audit]\ncolour = 1\n"), "/etc/p0.toml:2: unknown key 'colour' in [audit]");
+    assert_eq!(
+        mistake("[roles.r]\ncommands = [\n  \"/usr/bin/id\",\n  \"id\",\n]\n"),
+        "/etc/p0.toml:4: command 'id' in [roles.r]: does not begin with an absolute path"
+    );
+    assert_eq!(
+        mistake("[roles.r]\ncommands = [\n  \"/usr/bin/id\",\n  { path = \"/x\", arg = [] },\n]\n"),
+        "/etc/p0.toml:4: unknown key 'arg' in [roles.r] commands; did you mean 'args'?"
+    );
+    assert!(mistake("[roles.r\n").starts_with("/etc/p0.toml:1: "));
+    let error = Policy::parse(&files(&["[defaults]\npasswd_tries = 3\npasswd_tries = 4\n"])).unwrap_err();
+    assert_eq!((error.line, error.column > 0), (3, true), "{error}");
+    assert!(!mistake("a = [1,\n2\n\x1b]31m\n").contains('\x1b'));
+}
+
+#[test]
+fn what_is_said_twice_names_both_places() {
+    let (one, two) = (with(""), format!("\n\n{}", with("")));
+    let error = Policy::parse(&files(&[&one, &two])).unwrap_err();
+    assert_eq!(error.to_string(), "/etc/p1.toml:3: role 'r' is already defined at /etc/p0.toml:1");
+    let error =
+        Policy::parse(&files(&["[defaults]\nauthenticate = true\n", "[defaults]\nauthenticate = true\n"])).unwrap_err();
+    assert_eq!(error.to_string(), "/etc/p1.toml:2: authenticate in [defaults] is already defined at /etc/p0.toml:2");
+    assert!(
+        mistake(&with("authenticate = false\n[roles.r.activation]\nauthenticate = true"))
+            .contains("stands in [roles.r] too")
+    );
+    assert!(mistake(&format!("{}{}", with(""), with(""))).starts_with("/etc/p0.toml:5: "));
+}
+
+#[test]
+fn what_comes_later_is_refused_and_its_absence_accepted() {
+    for (place, line) in [
+        ("", "noexec = true"),
+        ("", "record = \"tty\""),
+        ("", "record = \"all\""),
+        ("", "record_input = true"),
+        ("", "on_expiry = \"freeze\""),
+        ("", "on_expiry = \"finish\""),
+        ("[roles.r.activation]\n", "signed_approvals = true"),
+        ("[roles.r.activation]\n", "break_glass = true"),
+        ("[roles.r.activation]\n", "record = \"tty\""),
+        ("[defaults]\n", "record = \"tty\""),
+        ("[defaults]\n", "env_check = []"),
+        ("[defaults]\n", "env_delete = [\"X\"]"),
+    ] {
+        let sentence = mistake(&with(&format!("{place}{line}")));
+        assert!(sentence.contains(line) && sentence.ends_with("is not supported yet"), "{sentence}");
+    }
+    let inert = "noexec = false\nrecord = \"none\"\nrecord_input = false\non_expiry = \"terminate\"\n[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
+    policy(&with(inert));
+}
+
+#[test]
+fn half_an_approval_is_a_mistake() {
+    let terms = |text: &str| mistake(&with(&format!("[roles.r.activation]\n{text}")));
+    assert!(terms("require_approval = true").contains("approvers names nobody"));
+    assert!(terms("require_approval = true\napprovers = []").contains("approvers names nobody"));
+    assert!(terms("approvers = [\"bob\"]").contains("unless require_approval is true"));
+    assert!(terms("approvals = 2").contains("unless require_approval is true"));
+    assert!(
+        terms("require_approval = true\napprovers = [\"bob\", \"bob\"]\napprovals = 2")
+            .contains("2 can never be reached: approvers names only 1")
+    );
+    assert!(terms("require_approval = true\napprovers = [\"bob\"]\napprovals = 0").contains("from 1 to 100, not 0"));
+    assert!(terms("require_approval = true\napprovers = [\"bob\"]\napprovals = -1").contains("not -1"));
+    assert!(terms("require_approval = true\napprovers = [\"bob\"]\napprovals = 1.5").contains("not 1.5"));
+    role(&with("[roles.r.activation]\nrequire_approval = true\napprovers = [\"%sre\"]\napprovals = 3"));
+    role(&with("[roles.r.activation]\nrequire_approval = true\napprovers = [\"bob\", \"#9\"]\napprovals = 2"));
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_refused() {
+    for line in [
+        "run_as = []",
+        "run_as = [\"%web\"]",
+        "run_as = [\"#-1\"]",
+        "run_as = [\"ALL\", \"bob\"]",
+        "run_as = \"bob\"",
+        "run_as = [\"\"]",
+        "run_as = 0",
+        "run_as_groups = [\"#4294967295\"]",
+        "hosts = []",
+        "hosts = [\"\"]",
+        "hosts = [\"!web\"]",
+        "hosts = [\"web 1\"]",
+        "hosts = \"web\"",
+        "env_keep = [\"A=B\"]",
+        "env_keep = [\"\"]",
+        "env_keep = [\"A B\"]",
+        "setenv = \"yes\"",
+        "setenv = 1",
+        "standing = [\"+net\"]",
+        "description = \"a\\nb\"",
+        "description = 5",
+        "pam_service = \"../x\"",
+        "pam_service = \"\"",
+        "authenticate = \"no\"",
+        "activation = true",
+        "standing = [[\"a\"]]",
+        "standing = [1]",
+        "standing = \"alice\"",
+        "[roles.r.activation]\nmaximum_duration = \"0s\"",
+        "[roles.r.activation]\nmaximum_duration = \"367d\"",
+        "[roles.r.activation]\nmaximum_duration = 60",
+        "[roles.r.activation]\nmaximum_duration = \"1\"",
+        "[roles.r.activation]\nrequest_lifetime = \"0s\"",
+        "[roles.r.activation]\nticket = \"(\"",
+        "[roles.r.activation]\nticket = \"a{1000}{1000}{1000}\"",
+        "[defaults]\nsecure_path = \"\"",
+        "[defaults]\nsecure_path = \"/bin:.\"",
+        "[defaults]\nsecure_path = \"/bin:\"",
+        "[defaults]\nsecure_path = \"/bin:/../x\"",
+        "[defaults]\npasswd_tries = 0",
+        "[defaults]\npasswd_tries = 11",
+        "[defaults]\ngrace_period = \"61s\"",
+        "[defaults]\ngrace_period = \"5\"",
+        "[defaults]\ntimestamp_timeout = -1",
+        "[audit]\nsyslog = \"on\"",
+        "[audit]\nsyslog = true",
+        "[audit]\nreaders = [\"\"]",
+        "[roles.\"a b\"]",
+        "[roles.x]",
+        "[roles.x]\ncommands = []",
+        "[roles.x]\ncommands = \"/bin/id\"",
+        "[roles.x]\ncommands = [{ args = [] }]",
+        "[roles.x]\ncommands = [5]",
+        "[roles.x]\ncommands = [{ path = \"/bin/id\", args = [1] }]",
+        "[roles.x]\ncommands = [{ path = \"/bin/id\", sha256 = \"12\" }]",
+        "[roles]\ny = 1",
+        "[[roles.x.activation]]",
+    ] {
+        let sentence = mistake(&with(line));
+        assert!(sentence.starts_with("/etc/p0.toml:") && !sentence.contains('\n'), "{line}: {sentence}");
+    }
+}
+
+fn answer<'r>(
+    role: &'r Role,
+    run_as: (&str, u32),
+    group: Option<(&str, u32)>,
+    host: &str,
+    command: &str,
+) -> Answer<'r> {
+    let words: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+    let question = Question {
+        run_as,
+        run_as_group: group,
+        host,
+        path: Path::new(&words[0]),
+        arguments: &words[1..],
+        digest: &|| Some([0xab; 32]),
+    };
+    role.answers(&question)
+}
+
+#[test]
+fn a_role_answers_for_its_hosts_users_groups_and_commands() {
+    let role = role(WHOLE);
+    let root = ("root", 0);
+    let restart = "/usr/bin/systemctl restart nginx";
+    assert!(matches!(answer(&role, root, None, "web1.example.org", restart), Answer::Allowed { .. }));
+    assert!(matches!(answer(&role, ("www-data", 33), Some(("www-data", 33)), "WEB1", restart), Answer::Allowed { .. }));
+    assert_eq!(answer(&role, root, None, "db1", restart), Answer::OtherHost);
+    assert_eq!(answer(&role, ("bob", 1002), None, "web1", restart), Answer::OtherRunAs);
+    assert_eq!(answer(&role, root, Some(("disk", 6)), "web1", restart), Answer::OtherGroup);
+    assert_eq!(answer(&role, root, None, "web1", "/usr/bin/systemctl stop nginx"), Answer::NoRule);
+    let Answer::Denied { rule } = answer(&role, root, None, "web1", "/usr/bin/journalctl -u nginx -f") else {
+        panic!()
+    };
+    assert_eq!(rule.to_string(), "!/usr/bin/journalctl -u nginx -f");
+    assert!(matches!(answer(&role, root, None, "web1", "/usr/bin/journalctl -u nginx -e"), Answer::Allowed { .. }));
+    assert!(matches!(answer(&role, root, None, "web1", "/usr/bin/less /var/log/x"), Answer::Allowed { .. }));
+    assert_eq!(answer(&role, root, None, "web1", "/usr/bin/less /var/log/../x"), Answer::NoRule);
+}
+
+#[test]
+fn the_last_rule_that_means_the_command_decides() {
+    let text = |rules: &str| {
+        format!("[roles.r]\nstanding=[\"a\"]\nrun_as=\"ALL\"\nrun_as_groups=\"ALL\"\ncommands=[{rules}]\n")
+    };
+    for (rules, allowed) in [
+        (r#""/bin/x", "!/bin/x""#, false),
+        (r#""!/bin/x", "/bin/x""#, true),
+        (r#""ALL", "!/bin/x **""#, false),
+        (r#""!/bin/x **", "ALL""#, true),
+        (r#""/bin/x", "!ALL""#, false),
+    ] {
+        let role = role(&text(rules));
+        assert_eq!(
+            matches!(answer(&role, ("z", 9), Some(("g", 9)), "h", "/bin/x"), Answer::Allowed { .. }),
+            allowed,
+            "{rules}"
+        );
+    }
+}
+
+#[test]
+fn a_digest_is_computed_once_however_many_rules_ask() {
+    let digest = "cd".repeat(32);
+    let rules = format!("{{ path = \"/bin/x\", sha256 = \"{digest}\" }},").repeat(5);
+    let role = role(&format!("[roles.r]\ncommands = [{rules}]\n"));
+    let asked = std::cell::Cell::new(0);
+    let count = || {
+        asked.set(asked.get() + 1);
+        None
+    };
+    let question = Question {
+        run_as: ("root", 0),
+        run_as_group: None,
+        host: "h",
+        path: Path::new("/bin/x"),
+        arguments: &[],
+        digest: &count,
+    };
+    assert_eq!(role.answers(&question), Answer::NoRule);
+    assert_eq!(asked.get(), 1);
+}
+
+#[test]
+fn tickets_are_whole_short_and_printable() {
+    let Some(ticket) = role(WHOLE).activation.ticket else { panic!() };
+    assert!(ticket.matches("OPS-12"));
+    for text in ["OPS-", "XOPS-1", "OPS-1\n", "OPS-1 OPS-2", "", &format!("OPS-{}", "1".repeat(300))] {
+        assert!(!ticket.matches(text), "{text:?}");
+    }
+}
+
+#[test]
+fn unwise_policies_are_warned_about() {
+    let one = |text: &str, part: &str| {
+        let warnings = policy(text).warnings();
+        assert!(warnings.iter().any(|warning| warning.contains(part)), "{part}: {warnings:?}");
+    };
+    one("[roles.r]\ncommands = [\"ALL\"]", "/etc/p0.toml:1: role 'r' names nobody");
+    one(&with("env_keep = [\"LD_*\"]"), "keeps LD_PRELOAD ('LD_*')");
+    one("[defaults]\nenv_keep = [\"*\"]", "env_keep in [defaults] keeps LD_PRELOAD");
+    one(&with("setenv = true"), "lets the caller set any variable");
+    one(&with("[roles.r.activation]\nticket = \"OPS\""), "is not held by ^ and $");
+    one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"ALL\", \"!/usr/bin/su\"]", "takes '!/usr/bin/su' away from ALL");
+    one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"!/usr/bin/su\"]", "only rules that deny");
+    one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"/bin/ls\"]", "/bin is a link to /usr/bin");
+    one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"/usr/bin/x [0-9]\"]", "'[', which is an ordinary character");
+    one(
+        &with("[roles.r.activation]\nrequire_approval = true\napprovers = [\"alice\"]"),
+        "can never be activated by alice",
+    );
+    assert!(policy(&with("")).warnings().is_empty());
+}
+
+#[test]
+fn random_changes_to_a_policy_never_panic_and_errors_stay_one_line() {
+    let mut state: u64 = 0x1234_5678_9abc_def1;
+    let mut random = move |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % bound as u64) as usize
+    };
+    let lines: Vec<&str> = WHOLE.lines().collect();
+    let pieces = [
+        "\"", "'", "[", "]", "=", "{", "}", "\n", "\\", "#", "!", "*", "\u{1b}", "é", "0", "-", "[[", "\"\"\"", ".",
+        "\u{0}", "\u{202e}",
+    ];
+    let mut accepted = 0;
+    for _ in 0..20_000 {
+        let mut text: String = match random(3) {
+            0 => lines.iter().filter(|_| random(4) > 0).map(|line| format!("{line}\n")).collect(),
+            1 => WHOLE.chars().take(random(WHOLE.len())).collect(),
+            _ => WHOLE.to_owned(),
+        };
+        for _ in 0..random(4) {
+            let at = (0..=random(text.len() + 1)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.insert_str(at, pieces[random(pieces.len())]);
+        }
+        match Policy::parse(&files(&[&text])) {
+            Ok(_) => accepted += 1,
+            Err(error) => {
+                let sentence = error.to_string();
+                assert!(sentence.len() < 2000 && !sentence.chars().any(char::is_control), "{sentence}");
+            }
+        }
+    }
+    assert!(accepted > 100, "{accepted}");
+}
+
+#[test]
+fn deep_and_large_files_are_refused_or_read_without_trouble() {
+    for text in [
+        "[".repeat(200_000),
+        format!("a = {}", "[".repeat(200_000)),
+        format!("{}=1", "a.".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(50_000)),
+    ] {
+        assert!(mistake(&text).len() < 2000);
+    }
+    let many = format!("[roles.r]\ncommands = [{}]\n", "\"/bin/x a\",".repeat(100_000));
+    assert_eq!(policy(&many).rule_count(), 100_000);
+    assert!(mistake(&format!("[roles.r]\n{} = 1", "k".repeat(1 << 20))).len() < 2000);
+    assert!(mistake(&format!("[roles.r]\nrun_as = [\"{}\"]", "u".repeat(1 << 20))).len() < 2000);
+}

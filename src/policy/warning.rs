@@ -78,7 +78,7 @@ fn rule_warning(rule: &CommandRule) -> Option<String> {
     if text.contains('[') && !text.contains("\\[") {
         return Some(format!("has a rule '{text}' with '[', which is an ordinary character here"));
     }
-    let path = rule.literal_path()?;
+    let path = rule.literal_path().filter(|_| rule.effect() == Effect::Allow)?;
     let linked = ["/bin", "/sbin", "/lib"].iter().find(|directory| path.starts_with(directory))?;
     Some(format!(
         "has a rule '{text}': where {linked} is a link to /usr{linked}, the path of its programs begins with /usr{linked}"
