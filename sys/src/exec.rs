@@ -75,7 +75,7 @@ pub enum Image<'a> {
 pub struct Execution<'a> {
     /// What to execute.
     pub image: Image<'a>,
-    /// Its arguments, from argv[0].
+    /// Its arguments, `argv[0]` first.
     pub argv: &'a [CString],
     /// Its environment, as `NAME=value`.
     pub environment: &'a [CString],
