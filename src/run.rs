@@ -5,6 +5,7 @@ pub mod validate;
 
 mod attempt;
 mod authorize;
+mod background;
 mod grant_watch;
 mod offer;
 
@@ -33,8 +34,16 @@ pub(crate) struct Scene<'a> {
     pub(crate) inherited: &'a Inherited,
 }
 
-/// Runs one command, or says why not.
+/// Runs one command, or says why not. With -b this process returns when the command has begun.
 pub fn run(run: &Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+    if run.background {
+        return background::run(run, inherited);
+    }
+    perform(run, inherited, || {})
+}
+
+/// The run itself; `begun` is called when nothing can refuse it any more.
+fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy()?;
@@ -47,6 +56,7 @@ pub fn run(run: &Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
         .and_then(|authorized| record(authorized, &scene)) // on disk before anything runs
         .map_err(|refusal| attempt.reject(refusal, &scene))?;
 
+    begun();
     let mut watch = GrantWatch::on(&recorded, &host);
     let (recorded, outcome) = Session::open(recorded, inherited, policy.settings().grace_period).run(&mut watch);
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);

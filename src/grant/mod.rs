@@ -9,6 +9,8 @@ pub mod terms;
 pub mod verify;
 
 mod ssh_wire;
+#[cfg(test)]
+mod tests;
 
 pub use hostkey::{HostId, HostKey};
 pub use signed::SignedGrant;

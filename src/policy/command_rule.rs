@@ -85,11 +85,6 @@ impl CommandRule {
         Ok(Self { text, effect, means })
     }
 
-    /// Whether it means every command.
-    pub fn is_all(&self) -> bool {
-        self.means == Means::All
-    }
-
     /// What the rule does with a command that it means.
     pub fn effect(&self) -> Effect {
         self.effect

@@ -89,6 +89,12 @@ impl Standing {
 }
 
 impl Eligible {
+    /// For tests of verification, which is not about the judgement.
+    #[cfg(test)]
+    pub(crate) fn for_tests(elevation: Elevation, roles: Vec<Role>) -> Self {
+        Self { elevation, roles }
+    }
+
     /// What was asked.
     pub fn elevation(&self) -> &Elevation {
         &self.elevation

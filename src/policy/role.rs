@@ -208,7 +208,7 @@ impl Role {
 
     /// Whether a rule allows every command; another may still refuse some.
     pub fn allows_everything(&self) -> bool {
-        self.commands.iter().any(|rule| rule.is_all() && rule.effect() == Effect::Allow)
+        self.commands.iter().any(|rule| rule.means_all() && rule.effect() == Effect::Allow)
     }
 
     /// Whether the role means something on `host`, by its full or its short name.

@@ -36,6 +36,11 @@ impl<'a> Enforcer<'a> {
         Self { watch, grace, ending: None }
     }
 
+    /// The time between SIGTERM and SIGKILL.
+    pub(super) fn grace(&self) -> Duration {
+        self.grace
+    }
+
     /// Why the command was ended, if it was.
     pub(super) fn ending(&self) -> Option<Ending> {
         self.ending.map(|(ending, _)| ending)

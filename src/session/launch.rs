@@ -56,6 +56,7 @@ pub(super) struct Launch {
     directory: Option<CString>,
     umask: u32,
     limits: Limits,
+    detached: bool,
 }
 
 enum PreparedImage {
@@ -74,8 +75,19 @@ impl Launch {
             credentials: credentials(elevation)?,
             directory: directory(elevation).map(|path| c_string(path.as_os_str())).transpose()?,
             umask: inherited.umask | UMASK_FLOOR,
+            detached: elevation.wish().background,
             limits: recorded.authorized().session_limits(&inherited.limits),
         })
+    }
+
+    /// Who owns the command's terminal.
+    pub(super) fn owner(&self) -> u32 {
+        self.credentials.uid
+    }
+
+    /// -b: the command never gets the caller's terminal.
+    pub(super) fn is_detached(&self) -> bool {
+        self.detached
     }
 
     /// Starts the command as our child, with the standard streams that we have.

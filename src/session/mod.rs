@@ -51,12 +51,9 @@ impl<'a> Session<'a> {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, self.grace);
         let end = match Terminal::controlling() {
-            Ok(terminal) => {
-                let owner = self.recorded.authorized().run_as().uid();
-                relay::run(&launch, self.inherited, terminal, &mut enforcer, self.grace, owner)
-            }
-            Err(_) => direct::run(&launch, self.inherited, &mut enforcer),
-        }?;
+            Ok(terminal) => relay::run(&launch, self.inherited, terminal, &mut enforcer)?,
+            Err(_) => direct::run(&launch, self.inherited, &mut enforcer)?,
+        };
         Ok(Outcome { end, ending: enforcer.ending(), duration: begun.elapsed() })
     }
 }

@@ -12,7 +12,7 @@ use super::message::{Order, Place, Report, receive_report, send_order};
 use super::monitor::Monitor;
 use super::outcome::CommandEnd;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
-use sys::process::{self, Pid, Waiting, fork, wait};
+use sys::process::{self, Pid, Suspension, Waiting, fork, wait};
 use sys::pty::Pty;
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
@@ -24,6 +24,9 @@ const EXPECTED: [i32; 12] =
 
 /// How long output is still carried after the command has ended, when somebody it left behind keeps writing.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How often a parked command's terminal is looked at.
+const PARKED_LOOK: Duration = Duration::from_secs(1);
 
 /// How long the monitor may take to report after its command was killed.
 const MONITOR_PATIENCE: Duration = Duration::from_secs(3);
@@ -40,6 +43,10 @@ struct Relay<'a, 'w> {
     to_command: Buffer,
     to_caller: Buffer,
     terminal_gone: bool,
+    /// -b: the caller's terminal is never taken.
+    detached: bool,
+    /// The command reached for a terminal that is not ours, and we could not stop with it.
+    parked: bool,
     monitor: Pid,
     enforcer: &'a mut Enforcer<'w>,
     killed_at: Option<Instant>,
@@ -57,13 +64,13 @@ pub(super) fn run(
     inherited: &Inherited,
     terminal: Terminal,
     enforcer: &mut Enforcer<'_>,
-    grace: Duration,
-    owner: u32,
 ) -> Result<CommandEnd, LaunchError> {
     let system = |what| move |error| LaunchError::System(what, error);
+    let (detached, grace) = (launch.is_detached(), enforcer.grace());
     let original = terminal.attributes().map_err(system("read the terminal's settings"))?;
     let window = terminal.window().unwrap_or_default();
-    let Pty { leader, follower, .. } = Pty::open(window, Some(&original), owner, None).map_err(system("open a pty"))?;
+    let Pty { leader, follower, .. } =
+        Pty::open(window, Some(&original), launch.owner(), None).map_err(system("open a pty"))?;
     let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let on_terminal = [input.as_fd(), output.as_fd(), error.as_fd()].map(|stream| terminal.is_behind(stream));
     let signals = SignalQueue::open(&EXPECTED).map_err(system("receive signals"))?;
@@ -71,7 +78,7 @@ pub(super) fn run(
     // In a pipeline the terminal belongs to several programs at once: the command starts in the background of its own
     // terminal, and only when it reaches for it do we reach for the caller's (as sudo does).
     let alone = on_terminal == [true; 3];
-    let place = if alone && terminal.foreground() { Place::Foreground } else { Place::Background };
+    let place = if alone && !detached && terminal.foreground() { Place::Foreground } else { Place::Background };
 
     let monitor = fork(|| {
         let socket = theirs.try_clone();
@@ -97,6 +104,8 @@ pub(super) fn run(
         to_command: Buffer::new(),
         to_caller: Buffer::new(),
         terminal_gone: false,
+        detached,
+        parked: false,
         monitor,
         enforcer,
         killed_at: None,
@@ -118,6 +127,7 @@ impl Relay<'_, '_> {
         }
         loop {
             let patience = self.enforce()?;
+            let patience = self.unpark(patience);
             if let Course::Over(end) = self.round(patience)? {
                 self.drain();
                 return Ok(end);
@@ -198,6 +208,22 @@ impl Relay<'_, '_> {
         }
     }
 
+    /// A parked command goes on when the caller's terminal is ours again; nobody tells us when that is.
+    fn unpark(&mut self, patience: Option<Duration>) -> Option<Duration> {
+        if !self.parked {
+            return patience;
+        }
+        if self.has_terminal() {
+            self.resume();
+            return patience;
+        }
+        Some(patience.map_or(PARKED_LOOK, |patience| patience.min(PARKED_LOOK)))
+    }
+
+    fn has_terminal(&self) -> bool {
+        !self.detached && self.terminal.foreground()
+    }
+
     fn take_signals(&mut self) -> io::Result<()> {
         while let Some(event) = self.signals.next_event()? {
             match event.signal {
@@ -235,23 +261,33 @@ impl Relay<'_, '_> {
     /// The command stopped. When it only reached for its terminal and ours is at hand, it gets it; otherwise we stop too,
     /// so that the shell sees its job stopped.
     fn stopped(&mut self, signal: i32) -> io::Result<()> {
-        if matches!(signal, SIGTTIN | SIGTTOU) && self.terminal.foreground() {
+        let reached_for_terminal = matches!(signal, SIGTTIN | SIGTTOU);
+        if reached_for_terminal && self.has_terminal() {
             self.go_raw()?;
             self.order(Order::Continue(Place::Foreground));
             return Ok(());
         }
         self.drain();
         self.restore()?;
-        let signal = if matches!(signal, SIGTTIN | SIGTTOU) { SIGTSTP } else { signal };
-        process::stop_own_group(signal)?;
-        self.resume();
+        let suspension = if self.detached {
+            Suspension::Refused
+        } else {
+            process::stop_own_group(if reached_for_terminal { SIGTSTP } else { signal })?
+        };
+        // Nobody could continue us (an orphaned process group is not stopped), and going on at once would only make the
+        // command reach for the terminal again.
+        if suspension == Suspension::Refused && reached_for_terminal {
+            self.parked = true;
+        } else {
+            self.resume();
+        }
         Ok(())
     }
 
     /// We go on (fg, bg, SIGCONT): the terminal may have changed hands and size meanwhile.
     fn resume(&mut self) {
-        let place =
-            if self.terminal.foreground() && self.go_raw().is_ok() { Place::Foreground } else { Place::Background };
+        self.parked = false;
+        let place = if self.has_terminal() && self.go_raw().is_ok() { Place::Foreground } else { Place::Background };
         self.fit_window();
         self.order(Order::Continue(place));
     }

@@ -1,0 +1,209 @@
+//! What a stored grant is worth: every way in which it may be wrong is tried on a real elevation of the root account.
+
+use super::terms::{Flag, decode, encode};
+use super::verify::{Facts, GrantFault, verify, window};
+use super::{GrantTerms, HostKey, SignedGrant};
+use crate::clock::{BootTime, Moment, Timestamp};
+use crate::elevation::{Caller, Command, Elevation, RunAs};
+use crate::escape::{Word, hex};
+use crate::grant::sshsig::{Namespace, SignatureFault};
+use crate::names::{GrantId, RoleName, UserName};
+use crate::policy::judge::Eligible;
+use crate::policy::{Policy, PolicyText, Role};
+
+const NOW: i64 = 1_800_000_000;
+
+fn host() -> HostKey {
+    HostKey::from_seed([1; 32])
+}
+
+fn moment(seconds: i64) -> Moment {
+    Moment { wall: Timestamp::from_seconds(seconds), boot: BootTime(seconds * 1_000_000), boot_id: "this boot".into() }
+}
+
+fn role() -> Role {
+    let text = "[roles.ops]\neligible = [\"root\"]\ncommands = [\"/usr/bin/env **\"]\n".to_owned();
+    let policy = Policy::parse(&[PolicyText { path: "policy.toml".into(), text }]).unwrap();
+    policy.roles()[0].clone()
+}
+
+fn elevation(words: &[&str]) -> Elevation {
+    let caller = Caller::described(sys::users::account_by_uid(0).unwrap().unwrap()).unwrap();
+    let run_as = RunAs::resolve(None, None, &caller).unwrap();
+    let words: Vec<_> = words.iter().map(Into::into).collect();
+    let command = Command::find(&words, "/usr/bin:/bin", &caller).unwrap();
+    Elevation::question(caller, run_as, command)
+}
+
+fn eligible() -> Eligible {
+    Eligible::for_tests(elevation(&["env", "true"]), vec![role()])
+}
+
+fn terms() -> GrantTerms {
+    let elevation = elevation(&["env", "true"]);
+    GrantTerms {
+        approvals: Vec::new(),
+        approvers: Vec::new(),
+        argv: elevation.command().resolved_words(),
+        boot_deadline: (NOW + 3600) * 1_000_000,
+        boot_id: "this boot".into(),
+        exact: Flag::No,
+        expires: NOW + 3600,
+        host: host().host_id("machine").as_str().into(),
+        id: GrantId::parse("0123456789").unwrap(),
+        issued: NOW,
+        one_shot: Flag::No,
+        program: hex(&elevation.command().digest().unwrap()),
+        request: hex(&[0; 32]),
+        role: RoleName::parse("ops").unwrap(),
+        run_as: UserName::parse("root").unwrap(),
+        starts: NOW,
+        uid: 0,
+        user: UserName::parse("root").unwrap(),
+        version: 1,
+    }
+}
+
+/// The verdict on one candidate at [`NOW`], with the journal at the same time.
+fn verdict(signed: SignedGrant) -> Result<(), GrantFault> {
+    verdict_at(signed, &moment(NOW), Some(NOW))
+}
+
+fn verdict_at(signed: SignedGrant, moment: &Moment, high_water: Option<i64>) -> Result<(), GrantFault> {
+    let (key, id) = (host(), host().host_id("machine"));
+    let facts = Facts { key: &key, host: &id, moment, high_water: high_water.map(Timestamp::from_seconds) };
+    match verify(vec![signed], eligible(), &facts) {
+        Ok(_) => Ok(()),
+        Err(refused) => Err(refused.faults[0].1.clone()),
+    }
+}
+
+fn issue(change: impl FnOnce(&mut GrantTerms)) -> SignedGrant {
+    let mut terms = terms();
+    change(&mut terms);
+    SignedGrant::issue(&terms, &host()).unwrap()
+}
+
+#[test]
+fn a_proper_grant_holds() {
+    assert_eq!(verdict(issue(|_| {})), Ok(()));
+    assert_eq!(verdict(issue(|terms| terms.exact = Flag::Yes)), Ok(()));
+}
+
+#[test]
+fn terms_of_somebody_or_something_else_are_refused() {
+    let other_host = HostKey::from_seed([1; 32]).host_id("another machine");
+    assert_eq!(verdict(issue(|terms| terms.host = other_host.as_str().into())), Err(GrantFault::OtherHost));
+    assert_eq!(verdict(issue(|terms| terms.uid = 1000)), Err(GrantFault::OtherHolder));
+    let alice = UserName::parse("alice").unwrap();
+    assert_eq!(verdict(issue(|terms| terms.user = alice)), Err(GrantFault::OtherHolder));
+    let role = RoleName::parse("other").unwrap();
+    assert_eq!(verdict(issue(|terms| terms.role = role)), Err(GrantFault::OtherRole));
+    assert_eq!(verdict(issue(|terms| terms.version = 2)), Err(GrantFault::Malformed));
+}
+
+#[test]
+fn an_exact_grant_serves_one_command_one_binary_one_target() {
+    let exact = |change: fn(&mut GrantTerms)| {
+        verdict(issue(|terms| {
+            terms.exact = Flag::Yes;
+            change(terms);
+        }))
+    };
+    assert_eq!(exact(|_| {}), Ok(()));
+    assert_eq!(exact(|terms| terms.argv.push(Word::from("more"))), Err(GrantFault::OtherCommand));
+    assert_eq!(exact(|terms| terms.argv.clear()), Err(GrantFault::OtherCommand));
+    assert_eq!(exact(|terms| terms.program = hex(&[7; 32])), Err(GrantFault::OtherCommand));
+    assert_eq!(exact(|terms| terms.program.clear()), Err(GrantFault::OtherCommand));
+    assert_eq!(exact(|terms| terms.run_as = UserName::parse("daemon").unwrap()), Err(GrantFault::OtherCommand));
+}
+
+#[test]
+fn a_grant_of_another_key_is_refused() {
+    let signed = SignedGrant::issue(&terms(), &HostKey::from_seed([2; 32])).unwrap();
+    assert_eq!(verdict(signed), Err(GrantFault::Signature(SignatureFault::WrongKey)));
+}
+
+#[test]
+fn a_signature_for_another_purpose_is_no_grant() {
+    let bytes = encode(&terms()).unwrap();
+    let signature = host().sign(Namespace::Checkpoint, &bytes);
+    let signed = SignedGrant::from_stored(bytes, signature);
+    assert_eq!(verdict(signed), Err(GrantFault::Signature(SignatureFault::WrongNamespace)));
+}
+
+#[test]
+fn every_flipped_bit_of_the_terms_is_refused() {
+    let good = issue(|_| {});
+    for bit in 0..good.bytes().len() * 8 {
+        let mut bytes = good.bytes().to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let signed = SignedGrant::from_stored(bytes, good.signature().to_vec());
+        assert!(verdict(signed).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn bytes_that_we_would_not_write_ourselves_are_not_terms() {
+    let good = String::from_utf8(encode(&terms()).unwrap()).unwrap();
+    assert!(decode::<GrantTerms>(good.as_bytes()).is_some());
+    for bad in [
+        good.replace(":1}", ": 1}"),
+        good.replace("\"one_shot\":0", "\"one_shot\":2"),
+        good.replace("\"uid\":0", "\"uid\":-1"),
+        good.replace("{\"approvals\"", "{\"more\":1,\"approvals\""),
+        good.replace("\"uid\":0", "\"uid\":0,\"uid\":0"),
+        format!("{good} "),
+        String::new(),
+    ] {
+        assert!(decode::<GrantTerms>(bad.as_bytes()).is_none(), "{bad}");
+    }
+}
+
+#[test]
+fn the_window_is_kept_on_every_clock() {
+    let at = |seconds| verdict_at(issue(|_| {}), &moment(seconds), Some(NOW));
+    assert_eq!(at(NOW + 3599), Ok(()));
+    assert_eq!(at(NOW + 3600), Err(GrantFault::Expired));
+    let scheduled = issue(|terms| terms.starts = NOW + 60);
+    assert_eq!(verdict(scheduled), Err(GrantFault::NotYet));
+}
+
+#[test]
+fn a_clock_set_back_gains_nothing() {
+    // The journal has seen the end: the wall clock may say what it likes.
+    let back = Moment { boot: BootTime((NOW + 10) * 1_000_000), ..moment(0) };
+    assert_eq!(verdict_at(issue(|_| {}), &back, Some(NOW + 3600)), Err(GrantFault::Expired));
+    // Nothing was recorded since, but the boot clock went on.
+    let back = Moment { boot: BootTime((NOW + 3600) * 1_000_000), ..moment(NOW) };
+    assert_eq!(verdict_at(issue(|_| {}), &back, Some(NOW)), Err(GrantFault::Expired));
+}
+
+#[test]
+fn after_a_reboot_a_clock_behind_the_journal_opens_nothing() {
+    let rebooted = |seconds| Moment { boot_id: "next boot".into(), boot: BootTime(0), ..moment(seconds) };
+    assert_eq!(verdict_at(issue(|_| {}), &rebooted(NOW + 5), Some(NOW)), Ok(()));
+    assert_eq!(verdict_at(issue(|_| {}), &rebooted(0), Some(NOW)), Err(GrantFault::ClockSetBack));
+    assert_eq!(verdict_at(issue(|_| {}), &rebooted(NOW + 3600), Some(NOW)), Err(GrantFault::Expired));
+}
+
+#[test]
+fn the_narrowest_grant_is_used() {
+    let wide = issue(|terms| terms.id = GrantId::parse("wwwwwwwwww").unwrap());
+    let exact = issue(|terms| {
+        terms.id = GrantId::parse("eeeeeeeeee").unwrap();
+        terms.exact = Flag::Yes;
+    });
+    let expired = issue(|terms| {
+        terms.exact = Flag::Yes;
+        terms.expires = NOW;
+    });
+    let (key, id, moment) = (host(), host().host_id("machine"), moment(NOW));
+    let facts = Facts { key: &key, host: &id, moment: &moment, high_water: None };
+    let Ok(grant) = verify(vec![wide, expired, exact], eligible(), &facts) else { panic!("refused") };
+    assert_eq!(grant.terms().id.as_str(), "eeeeeeeeee");
+    assert_eq!(
+        window(grant.terms(), &Moment { wall: Timestamp::from_seconds(NOW + 3600), ..moment }, None),
+        Err(GrantFault::Expired)
+    );
+}

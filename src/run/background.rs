@@ -1,0 +1,37 @@
+//! -b: the caller gets the shell back as soon as the command begins; a child of ours carries the run to its end. It is
+//! made before anything is opened, so that no database crosses a fork.
+
+use std::os::fd::AsFd;
+
+use crate::cli::Run;
+use crate::refusal::Refusal;
+use crate::run::perform;
+use crate::session::ExitStatus;
+use sys::poll::{pipe, read, write};
+use sys::process::{WaitEvent, Waiting, fork, wait};
+use sys::sanitize::Inherited;
+
+/// Waits until the child has passed everything that can refuse, and returns; or exits as the child did.
+pub(super) fn run(run: &Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+    let failed = |what| move |error| Refusal::Host(crate::host::HostError::System(what, error));
+    let (begun, tell) = pipe().map_err(failed("make a pipe"))?;
+    let child = fork(|| {
+        let told = || drop(write(tell.as_fd(), b"!"));
+        let status = perform(run, inherited, told).unwrap_or_else(|refusal| {
+            refusal.tell();
+            ExitStatus::Code(1)
+        });
+        status.exit()
+    })
+    .map_err(failed("fork"))?;
+    drop(tell);
+
+    if matches!(read(begun.as_fd(), &mut [0]), Ok(1)) {
+        return Ok(ExitStatus::Code(0));
+    }
+    match wait(child, Waiting::ForEnd).map_err(failed("wait for the run"))? {
+        Some((WaitEvent::Exited(code), _)) => Ok(ExitStatus::Code(code)),
+        Some((WaitEvent::Signaled { signal, .. }, _)) => Ok(ExitStatus::Signal(signal)),
+        _ => Ok(ExitStatus::Code(1)),
+    }
+}

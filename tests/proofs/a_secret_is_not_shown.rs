@@ -1,0 +1,8 @@
+use sys::secret::Secret;
+
+fn show(secret: Secret) {
+    println!("{secret:?}");
+    let _ = secret.clone();
+}
+
+fn main() {}
