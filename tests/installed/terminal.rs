@@ -10,8 +10,10 @@ use crate::root;
 fn shell() -> PtySession {
     let person = root().person(&["deploy"]);
     let mut session = root().pty_as(&person.name, ["bash", "--norc", "--noprofile"]);
+    // Wide enough that no line of these tests is wrapped.
+    session.resize(24, 250);
     session.type_line("PS1='>'\"> \"; bind 'set enable-bracketed-paste off' 2>/dev/null");
-    session.expect("\n>> ");
+    session.expect(">> ");
     session
 }
 
