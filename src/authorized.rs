@@ -9,6 +9,7 @@ use crate::elevation::{Elevation, RunAs};
 use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
 use crate::policy::Role;
 use crate::policy::judge::Standing;
+use sys::limits::Limits;
 
 /// Where the power comes from.
 pub enum Power {
@@ -100,6 +101,11 @@ impl Authorized {
     /// The authentication, whose PAM session is still to be opened.
     pub fn authenticated(&mut self) -> &mut Authenticated {
         &mut self.authenticated
+    }
+
+    /// The limits of the command: the caller's, changed by what the PAM session demands.
+    pub fn session_limits(&self, inherited: &Limits) -> Limits {
+        self.authenticated.session_limits(inherited)
     }
 
     /// How the caller was authenticated.

@@ -49,7 +49,7 @@ pub enum Refusal {
     /// The policy demands syslog, and syslog did not take the start.
     SyslogRequired,
     /// The PAM session could not be opened.
-    Session(sys::pam::PamError),
+    Session(crate::auth::SessionError),
     /// The command could not be started; its `end` record says so.
     Launch(LaunchError),
     /// This user, on this host, has no role at all.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use cache::{CacheKey, CredentialCache};
 use prompt::{Prompter, Source};
+use sys::limits::{Limits, lift};
 use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 
 /// How the caller was authenticated.
@@ -41,6 +42,7 @@ pub struct Authenticated {
     pam: Pam,
     uid: u32,
     how: How,
+    limits: Option<(Limits, Limits)>,
 }
 
 /// What is to be proved, and by what means.
@@ -126,6 +128,30 @@ impl From<rusqlite::Error> for AuthError {
     }
 }
 
+/// Why the session could not be opened.
+#[derive(Debug)]
+pub enum SessionError {
+    /// The stack refuses.
+    Pam(PamError),
+    /// Our limits cannot be read or raised again.
+    Limits(std::io::Error),
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pam(error) => error.fmt(f),
+            Self::Limits(error) => write!(f, "unable to handle resource limits: {error}"),
+        }
+    }
+}
+
+impl From<PamError> for SessionError {
+    fn from(error: PamError) -> Self {
+        Self::Pam(error)
+    }
+}
+
 impl Authenticated {
     /// Proves what `demand` says: the password where one is due, and the account in any case.
     pub fn prove(demand: Demand<'_>, moment: &Moment) -> Result<Self, AuthError> {
@@ -148,7 +174,7 @@ impl Authenticated {
         {
             cache.remember(&key, moment)?;
         }
-        Ok(Self { pam, uid: demand.uid, how })
+        Ok(Self { pam, uid: demand.uid, how, limits: None })
     }
 
     /// Whose proof it is.
@@ -161,16 +187,32 @@ impl Authenticated {
         self.how
     }
 
-    /// Opens the PAM session for the target user, with their credentials; closed on drop.
-    pub fn open_session(&mut self, target: &str) -> Result<(), PamError> {
+    /// Opens the PAM session for the target user, with their credentials; closed on drop. What the stack does to our
+    /// limits (pam_limits(8)) is meant for the command, and is taken from us again.
+    pub fn open_session(&mut self, target: &str) -> Result<(), SessionError> {
+        let before = Limits::current().map_err(SessionError::Limits)?;
         self.pam.set_user(target)?;
         self.pam.establish_credentials(Messages::Silent)?;
-        self.pam.open_session(Messages::Silent)
+        self.pam.open_session(Messages::Silent)?;
+        let after = Limits::current().map_err(SessionError::Limits)?;
+        if before != after {
+            lift().map_err(SessionError::Limits)?;
+            self.limits = Some((before, after));
+        }
+        Ok(())
+    }
+
+    /// The limits of the command: the caller's, changed by what the session demands.
+    pub fn session_limits(&self, inherited: &Limits) -> Limits {
+        match &self.limits {
+            Some((before, after)) => inherited.with_changes(before, after),
+            None => inherited.clone(),
+        }
     }
 
     /// What the stack put into the environment of the session (pam_env(8)).
-    pub fn environment(&mut self) -> Result<Vec<OsString>, PamError> {
-        self.pam.environment()
+    pub fn environment(&mut self) -> Result<Vec<OsString>, SessionError> {
+        Ok(self.pam.environment()?)
     }
 }
 

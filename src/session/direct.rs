@@ -5,10 +5,10 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::ending::{Enforcer, Step, end_leftovers, kill_all_descendants, terminate_descendants};
-use super::launch::{Launch, LaunchError, read_report};
+use super::launch::{Launch, LaunchError};
 use super::outcome::CommandEnd;
-use sys::poll::{PollEntry, pipe, poll};
-use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, fork, wait};
+use sys::poll::{PollEntry, poll};
+use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, wait};
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue};
@@ -26,15 +26,9 @@ pub(super) fn run(
     let mut expected = FORWARDED.to_vec();
     expected.push(SIGCHLD);
     let signals = SignalQueue::open(&expected).map_err(system("receive signals"))?;
-    let (report, told) = pipe().map_err(system("make a pipe"))?;
     become_subreaper().map_err(system("adopt the command's orphans"))?;
-    let child = fork(|| launch.exec_or_report(inherited, [None, None, None], &told)).map_err(system("fork"))?;
-    drop(told);
+    let child = launch.spawn(inherited).map_err(LaunchError::Exec)?;
     let end = supervise(child, &signals, enforcer).map_err(system("wait for the command"))?;
-    // exec closed the other end; what stands in the pipe was written by a child that never became the command.
-    if let Some(error) = read_report(&report) {
-        return Err(LaunchError::Exec(error));
-    }
     if let Some(deadline) = enforcer.deadline() {
         end_leftovers(deadline);
     }

@@ -12,7 +12,8 @@ use std::path::Path;
 use crate::audit::recorded::Recorded;
 use crate::elevation::{Elevation, RunAsError};
 use sys::exec::{Credentials, ExecError, Execution, Image};
-use sys::process::exit_now;
+use sys::limits::Limits;
+use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
 use sys::trusted::trusted_program;
 
@@ -54,6 +55,7 @@ pub(super) struct Launch {
     credentials: Credentials,
     directory: Option<CString>,
     umask: u32,
+    limits: Limits,
 }
 
 enum PreparedImage {
@@ -72,44 +74,50 @@ impl Launch {
             credentials: credentials(elevation)?,
             directory: directory(elevation).map(|path| c_string(path.as_os_str())).transpose()?,
             umask: inherited.umask | UMASK_FLOOR,
+            limits: recorded.authorized().session_limits(&inherited.limits),
         })
     }
 
-    /// In the child: becomes the command, with `standard` as fds 0 to 2 where given. Comes back only with the error.
-    pub(super) fn exec(&self, inherited: &Inherited, standard: [Option<BorrowedFd<'_>>; 3]) -> ExecError {
+    /// Starts the command as our child, with the standard streams that we have.
+    pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, ExecError> {
+        self.execution(inherited, [None, None, None]).spawn()
+    }
+
+    /// The command for this process or a child, with `standard` as fds 0 to 2 where given.
+    fn execution<'a>(&'a self, inherited: &'a Inherited, standard: [Option<BorrowedFd<'a>>; 3]) -> Execution<'a> {
         let image = match &self.image {
             PreparedImage::Descriptor(fd) => Image::Descriptor(fd.as_fd()),
             PreparedImage::Path(path) => Image::Path(path),
         };
-        let execution = Execution {
+        Execution {
             image,
             argv: &self.argv,
             environment: &self.environment,
             credentials: &self.credentials,
-            limits: &inherited.limits,
+            limits: &self.limits,
             umask: self.umask,
             directory: self.directory.as_deref(),
             ignored_signals: inherited.ignored_signals,
             blocked_signals: inherited.blocked_signals,
             oom_score_adj: inherited.oom_score_adj,
             standard,
-        };
-        match execution.run() {
-            Ok(never) => match never {},
-            Err(error) => error,
         }
     }
 
-    /// [`Launch::exec`] for a child whose parent reads the other end of `report`.
+    /// In a child: becomes the command. The parent reads the other end of `report`.
     pub(super) fn exec_or_report(
         &self,
         inherited: &Inherited,
         standard: [Option<BorrowedFd<'_>>; 3],
         report: &OwnedFd,
     ) -> Infallible {
-        let error = self.exec(inherited, standard);
-        let _ = sys::poll::write(report.as_fd(), &error.to_bytes());
-        exit_now(1)
+        match self.execution(inherited, standard).run() {
+            Ok(never) => never,
+            Err(error) => {
+                let _ = sys::poll::write(report.as_fd(), &error.to_bytes());
+                exit_now(1)
+            }
+        }
     }
 }
 
@@ -122,25 +130,27 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
     }
 }
 
-/// The opened file, or for a script its path: the interpreter opens it by name, so the name must be beyond the caller's
-/// reach and still mean the opened file.
+/// By its path, where the place it lies in is beyond everybody's reach but root's and still holds the opened file: then the
+/// process has its proper name (an older kernel names what is executed by descriptor after the number, which killall and
+/// pgrep do not find). The opened file itself where others could swap it. A script can only be run by path, because its
+/// interpreter opens it by name: out of an untrusted place only where the role allows everything anyway.
 fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
+    let look = |error| LaunchError::System("look at the program again", error);
     let command = recorded.authorized().elevation().command();
     let program = command.program();
-    let script = program.script().map_err(|error| LaunchError::System("read the program", error))?;
-    if script.is_none() {
-        let fd = program.as_fd().try_clone_to_owned();
-        return Ok(PreparedImage::Descriptor(fd.map_err(|error| LaunchError::System("keep the program open", error))?));
+    let trusted = trusted_program(program.path());
+    let is_script = program.script().map_err(look)?.is_some();
+    if trusted.is_err() && !is_script {
+        return Ok(PreparedImage::Descriptor(program.as_fd().try_clone_to_owned().map_err(look)?));
     }
-    // A script that the caller may rewrite can only be run where the policy allows anything anyway; where a rule names
-    // it, the place it lies in must be trusted.
-    let path = program.path();
-    if !recorded.authorized().role().allows_everything() {
-        trusted_program(path).map_err(|error| LaunchError::Script(format!("the script cannot be trusted: {error}")))?;
+    if let Err(error) = trusted
+        && !recorded.authorized().role().allows_everything()
+    {
+        return Err(LaunchError::Script(format!("the script cannot be trusted: {error}")));
     }
-    let same = program.same_as(path).map_err(|error| LaunchError::System("look at the script again", error))?;
-    if !same {
-        return Err(LaunchError::Script("the script was replaced while it was checked".to_owned()));
+    // The name that was typed is what a script and a program with many names see in their $0.
+    if !program.same_as(command.path()).map_err(look)? {
+        return Err(LaunchError::Script(format!("{} was replaced while it was checked", program.path().display())));
     }
     Ok(PreparedImage::Path(c_string(command.path().as_os_str())?))
 }

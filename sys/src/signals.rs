@@ -23,6 +23,9 @@ impl SignalSet {
     /// No signal.
     pub const EMPTY: Self = Self(0);
 
+    /// Every signal.
+    pub const ALL: Self = Self(u64::MAX);
+
     /// The signals in `signals`; numbers that are none are left out.
     pub fn of(signals: &[i32]) -> Self {
         let mut set = Self::EMPTY;

@@ -207,6 +207,16 @@ pub fn set_window(fd: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const raw) }).map(drop)
 }
 
+/// The group in the foreground of a terminal; asked of a pseudo-terminal's leader, that of its follower. `None` when
+/// there is none.
+pub fn foreground_group(fd: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
+    only_terminals(fd)?;
+    let mut group: libc::pid_t = 0;
+    // SAFETY: TIOCGPGRP writes one pid_t, which lives through the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGPGRP, &raw mut group) })?;
+    Ok(Pid::new(group))
+}
+
 /// The controlling terminal of a process, as in `st_rdev`; `None` when it has none.
 ///
 /// # Errors

@@ -24,7 +24,7 @@ fn main() {
         return;
     }
     let copy = Copy::new(0o4755);
-    let tests: [(&str, fn(&Copy)); 13] = [
+    let tests: [Test; 13] = [
         ("caller_is_who_the_kernel_says", caller_is_who_the_kernel_says),
         ("process_is_fully_root_afterwards", process_is_fully_root_afterwards),
         ("environment_is_kept_as_a_value_and_emptied", environment_is_kept_as_a_value_and_emptied),
@@ -44,6 +44,8 @@ fn main() {
         println!("test {name} ... ok");
     }
 }
+
+type Test = (&'static str, fn(&Copy));
 
 /// Runs in the set-user-id copy: one `key value` a line about what was there and what is there now.
 fn inside() {

@@ -143,3 +143,27 @@ fn conversation_that_was_broken_off_is_told_from_a_wrong_password() {
     error.broken_off = true;
     assert!(!error.is_wrong_password() && error.is_aborted());
 }
+
+/// Through the real library and pam_unix, as Debian's `other` service has it.
+fn authenticated(say: Say) -> Result<(), PamError> {
+    let mut pam = Pam::start("jit-sudo-sys-test", "nobody", Box::new(Scripted(say))).unwrap();
+    pam.authenticate(Messages::Silent, EmptyPassword::Refused)
+}
+
+#[test]
+fn wrong_password_is_told_by_the_real_library() {
+    let error = authenticated(Box::new(|prompt| match prompt {
+        Prompt::Hidden(b"Password: ") => secret(b"wrong"),
+        _ => Ok(None),
+    }))
+    .unwrap_err();
+    assert!(error.is_wrong_password() && !error.is_aborted(), "{error:?}");
+}
+
+#[test]
+fn question_broken_off_is_told_by_the_real_library() {
+    let error = authenticated(Box::new(|_| Err(ConversationFailed))).unwrap_err();
+    assert!(error.is_aborted() && !error.is_wrong_password(), "{error:?}");
+    let error = authenticated(Box::new(|_| panic!("on purpose"))).unwrap_err();
+    assert!(error.is_aborted(), "{error:?}");
+}

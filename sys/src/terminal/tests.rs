@@ -133,9 +133,11 @@ fn suspend_key_stops_us_and_the_prompt_comes_again() {
             exit_now(i32::from(!answer.is_ok_and(|secret| secret.as_bytes() == b"right")))
         })
         .unwrap();
+        let foreground = |group| foreground_group(follower.as_fd()).unwrap() == Some(group);
         let stopped = |signal| wait(job, Waiting::ForChange).unwrap().unwrap().0 == WaitEvent::Stopped(signal);
         assert!(stopped(libc::SIGTTIN));
         crate::process::set_foreground(follower.as_fd(), job).unwrap();
+        assert!(foreground(job));
         kill(job, libc::SIGCONT).unwrap();
         assert_eq!(wait(job, Waiting::ForChange).unwrap().unwrap().0, WaitEvent::Continued);
         assert!(stopped(libc::SIGTSTP));

@@ -1,0 +1,145 @@
+//! As root, in a directory of root's below `/run`: the one above temporary files is everybody's.
+
+use super::*;
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+
+/// A directory of root's below `/run`; gone at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let path = PathBuf::from(format!("/run/sys-test-{:016x}", u64::from_ne_bytes(random().unwrap())));
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, mode: u32) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, "text").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn root_owned_file_is_read_up_to_its_limit() {
+    let place = Place::new();
+    let file = TrustedFile::open(&place.file("a", 0o644)).unwrap();
+    assert!(matches!(file.read(3), Err(TrustError::TooLarge { limit: 3, .. })));
+    assert_eq!(file.read(4).unwrap(), b"text");
+    assert!(matches!(file.private(), Err(TrustError::Readable { mode: 0o644, .. })));
+}
+
+#[test]
+fn file_writable_by_others_is_refused() {
+    let place = Place::new();
+    let group = TrustedFile::open(&place.file("a", 0o660));
+    assert!(matches!(group, Err(TrustError::Writable { by: Writer::Group, .. })));
+    let others = TrustedFile::open(&place.file("b", 0o602));
+    assert!(matches!(others, Err(TrustError::Writable { by: Writer::Others, .. })));
+}
+
+#[test]
+fn file_of_another_user_is_refused() {
+    let place = Place::new();
+    let path = place.file("a", 0o600);
+    chown(&path, Some(65534), None).unwrap();
+    assert!(matches!(TrustedFile::open(&path), Err(TrustError::NotRootOwned { uid: 65534, .. })));
+}
+
+#[test]
+fn directory_above_is_judged_like_the_file_and_sticky_excuses_nothing() {
+    let place = Place::new();
+    let inner = place.0.join("inner");
+    fs::create_dir(&inner).unwrap();
+    let path = place.file("inner/a", 0o600);
+    assert!(TrustedFile::open(&path).is_ok());
+    fs::set_permissions(&inner, fs::Permissions::from_mode(0o1777)).unwrap();
+    let error = TrustedFile::open(&path).unwrap_err();
+    assert!(matches!(&error, TrustError::Writable { path, by: Writer::Others } if *path == inner), "{error}");
+    fs::set_permissions(&inner, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&inner, Some(65534), None).unwrap();
+    assert!(matches!(TrustedFile::open(&path), Err(TrustError::NotRootOwned { .. })));
+}
+
+#[test]
+fn symbolic_links_are_followed_nowhere() {
+    let place = Place::new();
+    let path = place.file("a", 0o600);
+    symlink(&path, place.0.join("link")).unwrap();
+    symlink(&place.0, place.0.join("loop")).unwrap();
+    assert!(matches!(TrustedFile::open(&place.0.join("link")), Err(TrustError::Symlink { .. })));
+    assert!(matches!(TrustedFile::open(&place.0.join("loop/a")), Err(TrustError::Symlink { .. })));
+    assert!(matches!(TrustedDirectory::open(&place.0.join("loop")), Err(TrustError::Symlink { .. })));
+}
+
+#[test]
+fn pipes_devices_and_directories_are_no_files() {
+    let place = Place::new();
+    nix::unistd::mkfifo(&place.0.join("pipe"), Mode::S_IRUSR).unwrap();
+    assert!(matches!(TrustedFile::open(&place.0.join("pipe")), Err(TrustError::NotRegular { .. })));
+    assert!(matches!(TrustedFile::open(&place.0), Err(TrustError::NotRegular { .. })));
+    assert!(matches!(TrustedFile::open(Path::new("/dev/null")), Err(TrustError::NotRegular { .. })));
+    assert!(matches!(TrustedFile::open(&place.0.join("none")), Err(TrustError::Missing { .. })));
+    let path = place.file("a", 0o600);
+    assert!(matches!(TrustedFile::open(&path.join("b")), Err(TrustError::NotDirectory { .. })));
+}
+
+#[test]
+fn relative_and_climbing_paths_are_refused() {
+    for path in ["etc/passwd", "", "/etc/../etc/passwd", "/", "/etc/.."] {
+        assert!(matches!(TrustedFile::open(Path::new(path)), Err(TrustError::NotCanonical { .. })), "{path}");
+    }
+}
+
+#[test]
+fn created_file_is_whole_and_never_overwrites() {
+    let place = Place::new();
+    let directory = TrustedDirectory::open(&place.0).unwrap();
+    directory.private().unwrap();
+    directory.create(OsStr::new("key"), b"one", 0o600).unwrap();
+    let error = directory.create(OsStr::new("key"), b"two", 0o600).unwrap_err();
+    assert!(matches!(error, TrustError::Io { error, .. } if error.kind() == io::ErrorKind::AlreadyExists));
+    let file = directory.file(OsStr::new("key")).unwrap();
+    file.private().unwrap();
+    assert_eq!(file.read(10).unwrap(), b"one");
+    directory.replace(OsStr::new("key"), b"three", 0o644).unwrap();
+    let replaced = directory.file(OsStr::new("key")).unwrap();
+    assert_eq!(replaced.read(10).unwrap(), b"three");
+    assert_ne!(replaced.stamp(), file.stamp());
+    assert_eq!(directory.entries().unwrap(), ["key"]);
+    assert!(directory.create(OsStr::new("../x"), b"", 0o600).is_err());
+}
+
+#[test]
+fn entries_are_sorted_and_can_be_read_twice() {
+    let place = Place::new();
+    for name in ["b", "a", "c"] {
+        place.file(name, 0o600);
+    }
+    let directory = TrustedDirectory::open(&place.0).unwrap();
+    assert_eq!(directory.entries().unwrap(), ["a", "b", "c"]);
+    assert_eq!(directory.entries().unwrap(), ["a", "b", "c"]);
+}
+
+#[test]
+fn state_directory_open_to_others_is_not_private() {
+    let place = Place::new();
+    fs::set_permissions(&place.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let directory = TrustedDirectory::open(&place.0).unwrap();
+    assert!(matches!(directory.private(), Err(TrustError::Readable { mode: 0o755, .. })));
+}
+
+#[test]
+fn system_program_is_trusted() {
+    let path = fs::canonicalize("/bin/sh").unwrap();
+    trusted_program(&path).unwrap();
+}
