@@ -1,6 +1,6 @@
 //! Issue item 1: what the caller's process brought along does not reach the privileged one, and reaches the command.
 
-use crate::{own_root, records_of, root};
+use crate::{kinds, own_root, records_of, root};
 
 /// A shell script run by somebody who may run anything without a password.
 fn hostile(script: &str) -> harness::Output {
@@ -35,10 +35,22 @@ fn descriptors_of_the_caller_above_2_do_not_reach_the_command() {
 #[test]
 fn a_tiny_file_size_limit_does_not_stop_the_audit() {
     let person = root().person(&["deploy"]);
-    let output = root().run_as(&person.name, ["bash", "-c", "ulimit -f 0; jit-sudo -n id -u"]);
+    let output = root().run_as(&person.name, ["bash", "-c", "ulimit -S -f 0; jit-sudo -n id -u"]);
     assert_eq!(output.succeeded(), "0");
-    let kinds: Vec<String> = records_of(root(), &person).iter().map(|record| record.kind().to_owned()).collect();
-    assert_eq!(kinds, ["start", "end"]);
+    assert_eq!(kinds(&records_of(root(), &person)), ["start", "end"]);
+}
+
+#[test]
+fn a_hard_limit_that_cannot_be_lifted_denies() {
+    // Raising it needs CAP_SYS_RESOURCE, which root lacks in some containers and virtual machines.
+    let person = root().person(&["deploy"]);
+    let output = root().run_as(&person.name, ["bash", "-c", "ulimit -f 0; jit-sudo -n id -u"]);
+    if output.status.success() {
+        assert_eq!(kinds(&records_of(root(), &person)), ["start", "end"]);
+    } else {
+        output.refused("jit-sudo: ");
+        assert!(records_of(root(), &person).is_empty());
+    }
 }
 
 #[test]

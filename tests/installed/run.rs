@@ -111,7 +111,7 @@ fn a_signal_from_root_reaches_the_command_and_one_from_the_caller_does_not() {
     let person = root().person(&["deploy"]);
     let file = format!("/tmp/{}-up", person.name);
     let script = format!(
-        "jit-sudo -n sh -c 'trap \"echo got term; exit 9\" TERM; echo up > {file}; while :; do sleep 0.05; done' & \
+        "set -m; jit-sudo -n sh -c 'trap \"echo got term; exit 9\" TERM; echo up > {file}; while :; do sleep 0.05; done' & \
          while [ ! -s {file} ]; do sleep 0.05; done; kill -TERM $! && echo bad; jit-sudo -n kill -TERM $!; wait $!; echo status $?"
     );
     let output = root().run_as(&person.name, ["bash", "-c", &script]);

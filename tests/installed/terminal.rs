@@ -43,10 +43,12 @@ fn the_window_size_arrives_and_follows() {
 #[test]
 fn control_c_interrupts_the_command_and_not_us() {
     let mut session = shell();
-    session.type_line("jit-sudo -n sh -c 'echo up; sleep 100'; echo status $?");
+    session.type_line("jit-sudo -n sh -c 'echo up; sleep 100'");
     session.expect("\r\nup");
     session.type_text("\x03");
-    session.expect("status 130");
+    session.expect(">> ");
+    session.type_line("echo status $?");
+    session.expect("\nstatus 130");
     session.type_line(
         "jit-sudo -n sh -c 'trap \"echo caught; exit 7\" INT; echo up; while :; do sleep 0.1; done'; echo status $?",
     );
@@ -151,8 +153,8 @@ fn a_hang_up_of_the_terminal_ends_the_command() {
 fn much_output_arrives_whole() {
     let mut session = shell();
     session.type_line("jit-sudo -n seq 1 60000 | tail -1; jit-sudo -n sh -c 'seq 1 30000; echo the end'");
-    session.expect("60000");
-    let shown = session.expect("the end");
+    session.expect("\n60000");
+    let shown = session.expect("\nthe end");
     let lines = shown.lines().filter(|line| line.trim().parse::<u32>().is_ok()).count();
     assert_eq!(lines, 30000);
 }
