@@ -101,7 +101,13 @@ fn a_quorum_needs_different_people() {
     let [first, second] = [root().person(&["approvers"]), root().person(&["approvers"])];
     let pending = id(&request(root(), &person, "quorum", &[]));
     root().run_as(&first.name, ["jitctl", "approve", &pending]).succeeded();
-    root().run_as(&first.name, ["jitctl", "approve", &pending]).refused("already");
+    // Once more by the same person changes nothing, whatever it answers.
+    let again = root().run_as(&first.name, ["jitctl", "--json", "show", &pending]).json();
+    let _ = root().run_as(&first.name, ["jitctl", "approve", &pending]);
+    assert_eq!(
+        root().run_as(&first.name, ["jitctl", "--json", "show", &pending]).json()["grant"]["approvals"],
+        again["grant"]["approvals"]
+    );
     root().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
     root().run_as(&second.name, ["jitctl", "approve", &pending]).succeeded();
     root().run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded();
@@ -251,11 +257,18 @@ fn a_scheduled_grant_does_not_serve_before_its_time() {
 #[test]
 fn one_line_asks_and_runs_where_no_approver_is_needed() {
     let person = root().person(&["self-service"]);
-    let output = root().run_as(&person.name, ["jit-sudo", "-n", "--reason", "disk full", "id", "-u"]);
+    let output = root().run_as(&person.name, ["jit-sudo", "--reason", "disk full", "id", "-u"]);
     assert_eq!(output.succeeded(), "0");
     let records = records_of(root(), &person);
     assert_eq!(kinds(&records), ["request", "grant", "start", "end"]);
     assert_eq!(records[0].text("reason"), "disk full");
+}
+
+#[test]
+fn dash_n_opens_no_request_even_with_a_reason() {
+    let person = root().person(&["self-service"]);
+    root().run_as(&person.name, ["jit-sudo", "-n", "--reason", "disk full", "id"]).refused("hint:");
+    assert_eq!(kinds(&records_of(root(), &person)), ["reject"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Issue item 1: what the caller's process brought along does not reach the privileged one, and reaches the command.
 
-use crate::{own_root, records_of, root};
+use crate::{kinds, own_root, records_of, root};
 
 /// A shell script run by somebody who may run anything without a password.
 fn hostile(script: &str) -> harness::Output {
@@ -35,10 +35,22 @@ fn descriptors_of_the_caller_above_2_do_not_reach_the_command() {
 #[test]
 fn a_tiny_file_size_limit_does_not_stop_the_audit() {
     let person = root().person(&["deploy"]);
-    let output = root().run_as(&person.name, ["bash", "-c", "ulimit -f 0; jit-sudo -n id -u"]);
+    let output = root().run_as(&person.name, ["bash", "-c", "ulimit -S -f 0; jit-sudo -n id -u"]);
     assert_eq!(output.succeeded(), "0");
-    let kinds: Vec<String> = records_of(root(), &person).iter().map(|record| record.kind().to_owned()).collect();
-    assert_eq!(kinds, ["start", "end"]);
+    assert_eq!(kinds(&records_of(root(), &person)), ["start", "end"]);
+}
+
+#[test]
+fn a_hard_limit_that_cannot_be_lifted_denies() {
+    // Raising it needs CAP_SYS_RESOURCE, which root lacks in some containers and virtual machines.
+    let person = root().person(&["deploy"]);
+    let output = root().run_as(&person.name, ["bash", "-c", "ulimit -f 0; jit-sudo -n id -u"]);
+    if output.status.success() {
+        assert_eq!(kinds(&records_of(root(), &person)), ["start", "end"]);
+    } else {
+        output.refused("jit-sudo: ");
+        assert!(records_of(root(), &person).is_empty());
+    }
 }
 
 #[test]
@@ -73,8 +85,9 @@ fn a_timer_of_the_caller_does_not_kill_the_run() {
 
 #[test]
 fn the_umask_of_the_caller_neither_opens_our_files_nor_is_lost() {
-    let output = hostile("umask 000; jit-sudo -n sh -c umask");
-    assert_eq!(output.succeeded().trim_start_matches('0'), "");
+    // As sudo: the caller's, and never less than 022.
+    assert_eq!(hostile("umask 000; jit-sudo -n sh -c umask").succeeded(), "0022");
+    assert_eq!(hostile("umask 077; jit-sudo -n sh -c umask").succeeded(), "0077");
     let modes = root().script("find /var/lib/jit-sudo -type f ! -name '*.pub' -perm /077");
     assert_eq!(modes, "", "files of ours that others can read");
 }

@@ -96,7 +96,11 @@ impl PtySession {
                 let shown = String::from_utf8_lossy(&state.bytes).into_owned();
                 let why = if state.ended { "the terminal was closed" } else { "it did not come in time" };
                 drop(state);
-                panic!("expected '{text}' of `{}`, but {why}; the screen:\n{shown}", self.what);
+                panic!(
+                    "expected {text:?} of `{}`, but {why}; the screen:\n{shown}\nand its end: {:?}",
+                    self.what,
+                    tail(&shown)
+                );
             }
             state = self.screen.wait(state, deadline - now);
         }
@@ -223,4 +227,10 @@ fn open_terminal(uid: u32) -> std::io::Result<(File, File, String)> {
     // Group 5 is Debian's `tty`.
     fchown(&follower, Some(Uid::from_raw(uid)), Some(Gid::from_raw(5)))?;
     Ok((File::from(leader.as_fd().try_clone_to_owned()?), follower, name))
+}
+
+/// The last characters, for a message that shows what a terminal makes invisible.
+fn tail(text: &str) -> &str {
+    let begin = text.char_indices().rev().nth(200).map_or(0, |(at, _)| at);
+    &text[begin..]
 }
