@@ -10,7 +10,7 @@ use crate::auth::AuthError;
 use crate::authorized::GateError;
 use crate::cli::UsageError;
 use crate::elevation::{CallerError, Elevation, ElevationError};
-use crate::escape::command_line;
+use crate::escape::{Word, command_line};
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::{CONFIGURATION, HostError, STATE};
 use crate::policy::Role;
@@ -32,6 +32,8 @@ pub enum Refusal {
     Judge(JudgeError),
     /// No role allows it.
     NotAllowed(Box<NotAllowed>),
+    /// What was typed as a path is not there or no program, in a place that the caller may not look into.
+    Hidden(Box<HiddenCommand>),
     /// A role would allow it, but there is no grant.
     NoGrant(Box<NoGrant>),
     /// The grant that was asked for is not given yet, or not at all.
@@ -54,6 +56,18 @@ pub enum Refusal {
     Launch(LaunchError),
     /// This user, on this host, has no role at all.
     NoRole(String, String),
+}
+
+/// A command about which nothing is told: it sounds like any other that is not allowed.
+pub struct HiddenCommand {
+    /// The caller.
+    pub user: String,
+    /// What was typed, the path made absolute.
+    pub words: Vec<Word>,
+    /// As whom.
+    pub run_as: String,
+    /// Here.
+    pub host: String,
 }
 
 macro_rules! from {
@@ -107,7 +121,7 @@ impl Refusal {
             Self::Elevation(ElevationError::RunAs(_)) => "unknown-run-as",
             Self::Elevation(ElevationError::Command(_)) => "command-not-found",
             Self::Judge(_) => "policy",
-            Self::NotAllowed(_) => "not-allowed",
+            Self::NotAllowed(_) | Self::Hidden(_) => "not-allowed",
             Self::NoGrant(_) => "no-grant",
             Self::Activation(_) => "activation",
             Self::Pending(..) => "pending",
@@ -136,6 +150,7 @@ impl Refusal {
             Self::Judge(JudgeError::Caller(error)) => error.to_string(),
             Self::Judge(JudgeError::NotAllowed(refused)) | Self::NotAllowed(refused) => sorry(&refused.elevation),
             Self::NoGrant(refused) => sorry(refused.eligible.elevation()),
+            Self::Hidden(command) => sorry_about(&command.user, &command.words, &command.run_as, &command.host),
             Self::Activation(error) => error.to_string(),
             Self::Pending(id, approvers) => {
                 format!("request {id} waits for the approval of {}", approvers.join(" or "))
@@ -178,8 +193,12 @@ impl Refusal {
                 let role = refused.eligible.roles().first()?;
                 Some(request_line(role, refused.eligible.elevation()))
             }
+            Self::Hidden(command) => {
+                Some(format!("jitctl why -- {}", command_line(command.words.iter().map(Word::as_os_str))))
+            }
             Self::NotAllowed(refused) => {
-                Some(format!("jitctl why -- {}", command_line(words(&refused.elevation).iter())))
+                let words = refused.elevation.command().refused_words();
+                Some(format!("jitctl why -- {}", command_line(words.iter().map(Word::as_os_str))))
             }
             Self::Activation(ActivationError::ReasonMissing(_)) => Some("add --reason 'WHY'".to_owned()),
             Self::Activation(ActivationError::Ticket(..)) => Some("add --ticket ID".to_owned()),
@@ -207,6 +226,7 @@ impl Refusal {
             // Scripts probe with -n whether a password is needed (sudo does not log that either).
             Self::Auth(AuthError::PasswordRequired) => !non_interactive,
             Self::NotAllowed(_)
+            | Self::Hidden(_)
             | Self::NoGrant(_)
             | Self::Activation(_)
             | Self::Auth(_)
@@ -222,7 +242,9 @@ impl Refusal {
     pub fn tell(&self) {
         let mut text = match self {
             // sudo says these without its name, and scripts know them so.
-            Self::NotAllowed(_) | Self::NoGrant(_) | Self::NoRole(..) => format!("{}.\n", self.sentence()),
+            Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::NoRole(..) => {
+                format!("{}.\n", self.sentence())
+            }
             _ => format!("jit-sudo: {}\n", self.sentence()),
         };
         if let Self::Auth(AuthError::NoTerminal) = self {
@@ -243,13 +265,13 @@ impl Refusal {
 fn sorry(elevation: &Elevation) -> String {
     let (caller, run_as) = (elevation.caller(), elevation.run_as());
     let group = run_as.group().map_or(String::new(), |group| format!(":{}", group.name));
-    format!(
-        "Sorry, user {} is not allowed to execute '{}' as {}{group} on {}",
-        caller.name(),
-        crate::escape::escape(std::os::unix::ffi::OsStrExt::as_bytes(elevation.command().line().as_os_str())),
-        run_as.name(),
-        caller.host()
-    )
+    let run_as = format!("{}{group}", run_as.name());
+    sorry_about(caller.name().as_str(), &elevation.command().refused_words(), &run_as, caller.host())
+}
+
+fn sorry_about(user: &str, words: &[Word], run_as: &str, host: &str) -> String {
+    let line: Vec<String> = words.iter().map(Word::to_string).collect();
+    format!("Sorry, user {user} is not allowed to execute '{}' as {run_as} on {host}", line.join(" "))
 }
 
 /// The exact line that asks for a grant of `role` for this elevation.
@@ -265,10 +287,6 @@ pub fn request_line(role: &Role, elevation: &Elevation) -> String {
         line.push_str(&format!(" -u {}", elevation.run_as().name()));
     }
     line.push_str(" -- ");
-    line.push_str(&command_line(words(elevation).iter()));
+    line.push_str(&command_line(elevation.command().resolved_words().iter().map(Word::as_os_str)));
     line
-}
-
-fn words(elevation: &Elevation) -> Vec<std::ffi::OsString> {
-    elevation.command().resolved_words().into_iter().map(|word| word.0).collect()
 }

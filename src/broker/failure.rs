@@ -22,6 +22,11 @@ pub(crate) fn refused(code: &str, message: impl Display) -> Refused {
     Refused(Failure { code: code.to_owned(), message: message.to_string(), hint: None, exit: 1 })
 }
 
+/// About a command in a place where the caller may not look: whether it is there is not said.
+pub(crate) fn no_role() -> Refused {
+    refused("not-allowed", "no role allows it")
+}
+
 impl Refused {
     /// With the words to type.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -75,7 +80,11 @@ impl From<IndexError> for Refused {
 
 impl From<CommandError> for Refused {
     fn from(error: CommandError) -> Self {
-        refused("command-not-found", error)
+        match error {
+            // As for a command that is there and that no role allows: see `Desk::why`.
+            CommandError::Hidden(_) => no_role(),
+            error => refused("command-not-found", error),
+        }
     }
 }
 

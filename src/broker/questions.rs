@@ -1,7 +1,7 @@
 //! What may I do, and why not?
 
 use super::Desk;
-use super::failure::{Refused, refused};
+use super::failure::{Refused, no_role, refused};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use crate::elevation::Caller;
@@ -77,6 +77,9 @@ impl Desk<'_> {
                         };
                     }
                 }
+            }
+            Err(JudgeError::NotAllowed(not_allowed)) if not_allowed.elevation.command().is_hidden() => {
+                return Err(no_role());
             }
             Err(JudgeError::NotAllowed(not_allowed)) => {
                 info.because = match not_allowed.denied {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::Desk;
-use super::failure::{Refused, refused};
+use super::failure::{Refused, no_role, refused};
 use super::view::texts;
 use super::wire::{Answer, CommandWords, NewRequest};
 use crate::activation::{Activation, Wanted, request, wait};
@@ -156,6 +156,7 @@ impl Desk<'_> {
         match named {
             Some(role) => match ask(&role, &elevation) {
                 Verdict::Allowed { .. } => Ok((role, Some(elevation))),
+                _ if elevation.command().is_hidden() => Err(no_role()),
                 _ => Err(refused("not-allowed", format!("role {} does not allow this command", role.name))
                     .hint("jitctl why -- COMMAND")),
             },

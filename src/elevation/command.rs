@@ -23,6 +23,9 @@ pub struct Command {
     name: OsString,
     arguments: Vec<OsString>,
     digest: OnceCell<[u8; 32]>,
+    /// What was typed, where the caller may not look into the directory: whoever is not allowed to run it shall not learn
+    /// that it is there (CVE-2021-23239).
+    hidden: Option<PathBuf>,
 }
 
 /// Why the words typed are not a command.
@@ -36,6 +39,8 @@ pub enum CommandError {
     NotExecutable(Word, &'static str),
     /// It cannot be opened or read.
     Io(Word, io::Error),
+    /// It cannot be run, and why not is something that the caller could not find out by themselves.
+    Hidden(Word),
 }
 
 impl fmt::Display for CommandError {
@@ -45,6 +50,7 @@ impl fmt::Display for CommandError {
             Self::NotFound(name) => write!(f, "{name}: command not found"),
             Self::NotExecutable(name, cause) => write!(f, "{name}: {cause}"),
             Self::Io(name, error) => write!(f, "{name}: {error}"),
+            Self::Hidden(name) => write!(f, "{name}: command not found"),
         }
     }
 }
@@ -58,7 +64,12 @@ impl Command {
         }
         if name.as_bytes().contains(&b'/') {
             let path = caller.directory().unwrap_or(Path::new("/")).join(name);
-            return Self::open(&path, name.clone(), arguments.to_vec());
+            let hidden = !may_look_into(path.parent().unwrap_or(&path), caller);
+            return match Self::open(&path, name.clone(), arguments.to_vec()) {
+                Ok(command) if hidden => Ok(Self { hidden: Some(path), ..command }),
+                Err(_) if hidden => Err(CommandError::Hidden(Word::from(path.as_os_str()))),
+                found => found,
+            };
         }
         let mut refused = CommandError::NotFound(Word::from(name));
         for directory in secure_path.split(':').filter(|directory| directory.starts_with('/')) {
@@ -95,7 +106,7 @@ impl Command {
             _ => CommandError::Io(shown(), error),
         })?;
         let path = canonical_place(path).map_err(|error| CommandError::Io(shown(), error))?;
-        Ok(Self { program, path, name, arguments, digest: OnceCell::new() })
+        Ok(Self { program, path, name, arguments, digest: OnceCell::new(), hidden: None })
     }
 
     /// The opened file.
@@ -121,6 +132,17 @@ impl Command {
     /// The path and the arguments, for records, requests and messages.
     pub fn resolved_words(&self) -> Vec<Word> {
         std::iter::once(Word::from(self.path.as_os_str())).chain(self.arguments.iter().map(Word::from)).collect()
+    }
+
+    /// The caller may not look into the directory where it lies.
+    pub fn is_hidden(&self) -> bool {
+        self.hidden.is_some()
+    }
+
+    /// The path and the arguments for a refusal: nothing in it that the caller did not know.
+    pub fn refused_words(&self) -> Vec<Word> {
+        let path = self.hidden.as_ref().unwrap_or(&self.path);
+        std::iter::once(Word::from(path.as_os_str())).chain(self.arguments.iter().map(Word::from)).collect()
     }
 
     /// The path and the arguments as one line, as sudo writes it into `SUDO_COMMAND`.
@@ -159,6 +181,13 @@ impl Command {
     pub fn is_writable_by_others(&self) -> bool {
         self.program.writable_by_others()
     }
+}
+
+/// Whether the caller could find out by themselves what lies in a directory.
+fn may_look_into(directory: &Path, caller: &Caller) -> bool {
+    // The directory itself must be open to them, not only known: a name in it is what is asked about.
+    let inside = directory.join(".");
+    sys::sight::can_see(caller.uid(), caller.gid(), caller.group_ids(), &inside).unwrap_or(false)
 }
 
 /// The directory without symlinks, and the last name as typed: `/bin/vi` is `/usr/bin/vi` on a host with a merged

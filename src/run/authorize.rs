@@ -8,12 +8,15 @@ use crate::auth::prompt::{Askpass, DEFAULT_PROMPT, PromptWords, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
 use crate::authorized::{Authorized, password_due};
 use crate::cli::{Asking, PasswordFrom, Run};
-use crate::elevation::{Caller, Elevation};
+use crate::elevation::run_as::typed_word;
+use crate::elevation::{Caller, CommandError, Elevation, ElevationError};
+use crate::escape::Word;
 use crate::grant::VerifiedGrant;
 use crate::grant::verify::{Facts, verify};
-use crate::policy::Role;
-use crate::policy::judge::{Eligible, Judgement, judge};
-use crate::refusal::Refusal;
+use crate::host::HostError;
+use crate::policy::judge::{Eligible, Judgement, judge, subject};
+use crate::policy::{Assignment, Role};
+use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
 
 /// The service of `-i`.
@@ -25,7 +28,10 @@ pub(super) const SERVICE: &str = "jit-sudo";
 /// Passes the gate, or says why not.
 pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<Authorized, Refusal> {
     let path = scene.policy.settings().path_variable();
-    let elevation = Elevation::resolve(run, caller, &path, scene.inherited)?;
+    let elevation = Elevation::resolve(run, caller, &path, scene.inherited).or_else(|error| match error {
+        ElevationError::Command(CommandError::Hidden(path)) => Err(hidden(path, run, scene)?),
+        error => Err(error.into()),
+    })?;
     let now = scene.host.now()?.wall.seconds();
     let held = scene.host.store().candidate_roles(elevation.caller().uid(), now)?;
 
@@ -43,6 +49,26 @@ pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<
             Ok(Authorized::by_grant(grant, proof, &scene.host.now()?, scene.journal.high_water()?)?)
         }
     }
+}
+
+/// The refusal of a command that is not there, in a place where the caller may not look: whoever may run everything is
+/// told so, and to everybody else it sounds like any other command that is not allowed.
+fn hidden(path: Word, run: &Run, scene: &Scene<'_>) -> Result<Refusal, Refusal> {
+    let caller = Caller::identify(&scene.inherited.identity)?;
+    let subject = subject(&caller)?;
+    for assignment in [Assignment::Standing, Assignment::Eligible] {
+        let roles = scene.policy.roles_for(&subject, assignment).map_err(HostError::Index)?;
+        if roles.iter().any(Role::allows_everything) {
+            return Ok(ElevationError::Command(CommandError::Hidden(path)).into());
+        }
+    }
+    let arguments = run.command.iter().skip(1).map(Word::from);
+    Ok(Refusal::Hidden(Box::new(HiddenCommand {
+        user: caller.name().to_string(),
+        words: std::iter::once(path).chain(arguments).collect(),
+        run_as: typed_word(run.run_as.as_deref()).to_string(),
+        host: caller.host().to_owned(),
+    })))
 }
 
 fn find_grant(eligible: Eligible, scene: &Scene<'_>) -> Result<VerifiedGrant, Refusal> {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::cli::List;
 use crate::clock::duration::spell;
-use crate::elevation::{Caller, Command, Elevation, RunAs};
+use crate::elevation::{Caller, Command, CommandError, Elevation, ElevationError, RunAs};
 use crate::escape::{command_line, escape};
 use crate::grant::verify::{Facts, verify};
 use crate::host::Host;
@@ -32,7 +32,7 @@ pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal>
 
 /// -U: for root and the readers of the audit.
 fn other(name: &std::ffi::OsStr, caller: Caller, policy: &PolicyIndex<'_>) -> Result<Caller, Refusal> {
-    let target = RunAs::resolve(Some(name), None, &caller).map_err(crate::elevation::ElevationError::RunAs)?;
+    let target = RunAs::resolve(Some(name), None, &caller).map_err(ElevationError::RunAs)?;
     let reader = caller.uid() == 0 || names(&policy.settings().audit.readers, &subject(&caller)?);
     if !reader && target.uid() != caller.uid() {
         return Err(Refusal::NoRole(caller.name().to_string(), caller.host().to_owned()));
@@ -73,12 +73,16 @@ fn everything(caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<E
 
 /// `-l CMD`: the resolved command and 0 when it may run now, else 1 and nothing.
 fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<ExitStatus, Refusal> {
-    let resolve = |caller: &Caller| -> Result<_, crate::elevation::ElevationError> {
+    let resolve = |caller: &Caller| -> Result<_, ElevationError> {
         let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), caller)?;
         let command = Command::find(&wanted.command, &policy.settings().path_variable(), caller)?;
         Ok((run_as, command))
     };
-    let (run_as, command) = resolve(&caller)?;
+    let (run_as, command) = match resolve(&caller) {
+        // As for a command that is there and not allowed.
+        Err(ElevationError::Command(CommandError::Hidden(_))) => return Ok(ExitStatus::Code(1)),
+        found => found?,
+    };
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
     let moment = host.now()?;
     let candidates = host.store().candidates(caller.uid(), moment.wall.seconds())?;

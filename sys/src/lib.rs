@@ -21,6 +21,7 @@ pub mod pty;
 pub mod random;
 pub mod sanitize;
 pub mod secret;
+pub mod sight;
 pub mod signals;
 pub mod terminal;
 pub mod time;
