@@ -12,9 +12,9 @@ use super::{Answer, Assignment, Principal, Question, Role, RunAs, Subject};
 #[must_use = "a judgement leads to a grant or to the gate"]
 pub enum Judgement {
     /// Power without asking.
-    Standing(Standing),
+    Standing(Box<Standing>),
     /// May ask.
-    Eligible(Eligible),
+    Eligible(Box<Eligible>),
 }
 
 /// An elevation that a standing assignment allows.
@@ -119,7 +119,7 @@ pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, preferred: &[RoleNam
 
     let standing = index.roles_for(&subject, Assignment::Standing)?;
     if let Some(role) = allowing(standing, &elevation, &mut denied).into_iter().next() {
-        return Ok(Judgement::Standing(Standing { elevation, role }));
+        return Ok(Judgement::Standing(Box::new(Standing { elevation, role })));
     }
     let mut held = Vec::new();
     for name in preferred {
@@ -132,7 +132,7 @@ pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, preferred: &[RoleNam
     if roles.is_empty() {
         return Err(JudgeError::NotAllowed(Box::new(NotAllowed { elevation, denied })));
     }
-    Ok(Judgement::Eligible(Eligible { elevation, roles }))
+    Ok(Judgement::Eligible(Box::new(Eligible { elevation, roles })))
 }
 
 /// What one role says of an elevation.

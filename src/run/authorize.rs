@@ -38,10 +38,10 @@ pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<
     match judge(elevation, scene.policy, &held)? {
         Judgement::Standing(standing) => {
             let proof = authenticate(standing.role(), standing.elevation(), &run.asking, scene)?;
-            Ok(Authorized::by_standing(standing, proof)?)
+            Ok(Authorized::by_standing(*standing, proof)?)
         }
         Judgement::Eligible(eligible) => {
-            let grant = match find_grant(eligible, scene) {
+            let grant = match find_grant(*eligible, scene) {
                 Err(Refusal::NoGrant(refused)) => find_grant(offer::activate(*refused, run, scene)?, scene)?,
                 found => found?,
             };
