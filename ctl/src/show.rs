@@ -167,6 +167,7 @@ pub(crate) mod tests {
             may_decide: true,
             ended: None,
             runs: 0,
+            signed_approvals: false,
         }
     }
 

@@ -55,6 +55,18 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comment: Option<Word>,
     },
+    /// The exact bytes of a request, its approvals and its grant, with their signatures. Answer: [`Answer::Papers`].
+    Papers {
+        /// Its id or the beginning of it.
+        id: IdPrefix,
+    },
+    /// Submit an approval that was signed anywhere, by anybody who carries it. Answer: [`Answer::Imported`].
+    Import {
+        /// Its exact bytes.
+        approval: String,
+        /// The approver's SSHSIG over them, armored.
+        signature: String,
+    },
     /// Deny a pending request. Answer: [`Answer::Grant`].
     Deny {
         /// Which request.
@@ -226,6 +238,10 @@ pub enum Answer {
     Verified(VerifyInfo),
     /// To `key-init` and `key-show`.
     HostKey(KeyInfo),
+    /// To `papers`.
+    Papers(Box<PapersInfo>),
+    /// To `import`.
+    Imported(ImportInfo),
 }
 
 /// A role as its user sees it.
@@ -260,6 +276,9 @@ pub struct RoleInfo {
     pub one_shot: bool,
     /// A grant serves the very command asked for.
     pub exact_command: bool,
+    /// Only signed approvals count.
+    #[serde(default)]
+    pub signed_approvals: bool,
 }
 
 /// One request, its approvals and the grant that came of it.
@@ -319,6 +338,9 @@ pub struct GrantInfo {
     pub ended: Option<EndedInfo>,
     /// Runs made under the grant.
     pub runs: u64,
+    /// Only signed approvals count.
+    #[serde(default)]
+    pub signed_approvals: bool,
 }
 
 /// One approval.
@@ -338,6 +360,9 @@ pub struct ApprovalInfo {
     /// Their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Word>,
+    /// The key that signed it, `SHA256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// The end that somebody gave to a request or grant.
@@ -445,4 +470,73 @@ pub struct KeyInfo {
     pub fingerprint: String,
     /// It was made just now.
     pub created: bool,
+}
+
+/// Everything that is signed, or to be signed, about one request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PapersInfo {
+    /// The id of the request.
+    pub id: GrantId,
+    /// Who asks for the papers, as this host knows them.
+    pub you: UserName,
+    /// A [`RequestPaper`] as JSON, signed by the host (`jit-sudo/request/v1`).
+    pub request: Paper,
+    /// The approvals given so far (`jit-sudo/approval/v1`), by approver.
+    pub approvals: Vec<ApprovalPaper>,
+    /// The grant, signed by the host (`jit-sudo/grant/v1`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Paper>,
+}
+
+/// Exact bytes and the armored SSHSIG over them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Paper {
+    /// The bytes, which are one JSON object.
+    pub body: String,
+    /// What `ssh-keygen -Y verify -s` reads; absent from an approval that nobody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// One approval with its bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApprovalPaper {
+    /// By whom.
+    pub approver: UserName,
+    /// Its bytes and its signature.
+    #[serde(flatten)]
+    pub paper: Paper,
+}
+
+/// What an approver elsewhere needs to decide: the exact request, from which host, and what its role would allow.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RequestPaper {
+    /// The host's name.
+    pub host: String,
+    /// The host's public key, one line in OpenSSH's format.
+    pub host_key: String,
+    /// The request's exact bytes ([`crate::grant::RequestTerms`]): an approval names their SHA-256.
+    pub request: String,
+    /// The role as the policy has it now; absent when it no longer does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleInfo>,
+    /// 1
+    pub version: u32,
+}
+
+/// What became of an approval that was carried here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImportInfo {
+    /// Of the request.
+    pub id: GrantId,
+    /// Whose approval it is.
+    pub approver: UserName,
+    /// The key that signed it, `SHA256:…`.
+    pub key: String,
+    /// `pending` or `approved`.
+    pub state: String,
+    /// How many approvals count now.
+    pub approvals: u32,
+    /// How many are needed.
+    pub approvals_needed: u32,
 }
