@@ -29,8 +29,6 @@ pub(crate) enum LaterVerb {
     Session(Anything),
     #[command(hide = true)]
     Doctor(Anything),
-    #[command(hide = true)]
-    Import(Anything),
 }
 
 impl LaterVerb {
@@ -42,7 +40,6 @@ impl LaterVerb {
             Self::Watch(_) => "watch",
             Self::Session(_) => "session",
             Self::Doctor(_) => "doctor",
-            Self::Import(_) => "import",
         }
     }
 }

@@ -242,6 +242,8 @@ pub enum Answer {
     Papers(Box<PapersInfo>),
     /// To `import`.
     Imported(ImportInfo),
+    /// To nothing: what jitctl itself prints of an approval that was made for another host.
+    Approval(ApprovalPaper),
 }
 
 /// A role as its user sees it.

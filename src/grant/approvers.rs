@@ -13,6 +13,8 @@ use crate::names::UserName;
 /// The largest file in bytes.
 pub const APPROVERS_LIMIT: usize = 4 << 20;
 
+const NO_KEY: &str = "has no key: write USER ssh-ed25519 AAAA…";
+
 /// The keys with which approvals may be signed.
 #[derive(Debug, Clone, Default)]
 pub struct Approvers {
@@ -123,10 +125,13 @@ impl Line {
             valid_before: None,
         };
         // As OpenSSH reads it: the key, or else options and then the key.
+        if rest.trim().is_empty() {
+            return Err(NO_KEY.to_owned());
+        }
         let words = if is_key_type(first_word(rest)) { rest } else { line.options(rest)? };
         let mut words = words.split([' ', '\t']).filter(|word| !word.is_empty());
         let (Some(algorithm), Some(encoded)) = (words.next(), words.next()) else {
-            return Err("has no key: write USER ssh-ed25519 AAAA…".to_owned());
+            return Err(NO_KEY.to_owned());
         };
         line.key = PublicKey::from_words(algorithm, encoded).ok_or_else(|| {
             if is_ours(algorithm) {

@@ -84,10 +84,12 @@ impl PublicKey {
         }
     }
 
-    /// The point, unless it is none or of low order.
+    /// The point, unless it is none, of low order, or written in a second way.
     pub(super) fn point(&self) -> Option<VerifyingKey> {
         let (Self::Plain(bytes) | Self::Token { point: bytes, .. }) = self;
-        VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak())
+        VerifyingKey::from_bytes(bytes)
+            .ok()
+            .filter(|key| !key.is_weak() && key.to_edwards().compress().as_bytes() == bytes)
     }
 }
 
