@@ -13,9 +13,11 @@ use crate::elevation::{CallerError, Elevation, ElevationError};
 use crate::escape::{Word, command_line};
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::{CONFIGURATION, HostError, STATE};
+use crate::names::GrantId;
 use crate::policy::Role;
 use crate::policy::judge::{JudgeError, NotAllowed};
 use crate::session::{EnvironmentError, LaunchError};
+use crate::store::FindError;
 use sys::sanitize::SanitizeError;
 
 /// Why jit-sudo did not run the command.
@@ -38,8 +40,8 @@ pub enum Refusal {
     NoGrant(Box<NoGrant>),
     /// The grant that was asked for is not given yet, or not at all.
     Activation(ActivationError),
-    /// The request waits for approvers; its id and theirs.
-    Pending(String, Vec<String>),
+    /// There is no grant yet: a request waits for its approvers.
+    Pending(Box<NoGrant>, GrantId, Vec<String>),
     /// PAM.
     Auth(AuthError),
     /// The gate.
@@ -92,6 +94,16 @@ impl From<CallerError> for Refusal {
 impl From<JournalError> for Refusal {
     fn from(error: JournalError) -> Self {
         Self::Host(error.into())
+    }
+}
+
+impl From<FindError> for Refusal {
+    fn from(error: FindError) -> Self {
+        Self::Host(match error {
+            FindError::Database(error) => error.into(),
+            FindError::Damaged(what) => HostError::Damaged(what),
+            FindError::Unknown | FindError::Several(_) => HostError::Damaged("a request that was there".to_owned()),
+        })
     }
 }
 
@@ -149,12 +161,9 @@ impl Refusal {
             Self::Judge(JudgeError::Index(error)) => error.to_string(),
             Self::Judge(JudgeError::Caller(error)) => error.to_string(),
             Self::Judge(JudgeError::NotAllowed(refused)) | Self::NotAllowed(refused) => sorry(&refused.elevation),
-            Self::NoGrant(refused) => sorry(refused.eligible.elevation()),
+            Self::NoGrant(refused) | Self::Pending(refused, ..) => sorry(refused.eligible.elevation()),
             Self::Hidden(command) => sorry_about(&command.user, &command.words, &command.run_as, &command.host),
             Self::Activation(error) => error.to_string(),
-            Self::Pending(id, approvers) => {
-                format!("request {id} waits for the approval of {}", approvers.join(" or "))
-            }
             Self::Auth(error) => error.to_string(),
             Self::Gate(error) => error.to_string(),
             Self::Environment(error) => error.to_string(),
@@ -182,6 +191,9 @@ impl Refusal {
                     None => format!("you have no active grant; you may activate role {}", names.join(" or ")),
                 })
             }
+            Self::Pending(_, id, approvers) => {
+                Some(format!("request {id} waits for the approval of {}", approvers.join(" or ")))
+            }
             _ => None,
         }
     }
@@ -206,7 +218,7 @@ impl Refusal {
                 Some(format!("add --for {}", crate::clock::duration::spell(*most)))
             }
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
-            Self::Pending(id, _) => Some(format!("jitctl show {id}, or run the command again when it is approved")),
+            Self::Pending(_, id, _) => Some(format!("jitctl show {id}")),
             Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {
                 Some("as root: jitctl key init".to_owned())
             }
@@ -228,6 +240,7 @@ impl Refusal {
             Self::NotAllowed(_)
             | Self::Hidden(_)
             | Self::NoGrant(_)
+            | Self::Pending(..)
             | Self::Activation(_)
             | Self::Auth(_)
             | Self::Gate(_)
@@ -242,7 +255,7 @@ impl Refusal {
     pub fn tell(&self) {
         let mut text = match self {
             // sudo says these without its name, and scripts know them so.
-            Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::NoRole(..) => {
+            Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::Pending(..) | Self::NoRole(..) => {
                 format!("{}.\n", self.sentence())
             }
             _ => format!("jit-sudo: {}\n", self.sentence()),

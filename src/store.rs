@@ -157,6 +157,19 @@ impl<'a> GrantStore<'a> {
         Ok(requests)
     }
 
+    /// The newest pending request of `uid` for `role`.
+    pub fn pending_for(&self, uid: u32, role: &RoleName, now: i64) -> Result<Option<StoredRequest>, FindError> {
+        self.connection
+            .query_row(
+                "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
+                 WHERE state = 'pending' AND uid = ?1 AND role = ?2 AND deadline > ?3 ORDER BY created DESC LIMIT 1",
+                params![uid, role.as_str(), now],
+                |row| Ok(read_request(row, now)),
+            )
+            .optional()?
+            .transpose()
+    }
+
     /// The approvals of a request, each with its exact bytes.
     pub fn approvals(&self, id: &GrantId) -> Result<Vec<(ApprovalTerms, Vec<u8>)>, FindError> {
         let mut statement = self.connection.prepare("SELECT body FROM approval WHERE request = ?1 ORDER BY at, uid")?;
