@@ -13,7 +13,7 @@ use crate::elevation::{CallerError, Elevation, ElevationError};
 use crate::escape::{Word, command_line};
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::{CONFIGURATION, HostError, STATE};
-use crate::names::GrantId;
+use crate::names::{GrantId, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{JudgeError, NotAllowed};
 use crate::session::{EnvironmentError, LaunchError};
@@ -40,6 +40,8 @@ pub enum Refusal {
     NoGrant(Box<NoGrant>),
     /// The grant that was asked for is not given yet, or not at all.
     Activation(ActivationError),
+    /// The role that was named does not allow the command, or is not the caller's; those that do.
+    OtherRole(RoleName, Vec<RoleName>),
     /// There is no grant yet: a request waits for its approvers.
     Pending(Box<NoGrant>, GrantId, Vec<String>),
     /// PAM.
@@ -136,6 +138,7 @@ impl Refusal {
             Self::NotAllowed(_) | Self::Hidden(_) => "not-allowed",
             Self::NoGrant(_) => "no-grant",
             Self::Activation(_) => "activation",
+            Self::OtherRole(..) => "other-role",
             Self::Pending(..) => "pending",
             Self::Auth(AuthError::PasswordRequired | AuthError::NoTerminal | AuthError::NoAskpass) => {
                 "password-required"
@@ -163,6 +166,7 @@ impl Refusal {
             Self::Judge(JudgeError::NotAllowed(refused)) | Self::NotAllowed(refused) => sorry(&refused.elevation),
             Self::NoGrant(refused) | Self::Pending(refused, ..) => sorry(refused.eligible.elevation()),
             Self::Hidden(command) => sorry_about(&command.user, &command.words, &command.run_as, &command.host),
+            Self::OtherRole(named, _) => format!("role {named} does not allow you this command"),
             Self::Activation(error) => error.to_string(),
             Self::Auth(error) => error.to_string(),
             Self::Gate(error) => error.to_string(),
@@ -218,6 +222,7 @@ impl Refusal {
                 Some(format!("add --for {}", crate::clock::duration::spell(*most)))
             }
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
+            Self::OtherRole(_, roles) => roles.first().map(|role| format!("add --role {role}")),
             Self::Pending(_, id, _) => Some(format!("jitctl show {id}")),
             Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {
                 Some("as root: jitctl key init".to_owned())
@@ -241,6 +246,7 @@ impl Refusal {
             | Self::Hidden(_)
             | Self::NoGrant(_)
             | Self::Pending(..)
+            | Self::OtherRole(..)
             | Self::Activation(_)
             | Self::Auth(_)
             | Self::Gate(_)
@@ -258,6 +264,7 @@ impl Refusal {
             Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::Pending(..) | Self::NoRole(..) => {
                 format!("{}.\n", self.sentence())
             }
+            Self::Usage(error) => error.report(),
             _ => format!("jit-sudo: {}\n", self.sentence()),
         };
         if let Self::Auth(AuthError::NoTerminal) = self {

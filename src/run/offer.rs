@@ -14,6 +14,7 @@ use crate::policy::Role;
 use crate::policy::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::Scene;
+use sys::terminal::Terminal;
 
 /// Leads to a grant that covers what `refused` asks, or refuses as before.
 pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result<Eligible, Refusal> {
@@ -94,7 +95,8 @@ enum Manner {
 }
 
 fn manner(wish: &ActivationWish, asking: &Asking) -> Manner {
-    let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    // The password is asked for on the controlling terminal: without one, a grant made now would serve nobody.
+    let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && Terminal::controlling().is_ok();
     let wished = *wish != ActivationWish::default();
     if asking.non_interactive {
         Manner::Refuse // -n never waits and never opens a request
