@@ -6,7 +6,7 @@ use std::io::Write;
 pub fn speak_plainly(program: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
-        let line = format!("{program}: internal error{place}; please report it, nothing was run\n");
+        let line = format!("{program}: internal error{place}; please report it\n");
         // Whoever closed standard error does not want to know.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }));
