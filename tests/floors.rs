@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("names", 1),
     ("clock", 1),
     ("escape", 1),
+    ("bug", 1),
 ];
 
 /// Downward, and forbidden all the same: revocation reaches a session as a `Watch` that the story makes.

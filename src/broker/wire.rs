@@ -2,8 +2,11 @@
 //! These types are shared with jitctl; times are UTC seconds since 1970, durations are seconds, words are escaped
 //! texts (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
 
+mod papers;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
 use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
 
@@ -474,71 +477,67 @@ pub struct KeyInfo {
     pub created: bool,
 }
 
-/// Everything that is signed, or to be signed, about one request.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PapersInfo {
-    /// The id of the request.
-    pub id: GrantId,
-    /// Who asks for the papers, as this host knows them.
-    pub you: UserName,
-    /// A [`RequestPaper`] as JSON, signed by the host (`jit-sudo/request/v1`).
-    pub request: Paper,
-    /// The approvals given so far (`jit-sudo/approval/v1`), by approver.
-    pub approvals: Vec<ApprovalPaper>,
-    /// The grant, signed by the host (`jit-sudo/grant/v1`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<Paper>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Exact bytes and the armored SSHSIG over them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Paper {
-    /// The bytes, which are one JSON object.
-    pub body: String,
-    /// What `ssh-keygen -Y verify -s` reads; absent from an approval that nobody signed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<String>,
-}
+    fn ask(text: &str) -> Result<Ask, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
 
-/// One approval with its bytes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ApprovalPaper {
-    /// By whom.
-    pub approver: UserName,
-    /// Its bytes and its signature.
-    #[serde(flatten)]
-    pub paper: Paper,
-}
+    #[test]
+    fn questions_are_read_as_they_are_documented() {
+        assert!(matches!(ask(r#"{"verb":"roles"}"#), Ok(Ask::Roles {})));
+        assert!(matches!(ask(r#"{"verb":"requests","all":true}"#), Ok(Ask::Requests { all: true })));
+        match ask(r#"{"verb":"request","role":"ops","reason":"a\\x00b","command":["id"]}"#) {
+            Ok(Ask::Request(new)) => {
+                assert_eq!(new.reason.map(|word| word.as_bytes().to_vec()), Some(b"a\0b".to_vec()))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 
-/// What an approver elsewhere needs to decide: the exact request, from which host, and what its role would allow.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RequestPaper {
-    /// The host's name.
-    pub host: String,
-    /// The host's public key, one line in OpenSSH's format.
-    pub host_key: String,
-    /// The request's exact bytes ([`crate::grant::RequestTerms`]): an approval names their SHA-256.
-    pub request: String,
-    /// The role as the policy has it now; absent when it no longer does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<RoleInfo>,
-    /// 1
-    pub version: u32,
-}
+    #[test]
+    fn what_is_not_a_question_is_refused_by_name() {
+        for text in [
+            "",
+            "null",
+            "[]",
+            r#"{"verb":"become-root"}"#,
+            r#"{"verb":"roles","uid":0}"#,
+            r#"{"verb":"request","uid":0}"#,
+            r#"{"verb":"show","id":"../../etc"}"#,
+            r#"{"verb":"show","id":""}"#,
+            r#"{"verb":"approve","id":"abc","duration":-1}"#,
+            r#"{"verb":"request","role":"a b"}"#,
+            r#"{"verb":"request","reason":"\\"}"#,
+            r#"{"verb":"roles"} {"verb":"roles"}"#,
+        ] {
+            assert!(ask(text).is_err(), "{text}");
+        }
+    }
 
-/// What became of an approval that was carried here.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ImportInfo {
-    /// Of the request.
-    pub id: GrantId,
-    /// Whose approval it is.
-    pub approver: UserName,
-    /// The key that signed it, `SHA256:…`.
-    pub key: String,
-    /// `pending` or `approved`.
-    pub state: String,
-    /// How many approvals count now.
-    pub approvals: u32,
-    /// How many are needed.
-    pub approvals_needed: u32,
+    #[test]
+    fn random_bytes_never_panic() {
+        let mut state = 1u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let seeds = [
+            r#"{"verb":"request","role":"ops","duration":3600,"reason":"x","command":["id","-u"],"one_shot":true}"#,
+            r#"{"verb":"revoke","target":{"id":"abc"},"reason":"x"}"#,
+            r#"{"verb":"audit-list","after":0,"limit":10,"newest":true,"kind":"start"}"#,
+        ];
+        for round in 0..20_000 {
+            let mut bytes = seeds[round % seeds.len()].as_bytes().to_vec();
+            for _ in 0..1 + next() % 4 {
+                let place = next() as usize % bytes.len();
+                bytes[place] = next() as u8;
+            }
+            let _ = serde_json::from_slice::<Ask>(&bytes);
+        }
+    }
 }

@@ -105,6 +105,20 @@ impl Eligible {
         &self.roles
     }
 
+    /// With one role alone, the one that the caller named.
+    ///
+    /// # Errors
+    /// The roles that there are, when it is none of them.
+    pub fn only(mut self, name: &RoleName) -> Result<Self, Vec<RoleName>> {
+        match self.roles.iter().position(|role| &role.name == name) {
+            Some(place) => {
+                self.roles = vec![self.roles.swap_remove(place)];
+                Ok(self)
+            }
+            None => Err(self.roles.into_iter().map(|role| role.name).collect()),
+        }
+    }
+
     /// Gives the elevation back.
     pub fn into_elevation(self) -> Elevation {
         self.elevation
