@@ -205,6 +205,9 @@ impl Refusal {
             Self::Activation(ActivationError::TooLong(_, _, most)) => {
                 Some(format!("add --for {}", crate::clock::duration::spell(*most)))
             }
+            Self::Activation(ActivationError::Unreviewed(id)) => {
+                Some(format!("an approver of its role: jitctl review {id} --comment 'WHAT YOU FOUND'"))
+            }
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
             Self::Pending(id, _) => Some(format!("jitctl show {id}, or run the command again when it is approved")),
             Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {

@@ -1,12 +1,16 @@
 //! The grant database: requests, approvals and signed grants, each as exact bytes with the few columns that lookups need.
 //! It decides nothing: whatever it returns as a grant is untrusted until [`crate::grant::verify`] has seen it.
 
+mod review;
+
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
 use crate::grant::{ApprovalTerms, GrantTerms, RequestTerms, SignedGrant};
 use crate::names::{GrantId, IdPrefix, RoleName};
+
+pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt, settle_debt};
 
 /// The tables and indexes of this room.
 pub const SCHEMA: &str = "

@@ -88,6 +88,7 @@ impl Desk<'_> {
                 .or_else(|| request.ended.as_ref().map(Ended::clone))
                 .map(ended),
             runs: self.journal.count_runs_of_grant(&terms.id)?,
+            break_glass: terms.break_glass.is_set(),
         })
     }
 }
@@ -110,6 +111,7 @@ pub(super) fn role_info(role: &Role, standing: bool) -> RoleInfo {
         authenticate: role.authenticate,
         one_shot: rules.one_shot,
         exact_command: rules.exact_command,
+        break_glass: rules.break_glass,
     }
 }
 

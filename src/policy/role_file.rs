@@ -44,7 +44,7 @@ pub(super) const ACTIVATION: &[Key] = &[
     works("request_lifetime"),
     works("one_shot"),
     works("exact_command"),
-    Key { name: "break_glass", support: Support::OnlyFalse },
+    works("break_glass"),
     works("authenticate"),
     works("pam_service"),
     Key { name: "record", support: Support::OnlyWord("none") },
@@ -154,6 +154,7 @@ fn plain_activation(defaults: &Defaults) -> Activation {
         request_lifetime: defaults.request_lifetime,
         one_shot: false,
         exact_command: false,
+        break_glass: false,
     }
 }
 
@@ -170,6 +171,7 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
         request_lifetime: span(table, "request_lifetime")?.unwrap_or(plain.request_lifetime),
         one_shot: table.boolean("one_shot")?.unwrap_or(false),
         exact_command: table.boolean("exact_command")?.unwrap_or(false),
+        break_glass: table.boolean("break_glass")?.unwrap_or(false),
     };
     check_quorum(table, &activation)?;
     Ok(activation)
@@ -178,7 +180,11 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
 /// Approval that is half said would be an approval that is not asked for.
 fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), PolicyError> {
     if !activation.require_approval {
-        let useless = [("approvers", !activation.approvers.is_empty()), ("approvals", activation.approvals > 1)];
+        let useless = [
+            ("approvers", !activation.approvers.is_empty()),
+            ("approvals", activation.approvals > 1),
+            ("break_glass", activation.break_glass),
+        ];
         return match useless.iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(table.invalid(key, "means nothing unless require_approval is true")),
             None => Ok(()),

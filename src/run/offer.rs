@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::activation::{Activation, ActivationError, Wanted, request, wait};
+use crate::activation::{Activation, ActivationError, Urgency, Wanted, request, wait};
 use crate::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
 use crate::clock::duration::spell;
 use crate::escape::Word;
@@ -46,6 +46,7 @@ pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result
         reason,
         ticket,
         one_shot: false,
+        urgency: if wish.break_glass { Urgency::BreakGlass } else { Urgency::Ordinary },
     };
     match request(scene.host, scene.policy, elevation.caller(), &wanted, &scene.host.now()?)? {
         Activation::Granted(_) => {}
