@@ -17,9 +17,6 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
     if words.print {
         return Err(later::refuse("request ", "--print"));
     }
-    if words.break_glass {
-        return Err(later::refuse("request ", "--break-glass"));
-    }
     let wait = words.wait;
     let typed = Typed { run_as: words.run_as.clone(), command: words.command.clone() };
     let new = NewRequest {
@@ -31,6 +28,7 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
         one_shot: words.one_shot,
         run_as: words.run_as,
         command: words.command,
+        break_glass: words.break_glass,
     };
     let info = *answer!(broker.ask(&Ask::Request(new))?, Answer::Grant(info) => info);
     match wait {

@@ -73,6 +73,9 @@ fn everything(info: &GrantInfo, now: i64) -> String {
     fields.add("duration", when::spell(info.duration));
     let terms = narrowed(info.one_shot, info.exact);
     fields.add("serves", if terms.is_empty() { "any number of runs of the role's commands" } else { &terms });
+    if info.break_glass {
+        fields.add("break-glass", "yes: nobody approved it");
+    }
     fields.add("requested", when::long(info.requested, now));
     if info.state == "pending" {
         fields.add("deadline", when::long(info.deadline, now));
@@ -167,6 +170,7 @@ pub(crate) mod tests {
             may_decide: true,
             ended: None,
             runs: 0,
+            break_glass: false,
         }
     }
 

@@ -152,6 +152,7 @@ pub(crate) fn pending() -> GrantInfo {
         may_decide: true,
         ended: None,
         runs: 0,
+        break_glass: false,
     }
 }
 
