@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::audit::record::{self, Digest, Limit};
@@ -19,6 +20,7 @@ use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{PolicyIndex, Role};
 use crate::store;
+use sys::poll::{PollEntry, poll};
 
 /// How many requests of one person may be pending.
 pub const PENDING_LIMIT: u32 = 20;
@@ -203,18 +205,36 @@ pub fn request(
 
 /// Waits until a request is no longer pending, at most `limit`; woken by the bell.
 pub fn wait(host: &Host, id: &GrantId, limit: Duration) -> Result<RequestState, ActivationError> {
+    wait_beside(host, id, limit, None)
+}
+
+/// The same, and no longer than until `other` can be read: then the request may still be pending.
+pub fn wait_beside(
+    host: &Host,
+    id: &GrantId,
+    limit: Duration,
+    other: Option<BorrowedFd<'_>>,
+) -> Result<RequestState, ActivationError> {
+    let failed = |error| HostError::System("wait for the bell", error);
     let deadline = Instant::now() + limit;
     let bell = host.bell()?;
-    let mut waiter = bell.waiter().map_err(|error| HostError::System("wait for the bell", error))?;
+    let mut waiter = bell.waiter().map_err(failed)?;
+    let mut interrupted = false;
     loop {
         let now = host.now()?.wall.seconds();
         let request = host.store().request(id, now).map_err(|_| ActivationError::Lost(id.clone()))?;
         let left = deadline.saturating_duration_since(Instant::now());
-        if request.state != RequestState::Pending || left.is_zero() {
+        if request.state != RequestState::Pending || left.is_zero() || interrupted {
             return Ok(request.state);
         }
         // The deadline of the request itself rings no bell: look again every second.
-        waiter.wait(left.min(Duration::from_secs(1))).map_err(|error| HostError::System("wait for the bell", error))?;
+        let patience = left.min(Duration::from_secs(1));
+        let mut entries: Vec<PollEntry<'_>> =
+            other.into_iter().chain(waiter.descriptor()).map(PollEntry::reading).collect();
+        poll(&mut entries, Some(patience)).map_err(failed)?;
+        interrupted = other.is_some() && entries.first().is_some_and(|entry| entry.ready_read);
+        drop(entries);
+        waiter.rung().map_err(failed)?;
     }
 }
 

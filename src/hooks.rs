@@ -18,7 +18,9 @@ use crate::host::{HOOKS, Host};
 use crate::policy::SyslogMode;
 use sys::exec::{Credentials, Execution, Image};
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
-use sys::process::{Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, kill_descendants, new_session, wait_any};
+use sys::process::{
+    Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, kill_descendants, new_session, wait_any,
+};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCHLD, SIGKILL, SignalQueue, SignalSet};
 use sys::trusted::{TrustError, TrustedDirectory};
@@ -197,7 +199,8 @@ fn hooks() -> Result<Found, TrustError> {
     for name in directory.entries()? {
         let text = name.to_string_lossy();
         let path = Path::new(HOOKS).join(&name);
-        let executable = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+        let executable =
+            std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
         if executable && !text.starts_with('.') && !text.ends_with('~') {
             let trusted = directory.file(&name).map(|_| path);
             found.push((name, trusted));

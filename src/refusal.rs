@@ -208,8 +208,11 @@ impl Refusal {
             Self::Activation(ActivationError::Unreviewed(id)) => {
                 Some(format!("an approver of its role: jitctl review {id} --comment 'WHAT YOU FOUND'"))
             }
+            Self::Activation(ActivationError::NotGranted(id, _)) => Some(format!("jitctl show {id}")),
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
-            Self::Pending(id, _) => Some(format!("jitctl show {id}, or run the command again when it is approved")),
+            Self::Pending(id, _) => Some(format!(
+                "run the command again when it is approved; jitctl show {id} tells how it stands, jitctl cancel {id} takes it back"
+            )),
             Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {
                 Some("as root: jitctl key init".to_owned())
             }

@@ -127,7 +127,10 @@ impl Desk<'_> {
         let subject = subject(self.caller)?;
         roles.retain(|role| role.may_approve(&subject));
         if roles.is_empty() {
-            return Err(refused("not-a-reviewer", "only root, readers of the policy and approvers of a role review it"));
+            return Err(refused(
+                "not-a-reviewer",
+                "only root, readers of the policy and approvers of a role review it",
+            ));
         }
         Ok(roles)
     }
@@ -254,7 +257,9 @@ fn member<'r>(role: &'r Role, name: &str) -> Result<Option<(Caller, &'r Principa
 fn holder_of(principal: &Principal) -> Result<Holder, Refused> {
     let uid = match principal {
         Principal::Uid(uid) => Some(*uid),
-        Principal::User(user) => person(sys::users::account_by_name(user.as_str()), user.as_str())?.map(|user| user.uid()),
+        Principal::User(user) => {
+            person(sys::users::account_by_name(user.as_str()), user.as_str())?.map(|user| user.uid())
+        }
         Principal::All | Principal::Group(_) | Principal::Gid(_) => None,
     };
     Ok(Holder { name: principal.to_string(), uid })

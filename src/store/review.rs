@@ -150,8 +150,8 @@ fn read_debt(row: &Row<'_>) -> Result<Debt, FindError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::tests::Scratch;
     use crate::database::Database;
+    use crate::database::tests::Scratch;
 
     fn database(scratch: &Scratch) -> Database {
         Database::create(&scratch.path(), &[super::super::SCHEMA, SCHEMA]).unwrap()

@@ -123,9 +123,7 @@ impl<'a> Record<'a> {
             "end" => self.end_summary(),
             "reject" => format!("{}: {}", self.or_dash("sentence"), self.command()),
             "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert"
-            | "review" => {
-                self.grant_summary(now)
-            }
+            | "review" => self.grant_summary(now),
             _ => self.unknown_summary(),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use jit_sudo::broker::wire::{Answer, AssignmentInfo, DebtInfo, EndedInfo, GrantInfo, RecordInfo, RecordPage, RoleInfo, RoleVerdict, WhyInfo};
+use jit_sudo::broker::wire::{
+    Answer, AssignmentInfo, DebtInfo, EndedInfo, GrantInfo, RecordInfo, RecordPage, RoleInfo, RoleVerdict, WhyInfo,
+};
 use jit_sudo::names::RoleName;
 
 use crate::support::Scripted;
