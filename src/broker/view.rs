@@ -85,7 +85,7 @@ impl Desk<'_> {
             ended: grant
                 .and_then(|grant| grant.end)
                 .map(|(_, ended)| ended)
-                .or_else(|| request.ended.as_ref().map(Ended::clone))
+                .or_else(|| request.ended.clone())
                 .map(ended),
             runs: self.journal.count_runs_of_grant(&terms.id)?,
             break_glass: terms.break_glass.is_set(),

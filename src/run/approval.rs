@@ -4,59 +4,40 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::activation::{ActivationError, wait_beside};
+use crate::activation::wait_beside;
 use crate::clock::duration::spell;
 use crate::grant::lifecycle::RequestState;
 use crate::host::HostError;
 use crate::names::GrantId;
-use crate::policy::Role;
 use crate::refusal::Refusal;
 use crate::run::Scene;
-use crate::run::offer::{approvers, say};
+use crate::run::offer::say;
 use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
 
 /// How often the countdown is written anew.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A pending request.
-pub(super) struct Approval<'a> {
-    pub(super) id: GrantId,
-    pub(super) role: &'a Role,
-    /// How long to wait, in seconds; `None` for not at all.
-    pub(super) limit: Option<u64>,
-}
-
-impl Approval<'_> {
-    /// Returns when there is a grant.
-    pub(super) fn await_it(self, scene: &Scene<'_>) -> Result<(), Refusal> {
-        let approvers = approvers(self.role);
-        let pending = || Refusal::Pending(self.id.to_string(), approvers.clone());
-        let limit = Duration::from_secs(self.limit.ok_or_else(pending)?);
-        say(&format!(
-            "jit-sudo: request {} waits for the approval of {} (^C leaves it pending)\n",
-            self.id,
-            approvers.join(" or ")
-        ));
-        let interrupts = SignalQueue::open(&[SIGINT, SIGQUIT, SIGTERM, SIGHUP])
-            .map_err(|error| HostError::System("receive signals", error))?;
-        let countdown = Countdown { visible: std::io::stderr().is_terminal() };
-        let deadline = Instant::now() + limit;
-        let state = loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            countdown.show(left);
-            let state = wait_beside(scene.host, &self.id, left.min(TICK), Some(interrupts.as_fd()))?;
-            let interrupted = interrupts.next_event().is_ok_and(|event| event.is_some());
-            if state != RequestState::Pending || left.is_zero() || interrupted {
-                break state;
-            }
-        };
-        countdown.clear();
-        match state {
-            RequestState::Approved => Ok(()),
-            RequestState::Pending => Err(pending()),
-            RequestState::Denied | RequestState::Cancelled | RequestState::Expired => {
-                Err(Refusal::Activation(ActivationError::NotGranted(self.id, state)))
-            }
+/// Waits at most `limit` seconds, or until a signal comes; returns the state that the request has then.
+pub(super) fn await_approval(
+    id: &GrantId,
+    approvers: &[String],
+    limit: u64,
+    scene: &Scene<'_>,
+) -> Result<RequestState, Refusal> {
+    let names = approvers.join(" or ");
+    say(&format!("jit-sudo: request {id} waits for the approval of {names} (^C leaves it pending)\n"));
+    let interrupts = SignalQueue::open(&[SIGINT, SIGQUIT, SIGTERM, SIGHUP])
+        .map_err(|error| HostError::System("receive signals", error))?;
+    let countdown = Countdown { visible: std::io::stderr().is_terminal() };
+    let deadline = Instant::now() + Duration::from_secs(limit);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        countdown.show(left);
+        let state = wait_beside(scene.host, id, left.min(TICK), Some(interrupts.as_fd()))?;
+        let interrupted = interrupts.next_event().is_ok_and(|event| event.is_some());
+        if state != RequestState::Pending || left.is_zero() || interrupted {
+            countdown.clear();
+            return Ok(state);
         }
     }
 }

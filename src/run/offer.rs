@@ -2,10 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::activation::{Activation, Urgency, Wanted, request};
+use crate::activation::{Activation, ActivationError, Urgency, Wanted, request};
 use crate::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
 use crate::clock::duration::{self, spell};
 use crate::escape::Word;
+use crate::grant::RequestTerms;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::NoGrant;
 use crate::names::GrantId;
@@ -13,8 +14,7 @@ use crate::policy::Role;
 use crate::policy::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::Scene;
-use crate::run::approval::Approval;
-use crate::store::Which;
+use crate::run::approval::await_approval;
 use sys::terminal::{Echo, Terminal};
 
 /// How often a question is put again when the answer is none.
@@ -22,38 +22,73 @@ const TRIES: usize = 3;
 
 /// Leads to a grant that covers what `refused` asks, or refuses as before.
 pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result<Eligible, Refusal> {
-    let mut wish = run.activation.clone();
-    let manner = manner(&wish, &run.asking);
-    let Some(role) = choose(&refused, &wish).cloned().filter(|_| manner != Manner::Refuse) else {
-        return Err(Refusal::NoGrant(Box::new(refused)));
+    let wish = &run.activation;
+    let manner = manner(wish, &run.asking);
+    let Some(role) = choose(&refused, wish).cloned() else { return Err(Refusal::NoGrant(Box::new(refused))) };
+    let id = match (asked_before(&refused, &role, wish, scene)?, manner) {
+        (Some(id), _) => id,
+        (None, Manner::Refuse) => return Err(Refusal::NoGrant(Box::new(refused))),
+        (None, Manner::Told | Manner::Ask) => match ask_now(&refused, &role, wish, manner, scene)? {
+            Some(Activation::Granted(_)) => return Ok(refused.eligible),
+            Some(Activation::Pending(id)) => id,
+            None => return Err(Refusal::NoGrant(Box::new(refused))),
+        },
     };
-    if let Some((id, left)) = waiting_already(&role, &refused.eligible, &wish, manner, scene)? {
-        say(&format!("jit-sudo: you have asked for this already, by request {id}\n"));
-        let limit = limit(&wish, &role, manner).map(|limit| limit.min(left));
-        Approval { id, role: &role, limit }.await_it(scene)?;
-        return Ok(refused.eligible);
+    let approvers = approvers(&role);
+    let state = match limit(wish, &role, manner) {
+        Some(limit) => await_approval(&id, &approvers, limit, scene)?,
+        None => RequestState::Pending,
+    };
+    match state {
+        RequestState::Approved => Ok(refused.eligible),
+        RequestState::Pending => Err(Refusal::Pending(Box::new(refused), id, approvers)),
+        state => Err(Refusal::Activation(ActivationError::NotGranted(id, state))),
     }
-    say(&offer_text(&role, refused.eligible.roles().len(), &wish, manner));
-    if manner == Manner::Ask && complete(&mut wish, &role).is_none() {
-        return Err(Refusal::NoGrant(Box::new(refused)));
+}
+
+/// A request for the role that waits already and would serve: asking again would only give its approvers two to decide.
+fn asked_before(
+    refused: &NoGrant,
+    role: &Role,
+    wish: &ActivationWish,
+    scene: &Scene<'_>,
+) -> Result<Option<GrantId>, Refusal> {
+    if wish.break_glass {
+        return Ok(None); // an emergency waits for nobody
+    }
+    let elevation = refused.eligible.elevation();
+    let now = scene.host.now()?.wall.seconds();
+    let pending = scene.host.store().pending_for(elevation.caller().uid(), &role.name, now)?;
+    let serves = |terms: &RequestTerms| !terms.exact.is_set() || terms.argv == elevation.command().resolved_words();
+    Ok(pending.filter(|request| serves(&request.terms)).map(|request| request.terms.id))
+}
+
+/// Makes the request, with what was said on the command line or is typed now; `None` when the person leaves.
+fn ask_now(
+    refused: &NoGrant,
+    role: &Role,
+    wish: &ActivationWish,
+    manner: Manner,
+    scene: &Scene<'_>,
+) -> Result<Option<Activation>, Refusal> {
+    let mut wish = wish.clone();
+    say(&offer_text(role, refused.eligible.roles().len(), &wish, manner));
+    if manner == Manner::Ask && complete(&mut wish, role).is_none() {
+        return Ok(None);
     }
     let elevation = refused.eligible.elevation();
     let wanted = Wanted {
-        role: &role,
+        role,
         command: Some(elevation.command()),
         run_as: elevation.run_as(),
         duration: wish.duration,
         start: None,
-        reason: wish.reason.clone().map(Word),
-        ticket: wish.ticket.clone().map(Word),
+        reason: wish.reason.map(Word),
+        ticket: wish.ticket.map(Word),
         one_shot: false,
         urgency: if wish.break_glass { Urgency::BreakGlass } else { Urgency::Ordinary },
     };
-    match request(scene.host, scene.policy, elevation.caller(), &wanted, &scene.host.now()?)? {
-        Activation::Granted(_) => {}
-        Activation::Pending(id) => Approval { id, role: &role, limit: limit(&wish, &role, manner) }.await_it(scene)?,
-    }
-    Ok(refused.eligible)
+    Ok(Some(request(scene.host, scene.policy, elevation.caller(), &wanted, &scene.host.now()?)?))
 }
 
 /// How far we may go without a grant.
@@ -68,7 +103,8 @@ enum Manner {
 }
 
 fn manner(wish: &ActivationWish, asking: &Asking) -> Manner {
-    let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    // The password is asked for on the controlling terminal: without one, a grant made now would serve nobody.
+    let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && Terminal::controlling().is_ok();
     let wished = *wish != ActivationWish::default();
     if asking.non_interactive {
         Manner::Refuse // -n never waits and never opens a request
@@ -93,47 +129,19 @@ fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
     }
 }
 
-/// A pending request of the caller for the very same, and for how many seconds it still waits: who comes back to it asks
-/// nobody twice.
-fn waiting_already(
-    role: &Role,
-    eligible: &Eligible,
-    wish: &ActivationWish,
-    manner: Manner,
-    scene: &Scene<'_>,
-) -> Result<Option<(GrantId, u64)>, Refusal> {
-    let nothing_new = ActivationWish { role: None, wait: Wait::Unsaid, ..wish.clone() } == ActivationWish::default();
-    if manner != Manner::Ask || !nothing_new {
-        return Ok(None);
-    }
-    let elevation = eligible.elevation();
-    let words = elevation.command().resolved_words();
-    let now = scene.host.now()?.wall.seconds();
-    let Ok(requests) = scene.host.store().requests(Which::OfUser(elevation.caller().uid()), now) else {
-        return Ok(None); // unreadable requests are no reason not to make a new one
-    };
-    let same = requests.into_iter().map(|request| (request.state, request.terms)).find(|(state, terms)| {
-        *state == RequestState::Pending
-            && terms.role == role.name
-            && terms.argv == words
-            && &terms.run_as == elevation.run_as().name()
-    });
-    Ok(same.map(|(_, terms)| (terms.id, u64::try_from(terms.deadline.saturating_sub(now)).unwrap_or(0))))
-}
-
 /// How long to wait for approvers, in seconds; `None` where nobody said that we should.
 fn limit(wish: &ActivationWish, role: &Role, manner: Manner) -> Option<u64> {
     match (wish.wait, manner) {
+        (_, Manner::Refuse) | (Wait::Unsaid, Manner::Told) => None,
         (Wait::AtMost(seconds), _) => Some(seconds),
         (Wait::AsLongAsPending, _) | (Wait::Unsaid, Manner::Ask) => Some(role.activation.request_lifetime),
-        (Wait::Unsaid, Manner::Told | Manner::Refuse) => None,
     }
 }
 
 fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, manner: Manner) -> String {
-    let name = &role.name;
+    let (name, span) = (&role.name, spell(role.activation.maximum_duration));
     let which = if choices > 1 && wish.role.is_none() {
-        format!("{name}, the narrowest of {choices} that fit")
+        format!("{name}, the narrowest of {choices} that fit,")
     } else {
         name.to_string()
     };
@@ -145,11 +153,10 @@ fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, manner: Manner
         String::new()
     };
     let leave = if manner == Manner::Ask { " (^C to leave)" } else { "" };
-    format!("jit-sudo: no active grant; asking for role {which}{approval}{leave}\n")
+    format!("jit-sudo: no active grant; asking for role {which} for at most {span}{approval}{leave}\n")
 }
 
-/// Who may approve, as the policy names them.
-pub(super) fn approvers(role: &Role) -> Vec<String> {
+fn approvers(role: &Role) -> Vec<String> {
     role.activation.approvers.iter().map(ToString::to_string).collect()
 }
 

@@ -239,7 +239,7 @@ fn control_c_at_a_question_asks_for_nothing() {
 fn control_c_leaves_the_request_pending_and_coming_back_takes_it_up_again() {
     let (person, approver) = (glass().person(&["glass"]), glass().person(&["glaziers"]));
     let mut session = offer(&person, &["jit-sudo", "id", "-u;", "echo", "status", "$?"]);
-    session.expect("role glass, the narrowest of 2 that fit, to be approved by %glaziers");
+    session.expect("role glass, the narrowest of 2 that fit, for at most 1h, to be approved by %glaziers");
     session.expect("reason: ");
     session.type_line("needed");
     session.expect("duration, at most 1h [1h]: ");
@@ -255,7 +255,7 @@ fn control_c_leaves_the_request_pending_and_coming_back_takes_it_up_again() {
     assert_eq!(pending["state"], "pending");
 
     session.type_line("jit-sudo id -u; echo status $?");
-    session.expect(&format!("by request {}", id(&pending)));
+    session.expect(&format!("request {} waits for", id(&pending)));
     session.expect("left");
     glass().run_as(&approver.name, ["jitctl", "approve", &id(&pending)]).succeeded();
     session.expect("\x1b[K0\r\n");

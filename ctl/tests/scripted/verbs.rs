@@ -97,7 +97,7 @@ fn what_comes_later_is_refused_by_name() {
         (&["import", "-"], "import"),
     ];
     for (words, name) in later {
-        let called = broker.call(*words);
+        let called = broker.call(words);
         assert_eq!(called.status, 1, "{words:?}");
         let first = called.stderr.lines().next().unwrap_or_default().to_owned();
         assert_eq!(first, format!("jitctl: `jitctl {name}` is not supported yet"));
