@@ -14,7 +14,7 @@ MANDIR     := $(PREFIX)/share/man
 CARGO      ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),$(wildcard /root/.cargo/bin/cargo),cargo)
 TARGET     := $(or $(CARGO_TARGET_DIR),target)
 BUILT      := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jitctl)
+BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jitctl)
 MANPAGES   := $(wildcard docs/man/*.[1-8])
 
 all: build
@@ -44,10 +44,11 @@ CONFIG := packaging/install-config
 
 install: $(BINARIES)
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR)/pam.d
-	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/jit-sudo $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.d
+	install -d -m 755 $(addprefix $(DESTDIR)$(SYSCONFDIR)/jit-sudo,/ /policy.d /hooks.d)
 	install -d -m 700 $(DESTDIR)$(STATEDIR)
 	$(SETUID) $(BUILT)/jit-sudo $(DESTDIR)$(BINDIR)/jit-sudo
 	$(SETUID) $(BUILT)/jit-sudo-broker $(DESTDIR)$(LIBEXECDIR)/jit-sudo-broker
+	install -m 755 $(BUILT)/jit-sudo-hooks $(DESTDIR)$(LIBEXECDIR)/jit-sudo-hooks
 	install -m 755 $(BUILT)/jitctl $(DESTDIR)$(BINDIR)/jitctl
 	$(CONFIG) 640 etc/policy.toml $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.toml
 	$(CONFIG) 644 etc/pam.d/jit-sudo $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo
@@ -56,11 +57,11 @@ install: $(BINARIES)
 	    install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; \
 	done
 ifeq ($(DESTDIR),)
-	@if [ "$$(id -u)" = 0 ]; then $(BINDIR)/jitctl key init; fi
+	@if [ "$$(id -u)" = 0 ]; then packaging/hooks-user && $(BINDIR)/jitctl key init; fi
 endif
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(DESTDIR)$(LIBEXECDIR)/jit-sudo-broker
+	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks)
 	-rmdir $(DESTDIR)$(LIBEXECDIR)
 	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'

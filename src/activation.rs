@@ -1,7 +1,9 @@
 //! Asking for a grant and giving it: used by the broker, and by `run.rs` where the caller says all that a role demands.
 //! Whatever changes here is in the journal by the same transaction.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::audit::record::{self, Digest, Limit};
@@ -18,6 +20,7 @@ use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{PolicyIndex, Role};
 use crate::store;
+use sys::poll::{PollEntry, poll};
 
 /// How many requests of one person may be pending.
 pub const PENDING_LIMIT: u32 = 20;
@@ -43,6 +46,18 @@ pub struct Wanted<'a> {
     pub ticket: Option<Word>,
     /// For one run only.
     pub one_shot: bool,
+    /// Whether to wait for approvers.
+    pub urgency: Urgency,
+}
+
+/// How a role that wants approval is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// By its approvers.
+    #[default]
+    Ordinary,
+    /// At once and without them, where the role allows it: loud, and reviewed afterwards.
+    BreakGlass,
 }
 
 /// What came of it.
@@ -73,6 +88,12 @@ pub enum ActivationError {
     TooMany(u32),
     /// The role serves exact commands only, and none was named.
     CommandMissing(RoleName),
+    /// The role may not be had by breaking the glass.
+    NoGlass(RoleName),
+    /// The glass is broken for what is to be done now.
+    GlassLater,
+    /// The caller broke the glass before, under this grant, and nobody has reviewed it.
+    Unreviewed(GrantId),
     /// The command cannot be read.
     Command(CommandError),
     /// It was decided, but not for the requester.
@@ -99,6 +120,11 @@ impl fmt::Display for ActivationError {
             Self::TooMany(limit) => write!(f, "you have {limit} pending requests already"),
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
+            }
+            Self::NoGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
+            Self::GlassLater => f.write_str("break-glass is for now, not for a later start"),
+            Self::Unreviewed(id) => {
+                write!(f, "you used break-glass under grant {id}, which no approver has reviewed yet")
             }
             Self::Command(error) => error.fmt(f),
             Self::NotGranted(id, state) => write!(f, "request {id} was {}", state.as_str()),
@@ -154,7 +180,8 @@ pub fn request(
         return Err(ActivationError::Words("command", TERMS_LIMIT));
     }
     let journal = host.journal(policy.settings().audit.syslog);
-    let needed = if wanted.role.activation.require_approval { wanted.role.activation.approvals } else { 0 };
+    let rules = &wanted.role.activation;
+    let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
     let (activation, written) = host.database().write(Durability::Synced, |tx| {
         if store::GrantStore::new(tx).pending_of(caller.uid(), terms.created)? >= PENDING_LIMIT {
             return Err(ActivationError::TooMany(PENDING_LIMIT));
@@ -163,6 +190,9 @@ pub fn request(
         let mut written = vec![journal.append(tx, moment, request_event(&terms, &bytes))?];
         if needed > 0 {
             return Ok((Activation::Pending(terms.id.clone()), written));
+        }
+        if terms.break_glass.is_set() {
+            written.push(break_glass(tx, &journal, &terms, moment)?);
         }
         let decided = Decided::new(&terms, &bytes, &[], wanted.role);
         written.push(grant(tx, &journal, &decided, &identity, moment)?);
@@ -175,18 +205,36 @@ pub fn request(
 
 /// Waits until a request is no longer pending, at most `limit`; woken by the bell.
 pub fn wait(host: &Host, id: &GrantId, limit: Duration) -> Result<RequestState, ActivationError> {
+    wait_beside(host, id, limit, None)
+}
+
+/// The same, and no longer than until `other` can be read: then the request may still be pending.
+pub fn wait_beside(
+    host: &Host,
+    id: &GrantId,
+    limit: Duration,
+    other: Option<BorrowedFd<'_>>,
+) -> Result<RequestState, ActivationError> {
+    let failed = |error| HostError::System("wait for the bell", error);
     let deadline = Instant::now() + limit;
     let bell = host.bell()?;
-    let mut waiter = bell.waiter().map_err(|error| HostError::System("wait for the bell", error))?;
+    let mut waiter = bell.waiter().map_err(failed)?;
+    let mut interrupted = false;
     loop {
         let now = host.now()?.wall.seconds();
         let request = host.store().request(id, now).map_err(|_| ActivationError::Lost(id.clone()))?;
         let left = deadline.saturating_duration_since(Instant::now());
-        if request.state != RequestState::Pending || left.is_zero() {
+        if request.state != RequestState::Pending || left.is_zero() || interrupted {
             return Ok(request.state);
         }
         // The deadline of the request itself rings no bell: look again every second.
-        waiter.wait(left.min(Duration::from_secs(1))).map_err(|error| HostError::System("wait for the bell", error))?;
+        let patience = left.min(Duration::from_secs(1));
+        let mut entries: Vec<PollEntry<'_>> =
+            other.into_iter().chain(waiter.descriptor()).map(PollEntry::reading).collect();
+        poll(&mut entries, Some(patience)).map_err(failed)?;
+        interrupted = other.is_some() && entries.first().is_some_and(|entry| entry.ready_read);
+        drop(entries);
+        waiter.rung().map_err(failed)?;
     }
 }
 
@@ -203,6 +251,31 @@ pub fn grant(
     store::decide_request(tx, &terms.id, RequestState::Approved, None)?;
     store::insert_grant(tx, &terms, &signed)?;
     Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes()))?)
+}
+
+/// Makes the debt of an activation without approval, and the alert. One debt at a time: whoever has one is refused.
+fn break_glass(
+    tx: &rusqlite::Transaction<'_>,
+    journal: &crate::audit::Journal<'_>,
+    terms: &RequestTerms,
+    moment: &Moment,
+) -> Result<Written, ActivationError> {
+    if let Some(open) = store::GrantStore::new(tx).open_debt_of(terms.uid)? {
+        return Err(ActivationError::Unreviewed(open));
+    }
+    store::insert_debt(tx, terms)?;
+    let mut sentence =
+        OsString::from(format!("{} broke the glass for role {}, without approval: ", terms.user, terms.role));
+    sentence.push(terms.reason.as_os_str());
+    let alert = record::Alert {
+        code: "break-glass".to_owned(),
+        sentence: Word(sentence),
+        uid: Some(terms.uid),
+        user: Some(Word::from(terms.user.as_str())),
+        run: None,
+        grant: Some(terms.id.clone()),
+    };
+    Ok(journal.append(tx, moment, Event::Alert(Box::new(alert)))?)
 }
 
 /// The record of an approval.
@@ -230,7 +303,14 @@ fn request_terms(
     let role = wanted.role;
     let (rules, created) = (&role.activation, moment.wall.seconds());
     let reason = words("reason", wanted.reason.as_ref())?;
-    if rules.require_justification && reason.as_bytes().trim_ascii().is_empty() {
+    let urgent = wanted.urgency == Urgency::BreakGlass;
+    if urgent && !(rules.break_glass && rules.require_approval) {
+        return Err(ActivationError::NoGlass(role.name.clone()));
+    }
+    if urgent && wanted.start.is_some() {
+        return Err(ActivationError::GlassLater);
+    }
+    if (rules.require_justification || urgent) && reason.as_bytes().trim_ascii().is_empty() {
         return Err(ActivationError::ReasonMissing(role.name.clone()));
     }
     let ticket = words("ticket", wanted.ticket.as_ref())?;
@@ -257,6 +337,7 @@ fn request_terms(
     let random = sys::random::random().map_err(|error| HostError::System("make an id", error))?;
     Ok(RequestTerms {
         argv,
+        break_glass: Flag::from(urgent),
         created,
         deadline,
         duration,
@@ -306,6 +387,7 @@ fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
         reason: terms.reason.clone(),
         ticket: (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.clone()),
         sha256: Digest(digest(bytes)),
+        break_glass: terms.break_glass.is_set().then_some(1),
     }))
 }
 
@@ -321,6 +403,7 @@ fn grant_event(terms: &GrantTerms, bytes: &[u8]) -> Event {
         limits: limits(terms.one_shot, terms.exact),
         approvers: terms.approvers.iter().map(|name| Word::from(name.as_str())).collect(),
         sha256: Digest(digest(bytes)),
+        break_glass: terms.break_glass.is_set().then_some(1),
     }))
 }
 

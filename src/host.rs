@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::audit::sink::Sink;
+use crate::audit::sink::hooks::Hooks;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::{self, Journal, JournalError, Supervisor, Sweep};
 use crate::auth::cache;
@@ -31,6 +32,18 @@ pub const STATE: &str = match option_env!("JIT_SUDO_STATEDIR") {
     None => "/var/lib/jit-sudo",
 };
 
+/// The administrator's hooks.
+pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
+    Some(directory) => directory,
+    None => "/etc/jit-sudo/hooks.d",
+};
+
+/// The program that runs them.
+const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
+};
+
 const POLICY: &str = "policy.toml";
 const POLICY_DIRECTORY: &str = "policy.d";
 const APPROVERS: &str = "approvers";
@@ -45,7 +58,7 @@ const POLICY_LIMIT: usize = 64 << 20;
 const KEY_LIMIT: usize = 16 << 10;
 
 /// Every table of the one database.
-const SCHEMA: [&str; 4] = [audit::SCHEMA, store::SCHEMA, cache::SCHEMA, index::SCHEMA];
+const SCHEMA: [&str; 5] = [audit::SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, cache::SCHEMA, index::SCHEMA];
 
 /// Why this host cannot serve.
 #[derive(Debug)]
@@ -215,13 +228,16 @@ impl Host {
         GrantStore::new(self.database.connection())
     }
 
-    /// The journal with the sinks that the policy wants.
+    /// The journal with the sinks that the policy wants, and the hooks.
     pub fn journal(&self, mode: SyslogMode) -> Journal<'_> {
-        let sinks: Vec<Box<dyn Sink>> = match mode {
-            SyslogMode::Off => Vec::new(),
-            SyslogMode::Mirror | SyslogMode::Required => vec![Box::new(Syslog::new(DEV_LOG, std::process::id()))],
-        };
+        let mut sinks = sinks(mode);
+        sinks.push(Box::new(Hooks::new(HOOKS, HOOK_RUNNER)));
         Journal::new(&self.database, &self.name, sinks)
+    }
+
+    /// The same for what hooks themselves bring about, of which they must not hear again.
+    pub fn journal_without_hooks(&self, mode: SyslogMode) -> Journal<'_> {
+        Journal::new(&self.database, &self.name, sinks(mode))
     }
 
     /// The key of this host and its identity.
@@ -285,6 +301,13 @@ impl Host {
         let files = policy_files()?;
         let paths = files.iter().map(|file| file.path().display().to_string()).collect();
         Ok((parse(&files)?, paths))
+    }
+}
+
+fn sinks(mode: SyslogMode) -> Vec<Box<dyn Sink>> {
+    match mode {
+        SyslogMode::Off => Vec::new(),
+        SyslogMode::Mirror | SyslogMode::Required => vec![Box::new(Syslog::new(DEV_LOG, std::process::id()))],
     }
 }
 

@@ -2,8 +2,8 @@
 //! of lower floors (`tests/floors.rs` keeps it so).
 //!
 //! ```text
-//! 9  main, bin/jit-sudo-broker
-//! 8  run (the story), broker (the door)
+//! 9  main, bin/jit-sudo-broker, bin/jit-sudo-hooks
+//! 8  run (the story), broker (the door), hooks (telling others)
 //! 7  refusal (every "no")
 //! 6  session (environment, pty, supervision)   activation (asking)   host (this machine)
 //! 5  audit (records, chain, journal, sinks)
@@ -15,6 +15,7 @@
 //! ```
 
 pub mod broker;
+pub mod hooks;
 pub mod run;
 
 pub mod refusal;

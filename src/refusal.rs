@@ -221,9 +221,15 @@ impl Refusal {
             Self::Activation(ActivationError::TooLong(_, _, most)) => {
                 Some(format!("add --for {}", crate::clock::duration::spell(*most)))
             }
+            Self::Activation(ActivationError::Unreviewed(id)) => {
+                Some(format!("an approver of its role: jitctl review {id} --comment 'WHAT YOU FOUND'"))
+            }
+            Self::Activation(ActivationError::NotGranted(id, _)) => Some(format!("jitctl show {id}")),
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
             Self::OtherRole(_, roles) => roles.first().map(|role| format!("add --role {role}")),
-            Self::Pending(_, id, _) => Some(format!("jitctl show {id}")),
+            Self::Pending(_, id, _) => Some(format!(
+                "run the command again when it is approved; jitctl show {id} tells how it stands, jitctl cancel {id} takes it back"
+            )),
             Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {
                 Some("as root: jitctl key init".to_owned())
             }

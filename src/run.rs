@@ -3,6 +3,7 @@
 pub mod listing;
 pub mod validate;
 
+mod approval;
 mod attempt;
 mod authorize;
 mod background;

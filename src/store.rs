@@ -1,12 +1,16 @@
 //! The grant database: requests, approvals and signed grants, each as exact bytes with the few columns that lookups need.
 //! It decides nothing: whatever it returns as a grant is untrusted until [`crate::grant::verify`] has seen it.
 
+mod review;
+
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
 use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant};
 use crate::names::{GrantId, IdPrefix, RoleName};
+
+pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt, settle_debt};
 
 /// The tables and indexes of this room.
 pub const SCHEMA: &str = "
@@ -399,6 +403,7 @@ mod tests {
 
     fn request(id: &str, uid: u32) -> RequestTerms {
         RequestTerms {
+            break_glass: Flag::No,
             argv: vec![Word::from("/usr/bin/id")],
             created: NOW,
             deadline: NOW + 100,
@@ -421,6 +426,7 @@ mod tests {
 
     fn grant(id: &str, uid: u32, expires: i64) -> GrantTerms {
         GrantTerms {
+            break_glass: Flag::No,
             approvals: Vec::new(),
             approvers: Vec::new(),
             argv: Vec::new(),

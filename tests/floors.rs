@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("bin", 9),
     ("run", 8),
     ("broker", 8),
+    ("hooks", 8),
     ("refusal", 7),
     ("session", 6),
     ("activation", 6),

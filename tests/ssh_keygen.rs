@@ -116,6 +116,7 @@ fn terms(key: &HostKey) -> GrantTerms {
         argv: ["/usr/bin/systemctl", "restart", "nginx"].map(Word::from).to_vec(),
         boot_deadline: 7_200_000_000,
         boot_id: "0d5e0b7c-1f0a-4c1e-9d50-1a2b3c4d5e6f".to_owned(),
+        break_glass: Flag::No,
         exact: Flag::Yes,
         expires: 1_800_003_600,
         host: key.host_id("3d1219c7c4c5404aaa1f6d2a48adfda4").as_str().to_owned(),

@@ -82,6 +82,8 @@ pub(crate) enum Verb {
     /// Make or show the host's key
     #[command(subcommand)]
     Key(KeyVerb),
+    /// Review broken glass, unused eligibility, and who may ask for a role
+    Review(ReviewWords),
     #[command(flatten)]
     Later(LaterVerb),
 }
@@ -131,7 +133,8 @@ pub(crate) struct RequestWords {
     /// Print the request as a text, to be approved on another machine
     #[arg(long, conflicts_with = "wait")]
     pub(crate) print: bool,
-    #[arg(long, hide = true)]
+    /// At once and without approvers, in an emergency: everybody is alerted, and an approver reviews it
+    #[arg(long)]
     pub(crate) break_glass: bool,
     /// The command the grant is wanted for
     #[arg(value_name = "COMMAND", trailing_var_arg = true, value_parser = word())]
@@ -258,6 +261,34 @@ pub(crate) struct RevokeWords {
     pub(crate) reason: Word,
 }
 
+/// `review`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("matter").args(["id", "unused", "recertify"]))]
+#[command(group = ArgGroup::new("verdict").args(["confirm", "remove"]).requires("recertify").requires("comment"))]
+pub(crate) struct ReviewWords {
+    /// The break-glass grant that you have looked at [default: list those that wait for it]
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse, requires = "comment")]
+    pub(crate) id: Option<IdPrefix>,
+    /// List eligibility that was not used for so long
+    #[arg(long, value_name = "DURATION", value_parser = when::parse_duration)]
+    pub(crate) unused: Option<u64>,
+    /// List who may ask for what and who stands for it; with --confirm or --remove, answer for it
+    #[arg(long, value_name = "ROLE", num_args = 0..=1, value_parser = RoleName::parse)]
+    pub(crate) recertify: Option<Option<RoleName>>,
+    /// Only this assignment: a user, or %group as the policy writes it [default: all of the role but your own]
+    #[arg(long = "user", value_name = "USER", requires = "verdict")]
+    pub(crate) holder: Option<String>,
+    /// It shall stay
+    #[arg(long)]
+    pub(crate) confirm: bool,
+    /// It should be removed from the policy
+    #[arg(long)]
+    pub(crate) remove: bool,
+    /// What you found; kept in the record
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) comment: Option<Word>,
+}
+
 /// Below `policy`
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyVerb {
@@ -297,7 +328,7 @@ pub(crate) struct AuditListWords {
     /// At most this many records
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert
+    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub(crate) kind: Option<String>,
     /// Only what this user did
@@ -424,7 +455,7 @@ mod tests {
 
     #[test]
     fn verbs_of_later_are_known_and_hidden() {
-        for verb in ["extend", "review", "replay", "watch", "session", "doctor"] {
+        for verb in ["extend", "replay", "watch", "session", "doctor"] {
             assert!(matches!(parse(&[verb, "--any", "thing"]).unwrap().verb, Verb::Later(_)), "{verb}");
         }
         let help = Cli::command().render_help().to_string();

@@ -20,8 +20,6 @@ pub(crate) enum LaterVerb {
     #[command(hide = true)]
     Extend(Anything),
     #[command(hide = true)]
-    Review(Anything),
-    #[command(hide = true)]
     Replay(Anything),
     #[command(hide = true)]
     Watch(Anything),
@@ -35,7 +33,6 @@ impl LaterVerb {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Extend(_) => "extend",
-            Self::Review(_) => "review",
             Self::Replay(_) => "replay",
             Self::Watch(_) => "watch",
             Self::Session(_) => "session",

@@ -14,6 +14,7 @@ mod papers;
 mod policy;
 mod request;
 mod requests;
+mod review;
 mod roles;
 mod screen;
 mod show;
@@ -63,6 +64,7 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Grants(words) => grants::list(&words, broker, screen),
         Verb::Release(words) => grants::release(words, broker),
         Verb::Revoke(words) => grants::revoke(words, broker),
+        Verb::Review(words) => review::review(words, broker, screen),
         Verb::Policy(PolicyVerb::Check(words)) => policy::check(&words, broker),
         Verb::Audit(AuditVerb::List(words)) => audit::list(words, broker, screen),
         Verb::Audit(AuditVerb::Show(words)) => audit::show(words, broker, screen),

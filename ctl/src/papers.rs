@@ -109,6 +109,7 @@ fn as_info(request: &Request) -> GrantInfo {
         request.terms.clone();
     let rules = request.paper.role.as_ref();
     GrantInfo {
+        break_glass: false,
         id,
         state: "pending".into(),
         grant: None,

@@ -6,7 +6,6 @@ use jit_sudo::names::IdPrefix;
 
 use crate::cli::RequestWords;
 use crate::door::{Broker, answer};
-use crate::later;
 use crate::papers;
 use crate::screen::{Format, Report, Screen, clean};
 use crate::show;
@@ -16,9 +15,6 @@ use crate::when;
 
 /// `jitctl request`
 pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    if words.break_glass {
-        return Err(later::refuse("request ", "--break-glass"));
-    }
     let wait = words.wait;
     let typed = Typed { run_as: words.run_as.clone(), command: words.command.clone() };
     let new = NewRequest {
@@ -30,6 +26,7 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
         one_shot: words.one_shot,
         run_as: words.run_as,
         command: words.command,
+        break_glass: words.break_glass,
     };
     let info = *answer!(broker.ask(&Ask::Request(new))?, Answer::Grant(info) => info);
     if words.print {

@@ -66,6 +66,9 @@ fn needs(role: &RoleInfo) -> Entry {
     if role.authenticate {
         needs.push("password".to_owned());
     }
+    if role.break_glass {
+        needs.push("(or break-glass)".to_owned());
+    }
     if role.one_shot {
         needs.push("(one run)".to_owned());
     }

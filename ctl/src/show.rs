@@ -81,6 +81,9 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     fields.add("duration", when::spell(info.duration));
     let terms = narrowed(info.one_shot, info.exact);
     fields.add("serves", if terms.is_empty() { "any number of runs of the role's commands" } else { &terms });
+    if info.break_glass {
+        fields.add("break-glass", "yes: nobody approved it");
+    }
     fields.add("requested", when::long(info.requested, now));
     if info.state == "pending" {
         fields.add("deadline", when::long(info.deadline, now));
@@ -181,6 +184,7 @@ pub(crate) mod tests {
             ended: None,
             runs: 0,
             signed_approvals: false,
+            break_glass: false,
         }
     }
 

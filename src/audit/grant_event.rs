@@ -49,6 +49,9 @@ pub struct Request {
     pub ticket: Option<Word>,
     /// SHA-256 of the stored request's exact bytes.
     pub sha256: Digest,
+    /// 1 when it was granted without approval, in an emergency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<u8>,
 }
 
 /// An approver agreed.
@@ -128,6 +131,9 @@ pub struct Grant {
     pub approvers: Vec<Word>,
     /// SHA-256 of the signed grant's exact bytes.
     pub sha256: Digest,
+    /// 1 when nobody approved it, in an emergency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<u8>,
 }
 
 /// A grant was ended by others.

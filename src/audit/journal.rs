@@ -193,6 +193,9 @@ impl<'a> Journal<'a> {
                 }
             }
         }
+        for sink in self.sinks.borrow_mut().iter_mut() {
+            sink.flush();
+        }
         delivery
     }
 
@@ -340,7 +343,7 @@ mod tests {
             Err(JournalError::NoKey)
         });
         assert!(failed.is_err());
-        assert_eq!(journal.verify_all().unwrap().unwrap().records, 22);
+        assert_eq!(journal.verify_all().unwrap().unwrap().records, 2 * sample::events().len() as u64);
     }
 
     #[test]

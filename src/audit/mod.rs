@@ -9,6 +9,7 @@ pub mod open_run;
 pub mod record;
 pub mod recorded;
 pub mod redact;
+mod review_event;
 mod run_event;
 #[cfg(test)]
 mod sample;

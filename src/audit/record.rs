@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
+pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable};
 use crate::clock::{Moment, Timestamp};
 use crate::escape::{Word, hex, unhex};
@@ -126,6 +127,8 @@ pub enum Event {
     Release(Box<Release>),
     /// Something that a person must look at.
     Alert(Box<Alert>),
+    /// Somebody answered for broken glass, or for an assignment.
+    Review(Box<Review>),
 }
 
 /// The keys of an event by which records are searched; the journal keeps copies of them in columns.
@@ -156,6 +159,7 @@ impl Event {
             Self::Revocation(e) => ("revocation", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
         };
         Keys { kind, uid, run, grant }
     }
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn records_are_canonical() {
-        for (_, body, _) in sample::chain(11) {
+        for (_, body, _) in sample::chain(12) {
             assert!(!body.contains(|c: char| c.is_control() || c == '\u{202e}'), "{body}");
             assert_canonical(&serde_json::from_str(&body).unwrap());
             let kind = Record::decode(&body).unwrap();

@@ -108,6 +108,7 @@ pub(super) fn events() -> Vec<Event> {
         reason: hostile(),
         ticket: Some("OPS-1".into()),
         sha256: Digest([1; 32]),
+        break_glass: None,
     };
     let approval = Approval {
         grant: grant.clone(),
@@ -131,6 +132,7 @@ pub(super) fn events() -> Vec<Event> {
         limits,
         approvers: vec![user.clone()],
         sha256: Digest([4; 32]),
+        break_glass: Some(1),
     };
     let revocation = Revocation {
         grant: grant.clone(),
@@ -149,6 +151,16 @@ pub(super) fn events() -> Vec<Event> {
         run: Some("run000000001".to_owned()),
         grant: None,
     };
+    let review = Review {
+        grant: Some(grant.clone()),
+        uid: 1001,
+        user: user.clone(),
+        holder: "alice".into(),
+        holder_uid: Some(1000),
+        role: role.clone(),
+        verdict: Verdict::Settled,
+        comment: hostile(),
+    };
     let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
     vec![
         Event::Start(Box::new(start("run000000001"))),
@@ -162,6 +174,7 @@ pub(super) fn events() -> Vec<Event> {
         Event::Revocation(Box::new(revocation)),
         Event::Release(Box::new(Release { grant, uid: 1000, user: "alice".into(), role })),
         Event::Alert(Box::new(alert)),
+        Event::Review(Box::new(review)),
     ]
 }
 

@@ -10,7 +10,9 @@ mod grants;
 mod import;
 mod papers;
 mod questions;
+mod recertify;
 mod requests;
+mod review;
 mod view;
 
 use std::io::{Read, Write};
@@ -126,6 +128,14 @@ impl Desk<'_> {
             // Root and readers.
             Ask::PolicyCheck {} => self.reading()?.policy_check(),
             Ask::AuditVerify {} => self.reading()?.audit_verify(),
+            // Approvers of the role, about others; root and readers see everything.
+            Ask::ReviewDebts {} => self.review_debts(),
+            Ask::ReviewSettle { id, comment } => self.review_settle(&id, &comment),
+            Ask::ReviewUnused { since } => self.review_unused(since),
+            Ask::ReviewAssignments { role } => self.review_assignments(role.as_ref()),
+            Ask::ReviewCertify { role, holder, verdict, comment } => {
+                self.review_certify(&role, holder.as_deref(), verdict, &comment)
+            }
             // Answered before.
             Ask::KeyInit {} => key_init(self.caller),
         }

@@ -7,7 +7,7 @@ use super::Desk;
 use super::failure::{Refused, no_role, refused};
 use super::view::texts;
 use super::wire::{Answer, CommandWords, NewRequest};
-use crate::activation::{Activation, Wanted, request, wait};
+use crate::activation::{Activation, Urgency, Wanted, request, wait};
 use crate::audit::Event;
 use crate::audit::record::Cancellation;
 use crate::database::Durability;
@@ -15,7 +15,7 @@ use crate::elevation::{Command, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::names::IdPrefix;
-use crate::policy::judge::{Judgement, ask, judge, names, subject};
+use crate::policy::judge::{Eligible, Judgement, ask, judge, names, subject};
 use crate::policy::{Answer as Verdict, Assignment, Role};
 use crate::store::{Ended, Which, decide_request};
 
@@ -43,6 +43,7 @@ impl Desk<'_> {
             reason: new.reason,
             ticket: new.ticket,
             one_shot: new.one_shot,
+            urgency: if new.break_glass { Urgency::BreakGlass } else { Urgency::Ordinary },
         };
         match request(self.host, self.policy, self.caller, &wanted, self.moment)? {
             Activation::Granted(id) | Activation::Pending(id) => Ok(Answer::Grant(Box::new(self.info_of(&id)?))),
@@ -165,7 +166,7 @@ impl Desk<'_> {
                     "standing",
                     format!("no grant is needed: role {} is standing for you", standing.role().name),
                 )),
-                Judgement::Eligible(eligible) => match eligible.roles().first().cloned() {
+                Judgement::Eligible(eligible) => match fitting(&eligible, new).cloned() {
                     Some(role) => Ok((role, Some(eligible.into_elevation()))),
                     None => Err(refused("not-eligible", "no role allows this command")),
                 },
@@ -215,4 +216,11 @@ impl Desk<'_> {
         }
         Ok(RunAs::resolve(Some(OsString::from(role.run_as.default_user()).as_os_str()), None, self.caller)?)
     }
+}
+
+/// The narrowest role that fits; in an emergency the narrowest that may be had by breaking the glass, where one may.
+fn fitting<'r>(eligible: &'r Eligible, new: &NewRequest) -> Option<&'r Role> {
+    let roles = eligible.roles();
+    let urgent = roles.iter().find(|role| new.break_glass && role.activation.break_glass);
+    urgent.or(roles.first())
 }

@@ -89,6 +89,7 @@ impl Desk<'_> {
                 .or_else(|| request.ended.clone())
                 .map(ended),
             runs: self.journal.count_runs_of_grant(&terms.id)?,
+            break_glass: terms.break_glass.is_set(),
         })
     }
 }
@@ -112,6 +113,7 @@ pub(super) fn role_info(role: &Role, standing: bool) -> RoleInfo {
         one_shot: rules.one_shot,
         exact_command: rules.exact_command,
         signed_approvals: rules.signed_approvals,
+        break_glass: rules.break_glass,
     }
 }
 

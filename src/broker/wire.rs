@@ -138,6 +138,51 @@ pub enum Ask {
     KeyInit {},
     /// The host's public key. Answer: [`Answer::HostKey`].
     KeyShow {},
+    /// Broken glass that nobody has reviewed: everything for root and readers, else what the caller did or may review.
+    /// Answer: [`Answer::Debts`].
+    ReviewDebts {},
+    /// Settle such a debt: approvers of the role, never who broke the glass. Answer: [`Answer::Grant`].
+    ReviewSettle {
+        /// Which grant.
+        id: IdPrefix,
+        /// What was found.
+        comment: Word,
+    },
+    /// Eligibility that was not used for so long: root, readers, and approvers for their roles.
+    /// Answer: [`Answer::Assignments`].
+    ReviewUnused {
+        /// Seconds.
+        since: u64,
+    },
+    /// Who may ask for what, and what reviewers said of it: as for [`Ask::ReviewUnused`]. Answer: [`Answer::Assignments`].
+    ReviewAssignments {
+        /// Only this role.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
+    },
+    /// Answer for assignments of a role: root, and approvers of the role, never for oneself.
+    /// Answer: [`Answer::Assignments`], those of the role.
+    ReviewCertify {
+        /// Of which role.
+        role: RoleName,
+        /// Whose assignment: a user, or `%group` as the policy says; all of the role when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        holder: Option<String>,
+        /// What is said.
+        verdict: Certify,
+        /// Why.
+        comment: Word,
+    },
+}
+
+/// What a reviewer says of an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certify {
+    /// It shall stay.
+    Confirm,
+    /// It should go.
+    Remove,
 }
 
 /// The command that a question or a request is about.
@@ -179,6 +224,9 @@ pub struct NewRequest {
     /// The command the grant is wanted for; shown to approvers.
     #[serde(default)]
     pub command: Vec<Word>,
+    /// At once and without approvers, in an emergency.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
 }
 
 /// Which grants a revocation ends.
@@ -247,6 +295,10 @@ pub enum Answer {
     Imported(ImportInfo),
     /// To nothing: what jitctl itself prints of an approval that was made for another host.
     Approval(ApprovalPaper),
+    /// To `review-debts`.
+    Debts(Vec<DebtInfo>),
+    /// To `review-unused`, `review-assignments` and `review-certify`.
+    Assignments(Vec<AssignmentInfo>),
 }
 
 /// A role as its user sees it.
@@ -284,6 +336,9 @@ pub struct RoleInfo {
     /// Only signed approvals count.
     #[serde(default)]
     pub signed_approvals: bool,
+    /// In an emergency it is activated without approval.
+    #[serde(default)]
+    pub break_glass: bool,
 }
 
 /// One request, its approvals and the grant that came of it.
@@ -346,6 +401,9 @@ pub struct GrantInfo {
     /// Only signed approvals count.
     #[serde(default)]
     pub signed_approvals: bool,
+    /// Granted without approval, in an emergency.
+    #[serde(default)]
+    pub break_glass: bool,
 }
 
 /// One approval.
@@ -475,6 +533,51 @@ pub struct KeyInfo {
     pub fingerprint: String,
     /// It was made just now.
     pub created: bool,
+}
+
+/// Broken glass that nobody has reviewed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DebtInfo {
+    /// The grant.
+    pub id: GrantId,
+    /// Who broke it.
+    pub user: UserName,
+    /// Their uid.
+    pub uid: u32,
+    /// For which role.
+    pub role: RoleName,
+    /// When.
+    pub at: i64,
+    /// Why.
+    pub reason: Word,
+    /// The command it was asked for; empty for the whole role.
+    pub command: Vec<Word>,
+    /// Runs made under the grant.
+    pub runs: u64,
+    /// Who may review it, as the policy names them.
+    pub reviewers: Vec<String>,
+    /// The caller may review it.
+    pub may_review: bool,
+}
+
+/// One assignment of a role: who has it in which way, when it was used last, and what a reviewer said of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AssignmentInfo {
+    /// The role.
+    pub role: RoleName,
+    /// As the policy writes it: a user, `#uid`, `%group`, `%#gid` or `ALL`.
+    pub holder: String,
+    /// `eligible` or `standing`; `through %group` for a person that was reviewed as a member.
+    pub assignment: String,
+    /// When it last led to a grant (for a group: by any member); absent when it never did, and for standing ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<i64>,
+    /// The latest verdict: `confirmed` or `removal-proposed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// By whom, when and in which words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewed: Option<EndedInfo>,
 }
 
 #[cfg(test)]

@@ -226,13 +226,7 @@ pub const FLAGS: &[Flag] = &[
         "wait until the request is approved",
         Built,
     ),
-    long(
-        Name::BreakGlass,
-        "break-glass",
-        Nothing,
-        "activate in an emergency, without approval",
-        Later("break-glass is not supported yet"),
-    ),
+    long(Name::BreakGlass, "break-glass", Nothing, "activate in an emergency, without approval; review follows", Built),
 ];
 
 const fn both(

@@ -11,7 +11,8 @@ usage: jit-sudo -l [-ABkNnS] [-g group] [-p prompt] [-U user] [-u user]
             [command [arg ...]]
 usage: jit-sudo [-ABbEHkNnPS] [-D directory] [-g group] [-p prompt] [-u user]
             [--role role] [--for duration] [--reason text] [--ticket ticket]
-            [--wait[=duration]] [VAR=value] [-i | -s] [command [arg ...]]
+            [--wait[=duration]] [--break-glass] [VAR=value] [-i | -s]
+            [command [arg ...]]
 "
     .to_owned()
 }

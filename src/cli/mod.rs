@@ -127,6 +127,8 @@ pub struct ActivationWish {
     pub role: Option<RoleName>,
     /// `--wait`: wait for approvers.
     pub wait: Wait,
+    /// `--break-glass`: at once, without approvers.
+    pub break_glass: bool,
 }
 
 /// `--wait`

@@ -80,6 +80,7 @@ impl Typed {
             FlagName::Role => self.role(value.unwrap_or_default())?,
             FlagName::For => self.duration(value.unwrap_or_default())?,
             FlagName::Wait => self.wait(value)?,
+            FlagName::BreakGlass => self.run.activation.break_glass = true,
             // Not built, so refused when it was met.
             FlagName::CloseFrom
             | FlagName::Edit
@@ -87,8 +88,7 @@ impl Typed {
             | FlagName::Chroot
             | FlagName::SelinuxRole
             | FlagName::SelinuxType
-            | FlagName::CommandTimeout
-            | FlagName::BreakGlass => return Err(gather::refusal(name)),
+            | FlagName::CommandTimeout => return Err(gather::refusal(name)),
         }
         Ok(())
     }

@@ -160,6 +160,7 @@ mod tests {
 
     fn grant(approvals: &[&Approval]) -> GrantTerms {
         GrantTerms {
+            break_glass: Flag::No,
             approvals: approvals.iter().map(|approval| hex(&digest(&approval.bytes))).collect(),
             approvers: approvals.iter().map(|approval| approval.terms.approver.clone()).collect(),
             argv: Vec::new(),

@@ -123,6 +123,7 @@ pub fn grant_terms(decided: &Decided<'_>, host: &HostId, moment: &Moment) -> Gra
         argv: request.argv.clone(),
         boot_deadline: moment.boot.0.saturating_add(expires.saturating_sub(now).saturating_mul(1_000_000)),
         boot_id: moment.boot_id.clone(),
+        break_glass: request.break_glass,
         exact: request.exact.or(any(|approval| approval.exact)).or(Flag::from(decided.role_exact)),
         expires,
         host: host.as_str().to_owned(),

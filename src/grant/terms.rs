@@ -58,12 +58,23 @@ impl TryFrom<u8> for Flag {
     }
 }
 
+fn no() -> Flag {
+    Flag::No
+}
+
+fn is_no(flag: &Flag) -> bool {
+    !flag.is_set()
+}
+
 /// A request as it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestTerms {
     /// The command asked for, resolved path first; empty for the whole role.
     pub argv: Vec<Word>,
+    /// Granted without approval, in an emergency; absent otherwise.
+    #[serde(default = "no", skip_serializing_if = "is_no")]
+    pub break_glass: Flag,
     /// Seconds since 1970.
     pub created: i64,
     /// When a pending request dies; seconds since 1970.
@@ -138,6 +149,9 @@ pub struct GrantTerms {
     pub boot_deadline: i64,
     /// That boot.
     pub boot_id: String,
+    /// Nobody approved it: the glass was broken, and an approver is to review it. Absent otherwise.
+    #[serde(default = "no", skip_serializing_if = "is_no")]
+    pub break_glass: Flag,
     /// Serves only the very command and binary.
     pub exact: Flag,
     /// The end; seconds since 1970.

@@ -47,6 +47,7 @@ fn terms() -> GrantTerms {
         argv: elevation.command().resolved_words(),
         boot_deadline: (NOW + 3600) * 1_000_000,
         boot_id: "this boot".into(),
+        break_glass: Flag::No,
         exact: Flag::No,
         expires: NOW + 3600,
         host: host().host_id("machine").as_str().into(),

@@ -68,6 +68,8 @@ pub struct Activation {
     pub one_shot: bool,
     /// Whether a grant serves only the very arguments and binary that were asked for.
     pub exact_command: bool,
+    /// Whether it may be activated without approval in an emergency; only where approval is required.
+    pub break_glass: bool,
 }
 
 /// File and line of a definition.

@@ -44,7 +44,7 @@ pub(super) const ACTIVATION: &[Key] = &[
     works("request_lifetime"),
     works("one_shot"),
     works("exact_command"),
-    Key { name: "break_glass", support: Support::OnlyFalse },
+    works("break_glass"),
     works("authenticate"),
     works("pam_service"),
     Key { name: "record", support: Support::OnlyWord("none") },
@@ -155,6 +155,7 @@ fn plain_activation(defaults: &Defaults) -> Activation {
         request_lifetime: defaults.request_lifetime,
         one_shot: false,
         exact_command: false,
+        break_glass: false,
     }
 }
 
@@ -172,6 +173,7 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
         request_lifetime: span(table, "request_lifetime")?.unwrap_or(plain.request_lifetime),
         one_shot: table.boolean("one_shot")?.unwrap_or(false),
         exact_command: table.boolean("exact_command")?.unwrap_or(false),
+        break_glass: table.boolean("break_glass")?.unwrap_or(false),
     };
     check_quorum(table, &activation)?;
     Ok(activation)
@@ -184,6 +186,7 @@ fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), Policy
             ("approvers", !activation.approvers.is_empty()),
             ("approvals", activation.approvals > 1),
             ("signed_approvals", activation.signed_approvals),
+            ("break_glass", activation.break_glass),
         ];
         return match useless.iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(table.invalid(key, "means nothing unless require_approval is true")),

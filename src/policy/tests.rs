@@ -207,7 +207,6 @@ fn what_comes_later_is_refused_and_its_absence_accepted() {
         ("", "record_input = true"),
         ("", "on_expiry = \"freeze\""),
         ("", "on_expiry = \"finish\""),
-        ("[roles.r.activation]\n", "break_glass = true"),
         ("[roles.r.activation]\n", "record = \"tty\""),
         ("[defaults]\n", "record = \"tty\""),
         ("[defaults]\n", "env_check = []"),

@@ -1,12 +1,12 @@
-//! No grant yet: ask for one on the spot, with what the caller said on the command line or types now.
+//! No grant yet: ask for one on the spot, with what the caller said on the command line or types now, and wait for it.
 
-use std::io::{IsTerminal, Read, Write};
-use std::time::{Duration, Instant};
+use std::io::{IsTerminal, Write};
 
-use crate::activation::{Activation, ActivationError, Wanted, request, wait};
+use crate::activation::{Activation, ActivationError, Urgency, Wanted, request};
 use crate::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
-use crate::clock::duration::spell;
+use crate::clock::duration::{self, spell};
 use crate::escape::Word;
+use crate::grant::RequestTerms;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::NoGrant;
 use crate::names::GrantId;
@@ -14,14 +14,18 @@ use crate::policy::Role;
 use crate::policy::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::Scene;
-use sys::terminal::Terminal;
+use crate::run::approval::await_approval;
+use sys::terminal::{Echo, Terminal};
+
+/// How often a question is put again when the answer is none.
+const TRIES: usize = 3;
 
 /// Leads to a grant that covers what `refused` asks, or refuses as before.
 pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result<Eligible, Refusal> {
     let wish = &run.activation;
     let manner = manner(wish, &run.asking);
     let Some(role) = choose(&refused, wish).cloned() else { return Err(Refusal::NoGrant(Box::new(refused))) };
-    let id = match (asked_before(&refused, &role, scene)?, manner) {
+    let id = match (asked_before(&refused, &role, wish, scene)?, manner) {
         (Some(id), _) => id,
         (None, Manner::Refuse) => return Err(Refusal::NoGrant(Box::new(refused))),
         (None, Manner::Told | Manner::Ask) => match ask_now(&refused, &role, wish, manner, scene)? {
@@ -30,18 +34,33 @@ pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result
             None => return Err(Refusal::NoGrant(Box::new(refused))),
         },
     };
-    match await_approval(&id, &role, wish.wait, manner, scene)? {
+    let approvers = approvers(&role);
+    let state = match limit(wish, &role, manner) {
+        Some(limit) => await_approval(&id, &approvers, limit, scene)?,
+        None => RequestState::Pending,
+    };
+    match state {
         RequestState::Approved => Ok(refused.eligible),
-        RequestState::Pending => Err(Refusal::Pending(Box::new(refused), id, approvers(&role))),
+        RequestState::Pending => Err(Refusal::Pending(Box::new(refused), id, approvers)),
         state => Err(Refusal::Activation(ActivationError::NotGranted(id, state))),
     }
 }
 
-/// A request for the role that waits already: asking again would only give its approvers two to decide.
-fn asked_before(refused: &NoGrant, role: &Role, scene: &Scene<'_>) -> Result<Option<GrantId>, Refusal> {
-    let (uid, now) = (refused.eligible.elevation().caller().uid(), scene.host.now()?.wall.seconds());
-    let pending = scene.host.store().pending_for(uid, &role.name, now)?;
-    Ok(pending.map(|request| request.terms.id))
+/// A request for the role that waits already and would serve: asking again would only give its approvers two to decide.
+fn asked_before(
+    refused: &NoGrant,
+    role: &Role,
+    wish: &ActivationWish,
+    scene: &Scene<'_>,
+) -> Result<Option<GrantId>, Refusal> {
+    if wish.break_glass {
+        return Ok(None); // an emergency waits for nobody
+    }
+    let elevation = refused.eligible.elevation();
+    let now = scene.host.now()?.wall.seconds();
+    let pending = scene.host.store().pending_for(elevation.caller().uid(), &role.name, now)?;
+    let serves = |terms: &RequestTerms| !terms.exact.is_set() || terms.argv == elevation.command().resolved_words();
+    Ok(pending.filter(|request| serves(&request.terms)).map(|request| request.terms.id))
 }
 
 /// Makes the request, with what was said on the command line or is typed now; `None` when the person leaves.
@@ -52,18 +71,10 @@ fn ask_now(
     manner: Manner,
     scene: &Scene<'_>,
 ) -> Result<Option<Activation>, Refusal> {
-    let (mut reason, mut ticket) = (wish.reason.clone().map(Word), wish.ticket.clone().map(Word));
-    if manner == Manner::Ask {
-        say(&offer_text(role, refused.eligible.roles().len()));
-        if role.activation.require_justification && reason.is_none() {
-            reason = ask("reason: ");
-            if reason.is_none() {
-                return Ok(None);
-            }
-        }
-        if role.activation.ticket.is_some() && ticket.is_none() {
-            ticket = ask("ticket: ");
-        }
+    let mut wish = wish.clone();
+    say(&offer_text(role, refused.eligible.roles().len(), &wish, manner));
+    if manner == Manner::Ask && complete(&mut wish, role).is_none() {
+        return Ok(None);
     }
     let elevation = refused.eligible.elevation();
     let wanted = Wanted {
@@ -72,15 +83,12 @@ fn ask_now(
         run_as: elevation.run_as(),
         duration: wish.duration,
         start: None,
-        reason,
-        ticket,
+        reason: wish.reason.map(Word),
+        ticket: wish.ticket.map(Word),
         one_shot: false,
+        urgency: if wish.break_glass { Urgency::BreakGlass } else { Urgency::Ordinary },
     };
     Ok(Some(request(scene.host, scene.policy, elevation.caller(), &wanted, &scene.host.now()?)?))
-}
-
-fn approvers(role: &Role) -> Vec<String> {
-    role.activation.approvers.iter().map(ToString::to_string).collect()
 }
 
 /// How far we may go without a grant.
@@ -109,76 +117,124 @@ fn manner(wish: &ActivationWish, asking: &Asking) -> Manner {
     }
 }
 
-/// The role that was named, or the narrowest.
+/// The role that was named, or the narrowest; in an emergency the narrowest that has a glass to break.
 fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
     let roles = refused.eligible.roles();
     match &wish.role {
         Some(name) => roles.iter().find(|role| &role.name == name),
-        None => roles.first(),
+        None => {
+            let urgent = roles.iter().find(|role| wish.break_glass && role.activation.break_glass);
+            urgent.or(roles.first())
+        }
     }
 }
 
-fn offer_text(role: &Role, choices: usize) -> String {
-    let span = spell(role.activation.maximum_duration);
-    let others = if choices > 1 { ", the narrowest that fits" } else { "" };
-    let approval = if role.activation.require_approval {
-        format!(", approved by {}", approvers(role).join(" or "))
+/// How long to wait for approvers, in seconds; `None` where nobody said that we should.
+fn limit(wish: &ActivationWish, role: &Role, manner: Manner) -> Option<u64> {
+    match (wish.wait, manner) {
+        (_, Manner::Refuse) | (Wait::Unsaid, Manner::Told) => None,
+        (Wait::AtMost(seconds), _) => Some(seconds),
+        (Wait::AsLongAsPending, _) | (Wait::Unsaid, Manner::Ask) => Some(role.activation.request_lifetime),
+    }
+}
+
+fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, manner: Manner) -> String {
+    let (name, span) = (&role.name, spell(role.activation.maximum_duration));
+    let which = if choices > 1 && wish.role.is_none() {
+        format!("{name}, the narrowest of {choices} that fit,")
+    } else {
+        name.to_string()
+    };
+    let approval = if wish.break_glass {
+        "; this is break-glass: at once, with an alert to everybody, and reviewed afterwards".to_owned()
+    } else if role.activation.require_approval {
+        format!(", to be approved by {}", approvers(role).join(" or "))
     } else {
         String::new()
     };
-    format!(
-        "jit-sudo: no active grant; asking for role {}{others} for at most {span}{approval} (^C to leave)\n",
-        role.name
-    )
+    let leave = if manner == Manner::Ask { " (^C to leave)" } else { "" };
+    format!("jit-sudo: no active grant; asking for role {which} for at most {span}{approval}{leave}\n")
 }
 
-/// Waits where the caller wants to, and returns the state that the request has then.
-fn await_approval(
-    id: &GrantId,
-    role: &Role,
-    wish: Wait,
-    manner: Manner,
-    scene: &Scene<'_>,
-) -> Result<RequestState, Refusal> {
-    let lifetime = Duration::from_secs(role.activation.request_lifetime);
-    let limit = match (wish, manner) {
-        (_, Manner::Refuse) | (Wait::Unsaid, Manner::Told) => return Ok(RequestState::Pending),
-        (Wait::AtMost(seconds), _) => Duration::from_secs(seconds),
-        (Wait::AsLongAsPending, _) | (Wait::Unsaid, Manner::Ask) => lifetime,
-    };
-    let deadline = Instant::now() + limit;
-    let counts = manner == Manner::Ask;
-    let names = approvers(role).join(" or ");
-    say(&format!("jit-sudo: request {id} waits for the approval of {names}; ^C leaves it pending\n"));
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if counts {
-            say(&format!("\r\x1b[K{} left ", spell(left.as_secs())));
-        }
-        let state = wait(scene.host, id, left.min(Duration::from_secs(1)))?;
-        if state != RequestState::Pending || left.is_zero() {
-            if counts {
-                say("\r\x1b[K");
-            }
-            return Ok(state);
-        }
+fn approvers(role: &Role) -> Vec<String> {
+    role.activation.approvers.iter().map(ToString::to_string).collect()
+}
+
+/// Asks at the terminal for what the role demands and the command line did not say; `None` when the person left.
+fn complete(wish: &mut ActivationWish, role: &Role) -> Option<()> {
+    let terminal = Terminal::controlling().ok()?;
+    let rules = &role.activation;
+    let most = rules.maximum_duration;
+    if wish.reason.is_none() && (rules.require_justification || wish.break_glass) {
+        wish.reason = Some(ask(&terminal, "reason: ", |text| match text.trim() {
+            "" => Err("a reason is required".to_owned()),
+            _ => Ok(text.into()),
+        })?);
+    }
+    if wish.duration.is_none() {
+        let question = format!("duration, at most {0} [{0}]: ", spell(most));
+        wish.duration = Some(ask(&terminal, &question, |text| span(text, most))?);
+    }
+    if let Some(pattern) = rules.ticket.as_ref().filter(|_| wish.ticket.is_none()) {
+        let question = format!("ticket, such as {}: ", pattern.as_str());
+        wish.ticket = Some(ask(&terminal, &question, |text| {
+            if pattern.matches(text) { Ok(text.into()) } else { Err(format!("it must match {}", pattern.as_str())) }
+        })?);
+    }
+    Some(())
+}
+
+/// A duration as typed; nothing for the longest.
+fn span(text: &str, most: u64) -> Result<u64, String> {
+    if text.is_empty() {
+        return Ok(most);
+    }
+    match duration::seconds(text) {
+        Ok(0) => Err("a duration of 0 is no grant".to_owned()),
+        Ok(seconds) if seconds > most => Err(format!("the role is granted for at most {}", spell(most))),
+        Ok(seconds) => Ok(seconds),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-/// One line from standard input, which is a terminal; `None` when it is empty or at its end.
-fn ask(question: &str) -> Option<Word> {
-    say(question);
-    let mut line = Vec::new();
-    let mut byte = [0];
-    let mut input = std::io::stdin().lock();
-    while line.len() <= crate::activation::WORDS_LIMIT && matches!(input.read(&mut byte), Ok(1)) && byte != *b"\n" {
-        line.extend_from_slice(&byte);
+/// One answer that `read` accepts; `None` when the person left, or gave no such answer in the end.
+fn ask<T>(terminal: &Terminal, question: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    for _ in 0..TRIES {
+        let line = terminal.read_answer(question.as_bytes(), Echo::Shown, None).ok()?;
+        match std::str::from_utf8(line.as_bytes().trim_ascii()).map_err(|_| "it is not UTF-8 text".to_owned()) {
+            Ok(text) => match read(text) {
+                Ok(answer) => return Some(answer),
+                Err(complaint) => say(&format!("jit-sudo: {complaint}\n")),
+            },
+            Err(complaint) => say(&format!("jit-sudo: {complaint}\n")),
+        }
     }
-    let text = line.trim_ascii().to_vec();
-    (!text.is_empty()).then(|| Word(std::os::unix::ffi::OsStringExt::from_vec(text)))
+    None
 }
 
-fn say(text: &str) {
+/// Words for the person, on standard error.
+pub(super) fn say(text: &str) {
     // A terminal that is gone needs no words.
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enter_takes_the_longest_duration_and_nothing_exceeds_it() {
+        assert_eq!(span("", 3600), Ok(3600));
+        assert_eq!(span("15m", 3600), Ok(900));
+        for text in ["0", "2h", "-5m", "ten", "10000y", "1h1", "\u{0}"] {
+            assert!(span(text, 3600).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_and_nothing_is_requested_with_dash_n() {
+        let asking = Asking { non_interactive: true, ..Asking::default() };
+        let wish = ActivationWish { reason: Some("x".into()), break_glass: true, ..ActivationWish::default() };
+        assert!(manner(&wish, &asking) == Manner::Refuse);
+    }
 }

@@ -8,7 +8,9 @@
 mod audit;
 mod broker;
 mod caller;
+mod glass;
 mod grants;
+mod hooks;
 mod host;
 mod hygiene;
 mod jitctl;

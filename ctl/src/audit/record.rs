@@ -12,13 +12,15 @@ use crate::table::Fields;
 use crate::when;
 
 /// The order in which details are shown; fields that are not named here follow, and the chain's own come last.
-const ORDER: [&str; 46] = [
+const ORDER: [&str; 48] = [
     "time",
     "host",
     "run",
     "start",
     "grant",
     "code",
+    "verdict",
+    "break_glass",
     "sentence",
     "user",
     "uid",
@@ -120,9 +122,8 @@ impl<'a> Record<'a> {
             "start" => format!("{} as {}: {}", self.or_dash("run"), self.or_dash("run_as"), self.command()),
             "end" => self.end_summary(),
             "reject" => format!("{}: {}", self.or_dash("sentence"), self.command()),
-            "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert" => {
-                self.grant_summary(now)
-            }
+            "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert"
+            | "review" => self.grant_summary(now),
             _ => self.unknown_summary(),
         }
     }
@@ -205,6 +206,7 @@ impl<'a> Record<'a> {
         let expires = self.fields.get("expires").and_then(Value::as_i64);
         let parts = [
             part("grant", ""),
+            part("verdict", ""),
             part("holder", "of "),
             part("role", "for "),
             part("run_as", "as "),

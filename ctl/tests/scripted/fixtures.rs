@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use jit_sudo::broker::wire::{Answer, GrantInfo, RecordInfo, RecordPage, RoleInfo, RoleVerdict, WhyInfo};
+use jit_sudo::broker::wire::{
+    Answer, AssignmentInfo, DebtInfo, EndedInfo, GrantInfo, RecordInfo, RecordPage, RoleInfo, RoleVerdict, WhyInfo,
+};
 use jit_sudo::names::RoleName;
 
 use crate::support::Scripted;
@@ -28,6 +30,34 @@ pub(crate) fn role() -> RoleInfo {
         one_shot: false,
         exact_command: false,
         signed_approvals: false,
+        break_glass: false,
+    }
+}
+
+pub(crate) fn debt() -> DebtInfo {
+    let info = crate::support::active();
+    DebtInfo {
+        id: info.id,
+        user: info.requester,
+        uid: info.requester_uid,
+        role: info.role,
+        at: info.requested,
+        reason: info.reason,
+        command: info.command,
+        runs: 2,
+        reviewers: vec!["bob".into()],
+        may_review: true,
+    }
+}
+
+pub(crate) fn assignment() -> AssignmentInfo {
+    AssignmentInfo {
+        role: RoleName::parse("web-ops").unwrap(),
+        holder: "%web".into(),
+        assignment: "eligible".into(),
+        last_used: Some(1),
+        verdict: Some("confirmed".into()),
+        reviewed: Some(EndedInfo { by: "bob".into(), at: 2, reason: "still on call".into() }),
     }
 }
 

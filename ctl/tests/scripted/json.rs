@@ -4,7 +4,7 @@ use jit_sudo::broker::wire::{Answer, ApprovalInfo, EndedInfo, KeyInfo, PolicyInf
 use jit_sudo::names::GrantId;
 use serde_json::Value;
 
-use crate::fixtures::{grant, page, role, why};
+use crate::fixtures::{assignment, debt, grant, page, role, why};
 use crate::support::{Scripted, active, pending};
 
 #[test]
@@ -13,7 +13,7 @@ fn json_is_one_object_on_one_line_for_every_answer() {
     let key = KeyInfo { public_key: "ssh-ed25519 AAAA".into(), fingerprint: "SHA256:x".into(), created: true };
     let policy = PolicyInfo { files: vec!["/p".into()], roles: 1, rules: 2, warnings: vec!["w".into()] };
     let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), first_bad: None };
-    let answers: [(&[&str], Answer, &str); 11] = [
+    let answers: Vec<(&[&str], Answer, &str)> = vec![
         (&["roles"], Answer::Roles(vec![role()]), "roles"),
         (&["why", "ls"], why(true), "why"),
         (&["show", "0"], grant(pending()), "grant"),
@@ -25,6 +25,10 @@ fn json_is_one_object_on_one_line_for_every_answer() {
         (&["audit", "show", "r1"], page(), "records"),
         (&["audit", "verify"], Answer::Verified(verified), "verified"),
         (&["key", "init"], Answer::HostKey(key), "host-key"),
+        (&["review"], Answer::Debts(vec![debt()]), "debts"),
+        (&["review", "--unused", "90d"], Answer::Assignments(vec![assignment()]), "assignments"),
+        (&["review", "--recertify", "web-ops"], Answer::Assignments(vec![]), "assignments"),
+        (&["review", "0", "--comment", "x"], grant(active()), "grant"),
     ];
     for (words, answer, name) in answers {
         let expected = serde_json::to_value(&answer).unwrap();
@@ -82,6 +86,8 @@ fn every_field_of_every_answer_is_documented() {
         page(),
         Answer::Verified(VerifyInfo { intact: false, records: 2, head: "x".into(), first_bad: Some("x".into()) }),
         Answer::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),
+        Answer::Debts(vec![debt()]),
+        Answer::Assignments(vec![assignment()]),
     ];
     let mut found = std::collections::BTreeSet::new();
     for answer in answers {

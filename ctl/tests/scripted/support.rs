@@ -153,6 +153,7 @@ pub(crate) fn pending() -> GrantInfo {
         ended: None,
         runs: 0,
         signed_approvals: false,
+        break_glass: false,
     }
 }
 

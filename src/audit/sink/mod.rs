@@ -3,6 +3,7 @@
 
 use super::journal::Written;
 
+pub mod hooks;
 pub mod syslog;
 
 /// Whether a mirror got a record.
@@ -19,4 +20,7 @@ pub enum Delivery {
 pub trait Sink {
     /// Hands a committed record over, in bounded time.
     fn mirror(&mut self, written: &Written) -> Delivery;
+
+    /// All records of one commit have been handed over.
+    fn flush(&mut self) {}
 }

@@ -1,0 +1,271 @@
+//! Who may ask for what: when they last did, and whether a reviewer still stands for it. Proposals change no policy; that is
+//! root's to write.
+
+use std::collections::HashMap;
+
+use super::Desk;
+use super::decisions::given;
+use super::failure::{Refused, refused};
+use super::wire::{Answer, AssignmentInfo, Certify, EndedInfo};
+use crate::audit::Event;
+use crate::audit::record::{Review, Verdict};
+use crate::database::Durability;
+use crate::elevation::Caller;
+use crate::escape::Word;
+use crate::names::{RoleName, UserName};
+use crate::policy::index::Next;
+use crate::policy::judge::subject;
+use crate::policy::{Assignment, Principal, Role};
+use crate::store::{Certification, certify};
+
+/// People by uid, looked up once; `None` where there is no such account any more.
+type People = HashMap<u32, Option<Caller>>;
+
+/// Somebody whose assignment is reviewed.
+struct Holder {
+    /// As the policy writes them, or a member by name.
+    name: String,
+    uid: Option<u32>,
+}
+
+impl Desk<'_> {
+    /// Eligibility that led to no grant for `since` seconds: per person where the policy names people, per group otherwise.
+    pub(super) fn review_unused(&self, since: u64) -> Result<Answer, Refused> {
+        let limit = self.now().saturating_sub(i64::try_from(since).unwrap_or(i64::MAX));
+        let mut people = People::new();
+        let mut found = Vec::new();
+        for role in self.roles_to_review()? {
+            let rows = self.assignments(&role, &mut people)?;
+            let unused = |row: &AssignmentInfo| row.last_used.is_none_or(|used| used < limit);
+            found.extend(rows.into_iter().filter(|row| row.assignment == ELIGIBLE && unused(row)));
+        }
+        Ok(Answer::Assignments(found))
+    }
+
+    pub(super) fn review_assignments(&self, role: Option<&RoleName>) -> Result<Answer, Refused> {
+        let mut roles = self.roles_to_review()?;
+        if let Some(name) = role {
+            roles.retain(|role| &role.name == name);
+            if roles.is_empty() {
+                return Err(refused("unknown-role", format!("there is no role {name} for you to review")));
+            }
+        }
+        let mut people = People::new();
+        let mut found = Vec::new();
+        for role in roles {
+            found.extend(self.assignments(&role, &mut people)?);
+        }
+        Ok(Answer::Assignments(found))
+    }
+
+    pub(super) fn review_certify(
+        &self,
+        role: &RoleName,
+        holder: Option<&str>,
+        verdict: Certify,
+        comment: &Word,
+    ) -> Result<Answer, Refused> {
+        let comment = given("comment", comment)?;
+        let role = self.reviewable(role)?;
+        let holders = match holder {
+            Some(text) => vec![self.holder(&role, text)?],
+            None => self.holders_but_oneself(&role)?,
+        };
+        if holders.is_empty() {
+            return Err(refused("own-assignment", format!("role {} has no assignment but your own", role.name)));
+        }
+        let verdict = match verdict {
+            Certify::Confirm => Verdict::Confirmed,
+            Certify::Remove => Verdict::RemovalProposed,
+        };
+        let written = self.host.database().write(Durability::Synced, |tx| {
+            let mut written = Vec::new();
+            for holder in &holders {
+                let answer = Certification {
+                    holder: holder.name.clone(),
+                    verdict: verdict.as_str().to_owned(),
+                    reviewer: self.caller.name().to_string(),
+                    at: self.now(),
+                    comment: comment.as_bytes().to_vec(),
+                };
+                certify(tx, &role.name, &answer)?;
+                let event = self.certified(&role.name, holder, verdict, comment);
+                written.push(self.journal.append(tx, self.moment, event)?);
+            }
+            Ok::<_, Refused>(written)
+        })?;
+        let _ = self.journal.mirror(&written);
+        Ok(Answer::Assignments(self.assignments(&role, &mut People::new())?))
+    }
+
+    fn certified(&self, role: &RoleName, holder: &Holder, verdict: Verdict, comment: &Word) -> Event {
+        Event::Review(Box::new(Review {
+            grant: None,
+            uid: self.caller.uid(),
+            user: Word::from(self.caller.name().as_str()),
+            holder: Word::from(holder.name.as_str()),
+            holder_uid: holder.uid,
+            role: role.clone(),
+            verdict,
+            comment: comment.clone(),
+        }))
+    }
+
+    /// The roles of this host that the caller may look at in a review: all for root and readers, else those that they
+    /// approve.
+    fn roles_to_review(&self) -> Result<Vec<Role>, Refused> {
+        let mut roles = Vec::new();
+        self.policy.each_role(|role| {
+            if role.holds_on(self.caller.host()) {
+                roles.push(role);
+            }
+            Next::Continue
+        })?;
+        if self.is_reader()? {
+            return Ok(roles);
+        }
+        let subject = subject(self.caller)?;
+        roles.retain(|role| role.may_approve(&subject));
+        if roles.is_empty() {
+            return Err(refused(
+                "not-a-reviewer",
+                "only root, readers of the policy and approvers of a role review it",
+            ));
+        }
+        Ok(roles)
+    }
+
+    /// The assignments of a role as the policy writes them, and members of its groups about whom a reviewer has spoken.
+    fn assignments(&self, role: &Role, people: &mut People) -> Result<Vec<AssignmentInfo>, Refused> {
+        let uses = self.host.store().last_uses(&role.name)?;
+        let mut answers: HashMap<String, Certification> = HashMap::new();
+        for answer in self.host.store().certifications(&role.name)? {
+            answers.insert(answer.holder.clone(), answer);
+        }
+        let mut rows = Vec::new();
+        for (assignment, word) in [(Assignment::Eligible, ELIGIBLE), (Assignment::Standing, "standing")] {
+            for principal in role.assigned(assignment) {
+                let holder = principal.to_string();
+                let last_used = match assignment {
+                    Assignment::Eligible => last_use(principal, &uses, people)?,
+                    Assignment::Standing => None,
+                };
+                let answer = answers.get(&holder).cloned();
+                rows.push(row(&role.name, holder, word.to_owned(), last_used, answer));
+            }
+        }
+        let written: Vec<String> = rows.iter().map(|row| row.holder.clone()).collect();
+        let mut members: Vec<Certification> =
+            answers.into_values().filter(|answer| !written.contains(&answer.holder)).collect();
+        members.sort_by(|a, b| a.holder.cmp(&b.holder));
+        for answer in members {
+            // Who has left the group, or whose line has left the policy, is no matter of review any more.
+            let Some((member, principal)) = member(role, &answer.holder)? else { continue };
+            let last_used = uses.iter().find(|(uid, _)| *uid == member.uid()).map(|(_, at)| *at);
+            let through = format!("through {principal}");
+            rows.push(row(&role.name, answer.holder.clone(), through, last_used, Some(answer)));
+        }
+        Ok(rows)
+    }
+
+    /// The assignment that was named: a line of the policy, or a person who has the role through one.
+    fn holder(&self, role: &Role, text: &str) -> Result<Holder, Refused> {
+        let own = || refused("own-assignment", "nobody reviews their own assignment");
+        if let Some(principal) = lines(role).find(|principal| principal.to_string() == text) {
+            return if self.is_oneself(principal)? { Err(own()) } else { holder_of(principal) };
+        }
+        match member(role, text)? {
+            Some((member, _)) if member.uid() == self.caller.uid() && self.caller.uid() != 0 => Err(own()),
+            Some((member, _)) => Ok(Holder { name: member.name().to_string(), uid: Some(member.uid()) }),
+            None => {
+                let shown = crate::escape::escape(text.as_bytes());
+                Err(refused("not-assigned", format!("role {} is not assigned to {shown}", role.name))
+                    .hint(format!("jitctl review --recertify {}", role.name)))
+            }
+        }
+    }
+
+    fn holders_but_oneself(&self, role: &Role) -> Result<Vec<Holder>, Refused> {
+        let mut holders: Vec<Holder> = Vec::new();
+        for principal in lines(role) {
+            let known = holders.iter().any(|holder| holder.name == principal.to_string());
+            if !known && !self.is_oneself(principal)? {
+                holders.push(holder_of(principal)?);
+            }
+        }
+        Ok(holders)
+    }
+
+    /// Whether a line of the policy means the caller. Root, who writes the policy, may speak of every line.
+    fn is_oneself(&self, principal: &Principal) -> Result<bool, Refused> {
+        Ok(self.caller.uid() != 0 && principal.matches(&subject(self.caller)?))
+    }
+}
+
+const ELIGIBLE: &str = "eligible";
+
+fn lines(role: &Role) -> impl Iterator<Item = &Principal> {
+    role.eligible.iter().chain(&role.standing)
+}
+
+fn row(
+    role: &RoleName,
+    holder: String,
+    assignment: String,
+    last_used: Option<i64>,
+    answer: Option<Certification>,
+) -> AssignmentInfo {
+    let verdict = answer.as_ref().map(|answer| answer.verdict.clone());
+    let reviewed = answer.map(|answer| EndedInfo {
+        by: answer.reviewer,
+        at: answer.at,
+        reason: Word(std::os::unix::ffi::OsStringExt::from_vec(answer.comment)),
+    });
+    AssignmentInfo { role: role.clone(), holder, assignment, last_used, verdict, reviewed }
+}
+
+/// The latest use by anybody whom `principal` means today.
+fn last_use(principal: &Principal, uses: &[(u32, i64)], people: &mut People) -> Result<Option<i64>, Refused> {
+    let mut latest = None;
+    for (uid, at) in uses {
+        if latest.is_some_and(|latest| latest >= *at) {
+            continue;
+        }
+        if !people.contains_key(uid) {
+            people.insert(*uid, person(sys::users::account_by_uid(*uid), &format!("uid {uid}"))?);
+        }
+        if let Some(Some(user)) = people.get(uid)
+            && principal.matches(&subject(user)?)
+        {
+            latest = Some(*at);
+        }
+    }
+    Ok(latest)
+}
+
+/// The person of this name, and the line of the role that means them.
+fn member<'r>(role: &'r Role, name: &str) -> Result<Option<(Caller, &'r Principal)>, Refused> {
+    if UserName::parse(name).is_err() {
+        return Ok(None);
+    }
+    let Some(user) = person(sys::users::account_by_name(name), name)? else { return Ok(None) };
+    let subject = subject(&user)?;
+    let line = lines(role).find(|principal| principal.matches(&subject));
+    Ok(line.map(|line| (user, line)))
+}
+
+fn holder_of(principal: &Principal) -> Result<Holder, Refused> {
+    let uid = match principal {
+        Principal::Uid(uid) => Some(*uid),
+        Principal::User(user) => {
+            person(sys::users::account_by_name(user.as_str()), user.as_str())?.map(|user| user.uid())
+        }
+        Principal::All | Principal::Group(_) | Principal::Gid(_) => None,
+    };
+    Ok(Holder { name: principal.to_string(), uid })
+}
+
+fn person(found: std::io::Result<Option<sys::users::Account>>, who: &str) -> Result<Option<Caller>, Refused> {
+    let account = found.map_err(|error| refused("lookup", format!("unable to look up {who}: {error}")))?;
+    Ok(account.map(Caller::described).transpose()?)
+}

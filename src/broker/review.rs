@@ -1,0 +1,109 @@
+//! Reviews: broken glass that an approver has to look at. Whoever broke it is never the one who settles it.
+
+use super::Desk;
+use super::decisions::given;
+use super::failure::{Refused, refused};
+use super::view::texts;
+use super::wire::{Answer, DebtInfo};
+use crate::audit::Event;
+use crate::audit::record::{Review, Verdict};
+use crate::database::Durability;
+use crate::escape::Word;
+use crate::names::{IdPrefix, RoleName};
+use crate::policy::Role;
+use crate::policy::judge::{names, subject};
+use crate::store::{Debt, settle_debt};
+
+impl Desk<'_> {
+    pub(super) fn review_debts(&self) -> Result<Answer, Refused> {
+        let reader = self.is_reader()?;
+        let mut infos = Vec::new();
+        for debt in self.host.store().open_debts()? {
+            let may_review = self.may_settle(&debt)?;
+            if reader || may_review || debt.uid == self.caller.uid() {
+                infos.push(self.debt_info(&debt, may_review)?);
+            }
+        }
+        Ok(Answer::Debts(infos))
+    }
+
+    pub(super) fn review_settle(&self, id: &IdPrefix, comment: &Word) -> Result<Answer, Refused> {
+        let comment = given("comment", comment)?;
+        let request = self.visible(id)?;
+        let id = &request.terms.id;
+        let owes_nothing = || refused("no-debt", format!("grant {id} waits for no review")).hint("jitctl review");
+        let debt = self.host.store().open_debt(id).map_err(|error| match error {
+            crate::store::FindError::Unknown => owes_nothing(),
+            error => Refused::from(error),
+        })?;
+        if debt.uid == self.caller.uid() {
+            return Err(refused("own-request", "nobody reviews their own break-glass"));
+        }
+        if !self.may_settle(&debt)? {
+            return Err(refused("not-an-approver", format!("you are not an approver of role {}", debt.role)));
+        }
+        let event = Event::Review(Box::new(Review {
+            grant: Some(id.clone()),
+            uid: self.caller.uid(),
+            user: Word::from(self.caller.name().as_str()),
+            holder: Word::from(debt.user.as_str()),
+            holder_uid: Some(debt.uid),
+            role: debt.role,
+            verdict: Verdict::Settled,
+            comment: comment.clone(),
+        }));
+        let written = self.host.database().write(Durability::Synced, |tx| {
+            if !settle_debt(tx, id, self.caller.name(), self.now(), comment.as_bytes())? {
+                return Err(owes_nothing());
+            }
+            Ok::<_, Refused>(self.journal.append(tx, self.moment, event)?)
+        })?;
+        let _ = self.journal.mirror(&[written]);
+        Ok(Answer::Grant(Box::new(self.info_of(id)?)))
+    }
+
+    /// The approvers of the role as the policy stands now; root for a role that it no longer knows, which nobody else
+    /// could ever settle.
+    fn may_settle(&self, debt: &Debt) -> Result<bool, Refused> {
+        if debt.uid == self.caller.uid() {
+            return Ok(false);
+        }
+        match self.policy.role(&debt.role)? {
+            Some(role) => self.approves(&role),
+            None => Ok(self.caller.uid() == 0),
+        }
+    }
+
+    /// Whether the caller is an approver of `role`.
+    pub(super) fn approves(&self, role: &Role) -> Result<bool, Refused> {
+        Ok(names(&role.activation.approvers, &subject(self.caller)?))
+    }
+
+    /// The role of this name, for those who review it: root and its approvers.
+    pub(super) fn reviewable(&self, name: &RoleName) -> Result<Role, Refused> {
+        let role = self.policy.role(name)?;
+        let role = role.ok_or_else(|| refused("unknown-role", format!("the policy does not know a role {name}")))?;
+        if self.caller.uid() == 0 || self.approves(&role)? {
+            Ok(role)
+        } else {
+            Err(refused("not-an-approver", format!("you are not an approver of role {name}")))
+        }
+    }
+
+    fn debt_info(&self, debt: &Debt, may_review: bool) -> Result<DebtInfo, Refused> {
+        let terms = self.host.store().request(&debt.id, self.now())?.terms;
+        let role = self.policy.role(&debt.role)?;
+        Ok(DebtInfo {
+            id: debt.id.clone(),
+            user: debt.user.clone(),
+            uid: debt.uid,
+            role: debt.role.clone(),
+            at: debt.at,
+            reason: terms.reason,
+            command: terms.argv,
+            runs: self.journal.count_runs_of_grant(&debt.id)?,
+            reviewers: role.map_or_else(|| vec!["root".to_owned()], |role| texts(&role.activation.approvers)),
+            may_review,
+        })
+    }
+}

@@ -1,0 +1,256 @@
+//! Runs the administrator's hooks for events that are committed already: as a user without rights, with an empty
+//! environment, for a bounded time. What goes wrong is an alert in the journal and nothing else.
+
+use std::ffi::{CString, OsString};
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::audit::record::{Alert, Event};
+use crate::audit::{Filter, Order, Record};
+use crate::database::Durability;
+use crate::escape::{Word, escape};
+use crate::host::{HOOKS, Host};
+use crate::policy::SyslogMode;
+use sys::exec::{Credentials, Execution, Image};
+use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
+use sys::process::{
+    Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, kill_descendants, new_session, wait_any,
+};
+use sys::sanitize::Inherited;
+use sys::signals::{SIGCHLD, SIGKILL, SignalQueue, SignalSet};
+use sys::trusted::{TrustError, TrustedDirectory};
+
+/// Whom hooks run as.
+pub const USER: &str = "jit-sudo-hooks";
+
+/// How long one hook may take for one event.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// The longest events in bytes: a few records of the longest commands.
+const EVENTS_LIMIT: u64 = 64 << 20;
+
+/// How many of the newest alerts are looked through for one that is said once.
+const LOOK_BACK: u32 = 100;
+
+/// What the environment of a hook holds, and nothing else.
+const PATH: &std::ffi::CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Why a hook did not do its work. `Display` is what it did, behind its name.
+#[derive(Debug)]
+enum Failure {
+    /// Others than root could have written it, or it cannot be looked at.
+    Trust(TrustError),
+    /// It could not be started.
+    Start(String),
+    /// It did not end by itself with status 0.
+    Ended(WaitEvent),
+    /// It was killed at the limit.
+    TooLong,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trust(error) => write!(f, "is not run: {error}"),
+            Self::Start(error) => write!(f, "could not be started: {error}"),
+            Self::Ended(WaitEvent::Exited(status)) => write!(f, "ended with status {status}"),
+            Self::Ended(WaitEvent::Signaled { signal, .. }) => write!(f, "was killed by signal {signal}"),
+            Self::Ended(WaitEvent::Stopped(_) | WaitEvent::Continued) => f.write_str("did not end"),
+            Self::TooLong => write!(f, "did not end within {} s and was killed", LIMIT.as_secs()),
+        }
+    }
+}
+
+/// Reads events, one record a line, on standard input, leaves them to a process of its own, and returns the exit status.
+/// Only for root, who alone can have committed them.
+pub fn serve(inherited: &Inherited) -> i32 {
+    if inherited.identity.uid() != 0 {
+        return 1;
+    }
+    let mut events = String::new();
+    if io::stdin().take(EVENTS_LIMIT).read_to_string(&mut events).is_err() {
+        return 1;
+    }
+    let started = fork(|| {
+        let _ = new_session();
+        Runner { inherited }.deliver(&events);
+        exit_now(0)
+    });
+    i32::from(started.is_err())
+}
+
+struct Runner<'a> {
+    inherited: &'a Inherited,
+}
+
+impl Runner<'_> {
+    fn deliver(&self, events: &str) {
+        let hooks = match hooks() {
+            Ok(hooks) if hooks.is_empty() => return,
+            Ok(hooks) => hooks,
+            Err(error) => return alert("hook-failed", &format!("no hook is run: {error}"), Repeated::Again),
+        };
+        let credentials = match sys::users::account_by_name(USER) {
+            Ok(Some(account)) if account.uid != 0 => {
+                Credentials { uid: account.uid, gid: account.gid, groups: vec![account.gid] }
+            }
+            _ => {
+                let sentence = format!("no hook is run: there is no user {USER} other than root");
+                return alert("hooks-without-user", &sentence, Repeated::Once);
+            }
+        };
+        if become_subreaper().is_err() {
+            return;
+        }
+        for (name, path) in hooks {
+            let name = escape(name.as_bytes());
+            match path {
+                Err(error) => failed(&name, &Failure::Trust(error)),
+                Ok(path) => {
+                    for event in events.lines() {
+                        if let Err(failure) = self.run(&path, &credentials, event) {
+                            failed(&name, &failure);
+                        }
+                        // Nothing of a hook outlives its turn.
+                        let _ = kill_descendants(Pid::own(), SIGKILL);
+                        while matches!(wait_any(Waiting::ForEnd), Ok(Some(_))) {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn run(&self, path: &Path, credentials: &Credentials, event: &str) -> Result<(), Failure> {
+        let start = |error: &dyn fmt::Display| Failure::Start(error.to_string());
+        let program = CString::new(path.as_os_str().as_bytes()).map_err(|error| start(&error))?;
+        let (input, feed) = pipe().map_err(|error| start(&error))?;
+        let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").map_err(|error| start(&error))?;
+        let signals = SignalQueue::open(&[SIGCHLD]).map_err(|error| start(&error))?;
+        let execution = Execution {
+            image: Image::Path(&program),
+            argv: std::slice::from_ref(&program),
+            environment: &[PATH.to_owned()],
+            credentials,
+            limits: &self.inherited.limits,
+            umask: 0o077,
+            directory: Some(c"/"),
+            ignored_signals: SignalSet::EMPTY,
+            blocked_signals: SignalSet::EMPTY,
+            oom_score_adj: None,
+            standard: [Some(input.as_fd()), Some(nowhere.as_fd()), Some(nowhere.as_fd())],
+        };
+        let hook = execution.spawn().map_err(|error| start(&error))?;
+        drop(input);
+        attend(hook, &signals, feed, format!("{event}\n").as_bytes()).map_err(|error| start(&error))?
+    }
+}
+
+/// Feeds the hook its event and waits for its end, or for the limit.
+fn attend(hook: Pid, signals: &SignalQueue, feed: OwnedFd, event: &[u8]) -> io::Result<Result<(), Failure>> {
+    let deadline = Instant::now() + LIMIT;
+    set_blocking(feed.as_fd(), Blocking::No)?;
+    let (mut feed, mut rest) = (Some(feed), event);
+    loop {
+        while let Ok(Some((pid, event, _))) = wait_any(Waiting::EndNow) {
+            match event {
+                _ if pid != hook => {}
+                WaitEvent::Exited(0) => return Ok(Ok(())),
+                event => return Ok(Err(Failure::Ended(event))),
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Err(Failure::TooLong));
+        }
+        let mut entries = vec![PollEntry::reading(signals.as_fd())];
+        entries.extend(feed.as_ref().map(|feed| PollEntry::writing(feed.as_fd())));
+        poll(&mut entries, Some(left))?;
+        let ready = entries.get(1).is_some_and(|entry| entry.ready_write || entry.hangup);
+        while signals.next_event()?.is_some() {}
+        if let Some(open) = feed.as_ref().filter(|_| ready) {
+            match write(open.as_fd(), rest) {
+                Ok(length) => rest = rest.get(length..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // A hook need not read what it does not want to know.
+                Err(_) => rest = &[],
+            }
+            if rest.is_empty() {
+                feed = None;
+            }
+        }
+    }
+}
+
+type Found = Vec<(OsString, Result<PathBuf, TrustError>)>;
+
+/// The executable files of hooks.d in name order; without what editors and package managers leave beside them.
+fn hooks() -> Result<Found, TrustError> {
+    let directory = match TrustedDirectory::open(Path::new(HOOKS)) {
+        Ok(directory) => directory,
+        Err(TrustError::Missing { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for name in directory.entries()? {
+        let text = name.to_string_lossy();
+        let path = Path::new(HOOKS).join(&name);
+        let executable =
+            std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+        if executable && !text.starts_with('.') && !text.ends_with('~') {
+            let trusted = directory.file(&name).map(|_| path);
+            found.push((name, trusted));
+        }
+    }
+    Ok(found)
+}
+
+fn failed(name: &str, failure: &Failure) {
+    alert("hook-failed", &format!("the hook {name} {failure}"), Repeated::Again);
+}
+
+/// Whether an alert is made again while a former one of its kind is among the newest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeated {
+    Again,
+    Once,
+}
+
+/// Records an alert of which no hook hears. Where even that fails, the alert path is syslog.
+fn alert(code: &str, sentence: &str, repeated: Repeated) {
+    let name = sys::machine::host_name().unwrap_or_default();
+    if let Ok(host) = Host::open(&name)
+        && record(&host, code, sentence, repeated).is_none()
+    {
+        host.shout(sentence);
+    }
+}
+
+fn record(host: &Host, code: &str, sentence: &str, repeated: Repeated) -> Option<()> {
+    let mode = host.policy().map_or(SyslogMode::Mirror, |policy| policy.settings().audit.syslog);
+    let journal = host.journal_without_hooks(mode);
+    if repeated == Repeated::Once {
+        let filter = Filter { kind: Some("alert"), uid: None };
+        let newest = journal.list(0, LOOK_BACK, Order::Newest, filter).ok()?;
+        let same = |event: Event| matches!(event, Event::Alert(alert) if alert.code == code);
+        if newest.records.iter().any(|record| Record::decode(&record.body).is_ok_and(|record| same(record.event))) {
+            return Some(());
+        }
+    }
+    let event = Event::Alert(Box::new(Alert {
+        code: code.to_owned(),
+        sentence: Word::from(sentence),
+        uid: None,
+        user: None,
+        run: None,
+        grant: None,
+    }));
+    let moment = host.now().ok()?;
+    let written = host.database().write(Durability::Synced, |tx| journal.append(tx, &moment, event)).ok()?;
+    let _ = journal.mirror(&[written]);
+    Some(())
+}

@@ -1,0 +1,63 @@
+//! Waiting for approvers: with a countdown where somebody looks on, woken by the bell. ^C leaves the request as it is.
+
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use crate::activation::wait_beside;
+use crate::clock::duration::spell;
+use crate::grant::lifecycle::RequestState;
+use crate::host::HostError;
+use crate::names::GrantId;
+use crate::refusal::Refusal;
+use crate::run::Scene;
+use crate::run::offer::say;
+use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
+
+/// How often the countdown is written anew.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Waits at most `limit` seconds, or until a signal comes; returns the state that the request has then.
+pub(super) fn await_approval(
+    id: &GrantId,
+    approvers: &[String],
+    limit: u64,
+    scene: &Scene<'_>,
+) -> Result<RequestState, Refusal> {
+    let names = approvers.join(" or ");
+    say(&format!("jit-sudo: request {id} waits for the approval of {names} (^C leaves it pending)\n"));
+    let interrupts = SignalQueue::open(&[SIGINT, SIGQUIT, SIGTERM, SIGHUP])
+        .map_err(|error| HostError::System("receive signals", error))?;
+    let countdown = Countdown { visible: std::io::stderr().is_terminal() };
+    let deadline = Instant::now() + Duration::from_secs(limit);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        countdown.show(left);
+        let state = wait_beside(scene.host, id, left.min(TICK), Some(interrupts.as_fd()))?;
+        let interrupted = interrupts.next_event().is_ok_and(|event| event.is_some());
+        if state != RequestState::Pending || left.is_zero() || interrupted {
+            countdown.clear();
+            return Ok(state);
+        }
+    }
+}
+
+/// One line on standard error that is written over each second.
+struct Countdown {
+    visible: bool,
+}
+
+impl Countdown {
+    fn show(&self, left: Duration) {
+        if self.visible {
+            // Rounded up, so that the last second is shown as 1s.
+            say(&format!("\r\x1b[K{} left", spell(left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))));
+        }
+    }
+
+    fn clear(&self) {
+        if self.visible {
+            say("\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What reviewers owe and what they have answered: one row for each broken glass, one for each assignment that was looked
+//! at. The history is in the journal; here stands what holds now.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{FindError, GrantStore, LIST_LIMIT};
+use crate::grant::RequestTerms;
+use crate::names::{GrantId, RoleName, UserName};
+
+/// The tables of reviews.
+pub const SCHEMA: &str = "
+CREATE TABLE review_debt (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, user TEXT NOT NULL, role TEXT NOT NULL, at INTEGER NOT NULL, reviewer TEXT, reviewed INTEGER, comment BLOB) STRICT;
+CREATE UNIQUE INDEX review_debt_open ON review_debt (uid) WHERE reviewer IS NULL;
+CREATE TABLE certification (role TEXT NOT NULL, holder TEXT NOT NULL, verdict TEXT NOT NULL, reviewer TEXT NOT NULL, at INTEGER NOT NULL, comment BLOB NOT NULL, PRIMARY KEY (role, holder)) STRICT, WITHOUT ROWID;
+CREATE INDEX granted_by_role ON granted (role, uid, starts);
+";
+
+/// A broken glass that is to be reviewed.
+#[derive(Debug, Clone)]
+pub struct Debt {
+    /// The request and grant.
+    pub id: GrantId,
+    /// Who broke it.
+    pub uid: u32,
+    /// Their name then.
+    pub user: UserName,
+    /// For which role.
+    pub role: RoleName,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
+/// The latest answer about an assignment.
+#[derive(Debug, Clone)]
+pub struct Certification {
+    /// Whom it is about, as the policy writes them.
+    pub holder: String,
+    /// The word of the verdict.
+    pub verdict: String,
+    /// By whom.
+    pub reviewer: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// In which words.
+    pub comment: Vec<u8>,
+}
+
+impl GrantStore<'_> {
+    /// The grant under which `uid` broke the glass and which nobody has reviewed.
+    pub fn open_debt_of(&self, uid: u32) -> rusqlite::Result<Option<GrantId>> {
+        let id: Option<String> = self
+            .connection
+            .query_row("SELECT id FROM review_debt WHERE uid = ?1 AND reviewer IS NULL", [uid], |row| row.get(0))
+            .optional()?;
+        id.map(|id| GrantId::parse(&id).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into())))
+            .transpose()
+    }
+
+    /// Every debt that nobody has settled, oldest first.
+    pub fn open_debts(&self) -> Result<Vec<Debt>, FindError> {
+        let mut statement = self.connection.prepare(
+            "SELECT id, uid, user, role, at FROM review_debt WHERE reviewer IS NULL ORDER BY at, id LIMIT ?1",
+        )?;
+        let rows = statement.query_map([LIST_LIMIT], |row| Ok(read_debt(row)))?;
+        let mut debts = Vec::new();
+        for row in rows {
+            debts.push(row??);
+        }
+        Ok(debts)
+    }
+
+    /// The unsettled debt of this grant.
+    pub fn open_debt(&self, id: &GrantId) -> Result<Debt, FindError> {
+        let query = "SELECT id, uid, user, role, at FROM review_debt WHERE id = ?1 AND reviewer IS NULL";
+        self.connection
+            .query_row(query, [id.as_str()], |row| Ok(read_debt(row)))
+            .optional()?
+            .ok_or(FindError::Unknown)?
+    }
+
+    /// The latest answers about the assignments of a role.
+    pub fn certifications(&self, role: &RoleName) -> rusqlite::Result<Vec<Certification>> {
+        let query = "SELECT holder, verdict, reviewer, at, comment FROM certification WHERE role = ?1";
+        let mut statement = self.connection.prepare(query)?;
+        let rows = statement.query_map([role.as_str()], |row| {
+            Ok(Certification {
+                holder: row.get(0)?,
+                verdict: row.get(1)?,
+                reviewer: row.get(2)?,
+                at: row.get(3)?,
+                comment: row.get(4)?,
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// Who ever had a grant of `role`, and the begin of their last one.
+    pub fn last_uses(&self, role: &RoleName) -> rusqlite::Result<Vec<(u32, i64)>> {
+        let query = "SELECT uid, max(starts) FROM granted WHERE role = ?1 GROUP BY uid";
+        let mut statement = self.connection.prepare(query)?;
+        let rows = statement.query_map([role.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+}
+
+/// Notes that the glass was broken; fails where the same person has an open debt.
+pub fn insert_debt(tx: &Transaction<'_>, terms: &RequestTerms) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO review_debt (id, uid, user, role, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![terms.id.as_str(), terms.uid, terms.user.as_str(), terms.role.as_str(), terms.created],
+    )?;
+    Ok(())
+}
+
+/// Settles a debt; false when somebody has done so before.
+pub fn settle_debt(
+    tx: &Transaction<'_>,
+    id: &GrantId,
+    reviewer: &UserName,
+    at: i64,
+    comment: &[u8],
+) -> rusqlite::Result<bool> {
+    let query = "UPDATE review_debt SET reviewer = ?2, reviewed = ?3, comment = ?4 WHERE id = ?1 AND reviewer IS NULL";
+    Ok(tx.execute(query, params![id.as_str(), reviewer.as_str(), at, comment])? == 1)
+}
+
+/// Keeps the latest answer about an assignment.
+pub fn certify(tx: &Transaction<'_>, role: &RoleName, answer: &Certification) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT OR REPLACE INTO certification (role, holder, verdict, reviewer, at, comment) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![role.as_str(), answer.holder, answer.verdict, answer.reviewer, answer.at, answer.comment],
+    )?;
+    Ok(())
+}
+
+fn read_debt(row: &Row<'_>) -> Result<Debt, FindError> {
+    let id: String = row.get(0)?;
+    let damaged = || FindError::Damaged(format!("the review debt {id}"));
+    let (user, role): (String, String) = (row.get(2)?, row.get(3)?);
+    Ok(Debt {
+        id: GrantId::parse(&id).map_err(|_| damaged())?,
+        uid: row.get(1)?,
+        user: UserName::parse(&user).map_err(|_| damaged())?,
+        role: RoleName::parse(&role).map_err(|_| damaged())?,
+        at: row.get(4)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Database;
+    use crate::database::tests::Scratch;
+
+    fn database(scratch: &Scratch) -> Database {
+        Database::create(&scratch.path(), &[super::super::SCHEMA, SCHEMA]).unwrap()
+    }
+
+    fn owe(database: &Database, id: &str, uid: u32) -> Result<(), rusqlite::Error> {
+        let insert = "INSERT INTO review_debt (id, uid, user, role, at) VALUES (?1, ?2, 'alice', 'ops', 5)";
+        database.connection().execute(insert, params![id, uid]).map(drop)
+    }
+
+    #[test]
+    fn one_person_has_one_open_debt_until_it_is_settled() {
+        let scratch = Scratch::new("review-debt");
+        let database = database(&scratch);
+        let store = GrantStore::new(database.connection());
+        owe(&database, "0000000001", 1000).unwrap();
+        assert!(owe(&database, "0000000002", 1000).is_err());
+        owe(&database, "0000000003", 1001).unwrap();
+        assert_eq!(store.open_debts().unwrap().len(), 2);
+        let id = store.open_debt_of(1000).unwrap().unwrap();
+        assert_eq!(id.as_str(), "0000000001");
+        let bob = UserName::parse("bob").unwrap();
+        for first in [true, false] {
+            let tx = database.connection().unchecked_transaction().unwrap();
+            assert_eq!(settle_debt(&tx, &id, &bob, 9, b"fine").unwrap(), first);
+            tx.commit().unwrap();
+        }
+        assert_eq!(store.open_debt_of(1000).unwrap(), None);
+        assert!(matches!(store.open_debt(&id), Err(FindError::Unknown)));
+        owe(&database, "0000000002", 1000).unwrap();
+    }
+
+    #[test]
+    fn the_latest_answer_about_an_assignment_holds() {
+        let scratch = Scratch::new("review-certify");
+        let database = database(&scratch);
+        let role = RoleName::parse("ops").unwrap();
+        for (verdict, at) in [("confirmed", 1), ("removal-proposed", 2)] {
+            let answer = Certification {
+                holder: "%web".into(),
+                verdict: verdict.into(),
+                reviewer: "bob".into(),
+                at,
+                comment: b"x".to_vec(),
+            };
+            let tx = database.connection().unchecked_transaction().unwrap();
+            certify(&tx, &role, &answer).unwrap();
+            tx.commit().unwrap();
+        }
+        let answers = GrantStore::new(database.connection()).certifications(&role).unwrap();
+        assert_eq!(answers.len(), 1);
+        assert_eq!((answers[0].verdict.as_str(), answers[0].at), ("removal-proposed", 2));
+    }
+}
