@@ -352,7 +352,7 @@ fn an_approver_elsewhere_narrows_and_never_widens() {
     root.write(&place, 0o644, &text);
     for change in ["s/\"duration\":0/\"duration\":1200/", "s/\"exact\":0/\"exact\":1/"] {
         let script = format!(
-            "cd; jitctl approve - --unsigned --as {} < /home/request 2>/dev/null | sed '{change}' | tr -d '\\n' > approval
+            "cd; jitctl approve - --unsigned --as {} < {place} 2>/dev/null | sed '{change}' | tr -d '\\n' > approval
              rm -f approval.sig; ssh-keygen -q -Y sign -f key -n jit-sudo/approval/v1 approval
              jitctl import approval approval.sig",
             approver.name
