@@ -632,6 +632,7 @@ mod tests {
         let seeds = [
             r#"{"verb":"request","role":"ops","duration":3600,"reason":"x","command":["id","-u"],"one_shot":true}"#,
             r#"{"verb":"revoke","target":{"id":"abc"},"reason":"x"}"#,
+            r#"{"verb":"import","approval":"{}","signature":"-----BEGIN SSH SIGNATURE-----"}"#,
             r#"{"verb":"audit-list","after":0,"limit":10,"newest":true,"kind":"start"}"#,
         ];
         for round in 0..20_000 {
