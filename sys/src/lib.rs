@@ -7,6 +7,8 @@
 mod kernel;
 
 pub mod bell;
+mod birth;
+pub mod cgroup;
 mod descendants;
 pub mod exec;
 pub mod limits;
