@@ -43,7 +43,7 @@ const POLICY_LIMIT: usize = 64 << 20;
 const KEY_LIMIT: usize = 16 << 10;
 
 /// Every table of the one database.
-const SCHEMA: [&str; 4] = [audit::SCHEMA, store::SCHEMA, cache::SCHEMA, index::SCHEMA];
+const SCHEMA: [&str; 5] = [audit::SCHEMA, store::SCHEMA, cache::SCHEMA, index::SCHEMA, store::EXTENSION_SCHEMA];
 
 /// Why this host cannot serve.
 #[derive(Debug)]

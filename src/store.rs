@@ -1,6 +1,8 @@
 //! The grant database: requests, approvals and signed grants, each as exact bytes with the few columns that lookups need.
 //! It decides nothing: whatever it returns as a grant is untrusted until [`crate::grant::verify`] has seen it.
 
+mod extension;
+
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::grant::lifecycle::{GrantEnd, RequestState};
@@ -18,6 +20,9 @@ CREATE TABLE granted (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT N
 CREATE INDEX granted_open ON granted (uid, expires) WHERE ended IS NULL;
 CREATE INDEX granted_by_end ON granted (expires) WHERE ended IS NULL;
 ";
+
+/// The table and index by which extensions are found.
+pub const EXTENSION_SCHEMA: &str = extension::SCHEMA;
 
 /// The most rows that a listing returns.
 pub const LIST_LIMIT: u32 = 1000;
@@ -242,7 +247,7 @@ pub fn insert_request(tx: &Transaction<'_>, terms: &RequestTerms, bytes: &[u8], 
          VALUES (?1, ?2, ?3, 'pending', ?4, ?5, ?6, ?7)",
         params![terms.id.as_str(), terms.uid, terms.role.as_str(), terms.created, terms.deadline, needed, bytes],
     )?;
-    Ok(())
+    extension::insert(tx, terms)
 }
 
 /// Stores an approval; a second one by the same approver replaces the first.
@@ -297,12 +302,17 @@ pub fn is_open(tx: &Transaction<'_>, id: &GrantId) -> rusqlite::Result<bool> {
     Ok(GrantStore::new(tx).end_of(id)?.is_none())
 }
 
-/// Ends a grant; false when it had already been ended.
+/// Ends a grant; false when it had already been ended. One that has served its one run may still be taken back from that
+/// run.
 pub fn end_grant(tx: &Transaction<'_>, id: &GrantId, end: GrantEnd, ended: &Ended) -> rusqlite::Result<bool> {
+    let over = match end {
+        GrantEnd::Used => "",
+        GrantEnd::Revoked | GrantEnd::Released => GrantEnd::Used.as_str(),
+    };
     let changed = tx.execute(
         "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
-         WHERE id = ?1 AND ended IS NULL",
-        params![id.as_str(), end.as_str(), ended.by, ended.at, ended.reason],
+         WHERE id = ?1 AND (ended IS NULL OR ended = ?6)",
+        params![id.as_str(), end.as_str(), ended.by, ended.at, ended.reason, over],
     )?;
     Ok(changed == 1)
 }

@@ -18,8 +18,6 @@ pub(crate) struct Anything {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LaterVerb {
     #[command(hide = true)]
-    Extend(Anything),
-    #[command(hide = true)]
     Review(Anything),
     #[command(hide = true)]
     Replay(Anything),
@@ -36,7 +34,6 @@ pub(crate) enum LaterVerb {
 impl LaterVerb {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Extend(_) => "extend",
             Self::Review(_) => "review",
             Self::Replay(_) => "replay",
             Self::Watch(_) => "watch",

@@ -49,6 +49,9 @@ pub struct Request {
     pub ticket: Option<Word>,
     /// SHA-256 of the stored request's exact bytes.
     pub sha256: Digest,
+    /// The grant whose runs this shall let go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
 }
 
 /// An approver agreed.
@@ -125,6 +128,9 @@ pub struct Grant {
     pub approvers: Vec<Word>,
     /// SHA-256 of the signed grant's exact bytes.
     pub sha256: Digest,
+    /// The grant whose runs this lets go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
 }
 
 /// A grant was ended by others.

@@ -108,6 +108,7 @@ pub(super) fn events() -> Vec<Event> {
         reason: hostile(),
         ticket: Some("OPS-1".into()),
         sha256: Digest([1; 32]),
+        extends: None,
     };
     let approval = Approval {
         grant: grant.clone(),
@@ -130,6 +131,7 @@ pub(super) fn events() -> Vec<Event> {
         limits,
         approvers: vec![user.clone()],
         sha256: Digest([4; 32]),
+        extends: Some(grant()),
     };
     let revocation = Revocation {
         grant: grant.clone(),

@@ -31,6 +31,7 @@ impl Desk<'_> {
         let request = self.visible(id)?;
         let role = self.decidable(&request)?;
         self.still_eligible(&request, &role)?;
+        self.still_extends(&request)?;
         let identity = self.host.identity()?;
         let terms = self.approval(&request, narrowing, identity.id.as_str())?;
         let bytes = encode(&terms)?;

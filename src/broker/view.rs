@@ -85,9 +85,11 @@ impl Desk<'_> {
             ended: grant
                 .and_then(|grant| grant.end)
                 .map(|(_, ended)| ended)
-                .or_else(|| request.ended.as_ref().map(Ended::clone))
+                .or_else(|| request.ended.clone())
                 .map(ended),
             runs: self.journal.count_runs_of_grant(&terms.id)?,
+            extends: terms.extends.clone(),
+            extended_by: store.extension(&terms.id)?.map(|extension| extension.terms.id),
         })
     }
 }

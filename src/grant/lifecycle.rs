@@ -129,6 +129,7 @@ pub fn grant_terms(decided: &Decided<'_>, host: &HostId, moment: &Moment) -> Gra
         boot_id: moment.boot_id.clone(),
         exact: request.exact.or(any(|approval| approval.exact)).or(Flag::from(decided.role_exact)),
         expires,
+        extends: request.extends.clone(),
         host: host.as_str().to_owned(),
         id: request.id.clone(),
         issued: now,

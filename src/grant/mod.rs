@@ -1,6 +1,7 @@
 //! Requests, approvals and the signed grants that come of them: exact bytes, signatures and the rules of time.
 //! This room opens no file and knows no database; it is given bytes and moments.
 
+pub mod extension;
 pub mod hostkey;
 pub mod lifecycle;
 pub mod signed;

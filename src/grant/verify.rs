@@ -43,6 +43,8 @@ pub enum GrantFault {
     NotYet,
     /// Its time is over.
     Expired,
+    /// It lets one run under an earlier grant go on, and serves no new one.
+    OnlyExtends,
     /// The clock stands before the journal's last record, and the boot in which the grant was signed is over: no
     /// clock is left that could tell when it ends.
     ClockSetBack,
@@ -59,6 +61,7 @@ impl fmt::Display for GrantFault {
             Self::OtherCommand => f.write_str("it serves exactly one other command"),
             Self::NotYet => f.write_str("it has not begun"),
             Self::Expired => f.write_str("it has expired"),
+            Self::OnlyExtends => f.write_str("it lets a run under an earlier grant go on and serves no other"),
             Self::ClockSetBack => f.write_str("the clock of this host stands before its own journal"),
         }
     }
@@ -168,6 +171,9 @@ fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &
     }
     window(terms, facts.moment, facts.high_water)?;
     let role = eligible.roles().iter().find(|role| role.name == terms.role).ok_or(GrantFault::OtherRole)?;
+    if terms.extends.is_some() && terms.one_shot.is_set() {
+        return Err(GrantFault::OnlyExtends);
+    }
     if terms.exact.is_set() && !is_the_very_command(terms, elevation) {
         return Err(GrantFault::OtherCommand);
     }

@@ -21,7 +21,7 @@ pub enum Judgement {
 #[must_use = "a standing assignment leads to the gate"]
 pub struct Standing {
     elevation: Elevation,
-    role: Role,
+    role: Box<Role>,
 }
 
 /// An elevation that some roles would allow once one of them is activated.
@@ -84,7 +84,7 @@ impl Standing {
 
     /// Takes it apart, for the gate.
     pub fn into_parts(self) -> (Elevation, Role) {
-        (self.elevation, self.role)
+        (self.elevation, *self.role)
     }
 }
 
@@ -119,7 +119,7 @@ pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, preferred: &[RoleNam
 
     let standing = index.roles_for(&subject, Assignment::Standing)?;
     if let Some(role) = allowing(standing, &elevation, &mut denied).into_iter().next() {
-        return Ok(Judgement::Standing(Standing { elevation, role }));
+        return Ok(Judgement::Standing(Standing { elevation, role: Box::new(role) }));
     }
     let mut held = Vec::new();
     for name in preferred {

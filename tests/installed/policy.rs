@@ -100,7 +100,6 @@ fn policy_that_comes_with_a_later_version_is_refused_and_not_ignored() {
     let later = [
         "noexec = true\n",
         "record = \"tty\"\n",
-        "on_expiry = \"freeze\"\n",
         "[roles.ops.activation]\nbreak_glass = true\n",
         "[roles.ops.activation]\nrequire_approval = true\napprovers = [\"bob\"]\nsigned_approvals = true\n",
     ];

@@ -81,8 +81,7 @@ fn wrong_words_are_status_2_in_the_house_style() {
 #[test]
 fn what_comes_later_is_refused_by_name() {
     let broker = Scripted::silent();
-    let later: [(&[&str], &str); 14] = [
-        (&["extend", "0", "--for", "1h"], "extend"),
+    let later: [(&[&str], &str); 13] = [
         (&["review"], "review"),
         (&["policy", "show"], "policy show"),
         (&["policy", "import", "/etc/sudoers"], "policy import"),
@@ -114,7 +113,7 @@ fn help_and_version_are_on_stdout() {
     for verb in ["roles", "why", "request", "approve", "revoke", "audit"] {
         assert!(help.stdout.contains(&format!("  {verb} ")), "{verb} is not in {}", help.stdout);
     }
-    for later in ["extend", "replay", "doctor"] {
+    for later in ["replay", "doctor"] {
         assert!(!help.stdout.contains(later), "{}", help.stdout);
     }
     let version = broker.call(&["--version"]);
