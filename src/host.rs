@@ -60,6 +60,8 @@ pub enum HostError {
     Database(DatabaseError),
     /// The journal.
     Journal(JournalError),
+    /// A row of the database cannot be read back.
+    Damaged(String),
     /// There is no host key yet.
     NoKey,
     /// The host key is damaged.
@@ -77,6 +79,7 @@ impl fmt::Display for HostError {
             Self::Index(error) => error.fmt(f),
             Self::Database(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
+            Self::Damaged(what) => write!(f, "the database holds damaged terms: {what}"),
             Self::NoKey => write!(f, "this host has no key: {STATE}/{HOST_KEY} is missing"),
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),

@@ -8,10 +8,16 @@ use jit_sudo::run::{listing, run, validate};
 use jit_sudo::session::ExitStatus;
 
 fn main() {
-    let status = jit_sudo_main().unwrap_or_else(|refusal| {
-        refusal.tell();
-        ExitStatus::Code(1)
-    });
+    jit_sudo::bug::speak_plainly("jit-sudo");
+    // A bug is a refusal like any other: nothing runs that was not recorded, and the status is 1.
+    let status = match std::panic::catch_unwind(jit_sudo_main) {
+        Ok(Ok(status)) => status,
+        Ok(Err(refusal)) => {
+            refusal.tell();
+            ExitStatus::Code(1)
+        }
+        Err(_) => ExitStatus::Code(1),
+    };
     status.exit()
 }
 

@@ -13,9 +13,11 @@ use crate::elevation::{CallerError, Elevation, ElevationError};
 use crate::escape::{Word, command_line};
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::{CONFIGURATION, HostError, STATE};
+use crate::names::{GrantId, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{JudgeError, NotAllowed};
 use crate::session::{EnvironmentError, LaunchError};
+use crate::store::FindError;
 use sys::sanitize::SanitizeError;
 
 /// Why jit-sudo did not run the command.
@@ -38,8 +40,10 @@ pub enum Refusal {
     NoGrant(Box<NoGrant>),
     /// The grant that was asked for is not given yet, or not at all.
     Activation(ActivationError),
-    /// The request waits for approvers; its id and theirs.
-    Pending(String, Vec<String>),
+    /// The role that was named does not allow the command, or is not the caller's; those that do.
+    OtherRole(RoleName, Vec<RoleName>),
+    /// There is no grant yet: a request waits for its approvers.
+    Pending(Box<NoGrant>, GrantId, Vec<String>),
     /// PAM.
     Auth(AuthError),
     /// The gate.
@@ -95,6 +99,16 @@ impl From<JournalError> for Refusal {
     }
 }
 
+impl From<FindError> for Refusal {
+    fn from(error: FindError) -> Self {
+        Self::Host(match error {
+            FindError::Database(error) => error.into(),
+            FindError::Damaged(what) => HostError::Damaged(what),
+            FindError::Unknown | FindError::Several(_) => HostError::Damaged("a request that was there".to_owned()),
+        })
+    }
+}
+
 impl From<rusqlite::Error> for Refusal {
     fn from(error: rusqlite::Error) -> Self {
         Self::Host(error.into())
@@ -124,6 +138,7 @@ impl Refusal {
             Self::NotAllowed(_) | Self::Hidden(_) => "not-allowed",
             Self::NoGrant(_) => "no-grant",
             Self::Activation(_) => "activation",
+            Self::OtherRole(..) => "other-role",
             Self::Pending(..) => "pending",
             Self::Auth(AuthError::PasswordRequired | AuthError::NoTerminal | AuthError::NoAskpass) => {
                 "password-required"
@@ -149,12 +164,10 @@ impl Refusal {
             Self::Judge(JudgeError::Index(error)) => error.to_string(),
             Self::Judge(JudgeError::Caller(error)) => error.to_string(),
             Self::Judge(JudgeError::NotAllowed(refused)) | Self::NotAllowed(refused) => sorry(&refused.elevation),
-            Self::NoGrant(refused) => sorry(refused.eligible.elevation()),
+            Self::NoGrant(refused) | Self::Pending(refused, ..) => sorry(refused.eligible.elevation()),
             Self::Hidden(command) => sorry_about(&command.user, &command.words, &command.run_as, &command.host),
+            Self::OtherRole(named, _) => format!("role {named} does not allow you this command"),
             Self::Activation(error) => error.to_string(),
-            Self::Pending(id, approvers) => {
-                format!("request {id} waits for the approval of {}", approvers.join(" or "))
-            }
             Self::Auth(error) => error.to_string(),
             Self::Gate(error) => error.to_string(),
             Self::Environment(error) => error.to_string(),
@@ -182,6 +195,9 @@ impl Refusal {
                     None => format!("you have no active grant; you may activate role {}", names.join(" or ")),
                 })
             }
+            Self::Pending(_, id, approvers) => {
+                Some(format!("request {id} waits for the approval of {}", approvers.join(" or ")))
+            }
             _ => None,
         }
     }
@@ -206,7 +222,8 @@ impl Refusal {
                 Some(format!("add --for {}", crate::clock::duration::spell(*most)))
             }
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
-            Self::Pending(id, _) => Some(format!("jitctl show {id}, or run the command again when it is approved")),
+            Self::OtherRole(_, roles) => roles.first().map(|role| format!("add --role {role}")),
+            Self::Pending(_, id, _) => Some(format!("jitctl show {id}")),
             Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {
                 Some("as root: jitctl key init".to_owned())
             }
@@ -228,6 +245,8 @@ impl Refusal {
             Self::NotAllowed(_)
             | Self::Hidden(_)
             | Self::NoGrant(_)
+            | Self::Pending(..)
+            | Self::OtherRole(..)
             | Self::Activation(_)
             | Self::Auth(_)
             | Self::Gate(_)
@@ -242,9 +261,10 @@ impl Refusal {
     pub fn tell(&self) {
         let mut text = match self {
             // sudo says these without its name, and scripts know them so.
-            Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::NoRole(..) => {
+            Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::Pending(..) | Self::NoRole(..) => {
                 format!("{}.\n", self.sentence())
             }
+            Self::Usage(error) => error.report(),
             _ => format!("jit-sudo: {}\n", self.sentence()),
         };
         if let Self::Auth(AuthError::NoTerminal) = self {

@@ -162,6 +162,19 @@ impl<'a> GrantStore<'a> {
         Ok(requests)
     }
 
+    /// The newest pending request of `uid` for `role`.
+    pub fn pending_for(&self, uid: u32, role: &RoleName, now: i64) -> Result<Option<StoredRequest>, FindError> {
+        self.connection
+            .query_row(
+                "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
+                 WHERE state = 'pending' AND uid = ?1 AND role = ?2 AND deadline > ?3 ORDER BY created DESC LIMIT 1",
+                params![uid, role.as_str(), now],
+                |row| Ok(read_request(row, now)),
+            )
+            .optional()?
+            .transpose()
+    }
+
     /// The approvals of a request, each with its exact bytes.
     pub fn approvals(&self, id: &GrantId) -> Result<Vec<(ApprovalTerms, Vec<u8>)>, FindError> {
         let mut statement = self.connection.prepare("SELECT body FROM approval WHERE request = ?1 ORDER BY at, uid")?;
@@ -346,4 +359,159 @@ fn read_ended(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Ended>> {
     let at: Option<i64> = row.get(first + 1)?;
     let reason: Option<Vec<u8>> = row.get(first + 2)?;
     Ok(by.zip(at).map(|(by, at)| Ended { by, at, reason: reason.unwrap_or_default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::escape::Word;
+    use crate::grant::HostKey;
+    use crate::grant::terms::{Flag, encode};
+    use crate::names::UserName;
+
+    const NOW: i64 = 1_000;
+
+    fn database() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        connection
+    }
+
+    fn request(id: &str, uid: u32) -> RequestTerms {
+        RequestTerms {
+            argv: vec![Word::from("/usr/bin/id")],
+            created: NOW,
+            deadline: NOW + 100,
+            duration: 60,
+            exact: Flag::No,
+            host: "host".into(),
+            id: GrantId::parse(id).unwrap(),
+            one_shot: Flag::No,
+            program: String::new(),
+            reason: Word::from("because"),
+            role: RoleName::parse("ops").unwrap(),
+            run_as: UserName::parse("root").unwrap(),
+            start: 0,
+            ticket: Word::default(),
+            uid,
+            user: UserName::parse("alice").unwrap(),
+            version: 1,
+        }
+    }
+
+    fn grant(id: &str, uid: u32, expires: i64) -> GrantTerms {
+        GrantTerms {
+            approvals: Vec::new(),
+            approvers: Vec::new(),
+            argv: Vec::new(),
+            boot_deadline: 0,
+            boot_id: "boot".into(),
+            exact: Flag::No,
+            expires,
+            host: "host".into(),
+            id: GrantId::parse(id).unwrap(),
+            issued: NOW,
+            one_shot: Flag::No,
+            program: String::new(),
+            request: String::new(),
+            role: RoleName::parse("ops").unwrap(),
+            run_as: UserName::parse("root").unwrap(),
+            starts: NOW,
+            uid,
+            user: UserName::parse("alice").unwrap(),
+            version: 1,
+        }
+    }
+
+    fn ended() -> Ended {
+        Ended { by: "bob".into(), at: NOW, reason: b"enough".to_vec() }
+    }
+
+    fn put(connection: &Connection, change: impl FnOnce(&Transaction<'_>)) {
+        let tx = connection.unchecked_transaction().unwrap();
+        change(&tx);
+        tx.commit().unwrap();
+    }
+
+    #[test]
+    fn an_id_is_found_by_its_beginning_when_it_is_the_only_one() {
+        let connection = database();
+        put(&connection, |tx| {
+            for id in ["abc0000000", "abd0000000", "zzzzzzzzzz"] {
+                let terms = request(id, 1);
+                insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap();
+            }
+        });
+        let find = |prefix: &str| GrantStore::new(&connection).find(&IdPrefix::parse(prefix).unwrap());
+        assert_eq!(find("abc").unwrap().as_str(), "abc0000000");
+        assert_eq!(find("zzzzzzzzzz").unwrap().as_str(), "zzzzzzzzzz");
+        assert!(matches!(find("ab"), Err(FindError::Several(ids)) if ids.len() == 2));
+        assert!(matches!(find("abe"), Err(FindError::Unknown)));
+    }
+
+    #[test]
+    fn a_request_leaves_pending_once() {
+        let connection = database();
+        let terms = request("abc0000000", 1);
+        put(&connection, |tx| {
+            insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap();
+            assert!(decide_request(tx, &terms.id, RequestState::Denied, Some(&ended())).unwrap());
+            assert!(!decide_request(tx, &terms.id, RequestState::Approved, None).unwrap());
+        });
+        let stored = GrantStore::new(&connection).request(&terms.id, NOW).unwrap();
+        assert_eq!((stored.state, stored.terms), (RequestState::Denied, terms));
+        assert_eq!(stored.ended.unwrap().reason, b"enough");
+    }
+
+    #[test]
+    fn a_request_dies_at_its_deadline_by_itself() {
+        let connection = database();
+        let terms = request("abc0000000", 7);
+        put(&connection, |tx| insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap());
+        let store = GrantStore::new(&connection);
+        assert_eq!(store.request(&terms.id, NOW + 99).unwrap().state, RequestState::Pending);
+        assert_eq!(store.request(&terms.id, NOW + 100).unwrap().state, RequestState::Expired);
+        assert_eq!((store.pending_of(7, NOW).unwrap(), store.pending_of(7, NOW + 100).unwrap()), (1, 0));
+        assert!(store.pending_for(7, &terms.role, NOW).unwrap().is_some());
+        assert!(store.pending_for(8, &terms.role, NOW).unwrap().is_none());
+        assert!(store.pending_for(7, &RoleName::parse("other").unwrap(), NOW).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_open_grants_of_the_user_are_candidates() {
+        let connection = database();
+        let key = HostKey::from_seed([1; 32]);
+        put(&connection, |tx| {
+            for (id, uid, expires) in [("aaaaaaaaaa", 1, NOW + 9), ("bbbbbbbbbb", 1, NOW), ("cccccccccc", 2, NOW + 9)] {
+                let terms = grant(id, uid, expires);
+                insert_grant(tx, &terms, &SignedGrant::issue(&terms, &key).unwrap()).unwrap();
+            }
+        });
+        let candidates = || GrantStore::new(&connection).candidates(1, NOW).unwrap().len();
+        assert_eq!(candidates(), 1);
+        let id = GrantId::parse("aaaaaaaaaa").unwrap();
+        put(&connection, |tx| {
+            assert!(is_open(tx, &id).unwrap());
+            assert!(end_grant(tx, &id, GrantEnd::Revoked, &ended()).unwrap());
+            assert!(!end_grant(tx, &id, GrantEnd::Used, &ended()).unwrap(), "an end is final");
+            assert!(!is_open(tx, &id).unwrap());
+        });
+        assert_eq!(candidates(), 0);
+        assert_eq!(GrantStore::new(&connection).end_of(&id).unwrap(), Some(GrantEnd::Revoked));
+    }
+
+    #[test]
+    fn a_grant_that_vanished_with_its_database_does_not_stand() {
+        let connection = database();
+        let id = GrantId::parse("aaaaaaaaaa").unwrap();
+        assert_eq!(GrantStore::new(&connection).end_of(&id).unwrap(), Some(GrantEnd::Revoked));
+    }
+
+    #[test]
+    fn damaged_terms_are_an_error_and_no_request() {
+        let connection = database();
+        let terms = request("abc0000000", 1);
+        put(&connection, |tx| insert_request(tx, &terms, b"{}", 1).unwrap());
+        assert!(matches!(GrantStore::new(&connection).request(&terms.id, NOW), Err(FindError::Damaged(_))));
+    }
 }

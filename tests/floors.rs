@@ -31,10 +31,11 @@ const FLOORS: &[(&str, u8)] = &[
     ("names", 1),
     ("clock", 1),
     ("escape", 1),
+    ("bug", 1),
 ];
 
 /// Downward, and forbidden all the same: revocation reaches a session as a `Watch` that the story makes.
-const NEVER: &[(&str, &str)] = &[("session", "store"), ("session", "database"), ("grant", "policy")];
+const NEVER: &[(&str, &str)] = &[("session", "store"), ("session", "database")];
 
 #[test]
 fn every_room_stands_on_a_floor() {
@@ -194,7 +195,7 @@ fn sources(top: &str) -> Vec<Source> {
             let path = entry.path();
             if path.is_dir() {
                 directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
                 let inside = path.strip_prefix(&top).unwrap().to_str().unwrap();
                 let room = inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs").to_owned();
                 let text = fs::read_to_string(&path).unwrap();

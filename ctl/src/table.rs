@@ -84,7 +84,8 @@ impl Listing {
         } else {
             table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
         }
-        if let Some(width) = width {
+        // A terminal that does not know its size says 0.
+        if let Some(width) = width.or((table.width() == Some(0)).then_some(80)) {
             table.set_width(width);
         }
         if surface == Surface::Colour {

@@ -253,3 +253,20 @@ fn authenticate(
         prompt::say(&demand.source, b"Sorry, try again.\n");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_that_scripts_look_for() {
+        for (error, words) in [
+            (AuthError::PasswordRequired, "a password is required"),
+            (AuthError::GaveUp(0), "a password is required"),
+            (AuthError::GaveUp(1), "1 incorrect password attempt"),
+            (AuthError::Incorrect(3), "3 incorrect password attempts"),
+        ] {
+            assert_eq!(error.to_string(), words);
+        }
+    }
+}

@@ -3,12 +3,13 @@
 use jit_sudo::refusal::Refusal;
 
 fn main() {
-    let status = match sys::sanitize() {
+    jit_sudo::bug::speak_plainly("jit-sudo-broker");
+    let serve = || match sys::sanitize() {
         Ok(inherited) => jit_sudo::broker::serve(&inherited),
         Err(error) => {
             Refusal::from(error).tell();
             1
         }
     };
-    sys::process::exit_now(status)
+    sys::process::exit_now(std::panic::catch_unwind(serve).unwrap_or(1))
 }

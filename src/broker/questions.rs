@@ -59,7 +59,7 @@ impl Desk<'_> {
                 let identity = self.host.identity()?;
                 let high_water = self.journal.high_water()?;
                 let facts = Facts { key: &identity.key, host: &identity.id, moment: self.moment, high_water };
-                match verify(candidates, eligible, &facts) {
+                match verify(candidates, *eligible, &facts) {
                     Ok(grant) => {
                         info.allowed = true;
                         info.because = format!("grant {} of role {} covers it", grant.terms().id, grant.role().name);

@@ -119,7 +119,7 @@ impl Command {
         &self.path
     }
 
-    /// The arguments without argv[0].
+    /// The arguments without `argv[0]`.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
     }

@@ -12,16 +12,16 @@ use super::{Answer, Assignment, Principal, Question, Role, RunAs, Subject};
 #[must_use = "a judgement leads to a grant or to the gate"]
 pub enum Judgement {
     /// Power without asking.
-    Standing(Standing),
+    Standing(Box<Standing>),
     /// May ask.
-    Eligible(Eligible),
+    Eligible(Box<Eligible>),
 }
 
 /// An elevation that a standing assignment allows.
 #[must_use = "a standing assignment leads to the gate"]
 pub struct Standing {
     elevation: Elevation,
-    role: Box<Role>,
+    role: Role,
 }
 
 /// An elevation that some roles would allow once one of them is activated.
@@ -84,7 +84,7 @@ impl Standing {
 
     /// Takes it apart, for the gate.
     pub fn into_parts(self) -> (Elevation, Role) {
-        (self.elevation, *self.role)
+        (self.elevation, self.role)
     }
 }
 
@@ -105,6 +105,20 @@ impl Eligible {
         &self.roles
     }
 
+    /// With one role alone, the one that the caller named.
+    ///
+    /// # Errors
+    /// The roles that there are, when it is none of them.
+    pub fn only(mut self, name: &RoleName) -> Result<Self, Vec<RoleName>> {
+        match self.roles.iter().position(|role| &role.name == name) {
+            Some(place) => {
+                self.roles = vec![self.roles.swap_remove(place)];
+                Ok(self)
+            }
+            None => Err(self.roles.into_iter().map(|role| role.name).collect()),
+        }
+    }
+
     /// Gives the elevation back.
     pub fn into_elevation(self) -> Elevation {
         self.elevation
@@ -119,7 +133,7 @@ pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, preferred: &[RoleNam
 
     let standing = index.roles_for(&subject, Assignment::Standing)?;
     if let Some(role) = allowing(standing, &elevation, &mut denied).into_iter().next() {
-        return Ok(Judgement::Standing(Standing { elevation, role: Box::new(role) }));
+        return Ok(Judgement::Standing(Box::new(Standing { elevation, role })));
     }
     let mut held = Vec::new();
     for name in preferred {
@@ -132,7 +146,7 @@ pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, preferred: &[RoleNam
     if roles.is_empty() {
         return Err(JudgeError::NotAllowed(Box::new(NotAllowed { elevation, denied })));
     }
-    Ok(Judgement::Eligible(Eligible { elevation, roles }))
+    Ok(Judgement::Eligible(Box::new(Eligible { elevation, roles })))
 }
 
 /// What one role says of an elevation.

@@ -33,15 +33,22 @@ pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<
         error => Err(error.into()),
     })?;
     let now = scene.host.now()?.wall.seconds();
-    let held = scene.host.store().candidate_roles(elevation.caller().uid(), now)?;
+    let first = match &run.activation.role {
+        Some(named) => vec![named.clone()],
+        None => scene.host.store().candidate_roles(elevation.caller().uid(), now)?,
+    };
 
-    match judge(elevation, scene.policy, &held)? {
+    match judge(elevation, scene.policy, &first)? {
         Judgement::Standing(standing) => {
             let proof = authenticate(standing.role(), standing.elevation(), &run.asking, scene)?;
-            Ok(Authorized::by_standing(standing, proof)?)
+            Ok(Authorized::by_standing(*standing, proof)?)
         }
         Judgement::Eligible(eligible) => {
-            let grant = match find_grant(eligible, scene) {
+            let eligible = match &run.activation.role {
+                Some(name) => Box::new(eligible.only(name).map_err(|wrong| Refusal::OtherRole(name.clone(), wrong))?),
+                None => eligible,
+            };
+            let grant = match find_grant(*eligible, scene) {
                 Err(Refusal::NoGrant(refused)) => find_grant(offer::activate(*refused, run, scene)?, scene)?,
                 found => found?,
             };

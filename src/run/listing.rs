@@ -92,7 +92,7 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
             let identity = host.identity()?;
             let high_water = host.journal(policy.settings().audit.syslog).high_water()?;
             let facts = Facts { key: &identity.key, host: &identity.id, moment: &moment, high_water };
-            verify(candidates, eligible, &facts).is_ok()
+            verify(candidates, *eligible, &facts).is_ok()
         }
         Err(crate::policy::judge::JudgeError::NotAllowed(_)) => false,
         Err(error) => return Err(error.into()),

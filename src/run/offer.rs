@@ -14,22 +14,51 @@ use crate::policy::Role;
 use crate::policy::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::Scene;
+use sys::terminal::Terminal;
 
 /// Leads to a grant that covers what `refused` asks, or refuses as before.
 pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result<Eligible, Refusal> {
     let wish = &run.activation;
     let manner = manner(wish, &run.asking);
-    let chosen = choose(&refused, wish).cloned();
-    let (Some(role), Manner::Told | Manner::Ask) = (chosen, manner) else {
-        return Err(Refusal::NoGrant(Box::new(refused)));
+    let Some(role) = choose(&refused, wish).cloned() else { return Err(Refusal::NoGrant(Box::new(refused))) };
+    let id = match (asked_before(&refused, &role, scene)?, manner) {
+        (Some(id), _) => id,
+        (None, Manner::Refuse) => return Err(Refusal::NoGrant(Box::new(refused))),
+        (None, Manner::Told | Manner::Ask) => match ask_now(&refused, &role, wish, manner, scene)? {
+            Some(Activation::Granted(_)) => return Ok(refused.eligible),
+            Some(Activation::Pending(id)) => id,
+            None => return Err(Refusal::NoGrant(Box::new(refused))),
+        },
     };
+    match await_approval(&id, &role, wish.wait, manner, scene)? {
+        RequestState::Approved => Ok(refused.eligible),
+        RequestState::Pending => Err(Refusal::Pending(Box::new(refused), id, approvers(&role))),
+        state => Err(Refusal::Activation(ActivationError::NotGranted(id, state))),
+    }
+}
+
+/// A request for the role that waits already: asking again would only give its approvers two to decide.
+fn asked_before(refused: &NoGrant, role: &Role, scene: &Scene<'_>) -> Result<Option<GrantId>, Refusal> {
+    let (uid, now) = (refused.eligible.elevation().caller().uid(), scene.host.now()?.wall.seconds());
+    let pending = scene.host.store().pending_for(uid, &role.name, now)?;
+    Ok(pending.map(|request| request.terms.id))
+}
+
+/// Makes the request, with what was said on the command line or is typed now; `None` when the person leaves.
+fn ask_now(
+    refused: &NoGrant,
+    role: &Role,
+    wish: &ActivationWish,
+    manner: Manner,
+    scene: &Scene<'_>,
+) -> Result<Option<Activation>, Refusal> {
     let (mut reason, mut ticket) = (wish.reason.clone().map(Word), wish.ticket.clone().map(Word));
     if manner == Manner::Ask {
-        say(&offer_text(&role, refused.eligible.roles().len()));
+        say(&offer_text(role, refused.eligible.roles().len()));
         if role.activation.require_justification && reason.is_none() {
             reason = ask("reason: ");
             if reason.is_none() {
-                return Err(Refusal::NoGrant(Box::new(refused)));
+                return Ok(None);
             }
         }
         if role.activation.ticket.is_some() && ticket.is_none() {
@@ -38,7 +67,7 @@ pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result
     }
     let elevation = refused.eligible.elevation();
     let wanted = Wanted {
-        role: &role,
+        role,
         command: Some(elevation.command()),
         run_as: elevation.run_as(),
         duration: wish.duration,
@@ -47,11 +76,11 @@ pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result
         ticket,
         one_shot: false,
     };
-    match request(scene.host, scene.policy, elevation.caller(), &wanted, &scene.host.now()?)? {
-        Activation::Granted(_) => {}
-        Activation::Pending(id) => await_approval(&id, &role, wish.wait, manner, scene)?,
-    }
-    Ok(refused.eligible)
+    Ok(Some(request(scene.host, scene.policy, elevation.caller(), &wanted, &scene.host.now()?)?))
+}
+
+fn approvers(role: &Role) -> Vec<String> {
+    role.activation.approvers.iter().map(ToString::to_string).collect()
 }
 
 /// How far we may go without a grant.
@@ -66,7 +95,8 @@ enum Manner {
 }
 
 fn manner(wish: &ActivationWish, asking: &Asking) -> Manner {
-    let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    // The password is asked for on the controlling terminal: without one, a grant made now would serve nobody.
+    let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && Terminal::controlling().is_ok();
     let wished = *wish != ActivationWish::default();
     if asking.non_interactive {
         Manner::Refuse // -n never waits and never opens a request
@@ -92,8 +122,7 @@ fn offer_text(role: &Role, choices: usize) -> String {
     let span = spell(role.activation.maximum_duration);
     let others = if choices > 1 { ", the narrowest that fits" } else { "" };
     let approval = if role.activation.require_approval {
-        let names: Vec<String> = role.activation.approvers.iter().map(ToString::to_string).collect();
-        format!(", approved by {}", names.join(" or "))
+        format!(", approved by {}", approvers(role).join(" or "))
     } else {
         String::new()
     };
@@ -103,40 +132,36 @@ fn offer_text(role: &Role, choices: usize) -> String {
     )
 }
 
-/// Waits where the caller wants to; leaves the request pending otherwise.
-fn await_approval(id: &GrantId, role: &Role, wish: Wait, manner: Manner, scene: &Scene<'_>) -> Result<(), Refusal> {
-    let approvers: Vec<String> = role.activation.approvers.iter().map(ToString::to_string).collect();
+/// Waits where the caller wants to, and returns the state that the request has then.
+fn await_approval(
+    id: &GrantId,
+    role: &Role,
+    wish: Wait,
+    manner: Manner,
+    scene: &Scene<'_>,
+) -> Result<RequestState, Refusal> {
     let lifetime = Duration::from_secs(role.activation.request_lifetime);
     let limit = match (wish, manner) {
+        (_, Manner::Refuse) | (Wait::Unsaid, Manner::Told) => return Ok(RequestState::Pending),
         (Wait::AtMost(seconds), _) => Duration::from_secs(seconds),
         (Wait::AsLongAsPending, _) | (Wait::Unsaid, Manner::Ask) => lifetime,
-        (Wait::Unsaid, _) => return Err(Refusal::Pending(id.to_string(), approvers)),
     };
     let deadline = Instant::now() + limit;
     let counts = manner == Manner::Ask;
-    say(&format!(
-        "jit-sudo: request {id} waits for the approval of {}; ^C leaves it pending\n",
-        approvers.join(" or ")
-    ));
+    let names = approvers(role).join(" or ");
+    say(&format!("jit-sudo: request {id} waits for the approval of {names}; ^C leaves it pending\n"));
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if counts {
             say(&format!("\r\x1b[K{} left ", spell(left.as_secs())));
         }
         let state = wait(scene.host, id, left.min(Duration::from_secs(1)))?;
-        if state == RequestState::Pending && !left.is_zero() {
-            continue;
-        }
-        if counts {
-            say("\r\x1b[K");
-        }
-        return match state {
-            RequestState::Approved => Ok(()),
-            RequestState::Pending => Err(Refusal::Pending(id.to_string(), approvers)),
-            RequestState::Denied | RequestState::Cancelled | RequestState::Expired => {
-                Err(Refusal::Activation(ActivationError::NotGranted(id.clone(), state)))
+        if state != RequestState::Pending || left.is_zero() {
+            if counts {
+                say("\r\x1b[K");
             }
-        };
+            return Ok(state);
+        }
     }
 }
 

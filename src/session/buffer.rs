@@ -25,6 +25,11 @@ impl Buffer {
         self.start == self.end
     }
 
+    /// How many bytes it holds.
+    pub(super) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
     /// True when something can be read into it.
     pub(super) fn has_room(&self) -> bool {
         self.end < CAPACITY

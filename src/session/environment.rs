@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use crate::authorized::{Authorized, Power};
 use crate::elevation::{Elevation, Wish};
 use crate::escape::Word;
-use crate::policy::Role;
+use crate::policy::{Role, name_matches};
 
 /// Where a variable came from decides what may replace it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -257,7 +257,7 @@ fn is_function(value: &[u8]) -> bool {
 }
 
 fn is_kept(name: &[u8], value: &[u8], role: &Role, rules: &Rules<'_>) -> bool {
-    let kept = |list: &[String]| list.iter().any(|pattern| matches(pattern, name));
+    let kept = |list: &[String]| list.iter().any(|pattern| name_matches(pattern, name));
     if kept(rules.env_keep) || kept(&role.env_keep) {
         return true;
     }

@@ -23,8 +23,8 @@ use sys::terminal::{Attributes, Terminal};
 const EXPECTED: [i32; 12] =
     [SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH, SIGTTIN];
 
-/// How long output is still carried after the command has ended, when somebody it left behind keeps writing.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How many bytes are still carried after the command has ended or stopped: more than a pty can hold.
+const LAST_WORDS: usize = 1 << 20;
 
 /// How often a parked command's terminal is looked at.
 const PARKED_LOOK: Duration = Duration::from_secs(1);
@@ -303,7 +303,13 @@ impl Relay<'_, '_> {
     /// We go on (fg, bg, SIGCONT): the terminal may have changed hands and size meanwhile.
     fn resume(&mut self) {
         self.parked = false;
-        let place = if self.has_terminal() && self.go_raw().is_ok() { Place::Foreground } else { Place::Background };
+        let place = if self.has_terminal() && self.go_raw().is_ok() {
+            Place::Foreground
+        } else {
+            // Whoever owns the terminal now has set it as they want it, and its keys are theirs.
+            self.raw = false;
+            Place::Background
+        };
         self.fit_window();
         self.order(Order::Continue(place));
     }
@@ -383,32 +389,43 @@ impl Relay<'_, '_> {
         }
     }
 
-    /// Carries what the command has written so far to the caller's screen.
+    /// Carries what the command has written so far to the caller's screen: all of it, however slow the screen is, but not
+    /// for ever what somebody whom the command left behind keeps writing.
     fn drain(&mut self) {
-        let deadline = Instant::now() + LAST_WORDS;
-        while Instant::now() < deadline {
+        let mut carried = 0;
+        while carried < LAST_WORDS {
+            self.flush();
             let Some(leader) = &self.leader else { break };
             let mut entries = [PollEntry::reading(leader.as_fd())];
-            let ready = poll(&mut entries, Some(Duration::ZERO)).is_ok_and(|count| count > 0);
-            if self.to_caller.has_room() && ready {
-                self.read_command();
-            } else if self.to_caller.is_empty() {
-                return;
+            if !poll(&mut entries, Some(Duration::ZERO)).is_ok_and(|count| count > 0) {
+                break;
             }
-            self.flush(deadline);
+            self.read_command();
+            carried += self.to_caller.len();
         }
-        self.flush(deadline);
+        self.flush();
     }
 
-    fn flush(&mut self, deadline: Instant) {
+    /// Waits until the screen has taken everything, is gone, or somebody wants us to end.
+    fn flush(&mut self) {
         while !self.to_caller.is_empty() && !self.terminal_gone {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let mut entries = [PollEntry::writing(self.terminal.as_fd())];
-            if left.is_zero() || !poll(&mut entries, Some(left)).is_ok_and(|count| count > 0) {
+            let mut entries = [PollEntry::writing(self.terminal.as_fd()), PollEntry::reading(self.signals.as_fd())];
+            let ready = poll(&mut entries, None).is_ok();
+            let signalled = entries.last().is_some_and(|entry| entry.ready_read);
+            if !ready || (signalled && self.is_asked_to_end()) {
                 return;
             }
             self.write_caller();
         }
+    }
+
+    fn is_asked_to_end(&self) -> bool {
+        while let Ok(Some(event)) = self.signals.next_event() {
+            if matches!(event.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) {
+                return true;
+            }
+        }
+        false
     }
 
     fn close(&mut self) {

@@ -466,6 +466,6 @@ mod tests {
             let error = ExecError { step, errno: libc::ENOEXEC };
             assert_eq!(ExecError::from_bytes(error.to_bytes()), Some(error));
         }
-        assert_eq!(ExecError::from_bytes([10, 0, 0, 0, 0]), None);
+        assert_eq!(ExecError::from_bytes([u8::MAX, 0, 0, 0, 0]), None);
     }
 }

@@ -5,6 +5,7 @@
 //! belong to the process; [`process::fork`] checks it.
 
 mod kernel;
+mod stall;
 
 pub mod bell;
 mod birth;

@@ -10,6 +10,7 @@ use pam_sys::raw;
 use pam_sys::types::{PamConversation, PamHandle};
 
 use crate::secret::Secret;
+use crate::stall::Interruption;
 
 mod conversation;
 use conversation::Talk;
@@ -235,6 +236,7 @@ impl Pam {
         flags: i32,
         name: &'static str,
     ) -> Result<(), PamError> {
+        let _interruption = Interruption::while_syslog_is_stuck(); // modules call syslog(3)
         // SAFETY: the handle is open and used by one thread; modules come back to us through `speak` alone.
         let status = unsafe { function(self.handle, flags) };
         self.judge(status, name)

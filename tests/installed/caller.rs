@@ -132,3 +132,29 @@ fn the_replaced_program_is_not_run_in_place_of_the_one_that_was_checked() {
     root.script("printf '\\0' >> /usr/local/bin/exact-tool");
     root.run_as(&person.name, ["jit-sudo", "-n", "/usr/local/bin/exact-tool", "-u"]).refused("not allowed");
 }
+
+#[test]
+fn whether_a_hidden_file_is_there_is_told_to_nobody_who_may_not_run_it() {
+    // CVE-2021-23239, CVE-2025-46717: refusals that differ are a way to look into every directory.
+    let person = root().person(&["reviewed"]);
+    root().script(
+        "install -d -m 700 /root/hidden; install -m 755 /usr/bin/id /root/hidden/there; touch /root/hidden/data",
+    );
+    let answers = |path: &str| {
+        let run = root().run_as(&person.name, ["jit-sudo", "-n", path]);
+        let list = root().run_as(&person.name, ["jit-sudo", "-n", "-l", path]);
+        let why = root().run_as(&person.name, ["jitctl", "why", "--", path]);
+        let request =
+            root().run_as(&person.name, ["jitctl", "request", "--role", "reviewed", "--reason", "x", "--", path]);
+        [run, list, why, request].map(|output| {
+            let hide = |text: &str| text.replace(path, "PATH");
+            (output.status.code(), hide(&output.stdout), hide(&output.stderr))
+        })
+    };
+    let there = answers("/root/hidden/there");
+    assert_eq!(answers("/root/hidden/nothing"), there);
+    assert_eq!(answers("/root/hidden/data"), there);
+    assert_eq!(answers("/root/nowhere/at-all"), there);
+    // Where they can look themselves, they are told.
+    root().run_as(&person.name, ["jit-sudo", "-n", "/usr/bin/nothing"]).refused("command not found");
+}

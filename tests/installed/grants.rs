@@ -305,3 +305,15 @@ fn the_offer_on_a_terminal_asks_for_a_reason_and_then_runs() {
     assert_eq!(kinds(&records), ["request", "grant", "start", "end"]);
     assert_eq!(records[0].text("reason"), "the disk is full");
 }
+
+#[test]
+fn a_role_that_is_named_is_the_one_that_serves() {
+    let person = root().person(&["self-service", "reviewed"]);
+    request(root(), &person, "self-service", &[]);
+    root().run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
+    root().run_as(&person.name, ["jit-sudo", "-n", "--role", "self-service", "id", "-u"]).succeeded();
+    root()
+        .run_as(&person.name, ["jit-sudo", "-n", "--role", "reviewed", "id", "-u"])
+        .refused("you may activate role reviewed");
+    root().run_as(&person.name, ["jit-sudo", "-n", "--role", "nosuch", "id", "-u"]).refused("role nosuch");
+}

@@ -179,3 +179,18 @@ fn a_grant_given_back_ends_its_command_too() {
         root().run_as(&person.name, ["jitctl", "release", &grant]).succeeded();
     });
 }
+
+#[test]
+fn in_the_background_the_shell_is_free_when_the_command_begins() {
+    let person = root().person(&["deploy"]);
+    let began = Instant::now();
+    // Whoever reads our output would wait for the command's end of it.
+    let line = "jit-sudo -n -b sh -c 'sleep 1; echo done >/root/in-the-background' >/dev/null 2>&1";
+    root().run_as(&person.name, ["bash", "-c", line]).exited(0);
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    harness::eventually("the end record", Duration::from_secs(5), || {
+        records_of(root(), &person).into_iter().find(|record| record.kind() == "end")
+    });
+    assert_eq!(root().read("/root/in-the-background"), "done\n");
+    root().run_as(&person.name, ["jit-sudo", "-n", "-b", "no-such-command"]).refused("command not found");
+}

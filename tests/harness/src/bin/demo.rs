@@ -1,6 +1,7 @@
 //! `make demo`: the main job, played by alice and bob at real terminals of a private root, with the installed setuid
 //! programs, real PAM and a real rsyslogd. Prints what they type and see, and ends with 0 only when all of it was right.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use harness::{PrivateRoot, PtySession};
@@ -142,11 +143,14 @@ impl Shell {
     fn open(root: &PrivateRoot, name: &str) -> Shell {
         root.write("/run/inputrc", 0o644, "set enable-bracketed-paste off\n");
         let prompt = format!(" {name}@web1{} ", if name == "root" { '#' } else { '$' });
-        let mut session = root
+        let mut shell = root
             .command(name, ["bash", "--norc", "--noprofile", "-i"])
             .env("PS1", format!("[$?]{prompt}"))
-            .env("INPUTRC", "/run/inputrc")
-            .on_terminal();
+            .env("INPUTRC", "/run/inputrc");
+        if !std::io::stdout().is_terminal() {
+            shell = shell.env("NO_COLOR", "1");
+        }
+        let mut session = shell.on_terminal();
         session.resize(50, 150);
         session.expect(&prompt);
         Shell { prompt, session }

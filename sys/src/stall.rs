@@ -1,0 +1,90 @@
+//! A syslog daemon that does not read stalls everybody who calls syslog(3): PAM modules do, and libc waits for ever. While
+//! the daemon is stuck, a timer interrupts the wait; libc tries once more over a new connection and then lets it be.
+
+use std::mem;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::ptr;
+use std::time::Duration;
+
+use crate::kernel::check;
+use crate::poll::{PollEntry, poll};
+
+/// Where libc's syslog(3) sends.
+const SOCKET: &str = "/dev/log";
+
+/// How long one send may wait; libc makes two of them for one message.
+const TICK: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
+
+const NEVER: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 0 };
+
+/// Interrupts what waits in this process every now and then, until it is dropped.
+pub(crate) struct Interruption {
+    before: libc::sigaction,
+}
+
+impl Interruption {
+    /// `Some` while syslog is stuck; one message more would wait.
+    pub(crate) fn while_syslog_is_stuck() -> Option<Self> {
+        if is_stuck() { Self::begin() } else { None }
+    }
+
+    fn begin() -> Option<Self> {
+        // SAFETY: a sigaction of zeros is a valid one: no flags, so no SA_RESTART, and an empty mask.
+        let mut action: libc::sigaction = unsafe { mem::zeroed() };
+        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // SAFETY: as above.
+        let mut before: libc::sigaction = unsafe { mem::zeroed() };
+        // SAFETY: both live through the call; the handler does nothing, so it may run anywhere.
+        check(unsafe { libc::sigaction(libc::SIGALRM, &raw const action, &raw mut before) }).ok()?;
+        let interruption = Self { before };
+        set_timer(TICK)?;
+        Some(interruption)
+    }
+}
+
+impl Drop for Interruption {
+    fn drop(&mut self) {
+        let _ = set_timer(NEVER);
+        // SAFETY: what is put back is what the kernel gave us.
+        unsafe { libc::sigaction(libc::SIGALRM, &raw const self.before, ptr::null_mut()) };
+    }
+}
+
+extern "C" fn nothing(_signal: libc::c_int) {}
+
+fn is_stuck() -> bool {
+    let full = || -> std::io::Result<bool> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(SOCKET)?;
+        let mut entries = [PollEntry::writing(socket.as_fd())];
+        Ok(poll(&mut entries, Some(Duration::ZERO))? == 0)
+    };
+    // A daemon that is not there at all makes nobody wait.
+    full().unwrap_or(false)
+}
+
+fn set_timer(interval: libc::timeval) -> Option<()> {
+    let timer = libc::itimerval { it_interval: interval, it_value: interval };
+    // SAFETY: the structure lives through the call and the old one is not asked for.
+    check(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) }).ok().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_wait_is_interrupted_and_afterwards_no_more() {
+        let begun = Instant::now();
+        let interruption = Interruption::begin().unwrap();
+        // SAFETY: no descriptors.
+        let answer = unsafe { libc::poll(ptr::null_mut(), 0, 5_000) };
+        assert_eq!(answer, -1);
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        drop(interruption);
+        // SAFETY: no descriptors.
+        assert_eq!(unsafe { libc::poll(ptr::null_mut(), 0, 60) }, 0);
+    }
+}
