@@ -374,6 +374,7 @@ mod tests {
     fn database() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
+        connection.execute_batch(EXTENSION_SCHEMA).unwrap();
         connection
     }
 
@@ -384,6 +385,7 @@ mod tests {
             deadline: NOW + 100,
             duration: 60,
             exact: Flag::No,
+            extends: None,
             host: "host".into(),
             id: GrantId::parse(id).unwrap(),
             one_shot: Flag::No,
@@ -408,6 +410,7 @@ mod tests {
             boot_id: "boot".into(),
             exact: Flag::No,
             expires,
+            extends: None,
             host: "host".into(),
             id: GrantId::parse(id).unwrap(),
             issued: NOW,
@@ -427,10 +430,11 @@ mod tests {
         Ended { by: "bob".into(), at: NOW, reason: b"enough".to_vec() }
     }
 
-    fn put(connection: &Connection, change: impl FnOnce(&Transaction<'_>)) {
+    fn put<T>(connection: &Connection, change: impl FnOnce(&Transaction<'_>) -> T) -> T {
         let tx = connection.unchecked_transaction().unwrap();
-        change(&tx);
+        let changed = change(&tx);
         tx.commit().unwrap();
+        changed
     }
 
     #[test]
@@ -498,6 +502,46 @@ mod tests {
         });
         assert_eq!(candidates(), 0);
         assert_eq!(GrantStore::new(&connection).end_of(&id).unwrap(), Some(GrantEnd::Revoked));
+    }
+
+    #[test]
+    fn an_extension_is_found_from_what_it_extends_until_it_is_ended() {
+        let connection = database();
+        let old = GrantId::parse("aaaaaaaaaa").unwrap();
+        let longer = RequestTerms { extends: Some(old.clone()), ..request("bbbbbbbbbb", 7) };
+        let store = GrantStore::new(&connection);
+        put(&connection, |tx| insert_request(tx, &longer, &encode(&longer).unwrap(), 1).unwrap());
+        assert_eq!(store.pending_extension(&old, NOW).unwrap().as_deref(), Some("bbbbbbbbbb"));
+        assert_eq!(store.pending_extension(&old, NOW + 100).unwrap(), None, "the request is dead by then");
+        assert!(store.extensions(&old).unwrap().is_empty() && store.extension(&old).unwrap().is_none());
+
+        let terms = GrantTerms { extends: longer.extends.clone(), ..grant("bbbbbbbbbb", 7, NOW + 60) };
+        let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
+        put(&connection, |tx| {
+            decide_request(tx, &terms.id, RequestState::Approved, None).unwrap();
+            insert_grant(tx, &terms, &signed).unwrap();
+        });
+        assert_eq!(store.pending_extension(&old, NOW).unwrap(), None);
+        assert_eq!(store.extensions(&old).unwrap().len(), 1);
+        assert_eq!(store.extension(&old).unwrap().unwrap().terms, terms);
+        let ended = Ended { by: "bob".into(), at: NOW, reason: Vec::new() };
+        put(&connection, |tx| assert!(end_grant(tx, &terms.id, GrantEnd::Revoked, &ended).unwrap()));
+        assert!(store.extensions(&old).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_one_shot_grant_can_be_taken_back_from_its_run_and_nothing_twice() {
+        let connection = database();
+        let terms = grant("aaaaaaaaaa", 7, NOW + 60);
+        let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
+        let ended = Ended { by: "bob".into(), at: NOW, reason: Vec::new() };
+        let end = |end| put(&connection, |tx| end_grant(tx, &terms.id, end, &ended).unwrap());
+        put(&connection, |tx| insert_grant(tx, &terms, &signed).unwrap());
+        assert!(end(GrantEnd::Used));
+        assert!(!end(GrantEnd::Used));
+        assert!(end(GrantEnd::Revoked));
+        assert!(!end(GrantEnd::Released));
+        assert_eq!(GrantStore::new(&connection).end_of(&terms.id).unwrap(), Some(GrantEnd::Revoked));
     }
 
     #[test]

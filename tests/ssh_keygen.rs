@@ -118,6 +118,7 @@ fn terms(key: &HostKey) -> GrantTerms {
         boot_id: "0d5e0b7c-1f0a-4c1e-9d50-1a2b3c4d5e6f".to_owned(),
         exact: Flag::Yes,
         expires: 1_800_003_600,
+        extends: None,
         host: key.host_id("3d1219c7c4c5404aaa1f6d2a48adfda4").as_str().to_owned(),
         id: GrantId::parse("7r1eg3w07r").unwrap(),
         issued: 1_800_000_000,

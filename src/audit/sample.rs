@@ -131,7 +131,7 @@ pub(super) fn events() -> Vec<Event> {
         limits,
         approvers: vec![user.clone()],
         sha256: Digest([4; 32]),
-        extends: Some(grant()),
+        extends: Some(grant.clone()),
     };
     let revocation = Revocation {
         grant: grant.clone(),

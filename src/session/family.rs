@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use sys::cgroup::Cgroup;
+use sys::cgroup::{self, Cgroup};
 use sys::process::{Pid, Waiting, kill_descendants, signal_descendants, wait_any};
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
@@ -16,6 +16,13 @@ const ROUND: Duration = Duration::from_millis(20);
 
 /// How many rounds of SIGKILL: what is forked between two of them is caught by the next.
 const KILL_ROUNDS: u32 = 100;
+
+/// Takes this process out of a control group that an ordinary user could freeze or kill, while it holds the database or
+/// watches a command. To be called before either.
+pub fn stand_apart() {
+    // Where that cannot be done the caller can hold us up, as on a host without control groups: nothing to refuse for.
+    let _ = cgroup::leave_foreign(PARENT, "supervisors");
+}
 
 /// The processes of one run. Acts on them from the process that is the subreaper; elsewhere on the group alone.
 pub(super) struct Family {
