@@ -27,6 +27,7 @@ help:
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs, manual pages'
 	@echo 'make bench          measured beside sudo and doas'
+	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
 # The directories are part of the programs: nothing that a caller can set moves them.
 build:
@@ -79,6 +80,10 @@ demo-shell: deps build
 bench: deps build
 	PROFILE=$(PROFILE) $(TRY) bench
 
+# A few minutes; the ordinary tests try 20,000.
+flips:
+	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored --nocapture
+
 test: deps
 	$(CARGO) test --locked --workspace
 
@@ -103,4 +108,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench test check deps build-deps clean
+.PHONY: all help build install uninstall demo demo-shell bench flips test check deps build-deps clean

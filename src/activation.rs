@@ -15,7 +15,7 @@ use crate::elevation::{Caller, Command, CommandError, RunAs};
 use crate::escape::{Word, hex};
 use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
 use crate::grant::terms::{Flag, TERMS_LIMIT, VERSION, encode};
-use crate::grant::{ApprovalTerms, GrantTerms, RequestTerms, SignedGrant, digest};
+use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{PolicyIndex, Role};
@@ -220,16 +220,18 @@ pub fn grant(
 }
 
 /// The record of an approval.
-pub fn approval_event(terms: &ApprovalTerms, role: &RoleName, bytes: &[u8]) -> Event {
+pub fn approval_event(approval: &Approval, role: &RoleName) -> Event {
+    let terms = &approval.terms;
     Event::Approval(Box::new(record::Approval {
         grant: terms.id.clone(),
-        uid: terms.approver_uid,
+        uid: approval.uid,
         user: Word::from(terms.approver.as_str()),
         role: role.clone(),
         duration: (terms.duration > 0).then_some(terms.duration),
         limits: limits(terms.one_shot, terms.exact),
         comment: (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.clone()),
-        sha256: Digest(digest(bytes)),
+        key: approval.fingerprint().map(Word::from),
+        sha256: Digest(digest(&approval.bytes)),
     }))
 }
 

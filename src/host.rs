@@ -10,10 +10,11 @@ use crate::audit::{self, Journal, JournalError, Supervisor, Sweep};
 use crate::auth::cache;
 use crate::clock::{BootTime, Clock, Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
+use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
-use crate::grant::{HostId, HostKey};
+use crate::grant::{Approvers, HostId, HostKey, Vouchers};
 use crate::policy::index::{self, IndexError, PolicyIndex};
-use crate::policy::{Policy, PolicyError, PolicyText, SyslogMode};
+use crate::policy::{Policy, PolicyError, PolicyText, Role, SyslogMode};
 use crate::store::{self, GrantStore};
 use sys::bell::Bell;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
@@ -32,6 +33,7 @@ pub const STATE: &str = match option_env!("JIT_SUDO_STATEDIR") {
 
 const POLICY: &str = "policy.toml";
 const POLICY_DIRECTORY: &str = "policy.d";
+const APPROVERS: &str = "approvers";
 const DATABASE: &str = "journal.db";
 const HOST_KEY: &str = "host_key";
 const PUBLIC_KEY: &str = "host_key.pub";
@@ -52,6 +54,8 @@ pub enum HostError {
     Trust(TrustError),
     /// The policy is wrong.
     Policy(PolicyError),
+    /// The list of the approvers' keys is wrong.
+    Approvers(ApproversError),
     /// The policy is not text.
     PolicyEncoding(String),
     /// The compiled policy.
@@ -75,6 +79,7 @@ impl fmt::Display for HostError {
         match self {
             Self::Trust(error) => error.fmt(f),
             Self::Policy(error) => error.fmt(f),
+            Self::Approvers(error) => error.fmt(f),
             Self::PolicyEncoding(path) => write!(f, "{path} is not UTF-8 text"),
             Self::Index(error) => error.fmt(f),
             Self::Database(error) => error.fmt(f),
@@ -96,7 +101,7 @@ macro_rules! from {
         })*
     };
 }
-from!(TrustError => Trust, PolicyError => Policy, IndexError => Index, DatabaseError => Database,
+from!(TrustError => Trust, PolicyError => Policy, ApproversError => Approvers, IndexError => Index, DatabaseError => Database,
     JournalError => Journal, InvalidHostKey => Key);
 
 impl From<rusqlite::Error> for HostError {
@@ -253,6 +258,26 @@ impl Host {
             index::store(connection, &policy, &stamp)?;
         }
         Ok(PolicyIndex::open(connection)?)
+    }
+
+    /// Whose key is whose; nobody's where there is no file.
+    pub fn approvers(&self) -> Result<Approvers, HostError> {
+        let path = Path::new(CONFIGURATION).join(APPROVERS);
+        let file = match TrustedFile::open(&path) {
+            Ok(file) => file,
+            Err(TrustError::Missing { .. }) => return Ok(Approvers::default()),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Approvers::parse(&path.display().to_string(), &file.read(APPROVERS_LIMIT)?)?)
+    }
+
+    /// What the open grants of `uid` rest on, where one of `roles` takes signed approvals only.
+    pub fn vouchers(&self, roles: &[Role], uid: u32, now: i64) -> Result<Option<Vouchers>, HostError> {
+        if !roles.iter().any(|role| role.activation.signed_approvals) {
+            return Ok(None);
+        }
+        let approvals = self.store().candidate_approvals(uid, now)?;
+        Ok(Some(Vouchers { approvers: self.approvers()?, approvals }))
     }
 
     /// The installed policy as it stands in its files, with their paths: for checking.

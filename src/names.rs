@@ -149,6 +149,12 @@ impl TryFrom<String> for IdPrefix {
     }
 }
 
+impl From<&GrantId> for IdPrefix {
+    fn from(id: &GrantId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
 impl From<IdPrefix> for String {
     fn from(prefix: IdPrefix) -> String {
         prefix.0

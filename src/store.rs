@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
-use crate::grant::{ApprovalTerms, GrantTerms, RequestTerms, SignedGrant};
+use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant};
 use crate::names::{GrantId, IdPrefix, RoleName};
 
 /// The tables and indexes of this room.
@@ -15,7 +15,7 @@ pub const SCHEMA: &str = "
 CREATE TABLE request (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, state TEXT NOT NULL, created INTEGER NOT NULL, deadline INTEGER NOT NULL, needed INTEGER NOT NULL, body BLOB NOT NULL, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
 CREATE INDEX request_by_user ON request (uid, created);
 CREATE INDEX request_pending ON request (created) WHERE state = 'pending';
-CREATE TABLE approval (request TEXT NOT NULL, uid INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (request, uid)) STRICT, WITHOUT ROWID;
+CREATE TABLE approval (request TEXT NOT NULL, uid INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB, key TEXT, PRIMARY KEY (request, uid)) STRICT, WITHOUT ROWID;
 CREATE TABLE granted (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, starts INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB NOT NULL, ended TEXT, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
 CREATE INDEX granted_open ON granted (uid, expires) WHERE ended IS NULL;
 CREATE INDEX granted_by_end ON granted (expires) WHERE ended IS NULL;
@@ -175,15 +175,28 @@ impl<'a> GrantStore<'a> {
             .transpose()
     }
 
-    /// The approvals of a request, each with its exact bytes.
-    pub fn approvals(&self, id: &GrantId) -> Result<Vec<(ApprovalTerms, Vec<u8>)>, FindError> {
-        let mut statement = self.connection.prepare("SELECT body FROM approval WHERE request = ?1 ORDER BY at, uid")?;
-        let rows = statement.query_map([id.as_str()], |row| row.get::<_, Vec<u8>>(0))?;
+    /// The approvals of a request.
+    pub fn approvals(&self, id: &GrantId) -> Result<Vec<Approval>, FindError> {
+        let mut statement =
+            self.connection.prepare("SELECT body, uid, signature FROM approval WHERE request = ?1 ORDER BY at, uid")?;
+        let rows = statement.query_map([id.as_str()], |row| Ok(read_approval(row)))?;
         let mut approvals = Vec::new();
         for row in rows {
-            let bytes = row?;
-            let terms = decode(&bytes).ok_or_else(|| FindError::Damaged(format!("an approval of {id}")))?;
-            approvals.push((terms, bytes));
+            approvals.push(row??.ok_or_else(|| FindError::Damaged(format!("an approval of {id}")))?);
+        }
+        Ok(approvals)
+    }
+
+    /// The approvals behind the grants of [`GrantStore::candidates`]; what is damaged vouches for nothing.
+    pub fn candidate_approvals(&self, uid: u32, now: i64) -> rusqlite::Result<Vec<Approval>> {
+        let mut statement = self.connection.prepare(
+            "SELECT a.body, a.uid, a.signature FROM granted g JOIN approval a ON a.request = g.id \
+             WHERE g.uid = ?1 AND g.ended IS NULL AND g.expires > ?2 AND a.signature IS NOT NULL",
+        )?;
+        let rows = statement.query_map(params![uid, now], |row| Ok(read_approval(row)))?;
+        let mut approvals = Vec::new();
+        for row in rows {
+            approvals.extend(row??);
         }
         Ok(approvals)
     }
@@ -199,6 +212,15 @@ impl<'a> GrantStore<'a> {
             )
             .optional()?;
         row.transpose()
+    }
+
+    /// The signed grant that came of a request, for showing.
+    pub fn signed_grant(&self, id: &GrantId) -> rusqlite::Result<Option<SignedGrant>> {
+        self.connection
+            .query_row("SELECT body, signature FROM granted WHERE id = ?1", [id.as_str()], |row| {
+                Ok(SignedGrant::from_stored(row.get(0)?, row.get(1)?))
+            })
+            .optional()
     }
 
     /// Grants that end after `now` and were not ended, newest end last: of one user or of everybody.
@@ -263,11 +285,12 @@ pub fn insert_request(tx: &Transaction<'_>, terms: &RequestTerms, bytes: &[u8], 
     extension::insert(tx, terms)
 }
 
-/// Stores an approval; a second one by the same approver replaces the first.
-pub fn insert_approval(tx: &Transaction<'_>, terms: &ApprovalTerms, bytes: &[u8]) -> rusqlite::Result<()> {
+/// Stores an approval at `now`; a second one by the same approver replaces the first.
+pub fn insert_approval(tx: &Transaction<'_>, approval: &Approval, now: i64) -> rusqlite::Result<()> {
+    let Approval { terms, bytes, uid, signature } = approval;
     tx.execute(
-        "INSERT OR REPLACE INTO approval (request, uid, at, body) VALUES (?1, ?2, ?3, ?4)",
-        params![terms.id.as_str(), terms.approver_uid, terms.at, bytes],
+        "INSERT OR REPLACE INTO approval (request, uid, at, body, signature, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![terms.id.as_str(), uid, now, bytes, signature, approval.fingerprint()],
     )?;
     Ok(())
 }
@@ -328,6 +351,13 @@ pub fn end_grant(tx: &Transaction<'_>, id: &GrantId, end: GrantEnd, ended: &Ende
         params![id.as_str(), end.as_str(), ended.by, ended.at, ended.reason, over],
     )?;
     Ok(changed == 1)
+}
+
+/// `None` when the bytes are damaged.
+fn read_approval(row: &Row<'_>) -> rusqlite::Result<Option<Approval>> {
+    let bytes: Vec<u8> = row.get(0)?;
+    let (uid, signature) = (row.get(1)?, row.get(2)?);
+    Ok(decode(&bytes).map(|terms| Approval { terms, bytes, uid, signature }))
 }
 
 fn read_request(row: &Row<'_>, now: i64) -> Result<StoredRequest, FindError> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use jit_sudo::escape::Word;
-use jit_sudo::names::{IdPrefix, RoleName, UserName};
+use jit_sudo::names::{IdPrefix, InvalidName, RoleName, UserName};
 
 use crate::extend::ExtendWords;
 use crate::later::{LaterAuditVerb, LaterPolicyVerb, LaterVerb};
@@ -59,9 +59,11 @@ pub(crate) enum Verb {
     /// List pending requests that you made or may decide
     Requests(ListWords),
     /// Show everything about one request or grant
-    Show(IdWords),
+    Show(ShowWords),
     /// Approve a pending request, perhaps narrowed
     Approve(ApproveWords),
+    /// Submit an approval that was signed elsewhere
+    Import(ImportWords),
     /// Deny a pending request
     Deny(DenyWords),
     /// Take your own pending request back
@@ -129,7 +131,8 @@ pub(crate) struct RequestWords {
     /// As whom the command will run: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
-    #[arg(long, hide = true)]
+    /// Print the request as a text, to be approved on another machine
+    #[arg(long, conflicts_with = "wait")]
     pub(crate) print: bool,
     #[arg(long, hide = true)]
     pub(crate) break_glass: bool,
@@ -154,12 +157,50 @@ pub(crate) struct IdWords {
     pub(crate) id: IdPrefix,
 }
 
+/// One of this host's requests, or a text on standard input
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// By its id.
+    Here(IdPrefix),
+    /// `-`
+    Text,
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, InvalidName> {
+        if text == "-" { Ok(Self::Text) } else { IdPrefix::parse(text).map(Self::Here) }
+    }
+}
+
+/// `show`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("papers").args(["print", "export"]))]
+pub(crate) struct ShowWords {
+    /// Its id or the beginning of it, or - for a text of another host on standard input
+    #[arg(value_name = "ID", value_parser = Place::parse)]
+    pub(crate) place: Place,
+    /// Print the request as a text, to be approved on another machine
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Write request, approvals and grant with their signatures into this new directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) export: Option<PathBuf>,
+}
+
+/// `import`
+#[derive(Debug, Args)]
+pub(crate) struct ImportWords {
+    /// Files that hold the approval and its signature, read one after the other [default: standard input]
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
 /// `approve`
 #[derive(Debug, Args)]
 pub(crate) struct ApproveWords {
-    /// Which request
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
-    pub(crate) id: IdPrefix,
+    /// Which request, or - for the text of one on standard input
+    #[arg(value_name = "ID", value_parser = Place::parse)]
+    pub(crate) place: Place,
     /// For at most this long
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]
     pub(crate) duration: Option<u64>,
@@ -172,8 +213,15 @@ pub(crate) struct ApproveWords {
     /// Kept with the approval
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) comment: Option<Word>,
-    #[arg(long, hide = true)]
+    /// Sign with this key: a private key, or a public one whose private half an agent or a security key holds
+    #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// Your name on the host, where it is another one than here
+    #[arg(long = "as", value_name = "NAME", value_parser = UserName::parse)]
+    pub(crate) approver: Option<UserName>,
+    /// Print the approval's exact bytes, to be signed with ssh-keygen
+    #[arg(long, conflicts_with = "key")]
+    pub(crate) unsigned: bool,
 }
 
 /// `deny`
@@ -379,7 +427,7 @@ mod tests {
 
     #[test]
     fn verbs_of_later_are_known_and_hidden() {
-        for verb in ["review", "replay", "watch", "session", "doctor", "import"] {
+        for verb in ["review", "replay", "watch", "session", "doctor"] {
             assert!(matches!(parse(&[verb, "--any", "thing"]).unwrap().verb, Verb::Later(_)), "{verb}");
         }
         let help = Cli::command().render_help().to_string();

@@ -2,20 +2,26 @@
 
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
 
-use crate::cli::{ApproveWords, DenyWords, IdWords};
+use crate::cli::{ApproveWords, DenyWords, IdWords, Place};
 use crate::door::{Broker, answer};
-use crate::later;
 use crate::screen::{Report, Screen, clean};
 use crate::show;
-use crate::speech::Trouble;
+use crate::signing;
+use crate::speech::{Notice, Trouble};
 use crate::when;
 
 /// `jitctl approve`
 pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    if words.key.is_some() {
-        return Err(later::refuse("approve ", "--key"));
+    let id = match (words.place.clone(), words.key.clone()) {
+        (Place::Text, _) => return signing::approve_elsewhere(words, screen),
+        (Place::Here(id), Some(key)) => return signing::approve_here(id, words, &key, broker, screen),
+        (Place::Here(id), None) => id,
+    };
+    let ApproveWords { duration, one_shot, exact, comment, approver, unsigned, .. } = words;
+    if approver.is_some() || unsigned {
+        let notice = Notice::new("without a key the kernel says who approves");
+        return Err(Trouble::Usage(notice.with_hint("add --key FILE, or leave --as and --unsigned")));
     }
-    let ApproveWords { id, duration, one_shot, exact, comment, key: _ } = words;
     let ask = Ask::Approve { id, duration, one_shot, exact, comment };
     let info = answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
     let text = after_approval(&info, screen.now);
@@ -36,7 +42,8 @@ pub(crate) fn cancel(words: IdWords, broker: &Broker) -> Result<Report, Trouble>
     Ok(Report::done(Answer::Grant(info), text))
 }
 
-fn after_approval(info: &GrantInfo, now: i64) -> String {
+/// What an approval has changed.
+pub(crate) fn after_approval(info: &GrantInfo, now: i64) -> String {
     let who = clean(info.requester.as_str());
     let head = format!("request {} of {who} for {}", info.id, info.role);
     if info.state == "pending" {

@@ -1,4 +1,4 @@
-//! The broker's door: one question on its stdin, one answer from its stdout. The only room that starts a process.
+//! The broker's door: one question on its stdin, one answer from its stdout. Besides `signing` the only room that starts a process.
 //! The answer is checked as if it came from a stranger: bounded, complete, exactly one object.
 
 use std::fmt;

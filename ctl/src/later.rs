@@ -27,8 +27,6 @@ pub(crate) enum LaterVerb {
     Session(Anything),
     #[command(hide = true)]
     Doctor(Anything),
-    #[command(hide = true)]
-    Import(Anything),
 }
 
 impl LaterVerb {
@@ -39,7 +37,6 @@ impl LaterVerb {
             Self::Watch(_) => "watch",
             Self::Session(_) => "session",
             Self::Doctor(_) => "doctor",
-            Self::Import(_) => "import",
         }
     }
 }

@@ -10,12 +10,15 @@ mod extend;
 mod grants;
 mod key;
 mod later;
+mod paper;
+mod papers;
 mod policy;
 mod request;
 mod requests;
 mod roles;
 mod screen;
 mod show;
+mod signing;
 mod speech;
 mod table;
 mod waiting;
@@ -55,6 +58,7 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Requests(words) => requests::list(&words, broker, screen),
         Verb::Show(words) => show::show(words, broker, screen),
         Verb::Approve(words) => decide::approve(words, broker, screen),
+        Verb::Import(words) => signing::import(&words.files, broker),
         Verb::Deny(words) => decide::deny(words, broker),
         Verb::Cancel(words) => decide::cancel(words, broker),
         Verb::Grants(words) => grants::list(&words, broker, screen),

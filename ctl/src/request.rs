@@ -2,10 +2,12 @@
 
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, NewRequest};
 use jit_sudo::escape::Word;
+use jit_sudo::names::IdPrefix;
 
 use crate::cli::RequestWords;
 use crate::door::{Broker, answer};
 use crate::later;
+use crate::papers;
 use crate::screen::{Format, Report, Screen, clean};
 use crate::show;
 use crate::speech::{Exit, Notice, Trouble};
@@ -14,9 +16,6 @@ use crate::when;
 
 /// `jitctl request`
 pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    if words.print {
-        return Err(later::refuse("request ", "--print"));
-    }
     if words.break_glass {
         return Err(later::refuse("request ", "--break-glass"));
     }
@@ -33,6 +32,9 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
         command: words.command,
     };
     let info = *answer!(broker.ask(&Ask::Request(new))?, Answer::Grant(info) => info);
+    if words.print {
+        return papers::print(IdPrefix::from(&info.id), broker);
+    }
     match wait {
         Some(limit) if info.state == "pending" => wait_for(info, limit, &typed, broker, screen),
         _ => Ok(report(info, &typed, screen.now)),

@@ -60,7 +60,8 @@ fn needs(role: &RoleInfo) -> Entry {
         needs.push(format!("ticket {pattern}"));
     }
     if role.require_approval {
-        needs.push(approvals(role.approvals, &role.approvers));
+        let signed = if role.signed_approvals { ", signed" } else { "" };
+        needs.push(format!("{}{signed}", approvals(role.approvals, &role.approvers)));
     }
     if role.authenticate {
         needs.push("password".to_owned());

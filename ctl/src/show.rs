@@ -6,16 +6,24 @@ use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, GrantInfo};
 use jit_sudo::escape::{Word, command_line, escape};
 use jit_sudo::names::GrantId;
 
-use crate::cli::IdWords;
+use crate::cli::{Place, ShowWords};
 use crate::door::{Broker, answer};
+use crate::papers;
 use crate::screen::{Report, Screen, clean};
-use crate::speech::Trouble;
+use crate::speech::{Notice, Trouble};
 use crate::table::{Entry, Fields, Tone};
 use crate::when;
 
 /// `jitctl show`
-pub(crate) fn show(words: IdWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let info = answer!(broker.ask(&Ask::Show { id: words.id })?, Answer::Grant(info) => info);
+pub(crate) fn show(words: ShowWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let id = match (words.place, words.print, words.export) {
+        (Place::Here(id), false, None) => id,
+        (Place::Here(id), true, _) => return papers::print(id, broker),
+        (Place::Here(id), false, Some(directory)) => return papers::export(id, &directory, broker),
+        (Place::Text, false, None) => return papers::show(screen),
+        (Place::Text, ..) => return Err(Trouble::Usage(Notice::new("a text is shown and nothing else"))),
+    };
+    let info = answer!(broker.ask(&Ask::Show { id })?, Answer::Grant(info) => info);
     let text = everything(&info, screen.now);
     Ok(Report::done(Answer::Grant(info), text))
 }
@@ -66,7 +74,7 @@ pub(crate) fn approvers(info: &GrantInfo) -> String {
 }
 
 /// Every field of a request and its grant.
-fn everything(info: &GrantInfo, now: i64) -> String {
+pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     let mut fields = Fields::default();
     fields.add("id", info.id.as_str());
     fields.add("request", &info.state);
@@ -105,7 +113,9 @@ fn everything(info: &GrantInfo, now: i64) -> String {
     fields.add("runs", info.runs.to_string());
     let mut text = fields.render();
     if info.may_decide {
-        text.push_str(&format!("\nto decide: jitctl approve {0}\n           jitctl deny {0} --reason TEXT\n", info.id));
+        let key = if info.signed_approvals { " --key FILE" } else { "" };
+        let id = &info.id;
+        text.push_str(&format!("\nto decide: jitctl approve {id}{key}\n           jitctl deny {id} --reason TEXT\n"));
     }
     text
 }
@@ -135,6 +145,9 @@ fn approved(approval: &ApprovalInfo, now: i64) -> String {
     let terms = narrowed(approval.one_shot, approval.exact);
     if !terms.is_empty() {
         text.push_str(&format!(", {terms}"));
+    }
+    if let Some(key) = &approval.key {
+        text.push_str(&format!(", signed with {}", clean(key)));
     }
     if let Some(comment) = &approval.comment {
         text.push_str(&format!(": {comment}"));
@@ -180,6 +193,7 @@ pub(crate) mod tests {
             runs: 0,
             extends: None,
             extended_by: None,
+            signed_approvals: false,
         }
     }
 

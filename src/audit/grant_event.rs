@@ -73,6 +73,9 @@ pub struct Approval {
     /// The approver's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Word>,
+    /// The key that signed it, `SHA256:…`; absent when the kernel alone vouched for the approver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Word>,
     /// SHA-256 of the approval's exact bytes.
     pub sha256: Digest,
 }

@@ -118,6 +118,7 @@ pub(super) fn events() -> Vec<Event> {
         duration: Some(60),
         limits: limits.clone(),
         comment: Some("fine".into()),
+        key: Some("SHA256:abc".into()),
         sha256: Digest([2; 32]),
     };
     let signed = Grant {

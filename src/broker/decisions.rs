@@ -12,7 +12,8 @@ use crate::elevation::Caller;
 use crate::escape::{Word, hex};
 use crate::grant::lifecycle::{Decided, RequestState};
 use crate::grant::terms::{Flag, VERSION, encode};
-use crate::grant::{ApprovalTerms, digest};
+use crate::grant::{Approval, ApprovalFault, ApprovalTerms, Approvers, RequestTerms, digest};
+use crate::host::Identity;
 use crate::names::IdPrefix;
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
@@ -29,36 +30,95 @@ pub(super) struct Narrowing {
 impl Desk<'_> {
     pub(super) fn approve(&self, id: &IdPrefix, narrowing: &Narrowing) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
-        let role = self.decidable(&request)?;
-        self.still_eligible(&request, &role)?;
-        self.still_extends(&request)?;
+        let role = self.decidable(&request, self.caller)?;
+        if role.activation.signed_approvals {
+            let id = &request.terms.id;
+            return Err(refused("unsigned", format!("role {} takes signed approvals only", role.name))
+                .hint(format!("jitctl approve {id} --key FILE")));
+        }
         let identity = self.host.identity()?;
         let terms = self.approval(&request, narrowing, identity.id.as_str())?;
-        let bytes = encode(&terms)?;
+        let approval = Approval { bytes: encode(&terms)?, terms, uid: self.caller.uid(), signature: None };
+        self.add(&approval, &request, &role, &identity)?;
+        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+    }
 
-        let written = self.host.database().write(Durability::Synced, |tx| {
+    /// Adds an approval that may be given, and grants when it is the last one needed; how many count now.
+    pub(super) fn add(
+        &self,
+        approval: &Approval,
+        request: &StoredRequest,
+        role: &Role,
+        identity: &Identity,
+    ) -> Result<usize, Refused> {
+        self.still_eligible(request, role)?;
+        self.still_extends(request)?;
+        let (count, written) = self.host.database().write(Durability::Synced, |tx| {
             // Read again inside: two approvers may come at once, and a request may be cancelled meanwhile.
             let store = GrantStore::new(tx);
             self.still_pending(&store.request(&request.terms.id, self.now())?)?;
-            insert_approval(tx, &terms, &bytes)?;
-            let mut written = vec![self.journal.append(tx, self.moment, approval_event(&terms, &role.name, &bytes))?];
-            let mut approvals = store.approvals(&request.terms.id)?;
-            approvals.retain(|(approval, _)| still_approves(approval, &role));
+            let before = self.counting(store.approvals(&request.terms.id)?, request, role)?;
+            if before.iter().any(|other| other.uid == approval.uid) {
+                let (id, name) = (&request.terms.id, &approval.terms.approver);
+                return Err(refused("already-approved", format!("{name} has approved request {id} already")));
+            }
+            insert_approval(tx, approval, self.now())?;
+            let mut written = vec![self.journal.append(tx, self.moment, approval_event(approval, &role.name))?];
+            let approvals = self.counting(store.approvals(&request.terms.id)?, request, role)?;
+            if approvals.len() <= before.len() {
+                return Err(refused("same-key", "another approval was signed with the same key"));
+            }
             let quorum = usize::try_from(request.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
             if approvals.len() >= quorum {
-                let decided = Decided::new(&request.terms, &request.bytes, &approvals, &role);
-                written.push(grant(tx, self.journal, &decided, &identity, self.moment)?);
+                let decided = Decided::new(&request.terms, &request.bytes, &approvals, role);
+                written.push(grant(tx, self.journal, &decided, identity, self.moment)?);
             }
-            Ok::<_, Refused>(written)
+            Ok::<_, Refused>((approvals.len(), written))
         })?;
         let _ = self.journal.mirror(&written);
         self.host.ring();
-        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+        Ok(count)
+    }
+
+    /// The approvals that count today: of people who still are approvers, and, where they are signed, with keys that
+    /// still are theirs and of which none serves twice.
+    fn counting(
+        &self,
+        mut approvals: Vec<Approval>,
+        request: &StoredRequest,
+        role: &Role,
+    ) -> Result<Vec<Approval>, Refused> {
+        let signed_only = role.activation.signed_approvals;
+        let approvers = if signed_only || approvals.iter().any(|approval| approval.signature.is_some()) {
+            self.host.approvers()?
+        } else {
+            Approvers::default()
+        };
+        let (mut keys, now) = (Vec::new(), self.latest()?);
+        approvals.retain(|approval| {
+            still_approves(approval, role)
+                && match approval.signer_for(&request.terms.user, &approvers, now) {
+                    Ok(key) if keys.contains(&key) => false,
+                    Ok(key) => {
+                        keys.push(key);
+                        true
+                    }
+                    Err(ApprovalFault::Unsigned(_)) => !signed_only,
+                    Err(_) => false,
+                }
+        });
+        Ok(approvals)
+    }
+
+    /// The time for keys, in seconds: a clock that was set back makes no expired key young again.
+    pub(super) fn latest(&self) -> Result<i64, Refused> {
+        let seen = self.journal.high_water()?.unwrap_or(self.moment.wall);
+        Ok(self.moment.wall.max(seen).seconds())
     }
 
     pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
-        let role = self.decidable(&request)?;
+        let role = self.decidable(&request, self.caller)?;
         let reason = given("reason", reason)?;
         let event = Event::Denial(Box::new(Denial {
             grant: request.terms.id.clone(),
@@ -71,18 +131,19 @@ impl Desk<'_> {
         self.decide(&request, RequestState::Denied, &ended, event)
     }
 
-    /// The role of a pending request that the caller may decide.
-    fn decidable(&self, request: &StoredRequest) -> Result<Role, Refused> {
+    /// The role of a pending request that `approver` may decide.
+    pub(super) fn decidable(&self, request: &StoredRequest, approver: &Caller) -> Result<Role, Refused> {
         let terms = &request.terms;
         let role = self
             .policy
             .role(&terms.role)?
             .ok_or_else(|| refused("unknown-role", format!("the policy no longer knows the role {}", terms.role)))?;
-        if terms.uid == self.caller.uid() {
+        if terms.uid == approver.uid() {
             return Err(refused("own-request", "nobody decides about their own request"));
         }
-        if !names(&role.activation.approvers, &subject(self.caller)?) {
-            return Err(refused("not-an-approver", format!("you are not an approver of role {}", role.name)));
+        if !names(&role.activation.approvers, &subject(approver)?) {
+            let (name, role) = (approver.name(), &role.name);
+            return Err(refused("not-an-approver", format!("{name} is not an approver of role {role}")));
         }
         self.still_pending(request)?;
         Ok(role)
@@ -105,25 +166,15 @@ impl Desk<'_> {
 
     fn approval(&self, request: &StoredRequest, narrowing: &Narrowing, host: &str) -> Result<ApprovalTerms, Refused> {
         let asked = &request.terms;
-        match narrowing.duration {
-            Some(0) => return Err(refused("duration", "a duration of 0 is no grant")),
-            Some(duration) if duration > asked.duration => {
-                let (most, wanted) = (spell(asked.duration), spell(duration));
-                let sentence = format!("an approver may only shorten: {most} was asked, not {wanted}");
-                return Err(refused("duration", sentence));
-            }
-            _ => {}
-        }
-        if narrowing.exact && asked.argv.is_empty() {
-            return Err(refused("no-command", "the request names no command, so it cannot be narrowed to one"));
+        if narrowing.duration == Some(0) {
+            return Err(refused("duration", "a duration of 0 is no grant"));
         }
         let comment = match &narrowing.comment {
             Some(comment) => given("comment", comment)?.clone(),
             None => Word::default(),
         };
-        Ok(ApprovalTerms {
+        let terms = ApprovalTerms {
             approver: self.caller.name().clone(),
-            approver_uid: self.caller.uid(),
             at: self.now(),
             comment,
             duration: narrowing.duration.unwrap_or(0),
@@ -133,22 +184,36 @@ impl Desk<'_> {
             one_shot: Flag::from(narrowing.one_shot),
             request: hex(&digest(&request.bytes)),
             version: VERSION,
-        })
+        };
+        narrows(&terms, asked)?;
+        Ok(terms)
     }
 }
 
+/// An approval narrows what was asked, or leaves it.
+pub(super) fn narrows(approval: &ApprovalTerms, asked: &RequestTerms) -> Result<(), Refused> {
+    if approval.duration > asked.duration {
+        let (most, wanted) = (spell(asked.duration), spell(approval.duration));
+        return Err(refused("duration", format!("an approver may only shorten: {most} was asked, not {wanted}")));
+    }
+    if approval.exact.is_set() && asked.argv.is_empty() {
+        return Err(refused("no-command", "the request names no command, so it cannot be narrowed to one"));
+    }
+    Ok(())
+}
+
 /// An approver who has left the role's list since does not count.
-fn still_approves(approval: &ApprovalTerms, role: &Role) -> bool {
-    match described(approval.approver_uid) {
+fn still_approves(approval: &Approval, role: &Role) -> bool {
+    match described(approval.uid) {
         Ok(Some(approver)) => {
-            approver.name() == &approval.approver
+            approver.name() == &approval.terms.approver
                 && subject(&approver).is_ok_and(|subject| names(&role.activation.approvers, &subject))
         }
         Ok(None) | Err(_) => false,
     }
 }
 
-fn described(uid: u32) -> Result<Option<Caller>, Refused> {
+pub(super) fn described(uid: u32) -> Result<Option<Caller>, Refused> {
     let account = sys::users::account_by_uid(uid)
         .map_err(|error| refused("lookup", format!("unable to look up uid {uid}: {error}")))?;
     Ok(account.map(Caller::described).transpose()?)

@@ -8,6 +8,8 @@ mod evidence;
 mod extend;
 mod failure;
 mod grants;
+mod import;
+mod papers;
 mod questions;
 mod requests;
 mod view;
@@ -110,8 +112,11 @@ impl Desk<'_> {
                 self.audit_list(&evidence::Listing { after, limit, newest, kind, user })
             }
             Ask::AuditShow { what } => self.audit_show(&what),
+            // Anyone who carries it: whose approval it is, its signature says.
+            Ask::Import { approval, signature } => self.import(&approval, &signature),
             // Who made the request, who may decide it, root and readers.
             Ask::Show { id } => self.show(&id),
+            Ask::Papers { id } => self.papers(&id),
             Ask::Wait { id, seconds } => self.wait(&id, seconds),
             // Approvers of the role, and never the requester.
             Ask::Approve { id, duration, one_shot, exact, comment } => {

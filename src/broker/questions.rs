@@ -6,6 +6,7 @@ use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use crate::elevation::Caller;
 use crate::grant::verify::{Facts, verify};
+use crate::host::CONFIGURATION;
 use crate::names::UserName;
 use crate::policy::judge::{JudgeError, Judgement, ask, judge, subject};
 use crate::policy::{Answer as Verdict, Assignment, Role};
@@ -58,7 +59,14 @@ impl Desk<'_> {
                 let candidates = self.host.store().candidates(uid, self.now())?;
                 let identity = self.host.identity()?;
                 let high_water = self.journal.high_water()?;
-                let facts = Facts { key: &identity.key, host: &identity.id, moment: self.moment, high_water };
+                let vouchers = self.host.vouchers(eligible.roles(), uid, self.now())?;
+                let facts = Facts {
+                    key: &identity.key,
+                    host: &identity.id,
+                    moment: self.moment,
+                    high_water,
+                    vouchers: vouchers.as_ref(),
+                };
                 match verify(candidates, *eligible, &facts) {
                     Ok(grant) => {
                         info.allowed = true;
@@ -94,11 +102,19 @@ impl Desk<'_> {
 
     pub(super) fn policy_check(&self) -> Result<Answer, Refused> {
         let (policy, files) = self.host.parsed_policy()?;
+        let approvers = self.host.approvers()?;
+        let mut warnings = policy.warnings();
+        if approvers.is_empty() {
+            warnings.extend(policy.roles().iter().filter(|role| role.activation.signed_approvals).map(|role| {
+                let (place, name) = (&role.source, &role.name);
+                format!("{place}: role '{name}' takes signed approvals only, and nobody has a key in {CONFIGURATION}/approvers")
+            }));
+        }
         Ok(Answer::PolicyChecked(PolicyInfo {
             files,
             roles: policy.roles().len(),
             rules: policy.rule_count(),
-            warnings: policy.warnings(),
+            warnings,
         }))
     }
 

@@ -79,8 +79,9 @@ impl Desk<'_> {
             one_shot: one_shot.is_set(),
             exact: exact.is_set(),
             approvals_needed: request.needed,
+            signed_approvals: role.as_ref().is_some_and(|role| role.activation.signed_approvals),
             approvers: role.map_or_else(Vec::new, |role| texts(&role.activation.approvers)),
-            approvals: approvals.into_iter().map(|(terms, _)| approval(terms)).collect(),
+            approvals: approvals.into_iter().map(approval).collect(),
             may_decide,
             ended: grant
                 .and_then(|grant| grant.end)
@@ -112,6 +113,7 @@ pub(super) fn role_info(role: &Role, standing: bool) -> RoleInfo {
         authenticate: role.authenticate,
         one_shot: rules.one_shot,
         exact_command: rules.exact_command,
+        signed_approvals: rules.signed_approvals,
     }
 }
 
@@ -129,7 +131,9 @@ fn grant_state(grant: &StoredGrant, now: i64) -> &'static str {
     }
 }
 
-fn approval(terms: crate::grant::ApprovalTerms) -> ApprovalInfo {
+fn approval(approval: crate::grant::Approval) -> ApprovalInfo {
+    let key = approval.fingerprint();
+    let terms = approval.terms;
     ApprovalInfo {
         approver: terms.approver,
         at: terms.at,
@@ -137,6 +141,7 @@ fn approval(terms: crate::grant::ApprovalTerms) -> ApprovalInfo {
         one_shot: terms.one_shot.is_set(),
         exact: terms.exact.is_set(),
         comment: (!terms.comment.as_bytes().is_empty()).then_some(terms.comment),
+        key,
     }
 }
 

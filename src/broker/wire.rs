@@ -2,8 +2,11 @@
 //! These types are shared with jitctl; times are UTC seconds since 1970, durations are seconds, words are escaped
 //! texts (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
 
+mod papers;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
 use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
 
@@ -54,6 +57,18 @@ pub enum Ask {
         /// Kept with the approval.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comment: Option<Word>,
+    },
+    /// The exact bytes of a request, its approvals and its grant, with their signatures. Answer: [`Answer::Papers`].
+    Papers {
+        /// Its id or the beginning of it.
+        id: IdPrefix,
+    },
+    /// Submit an approval that was signed anywhere, by anybody who carries it. Answer: [`Answer::Imported`].
+    Import {
+        /// Its exact bytes.
+        approval: String,
+        /// The approver's SSHSIG over them, armored.
+        signature: String,
     },
     /// Deny a pending request. Answer: [`Answer::Grant`].
     Deny {
@@ -238,6 +253,12 @@ pub enum Answer {
     Verified(VerifyInfo),
     /// To `key-init` and `key-show`.
     HostKey(KeyInfo),
+    /// To `papers`.
+    Papers(Box<PapersInfo>),
+    /// To `import`.
+    Imported(ImportInfo),
+    /// To nothing: what jitctl itself prints of an approval that was made for another host.
+    Approval(ApprovalPaper),
 }
 
 /// A role as its user sees it.
@@ -272,6 +293,9 @@ pub struct RoleInfo {
     pub one_shot: bool,
     /// A grant serves the very command asked for.
     pub exact_command: bool,
+    /// Only signed approvals count.
+    #[serde(default)]
+    pub signed_approvals: bool,
 }
 
 /// One request, its approvals and the grant that came of it.
@@ -337,6 +361,9 @@ pub struct GrantInfo {
     /// The grant that extends this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_by: Option<GrantId>,
+    /// Only signed approvals count.
+    #[serde(default)]
+    pub signed_approvals: bool,
 }
 
 /// One approval.
@@ -356,6 +383,9 @@ pub struct ApprovalInfo {
     /// Their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Word>,
+    /// The key that signed it, `SHA256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// The end that somebody gave to a request or grant.

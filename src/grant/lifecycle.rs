@@ -5,6 +5,7 @@ use crate::escape::hex;
 use crate::names::UserName;
 use crate::policy::Role;
 
+use super::approval::Approval;
 use super::terms::{ApprovalTerms, Flag, GrantTerms, RequestTerms, VERSION};
 use super::{HostId, digest};
 
@@ -70,14 +71,14 @@ impl GrantEnd {
     }
 }
 
-/// A request with its approvals, each with the exact bytes it was stored as.
+/// A request with its approvals.
 pub struct Decided<'a> {
     /// What was asked.
     pub request: &'a RequestTerms,
     /// Its exact bytes.
     pub request_bytes: &'a [u8],
     /// What was approved, by different people.
-    pub approvals: &'a [(ApprovalTerms, Vec<u8>)],
+    pub approvals: &'a [Approval],
     /// The role's own narrowing.
     pub role_one_shot: bool,
     /// The role's own narrowing.
@@ -88,12 +89,7 @@ pub struct Decided<'a> {
 
 impl<'a> Decided<'a> {
     /// With the narrowing that `role` demands now.
-    pub fn new(
-        request: &'a RequestTerms,
-        request_bytes: &'a [u8],
-        approvals: &'a [(ApprovalTerms, Vec<u8>)],
-        role: &Role,
-    ) -> Self {
+    pub fn new(request: &'a RequestTerms, request_bytes: &'a [u8], approvals: &'a [Approval], role: &Role) -> Self {
         Self {
             request,
             request_bytes,
@@ -113,17 +109,17 @@ pub fn grant_terms(decided: &Decided<'_>, host: &HostId, moment: &Moment) -> Gra
     let starts = request.start.max(now);
     let duration = approvals
         .iter()
-        .map(|(approval, _)| approval.duration)
+        .map(|approval| approval.terms.duration)
         .filter(|duration| *duration > 0)
         .chain([decided.maximum_duration])
         .fold(request.duration, u64::min);
     let any =
-        |set: fn(&ApprovalTerms) -> Flag| Flag::from(approvals.iter().any(|(approval, _)| set(approval).is_set()));
+        |set: fn(&ApprovalTerms) -> Flag| Flag::from(approvals.iter().any(|approval| set(&approval.terms).is_set()));
     let seconds = i64::try_from(duration).unwrap_or(i64::MAX);
     let expires = starts.saturating_add(seconds);
     GrantTerms {
-        approvals: approvals.iter().map(|(_, bytes)| hex(&digest(bytes))).collect(),
-        approvers: approvals.iter().map(|(approval, _)| approval.approver.clone()).collect::<Vec<UserName>>(),
+        approvals: approvals.iter().map(|approval| hex(&digest(&approval.bytes))).collect(),
+        approvers: approvals.iter().map(|approval| approval.terms.approver.clone()).collect::<Vec<UserName>>(),
         argv: request.argv.clone(),
         boot_deadline: moment.boot.0.saturating_add(expires.saturating_sub(now).saturating_mul(1_000_000)),
         boot_id: moment.boot_id.clone(),

@@ -1,9 +1,12 @@
 //! Requests, approvals and the signed grants that come of them: exact bytes, signatures and the rules of time.
 //! This room opens no file and knows no database; it is given bytes and moments.
 
+pub mod approval;
+pub mod approvers;
 pub mod extension;
 pub mod hostkey;
 pub mod lifecycle;
+pub mod public_key;
 pub mod signed;
 pub mod sshsig;
 pub mod terms;
@@ -13,7 +16,10 @@ mod ssh_wire;
 #[cfg(test)]
 mod tests;
 
+pub use approval::{Approval, ApprovalFault, Vouchers};
+pub use approvers::Approvers;
 pub use hostkey::{HostId, HostKey};
+pub use public_key::PublicKey;
 pub use signed::SignedGrant;
 pub use terms::{ApprovalTerms, GrantTerms, RequestTerms};
 pub use verify::{GrantFault, VerifiedGrant};

@@ -1,4 +1,4 @@
-//! The two encodings of RFC 4251 section 5 that SSH keys and signatures use: `uint32` and `string`. Every read is bounded
+//! The encodings of RFC 4251 section 5 that SSH keys and signatures use: `byte`, `uint32` and `string`. Every read is bounded
 //! by the input, and whoever reads must also reach the end.
 
 /// A reader over SSH wire bytes.
@@ -14,6 +14,12 @@ impl<'a> Reader<'a> {
     pub(super) fn literal(&mut self, expected: &[u8]) -> Option<()> {
         self.rest = self.rest.strip_prefix(expected)?;
         Some(())
+    }
+
+    pub(super) fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*byte)
     }
 
     pub(super) fn uint32(&mut self) -> Option<u32> {

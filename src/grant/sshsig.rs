@@ -1,5 +1,6 @@
-//! SSHSIG, OpenSSH's signature format (PROTOCOL.sshsig), for ed25519: what the host signs, any `ssh-keygen -Y verify`
-//! can check. A decoder of our own because it runs privileged; it accepts exactly one encoding of a signature.
+//! SSHSIG, OpenSSH's signature format (PROTOCOL.sshsig), for ed25519 keys, plain and held by a token: what the host
+//! signs, any `ssh-keygen -Y verify` can check. A decoder of our own because it runs privileged; it accepts exactly one
+//! encoding of a signature.
 
 use std::fmt;
 
@@ -7,6 +8,7 @@ use base64ct::{Base64, Encoding};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256, Sha512};
 
+use super::public_key::{PLAIN, PublicKey};
 use super::ssh_wire::{Reader, push_string};
 
 /// What a signature is for; a signature for one purpose never serves another.
@@ -45,6 +47,8 @@ pub enum SignatureFault {
     WrongKey,
     /// It was made over other bytes.
     Mismatch,
+    /// A token made it without anybody touching the token.
+    NobodyPresent,
 }
 
 impl fmt::Display for SignatureFault {
@@ -54,27 +58,32 @@ impl fmt::Display for SignatureFault {
             Self::WrongNamespace => "the signature was made for another purpose",
             Self::WrongKey => "the signature was made with another key",
             Self::Mismatch => "the signature does not fit the signed bytes",
+            Self::NobodyPresent => "nobody touched the security key when it signed",
         })
     }
 }
 
 const MAGIC: &[u8; 6] = b"SSHSIG";
 const VERSION: u32 = 1;
-const ALGORITHM: &[u8] = b"ssh-ed25519";
+const HEADER: &str = "-----BEGIN SSH SIGNATURE-----";
+const FOOTER: &str = "-----END SSH SIGNATURE-----";
+
+/// The longest signature in bytes; a token's with a long application is far below it.
+const SIGNATURE_LIMIT: usize = 8 << 10;
+
+/// The bit of a token's flags that says that somebody touched it (WebAuthn, "UP").
+const USER_PRESENT: u8 = 1;
 
 /// The public key as OpenSSH encodes it.
 pub fn public_blob(key: &VerifyingKey) -> Vec<u8> {
-    let mut blob = Vec::with_capacity(51);
-    push_string(&mut blob, ALGORITHM);
-    push_string(&mut blob, key.as_bytes());
-    blob
+    PublicKey::Plain(key.to_bytes()).blob()
 }
 
 /// Signs `message`; the result is the binary form (see [`armor`] for the text form).
 pub fn sign(key: &SigningKey, namespace: Namespace, message: &[u8]) -> Vec<u8> {
     let signature = key.sign(&signed_data(namespace, HashAlgorithm::Sha512, message));
     let mut inner = Vec::with_capacity(83);
-    push_string(&mut inner, ALGORITHM);
+    push_string(&mut inner, PLAIN.as_bytes());
     push_string(&mut inner, &signature.to_bytes());
 
     let mut blob = MAGIC.to_vec();
@@ -89,22 +98,30 @@ pub fn sign(key: &SigningKey, namespace: Namespace, message: &[u8]) -> Vec<u8> {
 
 /// Checks that `blob` is `key`'s signature over exactly `message` for `namespace`.
 pub fn verify(key: &VerifyingKey, namespace: Namespace, message: &[u8], blob: &[u8]) -> Result<(), SignatureFault> {
-    let parts = decode(blob).ok_or(SignatureFault::Malformed)?;
-    if parts.namespace != namespace.as_str().as_bytes() {
-        return Err(SignatureFault::WrongNamespace);
-    }
-    if parts.public_key != key.as_bytes() {
+    let parts = decode_for(namespace, blob)?;
+    if parts.key != PublicKey::Plain(key.to_bytes()) {
         return Err(SignatureFault::WrongKey);
     }
-    // verify_strict refuses low-order keys and non-canonical signatures, which plain verification lets through.
-    key.verify_strict(&signed_data(namespace, parts.hash, message), &parts.signature)
-        .map_err(|_| SignatureFault::Mismatch)
+    parts.check(key, namespace, message)
+}
+
+/// The key that made `blob` over exactly `message` for `namespace`. Whose key it is, is for others to know.
+pub fn signer(namespace: Namespace, message: &[u8], blob: &[u8]) -> Result<PublicKey, SignatureFault> {
+    let parts = decode_for(namespace, blob)?;
+    let point = parts.key.point().ok_or(SignatureFault::Malformed)?;
+    parts.check(&point, namespace, message)?;
+    Ok(parts.key)
+}
+
+/// The key that `blob` claims to come from, for showing: nothing is checked.
+pub fn claimed_key(blob: &[u8]) -> Option<PublicKey> {
+    decode(blob).map(|parts| parts.key)
 }
 
 /// The text form that `ssh-keygen -Y verify -s` reads.
 pub fn armor(blob: &[u8]) -> String {
     let encoded = Base64::encode_string(blob);
-    let mut text = String::from("-----BEGIN SSH SIGNATURE-----\n");
+    let mut text = format!("{HEADER}\n");
     let mut rest = encoded.as_str();
     while !rest.is_empty() {
         let (line, after) = rest.split_at(rest.len().min(70));
@@ -112,8 +129,17 @@ pub fn armor(blob: &[u8]) -> String {
         text.push('\n');
         rest = after;
     }
-    text.push_str("-----END SSH SIGNATURE-----\n");
+    text.push_str(FOOTER);
+    text.push('\n');
     text
+}
+
+/// The binary form of what `ssh-keygen -Y sign` writes; lines may be broken anywhere.
+pub fn dearmor(text: &str) -> Option<Vec<u8>> {
+    let body = text.trim().strip_prefix(HEADER)?.strip_suffix(FOOTER)?;
+    let encoded: String = body.split_ascii_whitespace().collect();
+    let blob = Base64::decode_vec(&encoded).ok()?;
+    (blob.len() <= SIGNATURE_LIMIT).then_some(blob)
 }
 
 #[derive(Clone, Copy)]
@@ -139,19 +165,46 @@ impl HashAlgorithm {
 }
 
 struct Parts<'a> {
-    public_key: &'a [u8; 32],
+    key: PublicKey,
     namespace: &'a [u8],
     hash: HashAlgorithm,
     signature: Signature,
+    /// Flags and counter of a token.
+    token: Option<(u8, u32)>,
+}
+
+impl Parts<'_> {
+    /// `key` is the point of `self.key`.
+    fn check(&self, key: &VerifyingKey, namespace: Namespace, message: &[u8]) -> Result<(), SignatureFault> {
+        let mut data = signed_data(namespace, self.hash, message);
+        if let (PublicKey::Token { application, .. }, Some((flags, counter))) = (&self.key, self.token) {
+            data = token_data(application, flags, counter, &data);
+        }
+        // verify_strict refuses low-order keys and non-canonical signatures, which plain verification lets through.
+        key.verify_strict(&data, &self.signature).map_err(|_| SignatureFault::Mismatch)?;
+        match self.token {
+            // Neither ssh-keygen nor the ssh-key crate looks at this bit.
+            Some((flags, _)) if flags & USER_PRESENT == 0 => Err(SignatureFault::NobodyPresent),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn decode_for(namespace: Namespace, blob: &[u8]) -> Result<Parts<'_>, SignatureFault> {
+    let parts = decode(blob).ok_or(SignatureFault::Malformed)?;
+    if parts.namespace == namespace.as_str().as_bytes() { Ok(parts) } else { Err(SignatureFault::WrongNamespace) }
 }
 
 fn decode(blob: &[u8]) -> Option<Parts<'_>> {
+    if blob.len() > SIGNATURE_LIMIT {
+        return None;
+    }
     let mut outer = Reader::new(blob);
     outer.literal(MAGIC)?;
     if outer.uint32()? != VERSION {
         return None;
     }
-    let public_key = ed25519_field(outer.string()?)?.try_into().ok()?;
+    let key = PublicKey::from_blob(outer.string()?)?;
     let namespace = outer.string()?;
     if !outer.string()?.is_empty() {
         return None; // the reserved field: PROTOCOL.sshsig lets a reader ignore it; one encoding is safer
@@ -161,20 +214,27 @@ fn decode(blob: &[u8]) -> Option<Parts<'_>> {
         b"sha512" => HashAlgorithm::Sha512,
         _ => return None,
     };
-    let signature = Signature::from_slice(ed25519_field(outer.string()?)?).ok()?;
+    let mut inner = Reader::new(outer.string()?);
     outer.end()?;
-    Some(Parts { public_key, namespace, hash, signature })
-}
-
-/// The second string of `string "ssh-ed25519", string VALUE`.
-fn ed25519_field(bytes: &[u8]) -> Option<&[u8]> {
-    let mut inner = Reader::new(bytes);
-    if inner.string()? != ALGORITHM {
+    if inner.string()? != key.algorithm().as_bytes() {
         return None;
     }
-    let value = inner.string()?;
+    let signature = Signature::from_slice(inner.string()?).ok()?;
+    let token = match key {
+        PublicKey::Plain(_) => None,
+        PublicKey::Token { .. } => Some((inner.byte()?, inner.uint32()?)),
+    };
     inner.end()?;
-    Some(value)
+    Some(Parts { key, namespace, hash, signature, token })
+}
+
+/// What a token signs (PROTOCOL.u2f, "SSH U2F signatures").
+fn token_data(application: &[u8], flags: u8, counter: u32, message: &[u8]) -> Vec<u8> {
+    let mut data = Sha256::digest(application).to_vec();
+    data.push(flags);
+    data.extend_from_slice(&counter.to_be_bytes());
+    data.extend_from_slice(&Sha256::digest(message));
+    data
 }
 
 fn signed_data(namespace: Namespace, hash: HashAlgorithm, message: &[u8]) -> Vec<u8> {
@@ -189,6 +249,7 @@ fn signed_data(namespace: Namespace, hash: HashAlgorithm, message: &[u8]) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grant::public_key::TOKEN;
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])
@@ -242,8 +303,89 @@ mod tests {
                 bytes[index] = state as u8;
             }
             if bytes != good {
+                let _ = signer(Namespace::Grant, b"m", &bytes);
                 assert!(verify(&ours, Namespace::Grant, b"m", &bytes).is_err());
             }
+        }
+    }
+
+    /// What a token would make, for tests.
+    fn token_signature(key: &SigningKey, flags: u8, message: &[u8]) -> Vec<u8> {
+        let application = b"ssh:".to_vec();
+        let data = signed_data(Namespace::Approval, HashAlgorithm::Sha512, message);
+        let signature = key.sign(&token_data(&application, flags, 7, &data));
+        let mut inner = Vec::new();
+        push_string(&mut inner, TOKEN.as_bytes());
+        push_string(&mut inner, &signature.to_bytes());
+        inner.push(flags);
+        inner.extend_from_slice(&7u32.to_be_bytes());
+        let mut blob = MAGIC.to_vec();
+        blob.extend_from_slice(&VERSION.to_be_bytes());
+        push_string(&mut blob, &PublicKey::Token { point: key.verifying_key().to_bytes(), application }.blob());
+        push_string(&mut blob, Namespace::Approval.as_str().as_bytes());
+        push_string(&mut blob, b"");
+        push_string(&mut blob, b"sha512");
+        push_string(&mut blob, &inner);
+        blob
+    }
+
+    #[test]
+    fn a_token_must_have_been_touched() {
+        let ours = key(1);
+        let touched = token_signature(&ours, 1, b"message");
+        let signed_by = signer(Namespace::Approval, b"message", &touched).unwrap();
+        assert_eq!(signed_by.algorithm(), TOKEN);
+        for flags in [0, 4, 0x80] {
+            let blob = token_signature(&ours, flags, b"message");
+            assert_eq!(signer(Namespace::Approval, b"message", &blob), Err(SignatureFault::NobodyPresent));
+        }
+        // The host's key never lies in a token, so a token's signature is no host's.
+        assert_eq!(
+            verify(&ours.verifying_key(), Namespace::Approval, b"message", &touched),
+            Err(SignatureFault::WrongKey)
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_tokens_signature_is_refused() {
+        let blob = token_signature(&key(1), 1, b"message");
+        let expected = signer(Namespace::Approval, b"message", &blob).unwrap();
+        for position in 0..blob.len() * 8 {
+            let mut bad = blob.clone();
+            bad[position / 8] ^= 1 << (position % 8);
+            assert_ne!(signer(Namespace::Approval, b"message", &bad).as_ref(), Ok(&expected), "bit {position}");
+        }
+    }
+
+    #[test]
+    fn openssh_verifies_what_we_take_for_a_tokens_signature() {
+        let ours = key(1);
+        let blob = token_signature(&ours, 1, b"message");
+        let public = PublicKey::Token { point: ours.verifying_key().to_bytes(), application: b"ssh:".to_vec() };
+        let directory = std::env::temp_dir().join(format!("jit-sudo-sshsig-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (signers, signature, message) = (directory.join("a"), directory.join("s"), directory.join("m"));
+        std::fs::write(&signers, format!("bob {TOKEN} {}\n", Base64::encode_string(&public.blob()))).unwrap();
+        std::fs::write(&signature, armor(&blob)).unwrap();
+        std::fs::write(&message, "message").unwrap();
+        let output = std::process::Command::new("ssh-keygen")
+            .args(["-Y", "verify", "-I", "bob", "-n", Namespace::Approval.as_str(), "-f"])
+            .args([&signers, std::path::Path::new("-s"), &signature])
+            .stdin(std::fs::File::open(&message).unwrap())
+            .output();
+        std::fs::remove_dir_all(&directory).unwrap();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    #[test]
+    fn the_armor_comes_off_again_and_nothing_else_does() {
+        let blob = sign(&key(1), Namespace::Grant, b"m");
+        let text = armor(&blob);
+        assert_eq!(dearmor(&text), Some(blob.clone()));
+        assert_eq!(dearmor(&text.replace('\n', "\r\n")), Some(blob));
+        for bad in ["", "x", HEADER, &text.replace("END", "FIN"), &text.replace("U1NI", "U1N!"), &format!("{text}x")] {
+            assert_eq!(dearmor(bad), None, "{bad}");
         }
     }
 

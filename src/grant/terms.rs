@@ -105,11 +105,9 @@ pub struct RequestTerms {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalTerms {
-    /// By whom.
+    /// By whom: an account of the host, which alone says which uid that is.
     pub approver: UserName,
-    /// Their uid.
-    pub approver_uid: u32,
-    /// Seconds since 1970.
+    /// Seconds since 1970, by the clock of the machine on which it was given.
     pub at: i64,
     /// Empty when there is none.
     pub comment: Word,

@@ -73,7 +73,8 @@ fn verdict(signed: SignedGrant) -> Result<(), GrantFault> {
 
 fn verdict_at(signed: SignedGrant, moment: &Moment, high_water: Option<i64>) -> Result<(), GrantFault> {
     let (key, id) = (host(), host().host_id("machine"));
-    let facts = Facts { key: &key, host: &id, moment, high_water: high_water.map(Timestamp::from_seconds) };
+    let facts =
+        Facts { key: &key, host: &id, moment, high_water: high_water.map(Timestamp::from_seconds), vouchers: None };
     match verify(vec![signed], eligible(), &facts) {
         Ok(_) => Ok(()),
         Err(refused) => Err(refused.faults[0].1.clone()),
@@ -201,7 +202,7 @@ fn the_narrowest_grant_is_used() {
         terms.expires = NOW;
     });
     let (key, id, moment) = (host(), host().host_id("machine"), moment(NOW));
-    let facts = Facts { key: &key, host: &id, moment: &moment, high_water: None };
+    let facts = Facts { key: &key, host: &id, moment: &moment, high_water: None, vouchers: None };
     let Ok(grant) = verify(vec![wide, expired, exact], eligible(), &facts) else { panic!("refused") };
     assert_eq!(grant.terms().id.as_str(), "eeeeeeeeee");
     assert_eq!(

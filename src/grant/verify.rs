@@ -8,6 +8,7 @@ use crate::escape::{Word, hex};
 use crate::policy::Role;
 use crate::policy::judge::Eligible;
 
+use super::approval::{ApprovalFault, Vouchers};
 use super::sshsig::{Namespace, SignatureFault};
 use super::terms::{GrantTerms, VERSION, decode};
 use super::{HostId, HostKey, SignedGrant};
@@ -22,6 +23,8 @@ pub struct Facts<'a> {
     pub moment: &'a Moment,
     /// The latest time that the journal has seen: a clock that stands before it was set back.
     pub high_water: Option<Timestamp>,
+    /// What signed approvals rest on; needed where one of the roles takes signed ones only.
+    pub vouchers: Option<&'a Vouchers>,
 }
 
 /// Why a stored grant gives no power for this elevation.
@@ -48,6 +51,8 @@ pub enum GrantFault {
     /// The clock stands before the journal's last record, and the boot in which the grant was signed is over: no
     /// clock is left that could tell when it ends.
     ClockSetBack,
+    /// Its role takes signed approvals only, and one that it rests on does not hold any more.
+    Approval(ApprovalFault),
 }
 
 impl fmt::Display for GrantFault {
@@ -62,6 +67,7 @@ impl fmt::Display for GrantFault {
             Self::NotYet => f.write_str("it has not begun"),
             Self::Expired => f.write_str("it has expired"),
             Self::OnlyExtends => f.write_str("it lets a run under an earlier grant go on and serves no other"),
+            Self::Approval(fault) => fault.fmt(f),
             Self::ClockSetBack => f.write_str("the clock of this host stands before its own journal"),
         }
     }
@@ -176,6 +182,12 @@ fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &
     }
     if terms.exact.is_set() && !is_the_very_command(terms, elevation) {
         return Err(GrantFault::OtherCommand);
+    }
+    if role.activation.signed_approvals {
+        let vouchers = facts.vouchers.ok_or(GrantFault::Approval(ApprovalFault::Missing))?;
+        // A clock that was set back makes no expired key young again.
+        let now = facts.moment.wall.max(facts.high_water.unwrap_or(facts.moment.wall));
+        vouchers.vouch(terms, now.seconds()).map_err(GrantFault::Approval)?;
     }
     Ok(role.clone())
 }

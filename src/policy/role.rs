@@ -62,6 +62,8 @@ pub struct Activation {
     pub approvers: Vec<Principal>,
     /// How many different approvers it takes; 1 where none is required.
     pub approvals: u32,
+    /// Whether only approvals count that were signed with a key of /etc/jit-sudo/approvers.
+    pub signed_approvals: bool,
     /// How long a request may stay pending.
     pub request_lifetime: u64,
     /// Whether a grant serves one run.

@@ -40,7 +40,7 @@ pub(super) const ACTIVATION: &[Key] = &[
     works("require_approval"),
     works("approvers"),
     works("approvals"),
-    Key { name: "signed_approvals", support: Support::OnlyFalse },
+    works("signed_approvals"),
     works("request_lifetime"),
     works("one_shot"),
     works("exact_command"),
@@ -155,6 +155,7 @@ fn plain_activation(defaults: &Defaults) -> Activation {
         require_approval: false,
         approvers: Vec::new(),
         approvals: 1,
+        signed_approvals: false,
         request_lifetime: defaults.request_lifetime,
         one_shot: false,
         exact_command: false,
@@ -171,6 +172,7 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
         require_approval: table.boolean("require_approval")?.unwrap_or(false),
         approvers: principals(table, "approvers")?,
         approvals: approvals.unwrap_or(1),
+        signed_approvals: table.boolean("signed_approvals")?.unwrap_or(false),
         request_lifetime: span(table, "request_lifetime")?.unwrap_or(plain.request_lifetime),
         one_shot: table.boolean("one_shot")?.unwrap_or(false),
         exact_command: table.boolean("exact_command")?.unwrap_or(false),
@@ -182,7 +184,11 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
 /// Approval that is half said would be an approval that is not asked for.
 fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), PolicyError> {
     if !activation.require_approval {
-        let useless = [("approvers", !activation.approvers.is_empty()), ("approvals", activation.approvals > 1)];
+        let useless = [
+            ("approvers", !activation.approvers.is_empty()),
+            ("approvals", activation.approvals > 1),
+            ("signed_approvals", activation.signed_approvals),
+        ];
         return match useless.iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(table.invalid(key, "means nothing unless require_approval is true")),
             None => Ok(()),

@@ -205,7 +205,6 @@ fn what_comes_later_is_refused_and_its_absence_accepted() {
         ("", "record = \"tty\""),
         ("", "record = \"all\""),
         ("", "record_input = true"),
-        ("[roles.r.activation]\n", "signed_approvals = true"),
         ("[roles.r.activation]\n", "break_glass = true"),
         ("[roles.r.activation]\n", "record = \"tty\""),
         ("[defaults]\n", "record = \"tty\""),
@@ -238,6 +237,7 @@ fn half_an_approval_is_a_mistake() {
     assert!(terms("require_approval = true\napprovers = []").contains("approvers names nobody"));
     assert!(terms("approvers = [\"bob\"]").contains("unless require_approval is true"));
     assert!(terms("approvals = 2").contains("unless require_approval is true"));
+    assert!(terms("signed_approvals = true").contains("unless require_approval is true"));
     assert!(
         terms("require_approval = true\napprovers = [\"bob\", \"bob\"]\napprovals = 2")
             .contains("2 can never be reached: approvers names only 1")

@@ -80,10 +80,17 @@ fn hidden(path: Word, run: &Run, scene: &Scene<'_>) -> Result<Refusal, Refusal> 
 
 fn find_grant(eligible: Eligible, scene: &Scene<'_>) -> Result<VerifiedGrant, Refusal> {
     let moment = scene.host.now()?;
-    let candidates = scene.host.store().candidates(eligible.elevation().caller().uid(), moment.wall.seconds())?;
+    let (uid, now) = (eligible.elevation().caller().uid(), moment.wall.seconds());
+    let candidates = scene.host.store().candidates(uid, now)?;
     let identity = scene.host.identity()?;
-    let facts =
-        Facts { key: &identity.key, host: &identity.id, moment: &moment, high_water: scene.journal.high_water()? };
+    let vouchers = scene.host.vouchers(eligible.roles(), uid, now)?;
+    let facts = Facts {
+        key: &identity.key,
+        host: &identity.id,
+        moment: &moment,
+        high_water: scene.journal.high_water()?,
+        vouchers: vouchers.as_ref(),
+    };
     verify(candidates, eligible, &facts).map_err(Refusal::NoGrant)
 }
 

@@ -13,7 +13,7 @@ use crate::grant::GrantTerms;
 use crate::grant::extension::extends;
 use crate::grant::lifecycle::GrantEnd;
 use crate::host::{Host, SystemClock};
-use crate::policy::OnExpiry;
+use crate::policy::{OnExpiry, Role};
 use crate::session::{Ending, Verdict, Watch};
 use crate::store::{Ended, end_grant};
 use sys::bell::{Bell, Ring};
@@ -28,7 +28,7 @@ const WARNINGS: [u64; 2] = [300, 60];
 pub(super) struct GrantWatch<'a> {
     /// The grant that the run began under, and each that extended the one before.
     held: Vec<GrantTerms>,
-    on_expiry: OnExpiry,
+    role: Role,
     host: &'a Host,
     bell: Option<Bell>,
     /// What the bell showed when the database was last asked; nothing before that, and when it has to be asked again.
@@ -53,7 +53,7 @@ impl<'a> GrantWatch<'a> {
         };
         Self {
             held,
-            on_expiry: authorized.role().on_expiry,
+            role: authorized.role().clone(),
             host,
             // Without a bell the database is asked at every glance: slower, never blind.
             bell: host.bell().ok(),
@@ -70,7 +70,7 @@ impl<'a> GrantWatch<'a> {
     pub(super) fn complete(&self, ending: record::Ending) -> record::Ending {
         let Some(last) = self.held.last() else { return ending };
         let over = SystemClock.now().is_ok_and(|moment| left(last, &moment).is_zero());
-        let finished = over && self.on_expiry == OnExpiry::Finish && ending.ended_by == record::EndedBy::Itself;
+        let finished = over && self.role.on_expiry == OnExpiry::Finish && ending.ended_by == record::EndedBy::Itself;
         record::Ending {
             expired: finished.then(|| Timestamp::from_seconds(last.expires)),
             extended_by: (self.held.len() > 1).then(|| last.id.clone()),
@@ -96,7 +96,7 @@ impl<'a> GrantWatch<'a> {
             self.words = self.words.take().or_else(|| self.warning(last, before));
             return Verdict::Run;
         }
-        match self.on_expiry {
+        match self.role.on_expiry {
             OnExpiry::Terminate => Verdict::End(Ending::Expiry),
             OnExpiry::Freeze => Verdict::Freeze,
             OnExpiry::Finish => {
@@ -143,8 +143,20 @@ impl<'a> GrantWatch<'a> {
             return None;
         }
         let key = self.host.identity().ok()?.key;
-        let is_good = |terms: &GrantTerms| !left(terms, moment).is_zero() && self.claims(terms, moment);
+        let is_good = |terms: &GrantTerms| {
+            !left(terms, moment).is_zero() && self.is_vouched_for(terms, moment) && self.claims(terms, moment)
+        };
         candidates.iter().filter_map(|signed| extends(signed, last, &key)).find(is_good)
+    }
+
+    /// Where the role takes signed approvals only, they must hold now.
+    fn is_vouched_for(&self, terms: &GrantTerms, moment: &Moment) -> bool {
+        let now = moment.wall.seconds();
+        match self.host.vouchers(std::slice::from_ref(&self.role), terms.uid, now) {
+            Ok(Some(vouchers)) => vouchers.vouch(terms, now).is_ok(),
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
 
     /// Of several runs only one goes on under a one-shot extension.
@@ -168,7 +180,7 @@ impl<'a> GrantWatch<'a> {
             length > **seconds && before > limit && self.left <= limit
         };
         let span = spell(*WARNINGS.iter().rev().find(crossed)?);
-        let then = match self.on_expiry {
+        let then = match self.role.on_expiry {
             OnExpiry::Terminate => "then the command is ended",
             OnExpiry::Freeze => "then the command is frozen",
             OnExpiry::Finish => "the command may finish",

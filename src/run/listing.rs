@@ -85,13 +85,21 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
     };
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
     let moment = host.now()?;
-    let candidates = host.store().candidates(caller.uid(), moment.wall.seconds())?;
+    let uid = caller.uid();
+    let candidates = host.store().candidates(uid, moment.wall.seconds())?;
     let allowed = match judge(Elevation::question(caller, run_as, command), policy, &[]) {
         Ok(Judgement::Standing(_)) => true,
         Ok(Judgement::Eligible(eligible)) => {
             let identity = host.identity()?;
             let high_water = host.journal(policy.settings().audit.syslog).high_water()?;
-            let facts = Facts { key: &identity.key, host: &identity.id, moment: &moment, high_water };
+            let vouchers = host.vouchers(eligible.roles(), uid, moment.wall.seconds())?;
+            let facts = Facts {
+                key: &identity.key,
+                host: &identity.id,
+                moment: &moment,
+                high_water,
+                vouchers: vouchers.as_ref(),
+            };
             verify(candidates, *eligible, &facts).is_ok()
         }
         Err(crate::policy::judge::JudgeError::NotAllowed(_)) => false,

@@ -16,6 +16,7 @@ mod jitctl;
 mod pam;
 mod policy;
 mod run;
+mod signed;
 mod terminal;
 
 use std::sync::OnceLock;

@@ -27,6 +27,7 @@ pub(crate) fn role() -> RoleInfo {
         authenticate: true,
         one_shot: false,
         exact_command: false,
+        signed_approvals: false,
     }
 }
 

@@ -63,6 +63,7 @@ fn every_field_of_every_answer_is_documented() {
         one_shot: true,
         exact: true,
         comment: Some("x".into()),
+        key: Some("SHA256:abc".into()),
     }];
     let mut ticketed = role();
     ticketed.ticket = Some("x".into());

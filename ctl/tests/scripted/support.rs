@@ -154,6 +154,7 @@ pub(crate) fn pending() -> GrantInfo {
         runs: 0,
         extends: None,
         extended_by: None,
+        signed_approvals: false,
     }
 }
 

@@ -125,7 +125,8 @@ impl<'a> Run<'a> {
             let Person { uid, gid, .. } = self.person;
             command.arg("setpriv").args([format!("--reuid={uid}"), format!("--regid={gid}")]).arg("--init-groups");
         }
-        command.args(["env", "-i"]);
+        // Whoever runs the tests may ignore signals (nohup); a login does not.
+        command.args(["env", "-i", "--default-signal"]);
         for (name, value) in &self.environment {
             let mut entry = name.clone();
             entry.push("=");

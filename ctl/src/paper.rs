@@ -1,0 +1,211 @@
+//! Papers as texts that survive mail and chat: exact bytes in base64 between two lines, and the SSH signature below.
+//! Whatever is read here was written by strangers, and nothing is believed before its signature was checked.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use base64ct::{Base64, Encoding};
+use jit_sudo::broker::wire::{Paper, RequestPaper};
+use jit_sudo::escape::escape;
+use jit_sudo::grant::sshsig::{self, Namespace};
+use jit_sudo::grant::terms::decode;
+use jit_sudo::grant::{ApprovalTerms, PublicKey, RequestTerms};
+
+use crate::door::io_cause;
+use crate::speech::{Notice, Trouble};
+
+/// The longest text that is read, in bytes: a request with 2 MiB of arguments, all escaped, in base64.
+const TEXT_LIMIT: u64 = 32 << 20;
+
+const SIGNATURE: &str = "-----BEGIN SSH SIGNATURE-----";
+const SIGNATURE_END: &str = "-----END SSH SIGNATURE-----";
+
+/// What a paper is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A request, signed by its host.
+    Request,
+    /// An approval, signed by its approver.
+    Approval,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Request => "REQUEST",
+            Self::Approval => "APPROVAL",
+        }
+    }
+}
+
+/// A request from some host, whole and with that host's signature.
+pub(crate) struct Request {
+    /// What the host says besides.
+    pub(crate) paper: RequestPaper,
+    /// The request.
+    pub(crate) terms: RequestTerms,
+    /// The host's key, which is as good as its fingerprint is known.
+    pub(crate) host_key: PublicKey,
+}
+
+/// The paper as a text.
+pub(crate) fn to_text(kind: Kind, paper: &Paper) -> String {
+    let word = kind.word();
+    let mut text = format!("-----BEGIN JIT-SUDO {word}-----\n");
+    let encoded = Base64::encode_string(paper.body.as_bytes());
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(76));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str(&format!("-----END JIT-SUDO {word}-----\n"));
+    text.push_str(paper.signature.as_deref().unwrap_or_default());
+    text
+}
+
+/// The one paper in a text; what stands before and behind it is ignored, and so are marks of quotation. An approval may
+/// also stand as its exact bytes with the signature behind them, as `cat approval approval.sig` prints it.
+pub(crate) fn from_text(text: &str) -> Result<(Kind, Paper), Trouble> {
+    for kind in [Kind::Request, Kind::Approval] {
+        let (begin, end) =
+            (format!("-----BEGIN JIT-SUDO {}-----", kind.word()), format!("-----END JIT-SUDO {}-----", kind.word()));
+        if let Some(inside) = between(text, &begin, &end) {
+            let encoded: String = inside.chars().filter(|c| !c.is_whitespace() && *c != '>').collect();
+            let bytes = Base64::decode_vec(&encoded).map_err(|_| bad("the text is damaged"))?;
+            let body = String::from_utf8(bytes).map_err(|_| bad("the text is damaged"))?;
+            return Ok((kind, Paper { body, signature: signature(text) }));
+        }
+    }
+    match text.find(SIGNATURE) {
+        Some(at) if text.starts_with('{') => {
+            let body = text.get(..at).unwrap_or_default().to_owned();
+            Ok((Kind::Approval, Paper { body, signature: signature(text) }))
+        }
+        _ => Err(bad("there is no request or approval in the text")),
+    }
+}
+
+/// Reads standard input, or files one after the other; `-` is standard input too.
+pub(crate) fn read<P: AsRef<Path>>(files: &[P]) -> Result<String, Trouble> {
+    if files.is_empty() {
+        return read_one(Path::new("-"));
+    }
+    files.iter().map(|file| read_one(file.as_ref())).collect()
+}
+
+/// A request whose host's signature holds.
+pub(crate) fn request(text: &str) -> Result<Request, Trouble> {
+    let (Kind::Request, paper) = from_text(text)? else {
+        return Err(bad("the text is an approval, not a request"));
+    };
+    let altered = || bad("the request was altered: its host's signature does not hold");
+    let contents: RequestPaper =
+        serde_json::from_str(&paper.body).map_err(|_| bad("the request is of a version that is not known here"))?;
+    let mut words = contents.host_key.split(' ');
+    let key = PublicKey::from_words(words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let host_key = key.ok_or_else(altered)?;
+    let signature = paper.signature.as_deref().and_then(sshsig::dearmor).ok_or_else(altered)?;
+    match sshsig::signer(Namespace::Request, paper.body.as_bytes(), &signature) {
+        Ok(signer) if signer == host_key => {}
+        _ => return Err(altered()),
+    }
+    let terms = decode::<RequestTerms>(contents.request.as_bytes())
+        .ok_or_else(|| bad("the request is of a version that is not known here"))?;
+    Ok(Request { paper: contents, terms, host_key })
+}
+
+/// An approval as it stands in a text, and the key that made its signature. Whose key that is, only the host can tell.
+pub(crate) fn approval(paper: &Paper) -> Result<(ApprovalTerms, PublicKey), Trouble> {
+    let terms = decode::<ApprovalTerms>(paper.body.as_bytes()).ok_or_else(|| bad("the text is no approval"))?;
+    let signature = paper.signature.as_deref().and_then(sshsig::dearmor);
+    let signature = signature.ok_or_else(|| bad("the approval has no signature"))?;
+    let key = sshsig::signer(Namespace::Approval, paper.body.as_bytes(), &signature)
+        .map_err(|fault| bad(&format!("the approval does not hold: {fault}")))?;
+    Ok((terms, key))
+}
+
+/// A paper that cannot be used.
+pub(crate) fn bad(sentence: &str) -> Trouble {
+    Trouble::Local("bad-paper", Notice::new(sentence))
+}
+
+fn between<'t>(text: &'t str, begin: &str, end: &str) -> Option<&'t str> {
+    let (_, after) = text.split_once(begin)?;
+    after.split_once(end).map(|(inside, _)| inside)
+}
+
+/// The signature without marks of quotation.
+fn signature(text: &str) -> Option<String> {
+    let inside = between(text, SIGNATURE, SIGNATURE_END)?;
+    let lines: String = inside
+        .lines()
+        .map(|line| line.trim_matches(|c: char| c.is_whitespace() || c == '>'))
+        .filter(|line| !line.is_empty())
+        .map(|line| format!("{line}\n"))
+        .collect();
+    Some(format!("{SIGNATURE}\n{lines}{SIGNATURE_END}\n"))
+}
+
+fn read_one(path: &Path) -> Result<String, Trouble> {
+    let name = escape(path.as_os_str().as_encoded_bytes());
+    let failed = |cause: String| Trouble::Local("unreadable-file", Notice::new(format!("cannot read {name}: {cause}")));
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().take(TEXT_LIMIT + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(TEXT_LIMIT + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| failed(io_cause(&error)))?;
+    if bytes.len() as u64 > TEXT_LIMIT {
+        return Err(failed(format!("it is longer than {} MiB", TEXT_LIMIT >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|_| failed("it is no text".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paper() -> Paper {
+        let signature = format!("{SIGNATURE}\nU1NIU0lH\n{SIGNATURE_END}\n");
+        Paper { body: format!("{{\"a\":\"{}\"}}", "ü".repeat(200)), signature: Some(signature) }
+    }
+
+    fn same(text: &str, kind: Kind) {
+        let (found, read) = from_text(text).unwrap();
+        assert_eq!((found, read.body, read.signature), (kind, paper().body, paper().signature));
+    }
+
+    #[test]
+    fn a_text_survives_mail() {
+        for kind in [Kind::Request, Kind::Approval] {
+            let text = to_text(kind, &paper());
+            assert!(text.lines().all(|line| line.len() <= 76));
+            same(&text, kind);
+            same(&format!("Hi Bob,\n\nplease:\n{text}\n-- \nAlice"), kind);
+            same(&text.replace('\n', "\r\n"), kind);
+            same(&text.lines().map(|line| format!("> {line}\n")).collect::<String>(), kind);
+        }
+    }
+
+    #[test]
+    fn bytes_and_signature_one_behind_the_other_are_an_approval() {
+        let Paper { body, signature } = paper();
+        same(&format!("{body}{}", signature.unwrap()), Kind::Approval);
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in
+            ["", "hello", "{}", SIGNATURE, "-----BEGIN JIT-SUDO REQUEST-----\n!\n-----END JIT-SUDO REQUEST-----"]
+        {
+            assert!(from_text(text).is_err(), "{text}");
+        }
+        let unsigned = to_text(Kind::Request, &Paper { signature: None, ..paper() });
+        assert!(request(&unsigned).is_err());
+        assert!(approval(&paper()).is_err());
+    }
+}

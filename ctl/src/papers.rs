@@ -1,0 +1,185 @@
+//! Requests that leave their host and evidence that verifies without it: print, export, and `show -`.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, GrantInfo, Paper, PapersInfo, RequestPaper, RoleInfo};
+use jit_sudo::escape::{Word, command_line, escape};
+use jit_sudo::grant::terms::RequestTerms;
+use jit_sudo::names::IdPrefix;
+
+use crate::door::{Broker, answer, io_cause};
+use crate::paper::{self, Kind, Request, bad};
+use crate::roles;
+use crate::screen::{Report, Screen, clean};
+use crate::show;
+use crate::speech::{Notice, Trouble};
+use crate::table::Fields;
+use crate::when;
+
+/// `jitctl show ID --print`, `jitctl request --print`
+pub(crate) fn print(id: IdPrefix, broker: &Broker) -> Result<Report, Trouble> {
+    let papers = fetch(id, broker)?;
+    let text = paper::to_text(Kind::Request, &papers.request);
+    Ok(Report::done(Answer::Papers(Box::new(papers)), text))
+}
+
+/// `jitctl show ID --export DIRECTORY`: exact bytes, signatures and the host's key, for any `ssh-keygen -Y verify`.
+pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<Report, Trouble> {
+    let papers = fetch(id, broker)?;
+    let contents: RequestPaper =
+        serde_json::from_str(&papers.request.body).map_err(|_| bad("the broker's papers cannot be understood"))?;
+    let shown = escape(directory.as_os_str().as_encoded_bytes());
+    let failed = |error: &std::io::Error| {
+        let notice = Notice::new(format!("cannot write to {shown}: {}", io_cause(error)));
+        Trouble::Local("unwritable", notice.with_hint("name a directory that is not there yet"))
+    };
+    // Never into a directory that others may have prepared.
+    fs::create_dir(directory).map_err(|error| failed(&error))?;
+    let write = |name: &str, text: &str| {
+        let file = OpenOptions::new().write(true).create_new(true).open(directory.join(name));
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| failed(&error))
+    };
+    let signers = format!("host namespaces=\"jit-sudo/grant/v1,jit-sudo/request/v1\" {}\n", contents.host_key);
+    write("signers", &signers)?;
+    write("request.json", &contents.request)?;
+    let mut named: Vec<(String, &Paper, &str, &str)> =
+        vec![("paper.json".into(), &papers.request, "host", "jit-sudo/request/v1")];
+    for approval in &papers.approvals {
+        let name = format!("approval-{}.json", approval.approver);
+        named.push((name, &approval.paper, approval.approver.as_str(), "jit-sudo/approval/v1"));
+    }
+    if let Some(grant) = &papers.grant {
+        named.push(("grant.json".into(), grant, "host", "jit-sudo/grant/v1"));
+    }
+    let mut text = String::new();
+    for (name, paper, signer, namespace) in named {
+        write(&name, &paper.body)?;
+        let Some(signature) = &paper.signature else { continue };
+        write(&format!("{name}.sig"), signature)?;
+        let signers = if signer == "host" { "signers" } else { "/etc/jit-sudo/approvers" };
+        let words = ["ssh-keygen", "-Y", "verify", "-f", signers, "-I", signer, "-n", namespace, "-s"];
+        let file = format!("{name}.sig");
+        let line = command_line(words.into_iter().chain([file.as_str()]).map(std::ffi::OsStr::new));
+        text.push_str(&format!("{line} < {}\n", command_line([std::ffi::OsStr::new(&name)])));
+    }
+    let head = format!("written to {shown}; each line below says whether one signature holds, typed there:\n");
+    Ok(Report::done(Answer::Papers(Box::new(papers)), format!("{head}{text}")))
+}
+
+/// `jitctl show -`: a request or an approval from elsewhere, without asking anybody.
+pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
+    let text = paper::read::<&Path>(&[])?;
+    let (kind, paper) = paper::from_text(&text)?;
+    match kind {
+        Kind::Request => {
+            let request = paper::request(&text)?;
+            let info = as_info(&request);
+            let text = described(&request, &info, screen.now);
+            Ok(Report::done(Answer::Grant(Box::new(info)), text))
+        }
+        Kind::Approval => {
+            let (terms, key) = paper::approval(&paper)?;
+            let mut fields = Fields::default();
+            fields.add("approval of", terms.id.as_str());
+            fields.add("by", terms.approver.as_str());
+            fields.add("signed with", key.fingerprint());
+            fields.add("at", when::long(terms.at, screen.now));
+            fields
+                .add("for", if terms.duration == 0 { "as long as asked".into() } else { when::spell(terms.duration) });
+            let narrowed = show::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
+            fields.maybe("narrowed to", (!narrowed.is_empty()).then_some(narrowed));
+            fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));
+            fields.add("host", &terms.host);
+            let answer = Answer::Approval(jit_sudo::broker::wire::ApprovalPaper { approver: terms.approver, paper });
+            Ok(Report::done(answer, fields.render()))
+        }
+    }
+}
+
+/// The papers of one request.
+pub(crate) fn fetch(id: IdPrefix, broker: &Broker) -> Result<PapersInfo, Trouble> {
+    Ok(*answer!(broker.ask(&Ask::Papers { id })?, Answer::Papers(papers) => papers))
+}
+
+/// A request from elsewhere in the form of one from here. How it stands there now, nobody here knows.
+fn as_info(request: &Request) -> GrantInfo {
+    let RequestTerms { id, user, uid, role, run_as, argv, program, reason, ticket, duration, created, .. } =
+        request.terms.clone();
+    let rules = request.paper.role.as_ref();
+    GrantInfo {
+        id,
+        state: "pending".into(),
+        grant: None,
+        requester: user,
+        requester_uid: uid,
+        role,
+        run_as: run_as.to_string(),
+        command: argv,
+        sha256: (!program.is_empty()).then_some(program),
+        reason,
+        ticket: (!ticket.as_bytes().is_empty()).then_some(ticket),
+        duration,
+        requested: created,
+        deadline: request.terms.deadline,
+        starts: (request.terms.start > 0).then_some(request.terms.start),
+        expires: None,
+        one_shot: request.terms.one_shot.is_set(),
+        exact: request.terms.exact.is_set(),
+        approvals_needed: rules.map_or(0, |rules| rules.approvals),
+        approvers: rules.map_or_else(Vec::new, |rules| rules.approvers.clone()),
+        approvals: Vec::<ApprovalInfo>::new(),
+        may_decide: false,
+        ended: None,
+        runs: 0,
+        extends: request.terms.extends.clone(),
+        extended_by: None,
+        signed_approvals: rules.is_some_and(|rules| rules.signed_approvals),
+    }
+}
+
+fn described(request: &Request, info: &GrantInfo, now: i64) -> String {
+    let mut fields = Fields::default();
+    fields.add("from host", &request.paper.host);
+    fields.add("host key", request.host_key.fingerprint());
+    let mut text = fields.render();
+    text.push_str(&show::everything(info, now));
+    if let Some(role) = &request.paper.role {
+        text.push_str(&allows(role));
+    }
+    text.push_str("\nthe host key must be the one that `jitctl key show` prints there\n");
+    text.push_str("to approve: jitctl approve - --key FILE, with this text again, then jitctl import there\n");
+    text
+}
+
+/// What the role would allow beyond this request.
+fn allows(role: &RoleInfo) -> String {
+    let mut fields = Fields::default();
+    fields.add("role", format!("{} {}", role.name, role.description).trim_end());
+    fields.add("  run as", role.run_as.join(", "));
+    for (index, command) in role.commands.iter().enumerate() {
+        fields.add(if index == 0 { "  allows" } else { "" }, command);
+    }
+    if role.require_approval {
+        fields.add("  needs", roles::approvals(role.approvals, &role.approvers));
+    }
+    format!("\n{}", fields.render())
+}
+
+/// One line on what is about to be signed, for the eyes of who signs it.
+pub(crate) fn in_one_line(terms: &RequestTerms, host: &str) -> String {
+    let command = if terms.argv.is_empty() {
+        "the whole role".to_owned()
+    } else {
+        command_line(terms.argv.iter().map(Word::as_os_str))
+    };
+    format!(
+        "request {} of {} on {} for role {} as {}: {command}",
+        terms.id,
+        clean(terms.user.as_str()),
+        clean(host),
+        terms.role,
+        clean(terms.run_as.as_str())
+    )
+}

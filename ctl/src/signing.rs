@@ -1,0 +1,159 @@
+//! Approvals that are signed with a key of the approver's own, here or on any other machine. The key is never read: it
+//! is ssh-keygen(1) that signs, so that agents and security keys work.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper, RequestPaper};
+use jit_sudo::escape::{escape, hex};
+use jit_sudo::grant::sshsig::Namespace;
+use jit_sudo::grant::terms::{Flag, RequestTerms, VERSION, decode, encode};
+use jit_sudo::grant::{ApprovalTerms, digest};
+use jit_sudo::names::{IdPrefix, UserName};
+
+use crate::cli::ApproveWords;
+use crate::decide::after_approval;
+use crate::door::{Broker, answer, io_cause};
+use crate::paper::{self, Kind, bad};
+use crate::papers;
+use crate::screen::{Report, Screen, clean};
+use crate::speech::{Notice, Trouble};
+use crate::when;
+
+/// `jitctl approve ID --key FILE`: fetched, signed and submitted in one step.
+pub(crate) fn approve_here(
+    id: IdPrefix,
+    words: ApproveWords,
+    key: &Path,
+    broker: &Broker,
+    screen: &Screen,
+) -> Result<Report, Trouble> {
+    let papers = papers::fetch(id, broker)?;
+    let contents: RequestPaper =
+        serde_json::from_str(&papers.request.body).map_err(|_| bad("the broker's papers cannot be understood"))?;
+    let terms: RequestTerms =
+        decode(contents.request.as_bytes()).ok_or_else(|| bad("the broker's papers cannot be understood"))?;
+    let approver = words.approver.clone().unwrap_or(papers.you);
+    let body = approval(words, approver, &contents.request, &terms)?;
+    screen.note(&Notice::new(format!("signing the approval of {}", papers::in_one_line(&terms, &contents.host))));
+    let signature = sign(key, &body)?;
+    answer!(broker.ask(&Ask::Import { approval: body, signature })?, Answer::Imported(info) => info);
+    let id = IdPrefix::from(&terms.id);
+    let info = answer!(broker.ask(&Ask::Show { id })?, Answer::Grant(info) => info);
+    let text = after_approval(&info, screen.now);
+    Ok(Report::done(Answer::Grant(info), text))
+}
+
+/// `jitctl approve -`: the request comes on standard input, the approval goes to standard output.
+pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<Report, Trouble> {
+    let key = words.key.clone();
+    let unsigned = words.unsigned;
+    if key.is_none() && !unsigned {
+        let notice = Notice::new("an approval of a text must be signed");
+        return Err(Trouble::Usage(notice.with_hint("add --key FILE, or --unsigned and sign it yourself")));
+    }
+    let approver =
+        words.approver.clone().or_else(account).ok_or_else(|| {
+            Trouble::Usage(Notice::new("your name on that host is not known").with_hint("add --as NAME"))
+        })?;
+    let request = paper::request(&paper::read::<&Path>(&[])?)?;
+    if request.terms.deadline <= screen.now {
+        return Err(bad(&format!("request {} has died at its deadline", request.terms.id)));
+    }
+    let body = approval(words, approver.clone(), &request.paper.request, &request.terms)?;
+    let what = papers::in_one_line(&request.terms, &request.paper.host);
+    let host_key = request.host_key.fingerprint();
+    screen.note(&Notice::new(format!("the approval of {what}, made on the host with the key {host_key}")));
+    let Some(key) = key.filter(|_| !unsigned) else {
+        let paper = Paper { body: body.clone(), signature: None };
+        // The very bytes, without a line break: they are what is to be signed.
+        return Ok(Report::done(Answer::Approval(ApprovalPaper { approver, paper }), body));
+    };
+    let paper = Paper { signature: Some(sign(&key, &body)?), body };
+    let text = paper::to_text(Kind::Approval, &paper);
+    Ok(Report::done(Answer::Approval(ApprovalPaper { approver, paper }), text))
+}
+
+/// `jitctl import`
+pub(crate) fn import<P: AsRef<Path>>(files: &[P], broker: &Broker) -> Result<Report, Trouble> {
+    let (Kind::Approval, paper) = paper::from_text(&paper::read(files)?)? else {
+        let notice = Notice::new("the text is a request, not an approval").with_hint("jitctl approve - --key FILE");
+        return Err(Trouble::Local("bad-paper", notice));
+    };
+    let signature = paper.signature.ok_or_else(|| bad("the approval has no signature"))?;
+    let ask = Ask::Import { approval: paper.body, signature };
+    let info = answer!(broker.ask(&ask)?, Answer::Imported(info) => info);
+    let text = imported(&info);
+    Ok(Report::done(Answer::Imported(info), text))
+}
+
+fn imported(info: &ImportInfo) -> String {
+    let (who, key) = (clean(info.approver.as_str()), clean(&info.key));
+    let head = format!("request {}: approval of {who}, signed with {key}", info.id);
+    if info.state == "approved" {
+        format!("{head}: approved\n")
+    } else {
+        format!("{head}: {} of {} given\n", info.approvals, info.approvals_needed)
+    }
+}
+
+/// The exact text that is signed.
+fn approval(words: ApproveWords, approver: UserName, request: &str, asked: &RequestTerms) -> Result<String, Trouble> {
+    let duration = words.duration.unwrap_or(0);
+    if duration > asked.duration {
+        let (most, wanted) = (when::spell(asked.duration), when::spell(duration));
+        return Err(bad(&format!("an approver may only shorten: {most} was asked, not {wanted}")));
+    }
+    if words.exact && asked.argv.is_empty() {
+        return Err(bad("the request names no command, so it cannot be narrowed to one"));
+    }
+    let terms = ApprovalTerms {
+        approver,
+        at: when::now(),
+        comment: words.comment.unwrap_or_default(),
+        duration,
+        exact: Flag::from(words.exact),
+        host: asked.host.clone(),
+        id: asked.id.clone(),
+        one_shot: Flag::from(words.one_shot),
+        request: hex(&digest(request.as_bytes())),
+        version: VERSION,
+    };
+    let bytes = encode(&terms).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    bytes.ok_or_else(|| bad("the approval cannot be written"))
+}
+
+/// Has ssh-keygen sign, and looks at what it made: what the host would refuse is better refused here.
+fn sign(key: &Path, body: &str) -> Result<String, Trouble> {
+    let shown = escape(key.as_os_str().as_encoded_bytes());
+    let failed = |cause: &str| {
+        Trouble::Local("not-signed", Notice::new(format!("ssh-keygen cannot sign with {shown}: {cause}")))
+    };
+    let mut child = Command::new("ssh-keygen")
+        .args(["-q", "-Y", "sign", "-n", Namespace::Approval.as_str(), "-f"])
+        .arg(key)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(&io_cause(&error)))?;
+    // Small enough for any pipe; a signer that does not read it says why by its status.
+    let written = child.stdin.take().map(|mut stdin| stdin.write_all(body.as_bytes()));
+    let output = child.wait_with_output().map_err(|error| failed(&io_cause(&error)))?;
+    if !output.status.success() || !matches!(written, Some(Ok(()))) {
+        return Err(failed("it has said why"));
+    }
+    let signature = String::from_utf8(output.stdout).map_err(|_| failed("its signature is no text"))?;
+    let paper = Paper { body: body.to_owned(), signature: Some(signature.clone()) };
+    match paper::approval(&paper) {
+        Ok(_) => Ok(signature),
+        Err(_) => Err(failed("only ed25519 keys serve, and a security key must be touched")),
+    }
+}
+
+/// The name of whoever types, as far as the environment knows it; the host compares it with the key.
+fn account() -> Option<UserName> {
+    ["LOGNAME", "USER"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().and_then(|value| UserName::parse(&value).ok()))
+}

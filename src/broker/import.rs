@@ -1,0 +1,90 @@
+//! Approvals that were signed elsewhere. Who brings one is nobody in particular: everything is learnt from the exact
+//! bytes, the signature over them, the list of keys, the policy and the request as it stands here.
+
+use super::Desk;
+use super::decisions::{described, narrows};
+use super::failure::{Refused, refused};
+use super::wire::{Answer, ImportInfo};
+use crate::activation::WORDS_LIMIT;
+use crate::escape::hex;
+use crate::grant::sshsig::dearmor;
+use crate::grant::terms::{VERSION, decode};
+use crate::grant::{Approval, ApprovalFault, ApprovalTerms, digest};
+use crate::store::{FindError, StoredRequest};
+
+/// The longest approval in bytes: its comment, every byte of it escaped, and what else it says.
+const APPROVAL_LIMIT: usize = 32 << 10;
+
+impl Desk<'_> {
+    pub(super) fn import(&self, text: &str, signature: &str) -> Result<Answer, Refused> {
+        let mut approval = read(text, signature)?;
+        let terms = approval.terms.clone();
+        let identity = self.host.identity()?;
+        if terms.host != identity.id.as_str() {
+            return Err(refused("other-host", "the approval was made for another host"));
+        }
+        let name = &terms.approver;
+        let approvers = self.host.approvers()?;
+        // The requester is not known yet, so nobody's own key is looked for: first of all the signature must hold. Who
+        // holds no approver's key learns nothing of the requests that there are.
+        let key = approval.signer(&approvers, self.latest()?).map_err(|fault| refused("bad-approval", fault))?;
+
+        let request = self.named(&approval)?;
+        let unknown = || refused("unknown-user", format!("{name} is no user of this host"));
+        let account = sys::users::account_by_name(name.as_str())
+            .map_err(|error| refused("lookup", format!("unable to look up {name}: {error}")))?
+            .ok_or_else(unknown)?;
+        // By the uid again, so that two names of one uid are one person.
+        let approver = described(account.uid)?.filter(|approver| approver.name() == name).ok_or_else(unknown)?;
+        let role = self.decidable(&request, &approver)?;
+        if approvers.is_of(&key, &request.terms.user) {
+            return Err(refused("own-request", ApprovalFault::OwnKey(key.fingerprint())));
+        }
+        narrows(&terms, &request.terms)?;
+        approval.uid = approver.uid();
+
+        let count = self.add(&approval, &request, &role, &identity)?;
+        let now = self.host.store().request(&request.terms.id, self.now())?;
+        Ok(Answer::Imported(ImportInfo {
+            id: request.terms.id,
+            approver: terms.approver,
+            key: key.fingerprint(),
+            state: now.state.as_str().to_owned(),
+            approvals: u32::try_from(count).unwrap_or(u32::MAX),
+            approvals_needed: request.needed.max(role.activation.approvals),
+        }))
+    }
+
+    /// The very request that the approval names, byte for byte.
+    fn named(&self, approval: &Approval) -> Result<StoredRequest, Refused> {
+        let id = &approval.terms.id;
+        let request = self.host.store().request(id, self.now()).map_err(|error| match error {
+            FindError::Unknown => refused("unknown-id", format!("there is no request {id}")),
+            error => error.into(),
+        })?;
+        if approval.terms.request == hex(&digest(&request.bytes)) {
+            Ok(request)
+        } else {
+            Err(refused("other-request", format!("the approval was made for another request than {id} of this host")))
+        }
+    }
+}
+
+/// The approval that these texts are; not yet whether it holds.
+fn read(text: &str, signature: &str) -> Result<Approval, Refused> {
+    let malformed = |what: &str| refused("malformed", what);
+    if text.len() > APPROVAL_LIMIT || signature.len() > APPROVAL_LIMIT {
+        return Err(refused("too-large", format!("the approval is longer than {APPROVAL_LIMIT} bytes")));
+    }
+    let bytes = text.as_bytes().to_vec();
+    let terms: ApprovalTerms = decode(&bytes).ok_or_else(|| malformed("the text is not an approval"))?;
+    if terms.version != VERSION {
+        return Err(malformed("the approval is of a version that this host does not know"));
+    }
+    if terms.comment.as_bytes().len() > WORDS_LIMIT {
+        return Err(refused("too-long", format!("the comment is longer than {WORDS_LIMIT} bytes")));
+    }
+    let signature = dearmor(signature).ok_or_else(|| malformed("the signature is not in OpenSSH's format"))?;
+    // Nobody's, until the account is looked up: no account has this uid.
+    Ok(Approval { terms, bytes, uid: u32::MAX, signature: Some(signature) })
+}

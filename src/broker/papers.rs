@@ -1,0 +1,43 @@
+//! The papers of a request: exact bytes and signatures, to be read, signed and checked on other machines.
+
+use super::Desk;
+use super::failure::{Refused, refused};
+use super::view::role_info;
+use super::wire::{Answer, ApprovalPaper, Paper, PapersInfo, RequestPaper};
+use crate::grant::sshsig::{Namespace, armor};
+use crate::grant::terms::VERSION;
+use crate::names::IdPrefix;
+
+impl Desk<'_> {
+    pub(super) fn papers(&self, id: &IdPrefix) -> Result<Answer, Refused> {
+        let request = self.visible(id)?;
+        let terms = &request.terms;
+        let key = self.host.identity()?.key;
+        let body = serde_json::to_string(&RequestPaper {
+            host: self.host.name().to_owned(),
+            host_key: key.public_line(),
+            request: text(request.bytes.clone())?,
+            role: self.policy.role(&terms.role)?.map(|role| role_info(&role, false)),
+            version: VERSION,
+        })?;
+        let signature = Some(armor(&key.sign(Namespace::Request, body.as_bytes())));
+        let mut approvals = Vec::new();
+        for approval in self.host.store().approvals(&terms.id)? {
+            let signature = approval.signature.as_deref().map(armor);
+            let paper = Paper { body: text(approval.bytes)?, signature };
+            approvals.push(ApprovalPaper { approver: approval.terms.approver, paper });
+        }
+        let grant = match self.host.store().signed_grant(&terms.id)? {
+            Some(grant) => {
+                Some(Paper { body: text(grant.bytes().to_vec())?, signature: Some(armor(grant.signature())) })
+            }
+            None => None,
+        };
+        let (id, you) = (terms.id.clone(), self.caller.name().clone());
+        Ok(Answer::Papers(Box::new(PapersInfo { id, you, request: Paper { body, signature }, approvals, grant })))
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Refused> {
+    String::from_utf8(bytes).map_err(|_| refused("damaged", "the database holds terms that are no text"))
+}

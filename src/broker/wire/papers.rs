@@ -1,0 +1,76 @@
+//! What is said of papers: the exact bytes and signatures of one request, for other machines. Fields may be added; none is
+//! renamed or removed within a major version.
+
+use serde::{Deserialize, Serialize};
+
+use super::RoleInfo;
+use crate::names::{GrantId, UserName};
+
+/// Everything that is signed, or to be signed, about one request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PapersInfo {
+    /// The id of the request.
+    pub id: GrantId,
+    /// Who asks for the papers, as this host knows them.
+    pub you: UserName,
+    /// A [`RequestPaper`] as JSON, signed by the host (`jit-sudo/request/v1`).
+    pub request: Paper,
+    /// The approvals given so far (`jit-sudo/approval/v1`), by approver.
+    pub approvals: Vec<ApprovalPaper>,
+    /// The grant, signed by the host (`jit-sudo/grant/v1`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Paper>,
+}
+
+/// Exact bytes and the armored SSHSIG over them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Paper {
+    /// The bytes, which are one JSON object.
+    pub body: String,
+    /// What `ssh-keygen -Y verify -s` reads; absent from an approval that nobody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// One approval with its bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApprovalPaper {
+    /// By whom.
+    pub approver: UserName,
+    /// Its bytes and its signature.
+    #[serde(flatten)]
+    pub paper: Paper,
+}
+
+/// What an approver elsewhere needs to decide: the exact request, from which host, and what its role would allow.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RequestPaper {
+    /// The host's name.
+    pub host: String,
+    /// The host's public key, one line in OpenSSH's format.
+    pub host_key: String,
+    /// The request's exact bytes ([`crate::grant::RequestTerms`]): an approval names their SHA-256.
+    pub request: String,
+    /// The role as the policy has it now; absent when it no longer does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleInfo>,
+    /// 1
+    pub version: u32,
+}
+
+/// What became of an approval that was carried here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImportInfo {
+    /// Of the request.
+    pub id: GrantId,
+    /// Whose approval it is.
+    pub approver: UserName,
+    /// The key that signed it, `SHA256:…`.
+    pub key: String,
+    /// `pending` or `approved`.
+    pub state: String,
+    /// How many approvals count now.
+    pub approvals: u32,
+    /// How many are needed.
+    pub approvals_needed: u32,
+}

@@ -1,0 +1,292 @@
+//! An approval as it was given, and whether the signature that it may carry still speaks for its approver. An approval
+//! without one is worth what the broker learnt from the kernel; where a role takes signed ones only, nothing.
+
+use std::fmt;
+
+use super::approvers::{Approvers, KeyFault};
+use super::digest;
+use super::public_key::PublicKey;
+use super::sshsig::{Namespace, SignatureFault, claimed_key, signer};
+use super::terms::{ApprovalTerms, GrantTerms};
+use crate::escape::hex;
+use crate::names::UserName;
+
+/// One person's approval.
+#[derive(Debug, Clone)]
+pub struct Approval {
+    /// What it says.
+    pub terms: ApprovalTerms,
+    /// Its exact bytes.
+    pub bytes: Vec<u8>,
+    /// Who the approver is on this host.
+    pub uid: u32,
+    /// The approver's own signature over the bytes (binary SSHSIG), where there is one.
+    pub signature: Option<Vec<u8>>,
+}
+
+/// Why a signed approval is worth nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApprovalFault {
+    /// It has no signature.
+    Unsigned(UserName),
+    /// Its signature does not hold.
+    Signature(UserName, SignatureFault),
+    /// The key, by its fingerprint, does not speak for the approver.
+    Key(UserName, String, KeyFault),
+    /// The key, by its fingerprint, is the requester's.
+    OwnKey(String),
+    /// A grant names an approval that is not there, or none at all.
+    Missing,
+}
+
+impl fmt::Display for ApprovalFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsigned(name) => write!(f, "the approval of {name} is not signed"),
+            Self::Signature(name, fault) => write!(f, "the approval of {name} does not hold: {fault}"),
+            Self::Key(name, key, fault) => write!(f, "the approval of {name} does not hold: the key {key} {fault}"),
+            Self::OwnKey(key) => write!(f, "nobody approves their own request, and {key} is the requester's key"),
+            Self::Missing => f.write_str("no signed approval stands behind it"),
+        }
+    }
+}
+
+impl Approval {
+    /// The key that signed it, if that key speaks for the approver at `now` (seconds since 1970).
+    pub fn signer(&self, approvers: &Approvers, now: i64) -> Result<PublicKey, ApprovalFault> {
+        let name = &self.terms.approver;
+        let signature = self.signature.as_ref().ok_or_else(|| ApprovalFault::Unsigned(name.clone()))?;
+        let key = signer(Namespace::Approval, &self.bytes, signature)
+            .map_err(|fault| ApprovalFault::Signature(name.clone(), fault))?;
+        approvers
+            .speaks(&key, name, Namespace::Approval, now)
+            .map_err(|fault| ApprovalFault::Key(name.clone(), key.fingerprint(), fault))?;
+        Ok(key)
+    }
+
+    /// The same, and the key is not one of the requester's.
+    pub fn signer_for(
+        &self,
+        requester: &UserName,
+        approvers: &Approvers,
+        now: i64,
+    ) -> Result<PublicKey, ApprovalFault> {
+        let key = self.signer(approvers, now)?;
+        if approvers.is_of(&key, requester) { Err(ApprovalFault::OwnKey(key.fingerprint())) } else { Ok(key) }
+    }
+
+    /// The fingerprint of the key that it says it was signed with, for showing: it was checked when the approval was
+    /// given, and [`Approval::signer`] checks it again.
+    pub fn fingerprint(&self) -> Option<String> {
+        claimed_key(self.signature.as_ref()?).map(|key| key.fingerprint())
+    }
+}
+
+/// What grants of roles with `signed_approvals` rest on, read anew for each use: a key that is removed from the file
+/// takes its grants with it.
+pub struct Vouchers {
+    /// Whose key is whose, now.
+    pub approvers: Approvers,
+    /// The approvals of the grants in question.
+    pub approvals: Vec<Approval>,
+}
+
+impl Vouchers {
+    /// Checks that every approval that the grant names is there, unaltered, and signed with a key that is still good.
+    pub fn vouch(&self, grant: &GrantTerms, now: i64) -> Result<(), ApprovalFault> {
+        if grant.approvals.is_empty() {
+            return Err(ApprovalFault::Missing);
+        }
+        for named in &grant.approvals {
+            let approval = self.approvals.iter().find(|approval| {
+                approval.terms.id == grant.id
+                    && approval.terms.request == grant.request
+                    && &hex(&digest(&approval.bytes)) == named
+            });
+            approval.ok_or(ApprovalFault::Missing)?.signer_for(&grant.user, &self.approvers, now)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64ct::{Base64, Encoding};
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::escape::Word;
+    use crate::grant::sshsig::sign;
+    use crate::grant::terms::{Flag, VERSION, decode, encode};
+    use crate::grant::{GrantTerms, HostKey};
+    use crate::names::{GrantId, RoleName};
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn name(text: &str) -> UserName {
+        UserName::parse(text).unwrap()
+    }
+
+    /// A list that gives the key of each seed to a name.
+    fn approvers(lines: &[(&str, u8)]) -> Approvers {
+        let line = |(name, seed): &(&str, u8)| {
+            let public = PublicKey::Plain(key(*seed).verifying_key().to_bytes());
+            format!("{name} ssh-ed25519 {}\n", Base64::encode_string(&public.blob()))
+        };
+        Approvers::parse("/a", lines.iter().map(line).collect::<String>().as_bytes()).unwrap()
+    }
+
+    fn approval(approver: &str, seed: u8) -> Approval {
+        let terms = ApprovalTerms {
+            approver: name(approver),
+            at: NOW,
+            comment: Word::from("fine"),
+            duration: 600,
+            exact: Flag::No,
+            host: hex(&[1; 32]),
+            id: GrantId::parse("0123456789").unwrap(),
+            one_shot: Flag::Yes,
+            request: hex(&[2; 32]),
+            version: VERSION,
+        };
+        let bytes = encode(&terms).unwrap();
+        let signature = Some(sign(&key(seed), Namespace::Approval, &bytes));
+        Approval { terms, bytes, uid: 1001, signature }
+    }
+
+    fn grant(approvals: &[&Approval]) -> GrantTerms {
+        GrantTerms {
+            approvals: approvals.iter().map(|approval| hex(&digest(&approval.bytes))).collect(),
+            approvers: approvals.iter().map(|approval| approval.terms.approver.clone()).collect(),
+            argv: Vec::new(),
+            boot_deadline: 0,
+            boot_id: String::new(),
+            exact: Flag::No,
+            expires: NOW + 600,
+            extends: None,
+            host: hex(&[1; 32]),
+            id: GrantId::parse("0123456789").unwrap(),
+            issued: NOW,
+            one_shot: Flag::Yes,
+            program: String::new(),
+            request: hex(&[2; 32]),
+            role: RoleName::parse("ops").unwrap(),
+            run_as: name("root"),
+            starts: NOW,
+            uid: 1000,
+            user: name("alice"),
+            version: VERSION,
+        }
+    }
+
+    fn vouched(lines: &[(&str, u8)], approvals: &[Approval], grant: &GrantTerms) -> Result<(), ApprovalFault> {
+        Vouchers { approvers: approvers(lines), approvals: approvals.to_vec() }.vouch(grant, NOW)
+    }
+
+    #[test]
+    fn a_signature_speaks_for_the_approver_whose_key_made_it() {
+        let list = approvers(&[("bob", 1), ("carol", 2), ("alice", 3)]);
+        assert!(approval("bob", 1).signer_for(&name("alice"), &list, NOW).is_ok());
+        assert!(matches!(approval("bob", 2).signer(&list, NOW), Err(ApprovalFault::Key(_, _, KeyFault::Unknown))));
+        assert!(matches!(approval("bob", 9).signer(&list, NOW), Err(ApprovalFault::Key(_, _, KeyFault::Unknown))));
+        let unsigned = Approval { signature: None, ..approval("bob", 1) };
+        assert!(matches!(unsigned.signer(&list, NOW), Err(ApprovalFault::Unsigned(_))));
+        let mut altered = approval("bob", 1);
+        altered.bytes[5] ^= 1;
+        assert!(matches!(altered.signer(&list, NOW), Err(ApprovalFault::Signature(..))));
+    }
+
+    #[test]
+    fn a_key_of_the_requester_approves_nothing_under_any_name() {
+        let list = approvers(&[("bob", 1), ("alice", 1)]);
+        let signed = approval("bob", 1);
+        assert!(matches!(signed.signer_for(&name("alice"), &list, NOW), Err(ApprovalFault::OwnKey(_))));
+        assert!(signed.signer_for(&name("dave"), &list, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_grant_holds_while_each_of_its_approvals_does() {
+        let (one, two) = (approval("bob", 1), approval("carol", 2));
+        let both = grant(&[&one, &two]);
+        let all = [one.clone(), two.clone()];
+        let keys = [("bob", 1), ("carol", 2)];
+        assert_eq!(vouched(&keys, &all, &both), Ok(()));
+        assert!(matches!(vouched(&keys[..1], &all, &both), Err(ApprovalFault::Key(..))));
+        assert_eq!(vouched(&keys, &all[..1], &both), Err(ApprovalFault::Missing));
+        assert_eq!(vouched(&keys, &all, &grant(&[])), Err(ApprovalFault::Missing));
+        let unsigned = [one, Approval { signature: None, ..two }];
+        assert!(matches!(vouched(&keys, &unsigned, &both), Err(ApprovalFault::Unsigned(_))));
+    }
+
+    #[test]
+    fn an_approval_of_another_request_vouches_for_nothing() {
+        let one = approval("bob", 1);
+        let other = GrantTerms { id: GrantId::parse("zzzzzzzzzz").unwrap(), ..grant(&[&one]) };
+        assert_eq!(vouched(&[("bob", 1)], std::slice::from_ref(&one), &other), Err(ApprovalFault::Missing));
+        let other = GrantTerms { request: hex(&[3; 32]), ..grant(&[&one]) };
+        assert_eq!(vouched(&[("bob", 1)], &[one], &other), Err(ApprovalFault::Missing));
+    }
+
+    /// Flips one to eight random bits in signed grants and approvals, in the bytes or in the signature; how many of
+    /// them were accepted.
+    fn accepted_of(flips: u32) -> u32 {
+        let host = HostKey::from_seed([7; 32]);
+        let list = approvers(&[("bob", 1)]);
+        let good = approval("bob", 1);
+        let grant = encode(&grant(&[&good])).unwrap();
+        let grant_signature = host.sign(Namespace::Grant, &grant);
+        let approval_signature = good.signature.clone().unwrap();
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 16) as usize % below
+        };
+        let mut accepted = 0;
+        for round in 0..flips {
+            let is_grant = round % 2 == 0;
+            let whole = if is_grant { (&grant, &grant_signature) } else { (&good.bytes, &approval_signature) };
+            let (mut bytes, mut signature) = (whole.0.clone(), whole.1.clone());
+            for _ in 0..=random(8) {
+                let at = random((bytes.len() + signature.len()) * 8);
+                let length = bytes.len();
+                let byte = bytes.get_mut(at / 8).unwrap_or_else(|| &mut signature[at / 8 - length]);
+                *byte ^= 1 << (at % 8);
+            }
+            if (&bytes, &signature) == whole {
+                continue; // every bit was flipped back
+            }
+            let passed = if is_grant {
+                host.verify(Namespace::Grant, &bytes, &signature).is_ok()
+            } else {
+                let signed = Approval { bytes: bytes.clone(), signature: Some(signature), ..good.clone() };
+                signed.signer(&list, NOW).is_ok() && decode::<ApprovalTerms>(&bytes).is_some()
+            };
+            accepted += u32::from(passed);
+        }
+        accepted
+    }
+
+    #[test]
+    fn of_20_000_damaged_grants_and_approvals_none_is_accepted() {
+        assert_eq!(accepted_of(20_000), 0);
+    }
+
+    /// `make flips`
+    #[test]
+    #[ignore = "takes minutes; `make flips` runs it"]
+    fn of_two_million_damaged_grants_and_approvals_none_is_accepted() {
+        let begin = std::time::Instant::now();
+        let accepted = accepted_of(2_000_000);
+        println!(
+            "2000000 random bit flips over signed grants and approvals in {:?}: {accepted} accepted",
+            begin.elapsed()
+        );
+        assert_eq!(accepted, 0);
+    }
+}

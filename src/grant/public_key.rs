@@ -1,0 +1,129 @@
+//! The public keys of approvers as OpenSSH writes them: ed25519 (RFC 8709) and ed25519 held by a FIDO2 token
+//! (PROTOCOL.u2f). Knows nothing of who holds them.
+
+use base64ct::{Base64, Base64Unpadded, Encoding};
+use ed25519_dalek::VerifyingKey;
+
+use super::digest;
+use super::ssh_wire::{Reader, push_string};
+
+pub(super) const PLAIN: &str = "ssh-ed25519";
+pub(super) const TOKEN: &str = "sk-ssh-ed25519@openssh.com";
+
+/// The longest application string of a token's key in bytes; `ssh:` and a name as a rule.
+const APPLICATION_LIMIT: usize = 1024;
+
+/// A public key that may sign approvals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublicKey {
+    /// `ssh-ed25519`
+    Plain([u8; 32]),
+    /// `sk-ssh-ed25519@openssh.com`: in a token, which signs for one application.
+    Token {
+        /// The point.
+        point: [u8; 32],
+        /// What the token signs for.
+        application: Vec<u8>,
+    },
+}
+
+impl PublicKey {
+    /// Reads the binary form; exactly one encoding is accepted. Whether the point can be trusted is told by `point`.
+    pub fn from_blob(blob: &[u8]) -> Option<Self> {
+        let mut fields = Reader::new(blob);
+        let algorithm = fields.string()?;
+        let point: [u8; 32] = fields.string()?.try_into().ok()?;
+        let key = if algorithm == PLAIN.as_bytes() {
+            Self::Plain(point)
+        } else if algorithm == TOKEN.as_bytes() {
+            let application = fields.string()?.to_vec();
+            (application.len() <= APPLICATION_LIMIT).then_some(())?;
+            Self::Token { point, application }
+        } else {
+            return None;
+        };
+        fields.end()?;
+        Some(key)
+    }
+
+    /// Reads the two words of a public key file: `ssh-ed25519 AAAA…`. A point of low order is no key.
+    pub fn from_words(algorithm: &str, encoded: &str) -> Option<Self> {
+        // The longest blob there is, in base64.
+        if encoded.len() > 2 * (APPLICATION_LIMIT + 128) {
+            return None;
+        }
+        let key = Self::from_blob(&Base64::decode_vec(encoded).ok()?)?;
+        key.point()?;
+        (key.algorithm() == algorithm).then_some(key)
+    }
+
+    /// The binary form.
+    pub fn blob(&self) -> Vec<u8> {
+        let mut blob = Vec::with_capacity(96);
+        push_string(&mut blob, self.algorithm().as_bytes());
+        match self {
+            Self::Plain(point) => push_string(&mut blob, point),
+            Self::Token { point, application } => {
+                push_string(&mut blob, point);
+                push_string(&mut blob, application);
+            }
+        }
+        blob
+    }
+
+    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fn fingerprint(&self) -> String {
+        format!("SHA256:{}", Base64Unpadded::encode_string(&digest(&self.blob())))
+    }
+
+    /// OpenSSH's name for the kind of key.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Plain(_) => PLAIN,
+            Self::Token { .. } => TOKEN,
+        }
+    }
+
+    /// The point, unless it is none, of low order, or written in a second way.
+    pub(super) fn point(&self) -> Option<VerifyingKey> {
+        let (Self::Plain(bytes) | Self::Token { point: bytes, .. }) = self;
+        VerifyingKey::from_bytes(bytes)
+            .ok()
+            .filter(|key| !key.is_weak() && key.to_edwards().compress().as_bytes() == bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn both_kinds_round_trip_and_every_cut_is_refused() {
+        let point = SigningKey::from_bytes(&[3; 32]).verifying_key().to_bytes();
+        for key in [PublicKey::Plain(point), PublicKey::Token { point, application: b"ssh:".to_vec() }] {
+            let blob = key.blob();
+            assert_eq!(PublicKey::from_blob(&blob), Some(key.clone()));
+            assert_eq!(PublicKey::from_words(key.algorithm(), &Base64::encode_string(&blob)), Some(key));
+            for length in 0..blob.len() {
+                assert_eq!(PublicKey::from_blob(&blob[..length]), None);
+            }
+            assert_eq!(PublicKey::from_blob(&[&blob[..], b"x"].concat()), None);
+        }
+    }
+
+    #[test]
+    fn a_key_of_low_order_is_no_key() {
+        for point in [[0; 32], std::array::from_fn(|index| u8::from(index == 0)), [0xff; 32]] {
+            let blob = PublicKey::Plain(point).blob();
+            assert_eq!(PublicKey::from_words(PLAIN, &Base64::encode_string(&blob)), None);
+        }
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_the_blob_is_refused() {
+        let point = SigningKey::from_bytes(&[3; 32]).verifying_key().to_bytes();
+        assert_eq!(PublicKey::from_words(TOKEN, &Base64::encode_string(&PublicKey::Plain(point).blob())), None);
+    }
+}

@@ -1,0 +1,362 @@
+//! Issue 3: approvals that are signed with a key of the approver, made on other machines and carried here by anybody.
+
+use std::sync::{Mutex, OnceLock};
+
+use harness::{Output, Person, PrivateRoot};
+
+use crate::{granted, id, kinds, own_root, records_of, request};
+
+const POLICY: &str = r#"
+[roles.signed]
+eligible     = ["%signed"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+
+[roles.signed.activation]
+require_approval = true
+approvers        = ["%signers"]
+signed_approvals = true
+
+[roles.signed-twice]
+eligible     = ["%signed"]
+commands     = ["/usr/bin/true"]
+authenticate = false
+
+[roles.signed-twice.activation]
+require_approval = true
+approvers        = ["%signers"]
+approvals        = 2
+signed_approvals = true
+"#;
+
+/// A root for one test with two roles that take signed approvals only, and nobody's key yet.
+fn signed_root() -> PrivateRoot {
+    let root = own_root();
+    root.add_policy("signed", POLICY);
+    root
+}
+
+/// The same for the tests that only add keys.
+fn shared() -> &'static PrivateRoot {
+    static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
+    ROOT.get_or_init(signed_root)
+}
+
+/// Adds keys to the list of the shared root.
+fn enlist(lines: &[String]) {
+    static LISTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut listed = LISTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    listed.extend_from_slice(lines);
+    list(shared(), &listed);
+}
+
+/// Makes a key in the person's home; its public line.
+fn key(root: &PrivateRoot, person: &Person, name: &str) -> String {
+    let words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", name];
+    root.command(&person.name, words).cwd(&person.home).run().succeeded();
+    root.read(&format!("{}/{name}.pub", person.home)).trim().to_owned()
+}
+
+/// Installs the list of approvers' keys.
+fn list(root: &PrivateRoot, lines: &[String]) {
+    root.write("/etc/jit-sudo/approvers", 0o644, lines.join("\n") + "\n");
+}
+
+/// Somebody who may approve, with a key that is on the list of the returned line.
+fn signer(root: &PrivateRoot) -> (Person, String) {
+    let person = root.person(&["signers"]);
+    let line = format!("{} namespaces=\"jit-sudo/approval/v1\" {}", person.name, key(root, &person, "key"));
+    (person, line)
+}
+
+/// jitctl by somebody in their home, with a text on standard input.
+fn jitctl(root: &PrivateRoot, person: &Person, words: &[&str], text: &str) -> Output {
+    root.command(&person.name, [&["jitctl"][..], words].concat()).cwd(&person.home).stdin(text).run()
+}
+
+/// The approval of `request` as a text, made as on another machine.
+fn approval(root: &PrivateRoot, approver: &Person, request: &str, more: &[&str]) -> String {
+    let words = [&["approve", "-", "--key", "key", "--as", &approver.name][..], more].concat();
+    let output = jitctl(root, approver, &words, request);
+    output.succeeded();
+    output.stdout
+}
+
+/// The text of a new request by somebody eligible, and its id.
+fn printed(root: &PrivateRoot, person: &Person, role: &str, more: &[&str]) -> (String, String) {
+    let grant = id(&request(root, person, role, more));
+    let output = jitctl(root, person, &["show", &grant, "--print"], "");
+    output.succeeded();
+    (grant, output.stdout)
+}
+
+#[test]
+fn an_approval_made_elsewhere_and_carried_by_anybody_counts() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    enlist(&[line]);
+    let output = jitctl(root, &person, &["request", "--role", "signed", "--reason", "needed", "--print", "id"], "");
+    let text = output.stdout.clone();
+    output.succeeded();
+
+    let shown = jitctl(root, &approver, &["show", "-"], &format!("please\n{text}\nthanks"));
+    for part in ["web1", "SHA256:", "needed", "/usr/bin/id", "/usr/bin/id **", &person.name] {
+        assert!(shown.succeeded().contains(part), "{part}: {shown:?}");
+    }
+    let approved = approval(root, &approver, &text, &["--for", "10m", "--comment", "fine"]);
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
+    let carrier = root.user("carol");
+    let said = jitctl(root, &carrier, &["import"], &approved);
+    assert!(said.succeeded().contains("approved") && said.stdout.contains("SHA256:"), "{said:?}");
+    assert_eq!(root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
+
+    let records = records_of(root, &approver);
+    assert_eq!(kinds(&records), ["approval"]);
+    assert!(records[0].text("key").starts_with("SHA256:"), "{}", records[0].body);
+    assert_eq!(records[0].number("duration"), 600);
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn here_it_is_one_step_and_without_a_signature_it_is_none() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    enlist(&[line]);
+    let grant = id(&request(root, &person, "signed", &["--", "id"]));
+    jitctl(root, &approver, &["approve", &grant], "").refused("signed approvals only");
+    let said = jitctl(root, &approver, &["approve", &grant, "--key", "key", "--one-shot"], "");
+    assert!(said.succeeded().contains("the grant is active"), "{said:?}");
+    let shown = jitctl(root, &person, &["show", &grant], "");
+    assert!(shown.succeeded().contains("signed with SHA256:"), "{shown:?}");
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded();
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
+}
+
+#[test]
+fn plain_ssh_keygen_signs_as_well() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    enlist(&[line]);
+    let (_, text) = printed(root, &person, "signed", &["--", "id"]);
+    root.write("/home/request", 0o644, &text);
+    let script = format!(
+        "cd; jitctl approve - --unsigned --as {} < /home/request > approval 2>/dev/null
+         ssh-keygen -q -Y sign -f key -n jit-sudo/approval/v1 approval
+         jitctl import approval approval.sig",
+        approver.name
+    );
+    root.run_as(&approver.name, ["bash", "-euc", &script]).succeeded();
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded();
+}
+
+#[test]
+fn everything_signed_verifies_with_stock_ssh_keygen() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    enlist(&[line]);
+    let (grant, text) = printed(root, &person, "signed", &["--", "id"]);
+    let approved = approval(root, &approver, &text, &[]);
+    jitctl(root, &person, &["import"], &approved).succeeded();
+    let said = jitctl(root, &person, &["show", &grant, "--export", "evidence"], "");
+    let lines: Vec<&str> = said.succeeded().lines().filter(|line| line.starts_with("ssh-keygen")).collect();
+    assert_eq!(lines.len(), 3, "{said:?}");
+    for line in lines {
+        let words = format!("cd {}/evidence && {line}", person.home);
+        let judged = root.run_as("bob", ["bash", "-c", &words]);
+        assert!(judged.status.success() && judged.stdout.contains("Good"), "{words}: {judged:?}");
+        let (check, file) = words.split_once(" < ").unwrap();
+        let altered = root.run_as("bob", ["bash", "-c", &format!("{check} < <(tr 0 1 < {file})")]);
+        assert!(!altered.status.success(), "{altered:?}");
+    }
+    // The parts hang together by their digests.
+    let digest = |file: &str| {
+        let path = format!("{}/evidence/{file}", person.home);
+        root.as_root(["sha256sum", &path]).succeeded().split(' ').next().unwrap_or_default().to_owned()
+    };
+    let signed = root.read(&format!("{}/evidence/grant.json", person.home));
+    assert!(signed.contains(&digest("request.json")), "{signed}");
+    assert!(signed.contains(&digest(&format!("approval-{}.json", approver.name))), "{signed}");
+    jitctl(root, &person, &["show", &grant, "--export", "evidence"], "").refused("evidence");
+}
+
+#[test]
+fn a_replayed_or_foreign_approval_changes_nothing() {
+    let root = signed_root();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(&root));
+    let (second, second_line) = signer(&root);
+    list(&root, &[line, second_line]);
+    let (twice, text) = printed(&root, &person, "signed-twice", &["--", "true"]);
+    let approved = approval(&root, &approver, &text, &[]);
+    jitctl(&root, &person, &["import"], &approved).succeeded();
+    // Once more, and once more with other words, by the same approver.
+    jitctl(&root, &person, &["import"], &approved).refused("already");
+    let again = approval(&root, &approver, &text, &["--comment", "again"]);
+    jitctl(&root, &person, &["import"], &again).refused("already");
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).refused("");
+    let other = approval(&root, &second, &text, &[]);
+    jitctl(&root, &person, &["import"], &other).succeeded();
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    jitctl(&root, &person, &["import"], &other).refused("not pending");
+
+    // An old approval does not serve a new request, and one that was taken back stays so.
+    let (cancelled, text) = printed(&root, &person, "signed", &[]);
+    let late = approval(&root, &approver, &text, &[]);
+    jitctl(&root, &person, &["cancel", &cancelled], "").succeeded();
+    jitctl(&root, &person, &["import"], &late).refused("not pending");
+
+    // Another host, even one with the same people, keys and requests.
+    let (_, text) = printed(&root, &person, "signed", &[]);
+    let foreign = approval(&root, &approver, &text, &[]);
+    root.script("rm /var/lib/jit-sudo/host_key* && jitctl key init");
+    jitctl(&root, &person, &["import"], &foreign).refused("another host");
+    assert!(!twice.is_empty());
+}
+
+#[test]
+fn a_signature_of_a_wrong_key_purpose_or_text_is_refused() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    key(root, &approver, "stranger");
+    enlist(&[line]);
+    let (_, text) = printed(root, &person, "signed", &["--", "id"]);
+    root.write("/home/request", 0o644, &text);
+    let import = |script: &str| {
+        let whole = format!(
+            "cd; jitctl approve - --unsigned --as {} < /home/request > approval 2>/dev/null; rm -f approval.sig
+             {script}
+             jitctl import approval approval.sig",
+            approver.name
+        );
+        root.run_as(&approver.name, ["bash", "-euc", &whole])
+    };
+    let sign = |key: &str, purpose: &str| format!("ssh-keygen -q -Y sign -f {key} -n {purpose} approval");
+    import(&sign("stranger", "jit-sudo/approval/v1")).refused("is not theirs");
+    import(&sign("key", "jit-sudo/grant/v1")).refused("another purpose");
+    import(&sign("key", "file")).refused("another purpose");
+    import(&format!("{}; sed -i 's/\"one_shot\":0/\"one_shot\":1/' approval", sign("key", "jit-sudo/approval/v1")))
+        .refused("does not fit");
+    import(&format!("echo >> approval; {}", sign("key", "jit-sudo/approval/v1"))).refused("not an approval");
+    import("ssh-keygen -q -t rsa -N '' -f rsa; ssh-keygen -q -Y sign -f rsa -n jit-sudo/approval/v1 approval")
+        .refused("not in OpenSSH's format");
+    // Whatever was tried, nothing was recorded and nothing runs.
+    assert!(records_of(root, &approver).is_empty());
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
+    import(&sign("key", "jit-sudo/approval/v1")).succeeded();
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded();
+}
+
+#[test]
+fn a_request_that_was_altered_on_its_way_is_not_shown() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    enlist(&[line]);
+    let (_, text) = printed(root, &person, "signed", &["--", "id"]);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines[2] = lines[2].chars().rev().collect();
+    for words in [&["show", "-"][..], &["approve", "-", "--key", "key"]] {
+        jitctl(root, &approver, words, &lines.join("\n")).refused("");
+        jitctl(root, &approver, words, "no such thing").refused("no request or approval");
+    }
+}
+
+#[test]
+fn a_key_that_is_removed_or_expired_takes_its_grants_with_it() {
+    let root = signed_root();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(&root));
+    let (_, other) = signer(&root);
+    list(&root, &[line.clone(), other.clone()]);
+    let grant = id(&request(&root, &person, "signed", &["--", "id"]));
+    jitctl(&root, &approver, &["approve", &grant, "--key", "key"], "").succeeded();
+    let works = || root.run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded().to_owned();
+    let refused = |sentence: &str| {
+        root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused(sentence);
+    };
+    works();
+    list(&root, std::slice::from_ref(&other));
+    refused("is not theirs");
+    list(&root, std::slice::from_ref(&line));
+    works();
+    list(&root, &[line.replace("namespaces", "valid-before=\"20260101Z\",namespaces")]);
+    refused("is no longer valid");
+    list(&root, &[line.replace("approval/v1", "approval/v2")]);
+    refused("is not for approvals");
+    // A list that others could have written, or that is not understood, is worth nothing.
+    list(&root, &[line.clone(), "bob cert-authority ssh-ed25519 AAAA".to_owned()]);
+    refused("/etc/jit-sudo/approvers:2");
+    root.as_root(["jitctl", "policy", "check"]).refused("/etc/jit-sudo/approvers:2");
+    list(&root, std::slice::from_ref(&line));
+    root.script("chmod o+w /etc/jit-sudo/approvers");
+    refused("approvers");
+    root.script("rm /etc/jit-sudo/approvers");
+    refused("is not theirs");
+    let check = root.as_root(["jitctl", "policy", "check"]);
+    assert!(check.succeeded().contains("nobody has a key"), "{check:?}");
+    // Other roles go on.
+    let other = granted(&root, "self-service");
+    root.run_as(&other.name, ["jit-sudo", "-n", "id"]).succeeded();
+}
+
+#[test]
+fn nobody_approves_with_a_key_of_their_own() {
+    let root = shared();
+    let both = root.person(&["signed", "signers"]);
+    let (approver, line) = signer(root);
+    let own = format!("{} {}", both.name, key(root, &both, "key"));
+    let public = own.split_once(' ').map(|(_, words)| words.to_owned()).unwrap_or_default();
+    enlist(&[line.clone(), own.clone()]);
+    let (_, text) = printed(root, &both, "signed", &["--", "id"]);
+    let approved = approval(root, &both, &text, &[]);
+    jitctl(root, &both, &["import"], &approved).refused("their own request");
+    // The same key under another's name is still the requester's.
+    enlist(&[line, own, format!("{} {public}", approver.name)]);
+    let output = jitctl(root, &both, &["approve", "-", "--key", "key", "--as", &approver.name], &text);
+    output.succeeded();
+    jitctl(root, &both, &["import"], &output.stdout).refused("requester's key");
+    root.run_as(&both.name, ["jit-sudo", "-n", "id"]).refused("");
+}
+
+#[test]
+fn one_key_is_one_person_and_who_is_no_approver_signs_in_vain() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    let (second, _) = signer(root);
+    let outsider = root.person(&[]);
+    let public = line.rsplit_once("\" ").map(|(_, words)| words.to_owned()).unwrap_or_default();
+    let outside = format!("{} {}", outsider.name, key(root, &outsider, "key"));
+    enlist(&[line, format!("{} {public}", second.name), outside]);
+    let (_, text) = printed(root, &person, "signed-twice", &["--", "true"]);
+    let first = approval(root, &approver, &text, &[]);
+    jitctl(root, &person, &["import"], &first).succeeded();
+    let words = ["approve", "-", "--key", "key", "--as", &second.name];
+    let same = jitctl(root, &approver, &words, &text).stdout;
+    jitctl(root, &person, &["import"], &same).refused("same key");
+    let foreign = approval(root, &outsider, &text, &[]);
+    jitctl(root, &person, &["import"], &foreign).refused("not an approver");
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).refused("");
+}
+
+#[test]
+fn an_approver_elsewhere_narrows_and_never_widens() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    enlist(&[line]);
+    let (grant, text) = printed(root, &person, "signed", &["--for", "10m"]);
+    for words in [&["--for", "20m"][..], &["--exact"]] {
+        let words = [&["approve", "-", "--key", "key"][..], words].concat();
+        jitctl(root, &approver, &words, &text).refused("");
+    }
+    // By hand, past jitctl: the host looks again.
+    root.write("/home/request", 0o644, &text);
+    for change in ["s/\"duration\":0/\"duration\":1200/", "s/\"exact\":0/\"exact\":1/"] {
+        let script = format!(
+            "cd; jitctl approve - --unsigned --as {} < /home/request 2>/dev/null | sed '{change}' | tr -d '\\n' > approval
+             rm -f approval.sig; ssh-keygen -q -Y sign -f key -n jit-sudo/approval/v1 approval
+             jitctl import approval approval.sig",
+            approver.name
+        );
+        let output = root.run_as(&approver.name, ["bash", "-c", &script]);
+        assert!(output.stderr.contains("only shorten") || output.stderr.contains("no command"), "{output:?}");
+    }
+    let shown = jitctl(root, &person, &["--json", "show", &grant], "").json();
+    assert_eq!(shown["grant"]["state"], "pending", "{shown}");
+}
