@@ -1,7 +1,7 @@
 //! Control groups of version 2 (cgroups(7)): a group for everything that one process starts, which can be frozen and
 //! killed as a whole, and a way out of a group that an ordinary user controls.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -34,11 +34,12 @@ impl Cgroup {
     /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever
     /// mkdir(2) says where it cannot be written.
     pub fn create(parent: &str, name: &str) -> io::Result<Self> {
-        let parent = own_directory(&tree()?.join(parent))?;
+        let parent = tree()?.join(parent);
+        let links = own_directory(&parent)?.nlink();
         let path = parent.join(format!("{name}.{}", Pid::own()));
         DirBuilder::new().mode(0o755).create(&path)?;
-        // Two entries of its own, and one for each group in it.
-        if fs::metadata(&parent).is_ok_and(|parent| parent.nlink() > 3) {
+        // Two links of its own, and one for each group that was in it.
+        if links > 2 {
             sweep(&parent);
         }
         let directory = open(&path)?;
@@ -100,12 +101,15 @@ pub fn leave_foreign(parent: &str, name: &str) -> io::Result<()> {
             Component::ParentDir => return Ok(()),
             Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
         }
-        foreign |= !is_roots_alone(&path)?;
+        foreign |= !is_roots_alone(&fs::symlink_metadata(&path)?);
     }
     if !foreign {
         return Ok(());
     }
-    let refuge = own_directory(&own_directory(&tree.join(parent))?.join(name))?;
+    let parent = tree.join(parent);
+    own_directory(&parent)?;
+    let refuge = parent.join(name);
+    own_directory(&refuge)?;
     fs::write(refuge.join("cgroup.procs"), "0")
 }
 
@@ -116,17 +120,20 @@ fn tree() -> io::Result<PathBuf> {
 }
 
 /// Makes a group where there is none, and sees to it that it is root's alone.
-fn own_directory(path: &Path) -> io::Result<PathBuf> {
-    match DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    if is_roots_alone(path)? { Ok(path.to_owned()) } else { Err(io::Error::from(io::ErrorKind::PermissionDenied)) }
+fn own_directory(path: &Path) -> io::Result<Metadata> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Another run may make it at this very moment.
+            let _ = DirBuilder::new().mode(0o755).create(path);
+            fs::symlink_metadata(path)?
+        }
+        found => found?,
+    };
+    if is_roots_alone(&found) { Ok(found) } else { Err(io::Error::from(io::ErrorKind::PermissionDenied)) }
 }
 
-fn is_roots_alone(path: &Path) -> io::Result<bool> {
-    let found = fs::symlink_metadata(path)?;
-    Ok(found.is_dir() && found.uid() == 0 && found.permissions().mode() & 0o022 == 0)
+fn is_roots_alone(found: &Metadata) -> bool {
+    found.is_dir() && found.uid() == 0 && found.permissions().mode() & 0o022 == 0
 }
 
 fn open(path: &Path) -> io::Result<File> {
