@@ -138,9 +138,10 @@ fn plain_ssh_keygen_signs_as_well() {
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
     let (_, text) = printed(root, &person, "signed", &["--", "id"]);
-    root.write("/home/request", 0o644, &text);
+    let place = format!("/home/{}-request", approver.name);
+    root.write(&place, 0o644, &text);
     let script = format!(
-        "cd; jitctl approve - --unsigned --as {} < /home/request > approval 2>/dev/null
+        "cd; jitctl approve - --unsigned --as {} < {place} > approval 2>/dev/null
          ssh-keygen -q -Y sign -f key -n jit-sudo/approval/v1 approval
          jitctl import approval approval.sig",
         approver.name
@@ -219,10 +220,11 @@ fn a_signature_of_a_wrong_key_purpose_or_text_is_refused() {
     key(root, &approver, "stranger");
     enlist(&[line]);
     let (_, text) = printed(root, &person, "signed", &["--", "id"]);
-    root.write("/home/request", 0o644, &text);
+    let place = format!("/home/{}-request", approver.name);
+    root.write(&place, 0o644, &text);
     let import = |script: &str| {
         let whole = format!(
-            "cd; jitctl approve - --unsigned --as {} < /home/request > approval 2>/dev/null; rm -f approval.sig
+            "cd; jitctl approve - --unsigned --as {} < {place} > approval 2>/dev/null; rm -f approval.sig
              {script}
              jitctl import approval approval.sig",
             approver.name
@@ -346,7 +348,8 @@ fn an_approver_elsewhere_narrows_and_never_widens() {
         jitctl(root, &approver, &words, &text).refused("");
     }
     // By hand, past jitctl: the host looks again.
-    root.write("/home/request", 0o644, &text);
+    let place = format!("/home/{}-request", approver.name);
+    root.write(&place, 0o644, &text);
     for change in ["s/\"duration\":0/\"duration\":1200/", "s/\"exact\":0/\"exact\":1/"] {
         let script = format!(
             "cd; jitctl approve - --unsigned --as {} < /home/request 2>/dev/null | sed '{change}' | tr -d '\\n' > approval

@@ -53,7 +53,15 @@ pub struct SyslogLine {
 
 pub(crate) fn journal(root: &PrivateRoot) -> Vec<Record> {
     let query = "SELECT seq || ' ' || lower(hex(hash)) || ' ' || hex(body) FROM record ORDER BY seq";
-    let output = root.as_root(["sqlite3", "-readonly", "-batch", "/var/lib/jit-sudo/journal.db", query]);
+    let output = root.as_root([
+        "sqlite3",
+        "-readonly",
+        "-batch",
+        "-cmd",
+        ".timeout 10000",
+        "/var/lib/jit-sudo/journal.db",
+        query,
+    ]);
     assert!(output.status.success(), "the journal cannot be read: {output:?}");
     output.stdout.lines().map(record).collect()
 }
