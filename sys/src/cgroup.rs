@@ -17,6 +17,9 @@ const TREES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// How deep groups below one of ours are removed.
 const DEPTH: u32 = 16;
 
+/// One in so many makers looks at what others have left: where many daemons stay, that takes its time.
+const SWEEPERS: i32 = 7;
+
 /// The longest `/proc/PID/cgroup` that is believed, in bytes.
 const MAX_MEMBERSHIP: u64 = 64 << 10;
 
@@ -28,7 +31,7 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the group. What is left of groups whose makers are gone is removed on the way, where it is empty.
+    /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty.
     ///
     /// # Errors
     /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever
@@ -39,7 +42,7 @@ impl Cgroup {
         let path = parent.join(format!("{name}.{}", Pid::own()));
         DirBuilder::new().mode(0o755).create(&path)?;
         // Two links of its own, and one for each group that was in it.
-        if links > 2 {
+        if links > 2 && Pid::own().raw() % SWEEPERS == 0 {
             sweep(&parent);
         }
         let directory = open(&path)?;
