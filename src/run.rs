@@ -61,7 +61,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     let mut watch = GrantWatch::on(&recorded, &host);
     let (recorded, outcome) = Session::open(recorded, inherited, policy.settings().grace_period).run(&mut watch);
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
-    end(&recorded, ending, &scene);
+    end(&recorded, watch.complete(ending), &scene);
     Ok(outcome?.exit_status())
 }
 

@@ -101,6 +101,11 @@ impl Recorded {
         Ok(Self { authorized, environment, started, delivery })
     }
 
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        self.started.run()
+    }
+
     /// What may run.
     pub fn authorized(&self) -> &Authorized {
         &self.authorized
