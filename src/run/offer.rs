@@ -164,14 +164,15 @@ fn approvers(role: &Role) -> Vec<String> {
 fn complete(wish: &mut ActivationWish, role: &Role) -> Option<()> {
     let terminal = Terminal::controlling().ok()?;
     let rules = &role.activation;
-    let most = rules.maximum_duration;
+    let (most, unsaid) = (rules.maximum_duration, *wish == ActivationWish::default());
     if wish.reason.is_none() && (rules.require_justification || wish.break_glass) {
         wish.reason = Some(ask(&terminal, "reason: ", |text| match text.trim() {
             "" => Err("a reason is required".to_owned()),
             _ => Ok(text.into()),
         })?);
     }
-    if wish.duration.is_none() {
+    // Whoever began to say things on the command line has said all that need not be asked.
+    if wish.duration.is_none() && unsaid {
         let question = format!("duration, at most {0} [{0}]: ", spell(most));
         wish.duration = Some(ask(&terminal, &question, |text| span(text, most))?);
     }
