@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::audit::Journal;
+use crate::audit::journal::Written;
 use crate::audit::recorded::Recorded;
 use crate::authorized::Power;
 use crate::clock::Clock;
@@ -20,10 +22,12 @@ pub(super) struct GrantWatch<'a> {
     terms: Option<GrantTerms>,
     host: &'a Host,
     bell: Option<(Bell, Ring)>,
+    journal: &'a Journal<'a>,
+    unsent: Option<Written>,
 }
 
 impl<'a> GrantWatch<'a> {
-    pub(super) fn on(recorded: &Recorded, host: &'a Host) -> Self {
+    pub(super) fn on(recorded: &mut Recorded, host: &'a Host, journal: &'a Journal<'a>) -> Self {
         let terms = match recorded.authorized().power() {
             Power::Grant(terms) => Some((**terms).clone()),
             Power::Standing => None,
@@ -33,7 +37,14 @@ impl<'a> GrantWatch<'a> {
             let stamp = bell.now().ok()?;
             Some((bell, stamp))
         });
-        Self { terms, host, bell }
+        Self { terms, host, bell, journal, unsent: recorded.unsent() }
+    }
+
+    /// Mirrors the start, unless that was done before. The journal has it, and a sink never decides here.
+    pub(super) fn mirror_start(&mut self) {
+        if let Some(written) = self.unsent.take() {
+            let _ = self.journal.mirror(&[written]);
+        }
     }
 
     fn was_rung(&mut self) -> bool {
@@ -50,6 +61,12 @@ impl<'a> GrantWatch<'a> {
 }
 
 impl Watch for GrantWatch<'_> {
+    fn begun(&mut self) {
+        self.mirror_start();
+        self.host.database().tidy();
+        crate::auth::prepare_end();
+    }
+
     fn verdict(&mut self) -> Option<Ending> {
         let rung = self.terms.is_some() && self.was_rung();
         let terms = self.terms.as_ref()?;

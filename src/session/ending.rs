@@ -51,6 +51,11 @@ impl<'a> Enforcer<'a> {
         self.ending.map(|(_, since)| since + self.grace)
     }
 
+    /// Says that the command has been started.
+    pub(super) fn begun(&mut self) {
+        self.watch.begun();
+    }
+
     /// Looks at the grant.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         match self.deadline() {

@@ -15,6 +15,9 @@ pub enum Ending {
 
 /// The eye that `run.rs` keeps on the grant of a running command.
 pub trait Watch {
+    /// Called once, as soon as the command has been started: the moment for work that no one waits for.
+    fn begun(&mut self) {}
+
     /// Why the command must end now, if it must. Must be cheap: it is asked several times a second.
     fn verdict(&mut self) -> Option<Ending>;
 
