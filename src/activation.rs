@@ -1,6 +1,8 @@
 //! Asking for a grant and giving it: used by the broker, and by `run.rs` where the caller says all that a role demands.
 //! Whatever changes here is in the journal by the same transaction.
 
+pub mod extension;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -175,27 +177,39 @@ pub fn request(
 ) -> Result<Activation, ActivationError> {
     let identity = host.identity()?;
     let terms = request_terms(caller, wanted, &identity, moment)?;
-    let bytes = encode(&terms)?;
+    submit(host, policy, wanted.role, &terms, &identity, moment)
+}
+
+/// Puts checked terms into the store and the journal, and grants them at once where the role needs no approver.
+fn submit(
+    host: &Host,
+    policy: &PolicyIndex<'_>,
+    role: &Role,
+    terms: &RequestTerms,
+    identity: &Identity,
+    moment: &Moment,
+) -> Result<Activation, ActivationError> {
+    let bytes = encode(terms)?;
     if bytes.len() > TERMS_LIMIT {
         return Err(ActivationError::Words("command", TERMS_LIMIT));
     }
     let journal = host.journal(policy.settings().audit.syslog);
-    let rules = &wanted.role.activation;
+    let rules = &role.activation;
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
     let (activation, written) = host.database().write(Durability::Synced, |tx| {
-        if store::GrantStore::new(tx).pending_of(caller.uid(), terms.created)? >= PENDING_LIMIT {
+        if store::GrantStore::new(tx).pending_of(terms.uid, terms.created)? >= PENDING_LIMIT {
             return Err(ActivationError::TooMany(PENDING_LIMIT));
         }
-        store::insert_request(tx, &terms, &bytes, needed)?;
-        let mut written = vec![journal.append(tx, moment, request_event(&terms, &bytes))?];
+        store::insert_request(tx, terms, &bytes, needed)?;
+        let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes))?];
         if needed > 0 {
             return Ok((Activation::Pending(terms.id.clone()), written));
         }
         if terms.break_glass.is_set() {
-            written.push(break_glass(tx, &journal, &terms, moment)?);
+            written.push(break_glass(tx, &journal, terms, moment)?);
         }
-        let decided = Decided::new(&terms, &bytes, &[], wanted.role);
-        written.push(grant(tx, &journal, &decided, &identity, moment)?);
+        let decided = Decided::new(terms, &bytes, &[], role);
+        written.push(grant(tx, &journal, &decided, identity, moment)?);
         Ok((Activation::Granted(terms.id.clone()), written))
     })?;
     let _ = journal.mirror(&written);
@@ -302,7 +316,6 @@ fn request_terms(
 ) -> Result<RequestTerms, ActivationError> {
     let role = wanted.role;
     let (rules, created) = (&role.activation, moment.wall.seconds());
-    let reason = words("reason", wanted.reason.as_ref())?;
     let urgent = wanted.urgency == Urgency::BreakGlass;
     if urgent && !(rules.break_glass && rules.require_approval) {
         return Err(ActivationError::NoGlass(role.name.clone()));
@@ -310,23 +323,11 @@ fn request_terms(
     if urgent && wanted.start.is_some() {
         return Err(ActivationError::GlassLater);
     }
-    if (rules.require_justification || urgent) && reason.as_bytes().trim_ascii().is_empty() {
+    let (reason, ticket) = justification(role, wanted.reason.as_ref(), wanted.ticket.as_ref())?;
+    if urgent && reason.as_bytes().trim_ascii().is_empty() {
         return Err(ActivationError::ReasonMissing(role.name.clone()));
     }
-    let ticket = words("ticket", wanted.ticket.as_ref())?;
-    if let Some(pattern) = &rules.ticket
-        && !ticket.as_os_str().to_str().is_some_and(|text| pattern.matches(text))
-    {
-        return Err(ActivationError::Ticket(role.name.clone(), pattern.as_str().to_owned()));
-    }
-    let most = rules.maximum_duration;
-    let duration = wanted.duration.unwrap_or(most);
-    if duration == 0 {
-        return Err(ActivationError::NoDuration);
-    }
-    if duration > most {
-        return Err(ActivationError::TooLong(role.name.clone(), duration, most));
-    }
+    let duration = within_maximum(role, wanted.duration)?;
     let deadline = created.saturating_add(i64::try_from(rules.request_lifetime).unwrap_or(i64::MAX));
     let start = start(wanted.start, created, deadline)?;
     let (argv, program) = match wanted.command {
@@ -342,6 +343,7 @@ fn request_terms(
         deadline,
         duration,
         exact: Flag::from(rules.exact_command),
+        extends: None,
         host: identity.id.as_str().to_owned(),
         id: GrantId::from_random(random),
         one_shot: Flag::from(wanted.one_shot || rules.one_shot),
@@ -355,6 +357,31 @@ fn request_terms(
         user: caller.name().clone(),
         version: VERSION,
     })
+}
+
+/// Reason and ticket, as the role demands them.
+fn justification(role: &Role, reason: Option<&Word>, ticket: Option<&Word>) -> Result<(Word, Word), ActivationError> {
+    let reason = words("reason", reason)?;
+    if role.activation.require_justification && reason.as_bytes().trim_ascii().is_empty() {
+        return Err(ActivationError::ReasonMissing(role.name.clone()));
+    }
+    let ticket = words("ticket", ticket)?;
+    match &role.activation.ticket {
+        Some(pattern) if !ticket.as_os_str().to_str().is_some_and(|text| pattern.matches(text)) => {
+            Err(ActivationError::Ticket(role.name.clone(), pattern.as_str().to_owned()))
+        }
+        _ => Ok((reason, ticket)),
+    }
+}
+
+/// The seconds asked for; the role's maximum when nothing was said.
+fn within_maximum(role: &Role, duration: Option<u64>) -> Result<u64, ActivationError> {
+    let most = role.activation.maximum_duration;
+    match duration.unwrap_or(most) {
+        0 => Err(ActivationError::NoDuration),
+        duration if duration > most => Err(ActivationError::TooLong(role.name.clone(), duration, most)),
+        duration => Ok(duration),
+    }
 }
 
 /// A start that was asked for lies in the future and before the request dies; 0 means at once.
@@ -388,6 +415,7 @@ fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
         ticket: (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.clone()),
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
+        extends: terms.extends.clone(),
     }))
 }
 
@@ -404,6 +432,7 @@ fn grant_event(terms: &GrantTerms, bytes: &[u8]) -> Event {
         approvers: terms.approvers.iter().map(|name| Word::from(name.as_str())).collect(),
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
+        extends: terms.extends.clone(),
     }))
 }
 

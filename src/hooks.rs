@@ -144,7 +144,7 @@ impl Runner<'_> {
             oom_score_adj: None,
             standard: [Some(input.as_fd()), Some(nowhere.as_fd()), Some(nowhere.as_fd())],
         };
-        let hook = execution.spawn().map_err(|error| start(&error))?;
+        let hook = execution.spawn(None).map_err(|error| start(&error))?;
         drop(input);
         attend(hook, &signals, feed, format!("{event}\n").as_bytes()).map_err(|error| start(&error))?
     }

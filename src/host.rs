@@ -58,7 +58,8 @@ const POLICY_LIMIT: usize = 64 << 20;
 const KEY_LIMIT: usize = 16 << 10;
 
 /// Every table of the one database.
-const SCHEMA: [&str; 5] = [audit::SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, cache::SCHEMA, index::SCHEMA];
+const SCHEMA: [&str; 6] =
+    [audit::SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::EXTENSION_SCHEMA, cache::SCHEMA, index::SCHEMA];
 
 /// Why this host cannot serve.
 #[derive(Debug)]

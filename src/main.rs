@@ -7,7 +7,7 @@ use std::io::Write;
 use jit_sudo::cli::{self, Invocation};
 use jit_sudo::refusal::Refusal;
 use jit_sudo::run::{listing, run, validate};
-use jit_sudo::session::ExitStatus;
+use jit_sudo::session::{ExitStatus, stand_apart};
 
 sys::program!(run_and_exit);
 
@@ -27,6 +27,7 @@ fn run_and_exit() -> ! {
 
 fn jit_sudo_main() -> Result<ExitStatus, Refusal> {
     let inherited = sys::sanitize()?;
+    stand_apart();
     match cli::parse(&inherited.arguments)? {
         Invocation::Run(wanted) => run(&wanted, &inherited),
         Invocation::List(wanted) => listing::list(&wanted, &inherited),

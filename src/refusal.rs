@@ -233,7 +233,9 @@ impl Refusal {
             Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {
                 Some("as root: jitctl key init".to_owned())
             }
-            Self::Host(HostError::Policy(_)) => Some("as root: jitctl policy check".to_owned()),
+            Self::Host(HostError::Policy(_) | HostError::Approvers(_)) => {
+                Some("as root: jitctl policy check".to_owned())
+            }
             Self::Host(HostError::Trust(_)) => {
                 Some(format!("{CONFIGURATION} and {STATE} must belong to root and be writable by nobody else"))
             }

@@ -63,9 +63,9 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
     let (recorded, outcome) = Session::open(recorded, inherited, policy.settings().grace_period).run(&mut watch);
-    watch.mirror_start(); // of a command that could not be started
+    watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
-    end(&recorded, ending, &scene);
+    end(&recorded, watch.complete(ending), &scene);
     Ok(outcome?.exit_status())
 }
 

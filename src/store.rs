@@ -1,6 +1,7 @@
 //! The grant database: requests, approvals and signed grants, each as exact bytes with the few columns that lookups need.
 //! It decides nothing: whatever it returns as a grant is untrusted until [`crate::grant::verify`] has seen it.
 
+mod extension;
 mod review;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -22,6 +23,9 @@ CREATE TABLE granted (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT N
 CREATE INDEX granted_open ON granted (uid, expires) WHERE ended IS NULL;
 CREATE INDEX granted_by_end ON granted (expires) WHERE ended IS NULL;
 ";
+
+/// The table and index by which extensions are found.
+pub const EXTENSION_SCHEMA: &str = extension::SCHEMA;
 
 /// The most rows that a listing returns.
 pub const LIST_LIMIT: u32 = 1000;
@@ -279,7 +283,7 @@ pub fn insert_request(tx: &Transaction<'_>, terms: &RequestTerms, bytes: &[u8], 
          VALUES (?1, ?2, ?3, 'pending', ?4, ?5, ?6, ?7)",
         params![terms.id.as_str(), terms.uid, terms.role.as_str(), terms.created, terms.deadline, needed, bytes],
     )?;
-    Ok(())
+    extension::insert(tx, terms)
 }
 
 /// Stores an approval at `now`; a second one by the same approver replaces the first.
@@ -335,12 +339,17 @@ pub fn is_open(tx: &Transaction<'_>, id: &GrantId) -> rusqlite::Result<bool> {
     Ok(GrantStore::new(tx).end_of(id)?.is_none())
 }
 
-/// Ends a grant; false when it had already been ended.
+/// Ends a grant; false when it had already been ended. One that has served its one run may still be taken back from that
+/// run.
 pub fn end_grant(tx: &Transaction<'_>, id: &GrantId, end: GrantEnd, ended: &Ended) -> rusqlite::Result<bool> {
+    let over = match end {
+        GrantEnd::Used => "",
+        GrantEnd::Revoked | GrantEnd::Released => GrantEnd::Used.as_str(),
+    };
     let changed = tx.execute(
         "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
-         WHERE id = ?1 AND ended IS NULL",
-        params![id.as_str(), end.as_str(), ended.by, ended.at, ended.reason],
+         WHERE id = ?1 AND (ended IS NULL OR ended = ?6)",
+        params![id.as_str(), end.as_str(), ended.by, ended.at, ended.reason, over],
     )?;
     Ok(changed == 1)
 }
@@ -396,6 +405,7 @@ mod tests {
     fn database() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
+        connection.execute_batch(EXTENSION_SCHEMA).unwrap();
         connection
     }
 
@@ -407,6 +417,7 @@ mod tests {
             deadline: NOW + 100,
             duration: 60,
             exact: Flag::No,
+            extends: None,
             host: "host".into(),
             id: GrantId::parse(id).unwrap(),
             one_shot: Flag::No,
@@ -432,6 +443,7 @@ mod tests {
             boot_id: "boot".into(),
             exact: Flag::No,
             expires,
+            extends: None,
             host: "host".into(),
             id: GrantId::parse(id).unwrap(),
             issued: NOW,
@@ -451,10 +463,11 @@ mod tests {
         Ended { by: "bob".into(), at: NOW, reason: b"enough".to_vec() }
     }
 
-    fn put(connection: &Connection, change: impl FnOnce(&Transaction<'_>)) {
+    fn put<T>(connection: &Connection, change: impl FnOnce(&Transaction<'_>) -> T) -> T {
         let tx = connection.unchecked_transaction().unwrap();
-        change(&tx);
+        let changed = change(&tx);
         tx.commit().unwrap();
+        changed
     }
 
     #[test]
@@ -522,6 +535,46 @@ mod tests {
         });
         assert_eq!(candidates(), 0);
         assert_eq!(GrantStore::new(&connection).end_of(&id).unwrap(), Some(GrantEnd::Revoked));
+    }
+
+    #[test]
+    fn an_extension_is_found_from_what_it_extends_until_it_is_ended() {
+        let connection = database();
+        let old = GrantId::parse("aaaaaaaaaa").unwrap();
+        let longer = RequestTerms { extends: Some(old.clone()), ..request("bbbbbbbbbb", 7) };
+        let store = GrantStore::new(&connection);
+        put(&connection, |tx| insert_request(tx, &longer, &encode(&longer).unwrap(), 1).unwrap());
+        assert_eq!(store.pending_extension(&old, NOW).unwrap().as_deref(), Some("bbbbbbbbbb"));
+        assert_eq!(store.pending_extension(&old, NOW + 100).unwrap(), None, "the request is dead by then");
+        assert!(store.extensions(&old).unwrap().is_empty() && store.extension(&old).unwrap().is_none());
+
+        let terms = GrantTerms { extends: longer.extends.clone(), ..grant("bbbbbbbbbb", 7, NOW + 60) };
+        let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
+        put(&connection, |tx| {
+            decide_request(tx, &terms.id, RequestState::Approved, None).unwrap();
+            insert_grant(tx, &terms, &signed).unwrap();
+        });
+        assert_eq!(store.pending_extension(&old, NOW).unwrap(), None);
+        assert_eq!(store.extensions(&old).unwrap().len(), 1);
+        assert_eq!(store.extension(&old).unwrap().unwrap().terms, terms);
+        let ended = Ended { by: "bob".into(), at: NOW, reason: Vec::new() };
+        put(&connection, |tx| assert!(end_grant(tx, &terms.id, GrantEnd::Revoked, &ended).unwrap()));
+        assert!(store.extensions(&old).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_one_shot_grant_can_be_taken_back_from_its_run_and_nothing_twice() {
+        let connection = database();
+        let terms = grant("aaaaaaaaaa", 7, NOW + 60);
+        let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
+        let ended = Ended { by: "bob".into(), at: NOW, reason: Vec::new() };
+        let end = |end| put(&connection, |tx| end_grant(tx, &terms.id, end, &ended).unwrap());
+        put(&connection, |tx| insert_grant(tx, &terms, &signed).unwrap());
+        assert!(end(GrantEnd::Used));
+        assert!(!end(GrantEnd::Used));
+        assert!(end(GrantEnd::Revoked));
+        assert!(!end(GrantEnd::Released));
+        assert_eq!(GrantStore::new(&connection).end_of(&terms.id).unwrap(), Some(GrantEnd::Revoked));
     }
 
     #[test]

@@ -119,6 +119,7 @@ fn terms(key: &HostKey) -> GrantTerms {
         break_glass: Flag::No,
         exact: Flag::Yes,
         expires: 1_800_003_600,
+        extends: None,
         host: key.host_id("3d1219c7c4c5404aaa1f6d2a48adfda4").as_str().to_owned(),
         id: GrantId::parse("7r1eg3w07r").unwrap(),
         issued: 1_800_000_000,

@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use jit_sudo::escape::Word;
 use jit_sudo::names::{IdPrefix, InvalidName, RoleName, UserName};
 
+use crate::extend::ExtendWords;
 use crate::later::{LaterAuditVerb, LaterPolicyVerb, LaterVerb};
 use crate::screen::Format;
 use crate::when;
@@ -73,6 +74,8 @@ pub(crate) enum Verb {
     Release(ReleaseWords),
     /// End grants of others at once, running commands included
     Revoke(RevokeWords),
+    /// Ask for more time for your own grant and what runs under it
+    Extend(ExtendWords),
     /// Check the policy
     #[command(subcommand)]
     Policy(PolicyVerb),
@@ -353,7 +356,7 @@ pub(crate) enum KeyVerb {
     Show,
 }
 
-fn word() -> impl TypedValueParser<Value = Word> {
+pub(crate) fn word() -> impl TypedValueParser<Value = Word> {
     OsStringValueParser::new().map(Word::from)
 }
 
@@ -455,10 +458,10 @@ mod tests {
 
     #[test]
     fn verbs_of_later_are_known_and_hidden() {
-        for verb in ["extend", "replay", "watch", "session", "doctor"] {
+        for verb in ["replay", "watch", "session", "doctor"] {
             assert!(matches!(parse(&[verb, "--any", "thing"]).unwrap().verb, Verb::Later(_)), "{verb}");
         }
         let help = Cli::command().render_help().to_string();
-        assert!(!help.contains("extend") && help.contains("revoke"), "{help}");
+        assert!(!help.contains("review") && help.contains("revoke"), "{help}");
     }
 }

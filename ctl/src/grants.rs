@@ -68,7 +68,7 @@ fn table(grants: &[GrantInfo], screen: &Screen) -> String {
             until.into(),
             grant.runs.to_string().into(),
             if terms.is_empty() { "any run" } else { &terms }.into(),
-            show::command(grant).into(),
+            show::matter(grant).into(),
         ]);
     }
     listing.render(screen)

@@ -18,7 +18,6 @@ pub(crate) struct Anything {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LaterVerb {
     #[command(hide = true)]
-    Extend(Anything),
     #[command(hide = true)]
     Replay(Anything),
     #[command(hide = true)]
@@ -32,7 +31,6 @@ pub(crate) enum LaterVerb {
 impl LaterVerb {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Extend(_) => "extend",
             Self::Replay(_) => "replay",
             Self::Watch(_) => "watch",
             Self::Session(_) => "session",

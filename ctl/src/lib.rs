@@ -6,6 +6,7 @@ mod audit;
 mod cli;
 mod decide;
 mod door;
+mod extend;
 mod grants;
 mod key;
 mod later;
@@ -65,6 +66,7 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Release(words) => grants::release(words, broker),
         Verb::Revoke(words) => grants::revoke(words, broker),
         Verb::Review(words) => review::review(words, broker, screen),
+        Verb::Extend(words) => extend::extend(words, broker, screen),
         Verb::Policy(PolicyVerb::Check(words)) => policy::check(&words, broker),
         Verb::Audit(AuditVerb::List(words)) => audit::list(words, broker, screen),
         Verb::Audit(AuditVerb::Show(words)) => audit::show(words, broker, screen),

@@ -113,7 +113,8 @@ fn terms(info: &GrantInfo) -> String {
     if terms.is_empty() { terms } else { format!(" ({terms})") }
 }
 
-fn pending_line(info: &GrantInfo) -> String {
+/// How a pending request stands.
+pub(crate) fn pending_line(info: &GrantInfo) -> String {
     format!(
         "request {} for role {}: pending, {} of {} approvals given; approvers: {}",
         info.id,

@@ -36,7 +36,7 @@ fn table(requests: &[GrantInfo], screen: &Screen) -> String {
             when::spell(request.duration).into(),
             when::relative(request.requested, screen.now).into(),
             format!("{}/{}{mark}", request.approvals.len(), request.approvals_needed).into(),
-            Entry::lines(&[show::command(request), request.reason.to_string()]),
+            Entry::lines(&[show::matter(request), request.reason.to_string()]),
         ]);
     }
     listing.render(screen)

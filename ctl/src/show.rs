@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, GrantInfo};
 use jit_sudo::escape::{Word, command_line, escape};
+use jit_sudo::names::GrantId;
 
 use crate::cli::{Place, ShowWords};
 use crate::door::{Broker, answer};
@@ -48,6 +49,14 @@ pub(crate) fn command(info: &GrantInfo) -> String {
     if info.command.is_empty() { "(the whole role)".to_owned() } else { line(&info.command) }
 }
 
+/// The same for a list, with the grant that it extends.
+pub(crate) fn matter(info: &GrantInfo) -> String {
+    match &info.extends {
+        Some(old) => format!("{} (extends {old})", command(info)),
+        None => command(info),
+    }
+}
+
 /// Words as one line.
 pub(crate) fn line(words: &[Word]) -> String {
     command_line(words.iter().map(Word::as_os_str))
@@ -70,6 +79,8 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     fields.add("id", info.id.as_str());
     fields.add("request", &info.state);
     fields.maybe("grant", info.grant.as_ref());
+    fields.maybe("extends", info.extends.as_ref().map(GrantId::as_str));
+    fields.maybe("extended by", info.extended_by.as_ref().map(GrantId::as_str));
     fields.add("requester", format!("{} (uid {})", clean(info.requester.as_str()), info.requester_uid));
     fields.add("role", info.role.as_str());
     fields.add("run as", &info.run_as);
@@ -153,7 +164,7 @@ pub(crate) mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use jit_sudo::broker::wire::EndedInfo;
-    use jit_sudo::names::{GrantId, RoleName, UserName};
+    use jit_sudo::names::{RoleName, UserName};
 
     use super::*;
 
@@ -183,6 +194,8 @@ pub(crate) mod tests {
             may_decide: true,
             ended: None,
             runs: 0,
+            extends: None,
+            extended_by: None,
             signed_approvals: false,
             break_glass: false,
         }

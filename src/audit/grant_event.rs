@@ -52,6 +52,9 @@ pub struct Request {
     /// 1 when it was granted without approval, in an emergency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<u8>,
+    /// The grant whose runs this shall let go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
 }
 
 /// An approver agreed.
@@ -134,6 +137,9 @@ pub struct Grant {
     /// 1 when nobody approved it, in an emergency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<u8>,
+    /// The grant whose runs this lets go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
 }
 
 /// A grant was ended by others.

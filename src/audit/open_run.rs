@@ -69,6 +69,15 @@ impl Journal<'_> {
         })
     }
 
+    /// The grants under which runs that are open began, each once.
+    pub fn grants_in_use(&self) -> Result<Vec<GrantId>, JournalError> {
+        let query = "SELECT DISTINCT grant_id FROM open_run WHERE grant_id IS NOT NULL";
+        let mut statement = self.database.connection().prepare(query)?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let ids: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
+        Ok(ids.iter().filter_map(|id| GrantId::parse(id).ok()).collect())
+    }
+
     /// All open runs while there are few; else the oldest ones and some from a place that moves with the time.
     fn sample_of_open_runs(&self, moment: &Moment) -> Result<Vec<OpenRun>, JournalError> {
         let connection = self.database.connection();

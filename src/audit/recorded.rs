@@ -103,6 +103,11 @@ impl Recorded {
         Ok(Self { authorized, environment, started, unsent })
     }
 
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        self.started.run()
+    }
+
     /// What may run.
     pub fn authorized(&self) -> &Authorized {
         &self.authorized

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
+use crate::clock::Timestamp;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
 
@@ -142,6 +143,12 @@ pub struct Ending {
     /// More words, such as why it could not be executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Word>,
+    /// When the grant expired, µs, of a command that was allowed to finish after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Timestamp>,
+    /// The last grant under which it went on, when that is not the one it began under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_by: Option<GrantId>,
 }
 
 impl Ending {
@@ -157,6 +164,8 @@ impl Ending {
             system_us: None,
             max_rss_kib: None,
             detail: None,
+            expired: None,
+            extended_by: None,
         }
     }
 }

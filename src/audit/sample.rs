@@ -109,6 +109,7 @@ pub(super) fn events() -> Vec<Event> {
         ticket: Some("OPS-1".into()),
         sha256: Digest([1; 32]),
         break_glass: None,
+        extends: None,
     };
     let approval = Approval {
         grant: grant.clone(),
@@ -133,6 +134,7 @@ pub(super) fn events() -> Vec<Event> {
         approvers: vec![user.clone()],
         sha256: Digest([4; 32]),
         break_glass: Some(1),
+        extends: Some(grant.clone()),
     };
     let revocation = Revocation {
         grant: grant.clone(),

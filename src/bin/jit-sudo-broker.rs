@@ -9,7 +9,10 @@ sys::program!(answer_and_exit);
 fn answer_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo-broker");
     let serve = || match sys::sanitize() {
-        Ok(inherited) => jit_sudo::broker::serve(&inherited),
+        Ok(inherited) => {
+            jit_sudo::session::stand_apart();
+            jit_sudo::broker::serve(&inherited)
+        }
         Err(error) => {
             Refusal::from(error).tell();
             1

@@ -52,6 +52,7 @@ impl Desk<'_> {
         identity: &Identity,
     ) -> Result<usize, Refused> {
         self.still_eligible(request, role)?;
+        self.still_extends(request)?;
         let (count, written) = self.host.database().write(Durability::Synced, |tx| {
             // Read again inside: two approvers may come at once, and a request may be cancelled meanwhile.
             let store = GrantStore::new(tx);

@@ -12,7 +12,7 @@ use crate::grant::GrantTerms;
 use crate::grant::lifecycle::GrantEnd;
 use crate::names::{GrantId, IdPrefix};
 use crate::policy::judge::{names, subject};
-use crate::store::{StoredRequest, Which, end_grant};
+use crate::store::{StoredGrant, StoredRequest, Which, end_grant};
 
 impl Desk<'_> {
     pub(super) fn grants(&self, all: bool) -> Result<Answer, Refused> {
@@ -27,7 +27,7 @@ impl Desk<'_> {
                 }
             }
         } else {
-            for grant in store.open_grants(which, self.now())? {
+            for grant in self.endable(which)? {
                 answers.push(self.info_of(&grant.terms.id)?);
             }
         }
@@ -35,8 +35,7 @@ impl Desk<'_> {
     }
 
     pub(super) fn release(&self, id: Option<&IdPrefix>) -> Result<Answer, Refused> {
-        let store = self.host.store();
-        let mut open = store.open_grants(Which::OfUser(self.caller.uid()), self.now())?;
+        let mut open = self.endable(Which::OfUser(self.caller.uid()))?;
         if let Some(prefix) = id {
             let request = self.visible(prefix)?;
             self.own(&request)?;
@@ -51,9 +50,7 @@ impl Desk<'_> {
 
     pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Answer, Refused> {
         let reason = given("reason", reason)?;
-        let store = self.host.store();
-        let mut terms: Vec<GrantTerms> =
-            store.open_grants(Which::Everybody, self.now())?.into_iter().map(|grant| grant.terms).collect();
+        let mut terms: Vec<GrantTerms> = self.endable(Which::Everybody)?.into_iter().map(|grant| grant.terms).collect();
         match target {
             RevokeTarget::Id(prefix) => {
                 let id = self.visible(prefix)?.terms.id;
@@ -98,12 +95,52 @@ impl Desk<'_> {
         }
     }
 
+    /// Grants that can still be ended: those that are open, and those that are over or used up while a command runs on
+    /// under them.
+    fn endable(&self, which: Which) -> Result<Vec<StoredGrant>, Refused> {
+        let store = self.host.store();
+        let mut grants = store.open_grants(which, self.now())?;
+        for id in self.journal.grants_in_use()? {
+            // A run goes on under the extensions of its grant.
+            let mut next = store.grant(&id)?;
+            while let Some(grant) = next {
+                next = store.extension(&grant.terms.id)?;
+                let wanted = match which {
+                    Which::OfUser(uid) => grant.terms.uid == uid,
+                    Which::Pending | Which::Everybody => true,
+                };
+                let taken = grant.end.as_ref().is_some_and(|(end, _)| *end != GrantEnd::Used);
+                let listed = grants.iter().any(|listed| listed.terms.id == grant.terms.id);
+                if wanted && !taken && !listed {
+                    grants.push(grant);
+                }
+            }
+        }
+        Ok(grants)
+    }
+
+    /// Whoever loses a grant loses what extends it.
+    fn with_extensions(&self, grants: &[GrantTerms]) -> Result<Vec<GrantTerms>, Refused> {
+        let mut all = grants.to_vec();
+        let mut at = 0;
+        while let Some(id) = all.get(at).map(|terms| terms.id.clone()) {
+            if let Some(extension) = self.host.store().extension(&id)?
+                && !all.iter().any(|terms| terms.id == extension.terms.id)
+            {
+                all.push(extension.terms);
+            }
+            at += 1;
+        }
+        Ok(all)
+    }
+
     /// Ends grants and records each, all or none; then wakes whoever runs under them.
     fn end(&self, grants: &[GrantTerms], end: GrantEnd, reason: &Word) -> Result<Answer, Refused> {
         let ended = self.ended(reason);
+        let grants = self.with_extensions(grants)?;
         let (ids, written) = self.host.database().write(Durability::Synced, |tx| {
             let (mut ids, mut written): (Vec<GrantId>, _) = (Vec::new(), Vec::new());
-            for terms in grants {
+            for terms in &grants {
                 if end_grant(tx, &terms.id, end, &ended)? {
                     written.push(self.journal.append(tx, self.moment, self.event(terms, end, reason))?);
                     ids.push(terms.id.clone());

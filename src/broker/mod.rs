@@ -5,6 +5,7 @@ pub mod wire;
 
 mod decisions;
 mod evidence;
+mod extend;
 mod failure;
 mod grants;
 mod import;
@@ -106,6 +107,7 @@ impl Desk<'_> {
             Ask::Release { id } => self.release(id.as_ref()),
             Ask::Cancel { id } => self.cancel(&id),
             Ask::KeyShow {} => self.key_show(),
+            Ask::Extend { id, duration, reason } => self.extend(&id, duration, reason.as_ref()),
             // Anyone about themselves; about others root and readers.
             Ask::Why { user, command } => self.why(user.as_ref(), &command),
             Ask::AuditList { after, limit, newest, kind, user } => {

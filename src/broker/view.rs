@@ -90,6 +90,8 @@ impl Desk<'_> {
                 .map(ended),
             runs: self.journal.count_runs_of_grant(&terms.id)?,
             break_glass: terms.break_glass.is_set(),
+            extends: terms.extends.clone(),
+            extended_by: store.extension(&terms.id)?.map(|extension| extension.terms.id),
         })
     }
 }

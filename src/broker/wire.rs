@@ -82,7 +82,8 @@ pub enum Ask {
         /// Which request.
         id: IdPrefix,
     },
-    /// Active and scheduled grants of the caller (of everybody for root and readers). Answer: [`Answer::Grants`].
+    /// Active and scheduled grants, and others under which a command still runs, of the caller (of everybody for root and
+    /// readers). Answer: [`Answer::Grants`].
     Grants {
         /// Also those that have ended.
         #[serde(default)]
@@ -172,6 +173,17 @@ pub enum Ask {
         verdict: Certify,
         /// Why.
         comment: Word,
+    },
+    /// Ask for more time for one's own grant and whatever runs under it. Answer: [`Answer::Grant`], the new one.
+    Extend {
+        /// Which grant.
+        id: IdPrefix,
+        /// Seconds from its end on; the role's maximum when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duration: Option<u64>,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Word>,
     },
 }
 
@@ -398,6 +410,12 @@ pub struct GrantInfo {
     pub ended: Option<EndedInfo>,
     /// Runs made under the grant.
     pub runs: u64,
+    /// The grant that this one extends, or would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
+    /// The grant that extends this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_by: Option<GrantId>,
     /// Only signed approvals count.
     #[serde(default)]
     pub signed_approvals: bool,
@@ -632,6 +650,7 @@ mod tests {
         let seeds = [
             r#"{"verb":"request","role":"ops","duration":3600,"reason":"x","command":["id","-u"],"one_shot":true}"#,
             r#"{"verb":"revoke","target":{"id":"abc"},"reason":"x"}"#,
+            r#"{"verb":"import","approval":"{}","signature":"-----BEGIN SSH SIGNATURE-----"}"#,
             r#"{"verb":"audit-list","after":0,"limit":10,"newest":true,"kind":"start"}"#,
         ];
         for round in 0..20_000 {

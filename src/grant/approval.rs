@@ -168,6 +168,7 @@ mod tests {
             boot_id: String::new(),
             exact: Flag::No,
             expires: NOW + 600,
+            extends: None,
             host: hex(&[1; 32]),
             id: GrantId::parse("0123456789").unwrap(),
             issued: NOW,

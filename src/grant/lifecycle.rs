@@ -126,6 +126,7 @@ pub fn grant_terms(decided: &Decided<'_>, host: &HostId, moment: &Moment) -> Gra
         break_glass: request.break_glass,
         exact: request.exact.or(any(|approval| approval.exact)).or(Flag::from(decided.role_exact)),
         expires,
+        extends: request.extends.clone(),
         host: host.as_str().to_owned(),
         id: request.id.clone(),
         issued: now,

@@ -3,6 +3,7 @@
 
 pub mod approval;
 pub mod approvers;
+pub mod extension;
 pub mod hostkey;
 pub mod lifecycle;
 pub mod public_key;

@@ -83,6 +83,9 @@ pub struct RequestTerms {
     pub duration: u64,
     /// Only the very command.
     pub exact: Flag,
+    /// The grant whose runs this shall let go on; absent in an ordinary request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
     /// The host it was made on ([`super::HostId`]).
     pub host: String,
     /// The id of the request and of its grant.
@@ -156,6 +159,9 @@ pub struct GrantTerms {
     pub exact: Flag,
     /// The end; seconds since 1970.
     pub expires: i64,
+    /// The grant whose runs this lets go on; absent in an ordinary grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
     /// The only host it is good for ([`super::HostId`]).
     pub host: String,
     /// Its id.

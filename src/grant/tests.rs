@@ -1,5 +1,6 @@
 //! What a stored grant is worth: every way in which it may be wrong is tried on a real elevation of the root account.
 
+use super::extension::extends;
 use super::terms::{Flag, decode, encode};
 use super::verify::{Facts, GrantFault, verify, window};
 use super::{GrantTerms, HostKey, SignedGrant};
@@ -50,6 +51,7 @@ fn terms() -> GrantTerms {
         break_glass: Flag::No,
         exact: Flag::No,
         expires: NOW + 3600,
+        extends: None,
         host: host().host_id("machine").as_str().into(),
         id: GrantId::parse("0123456789").unwrap(),
         issued: NOW,
@@ -208,4 +210,57 @@ fn the_narrowest_grant_is_used() {
         window(grant.terms(), &Moment { wall: Timestamp::from_seconds(NOW + 3600), ..moment }, None),
         Err(GrantFault::Expired)
     );
+}
+
+/// An extension of [`terms`], but for what `change` makes of it.
+fn extension(change: impl FnOnce(&mut GrantTerms)) -> SignedGrant {
+    issue(|terms| {
+        terms.extends = Some(terms.id.clone());
+        terms.id = GrantId::parse("xxxxxxxxxx").unwrap();
+        (terms.starts, terms.expires) = (NOW + 3600, NOW + 7200);
+        change(terms);
+    })
+}
+
+#[test]
+fn an_extension_is_signed_for_its_grant_and_nothing_wider() {
+    let old = terms();
+    let good = |signed: &SignedGrant| extends(signed, &old, &host()).is_some();
+    assert!(good(&extension(|_| {})));
+    assert!(good(&extension(|terms| (terms.exact, terms.one_shot) = (Flag::Yes, Flag::Yes))));
+    let wrong: [fn(&mut GrantTerms); 9] = [
+        |terms| terms.extends = None,
+        |terms| terms.extends = Some(GrantId::parse("yyyyyyyyyy").unwrap()),
+        |terms| terms.host = "other".into(),
+        |terms| terms.uid = 1,
+        |terms| terms.role = RoleName::parse("other").unwrap(),
+        |terms| terms.run_as = UserName::parse("other").unwrap(),
+        |terms| terms.argv.clear(),
+        |terms| terms.version = 2,
+        |terms| terms.expires = NOW + 3600,
+    ];
+    for (number, change) in wrong.into_iter().enumerate() {
+        assert!(!good(&extension(change)), "{number}");
+    }
+    assert!(extends(&extension(|_| {}), &old, &HostKey::from_seed([2; 32])).is_none());
+    let narrow = GrantTerms { exact: Flag::Yes, one_shot: Flag::Yes, ..old };
+    assert!(extends(&extension(|_| {}), &narrow, &host()).is_none());
+}
+
+#[test]
+fn an_extension_of_a_one_shot_grant_serves_no_new_run() {
+    let begun = |terms: &mut GrantTerms| terms.starts = NOW;
+    assert_eq!(verdict(extension(begun)), Ok(()));
+    let one_shot = extension(|terms| (terms.starts, terms.one_shot) = (NOW, Flag::Yes));
+    assert_eq!(verdict(one_shot), Err(GrantFault::OnlyExtends));
+}
+
+#[test]
+fn what_extends_nothing_has_the_bytes_that_it_always_had() {
+    let bytes = encode(&terms()).unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("extends"));
+    let null = String::from_utf8_lossy(&bytes).replace("\"host\"", "\"extends\":null,\"host\"");
+    assert!(decode::<GrantTerms>(null.as_bytes()).is_none(), "one grant has one form");
+    let set = encode(&GrantTerms { extends: Some(terms().id), ..terms() }).unwrap();
+    assert_eq!(decode::<GrantTerms>(&set).unwrap().extends, Some(terms().id));
 }

@@ -46,6 +46,8 @@ pub enum GrantFault {
     NotYet,
     /// Its time is over.
     Expired,
+    /// It lets one run under an earlier grant go on, and serves no new one.
+    OnlyExtends,
     /// The clock stands before the journal's last record, and the boot in which the grant was signed is over: no
     /// clock is left that could tell when it ends.
     ClockSetBack,
@@ -64,6 +66,7 @@ impl fmt::Display for GrantFault {
             Self::OtherCommand => f.write_str("it serves exactly one other command"),
             Self::NotYet => f.write_str("it has not begun"),
             Self::Expired => f.write_str("it has expired"),
+            Self::OnlyExtends => f.write_str("it lets a run under an earlier grant go on and serves no other"),
             Self::Approval(fault) => fault.fmt(f),
             Self::ClockSetBack => f.write_str("the clock of this host stands before its own journal"),
         }
@@ -174,10 +177,15 @@ fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &
     }
     window(terms, facts.moment, facts.high_water)?;
     let role = eligible.roles().iter().find(|role| role.name == terms.role).ok_or(GrantFault::OtherRole)?;
+    if terms.extends.is_some() && terms.one_shot.is_set() {
+        return Err(GrantFault::OnlyExtends);
+    }
     if terms.exact.is_set() && !is_the_very_command(terms, elevation) {
         return Err(GrantFault::OtherCommand);
     }
-    if role.activation.signed_approvals {
+    // Broken glass has no approvals to check, where the role has a glass.
+    let by_glass = terms.break_glass.is_set() && role.activation.break_glass;
+    if role.activation.signed_approvals && !by_glass {
         let vouchers = facts.vouchers.ok_or(GrantFault::Approval(ApprovalFault::Missing))?;
         // A clock that was set back makes no expired key young again.
         let now = facts.moment.wall.max(facts.high_water.unwrap_or(facts.moment.wall));

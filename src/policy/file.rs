@@ -10,7 +10,7 @@ use toml::de::DeTable;
 use super::PolicyText;
 use super::error::{Cause, PolicyError};
 use super::principal::Principal;
-use super::role::{Role, Source};
+use super::role::{OnExpiry, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
 use super::settings::{AuditSettings, Settings, SyslogMode};
 use super::table::{Key, Lines, Support, Table, works};
@@ -29,7 +29,7 @@ const DEFAULTS: &[Key] = &[
     works("pam_service"),
     Key { name: "record", support: Support::OnlyWord("none") },
     Key { name: "record_input", support: Support::OnlyFalse },
-    Key { name: "on_expiry", support: Support::OnlyWord("terminate") },
+    works("on_expiry"),
     works("secure_path"),
     works("timestamp_timeout"),
     works("passwd_tries"),
@@ -145,6 +145,9 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     }
     if let Some(value) = table.boolean("authenticate")? {
         defaults.authenticate = value;
+    }
+    if let Some(value) = table.parsed("on_expiry", OnExpiry::parse)? {
+        defaults.on_expiry = value;
     }
     defaults.pam_service = table.parsed("pam_service", role_file::pam_service)?;
     if let Some(value) = table.parsed("secure_path", secure_path)? {

@@ -22,7 +22,7 @@ pub use index::{IndexError, PolicyIndex};
 pub use pattern::{WordPattern, name_matches};
 pub use principal::{Principal, Subject};
 pub use role::{
-    Activation, Answer, Assignment, LONGEST_TICKET, Question, Role, RunAs, RunAsGroups, RunAsUser, Source,
+    Activation, Answer, Assignment, LONGEST_TICKET, OnExpiry, Question, Role, RunAs, RunAsGroups, RunAsUser, Source,
     TicketPattern,
 };
 pub use settings::{AuditSettings, Settings, SyslogMode};

@@ -39,6 +39,8 @@ pub struct Role {
     pub authenticate: bool,
     /// A PAM service other than `jit-sudo` and `jit-sudo-i`.
     pub pam_service: Option<String>,
+    /// What becomes of a running command when its grant expires.
+    pub on_expiry: OnExpiry,
     /// On what terms an eligible person gets it.
     pub activation: Activation,
     /// Where it stands in the policy.
@@ -70,6 +72,19 @@ pub struct Activation {
     pub exact_command: bool,
     /// Whether it may be activated without approval in an emergency; only where approval is required.
     pub break_glass: bool,
+}
+
+/// What becomes of a running command when its grant expires; a revocation always ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnExpiry {
+    /// It is ended.
+    #[default]
+    Terminate,
+    /// It is stopped until the grant is extended.
+    Freeze,
+    /// It may run to its end.
+    Finish,
 }
 
 /// File and line of a definition.
@@ -304,6 +319,18 @@ impl fmt::Display for RunAsUser {
         match self {
             Self::Name(name) => f.pad(name.as_str()),
             Self::Uid(uid) => f.pad(&format!("#{uid}")),
+        }
+    }
+}
+
+impl OnExpiry {
+    /// Reads the word of the policy; the error is a sentence fragment.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "terminate" => Ok(Self::Terminate),
+            "freeze" => Ok(Self::Freeze),
+            "finish" => Ok(Self::Finish),
+            _ => Err("must be \"terminate\", \"freeze\" or \"finish\""),
         }
     }
 }

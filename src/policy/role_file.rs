@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::command_rule::CommandRule;
 use super::error::PolicyError;
 use super::principal::Principal;
-use super::role::{Activation, Role, RunAs, RunAsGroups, RunAsUser, TicketPattern};
+use super::role::{Activation, OnExpiry, Role, RunAs, RunAsGroups, RunAsUser, TicketPattern};
 use super::table::{Key, Placed, Support, Table, works};
 use crate::clock::duration;
 use crate::names::RoleName;
@@ -29,7 +29,7 @@ pub(super) const ROLE: &[Key] = &[
     works("pam_service"),
     Key { name: "record", support: Support::OnlyWord("none") },
     Key { name: "record_input", support: Support::OnlyFalse },
-    Key { name: "on_expiry", support: Support::OnlyWord("terminate") },
+    works("on_expiry"),
 ];
 
 /// Keys of `[roles.NAME.activation]`.
@@ -49,7 +49,7 @@ pub(super) const ACTIVATION: &[Key] = &[
     works("pam_service"),
     Key { name: "record", support: Support::OnlyWord("none") },
     Key { name: "record_input", support: Support::OnlyFalse },
-    Key { name: "on_expiry", support: Support::OnlyWord("terminate") },
+    works("on_expiry"),
 ];
 
 /// What holds for a role that does not say otherwise.
@@ -60,6 +60,7 @@ pub(super) struct Defaults {
     pub(super) authenticate: bool,
     pub(super) pam_service: Option<String>,
     pub(super) env_keep: Vec<String>,
+    pub(super) on_expiry: OnExpiry,
 }
 
 impl Default for Defaults {
@@ -71,6 +72,7 @@ impl Default for Defaults {
             authenticate: true,
             pam_service: None,
             env_keep: Vec::new(),
+            on_expiry: OnExpiry::default(),
         }
     }
 }
@@ -84,7 +86,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         Some(inner) => read_activation(inner, defaults)?,
         None => plain_activation(defaults),
     };
-    for key in ["authenticate", "pam_service"] {
+    for key in ["authenticate", "pam_service", "on_expiry"] {
         if let Some(inner) = inner.as_ref().filter(|inner| inner.has(key) && table.has(key)) {
             return Err(inner.invalid(key, format!("stands in [roles.{name}] too; say it once")));
         }
@@ -92,6 +94,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     let holder = |key| inner.as_ref().filter(|inner| inner.has(key)).unwrap_or(table);
     let authenticate = holder("authenticate").boolean("authenticate")?.unwrap_or(defaults.authenticate);
     let own_service = holder("pam_service").parsed("pam_service", pam_service)?;
+    let on_expiry = holder("on_expiry").parsed("on_expiry", OnExpiry::parse)?;
     let mut env_keep = defaults.env_keep.clone();
     for pattern in table.each("env_keep", variable_pattern)?.unwrap_or_default() {
         if !env_keep.contains(&pattern) {
@@ -111,6 +114,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         setenv: table.boolean("setenv")?.unwrap_or(false),
         authenticate,
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
+        on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
         activation,
         source,
     })

@@ -205,8 +205,6 @@ fn what_comes_later_is_refused_and_its_absence_accepted() {
         ("", "record = \"tty\""),
         ("", "record = \"all\""),
         ("", "record_input = true"),
-        ("", "on_expiry = \"freeze\""),
-        ("", "on_expiry = \"finish\""),
         ("[roles.r.activation]\n", "record = \"tty\""),
         ("[defaults]\n", "record = \"tty\""),
         ("[defaults]\n", "env_check = []"),
@@ -215,8 +213,20 @@ fn what_comes_later_is_refused_and_its_absence_accepted() {
         let sentence = mistake(&with(&format!("{place}{line}")));
         assert!(sentence.contains(line) && sentence.ends_with("is not supported yet"), "{sentence}");
     }
-    let inert = "noexec = false\nrecord = \"none\"\nrecord_input = false\non_expiry = \"terminate\"\n[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
+    let inert = "noexec = false\nrecord = \"none\"\nrecord_input = false\n[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
     policy(&with(inert));
+}
+
+#[test]
+fn what_expiry_does_is_said_in_the_role_its_activation_or_the_defaults() {
+    let found = |text: &str| policy(text).roles()[0].on_expiry;
+    assert_eq!(found(&with("")), OnExpiry::Terminate);
+    assert_eq!(found(&with("on_expiry = \"freeze\"")), OnExpiry::Freeze);
+    assert_eq!(found(&with("[roles.r.activation]\non_expiry = \"finish\"")), OnExpiry::Finish);
+    assert_eq!(found(&format!("[defaults]\non_expiry = \"freeze\"\n{}", with(""))), OnExpiry::Freeze);
+    let both = "on_expiry = \"freeze\"\n[roles.r.activation]\non_expiry = \"finish\"";
+    assert!(mistake(&with(both)).contains("stands in [roles.r] too"));
+    assert!(mistake(&with("on_expiry = \"Freeze\"")).contains("must be \"terminate\", \"freeze\" or \"finish\""));
 }
 
 #[test]

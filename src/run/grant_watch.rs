@@ -1,101 +1,265 @@
-//! The eye on the grant of a running command: its end on every clock, and its early end in the database. The database is
-//! asked only when the bell was rung.
+//! The eye on the grant of a running command: its end on every clock, its early end and its extension in the database.
+//! The database is asked only when the bell was rung.
 
 use std::time::Duration;
 
 use crate::audit::Journal;
 use crate::audit::journal::Written;
 use crate::audit::recorded::Recorded;
+use crate::audit::{JournalError, record};
 use crate::authorized::Power;
-use crate::clock::Clock;
+use crate::clock::duration::spell;
+use crate::clock::{Clock, Moment, Timestamp};
+use crate::database::Durability;
 use crate::grant::GrantTerms;
+use crate::grant::extension::extends;
 use crate::grant::lifecycle::GrantEnd;
 use crate::host::{Host, SystemClock};
-use crate::session::{Ending, Watch};
+use crate::policy::{OnExpiry, Role};
+use crate::session::{Ending, Verdict, Watch};
+use crate::store::{Ended, end_grant};
 use sys::bell::{Bell, Ring};
 
 /// How often the bell is looked at: a revocation is seen within this time.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// Watches one grant, or nothing for a standing assignment.
+/// A grant that is longer than one of these times is announced to end when only that much is left, in seconds.
+const WARNINGS: [u64; 2] = [300, 60];
+
+/// Watches the grants of one run, or nothing for a standing assignment.
 pub(super) struct GrantWatch<'a> {
-    terms: Option<GrantTerms>,
+    /// The grant that the run began under, and each that extended the one before.
+    held: Vec<GrantTerms>,
+    role: Role,
     host: &'a Host,
-    bell: Option<(Bell, Ring)>,
     journal: &'a Journal<'a>,
+    /// The start, until it was mirrored.
     unsent: Option<Written>,
+    bell: Option<Bell>,
+    /// What the bell showed when the database was last asked; nothing before that, and when it has to be asked again.
+    heard: Option<Ring>,
+    /// The first look comes right after the start was committed, where the grant was seen to stand.
+    looked: bool,
+    /// Told as soon as the session asks.
+    words: Option<String>,
+    /// How much was left of the last grant at the last look.
+    left: Duration,
+    taken: Option<Ending>,
+    /// The last verdict of consequence, so that each is announced once.
+    announced: Verdict,
 }
 
 impl<'a> GrantWatch<'a> {
     pub(super) fn on(recorded: &mut Recorded, host: &'a Host, journal: &'a Journal<'a>) -> Self {
-        let terms = match recorded.authorized().power() {
-            Power::Grant(terms) => Some((**terms).clone()),
-            Power::Standing => None,
+        let unsent = recorded.unsent();
+        let authorized = recorded.authorized();
+        let held = match authorized.power() {
+            Power::Grant(terms) => vec![(**terms).clone()],
+            Power::Standing => Vec::new(),
         };
-        // Without a bell the database is asked at every glance: slower, never blind.
-        let bell = host.bell().ok().and_then(|bell| {
-            let stamp = bell.now().ok()?;
-            Some((bell, stamp))
-        });
-        Self { terms, host, bell, journal, unsent: recorded.unsent() }
+        Self {
+            held,
+            role: authorized.role().clone(),
+            host,
+            journal,
+            unsent,
+            // Without a bell the database is asked at every glance: slower, never blind.
+            bell: host.bell().ok(),
+            heard: None,
+            looked: false,
+            words: None,
+            left: Duration::ZERO,
+            taken: None,
+            announced: Verdict::Run,
+        }
     }
 
-    /// Mirrors the start, unless that was done before. The journal has it, and a sink never decides here.
-    pub(super) fn mirror_start(&mut self) {
+    /// Does what was put off until after the start of the command, unless it was done before. The journal has the start
+    /// already, and a sink never decides here.
+    pub(super) fn catch_up(&mut self) {
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
+        }
+        self.host.database().tidy();
+    }
+
+    /// What the end record says besides.
+    pub(super) fn complete(&self, ending: record::Ending) -> record::Ending {
+        let Some(last) = self.held.last() else { return ending };
+        let over = SystemClock.now().is_ok_and(|moment| left(last, &moment).is_zero());
+        let finished = over && self.role.on_expiry == OnExpiry::Finish && ending.ended_by == record::EndedBy::Itself;
+        record::Ending {
+            expired: finished.then(|| Timestamp::from_seconds(last.expires)),
+            extended_by: (self.held.len() > 1).then(|| last.id.clone()),
+            ..ending
+        }
+    }
+
+    fn judge(&mut self) -> Verdict {
+        if self.held.is_empty() {
+            return Verdict::Run;
+        }
+        // A clock that cannot be read any more can end nothing later: it ends now.
+        let Ok(moment) = SystemClock.now() else { return Verdict::End(Ending::Expiry) };
+        if self.was_rung() {
+            self.look(&moment);
+        }
+        if let Some(ending) = self.taken {
+            return Verdict::End(ending);
+        }
+        let Some(last) = self.held.last() else { return Verdict::Run };
+        let before = std::mem::replace(&mut self.left, left(last, &moment));
+        if !self.left.is_zero() {
+            self.words = self.words.take().or_else(|| self.warning(last, before));
+            return Verdict::Run;
+        }
+        match self.role.on_expiry {
+            OnExpiry::Terminate => Verdict::End(Ending::Expiry),
+            OnExpiry::Freeze => Verdict::Freeze,
+            OnExpiry::Finish => {
+                let words = || format!("grant {} has expired; the command may finish", last.id);
+                self.words = self.words.take().or_else(|| (!before.is_zero()).then(words));
+                Verdict::Run
+            }
         }
     }
 
     fn was_rung(&mut self) -> bool {
-        let Some((bell, heard)) = &mut self.bell else { return true };
-        match bell.now() {
-            Ok(now) if now == *heard => false,
-            Ok(now) => {
-                *heard = now;
-                true
+        if !std::mem::replace(&mut self.looked, true) {
+            return false;
+        }
+        let Some(Ok(now)) = self.bell.as_ref().map(Bell::now) else { return true };
+        self.heard.replace(now) != Some(now)
+    }
+
+    /// Asks the database: whether a grant was taken back, and whether the last one was extended.
+    fn look(&mut self, moment: &Moment) {
+        for terms in &self.held {
+            match self.host.store().end_of(&terms.id) {
+                Ok(Some(GrantEnd::Revoked)) => self.taken = Some(Ending::Revocation),
+                Ok(Some(GrantEnd::Released)) => self.taken = Some(Ending::Release),
+                // A one-shot grant was used by this very run.
+                Ok(Some(GrantEnd::Used) | None) => {}
+                Err(_) => return self.heard = None, // busy or failing: ask again at the next glance
             }
-            Err(_) => true,
+        }
+        while let Some(extension) = self.extension(moment) {
+            let span = spell(left(&extension, moment).as_secs());
+            self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
+            self.held.push(extension);
+        }
+    }
+
+    fn extension(&mut self, moment: &Moment) -> Option<GrantTerms> {
+        let last = self.held.last()?;
+        let Ok(candidates) = self.host.store().extensions(&last.id) else {
+            self.heard = None;
+            return None;
+        };
+        if candidates.is_empty() {
+            return None;
+        }
+        let key = self.host.identity().ok()?.key;
+        let is_good = |terms: &GrantTerms| {
+            !left(terms, moment).is_zero() && self.is_vouched_for(terms, moment) && self.claims(terms, moment)
+        };
+        candidates.iter().filter_map(|signed| extends(signed, last, &key)).find(is_good)
+    }
+
+    /// Where the role takes signed approvals only, they must hold now.
+    fn is_vouched_for(&self, terms: &GrantTerms, moment: &Moment) -> bool {
+        let now = moment.wall.seconds();
+        match self.host.vouchers(std::slice::from_ref(&self.role), terms.uid, now) {
+            Ok(Some(vouchers)) => vouchers.vouch(terms, now).is_ok(),
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Of several runs only one goes on under a one-shot extension.
+    fn claims(&self, terms: &GrantTerms, moment: &Moment) -> bool {
+        let used = Ended { by: terms.user.to_string(), at: moment.wall.seconds(), reason: Vec::new() };
+        !terms.one_shot.is_set()
+            || self
+                .host
+                .database()
+                .write(Durability::Ordered, |tx| {
+                    end_grant(tx, &terms.id, GrantEnd::Used, &used).map_err(JournalError::from)
+                })
+                .unwrap_or(false)
+    }
+
+    /// The warning that is due when `before` was left at the last look, and less is now.
+    fn warning(&self, last: &GrantTerms, before: Duration) -> Option<String> {
+        let length = u64::try_from(last.expires.saturating_sub(last.starts)).unwrap_or(0);
+        let crossed = |seconds: &&u64| {
+            let limit = Duration::from_secs(**seconds);
+            length > **seconds && before > limit && self.left <= limit
+        };
+        let span = spell(*WARNINGS.iter().rev().find(crossed)?);
+        let then = match self.role.on_expiry {
+            OnExpiry::Terminate => "then the command is ended",
+            OnExpiry::Freeze => "then the command is frozen",
+            OnExpiry::Finish => "the command may finish",
+        };
+        Some(format!("grant {0} expires in {span}, {then}; for more time: {1}", last.id, extend_hint(last)))
+    }
+
+    fn announcement(&self, verdict: &Verdict) -> Option<String> {
+        let last = self.held.last()?;
+        match verdict {
+            Verdict::Run | Verdict::Say(_) => None,
+            Verdict::Freeze => Some(format!(
+                "grant {} has expired and the command is frozen; ^C ends it, and it goes on after: {}",
+                last.id,
+                extend_hint(last)
+            )),
+            Verdict::End(ending) => {
+                let how = match ending {
+                    Ending::Expiry => "has expired",
+                    Ending::Revocation => "was revoked",
+                    Ending::Release => "was released",
+                };
+                Some(format!("grant {} {how}: the command is ended", last.id))
+            }
         }
     }
 }
 
 impl Watch for GrantWatch<'_> {
     fn begun(&mut self) {
-        self.mirror_start();
-        self.host.database().tidy();
+        self.catch_up();
         crate::auth::prepare_end();
     }
 
-    fn verdict(&mut self) -> Option<Ending> {
-        let rung = self.terms.is_some() && self.was_rung();
-        let terms = self.terms.as_ref()?;
-        // A clock that cannot be read any more can end nothing later: it ends now.
-        let Ok(moment) = SystemClock.now() else { return Some(Ending::Expiry) };
-        let over = moment.wall.seconds() >= terms.expires
-            || (moment.boot_id == terms.boot_id && moment.boot.0 >= terms.boot_deadline);
-        if over {
-            return Some(Ending::Expiry);
+    fn verdict(&mut self) -> Verdict {
+        let verdict = self.judge();
+        if let Some(words) = self.words.take() {
+            return Verdict::Say(words);
         }
-        if !rung {
-            return None;
-        }
-        match self.host.store().end_of(&terms.id) {
-            Ok(Some(GrantEnd::Revoked)) => Some(Ending::Revocation),
-            Ok(Some(GrantEnd::Released)) => Some(Ending::Release),
-            // A one-shot grant was used by this very run.
-            Ok(Some(GrantEnd::Used) | None) => None,
-            Err(_) => {
-                self.bell = None; // busy or failing: ask again at the next glance
-                None
+        if verdict != self.announced {
+            self.announced = verdict.clone();
+            if let Some(words) = self.announcement(&verdict) {
+                return Verdict::Say(words);
             }
         }
+        verdict
     }
 
     fn patience(&self) -> Option<Duration> {
-        let terms = self.terms.as_ref()?;
-        let Ok(moment) = SystemClock.now() else { return Some(GLANCE) };
-        let left = terms.expires.saturating_mul(1_000_000).saturating_sub(moment.wall.0);
-        Some(GLANCE.min(Duration::from_micros(u64::try_from(left).unwrap_or(0))))
+        self.held.last()?;
+        Some(if self.left.is_zero() { GLANCE } else { GLANCE.min(self.left) })
     }
+}
+
+/// The time until the grant ends on the first of the clocks that know it.
+fn left(terms: &GrantTerms, moment: &Moment) -> Duration {
+    let wall = Timestamp::from_seconds(terms.expires).0.saturating_sub(moment.wall.0);
+    let boot = terms.boot_deadline.saturating_sub(moment.boot.0);
+    let micros = if moment.boot_id == terms.boot_id { wall.min(boot) } else { wall };
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+fn extend_hint(terms: &GrantTerms) -> String {
+    format!("jitctl extend {} --reason 'WHY'", terms.id)
 }

@@ -52,9 +52,24 @@ impl Buffer {
         }
     }
 
+    /// Puts bytes of our own at the end; false when there is no room for all of them.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        let Some(room) = self.bytes.get_mut(self.end..self.end + bytes.len()) else { return false };
+        room.copy_from_slice(bytes);
+        self.end += bytes.len();
+        true
+    }
+
+    /// What it holds.
+    pub(super) fn held(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
     /// Writes once to `sink` as much as it takes.
     pub(super) fn empty_into(&mut self, sink: BorrowedFd<'_>) -> io::Result<()> {
-        match write(sink, self.bytes.get(self.start..self.end).unwrap_or_default()) {
+        match write(sink, self.held()) {
             Ok(length) => {
                 self.start += length;
                 if self.is_empty() {

@@ -4,7 +4,8 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::ending::{Enforcer, Step, end_leftovers, kill_all_descendants, terminate_descendants};
+use super::ending::{Act, Enforcer};
+use super::family::Family;
 use super::launch::{Launch, LaunchError};
 use super::outcome::CommandEnd;
 use sys::poll::{PollEntry, poll};
@@ -29,47 +30,58 @@ pub(super) fn run(
     become_subreaper().map_err(system("adopt the command's orphans"))?;
     let child = launch.spawn(inherited).map_err(LaunchError::Exec)?;
     enforcer.begun();
-    let end = supervise(child, &signals, enforcer).map_err(system("wait for the command"))?;
+    let family = launch.family();
+    let end = supervise(child, family, &signals, enforcer).map_err(system("wait for the command"))?;
     if let Some(deadline) = enforcer.deadline() {
-        end_leftovers(deadline);
+        family.end_leftovers(deadline);
     }
     Ok(end)
 }
 
-fn supervise(child: Pid, signals: &SignalQueue, enforcer: &mut Enforcer<'_>) -> std::io::Result<CommandEnd> {
+fn supervise(
+    child: Pid,
+    family: &Family,
+    signals: &SignalQueue,
+    enforcer: &mut Enforcer<'_>,
+) -> std::io::Result<CommandEnd> {
     loop {
-        let patience = enforce(enforcer);
+        let patience = enforce(enforcer, family);
         let mut entries = [PollEntry::reading(signals.as_fd())];
         poll(&mut entries, patience)?;
         while let Some(event) = signals.next_event()? {
-            if event.signal != SIGCHLD && is_for_the_command(&event, child) {
-                // A command that has just ended needs no signal.
-                let _ = process::kill(child, event.signal);
+            match event.signal {
+                SIGCHLD => {}
+                SIGINT | SIGQUIT | SIGTERM | SIGHUP if enforcer.is_frozen() => enforcer.give_up(),
+                _ if enforcer.is_frozen() => {}
+                signal if is_for_the_command(&event, child) => {
+                    // A command that has just ended needs no signal.
+                    let _ = process::kill(child, signal);
+                }
+                _ => {}
             }
         }
         while let Some((event, usage)) = wait(child, Waiting::ChangeNow)? {
             match event {
                 WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(CommandEnd { event, usage }),
-                WaitEvent::Stopped(signal) => share_stop(child, signal)?,
-                WaitEvent::Continued => {}
+                WaitEvent::Stopped(signal) if !enforcer.is_frozen() => share_stop(child, signal)?,
+                WaitEvent::Stopped(_) | WaitEvent::Continued => {}
             }
         }
     }
 }
 
 /// Takes the enforcer's next step; returns how long to wait for events.
-fn enforce(enforcer: &mut Enforcer<'_>) -> Option<Duration> {
-    match enforcer.step(Instant::now()) {
-        Step::Wait(patience) => patience,
-        Step::Terminate(patience) => {
-            terminate_descendants();
-            Some(patience)
-        }
-        Step::Kill(patience) => {
-            kill_all_descendants();
-            Some(patience)
-        }
+fn enforce(enforcer: &mut Enforcer<'_>, family: &Family) -> Option<Duration> {
+    let step = enforcer.step(Instant::now());
+    match step.act {
+        // Without a terminal there is nobody to tell.
+        None | Some(Act::Say(_)) => {}
+        Some(Act::Freeze) => family.freeze(),
+        Some(Act::Thaw) => family.thaw(),
+        Some(Act::Terminate) => family.terminate(),
+        Some(Act::Kill) => family.kill(),
     }
+    step.patience
 }
 
 /// What the terminal sends goes to the whole process group, so the command has it already; and a command that signals

@@ -1,39 +1,54 @@
-//! How a command is ended: SIGTERM and SIGCONT to every descendant, a grace period, then SIGKILL until none is left.
+//! When a command is warned, frozen and ended: the watch says what the grant allows, and here it becomes steps that both
+//! kinds of session take.
 
 use std::time::{Duration, Instant};
 
-use super::watch::{Ending, Watch};
-use sys::process::{Pid, Waiting, kill_descendants, wait_any};
-use sys::signals::{SIGCONT, SIGKILL, SIGTERM};
+use super::watch::{Ending, Verdict, Watch};
 
-/// Between two looks at processes that are about to end.
+/// Between two looks at processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// How many rounds of SIGKILL: what is forked between two of them is caught by the next.
-const KILL_ROUNDS: u32 = 100;
-
-/// Watches the grant of a running command and says when to end it.
+/// Watches the grant of a running command and says what to do to it.
 pub(super) struct Enforcer<'a> {
     watch: &'a mut dyn Watch,
     grace: Duration,
-    ending: Option<(Ending, Instant)>,
+    state: State,
 }
 
-/// What the session does next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Wait for events, at most so long.
-    Wait(Option<Duration>),
-    /// Send every descendant SIGTERM, then look again after the grace period.
-    Terminate(Duration),
-    /// Send every descendant SIGKILL, then look again soon.
-    Kill(Duration),
+enum State {
+    Runs,
+    Frozen,
+    /// The caller does not want to wait for a frozen command any longer.
+    GivenUp,
+    Ends(Ending, Instant),
+}
+
+/// What the session does next: perhaps something, then wait for events, at most so long.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) act: Option<Act>,
+    pub(super) patience: Option<Duration>,
+}
+
+/// What is done to the command and all that it has begotten.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Nothing; the person at the terminal is told something.
+    Say(String),
+    /// Stop all.
+    Freeze,
+    /// Let all go on.
+    Thaw,
+    /// SIGTERM to all.
+    Terminate,
+    /// SIGKILL to all.
+    Kill,
 }
 
 impl<'a> Enforcer<'a> {
     /// `grace` is the time between SIGTERM and SIGKILL.
     pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration) -> Self {
-        Self { watch, grace, ending: None }
+        Self { watch, grace, state: State::Runs }
     }
 
     /// The time between SIGTERM and SIGKILL.
@@ -43,12 +58,30 @@ impl<'a> Enforcer<'a> {
 
     /// Why the command was ended, if it was.
     pub(super) fn ending(&self) -> Option<Ending> {
-        self.ending.map(|(ending, _)| ending)
+        match self.state {
+            State::Ends(ending, _) => Some(ending),
+            State::Runs | State::Frozen | State::GivenUp => None,
+        }
     }
 
     /// When the grace period is over, once the command is being ended.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.ending.map(|(_, since)| since + self.grace)
+        match self.state {
+            State::Ends(_, since) => Some(since + self.grace),
+            State::Runs | State::Frozen | State::GivenUp => None,
+        }
+    }
+
+    /// The command was stopped by us: it neither gets signals nor are its stops those of a job.
+    pub(super) fn is_frozen(&self) -> bool {
+        matches!(self.state, State::Frozen)
+    }
+
+    /// The caller wants a frozen command to end: it could not obey before it is thawed.
+    pub(super) fn give_up(&mut self) {
+        if self.is_frozen() {
+            self.state = State::GivenUp;
+        }
     }
 
     /// Says that the command has been started.
@@ -58,87 +91,104 @@ impl<'a> Enforcer<'a> {
 
     /// Looks at the grant.
     pub(super) fn step(&mut self, now: Instant) -> Step {
-        match self.deadline() {
-            Some(deadline) if now < deadline => Step::Wait(Some(deadline - now)),
-            Some(_) => Step::Kill(ROUND),
-            None => match self.watch.verdict() {
-                None => Step::Wait(self.watch.patience()),
-                Some(ending) => {
-                    self.ending = Some((ending, now));
-                    Step::Terminate(self.grace)
-                }
-            },
+        if let Some(deadline) = self.deadline() {
+            return if now < deadline { Step::wait(Some(deadline - now)) } else { Step::act(Act::Kill, ROUND) };
+        }
+        match (&self.state, self.watch.verdict()) {
+            (_, Verdict::Say(words)) => Step::act(Act::Say(words), Duration::ZERO),
+            (_, Verdict::End(ending)) => self.end(ending, now),
+            (State::Frozen, Verdict::Run) => {
+                self.state = State::Runs;
+                Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) }
+            }
+            (State::GivenUp, Verdict::Run | Verdict::Freeze) => self.end(Ending::Expiry, now),
+            (State::Runs, Verdict::Freeze) => {
+                self.state = State::Frozen;
+                Step { act: Some(Act::Freeze), ..Step::wait(self.watch.patience()) }
+            }
+            (State::Runs | State::Ends(..), Verdict::Run) | (State::Frozen | State::Ends(..), Verdict::Freeze) => {
+                Step::wait(self.watch.patience())
+            }
         }
     }
-}
 
-/// SIGTERM to all that this process has begotten; SIGCONT, because a stopped process cannot obey.
-pub(super) fn terminate_descendants() {
-    signal_descendants(SIGTERM);
-    signal_descendants(SIGCONT);
-}
-
-/// SIGKILL to all that this process has begotten.
-pub(super) fn kill_all_descendants() {
-    signal_descendants(SIGKILL);
-}
-
-/// After the command itself has ended: what it left behind has until `deadline`, then it is killed. Needs a subreaper,
-/// or orphans are out of reach.
-pub(super) fn end_leftovers(deadline: Instant) {
-    while has_children() && Instant::now() < deadline {
-        std::thread::sleep(ROUND);
-    }
-    for _ in 0..KILL_ROUNDS {
-        if !has_children() {
-            return;
-        }
-        kill_all_descendants();
-        std::thread::sleep(ROUND);
+    fn end(&mut self, ending: Ending, now: Instant) -> Step {
+        self.state = State::Ends(ending, now);
+        Step::act(Act::Terminate, self.grace)
     }
 }
 
-/// Buries those that have ended; false when no child is left.
-fn has_children() -> bool {
-    loop {
-        match wait_any(Waiting::EndNow) {
-            Ok(Some(_)) => {}
-            Ok(None) => return true,
-            Err(_) => return false, // ECHILD
-        }
+impl Step {
+    fn wait(patience: Option<Duration>) -> Self {
+        Self { act: None, patience }
     }
-}
 
-fn signal_descendants(signal: i32) {
-    // A process that is gone by now needs no signal, and /proc that cannot be read is tried again in the next round.
-    let _ = kill_descendants(Pid::own(), signal);
+    fn act(act: Act, patience: Duration) -> Self {
+        Self { act: Some(act), patience: Some(patience) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Script(Vec<Option<Ending>>);
+    const GLANCE: Option<Duration> = Some(Duration::from_millis(250));
+    const GRACE: Duration = Duration::from_millis(500);
+
+    /// Its last word is the first verdict.
+    struct Script(Vec<Verdict>);
 
     impl Watch for Script {
-        fn verdict(&mut self) -> Option<Ending> {
-            self.0.pop().flatten()
+        fn verdict(&mut self) -> Verdict {
+            self.0.pop().unwrap()
         }
         fn patience(&self) -> Option<Duration> {
-            Some(Duration::from_millis(250))
+            GLANCE
         }
     }
 
     #[test]
     fn a_command_gets_its_grace_and_then_no_mercy() {
-        let grace = Duration::from_millis(500);
-        let mut watch = Script(vec![Some(Ending::Expiry), None]);
-        let mut enforcer = Enforcer::new(&mut watch, grace);
+        let mut watch = Script(vec![Verdict::End(Ending::Expiry), Verdict::Run]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE);
         let start = Instant::now();
-        assert_eq!(enforcer.step(start), Step::Wait(Some(Duration::from_millis(250))));
-        assert_eq!(enforcer.step(start), Step::Terminate(grace));
-        assert_eq!(enforcer.step(start + grace / 2), Step::Wait(Some(grace / 2)));
-        assert_eq!(enforcer.step(start + grace), Step::Kill(ROUND));
+        assert_eq!(enforcer.step(start), Step::wait(GLANCE));
+        assert_eq!(enforcer.step(start), Step::act(Act::Terminate, GRACE));
+        assert_eq!(enforcer.step(start + GRACE / 2), Step::wait(Some(GRACE / 2)));
+        assert_eq!(enforcer.step(start + GRACE), Step::act(Act::Kill, ROUND));
         assert_eq!(enforcer.ending(), Some(Ending::Expiry));
+    }
+
+    #[test]
+    fn a_frozen_command_is_frozen_once_and_thawed_once() {
+        let script = [Verdict::Run, Verdict::Run, Verdict::Freeze, Verdict::Freeze, Verdict::Say("x".into())];
+        let mut watch = Script(script.to_vec());
+        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let now = Instant::now();
+        assert_eq!(enforcer.step(now), Step::act(Act::Say("x".into()), Duration::ZERO));
+        assert_eq!(enforcer.step(now).act, Some(Act::Freeze));
+        assert_eq!(enforcer.step(now).act, None);
+        assert!(enforcer.is_frozen());
+        assert_eq!(enforcer.step(now).act, Some(Act::Thaw));
+        assert_eq!(enforcer.step(now).act, None);
+        assert_eq!(enforcer.ending(), None);
+    }
+
+    #[test]
+    fn a_frozen_command_ends_when_it_is_given_up_or_revoked() {
+        let now = Instant::now();
+        let mut watch = Script(vec![Verdict::Freeze, Verdict::Freeze]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        enforcer.give_up();
+        let _ = enforcer.step(now);
+        enforcer.give_up();
+        assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
+        assert_eq!(enforcer.ending(), Some(Ending::Expiry));
+
+        let mut watch = Script(vec![Verdict::End(Ending::Revocation), Verdict::Freeze]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let _ = enforcer.step(now);
+        assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
+        assert_eq!(enforcer.ending(), Some(Ending::Revocation));
     }
 }

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::family::Family;
 use crate::audit::recorded::Recorded;
 use crate::elevation::{Elevation, RunAsError};
 use sys::exec::{Credentials, ExecError, Execution, Image};
@@ -57,6 +58,7 @@ pub(super) struct Launch {
     umask: u32,
     limits: Limits,
     detached: bool,
+    family: Family,
 }
 
 enum PreparedImage {
@@ -77,6 +79,7 @@ impl Launch {
             umask: inherited.umask | UMASK_FLOOR,
             detached: elevation.wish().background,
             limits: recorded.authorized().session_limits(&inherited.limits),
+            family: Family::found(recorded.run()),
         })
     }
 
@@ -90,9 +93,19 @@ impl Launch {
         self.detached
     }
 
+    /// The command and all that it will beget.
+    pub(super) fn family(&self) -> &Family {
+        &self.family
+    }
+
+    /// What is left of the launch when the command has ended.
+    pub(super) fn into_family(self) -> Family {
+        self.family
+    }
+
     /// Starts the command as our child, with the standard streams that we have.
     pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, ExecError> {
-        self.execution(inherited, [None, None, None]).spawn()
+        self.execution(inherited, [None, None, None]).spawn(self.family.group())
     }
 
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.

@@ -32,6 +32,10 @@ pub(super) enum Order {
     Terminate,
     /// SIGKILL to every descendant.
     Kill,
+    /// Stop every descendant, and tell of no stops.
+    Freeze,
+    /// Let them go on.
+    Thaw,
 }
 
 /// From the monitor to the relay.
@@ -53,6 +57,8 @@ pub(super) fn send_order(socket: &OwnedFd, order: Order) -> io::Result<()> {
         Order::Continue(Place::Background) => [2, 0, 0, 0, 0, 0],
         Order::Terminate => [3, 0, 0, 0, 0, 0],
         Order::Kill => [4, 0, 0, 0, 0, 0],
+        Order::Freeze => [5, 0, 0, 0, 0, 0],
+        Order::Thaw => [6, 0, 0, 0, 0, 0],
     };
     send(socket, numbers)
 }
@@ -65,6 +71,8 @@ pub(super) fn receive_order(socket: &OwnedFd) -> io::Result<Option<Order>> {
         Some([2, 0, ..]) => Some(Order::Continue(Place::Background)),
         Some([3, ..]) => Some(Order::Terminate),
         Some([4, ..]) => Some(Order::Kill),
+        Some([5, ..]) => Some(Order::Freeze),
+        Some([6, ..]) => Some(Order::Thaw),
         Some(_) => return Err(garbled()),
         None => None,
     })
@@ -175,6 +183,8 @@ mod tests {
             Order::Continue(Place::Background),
             Order::Terminate,
             Order::Kill,
+            Order::Freeze,
+            Order::Thaw,
         ] {
             send_order(&ours, order).unwrap();
             assert_eq!(receive_order(&theirs).unwrap(), Some(order));

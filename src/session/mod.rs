@@ -8,6 +8,7 @@ pub mod watch;
 mod buffer;
 mod direct;
 mod ending;
+mod family;
 mod launch;
 mod message;
 mod monitor;
@@ -16,9 +17,10 @@ mod relay;
 use std::time::{Duration, Instant};
 
 pub use environment::EnvironmentError;
+pub use family::stand_apart;
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
-pub use watch::{Ending, Watch};
+pub use watch::{Ending, Verdict, Watch};
 
 use crate::audit::recorded::Recorded;
 use ending::Enforcer;
@@ -51,9 +53,10 @@ impl<'a> Session<'a> {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, self.grace);
         let end = match Terminal::controlling() {
-            Ok(terminal) => relay::run(&launch, self.inherited, terminal, &mut enforcer)?,
-            Err(_) => direct::run(&launch, self.inherited, &mut enforcer)?,
+            Ok(terminal) => relay::run(&launch, self.inherited, terminal, &mut enforcer),
+            Err(_) => direct::run(&launch, self.inherited, &mut enforcer),
         };
-        Ok(Outcome { end, ending: enforcer.ending(), duration: begun.elapsed() })
+        launch.into_family().part();
+        Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed() })
     }
 }

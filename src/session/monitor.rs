@@ -7,12 +7,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::ending::{end_leftovers, kill_all_descendants, terminate_descendants};
+use super::family::Family;
 use super::launch::{Launch, read_report};
 use super::message::{Order, Place, Report, receive_order, send_report};
 use super::outcome::CommandEnd;
 use sys::poll::{PollEntry, pipe, poll};
-use sys::process::{self, Pid, WaitEvent, Waiting, exit_now, fork, wait};
+use sys::process::{self, Pid, WaitEvent, Waiting, exit_now, fork_into, wait};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SignalQueue};
 
@@ -41,7 +41,7 @@ impl Monitor<'_> {
             Ok(()) => 0,
             Err(_) => {
                 // The relay sees the closed socket; nothing may be left running without its eye on it.
-                kill_all_descendants();
+                self.family().kill();
                 1
             }
         };
@@ -54,7 +54,7 @@ impl Monitor<'_> {
         process::become_subreaper()?;
         let signals = SignalQueue::open(&[SIGCHLD])?;
         let (failure, told) = pipe()?;
-        let command = fork(|| self.become_command(&told))?;
+        let command = fork_into(self.family().group(), || self.become_command(&told))?;
         drop(told);
         // Parent and child both do it: whoever comes first, the group is there when it is needed. After exec the
         // kernel refuses it to the parent, and then the child has done it.
@@ -62,12 +62,16 @@ impl Monitor<'_> {
 
         let (end, was_ended) = self.attend(command, &signals)?;
         if let Some(deadline) = was_ended {
-            end_leftovers(deadline);
+            self.family().end_leftovers(deadline);
         }
         match read_report(&failure) {
             Some(error) => send_report(&self.socket, Report::Failed(error)),
             None => send_report(&self.socket, Report::Ended(end)),
         }
+    }
+
+    fn family(&self) -> &Family {
+        self.launch.family()
     }
 
     fn become_command(&self, told: &OwnedFd) -> Infallible {
@@ -87,7 +91,7 @@ impl Monitor<'_> {
 
     /// Carries orders out and reports stops until the command has ended; the deadline is set when it was ended by order.
     fn attend(&self, command: Pid, signals: &SignalQueue) -> io::Result<(CommandEnd, Option<Instant>)> {
-        let mut was_ended = None;
+        let (mut was_ended, mut frozen) = (None, false);
         loop {
             let mut entries = [PollEntry::reading(signals.as_fd()), PollEntry::reading(self.socket.as_fd())];
             poll(&mut entries, None)?;
@@ -98,23 +102,27 @@ impl Monitor<'_> {
                     WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => {
                         return Ok((CommandEnd { event, usage }, was_ended));
                     }
-                    WaitEvent::Stopped(signal) => send_report(&self.socket, Report::Stopped(signal))?,
-                    WaitEvent::Continued => {}
+                    WaitEvent::Stopped(signal) if !frozen => send_report(&self.socket, Report::Stopped(signal))?,
+                    WaitEvent::Stopped(_) | WaitEvent::Continued => {}
                 }
             }
             if ordered {
                 match receive_order(&self.socket)? {
+                    // Only a thaw wakes what is frozen.
+                    Some(Order::Signal(SIGCONT) | Order::Continue(_)) if frozen => {}
                     Some(order) => {
-                        if order == Order::Terminate {
-                            was_ended = Some(Instant::now() + self.grace);
+                        match order {
+                            Order::Terminate => was_ended = Some(Instant::now() + self.grace),
+                            Order::Freeze | Order::Thaw => frozen = order == Order::Freeze,
+                            Order::Signal(_) | Order::Continue(_) | Order::Kill => {}
                         }
                         self.obey(order, command);
                     }
                     None => {
                         // The relay was killed: its command must not outlive the eye that ends it in time.
                         let _ = process::kill_group(command, SIGHUP);
-                        terminate_descendants();
-                        end_leftovers(Instant::now() + self.grace);
+                        self.family().terminate();
+                        self.family().end_leftovers(Instant::now() + self.grace);
                         exit_now(1);
                     }
                 }
@@ -123,22 +131,18 @@ impl Monitor<'_> {
     }
 
     fn obey(&self, order: Order, command: Pid) {
-        // A command that has just ended needs none of this; its end is seen in the next round.
-        let _ = match order {
-            Order::Signal(signal) => process::kill_group(command, signal),
+        match order {
+            // A command that has just ended needs neither of the two; its end is seen in the next round.
+            Order::Signal(signal) => drop(process::kill_group(command, signal)),
             Order::Continue(place) => {
                 let group = if place == Place::Foreground { command } else { process::own_process_group() };
                 let _ = process::set_foreground(self.follower.as_fd(), group);
-                process::kill_group(command, SIGCONT)
+                let _ = process::kill_group(command, SIGCONT);
             }
-            Order::Terminate => {
-                terminate_descendants();
-                Ok(())
-            }
-            Order::Kill => {
-                kill_all_descendants();
-                Ok(())
-            }
-        };
+            Order::Terminate => self.family().terminate(),
+            Order::Kill => self.family().kill(),
+            Order::Freeze => self.family().freeze(),
+            Order::Thaw => self.family().thaw(),
+        }
     }
 }

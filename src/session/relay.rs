@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
-use super::ending::{Enforcer, Step};
+use super::ending::{Act, Enforcer};
+use super::family::Family;
 use super::launch::{Launch, LaunchError};
 use super::message::{Order, Place, Report, receive_report, send_order};
 use super::monitor::Monitor;
@@ -28,6 +29,9 @@ const LAST_WORDS: usize = 1 << 20;
 /// How often a parked command's terminal is looked at.
 const PARKED_LOOK: Duration = Duration::from_secs(1);
 
+/// ^C, as a raw terminal sends it.
+const INTERRUPT: u8 = 3;
+
 /// How long the monitor may take to report after its command was killed.
 const MONITOR_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -47,7 +51,10 @@ struct Relay<'a, 'w> {
     detached: bool,
     /// The command reached for a terminal that is not ours, and we could not stop with it.
     parked: bool,
+    /// What is still to be told to the person at the terminal.
+    words: Vec<u8>,
     monitor: Pid,
+    family: &'a Family,
     enforcer: &'a mut Enforcer<'w>,
     killed_at: Option<Instant>,
 }
@@ -107,7 +114,9 @@ pub(super) fn run(
         terminal_gone: false,
         detached,
         parked: false,
+        words: Vec::new(),
         monitor,
+        family: launch.family(),
         enforcer,
         killed_at: None,
     };
@@ -192,21 +201,25 @@ impl Relay<'_, '_> {
     }
 
     fn enforce(&mut self) -> io::Result<Option<Duration>> {
-        match self.enforcer.step(Instant::now()) {
-            Step::Wait(patience) => Ok(patience),
-            Step::Terminate(patience) => {
-                self.order(Order::Terminate);
-                Ok(Some(patience))
-            }
-            Step::Kill(patience) => {
+        let step = self.enforcer.step(Instant::now());
+        match step.act {
+            None => {}
+            Some(Act::Say(words)) => self.words.extend(format!("\r\njit-sudo: {words}\r\n").bytes()),
+            Some(Act::Freeze) => self.order(Order::Freeze),
+            Some(Act::Thaw) => self.order(Order::Thaw),
+            Some(Act::Terminate) => self.order(Order::Terminate),
+            Some(Act::Kill) => {
                 let since = *self.killed_at.get_or_insert_with(Instant::now);
                 if since.elapsed() > MONITOR_PATIENCE {
                     return Err(io::Error::other("the monitor of the session does not answer"));
                 }
                 self.order(Order::Kill);
-                Ok(Some(patience))
             }
         }
+        if !self.words.is_empty() && self.to_caller.push(&self.words) {
+            self.words.clear();
+        }
+        Ok(step.patience)
     }
 
     /// A parked command goes on when the caller's terminal is ours again; nobody tells us when that is.
@@ -232,6 +245,7 @@ impl Relay<'_, '_> {
                 SIGWINCH => self.fit_window(),
                 SIGCONT => self.resume(),
                 SIGTTIN => {}
+                SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
                 signal if self.is_for_the_command(&event) => self.order(Order::Signal(signal)),
                 _ => {}
             }
@@ -254,6 +268,8 @@ impl Relay<'_, '_> {
             Some(Report::Ended(end)) => Course::Over(Ok(end)),
             Some(Report::Failed(error)) => Course::Over(Err(LaunchError::Exec(error))),
             None => {
+                // Whatever it had under it would run on without an eye on it.
+                self.family.kill();
                 Course::Over(Err(LaunchError::System("follow the command", io::Error::other("its monitor was killed"))))
             }
         })
@@ -336,9 +352,12 @@ impl Relay<'_, '_> {
             Ok(0) | Err(_) => {
                 // The terminal is gone: the command learns it as it would without us.
                 self.terminal_gone = true;
+                self.enforcer.give_up();
                 self.order(Order::Signal(SIGHUP));
                 self.order(Order::Signal(SIGCONT));
             }
+            // A frozen command cannot see the key.
+            Ok(_) if self.to_command.held().contains(&INTERRUPT) => self.enforcer.give_up(),
             Ok(_) => {}
         }
         Ok(())

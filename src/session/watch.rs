@@ -13,13 +13,26 @@ pub enum Ending {
     Release,
 }
 
+/// What the grant allows a running command now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may run.
+    Run,
+    /// The person at its terminal should know something, one line without prefix and full stop; ask again at once.
+    Say(String),
+    /// It may not run, but may again later.
+    Freeze,
+    /// It must end.
+    End(Ending),
+}
+
 /// The eye that `run.rs` keeps on the grant of a running command.
 pub trait Watch {
     /// Called once, as soon as the command has been started: the moment for work that no one waits for.
     fn begun(&mut self) {}
 
-    /// Why the command must end now, if it must. Must be cheap: it is asked several times a second.
-    fn verdict(&mut self) -> Option<Ending>;
+    /// What the command may do now. Must be cheap: it is asked several times a second.
+    fn verdict(&mut self) -> Verdict;
 
     /// How long until it is worth asking again; `None` when nothing can end the command.
     fn patience(&self) -> Option<Duration>;

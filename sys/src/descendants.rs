@@ -34,24 +34,23 @@ pub fn descendants(of: Pid) -> io::Result<Vec<Pid>> {
 /// When `/proc` cannot be listed.
 pub fn kill_descendants(of: Pid, signal: i32) -> io::Result<usize> {
     if signal == libc::SIGKILL {
-        signal_until_none_is_new(of, libc::SIGSTOP)?;
+        signal_descendants(of, libc::SIGSTOP, &|_| true)?;
     }
-    signal_until_none_is_new(of, signal)
+    signal_descendants(of, signal, &|_| true)
 }
 
-/// A process at one moment; pid and start together name it for ever.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Living {
-    pid: Pid,
-    started: u64,
-}
-
-fn signal_until_none_is_new(of: Pid, signal: i32) -> io::Result<usize> {
+/// Sends a signal to every descendant that is `meant`, and again to those that appeared meanwhile; gives how many were
+/// signalled.
+///
+/// # Errors
+/// When `/proc` cannot be listed.
+pub fn signal_descendants(of: Pid, signal: i32, meant: &dyn Fn(Pid) -> bool) -> io::Result<usize> {
     let mut seen = HashSet::new();
     for _ in 0..MAX_PASSES {
         let before = seen.len();
         for process in scan(of)? {
-            if seen.insert(process) {
+            if !seen.contains(&process) && meant(process.pid) {
+                seen.insert(process);
                 // It may have ended since the scan; then there is nothing to signal.
                 let _ = send(process, signal);
             }
@@ -61,6 +60,13 @@ fn signal_until_none_is_new(of: Pid, signal: i32) -> io::Result<usize> {
         }
     }
     Ok(seen.len())
+}
+
+/// A process at one moment; pid and start together name it for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Living {
+    pid: Pid,
+    started: u64,
 }
 
 fn scan(of: Pid) -> io::Result<Vec<Living>> {

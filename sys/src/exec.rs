@@ -5,9 +5,11 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::birth::vfork;
+use crate::cgroup::Cgroup;
 use crate::kernel::{check, retry};
 use crate::limits::Limits;
 use crate::process::{Pid, Waiting, wait};
@@ -102,27 +104,21 @@ pub struct Execution<'a> {
 
 impl Execution<'_> {
     /// Starts the command in a child that borrows our memory until it has become the command (vfork(2)): no page table is
-    /// copied and no page is copied on write afterwards, which is half the price of a fork. We wait for it.
+    /// copied and no page is copied on write afterwards, which is half the price of a fork. We wait for it. It is a member
+    /// of `group` from the start, where one is given and the kernel agrees.
     ///
     /// # Errors
     /// The step that failed in the child, which has ended and was waited for; [`Step::Process`] when there is no child.
-    pub fn spawn(self) -> Result<Pid, ExecError> {
+    pub fn spawn(self, group: Option<&Cgroup>) -> Result<Pid, ExecError> {
         let mask = signals::set_mask(SignalSet::ALL).map_err(at(Step::Process))?;
         let mut birth = Birth { execution: Some(self), error: None };
         let mut stack = vec![0_u128; STACK / size_of::<u128>()];
-        let top = stack.as_mut_ptr_range().end;
-        // SAFETY: `become_command` runs on a stack of its own, whose top is aligned for any type and which lives until
-        // the child has left it: CLONE_VFORK holds us here until then, so nothing else touches the shared memory, and all
-        // signals are blocked, so no handler does. The child has descriptors, dispositions, credentials and a working
-        // directory of its own, and leaves by exec or _exit without unwinding.
-        let child = check(unsafe {
-            libc::clone(
-                become_command,
-                top.cast(),
-                libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
-                (&raw mut birth).cast(),
-            )
-        });
+        let group = group.map(AsFd::as_fd);
+        // SAFETY: `become_command` runs on a stack of its own, which is aligned for any type and lives until the child
+        // has left it, so nothing else touches the shared memory, and all signals are blocked, so no handler does. The
+        // child has descriptors, dispositions, credentials and a working directory of its own, and leaves by exec or
+        // _exit without unwinding.
+        let child = unsafe { vfork(become_command, (&raw mut birth).cast(), &mut stack, group) };
         let restored = signals::set_mask(mask);
         let child = Pid::new(child.map_err(at(Step::Process))?);
         if let Some(error) = birth.error {
@@ -319,7 +315,6 @@ mod tests {
     use crate::poll::{pipe, read};
     use crate::process::{Pid, WaitEvent, Waiting, exit_now, fork, wait};
     use std::fs::File;
-    use std::os::fd::AsFd;
 
     fn nobody() -> Credentials {
         Credentials { uid: 65534, gid: 65533, groups: vec![65532, 65531, 65531] }
@@ -411,6 +406,37 @@ mod tests {
         assert_eq!(event, WaitEvent::Exited(99));
         let error = ExecError::from_bytes(output.as_bytes().try_into().unwrap()).unwrap();
         assert_eq!(error, ExecError { step: Step::Directory, errno: libc::EACCES });
+    }
+
+    #[test]
+    fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
+        let group = Cgroup::create("sys-tests", "spawn").ok();
+        let program = File::open("/bin/sleep").unwrap();
+        let spawn = |directory| {
+            let (argv, environment) = ([c"sleep".to_owned(), c"60".to_owned()], []);
+            let (limits, credentials) = (Limits::current().unwrap(), nobody());
+            let execution = Execution {
+                image: Image::Descriptor(program.as_fd()),
+                argv: &argv,
+                environment: &environment,
+                credentials: &credentials,
+                limits: &limits,
+                umask: 0o027,
+                directory: Some(directory),
+                ignored_signals: SignalSet::EMPTY,
+                blocked_signals: SignalSet::EMPTY,
+                oom_score_adj: None,
+                standard: [None; 3],
+            };
+            execution.spawn(group.as_ref())
+        };
+        let child = spawn(c"/").unwrap();
+        let is_inside = group.as_ref().is_none_or(|group| group.holds(child));
+        crate::process::kill(child, libc::SIGKILL).unwrap();
+        assert_eq!(end(child), WaitEvent::Signaled { signal: libc::SIGKILL, core: false });
+        assert!(is_inside || cfg!(not(target_arch = "x86_64")));
+        assert_eq!(spawn(c"/root").unwrap_err(), ExecError { step: Step::Directory, errno: libc::EACCES });
+        group.into_iter().for_each(Cgroup::remove);
     }
 
     #[test]

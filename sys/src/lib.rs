@@ -8,6 +8,8 @@ mod kernel;
 mod stall;
 
 pub mod bell;
+mod birth;
+pub mod cgroup;
 mod descendants;
 pub mod exec;
 pub mod limits;

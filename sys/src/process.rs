@@ -5,16 +5,18 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::birth;
+use crate::cgroup::Cgroup;
 use crate::kernel::{check, retry};
 use crate::procfs;
 use crate::signals::{self, Disposition, SignalSet};
 
-pub use crate::descendants::{descendants, kill_descendants};
+pub use crate::descendants::{descendants, kill_descendants, signal_descendants};
 
 /// A process id; always positive, so that it can never mean a group or everybody in kill(2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -80,12 +82,20 @@ pub fn process_start(pid: Pid) -> io::Result<u64> {
 /// Those of fork(2), and a refusal when this process has more than one thread: a child of such a process could find
 /// locks held by threads that do not exist in it. (The feature `fork-with-threads` lifts that for test harnesses.)
 pub fn fork(child: impl FnOnce() -> Infallible) -> io::Result<Pid> {
+    fork_into(None, child)
+}
+
+/// As [`fork`]; the child is a member of `group` from the start, where one is given and the kernel agrees.
+///
+/// # Errors
+/// As [`fork`]; a group that the kernel does not agree to is none.
+pub fn fork_into(group: Option<&Cgroup>, child: impl FnOnce() -> Infallible) -> io::Result<Pid> {
     if !cfg!(any(test, feature = "fork-with-threads")) && threads()? != 1 {
         return Err(io::Error::other("a program with threads does not fork"));
     }
     // SAFETY: there is one thread, checked above, so the child's memory is consistent and it may allocate. In test
     // harnesses, glibc takes its allocator's locks around fork, and children only use the allocator and the kernel.
-    match check(unsafe { libc::fork() })? {
+    match unsafe { birth::fork(group.map(AsFd::as_fd)) }? {
         0 => match catch_unwind(AssertUnwindSafe(child)) {
             Ok(never) => match never {},
             Err(_) => std::process::abort(),
@@ -330,7 +340,6 @@ fn duration(time: libc::timeval) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     fn status_of(child: impl FnOnce() -> i32) -> WaitEvent {
         let pid = fork(|| exit_now(child())).unwrap();

@@ -69,22 +69,3 @@ fn set_timer(interval: libc::timeval) -> Option<()> {
     // SAFETY: the structure lives through the call and the old one is not asked for.
     check(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) }).ok().map(drop)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Instant;
-
-    #[test]
-    fn a_wait_is_interrupted_and_afterwards_no_more() {
-        let begun = Instant::now();
-        let interruption = Interruption::begin().unwrap();
-        // SAFETY: no descriptors.
-        let answer = unsafe { libc::poll(ptr::null_mut(), 0, 5_000) };
-        assert_eq!(answer, -1);
-        assert!(begun.elapsed() < Duration::from_secs(2));
-        drop(interruption);
-        // SAFETY: no descriptors.
-        assert_eq!(unsafe { libc::poll(ptr::null_mut(), 0, 60) }, 0);
-    }
-}

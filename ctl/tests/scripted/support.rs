@@ -152,6 +152,8 @@ pub(crate) fn pending() -> GrantInfo {
         may_decide: true,
         ended: None,
         runs: 0,
+        extends: None,
+        extended_by: None,
         signed_approvals: false,
         break_glass: false,
     }

@@ -82,7 +82,6 @@ fn wrong_words_are_status_2_in_the_house_style() {
 fn what_comes_later_is_refused_by_name() {
     let broker = Scripted::silent();
     let later: &[(&[&str], &str)] = &[
-        (&["extend", "0", "--for", "1h"], "extend"),
         (&["policy", "show"], "policy show"),
         (&["policy", "import", "/etc/sudoers"], "policy import"),
         (&["policy", "test"], "policy test"),
@@ -110,7 +109,7 @@ fn help_and_version_are_on_stdout() {
     for verb in ["roles", "why", "request", "approve", "revoke", "audit"] {
         assert!(help.stdout.contains(&format!("  {verb} ")), "{verb} is not in {}", help.stdout);
     }
-    for later in ["extend", "replay", "doctor"] {
+    for later in ["replay", "doctor"] {
         assert!(!help.stdout.contains(later), "{}", help.stdout);
     }
     let version = broker.call(&["--version"]);

@@ -1,0 +1,66 @@
+//! More time for a grant that is in use.
+
+use clap::Args;
+use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+use jit_sudo::escape::Word;
+use jit_sudo::names::IdPrefix;
+
+use crate::cli::word;
+use crate::door::{Broker, answer};
+use crate::request::pending_line;
+use crate::screen::{Report, Screen};
+use crate::speech::Trouble;
+use crate::when;
+
+/// `extend`
+#[derive(Debug, Args)]
+pub(crate) struct ExtendWords {
+    /// Which grant
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    pub(crate) id: IdPrefix,
+    /// For how long, from its end on [default: the role's maximum]
+    #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]
+    pub(crate) duration: Option<u64>,
+    /// Why
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) reason: Option<Word>,
+}
+
+/// `jitctl extend`
+pub(crate) fn extend(words: ExtendWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let ask = Ask::Extend { id: words.id, duration: words.duration, reason: words.reason };
+    let info = *answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
+    let text = outcome(&info, screen.now);
+    Ok(Report::done(Answer::Grant(Box::new(info)), text))
+}
+
+fn outcome(info: &GrantInfo, now: i64) -> String {
+    let old = info.extends.as_ref().map(|old| format!(" (extends {old})")).unwrap_or_default();
+    match info.expires {
+        Some(time) => {
+            format!("grant {}{old} for role {}: until {}\n", info.id, info.role, when::short_relative(time, now))
+        }
+        None => format!("{}{old}\nnext: jitctl show {}\n", pending_line(info), info.id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_sudo::names::GrantId;
+
+    use super::*;
+    use crate::show::tests::pending;
+
+    #[test]
+    fn what_is_extended_and_who_must_agree_is_said() {
+        let mut info = pending();
+        info.extends = GrantId::parse("0000000001").ok();
+        let text = outcome(&info, 0);
+        assert!(text.contains("pending") && text.contains("(extends 0000000001)"), "{text}");
+        info.state = "approved".into();
+        info.grant = Some("scheduled".into());
+        info.expires = Some(7200);
+        let text = outcome(&info, 0);
+        assert!(text.starts_with("grant 0123456789 (extends 0000000001) for role web-ops: until "), "{text}");
+    }
+}

@@ -1,0 +1,66 @@
+//! Asking for more time: a request of its own that carries everything of the old grant but its end.
+
+use super::{Activation, ActivationError, justification, submit, within_maximum};
+use crate::clock::Moment;
+use crate::escape::Word;
+use crate::grant::terms::{Flag, VERSION};
+use crate::grant::{GrantTerms, RequestTerms};
+use crate::host::{Host, HostError};
+use crate::names::GrantId;
+use crate::policy::{PolicyIndex, Role};
+
+/// What the holder wishes. Everything else is as in the old grant.
+pub struct Longer<'a> {
+    /// The grant that is extended.
+    pub old: &'a GrantTerms,
+    /// The ticket of its request: it is the same matter.
+    pub ticket: &'a Word,
+    /// Its role, for which the holder is still eligible.
+    pub role: &'a Role,
+    /// Seconds, from the end of the old grant on; the role's maximum when absent.
+    pub duration: Option<u64>,
+    /// Why.
+    pub reason: Option<&'a Word>,
+}
+
+/// Records the request, and grants it at once where the role needs no approver: from the end of the old grant on, or
+/// from the approval on where that comes later.
+pub fn extend(
+    host: &Host,
+    policy: &PolicyIndex<'_>,
+    wanted: &Longer<'_>,
+    moment: &Moment,
+) -> Result<Activation, ActivationError> {
+    let identity = host.identity()?;
+    let random = sys::random::random().map_err(|error| HostError::System("make an id", error))?;
+    let terms = terms(wanted, GrantId::from_random(random), identity.id.as_str(), moment)?;
+    submit(host, policy, wanted.role, &terms, &identity, moment)
+}
+
+fn terms(wanted: &Longer<'_>, id: GrantId, host: &str, moment: &Moment) -> Result<RequestTerms, ActivationError> {
+    let Longer { old, ticket, role, .. } = wanted;
+    let created = moment.wall.seconds();
+    let (reason, ticket) = justification(role, wanted.reason, Some(ticket))?;
+    let lifetime = i64::try_from(role.activation.request_lifetime).unwrap_or(i64::MAX);
+    Ok(RequestTerms {
+        break_glass: Flag::No,
+        argv: old.argv.clone(),
+        created,
+        deadline: created.saturating_add(lifetime),
+        duration: within_maximum(role, wanted.duration)?,
+        exact: old.exact,
+        extends: Some(old.id.clone()),
+        host: host.to_owned(),
+        id,
+        one_shot: old.one_shot.or(Flag::from(role.activation.one_shot)),
+        program: old.program.clone(),
+        reason,
+        role: role.name.clone(),
+        run_as: old.run_as.clone(),
+        start: if old.expires > created { old.expires } else { 0 },
+        ticket,
+        uid: old.uid,
+        user: old.user.clone(),
+        version: VERSION,
+    })
+}

@@ -1,0 +1,105 @@
+//! More time for a grant: asked for by its holder, decided as any other request.
+
+use super::Desk;
+use super::failure::{Refused, refused};
+use super::wire::Answer;
+use crate::activation::Activation;
+use crate::activation::extension::{Longer, extend};
+use crate::escape::Word;
+use crate::grant::lifecycle::GrantEnd;
+use crate::names::{GrantId, IdPrefix};
+use crate::policy::Role;
+use crate::policy::judge::{names, subject};
+use crate::store::{StoredGrant, StoredRequest};
+
+impl Desk<'_> {
+    pub(super) fn extend(
+        &self,
+        id: &IdPrefix,
+        duration: Option<u64>,
+        reason: Option<&Word>,
+    ) -> Result<Answer, Refused> {
+        let request = self.visible(id)?;
+        let id = &request.terms.id;
+        if request.terms.uid != self.caller.uid() {
+            return Err(refused("not-yours", format!("grant {id} belongs to {}", request.terms.user)));
+        }
+        let old = self.extensible(id)?;
+        let role = self.role_of(&request)?;
+        let wanted = Longer { old: &old.terms, ticket: &request.terms.ticket, role: &role, duration, reason };
+        match extend(self.host, self.policy, &wanted, self.moment)? {
+            Activation::Granted(id) | Activation::Pending(id) => Ok(Answer::Grant(Box::new(self.info_of(&id)?))),
+        }
+    }
+
+    /// A pending extension is worth nothing when the grant that it extends was taken back.
+    pub(super) fn still_extends(&self, request: &StoredRequest) -> Result<(), Refused> {
+        let Some(old) = &request.terms.extends else { return Ok(()) };
+        let end = self.host.store().grant(old)?.and_then(|grant| grant.end);
+        match end {
+            None | Some((GrantEnd::Used, _)) => Ok(()),
+            Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) => {
+                Err(refused("not-active", format!("grant {old}, which it would extend, was {}", end.as_str())))
+            }
+        }
+    }
+
+    /// The grant, when it is active, or a command still runs under it. One extension at a time: the next one extends
+    /// that.
+    fn extensible(&self, id: &GrantId) -> Result<StoredGrant, Refused> {
+        let store = self.host.store();
+        let again = |why: String| refused("not-active", why).hint("jitctl request --reason 'WHY' -- COMMAND");
+        let grant = store.grant(id)?.ok_or_else(|| again(format!("request {id} has become no grant")))?;
+        if let Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) = &grant.end {
+            return Err(again(format!("grant {id} was {}", end.as_str())));
+        }
+        if self.now() < grant.terms.starts {
+            return Err(refused("not-active", format!("grant {id} has not begun")));
+        }
+        let over = grant.end.is_some() || self.now() >= grant.terms.expires;
+        if over && !self.runs_on_under(id)? {
+            return Err(again(format!("grant {id} is over, and nothing runs under it")));
+        }
+        if !over && grant.terms.one_shot.is_set() {
+            return Err(refused("not-used", format!("grant {id} serves one run, which has not begun")));
+        }
+        if let Some(pending) = store.pending_extension(id, self.now())? {
+            return Err(refused("extended", format!("request {pending} would extend it already")));
+        }
+        match store.extension(id)?.filter(|extension| self.now() < extension.terms.expires) {
+            Some(extension) if extension.end.as_ref().is_none_or(|(end, _)| *end == GrantEnd::Used) => {
+                let next = &extension.terms.id;
+                Err(refused("extended", format!("grant {id} was extended already, by {next}"))
+                    .hint(format!("jitctl extend {next} --reason 'WHY'")))
+            }
+            _ => Ok(grant),
+        }
+    }
+
+    /// Whether a run that began under this grant, or under one that it extends, is not over.
+    fn runs_on_under(&self, id: &GrantId) -> Result<bool, Refused> {
+        let store = self.host.store();
+        for begun in self.journal.grants_in_use()? {
+            let mut next = Some(begun);
+            while let Some(under) = next {
+                if &under == id {
+                    return Ok(true);
+                }
+                next = store.extension(&under)?.map(|extension| extension.terms.id);
+            }
+        }
+        Ok(false)
+    }
+
+    fn role_of(&self, request: &StoredRequest) -> Result<Role, Refused> {
+        let name = &request.terms.role;
+        let role = self.policy.role(name)?;
+        let role =
+            role.ok_or_else(|| refused("unknown-role", format!("the policy no longer knows the role {name}")))?;
+        if names(&role.eligible, &subject(self.caller)?) {
+            Ok(role)
+        } else {
+            Err(refused("not-eligible", format!("you are no longer eligible for role {name}")))
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Control groups of version 2 (cgroups(7)): a group for everything that one process starts, which can be frozen and
+//! killed as a whole, and a way out of a group that an ordinary user controls.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+use crate::process::{self, Pid};
+
+/// Where version 2 is mounted: alone, or beside version 1 (systemd's "hybrid" layout).
+const TREES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// How deep groups below one of ours are removed.
+const DEPTH: u32 = 16;
+
+/// One in so many makers looks at what others have left: where many daemons stay, that takes its time.
+const SWEEPERS: i32 = 7;
+
+/// The longest `/proc/PID/cgroup` that is believed, in bytes.
+const MAX_MEMBERSHIP: u64 = 64 << 10;
+
+/// A group of our own: `PARENT/NAME.PID` below the root of the tree, root's alone.
+#[derive(Debug)]
+pub struct Cgroup {
+    directory: File,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever
+    /// mkdir(2) says where it cannot be written.
+    pub fn create(parent: &str, name: &str) -> io::Result<Self> {
+        let parent = tree()?.join(parent);
+        let links = own_directory(&parent)?.nlink();
+        let path = parent.join(format!("{name}.{}", Pid::own()));
+        DirBuilder::new().mode(0o755).create(&path)?;
+        // Two links of its own, and one for each group that was in it.
+        if links > 2 && Pid::own().raw() % SWEEPERS == 0 {
+            sweep(&parent);
+        }
+        let directory = open(&path)?;
+        Ok(Self { directory, path })
+    }
+
+    /// Stops every process in it, without a signal and for whatever will be started in it too; they can still be
+    /// killed.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.write("cgroup.freeze", "1")
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.write("cgroup.freeze", "0")
+    }
+
+    /// SIGKILL to every process in it and in groups below it, at once, so that no fork escapes (since Linux 5.14).
+    pub fn kill(&self) -> io::Result<()> {
+        self.write("cgroup.kill", "1")
+    }
+
+    /// Whether a process is in it or in a group below it; false when the process is gone.
+    pub fn holds(&self, pid: Pid) -> bool {
+        let Some(name) = self.path.file_name() else { return false };
+        let membership = membership(&pid.to_string());
+        membership.is_ok_and(|path| path.components().any(|part| part == Component::Normal(name)))
+    }
+
+    /// Removes it; one in which processes stay is left, and removed by a later [`Self::create`] when they have ended.
+    pub fn remove(self) {
+        remove(&self.path, DEPTH);
+    }
+
+    fn write(&self, file: &str, text: &str) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.path.join(file))?.write_all(text.as_bytes())
+    }
+}
+
+impl AsFd for Cgroup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+/// Leaves a group that somebody else than root controls: its owner could freeze or kill even a setuid process in it.
+/// Goes to the group `name` below `parent`; a process that is in root's groups all the way up stays where it is.
+///
+/// # Errors
+/// As [`Cgroup::create`], and when the group of this process is unknown.
+pub fn leave_foreign(parent: &str, name: &str) -> io::Result<()> {
+    let (tree, own) = (tree()?, membership("self")?);
+    let mut path = tree.clone();
+    let mut foreign = false;
+    for part in own.components() {
+        match part {
+            Component::Normal(part) => path.push(part),
+            // A group outside our view of the tree: whoever made that view is answerable for it.
+            Component::ParentDir => return Ok(()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+        }
+        foreign |= !is_roots_alone(&fs::symlink_metadata(&path)?);
+    }
+    if !foreign {
+        return Ok(());
+    }
+    let parent = tree.join(parent);
+    own_directory(&parent)?;
+    let refuge = parent.join(name);
+    own_directory(&refuge)?;
+    fs::write(refuge.join("cgroup.procs"), "0")
+}
+
+fn tree() -> io::Result<PathBuf> {
+    let is_version_2 = |path: &str| statfs(path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    let found = TREES.into_iter().find(|path| is_version_2(path)).map(PathBuf::from);
+    found.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
+}
+
+/// Makes a group where there is none, and sees to it that it is root's alone.
+fn own_directory(path: &Path) -> io::Result<Metadata> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Another run may make it at this very moment.
+            let _ = DirBuilder::new().mode(0o755).create(path);
+            fs::symlink_metadata(path)?
+        }
+        found => found?,
+    };
+    if is_roots_alone(&found) { Ok(found) } else { Err(io::Error::from(io::ErrorKind::PermissionDenied)) }
+}
+
+fn is_roots_alone(found: &Metadata) -> bool {
+    found.is_dir() && found.uid() == 0 && found.permissions().mode() & 0o022 == 0
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
+}
+
+/// The group of version 2 that a process is in, as a path from the root of the tree that we see.
+fn membership(pid: &str) -> io::Result<PathBuf> {
+    let mut bytes = Vec::with_capacity(1024);
+    File::open(format!("/proc/{pid}/cgroup"))?.take(MAX_MEMBERSHIP).read_to_end(&mut bytes)?;
+    parse_membership(&bytes).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+}
+
+fn parse_membership(bytes: &[u8]) -> Option<PathBuf> {
+    let path = bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    Some(PathBuf::from(std::ffi::OsStr::new(std::str::from_utf8(path).ok()?)))
+}
+
+/// Removes what makers that are gone have left. A group whose maker lives is never touched, though it may be empty: a
+/// process may be about to be born in it.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let maker = name.to_str().and_then(|name| name.rsplit_once('.')).and_then(|(_, pid)| pid.parse().ok());
+        if let Some(maker) = maker.and_then(Pid::new)
+            && process::kill(maker, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+        {
+            remove(&entry.path(), DEPTH);
+        }
+    }
+}
+
+/// From the leaves up. What cannot be removed holds processes, or is gone already.
+fn remove(path: &Path, depth: u32) {
+    if fs::remove_dir(path).is_ok() || depth == 0 {
+        return;
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path(), depth - 1);
+        }
+    }
+    let _ = fs::remove_dir(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{WaitEvent, Waiting, exit_now, fork_into, wait};
+    use std::time::Duration;
+
+    /// A group for one test, and a child that sleeps in it; `None` on a machine without version 2.
+    fn sleeper(name: &str) -> Option<(Cgroup, Pid)> {
+        let group = Cgroup::create("sys-tests", name).ok()?;
+        let child = fork_into(Some(&group), || {
+            loop {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+        })
+        .unwrap();
+        Some((group, child))
+    }
+
+    #[test]
+    fn child_is_born_in_the_group_and_dies_with_it() {
+        let Some((group, child)) = sleeper("kill") else { return };
+        assert!(group.holds(child) && !group.holds(Pid::own()));
+        group.kill().unwrap();
+        let event = wait(child, Waiting::ForEnd).unwrap().unwrap().0;
+        assert_eq!(event, WaitEvent::Signaled { signal: libc::SIGKILL, core: false });
+        let path = group.path.clone();
+        group.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn frozen_child_does_nothing_until_it_is_thawed() {
+        let Some(group) = Cgroup::create("sys-tests", "freeze").ok() else { return };
+        group.freeze().unwrap();
+        let child = fork_into(Some(&group), || exit_now(7)).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(wait(child, Waiting::EndNow).unwrap(), None);
+        group.thaw().unwrap();
+        assert_eq!(wait(child, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(7));
+        group.remove();
+    }
+
+    #[test]
+    fn group_with_a_process_stays_and_what_the_dead_left_is_swept() {
+        let Some((group, child)) = sleeper("stays") else { return };
+        let (path, parent) = (group.path.clone(), group.path.parent().unwrap().to_owned());
+        fs::create_dir(path.join("below")).unwrap();
+        // Of a maker that cannot live: the largest pid is 2^22.
+        let left = parent.join("left.4194999");
+        fs::create_dir(&left).unwrap();
+        sweep(&parent);
+        assert!(!left.exists() && path.exists());
+        remove(&path, DEPTH);
+        assert!(path.exists(), "a process is in it");
+        group.kill().unwrap();
+        wait(child, Waiting::ForEnd).unwrap();
+        group.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_the_line_of_version_2_counts() {
+        let lines = b"9:name=systemd:/a\n4:memory:/b\n0::/user.slice/x y.scope\n";
+        assert_eq!(parse_membership(lines), Some(PathBuf::from("/user.slice/x y.scope")));
+        for lines in [&b""[..], b"4:memory:/b\n", b"0::/\xff\n"] {
+            assert_eq!(parse_membership(lines), None);
+        }
+    }
+
+    #[test]
+    fn process_leaves_a_group_that_a_user_owns() {
+        let Some(group) = Cgroup::create("sys-tests", "foreign").ok() else { return };
+        let inside = |move_to: bool| {
+            let pid = fork_into(Some(&group), || {
+                let left = !move_to || leave_foreign("sys-tests", "refuge").is_ok();
+                let own = membership("self").unwrap_or_default();
+                exit_now(i32::from(!left) + 2 * i32::from(own.ends_with("sys-tests/refuge")))
+            })
+            .unwrap();
+            wait(pid, Waiting::ForEnd).unwrap().unwrap().0
+        };
+        assert_eq!(inside(true), WaitEvent::Exited(0), "a group of root's is not left");
+        std::os::unix::fs::chown(&group.path, Some(65534), None).unwrap();
+        assert_eq!(inside(true), WaitEvent::Exited(2));
+        assert_eq!(inside(false), WaitEvent::Exited(0));
+        let refuge = group.path.parent().unwrap().join("refuge");
+        group.remove();
+        let _ = fs::remove_dir(refuge);
+    }
+}
