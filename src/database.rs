@@ -3,12 +3,13 @@
 //! May not: create a file while opening one, follow a symlink, or hold a second descriptor on the file (closing
 //! that one would drop SQLite's POSIX locks).
 
-use std::cell::Cell;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -29,14 +30,23 @@ pub const LENGTH_LIMIT: i32 = 64 << 20;
 pub const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Frames in the WAL that trigger a WAL checkpoint: each short-lived process replays the WAL when it opens the
-/// database, so it must stay small; each checkpoint costs a sync, so it must not be tiny.
-const WAL_FRAMES: u32 = 64;
+/// database, so it must stay small; each checkpoint costs two syncs, so it must not be tiny.
+const WAL_FRAMES: i32 = 64;
 
 /// The one database of a host, opened safely.
 pub struct Database {
     connection: Connection,
     path: PathBuf,
-    durability: Cell<Durability>,
+    /// Frames in the WAL after our last commit.
+    frames: Arc<AtomicI32>,
+    wal: Wal,
+}
+
+/// Whether the WAL existed when the database was opened: the name of a new one is not on the disk before its directory is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wal {
+    Old,
+    New,
 }
 
 /// When a commit is on the disk.
@@ -103,12 +113,13 @@ impl Database {
     /// Opens an existing database whose schema is exactly `schema`: CREATE statements separated by `;`, written as
     /// SQLite stores them (`CREATE TABLE name (…)`, one space between the first words, no `IF NOT EXISTS`).
     pub fn open(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
-        check_files(path)?;
-        let connection = connect(path).map_err(|error| match error.sqlite_error_code() {
+        let wal = check_files(path)?;
+        let mut connection = connect(path).map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::CannotOpen) if !path.exists() => DatabaseError::Missing(path.to_owned()),
             _ => DatabaseError::Sqlite(path.to_owned(), error),
         })?;
-        let database = Self { connection, path: path.to_owned(), durability: Cell::new(Durability::Synced) };
+        let frames = count_frames(&mut connection).map_err(|error| DatabaseError::Sqlite(path.to_owned(), error))?;
+        let database = Self { connection, path: path.to_owned(), frames, wal };
         // One read transaction for all checks: they see one state, and take SQLite's locks once.
         let transaction = Transaction::new_unchecked(&database.connection, TransactionBehavior::Deferred);
         let transaction = transaction.map_err(|error| database.sqlite(error))?;
@@ -124,7 +135,7 @@ impl Database {
         check_directory(path)?;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => check_files(path)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => drop(check_files(path)?),
             Err(error) => return Err(DatabaseError::File(path.to_owned(), error)),
         }
         let sqlite = |error| DatabaseError::Sqlite(path.to_owned(), error);
@@ -144,6 +155,9 @@ impl Database {
         transaction.execute_batch(&header).map_err(sqlite)?;
         transaction.commit().map_err(sqlite)?;
         drop(connection);
+        // Also the name of the WAL, which later processes take for granted.
+        let synced = File::open(directory_of(path)).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| DatabaseError::File(path.to_owned(), error))?;
         Self::open(path, schema)
     }
 
@@ -159,18 +173,37 @@ impl Database {
 
     /// Runs `change` in one transaction that holds the write lock from its beginning. An error of `change` or of the
     /// commit rolls everything back. Waits at most [`WRITE_PATIENCE`] for other writers.
+    ///
+    /// The sync of [`Durability::Synced`] comes after the lock was given back, so that writers who wait for each other
+    /// share one sync of the disk instead of queueing for their own. Until then others can see the change, but nothing
+    /// that builds on it can be on the disk without it. When the sync itself fails, that is an error although the change
+    /// stands: whoever asked for it must act as if it were lost.
     pub fn write<T, E: From<DatabaseError>>(
         &self,
         durability: Durability,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.set_durability(durability)?;
-        let _turn = self.queue()?;
+        let turn = self.queue()?;
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(|error| self.sqlite(error))?;
         let value = change(&transaction)?;
         transaction.commit().map_err(|error| self.sqlite(error))?;
+        drop(turn);
+        match durability {
+            Durability::Synced => self.sync()?,
+            Durability::Ordered => {}
+        }
         Ok(value)
+    }
+
+    /// Moves a WAL that has grown long into the database, as far as nobody reads it. No commit does so, because somebody
+    /// waits for each: it is for moments when nobody does, and happens on drop.
+    pub fn tidy(&self) {
+        if self.frames.load(Ordering::Relaxed) >= WAL_FRAMES {
+            self.frames.store(0, Ordering::Relaxed);
+            // What fails now is done by a later process; nothing depends on it.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
     }
 
     /// What `PRAGMA integrity_check` finds, at most 20 lines; empty when all is well. Reads the whole file.
@@ -192,23 +225,22 @@ impl Database {
         }
     }
 
-    fn set_durability(&self, durability: Durability) -> Result<(), DatabaseError> {
-        if self.durability.get() != durability {
-            let pragma = match durability {
-                Durability::Synced => "PRAGMA synchronous = FULL",
-                Durability::Ordered => "PRAGMA synchronous = NORMAL",
-            };
-            self.connection.execute_batch(pragma).map_err(|error| self.sqlite(error))?;
-            self.durability.set(durability);
-        }
-        Ok(())
+    /// Every commit so far is on the disk when this returns. SQLite takes no locks on the WAL, so that a descriptor of
+    /// our own may be opened and closed.
+    fn sync(&self) -> Result<(), DatabaseError> {
+        let wal = beside(&self.path, "-wal");
+        let synced = File::open(&wal).and_then(|file| file.sync_data()).and_then(|()| match self.wal {
+            Wal::Old => Ok(()),
+            Wal::New => File::open(directory_of(&self.path)).and_then(|directory| directory.sync_all()),
+        });
+        synced.map_err(|error| DatabaseError::File(wal, error))
     }
 
     /// A place in the queue of writers: a lock on the directory, which the kernel gives in the order of asking.
     /// SQLite's own busy handler polls, with sleeps that grow: a thousand writers would mostly wake to find the
     /// write lock taken, and the oldest would starve. So SQLite's lock is only asked for when it is our turn.
     fn queue(&self) -> Result<Locked<File>, DatabaseError> {
-        let directory = self.path.parent().unwrap_or(&self.path);
+        let directory = directory_of(&self.path);
         File::open(directory).and_then(|file| Locked::within(file, WRITE_PATIENCE)).map_err(|error| {
             match error.kind() {
                 ErrorKind::TimedOut => DatabaseError::Busy(self.path.clone()),
@@ -273,6 +305,12 @@ impl Database {
     }
 }
 
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.tidy();
+    }
+}
+
 /// Opens without creating and sets what must hold before the first page is read.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -293,12 +331,23 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LENGTH_LIMIT)?;
     connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
     let pragmas = format!(
-        "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA synchronous = FULL; \
-         PRAGMA wal_autocheckpoint = {WAL_FRAMES}; PRAGMA journal_size_limit = {}",
+        "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL; \
+         PRAGMA journal_size_limit = {}",
         WAL_FRAMES * 4 * 4096
     );
     connection.execute_batch(&pragmas)?;
     Ok(connection)
+}
+
+/// Counts the frames that commits leave in the WAL, in place of SQLite's own hook, which would checkpoint in the commit.
+fn count_frames(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicI32>> {
+    let frames = Arc::new(AtomicI32::new(0));
+    let counted = Arc::clone(&frames);
+    connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
+        counted.store(count, Ordering::Relaxed);
+        Ok(())
+    }))?;
+    Ok(frames)
 }
 
 fn objects(connection: &Connection) -> rusqlite::Result<i64> {
@@ -311,23 +360,22 @@ fn statements<'a>(schema: &[&'a str]) -> impl Iterator<Item = &'a str> {
 
 /// The directory is private to root, and so are the database and what SQLite keeps beside it. SQLite opens by path,
 /// so this guards against mistakes; what makes it safe is that only root can change a 0700 directory of root.
-fn check_files(path: &Path) -> Result<(), DatabaseError> {
+fn check_files(path: &Path) -> Result<Wal, DatabaseError> {
     check_directory(path)?;
     if !check_file(path)? {
         return Err(DatabaseError::Missing(path.to_owned()));
     }
-    for suffix in ["-wal", "-shm"] {
-        check_file(&beside(path, suffix))?;
-    }
+    let wal = if check_file(&beside(path, "-wal"))? { Wal::Old } else { Wal::New };
+    check_file(&beside(path, "-shm"))?;
     let rollback = beside(path, "-journal");
     match fs::symlink_metadata(&rollback) {
         Ok(_) => Err(DatabaseError::Untrusted(rollback, "does not belong beside a database in WAL mode")),
-        Err(_) => Ok(()),
+        Err(_) => Ok(wal),
     }
 }
 
 fn check_directory(path: &Path) -> Result<(), DatabaseError> {
-    let directory = path.parent().unwrap_or(path);
+    let directory = directory_of(path);
     let metadata = fs::symlink_metadata(directory).map_err(|error| match error.kind() {
         ErrorKind::NotFound => DatabaseError::Missing(path.to_owned()),
         _ => DatabaseError::File(directory.to_owned(), error),
@@ -361,6 +409,10 @@ fn fault_of(metadata: &Metadata) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -322,7 +322,7 @@ fn state_directory() -> Result<TrustedDirectory, HostError> {
 fn policy_files() -> Result<Vec<TrustedFile>, HostError> {
     let configuration = TrustedDirectory::open(Path::new(CONFIGURATION))?;
     let mut files = vec![configuration.file(POLICY.as_ref())?];
-    match TrustedDirectory::open(&Path::new(CONFIGURATION).join(POLICY_DIRECTORY)) {
+    match configuration.directory(POLICY_DIRECTORY.as_ref()) {
         Ok(directory) => {
             for name in directory.entries()? {
                 let text = name.to_string_lossy();

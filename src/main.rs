@@ -1,5 +1,7 @@
 //! jit-sudo, setuid root: sanitize the process, run, exit as the command did.
 
+#![no_main]
+
 use std::io::Write;
 
 use jit_sudo::cli::{self, Invocation};
@@ -7,7 +9,9 @@ use jit_sudo::refusal::Refusal;
 use jit_sudo::run::{listing, run, validate};
 use jit_sudo::session::{ExitStatus, stand_apart};
 
-fn main() {
+sys::program!(run_and_exit);
+
+fn run_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo");
     // A bug is a refusal like any other: nothing runs that was not recorded, and the status is 1.
     let status = match std::panic::catch_unwind(jit_sudo_main) {

@@ -10,6 +10,8 @@ mod background;
 mod grant_watch;
 mod offer;
 
+use std::mem::ManuallyDrop;
+
 use crate::audit::Journal;
 use crate::audit::record::{EndedBy, Ending};
 use crate::audit::recorded::Recorded;
@@ -46,20 +48,22 @@ pub fn run(run: &Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
 /// The run itself; `begun` is called when nothing can refuse it any more.
 fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
-    let host = Host::open(caller.host())?;
+    // Not dropped: this process ends with the run, and the kernel closes faster than SQLite does.
+    let host = ManuallyDrop::new(Host::open(caller.host())?);
     let policy = host.policy()?;
     let journal = host.journal(policy.settings().audit.syslog);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     host.close_lost_runs(&journal)?;
 
     let attempt = Attempt::of(run, &caller);
-    let recorded = authorize(run, caller, &scene)
+    let mut recorded = authorize(run, caller, &scene)
         .and_then(|authorized| record(authorized, &scene)) // on disk before anything runs
         .map_err(|refusal| attempt.reject(refusal, &scene))?;
 
     begun();
-    let mut watch = GrantWatch::on(&recorded, &host);
+    let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
     let (recorded, outcome) = Session::open(recorded, inherited, policy.settings().grace_period).run(&mut watch);
+    watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
     end(&recorded, watch.complete(ending), &scene);
     Ok(outcome?.exit_status())
@@ -76,9 +80,9 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Ref
     let rules = Rules { secure_path: &settings.path_variable(), env_keep: &settings.env_keep };
     let environment = build(&authorized, &rules, &pam, &id)?;
     let moment = scene.host.now()?;
-    let recorded = Recorded::commit(scene.journal, authorized, environment, id, &settings.audit.redact, &moment)?;
+    let mut recorded = Recorded::commit(scene.journal, authorized, environment, id, &settings.audit.redact, &moment)?;
 
-    if settings.audit.syslog == SyslogMode::Required && recorded.delivery() == Delivery::Missed {
+    if settings.audit.syslog == SyslogMode::Required && recorded.mirror(scene.journal) == Delivery::Missed {
         end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), scene);
         return Err(Refusal::SyslogRequired);
     }

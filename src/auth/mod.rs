@@ -45,6 +45,11 @@ pub struct Authenticated {
     limits: Option<(Limits, Limits)>,
 }
 
+/// For a process that ends with the session it has opened, at a moment when nobody waits: makes the end quicker.
+pub fn prepare_end() {
+    sys::pam::keep_loaded();
+}
+
 /// What is to be proved, and by what means.
 pub struct Demand<'a> {
     /// The PAM service.

@@ -1,8 +1,12 @@
 //! jit-sudo-broker, setuid root: sanitize the process, answer one question, exit.
 
+#![no_main]
+
 use jit_sudo::refusal::Refusal;
 
-fn main() {
+sys::program!(answer_and_exit);
+
+fn answer_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo-broker");
     let serve = || match sys::sanitize() {
         Ok(inherited) => {

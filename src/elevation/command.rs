@@ -163,7 +163,7 @@ impl Command {
         let failed = |error| CommandError::Io(Word::from(self.path.as_os_str()), error);
         let mut hasher = Sha256::new();
         let mut reader = self.program.reader();
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; 16 << 10];
         loop {
             let count = match reader.read(&mut buffer) {
                 Ok(0) => break,

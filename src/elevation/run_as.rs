@@ -1,5 +1,6 @@
 //! As whom the command runs (sudo's target user), from NSS.
 
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -16,6 +17,7 @@ pub struct RunAs {
     name: UserName,
     account: Account,
     group: Option<Group>,
+    group_ids: OnceCell<Vec<u32>>,
 }
 
 /// Why nobody can be named as the target.
@@ -52,7 +54,7 @@ impl RunAs {
         };
         let name = UserName::parse(&account.name).map_err(RunAsError::Name)?;
         let group = group.map(find_group).transpose()?;
-        Ok(Self { name, account, group })
+        Ok(Self { name, account, group, group_ids: OnceCell::new() })
     }
 
     /// The login name.
@@ -85,9 +87,15 @@ impl RunAs {
         &self.account.shell
     }
 
-    /// The supplementary groups of the account, as initgroups(3) sets them.
-    pub fn group_ids(&self) -> Result<Vec<u32>, RunAsError> {
-        groups_of(&self.account.name, self.gid()).map_err(|error| RunAsError::Lookup("groups of the target", error))
+    /// The supplementary groups of the account, as initgroups(3) sets them. Looked up once: what is recorded is what the
+    /// command gets.
+    pub fn group_ids(&self) -> Result<&[u32], RunAsError> {
+        if let Some(groups) = self.group_ids.get() {
+            return Ok(groups);
+        }
+        let groups = groups_of(&self.account.name, self.gid())
+            .map_err(|error| RunAsError::Lookup("groups of the target", error))?;
+        Ok(self.group_ids.get_or_init(|| groups))
     }
 }
 

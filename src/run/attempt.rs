@@ -47,6 +47,7 @@ impl Attempt {
             let database = scene.host.database();
             database.write(Durability::Ordered, |tx| scene.journal.append(tx, &moment, event)).map_err(Refusal::from)
         });
+        scene.host.database().tidy();
         match written {
             Ok(written) => {
                 let _ = scene.journal.mirror(&[written]);

@@ -11,8 +11,8 @@ use crate::cli::{Asking, PasswordFrom, Run};
 use crate::elevation::run_as::typed_word;
 use crate::elevation::{Caller, CommandError, Elevation, ElevationError};
 use crate::escape::Word;
-use crate::grant::VerifiedGrant;
 use crate::grant::verify::{Facts, verify};
+use crate::grant::{SignedGrant, VerifiedGrant};
 use crate::host::HostError;
 use crate::policy::judge::{Eligible, Judgement, judge, subject};
 use crate::policy::{Assignment, Role};
@@ -33,10 +33,8 @@ pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<
         error => Err(error.into()),
     })?;
     let now = scene.host.now()?.wall.seconds();
-    let first = match &run.activation.role {
-        Some(named) => vec![named.clone()],
-        None => scene.host.store().candidate_roles(elevation.caller().uid(), now)?,
-    };
+    let (roles, grants) = scene.host.store().held(elevation.caller().uid(), now)?;
+    let first = run.activation.role.as_ref().map_or(roles, |named| vec![named.clone()]);
 
     match judge(elevation, scene.policy, &first)? {
         Judgement::Standing(standing) => {
@@ -48,8 +46,12 @@ pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<
                 Some(name) => Box::new(eligible.only(name).map_err(|wrong| Refusal::OtherRole(name.clone(), wrong))?),
                 None => eligible,
             };
-            let grant = match find_grant(*eligible, scene) {
-                Err(Refusal::NoGrant(refused)) => find_grant(offer::activate(*refused, run, scene)?, scene)?,
+            let grant = match find_grant(*eligible, grants, scene) {
+                Err(Refusal::NoGrant(refused)) => {
+                    let eligible = offer::activate(*refused, run, scene)?;
+                    let (uid, now) = (eligible.elevation().caller().uid(), scene.host.now()?.wall.seconds());
+                    find_grant(eligible, scene.host.store().candidates(uid, now)?, scene)?
+                }
                 found => found?,
             };
             let proof = authenticate(grant.role(), grant.elevation(), &run.asking, scene)?;
@@ -78,10 +80,9 @@ fn hidden(path: Word, run: &Run, scene: &Scene<'_>) -> Result<Refusal, Refusal> 
     })))
 }
 
-fn find_grant(eligible: Eligible, scene: &Scene<'_>) -> Result<VerifiedGrant, Refusal> {
+fn find_grant(eligible: Eligible, candidates: Vec<SignedGrant>, scene: &Scene<'_>) -> Result<VerifiedGrant, Refusal> {
     let moment = scene.host.now()?;
     let (uid, now) = (eligible.elevation().caller().uid(), moment.wall.seconds());
-    let candidates = scene.host.store().candidates(uid, now)?;
     let identity = scene.host.identity()?;
     let vouchers = scene.host.vouchers(eligible.roles(), uid, now)?;
     let facts = Facts {
@@ -134,7 +135,8 @@ pub(super) fn prove(
 ) -> Result<Authenticated, Refusal> {
     let settings = scene.policy.settings();
     let cache = CredentialCache::new(scene.host.database().connection(), settings.timestamp_timeout);
-    let key = CacheKey::of(caller, matter.remembered_as);
+    // Where no password is due, nothing is remembered either.
+    let key = if matter.password_due { CacheKey::of(caller, matter.remembered_as) } else { None };
     let demand = Demand {
         service: matter.service,
         user: caller.name().as_str(),

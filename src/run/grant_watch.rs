@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::audit::Journal;
+use crate::audit::journal::Written;
 use crate::audit::recorded::Recorded;
 use crate::audit::{JournalError, record};
 use crate::authorized::Power;
@@ -30,6 +32,9 @@ pub(super) struct GrantWatch<'a> {
     held: Vec<GrantTerms>,
     role: Role,
     host: &'a Host,
+    journal: &'a Journal<'a>,
+    /// The start, until it was mirrored.
+    unsent: Option<Written>,
     bell: Option<Bell>,
     /// What the bell showed when the database was last asked; nothing before that, and when it has to be asked again.
     heard: Option<Ring>,
@@ -45,7 +50,8 @@ pub(super) struct GrantWatch<'a> {
 }
 
 impl<'a> GrantWatch<'a> {
-    pub(super) fn on(recorded: &Recorded, host: &'a Host) -> Self {
+    pub(super) fn on(recorded: &mut Recorded, host: &'a Host, journal: &'a Journal<'a>) -> Self {
+        let unsent = recorded.unsent();
         let authorized = recorded.authorized();
         let held = match authorized.power() {
             Power::Grant(terms) => vec![(**terms).clone()],
@@ -55,6 +61,8 @@ impl<'a> GrantWatch<'a> {
             held,
             role: authorized.role().clone(),
             host,
+            journal,
+            unsent,
             // Without a bell the database is asked at every glance: slower, never blind.
             bell: host.bell().ok(),
             heard: None,
@@ -64,6 +72,15 @@ impl<'a> GrantWatch<'a> {
             taken: None,
             announced: Verdict::Run,
         }
+    }
+
+    /// Does what was put off until after the start of the command, unless it was done before. The journal has the start
+    /// already, and a sink never decides here.
+    pub(super) fn catch_up(&mut self) {
+        if let Some(written) = self.unsent.take() {
+            let _ = self.journal.mirror(&[written]);
+        }
+        self.host.database().tidy();
     }
 
     /// What the end record says besides.
@@ -210,6 +227,11 @@ impl<'a> GrantWatch<'a> {
 }
 
 impl Watch for GrantWatch<'_> {
+    fn begun(&mut self) {
+        self.catch_up();
+        crate::auth::prepare_end();
+    }
+
     fn verdict(&mut self) -> Verdict {
         let verdict = self.judge();
         if let Some(words) = self.words.take() {

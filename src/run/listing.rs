@@ -45,7 +45,7 @@ fn everything(caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<E
     let subject = subject(&caller)?;
     let standing = policy.roles_for(&subject, Assignment::Standing).map_err(index)?;
     let eligible = policy.roles_for(&subject, Assignment::Eligible).map_err(index)?;
-    let held = host.store().candidate_roles(caller.uid(), host.now()?.wall.seconds())?;
+    let (held, _) = host.store().held(caller.uid(), host.now()?.wall.seconds())?;
     let (active, inactive): (Vec<&Role>, Vec<&Role>) = eligible.iter().partition(|role| held.contains(&role.name));
     let now: Vec<&Role> = standing.iter().chain(active).filter(|role| role.holds_on(caller.host())).collect();
 

@@ -29,6 +29,7 @@ pub(super) fn run(
     let signals = SignalQueue::open(&expected).map_err(system("receive signals"))?;
     become_subreaper().map_err(system("adopt the command's orphans"))?;
     let child = launch.spawn(inherited).map_err(LaunchError::Exec)?;
+    enforcer.begun();
     let family = launch.family();
     let end = supervise(child, family, &signals, enforcer).map_err(system("wait for the command"))?;
     if let Some(deadline) = enforcer.deadline() {

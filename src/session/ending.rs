@@ -84,6 +84,11 @@ impl<'a> Enforcer<'a> {
         }
     }
 
+    /// Says that the command has been started.
+    pub(super) fn begun(&mut self) {
+        self.watch.begun();
+    }
+
     /// Looks at the grant.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         if let Some(deadline) = self.deadline() {

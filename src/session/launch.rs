@@ -185,7 +185,7 @@ fn credentials(elevation: &Elevation) -> Result<Credentials, LaunchError> {
     let groups = if elevation.wish().preserve_groups {
         elevation.caller().group_ids().to_vec()
     } else {
-        run_as.group_ids().map_err(LaunchError::RunAs)?
+        run_as.group_ids().map_err(LaunchError::RunAs)?.to_vec()
     };
     Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups })
 }

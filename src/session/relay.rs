@@ -100,6 +100,7 @@ pub(super) fn run(
     .map_err(system("fork"))?;
     drop(theirs);
     drop(follower);
+    enforcer.begun();
 
     let mut relay = Relay {
         terminal,

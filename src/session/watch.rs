@@ -28,6 +28,9 @@ pub enum Verdict {
 
 /// The eye that `run.rs` keeps on the grant of a running command.
 pub trait Watch {
+    /// Called once, as soon as the command has been started: the moment for work that no one waits for.
+    fn begun(&mut self) {}
+
     /// What the command may do now. Must be cheap: it is asked several times a second.
     fn verdict(&mut self) -> Verdict;
 

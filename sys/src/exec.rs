@@ -95,7 +95,8 @@ pub struct Execution<'a> {
     pub ignored_signals: SignalSet,
     /// Signals that are blocked from the start.
     pub blocked_signals: SignalSet,
-    /// Written before root is given up; ignored where that fails.
+    /// Written before root is given up where [`sanitize`](crate::sanitize()) had taken it away, which it does with a
+    /// positive one; ignored where that fails.
     pub oom_score_adj: Option<i32>,
     /// Its standard streams; `None` leaves one as it is. All descriptors from 3 on are closed.
     pub standard: [Option<BorrowedFd<'a>>; 3],
@@ -137,7 +138,7 @@ impl Execution<'_> {
         let environment = pointers(self.environment);
         close_on_exec().map_err(at(Step::Descriptors))?;
         place_streams(self.standard).map_err(at(Step::Descriptors))?;
-        if let Some(score) = self.oom_score_adj {
+        if let Some(score) = self.oom_score_adj.filter(|score| *score > 0) {
             // Only the odds of being killed first; not worth refusing a command for.
             let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
         }

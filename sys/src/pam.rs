@@ -13,7 +13,9 @@ use crate::secret::Secret;
 use crate::stall::Interruption;
 
 mod conversation;
+mod modules;
 use conversation::Talk;
+pub use modules::keep_loaded;
 
 /// One message of a PAM module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

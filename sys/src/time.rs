@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 
 use crate::kernel::check;
 
@@ -15,15 +16,19 @@ pub fn boottime_us() -> i64 {
     read(libc::CLOCK_BOOTTIME)
 }
 
-/// The id of this boot, a UUID in lower case.
+/// The id of this boot, a UUID in lower case. Read once: no process outlives its boot.
 ///
 /// # Errors
 /// When `/proc` is not there or holds something else.
 pub fn boot_id() -> io::Result<String> {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(id) = KNOWN.get() {
+        return Ok(id.clone());
+    }
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let id = text.trim_end_matches('\n');
     if id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
-        Ok(id.to_owned())
+        Ok(KNOWN.get_or_init(|| id.to_owned()).clone())
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "malformed boot id"))
     }

@@ -225,7 +225,10 @@ pub struct TrustedDirectory {
 impl TrustedDirectory {
     /// Opens and checks a directory and every one above it.
     pub fn open(path: &Path) -> Result<Self, TrustError> {
-        let walked = Walked::to(path)?;
+        Self::of(&Walked::to(path)?, path)
+    }
+
+    fn of(walked: &Walked, path: &Path) -> Result<Self, TrustError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd =
             openat(walked.fd.as_fd(), ".", flags, Mode::empty()).map_err(|errno| failed(path.to_owned(), errno))?;
@@ -261,6 +264,12 @@ impl TrustedDirectory {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// Opens and checks a directory in it.
+    pub fn directory(&self, name: &OsStr) -> Result<Self, TrustError> {
+        let path = self.child(name)?;
+        Self::of(&Walked::step(self.fd.as_fd(), name, &path)?, &path)
     }
 
     /// Opens and checks a file in it.
@@ -329,6 +338,8 @@ pub fn trusted_program(path: &Path) -> Result<(), TrustError> {
     TrustedFile::open(path).map(drop)
 }
 
+const WALKING: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
 /// A directory reached from `/` through checked directories only.
 struct Walked {
     fd: OwnedFd,
@@ -342,18 +353,22 @@ impl Walked {
             return Err(TrustError::NotCanonical { path: path.to_owned() });
         }
         let mut so_far = PathBuf::from("/");
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let root = nix::fcntl::open("/", flags | OFlag::O_DIRECTORY, Mode::empty());
+        let root = nix::fcntl::open("/", WALKING | OFlag::O_DIRECTORY, Mode::empty());
         let mut here = Self::checked(root.map_err(|errno| failed(so_far.clone(), errno))?, &so_far)?;
         for component in components {
             let Component::Normal(name) = component else {
                 return Err(TrustError::NotCanonical { path: path.to_owned() });
             };
             so_far.push(name);
-            let fd = openat(here.fd.as_fd(), name, flags, Mode::empty());
-            here = Self::checked(fd.map_err(|errno| failed(so_far.clone(), errno))?, &so_far)?;
+            here = Self::step(here.fd.as_fd(), name, &so_far)?;
         }
         Ok(here)
+    }
+
+    /// Into the directory `name`, which `path` names in errors.
+    fn step(here: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Self, TrustError> {
+        let fd = openat(here, name, WALKING, Mode::empty());
+        Self::checked(fd.map_err(|errno| failed(path.to_owned(), errno))?, path)
     }
 
     fn checked(fd: OwnedFd, path: &Path) -> Result<Self, TrustError> {

@@ -70,6 +70,12 @@ pub fn group_by_gid(gid: u32) -> io::Result<Option<Group>> {
     nix::unistd::Group::from_gid(Gid::from_raw(gid))?.map(group).transpose()
 }
 
+/// Room for the groups of nearly everybody.
+const FEW_GROUPS: usize = 64;
+
+/// NGROUPS_MAX (limits.h): the kernel takes no more.
+const MOST_GROUPS: usize = 65_536;
+
 /// Every group of a user, the given primary one included (getgrouplist(3)).
 ///
 /// # Errors
@@ -77,8 +83,24 @@ pub fn group_by_gid(gid: u32) -> io::Result<Option<Group>> {
 pub fn groups_of(name: &str, gid: u32) -> io::Result<Vec<u32>> {
     real_id(gid)?;
     let name = CString::new(name).map_err(|_| refused("a name holds NUL"))?;
-    let groups = nix::unistd::getgrouplist(&name, Gid::from_raw(gid))?;
-    groups.into_iter().map(|group| real_id(group.as_raw())).collect()
+    let mut groups = vec![0; FEW_GROUPS];
+    loop {
+        let room = libc::c_int::try_from(groups.len()).map_err(io::Error::other)?;
+        let mut count = room;
+        // SAFETY: the name ends in NUL, and `groups` has room for `count` ids, of which libc writes no more; in `count`
+        // it tells how many there are.
+        let answer = unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+        let found = usize::try_from(count).map_err(io::Error::other)?;
+        if answer >= 0 {
+            groups.truncate(found);
+            return groups.into_iter().map(real_id).collect();
+        }
+        // The list may have grown since it was counted.
+        if found <= groups.len() || found > MOST_GROUPS {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        groups.resize(found, 0);
+    }
 }
 
 fn account(user: nix::unistd::User) -> io::Result<Account> {
