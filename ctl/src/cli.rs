@@ -462,6 +462,6 @@ mod tests {
             assert!(matches!(parse(&[verb, "--any", "thing"]).unwrap().verb, Verb::Later(_)), "{verb}");
         }
         let help = Cli::command().render_help().to_string();
-        assert!(!help.contains("review") && help.contains("revoke"), "{help}");
+        assert!(!help.contains("replay") && help.contains("revoke"), "{help}");
     }
 }
