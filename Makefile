@@ -10,6 +10,9 @@ PROFILE    ?= release
 BINDIR     := $(PREFIX)/bin
 LIBEXECDIR := $(PREFIX)/libexec/jit-sudo
 MANDIR     := $(PREFIX)/share/man
+BASHCOMP   := $(PREFIX)/share/bash-completion/completions
+ZSHCOMP    := $(PREFIX)/share/zsh/vendor-completions
+FISHCOMP   := $(PREFIX)/share/fish/vendor_completions.d
 
 CARGO      ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),$(wildcard /root/.cargo/bin/cargo),cargo)
 TARGET     := $(or $(CARGO_TARGET_DIR),target)
@@ -56,12 +59,19 @@ install: $(BINARIES)
 	for page in $(MANPAGES); do \
 	    install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; \
 	done
+	install -d $(addprefix $(DESTDIR),$(BASHCOMP) $(ZSHCOMP) $(FISHCOMP))
+	for program in jitctl jit-sudo; do \
+	    complete() { $(BUILT)/jitctl completion $$1 --program $$program >$(DESTDIR)$$2 && chmod 644 $(DESTDIR)$$2; }; \
+	    complete bash $(BASHCOMP)/$$program && complete zsh $(ZSHCOMP)/_$$program && \
+	    complete fish $(FISHCOMP)/$$program.fish || exit; \
+	done
 ifeq ($(DESTDIR),)
 	@if [ "$$(id -u)" = 0 ]; then packaging/hooks-user && $(BINDIR)/jitctl key init; fi
 endif
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks)
+	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
 	-rmdir $(DESTDIR)$(LIBEXECDIR)
 	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'

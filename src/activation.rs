@@ -27,6 +27,9 @@ use sys::poll::{PollEntry, poll};
 /// How many requests of one person may be pending.
 pub const PENDING_LIMIT: u32 = 20;
 
+/// The time within which the policy's `request_rate` is counted, in seconds.
+const RATE_WINDOW: i64 = 3600;
+
 /// The longest reason, ticket or comment in bytes.
 pub const WORDS_LIMIT: usize = 4096;
 
@@ -88,6 +91,8 @@ pub enum ActivationError {
     Words(&'static str, usize),
     /// Too many pending requests.
     TooMany(u32),
+    /// That many within an hour; when the next one may be made.
+    TooOften(u32, Timestamp),
     /// The role serves exact commands only, and none was named.
     CommandMissing(RoleName),
     /// The role may not be had by breaking the glass.
@@ -120,6 +125,13 @@ impl fmt::Display for ActivationError {
             Self::Start(cause) => write!(f, "the start {cause}"),
             Self::Words(what, limit) => write!(f, "the {what} is longer than {limit} bytes"),
             Self::TooMany(limit) => write!(f, "you have {limit} pending requests already"),
+            Self::TooOften(rate, free) => {
+                write!(
+                    f,
+                    "you have made {rate} requests within an hour; the next one is possible at {}",
+                    free.to_the_second()
+                )
+            }
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
             }
@@ -200,6 +212,10 @@ fn submit(
         if store::GrantStore::new(tx).pending_of(terms.uid, terms.created)? >= PENDING_LIMIT {
             return Err(ActivationError::TooMany(PENDING_LIMIT));
         }
+        // An emergency does not wait; its own limit is the debt that it leaves.
+        if !terms.break_glass.is_set() {
+            within_rate(tx, terms, policy.settings().request_rate)?;
+        }
         store::insert_request(tx, terms, &bytes, needed)?;
         let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes))?];
         if needed > 0 {
@@ -215,6 +231,18 @@ fn submit(
     let _ = journal.mirror(&written);
     host.ring();
     Ok(activation)
+}
+
+/// Refuses a request beyond `rate` in an hour. The clock may have been set back since: what was made later than now counts.
+fn within_rate(tx: &rusqlite::Transaction<'_>, terms: &RequestTerms, rate: u32) -> Result<(), ActivationError> {
+    let since = terms.created.saturating_sub(RATE_WINDOW);
+    match store::GrantStore::new(tx).nth_newest_request_of(terms.uid, rate)? {
+        Some(made) if made > since => {
+            let free = made.saturating_add(RATE_WINDOW);
+            Err(ActivationError::TooOften(rate, Timestamp::from_seconds(free)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Waits until a request is no longer pending, at most `limit`; woken by the bell.
@@ -260,7 +288,10 @@ pub fn grant(
     identity: &Identity,
     moment: &Moment,
 ) -> Result<Written, ActivationError> {
-    let terms = grant_terms(decided, &identity.id, moment);
+    // A clock that was set back cannot make a grant that begins before what the journal has seen.
+    let high = journal.high_water()?.unwrap_or(moment.wall);
+    let later = Moment { wall: moment.wall.max(high), ..moment.clone() };
+    let terms = grant_terms(decided, &identity.id, &later);
     let signed = SignedGrant::issue(&terms, &identity.key)?;
     store::decide_request(tx, &terms.id, RequestState::Approved, None)?;
     store::insert_grant(tx, &terms, &signed)?;

@@ -27,6 +27,14 @@ impl Timestamp {
     pub fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }
+
+    /// RFC 3339 in UTC without a fraction, for sentences.
+    pub fn to_the_second(self) -> String {
+        match DateTime::<Utc>::from_timestamp_micros(self.0) {
+            Some(time) => time.to_rfc3339_opts(SecondsFormat::Secs, true),
+            None => format!("@{}s", self.seconds()),
+        }
+    }
 }
 
 /// RFC 3339 in UTC with microseconds.

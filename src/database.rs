@@ -3,6 +3,7 @@
 //! May not: create a file while opening one, follow a symlink, or hold a second descriptor on the file (closing
 //! that one would drop SQLite's POSIX locks).
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::ErrorKind;
@@ -40,6 +41,8 @@ pub struct Database {
     /// Frames in the WAL after our last commit.
     frames: Arc<AtomicI32>,
     wal: Wal,
+    /// Of the write that is under way, or of the last one.
+    durability: Cell<Durability>,
 }
 
 /// Whether the WAL existed when the database was opened: the name of a new one is not on the disk before its directory is.
@@ -119,7 +122,8 @@ impl Database {
             _ => DatabaseError::Sqlite(path.to_owned(), error),
         })?;
         let frames = count_frames(&mut connection).map_err(|error| DatabaseError::Sqlite(path.to_owned(), error))?;
-        let database = Self { connection, path: path.to_owned(), frames, wal };
+        let database =
+            Self { connection, path: path.to_owned(), frames, wal, durability: Cell::new(Durability::Synced) };
         // One read transaction for all checks: they see one state, and take SQLite's locks once.
         let transaction = Transaction::new_unchecked(&database.connection, TransactionBehavior::Deferred);
         let transaction = transaction.map_err(|error| database.sqlite(error))?;
@@ -171,6 +175,11 @@ impl Database {
         &self.path
     }
 
+    /// When the commit of the write that is under way, or of the last one, is on the disk.
+    pub fn durability(&self) -> Durability {
+        self.durability.get()
+    }
+
     /// Runs `change` in one transaction that holds the write lock from its beginning. An error of `change` or of the
     /// commit rolls everything back. Waits at most [`WRITE_PATIENCE`] for other writers.
     ///
@@ -184,6 +193,7 @@ impl Database {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let turn = self.queue()?;
+        self.durability.set(durability);
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(|error| self.sqlite(error))?;
         let value = change(&transaction)?;

@@ -1,5 +1,7 @@
 //! This host: where things lie and what they are. The only room that names concrete back ends (files, database, sinks).
 
+mod anchor;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -17,6 +19,7 @@ use crate::grant::{Approvers, HostId, HostKey, Vouchers};
 use crate::policy::index::{self, IndexError, PolicyIndex};
 use crate::policy::{Policy, PolicyError, PolicyText, Role, SyslogMode};
 use crate::store::{self, GrantStore};
+use anchor::Anchor;
 use sys::bell::Bell;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
@@ -51,6 +54,7 @@ const DATABASE: &str = "journal.db";
 const HOST_KEY: &str = "host_key";
 const PUBLIC_KEY: &str = "host_key.pub";
 const BELL: &str = "bell";
+const ANCHOR: &str = "anchor";
 
 /// The longest policy file in bytes.
 const POLICY_LIMIT: usize = 64 << 20;
@@ -84,6 +88,8 @@ pub enum HostError {
     NoKey,
     /// The host key is damaged.
     Key(InvalidHostKey),
+    /// The database is an older copy; the text says how that showed.
+    Restored(String),
     /// The kernel did not answer.
     System(&'static str, io::Error),
 }
@@ -101,6 +107,7 @@ impl fmt::Display for HostError {
             Self::Damaged(what) => write!(f, "the database holds damaged terms: {what}"),
             Self::NoKey => write!(f, "this host has no key: {STATE}/{HOST_KEY} is missing"),
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
+            Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -165,6 +172,8 @@ impl Host {
         let state = state_directory()?;
         let path = Path::new(STATE).join(DATABASE);
         if !path.exists() {
+            let anchor = Anchor::at(Path::new(STATE).join(ANCHOR));
+            anchor.remove().map_err(|error| HostError::System("remove the anchor", error))?;
             let database = Database::create(&path, &SCHEMA)?;
             let key = random("make a redaction key")?;
             database.write(Durability::Synced, |tx| audit::set_up(tx, key))?;
@@ -192,10 +201,14 @@ impl Host {
         Ok(crate::names::run_id(random("make an id")?))
     }
 
-    /// Closes runs whose supervisor has died: each gets an `end` that says `lost`. Costs one indexed look when there are
-    /// none.
-    pub fn close_lost_runs(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+    /// What each visit does first, in a few indexed looks: runs whose supervisor has died get an `end` that says `lost`,
+    /// and a clock that was changed or a database that is older than its anchor is recorded.
+    pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        // The anchor before the database: what it names was committed before.
+        let anchor = self.anchor().read().map_err(|error| HostError::System("read the anchor", error))?;
         let moment = self.now()?;
+        let noticed = journal.notice(&moment, anchor)?;
+        let _ = journal.mirror(&noticed);
         let alive = |supervisor: &Supervisor| {
             supervisor.boot_id == moment.boot_id
                 && sys::process::Pid::new(supervisor.process.pid)
@@ -231,28 +244,40 @@ impl Host {
 
     /// The journal with the sinks that the policy wants, and the hooks.
     pub fn journal(&self, mode: SyslogMode) -> Journal<'_> {
-        let mut sinks = sinks(mode);
+        let mut sinks = self.sinks(mode);
         sinks.push(Box::new(Hooks::new(HOOKS, HOOK_RUNNER)));
         Journal::new(&self.database, &self.name, sinks)
     }
 
     /// The same for what hooks themselves bring about, of which they must not hear again.
     pub fn journal_without_hooks(&self, mode: SyslogMode) -> Journal<'_> {
-        Journal::new(&self.database, &self.name, sinks(mode))
+        Journal::new(&self.database, &self.name, self.sinks(mode))
     }
 
-    /// The key of this host and its identity.
+    /// The key of this host and its identity, for signing and verifying grants: not while the database is an older copy
+    /// that nobody has accepted. An identity that is not the journal's is recorded.
     pub fn identity(&self) -> Result<Identity, HostError> {
+        let key = self.key()?;
+        // A host without a machine-id is told apart by its key alone.
+        let machine = sys::machine::machine_id()?.unwrap_or_default();
+        let id = key.host_id(&machine);
+        let journal = self.journal(SyslogMode::Mirror);
+        if let Some(how) = journal.restored()? {
+            return Err(HostError::Restored(how));
+        }
+        let noticed = journal.notice_host(&self.now()?, id.as_str())?;
+        let _ = journal.mirror(&noticed);
+        Ok(Identity { key, id })
+    }
+
+    /// The key of this host.
+    pub fn key(&self) -> Result<HostKey, HostError> {
         let file = self.state.file(HOST_KEY.as_ref()).map_err(|error| match error {
             TrustError::Missing { .. } => HostError::NoKey,
             error => HostError::Trust(error),
         })?;
         let text = String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?;
-        let key = HostKey::from_openssh(&text)?;
-        // A host without a machine-id is told apart by its key alone.
-        let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let id = key.host_id(&machine);
-        Ok(Identity { key, id })
+        Ok(HostKey::from_openssh(&text)?)
     }
 
     /// The bell that wakes whoever waits for a request or watches a grant.
@@ -305,10 +330,21 @@ impl Host {
     }
 }
 
-fn sinks(mode: SyslogMode) -> Vec<Box<dyn Sink>> {
-    match mode {
-        SyslogMode::Off => Vec::new(),
-        SyslogMode::Mirror | SyslogMode::Required => vec![Box::new(Syslog::new(DEV_LOG, std::process::id()))],
+impl Host {
+    fn anchor(&self) -> Anchor {
+        Anchor::at(self.state.path().join(ANCHOR))
+    }
+
+    /// The anchor always, and the mirrors that the policy wants.
+    fn sinks(&self, mode: SyslogMode) -> Vec<Box<dyn Sink>> {
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(self.anchor())];
+        match mode {
+            SyslogMode::Off => {}
+            SyslogMode::Mirror | SyslogMode::Required => {
+                sinks.push(Box::new(Syslog::new(DEV_LOG, std::process::id())));
+            }
+        }
+        sinks
     }
 }
 

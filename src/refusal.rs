@@ -233,6 +233,9 @@ impl Refusal {
             Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {
                 Some("as root: jitctl key init".to_owned())
             }
+            Self::Host(HostError::Restored(_)) => {
+                Some("as root: jitctl audit verify, then jitctl key accept --reason 'WHY'".to_owned())
+            }
             Self::Host(HostError::Policy(_) | HostError::Approvers(_)) => {
                 Some("as root: jitctl policy check".to_owned())
             }

@@ -53,7 +53,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     let policy = host.policy()?;
     let journal = host.journal(policy.settings().audit.syslog);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
-    host.close_lost_runs(&journal)?;
+    host.tend(&journal)?;
 
     let attempt = Attempt::of(run, &caller);
     let mut recorded = authorize(run, caller, &scene)

@@ -30,6 +30,9 @@ pub const EXTENSION_SCHEMA: &str = extension::SCHEMA;
 /// The most rows that a listing returns.
 pub const LIST_LIMIT: u32 = 1000;
 
+/// The most requests of the past that a listing returns, so that it stays quick however many there were.
+pub const PAST_LIMIT: u32 = 200;
+
 /// The most open grants of one user that a run looks at.
 const CANDIDATE_LIMIT: u32 = 256;
 
@@ -146,16 +149,16 @@ impl<'a> GrantStore<'a> {
 
     /// Requests, newest first: all that are pending, or all of one user.
     pub fn requests(&self, which: Which, now: i64) -> Result<Vec<StoredRequest>, FindError> {
-        let (condition, uid) = match which {
-            Which::Pending => ("state = 'pending'", 0),
-            Which::OfUser(uid) => ("uid = ?1", uid),
-            Which::Everybody => ("1", 0),
+        let (condition, order, uid, limit) = match which {
+            Which::Pending => ("state = 'pending'", "created", 0, LIST_LIMIT),
+            Which::OfUser(uid) => ("uid = ?1", "created", uid, PAST_LIMIT),
+            Which::Everybody => ("1", "rowid", 0, PAST_LIMIT),
         };
         let mut statement = self.connection.prepare(&format!(
             "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
-             WHERE {condition} AND ?1 >= 0 ORDER BY created DESC LIMIT ?2"
+             WHERE {condition} AND ?1 >= 0 ORDER BY {order} DESC LIMIT ?2"
         ))?;
-        let rows = statement.query_map(params![uid, LIST_LIMIT], |row| Ok(read_request(row, now)))?;
+        let rows = statement.query_map(params![uid, limit], |row| Ok(read_request(row, now)))?;
         let mut requests = Vec::new();
         for row in rows {
             requests.push(row??);
@@ -258,10 +261,21 @@ impl<'a> GrantStore<'a> {
     /// How many requests of `uid` are pending.
     pub fn pending_of(&self, uid: u32, now: i64) -> rusqlite::Result<u32> {
         self.connection.query_row(
-            "SELECT count(*) FROM request WHERE state = 'pending' AND uid = ?1 AND deadline > ?2",
+            "SELECT count(*) FROM request INDEXED BY request_pending WHERE state = 'pending' AND uid = ?1 AND deadline > ?2",
             params![uid, now],
             |row| row.get(0),
         )
+    }
+
+    /// When `uid` made the request that is the `nth` from the newest, counted from 1; seconds since 1970.
+    pub fn nth_newest_request_of(&self, uid: u32, nth: u32) -> rusqlite::Result<Option<i64>> {
+        self.connection
+            .query_row(
+                "SELECT created FROM request WHERE uid = ?1 ORDER BY created DESC LIMIT 1 OFFSET ?2",
+                params![uid, nth.saturating_sub(1)],
+                |row| row.get(0),
+            )
+            .optional()
     }
 }
 

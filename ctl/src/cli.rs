@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::ArgValueCandidates;
 use jit_sudo::escape::Word;
 use jit_sudo::names::{IdPrefix, InvalidName, RoleName, UserName};
 
+use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;
 use crate::later::{LaterAuditVerb, LaterPolicyVerb, LaterVerb};
 use crate::screen::Format;
@@ -76,15 +78,17 @@ pub(crate) enum Verb {
     Revoke(RevokeWords),
     /// Ask for more time for your own grant and what runs under it
     Extend(ExtendWords),
-    /// Check the policy
+    /// Check, show or test the policy
     #[command(subcommand)]
     Policy(PolicyVerb),
     /// Read and verify the audit journal
     #[command(subcommand)]
     Audit(AuditVerb),
-    /// Make or show the host's key
+    /// Make or show the host's key, or accept the state of this host
     #[command(subcommand)]
     Key(KeyVerb),
+    /// Print the completion script of a shell
+    Completion(CompletionWords),
     /// Review broken glass, unused eligibility, and who may ask for a role
     Review(ReviewWords),
     #[command(flatten)]
@@ -110,10 +114,10 @@ pub(crate) struct WhyWords {
 #[command(group = ArgGroup::new("what").args(["role", "command"]).required(true).multiple(true))]
 pub(crate) struct RequestWords {
     /// Which role [default: found by the command]
-    #[arg(long, value_name = "ROLE", value_parser = RoleName::parse)]
+    #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
     /// For how long, from the activation on [default: the role's maximum]
-    #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
     pub(crate) duration: Option<u64>,
     /// Not before this time: "14:30", "tomorrow 09:00", "2026-07-01 09:00", "+2h" (local time) or RFC 3339
     #[arg(long = "at", value_name = "TIME", value_parser = when::parse_start, allow_hyphen_values = true)]
@@ -156,7 +160,7 @@ pub(crate) struct ListWords {
 #[derive(Debug, Args)]
 pub(crate) struct IdWords {
     /// Its id or the beginning of it
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::everything))]
     pub(crate) id: IdPrefix,
 }
 
@@ -202,10 +206,10 @@ pub(crate) struct ImportWords {
 #[derive(Debug, Args)]
 pub(crate) struct ApproveWords {
     /// Which request, or - for the text of one on standard input
-    #[arg(value_name = "ID", value_parser = Place::parse)]
+    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::decidable))]
     pub(crate) place: Place,
     /// For at most this long
-    #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
     pub(crate) duration: Option<u64>,
     /// For one run only
     #[arg(long)]
@@ -231,7 +235,7 @@ pub(crate) struct ApproveWords {
 #[derive(Debug, Args)]
 pub(crate) struct DenyWords {
     /// Which request
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::decidable))]
     pub(crate) id: IdPrefix,
     /// Shown to the requester
     #[arg(long, value_name = "TEXT", value_parser = word())]
@@ -242,7 +246,7 @@ pub(crate) struct DenyWords {
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseWords {
     /// Which grant [default: all your active ones]
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) id: Option<IdPrefix>,
 }
 
@@ -251,7 +255,7 @@ pub(crate) struct ReleaseWords {
 #[command(group = ArgGroup::new("target").args(["id", "user", "all"]).required(true))]
 pub(crate) struct RevokeWords {
     /// Which grant
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) id: Option<IdPrefix>,
     /// Every grant of this user
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
@@ -297,6 +301,10 @@ pub(crate) struct ReviewWords {
 pub(crate) enum PolicyVerb {
     /// Check the installed policy, or files before they are installed
     Check(PolicyCheckWords),
+    /// Show the policy in force, or one role of it, with every default filled in
+    Show(PolicyShowWords),
+    /// Tell what the policy says of a command, or compare it with a file of expected answers
+    Test(PolicyTestWords),
     #[command(flatten)]
     Later(LaterPolicyVerb),
 }
@@ -307,6 +315,35 @@ pub(crate) struct PolicyCheckWords {
     /// Files that make one policy together, in this order [default: the installed policy]
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// `policy show`
+#[derive(Debug, Args)]
+pub(crate) struct PolicyShowWords {
+    /// Only this role
+    #[arg(value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::policy_roles))]
+    pub(crate) role: Option<RoleName>,
+}
+
+/// `policy test`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["file", "command"]).required(true))]
+pub(crate) struct PolicyTestWords {
+    /// A TOML file of [[case]] tables: user, command, expect = "standing", "eligible:ROLE" or "denied"; run_as, groups, host
+    #[arg(value_name = "FILE", conflicts_with_all = ["user", "run_as"])]
+    pub(crate) file: Option<PathBuf>,
+    /// Test these files, which make one policy in this order, and not the installed one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Vec<PathBuf>,
+    /// Who would run it [default: you]
+    #[arg(long, value_name = "USER", value_parser = UserName::parse)]
+    pub(crate) user: Option<UserName>,
+    /// As whom it would run: a name or #UID
+    #[arg(short = 'u', value_name = "USER", value_parser = word())]
+    pub(crate) run_as: Option<Word>,
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", last = true, value_parser = word())]
+    pub(crate) command: Vec<Word>,
 }
 
 /// Below `audit`
@@ -343,7 +380,7 @@ pub(crate) struct AuditListWords {
 #[derive(Debug, Args)]
 pub(crate) struct AuditShowWords {
     /// A run's id, a grant's id or a record's number
-    #[arg(value_name = "RUN|ID|SEQ", value_parser = run_or_record)]
+    #[arg(value_name = "RUN|ID|SEQ", value_parser = run_or_record, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) what: String,
 }
 
@@ -354,6 +391,16 @@ pub(crate) enum KeyVerb {
     Init,
     /// Show the host's public key
     Show,
+    /// State that the database, identity and clock of this host are right as they stand; ends every open grant (root)
+    Accept(KeyAcceptWords),
+}
+
+/// `key accept`
+#[derive(Debug, Args)]
+pub(crate) struct KeyAcceptWords {
+    /// Kept in the record
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) reason: Word,
 }
 
 pub(crate) fn word() -> impl TypedValueParser<Value = Word> {

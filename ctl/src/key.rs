@@ -2,6 +2,7 @@
 
 use jit_sudo::broker::wire::{Answer, Ask, KeyInfo};
 
+use crate::cli::KeyAcceptWords;
 use crate::door::{Broker, answer};
 use crate::screen::{Report, clean};
 use crate::speech::Trouble;
@@ -19,6 +20,14 @@ pub(crate) fn show(broker: &Broker) -> Result<Report, Trouble> {
     let key = answer!(broker.ask(&Ask::KeyShow {})?, Answer::HostKey(key) => key);
     let text = lines(&key);
     Ok(Report::done(Answer::HostKey(key), text))
+}
+
+/// `jitctl key accept`
+pub(crate) fn accept(words: KeyAcceptWords, broker: &Broker) -> Result<Report, Trouble> {
+    let ended = answer!(broker.ask(&Ask::KeyAccept { reason: words.reason })?, Answer::Ended(ended) => ended);
+    let mut text = "the database, identity and clock of this host are accepted as they stand\n".to_owned();
+    text.extend(ended.iter().map(|id| format!("grant {id}: revoked\n")));
+    Ok(Report::done(Answer::Ended(ended), text))
 }
 
 fn lines(key: &KeyInfo) -> String {

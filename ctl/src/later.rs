@@ -43,19 +43,13 @@ impl LaterVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LaterPolicyVerb {
     #[command(hide = true)]
-    Show(Anything),
-    #[command(hide = true)]
     Import(Anything),
-    #[command(hide = true)]
-    Test(Anything),
 }
 
 impl LaterPolicyVerb {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Show(_) => "show",
             Self::Import(_) => "import",
-            Self::Test(_) => "test",
         }
     }
 }

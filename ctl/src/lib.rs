@@ -4,9 +4,11 @@
 
 mod audit;
 mod cli;
+mod complete;
 mod decide;
 mod door;
 mod extend;
+mod forecast;
 mod grants;
 mod key;
 mod later;
@@ -28,9 +30,11 @@ mod when;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+use clap_complete::CompleteEnv;
 use cli::{AuditVerb, Cli, KeyVerb, PolicyVerb, Verb};
 use screen::{Report, Screen};
-use speech::Trouble;
+use speech::{Exit, Trouble};
 
 pub use door::Broker;
 
@@ -44,11 +48,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, broker: &Broker) -> Ex
         }
         Err(error) => return speech::answer_parser(error, &Screen::of_process(cli::format_wanted(&arguments))),
     };
+    if let Verb::Completion(words) = &cli.verb {
+        return completion(words, &screen).into();
+    }
     match carry_out(cli.verb, broker, &screen) {
         Ok(report) => screen.show(&report),
         Err(trouble) => screen.complain(&trouble),
     }
     .into()
+}
+
+/// Answers a shell that wants words for a line that is being typed, and ends; returns when this call is none.
+pub fn complete_if_asked() {
+    CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).completer("jitctl").bin("jitctl").complete();
+}
+
+/// A script is a text for a shell in either format.
+fn completion(words: &complete::CompletionWords, screen: &Screen) -> Exit {
+    let script = complete::script(words).unwrap_or_default();
+    screen.print(&script).map_or_else(|exit| exit, |()| Exit::Done)
 }
 
 fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
@@ -68,13 +86,18 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Review(words) => review::review(words, broker, screen),
         Verb::Extend(words) => extend::extend(words, broker, screen),
         Verb::Policy(PolicyVerb::Check(words)) => policy::check(&words, broker),
+        Verb::Policy(PolicyVerb::Show(words)) => forecast::show(words, broker),
+        Verb::Policy(PolicyVerb::Test(words)) => forecast::test(words, broker),
         Verb::Audit(AuditVerb::List(words)) => audit::list(words, broker, screen),
         Verb::Audit(AuditVerb::Show(words)) => audit::show(words, broker, screen),
         Verb::Audit(AuditVerb::Verify) => audit::verify(broker),
         Verb::Key(KeyVerb::Init) => key::init(broker),
         Verb::Key(KeyVerb::Show) => key::show(broker),
+        Verb::Key(KeyVerb::Accept(words)) => key::accept(words, broker),
         Verb::Policy(PolicyVerb::Later(verb)) => Err(later::refuse("policy ", verb.name())),
         Verb::Audit(AuditVerb::Later(verb)) => Err(later::refuse("audit ", verb.name())),
+        // Answered before.
+        Verb::Completion(_) => Err(later::refuse("", "completion")),
         Verb::Later(verb) => Err(later::refuse("", verb.name())),
     }
 }

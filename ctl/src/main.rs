@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    jitctl::complete_if_asked();
     jitctl::run(std::env::args_os(), &jitctl::Broker::installed())
 }

@@ -134,6 +134,7 @@ fn as_info(request: &Request) -> GrantInfo {
         may_decide: false,
         ended: None,
         runs: 0,
+        background: None,
         extends: request.terms.extends.clone(),
         extended_by: None,
         signed_approvals: rules.is_some_and(|rules| rules.signed_approvals),

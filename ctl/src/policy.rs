@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jit_sudo::broker::wire::{Answer, Ask, PolicyInfo};
 use jit_sudo::escape::escape;
@@ -13,7 +13,7 @@ use crate::door::{Broker, answer, io_cause};
 use crate::screen::{Report, clean};
 use crate::speech::{Notice, Trouble};
 
-/// The longest file that is read as a policy, in bytes.
+/// The longest file that is read, in bytes.
 const FILE_LIMIT: u64 = 128 << 20;
 
 /// `jitctl policy check`
@@ -22,13 +22,14 @@ pub(crate) fn check(words: &PolicyCheckWords, broker: &Broker) -> Result<Report,
         answer!(broker.ask(&Ask::PolicyCheck {})?, Answer::PolicyChecked(policy) => policy)
     } else {
         let texts = words.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-        parse(&texts)?
+        info(&texts)?
     };
     let text = summary(&policy);
     Ok(Report::done(Answer::PolicyChecked(policy), text))
 }
 
-fn read(path: &Path) -> Result<PolicyText, Trouble> {
+/// A file of the caller's, bounded and UTF-8.
+pub(crate) fn read(path: &Path) -> Result<PolicyText, Trouble> {
     let failed = |cause: String| {
         let name = escape(path.as_os_str().as_encoded_bytes());
         Trouble::Local("unreadable-file", Notice::new(format!("cannot read {name}: {cause}")))
@@ -44,8 +45,17 @@ fn read(path: &Path) -> Result<PolicyText, Trouble> {
     Ok(PolicyText { path: path.to_owned(), text })
 }
 
-fn parse(texts: &[PolicyText]) -> Result<PolicyInfo, Trouble> {
-    let policy = Policy::parse(texts).map_err(|error| Trouble::Local("bad-policy", Notice::new(error.to_string())))?;
+/// The policy that these files make together.
+pub(crate) fn parse_files(files: &[PathBuf]) -> Result<Policy, Trouble> {
+    parse(&files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?)
+}
+
+fn parse(texts: &[PolicyText]) -> Result<Policy, Trouble> {
+    Policy::parse(texts).map_err(|error| Trouble::Local("bad-policy", Notice::new(error.to_string())))
+}
+
+fn info(texts: &[PolicyText]) -> Result<PolicyInfo, Trouble> {
+    let policy = parse(texts)?;
     Ok(PolicyInfo {
         files: texts.iter().map(|text| escape(text.path.as_os_str().as_encoded_bytes())).collect(),
         roles: policy.roles().len(),

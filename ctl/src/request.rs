@@ -2,7 +2,7 @@
 
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, NewRequest};
 use jit_sudo::escape::Word;
-use jit_sudo::names::IdPrefix;
+use jit_sudo::names::{IdPrefix, RoleName};
 
 use crate::cli::RequestWords;
 use crate::door::{Broker, answer};
@@ -29,12 +29,31 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
         break_glass: words.break_glass,
     };
     let info = *answer!(broker.ask(&Ask::Request(new))?, Answer::Grant(info) => info);
+    if let Some(line) = chosen(&info) {
+        screen.note(&Notice::new(line));
+    }
     if words.print {
         return papers::print(IdPrefix::from(&info.id), broker);
     }
     match wait {
         Some(limit) if info.state == "pending" => wait_for(info, limit, &typed, broker, screen),
         _ => Ok(report(info, &typed, screen.now)),
+    }
+}
+
+/// Which role was inferred, and why; the request itself is told on stdout.
+fn chosen(info: &GrantInfo) -> Option<String> {
+    let among = &info.background.as_ref()?.chosen_among;
+    let others: Vec<&str> = among.iter().map(RoleName::as_str).filter(|name| *name != info.role.as_str()).collect();
+    match (among.is_empty(), others.is_empty(), info.command.is_empty()) {
+        (true, ..) => None,
+        (_, true, true) => Some(format!("role {} was chosen: it is the only one you may ask for", info.role)),
+        (_, true, false) => Some(format!("role {} was chosen: no other one allows the command", info.role)),
+        _ => Some(format!(
+            "role {} was chosen: it is narrower than {}, which would do as well (--role names another)",
+            info.role,
+            others.join(" and ")
+        )),
     }
 }
 

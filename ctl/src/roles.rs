@@ -22,7 +22,7 @@ pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> 
                 role.name.as_str().into(),
                 Entry::lines(&role.run_as),
                 if role.standing { "always".into() } else { when::spell(role.maximum_duration).into() },
-                needs(role),
+                needs_entry(role),
                 Entry::lines(&role.commands),
                 role.description.as_str().into(),
             ]);
@@ -47,11 +47,21 @@ pub(crate) fn why(words: WhyWords, broker: &Broker) -> Result<Report, Trouble> {
     Ok(report.but(Exit::Refused, notice))
 }
 
-fn needs(role: &RoleInfo) -> Entry {
-    if role.standing {
-        let password = if role.authenticate { "password" } else { "nothing" };
-        return Entry::toned(password, Tone::Good);
+fn needs_entry(role: &RoleInfo) -> Entry {
+    if role.standing { Entry::toned(&needs(role).join(", "), Tone::Good) } else { Entry::lines(&needs(role)) }
+}
+
+/// What somebody has to bring along for the role, as they have it.
+pub(crate) fn needs(role: &RoleInfo) -> Vec<String> {
+    match (role.standing, role.authenticate) {
+        (true, true) => vec!["password".to_owned()],
+        (true, false) => vec!["nothing".to_owned()],
+        (false, _) => asked_of_eligible(role),
     }
+}
+
+/// What an activation takes.
+pub(crate) fn asked_of_eligible(role: &RoleInfo) -> Vec<String> {
     let mut needs = Vec::new();
     if role.require_justification {
         needs.push("reason".to_owned());
@@ -78,7 +88,7 @@ fn needs(role: &RoleInfo) -> Entry {
     if needs.is_empty() {
         needs.push("nothing".to_owned());
     }
-    Entry::lines(&needs)
+    needs
 }
 
 /// `2 approvals (bob, %sre-leads)`

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, GrantInfo};
+use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, Background, GrantInfo, Precedent};
 use jit_sudo::escape::{Word, command_line, escape};
 use jit_sudo::names::GrantId;
 
@@ -114,6 +114,9 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
         fields.add("ended by", format!("{}, {}{reason}", clean(&ended.by), when::long(ended.at, now)));
     }
     fields.add("runs", info.runs.to_string());
+    if let Some(background) = &info.background {
+        weigh(&mut fields, info, background, now);
+    }
     let mut text = fields.render();
     if info.may_decide {
         let key = if info.signed_approvals { " --key FILE" } else { "" };
@@ -121,6 +124,29 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
         text.push_str(&format!("\nto decide: jitctl approve {id}{key}\n           jitctl deny {id} --reason TEXT\n"));
     }
     text
+}
+
+/// What an approver weighs: is this everyday work, and what else would the grant allow?
+fn weigh(fields: &mut Fields, info: &GrantInfo, background: &Background, now: i64) {
+    if !info.command.is_empty() {
+        let before = match background.precedent {
+            None => "never ran by this requester".to_owned(),
+            Some(Precedent { runs: 1, last }) => format!("ran once by this requester, {}", when::long(last, now)),
+            Some(Precedent { runs, last }) => {
+                format!("ran {runs} times by this requester, the last time {}", when::long(last, now))
+            }
+        };
+        fields.add("before", before);
+    }
+    if info.exact {
+        return;
+    }
+    for (index, rule) in background.role_commands.iter().enumerate() {
+        fields.add(if index == 0 { "role allows" } else { "" }, rule);
+    }
+    if !background.role_run_as.is_empty() {
+        fields.add("  as", background.role_run_as.join(", "));
+    }
 }
 
 /// Each word on a line of its own, so that no space inside a word looks like one between words; and its bytes, where
@@ -194,6 +220,7 @@ pub(crate) mod tests {
             may_decide: true,
             ended: None,
             runs: 0,
+            background: None,
             extends: None,
             extended_by: None,
             signed_approvals: false,
@@ -209,6 +236,27 @@ pub(crate) mod tests {
         {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn an_approver_sees_what_was_done_before_and_what_else_the_role_allows() {
+        let mut info = pending();
+        let mut background = Background {
+            role_commands: vec!["/usr/bin/systemctl **".into(), "!/usr/bin/systemctl halt".into()],
+            role_run_as: vec!["root".into()],
+            ..Background::default()
+        };
+        info.background = Some(background.clone());
+        let text = everything(&info, 1_000_060);
+        for part in ["before       never ran", "role allows  /usr/bin/systemctl **", "!/usr/bin/systemctl halt"] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        background.precedent = Some(Precedent { runs: 41, last: 1_000_000 });
+        info.background = Some(background);
+        info.exact = true;
+        let text = everything(&info, 1_000_060);
+        assert!(text.contains("ran 41 times") && text.contains("(1m ago)"), "{text}");
+        assert!(!text.contains("role allows"), "an exact grant allows nothing else\n{text}");
     }
 
     #[test]

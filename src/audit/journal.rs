@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::chain;
 use super::open_run::{self, Process};
+use super::precedent;
 use super::record::{Digest, End, Ending, Event, Keys, Record, Start};
 use super::sink::{Delivery, Sink};
 use crate::clock::{Moment, Timestamp};
@@ -24,6 +25,7 @@ CREATE INDEX record_by_run ON record (run) WHERE run IS NOT NULL;
 CREATE INDEX record_by_grant ON record (grant_id, kind) WHERE grant_id IS NOT NULL;
 CREATE TABLE open_run (start INTEGER PRIMARY KEY, run TEXT NOT NULL, uid INTEGER NOT NULL, grant_id TEXT, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, boot_id TEXT NOT NULL) STRICT;
 CREATE TABLE journal_meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE precedent (uid INTEGER NOT NULL, command BLOB NOT NULL, runs INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (uid, command)) STRICT, WITHOUT ROWID;
 ";
 
 /// Why the journal could not be written or read; `Display` is a sentence fragment.
@@ -89,6 +91,7 @@ pub struct Written {
     /// Its exact bytes.
     pub body: String,
     kind: &'static str,
+    durability: Durability,
 }
 
 impl Written {
@@ -97,9 +100,14 @@ impl Written {
         self.kind
     }
 
+    /// When its commit is on the disk.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
     #[cfg(test)]
     pub(super) fn for_test(seq: u64, time: Timestamp, hash: Digest, body: String, kind: &'static str) -> Self {
-        Self { seq, time, hash, body, kind }
+        Self { seq, time, hash, body, kind, durability: Durability::Synced }
     }
 }
 
@@ -180,7 +188,8 @@ impl<'a> Journal<'a> {
                 hash.0,
                 body.as_bytes()
             ])?;
-        Ok(Written { seq: record.seq, time: record.time, hash, kind, body })
+        let durability = self.database.durability();
+        Ok(Written { seq: record.seq, time: record.time, hash, kind, body, durability })
     }
 
     /// Hands committed records to every sink; `Missed` when any sink missed any of them.
@@ -214,6 +223,7 @@ impl<'a> Journal<'a> {
         let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
         self.database.write(Durability::Synced, |transaction| {
             let claimed = claim(transaction)?;
+            precedent::count(transaction, &start, moment.wall).map_err(JournalError::from)?;
             let written = self.append(transaction, moment, Event::Start(Box::new(start)))?;
             open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;
             Ok((Started { run, uid, grant, written }, claimed))

@@ -2,10 +2,12 @@
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
 pub mod chain;
+pub mod custody;
 mod grant_event;
 pub mod journal;
 pub mod listing;
 pub mod open_run;
+pub mod precedent;
 pub mod record;
 pub mod recorded;
 pub mod redact;
@@ -18,7 +20,9 @@ pub mod sink;
 mod tests;
 
 pub use chain::{FirstBad, Verified};
+pub use custody::Mark;
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, set_up};
 pub use listing::{Filter, Order, Page, Stored};
 pub use open_run::{Process, Supervisor, Sweep};
+pub use precedent::Precedent;
 pub use record::{Digest, Event, Record};

@@ -14,10 +14,13 @@ use crate::database::Durability;
 use crate::elevation::{Command, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
-use crate::names::IdPrefix;
+use crate::names::{IdPrefix, RoleName};
 use crate::policy::judge::{Eligible, Judgement, ask, judge, names, subject};
 use crate::policy::{Answer as Verdict, Assignment, Role};
 use crate::store::{Ended, Which, decide_request};
+
+/// The role of a request, its command, and among which roles it was chosen (none when it was named).
+type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
 
 /// The longest that one question waits, in seconds; whoever wants to wait longer asks again.
 const WAIT_LIMIT: u64 = 3600;
@@ -25,7 +28,7 @@ const WAIT_LIMIT: u64 = 3600;
 impl Desk<'_> {
     pub(super) fn request(&self, new: NewRequest) -> Result<Answer, Refused> {
         let words = CommandWords { run_as: new.run_as.clone(), command: new.command.clone() };
-        let (role, elevation) = self.role_for(&new, &words)?;
+        let (role, elevation, chosen_among) = self.role_for(&new, &words)?;
         let run_as;
         let (command, target) = match &elevation {
             Some(elevation) => (Some(elevation.command()), elevation.run_as()),
@@ -46,7 +49,7 @@ impl Desk<'_> {
             urgency: if new.break_glass { Urgency::BreakGlass } else { Urgency::Ordinary },
         };
         match request(self.host, self.policy, self.caller, &wanted, self.moment)? {
-            Activation::Granted(id) | Activation::Pending(id) => Ok(Answer::Grant(Box::new(self.info_of(&id)?))),
+            Activation::Granted(id) | Activation::Pending(id) => self.told_new(&id, chosen_among),
         }
     }
 
@@ -74,7 +77,7 @@ impl Desk<'_> {
     }
 
     pub(super) fn show(&self, id: &IdPrefix) -> Result<Answer, Refused> {
-        Ok(Answer::Grant(Box::new(self.info(&self.visible(id)?)?)))
+        self.told(&self.visible(id)?)
     }
 
     pub(super) fn wait(&self, id: &IdPrefix, seconds: u64) -> Result<Answer, Refused> {
@@ -135,8 +138,9 @@ impl Desk<'_> {
         Ended { by: self.caller.name().to_string(), at: self.now(), reason: reason.as_bytes().to_vec() }
     }
 
-    /// The role that was named, or the narrowest that fits the command; with the command resolved, where there is one.
-    fn role_for(&self, new: &NewRequest, words: &CommandWords) -> Result<(Role, Option<Elevation>), Refused> {
+    /// The role that was named, or the narrowest that fits the command; with the command resolved, where there is one, and
+    /// the names of the roles among which it was chosen.
+    fn role_for(&self, new: &NewRequest, words: &CommandWords) -> Result<RoleFor, Refused> {
         let subject = subject(self.caller)?;
         let named = match &new.role {
             Some(name) => {
@@ -149,14 +153,18 @@ impl Desk<'_> {
         };
         if words.command.is_empty() {
             return match named {
-                Some(role) => Ok((role, None)),
-                None => Ok((self.only_role()?, None)),
+                Some(role) => Ok((role, None, Vec::new())),
+                None => {
+                    let role = self.only_role()?;
+                    let name = role.name.clone();
+                    Ok((role, None, vec![name]))
+                }
             };
         }
         let elevation = self.elevation(words)?;
         match named {
             Some(role) => match ask(&role, &elevation) {
-                Verdict::Allowed { .. } => Ok((role, Some(elevation))),
+                Verdict::Allowed { .. } => Ok((role, Some(elevation), Vec::new())),
                 _ if elevation.command().is_hidden() => Err(no_role()),
                 _ => Err(refused("not-allowed", format!("role {} does not allow this command", role.name))
                     .hint("jitctl why -- COMMAND")),
@@ -167,7 +175,12 @@ impl Desk<'_> {
                     format!("no grant is needed: role {} is standing for you", standing.role().name),
                 )),
                 Judgement::Eligible(eligible) => match fitting(&eligible, new).cloned() {
-                    Some(role) => Ok((role, Some(eligible.into_elevation()))),
+                    Some(role) => {
+                        // Broken glass looks for the role that may be had so, not for the narrowest.
+                        let roles = eligible.roles().iter().filter(|_| !new.break_glass);
+                        let among = roles.map(|role| role.name.clone()).collect();
+                        Ok((role, Some(eligible.into_elevation()), among))
+                    }
                     None => Err(refused("not-eligible", "no role allows this command")),
                 },
             },

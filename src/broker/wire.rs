@@ -2,10 +2,14 @@
 //! These types are shared with jitctl; times are UTC seconds since 1970, durations are seconds, words are escaped
 //! texts (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
 
+mod knowledge;
 mod papers;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::knowledge::{
+    Background, Difference, Expectations, Forecast, PolicyShown, Precedent, RoleDetails, SettingsInfo,
+};
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
 use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
@@ -139,6 +143,26 @@ pub enum Ask {
     KeyInit {},
     /// The host's public key. Answer: [`Answer::HostKey`].
     KeyShow {},
+    /// The policy in force, or one role of it: root and readers. Answer: [`Answer::Policy`].
+    PolicyShow {
+        /// Only this role.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
+    },
+    /// What the installed policy says of a command, grants aside: root and readers. Answer: [`Answer::Forecast`].
+    PolicyTest {
+        /// Who would run it.
+        user: UserName,
+        /// What would be run.
+        #[serde(flatten)]
+        command: CommandWords,
+    },
+    /// State that the host's database, identity and clock are right as they stand; every open grant ends: root only.
+    /// Answer: [`Answer::Ended`].
+    KeyAccept {
+        /// Kept in the record.
+        reason: Word,
+    },
     /// Broken glass that nobody has reviewed: everything for root and readers, else what the caller did or may review.
     /// Answer: [`Answer::Debts`].
     ReviewDebts {},
@@ -301,6 +325,12 @@ pub enum Answer {
     Verified(VerifyInfo),
     /// To `key-init` and `key-show`.
     HostKey(KeyInfo),
+    /// To `policy-show`.
+    Policy(Box<PolicyShown>),
+    /// To `policy-test`.
+    Forecast(Box<Forecast>),
+    /// What came of a file of expected answers; made by jitctl out of many forecasts.
+    Expectations(Expectations),
     /// To `papers`.
     Papers(Box<PapersInfo>),
     /// To `import`.
@@ -410,6 +440,9 @@ pub struct GrantInfo {
     pub ended: Option<EndedInfo>,
     /// Runs made under the grant.
     pub runs: u64,
+    /// What stands behind it; only where one request is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
     /// The grant that this one extends, or would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,

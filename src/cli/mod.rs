@@ -1,6 +1,7 @@
 //! From the words typed to an [`Invocation`], in sudo's grammar and from one table of flags. Words stay bytes; nothing
 //! is looked up, so a user, group or command may not exist.
 
+pub mod completion;
 mod error;
 mod flags;
 mod gather;

@@ -38,6 +38,7 @@ const DEFAULTS: &[Key] = &[
     works("env_keep"),
     Key { name: "env_check", support: Support::NotYet },
     Key { name: "env_delete", support: Support::NotYet },
+    works("request_rate"),
 ];
 
 const AUDIT: &[Key] = &[works("syslog"), works("redact"), works("readers")];
@@ -170,6 +171,9 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     }
     if let Some(value) = table.each("env_keep", role_file::variable_pattern)? {
         settings.env_keep = value;
+    }
+    if let Some(value) = table.number("request_rate", 1..100_001)? {
+        settings.request_rate = value;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The compiled policy, kept in SQLite so that a run reads one role and not a hundred thousand. Every row is a copy of
 //! what the files said, with its digest: a damaged row is an error, never another policy.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -102,6 +103,8 @@ pub fn store(db: &Connection, policy: &Policy, stamp: &str) -> Result<(), IndexE
 pub struct PolicyIndex<'a> {
     db: &'a Connection,
     settings: Settings,
+    /// The role that was read last: a listing asks for the same one again and again.
+    last: RefCell<Option<Role>>,
 }
 
 impl<'a> PolicyIndex<'a> {
@@ -112,7 +115,14 @@ impl<'a> PolicyIndex<'a> {
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let (body, sha256): (Vec<u8>, Vec<u8>) = row.ok_or(IndexError::Empty)?;
-        Ok(Self { db, settings: decode("settings", &body, &sha256)? })
+        Ok(Self { db, settings: decode("settings", &body, &sha256)?, last: RefCell::default() })
+    }
+
+    /// A policy in `db`, an empty database in memory, by which nobody may do anything.
+    pub fn empty(db: &'a Connection) -> Result<Self, IndexError> {
+        db.execute_batch(SCHEMA)?;
+        store(db, &Policy::nothing(), "")?;
+        Self::open(db)
     }
 
     /// What holds for the whole host.
@@ -122,13 +132,18 @@ impl<'a> PolicyIndex<'a> {
 
     /// The role of this name, or `None` where the policy has none.
     pub fn role(&self, name: &RoleName) -> Result<Option<Role>, IndexError> {
+        if let Some(role) = self.last.borrow().as_ref().filter(|role| &role.name == name) {
+            return Ok(Some(role.clone()));
+        }
         let row = self
             .db
             .prepare("SELECT body, sha256 FROM policy_role WHERE name = ?1")?
             .query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((body, sha256)): Option<(Vec<u8>, Vec<u8>)> = row else { return Ok(None) };
-        decode_role(name.as_str(), &body, &sha256).map(Some)
+        let role = decode_role(name.as_str(), &body, &sha256)?;
+        self.last.replace(Some(role.clone()));
+        Ok(Some(role))
     }
 
     /// The names of the roles that `subject` has in this way, in alphabetical order: without reading the roles, so

@@ -132,16 +132,16 @@ pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, preferred: &[RoleNam
     let mut denied = None;
 
     let standing = index.roles_for(&subject, Assignment::Standing)?;
-    if let Some(role) = allowing(standing, &elevation, &mut denied).into_iter().next() {
+    if let Some(role) = allowing(standing, |role| ask(role, &elevation), &mut denied).into_iter().next() {
         return Ok(Judgement::Standing(Box::new(Standing { elevation, role })));
     }
     let mut held = Vec::new();
     for name in preferred {
         held.extend(index.role(name)?.filter(|role| names(&role.eligible, &subject)));
     }
-    let mut roles = allowing(held, &elevation, &mut denied);
+    let mut roles = allowing(held, |role| ask(role, &elevation), &mut denied);
     if roles.is_empty() {
-        roles = allowing(index.roles_for(&subject, Assignment::Eligible)?, &elevation, &mut denied);
+        roles = allowing(index.roles_for(&subject, Assignment::Eligible)?, |role| ask(role, &elevation), &mut denied);
     }
     if roles.is_empty() {
         return Err(JudgeError::NotAllowed(Box::new(NotAllowed { elevation, denied })));
@@ -176,10 +176,15 @@ pub fn names(principals: &[Principal], subject: &Subject<'_>) -> bool {
     principals.iter().any(|principal| principal.matches(subject))
 }
 
-fn allowing(roles: Vec<Role>, elevation: &Elevation, denied: &mut Option<(RoleName, String)>) -> Vec<Role> {
+/// Those of `roles` whose answer is yes, narrowest first; `denied` keeps the last rule that said no.
+pub(super) fn allowing(
+    roles: Vec<Role>,
+    answers: impl for<'r> Fn(&'r Role) -> Answer<'r>,
+    denied: &mut Option<(RoleName, String)>,
+) -> Vec<Role> {
     let mut found = Vec::new();
     for role in roles {
-        match ask(&role, elevation) {
+        match answers(&role) {
             Answer::Allowed { .. } => found.push(role),
             Answer::Denied { rule } => *denied = Some((role.name.clone(), rule.to_string())),
             Answer::NoRule | Answer::OtherRunAs | Answer::OtherGroup | Answer::OtherHost => {}

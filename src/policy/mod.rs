@@ -13,6 +13,7 @@ mod role_file;
 mod settings;
 mod table;
 mod warning;
+mod weigh;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ pub use role::{
     TicketPattern,
 };
 pub use settings::{AuditSettings, Settings, SyslogMode};
+pub use weigh::Weighed;
 
 /// A policy file as it was read.
 #[derive(Debug, Clone)]
@@ -49,6 +51,11 @@ impl Policy {
     pub fn parse(files: &[PolicyText]) -> Result<Self, PolicyError> {
         let (settings, roles) = file::read(files)?;
         Ok(Self { settings, roles })
+    }
+
+    /// A policy that says nothing: nobody may do anything.
+    pub fn nothing() -> Self {
+        Self { settings: Settings::default(), roles: Vec::new() }
     }
 
     /// What holds for the whole host.

@@ -24,6 +24,8 @@ pub struct Settings {
     pub env_keep: Vec<String>,
     /// How the journal is mirrored and who may read it.
     pub audit: AuditSettings,
+    /// How many requests one person may make within an hour; at least 1.
+    pub request_rate: u32,
 }
 
 /// The table `[audit]`.
@@ -69,6 +71,7 @@ impl Default for Settings {
             grace_period: Duration::from_millis(500),
             env_keep: ENV_KEEP.map(str::to_owned).to_vec(),
             audit: AuditSettings::default(),
+            request_rate: 30,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::process::{Command, Stdio};
 
 use jit_sudo::broker::wire::{
-    Answer, AssignmentInfo, DebtInfo, EndedInfo, GrantInfo, RecordInfo, RecordPage, RoleInfo, RoleVerdict, WhyInfo,
+    Answer, AssignmentInfo, Background, DebtInfo, Difference, EndedInfo, Expectations, Forecast, GrantInfo,
+    PolicyShown, Precedent, RecordInfo, RecordPage, RoleDetails, RoleInfo, RoleVerdict, SettingsInfo, WhyInfo,
 };
 use jit_sudo::names::RoleName;
 
@@ -59,6 +60,67 @@ pub(crate) fn assignment() -> AssignmentInfo {
         verdict: Some("confirmed".into()),
         reviewed: Some(EndedInfo { by: "bob".into(), at: 2, reason: "still on call".into() }),
     }
+}
+
+pub(crate) fn background() -> Background {
+    Background {
+        precedent: Some(Precedent { runs: 3, last: 1 }),
+        role_commands: vec!["ALL".into()],
+        role_run_as: vec!["root".into()],
+        chosen_among: vec![RoleName::parse("web-ops").unwrap()],
+    }
+}
+
+pub(crate) fn policy() -> PolicyShown {
+    let settings = SettingsInfo {
+        secure_path: "/usr/bin".into(),
+        timestamp_timeout: 900,
+        passwd_tries: 3,
+        passwd_timeout: 300,
+        grace_period_ms: 500,
+        env_keep: vec!["DISPLAY".into()],
+        request_rate: 30,
+        syslog: "mirror".into(),
+        redact: vec!["*_KEY".into()],
+        readers: vec!["carol".into()],
+    };
+    let details = RoleDetails {
+        terms: role(),
+        eligible: vec!["%web".into()],
+        standing_for: Vec::new(),
+        run_as_groups: Vec::new(),
+        hosts: vec!["*".into()],
+        env_keep: Vec::new(),
+        setenv: false,
+        pam_service: Some("jit-sudo-strict".into()),
+        request_lifetime: 86_400,
+        on_expiry: "terminate".into(),
+        source: "/etc/jit-sudo/policy.toml:7".into(),
+    };
+    PolicyShown { settings, roles: vec![details] }
+}
+
+pub(crate) fn forecast() -> Forecast {
+    Forecast {
+        user: "alice".into(),
+        run_as: "root".into(),
+        command: vec!["/usr/bin/ls".into()],
+        verdict: "eligible".into(),
+        roles: vec![RoleName::parse("web-ops").unwrap()],
+        because: "role web-ops is eligible".into(),
+        terms: Some(role()),
+    }
+}
+
+pub(crate) fn expectations() -> Expectations {
+    let difference = Difference {
+        place: "e.toml, case 1".into(),
+        question: "alice as root: ls".into(),
+        expected: "denied".into(),
+        found: "standing".into(),
+        because: "role ops is standing".into(),
+    };
+    Expectations { cases: 1, differences: vec![difference] }
 }
 
 pub(crate) fn why(allowed: bool) -> Answer {

@@ -4,14 +4,14 @@ use jit_sudo::broker::wire::{Answer, ApprovalInfo, EndedInfo, KeyInfo, PolicyInf
 use jit_sudo::names::GrantId;
 use serde_json::Value;
 
-use crate::fixtures::{assignment, debt, grant, page, role, why};
+use crate::fixtures::{assignment, background, debt, expectations, forecast, grant, page, policy, role, why};
 use crate::support::{Scripted, active, pending};
 
 #[test]
 fn json_is_one_object_on_one_line_for_every_answer() {
     let id = GrantId::parse("0123456789").unwrap();
     let key = KeyInfo { public_key: "ssh-ed25519 AAAA".into(), fingerprint: "SHA256:x".into(), created: true };
-    let policy = PolicyInfo { files: vec!["/p".into()], roles: 1, rules: 2, warnings: vec!["w".into()] };
+    let checked = PolicyInfo { files: vec!["/p".into()], roles: 1, rules: 2, warnings: vec!["w".into()] };
     let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), first_bad: None };
     let answers: Vec<(&[&str], Answer, &str)> = vec![
         (&["roles"], Answer::Roles(vec![role()]), "roles"),
@@ -20,10 +20,13 @@ fn json_is_one_object_on_one_line_for_every_answer() {
         (&["requests"], Answer::Requests(vec![pending()]), "requests"),
         (&["grants"], Answer::Grants(vec![active()]), "grants"),
         (&["release"], Answer::Ended(vec![id]), "ended"),
-        (&["policy", "check"], Answer::PolicyChecked(policy), "policy-checked"),
+        (&["policy", "check"], Answer::PolicyChecked(checked), "policy-checked"),
         (&["audit", "list"], page(), "records"),
         (&["audit", "show", "r1"], page(), "records"),
         (&["audit", "verify"], Answer::Verified(verified), "verified"),
+        (&["policy", "show"], Answer::Policy(Box::new(policy())), "policy"),
+        (&["policy", "test", "--user", "alice", "--", "ls"], Answer::Forecast(Box::new(forecast())), "forecast"),
+        (&["key", "accept", "--reason", "x"], Answer::Ended(vec![]), "ended"),
         (&["key", "init"], Answer::HostKey(key), "host-key"),
         (&["review"], Answer::Debts(vec![debt()]), "debts"),
         (&["review", "--unused", "90d"], Answer::Assignments(vec![assignment()]), "assignments"),
@@ -69,6 +72,7 @@ fn every_field_of_every_answer_is_documented() {
         comment: Some("x".into()),
         key: Some("SHA256:abc".into()),
     }];
+    info.background = Some(background());
     let mut ticketed = role();
     ticketed.ticket = Some("x".into());
     let mut verdict = why(true);
@@ -86,6 +90,9 @@ fn every_field_of_every_answer_is_documented() {
         page(),
         Answer::Verified(VerifyInfo { intact: false, records: 2, head: "x".into(), first_bad: Some("x".into()) }),
         Answer::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),
+        Answer::Policy(Box::new(policy())),
+        Answer::Forecast(Box::new(forecast())),
+        Answer::Expectations(expectations()),
         Answer::Debts(vec![debt()]),
         Answer::Assignments(vec![assignment()]),
     ];

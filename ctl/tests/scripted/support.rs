@@ -152,6 +152,7 @@ pub(crate) fn pending() -> GrantInfo {
         may_decide: true,
         ended: None,
         runs: 0,
+        background: None,
         extends: None,
         extended_by: None,
         signed_approvals: false,

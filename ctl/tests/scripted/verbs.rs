@@ -82,9 +82,7 @@ fn wrong_words_are_status_2_in_the_house_style() {
 fn what_comes_later_is_refused_by_name() {
     let broker = Scripted::silent();
     let later: &[(&[&str], &str)] = &[
-        (&["policy", "show"], "policy show"),
         (&["policy", "import", "/etc/sudoers"], "policy import"),
-        (&["policy", "test"], "policy test"),
         (&["audit", "search", "--help"], "audit search"),
         (&["audit", "export"], "audit export"),
         (&["replay", "x"], "replay"),

@@ -1,0 +1,145 @@
+//! Completion: scripts for the shells, and the words that only this host knows. The shell calls jitctl back for each
+//! word; roles and ids are asked of the broker, which tells everybody their own.
+
+use std::ffi::OsStr;
+use std::io;
+
+use clap::{Args, ValueEnum};
+use clap_complete::CompletionCandidate;
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+use jit_sudo::cli::completion;
+
+use crate::door::Broker;
+use crate::show;
+
+/// The variable in which the script says that it wants words and not the verb.
+pub(crate) const VARIABLE: &str = "JITCTL_COMPLETE";
+
+/// `completion`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionWords {
+    /// For which shell
+    pub(crate) shell: Shell,
+    /// For which program
+    #[arg(long, value_enum, default_value_t = Program::Jitctl)]
+    pub(crate) program: Program,
+}
+
+/// A shell that can complete.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// A program of ours.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Program {
+    Jitctl,
+    JitSudo,
+}
+
+/// The script for `words.shell`.
+pub(crate) fn script(words: &CompletionWords) -> io::Result<String> {
+    match words.program {
+        Program::Jitctl => own_script(words.shell),
+        Program::JitSudo => Ok(completion::script(match words.shell {
+            Shell::Bash => completion::Shell::Bash,
+            Shell::Zsh => completion::Shell::Zsh,
+            Shell::Fish => completion::Shell::Fish,
+        })),
+    }
+}
+
+fn own_script(shell: Shell) -> io::Result<String> {
+    let completer: &dyn EnvCompleter = match shell {
+        Shell::Bash => &Bash,
+        Shell::Zsh => &Zsh,
+        Shell::Fish => &Fish,
+    };
+    let mut script = Vec::new();
+    completer.write_registration(VARIABLE, "jitctl", "jitctl", "jitctl", &mut script)?;
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    script.push_str(match shell {
+        Shell::Bash => INNER_COMMAND,
+        // As a file in fpath it is called as the completion itself the first time.
+        Shell::Zsh => "\n[ \"$funcstack[1]\" = _jitctl ] && _clap_dynamic_completer_jitctl \"$@\"\n",
+        Shell::Fish => "",
+    });
+    Ok(script)
+}
+
+/// What follows `--` is a command of its own.
+const INNER_COMMAND: &str = r#"
+_jitctl() {
+    local i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        if [ "${COMP_WORDS[i]}" = -- ]; then
+            if declare -F _comp_command_offset >/dev/null; then
+                _comp_command_offset $((i + 1))
+            elif declare -F _command_offset >/dev/null; then
+                _command_offset $((i + 1))
+            elif [ $((i + 1)) -eq "$COMP_CWORD" ]; then
+                COMPREPLY=($(compgen -c -- "${COMP_WORDS[COMP_CWORD]}"))
+            else
+                COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+            fi
+            return
+        fi
+    done
+    _clap_complete_jitctl "$@"
+}
+complete -o bashdefault -F _jitctl jitctl
+"#;
+
+/// Roles that the caller may ask for, and for root and readers every role.
+pub(crate) fn roles() -> Vec<CompletionCandidate> {
+    let named = match Broker::installed().ask(&Ask::Roles {}) {
+        Ok(Answer::Roles(roles)) => roles,
+        _ => Vec::new(),
+    };
+    named.iter().map(|role| candidate(role.name.as_str(), &role.description)).collect()
+}
+
+/// Every role of the policy, for those who may read it.
+pub(crate) fn policy_roles() -> Vec<CompletionCandidate> {
+    match Broker::installed().ask(&Ask::PolicyShow { role: None }) {
+        Ok(Answer::Policy(shown)) => {
+            shown.roles.iter().map(|role| candidate(role.terms.name.as_str(), &role.terms.description)).collect()
+        }
+        _ => roles(),
+    }
+}
+
+/// Requests that the caller may decide.
+pub(crate) fn decidable() -> Vec<CompletionCandidate> {
+    ids(&Ask::Requests { all: false }, |info| info.may_decide)
+}
+
+/// Active and scheduled grants that the caller sees.
+pub(crate) fn grants() -> Vec<CompletionCandidate> {
+    ids(&Ask::Grants { all: false }, |_| true)
+}
+
+/// Pending requests and active grants.
+pub(crate) fn everything() -> Vec<CompletionCandidate> {
+    let mut found = ids(&Ask::Requests { all: false }, |_| true);
+    found.extend(grants());
+    found
+}
+
+fn ids(ask: &Ask, wanted: fn(&GrantInfo) -> bool) -> Vec<CompletionCandidate> {
+    let infos = match Broker::installed().ask(ask) {
+        Ok(Answer::Requests(infos) | Answer::Grants(infos)) => infos,
+        _ => Vec::new(),
+    };
+    let about = |info: &GrantInfo| format!("{} {} {}", info.requester, info.role, show::command(info));
+    infos.iter().filter(|info| wanted(info)).map(|info| candidate(info.id.as_str(), &about(info))).collect()
+}
+
+fn candidate(word: &str, help: &str) -> CompletionCandidate {
+    let help: String = crate::screen::clean(help).chars().take(80).collect();
+    CompletionCandidate::new(OsStr::new(word)).help((!help.is_empty()).then(|| help.into()))
+}

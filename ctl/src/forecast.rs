@@ -1,0 +1,305 @@
+//! `policy show` and `policy test`: the policy in force by the broker, files that are not installed yet with the caller's
+//! own rights. Nothing is run and nothing is asked for.
+
+use std::path::Path;
+
+use jit_sudo::broker::forecast::{Case, forecast};
+use jit_sudo::broker::wire::{
+    Answer, Ask, CommandWords, Difference, Expectations, Forecast, PolicyShown, RoleDetails, SettingsInfo,
+};
+use jit_sudo::escape::{Word, command_line, escape};
+use jit_sudo::names::UserName;
+use jit_sudo::policy::Policy;
+use serde::Deserialize;
+
+use crate::cli::{PolicyShowWords, PolicyTestWords};
+use crate::door::{Broker, answer};
+use crate::policy;
+use crate::roles;
+use crate::screen::{Report, clean};
+use crate::speech::{Exit, Notice, Trouble};
+use crate::table::Fields;
+use crate::when;
+
+/// `jitctl policy show`
+pub(crate) fn show(words: PolicyShowWords, broker: &Broker) -> Result<Report, Trouble> {
+    let whole = words.role.is_none();
+    let shown = answer!(broker.ask(&Ask::PolicyShow { role: words.role })?, Answer::Policy(shown) => shown);
+    let text = in_words(&shown, whole);
+    Ok(Report::done(Answer::Policy(shown), text))
+}
+
+/// `jitctl policy test`
+pub(crate) fn test(words: PolicyTestWords, broker: &Broker) -> Result<Report, Trouble> {
+    let judge = match words.policy.as_slice() {
+        [] => Judge::Installed(broker),
+        files => Judge::Files(policy::parse_files(files)?),
+    };
+    match &words.file {
+        Some(file) => expectations(file, &judge),
+        None => {
+            let asked = Asked {
+                user: words.user.map_or_else(own_name, |user| Ok(user.to_string()))?,
+                groups: None,
+                run_as: words.run_as.map(|word| word.to_string()),
+                host: None,
+                command: words.command,
+            };
+            let forecast = judge.forecast(&asked)?;
+            let text = told(&forecast);
+            let allowed = forecast.verdict != "denied";
+            let report = Report::done(Answer::Forecast(Box::new(forecast)), text);
+            Ok(if allowed { report } else { report.but(Exit::Refused, Notice::new("the policy does not allow it")) })
+        }
+    }
+}
+
+/// A question as it was asked, from words or from a file.
+struct Asked {
+    user: String,
+    groups: Option<Vec<String>>,
+    run_as: Option<String>,
+    host: Option<String>,
+    command: Vec<Word>,
+}
+
+/// Who answers.
+enum Judge<'a> {
+    Installed(&'a Broker),
+    Files(Policy),
+}
+
+impl Judge<'_> {
+    fn forecast(&self, asked: &Asked) -> Result<Forecast, Trouble> {
+        match self {
+            Self::Installed(broker) => {
+                if asked.groups.is_some() || asked.host.is_some() {
+                    return Err(bad_case(
+                        "groups and host go with --policy: the installed policy judges real people here",
+                    ));
+                }
+                let user = UserName::parse(&asked.user).map_err(|error| bad_case(&error.to_string()))?;
+                let run_as = asked.run_as.as_deref().map(Word::from);
+                let command = CommandWords { run_as, command: asked.command.clone() };
+                Ok(*answer!(broker.ask(&Ask::PolicyTest { user, command })?, Answer::Forecast(forecast) => forecast))
+            }
+            Self::Files(policy) => {
+                let case = Case {
+                    user: asked.user.clone(),
+                    groups: asked.groups.clone(),
+                    run_as: asked.run_as.clone(),
+                    host: asked.host.clone().map_or_else(this_host, Ok)?,
+                    command: asked.command.clone(),
+                };
+                forecast(policy, &case).map_err(|error| bad_case(&error.to_string()))
+            }
+        }
+    }
+}
+
+/// A file of expected answers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectedFile {
+    case: Vec<ExpectedCase>,
+}
+
+/// One `[[case]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectedCase {
+    user: String,
+    groups: Option<Vec<String>>,
+    run_as: Option<String>,
+    host: Option<String>,
+    command: CommandText,
+    expect: String,
+}
+
+/// Words parted by single spaces, or a list of words.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum CommandText {
+    Line(String),
+    Words(Vec<String>),
+}
+
+fn expectations(file: &Path, judge: &Judge<'_>) -> Result<Report, Trouble> {
+    let name = escape(file.as_os_str().as_encoded_bytes());
+    let expected: ExpectedFile = toml::from_str(&policy::read(file)?.text).map_err(|error| {
+        let first = error.message().lines().next().unwrap_or_default().to_owned();
+        let line = error.span().and_then(|span| policy::read(file).ok().map(|text| line_of(&text.text, span.start)));
+        bad_case(&format!("{name}:{}: {first}", line.unwrap_or(1)))
+    })?;
+    let (cases, mut differences) = (expected.case.len(), Vec::new());
+    for (index, case) in expected.case.into_iter().enumerate() {
+        let place = format!("{name}, case {}", index + 1);
+        if !is_answer(&case.expect) {
+            let what = clean(&case.expect);
+            return Err(bad_case(&format!("{place}: expect is \"{what}\"; write standing, eligible:ROLE or denied")));
+        }
+        let asked = Asked {
+            user: case.user,
+            groups: case.groups,
+            run_as: case.run_as,
+            host: case.host,
+            command: match case.command {
+                CommandText::Line(line) => line.split(' ').filter(|word| !word.is_empty()).map(Word::from).collect(),
+                CommandText::Words(words) => words.iter().map(|word| Word::from(word.as_str())).collect(),
+            },
+        };
+        // What cannot be asked at all, such as a program that is not there, is another answer than the expected one.
+        let (found, because) = match judge.forecast(&asked) {
+            Ok(forecast) => (forecast.answer(), forecast.because),
+            Err(trouble) => ("error".to_owned(), trouble.notice().message),
+        };
+        if found != case.expect {
+            let run_as = asked.run_as.as_deref().unwrap_or("root");
+            let line = command_line(asked.command.iter().map(Word::as_os_str));
+            let question = format!("{} as {run_as}: {line}", asked.user);
+            differences.push(Difference { place, question, expected: case.expect, found, because });
+        }
+    }
+    Ok(compared(Expectations { cases, differences }))
+}
+
+fn compared(expectations: Expectations) -> Report {
+    let (cases, wrong) = (expectations.cases, expectations.differences.len());
+    if wrong == 0 {
+        let text = format!("{cases} of {cases} answers are as expected\n");
+        return Report::done(Answer::Expectations(expectations), text);
+    }
+    let mut text = String::new();
+    for Difference { place, question, expected, found, because } in &expectations.differences {
+        let [question, because] = [question, because].map(|text| clean(text));
+        text.push_str(&format!("{place}: {question}\n  expected {expected}, found {}: {because}\n", clean(found)));
+    }
+    let notice = Notice::new(format!("{wrong} of {cases} answers are not as expected"));
+    Report::done(Answer::Expectations(expectations), text).but(Exit::Refused, notice)
+}
+
+fn is_answer(text: &str) -> bool {
+    let role = |name| jit_sudo::names::RoleName::parse(name).is_ok();
+    matches!(text, "standing" | "denied") || text.strip_prefix("eligible:").is_some_and(role)
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn bad_case(why: &str) -> Trouble {
+    Trouble::Local("bad-case", Notice::new(why))
+}
+
+fn own_name() -> Result<String, Trouble> {
+    jit_sudo::broker::forecast::own_name().map_err(|error| bad_case(&format!("who you are is not known: {error}")))
+}
+
+fn this_host() -> Result<String, Trouble> {
+    jit_sudo::broker::forecast::this_host().map_err(|error| bad_case(&format!("the host name is not known: {error}")))
+}
+
+fn told(forecast: &Forecast) -> String {
+    let mut fields = Fields::default();
+    fields.add("verdict", &forecast.verdict);
+    fields.add("because", &forecast.because);
+    fields.add("user", &forecast.user);
+    fields.add("run as", &forecast.run_as);
+    fields.add("command", command_line(forecast.command.iter().map(Word::as_os_str)));
+    for (index, role) in forecast.roles.iter().enumerate() {
+        fields.add(if index == 0 { "roles" } else { "" }, role.as_str());
+    }
+    if let Some(terms) = &forecast.terms {
+        fields.add("up to", if terms.standing { "always".to_owned() } else { when::spell(terms.maximum_duration) });
+        fields.add("needs", roles::needs(terms).join(", "));
+    }
+    fields.render()
+}
+
+fn in_words(shown: &PolicyShown, whole: bool) -> String {
+    let mut parts = Vec::new();
+    if whole {
+        parts.push(settings(&shown.settings));
+    }
+    parts.extend(shown.roles.iter().map(role));
+    parts.join("\n")
+}
+
+fn settings(settings: &SettingsInfo) -> String {
+    let mut fields = Fields::default();
+    fields.add("secure_path", &settings.secure_path);
+    fields.add("timestamp_timeout", when::spell(settings.timestamp_timeout));
+    fields.add("passwd_tries", settings.passwd_tries.to_string());
+    fields.add("passwd_timeout", when::spell(settings.passwd_timeout));
+    fields.add("grace_period", format!("{}ms", settings.grace_period_ms));
+    fields.add("env_keep", settings.env_keep.join(" "));
+    fields.add("request_rate", format!("{} an hour", settings.request_rate));
+    fields.add("syslog", &settings.syslog);
+    fields.add("redact", settings.redact.join(" "));
+    fields.add("readers", people(&settings.readers));
+    fields.render()
+}
+
+fn role(role: &RoleDetails) -> String {
+    let (terms, mut fields) = (&role.terms, Fields::default());
+    fields.add("role", terms.name.as_str());
+    if !terms.description.is_empty() {
+        fields.add("description", &terms.description);
+    }
+    fields.add("defined in", &role.source);
+    fields.add("eligible", people(&role.eligible));
+    fields.add("standing", people(&role.standing_for));
+    fields.add("run as", terms.run_as.join(", "));
+    if !role.run_as_groups.is_empty() {
+        fields.add("with groups", role.run_as_groups.join(", "));
+    }
+    fields.add("hosts", role.hosts.join(", "));
+    for (index, rule) in terms.commands.iter().enumerate() {
+        fields.add(if index == 0 { "commands" } else { "" }, rule);
+    }
+    fields.add("up to", when::spell(terms.maximum_duration));
+    fields.add("needs", roles::asked_of_eligible(terms).join(", "));
+    fields.add("request lives", when::spell(role.request_lifetime));
+    fields.add("on expiry", &role.on_expiry);
+    fields.maybe("pam service", role.pam_service.as_ref());
+    fields.add("env_keep", role.env_keep.join(" "));
+    fields.add("setenv", if role.setenv { "yes" } else { "no" });
+    fields.render()
+}
+
+fn people(names: &[String]) -> String {
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expected_answer_is_one_of_three_forms() {
+        for good in ["standing", "denied", "eligible:web-ops"] {
+            assert!(is_answer(good), "{good}");
+        }
+        for bad in ["", "eligible", "eligible:", "eligible:a b", "allowed", "Denied"] {
+            assert!(!is_answer(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn differences_are_told_and_refused() {
+        let difference = Difference {
+            place: "e.toml, case 2".into(),
+            question: "alice as root: /bin/ls".into(),
+            expected: "denied".into(),
+            found: "standing".into(),
+            because: "role ops is standing".into(),
+        };
+        let report = compared(Expectations { cases: 3, differences: vec![difference] });
+        assert_eq!(report.exit, Exit::Refused);
+        assert_eq!(
+            report.text,
+            "e.toml, case 2: alice as root: /bin/ls\n  expected denied, found standing: role ops is standing\n"
+        );
+        assert_eq!(compared(Expectations { cases: 3, differences: Vec::new() }).exit, Exit::Done);
+    }
+}

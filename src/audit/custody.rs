@@ -1,0 +1,295 @@
+//! What the journal notices of the world around it: a clock that was changed, a database that is older than its anchor,
+//! a host that is another one. Each is recorded once, as an alert.
+//! May not: read a clock or a file; what is there comes in as arguments.
+
+use std::fmt;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde::Deserialize;
+
+use super::journal::{Journal, JournalError, Written, sql_bound};
+use super::record::{Alert, Digest, Event};
+use crate::clock::duration::spell;
+use crate::clock::{Moment, Timestamp};
+use crate::database::Durability;
+
+/// A change of the clock by less is none: time daemons step it, and records are written a little after their moment.
+const TOLERANCE_US: i64 = 60_000_000;
+
+/// Number and hash of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Its number.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: Digest,
+}
+
+/// What is wrong with the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClockFault {
+    /// Since the last record it went forward by so many microseconds more than the boot clock.
+    SetForward(i64),
+    /// Or back.
+    SetBack(i64),
+    /// In a new boot it stands so many microseconds before the latest record.
+    BehindAfterBoot(i64),
+}
+
+impl ClockFault {
+    fn code(self) -> &'static str {
+        match self {
+            Self::SetForward(_) => "clock-set-forward",
+            Self::SetBack(_) => "clock-set-back",
+            Self::BehindAfterBoot(_) => "clock-behind-after-boot",
+        }
+    }
+}
+
+impl fmt::Display for ClockFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = |us: i64| spell(us.unsigned_abs() / 1_000_000);
+        match *self {
+            Self::SetForward(us) => write!(f, "the clock was set forward by {}", span(us)),
+            Self::SetBack(us) => write!(f, "the clock was set back by {}", span(us)),
+            Self::BehindAfterBoot(us) => {
+                write!(f, "after a boot the clock stands {} before the latest record", span(us))
+            }
+        }
+    }
+}
+
+/// The clocks of a record; the rest of it is not read.
+#[derive(Deserialize)]
+struct Reading {
+    time: i64,
+    boot: i64,
+    boot_id: String,
+}
+
+/// Names in `journal_meta`.
+const RESTORED: &str = "restored";
+const HOST: &str = "host";
+
+impl Journal<'_> {
+    /// Compares the clocks with those of the last record, and the journal with its anchor, which the caller read before
+    /// anything of the database. What is new is recorded; an older database is remembered as such until it is accepted.
+    pub fn notice(&self, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Written>, JournalError> {
+        let faults = |connection: &Connection| faults(connection, moment, anchor);
+        if faults(self.database.connection())?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.database.write(Durability::Synced, |tx| {
+            let mut written = Vec::new();
+            // Looked at again inside: another process may have recorded it meanwhile.
+            for fault in faults(tx)? {
+                if let Fault::Older(_) = fault {
+                    set_meta(tx, RESTORED, fault.to_string().as_bytes())?;
+                }
+                written.push(self.append(tx, moment, fault.alert())?);
+            }
+            Ok(written)
+        })
+    }
+
+    /// Why the database is not trusted for grants, if it is not.
+    pub fn restored(&self) -> Result<Option<String>, JournalError> {
+        let text = meta(self.database.connection(), RESTORED)?;
+        Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Remembers the identity of the host, and records that it is another one than before.
+    pub fn notice_host(&self, moment: &Moment, host: &str) -> Result<Vec<Written>, JournalError> {
+        if meta(self.database.connection(), HOST)?.as_deref() == Some(host.as_bytes()) {
+            return Ok(Vec::new());
+        }
+        self.database.write(Durability::Synced, |tx| {
+            let before = meta(tx, HOST)?;
+            set_meta(tx, HOST, host.as_bytes())?;
+            match before {
+                Some(before) if before != host.as_bytes() => {
+                    Ok(vec![self.append(tx, moment, Fault::OtherHost.alert())?])
+                }
+                _ => Ok(Vec::new()),
+            }
+        })
+    }
+}
+
+/// Forgets, inside the transaction that records it, that the database was restored.
+pub fn accept(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM journal_meta WHERE name = ?1", [RESTORED])?;
+    Ok(())
+}
+
+/// What is found.
+enum Fault {
+    Clock(ClockFault),
+    /// The number of the record that the anchor knows and the database does not.
+    Older(u64),
+    OtherHost,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clock(fault) => fault.fmt(f),
+            Self::Older(u64::MAX) => f.write_str("the anchor of the database is damaged"),
+            Self::Older(seq) => write!(f, "the database is older than its anchor: record {seq} is missing or another"),
+            Self::OtherHost => f.write_str(
+                "the identity of this host has changed: a new key or machine-id, or a copy of another host; its earlier \
+                 grants are worth nothing here",
+            ),
+        }
+    }
+}
+
+impl Fault {
+    fn alert(&self) -> Event {
+        let code = match self {
+            Self::Clock(fault) => fault.code(),
+            Self::Older(_) => "database-older",
+            Self::OtherHost => "host-changed",
+        };
+        alert(code, &self.to_string())
+    }
+}
+
+/// An alert about the host, by nobody.
+fn alert(code: &str, sentence: &str) -> Event {
+    let (code, sentence) = (code.to_owned(), sentence.into());
+    Event::Alert(Box::new(Alert { code, sentence, uid: None, user: None, run: None, grant: None }))
+}
+
+fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Fault>, JournalError> {
+    let query = "SELECT high, body, (SELECT hash FROM record WHERE seq = ?1) FROM record ORDER BY seq DESC LIMIT 1";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query(params![sql_bound(anchor.map_or(0, |mark| mark.seq))])?;
+    let mut faults = Vec::new();
+    let mut anchored = None;
+    if let Some(row) = rows.next()? {
+        let high = Timestamp(row.get(0)?);
+        // A record that cannot be read is the verification's to find.
+        let reading: Option<Reading> =
+            row.get_ref(1)?.as_bytes().ok().and_then(|body| serde_json::from_slice(body).ok());
+        faults.extend(reading.and_then(|last| compare(&last, high, moment)).map(Fault::Clock));
+        anchored = row.get_ref(2)?.as_bytes_or_null().unwrap_or_default().map(<[u8]>::to_vec);
+    }
+    if let Some(mark) = anchor
+        && anchored.as_deref() != Some(&mark.hash.0[..])
+        && meta(connection, RESTORED)?.is_none()
+    {
+        faults.push(Fault::Older(mark.seq));
+    }
+    Ok(faults)
+}
+
+/// In one boot both clocks run alike; in a new one only time itself tells. A clock that was set forward while the host
+/// was off cannot be told from time that passed.
+fn compare(last: &Reading, high: Timestamp, now: &Moment) -> Option<ClockFault> {
+    if last.boot_id != now.boot_id {
+        let behind = high.0.saturating_sub(now.wall.0);
+        return (behind > TOLERANCE_US).then_some(ClockFault::BehindAfterBoot(behind));
+    }
+    let drift = now.wall.0.saturating_sub(last.time).saturating_sub(now.boot.0.saturating_sub(last.boot));
+    if drift > TOLERANCE_US {
+        Some(ClockFault::SetForward(drift))
+    } else if drift < -TOLERANCE_US {
+        Some(ClockFault::SetBack(drift))
+    } else {
+        None
+    }
+}
+
+fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection.query_row("SELECT value FROM journal_meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+}
+
+fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+    tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Record, SCHEMA, sample};
+    use crate::clock::BootTime;
+    use crate::database::Database;
+    use crate::database::tests::Scratch;
+
+    const HOUR: i64 = 3_600_000_000;
+
+    fn moment(wall: i64, boot: i64, boot_id: &str) -> Moment {
+        let start = sample::moment(0).wall.0;
+        Moment { wall: Timestamp(start + wall), boot: BootTime(boot), boot_id: boot_id.to_owned() }
+    }
+
+    fn codes(written: &[Written]) -> Vec<String> {
+        let code = |written: &Written| match Record::decode(&written.body).unwrap().event {
+            Event::Alert(alert) => alert.code,
+            other => panic!("{other:?}"),
+        };
+        written.iter().map(code).collect()
+    }
+
+    #[test]
+    fn each_change_of_the_clock_is_recorded_once() {
+        let scratch = Scratch::new("custody-clock");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let seen = |wall, boot, id: &str| codes(&journal.notice(&moment(wall, boot, id), None).unwrap());
+        assert!(seen(0, 0, "a").is_empty(), "an empty journal knows no time");
+        let record = |moment: &Moment| {
+            let event = sample::events().remove(2);
+            let _ = database.write(Durability::Ordered, |tx| journal.append(tx, moment, event)).unwrap();
+        };
+        record(&moment(0, 0, "a"));
+        assert!(seen(HOUR, HOUR, "a").is_empty());
+        assert!(seen(HOUR + 30_000_000, HOUR, "a").is_empty(), "half a minute is no change");
+        assert_eq!(seen(10 * HOUR, HOUR, "a"), ["clock-set-forward"]);
+        assert!(seen(10 * HOUR, HOUR, "a").is_empty());
+        assert_eq!(seen(2 * HOUR, 2 * HOUR, "a"), ["clock-set-back"]);
+        assert!(seen(3 * HOUR, 3 * HOUR, "a").is_empty());
+        assert_eq!(seen(3 * HOUR, 0, "b"), ["clock-behind-after-boot"]);
+        assert!(seen(3 * HOUR, 0, "b").is_empty());
+        assert_eq!(seen(-450_000 * HOUR, HOUR, "b"), ["clock-set-back"], "1970");
+        assert_eq!(seen(20 * HOUR, 2 * HOUR, "b"), ["clock-set-forward"]);
+        assert!(seen(21 * HOUR, 0, "c").is_empty(), "a boot with time that passed");
+        assert!(journal.verify_all().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_database_without_the_anchored_record_is_distrusted_until_it_is_accepted() {
+        let scratch = Scratch::new("custody-anchor");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let started = sample::started(&journal, "run000000001", 1);
+        let good = Mark { seq: 1, hash: started.written().hash };
+        let now = sample::moment(2);
+        for anchor in [None, Some(good)] {
+            assert!(journal.notice(&now, anchor).unwrap().is_empty());
+        }
+        assert_eq!(journal.restored().unwrap(), None);
+        let ahead = Mark { seq: 9, ..good };
+        assert_eq!(codes(&journal.notice(&now, Some(ahead)).unwrap()), ["database-older"]);
+        assert!(journal.notice(&now, Some(ahead)).unwrap().is_empty(), "once");
+        assert!(journal.restored().unwrap().unwrap().contains("record 9"));
+        database.write(Durability::Synced, |tx| accept(tx).map_err(JournalError::from)).unwrap();
+        assert_eq!(journal.restored().unwrap(), None);
+        let other = Mark { seq: 1, hash: Digest([1; 32]) };
+        assert_eq!(codes(&journal.notice(&now, Some(other)).unwrap()), ["database-older"]);
+    }
+
+    #[test]
+    fn another_host_is_recorded_and_the_first_one_is_not() {
+        let scratch = Scratch::new("custody-host");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let seen = |host| codes(&journal.notice_host(&sample::moment(1), host).unwrap());
+        assert!(seen("a").is_empty());
+        assert!(seen("a").is_empty());
+        assert_eq!(seen("b"), ["host-changed"]);
+        assert!(seen("b").is_empty());
+    }
+}

@@ -1,0 +1,37 @@
+//! What an approver weighs besides the request itself: whether the requester does this every day, and what else the role
+//! would let them do.
+
+use super::Desk;
+use super::failure::Refused;
+use super::view::texts;
+use super::wire::{Answer, Background, GrantInfo, Precedent};
+use crate::escape::Word;
+use crate::names::{GrantId, RoleName};
+use crate::store::StoredRequest;
+
+impl Desk<'_> {
+    /// One request with what stands behind it.
+    pub(super) fn told(&self, request: &StoredRequest) -> Result<Answer, Refused> {
+        let background = Some(self.background(request, Vec::new())?);
+        Ok(Answer::Grant(Box::new(GrantInfo { background, ..self.info(request)? })))
+    }
+
+    /// A request just made, with the roles among which its own was chosen.
+    pub(super) fn told_new(&self, id: &GrantId, chosen_among: Vec<RoleName>) -> Result<Answer, Refused> {
+        let request = self.host.store().request(id, self.now())?;
+        let background = Some(self.background(&request, chosen_among)?);
+        Ok(Answer::Grant(Box::new(GrantInfo { background, ..self.info(&request)? })))
+    }
+
+    fn background(&self, request: &StoredRequest, chosen_among: Vec<RoleName>) -> Result<Background, Refused> {
+        let terms = &request.terms;
+        let precedent = self.journal.precedent(terms.uid, &Word::from(terms.run_as.as_str()), &terms.argv)?;
+        let role = self.policy.role(&terms.role)?;
+        Ok(Background {
+            precedent: precedent.map(|found| Precedent { runs: found.runs, last: found.last.seconds() }),
+            role_commands: role.as_ref().map_or_else(Vec::new, |role| texts(&role.commands)),
+            role_run_as: role.map_or_else(Vec::new, |role| role.run_as.as_written()),
+            chosen_among,
+        })
+    }
+}

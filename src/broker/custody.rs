@@ -1,0 +1,68 @@
+//! Root states that the host's database, identity and clock are right as they stand. Nothing that was granted before
+//! survives it.
+
+use super::Desk;
+use super::decisions::given;
+use super::failure::{Refused, refused};
+use super::wire::Answer;
+use crate::audit::record::{Alert, Revocation};
+use crate::audit::{Event, Written, custody};
+use crate::database::Durability;
+use crate::escape::Word;
+use crate::grant::lifecycle::GrantEnd;
+use crate::names::GrantId;
+use crate::store::{GrantStore, Which, end_grant};
+
+impl Desk<'_> {
+    pub(super) fn key_accept(&self, reason: &Word) -> Result<Answer, Refused> {
+        if self.caller.uid() != 0 {
+            return Err(refused("not-root", "only root may accept the state of this host"));
+        }
+        let reason = given("reason", reason)?;
+        let (ids, written) = self.host.database().write(Durability::Synced, |tx| {
+            let (ids, mut written) = self.end_all(tx, reason)?;
+            let accepted = Alert {
+                code: "state-accepted".to_owned(),
+                sentence: reason.clone(),
+                uid: Some(self.caller.uid()),
+                user: Some(Word::from(self.caller.name().as_str())),
+                run: None,
+                grant: None,
+            };
+            written.push(self.journal.append(tx, self.moment, Event::Alert(Box::new(accepted)))?);
+            custody::accept(tx)?;
+            Ok::<_, Refused>((ids, written))
+        })?;
+        let _ = self.journal.mirror(&written);
+        self.host.ring();
+        Ok(Answer::Ended(ids))
+    }
+
+    /// Ends every open grant, however many there are.
+    fn end_all(&self, tx: &rusqlite::Transaction<'_>, reason: &Word) -> Result<(Vec<GrantId>, Vec<Written>), Refused> {
+        let (ended, mut ids, mut written) = (self.ended(reason), Vec::new(), Vec::new());
+        loop {
+            let open = GrantStore::new(tx).open_grants(Which::Everybody, self.now())?;
+            if open.is_empty() {
+                return Ok((ids, written));
+            }
+            for grant in open {
+                let terms = grant.terms;
+                if !end_grant(tx, &terms.id, GrantEnd::Revoked, &ended)? {
+                    return Err(refused("damaged", format!("grant {} cannot be ended", terms.id)));
+                }
+                let event = Event::Revocation(Box::new(Revocation {
+                    grant: terms.id.clone(),
+                    uid: self.caller.uid(),
+                    user: Word::from(self.caller.name().as_str()),
+                    holder_uid: terms.uid,
+                    holder: Word::from(terms.user.as_str()),
+                    role: terms.role,
+                    reason: reason.clone(),
+                }));
+                written.push(self.journal.append(tx, self.moment, event)?);
+                ids.push(terms.id);
+            }
+        }
+    }
+}

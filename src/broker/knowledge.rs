@@ -1,0 +1,115 @@
+//! The policy as it stands: shown, and asked what it would say. Grants are no part of it.
+
+use super::Desk;
+use super::failure::{Refused, no_role, refused};
+use super::view::{role_info, texts};
+use super::wire::{Answer, CommandWords, Forecast, PolicyShown, RoleDetails, SettingsInfo};
+use crate::elevation::Caller;
+use crate::names::{RoleName, UserName};
+use crate::policy::index::Next;
+use crate::policy::judge::{JudgeError, Judgement, NotAllowed, judge};
+use crate::policy::{OnExpiry, Role, Settings, SyslogMode};
+use crate::refusal::Refusal;
+
+impl Desk<'_> {
+    pub(super) fn policy_show(&self, only: Option<&RoleName>) -> Result<Answer, Refused> {
+        let mut roles = Vec::new();
+        match only {
+            Some(name) => {
+                let role = self.policy.role(name)?;
+                roles.push(details(&role.ok_or_else(|| {
+                    refused("unknown-role", format!("the policy has no role {name}")).hint("jitctl policy show")
+                })?));
+            }
+            None => self.policy.each_role(|role| {
+                roles.push(details(&role));
+                Next::Continue
+            })?,
+        }
+        Ok(Answer::Policy(Box::new(PolicyShown { settings: settings(self.policy.settings()), roles })))
+    }
+
+    pub(super) fn policy_test(&self, user: &UserName, words: &CommandWords) -> Result<Answer, Refused> {
+        let account = sys::users::account_by_name(user.as_str())
+            .map_err(|error| refused("lookup", format!("unable to look up {user}: {error}")))?
+            .ok_or_else(|| refused("unknown-user", format!("unknown user {user}")))?;
+        let elevation = self.elevation_of(Caller::described(account)?, words)?;
+        let mut forecast = Forecast {
+            user: user.to_string(),
+            run_as: elevation.run_as().name().to_string(),
+            command: elevation.command().resolved_words(),
+            verdict: "denied".to_owned(),
+            roles: Vec::new(),
+            because: String::new(),
+            terms: None,
+        };
+        match judge(elevation, self.policy, &[]) {
+            Ok(Judgement::Standing(standing)) => forecast.allow("standing", std::slice::from_ref(standing.role())),
+            Ok(Judgement::Eligible(eligible)) => forecast.allow("eligible", eligible.roles()),
+            Err(JudgeError::NotAllowed(not)) if not.elevation.command().is_hidden() => return Err(no_role()),
+            Err(JudgeError::NotAllowed(not)) => forecast.because = denial(&not),
+            Err(error) => return Err(Refusal::from(error).into()),
+        }
+        Ok(Answer::Forecast(Box::new(forecast)))
+    }
+}
+
+impl Forecast {
+    /// Fills in what `roles`, the narrowest first, allow.
+    pub fn allow(&mut self, verdict: &str, roles: &[Role]) {
+        let Some(first) = roles.first() else { return };
+        verdict.clone_into(&mut self.verdict);
+        self.roles = roles.iter().map(|role| role.name.clone()).collect();
+        self.because = format!("role {} is {verdict}", first.name);
+        self.terms = Some(role_info(first, verdict == "standing"));
+    }
+}
+
+/// Why no role allows it.
+fn denial(not: &NotAllowed) -> String {
+    match &not.denied {
+        Some((role, rule)) => format!("role {role} refuses it by the rule \"{rule}\""),
+        None => "no role allows it".to_owned(),
+    }
+}
+
+fn details(role: &Role) -> RoleDetails {
+    RoleDetails {
+        terms: role_info(role, !role.standing.is_empty()),
+        eligible: texts(&role.eligible),
+        standing_for: texts(&role.standing),
+        run_as_groups: role.run_as_groups.as_written(),
+        hosts: role.hosts.clone(),
+        env_keep: role.env_keep.clone(),
+        setenv: role.setenv,
+        pam_service: role.pam_service.clone(),
+        request_lifetime: role.activation.request_lifetime,
+        on_expiry: match role.on_expiry {
+            OnExpiry::Terminate => "terminate",
+            OnExpiry::Freeze => "freeze",
+            OnExpiry::Finish => "finish",
+        }
+        .to_owned(),
+        source: role.source.to_string(),
+    }
+}
+
+fn settings(settings: &Settings) -> SettingsInfo {
+    SettingsInfo {
+        secure_path: settings.path_variable(),
+        timestamp_timeout: settings.timestamp_timeout.as_secs(),
+        passwd_tries: settings.passwd_tries,
+        passwd_timeout: settings.passwd_timeout.as_secs(),
+        grace_period_ms: u64::try_from(settings.grace_period.as_millis()).unwrap_or(u64::MAX),
+        env_keep: settings.env_keep.clone(),
+        request_rate: settings.request_rate,
+        syslog: match settings.audit.syslog {
+            SyslogMode::Mirror => "mirror",
+            SyslogMode::Required => "required",
+            SyslogMode::Off => "off",
+        }
+        .to_owned(),
+        redact: settings.audit.redact.clone(),
+        readers: texts(&settings.audit.readers),
+    }
+}

@@ -1,0 +1,103 @@
+//! The anchor: number and hash of the last synced record, in a file of its own. A database that lacks this record is an
+//! older copy. Written without a sync after a synced commit, so that it may lag behind the database, never run ahead.
+//! It cannot see the whole state directory restored, anchor and all: only a chain head off this host does.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use crate::audit::sink::{Delivery, Sink};
+use crate::audit::{Digest, Mark, Written};
+use crate::database::Durability;
+use crate::escape::unhex;
+
+/// Twenty digits, a space, 64 hexadecimal digits, a line's end: always as long, so that one write replaces it whole.
+const LENGTH: usize = 86;
+
+/// The file.
+pub(super) struct Anchor {
+    path: PathBuf,
+}
+
+impl Anchor {
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// What it says; `None` where there is none yet. One that cannot be read as an anchor names a record that no
+    /// journal has.
+    pub(super) fn read(&self) -> io::Result<Option<Mark>> {
+        match fs::read(&self.path) {
+            Ok(bytes) => Ok(Some(parse(&bytes).unwrap_or(Mark { seq: u64::MAX, hash: Digest::ZERO }))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// For a new database, which has no past.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, mark: Mark) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
+        file.write_all_at(text(mark).as_bytes(), 0)
+    }
+}
+
+/// A mirror of the journal's head. One that cannot be written lags behind; it decides nothing now.
+impl Sink for Anchor {
+    fn mirror(&mut self, written: &Written) -> Delivery {
+        if written.durability() == Durability::Synced {
+            let _ = self.write(Mark { seq: written.seq, hash: written.hash });
+        }
+        Delivery::Delivered
+    }
+}
+
+fn text(mark: Mark) -> String {
+    format!("{:020} {}\n", mark.seq, mark.hash)
+}
+
+fn parse(bytes: &[u8]) -> Option<Mark> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() == LENGTH)?;
+    let (seq, hash) = text.strip_suffix('\n')?.split_once(' ')?;
+    Some(Mark { seq: seq.parse().ok()?, hash: Digest(unhex(hash)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::tests::Scratch;
+
+    #[test]
+    fn an_anchor_says_what_was_written_last() {
+        let scratch = Scratch::new("anchor");
+        let anchor = Anchor::at(scratch.path().with_file_name("anchor"));
+        assert_eq!(anchor.read().unwrap(), None);
+        for seq in [1, 7, u64::MAX, 3] {
+            let mark = Mark { seq, hash: Digest([seq.to_le_bytes()[0]; 32]) };
+            anchor.write(mark).unwrap();
+            assert_eq!(anchor.read().unwrap(), Some(mark));
+        }
+        anchor.remove().unwrap();
+        anchor.remove().unwrap();
+        assert_eq!(anchor.read().unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_anchor_names_a_record_that_is_not_there() {
+        let scratch = Scratch::new("anchor-damaged");
+        let path = scratch.path().with_file_name("anchor");
+        let whole = text(Mark { seq: 5, hash: Digest([7; 32]) });
+        for damaged in ["", &whole[1..], &whole[..85], &whole.replace('7', "x"), &whole.replace(' ', "\0")] {
+            fs::write(&path, damaged).unwrap();
+            let read = Anchor::at(path.clone()).read().unwrap();
+            assert_eq!(read, Some(Mark { seq: u64::MAX, hash: Digest::ZERO }), "{damaged:?}");
+        }
+    }
+}
