@@ -18,6 +18,7 @@ mod hygiene;
 mod jitctl;
 mod know;
 mod life;
+mod noexec;
 mod pam;
 mod policy;
 mod property;
