@@ -25,7 +25,7 @@ pub(super) const ROLE: &[Key] = &[
     works("commands"),
     works("env_keep"),
     works("setenv"),
-    Key { name: "noexec", support: Support::OnlyFalse },
+    works("noexec"),
     works("activation"),
     works("authenticate"),
     works("pam_service"),
@@ -76,6 +76,7 @@ pub(super) struct Defaults {
     pub(super) pam_service: Option<String>,
     pub(super) env_keep: Vec<String>,
     pub(super) on_expiry: OnExpiry,
+    pub(super) noexec: bool,
 }
 
 impl Default for Defaults {
@@ -88,6 +89,7 @@ impl Default for Defaults {
             pam_service: None,
             env_keep: Vec::new(),
             on_expiry: OnExpiry::default(),
+            noexec: false,
         }
     }
 }
@@ -130,6 +132,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         authenticate,
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
+        noexec: table.boolean("noexec")?.unwrap_or(defaults.noexec),
         activation,
         order: table.number("order", 0..1_000_001)?.unwrap_or(0),
         source,
