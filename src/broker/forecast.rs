@@ -61,7 +61,7 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
         terms: None,
     };
     match policy.weigh(&subject, &question) {
-        Weighed::Standing(role) => forecast.allow("standing", &[role]),
+        Weighed::Standing(role) => forecast.allow("standing", &[*role]),
         Weighed::Eligible(roles) => forecast.allow("eligible", &roles),
         Weighed::Denied(Some((role, rule))) => {
             forecast.because = format!("role {role} refuses it by the rule \"{rule}\"");

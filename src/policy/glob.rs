@@ -19,8 +19,14 @@ enum Token {
     Any,
     Run,
     /// These bytes, or all but these; a bit for each.
-    Set([u64; 4]),
+    Set(Bytes),
 }
+
+/// A bit for each byte.
+type Bytes = [u64; 4];
+
+/// Something read, and the pattern after it.
+type Rest<'a, T> = (T, &'a [u8]);
 
 impl Glob {
     /// Reads the pattern; the error is a sentence fragment.
@@ -138,7 +144,7 @@ fn glob(tokens: &[Token], text: &[u8], fits: impl Fn(&Token, u8) -> bool) -> boo
 }
 
 /// The set after `[`, and what follows its `]`; `None` where no `]` comes, so that the `[` is an ordinary character.
-fn set(text: &[u8]) -> Result<Option<([u64; 4], &[u8])>, String> {
+fn set(text: &[u8]) -> Result<Option<Rest<'_, Bytes>>, String> {
     let (inverted, mut rest) = match text.split_first() {
         Some((b'!' | b'^', rest)) => (true, rest),
         _ => (false, text),
@@ -154,7 +160,7 @@ fn set(text: &[u8]) -> Result<Option<([u64; 4], &[u8])>, String> {
         first = false;
         if *byte == b'[' && matches!(rest.first(), Some(b':' | b'.' | b'=')) {
             let Some((class, after)) = class(rest)? else { return Ok(None) };
-            (0..=u8::MAX).filter(|byte| class(byte)).for_each(|byte| add(&mut set, byte));
+            (0..=u8::MAX).filter(class).for_each(|byte| add(&mut set, byte));
             rest = after;
             continue;
         }
@@ -189,7 +195,7 @@ fn literal(byte: u8, rest: &mut &[u8]) -> Option<u8> {
 type Class = fn(&u8) -> bool;
 
 /// The class after the inner `[`, and what follows its `:]`; `None` where it has no end.
-fn class(text: &[u8]) -> Result<Option<(Class, &[u8])>, String> {
+fn class(text: &[u8]) -> Result<Option<Rest<'_, Class>>, String> {
     let Some((b':', named)) = text.split_first() else {
         return Err("holds '[.' or '[=', which are not supported".to_owned());
     };
@@ -213,13 +219,13 @@ fn class(text: &[u8]) -> Result<Option<(Class, &[u8])>, String> {
     Ok(Some((class, after.get(2..).unwrap_or_default())))
 }
 
-fn add(set: &mut [u64; 4], byte: u8) {
+fn add(set: &mut Bytes, byte: u8) {
     if let Some(word) = set.get_mut(usize::from(byte >> 6)) {
         *word |= 1 << (byte & 63);
     }
 }
 
-fn holds(set: &[u64; 4], byte: u8) -> bool {
+fn holds(set: &Bytes, byte: u8) -> bool {
     set.get(usize::from(byte >> 6)).is_some_and(|word| word & (1 << (byte & 63)) != 0)
 }
 

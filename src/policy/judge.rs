@@ -154,7 +154,7 @@ pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, preferred: &[RoleNam
         }
     }
     match verdict {
-        Some(Decision::Standing(role)) => Ok(Judgement::Standing(Box::new(Standing { elevation, role }))),
+        Some(Decision::Standing(role)) => Ok(Judgement::Standing(Box::new(Standing { elevation, role: *role }))),
         Some(Decision::Eligible(roles)) => Ok(Judgement::Eligible(Box::new(Eligible { elevation, roles }))),
         None => Err(JudgeError::NotAllowed(Box::new(NotAllowed { elevation, denied }))),
     }
@@ -210,7 +210,7 @@ fn digest(command: &Command, algorithm: Algorithm) -> Option<Vec<u8>> {
 
 /// Who decides: one standing role, or roles to be activated, narrowest first and at least one.
 pub(super) enum Decision {
-    Standing(Role),
+    Standing(Box<Role>),
     Eligible(Vec<Role>),
 }
 
@@ -241,7 +241,7 @@ pub(super) fn decide(
             }
         }
         if let Some(role) = standing.into_iter().min_by_key(breadth) {
-            return Some(Decision::Standing(role));
+            return Some(Decision::Standing(Box::new(role)));
         }
         if !eligible.is_empty() {
             eligible.sort_by_key(breadth);

@@ -19,17 +19,18 @@ pub(super) struct RuleTable<'a> {
     pub(super) digests: Vec<String>,
 }
 
+type Reader = fn(&str) -> Result<ProgramPath, String>;
+
 impl RuleTable<'_> {
     /// The program; `None` for ALL.
     pub(super) fn program(&self) -> Result<(Effect, Option<ProgramPath>), String> {
-        let (text, read): (_, fn(&str) -> Result<ProgramPath, String>) =
-            match (self.path, self.path_glob, self.path_regex) {
-                (Some(path), None, None) => (path, |text| parse_path(text).map(ProgramPath::Words)),
-                (None, Some(glob), None) => (glob, |text| absolute_glob(text).map(ProgramPath::Glob)),
-                (None, None, Some(regex)) => (regex, |text| Expression::read(text).map(ProgramPath::Regex)),
-                (None, None, None) => return Err("has an entry without path".to_owned()),
-                _ => return Err("says the program twice: path, path_glob or path_regex".to_owned()),
-            };
+        let (text, read): (_, Reader) = match (self.path, self.path_glob, self.path_regex) {
+            (Some(path), None, None) => (path, |text| parse_path(text).map(ProgramPath::Words)),
+            (None, Some(glob), None) => (glob, |text| absolute_glob(text).map(ProgramPath::Glob)),
+            (None, None, Some(regex)) => (regex, |text| Expression::read(text).map(ProgramPath::Regex)),
+            (None, None, None) => return Err("has an entry without path".to_owned()),
+            _ => return Err("says the program twice: path, path_glob or path_regex".to_owned()),
+        };
         refuse_invisible(text)?;
         let (effect, program) = split_effect(text);
         if self.path.is_some() && program == "ALL" { Ok((effect, None)) } else { Ok((effect, Some(read(program)?))) }

@@ -10,7 +10,7 @@ use crate::names::RoleName;
 #[must_use]
 pub enum Weighed {
     /// Power without asking, by this role.
-    Standing(Role),
+    Standing(Box<Role>),
     /// May ask for any of these, narrowest first.
     Eligible(Vec<Role>),
     /// No role allows it; a role with the rule that refused, if one matched.
