@@ -99,7 +99,7 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
         }
         policy => policy?,
     };
-    let journal = host.journal(policy.settings().audit.syslog);
+    let journal = host.journal(&policy.settings().audit);
     host.tend(&journal)?;
     let moment = host.now()?;
     let secure_path = policy.settings().path_variable();

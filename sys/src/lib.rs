@@ -7,6 +7,7 @@
 mod kernel;
 mod stall;
 
+pub mod audit_link;
 pub mod bell;
 mod birth;
 pub mod cgroup;
@@ -23,6 +24,7 @@ pub mod program;
 pub mod pty;
 pub mod random;
 pub mod sanitize;
+pub mod sealed;
 pub mod secret;
 pub mod sight;
 pub mod signals;
