@@ -21,6 +21,7 @@ mod policy;
 mod property;
 mod run;
 mod signed;
+mod sinks;
 mod terminal;
 
 use std::sync::OnceLock;
