@@ -85,7 +85,8 @@ impl AuditLink {
 
     /// Sends one message; the kernel has taken it when this returns.
     pub fn send(&mut self, kind: u16, text: &[u8]) -> io::Result<()> {
-        self.request(kind, NLM_F_REQUEST | NLM_F_ACK, text)?;
+        // The kernel takes a C string and writes over its last byte.
+        self.request(kind, NLM_F_REQUEST | NLM_F_ACK, &[text, b"\0"].concat())?;
         loop {
             let (kind, data) = self.answer()?;
             if kind == NLMSG_ERROR {
