@@ -81,6 +81,9 @@ pub(crate) fn policy() -> PolicyShown {
         env_keep: vec!["DISPLAY".into()],
         request_rate: 30,
         syslog: "mirror".into(),
+        journald: true,
+        auditd: true,
+        json_file: Some("/var/log/jit-sudo/audit.jsonl".into()),
         redact: vec!["*_KEY".into()],
         readers: vec!["carol".into()],
     };
@@ -92,6 +95,7 @@ pub(crate) fn policy() -> PolicyShown {
         hosts: vec!["*".into()],
         env_keep: Vec::new(),
         setenv: false,
+        noexec: false,
         pam_service: Some("jit-sudo-strict".into()),
         request_lifetime: 86_400,
         on_expiry: "terminate".into(),
