@@ -2,6 +2,7 @@
 //! database and grants nothing: an answer is the policy's opinion, not an authorization.
 
 mod arguments;
+mod audit_file;
 mod command_rule;
 mod digest;
 mod error;
@@ -34,7 +35,7 @@ pub use pattern::{WordPattern, name_matches};
 pub use principal::{People, Principal, Subject};
 pub use role::{Activation, Answer, Assignment, LONGEST_TICKET, OnExpiry, Question, Role, Source, TicketPattern};
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
-pub use settings::{AuditSettings, Settings, SyslogMode};
+pub use settings::{AuditSettings, JsonFile, Settings, SyslogMode};
 pub use weigh::Weighed;
 
 /// A policy file as it was read.
