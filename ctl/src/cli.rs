@@ -11,7 +11,7 @@ use jit_sudo::names::{IdPrefix, InvalidName, RoleName, UserName};
 
 use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;
-use crate::later::{LaterAuditVerb, LaterPolicyVerb, LaterVerb};
+use crate::later::{LaterAuditVerb, LaterVerb};
 use crate::screen::Format;
 use crate::when;
 
@@ -305,8 +305,8 @@ pub(crate) enum PolicyVerb {
     Show(PolicyShowWords),
     /// Tell what the policy says of a command, or compare it with a file of expected answers
     Test(PolicyTestWords),
-    #[command(flatten)]
-    Later(LaterPolicyVerb),
+    /// Make a policy of a sudoers, and tell by file and line what cannot be carried over
+    Import(PolicyImportWords),
 }
 
 /// `policy check`
@@ -315,6 +315,17 @@ pub(crate) struct PolicyCheckWords {
     /// Files that make one policy together, in this order [default: the installed policy]
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// `policy import`
+#[derive(Debug, Args)]
+pub(crate) struct PolicyImportWords {
+    /// The sudoers; what it includes is read too
+    #[arg(value_name = "FILE", default_value = "/etc/sudoers")]
+    pub(crate) file: PathBuf,
+    /// People have to activate what they stand for in the sudoers; only root has it
+    #[arg(long)]
+    pub(crate) eligible: bool,
 }
 
 /// `policy show`
@@ -329,7 +340,7 @@ pub(crate) struct PolicyShowWords {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["file", "command"]).required(true))]
 pub(crate) struct PolicyTestWords {
-    /// A TOML file of [[case]] tables: user, command, expect = "standing", "eligible:ROLE" or "denied"; run_as, groups, host
+    /// A TOML file of [[case]] tables: user, command, expect = "standing", "eligible:ROLE" or "denied"; run_as, run_as_group, groups, host
     #[arg(value_name = "FILE", conflicts_with_all = ["user", "run_as"])]
     pub(crate) file: Option<PathBuf>,
     /// Test these files, which make one policy in this order, and not the installed one

@@ -42,6 +42,7 @@ pub(crate) fn test(words: PolicyTestWords, broker: &Broker) -> Result<Report, Tr
                 user: words.user.map_or_else(own_name, |user| Ok(user.to_string()))?,
                 groups: None,
                 run_as: words.run_as.map(|word| word.to_string()),
+                run_as_group: None,
                 host: None,
                 command: words.command,
             };
@@ -59,6 +60,7 @@ struct Asked {
     user: String,
     groups: Option<Vec<String>>,
     run_as: Option<String>,
+    run_as_group: Option<String>,
     host: Option<String>,
     command: Vec<Word>,
 }
@@ -73,9 +75,9 @@ impl Judge<'_> {
     fn forecast(&self, asked: &Asked) -> Result<Forecast, Trouble> {
         match self {
             Self::Installed(broker) => {
-                if asked.groups.is_some() || asked.host.is_some() {
+                if asked.groups.is_some() || asked.host.is_some() || asked.run_as_group.is_some() {
                     return Err(bad_case(
-                        "groups and host go with --policy: the installed policy judges real people here",
+                        "groups, run_as_group and host go with --policy: the installed policy judges real people here",
                     ));
                 }
                 let user = UserName::parse(&asked.user).map_err(|error| bad_case(&error.to_string()))?;
@@ -88,6 +90,7 @@ impl Judge<'_> {
                     user: asked.user.clone(),
                     groups: asked.groups.clone(),
                     run_as: asked.run_as.clone(),
+                    run_as_group: asked.run_as_group.clone(),
                     host: asked.host.clone().map_or_else(this_host, Ok)?,
                     command: asked.command.clone(),
                 };
@@ -111,6 +114,7 @@ struct ExpectedCase {
     user: String,
     groups: Option<Vec<String>>,
     run_as: Option<String>,
+    run_as_group: Option<String>,
     host: Option<String>,
     command: CommandText,
     expect: String,
@@ -142,6 +146,7 @@ fn expectations(file: &Path, judge: &Judge<'_>) -> Result<Report, Trouble> {
             user: case.user,
             groups: case.groups,
             run_as: case.run_as,
+            run_as_group: case.run_as_group,
             host: case.host,
             command: match case.command {
                 CommandText::Line(line) => line.split(' ').filter(|word| !word.is_empty()).map(Word::from).collect(),

@@ -39,21 +39,6 @@ impl LaterVerb {
     }
 }
 
-/// Verbs below `policy`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum LaterPolicyVerb {
-    #[command(hide = true)]
-    Import(Anything),
-}
-
-impl LaterPolicyVerb {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Import(_) => "import",
-        }
-    }
-}
-
 /// Verbs below `audit`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LaterAuditVerb {

@@ -10,6 +10,7 @@ mod door;
 mod extend;
 mod forecast;
 mod grants;
+mod import;
 mod key;
 mod later;
 mod paper;
@@ -87,6 +88,7 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Extend(words) => extend::extend(words, broker, screen),
         Verb::Policy(PolicyVerb::Check(words)) => policy::check(&words, broker),
         Verb::Policy(PolicyVerb::Show(words)) => forecast::show(words, broker),
+        Verb::Policy(PolicyVerb::Import(words)) => import::import(&words, screen),
         Verb::Policy(PolicyVerb::Test(words)) => forecast::test(words, broker),
         Verb::Audit(AuditVerb::List(words)) => audit::list(words, broker, screen),
         Verb::Audit(AuditVerb::Show(words)) => audit::show(words, broker, screen),
@@ -94,7 +96,6 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Key(KeyVerb::Init) => key::init(broker),
         Verb::Key(KeyVerb::Show) => key::show(broker),
         Verb::Key(KeyVerb::Accept(words)) => key::accept(words, broker),
-        Verb::Policy(PolicyVerb::Later(verb)) => Err(later::refuse("policy ", verb.name())),
         Verb::Audit(AuditVerb::Later(verb)) => Err(later::refuse("audit ", verb.name())),
         // Answered before.
         Verb::Completion(_) => Err(later::refuse("", "completion")),

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::grants::{ApprovalInfo, EndedInfo, GrantInfo};
 pub use self::knowledge::{
-    Background, Difference, Expectations, Forecast, PolicyShown, Precedent, RoleDetails, RoleVerdict, SettingsInfo,
-    WhyInfo,
+    Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
+    SettingsInfo, WhyInfo,
 };
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
 pub use self::reviews::{AssignmentInfo, DebtInfo};
@@ -346,6 +346,8 @@ pub enum Answer {
     Debts(Vec<DebtInfo>),
     /// To `review-unused`, `review-assignments` and `review-certify`.
     Assignments(Vec<AssignmentInfo>),
+    /// To nothing: what jitctl itself makes of a sudoers.
+    PolicyImported(ImportedPolicy),
 }
 
 /// A role as its user sees it.

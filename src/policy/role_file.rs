@@ -33,6 +33,7 @@ pub(super) const ROLE: &[Key] = &[
     Key { name: "record_input", support: Support::OnlyFalse },
     works("on_expiry"),
     works("order"),
+    works("among"),
 ];
 
 /// Keys of `[roles.NAME.activation]`.
@@ -123,6 +124,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         description: table.parsed("description", description)?.unwrap_or_default(),
         eligible: lines(table, "eligible")?.unwrap_or_default(),
         standing: lines(table, "standing")?.unwrap_or_default(),
+        among: lines(table, "among")?.unwrap_or_default(),
         run_as: run_as(table)?,
         run_as_groups: run_as_groups(table)?,
         hosts: hosts(table)?,

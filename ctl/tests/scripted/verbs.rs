@@ -82,7 +82,6 @@ fn wrong_words_are_status_2_in_the_house_style() {
 fn what_comes_later_is_refused_by_name() {
     let broker = Scripted::silent();
     let later: &[(&[&str], &str)] = &[
-        (&["policy", "import", "/etc/sudoers"], "policy import"),
         (&["audit", "search", "--help"], "audit search"),
         (&["audit", "export"], "audit export"),
         (&["replay", "x"], "replay"),

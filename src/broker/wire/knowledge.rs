@@ -135,6 +135,17 @@ impl Forecast {
     }
 }
 
+/// A policy made of a sudoers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImportedPolicy {
+    /// The policy in TOML.
+    pub policy: String,
+    /// How many roles it has.
+    pub roles: usize,
+    /// What could not be carried over: `FILE:LINE: what`.
+    pub left_out: Vec<String>,
+}
+
 /// What came of a file of expected answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Expectations {
