@@ -90,6 +90,9 @@ fn details(role: &Role) -> RoleDetails {
             OnExpiry::Finish => "finish",
         }
         .to_owned(),
+        record: role.recording.record.as_written().to_owned(),
+        record_input: role.recording.input,
+        observers: texts(&role.recording.observers),
         source: role.source.to_string(),
     }
 }
@@ -111,5 +114,8 @@ fn settings(settings: &Settings) -> SettingsInfo {
         .to_owned(),
         redact: settings.audit.redact.clone(),
         readers: texts(&settings.audit.readers),
+        recording: settings.audit.recording.mode.as_written().to_owned(),
+        recording_limit: settings.audit.recording.limit,
+        recording_reserve: settings.audit.recording.reserve,
     }
 }

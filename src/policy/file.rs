@@ -10,6 +10,7 @@ use toml::de::DeTable;
 use super::PolicyText;
 use super::error::{Cause, PolicyError};
 use super::principal::Principal;
+use super::recording::{self, Record, RecordingMode};
 use super::role::{OnExpiry, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
 use super::settings::{AuditSettings, Settings, SyslogMode};
@@ -27,8 +28,8 @@ const DEFAULTS: &[Key] = &[
     works("request_lifetime"),
     works("authenticate"),
     works("pam_service"),
-    Key { name: "record", support: Support::OnlyWord("none") },
-    Key { name: "record_input", support: Support::OnlyFalse },
+    works("record"),
+    works("record_input"),
     works("on_expiry"),
     works("secure_path"),
     works("timestamp_timeout"),
@@ -41,7 +42,14 @@ const DEFAULTS: &[Key] = &[
     works("request_rate"),
 ];
 
-const AUDIT: &[Key] = &[works("syslog"), works("redact"), works("readers")];
+const AUDIT: &[Key] = &[
+    works("syslog"),
+    works("redact"),
+    works("readers"),
+    works("recording"),
+    works("recording_limit"),
+    works("recording_reserve"),
+];
 
 /// Reads all files: settings, and roles in the order in which they stand.
 pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), PolicyError> {
@@ -150,6 +158,12 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     if let Some(value) = table.parsed("on_expiry", OnExpiry::parse)? {
         defaults.on_expiry = value;
     }
+    if let Some(value) = table.parsed("record", Record::parse)? {
+        defaults.record = value;
+    }
+    if let Some(value) = table.boolean("record_input")? {
+        defaults.record_input = value;
+    }
     defaults.pam_service = table.parsed("pam_service", role_file::pam_service)?;
     if let Some(value) = table.parsed("secure_path", secure_path)? {
         settings.secure_path = value;
@@ -193,6 +207,15 @@ fn read_audit(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), Policy
     }
     if let Some(value) = table.each("readers", Principal::parse)? {
         audit.readers = value;
+    }
+    if let Some(value) = table.parsed("recording", RecordingMode::parse)? {
+        audit.recording.mode = value;
+    }
+    if let Some(value) = table.parsed("recording_limit", recording::bytes)? {
+        audit.recording.limit = value;
+    }
+    if let Some(value) = table.parsed("recording_reserve", recording::bytes)? {
+        audit.recording.reserve = value;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod index;
 pub mod judge;
 mod pattern;
 mod principal;
+mod recording;
 mod role;
 mod role_file;
 mod settings;
@@ -22,6 +23,7 @@ pub use error::{Cause, PolicyError, Suggestion};
 pub use index::{IndexError, PolicyIndex};
 pub use pattern::{WordPattern, name_matches};
 pub use principal::{Principal, Subject};
+pub use recording::{Record, Recording, RecordingMode, RecordingSettings};
 pub use role::{
     Activation, Answer, Assignment, LONGEST_TICKET, OnExpiry, Question, Role, RunAs, RunAsGroups, RunAsUser, Source,
     TicketPattern,

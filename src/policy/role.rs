@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::command_rule::{CommandRule, Effect};
 use super::pattern;
 use super::principal::{Principal, Subject, not_an_id, parse_id};
+use super::recording::{Recording, is_default};
 use crate::names::{RoleName, UserName};
 
 /// A role with every default filled in.
@@ -41,6 +42,9 @@ pub struct Role {
     pub pam_service: Option<String>,
     /// What becomes of a running command when its grant expires.
     pub on_expiry: OnExpiry,
+    /// Which of its sessions are recorded, and who may watch them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recording: Recording,
     /// On what terms an eligible person gets it.
     pub activation: Activation,
     /// Where it stands in the policy.

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use super::command_rule::CommandRule;
 use super::error::PolicyError;
 use super::principal::Principal;
+use super::recording::{Record, Recording};
 use super::role::{Activation, OnExpiry, Role, RunAs, RunAsGroups, RunAsUser, TicketPattern};
 use super::table::{Key, Placed, Support, Table, works};
 use crate::clock::duration;
@@ -27,8 +28,9 @@ pub(super) const ROLE: &[Key] = &[
     works("activation"),
     works("authenticate"),
     works("pam_service"),
-    Key { name: "record", support: Support::OnlyWord("none") },
-    Key { name: "record_input", support: Support::OnlyFalse },
+    works("record"),
+    works("record_input"),
+    works("observers"),
     works("on_expiry"),
 ];
 
@@ -47,8 +49,8 @@ pub(super) const ACTIVATION: &[Key] = &[
     works("break_glass"),
     works("authenticate"),
     works("pam_service"),
-    Key { name: "record", support: Support::OnlyWord("none") },
-    Key { name: "record_input", support: Support::OnlyFalse },
+    works("record"),
+    works("record_input"),
     works("on_expiry"),
 ];
 
@@ -61,6 +63,8 @@ pub(super) struct Defaults {
     pub(super) pam_service: Option<String>,
     pub(super) env_keep: Vec<String>,
     pub(super) on_expiry: OnExpiry,
+    pub(super) record: Record,
+    pub(super) record_input: bool,
 }
 
 impl Default for Defaults {
@@ -73,6 +77,8 @@ impl Default for Defaults {
             pam_service: None,
             env_keep: Vec::new(),
             on_expiry: OnExpiry::default(),
+            record: Record::default(),
+            record_input: false,
         }
     }
 }
@@ -86,7 +92,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         Some(inner) => read_activation(inner, defaults)?,
         None => plain_activation(defaults),
     };
-    for key in ["authenticate", "pam_service", "on_expiry"] {
+    for key in ["authenticate", "pam_service", "on_expiry", "record", "record_input"] {
         if let Some(inner) = inner.as_ref().filter(|inner| inner.has(key) && table.has(key)) {
             return Err(inner.invalid(key, format!("stands in [roles.{name}] too; say it once")));
         }
@@ -95,6 +101,11 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     let authenticate = holder("authenticate").boolean("authenticate")?.unwrap_or(defaults.authenticate);
     let own_service = holder("pam_service").parsed("pam_service", pam_service)?;
     let on_expiry = holder("on_expiry").parsed("on_expiry", OnExpiry::parse)?;
+    let recording = Recording {
+        record: holder("record").parsed("record", Record::parse)?.unwrap_or(defaults.record),
+        input: holder("record_input").boolean("record_input")?.unwrap_or(defaults.record_input),
+        observers: principals(table, "observers")?,
+    };
     let mut env_keep = defaults.env_keep.clone();
     for pattern in table.each("env_keep", variable_pattern)?.unwrap_or_default() {
         if !env_keep.contains(&pattern) {
@@ -115,6 +126,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         authenticate,
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
+        recording,
         activation,
         source,
     })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::principal::Principal;
+use super::recording::{RecordingSettings, is_default};
 
 /// Settings of the host: `[defaults]` (as far as no role decides) and `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub struct AuditSettings {
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
     pub readers: Vec<Principal>,
+    /// What happens when a session cannot be recorded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recording: RecordingSettings,
 }
 
 /// `syslog` of `[audit]`.
@@ -78,7 +82,7 @@ impl Default for Settings {
 
 impl Default for AuditSettings {
     fn default() -> Self {
-        Self { syslog: SyslogMode::Mirror, redact: REDACT.map(str::to_owned).to_vec(), readers: Vec::new() }
+        Self { syslog: SyslogMode::Mirror, redact: REDACT.map(str::to_owned).to_vec(), readers: Vec::new(), recording: RecordingSettings::default() }
     }
 }
 

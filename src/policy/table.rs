@@ -23,8 +23,6 @@ pub(super) enum Support {
     Works,
     /// Only this value, which asks for nothing, is accepted.
     OnlyFalse,
-    /// As above.
-    OnlyWord(&'static str),
     /// No value is accepted.
     NotYet,
 }
@@ -99,8 +97,7 @@ impl<'a> Table<'a> {
             };
             let inert = match (key.support, value.get_ref()) {
                 (Support::Works, _) | (Support::OnlyFalse, DeValue::Boolean(false)) => true,
-                (Support::OnlyWord(word), DeValue::String(found)) => word == found,
-                (Support::OnlyFalse | Support::OnlyWord(_) | Support::NotYet, _) => false,
+                (Support::OnlyFalse | Support::NotYet, _) => false,
             };
             if !inert {
                 let written = lines.text.get(value.span()).unwrap_or("…");
