@@ -1,6 +1,7 @@
 //! This host: where things lie and what they are. The only room that names concrete back ends (files, database, sinks).
 
 mod anchor;
+mod recordings;
 
 use std::fmt;
 use std::io;
@@ -20,6 +21,7 @@ use crate::policy::index::{self, IndexError, PolicyIndex};
 use crate::policy::{Policy, PolicyError, PolicyText, Role, SyslogMode};
 use crate::store::{self, GrantStore};
 use anchor::Anchor;
+pub use recordings::{Stage, StoredRecording, is_written};
 use sys::bell::Bell;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 

@@ -9,7 +9,7 @@
 //! 5  audit (records, chain, journal, sinks)
 //! 4  authorized (THE GATE)   store (requests and grants)
 //! 3  auth (PAM, cache)   policy (judgement)   grant (signatures)
-//! 2  elevation (caller, run-as, command)   database   cli
+//! 2  elevation (caller, run-as, command)   recording   database   cli
 //! 1  names  clock  escape  bug
 //! 0  sys (all unsafe code)
 //! ```
@@ -36,6 +36,7 @@ pub mod policy;
 pub mod cli;
 pub mod database;
 pub mod elevation;
+pub mod recording;
 
 pub mod bug;
 pub mod clock;

@@ -9,6 +9,7 @@ mod authorize;
 mod background;
 mod grant_watch;
 mod offer;
+mod reel;
 
 use std::mem::ManuallyDrop;
 
@@ -62,10 +63,14 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
 
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
-    let (recorded, outcome) = Session::open(recorded, inherited, policy.settings().grace_period).run(&mut watch);
+    let file = reel::file(&recorded, &host);
+    let mut tape = reel::tape(&recorded, &scene, &file)?;
+    let session = Session::open(recorded, inherited, policy.settings().grace_period);
+    let (recorded, outcome) = session.run(&mut watch, &mut tape);
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
-    end(&recorded, watch.complete(ending), &scene);
+    let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
+    end(&recorded, ending, &scene);
     Ok(outcome?.exit_status())
 }
 

@@ -3,14 +3,18 @@
 
 use std::time::Duration;
 
+use rusqlite::Transaction;
+
 use crate::audit::Journal;
 use crate::audit::journal::Written;
+use crate::audit::record::{Alert, Event};
 use crate::audit::recorded::Recorded;
 use crate::audit::{JournalError, record};
 use crate::authorized::Power;
 use crate::clock::duration::spell;
 use crate::clock::{Clock, Moment, Timestamp};
 use crate::database::Durability;
+use crate::escape::Word;
 use crate::grant::GrantTerms;
 use crate::grant::extension::extends;
 use crate::grant::lifecycle::GrantEnd;
@@ -31,6 +35,8 @@ pub(super) struct GrantWatch<'a> {
     /// The grant that the run began under, and each that extended the one before.
     held: Vec<GrantTerms>,
     role: Role,
+    /// Whom an alert about this run concerns.
+    concerns: Alert,
     host: &'a Host,
     journal: &'a Journal<'a>,
     /// The start, until it was mirrored.
@@ -60,6 +66,14 @@ impl<'a> GrantWatch<'a> {
         Self {
             held,
             role: authorized.role().clone(),
+            concerns: Alert {
+                code: "recording-failed".to_owned(),
+                sentence: Word::default(),
+                uid: Some(authorized.elevation().caller().uid()),
+                user: Some(Word::from(authorized.elevation().caller().name().as_str())),
+                run: Some(recorded.run().to_owned()),
+                grant: None,
+            },
             host,
             journal,
             unsent,
@@ -189,6 +203,20 @@ impl<'a> GrantWatch<'a> {
                 .unwrap_or(false)
     }
 
+    /// Records that the session is not recorded, or not any more.
+    fn alert(&self, why: &str) {
+        let grant = self.held.last().map(|terms| terms.id.clone());
+        let alert = Alert { sentence: Word::from(why), grant, ..self.concerns.clone() };
+        let written = SystemClock.now().map_err(|error| error.to_string()).and_then(|moment| {
+            let append = |tx: &Transaction<'_>| self.journal.append(tx, &moment, Event::Alert(Box::new(alert)));
+            self.host.database().write(Durability::Synced, append).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(written) => drop(self.journal.mirror(&[written])), // a sink never decides once the command runs
+            Err(error) => self.host.shout(&format!("{why}, and this cannot be recorded: {error}")),
+        }
+    }
+
     /// The warning that is due when `before` was left at the last look, and less is now.
     fn warning(&self, last: &GrantTerms, before: Duration) -> Option<String> {
         let length = u64::try_from(last.expires.saturating_sub(last.starts)).unwrap_or(0);
@@ -219,6 +247,8 @@ impl<'a> GrantWatch<'a> {
                     Ending::Expiry => "has expired",
                     Ending::Revocation => "was revoked",
                     Ending::Release => "was released",
+                    // Not the grant's doing, and said by whoever did it.
+                    Ending::Unrecorded | Ending::Kill => return None,
                 };
                 Some(format!("grant {} {how}: the command is ended", last.id))
             }
@@ -244,6 +274,10 @@ impl Watch for GrantWatch<'_> {
             }
         }
         verdict
+    }
+
+    fn unrecorded(&mut self, why: &str) {
+        self.alert(why);
     }
 
     fn patience(&self) -> Option<Duration> {

@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::watch::{Ending, Verdict, Watch};
+use crate::policy::RecordingMode;
+use crate::recording::RecordingError;
 
 /// Between two looks at processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
@@ -13,6 +15,14 @@ pub(super) struct Enforcer<'a> {
     watch: &'a mut dyn Watch,
     grace: Duration,
     state: State,
+    /// Said and done at the next step: nothing may run unrecorded.
+    unrecorded: Option<Unrecorded>,
+}
+
+/// What is still to be done about a session that must be recorded and cannot be.
+enum Unrecorded {
+    Say(String),
+    End,
 }
 
 enum State {
@@ -48,7 +58,7 @@ pub(super) enum Act {
 impl<'a> Enforcer<'a> {
     /// `grace` is the time between SIGTERM and SIGKILL.
     pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration) -> Self {
-        Self { watch, grace, state: State::Runs }
+        Self { watch, grace, state: State::Runs, unrecorded: None }
     }
 
     /// The time between SIGTERM and SIGKILL.
@@ -89,10 +99,27 @@ impl<'a> Enforcer<'a> {
         self.watch.begun();
     }
 
+    /// The session cannot be recorded any more: others are told, and where the policy is strict the command must end.
+    pub(super) fn unrecorded(&mut self, why: &RecordingError, mode: RecordingMode) {
+        let why = why.to_string();
+        self.watch.unrecorded(&why);
+        if mode == RecordingMode::Strict {
+            self.unrecorded = Some(Unrecorded::Say(format!("{why}, so the command is ended")));
+        }
+    }
+
     /// Looks at the grant.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         if let Some(deadline) = self.deadline() {
             return if now < deadline { Step::wait(Some(deadline - now)) } else { Step::act(Act::Kill, ROUND) };
+        }
+        match self.unrecorded.take() {
+            Some(Unrecorded::Say(words)) => {
+                self.unrecorded = Some(Unrecorded::End);
+                return Step::act(Act::Say(words), Duration::ZERO);
+            }
+            Some(Unrecorded::End) => return self.end(Ending::Unrecorded, now),
+            None => {}
         }
         match (&self.state, self.watch.verdict()) {
             (_, Verdict::Say(words)) => Step::act(Act::Say(words), Duration::ZERO),
@@ -157,6 +184,20 @@ mod tests {
         assert_eq!(enforcer.step(start + GRACE / 2), Step::wait(Some(GRACE / 2)));
         assert_eq!(enforcer.step(start + GRACE), Step::act(Act::Kill, ROUND));
         assert_eq!(enforcer.ending(), Some(Ending::Expiry));
+    }
+
+    #[test]
+    fn a_command_that_may_not_go_on_unrecorded_is_ended_after_a_word() {
+        let now = Instant::now();
+        let error = RecordingError::Length(1024);
+        let mut watch = Script(vec![Verdict::Run, Verdict::Run]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        enforcer.unrecorded(&error, RecordingMode::BestEffort);
+        assert_eq!(enforcer.step(now).act, None);
+        enforcer.unrecorded(&error, RecordingMode::Strict);
+        assert!(matches!(enforcer.step(now).act, Some(Act::Say(words)) if words.contains("its limit of 1 KiB")));
+        assert_eq!(enforcer.step(now), Step::act(Act::Terminate, GRACE));
+        assert_eq!(enforcer.ending(), Some(Ending::Unrecorded));
     }
 
     #[test]

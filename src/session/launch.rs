@@ -10,8 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::family::Family;
+use super::taps::{Ends, end_of};
 use crate::audit::recorded::Recorded;
 use crate::elevation::{Elevation, RunAsError};
+use crate::recording::RecordingError;
 use sys::exec::{Credentials, ExecError, Execution, Image};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
@@ -32,6 +34,8 @@ pub enum LaunchError {
     Script(String),
     /// The kernel refused a step before exec, or exec itself.
     Exec(ExecError),
+    /// The policy lets nothing run that cannot be recorded.
+    Unrecorded(RecordingError),
     /// A terminal, pipe or process could not be made.
     System(&'static str, io::Error),
 }
@@ -43,6 +47,7 @@ impl fmt::Display for LaunchError {
             Self::RunAs(error) => error.fmt(f),
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
+            Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -103,9 +108,10 @@ impl Launch {
         self.family
     }
 
-    /// Starts the command as our child, with the standard streams that we have.
-    pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, ExecError> {
-        self.execution(inherited, [None, None, None]).spawn(self.family.group())
+    /// Starts the command as our child, with the standard streams that we have but for the given `ends`.
+    pub(super) fn spawn(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, ExecError> {
+        let [output, error] = ends;
+        self.execution(inherited, [None, end_of(output), end_of(error)]).spawn(self.family.group())
     }
 
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.

@@ -46,6 +46,25 @@ impl<F: AsFd> Drop for Locked<F> {
     }
 }
 
+/// Takes the exclusive lock on a file if nobody has it, for as long as any descriptor of this open file lives, in this
+/// process or in a child; false when somebody has it.
+pub fn claim(file: &impl AsFd) -> Result<bool> {
+    match flock(file, libc::LOCK_EX | libc::LOCK_NB) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether somebody else's open file holds the lock that [`claim`] takes.
+pub fn is_claimed(file: &impl AsFd) -> Result<bool> {
+    if !claim(file)? {
+        return Ok(true);
+    }
+    flock(file, libc::LOCK_UN)?;
+    Ok(false)
+}
+
 fn flock(file: &impl AsFd, operation: libc::c_int) -> Result<()> {
     // SAFETY: flock takes two integers, and the descriptor is open because `file` is borrowed.
     if unsafe { libc::flock(file.as_fd().as_raw_fd(), operation) } == 0 { Ok(()) } else { Err(Error::last_os_error()) }
