@@ -211,15 +211,12 @@ impl Host {
         let moment = self.now()?;
         let noticed = journal.notice(&moment, anchor)?;
         let _ = journal.mirror(&noticed);
-        let alive = |supervisor: &Supervisor| {
-            supervisor.boot_id == moment.boot_id
-                && sys::process::Pid::new(supervisor.process.pid)
-                    .and_then(|pid| sys::process::process_start(pid).ok())
-                    .is_some_and(|start| start == supervisor.process.start)
-        };
-        let closed = journal.close_lost(&moment, Sweep::Sample, &alive)?;
-        let _ = journal.mirror(&closed); // the journal has them; a sink never decides
-        Ok(())
+        self.close_lost(journal, &moment, Sweep::Sample)
+    }
+
+    /// Closes every run whose supervisor has died, for who wants to see what really runs.
+    pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        self.close_lost(journal, &self.now()?, Sweep::All)
     }
 
     /// The alert path: what the journal could not take goes to syslog and standard error, as loudly as they allow.
@@ -333,6 +330,18 @@ impl Host {
 }
 
 impl Host {
+    fn close_lost(&self, journal: &Journal<'_>, moment: &Moment, sweep: Sweep) -> Result<(), HostError> {
+        let alive = |supervisor: &Supervisor| {
+            supervisor.boot_id == moment.boot_id
+                && sys::process::Pid::new(supervisor.process.pid)
+                    .and_then(|pid| sys::process::process_start(pid).ok())
+                    .is_some_and(|start| start == supervisor.process.start)
+        };
+        let closed = journal.close_lost(moment, sweep, &alive)?;
+        let _ = journal.mirror(&closed); // the journal has them; a sink never decides
+        Ok(())
+    }
+
     fn anchor(&self) -> Anchor {
         Anchor::at(self.state.path().join(ANCHOR))
     }

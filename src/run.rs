@@ -64,7 +64,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
     let file = reel::file(&recorded, &host);
-    let mut tape = reel::tape(&recorded, &scene, &file)?;
+    let mut tape = reel::tape(&recorded, &scene, &file);
     let session = Session::open(recorded, inherited, policy.settings().grace_period);
     let (recorded, outcome) = session.run(&mut watch, &mut tape);
     watch.catch_up(); // where the command could not be started

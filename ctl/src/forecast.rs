@@ -264,7 +264,10 @@ fn role(role: &RoleDetails) -> String {
     fields.add("needs", roles::asked_of_eligible(terms).join(", "));
     fields.add("request lives", when::spell(role.request_lifetime));
     fields.add("on expiry", &role.on_expiry);
-    fields.add("recorded", if role.record_input { format!("{}, with what is typed", role.record) } else { role.record.clone() });
+    fields.add(
+        "recorded",
+        if role.record_input { format!("{}, with what is typed", role.record) } else { role.record.clone() },
+    );
     fields.add("observers", people(&role.observers));
     fields.maybe("pam service", role.pam_service.as_ref());
     fields.add("env_keep", role.env_keep.join(" "));
@@ -274,7 +277,9 @@ fn role(role: &RoleDetails) -> String {
 
 /// As the policy writes it.
 fn size(bytes: u64) -> String {
-    let unit = [("GiB", 30), ("MiB", 20)].into_iter().find(|(_, shift)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift);
+    let unit = [("GiB", 30), ("MiB", 20)]
+        .into_iter()
+        .find(|(_, shift)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift);
     let (unit, shift) = unit.unwrap_or(("KiB", 10));
     format!("{}{unit}", bytes >> shift)
 }

@@ -19,21 +19,12 @@ pub(crate) struct Anything {
 pub(crate) enum LaterVerb {
     #[command(hide = true)]
     #[command(hide = true)]
-    Replay(Anything),
-    #[command(hide = true)]
-    Watch(Anything),
-    #[command(hide = true)]
-    Session(Anything),
-    #[command(hide = true)]
     Doctor(Anything),
 }
 
 impl LaterVerb {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Replay(_) => "replay",
-            Self::Watch(_) => "watch",
-            Self::Session(_) => "session",
             Self::Doctor(_) => "doctor",
         }
     }

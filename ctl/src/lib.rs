@@ -15,14 +15,17 @@ mod later;
 mod paper;
 mod papers;
 mod policy;
+mod replay;
 mod request;
 mod requests;
 mod review;
 mod roles;
 mod screen;
+mod sessions;
 mod show;
 mod signing;
 mod speech;
+mod stream;
 mod table;
 mod waiting;
 mod when;
@@ -85,6 +88,9 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Revoke(words) => grants::revoke(words, broker),
         Verb::Review(words) => review::review(words, broker, screen),
         Verb::Extend(words) => extend::extend(words, broker, screen),
+        Verb::Replay(words) => replay::replay(words, broker, screen),
+        Verb::Watch(words) => replay::watch::watch(words, broker, screen),
+        Verb::Session(verb) => sessions::session(verb, broker, screen),
         Verb::Policy(PolicyVerb::Check(words)) => policy::check(&words, broker),
         Verb::Policy(PolicyVerb::Show(words)) => forecast::show(words, broker),
         Verb::Policy(PolicyVerb::Test(words)) => forecast::test(words, broker),

@@ -15,6 +15,7 @@ mod review_event;
 mod run_event;
 #[cfg(test)]
 mod sample;
+mod session_event;
 pub mod sink;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,6 @@ pub use chain::{FirstBad, Verified};
 pub use custody::Mark;
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, set_up};
 pub use listing::{Filter, Order, Page, Stored};
-pub use open_run::{Process, Supervisor, Sweep};
+pub use open_run::{OpenRun, Process, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
 pub use record::{Digest, Event, Record};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
 pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable};
+pub use super::session_event::{Act, Intervention, Purpose, Reading};
 use crate::clock::{Moment, Timestamp};
 use crate::escape::{Word, hex, unhex};
 use crate::names::GrantId;
@@ -129,6 +130,10 @@ pub enum Event {
     Alert(Box<Alert>),
     /// Somebody answered for broken glass, or for an assignment.
     Review(Box<Review>),
+    /// Somebody read a recording of others.
+    Reading(Box<Reading>),
+    /// Somebody froze, thawed or ended a session.
+    Intervention(Box<Intervention>),
 }
 
 /// The keys of an event by which records are searched; the journal keeps copies of them in columns.
@@ -160,6 +165,10 @@ impl Event {
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
+            Self::Reading(e) => ("reading", Some(e.uid), e.run.as_deref(), None),
+            Self::Intervention(e) => {
+                ("intervention", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
+            }
         };
         Keys { kind, uid, run, grant }
     }
@@ -184,7 +193,7 @@ mod tests {
 
     #[test]
     fn records_are_canonical() {
-        for (_, body, _) in sample::chain(12) {
+        for (_, body, _) in sample::chain(14) {
             assert!(!body.contains(|c: char| c.is_control() || c == '\u{202e}'), "{body}");
             assert_canonical(&serde_json::from_str(&body).unwrap());
             let kind = Record::decode(&body).unwrap();

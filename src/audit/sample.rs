@@ -164,6 +164,25 @@ pub(super) fn events() -> Vec<Event> {
         comment: hostile(),
     };
     let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
+    let reading = Reading {
+        uid: 1001,
+        user: "bob".into(),
+        purpose: Purpose::Replay,
+        run: Some("run000000001".to_owned()),
+        holder: Some("alice".into()),
+        holder_uid: Some(1000),
+    };
+    let intervention = Intervention {
+        uid: 1001,
+        user: "bob".into(),
+        act: Act::Freeze,
+        run: "run000000001".to_owned(),
+        holder: "alice".into(),
+        holder_uid: 1000,
+        role: Some(role.clone()),
+        grant: Some(grant.clone()),
+        reason: hostile(),
+    };
     vec![
         Event::Start(Box::new(start("run000000001"))),
         Event::End(Box::new(end)),
@@ -177,6 +196,8 @@ pub(super) fn events() -> Vec<Event> {
         Event::Release(Box::new(Release { grant, uid: 1000, user: "alice".into(), role })),
         Event::Alert(Box::new(alert)),
         Event::Review(Box::new(review)),
+        Event::Reading(Box::new(reading)),
+        Event::Intervention(Box::new(intervention)),
     ]
 }
 

@@ -4,6 +4,7 @@
 
 mod knowledge;
 mod papers;
+mod recordings;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, PolicyShown, Precedent, RoleDetails, SettingsInfo,
 };
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
+pub use self::recordings::{FRAME_LIMIT, Frame, RecordingInfo, SessionInfo};
+pub use crate::audit::record::{Act, Purpose};
 use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
 
@@ -209,6 +212,34 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Word>,
     },
+    /// The recording of one run: whose run it is, root and readers; to watch it live, also the observers of its role.
+    /// Answer: [`Answer::Recording`], and then frames: see [`Frame`].
+    Recording {
+        /// Which run.
+        run: String,
+        /// What for; this is recorded where it is somebody else's.
+        purpose: Purpose,
+    },
+    /// All finished recordings that the caller may see. Answer: [`Answer::Recordings`], and then frames.
+    Recordings {
+        /// What for.
+        purpose: Purpose,
+        /// Only of runs whose end has a greater number.
+        #[serde(default)]
+        after: u64,
+    },
+    /// Sessions that run: the caller's, those they may watch or end, everybody's for root and readers.
+    /// Answer: [`Answer::Sessions`].
+    Sessions {},
+    /// Freeze, thaw or end a session: root, and approvers of its role. Answer: [`Answer::Sessions`], that one.
+    Intervene {
+        /// Which run.
+        run: String,
+        /// What to do.
+        act: Act,
+        /// Kept in the record.
+        reason: Word,
+    },
 }
 
 /// What a reviewer says of an assignment.
@@ -341,6 +372,12 @@ pub enum Answer {
     Debts(Vec<DebtInfo>),
     /// To `review-unused`, `review-assignments` and `review-certify`.
     Assignments(Vec<AssignmentInfo>),
+    /// To `recording`; the recording itself follows.
+    Recording(RecordingInfo),
+    /// To `recordings`: empty, they follow.
+    Recordings(Vec<RecordingInfo>),
+    /// To `sessions` and `intervene`.
+    Sessions(Vec<SessionInfo>),
 }
 
 /// A role as its user sees it.

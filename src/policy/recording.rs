@@ -128,7 +128,9 @@ mod tests {
         assert_eq!(bytes("500KiB"), Ok(500 << 10));
         assert_eq!(bytes("64MiB"), Ok(64 << 20));
         assert_eq!(bytes("0GiB"), Ok(0));
-        for text in ["", "1", "KiB", "1kb", "-1KiB", "1.5GiB", "99999999999999999999GiB", "16777216GiB", "1 GiB", "٣KiB"] {
+        for text in
+            ["", "1", "KiB", "1kb", "-1KiB", "1.5GiB", "99999999999999999999GiB", "16777216GiB", "1 GiB", "٣KiB"]
+        {
             assert!(bytes(text).is_err(), "{text}");
         }
     }

@@ -82,7 +82,12 @@ impl Default for Settings {
 
 impl Default for AuditSettings {
     fn default() -> Self {
-        Self { syslog: SyslogMode::Mirror, redact: REDACT.map(str::to_owned).to_vec(), readers: Vec::new(), recording: RecordingSettings::default() }
+        Self {
+            syslog: SyslogMode::Mirror,
+            redact: REDACT.map(str::to_owned).to_vec(),
+            readers: Vec::new(),
+            recording: RecordingSettings::default(),
+        }
     }
 }
 

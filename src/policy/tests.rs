@@ -200,11 +200,9 @@ fn what_is_said_twice_names_both_places() {
 
 #[test]
 fn what_comes_later_is_refused_and_its_absence_accepted() {
-    for (place, line) in [
-        ("", "noexec = true"),
-        ("[defaults]\n", "env_check = []"),
-        ("[defaults]\n", "env_delete = [\"X\"]"),
-    ] {
+    for (place, line) in
+        [("", "noexec = true"), ("[defaults]\n", "env_check = []"), ("[defaults]\n", "env_delete = [\"X\"]")]
+    {
         let sentence = mistake(&with(&format!("{place}{line}")));
         assert!(sentence.contains(line) && sentence.ends_with("is not supported yet"), "{sentence}");
     }

@@ -8,7 +8,6 @@ use crate::audit::record::Ending;
 use crate::audit::recorded::Recorded;
 use crate::host::Host;
 use crate::recording::Limits;
-use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::session::{Tape, Watch};
 
@@ -19,14 +18,10 @@ pub(super) fn file<'h>(recorded: &Recorded, host: &'h Host) -> impl Fn() -> io::
 }
 
 /// What the session records on.
-pub(super) fn tape<'f>(
-    recorded: &Recorded,
-    scene: &Scene<'_>,
-    file: &'f dyn Fn() -> io::Result<File>,
-) -> Result<Tape<'f>, Refusal> {
+pub(super) fn tape<'f>(recorded: &Recorded, scene: &Scene<'_>, file: &'f dyn Fn() -> io::Result<File>) -> Tape<'f> {
     let settings = scene.policy.settings().audit.recording;
     let limits = Limits { length: settings.limit, reserve: settings.reserve };
-    Ok(Tape::of(recorded, scene.host.now()?.wall.seconds(), settings.mode, limits, file))
+    Tape::of(recorded, settings.mode, limits, file)
 }
 
 /// Puts the recording, where there is one, to the others, and its seal into the end record.

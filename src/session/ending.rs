@@ -128,12 +128,13 @@ impl<'a> Enforcer<'a> {
                 self.state = State::Runs;
                 Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) }
             }
-            (State::GivenUp, Verdict::Run | Verdict::Freeze) => self.end(Ending::Expiry, now),
-            (State::Runs, Verdict::Freeze) => {
+            (State::GivenUp, Verdict::Run) => self.end(Ending::Expiry, now),
+            (State::GivenUp, Verdict::Freeze(ending)) => self.end(ending, now),
+            (State::Runs, Verdict::Freeze(_)) => {
                 self.state = State::Frozen;
                 Step { act: Some(Act::Freeze), ..Step::wait(self.watch.patience()) }
             }
-            (State::Runs | State::Ends(..), Verdict::Run) | (State::Frozen | State::Ends(..), Verdict::Freeze) => {
+            (State::Runs | State::Ends(..), Verdict::Run) | (State::Frozen | State::Ends(..), Verdict::Freeze(_)) => {
                 Step::wait(self.watch.patience())
             }
         }
@@ -160,6 +161,7 @@ mod tests {
     use super::*;
 
     const GLANCE: Option<Duration> = Some(Duration::from_millis(250));
+    const FREEZE: Verdict = Verdict::Freeze(Ending::Expiry);
     const GRACE: Duration = Duration::from_millis(500);
 
     /// Its last word is the first verdict.
@@ -202,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_frozen_command_is_frozen_once_and_thawed_once() {
-        let script = [Verdict::Run, Verdict::Run, Verdict::Freeze, Verdict::Freeze, Verdict::Say("x".into())];
+        let script = [Verdict::Run, Verdict::Run, FREEZE, FREEZE, Verdict::Say("x".into())];
         let mut watch = Script(script.to_vec());
         let mut enforcer = Enforcer::new(&mut watch, GRACE);
         let now = Instant::now();
@@ -218,7 +220,7 @@ mod tests {
     #[test]
     fn a_frozen_command_ends_when_it_is_given_up_or_revoked() {
         let now = Instant::now();
-        let mut watch = Script(vec![Verdict::Freeze, Verdict::Freeze]);
+        let mut watch = Script(vec![FREEZE, FREEZE]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE);
         enforcer.give_up();
         let _ = enforcer.step(now);
@@ -226,7 +228,7 @@ mod tests {
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
         assert_eq!(enforcer.ending(), Some(Ending::Expiry));
 
-        let mut watch = Script(vec![Verdict::End(Ending::Revocation), Verdict::Freeze]);
+        let mut watch = Script(vec![Verdict::End(Ending::Revocation), FREEZE]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE);
         let _ = enforcer.step(now);
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));

@@ -18,9 +18,6 @@ use sys::terminal::WindowSize;
 /// What a session without a terminal looks like to a player.
 const NO_WINDOW: WindowSize = WindowSize { rows: 24, columns: 80, width: 0, height: 0 };
 
-/// Makes the file of a recording when it is sure that there is something to record.
-pub type NewFile<'a> = &'a dyn Fn() -> io::Result<File>;
-
 /// The recording of one session, if it is to be recorded at all.
 pub struct Tape<'a> {
     record: Record,
@@ -28,13 +25,19 @@ pub struct Tape<'a> {
     mode: RecordingMode,
     limits: Limits,
     header: Header,
-    file: NewFile<'a>,
+    file: &'a dyn Fn() -> io::Result<File>,
     recorder: Option<Recorder>,
 }
 
 impl<'a> Tape<'a> {
-    /// For the run that was recorded at `timestamp` (seconds since 1970), as its role and `mode` say.
-    pub fn of(recorded: &Recorded, timestamp: i64, mode: RecordingMode, limits: Limits, file: NewFile<'a>) -> Self {
+    /// For the run that was recorded, as its role and `mode` say. `file` makes the file of the recording when it is sure
+    /// that there is something to record.
+    pub fn of(
+        recorded: &Recorded,
+        mode: RecordingMode,
+        limits: Limits,
+        file: &'a dyn Fn() -> io::Result<File>,
+    ) -> Self {
         let authorized = recorded.authorized();
         let recording = &authorized.role().recording;
         Self {
@@ -42,7 +45,7 @@ impl<'a> Tape<'a> {
             with_input: recording.input,
             mode,
             limits,
-            header: header(recorded, timestamp),
+            header: header(recorded),
             file,
             recorder: None,
         }
@@ -65,11 +68,7 @@ impl<'a> Tape<'a> {
     }
 
     /// Begins, where a session with this window, or without one, is recorded at all.
-    pub(super) fn begin(
-        &mut self,
-        window: Option<WindowSize>,
-        enforcer: &mut Enforcer<'_>,
-    ) -> Result<(), LaunchError> {
+    pub(super) fn begin(&mut self, window: Option<WindowSize>, enforcer: &mut Enforcer<'_>) -> Result<(), LaunchError> {
         let wanted = match self.record {
             Record::None => false,
             Record::Tty => window.is_some(),
@@ -95,6 +94,23 @@ impl<'a> Tape<'a> {
     pub(super) fn output(&mut self, bytes: &[u8], enforcer: &mut Enforcer<'_>) {
         if !bytes.is_empty() {
             self.take(enforcer, |recorder| recorder.output(Instant::now(), bytes));
+        }
+    }
+
+    /// What the command wrote to something else than its terminal, as a terminal would show it: a line's end is CR LF.
+    pub(super) fn stream(&mut self, bytes: &[u8], enforcer: &mut Enforcer<'_>) {
+        if self.recorder.is_some() {
+            let mut shown = Vec::with_capacity(bytes.len() + bytes.len() / 16);
+            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                match line.split_last() {
+                    Some((b'\n', text)) => {
+                        shown.extend_from_slice(text);
+                        shown.extend_from_slice(b"\r\n");
+                    }
+                    _ => shown.extend_from_slice(line),
+                }
+            }
+            self.output(&shown, enforcer);
         }
     }
 
@@ -130,18 +146,14 @@ impl<'a> Tape<'a> {
         }
     }
 
-    fn take(
-        &mut self,
-        enforcer: &mut Enforcer<'_>,
-        act: impl FnOnce(&mut Recorder) -> Result<(), RecordingError>,
-    ) {
+    fn take(&mut self, enforcer: &mut Enforcer<'_>, act: impl FnOnce(&mut Recorder) -> Result<(), RecordingError>) {
         if let Some(Err(error)) = self.recorder.as_mut().map(act) {
             enforcer.unrecorded(&error, self.mode);
         }
     }
 }
 
-fn header(recorded: &Recorded, timestamp: i64) -> Header {
+fn header(recorded: &Recorded) -> Header {
     let elevation = recorded.authorized().elevation();
     let command = command_line(elevation.command().argv());
     let (caller, run_as) = (elevation.caller(), elevation.run_as());
@@ -156,7 +168,7 @@ fn header(recorded: &Recorded, timestamp: i64) -> Header {
         version: 2,
         width: NO_WINDOW.columns,
         height: NO_WINDOW.rows,
-        timestamp,
+        timestamp: recorded.time().seconds(),
         title: format!("{}: {} as {} on {}", recorded.run(), caller.name(), run_as.name(), caller.host()),
         command,
         env: Environment { term: variable("TERM"), shell: variable("SHELL") },

@@ -141,7 +141,7 @@ impl Tap {
             if !matches!(self.held.fill(source.as_fd()), Ok(1..)) {
                 self.source = None;
             }
-            tape.output(self.held.held(), enforcer);
+            tape.stream(self.held.held(), enforcer);
         }
     }
 }

@@ -24,8 +24,8 @@ pub enum Verdict {
     Run,
     /// The person at its terminal should know something, one line without prefix and full stop; ask again at once.
     Say(String),
-    /// It may not run, but may again later.
-    Freeze,
+    /// It may not run, but may again later; when the caller does not want to wait for that, this is how it ends.
+    Freeze(Ending),
     /// It must end.
     End(Ending),
 }

@@ -48,8 +48,7 @@ impl TrustedDirectory {
     pub fn hand_over(&self, name: &OsStr, to: &Self, new_name: &OsStr) -> Result<(), TrustError> {
         let path = self.child(name)?;
         to.child(new_name)?;
-        renameat(self.as_fd(), name, to.as_fd(), new_name)
-            .map_err(|errno| TrustError::Io { path, error: errno.into() })
+        renameat(self.as_fd(), name, to.as_fd(), new_name).map_err(|errno| TrustError::Io { path, error: errno.into() })
     }
 
     /// Removes a file; one that is not there is no error.

@@ -157,7 +157,10 @@ fn a_file_is_begun_once_moved_whole_and_removed() {
     std::os::unix::fs::symlink("/nonexistent", place.0.join("link")).unwrap();
     for name in ["a", "link"] {
         let error = directory.begin(OsStr::new(name)).unwrap_err();
-        assert!(matches!(error, TrustError::Io { error, .. } if error.kind() == io::ErrorKind::AlreadyExists), "{name}");
+        assert!(
+            matches!(error, TrustError::Io { error, .. } if error.kind() == io::ErrorKind::AlreadyExists),
+            "{name}"
+        );
     }
     directory.hand_over(OsStr::new("a"), &inner, OsStr::new("b")).unwrap();
     assert_eq!(inner.file(OsStr::new("b")).unwrap().read(10).unwrap(), b"one");
