@@ -17,7 +17,7 @@ pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_d
 pub const SCHEMA: &str = "
 CREATE TABLE request (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, state TEXT NOT NULL, created INTEGER NOT NULL, deadline INTEGER NOT NULL, needed INTEGER NOT NULL, body BLOB NOT NULL, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
 CREATE INDEX request_by_user ON request (uid, created);
-CREATE INDEX request_pending ON request (created) WHERE state = 'pending';
+CREATE INDEX request_pending ON request (deadline) WHERE state = 'pending';
 CREATE TABLE approval (request TEXT NOT NULL, uid INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB, key TEXT, PRIMARY KEY (request, uid)) STRICT, WITHOUT ROWID;
 CREATE TABLE granted (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, starts INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB NOT NULL, ended TEXT, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
 CREATE INDEX granted_open ON granted (uid, expires) WHERE ended IS NULL;
@@ -29,6 +29,9 @@ pub const EXTENSION_SCHEMA: &str = extension::SCHEMA;
 
 /// The most rows that a listing returns.
 pub const LIST_LIMIT: u32 = 1000;
+
+/// The most pending requests of everybody that are looked through; each person has few.
+const PENDING_LIMIT: u32 = 20_000;
 
 /// The most requests of the past that a listing returns, so that it stays quick however many there were.
 pub const PAST_LIMIT: u32 = 200;
@@ -77,10 +80,8 @@ pub struct StoredGrant {
 /// Why an id names nothing, or too much.
 #[derive(Debug)]
 pub enum FindError {
-    /// No request begins so.
+    /// There is none.
     Unknown,
-    /// Several do.
-    Several(Vec<String>),
     /// The database failed.
     Database(rusqlite::Error),
     /// The stored bytes are damaged.
@@ -122,17 +123,17 @@ impl<'a> GrantStore<'a> {
         Ok((roles, grants))
     }
 
-    /// The id that begins with `prefix`.
-    pub fn find(&self, prefix: &IdPrefix) -> Result<GrantId, FindError> {
-        let mut statement =
-            self.connection.prepare("SELECT id FROM request WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT 6")?;
-        let ids: Vec<String> =
-            statement.query_map([prefix.as_str()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-        match ids.as_slice() {
-            [] => Err(FindError::Unknown),
-            [id] => GrantId::parse(id).map_err(|_| FindError::Damaged(id.clone())),
-            _ => Err(FindError::Several(ids)),
+    /// The ids that begin with `prefix`, in order: at most `limit`, whomever they concern.
+    pub fn beginning_with(&self, prefix: &IdPrefix, limit: u32) -> Result<Vec<GrantId>, FindError> {
+        let query = "SELECT id FROM request WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT ?2";
+        let mut statement = self.connection.prepare(query)?;
+        let rows = statement.query_map(params![prefix.as_str(), limit], |row| row.get::<_, String>(0))?;
+        let mut ids = Vec::new();
+        for row in rows {
+            let id = row?;
+            ids.push(GrantId::parse(&id).map_err(|_| FindError::Damaged(id))?);
         }
+        Ok(ids)
     }
 
     /// One request.
@@ -150,15 +151,15 @@ impl<'a> GrantStore<'a> {
     /// Requests, newest first: all that are pending, or all of one user.
     pub fn requests(&self, which: Which, now: i64) -> Result<Vec<StoredRequest>, FindError> {
         let (condition, order, uid, limit) = match which {
-            Which::Pending => ("state = 'pending'", "created", 0, LIST_LIMIT),
+            Which::Pending => ("state = 'pending' AND deadline > ?3", "created", 0, PENDING_LIMIT),
             Which::OfUser(uid) => ("uid = ?1", "created", uid, PAST_LIMIT),
             Which::Everybody => ("1", "rowid", 0, PAST_LIMIT),
         };
         let mut statement = self.connection.prepare(&format!(
             "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
-             WHERE {condition} AND ?1 >= 0 ORDER BY {order} DESC LIMIT ?2"
+             WHERE {condition} AND ?1 >= 0 AND ?3 IS NOT NULL ORDER BY {order} DESC LIMIT ?2"
         ))?;
-        let rows = statement.query_map(params![uid, limit], |row| Ok(read_request(row, now)))?;
+        let rows = statement.query_map(params![uid, limit, now], |row| Ok(read_request(row, now)))?;
         let mut requests = Vec::new();
         for row in rows {
             requests.push(row??);
@@ -227,7 +228,7 @@ impl<'a> GrantStore<'a> {
             .optional()
     }
 
-    /// Grants that end after `now` and were not ended, newest end last: of one user or of everybody.
+    /// Every grant that ends after `now` and was not ended, newest end last: of one user or of everybody.
     pub fn open_grants(&self, which: Which, now: i64) -> Result<Vec<StoredGrant>, FindError> {
         let (condition, uid) = match which {
             Which::OfUser(uid) => ("uid = ?1", uid),
@@ -235,9 +236,9 @@ impl<'a> GrantStore<'a> {
         };
         let mut statement = self.connection.prepare(&format!(
             "SELECT body, ended, ended_by, ended_at, ended_reason, id FROM granted \
-             WHERE {condition} AND ended IS NULL AND expires > ?2 ORDER BY expires LIMIT ?3"
+             WHERE {condition} AND ended IS NULL AND expires > ?2 ORDER BY expires"
         ))?;
-        let rows = statement.query_map(params![uid, now, LIST_LIMIT], |row| Ok(read_grant(row)))?;
+        let rows = statement.query_map(params![uid, now], |row| Ok(read_grant(row)))?;
         let mut grants = Vec::new();
         for row in rows {
             grants.push(row??);
@@ -407,202 +408,4 @@ fn read_ended(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Ended>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::escape::Word;
-    use crate::grant::HostKey;
-    use crate::grant::terms::{Flag, encode};
-    use crate::names::UserName;
-
-    const NOW: i64 = 1_000;
-
-    fn database() -> Connection {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(SCHEMA).unwrap();
-        connection.execute_batch(EXTENSION_SCHEMA).unwrap();
-        connection
-    }
-
-    fn request(id: &str, uid: u32) -> RequestTerms {
-        RequestTerms {
-            break_glass: Flag::No,
-            argv: vec![Word::from("/usr/bin/id")],
-            created: NOW,
-            deadline: NOW + 100,
-            duration: 60,
-            exact: Flag::No,
-            extends: None,
-            host: "host".into(),
-            id: GrantId::parse(id).unwrap(),
-            one_shot: Flag::No,
-            program: String::new(),
-            reason: Word::from("because"),
-            role: RoleName::parse("ops").unwrap(),
-            run_as: UserName::parse("root").unwrap(),
-            start: 0,
-            ticket: Word::default(),
-            uid,
-            user: UserName::parse("alice").unwrap(),
-            version: 1,
-        }
-    }
-
-    fn grant(id: &str, uid: u32, expires: i64) -> GrantTerms {
-        GrantTerms {
-            break_glass: Flag::No,
-            approvals: Vec::new(),
-            approvers: Vec::new(),
-            argv: Vec::new(),
-            boot_deadline: 0,
-            boot_id: "boot".into(),
-            exact: Flag::No,
-            expires,
-            extends: None,
-            host: "host".into(),
-            id: GrantId::parse(id).unwrap(),
-            issued: NOW,
-            one_shot: Flag::No,
-            program: String::new(),
-            request: String::new(),
-            role: RoleName::parse("ops").unwrap(),
-            run_as: UserName::parse("root").unwrap(),
-            starts: NOW,
-            uid,
-            user: UserName::parse("alice").unwrap(),
-            version: 1,
-        }
-    }
-
-    fn ended() -> Ended {
-        Ended { by: "bob".into(), at: NOW, reason: b"enough".to_vec() }
-    }
-
-    fn put<T>(connection: &Connection, change: impl FnOnce(&Transaction<'_>) -> T) -> T {
-        let tx = connection.unchecked_transaction().unwrap();
-        let changed = change(&tx);
-        tx.commit().unwrap();
-        changed
-    }
-
-    #[test]
-    fn an_id_is_found_by_its_beginning_when_it_is_the_only_one() {
-        let connection = database();
-        put(&connection, |tx| {
-            for id in ["abc0000000", "abd0000000", "zzzzzzzzzz"] {
-                let terms = request(id, 1);
-                insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap();
-            }
-        });
-        let find = |prefix: &str| GrantStore::new(&connection).find(&IdPrefix::parse(prefix).unwrap());
-        assert_eq!(find("abc").unwrap().as_str(), "abc0000000");
-        assert_eq!(find("zzzzzzzzzz").unwrap().as_str(), "zzzzzzzzzz");
-        assert!(matches!(find("ab"), Err(FindError::Several(ids)) if ids.len() == 2));
-        assert!(matches!(find("abe"), Err(FindError::Unknown)));
-    }
-
-    #[test]
-    fn a_request_leaves_pending_once() {
-        let connection = database();
-        let terms = request("abc0000000", 1);
-        put(&connection, |tx| {
-            insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap();
-            assert!(decide_request(tx, &terms.id, RequestState::Denied, Some(&ended())).unwrap());
-            assert!(!decide_request(tx, &terms.id, RequestState::Approved, None).unwrap());
-        });
-        let stored = GrantStore::new(&connection).request(&terms.id, NOW).unwrap();
-        assert_eq!((stored.state, stored.terms), (RequestState::Denied, terms));
-        assert_eq!(stored.ended.unwrap().reason, b"enough");
-    }
-
-    #[test]
-    fn a_request_dies_at_its_deadline_by_itself() {
-        let connection = database();
-        let terms = request("abc0000000", 7);
-        put(&connection, |tx| insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap());
-        let store = GrantStore::new(&connection);
-        assert_eq!(store.request(&terms.id, NOW + 99).unwrap().state, RequestState::Pending);
-        assert_eq!(store.request(&terms.id, NOW + 100).unwrap().state, RequestState::Expired);
-        assert_eq!((store.pending_of(7, NOW).unwrap(), store.pending_of(7, NOW + 100).unwrap()), (1, 0));
-        assert!(store.pending_for(7, &terms.role, NOW).unwrap().is_some());
-        assert!(store.pending_for(8, &terms.role, NOW).unwrap().is_none());
-        assert!(store.pending_for(7, &RoleName::parse("other").unwrap(), NOW).unwrap().is_none());
-    }
-
-    #[test]
-    fn only_open_grants_of_the_user_are_candidates() {
-        let connection = database();
-        let key = HostKey::from_seed([1; 32]);
-        put(&connection, |tx| {
-            for (id, uid, expires) in [("aaaaaaaaaa", 1, NOW + 9), ("bbbbbbbbbb", 1, NOW), ("cccccccccc", 2, NOW + 9)] {
-                let terms = grant(id, uid, expires);
-                insert_grant(tx, &terms, &SignedGrant::issue(&terms, &key).unwrap()).unwrap();
-            }
-        });
-        let candidates = || GrantStore::new(&connection).candidates(1, NOW).unwrap().len();
-        assert_eq!(candidates(), 1);
-        let id = GrantId::parse("aaaaaaaaaa").unwrap();
-        put(&connection, |tx| {
-            assert!(is_open(tx, &id).unwrap());
-            assert!(end_grant(tx, &id, GrantEnd::Revoked, &ended()).unwrap());
-            assert!(!end_grant(tx, &id, GrantEnd::Used, &ended()).unwrap(), "an end is final");
-            assert!(!is_open(tx, &id).unwrap());
-        });
-        assert_eq!(candidates(), 0);
-        assert_eq!(GrantStore::new(&connection).end_of(&id).unwrap(), Some(GrantEnd::Revoked));
-    }
-
-    #[test]
-    fn an_extension_is_found_from_what_it_extends_until_it_is_ended() {
-        let connection = database();
-        let old = GrantId::parse("aaaaaaaaaa").unwrap();
-        let longer = RequestTerms { extends: Some(old.clone()), ..request("bbbbbbbbbb", 7) };
-        let store = GrantStore::new(&connection);
-        put(&connection, |tx| insert_request(tx, &longer, &encode(&longer).unwrap(), 1).unwrap());
-        assert_eq!(store.pending_extension(&old, NOW).unwrap().as_deref(), Some("bbbbbbbbbb"));
-        assert_eq!(store.pending_extension(&old, NOW + 100).unwrap(), None, "the request is dead by then");
-        assert!(store.extensions(&old).unwrap().is_empty() && store.extension(&old).unwrap().is_none());
-
-        let terms = GrantTerms { extends: longer.extends.clone(), ..grant("bbbbbbbbbb", 7, NOW + 60) };
-        let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
-        put(&connection, |tx| {
-            decide_request(tx, &terms.id, RequestState::Approved, None).unwrap();
-            insert_grant(tx, &terms, &signed).unwrap();
-        });
-        assert_eq!(store.pending_extension(&old, NOW).unwrap(), None);
-        assert_eq!(store.extensions(&old).unwrap().len(), 1);
-        assert_eq!(store.extension(&old).unwrap().unwrap().terms, terms);
-        let ended = Ended { by: "bob".into(), at: NOW, reason: Vec::new() };
-        put(&connection, |tx| assert!(end_grant(tx, &terms.id, GrantEnd::Revoked, &ended).unwrap()));
-        assert!(store.extensions(&old).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_one_shot_grant_can_be_taken_back_from_its_run_and_nothing_twice() {
-        let connection = database();
-        let terms = grant("aaaaaaaaaa", 7, NOW + 60);
-        let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
-        let ended = Ended { by: "bob".into(), at: NOW, reason: Vec::new() };
-        let end = |end| put(&connection, |tx| end_grant(tx, &terms.id, end, &ended).unwrap());
-        put(&connection, |tx| insert_grant(tx, &terms, &signed).unwrap());
-        assert!(end(GrantEnd::Used));
-        assert!(!end(GrantEnd::Used));
-        assert!(end(GrantEnd::Revoked));
-        assert!(!end(GrantEnd::Released));
-        assert_eq!(GrantStore::new(&connection).end_of(&terms.id).unwrap(), Some(GrantEnd::Revoked));
-    }
-
-    #[test]
-    fn a_grant_that_vanished_with_its_database_does_not_stand() {
-        let connection = database();
-        let id = GrantId::parse("aaaaaaaaaa").unwrap();
-        assert_eq!(GrantStore::new(&connection).end_of(&id).unwrap(), Some(GrantEnd::Revoked));
-    }
-
-    #[test]
-    fn damaged_terms_are_an_error_and_no_request() {
-        let connection = database();
-        let terms = request("abc0000000", 1);
-        put(&connection, |tx| insert_request(tx, &terms, b"{}", 1).unwrap());
-        assert!(matches!(GrantStore::new(&connection).request(&terms.id, NOW), Err(FindError::Damaged(_))));
-    }
-}
+mod tests;

@@ -45,6 +45,9 @@ pub struct Role {
     /// Which of its sessions are recorded, and who may watch them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recording: Recording,
+    /// Whether its commands may execute no other program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub noexec: bool,
     /// On what terms an eligible person gets it.
     pub activation: Activation,
     /// Where it stands in the policy.

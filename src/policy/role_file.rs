@@ -24,7 +24,7 @@ pub(super) const ROLE: &[Key] = &[
     works("commands"),
     works("env_keep"),
     works("setenv"),
-    Key { name: "noexec", support: Support::OnlyFalse },
+    works("noexec"),
     works("activation"),
     works("authenticate"),
     works("pam_service"),
@@ -65,6 +65,7 @@ pub(super) struct Defaults {
     pub(super) on_expiry: OnExpiry,
     pub(super) record: Record,
     pub(super) record_input: bool,
+    pub(super) noexec: bool,
 }
 
 impl Default for Defaults {
@@ -79,6 +80,7 @@ impl Default for Defaults {
             on_expiry: OnExpiry::default(),
             record: Record::default(),
             record_input: false,
+            noexec: false,
         }
     }
 }
@@ -127,6 +129,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
         recording,
+        noexec: table.boolean("noexec")?.unwrap_or(defaults.noexec),
         activation,
         source,
     })

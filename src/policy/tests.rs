@@ -200,13 +200,11 @@ fn what_is_said_twice_names_both_places() {
 
 #[test]
 fn what_comes_later_is_refused_and_its_absence_accepted() {
-    for (place, line) in
-        [("", "noexec = true"), ("[defaults]\n", "env_check = []"), ("[defaults]\n", "env_delete = [\"X\"]")]
-    {
+    for (place, line) in [("[defaults]\n", "env_check = []"), ("[defaults]\n", "env_delete = [\"X\"]")] {
         let sentence = mistake(&with(&format!("{place}{line}")));
         assert!(sentence.contains(line) && sentence.ends_with("is not supported yet"), "{sentence}");
     }
-    let inert = "noexec = false\n[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
+    let inert = "[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
     policy(&with(inert));
 }
 
@@ -237,6 +235,14 @@ fn what_is_recorded_is_said_in_the_role_its_activation_or_the_defaults() {
     let audit = "[audit]\nrecording = \"strict\"\nrecording_limit = \"5MiB\"\nrecording_reserve = \"0KiB\"\n";
     let settings = policy(audit).settings().audit.recording;
     assert_eq!((settings.mode, settings.limit, settings.reserve), (RecordingMode::Strict, 5 << 20, 0));
+}
+
+#[test]
+fn what_may_execute_no_other_program_is_said_in_the_role_or_the_defaults() {
+    let found = |text: &str| policy(text).roles()[0].noexec;
+    assert!(!found(&with("")) && found(&with("noexec = true")));
+    assert!(found(&with("[defaults]\nnoexec = true")));
+    assert!(!found(&with("noexec = false\n[defaults]\nnoexec = true")));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::taps::{Ends, end_of};
 use crate::audit::recorded::Recorded;
 use crate::elevation::{Elevation, RunAsError};
 use crate::recording::RecordingError;
-use sys::exec::{Credentials, ExecError, Execution, Image};
+use sys::exec::{Credentials, ExecError, Execution, Image, Programs};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
@@ -64,6 +64,7 @@ pub(super) struct Launch {
     limits: Limits,
     detached: bool,
     family: Family,
+    programs: Programs,
 }
 
 enum PreparedImage {
@@ -85,6 +86,7 @@ impl Launch {
             detached: elevation.wish().background,
             limits: recorded.authorized().session_limits(&inherited.limits),
             family: Family::found(recorded.run()),
+            programs: if recorded.authorized().role().noexec { Programs::ThisAlone } else { Programs::Any },
         })
     }
 
@@ -132,6 +134,7 @@ impl Launch {
             blocked_signals: inherited.blocked_signals,
             oom_score_adj: inherited.oom_score_adj,
             standard,
+            programs: self.programs,
         }
     }
 
