@@ -9,7 +9,7 @@ use super::error::PolicyError;
 use super::principal::Principal;
 use super::recording::{Record, Recording};
 use super::role::{Activation, OnExpiry, Role, RunAs, RunAsGroups, RunAsUser, TicketPattern};
-use super::table::{Key, Placed, Support, Table, works};
+use super::table::{Key, Placed, Table, works};
 use crate::clock::duration;
 use crate::names::RoleName;
 

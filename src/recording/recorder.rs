@@ -169,21 +169,30 @@ impl Recorder {
         result
     }
 
-    /// Writes all that waits or nothing of it, so that the file always ends with a whole line.
+    /// Writes all that waits, or as many whole lines of it as the limit allows.
     fn write(&mut self) -> Result<(), RecordingError> {
-        let length = self.written + self.waiting.len() as u64;
-        if length > self.limits.length {
-            return Err(RecordingError::Length(self.limits.length));
+        let room = usize::try_from(self.limits.length.saturating_sub(self.written)).unwrap_or(usize::MAX);
+        if self.waiting.len() <= room {
+            return self.append(self.waiting.len());
         }
-        if length >= self.looked + LOOK {
+        let fits = self.waiting.get(..room).unwrap_or_default();
+        self.append(fits.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1))?;
+        Err(RecordingError::Length(self.limits.length))
+    }
+
+    /// Writes the first `length` bytes, whole lines, or nothing.
+    fn append(&mut self, length: usize) -> Result<(), RecordingError> {
+        let after = self.written + length as u64;
+        if after >= self.looked + LOOK {
             self.look()?;
         }
-        if let Err(error) = self.file.write_all(&self.waiting) {
+        let lines = self.waiting.get(..length).unwrap_or_default();
+        if let Err(error) = self.file.write_all(lines) {
             self.file.set_len(self.written)?;
             return Err(error.into());
         }
-        self.digest.update(&self.waiting);
-        self.written = length;
+        self.digest.update(lines);
+        self.written = after;
         Ok(())
     }
 
@@ -286,13 +295,14 @@ mod tests {
         let mut recorder = place.begin(Limits { length: 1000, reserve: 0 }, start).unwrap();
         recorder.output(start, &[b'a'; 300]).unwrap();
         recorder.tend(start + BEHIND).unwrap();
+        recorder.output(start, &[b'a'; 100]).unwrap();
         recorder.output(start, &[b'b'; 700]).unwrap();
         assert!(matches!(recorder.tend(start + BEHIND), Err(RecordingError::Length(1000))));
         recorder.output(start, b"c").unwrap();
         let (seal, last) = recorder.finish();
         last.unwrap();
         let text = place.text();
-        assert!(text.ends_with("a\"]\n") && !text.contains('b'), "{text}");
+        assert!(text.ends_with("a\"]\n") && text.len() > 500 && !text.contains('b'), "{text}");
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         assert_eq!((seal.sha256, seal.bytes), (digest, text.len() as u64));
     }

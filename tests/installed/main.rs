@@ -22,6 +22,7 @@ mod noexec;
 mod pam;
 mod policy;
 mod property;
+mod recordings;
 mod run;
 mod shells;
 mod signed;

@@ -124,6 +124,14 @@ impl<'a> Record<'a> {
             "reject" => format!("{}: {}", self.or_dash("sentence"), self.command()),
             "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert"
             | "review" => self.grant_summary(now),
+            "reading" => {
+                let run = self.text("run").unwrap_or_else(|| "all recordings".to_owned());
+                format!("{} of {run}{}", self.or_dash("purpose"), self.holder())
+            }
+            "intervention" => {
+                let (act, run, reason) = (self.or_dash("act"), self.or_dash("run"), self.or_dash("reason"));
+                format!("{act} {run}{}: {reason}", self.holder())
+            }
             _ => self.unknown_summary(),
         }
     }
@@ -226,6 +234,10 @@ impl<'a> Record<'a> {
         let (parts, texts) = (join(&parts, " "), join(&texts, "; "));
         let between = if parts.is_empty() || texts.is_empty() { "" } else { ": " };
         format!("{parts}{between}{texts}")
+    }
+
+    fn holder(&self) -> String {
+        self.text("holder").map(|holder| format!(" of {holder}")).unwrap_or_default()
     }
 
     /// All fields that not every record has, as they are.

@@ -82,10 +82,11 @@ impl<'a> Player<'a> {
     /// Shows everything before `target` at once, and then one after the other.
     fn stretch(&mut self, events: &mut Events<'_>, target: Duration, keys: Option<&Keys>) -> io::Result<Course> {
         while let Some(event) = events.next()? {
-            let pause = event.at.saturating_sub(events.reached);
             if let Some(keys) = keys.filter(|_| event.at > target) {
+                events.reached = events.reached.max(target);
+                let pause = event.at.saturating_sub(events.reached);
                 let pause = self.pace.idle_limit.map_or(pause, |limit| pause.min(limit));
-                match self.wait(pause, keys) {
+                match self.wait(pause, &mut events.reached, keys) {
                     None => {}
                     Some(Key::Forward) => {
                         let to = events.reached + JUMP;
@@ -102,13 +103,15 @@ impl<'a> Player<'a> {
         Ok(Course::Over)
     }
 
-    /// Waits as long as it was, hurried; gives a key that ends the waiting.
-    fn wait(&mut self, pause: Duration, keys: &Keys) -> Option<Key> {
+    /// Waits as long as it was, hurried, while the place in the recording moves on; gives a key that ends the waiting.
+    fn wait(&mut self, pause: Duration, reached: &mut Duration, keys: &Keys) -> Option<Key> {
         let mut left = pause;
         loop {
             let begun = Instant::now();
             let key = keys.within(Some(left.div_f64(self.pace.speed)));
-            left = left.saturating_sub(begun.elapsed().mul_f64(self.pace.speed));
+            let passed = begun.elapsed().mul_f64(self.pace.speed).min(left);
+            left = left.saturating_sub(passed);
+            *reached += passed;
             let key = if key == Some(Key::Pause) { keys.until_pause_ends() } else { key };
             match key {
                 Some(Key::Faster) => self.pace.speed = (self.pace.speed * 2.0).min(1000.0),
@@ -160,7 +163,7 @@ pub(crate) struct Events<'b> {
     source: Box<dyn Read + 'b>,
     lines: Lines,
     waiting: VecDeque<Event>,
-    /// The moment of the last event that was shown.
+    /// How far we have come.
     reached: Duration,
 }
 
