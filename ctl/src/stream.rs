@@ -22,7 +22,7 @@ pub(crate) enum Piece {
     /// More of it.
     Bytes(Vec<u8>),
     /// The journal knows a recording that is not there.
-    Missing(RecordingInfo),
+    Missing,
 }
 
 impl Broker {
@@ -51,7 +51,7 @@ impl Stream {
         }
         match serde_json::from_slice(&line).map_err(|_| DoorError::Garbled)? {
             Frame::Begin(info) => Ok(Some(Piece::Begin(info))),
-            Frame::Missing(info) => Ok(Some(Piece::Missing(info))),
+            Frame::Missing(_) => Ok(Some(Piece::Missing)),
             Frame::Bytes(length) if length <= FRAME_LIMIT => {
                 let mut bytes = vec![0; length as usize];
                 self.out.read_exact(&mut bytes).map_err(DoorError::Pipe)?;

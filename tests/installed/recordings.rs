@@ -189,7 +189,8 @@ fn what_is_typed_is_recorded_where_the_policy_says_so_and_never_a_password() {
 #[test]
 fn a_recording_is_at_most_a_second_behind_and_survives_a_killed_supervisor() {
     let person = root().person(&["filmed"]);
-    let mut session = root().pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "printf 'n%s\\n' ow; exec sleep 1000"]);
+    let mut session =
+        root().pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "printf 'n%s\\n' ow; exec sleep 1000"]);
     session.expect("now");
     let shown_at = Instant::now();
     let run = running(root(), &person);

@@ -17,7 +17,7 @@ use clap_complete::ArgValueCandidates;
 use jit_sudo::broker::wire::{Answer, Ask, Purpose, RecordingInfo};
 
 use crate::complete;
-use crate::door::{Broker, answer, io_cause};
+use crate::door::{Broker, DoorError, answer, io_cause};
 use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
@@ -84,18 +84,20 @@ pub(crate) fn replay(words: ReplayWords, broker: &Broker, screen: &Screen) -> Re
     if screen.format == Format::Json {
         return Ok(Report::done(Answer::Recording(info), String::new()));
     }
-    let bytes = whole(stream)?;
+    let bytes = whole(&info, stream)?;
     let pace = Pace { speed: words.speed, idle_limit: words.idle_limit };
     Player::new(&info, &bytes, pace, Sieve::of(words.raw)).play(words.at.unwrap_or_default(), screen)?;
     Ok(Report::done(Answer::Recording(info), String::new()))
 }
 
 /// Everything that the broker sends of one recording.
-fn whole(mut stream: Stream) -> Result<Vec<u8>, Trouble> {
+fn whole(info: &RecordingInfo, mut stream: Stream) -> Result<Vec<u8>, Trouble> {
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next()? {
-        if let Piece::Bytes(more) = piece {
-            bytes.extend_from_slice(&more);
+        match piece {
+            Piece::Bytes(more) => bytes.extend_from_slice(&more),
+            Piece::Begin(begun) if begun.run == info.run => {}
+            Piece::Begin(_) | Piece::Missing => return Err(DoorError::OtherAnswer.into()),
         }
     }
     Ok(bytes)
@@ -111,7 +113,7 @@ fn export(path: &Path, info: &RecordingInfo, stream: Stream) -> Result<String, T
         let message = format!("cannot write the recording to {}: {}", path.display(), io_cause(&error));
         Trouble::Local("export-failed", Notice::new(message))
     };
-    let bytes = whole(stream)?;
+    let bytes = whole(info, stream)?;
     let mut cast = opened(info, bytes.as_slice()).map_err(failed)?;
     if path == Path::new("-") {
         io::copy(&mut cast, &mut io::stdout().lock()).map_err(failed)?;

@@ -4,7 +4,9 @@ use jit_sudo::broker::wire::{Answer, ApprovalInfo, EndedInfo, KeyInfo, PolicyInf
 use jit_sudo::names::GrantId;
 use serde_json::Value;
 
-use crate::fixtures::{assignment, background, debt, expectations, forecast, grant, page, policy, role, why};
+use crate::fixtures::{
+    assignment, background, debt, expectations, forecast, grant, page, policy, recording, role, session, why,
+};
 use crate::support::{Scripted, active, pending};
 
 #[test]
@@ -28,6 +30,9 @@ fn json_is_one_object_on_one_line_for_every_answer() {
         (&["policy", "test", "--user", "alice", "--", "ls"], Answer::Forecast(Box::new(forecast())), "forecast"),
         (&["key", "accept", "--reason", "x"], Answer::Ended(vec![]), "ended"),
         (&["key", "init"], Answer::HostKey(key), "host-key"),
+        (&["session", "list"], Answer::Sessions(vec![session()]), "sessions"),
+        (&["session", "kill", "run000000001", "--reason", "x"], Answer::Sessions(vec![]), "sessions"),
+        (&["replay", "run000000001"], Answer::Recording(recording()), "recording"),
         (&["review"], Answer::Debts(vec![debt()]), "debts"),
         (&["review", "--unused", "90d"], Answer::Assignments(vec![assignment()]), "assignments"),
         (&["review", "--recertify", "web-ops"], Answer::Assignments(vec![]), "assignments"),
@@ -93,6 +98,8 @@ fn every_field_of_every_answer_is_documented() {
         Answer::Policy(Box::new(policy())),
         Answer::Forecast(Box::new(forecast())),
         Answer::Expectations(expectations()),
+        Answer::Recording(recording()),
+        Answer::Sessions(vec![session()]),
         Answer::Debts(vec![debt()]),
         Answer::Assignments(vec![assignment()]),
     ];
