@@ -149,7 +149,7 @@ fn a_file_is_begun_once_moved_whole_and_removed() {
     let place = Place::new();
     let directory = TrustedDirectory::open(&place.0).unwrap();
     let inner = directory.private_directory(OsStr::new("inner")).unwrap();
-    directory.private_directory(OsStr::new("inner")).unwrap();
+    let _ = directory.private_directory(OsStr::new("inner")).unwrap();
     let mut file = directory.begin(OsStr::new("a")).unwrap();
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     file.write_all(b"one").unwrap();
