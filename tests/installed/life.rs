@@ -298,3 +298,36 @@ fn a_hook_is_in_no_group_of_the_callers() {
     });
     assert_eq!(group, "0::/jit-sudo/hooks\n");
 }
+
+/// Ninety processes in other sessions and groups, of which most are orphans and none minds SIGTERM or SIGHUP.
+const HIDDEN: &str = "trap '' TERM HUP; \
+    for i in $(seq 30); do \
+        setsid sleep 1000 & \
+        (setsid sh -c 'trap \"\" TERM HUP; (sleep 1000 &); sleep 1000' &) ; \
+    done; echo ready > \"$1\"; while :; do sleep 0.2; done";
+
+#[test]
+fn without_control_groups_every_descendant_is_found_all_the_same() {
+    let root = own_root();
+    root.script("mount -o bind,remount,ro /sys/fs/cgroup && ! mkdir /sys/fs/cgroup/x 2>/dev/null");
+    for prefix in ["", "setsid --wait "] {
+        let person = granted(&root, "self-service");
+        let file = format!("/tmp/{}-ready", person.name);
+        let script = format!("{prefix}jit-sudo -n bash -c \"$0\" bash {file}");
+        let mut session = root.pty_as(&person.name, ["bash", "-c", &script, HIDDEN]);
+        harness::eventually("everything is there", harness::PATIENCE, || root.path(&file).exists().then_some(()));
+        let start = records_of(&root, &person).into_iter().find(|record| record.kind() == "start").unwrap();
+        let run = start.text("run");
+        let alive = || {
+            let count = format!("grep -lsz '^JIT_SUDO_RUN={run}$' /proc/[0-9]*/environ | wc -l");
+            root.script(&count).trim().parse::<u32>().unwrap()
+        };
+        assert!(alive() >= 90, "{}", alive());
+        root.as_root(["jitctl", "revoke", "--user", &person.name, "--reason", "enough"]).succeeded();
+        let began = std::time::Instant::now();
+        session.wait();
+        // A second on a quiet machine.
+        assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+        assert_eq!(alive(), 0);
+    }
+}
