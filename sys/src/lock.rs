@@ -42,6 +42,11 @@ impl<F: AsFd> Locked<F> {
         drop(timer);
         result.map(|()| Self { file, _unstoppable: unstoppable })
     }
+
+    /// What is locked.
+    pub fn file(&self) -> &F {
+        &self.file
+    }
 }
 
 impl<F: AsFd> Drop for Locked<F> {
