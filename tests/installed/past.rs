@@ -15,7 +15,7 @@ fn limit() -> Duration {
     Duration::from_millis(if release { 50 } else { 400 })
 }
 
-/// A root in which `person` has made 100,000 requests: half of them led to grants that are over, of which half were
+/// A root in which `person` has made 200,000 requests: half of them led to grants that are over, of which half were
 /// revoked, and half died waiting.
 fn with_a_past(root: &PrivateRoot, person: &Person) {
     let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) ";
