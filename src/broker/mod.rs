@@ -33,6 +33,7 @@ use crate::policy::judge::{names, subject};
 use crate::refusal::Refusal;
 use failure::{Refused, refused};
 use sys::sanitize::Inherited;
+use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
 use wire::{Answer, Ask, KeyInfo, REQUEST_LIMIT, Reply};
 
 /// Everything that one answer is made from.
@@ -47,6 +48,8 @@ pub(crate) struct Desk<'a> {
 
 /// Reads one question from standard input, answers it on standard output, and returns the exit status.
 pub fn serve(inherited: &Inherited) -> i32 {
+    // ^Z asks for no permission, and who is stopped while reading holds the database's log for everybody.
+    let _ = sys::signals::block(SignalSet::of(&[SIGTSTP, SIGTTIN, SIGTTOU]));
     let mut out = std::io::stdout();
     let (reply, status) = match read_question().and_then(|ask| answer(ask, inherited, &mut out)) {
         Ok(None) => return 0,
@@ -108,7 +111,7 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
         }
         policy => policy?,
     };
-    let journal = host.journal(policy.settings().audit.syslog);
+    let journal = host.journal(&policy.settings().audit);
     host.tend(&journal)?;
     let moment = host.now()?;
     // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.

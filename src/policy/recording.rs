@@ -102,19 +102,6 @@ impl Default for RecordingSettings {
     }
 }
 
-/// Bytes, written with a unit: `500KiB`, `64MiB`, `2GiB`; the error is a sentence fragment.
-pub(super) fn bytes(text: &str) -> Result<u64, &'static str> {
-    const WRONG: &str = "must be a size such as \"500KiB\", \"64MiB\" or \"2GiB\"";
-    let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
-    let shift = match unit {
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return Err(WRONG),
-    };
-    digits.parse::<u64>().ok().filter(|number| *number < 1 << 24).map(|number| number << shift).ok_or(WRONG)
-}
-
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -122,18 +109,6 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_a_unit() {
-        assert_eq!(bytes("500KiB"), Ok(500 << 10));
-        assert_eq!(bytes("64MiB"), Ok(64 << 20));
-        assert_eq!(bytes("0GiB"), Ok(0));
-        for text in
-            ["", "1", "KiB", "1kb", "-1KiB", "1.5GiB", "99999999999999999999GiB", "16777216GiB", "1 GiB", "٣KiB"]
-        {
-            assert!(bytes(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn what_is_usual_costs_the_index_nothing() {

@@ -232,9 +232,9 @@ fn what_is_recorded_is_said_in_the_role_its_activation_or_the_defaults() {
         let sentence = mistake(&with(line));
         assert!(sentence.contains(why), "{sentence}");
     }
-    let audit = "[audit]\nrecording = \"strict\"\nrecording_limit = \"5MiB\"\nrecording_reserve = \"0KiB\"\n";
+    let audit = "[audit]\nrecording = \"strict\"\nrecording_limit = \"5M\"\nrecording_reserve = \"4K\"\n";
     let settings = policy(audit).settings().audit.recording;
-    assert_eq!((settings.mode, settings.limit, settings.reserve), (RecordingMode::Strict, 5 << 20, 0));
+    assert_eq!((settings.mode, settings.limit, settings.reserve), (RecordingMode::Strict, 5 << 20, 4096));
 }
 
 #[test]

@@ -420,7 +420,7 @@ fn root_ends_a_session_without_a_terminal_and_of_a_standing_role() {
 #[test]
 fn a_session_that_reaches_its_limit_goes_on_with_an_alert_or_ends_where_the_policy_is_strict() {
     let flood = "seq 1 30000; echo the end; exit 5";
-    let lax = strict_root("recording_limit = \"64KiB\"");
+    let lax = strict_root("recording_limit = \"64K\"");
     let (person, end) = film(&lax, "filmed", flood);
     assert_eq!((end.number("exit"), end.text("ended_by")), (5, "itself"));
     let (_, events) = sealed(&lax, &end);
@@ -433,7 +433,7 @@ fn a_session_that_reaches_its_limit_goes_on_with_an_alert_or_ends_where_the_poli
     assert!(alert.text("sentence").contains("its limit of 64 KiB"), "{}", alert.body);
     assert!(lax.as_root(["jitctl", "audit", "verify"]).succeeded().contains("chain intact"));
 
-    let strict = strict_root("recording = \"strict\"\nrecording_limit = \"64KiB\"");
+    let strict = strict_root("recording = \"strict\"\nrecording_limit = \"64K\"");
     let person = strict.person(&["filmed"]);
     let script = "seq 1 30000; sleep 100";
     let mut session = strict.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", script]);
@@ -446,13 +446,13 @@ fn a_session_that_reaches_its_limit_goes_on_with_an_alert_or_ends_where_the_poli
 
 #[test]
 fn without_space_nothing_is_recorded_and_where_the_policy_is_strict_nothing_runs() {
-    let lax = strict_root("recording_reserve = \"16777215GiB\"");
+    let lax = strict_root("recording_reserve = \"1024G\"");
     let (_, end) = film(&lax, "filmed", "exit 5");
     assert_eq!((end.number("exit"), end.text("recording")), (5, ""));
     let alert = lax.journal().into_iter().find(|record| record.kind() == "alert").expect("no alert");
     assert!(alert.text("sentence").contains("are free for recordings"), "{}", alert.body);
 
-    let strict = strict_root("recording = \"strict\"\nrecording_reserve = \"16777215GiB\"");
+    let strict = strict_root("recording = \"strict\"\nrecording_reserve = \"1024G\"");
     let person = strict.person(&["filmed"]);
     let mut session = strict.pty_as(&person.name, ["jit-sudo", "-n", "touch", "/tmp/ran"]);
     session.expect("nothing may run unrecorded");
@@ -467,7 +467,7 @@ fn without_space_nothing_is_recorded_and_where_the_policy_is_strict_nothing_runs
 
 #[test]
 fn a_disk_that_fills_up_while_a_session_is_recorded_leaves_whole_lines_under_the_seal() {
-    let lax = strict_root("recording_reserve = \"0KiB\"");
+    let lax = strict_root("recording_reserve = \"4K\"");
     lax.script("mkdir -m 700 /var/lib/jit-sudo/recordings && mount -t tmpfs -o size=256k,mode=700 tmpfs /var/lib/jit-sudo/recordings");
     let (_, end) = film(&lax, "filmed", "seq 1 100000; echo the end; exit 5");
     assert_eq!(end.number("exit"), 5);

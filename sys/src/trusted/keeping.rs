@@ -1,4 +1,4 @@
-//! What we keep in a directory of our own: files that are written for a long time, moved and removed, all by the
+//! What we keep in a directory of our own: files that are written for a long time and moved, all by the
 //! directory's descriptor.
 
 use std::ffi::OsStr;
@@ -10,7 +10,6 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{TrustError, TrustedDirectory, TrustedFile};
 
@@ -49,15 +48,6 @@ impl TrustedDirectory {
         let path = self.child(name)?;
         to.child(new_name)?;
         renameat(self.as_fd(), name, to.as_fd(), new_name).map_err(|errno| TrustError::Io { path, error: errno.into() })
-    }
-
-    /// Removes a file; one that is not there is no error.
-    pub fn remove(&self, name: &OsStr) -> Result<(), TrustError> {
-        let path = self.child(name)?;
-        match unlinkat(self.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(TrustError::Io { path, error: errno.into() }),
-        }
     }
 }
 

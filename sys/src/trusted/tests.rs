@@ -169,7 +169,6 @@ fn a_file_is_begun_once_moved_whole_and_removed() {
     drop(file);
     assert!(crate::lock::claim(&again).unwrap());
     inner.remove(OsStr::new("b")).unwrap();
-    inner.remove(OsStr::new("b")).unwrap();
     assert!(directory.begin(OsStr::new("../x")).is_err());
     assert!(free_space(again.as_fd()).unwrap() > 0);
     fs::set_permissions(place.0.join("inner"), fs::Permissions::from_mode(0o755)).unwrap();
