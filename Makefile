@@ -17,7 +17,7 @@ FISHCOMP   := $(PREFIX)/share/fish/vendor_completions.d
 CARGO      ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),$(wildcard /root/.cargo/bin/cargo),cargo)
 TARGET     := $(or $(CARGO_TARGET_DIR),target)
 BUILT      := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jitctl)
+BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jit-sudo-shrink jitctl)
 MANPAGES   := $(wildcard docs/man/*.[1-8])
 
 all: build
@@ -53,6 +53,7 @@ install: $(BINARIES)
 	$(SETUID) $(BUILT)/jit-sudo $(DESTDIR)$(BINDIR)/jit-sudo
 	$(SETUID) $(BUILT)/jit-sudo-broker $(DESTDIR)$(LIBEXECDIR)/jit-sudo-broker
 	install -m 755 $(BUILT)/jit-sudo-hooks $(DESTDIR)$(LIBEXECDIR)/jit-sudo-hooks
+	install -m 755 $(BUILT)/jit-sudo-shrink $(DESTDIR)$(LIBEXECDIR)/jit-sudo-shrink
 	install -m 755 $(BUILT)/jitctl $(DESTDIR)$(BINDIR)/jitctl
 	$(CONFIG) 640 etc/policy.toml $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.toml
 	$(CONFIG) 644 etc/pam.d/jit-sudo $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo
@@ -71,7 +72,7 @@ ifeq ($(DESTDIR),)
 endif
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks)
+	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks jit-sudo-shrink)
 	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
 	-rmdir $(DESTDIR)$(LIBEXECDIR)
 	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))

@@ -24,7 +24,7 @@ use crate::policy::index::{self, IndexError, PolicyIndex};
 use crate::policy::{AuditSettings, Policy, PolicyError, PolicyText, Role, SyslogMode};
 use crate::store::{self, GrantStore};
 use anchor::Anchor;
-pub use recordings::{Stage, StoredRecording, is_written};
+pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
 use sys::bell::Bell;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
@@ -50,6 +50,12 @@ pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
 const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
+};
+
+/// The program that compresses recordings.
+pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
 };
 
 const POLICY: &str = "policy.toml";

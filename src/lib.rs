@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! 9  main, bin/jit-sudo-broker, bin/jit-sudo-hooks
-//! 8  run (the story), broker (the door), hooks (telling others)
+//! 8  run (the story), broker (the door), hooks (telling others), shrink
 //! 7  refusal (every "no")
 //! 6  session (environment, pty, supervision)   activation (asking)   host (this machine)
 //! 5  audit (records, chain, journal, sinks)
@@ -17,6 +17,7 @@
 pub mod broker;
 pub mod hooks;
 pub mod run;
+pub mod shrink;
 
 pub mod refusal;
 

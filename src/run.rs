@@ -70,7 +70,9 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
     let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
+    let recording_bytes = ending.recording_bytes;
     end(&recorded, ending, &scene);
+    reel::shrink(recording_bytes, recorded.run());
     Ok(outcome?.exit_status())
 }
 

@@ -1,6 +1,6 @@
 //! Recordings as the broker sends them: frames behind its answer, checked like it as if they came from a stranger.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::process::{Child, ChildStdout, ExitStatus};
 
 use jit_sudo::broker::wire::{Answer, Ask, FRAME_LIMIT, Frame, RecordingInfo};
@@ -22,14 +22,14 @@ pub(crate) enum Piece {
     /// More of it.
     Bytes(Vec<u8>),
     /// The journal knows a recording that is not there.
-    Missing,
+    Missing(RecordingInfo),
 }
 
 impl Broker {
     /// Asks for recordings: the answer, and what follows it.
     pub(crate) fn stream(&self, ask: &Ask) -> Result<(Answer, Stream), DoorError> {
         let mut child = self.start(ask)?;
-        let missing = || DoorError::Pipe(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        let missing = || DoorError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe));
         let out = child.stdout.take().ok_or_else(missing)?;
         let mut stream = Stream { child, out: BufReader::new(out) };
         let line = stream.line()?;
@@ -51,7 +51,7 @@ impl Stream {
         }
         match serde_json::from_slice(&line).map_err(|_| DoorError::Garbled)? {
             Frame::Begin(info) => Ok(Some(Piece::Begin(info))),
-            Frame::Missing(_) => Ok(Some(Piece::Missing)),
+            Frame::Missing(info) => Ok(Some(Piece::Missing(info))),
             Frame::Bytes(length) if length <= FRAME_LIMIT => {
                 let mut bytes = vec![0; length as usize];
                 self.out.read_exact(&mut bytes).map_err(DoorError::Pipe)?;
@@ -68,6 +68,72 @@ impl Stream {
         let read = (&mut self.out).take(ANSWER_LIMIT).read_until(b'\n', &mut line);
         read.map_err(DoorError::Pipe)?;
         Ok(line)
+    }
+}
+
+/// The recordings of a stream, one after the other.
+#[derive(Debug)]
+pub(crate) struct Recordings {
+    stream: Stream,
+    /// What ended the one before.
+    next: Option<Turn>,
+    over: bool,
+}
+
+#[derive(Debug)]
+enum Turn {
+    Begun(RecordingInfo),
+    Missing(RecordingInfo),
+}
+
+/// The bytes of one of them, as they come.
+#[derive(Debug)]
+pub(crate) struct Bytes<'a> {
+    recordings: &'a mut Recordings,
+    held: Cursor<Vec<u8>>,
+}
+
+impl Recordings {
+    /// Of this stream.
+    pub(crate) fn of(stream: Stream) -> Self {
+        Self { stream, next: None, over: false }
+    }
+
+    /// The next recording, with its bytes where it is there; what was not read of the one before is skipped.
+    pub(crate) fn next(&mut self) -> Result<Option<(RecordingInfo, Option<Bytes<'_>>)>, DoorError> {
+        while self.next.is_none() && !self.over {
+            self.more()?;
+        }
+        Ok(match self.next.take() {
+            Some(Turn::Begun(info)) => Some((info, Some(Bytes { recordings: self, held: Cursor::default() }))),
+            Some(Turn::Missing(info)) => Some((info, None)),
+            None => None,
+        })
+    }
+
+    /// The next piece: bytes of the recording at hand, or the turn of the next one.
+    fn more(&mut self) -> Result<Vec<u8>, DoorError> {
+        match self.stream.next()? {
+            Some(Piece::Bytes(bytes)) => return Ok(bytes),
+            Some(Piece::Begin(info)) => self.next = Some(Turn::Begun(info)),
+            Some(Piece::Missing(info)) => self.next = Some(Turn::Missing(info)),
+            None => self.over = true,
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Read for Bytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let length = self.held.read(buffer)?;
+            if length > 0 || self.recordings.next.is_some() || self.recordings.over {
+                return Ok(length);
+            }
+            // A stream that breaks says so again at the next recording.
+            let more = self.recordings.more().map_err(|error| io::Error::other(error.to_string()))?;
+            self.held = Cursor::new(more);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::audit::record::{End, EndedBy, Event, Purpose, Reading, Start};
 use crate::audit::{Filter, Order, Record};
 use crate::database::Durability;
 use crate::escape::{Word, escape, hex};
-use crate::host::{Stage, StoredRecording, is_written};
+use crate::host::{Encoding, Stage, StoredRecording, is_written};
 use crate::policy::judge::{names, subject};
 use sys::poll::{PollEntry, poll};
 
@@ -52,7 +52,7 @@ impl Desk<'_> {
         if !own {
             self.record_reading(purpose, Some(&known.start))?;
         }
-        let info = known.info(live);
+        let info = known.info(live, stored.encoding);
         say(out, &Reply::Ok(Answer::Recording(info.clone())));
         let sent = frame(out, &Frame::Begin(info)).and_then(|()| match purpose {
             Purpose::Watch => follow(stored.file, out),
@@ -93,11 +93,11 @@ impl Desk<'_> {
                     Err(refused) => return Err(other(&refused.0.message)),
                 };
                 match self.host.recording(&end.run).map_err(|error| other(&error))? {
-                    Some(StoredRecording { file, .. }) => {
-                        frame(out, &Frame::Begin(known.info(false)))?;
+                    Some(StoredRecording { file, encoding, .. }) => {
+                        frame(out, &Frame::Begin(known.info(false, encoding)))?;
                         send(&file, out)?;
                     }
-                    None if end.ending.recording.is_some() => frame(out, &Frame::Missing(known.info(false)))?,
+                    None if end.ending.recording.is_some() => frame(out, &Frame::Missing(known.info(false, Encoding::Plain)))?,
                     None => {}
                 }
             }
@@ -150,7 +150,7 @@ impl Desk<'_> {
 }
 
 impl KnownRun {
-    fn info(&self, live: bool) -> RecordingInfo {
+    fn info(&self, live: bool, encoding: Encoding) -> RecordingInfo {
         let ending = self.end.as_ref().map(|end| &end.ending);
         RecordingInfo {
             run: self.start.run.clone(),
@@ -159,7 +159,11 @@ impl KnownRun {
             command: self.start.argv.clone(),
             since: self.since,
             live,
-            encoding: "asciicast".to_owned(),
+            encoding: match encoding {
+                Encoding::Plain => "asciicast",
+                Encoding::Zstd => "zstd",
+            }
+            .to_owned(),
             sha256: ending.and_then(|ending| ending.recording).map(|digest| hex(&digest.0)),
             bytes: ending.and_then(|ending| ending.recording_bytes),
         }

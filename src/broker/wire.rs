@@ -16,7 +16,7 @@ pub use self::knowledge::{
     WhyInfo,
 };
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
-pub use self::recordings::{FRAME_LIMIT, Frame, RecordingInfo, SessionInfo};
+pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
 pub use self::reviews::{AssignmentInfo, DebtInfo};
 pub use crate::audit::record::{Act, Purpose};
 use crate::escape::Word;

@@ -106,12 +106,16 @@ impl Shelf {
     /// Puts the compressed recording in the place of the other, in such an order that there is always one.
     pub fn put_compressed(&self, run: &str) -> Result<(), HostError> {
         self.done.hand_over(&unfinished(run), &self.done, &compressed(run))?;
-        Ok(self.done.remove(&plain(run))?)
+        self.remove(plain(run))
     }
 
     /// Removes what was begun.
     pub fn discard_compressed(&self, run: &str) -> Result<(), HostError> {
-        Ok(self.done.remove(&unfinished(run))?)
+        self.remove(unfinished(run))
+    }
+
+    fn remove(&self, name: OsString) -> Result<(), HostError> {
+        present(self.done.remove(&name)).map(drop)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Recordings at a terminal: played, exported, or told in facts.
 
 mod cast;
+pub(crate) mod check;
 mod filter;
 mod keys;
+mod plain;
 mod player;
+pub(crate) mod search;
 pub(crate) mod watch;
 
 use std::fs::OpenOptions;
@@ -97,15 +100,19 @@ fn whole(info: &RecordingInfo, mut stream: Stream) -> Result<Vec<u8>, Trouble> {
         match piece {
             Piece::Bytes(more) => bytes.extend_from_slice(&more),
             Piece::Begin(begun) if begun.run == info.run => {}
-            Piece::Begin(_) | Piece::Missing => return Err(DoorError::OtherAnswer.into()),
+            Piece::Begin(_) | Piece::Missing(_) => return Err(DoorError::OtherAnswer.into()),
         }
     }
     Ok(bytes)
 }
 
 /// The asciicast in what the broker sent.
-pub(crate) fn opened<'b>(_info: &RecordingInfo, bytes: impl Read + 'b) -> io::Result<Box<dyn Read + 'b>> {
-    Ok(Box::new(bytes))
+pub(crate) fn opened<'b>(info: &RecordingInfo, bytes: impl Read + 'b) -> io::Result<Box<dyn Read + 'b>> {
+    match info.encoding.as_str() {
+        "asciicast" => Ok(Box::new(bytes)),
+        "zstd" => Ok(Box::new(zstd::stream::read::Decoder::new(bytes)?)),
+        _ => Err(io::Error::other("it is stored in a way that this jitctl does not know")),
+    }
 }
 
 fn export(path: &Path, info: &RecordingInfo, stream: Stream) -> Result<String, Trouble> {

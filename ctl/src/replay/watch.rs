@@ -50,7 +50,7 @@ pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Resu
                     break shown;
                 }
             }
-            Ok(Moment::Piece(Ok(Some(Piece::Begin(_) | Piece::Missing)))) => {}
+            Ok(Moment::Piece(Ok(Some(Piece::Begin(_) | Piece::Missing(_))))) => {}
             Ok(Moment::Piece(Ok(None)) | Moment::Enough) | Err(_) => break Ok(()),
             Ok(Moment::Piece(Err(error))) => break Err(error.into()),
         }

@@ -50,6 +50,32 @@ pub struct RecordingInfo {
     pub bytes: Option<u64>,
 }
 
+/// What came of comparing all recordings with the journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingsChecked {
+    /// So many are what the journal says.
+    pub intact: u64,
+    /// So many have no seal, because their run was lost.
+    pub unsealed: u64,
+    /// What is wrong with the others, one sentence each.
+    pub bad: Vec<String>,
+}
+
+/// A line of a recording that holds what was looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingHit {
+    /// In the recording of which run.
+    pub run: String,
+    /// Whose run.
+    pub user: Word,
+    /// When it began.
+    pub since: i64,
+    /// When the line was shown, milliseconds from the beginning of the recording.
+    pub at_ms: u64,
+    /// The line, as a person read it.
+    pub line: Word,
+}
+
 /// A session that runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionInfo {
