@@ -1,9 +1,8 @@
-//! Reading the journal: listings in pages of bounded size, and the verification of the whole chain.
+//! Reading the journal: listings in pages of bounded size.
 //! May not: write.
 
 use rusqlite::{Row as SqlRow, params};
 
-use super::chain::{Chain, Copies, FirstBad, Row, Verified};
 use super::journal::{Journal, JournalError, digest, sql_bound};
 use super::record::Digest;
 use crate::names::GrantId;
@@ -95,20 +94,6 @@ impl Journal<'_> {
         Ok(count.unsigned_abs())
     }
 
-    /// Verifies every record, from the first to the last, in one pass over a snapshot.
-    pub fn verify_all(&self) -> Result<Result<Verified, FirstBad>, JournalError> {
-        let query = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record ORDER BY seq";
-        let mut statement = self.database.connection().prepare(query)?;
-        let mut rows = statement.query([])?;
-        let mut chain = Chain::default();
-        while let Some(row) = rows.next()? {
-            if let Err(bad) = chain.feed(&chain_row(row)?) {
-                return Ok(Err(bad));
-            }
-        }
-        Ok(Ok(chain.verified()))
-    }
-
     fn page(&self, query: &str, parameters: impl rusqlite::Params, limit: u32) -> Result<Page, JournalError> {
         let limit = usize::try_from(limit.min(PAGE_LIMIT)).unwrap_or(usize::MAX);
         let mut statement = self.database.connection().prepare(query)?;
@@ -130,25 +115,6 @@ fn stored(row: &SqlRow<'_>) -> Result<Stored, JournalError> {
     let body = row.get_ref(1)?.as_bytes().ok().and_then(|bytes| std::str::from_utf8(bytes).ok());
     let body = body.ok_or(JournalError::Damaged("a record that is not text"))?.to_owned();
     Ok(Stored { seq: row.get::<_, i64>(0)?.unsigned_abs(), body, hash: digest(row, 2)? })
-}
-
-fn chain_row<'r>(row: &'r SqlRow<'_>) -> Result<Row<'r>, JournalError> {
-    let text = |column| -> Result<Option<&'r str>, JournalError> {
-        row.get_ref(column)?.as_str_or_null().map_err(|_| JournalError::Damaged("a column that is not text"))
-    };
-    Ok(Row {
-        seq: row.get::<_, i64>(0)?.unsigned_abs(),
-        body: row.get_ref(8)?.as_bytes().unwrap_or_default(),
-        hash: row.get_ref(7)?.as_bytes().unwrap_or_default(),
-        copies: Some(Copies {
-            kind: text(1)?.unwrap_or_default(),
-            uid: row.get(2)?,
-            run: text(3)?,
-            grant: text(4)?,
-            at: row.get(5)?,
-            high: row.get(6)?,
-        }),
-    })
 }
 
 #[cfg(test)]

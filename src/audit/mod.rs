@@ -2,12 +2,15 @@
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
 pub mod chain;
+pub mod checkpoint;
 pub mod custody;
 mod grant_event;
 pub mod journal;
 pub mod listing;
 pub mod open_run;
 pub mod precedent;
+pub mod proof;
+pub mod prune;
 pub mod record;
 pub mod recorded;
 pub mod redact;
@@ -18,11 +21,13 @@ mod sample;
 pub mod sink;
 #[cfg(test)]
 mod tests;
+mod verification;
 
-pub use chain::{FirstBad, Verified};
-pub use custody::Mark;
+pub use chain::{FirstBad, Mark, Verified};
+pub use checkpoint::{Checkpoint, Due};
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, set_up};
 pub use listing::{Filter, Order, Page, Stored};
 pub use open_run::{Process, Supervisor, Sweep};
 pub use precedent::Precedent;
+pub use proof::{Proven, Signed, Signers};
 pub use record::{Digest, Event, Record};
