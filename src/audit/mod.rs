@@ -4,6 +4,7 @@
 pub mod chain;
 pub mod checkpoint;
 pub mod custody;
+pub mod filter;
 mod grant_event;
 pub mod journal;
 pub mod listing;
@@ -26,7 +27,7 @@ mod verification;
 pub use chain::{FirstBad, Mark, Verified};
 pub use checkpoint::{Checkpoint, Due};
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, set_up};
-pub use listing::{Filter, Order, Page, Stored};
+pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use open_run::{Process, Supervisor, Sweep};
 pub use precedent::Precedent;
 pub use proof::{Proven, Signed, Signers};

@@ -141,7 +141,10 @@ impl Proof {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::audit::chain;
     use crate::audit::sample::{self, HOST_SEED};
     use crate::grant::HostKey;
     use crate::grant::terms::encode;
@@ -228,6 +231,70 @@ mod tests {
         let mut wrong = checkpoint(12, records[11].2, &grant);
         wrong.signature = grant.sign(Namespace::Grant, &wrong.body);
         assert!(matches!(prove(&records, &[wrong], &[]), Err(FirstBad { seq: 12, cause: Cause::Checkpoint(_) })));
+    }
+
+    /// Each place in a record, by its path.
+    fn places(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(key, value)| places(value, &format!("{path}/{key}"), found))
+            }
+            Value::Array(values) if !values.is_empty() => {
+                (0..values.len()).for_each(|index| places(&values[index], &format!("{path}/{index}"), found));
+            }
+            _ => found.push(path.to_owned()),
+        }
+    }
+
+    fn change(value: &mut Value) {
+        match value {
+            Value::String(text) => text.push('0'),
+            Value::Number(number) => *value = (number.as_i64().unwrap() + 1).into(),
+            Value::Array(values) => values.push(Value::from("x")),
+            other => panic!("{other}"),
+        }
+    }
+
+    /// The three attacks: the bytes alone, with their hash, with every hash and link behind them.
+    #[test]
+    fn an_altered_field_of_any_kind_of_record_is_found_and_named() {
+        let records = sample::chain(sample::events().len() as u64 + 2);
+        let end = records.last().unwrap();
+        let signed = [checkpoint(end.0, end.2, &key(HOST_SEED))];
+        assert!(prove(&records, &signed, &[]).is_ok());
+        let mut tried = 0;
+        for (index, seq) in (0..sample::events().len()).zip(1..) {
+            let body: Value = serde_json::from_str(&records[index].1).unwrap();
+            let mut paths = Vec::new();
+            places(&body, "", &mut paths);
+            for path in paths {
+                let mut altered = body.clone();
+                change(altered.pointer_mut(&path).unwrap());
+                let altered = altered.to_string();
+                let with = |hash| {
+                    let mut records = records.clone();
+                    records[index] = (seq, altered.clone(), hash);
+                    records
+                };
+                assert_eq!(prove(&with(records[index].2), &signed, &[]), bad(seq, Cause::Hash), "{path}");
+                let hash = chain::hash(altered.as_bytes());
+                let found = prove(&with(hash), &signed, &[]).unwrap_err();
+                let in_place = ["/seq", "/prev", "/time", "/kind"].contains(&path.as_str());
+                assert_eq!(
+                    found.seq,
+                    if in_place && path != "/time" && path != "/kind" { seq } else { seq + 1 },
+                    "{path}: {found}"
+                );
+                if path != "/seq" && path != "/prev" {
+                    let anew = sample::relink(&with(hash));
+                    assert_eq!(prove(&anew, &signed, &[]), bad(end.0, Cause::OtherSigned), "{path}");
+                    let mark = Mark { seq: seq + 1, hash: records[index + 1].2 };
+                    assert_eq!(prove(&anew, &signed, &[mark]), bad(seq + 1, Cause::OtherAnchored), "{path}");
+                }
+                tried += 1;
+            }
+        }
+        assert!(tried > 150, "{tried}");
     }
 
     #[test]

@@ -111,5 +111,6 @@ fn settings(settings: &Settings) -> SettingsInfo {
         .to_owned(),
         redact: settings.audit.redact.clone(),
         readers: texts(&settings.audit.readers),
+        keep: settings.audit.keep.map(|keep| keep.as_secs()),
     }
 }

@@ -111,7 +111,9 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
         moment: &moment,
         secure_path: &secure_path,
     };
-    desk.answer(ask)
+    let answer = desk.answer(ask);
+    host.seal_in_time(&journal);
+    answer
 }
 
 impl Desk<'_> {
@@ -129,8 +131,8 @@ impl Desk<'_> {
             Ask::Extend { id, duration, reason } => self.extend(&id, duration, reason.as_ref()),
             // Anyone about themselves; about others root and readers.
             Ask::Why { user, command } => self.why(user.as_ref(), &command),
-            Ask::AuditList { after, limit, newest, kind, user } => {
-                self.audit_list(&evidence::Listing { after, limit, newest, kind, user })
+            Ask::AuditList { after, limit, newest, kind, user, before, filter } => {
+                self.audit_list(&evidence::Listing { after, before, limit, newest, kind, user, filter })
             }
             Ask::AuditShow { what } => self.audit_show(&what),
             // Anyone who carries it: whose approval it is, its signature says.
@@ -148,11 +150,13 @@ impl Desk<'_> {
             Ask::Revoke { target, reason } => self.revoke(&target, &reason),
             // Root and readers.
             Ask::PolicyCheck {} => self.reading()?.policy_check(),
-            Ask::AuditVerify {} => self.reading()?.audit_verify(),
+            Ask::AuditVerify { anchor, keys } => self.reading()?.audit_verify(&anchor, &keys),
+            Ask::AuditExport { from, since, through } => self.reading()?.audit_export(from, since, through),
             Ask::PolicyShow { role } => self.reading()?.policy_show(role.as_ref()),
             Ask::PolicyTest { user, command } => self.reading()?.policy_test(&user, &command),
             // Root.
             Ask::KeyAccept { reason } => self.key_accept(&reason),
+            Ask::AuditPrune { keep, dry_run } => self.audit_prune(keep, dry_run),
             // Approvers of the role, about others; root and readers see everything.
             Ask::ReviewDebts {} => self.review_debts(),
             Ask::ReviewSettle { id, comment } => self.review_settle(&id, &comment),
@@ -191,7 +195,8 @@ fn is_evidence(ask: &Ask) -> bool {
         ask,
         Ask::AuditList { .. }
             | Ask::AuditShow { .. }
-            | Ask::AuditVerify {}
+            | Ask::AuditVerify { .. }
+            | Ask::AuditExport { .. }
             | Ask::Grants { .. }
             | Ask::Requests { .. }
             | Ask::Show { .. }

@@ -41,7 +41,7 @@ const DEFAULTS: &[Key] = &[
     works("request_rate"),
 ];
 
-const AUDIT: &[Key] = &[works("syslog"), works("redact"), works("readers")];
+const AUDIT: &[Key] = &[works("syslog"), works("redact"), works("readers"), works("keep")];
 
 /// Reads all files: settings, and roles in the order in which they stand.
 pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), PolicyError> {
@@ -194,6 +194,7 @@ fn read_audit(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), Policy
     if let Some(value) = table.each("readers", Principal::parse)? {
         audit.readers = value;
     }
+    audit.keep = table.parsed("keep", duration::days)?.map(Duration::from_secs);
     Ok(())
 }
 

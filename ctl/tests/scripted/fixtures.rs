@@ -83,6 +83,7 @@ pub(crate) fn policy() -> PolicyShown {
         syslog: "mirror".into(),
         redact: vec!["*_KEY".into()],
         readers: vec!["carol".into()],
+        keep: Some(86_400),
     };
     let details = RoleDetails {
         terms: role(),
@@ -155,6 +156,7 @@ pub(crate) fn page() -> Answer {
             ),
         ],
         more: false,
+        looked_at: 2,
     })
 }
 
