@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::custody;
 use super::record::Digest;
 use crate::escape::hex;
 
@@ -49,7 +50,7 @@ pub struct Copies<'a> {
     pub grant: Option<&'a str>,
     /// The time, µs.
     pub at: i64,
-    /// The greatest time so far, µs.
+    /// The greatest time so far, µs; see [`custody::high_after`].
     pub high: i64,
 }
 
@@ -213,7 +214,7 @@ impl Chain {
         }
         // The first record after a gap says itself what was the greatest time before it.
         let before = self.high.or(copies.map(|copies| copies.high)).unwrap_or(i64::MIN);
-        let high = before.max(inside.time);
+        let high = custody::high_after(before, inside.kind, inside.code, inside.time);
         if let Some(column) = copies.and_then(|copies| inside.differs(&copies, high)) {
             return bad(Cause::Copy(column));
         }
@@ -266,6 +267,8 @@ struct Inside<'a> {
     /// Of a `prune` record.
     through: Option<u64>,
     head: Option<&'a str>,
+    /// Of an alert or a refusal.
+    code: Option<&'a str>,
 }
 
 impl<'a> Inside<'a> {

@@ -5,6 +5,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod custody;
 pub mod filter;
+pub mod flood;
 mod grant_event;
 pub mod journal;
 pub mod listing;
