@@ -30,6 +30,8 @@ help:
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs, manual pages'
 	@echo 'make bench          measured beside sudo and doas'
+	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
+	@echo 'make million        verification, export and listing of 1,000,000 records'
 	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
 # The directories are part of the programs: nothing that a caller can set moves them.
@@ -96,6 +98,14 @@ bench: deps build
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored --nocapture
 
+# An hour; KILLS=1000 is a taste. The ordinary tests kill a few dozen.
+soak: deps build
+	PROFILE=$(PROFILE) $(TRY) soak
+
+# Verification, export and listing of a journal of 1,000,000 records; needs 5 GB for some minutes.
+million: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_million_records -- --ignored --nocapture
+
 test: deps
 	$(CARGO) test --locked --workspace
 
@@ -120,4 +130,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench flips test check deps build-deps clean
+.PHONY: all help build install uninstall demo demo-shell bench flips soak million test check deps build-deps clean

@@ -96,7 +96,7 @@ impl Journal<'_> {
         let seq = sql_integer(last.seq)?;
         self.database.write(Durability::Ordered, |tx| {
             tx.execute(
-                "DELETE FROM checkpoint WHERE seq < ?1 AND seq / ?2 = ?1 / ?2 AND seq > (SELECT min(seq) FROM checkpoint)",
+                "DELETE FROM checkpoint WHERE seq < ?1 AND (seq - 1) / ?2 = (?1 - 1) / ?2 AND seq > (SELECT min(seq) FROM checkpoint)",
                 params![seq, sql_bound(EVERY_RECORDS)],
             )?;
             tx.execute(
@@ -159,7 +159,7 @@ mod tests {
             sample::seal(&journal, 0);
         }
         let stored = journal.checkpoints(0, u64::MAX).unwrap();
-        assert_eq!(stored.iter().map(|checkpoint| checkpoint.seq).collect::<Vec<_>>(), [100, 900, 1900, 2500]);
-        assert_eq!(journal.checkpoints(901, 1900).unwrap().len(), 1);
+        assert_eq!(stored.iter().map(|checkpoint| checkpoint.seq).collect::<Vec<_>>(), [100, 1000, 2000, 2500]);
+        assert_eq!(journal.checkpoints(1001, 2000).unwrap().len(), 1);
     }
 }

@@ -10,6 +10,7 @@ mod broker;
 mod caller;
 mod clocks;
 mod ends;
+mod evidence;
 mod glass;
 mod grants;
 mod hooks;
