@@ -14,7 +14,8 @@ const WORKERS: u64 = 6;
 const ROUND: u64 = 600;
 
 fn main() -> ExitCode {
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (kills, seed) = (number("KILLS", 10_000), number("SEED", 1));
     let root = PrivateRoot::start();
     root.add_policy("soak", "[roles.soak]\nstanding = [\"alice\"]\ncommands = [\"ALL\"]\nauthenticate = false\n");
