@@ -7,17 +7,9 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::custody;
+use super::mark::Mark;
 use super::record::Digest;
 use crate::escape::hex;
-
-/// Number and hash of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// Its number.
-    pub seq: u64,
-    /// Its hash.
-    pub hash: Digest,
-}
 
 /// The hash of a record: SHA-256 over its exact bytes.
 pub fn hash(body: &[u8]) -> Digest {

@@ -5,8 +5,8 @@
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
-use super::chain::Mark;
 use super::journal::{Journal, JournalError, digest, sql_bound, sql_integer};
+use super::mark::Mark;
 use super::record::Digest;
 use crate::clock::Moment;
 use crate::database::Durability;

@@ -7,8 +7,8 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Deserialize;
 
-use super::chain::Mark;
 use super::journal::{Journal, JournalError, Written, sql_bound};
+use super::mark::Mark;
 use super::record::{Alert, Event};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Timestamp};

@@ -4,8 +4,9 @@
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
 use super::filter::{Span, Words};
-use super::journal::{Journal, JournalError, digest, sql_bound};
+use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::record::Digest;
+use super::sink::Backlog;
 use crate::clock::Timestamp;
 use crate::names::GrantId;
 
@@ -203,6 +204,18 @@ fn of_others() -> String {
     format!(
         "uid IS NOT ?4 AND grant_id IN (SELECT id FROM request WHERE uid = ?4 ORDER BY created DESC LIMIT {OWN_REQUESTS})"
     )
+}
+
+impl Backlog for Journal<'_> {
+    fn between(&self, from: u64, to: u64) -> Result<Vec<Written>, JournalError> {
+        let query = "SELECT seq, body, hash, kind, at FROM record WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
+        let page = self.page(query, params![sql_bound(from), sql_bound(to)], PAGE_LIMIT, &Filter::default())?;
+        page.records.into_iter().map(Written::stored).collect()
+    }
+
+    fn hash(&self, seq: u64) -> Result<Option<Digest>, JournalError> {
+        Ok(self.by_seq(seq)?.map(|stored| stored.hash))
+    }
 }
 
 fn stored(row: &SqlRow<'_>) -> Result<Stored, JournalError> {

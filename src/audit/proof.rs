@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::chain::{Begin, Cause, Chain, FirstBad, Mark, Row};
+use super::chain::{Begin, Cause, Chain, FirstBad, Row};
 use super::checkpoint::{Checkpoint, Statement, VERSION};
+use super::mark::Mark;
 use super::record::Digest;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};

@@ -5,13 +5,13 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::chain::Mark;
 use super::custody::{meta, set_meta};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
+use super::mark::Mark;
 use super::record::{Digest, Event};
 use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
-use crate::escape::{Word, unhex};
+use crate::escape::Word;
 
 /// The name in `journal_meta`.
 const PRUNED: &str = "pruned";
@@ -39,11 +39,7 @@ pub struct Prune {
 /// The last record that was removed, as it is remembered; the proof stands in the chain.
 pub(super) fn pruned(connection: &Connection) -> Result<Option<Mark>, JournalError> {
     let Some(text) = meta(connection, PRUNED)? else { return Ok(None) };
-    let damaged = || JournalError::Damaged("what is remembered of the last pruning");
-    let text = String::from_utf8(text).map_err(|_| damaged())?;
-    let (seq, hash) = text.split_once(' ').ok_or_else(damaged)?;
-    let mark = seq.parse().ok().zip(unhex(hash)).map(|(seq, hash)| Mark { seq, hash: Digest(hash) });
-    mark.map(Some).ok_or_else(damaged)
+    Mark::parse(&text).map(Some).ok_or(JournalError::Damaged("what is remembered of the last pruning"))
 }
 
 impl Journal<'_> {
@@ -90,7 +86,7 @@ impl Journal<'_> {
                 head: last.hash,
                 records: count.unsigned_abs(),
             };
-            set_meta(tx, PRUNED, format!("{} {}", last.seq, last.hash).as_bytes())?;
+            set_meta(tx, PRUNED, format!("{last}\n").as_bytes())?;
             tx.execute("DELETE FROM checkpoint WHERE seq < ?1", [sql_bound(last.seq)])?;
             self.append(tx, moment, Event::Prune(Box::new(prune)))
         })?;
@@ -171,7 +167,8 @@ mod tests {
         database.connection().execute("DELETE FROM record WHERE seq <= 1000", []).unwrap();
         let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1, Cause::Gap { found: 1001 }));
-        let forged = format!("INSERT INTO journal_meta VALUES ('pruned', CAST('1000 {head}' AS BLOB))");
+        let forged =
+            format!("INSERT INTO journal_meta VALUES ('pruned', CAST('{:020} {head}' || char(10) AS BLOB))", 1000);
         database.connection().execute(&forged, []).unwrap();
         let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1000, Cause::NotPruned));

@@ -4,9 +4,10 @@
 
 use rusqlite::{Connection, Row as SqlRow, Transaction, TransactionBehavior, params};
 
-use super::chain::{Begin, Chain, Copies, FirstBad, Mark, Row, Verified};
+use super::chain::{Begin, Chain, Copies, FirstBad, Row, Verified};
 use super::checkpoint::checkpoints;
 use super::journal::{Journal, JournalError, sql_bound};
+use super::mark::Mark;
 use super::proof::{Proof, Proven, Signers};
 use super::prune::pruned;
 

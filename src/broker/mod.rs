@@ -99,7 +99,7 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
         }
         policy => policy?,
     };
-    let journal = host.journal(policy.settings().audit.syslog);
+    let journal = host.journal(&policy.settings().audit);
     // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
     let only_looks = matches!(ask, Ask::AuditVerify { .. });
     if !only_looks {

@@ -50,11 +50,8 @@ fn heads(mut lines: impl BufRead) -> std::io::Result<BTreeSet<(u64, [u8; 32])>> 
 fn head(line: &str) -> Option<(u64, [u8; 32])> {
     let line = line.trim_end();
     // The file beside the database.
-    if let Some((seq, hash)) = line.split_once(' ')
-        && seq.len() == 20
-        && let (Ok(seq), Some(hash)) = (seq.parse(), unhex(hash))
-    {
-        return Some((seq, hash));
+    if let Some(mark) = Mark::parse(format!("{line}\n").as_bytes()) {
+        return Some((mark.seq, mark.hash.0));
     }
     // A checkpoint of an export, whose statement is a text within the line; else a line of syslog, which any program may
     // write, so that only what calls itself ours counts.
