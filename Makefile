@@ -32,6 +32,7 @@ help:
 	@echo 'make bench          measured beside sudo and doas'
 	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
 	@echo 'make million        verification, export and listing of 1,000,000 records'
+	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
 	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
 # The directories are part of the programs: nothing that a caller can set moves them.
@@ -94,6 +95,9 @@ demo-shell: deps build
 bench: deps build
 	PROFILE=$(PROFILE) $(TRY) bench
 
+past: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed past:: -- --nocapture
+
 # A few minutes; the ordinary tests try 20,000.
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored --nocapture
@@ -130,4 +134,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench flips soak million test check deps build-deps clean
+.PHONY: all help build install uninstall demo demo-shell bench past flips soak million test check deps build-deps clean
