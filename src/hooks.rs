@@ -16,7 +16,7 @@ use crate::database::Durability;
 use crate::escape::{Word, escape};
 use crate::host::{HOOKS, Host};
 use crate::policy::SyslogMode;
-use sys::exec::{Credentials, Execution, Image};
+use sys::exec::{Credentials, Execution, Image, Programs};
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
 use sys::process::{
     Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, kill_descendants, new_session, wait_any,
@@ -143,6 +143,7 @@ impl Runner<'_> {
             blocked_signals: SignalSet::EMPTY,
             oom_score_adj: None,
             standard: [Some(input.as_fd()), Some(nowhere.as_fd()), Some(nowhere.as_fd())],
+            programs: Programs::Any,
         };
         let hook = execution.spawn(None).map_err(|error| start(&error))?;
         drop(input);

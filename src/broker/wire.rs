@@ -2,15 +2,20 @@
 //! These types are shared with jitctl; times are UTC seconds since 1970, durations are seconds, words are escaped
 //! texts (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
 
+mod grants;
 mod knowledge;
 mod papers;
+mod reviews;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::grants::{ApprovalInfo, EndedInfo, GrantInfo};
 pub use self::knowledge::{
-    Background, Difference, Expectations, Forecast, PolicyShown, Precedent, RoleDetails, SettingsInfo,
+    Background, Difference, Expectations, Forecast, PolicyShown, Precedent, RoleDetails, RoleVerdict, SettingsInfo,
+    WhyInfo,
 };
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
+pub use self::reviews::{AssignmentInfo, DebtInfo};
 use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
 
@@ -383,151 +388,6 @@ pub struct RoleInfo {
     pub break_glass: bool,
 }
 
-/// One request, its approvals and the grant that came of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct GrantInfo {
-    /// The id of both.
-    pub id: GrantId,
-    /// `pending`, `approved`, `denied`, `cancelled` or `expired` (of the request).
-    pub state: String,
-    /// `scheduled`, `active`, `expired`, `revoked`, `released` or `used`; absent while there is no grant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<String>,
-    /// Who asked.
-    pub requester: UserName,
-    /// Their uid.
-    pub requester_uid: u32,
-    /// For which role.
-    pub role: RoleName,
-    /// As whom the command runs.
-    pub run_as: String,
-    /// The command asked for, resolved path first; empty for the whole role.
-    pub command: Vec<Word>,
-    /// SHA-256 of the executable asked for, lower-case hexadecimal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-    /// Why.
-    pub reason: Word,
-    /// The ticket.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ticket: Option<Word>,
-    /// Seconds asked for, or granted once there is a grant.
-    pub duration: u64,
-    /// When it was asked.
-    pub requested: i64,
-    /// When a pending request dies.
-    pub deadline: i64,
-    /// Start of the grant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub starts: Option<i64>,
-    /// End of the grant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<i64>,
-    /// Serves one run.
-    pub one_shot: bool,
-    /// Serves the very command.
-    pub exact: bool,
-    /// How many approvals are needed.
-    pub approvals_needed: u32,
-    /// Who may approve, as the policy names them.
-    pub approvers: Vec<String>,
-    /// Those given so far.
-    pub approvals: Vec<ApprovalInfo>,
-    /// The caller may approve or deny it now.
-    pub may_decide: bool,
-    /// Why it was denied, revoked or released, and by whom.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<EndedInfo>,
-    /// Runs made under the grant.
-    pub runs: u64,
-    /// What stands behind it; only where one request is shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub background: Option<Background>,
-    /// The grant that this one extends, or would.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extends: Option<GrantId>,
-    /// The grant that extends this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extended_by: Option<GrantId>,
-    /// Only signed approvals count.
-    #[serde(default)]
-    pub signed_approvals: bool,
-    /// Granted without approval, in an emergency.
-    #[serde(default)]
-    pub break_glass: bool,
-}
-
-/// One approval.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ApprovalInfo {
-    /// By whom.
-    pub approver: UserName,
-    /// When.
-    pub at: i64,
-    /// Narrowed to this many seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<u64>,
-    /// Narrowed to one run.
-    pub one_shot: bool,
-    /// Narrowed to the very command.
-    pub exact: bool,
-    /// Their words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comment: Option<Word>,
-    /// The key that signed it, `SHA256:…`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-}
-
-/// The end that somebody gave to a request or grant.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EndedInfo {
-    /// By whom.
-    pub by: String,
-    /// When.
-    pub at: i64,
-    /// Their reason; empty when none was given.
-    pub reason: Word,
-}
-
-/// Whether a command may run, and what would help if not.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct WhyInfo {
-    /// It would run now.
-    pub allowed: bool,
-    /// One sentence: through what, or which rule said no.
-    pub because: String,
-    /// The command as it was found: resolved path and arguments.
-    pub command: Vec<Word>,
-    /// As whom.
-    pub run_as: String,
-    /// The role that serves or would serve.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<RoleName>,
-    /// The grant that serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<GrantId>,
-    /// Who would have to approve.
-    pub approvers: Vec<String>,
-    /// What to type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// Per role that was looked at: its verdict in words.
-    pub roles: Vec<RoleVerdict>,
-}
-
-/// What one role says of a command.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RoleVerdict {
-    /// Which role.
-    pub role: RoleName,
-    /// `allows`, or why not.
-    pub verdict: String,
-    /// The rule that decided, as written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-}
-
 /// What the policy says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PolicyInfo {
@@ -586,113 +446,5 @@ pub struct KeyInfo {
     pub created: bool,
 }
 
-/// Broken glass that nobody has reviewed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DebtInfo {
-    /// The grant.
-    pub id: GrantId,
-    /// Who broke it.
-    pub user: UserName,
-    /// Their uid.
-    pub uid: u32,
-    /// For which role.
-    pub role: RoleName,
-    /// When.
-    pub at: i64,
-    /// Why.
-    pub reason: Word,
-    /// The command it was asked for; empty for the whole role.
-    pub command: Vec<Word>,
-    /// Runs made under the grant.
-    pub runs: u64,
-    /// Who may review it, as the policy names them.
-    pub reviewers: Vec<String>,
-    /// The caller may review it.
-    pub may_review: bool,
-}
-
-/// One assignment of a role: who has it in which way, when it was used last, and what a reviewer said of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AssignmentInfo {
-    /// The role.
-    pub role: RoleName,
-    /// As the policy writes it: a user, `#uid`, `%group`, `%#gid` or `ALL`.
-    pub holder: String,
-    /// `eligible` or `standing`; `through %group` for a person that was reviewed as a member.
-    pub assignment: String,
-    /// When it last led to a grant (for a group: by any member); absent when it never did, and for standing ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_used: Option<i64>,
-    /// The latest verdict: `confirmed` or `removal-proposed`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<String>,
-    /// By whom, when and in which words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reviewed: Option<EndedInfo>,
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask(text: &str) -> Result<Ask, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn questions_are_read_as_they_are_documented() {
-        assert!(matches!(ask(r#"{"verb":"roles"}"#), Ok(Ask::Roles {})));
-        assert!(matches!(ask(r#"{"verb":"requests","all":true}"#), Ok(Ask::Requests { all: true })));
-        match ask(r#"{"verb":"request","role":"ops","reason":"a\\x00b","command":["id"]}"#) {
-            Ok(Ask::Request(new)) => {
-                assert_eq!(new.reason.map(|word| word.as_bytes().to_vec()), Some(b"a\0b".to_vec()))
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_question_is_refused_by_name() {
-        for text in [
-            "",
-            "null",
-            "[]",
-            r#"{"verb":"become-root"}"#,
-            r#"{"verb":"roles","uid":0}"#,
-            r#"{"verb":"request","uid":0}"#,
-            r#"{"verb":"show","id":"../../etc"}"#,
-            r#"{"verb":"show","id":""}"#,
-            r#"{"verb":"approve","id":"abc","duration":-1}"#,
-            r#"{"verb":"request","role":"a b"}"#,
-            r#"{"verb":"request","reason":"\\"}"#,
-            r#"{"verb":"roles"} {"verb":"roles"}"#,
-        ] {
-            assert!(ask(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn random_bytes_never_panic() {
-        let mut state = 1u64;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
-        let seeds = [
-            r#"{"verb":"request","role":"ops","duration":3600,"reason":"x","command":["id","-u"],"one_shot":true}"#,
-            r#"{"verb":"revoke","target":{"id":"abc"},"reason":"x"}"#,
-            r#"{"verb":"import","approval":"{}","signature":"-----BEGIN SSH SIGNATURE-----"}"#,
-            r#"{"verb":"audit-list","after":0,"limit":10,"newest":true,"kind":"start"}"#,
-        ];
-        for round in 0..20_000 {
-            let mut bytes = seeds[round % seeds.len()].as_bytes().to_vec();
-            for _ in 0..1 + next() % 4 {
-                let place = next() as usize % bytes.len();
-                bytes[place] = next() as u8;
-            }
-            let _ = serde_json::from_slice::<Ask>(&bytes);
-        }
-    }
-}
+mod tests;

@@ -39,6 +39,7 @@ const DEFAULTS: &[Key] = &[
     Key { name: "env_check", support: Support::NotYet },
     Key { name: "env_delete", support: Support::NotYet },
     works("request_rate"),
+    works("noexec"),
 ];
 
 const AUDIT: &[Key] = &[works("syslog"), works("redact"), works("readers")];
@@ -149,6 +150,9 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     }
     if let Some(value) = table.parsed("on_expiry", OnExpiry::parse)? {
         defaults.on_expiry = value;
+    }
+    if let Some(value) = table.boolean("noexec")? {
+        defaults.noexec = value;
     }
     defaults.pam_service = table.parsed("pam_service", role_file::pam_service)?;
     if let Some(value) = table.parsed("secure_path", secure_path)? {

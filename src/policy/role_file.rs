@@ -23,7 +23,7 @@ pub(super) const ROLE: &[Key] = &[
     works("commands"),
     works("env_keep"),
     works("setenv"),
-    Key { name: "noexec", support: Support::OnlyFalse },
+    works("noexec"),
     works("activation"),
     works("authenticate"),
     works("pam_service"),
@@ -61,6 +61,7 @@ pub(super) struct Defaults {
     pub(super) pam_service: Option<String>,
     pub(super) env_keep: Vec<String>,
     pub(super) on_expiry: OnExpiry,
+    pub(super) noexec: bool,
 }
 
 impl Default for Defaults {
@@ -73,6 +74,7 @@ impl Default for Defaults {
             pam_service: None,
             env_keep: Vec::new(),
             on_expiry: OnExpiry::default(),
+            noexec: false,
         }
     }
 }
@@ -115,6 +117,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         authenticate,
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
+        noexec: table.boolean("noexec")?.unwrap_or(defaults.noexec),
         activation,
         source,
     })

@@ -12,7 +12,7 @@ use std::path::Path;
 use super::family::Family;
 use crate::audit::recorded::Recorded;
 use crate::elevation::{Elevation, RunAsError};
-use sys::exec::{Credentials, ExecError, Execution, Image};
+use sys::exec::{Credentials, ExecError, Execution, Image, Programs};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
@@ -59,6 +59,7 @@ pub(super) struct Launch {
     limits: Limits,
     detached: bool,
     family: Family,
+    programs: Programs,
 }
 
 enum PreparedImage {
@@ -80,6 +81,7 @@ impl Launch {
             detached: elevation.wish().background,
             limits: recorded.authorized().session_limits(&inherited.limits),
             family: Family::found(recorded.run()),
+            programs: if recorded.authorized().role().noexec { Programs::ThisAlone } else { Programs::Any },
         })
     }
 
@@ -126,6 +128,7 @@ impl Launch {
             blocked_signals: inherited.blocked_signals,
             oom_score_adj: inherited.oom_score_adj,
             standard,
+            programs: self.programs,
         }
     }
 

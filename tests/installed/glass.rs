@@ -217,6 +217,8 @@ fn the_offer_asks_for_reason_duration_and_ticket_until_they_are_good() {
     session.expect("ticket, such as ^OPS-[0-9]+$: ");
     session.type_line("none");
     session.expect("it must match");
+    // What is typed before the question stands there is shown before it, and not on its line.
+    session.expect("ticket, such as ^OPS-[0-9]+$: ");
     session.type_line("OPS-12");
     session.expect("\n0\r\n");
     session.expect("status 0");

@@ -17,6 +17,7 @@ mod host;
 mod hygiene;
 mod jitctl;
 mod know;
+mod noexec;
 mod pam;
 mod policy;
 mod property;

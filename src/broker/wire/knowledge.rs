@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RoleInfo;
 use crate::escape::Word;
-use crate::names::RoleName;
+use crate::names::{GrantId, RoleName};
 
 /// What an approver weighs, and how the role was found.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -82,6 +82,9 @@ pub struct RoleDetails {
     pub env_keep: Vec<String>,
     /// The caller may set any variable.
     pub setenv: bool,
+    /// Its commands may execute no other program.
+    #[serde(default)]
+    pub noexec: bool,
     /// The PAM service, where it is not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pam_service: Option<String>,
@@ -145,4 +148,42 @@ pub struct Difference {
     pub found: String,
     /// Why.
     pub because: String,
+}
+
+/// Whether a command may run, and what would help if not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WhyInfo {
+    /// It would run now.
+    pub allowed: bool,
+    /// One sentence: through what, or which rule said no.
+    pub because: String,
+    /// The command as it was found: resolved path and arguments.
+    pub command: Vec<Word>,
+    /// As whom.
+    pub run_as: String,
+    /// The role that serves or would serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// The grant that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// Who would have to approve.
+    pub approvers: Vec<String>,
+    /// What to type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Per role that was looked at: its verdict in words.
+    pub roles: Vec<RoleVerdict>,
+}
+
+/// What one role says of a command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoleVerdict {
+    /// Which role.
+    pub role: RoleName,
+    /// `allows`, or why not.
+    pub verdict: String,
+    /// The rule that decided, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }

@@ -1,0 +1,114 @@
+//! Answers about one request, its approvals and its grant.
+
+use serde::{Deserialize, Serialize};
+
+use super::Background;
+use crate::escape::Word;
+use crate::names::{GrantId, RoleName, UserName};
+
+/// One request, its approvals and the grant that came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GrantInfo {
+    /// The id of both.
+    pub id: GrantId,
+    /// `pending`, `approved`, `denied`, `cancelled` or `expired` (of the request).
+    pub state: String,
+    /// `scheduled`, `active`, `expired`, `revoked`, `released` or `used`; absent while there is no grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// Who asked.
+    pub requester: UserName,
+    /// Their uid.
+    pub requester_uid: u32,
+    /// For which role.
+    pub role: RoleName,
+    /// As whom the command runs.
+    pub run_as: String,
+    /// The command asked for, resolved path first; empty for the whole role.
+    pub command: Vec<Word>,
+    /// SHA-256 of the executable asked for, lower-case hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Why.
+    pub reason: Word,
+    /// The ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Word>,
+    /// Seconds asked for, or granted once there is a grant.
+    pub duration: u64,
+    /// When it was asked.
+    pub requested: i64,
+    /// When a pending request dies.
+    pub deadline: i64,
+    /// Start of the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<i64>,
+    /// End of the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+    /// Serves one run.
+    pub one_shot: bool,
+    /// Serves the very command.
+    pub exact: bool,
+    /// How many approvals are needed.
+    pub approvals_needed: u32,
+    /// Who may approve, as the policy names them.
+    pub approvers: Vec<String>,
+    /// Those given so far.
+    pub approvals: Vec<ApprovalInfo>,
+    /// The caller may approve or deny it now.
+    pub may_decide: bool,
+    /// Why it was denied, revoked or released, and by whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedInfo>,
+    /// Runs made under the grant.
+    pub runs: u64,
+    /// What stands behind it; only where one request is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// The grant that this one extends, or would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
+    /// The grant that extends this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_by: Option<GrantId>,
+    /// Only signed approvals count.
+    #[serde(default)]
+    pub signed_approvals: bool,
+    /// Granted without approval, in an emergency.
+    #[serde(default)]
+    pub break_glass: bool,
+}
+
+/// One approval.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApprovalInfo {
+    /// By whom.
+    pub approver: UserName,
+    /// When.
+    pub at: i64,
+    /// Narrowed to this many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
+    /// Narrowed to one run.
+    pub one_shot: bool,
+    /// Narrowed to the very command.
+    pub exact: bool,
+    /// Their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Word>,
+    /// The key that signed it, `SHA256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// The end that somebody gave to a request or grant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndedInfo {
+    /// By whom.
+    pub by: String,
+    /// When.
+    pub at: i64,
+    /// Their reason; empty when none was given.
+    pub reason: Word,
+}
