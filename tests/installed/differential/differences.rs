@@ -30,7 +30,7 @@ pub(super) fn describe(sudo: &Outcome, ours: &Outcome) -> String {
         if sudo != ours {
             for (who, said) in [("sudo", sudo), ("jit-sudo", ours)] {
                 let _ = writeln!(text, "  {what} of {who}:");
-                for line in said.lines() {
+                for line in said.split('\n') {
                     let _ = writeln!(text, "    {line:?}");
                 }
             }

@@ -70,13 +70,16 @@ fn slug(name: &str) -> String {
 fn in_sudos_words(text: &str) -> String {
     const OURS: [&str; 4] = ["hint: ", "jit-sudo: you have no active grant", "jit-sudo: role ", "JIT_SUDO_"];
     const SUDOS: &str = "sudo: error initializing audit plugin";
-    const SHELLS: &str = "bash: line ";
+    const SHELLS: &str = "bash: line 1: ";
     let mut words: Vec<String> = Vec::new();
     for text in text.lines() {
+        // The shell says how its jobs ended, with their numbers and words.
+        let text = if text.contains("$S") { text.split(SHELLS).next().unwrap_or_default() } else { text };
         let usage = text.starts_with("usage: ") || text.starts_with("            ");
-        let line = if usage { "(usage)".to_owned() } else { text.replace("jit-sudo", "sudo") };
-        let dropped = [SUDOS, SHELLS].iter().chain(&OURS).any(|beginning| text.starts_with(beginning));
-        if !dropped && !(usage && words.last().is_some_and(|last| *last == line)) {
+        let line = if usage { "(usage)".to_owned() } else { text.trim_end_matches('\r').replace("jit-sudo", "sudo") };
+        let dropped = OURS.iter().chain([&SUDOS]).any(|beginning| text.starts_with(beginning));
+        let again = usage && words.last().is_some_and(|last| *last == line);
+        if !dropped && !again {
             words.push(line);
         }
     }
