@@ -28,6 +28,9 @@ use sys::trusted::{TrustError, TrustedDirectory};
 /// Whom hooks run as.
 pub const USER: &str = "jit-sudo-hooks";
 
+/// The control group of hooks and their runner: none of the caller's, whose end would be theirs.
+const GROUP: &str = "hooks";
+
 /// How long one hook may take for one event.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
@@ -78,6 +81,7 @@ pub fn serve(inherited: &Inherited) -> i32 {
     }
     let started = fork(|| {
         let _ = new_session();
+        crate::session::stand_alone(GROUP);
         Runner { inherited }.deliver(&events);
         exit_now(0)
     });

@@ -8,6 +8,7 @@
 mod audit;
 mod broker;
 mod caller;
+mod clocks;
 mod differential;
 mod ends;
 mod glass;
@@ -17,11 +18,14 @@ mod host;
 mod hygiene;
 mod jitctl;
 mod know;
+mod life;
 mod noexec;
 mod pam;
 mod policy;
 mod property;
 mod run;
+mod screen;
+mod shells;
 mod signed;
 mod terminal;
 

@@ -7,7 +7,8 @@
 //! the name of a behaviour, a sentence
 //!     $S -k; $S true                     a bash script; $S is the program
 //!     ? password for                     on a terminal: wait for this text,
-//!     > $PASSWORD                        then type this line ("^C" is that key)
+//!     * $PASSWORD                        then type this line as soon as the terminal does not show it ("^C" is that key),
+//!     > hello                            or at once
 //! ```
 
 use std::fs;
@@ -38,6 +39,8 @@ pub(super) enum Step {
     Expect(String),
     /// Types a line and Enter, or a single key.
     Type(String),
+    /// The same, but not before the terminal has stopped to show what is typed.
+    TypeUnseen(String),
 }
 
 impl Behaviour {
@@ -83,6 +86,8 @@ fn parse(topic: &str, text: &str) -> Vec<Behaviour> {
             let behaviour = behaviours.last_mut().unwrap_or_else(|| panic!("{}: a script without a name", at()));
             if let Some(text) = body.strip_prefix("? ") {
                 behaviour.steps.push(Step::Expect(text.to_owned()));
+            } else if let Some(text) = body.strip_prefix("* ") {
+                behaviour.steps.push(Step::TypeUnseen(text.to_owned()));
             } else if let Some(text) = body.strip_prefix("> ") {
                 behaviour.steps.push(Step::Type(text.to_owned()));
             } else {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::panic::AssertUnwindSafe;
 
-use harness::{Person, PrivateRoot, Run, Status};
+use harness::{Person, PrivateRoot, PtySession, Run, Status};
 
 use super::behaviour::{Behaviour, Step};
 
@@ -50,14 +50,24 @@ fn at_terminal(command: Run<'_>, person: &Person, behaviour: &Behaviour) -> Outc
     for step in &behaviour.steps {
         match step {
             Step::Expect(text) => drop(session.expect(text)),
-            Step::Type(text) => match text.strip_prefix('^').map(str::as_bytes) {
-                Some(&[key]) => session.type_text([key & 0x1f]),
-                _ => session.type_line(&text.replace("$PASSWORD", &person.password).replace("$EMPTY", "")),
-            },
+            Step::Type(text) => type_line(&mut session, person, text),
+            Step::TypeUnseen(text) => {
+                harness::eventually("the terminal stops to echo", harness::PATIENCE, || {
+                    (!session.echoes()).then_some(())
+                });
+                type_line(&mut session, person, text);
+            }
         }
     }
     let status = session.wait();
     Outcome { status: Some(status), stdout: in_sudos_words(&session.screen()), stderr: String::new() }
+}
+
+fn type_line(session: &mut PtySession, person: &Person, text: &str) {
+    match text.strip_prefix('^').map(str::as_bytes) {
+        Some(&[key]) => session.type_text([key & 0x1f]),
+        _ => session.type_line(&text.replace("$PASSWORD", &person.password).replace("$EMPTY", "")),
+    }
 }
 
 /// A directory's name.
