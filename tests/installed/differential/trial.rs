@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use harness::{Person, PrivateRoot, PtySession, Run, Status};
 
@@ -55,6 +56,8 @@ fn at_terminal(command: Run<'_>, person: &Person, behaviour: &Behaviour) -> Outc
                 harness::eventually("the terminal stops to echo", harness::PATIENCE, || {
                     (!session.echoes()).then_some(())
                 });
+                // sudo overlooks a key that comes before it has begun to read.
+                std::thread::sleep(Duration::from_millis(100));
                 type_line(&mut session, person, text);
             }
         }
