@@ -29,6 +29,7 @@ mod run;
 mod screen;
 mod shells;
 mod signed;
+mod sinks;
 mod terminal;
 
 use std::sync::OnceLock;
