@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
+pub use super::prune::Prune;
 pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable};
 pub use super::session_event::{Act, Intervention, Purpose, Reading};
@@ -134,6 +135,8 @@ pub enum Event {
     Reading(Box<Reading>),
     /// Somebody froze, thawed or ended a session.
     Intervention(Box<Intervention>),
+    /// Old records were removed.
+    Prune(Box<Prune>),
 }
 
 /// The keys of an event by which records are searched; the journal keeps copies of them in columns.
@@ -164,6 +167,7 @@ impl Event {
             Self::Revocation(e) => ("revocation", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Prune(e) => ("prune", Some(e.uid), None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
             Self::Reading(e) => ("reading", Some(e.uid), e.run.as_deref(), None),
             Self::Intervention(e) => {
@@ -202,7 +206,7 @@ mod tests {
 
     #[test]
     fn records_are_canonical() {
-        for (_, body, _) in sample::chain(14) {
+        for (_, body, _) in sample::chain(15) {
             assert!(!body.contains(|c: char| c.is_control() || c == '\u{202e}'), "{body}");
             assert_canonical(&serde_json::from_str(&body).unwrap());
             let kind = Record::decode(&body).unwrap();

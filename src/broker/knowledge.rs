@@ -121,5 +121,6 @@ fn settings(settings: &Settings) -> SettingsInfo {
         recording: settings.audit.recording.mode.as_written().to_owned(),
         recording_limit: settings.audit.recording.limit,
         recording_reserve: settings.audit.recording.reserve,
+        keep: settings.audit.keep.map(|keep| keep.as_secs()),
     }
 }

@@ -10,7 +10,7 @@ use super::Desk;
 use super::failure::{Refused, refused};
 use super::wire::{Answer, Frame, RecordingInfo, Reply};
 use crate::audit::record::{End, EndedBy, Event, Purpose, Reading, Start};
-use crate::audit::{Filter, Order, Record};
+use crate::audit::{Between, Filter, Order, Record, Whose};
 use crate::database::Durability;
 use crate::escape::{Word, escape, hex};
 use crate::host::{Encoding, Stage, StoredRecording, is_written};
@@ -76,13 +76,13 @@ impl Desk<'_> {
     }
 
     fn send_all(&self, everybody: bool, mut after: u64, out: &mut dyn Write) -> io::Result<()> {
-        let uid = (!everybody).then(|| self.caller.uid());
+        let whose = if everybody { Whose::Everybody } else { Whose::By(self.caller.uid()) };
+        let filter = Filter { kind: Some("end"), whose, ..Filter::default() };
         let other = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
         loop {
-            let filter = Filter { kind: Some("end"), uid };
-            let page = self.journal.list(after, PAGE, Order::Oldest, filter).map_err(|error| other(&error))?;
+            let between = Between::after(after);
+            let page = self.journal.list(between, PAGE, Order::Oldest, &filter).map_err(|error| other(&error))?;
             for stored in &page.records {
-                after = stored.seq;
                 let Some(end) = end_of(&stored.body) else { continue };
                 if end.ending.recording.is_none() && end.ending.ended_by != EndedBy::Lost {
                     continue;
@@ -104,6 +104,7 @@ impl Desk<'_> {
             if !page.more {
                 return Ok(());
             }
+            after = page.looked_at;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The table `[audit]` as it is written.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use super::error::PolicyError;
 use super::principal::Principal;
@@ -8,6 +9,7 @@ use super::recording::RecordingMode;
 use super::role_file;
 use super::settings::{AuditSettings, JsonFile, SyslogMode};
 use super::table::{Key, Table, works};
+use crate::clock::duration;
 
 /// Its keys.
 pub(super) const KEYS: &[Key] = &[
@@ -22,6 +24,7 @@ pub(super) const KEYS: &[Key] = &[
     works("recording"),
     works("recording_limit"),
     works("recording_reserve"),
+    works("keep"),
 ];
 
 pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), PolicyError> {
@@ -50,6 +53,7 @@ pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), P
     if let Some(value) = table.parsed("recording_reserve", size)? {
         audit.recording.reserve = value;
     }
+    audit.keep = table.parsed("keep", duration::days)?.map(Duration::from_secs);
     Ok(())
 }
 

@@ -50,6 +50,9 @@ pub struct AuditSettings {
     /// What happens when a session cannot be recorded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recording: RecordingSettings,
+    /// How long records are kept where somebody prunes them; nothing says it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Duration>,
 }
 
 /// `syslog` of `[audit]`.
@@ -110,6 +113,7 @@ impl Default for AuditSettings {
             redact: REDACT.map(str::to_owned).to_vec(),
             readers: Vec::new(),
             recording: RecordingSettings::default(),
+            keep: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::family::Family;
 use super::launch::{Launch, LaunchError};
 use super::outcome::CommandEnd;
 use super::tape::Tape;
-use super::taps::{Sinks, Taps, is_asked_to_end, is_ready};
+use super::taps::{Sinks, Taps, is_ready};
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, wait};
 use sys::sanitize::Inherited;
@@ -33,13 +33,13 @@ pub(super) fn run(
     become_subreaper().map_err(system("adopt the command's orphans"))?;
     let (mut taps, ends) = Taps::open(tape, [false; 2]).map_err(system("make a pipe"))?;
     tape.begin(taps.window(), enforcer)?;
-    let child = launch.spawn(inherited, &ends).map_err(LaunchError::Exec)?;
+    let child = launch.spawn(inherited, &ends)?;
     drop(ends);
     enforcer.begun();
     let family = launch.family();
     let mut supervised = Supervised { child, family, signals: &signals, enforcer, taps: &mut taps, tape };
     let end = supervised.supervise().map_err(system("wait for the command"))?;
-    taps.drain(tape, enforcer, &|| is_asked_to_end(&signals));
+    taps.drain(tape, enforcer, &signals);
     if let Some(deadline) = enforcer.deadline() {
         family.end_leftovers(deadline);
     }

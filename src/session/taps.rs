@@ -32,6 +32,13 @@ pub(super) fn end_of(end: &Option<OwnedFd>) -> Option<BorrowedFd<'_>> {
     end.as_ref().map(AsFd::as_fd)
 }
 
+/// The same ends for a child of ours.
+pub(super) fn cloned(ends: &Ends) -> io::Result<Ends> {
+    let [output, error] = ends;
+    let one = |end: &Option<OwnedFd>| end.as_ref().map(OwnedFd::try_clone).transpose();
+    Ok([one(output)?, one(error)?])
+}
+
 struct Tap {
     /// `None` when the command's side is closed.
     source: Option<OwnedFd>,
@@ -108,10 +115,10 @@ impl Taps {
 
     /// The command has ended: what it wrote is carried to the end, however slow its readers are, unless somebody wants us
     /// to end; but not for ever what somebody whom the command left behind keeps writing.
-    pub(super) fn drain(&mut self, tape: &mut Tape<'_>, enforcer: &mut Enforcer<'_>, asked_to_end: &dyn Fn() -> bool) {
+    pub(super) fn drain(&mut self, tape: &mut Tape<'_>, enforcer: &mut Enforcer<'_>, signals: &SignalQueue) {
         let sinks = Sinks::new();
         let mut carried = 0;
-        while !self.0.is_empty() && carried < LAST_WORDS && !asked_to_end() {
+        while !self.0.is_empty() && carried < LAST_WORDS && !is_asked_to_end(signals) {
             let mut entries: Vec<PollEntry<'_>> = self.entries(&sinks).collect();
             // Nothing to read is the end; a reader is waited for, with a look at the signals now and then.
             let reads = entries.iter().all(|entry| entry.read);

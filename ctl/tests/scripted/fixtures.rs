@@ -90,6 +90,7 @@ pub(crate) fn policy() -> PolicyShown {
         recording: "strict".into(),
         recording_limit: 1 << 30,
         recording_reserve: 64 << 20,
+        keep: Some(86_400),
     };
     let details = RoleDetails {
         terms: role(),
@@ -166,6 +167,7 @@ pub(crate) fn page() -> Answer {
             ),
         ],
         more: false,
+        looked_at: 2,
     })
 }
 

@@ -77,6 +77,9 @@ pub struct SettingsInfo {
     pub recording_limit: u64,
     /// Bytes that stay free on the file system.
     pub recording_reserve: u64,
+    /// How long records are kept where somebody prunes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u64>,
 }
 
 /// A role with every default filled in.
