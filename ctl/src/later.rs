@@ -54,24 +54,6 @@ impl LaterPolicyVerb {
     }
 }
 
-/// Verbs below `audit`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum LaterAuditVerb {
-    #[command(hide = true)]
-    Search(Anything),
-    #[command(hide = true)]
-    Export(Anything),
-}
-
-impl LaterAuditVerb {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Search(_) => "search",
-            Self::Export(_) => "export",
-        }
-    }
-}
-
 /// The refusal of `jitctl {family}{verb}`.
 pub(crate) fn refuse(family: &str, verb: &str) -> Trouble {
     Trouble::NotSupported(format!("{family}{verb}"))

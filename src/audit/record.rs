@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
+pub use super::prune::Prune;
 pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable};
 use crate::clock::{Moment, Timestamp};
@@ -129,6 +130,8 @@ pub enum Event {
     Alert(Box<Alert>),
     /// Somebody answered for broken glass, or for an assignment.
     Review(Box<Review>),
+    /// Old records were removed.
+    Prune(Box<Prune>),
 }
 
 /// The keys of an event by which records are searched; the journal keeps copies of them in columns.
@@ -159,6 +162,7 @@ impl Event {
             Self::Revocation(e) => ("revocation", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Prune(e) => ("prune", Some(e.uid), None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
         };
         Keys { kind, uid, run, grant }

@@ -115,5 +115,6 @@ fn settings(settings: &Settings) -> SettingsInfo {
         json_file: settings.audit.json_file.as_ref().map(|file| file.path.display().to_string()),
         redact: settings.audit.redact.clone(),
         readers: texts(&settings.audit.readers),
+        keep: settings.audit.keep.map(|keep| keep.as_secs()),
     }
 }

@@ -31,6 +31,7 @@ use crate::policy::judge::{names, subject};
 use crate::refusal::Refusal;
 use failure::{Refused, refused};
 use sys::sanitize::Inherited;
+use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
 use wire::{Answer, Ask, KeyInfo, REQUEST_LIMIT, Reply};
 
 /// Everything that one answer is made from.
@@ -45,6 +46,8 @@ pub(crate) struct Desk<'a> {
 
 /// Reads one question from standard input, answers it on standard output, and returns the exit status.
 pub fn serve(inherited: &Inherited) -> i32 {
+    // ^Z asks for no permission, and who is stopped while reading holds the database's log for everybody.
+    let _ = sys::signals::block(SignalSet::of(&[SIGTSTP, SIGTTIN, SIGTTOU]));
     let reply = match read_question().and_then(|ask| answer(ask, inherited)) {
         Ok(answer) => Reply::Ok(answer),
         Err(refused) => Reply::Error(refused.0),
@@ -100,10 +103,16 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
         policy => policy?,
     };
     let journal = host.journal(&policy.settings().audit);
-    host.tend(&journal)?;
+    // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
+    let only_looks = matches!(ask, Ask::AuditVerify { .. });
+    if !only_looks {
+        host.tend(&journal)?;
+    }
     let moment = host.now()?;
-    // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.
-    let _ = journal.tell_counted(&moment).map(|counted| journal.mirror(&counted));
+    if !only_looks {
+        // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.
+        let _ = journal.tell_counted(&moment).map(|counted| journal.mirror(&counted));
+    }
     let secure_path = policy.settings().path_variable();
     let desk = Desk {
         host: &host,
@@ -113,7 +122,11 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
         moment: &moment,
         secure_path: &secure_path,
     };
-    desk.answer(ask)
+    let answer = desk.answer(ask);
+    if !only_looks {
+        host.seal_in_time(&journal);
+    }
+    answer
 }
 
 impl Desk<'_> {
@@ -131,8 +144,8 @@ impl Desk<'_> {
             Ask::Extend { id, duration, reason } => self.extend(&id, duration, reason.as_ref()),
             // Anyone about themselves; about others root and readers.
             Ask::Why { user, command } => self.why(user.as_ref(), &command),
-            Ask::AuditList { after, limit, newest, kind, user } => {
-                self.audit_list(&evidence::Listing { after, limit, newest, kind, user })
+            Ask::AuditList { after, limit, newest, kind, user, before, filter } => {
+                self.audit_list(&evidence::Listing { after, before, limit, newest, kind, user, filter })
             }
             Ask::AuditShow { what } => self.audit_show(&what),
             // Anyone who carries it: whose approval it is, its signature says.
@@ -150,11 +163,13 @@ impl Desk<'_> {
             Ask::Revoke { target, reason } => self.revoke(&target, &reason),
             // Root and readers.
             Ask::PolicyCheck {} => self.reading()?.policy_check(),
-            Ask::AuditVerify {} => self.reading()?.audit_verify(),
+            Ask::AuditVerify { anchor, keys } => self.reading()?.audit_verify(&anchor, &keys),
+            Ask::AuditExport { from, since, through } => self.reading()?.audit_export(from, since, through),
             Ask::PolicyShow { role } => self.reading()?.policy_show(role.as_ref()),
             Ask::PolicyTest { user, command } => self.reading()?.policy_test(&user, &command),
             // Root.
             Ask::KeyAccept { reason } => self.key_accept(&reason),
+            Ask::AuditPrune { keep, dry_run } => self.audit_prune(keep, dry_run),
             // Approvers of the role, about others; root and readers see everything.
             Ask::ReviewDebts {} => self.review_debts(),
             Ask::ReviewSettle { id, comment } => self.review_settle(&id, &comment),
@@ -193,7 +208,8 @@ fn is_evidence(ask: &Ask) -> bool {
         ask,
         Ask::AuditList { .. }
             | Ask::AuditShow { .. }
-            | Ask::AuditVerify {}
+            | Ask::AuditVerify { .. }
+            | Ask::AuditExport { .. }
             | Ask::Grants { .. }
             | Ask::Requests { .. }
             | Ask::Show { .. }

@@ -1,12 +1,14 @@
 //! The table `[audit]` as it is written.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use super::error::PolicyError;
 use super::principal::Principal;
 use super::role_file;
 use super::settings::{AuditSettings, JsonFile, SyslogMode};
 use super::table::{Key, Table, works};
+use crate::clock::duration;
 
 /// Its keys.
 pub(super) const KEYS: &[Key] = &[
@@ -18,6 +20,7 @@ pub(super) const KEYS: &[Key] = &[
     works("json_file_count"),
     works("redact"),
     works("readers"),
+    works("keep"),
 ];
 
 pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), PolicyError> {
@@ -37,6 +40,7 @@ pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), P
     if let Some(value) = table.each("readers", Principal::parse)? {
         audit.readers = value;
     }
+    audit.keep = table.parsed("keep", duration::days)?.map(Duration::from_secs);
     Ok(())
 }
 

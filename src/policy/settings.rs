@@ -49,6 +49,9 @@ pub struct AuditSettings {
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
     pub readers: Vec<Principal>,
+    /// How long records are kept where somebody prunes them; nothing says it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Duration>,
 }
 
 /// `syslog` of `[audit]`.
@@ -109,6 +112,7 @@ impl Default for AuditSettings {
             json_file: None,
             redact: REDACT.map(str::to_owned).to_vec(),
             readers: Vec::new(),
+            keep: None,
         }
     }
 }

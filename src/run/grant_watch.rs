@@ -80,6 +80,7 @@ impl<'a> GrantWatch<'a> {
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
         }
+        self.host.seal_in_time(self.journal);
         self.host.database().tidy();
     }
 

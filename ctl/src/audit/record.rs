@@ -124,6 +124,7 @@ impl<'a> Record<'a> {
             "reject" => format!("{}: {}", self.or_dash("sentence"), self.command()),
             "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert"
             | "review" => self.grant_summary(now),
+            "prune" => format!("records up to {} were removed", self.or_dash("through")),
             _ => self.unknown_summary(),
         }
     }
@@ -269,7 +270,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Words of a record are escaped texts; one that is not is taken as it is.
-fn words_line(words: &[Value]) -> String {
+pub(super) fn words_line(words: &[Value]) -> String {
     command_line(words.iter().map(|word| match word.as_str() {
         Some(text) => OsString::from_vec(unescape(text).unwrap_or_else(|| text.as_bytes().to_vec())),
         None => OsString::from(word.to_string()),

@@ -86,6 +86,7 @@ pub(crate) fn policy() -> PolicyShown {
         json_file: Some("/var/log/jit-sudo/audit.jsonl".into()),
         redact: vec!["*_KEY".into()],
         readers: vec!["carol".into()],
+        keep: Some(86_400),
     };
     let details = RoleDetails {
         terms: role(),
@@ -159,6 +160,7 @@ pub(crate) fn page() -> Answer {
             ),
         ],
         more: false,
+        looked_at: 2,
     })
 }
 

@@ -71,6 +71,9 @@ pub struct SettingsInfo {
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
     pub readers: Vec<String>,
+    /// How long records are kept where somebody prunes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u64>,
 }
 
 /// A role with every default filled in.
