@@ -76,10 +76,10 @@ fn denial(not: &NotAllowed) -> String {
 fn details(role: &Role) -> RoleDetails {
     RoleDetails {
         terms: role_info(role, !role.standing.is_empty()),
-        eligible: texts(&role.eligible),
-        standing_for: texts(&role.standing),
+        eligible: role.eligible.as_written(),
+        standing_for: role.standing.as_written(),
         run_as_groups: role.run_as_groups.as_written(),
-        hosts: role.hosts.clone(),
+        hosts: role.hosts.as_written(),
         env_keep: role.env_keep.clone(),
         setenv: role.setenv,
         noexec: role.noexec,

@@ -79,7 +79,9 @@ pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), Policy
         }
     }
     defaults.env_keep.clone_from(&settings.env_keep);
-    Ok((settings, read_roles(&documents, &defaults)?))
+    let roles = read_roles(&documents, &defaults)?;
+    settings.ordered = roles.iter().any(|role| role.order > 0);
+    Ok((settings, roles))
 }
 
 /// Keys of `[defaults]` and `[audit]` by the place where they stood first: several files may share these tables, but

@@ -27,6 +27,9 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// How many requests one person may make within an hour; at least 1.
     pub request_rate: u32,
+    /// Whether some role has an `order`, so that a role which refuses may overrule another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ordered: bool,
 }
 
 /// The table `[audit]`.
@@ -99,6 +102,7 @@ impl Default for Settings {
             env_keep: ENV_KEEP.map(str::to_owned).to_vec(),
             audit: AuditSettings::default(),
             request_rate: 30,
+            ordered: false,
         }
     }
 }
