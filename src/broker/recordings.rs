@@ -66,16 +66,14 @@ impl Desk<'_> {
     /// the other.
     pub(super) fn recordings(&self, purpose: Purpose, after: u64, out: &mut dyn Write) -> Result<(), Refused> {
         let everybody = self.is_reader()?;
-        if everybody {
-            self.record_reading(purpose, None)?;
-        }
         say(out, &Reply::Ok(Answer::Recordings(Vec::new())));
-        let sent = self.send_all(everybody, after, out);
+        let sent = self.send_all(purpose, everybody, after, out);
         conclude(out, sent);
         Ok(())
     }
 
-    fn send_all(&self, everybody: bool, mut after: u64, out: &mut dyn Write) -> io::Result<()> {
+    fn send_all(&self, purpose: Purpose, everybody: bool, mut after: u64, out: &mut dyn Write) -> io::Result<()> {
+        let mut on_record = !everybody;
         let whose = if everybody { Whose::Everybody } else { Whose::By(self.caller.uid()) };
         let filter = Filter { kind: Some("end"), whose, ..Filter::default() };
         let other = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
@@ -94,10 +92,15 @@ impl Desk<'_> {
                 };
                 match self.host.recording(&end.run).map_err(|error| other(&error))? {
                     Some(StoredRecording { file, encoding, .. }) => {
+                        if !std::mem::replace(&mut on_record, true) {
+                            self.record_reading(purpose, None).map_err(|refused| other(&refused.0.message))?;
+                        }
                         frame(out, &Frame::Begin(known.info(false, encoding)))?;
                         send(&file, out)?;
                     }
-                    None if end.ending.recording.is_some() => frame(out, &Frame::Missing(known.info(false, Encoding::Plain)))?,
+                    None if end.ending.recording.is_some() => {
+                        frame(out, &Frame::Missing(known.info(false, Encoding::Plain)))?
+                    }
                     None => {}
                 }
             }

@@ -432,6 +432,8 @@ pub enum Answer {
     Recording(RecordingInfo),
     /// To `recordings`: empty, they follow.
     Recordings(Vec<RecordingInfo>),
+    /// Lines of recordings that hold a text; made by jitctl out of all recordings.
+    Found(Vec<RecordingHit>),
     /// To `sessions` and `intervene`.
     Sessions(Vec<SessionInfo>),
 }

@@ -44,14 +44,19 @@ fn end_of(root: &PrivateRoot, person: &Person) -> Record {
 /// Header and events of a finished recording, which is what its seal says.
 fn sealed(root: &PrivateRoot, end: &Record) -> (Value, Vec<(f64, String, String)>) {
     let text = text_of(root, end.text("run"));
-    let digest = root.script(&format!("cd {DONE} && sha256sum {0}.cast | cut -d' ' -f1", end.text("run")));
+    let digest = root.script(&format!("{} | sha256sum | cut -d' ' -f1", unpacked(end.text("run"))));
     assert_eq!(end.text("recording"), digest.trim());
     assert_eq!(end.number("recording_bytes"), i64::try_from(text.len()).unwrap());
     events(&text)
 }
 
 fn text_of(root: &PrivateRoot, run: &str) -> String {
-    root.read(&format!("{DONE}/{run}.cast"))
+    root.script(&unpacked(run))
+}
+
+/// Prints a finished recording, which may just be about to be compressed.
+fn unpacked(run: &str) -> String {
+    format!("cd {DONE}; cat {run}.cast 2>/dev/null || zstd -dcq {run}.cast.zst")
 }
 
 fn events(text: &str) -> (Value, Vec<(f64, String, String)>) {
@@ -475,4 +480,81 @@ fn a_disk_that_fills_up_while_a_session_is_recorded_leaves_whole_lines_under_the
     assert!(shown(&events, "o").contains("1\r\n2\r\n3\r\n"));
     let alert = lax.journal().into_iter().find(|record| record.kind() == "alert").expect("no alert");
     assert!(alert.text("sentence").contains("cannot be written"), "{}", alert.body);
+}
+
+#[test]
+fn a_long_recording_is_compressed_by_nobody_and_still_replayed_and_exported() {
+    let (person, end) = film(root(), "filmed", "seq 1 20000");
+    let run = end.text("run");
+    harness::eventually("it is compressed", harness::PATIENCE, || {
+        let there = root().path(&format!("{DONE}/{run}.cast.zst")).exists();
+        (there && !root().path(&format!("{DONE}/{run}.cast")).exists()).then_some(())
+    });
+    assert_eq!(root().script(&format!("stat -c %a%U {DONE}/{run}.cast.zst; find {DONE} -name '.{run}*'")), "600root\n");
+    let (_, events) = sealed(root(), &end);
+    assert!(shown(&events, "o").ends_with("19999\r\n20000\r\n"));
+    let packed = std::fs::metadata(root().path(&format!("{DONE}/{run}.cast.zst"))).unwrap().len();
+    assert!(packed * 2 < u64::try_from(end.number("recording_bytes")).unwrap(), "{packed}");
+    assert!(root().run_as(&person.name, ["jitctl", "replay", run]).succeeded().ends_with("\n20000\r"));
+    let exported = root().run_as(&person.name, ["jitctl", "replay", run, "--export", "-"]);
+    assert_eq!(exported.stdout, text_of(root(), run));
+    let info = root().run_as(&person.name, ["jitctl", "--json", "replay", run]).json();
+    assert_eq!(info["recording"]["encoding"], "zstd");
+}
+
+#[test]
+fn recordings_that_were_altered_or_removed_are_found_by_the_verification() {
+    let root = strict_root("");
+    let verify = || root.as_root(["jitctl", "audit", "verify", "--recordings"]);
+    assert!(verify().succeeded().contains("recordings intact: 0"));
+    let (_, short) = film(&root, "filmed", "echo short");
+    let (_, long) = film(&root, "filmed", "seq 1 20000");
+    let (_, gone) = film(&root, "filmed", "echo gone");
+    harness::eventually("the long one is compressed", harness::PATIENCE, || {
+        let [packed, plain] = [".zst", ""].map(|end| format!("{DONE}/{}.cast{end}", long.text("run")));
+        (root.path(&packed).exists() && !root.path(&plain).exists()).then_some(())
+    });
+    assert!(verify().succeeded().contains("recordings intact: 3"));
+    let reading = root.journal().into_iter().rfind(|record| record.kind() == "reading").unwrap();
+    assert_eq!((reading.text("purpose"), reading.text("run")), ("verify", ""));
+
+    root.script(&format!("sed -i s/short/shorn/ {DONE}/{}.cast", short.text("run")));
+    let output = verify();
+    output.exited(1);
+    assert!(output.stderr.contains(&format!("the recording of run {} was altered", short.text("run"))), "{output:?}");
+    root.script(&format!(
+        "sed -i s/shorn/short/ {DONE}/{}.cast; rm {DONE}/{}.cast",
+        short.text("run"),
+        gone.text("run")
+    ));
+    assert!(verify().stderr.contains(&format!("the recording of run {} is missing", gone.text("run"))));
+    let packed = format!("{DONE}/{}.cast.zst", long.text("run"));
+    root.script(&format!("printf X | dd of={packed} bs=1 seek=1000 conv=notrunc 2>/dev/null"));
+    let output = root.as_root(["jitctl", "--json", "audit", "verify", "--recordings"]);
+    output.exited(1);
+    let checked = &output.json()["verified"]["recordings"];
+    assert_eq!((&checked["intact"], checked["bad"].as_array().unwrap().len()), (&1.into(), 2), "{checked}");
+    assert!(root.as_root(["jitctl", "audit", "verify"]).succeeded().contains("chain intact"));
+}
+
+#[test]
+fn a_text_is_found_in_what_sessions_showed_with_the_moment_to_jump_to() {
+    let script = "echo first; sleep 1.2; printf 'the \\033[1mNeedle\\033[0m '; printf 'in hay\\n'; echo last";
+    let (person, end) = film(root(), "filmed", script);
+    let run = end.text("run");
+    let search =
+        |user: &str| root().run_as(user, ["jitctl", "--json", "audit", "search", "needle in", "--recordings"]).json();
+    let found = search(&person.name)["found"].clone();
+    let hit = found.as_array().unwrap().iter().find(|hit| hit["run"] == run).unwrap_or_else(|| panic!("{found}"));
+    assert_eq!(hit["line"], "the Needle in hay");
+    assert!((1200..6000).contains(&hit["at_ms"].as_u64().unwrap()), "{hit}");
+    let shown = root().run_as(&person.name, ["jitctl", "audit", "search", "NEEDLE", "--recordings"]);
+    assert!(shown.succeeded().contains(&format!("jitctl replay {run} --at 1.")), "{shown:?}");
+    // Others find their own only, and that root looked is on record.
+    let stranger = root().person(&["filmed"]);
+    assert_eq!(search(&stranger.name)["found"].as_array().unwrap().len(), 0);
+    assert!(search("root")["found"].to_string().contains(run));
+    let reading = root().journal().into_iter().rfind(|record| record.text("purpose") == "search").unwrap();
+    assert_eq!((reading.text("user"), reading.text("run")), ("root", ""));
+    root().run_as(&person.name, ["jitctl", "audit", "search", "x", "--recordings", "--kind", "end"]).exited(2);
 }

@@ -13,6 +13,7 @@ use jit_sudo::escape::Word;
 
 use crate::cli::{AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, Which};
 use crate::door::{Broker, answer};
+use crate::replay::search;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
 use crate::table::Listing;
@@ -29,6 +30,9 @@ pub(crate) fn list(words: AuditListWords, broker: &Broker, screen: &Screen) -> R
 
 /// `jitctl audit search`: the same for the records that hold a text.
 pub(crate) fn search(words: AuditSearchWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    if words.recordings {
+        return search::report(&words.text.as_os_str().to_string_lossy(), broker, screen);
+    }
     listing(&words.which, Some(words.text), "search TEXT", broker, screen)
 }
 

@@ -11,6 +11,7 @@ use jit_sudo::grant::PublicKey;
 use super::{anchor, bundle};
 use crate::cli::AuditVerifyWords;
 use crate::door::{Broker, answer, io_cause};
+use crate::replay::check::check;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Exit, Notice, Trouble};
 use crate::when;
@@ -35,7 +36,10 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         }
     };
     let named = words.file.is_none() || !keys.is_empty();
-    Ok(report(info, named, screen))
+    // What a broken journal says of recordings proves nothing.
+    let checks = words.recordings && info.intact;
+    let recordings = if checks { Some(check(broker)?) } else { None };
+    Ok(report(VerifyInfo { recordings, ..info }, named, screen))
 }
 
 fn of_file(
@@ -81,7 +85,20 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     if info.foreign > 0 {
         text.push_str(&format!("{} checkpoints by other keys count for nothing\n", info.foreign));
     }
-    Report::done(Answer::Verified(info), text)
+    let Some(checked) = &info.recordings else { return Report::done(Answer::Verified(info), text) };
+    text.push_str(&format!("recordings intact: {}\n", checked.intact));
+    if checked.unsealed > 0 {
+        text.push_str(&format!("{} of lost runs have no digest\n", checked.unsealed));
+    }
+    for bad in &checked.bad {
+        text.push_str(&format!("{}\n", clean(bad)));
+    }
+    let notice = match checked.bad.as_slice() {
+        [] => return Report::done(Answer::Verified(info), text),
+        [bad] => Notice::new(clean(bad)),
+        many => Notice::new(format!("{} recordings are not what the journal says", many.len())),
+    };
+    Report::done(Answer::Verified(info), text).but(Exit::Refused, notice)
 }
 
 /// As many heads as can be asked about, spread over all of them, and always the last.

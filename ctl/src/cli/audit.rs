@@ -43,6 +43,9 @@ pub(crate) struct AuditSearchWords {
     /// What to look for; upper and lower case are the same
     #[arg(value_name = "TEXT", value_parser = word())]
     pub(crate) text: Word,
+    /// Look in what recorded sessions showed, and not in records; says where to jump to
+    #[arg(long, conflicts_with = "Which")]
+    pub(crate) recordings: bool,
     #[command(flatten)]
     pub(crate) which: Which,
 }
@@ -127,6 +130,9 @@ pub(crate) struct AuditVerifyWords {
     /// The file begins with this record, because it was exported so
     #[arg(long, value_name = "SEQ", requires = "file", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from: Option<u64>,
+    /// Compare the recordings of this host with their digests in the journal too
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) recordings: bool,
 }
 
 /// `audit export`

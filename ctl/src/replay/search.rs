@@ -9,8 +9,10 @@ use super::cast::{Lines, What};
 use super::opened;
 use super::plain::Plain;
 use crate::door::{Broker, answer};
+use crate::screen::{Report, Screen, clean};
 use crate::speech::Trouble;
 use crate::stream::Recordings;
+use crate::when;
 
 /// So many hits in one recording, and the rest is not looked for.
 const HITS: usize = 20;
@@ -18,8 +20,22 @@ const HITS: usize = 20;
 /// The longest line that is looked through; a longer one is cut.
 const LINE: usize = 64 << 10;
 
+/// `jitctl audit search --recordings`
+pub(crate) fn report(text: &str, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let found = search(text, broker)?;
+    let lines: Vec<String> = found.iter().map(|hit| hit_lines(hit, screen.now)).collect();
+    let shown = if lines.is_empty() { "no recording shows it\n".to_owned() } else { lines.concat() };
+    Ok(Report::done(Answer::Found(found), shown))
+}
+
+fn hit_lines(hit: &RecordingHit, now: i64) -> String {
+    let (run, seconds, millis) = (clean(&hit.run), hit.at_ms / 1000, hit.at_ms % 1000);
+    let head = format!("{} {}: jitctl replay {run} --at {seconds}.{millis:03}", when::short(hit.since, now), hit.user);
+    format!("{head}\n    {}\n", hit.line)
+}
+
 /// Every line of every recording that the caller may see which holds `text`, as it was shown.
-pub(crate) fn search(text: &str, broker: &Broker) -> Result<Vec<RecordingHit>, Trouble> {
+fn search(text: &str, broker: &Broker) -> Result<Vec<RecordingHit>, Trouble> {
     let (answer, stream) = broker.stream(&Ask::Recordings { purpose: Purpose::Search, after: 0 })?;
     answer!(answer, Answer::Recordings(_) => ());
     let mut found = Vec::new();
@@ -35,7 +51,8 @@ pub(crate) fn search(text: &str, broker: &Broker) -> Result<Vec<RecordingHit>, T
 
 fn search_one(text: &str, info: &RecordingInfo, bytes: &mut dyn Read, found: &mut Vec<RecordingHit>) -> io::Result<()> {
     let mut cast = opened(info, bytes)?;
-    let mut reader = Reader { text, info, line: String::new(), since: Duration::ZERO, hits: 0, found };
+    let mut reader =
+        Reader { text: text.to_lowercase(), info, line: String::new(), since: Duration::ZERO, hits: 0, found };
     let (mut lines, mut plain, mut piece) = (Lines::default(), Plain::default(), vec![0; 64 << 10]);
     loop {
         let length = cast.read(&mut piece)?;
@@ -56,7 +73,8 @@ fn search_one(text: &str, info: &RecordingInfo, bytes: &mut dyn Read, found: &mu
 
 /// Puts lines together again that were shown in pieces.
 struct Reader<'a> {
-    text: &'a str,
+    /// In lower case.
+    text: String,
     info: &'a RecordingInfo,
     line: String,
     /// When the line began.
@@ -80,7 +98,7 @@ impl Reader<'_> {
     }
 
     fn end_of_line(&mut self) {
-        if self.hits < HITS && self.line.contains(self.text) {
+        if self.hits < HITS && self.line.to_lowercase().contains(&self.text) {
             self.hits += 1;
             self.found.push(RecordingHit {
                 run: self.info.run.clone(),

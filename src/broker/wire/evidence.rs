@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RecordingsChecked;
 use crate::escape::Word;
 use crate::names::RoleName;
 
@@ -143,6 +144,9 @@ pub struct VerifyInfo {
     /// The greatest number of which the anchor agreed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchored: Option<u64>,
+    /// What came of comparing the recordings, where that was asked for; made by jitctl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recordings: Option<RecordingsChecked>,
 }
 
 /// The last checkpoint that counts.
