@@ -444,7 +444,11 @@ impl Relay<'_, '_, '_> {
             self.leader = None;
         }
         let shown = self.to_caller.held().get(before..).unwrap_or_default();
-        self.tape.output(shown, self.enforcer);
+        match self.plain {
+            // The caller's terminal makes carriage returns of line ends, behind us.
+            true => self.tape.stream(shown, self.enforcer),
+            false => self.tape.output(shown, self.enforcer),
+        }
         if self.terminal_gone {
             self.to_caller.clear();
         }

@@ -177,6 +177,7 @@ impl From<crate::audit::Proven> for VerifyInfo {
             signed,
             foreign: proven.foreign,
             anchored: proven.anchored,
+            recordings: None,
         }
     }
 }
