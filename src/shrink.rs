@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use crate::host::{HostError, Shelf};
 use sys::exec::Credentials;
-use sys::process::{WaitEvent, Waiting, exit_now, fork, new_session, wait};
+use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
 use sys::sanitize::Inherited;
 
 /// Who reads and writes the bytes: "nobody" (the kernel's overflow id), who owns nothing.
@@ -20,8 +21,6 @@ const LEVEL: i32 = 3;
 pub fn serve(inherited: &Inherited) -> i32 {
     let run = inherited.arguments.get(1).and_then(|word| word.to_str());
     let (Some(run), 0) = (run, inherited.identity.uid()) else { return 1 };
-    // It goes on when the session that caused it is hung up.
-    let _ = new_session();
     i32::from(shrink(run).is_err())
 }
 
@@ -64,6 +63,8 @@ pub fn start(program: &Path, run: &str) {
     let null = std::process::Stdio::null;
     let mut command = std::process::Command::new(program);
     command.arg(run).env_clear().current_dir("/").stdin(null()).stdout(null()).stderr(null());
+    // In a group of its own from the start, so that it goes on when the terminal of the session is hung up.
+    command.process_group(0);
     // A recording that is not compressed is larger, and as good.
     let _ = command.spawn();
 }

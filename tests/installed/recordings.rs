@@ -56,7 +56,7 @@ fn text_of(root: &PrivateRoot, run: &str) -> String {
 
 /// Prints a finished recording, which may just be about to be compressed.
 fn unpacked(run: &str) -> String {
-    format!("cd {DONE}; cat {run}.cast 2>/dev/null || zstd -dcq {run}.cast.zst")
+    format!("(cd {DONE}; cat {run}.cast 2>/dev/null || zstd -dcq {run}.cast.zst)")
 }
 
 fn events(text: &str) -> (Value, Vec<(f64, String, String)>) {
