@@ -111,7 +111,7 @@ fn the_size_of_the_window_is_recorded_as_it_changes() {
     session.expect("44 122");
     session.wait();
     let (_, events) = sealed(root(), &end_of(root(), &person));
-    assert_eq!(shown(&events, "r"), "122x44", "{events:?}");
+    assert!(shown(&events, "r").ends_with("122x44"), "{events:?}");
 }
 
 #[test]
