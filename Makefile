@@ -30,6 +30,7 @@ help:
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs, manual pages'
 	@echo 'make ansible        plays of Ansible (from PyPI, kept below the target directory) through jit-sudo and sudo'
+	@echo 'make recording-cost  what a recording costs beside sudo'"'"'s'
 	@echo 'make bench          measured beside sudo and doas'
 	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
 	@echo 'make million        verification, export and listing of 1,000,000 records'
@@ -108,6 +109,10 @@ flips:
 soak: deps build
 	PROFILE=$(PROFILE) $(TRY) soak
 
+# What recording a session costs beside sudo's log_output; a quiet machine, some minutes.
+recording-cost: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed recording_cost:: -- --ignored --nocapture
+
 # Verification, export and listing of a journal of 1,000,000 records; needs 5 GB for some minutes.
 million: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_million_records -- --ignored --nocapture
@@ -144,4 +149,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench past flips soak million test check deps build-deps clean ansible
+.PHONY: all help build install uninstall demo demo-shell bench recording-cost past flips soak million test check deps build-deps clean ansible

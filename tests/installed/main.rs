@@ -28,6 +28,7 @@ mod pam;
 mod past;
 mod policy;
 mod property;
+mod recording_cost;
 mod recordings;
 mod run;
 mod screen;
