@@ -12,7 +12,7 @@ use super::keys::{Key, Keys};
 use super::player::{Drawing, failed};
 use super::{Sieve, WatchWords};
 use crate::door::{Broker, DoorError, answer};
-use crate::screen::{Report, Screen};
+use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
 
@@ -27,6 +27,9 @@ enum Moment {
 pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let (answer, stream) = broker.stream(&Ask::Recording { run: words.run, purpose: Purpose::Watch })?;
     let info = answer!(answer, Answer::Recording(info) => info);
+    if screen.format == Format::Json {
+        return Ok(Report::done(Answer::Recording(info), String::new()));
+    }
     let keys = if screen.out.is_terminal() { Keys::take() } else { None };
     let mut drawing = Drawing::new(Sieve::of(words.raw));
     let (sender, moments) = mpsc::channel();
