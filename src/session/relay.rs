@@ -98,9 +98,10 @@ pub(super) fn run(
     let place = if alone && !detached && terminal.foreground() { Place::Foreground } else { Place::Background };
 
     let [_, output, error] = on_terminal;
-    let (taps, ends) = Taps::open(tape, [output, error]).map_err(system("make a pipe"))?;
+    let (mut taps, ends) = Taps::open(tape, [output, error]).map_err(system("make a pipe"))?;
     tape.begin(Some(window), enforcer)?;
     let monitor = fork(|| {
+        taps.close();
         let socket = theirs.try_clone();
         let follower = follower.try_clone();
         let ends = cloned(&ends);

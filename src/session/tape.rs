@@ -103,6 +103,8 @@ impl<'a> Tape<'a> {
             let mut shown = Vec::with_capacity(bytes.len() + bytes.len() / 16);
             for line in bytes.split_inclusive(|byte| *byte == b'\n') {
                 match line.split_last() {
+                    // Written when the command's terminal made it so itself.
+                    Some((b'\n', [.., b'\r'])) => shown.extend_from_slice(line),
                     Some((b'\n', text)) => {
                         shown.extend_from_slice(text);
                         shown.extend_from_slice(b"\r\n");

@@ -80,6 +80,11 @@ impl Taps {
         Ok((taps, [first, second]))
     }
 
+    /// In a child: lets go of our ends, so that a command whose reader has gone away hears of it from us.
+    pub(super) fn close(&mut self) {
+        self.0.clear();
+    }
+
     /// The size of a terminal among the tapped streams.
     pub(super) fn window(&self) -> Option<WindowSize> {
         let sinks = Sinks::new();

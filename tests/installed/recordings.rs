@@ -158,6 +158,13 @@ fn streams_beside_the_terminal_are_recorded_where_the_policy_says_all() {
     let (_, events) = sealed(root(), &end_of(root(), &person));
     let all = shown(&events, "o");
     assert!(all.contains("to pipe\r\n") && all.contains("to terminal\r\n"), "{events:?}");
+    // Who stops reading is heard of.
+    let mut session = root().pty_as(&person.name, ["sh", "-c", "jit-sudo -n yes | head -n 1; echo over"]);
+    session.expect("over");
+    session.wait();
+    harness::eventually("the end is recorded", harness::PATIENCE, || {
+        (end_of(root(), &person).number("signal") == 13).then_some(())
+    });
 }
 
 #[test]
