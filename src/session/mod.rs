@@ -12,6 +12,7 @@ mod family;
 mod launch;
 mod message;
 mod monitor;
+mod ready;
 mod relay;
 mod tape;
 mod taps;

@@ -11,6 +11,7 @@ use super::launch::{Launch, LaunchError};
 use super::message::{Order, Place, Report, receive_report, send_order};
 use super::monitor::Monitor;
 use super::outcome::CommandEnd;
+use super::ready::Ready;
 use super::tape::Tape;
 use super::taps::{Sinks, Taps, cloned, is_asked_to_end, is_ready};
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
@@ -493,17 +494,4 @@ impl Relay<'_, '_, '_> {
         }
         let _ = wait(self.monitor, Waiting::EndNow);
     }
-}
-
-/// What one wait brought.
-#[derive(Default)]
-#[allow(clippy::struct_excessive_bools, reason = "five independent facts of one poll")]
-struct Ready {
-    signals: bool,
-    report: bool,
-    taps: Vec<bool>,
-    from_caller: bool,
-    to_caller: bool,
-    from_command: bool,
-    to_command: bool,
 }
