@@ -91,6 +91,9 @@ fn details(role: &Role) -> RoleDetails {
             OnExpiry::Finish => "finish",
         }
         .to_owned(),
+        record: role.recording.record.as_written().to_owned(),
+        record_input: role.recording.input,
+        observers: texts(&role.recording.observers),
         source: role.source.to_string(),
     }
 }
@@ -115,5 +118,9 @@ fn settings(settings: &Settings) -> SettingsInfo {
         json_file: settings.audit.json_file.as_ref().map(|file| file.path.display().to_string()),
         redact: settings.audit.redact.clone(),
         readers: texts(&settings.audit.readers),
+        recording: settings.audit.recording.mode.as_written().to_owned(),
+        recording_limit: settings.audit.recording.limit,
+        recording_reserve: settings.audit.recording.reserve,
+        keep: settings.audit.keep.map(|keep| keep.as_secs()),
     }
 }

@@ -12,6 +12,7 @@ use super::expression::Expression;
 use super::host::Hosts;
 use super::listed::Listed;
 use super::principal::{People, Principal, Subject};
+use super::recording::{Recording, is_default};
 use super::run_as::{RunAs, RunAsGroups, Target};
 use crate::names::RoleName;
 
@@ -47,6 +48,9 @@ pub struct Role {
     pub pam_service: Option<String>,
     /// What becomes of a running command when its grant expires.
     pub on_expiry: OnExpiry,
+    /// Which of its sessions are recorded, and who may watch them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recording: Recording,
     /// Whether its commands may execute no other program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub noexec: bool,

@@ -7,10 +7,11 @@ use super::error::PolicyError;
 use super::host::Hosts;
 use super::listed::{Entry, Line, Listed};
 use super::principal::Principal;
+use super::recording::{Record, Recording};
 use super::role::{Activation, OnExpiry, Role, TicketPattern};
 use super::rule_table::RuleTable;
 use super::run_as::{RunAs, RunAsGroups, RunAsUser};
-use super::table::{Key, Placed, Support, Table, works};
+use super::table::{Key, Placed, Table, works};
 use crate::clock::duration;
 use crate::names::RoleName;
 
@@ -29,8 +30,9 @@ pub(super) const ROLE: &[Key] = &[
     works("activation"),
     works("authenticate"),
     works("pam_service"),
-    Key { name: "record", support: Support::OnlyWord("none") },
-    Key { name: "record_input", support: Support::OnlyFalse },
+    works("record"),
+    works("record_input"),
+    works("observers"),
     works("on_expiry"),
     works("order"),
     works("among"),
@@ -51,8 +53,8 @@ pub(super) const ACTIVATION: &[Key] = &[
     works("break_glass"),
     works("authenticate"),
     works("pam_service"),
-    Key { name: "record", support: Support::OnlyWord("none") },
-    Key { name: "record_input", support: Support::OnlyFalse },
+    works("record"),
+    works("record_input"),
     works("on_expiry"),
 ];
 
@@ -77,6 +79,8 @@ pub(super) struct Defaults {
     pub(super) pam_service: Option<String>,
     pub(super) env_keep: Vec<String>,
     pub(super) on_expiry: OnExpiry,
+    pub(super) record: Record,
+    pub(super) record_input: bool,
     pub(super) noexec: bool,
 }
 
@@ -90,6 +94,8 @@ impl Default for Defaults {
             pam_service: None,
             env_keep: Vec::new(),
             on_expiry: OnExpiry::default(),
+            record: Record::default(),
+            record_input: false,
             noexec: false,
         }
     }
@@ -104,7 +110,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         Some(inner) => read_activation(inner, defaults)?,
         None => plain_activation(defaults),
     };
-    for key in ["authenticate", "pam_service", "on_expiry"] {
+    for key in ["authenticate", "pam_service", "on_expiry", "record", "record_input"] {
         if let Some(inner) = inner.as_ref().filter(|inner| inner.has(key) && table.has(key)) {
             return Err(inner.invalid(key, format!("stands in [roles.{name}] too; say it once")));
         }
@@ -113,6 +119,11 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     let authenticate = holder("authenticate").boolean("authenticate")?.unwrap_or(defaults.authenticate);
     let own_service = holder("pam_service").parsed("pam_service", pam_service)?;
     let on_expiry = holder("on_expiry").parsed("on_expiry", OnExpiry::parse)?;
+    let recording = Recording {
+        record: holder("record").parsed("record", Record::parse)?.unwrap_or(defaults.record),
+        input: holder("record_input").boolean("record_input")?.unwrap_or(defaults.record_input),
+        observers: principals(table, "observers")?,
+    };
     let mut env_keep = defaults.env_keep.clone();
     for pattern in table.each("env_keep", variable_pattern)?.unwrap_or_default() {
         if !env_keep.contains(&pattern) {
@@ -134,6 +145,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         authenticate,
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
+        recording,
         noexec: table.boolean("noexec")?.unwrap_or(defaults.noexec),
         activation,
         order: table.number("order", 0..1_000_001)?.unwrap_or(0),

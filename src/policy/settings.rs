@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::principal::Principal;
+use super::recording::{RecordingSettings, is_default};
 
 /// Settings of the host: `[defaults]` (as far as no role decides) and `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,12 @@ pub struct AuditSettings {
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
     pub readers: Vec<Principal>,
+    /// What happens when a session cannot be recorded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recording: RecordingSettings,
+    /// How long records are kept where somebody prunes them; nothing says it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Duration>,
 }
 
 /// `syslog` of `[audit]`.
@@ -109,6 +116,8 @@ impl Default for AuditSettings {
             json_file: None,
             redact: REDACT.map(str::to_owned).to_vec(),
             readers: Vec::new(),
+            recording: RecordingSettings::default(),
+            keep: None,
         }
     }
 }

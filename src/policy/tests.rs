@@ -203,21 +203,41 @@ fn what_is_said_twice_names_both_places() {
 
 #[test]
 fn what_comes_later_is_refused_and_its_absence_accepted() {
-    for (place, line) in [
-        ("", "record = \"tty\""),
-        ("", "record = \"all\""),
-        ("", "record_input = true"),
-        ("[roles.r.activation]\n", "record = \"tty\""),
-        ("[defaults]\n", "record = \"tty\""),
-        ("[defaults]\n", "env_check = []"),
-        ("[defaults]\n", "env_delete = [\"X\"]"),
-    ] {
+    for (place, line) in [("[defaults]\n", "env_check = []"), ("[defaults]\n", "env_delete = [\"X\"]")] {
         let sentence = mistake(&with(&format!("{place}{line}")));
         assert!(sentence.contains(line) && sentence.ends_with("is not supported yet"), "{sentence}");
     }
-    let inert =
-        "record = \"none\"\nrecord_input = false\n[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
+    let inert = "[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
     policy(&with(inert));
+}
+
+#[test]
+fn what_is_recorded_is_said_in_the_role_its_activation_or_the_defaults() {
+    let found = |text: &str| {
+        let recording = policy(text).roles()[0].recording.clone();
+        (recording.record, recording.input)
+    };
+    assert_eq!(found(&with("")), (Record::Tty, false));
+    assert_eq!(found(&with("record = \"none\"")), (Record::None, false));
+    assert_eq!(found(&with("[roles.r.activation]\nrecord = \"all\"\nrecord_input = true")), (Record::All, true));
+    let defaults = "[defaults]\nrecord = \"all\"\nrecord_input = true\n";
+    assert_eq!(found(&format!("{defaults}{}", with("record_input = false"))), (Record::All, false));
+    let sentence = mistake(&with("record = \"tty\"\n[roles.r.activation]\nrecord = \"tty\""));
+    assert!(sentence.contains("stands in [roles.r] too"), "{sentence}");
+    for (line, why) in [
+        ("record = true", "must be a string"),
+        ("record = \"TTY\"", "must be \"none\", \"tty\" or \"all\""),
+        ("record_input = \"yes\"", "must be true or false"),
+        ("observers = [\"a b\"]", "observers"),
+        ("[audit]\nrecording = \"lax\"", "must be \"best-effort\" or \"strict\""),
+        ("[audit]\nrecording_limit = \"1GB\"", "must be a size"),
+    ] {
+        let sentence = mistake(&with(line));
+        assert!(sentence.contains(why), "{sentence}");
+    }
+    let audit = "[audit]\nrecording = \"strict\"\nrecording_limit = \"5M\"\nrecording_reserve = \"4K\"\n";
+    let settings = policy(audit).settings().audit.recording;
+    assert_eq!((settings.mode, settings.limit, settings.reserve), (RecordingMode::Strict, 5 << 20, 4096));
 }
 
 #[test]
