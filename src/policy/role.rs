@@ -182,11 +182,9 @@ impl Role {
         if !self.holds_on(question.host) {
             return Answer::OtherHost;
         }
-        // Who changes only the group stays who they are (sudoers(5), "Runas_Spec").
+        // Who changes only the group stays who they are, and run_as is not asked (sudoers(5), "Runas_Spec").
         let group_alone = question.run_as_group.is_some() && question.run_as.is_caller;
-        let as_them =
-            if group_alone { !self.run_as.refuses(&question.run_as) } else { self.run_as.allows(&question.run_as) };
-        if !as_them {
+        if !group_alone && !self.run_as.allows(&question.run_as) {
             return Answer::OtherRunAs;
         }
         if question.run_as_group.is_some_and(|group| !self.run_as_groups.allows(group, &question.run_as)) {

@@ -275,12 +275,16 @@ fn hosts(table: &Table<'_>) -> Result<Listed<Hosts>, PolicyError> {
 }
 
 fn lines<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Option<Listed<T>>, PolicyError> {
-    match table.each(key, Line::read)?.map(Listed::new) {
+    match written(table, key)? {
         Some(listed) if listed.takes_out() && listed.named().next().is_none() => {
             Err(table.invalid(key, "takes out with '!' what no line lets in"))
         }
         listed => Ok(listed),
     }
+}
+
+fn written<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Option<Listed<T>>, PolicyError> {
+    Ok(table.each(key, Line::read)?.map(Listed::new))
 }
 
 /// `"ALL"`, or a list; ALL with others means nothing more than ALL, unless some are taken out of it.
@@ -291,7 +295,7 @@ fn all_or_lines<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Op
             _ => Err(table.invalid(key, "must be a list such as [\"root\"], or \"ALL\"")),
         };
     }
-    let Some(listed) = lines::<T>(table, key)? else { return Ok(None) };
+    let Some(listed) = written::<T>(table, key)? else { return Ok(None) };
     let all = listed.named().any(|one| one.to_string() == "ALL");
     if all && !listed.takes_out() && listed.lines().len() > 1 {
         return Err(table.invalid(key, "names ALL and others; ALL must stand alone"));

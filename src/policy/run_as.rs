@@ -60,11 +60,6 @@ impl RunAs {
         self.says(target) == Some(Side::In)
     }
 
-    /// Whether a line takes this user out.
-    pub(super) fn refuses(&self, target: &Target<'_>) -> bool {
-        self.says(target) == Some(Side::Out)
-    }
-
     fn says(&self, target: &Target<'_>) -> Option<Side> {
         self.0.decide(|user| match user {
             RunAsUser::Oneself => Some(target.is_caller),
@@ -81,6 +76,11 @@ impl RunAs {
     /// Whether it is everybody.
     pub fn is_anyone(&self) -> bool {
         !self.0.takes_out() && self.0.named().any(|user| *user == RunAsUser::Of(Principal::All))
+    }
+
+    /// Whether it only takes users out.
+    pub(super) fn names_nobody(&self) -> bool {
+        self.0.named().next().is_none()
     }
 
     /// Whom to run as when nobody is named, as `name` or `#uid`: root where root is allowed, otherwise the first user in

@@ -283,7 +283,6 @@ fn half_an_approval_is_a_mistake() {
 fn values_that_cannot_be_meant_are_refused() {
     for line in [
         "run_as = []",
-        "run_as = [\"!root\"]",
         "eligible = [\"!bob\"]",
         "order = -1",
         "order = \"1\"",

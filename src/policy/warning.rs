@@ -42,6 +42,9 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     if role.commands.iter().all(|rule| rule.effect() == Effect::Deny) {
         warnings.push("has only rules that deny, so it allows nothing".to_owned());
     }
+    if role.run_as.names_nobody() {
+        warnings.push("has a run_as that lets in nobody: take them out of \"ALL\"".to_owned());
+    }
     warnings.extend(subtraction(role));
     warnings.extend(role.commands.iter().filter_map(rule_warning));
     let own: Vec<String> = role.env_keep.iter().filter(|name| !settings.env_keep.contains(name)).cloned().collect();

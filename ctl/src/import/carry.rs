@@ -106,10 +106,13 @@ impl Carrier<'_> {
             return Some((vec![self.settings.runas_default.clone()], Vec::new()));
         };
         let mut lists = Lists { sudoers: self.sudoers, findings: self.findings, place: &command.place };
+        if run_as.users.iter().flatten().any(|member| member.what == What::Myself) {
+            lists.findings.lost(lists.place, "an empty runas list: whoever means themselves has to say so with -u");
+        }
         let users = match &run_as.users {
             Some(users) => lists.users(users, Kind::Runas)?,
             // Only the group may change.
-            None => vec!["SELF".to_owned()],
+            None => vec!["!ALL".to_owned()],
         };
         let groups = match &run_as.groups {
             Some(groups) => lists.groups(groups)?,

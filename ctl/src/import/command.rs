@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(one("/no/such/a", Some("/var/log/* -n"), Effect::Allow), glob);
         assert_eq!(one("/no/such/a", Some("b c"), Effect::Deny), r#"{ path = "!/no/such/a", args_glob = "b c" }"#);
         assert_eq!(one("/no/such/[ab]", None, Effect::Allow), r#"{ path_glob = "/no/such/[ab]", args = ["**"] }"#);
-        let regex = r"{ path_regex = '^\/no\/[a-z]+$', args_regex = '^\-[0-9]+$' }";
+        let regex = r#"{ path_regex = "^/no/[a-z]+$", args_regex = "^-[0-9]+$" }"#;
         assert_eq!(one("^/no/[a-z]+$", Some("^-[0-9]+$"), Effect::Allow), regex);
     }
 

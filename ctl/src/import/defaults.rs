@@ -85,6 +85,8 @@ pub(super) fn everywhere(sudoers: &Sudoers, findings: &mut Findings) -> Settings
                     if accepted(&format!("[roles.x]\ncommands = \"ALL\"\nrun_as = [{}]\n", quoted(user))).is_ok() =>
                 {
                     settings.runas_default.clone_from(user);
+                    let why = format!("rules without a runas list mean {user}, but whoever names nobody runs as root");
+                    findings.lost(&default.place, told(default, &why));
                 }
                 _ => findings.lost(&default.place, told(default, "names no user")),
             }
@@ -246,10 +248,21 @@ pub(super) fn timeout(text: &str) -> Option<String> {
     if lower.bytes().all(|byte| byte.is_ascii_digit()) { Some(format!("{lower}s")) } else { Some(lower) }
 }
 
+/// The lists with which Debian's sudo begins (`sudo -V`), without PATH: that is always `secure_path`.
 fn usual_lists() -> BTreeMap<&'static str, Vec<String>> {
-    let usual = jit_sudo::policy::Settings::default();
-    BTreeMap::from([("env_keep", usual.env_keep), ("env_check", Vec::new()), ("env_delete", Vec::new())])
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    BTreeMap::from([("env_keep", words(ENV_KEEP)), ("env_check", words(ENV_CHECK)), ("env_delete", words(ENV_DELETE))])
 }
+
+const ENV_KEEP: &str = "COLORS DISPLAY DPKG_COLORS HOSTNAME KRB5CCNAME LS_COLORS PS1 PS2 XAUTHORITY XAUTHORIZATION \
+    XDG_CURRENT_DESKTOP";
+
+const ENV_CHECK: &str = "COLORTERM LANG LANGUAGE LC_* LINGUAS TERM TZ";
+
+const ENV_DELETE: &str = "IFS CDPATH LOCALDOMAIN RES_OPTIONS HOSTALIASES NLSPATH PATH_LOCALE LD_* _RLD* SHLIB_PATH LIBPATH \
+    AUTHSTATE KRB5_CONFIG* KRB5_KTNAME VAR_ACE USR_ACE DLC_ACE TERMINFO TERMINFO_DIRS TERMPATH TERMCAP ENV BASH_ENV PS4 \
+    GLOBIGNORE BASHOPTS SHELLOPTS JAVA_TOOL_OPTIONS PERLIO_DEBUG PERLLIB PERL5LIB PERL5OPT PERL5DB FPATH NULLCMD READNULLCMD \
+    ZDOTDIR TMPPREFIX PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONUSERBASE RUBYLIB RUBYOPT *=()*";
 
 fn change(list: &mut Vec<String>, value: &Value) {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

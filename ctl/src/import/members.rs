@@ -56,24 +56,39 @@ impl Lists<'_, '_> {
         }
     }
 
-    /// Users, as principals or lines of `run_as`; `None` where the list means nobody, or cannot be said without meaning
-    /// somebody more.
+    /// Users, as principals or lines of `run_as`; `None` where the list means nobody who asks, or cannot be said without
+    /// meaning somebody more.
     pub(super) fn users(&mut self, members: &[Member], kind: Kind) -> Option<Vec<String>> {
         let check = |text: &str| match kind {
             Kind::Runas => RunAsUser::read(text).map(|_| ()),
             _ => Principal::parse(text).map(|_| ()),
         };
-        self.lines(members, kind, user, check)
+        let lines = simplified(self.lines(members, kind, user, check)?);
+        match (lines.is_empty(), kind) {
+            (false, _) => Some(lines),
+            // Who changes only their group is not asked for here.
+            (true, Kind::Runas) => Some(vec!["!ALL".to_owned()]),
+            (true, _) => None,
+        }
     }
 
     /// Hosts.
     pub(super) fn hosts(&mut self, members: &[Member]) -> Option<Vec<String>> {
-        self.lines(members, Kind::Host, host, |text| Hosts::read(text).map(|_| ()))
+        let lines = simplified(self.lines(members, Kind::Host, host, |text| Hosts::read(text).map(|_| ()))?);
+        (!lines.is_empty()).then_some(lines)
     }
 
-    /// Groups for -g.
+    /// Groups for -g. What is taken out counts by itself: otherwise the groups of the user would be let in.
     pub(super) fn groups(&mut self, members: &[Member]) -> Option<Vec<String>> {
-        self.lines(members, Kind::Runas, group, |text| RunAsGroup::read(text).map(|_| ()))
+        let mut lines = self.lines(members, Kind::Runas, group, |text| RunAsGroup::read(text).map(|_| ()))?;
+        let last = lines.iter().rposition(|line| line == "ALL" || line == "!ALL").unwrap_or(0);
+        lines.drain(..last);
+        lines.dedup();
+        // ALL with others is refused by the policy where nothing is taken out.
+        if lines.first().is_some_and(|line| line == "ALL") && !lines.iter().any(|line| line.starts_with('!')) {
+            lines.truncate(1);
+        }
+        Some(lines)
     }
 
     fn lines(
@@ -97,8 +112,7 @@ impl Lists<'_, '_> {
                 Err(why) => self.findings.lost(self.place, format!("a member of a list: {why}")),
             }
         }
-        let lines = simplified(lines);
-        if lines.is_empty() { None } else { Some(lines) }
+        Some(lines)
     }
 }
 

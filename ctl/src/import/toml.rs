@@ -31,7 +31,7 @@ pub(super) fn accepted(text: &str) -> Result<(), String> {
     Policy::parse(&[file]).map(|_| ()).map_err(|error| {
         let sentence = error.to_string();
         // Without its place: that is one in a text that nobody sees.
-        sentence.splitn(2, ": ").nth(1).unwrap_or(&sentence).to_owned()
+        sentence.split_once(": ").map_or(sentence.as_str(), |(_, what)| what).to_owned()
     })
 }
 
