@@ -9,7 +9,7 @@ use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
 use crate::authorized::GateError;
 use crate::cli::UsageError;
-use crate::elevation::{CallerError, Elevation, ElevationError};
+use crate::elevation::{CallerError, EditorError, Elevation, ElevationError};
 use crate::escape::{Word, command_line};
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::{CONFIGURATION, HostError, STATE};
@@ -58,6 +58,8 @@ pub enum Refusal {
     Session(crate::auth::SessionError),
     /// The command could not be started; its `end` record says so.
     Launch(LaunchError),
+    /// There is no editor.
+    Editor(EditorError),
     /// This user, on this host, has no role at all.
     NoRole(String, String),
 }
@@ -150,6 +152,7 @@ impl Refusal {
             Self::SyslogRequired => "syslog-required",
             Self::Session(_) => "pam-session",
             Self::Launch(_) => "not-executed",
+            Self::Editor(_) => "editor",
             Self::NoRole(..) => "no-role",
         }
     }
@@ -177,6 +180,7 @@ impl Refusal {
             }
             Self::Session(error) => format!("unable to open the PAM session: {error}"),
             Self::Launch(error) => error.to_string(),
+            Self::Editor(error) => error.to_string(),
             Self::NoRole(user, host) => format!("Sorry, user {user} may not run sudo on {host}"),
         }
     }
@@ -195,6 +199,7 @@ impl Refusal {
                     None => format!("you have no active grant; you may activate role {}", names.join(" or ")),
                 })
             }
+            Self::Editor(EditorError::Dashes(_)) => Some("editor arguments may not contain \"--\"".to_owned()),
             Self::Pending(_, id, approvers) => {
                 Some(format!("request {id} waits for the approval of {}", approvers.join(" or ")))
             }
@@ -262,6 +267,7 @@ impl Refusal {
             | Self::Auth(_)
             | Self::Gate(_)
             | Self::Environment(_)
+            | Self::Editor(_)
             | Self::Start(StartError::GrantEnded(_))
             | Self::SyslogRequired => true,
             _ => false,

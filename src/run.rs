@@ -7,6 +7,7 @@ mod approval;
 mod attempt;
 mod authorize;
 mod background;
+mod edit;
 mod grant_watch;
 mod offer;
 
@@ -62,7 +63,10 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
 
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
-    let (recorded, outcome) = Session::open(recorded, inherited, policy.settings().grace_period).run(&mut watch);
+    let grace = policy.settings().grace_period;
+    let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, |recorded, editor, watch| {
+        Session::open(recorded, inherited, grace).editing(editor).run(watch)
+    });
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
     end(&recorded, watch.complete(ending), &scene);
@@ -72,13 +76,17 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
 /// Opens the PAM session, builds the environment and commits the start with both.
 fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Refusal> {
     let settings = scene.policy.settings();
+    edit::choose_editor(&authorized, scene)?;
     let target = authorized.run_as().name().to_string();
     authorized.authenticated().open_session(&target).map_err(Refusal::Session)?;
 
     let id = scene.host.new_run_id()?;
     let pam = authorized.authenticated().environment().map_err(Refusal::Session)?;
     let rules = Rules { secure_path: &settings.path_variable(), env_keep: &settings.env_keep };
-    let environment = build(&authorized, &rules, &pam, &id)?;
+    let environment = match authorized.elevation().command().edit_wish() {
+        Some(_) => scene.inherited.environment.clone(), // an editor has the caller's own
+        None => build(&authorized, &rules, &pam, &id)?,
+    };
     let moment = scene.host.now()?;
     let mut recorded = Recorded::commit(scene.journal, authorized, environment, id, &settings.audit.redact, &moment)?;
 

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("hooks", 8),
     ("refusal", 7),
     ("session", 6),
+    ("edit", 6),
     ("activation", 6),
     ("host", 6),
     ("audit", 5),

@@ -3,6 +3,7 @@
 
 pub mod chain;
 pub mod custody;
+mod edit_event;
 mod grant_event;
 pub mod journal;
 pub mod listing;

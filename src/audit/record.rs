@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use super::edit_event::{Change, Edit};
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
 pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable};
@@ -129,6 +130,8 @@ pub enum Event {
     Alert(Box<Alert>),
     /// Somebody answered for broken glass, or for an assignment.
     Review(Box<Review>),
+    /// A file is about to be edited.
+    Edit(Box<Edit>),
 }
 
 /// The keys of an event by which records are searched; the journal keeps copies of them in columns.
@@ -160,6 +163,7 @@ impl Event {
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
+            Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
         };
         Keys { kind, uid, run, grant }
     }

@@ -58,6 +58,9 @@ pub struct Start {
     pub grant: Option<GrantId>,
     /// How the caller proved who they are.
     pub authenticated: Authentication,
+    /// For an edit: the words of the editor, which runs as the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub editor: Option<Vec<Word>>,
 }
 
 /// Through what a caller has the power to run a command.

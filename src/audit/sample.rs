@@ -54,6 +54,7 @@ pub(super) fn start(run: &str) -> Start {
         assignment: Assignment::Grant,
         grant: Some(grant()),
         authenticated: Authentication::Password,
+        editor: None,
     }
 }
 

@@ -102,6 +102,8 @@ pub enum Mode {
     LoginShell,
     /// `-s`: the caller's `$SHELL`, perhaps with a command.
     Shell,
+    /// `-e`: files to edit.
+    Edit,
 }
 
 /// What the caller wants in the environment of the command; the policy decides.

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod command;
+pub mod edit;
 pub mod run_as;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 pub use caller::{Caller, CallerError, Tty};
 pub use command::{Command, CommandError};
+pub use edit::{Edit, Editor, EditorError};
 pub use run_as::{RunAs, RunAsError};
 
 use crate::cli::{EnvironmentWish, Mode, Run};
@@ -95,6 +97,7 @@ impl Elevation {
         let command = match run.mode {
             Mode::Command => Command::find(&run.command, secure_path, &caller)?,
             Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command, &caller)?,
+            Mode::Edit => Command::edit(&run.command, &caller, &run_as)?,
             Mode::Shell => Command::shell(&caller.preferred_shell(&inherited.environment), &run.command, &caller)?,
         };
         let wish = Wish {

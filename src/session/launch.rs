@@ -11,7 +11,9 @@ use std::path::Path;
 
 use super::family::Family;
 use crate::audit::recorded::Recorded;
-use crate::elevation::{Elevation, RunAsError};
+use crate::edit::EditError;
+use crate::elevation::edit::credentials_of_caller;
+use crate::elevation::{Editor, Elevation, RunAsError};
 use sys::exec::{Credentials, ExecError, Execution, Image, Programs};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
@@ -32,6 +34,8 @@ pub enum LaunchError {
     Script(String),
     /// The kernel refused a step before exec, or exec itself.
     Exec(ExecError),
+    /// No file can be edited; the last one's reason.
+    Edit(EditError),
     /// A terminal, pipe or process could not be made.
     System(&'static str, io::Error),
 }
@@ -43,6 +47,7 @@ impl fmt::Display for LaunchError {
             Self::RunAs(error) => error.fmt(f),
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
+            Self::Edit(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -82,6 +87,27 @@ impl Launch {
             limits: recorded.authorized().session_limits(&inherited.limits),
             family: Family::found(recorded.run()),
             programs: if recorded.authorized().role().noexec { Programs::ThisAlone } else { Programs::Any },
+        })
+    }
+
+    /// Prepares an editor: it gets nothing but the caller's own.
+    pub(super) fn prepare_editor(
+        recorded: &Recorded,
+        editor: &Editor,
+        inherited: &Inherited,
+    ) -> Result<Self, LaunchError> {
+        let caller = recorded.authorized().elevation().caller();
+        Ok(Self {
+            image: PreparedImage::Path(c_string(editor.path.as_os_str())?),
+            argv: editor.words.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?,
+            environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
+            credentials: credentials_of_caller(caller),
+            directory: None,
+            umask: inherited.umask,
+            detached: false,
+            limits: inherited.limits.clone(),
+            family: Family::found(recorded.run()),
+            programs: Programs::Any,
         })
     }
 
@@ -165,7 +191,7 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
 fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = recorded.authorized().elevation().command();
-    let program = command.program();
+    let program = command.program().ok_or_else(|| look(io::ErrorKind::InvalidInput.into()))?;
     let trusted = trusted_program(program.path());
     let is_script = program.script().map_err(look)?.is_some();
     if trusted.is_err() && !is_script {

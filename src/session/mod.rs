@@ -23,6 +23,7 @@ pub use outcome::{ExitStatus, Outcome};
 pub use watch::{Ending, Verdict, Watch};
 
 use crate::audit::recorded::Recorded;
+use crate::elevation::Editor;
 use ending::Enforcer;
 use launch::Launch;
 use sys::sanitize::Inherited;
@@ -34,12 +35,18 @@ pub struct Session<'a> {
     recorded: Recorded,
     inherited: &'a Inherited,
     grace: Duration,
+    editor: Option<Editor>,
 }
 
 impl<'a> Session<'a> {
     /// A session for what was recorded. `grace` is the time between SIGTERM and SIGKILL when we end the command.
     pub fn open(recorded: Recorded, inherited: &'a Inherited, grace: Duration) -> Self {
-        Self { recorded, inherited, grace }
+        Self { recorded, inherited, grace, editor: None }
+    }
+
+    /// The same session with an editor in the place of the command, as the caller and in the environment that was recorded.
+    pub fn editing(self, editor: Option<Editor>) -> Self {
+        Self { editor, ..self }
     }
 
     /// Runs the command until it has ended; on a pty of its own when the caller has a terminal.
@@ -49,7 +56,10 @@ impl<'a> Session<'a> {
     }
 
     fn perform(&self, watch: &mut dyn Watch) -> Result<Outcome, LaunchError> {
-        let launch = Launch::prepare(&self.recorded, self.inherited)?;
+        let launch = match &self.editor {
+            None => Launch::prepare(&self.recorded, self.inherited)?,
+            Some(editor) => Launch::prepare_editor(&self.recorded, editor, self.inherited)?,
+        };
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, self.grace);
         let end = match Terminal::controlling() {
@@ -57,6 +67,6 @@ impl<'a> Session<'a> {
             Err(_) => direct::run(&launch, self.inherited, &mut enforcer),
         };
         launch.into_family().part();
-        Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed() })
+        Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed(), failed: None })
     }
 }
