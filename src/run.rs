@@ -56,6 +56,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     host.tend(&journal)?;
 
+    edit::mind_the_name(run);
     let attempt = Attempt::of(run, &caller);
     let mut recorded = authorize(run, caller, &scene)
         .and_then(|authorized| record(authorized, &scene)) // on disk before anything runs

@@ -194,7 +194,10 @@ fn start_event(
             How::Cache => Authentication::Cache,
             How::NotAsked => Authentication::None,
         },
-        editor: command.edit_wish().and_then(|edit| edit.editor()).map(|editor| editor.words.iter().map(Word::from).collect()),
+        editor: command
+            .edit_wish()
+            .and_then(|edit| edit.editor())
+            .map(|editor| editor.words.iter().map(Word::from).collect()),
     })
 }
 

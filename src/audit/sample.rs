@@ -165,6 +165,15 @@ pub(super) fn events() -> Vec<Event> {
         comment: hostile(),
     };
     let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
+    let change = Change {
+        path: hostile(),
+        before: Some(Digest([4; 32])),
+        before_bytes: Some(7),
+        after: Digest([5; 32]),
+        after_bytes: 9,
+        diff: Some(hostile()),
+    };
+    let edit = Edit { run: "run000000001".to_owned(), start: 1, uid: 1000, grant: Some(grant.clone()), change };
     vec![
         Event::Start(Box::new(start("run000000001"))),
         Event::End(Box::new(end)),
@@ -178,6 +187,7 @@ pub(super) fn events() -> Vec<Event> {
         Event::Release(Box::new(Release { grant, uid: 1000, user: "alice".into(), role })),
         Event::Alert(Box::new(alert)),
         Event::Review(Box::new(review)),
+        Event::Edit(Box::new(edit)),
     ]
 }
 

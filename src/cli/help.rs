@@ -13,6 +13,9 @@ usage: jit-sudo [-ABbEHkNnPS] [-D directory] [-g group] [-p prompt] [-u user]
             [--role role] [--for duration] [--reason text] [--ticket ticket]
             [--wait[=duration]] [--break-glass] [VAR=value] [-i | -s]
             [command [arg ...]]
+usage: jit-sudo -e [-ABkNnS] [-g group] [-p prompt] [-u user] [--role role]
+            [--for duration] [--reason text] [--ticket ticket]
+            [--wait[=duration]] [--break-glass] file ...
 "
     .to_owned()
 }

@@ -133,7 +133,9 @@ impl<'a> Copy<'a> {
         let after = read_all(&file, LARGEST).map_err(lost)?;
         let unchanged = match &self.before {
             Some(before) => *before == after,
-            None => after.is_empty() && file.metadata().and_then(|file| file.modified()).is_ok_and(|at| at == self.time),
+            None => {
+                after.is_empty() && file.metadata().and_then(|file| file.modified()).is_ok_and(|at| at == self.time)
+            }
         };
         if unchanged {
             return Ok(Copied::Unchanged);
@@ -186,9 +188,7 @@ fn create(name: &OsStr, owner: &Credentials) -> io::Result<(File, PathBuf)> {
     for place in PLACES {
         for _ in 0..TRIES {
             let path = Path::new(place).join(copy_name(name, &letters(sys::random::random()?)));
-            let made = as_user(owner, || {
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)
-            })?;
+            let made = as_user(owner, || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path))?;
             match made {
                 Ok(file) => return Ok((file, path)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

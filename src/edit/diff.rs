@@ -96,12 +96,7 @@ fn common_lines(old: &[&str], new: &[&str]) -> Option<Vec<(usize, usize)>> {
     None
 }
 
-fn walk_back(
-    history: &[Vec<isize>],
-    n: isize,
-    m: isize,
-    place: impl Fn(isize) -> usize,
-) -> Vec<(usize, usize)> {
+fn walk_back(history: &[Vec<isize>], n: isize, m: isize, place: impl Fn(isize) -> usize) -> Vec<(usize, usize)> {
     let (mut x, mut y) = (n, m);
     let mut kept = Vec::new();
     for (edits, furthest) in history.iter().enumerate().rev() {

@@ -74,7 +74,8 @@ impl Command {
             return Err(CommandError::NotFound(Word::from(name)));
         }
         if is_edit_word(name) {
-            return Self::edit_with(arguments, caller, &Credentials { uid: 0, gid: 0, groups: Vec::new() });
+            // Only asked about, so that no file is read.
+            return Ok(Self::edit_with(arguments, caller, &Credentials { uid: 0, gid: 0, groups: Vec::new() }));
         }
         if name.as_bytes().contains(&b'/') {
             let path = caller.directory().unwrap_or(Path::new("/")).join(name);
@@ -99,18 +100,18 @@ impl Command {
 
     /// -e: files to be read and written as `run_as`.
     pub fn edit(files: &[OsString], caller: &Caller, run_as: &RunAs) -> Result<Self, CommandError> {
-        let reader = credentials_of_run_as(run_as).map_err(CommandError::RunAs)?;
-        Self::edit_with(files, caller, &reader)
-    }
-
-    fn edit_with(files: &[OsString], caller: &Caller, reader: &Credentials) -> Result<Self, CommandError> {
         if files.is_empty() {
             return Err(CommandError::Empty);
         }
+        let reader = credentials_of_run_as(run_as).map_err(CommandError::RunAs)?;
+        Ok(Self::edit_with(files, caller, &reader))
+    }
+
+    fn edit_with(files: &[OsString], caller: &Caller, reader: &Credentials) -> Self {
         let edit = Edit::find(files, caller, reader);
         let arguments = edit.targets().iter().map(|target| target.path().as_os_str().to_owned()).collect();
         let (path, name) = (PathBuf::from(EDIT), OsString::from(EDIT));
-        Ok(Self { what: What::Edit(Rc::new(edit)), path, name, arguments, digest: OnceCell::new(), hidden: None })
+        Self { what: What::Edit(Rc::new(edit)), path, name, arguments, digest: OnceCell::new(), hidden: None }
     }
 
     /// -i: the target's shell as a login shell, with the words quoted for its `-c` as sudo does.

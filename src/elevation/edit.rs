@@ -101,7 +101,12 @@ impl Edit {
 
     /// Decides on the editor, once: SUDO_EDITOR, VISUAL or EDITOR of the caller's environment, else the first of `usual`
     /// that is there. `environment` is the caller's.
-    pub fn choose_editor(&self, environment: &[OsString], usual: &[PathBuf], caller: &Caller) -> Result<(), EditorError> {
+    pub fn choose_editor(
+        &self,
+        environment: &[OsString],
+        usual: &[PathBuf],
+        caller: &Caller,
+    ) -> Result<(), EditorError> {
         let editor = choose(environment, usual, &credentials_of_caller(caller))?;
         let _ = self.editor.set(editor); // the first choice stands
         Ok(())
@@ -168,7 +173,9 @@ fn find(words: Vec<OsString>, path: &OsStr, who: &Credentials) -> Option<Editor>
     let found = if name.as_bytes().contains(&b'/') {
         Some(PathBuf::from(name)).filter(|path| can_run(path))
     } else {
-        std::env::split_paths(path).map(|directory| Path::new(".").join(directory).join(name)).find(|path| can_run(path))
+        std::env::split_paths(path)
+            .map(|directory| Path::new(".").join(directory).join(name))
+            .find(|path| can_run(path))
     };
     found.map(|path| Editor { path, words })
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub use caller::{Caller, CallerError, Tty};
 pub use command::{Command, CommandError};
-pub use edit::{Edit, Editor, EditorError};
+pub use edit::{Edit, Editor, EditorError, is_edit_word};
 pub use run_as::{RunAs, RunAsError};
 
 use crate::cli::{EnvironmentWish, Mode, Run};
@@ -95,6 +95,9 @@ impl Elevation {
     ) -> Result<Self, ElevationError> {
         let run_as = RunAs::resolve(run.run_as.as_deref(), run.run_as_group.as_deref(), &caller)?;
         let command = match run.mode {
+            Mode::Command if run.command.first().is_some_and(|word| is_edit_word(word)) => {
+                Command::edit(run.command.get(1..).unwrap_or_default(), &caller, &run_as)?
+            }
             Mode::Command => Command::find(&run.command, secure_path, &caller)?,
             Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command, &caller)?,
             Mode::Edit => Command::edit(&run.command, &caller, &run_as)?,

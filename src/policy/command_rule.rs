@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::pattern::WordPattern;
+use crate::elevation::edit::EDIT;
 use crate::escape;
 
 /// The most words of one rule.
@@ -65,6 +66,7 @@ impl CommandRule {
         }
         let words = split_words(rest)?;
         let (path, arguments) = words.split_first().ok_or("is empty")?;
+        check_files(path, arguments)?;
         let means = Means::Program { path: parse_path(path)?, arguments: parse_arguments(arguments)?, sha256: None };
         Ok(Self { text: text.to_owned(), effect, means })
     }
@@ -80,7 +82,11 @@ impl CommandRule {
             Some(digest) => format!("{} (sha256 {})", table_text(path, arguments), escape::hex(&digest.0)),
             None => table_text(path, arguments),
         };
+        if program == EDIT && digest.is_some() {
+            return Err("has a sha256 for sudoedit, which is no file".to_owned());
+        }
         let words: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        check_files(program, &words)?;
         let means = Means::Program { path: parse_path(program)?, arguments: parse_arguments(&words)?, sha256: digest };
         Ok(Self { text, effect, means })
     }
@@ -226,6 +232,10 @@ fn split_words(text: &str) -> Result<Vec<String>, String> {
 /// A path in a directory that could be one without links: a rule that can never match is a mistake, and a negated one
 /// would be a hole.
 fn parse_path(text: &str) -> Result<WordPattern, String> {
+    // No path: editing, with the files as its words.
+    if text == EDIT {
+        return WordPattern::parse(text);
+    }
     if !text.starts_with('/') {
         return Err(if text == "ALL" || text.starts_with("ALL ") {
             "has words after ALL, which means every command with any arguments".to_owned()
@@ -247,6 +257,14 @@ fn parse_path(text: &str) -> Result<WordPattern, String> {
         }
     }
     Ok(pattern)
+}
+
+/// Files are judged by their whole paths, so a rule about another word could never match.
+fn check_files(program: &str, words: &[String]) -> Result<(), String> {
+    match words.iter().find(|word| program == EDIT && !word.starts_with('/') && !matches!(word.as_str(), "*" | "**")) {
+        Some(word) => Err(format!("has the word '{word}', which is no absolute path, after {EDIT}")),
+        None => Ok(()),
+    }
 }
 
 fn parse_arguments(words: &[String]) -> Result<Vec<ArgumentPattern>, String> {
@@ -387,6 +405,21 @@ mod tests {
         assert!(means("!/bin/sh **", "/usr/bin/sh -c x") && means("!/sbin/*", "/usr/sbin/reboot"));
         assert!(!means("/bin/sh **", "/usr/bin/sh -c x"));
         assert!(!means("!/usr/bin/sh", "/bin/sh") && !means("!/local/bin/sh", "/usr/local/bin/sh"));
+    }
+
+    #[test]
+    fn editing_is_a_rule_about_whole_paths() {
+        assert!(means("sudoedit /etc/motd", "sudoedit /etc/motd"));
+        assert!(!means("sudoedit /etc/motd", "sudoedit /etc/motd /etc/shadow"));
+        assert!(means("sudoedit /etc/nginx/*", "sudoedit /etc/nginx/nginx.conf"));
+        assert!(!means("sudoedit /etc/nginx/*", "sudoedit /etc/nginx/sites/x"));
+        assert!(means("sudoedit **", "sudoedit /a /b") && means("ALL", "sudoedit /a"));
+        assert!(!means("sudoedit *", "/usr/bin/sudoedit /a") && !means("/usr/bin/* **", "sudoedit /a"));
+        for text in ["sudoedit motd", "sudoedit *.conf", "sudoedit ./x", "sudoedi /x", "sudoedit* /x"] {
+            assert!(CommandRule::parse(text).is_err(), "{text}");
+        }
+        assert!(CommandRule::from_table("sudoedit", &["/etc/a b"], None).is_ok());
+        assert!(CommandRule::from_table("sudoedit", &["/etc/x"], Some(&"ab".repeat(32))).is_err());
     }
 
     #[test]

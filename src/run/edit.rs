@@ -7,15 +7,24 @@ use std::rc::Rc;
 
 use crate::audit::recorded::Recorded;
 use crate::authorized::Authorized;
+use crate::cli::{Mode, Run};
 use crate::edit::{Copied, Copy, EditError, Hands};
 use crate::elevation::edit::{credentials_of_caller, credentials_of_run_as};
-use crate::elevation::{Edit, Editor};
+use crate::elevation::{Edit, Editor, is_edit_word};
+use crate::escape::Word;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::session::{LaunchError, Outcome, Verdict, Watch};
 
 /// Debian's, as its sudo has it.
 const USUAL_EDITOR: &str = "/usr/bin/editor";
+
+/// Whoever runs sudoedit by sudo gets what they meant, and sudo's remark.
+pub(super) fn mind_the_name(run: &Run) {
+    if run.mode == Mode::Command && run.command.first().is_some_and(|word| is_edit_word(word)) {
+        say("sudoedit doesn't need to be run via sudo");
+    }
+}
 
 /// Decides on the editor, before the start is recorded.
 pub(super) fn choose_editor(authorized: &Authorized, scene: &Scene<'_>) -> Result<(), Refusal> {
@@ -123,7 +132,7 @@ fn copy_back(
                     Ok(()) => copy.discard(hands),
                     Err(error) => {
                         say(&error);
-                        say(&format!("contents of edit session left in {}", copy.path().display()));
+                        say(&format!("contents of edit session left in {}", Word::from(copy.path())));
                         failed.push(error);
                     }
                 }

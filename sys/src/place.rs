@@ -142,10 +142,10 @@ impl Place {
         }
         let own = own_name(handle.as_fd());
         let file = as_user(writer, || OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(own))??;
-        let written = make_room(&file, before.len(), after.len()).and_then(|()| put(&file, after));
+        let written = make_room(&file, before.len(), after.len()).and_then(|()| put(&file, before.len(), after));
         if written.is_err() {
             // The room for these bytes was there; where even that fails, the caller keeps both versions.
-            let _ = put(&file, before);
+            let _ = put(&file, usize::MAX, before);
         }
         Ok(written?)
     }
@@ -159,7 +159,7 @@ impl Place {
             Err(Errno::EEXIST) => return Err(PlaceError::Changed),
             Err(errno) => return Err(errno.into()),
         };
-        let written = put(&file, bytes).and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)));
+        let written = put(&file, 0, bytes).and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)));
         if written.is_err() {
             // Nothing was there before.
             let _ = as_user(writer, || unlinkat(self.directory.as_fd(), name, UnlinkatFlags::NoRemoveDir));
@@ -169,8 +169,7 @@ impl Place {
 
     /// The file itself, open for nothing yet, so that no device acts on it; `None` where there is none.
     fn handle(&self, who: &Credentials) -> Result<Option<(File, Metadata)>, PlaceError> {
-        let opened =
-            as_user(who, || openat(self.directory.as_fd(), self.name.as_os_str(), WALKING, Mode::empty()))?;
+        let opened = as_user(who, || openat(self.directory.as_fd(), self.name.as_os_str(), WALKING, Mode::empty()))?;
         let handle = match opened {
             Ok(fd) => File::from(fd),
             Err(Errno::ENOENT) => return Ok(None),
@@ -280,7 +279,9 @@ impl<'a> Walk<'a> {
         let (here, path) = (self.here.as_raw_fd(), c".".as_ptr());
         let answer = as_user(self.stranger, || {
             // SAFETY: the path ends in NUL. AT_EACCESS asks with the identity that is lent at this moment.
-            check(unsafe { libc::syscall(libc::SYS_faccessat2, here, path, libc::W_OK, libc::AT_EACCESS) } as libc::c_int)
+            check(
+                unsafe { libc::syscall(libc::SYS_faccessat2, here, path, libc::W_OK, libc::AT_EACCESS) } as libc::c_int
+            )
         })?;
         // Whatever else the kernel says, such as ENOSYS before Linux 5.8, is no proof that it is safe.
         let no = [libc::EACCES, libc::EPERM, libc::EROFS];
@@ -312,7 +313,8 @@ fn read_through(handle: BorrowedFd<'_>, reader: &Credentials, most: usize) -> Re
 
 /// Space for the bytes that will be added, so that a full disk is met before the first one is replaced.
 fn make_room(file: &File, before: usize, after: usize) -> io::Result<()> {
-    let offset = |length: usize| libc::off_t::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
+    let offset =
+        |length: usize| libc::off_t::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
     if after <= before {
         return Ok(());
     }
@@ -323,8 +325,18 @@ fn make_room(file: &File, before: usize, after: usize) -> io::Result<()> {
     }
 }
 
-fn put(file: &File, bytes: &[u8]) -> io::Result<()> {
+/// Writes all bytes over the first `before`.
+fn put(file: &File, before: usize, bytes: &[u8]) -> io::Result<()> {
     file.write_all_at(bytes, 0)?;
-    file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
-    file.sync_all()
+    if bytes.len() < before {
+        file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+    }
+    match file.sync_all() {
+        // What lies in procfs and its like is on no disk.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        synced => synced,
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 mod audit;
 mod broker;
 mod caller;
+mod edit;
 mod ends;
 mod glass;
 mod grants;

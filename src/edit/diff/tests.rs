@@ -42,14 +42,8 @@ fn a_difference_reads_as_that_of_diff() {
         "--- /etc/x\n+++ /etc/x\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n@@ -11,3 +11,4 @@\n 11\n 12\n 13\n+14\n\
          \\ No newline at end of file\n"
     );
-    assert_eq!(
-        unified("/etc/x", None, b"one\n").unwrap(),
-        "--- /dev/null\n+++ /etc/x\n@@ -0,0 +1 @@\n+one\n"
-    );
-    assert_eq!(
-        unified("/x", Some(b"one\n"), b"").unwrap(),
-        "--- /x\n+++ /x\n@@ -1 +0,0 @@\n-one\n"
-    );
+    assert_eq!(unified("/etc/x", None, b"one\n").unwrap(), "--- /dev/null\n+++ /etc/x\n@@ -0,0 +1 @@\n+one\n");
+    assert_eq!(unified("/x", Some(b"one\n"), b"").unwrap(), "--- /x\n+++ /x\n@@ -1 +0,0 @@\n-one\n");
 }
 
 #[test]
