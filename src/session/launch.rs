@@ -7,14 +7,15 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::family::Family;
 use crate::audit::recorded::Recorded;
 use crate::edit::EditError;
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Editor, Elevation, RunAsError};
-use sys::exec::{Credentials, ExecError, Execution, Image, Programs};
+use crate::escape::Word;
+use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
@@ -32,10 +33,12 @@ pub enum LaunchError {
     RunAs(RunAsError),
     /// A script does not lie in a trusted place, or is not the file that was opened.
     Script(String),
-    /// The kernel refused a step before exec, or exec itself.
+    /// The kernel refused a step before exec.
     Exec(ExecError),
     /// No file can be edited; the last one's reason.
     Edit(EditError),
+    /// The kernel refused to enter a directory or to execute the program.
+    Path(&'static str, PathBuf, ExecError),
     /// A terminal, pipe or process could not be made.
     System(&'static str, io::Error),
 }
@@ -48,6 +51,9 @@ impl fmt::Display for LaunchError {
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
             Self::Edit(error) => error.fmt(f),
+            Self::Path(what, path, error) => {
+                write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
+            }
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -59,12 +65,21 @@ pub(super) struct Launch {
     argv: Vec<CString>,
     environment: Vec<CString>,
     credentials: Credentials,
-    directory: Option<CString>,
+    directory: Place,
     umask: u32,
     limits: Limits,
     detached: bool,
     family: Family,
     programs: Programs,
+}
+
+/// Where the command begins.
+enum Place {
+    Here,
+    /// -D
+    There(CString),
+    /// A login's home, and what is said where it cannot be entered: sudo begins elsewhere then.
+    Home(CString, String),
 }
 
 enum PreparedImage {
@@ -81,7 +96,7 @@ impl Launch {
             argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials(elevation)?,
-            directory: directory(elevation).map(|path| c_string(path.as_os_str())).transpose()?,
+            directory: place(elevation)?,
             umask: inherited.umask | UMASK_FLOOR,
             detached: elevation.wish().background,
             limits: recorded.authorized().session_limits(&inherited.limits),
@@ -102,7 +117,7 @@ impl Launch {
             argv: editor.words.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials_of_caller(caller),
-            directory: None,
+            directory: Place::Here,
             umask: inherited.umask,
             detached: false,
             limits: inherited.limits.clone(),
@@ -132,8 +147,20 @@ impl Launch {
     }
 
     /// Starts the command as our child, with the standard streams that we have.
-    pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, ExecError> {
-        self.execution(inherited, [None, None, None]).spawn(self.family.group())
+    pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, LaunchError> {
+        self.execution(inherited, [None, None, None]).spawn(self.family.group()).map_err(|error| self.failed(error))
+    }
+
+    /// What an error of the command's process is about.
+    pub(super) fn failed(&self, error: ExecError) -> LaunchError {
+        let path = |path: &CString| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
+        match (error.step, &self.directory, &self.image) {
+            (Step::Directory, Place::There(directory), _) => {
+                LaunchError::Path("change directory to", path(directory), error)
+            }
+            (Step::Image, _, PreparedImage::Path(program)) => LaunchError::Path("execute", path(program), error),
+            _ => LaunchError::Exec(error),
+        }
     }
 
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.
@@ -149,7 +176,11 @@ impl Launch {
             credentials: &self.credentials,
             limits: &self.limits,
             umask: self.umask,
-            directory: self.directory.as_deref(),
+            directory: match &self.directory {
+                Place::Here => Directory::Unchanged,
+                Place::There(path) => Directory::Required(path),
+                Place::Home(path, words) => Directory::Wished(path, words),
+            },
             ignored_signals: inherited.ignored_signals,
             blocked_signals: inherited.blocked_signals,
             oom_score_adj: inherited.oom_score_adj,
@@ -187,13 +218,13 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
 /// By its path, where the place it lies in is beyond everybody's reach but root's and still holds the opened file: then the
 /// process has its proper name (an older kernel names what is executed by descriptor after the number, which killall and
 /// pgrep do not find). The opened file itself where others could swap it. A script can only be run by path, because its
-/// interpreter opens it by name: out of an untrusted place only where the role allows everything anyway.
+/// interpreter opens it by name (and whatever is no binary may be a script for /bin/sh): out of an untrusted place only where the role allows everything anyway.
 fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = recorded.authorized().elevation().command();
     let program = command.program().ok_or_else(|| look(io::ErrorKind::InvalidInput.into()))?;
     let trusted = trusted_program(program.path());
-    let is_script = program.script().map_err(look)?.is_some();
+    let is_script = !program.is_binary().map_err(look)?;
     if trusted.is_err() && !is_script {
         return Ok(PreparedImage::Descriptor(program.as_fd().try_clone_to_owned().map_err(look)?));
     }
@@ -219,13 +250,16 @@ fn credentials(elevation: &Elevation) -> Result<Credentials, LaunchError> {
     Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups })
 }
 
-fn directory(elevation: &Elevation) -> Option<&Path> {
+fn place(elevation: &Elevation) -> Result<Place, LaunchError> {
     let wish = elevation.wish();
-    match (&wish.directory, wish.login) {
-        (Some(directory), _) => Some(directory),
-        (None, true) => Some(&elevation.run_as().account().home),
-        (None, false) => None,
-    }
+    Ok(match (&wish.directory, wish.login) {
+        (Some(directory), _) => Place::There(c_string(directory.as_os_str())?),
+        (None, true) => {
+            let home = elevation.run_as().account().home.as_os_str();
+            Place::Home(c_string(home)?, format!("jit-sudo: unable to change directory to {}", Word::from(home)))
+        }
+        (None, false) => Place::Here,
+    })
 }
 
 fn c_string(text: &OsStr) -> Result<CString, LaunchError> {
