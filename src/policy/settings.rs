@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::principal::Principal;
+use super::recording::{RecordingSettings, is_default};
 
 /// Settings of the host: `[defaults]` (as far as no role decides) and `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// How many requests one person may make within an hour; at least 1.
     pub request_rate: u32,
+    /// Whether some role has an `order`, so that a role which refuses may overrule another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ordered: bool,
 }
 
 /// The table `[audit]`.
@@ -46,6 +50,12 @@ pub struct AuditSettings {
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
     pub readers: Vec<Principal>,
+    /// What happens when a session cannot be recorded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recording: RecordingSettings,
+    /// How long records are kept where somebody prunes them; nothing says it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Duration>,
 }
 
 /// `syslog` of `[audit]`.
@@ -92,6 +102,7 @@ impl Default for Settings {
             env_keep: ENV_KEEP.map(str::to_owned).to_vec(),
             audit: AuditSettings::default(),
             request_rate: 30,
+            ordered: false,
         }
     }
 }
@@ -105,6 +116,8 @@ impl Default for AuditSettings {
             json_file: None,
             redact: REDACT.map(str::to_owned).to_vec(),
             readers: Vec::new(),
+            recording: RecordingSettings::default(),
+            keep: None,
         }
     }
 }

@@ -21,10 +21,6 @@ pub(super) struct Key {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Support {
     Works,
-    /// Only this value, which asks for nothing, is accepted.
-    OnlyFalse,
-    /// As above.
-    OnlyWord(&'static str),
     /// No value is accepted.
     NotYet,
 }
@@ -97,12 +93,7 @@ impl<'a> Table<'a> {
                 };
                 return Err(lines.error(written.span().start, cause));
             };
-            let inert = match (key.support, value.get_ref()) {
-                (Support::Works, _) | (Support::OnlyFalse, DeValue::Boolean(false)) => true,
-                (Support::OnlyWord(word), DeValue::String(found)) => word == found,
-                (Support::OnlyFalse | Support::OnlyWord(_) | Support::NotYet, _) => false,
-            };
-            if !inert {
+            if matches!(key.support, Support::NotYet) {
                 let written = lines.text.get(value.span()).unwrap_or("…");
                 let what = format!("{text} = {written}");
                 return Err(lines.error(value.span().start, Cause::NotSupportedYet { what, table: table.name.clone() }));

@@ -96,7 +96,7 @@ fn still_allowed(watch: &mut impl Watch) -> bool {
         match watch.verdict() {
             Verdict::Run => return true,
             Verdict::Say(words) => say(&words),
-            Verdict::Freeze | Verdict::End(_) => return false,
+            Verdict::Freeze(_) | Verdict::End(_) => return false,
         }
     }
 }
@@ -126,7 +126,7 @@ fn copy_back(
                 let written = if allowed {
                     record(recorded, *change, scene).and_then(|()| copy.back(&after, hands).map_err(|e| e.to_string()))
                 } else {
-                    Err(format!("the grant is over, {name} left unmodified"))
+                    Err(format!("the run was ended, {name} left unmodified"))
                 };
                 match written {
                     Ok(()) => copy.discard(hands),

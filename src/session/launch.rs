@@ -10,11 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::family::Family;
+use super::taps::{Ends, end_of};
 use crate::audit::recorded::Recorded;
 use crate::edit::EditError;
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Editor, Elevation, RunAsError};
 use crate::escape::Word;
+use crate::recording::RecordingError;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
@@ -37,6 +39,8 @@ pub enum LaunchError {
     Exec(ExecError),
     /// No file can be edited; the last one's reason.
     Edit(EditError),
+    /// The policy lets nothing run that cannot be recorded.
+    Unrecorded(RecordingError),
     /// The kernel refused to enter a directory or to execute the program.
     Path(&'static str, PathBuf, ExecError),
     /// A terminal, pipe or process could not be made.
@@ -51,6 +55,7 @@ impl fmt::Display for LaunchError {
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
             Self::Edit(error) => error.fmt(f),
+            Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
             Self::Path(what, path, error) => {
                 write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
             }
@@ -146,9 +151,11 @@ impl Launch {
         self.family
     }
 
-    /// Starts the command as our child, with the standard streams that we have.
-    pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, LaunchError> {
-        self.execution(inherited, [None, None, None]).spawn(self.family.group()).map_err(|error| self.failed(error))
+    /// Starts the command as our child, with the standard streams that we have but for the given `ends`.
+    pub(super) fn spawn(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, LaunchError> {
+        let [output, error] = ends;
+        let execution = self.execution(inherited, [None, end_of(output), end_of(error)]);
+        execution.spawn(self.family.group()).map_err(|error| self.failed(error))
     }
 
     /// What an error of the command's process is about.

@@ -12,7 +12,10 @@ mod family;
 mod launch;
 mod message;
 mod monitor;
+mod ready;
 mod relay;
+mod tape;
+mod taps;
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +23,7 @@ pub use environment::EnvironmentError;
 pub use family::{stand_alone, stand_apart};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
+pub use tape::Tape;
 pub use watch::{Ending, Verdict, Watch};
 
 use crate::audit::recorded::Recorded;
@@ -50,12 +54,12 @@ impl<'a> Session<'a> {
     }
 
     /// Runs the command until it has ended; on a pty of its own when the caller has a terminal.
-    pub fn run(self, watch: &mut dyn Watch) -> (Recorded, Result<Outcome, LaunchError>) {
-        let outcome = self.perform(watch);
+    pub fn run(self, watch: &mut dyn Watch, tape: &mut Tape<'_>) -> (Recorded, Result<Outcome, LaunchError>) {
+        let outcome = self.perform(watch, tape);
         (self.recorded, outcome)
     }
 
-    fn perform(&self, watch: &mut dyn Watch) -> Result<Outcome, LaunchError> {
+    fn perform(&self, watch: &mut dyn Watch, tape: &mut Tape<'_>) -> Result<Outcome, LaunchError> {
         let launch = match &self.editor {
             None => Launch::prepare(&self.recorded, self.inherited)?,
             Some(editor) => Launch::prepare_editor(&self.recorded, editor, self.inherited)?,
@@ -63,8 +67,8 @@ impl<'a> Session<'a> {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, self.grace);
         let end = match Terminal::controlling() {
-            Ok(terminal) => relay::run(&launch, self.inherited, terminal, &mut enforcer),
-            Err(_) => direct::run(&launch, self.inherited, &mut enforcer),
+            Ok(terminal) => relay::run(&launch, self.inherited, terminal, &mut enforcer, tape),
+            Err(_) => direct::run(&launch, self.inherited, &mut enforcer, tape),
         };
         launch.into_family().part();
         Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed(), failed: None })

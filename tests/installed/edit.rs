@@ -109,7 +109,7 @@ fn every_edit_goes_as_with_debians_sudoedit() {
         ("sh -c 'echo x >>$0; exit 7'", &["f1"]),
         ("sh -c 'kill -9 $$'", &["f1"]),
         ("sh -c 'echo x >>$0; kill -9 $$'", &["f1"]),
-        ("sh -c 'echo y >$0.new; mv $0.new $0'", &["f1"]),
+        ("sh -c 'umask 77; echo y >$0.new; mv $0.new $0'", &["f1"]),
         ("append-line -- /etc/shadow", &["f1"]),
         ("/no/such/editor", &["f1"]),
     ];
@@ -361,7 +361,7 @@ fn an_edit_that_outlives_its_grant_is_not_written() {
     eventually("the editor runs", harness::PATIENCE, || root().path("/tmp/slow-copy").exists().then_some(()));
     root().as_root(["jitctl", "revoke", &grant, "--reason", "enough"]).succeeded();
     session.expect("was revoked");
-    session.expect("the grant is over");
+    session.expect("the run was ended");
     session.expect("contents of edit session left in");
     assert_eq!(session.wait().code(), Some(1), "{}", session.screen());
     assert_eq!(root().read("/srv/rule/slow"), "text\n");
