@@ -114,14 +114,16 @@ fn every_edit_goes_as_with_debians_sudoedit() {
         ("/no/such/editor", &["f1"]),
     ];
     let programs = ["jit-sudoedit", "sudoedit"];
-    let place = |program: &str, number: usize| format!("{base}/{program}/{number}");
+    // Names of one length, because a link has the length of where it leads.
+    let side = |program: &str| if program == "sudoedit" { "sudos" } else { "ours0" };
+    let place = |program: &str, number: usize| format!("{base}/{}/{number}", side(program));
     root().script(&format!(
         "for program in {}; do for number in $(seq 0 {}); do \
            mkdir -p {base}/$program/$number/theirs/sub; cd {base}/$program/$number; \
            echo one >f1; echo two >f2.conf; chmod 600 f1; ln -s f1 link; ln -s $PWD dirlink; mkfifo pipe; \
            echo x >theirs/f; echo x >theirs/sub/f; ln -s $PWD theirs/away; chgrp {} theirs; chmod 775 theirs; ln f1 hard; \
          done; done",
-        programs.join(" "),
+        programs.map(side).join(" "),
         cases.len() - 1,
         group.trim()
     ));
@@ -142,17 +144,20 @@ fn every_edit_goes_as_with_debians_sudoedit() {
     }
     let found = programs.map(|program| {
         let script = format!(
-            "for number in $(seq 0 {}); do cd {base}/{program}/$number; echo case $number; \
+            "for number in $(seq 0 {}); do cd {base}/{}/$number; echo case $number; \
              ls -nR --time-style=+ | grep -v ^total | sed 's| -> .*||'; head f1 f2.conf hard new theirs/* theirs/sub/* 2>&1 || true; done; \
              ls /tmp/edit-was-here /home/carol/x 2>&1 || true",
-            cases.len() - 1
+            cases.len() - 1,
+            side(program)
         );
         root().script(&script)
     });
+    let found = found.map(|text| text.split("case ").map(str::to_owned).collect::<Vec<_>>());
     for (number, case) in cases.iter().enumerate() {
         assert_eq!(seen[0][number], seen[1][number], "{case:?}");
+        assert_eq!(found[0][number + 1], found[1][number + 1], "{case:?}");
     }
-    assert_eq!(found[0], found[1]);
+    assert_eq!(found[0].last(), found[1].last());
 }
 
 #[test]
