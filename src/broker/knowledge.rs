@@ -80,8 +80,8 @@ fn details(role: &Role) -> RoleDetails {
         standing_for: texts(&role.standing),
         run_as_groups: role.run_as_groups.as_written(),
         hosts: role.hosts.clone(),
-        env_keep: role.env_keep.clone(),
-        setenv: role.setenv,
+        env_keep: role.options.env_keep.clone(),
+        setenv: role.lets_set_variables(),
         pam_service: role.pam_service.clone(),
         request_lifetime: role.activation.request_lifetime,
         on_expiry: match role.on_expiry {
@@ -96,12 +96,12 @@ fn details(role: &Role) -> RoleDetails {
 
 fn settings(settings: &Settings) -> SettingsInfo {
     SettingsInfo {
-        secure_path: settings.path_variable(),
-        timestamp_timeout: settings.timestamp_timeout.as_secs(),
-        passwd_tries: settings.passwd_tries,
-        passwd_timeout: settings.passwd_timeout.as_secs(),
+        secure_path: settings.options.path_variable(),
+        timestamp_timeout: settings.options.timestamp_timeout,
+        passwd_tries: settings.options.passwd_tries,
+        passwd_timeout: settings.options.passwd_timeout,
         grace_period_ms: u64::try_from(settings.grace_period.as_millis()).unwrap_or(u64::MAX),
-        env_keep: settings.env_keep.clone(),
+        env_keep: settings.options.env_keep.clone(),
         request_rate: settings.request_rate,
         syslog: match settings.audit.syslog {
             SyslogMode::Mirror => "mirror",

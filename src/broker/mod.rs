@@ -102,7 +102,7 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
     let journal = host.journal(policy.settings().audit.syslog);
     host.tend(&journal)?;
     let moment = host.now()?;
-    let secure_path = policy.settings().path_variable();
+    let secure_path = policy.settings().options.path_variable();
     let desk = Desk {
         host: &host,
         policy: &policy,

@@ -6,6 +6,8 @@ mod error;
 mod file;
 pub mod index;
 pub mod judge;
+mod limit;
+mod options;
 mod pattern;
 mod principal;
 mod role;
@@ -20,6 +22,8 @@ use std::path::PathBuf;
 pub use command_rule::{CommandRule, Effect};
 pub use error::{Cause, PolicyError, Suggestion};
 pub use index::{IndexError, PolicyIndex};
+pub use limit::{RESOURCES, Rlimit};
+pub use options::{Lecture, Options, RunDirectory, TimestampType, UNTIL_REBOOT, Umask};
 pub use pattern::{WordPattern, name_matches};
 pub use principal::{Principal, Subject};
 pub use role::{

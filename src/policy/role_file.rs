@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::command_rule::CommandRule;
 use super::error::PolicyError;
+use super::options::{Lists, OPTIONS, Options};
 use super::principal::Principal;
 use super::role::{Activation, OnExpiry, Role, RunAs, RunAsGroups, RunAsUser, TicketPattern};
 use super::table::{Key, Placed, Support, Table, works};
@@ -21,8 +22,6 @@ pub(super) const ROLE: &[Key] = &[
     works("run_as_groups"),
     works("hosts"),
     works("commands"),
-    works("env_keep"),
-    works("setenv"),
     Key { name: "noexec", support: Support::OnlyFalse },
     works("activation"),
     works("authenticate"),
@@ -59,7 +58,7 @@ pub(super) struct Defaults {
     pub(super) require_justification: bool,
     pub(super) authenticate: bool,
     pub(super) pam_service: Option<String>,
-    pub(super) env_keep: Vec<String>,
+    pub(super) options: Options,
     pub(super) on_expiry: OnExpiry,
 }
 
@@ -71,7 +70,7 @@ impl Default for Defaults {
             require_justification: true,
             authenticate: true,
             pam_service: None,
-            env_keep: Vec::new(),
+            options: Options::default(),
             on_expiry: OnExpiry::default(),
         }
     }
@@ -81,7 +80,7 @@ impl Default for Defaults {
 pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result<Role, PolicyError> {
     let source = table.source();
     let name = RoleName::parse(name).map_err(|error| table.invalid("name", error.to_string()))?;
-    let inner = table.table("activation", ACTIVATION, &[("[roles.NAME]", ROLE)])?;
+    let inner = table.table("activation", &[ACTIVATION], &[("[roles.NAME]", ROLE), ("[roles.NAME]", OPTIONS)])?;
     let activation = match &inner {
         Some(inner) => read_activation(inner, defaults)?,
         None => plain_activation(defaults),
@@ -95,12 +94,6 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     let authenticate = holder("authenticate").boolean("authenticate")?.unwrap_or(defaults.authenticate);
     let own_service = holder("pam_service").parsed("pam_service", pam_service)?;
     let on_expiry = holder("on_expiry").parsed("on_expiry", OnExpiry::parse)?;
-    let mut env_keep = defaults.env_keep.clone();
-    for pattern in table.each("env_keep", variable_pattern)?.unwrap_or_default() {
-        if !env_keep.contains(&pattern) {
-            env_keep.push(pattern);
-        }
-    }
     Ok(Role {
         name,
         description: table.parsed("description", description)?.unwrap_or_default(),
@@ -110,9 +103,8 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         run_as_groups: run_as_groups(table)?,
         hosts: hosts(table)?,
         commands: commands(table)?,
-        env_keep,
-        setenv: table.boolean("setenv")?.unwrap_or(false),
         authenticate,
+        options: defaults.options.clone().read(table, Lists::Add)?,
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
         activation,
@@ -319,7 +311,7 @@ fn command(table: &Table<'_>, item: &Placed<&DeValue<'_>>) -> Result<CommandRule
         }
         DeValue::Table(entries) => {
             let name = format!("{} commands", table.name());
-            let fields = Table::open(table.lines(), name, item.at, entries, KEYS, &[])?;
+            let fields = Table::open(table.lines(), name, item.at, entries, &[KEYS], &[])?;
             let path = fields
                 .text("path")?
                 .ok_or_else(|| table.invalid_at(item.at, "commands", "has an entry without path"))?;

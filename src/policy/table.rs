@@ -83,13 +83,13 @@ impl<'a> Table<'a> {
         name: impl Into<String>,
         at: usize,
         entries: &'a DeTable<'a>,
-        keys: &[Key],
+        keys: &[&[Key]],
         others: &[(&str, &[Key])],
     ) -> Result<Self, PolicyError> {
         let table = Self { lines, name: name.into(), at, entries };
         for (written, value) in entries {
             let text: &str = written.get_ref();
-            let Some(key) = keys.iter().find(|key| key.name == text) else {
+            let Some(key) = keys.iter().copied().flatten().find(|key| key.name == text) else {
                 let cause = Cause::UnknownKey {
                     key: text.to_owned(),
                     table: table.name.clone(),
@@ -211,7 +211,7 @@ impl<'a> Table<'a> {
     pub(super) fn table(
         &self,
         key: &str,
-        keys: &[Key],
+        keys: &[&[Key]],
         others: &[(&str, &[Key])],
     ) -> Result<Option<Table<'a>>, PolicyError> {
         let Some(entries) = self.entries_of(key)? else { return Ok(None) };
@@ -273,7 +273,7 @@ impl<'a> Table<'a> {
     }
 }
 
-fn suggest(typed: &str, keys: &[Key], others: &[(&str, &[Key])]) -> Suggestion {
+fn suggest(typed: &str, keys: &[&[Key]], others: &[(&str, &[Key])]) -> Suggestion {
     for (place, keys) in others {
         if keys.iter().any(|key| key.name == typed) {
             return Suggestion::Table((*place).to_owned());
@@ -283,7 +283,7 @@ fn suggest(typed: &str, keys: &[Key], others: &[(&str, &[Key])]) -> Suggestion {
     if typed.len() > 64 {
         return Suggestion::Nothing;
     }
-    let near = keys.iter().map(|key| (distance(typed, key.name), key.name)).min();
+    let near = keys.iter().copied().flatten().map(|key| (distance(typed, key.name), key.name)).min();
     match near {
         Some((steps, name)) if steps <= 1 + name.len() / 4 && steps < name.len() => Suggestion::Key(name.to_owned()),
         Some(_) | None => Suggestion::Nothing,
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn near_keys_are_suggested_and_far_ones_are_not() {
-        let keys = [works("approvers"), works("approvals"), works("ticket")];
+        let keys: [&[Key]; 2] = [&[works("approvers"), works("approvals")], &[works("ticket")]];
         assert_eq!(suggest("aprovers", &keys, &[]), Suggestion::Key("approvers".into()));
         assert_eq!(suggest("tikcet", &keys, &[]), Suggestion::Key("ticket".into()));
         assert_eq!(suggest("colour", &keys, &[]), Suggestion::Nothing);
