@@ -33,7 +33,7 @@ pub(crate) fn show(words: PolicyShowWords, broker: &Broker) -> Result<Report, Tr
 pub(crate) fn test(words: PolicyTestWords, broker: &Broker) -> Result<Report, Trouble> {
     let judge = match words.policy.as_slice() {
         [] => Judge::Installed(broker),
-        files => Judge::Files(policy::parse_files(files)?),
+        files => Judge::Files(Box::new(policy::parse_files(files)?)),
     };
     match &words.file {
         Some(file) => expectations(file, &judge),
@@ -66,7 +66,7 @@ struct Asked {
 /// Who answers.
 enum Judge<'a> {
     Installed(&'a Broker),
-    Files(Policy),
+    Files(Box<Policy>),
 }
 
 impl Judge<'_> {

@@ -34,7 +34,8 @@ impl Host {
     pub fn note_lecture(&self, uid: u32) {
         let path = mark(uid);
         let directory = path.parent().map_or(Ok(()), fs::create_dir_all);
-        let _ = directory.and_then(|()| OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path));
+        let _ =
+            directory.and_then(|()| OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path));
     }
 
     /// What is said: the administrator's file, or sudo's words where it cannot be read.

@@ -118,8 +118,14 @@ fn read_roles(documents: &[Table<'_>], defaults: &Defaults) -> Result<Vec<Role>,
             }
             let others: &[(&str, &[Key])] =
                 &[("[roles.NAME.activation]", ACTIVATION), ("[defaults]", DEFAULTS), ("[audit]", AUDIT)];
-            let entries =
-                Table::open(document.lines(), format!("[roles.{name}]"), table.at, table.value, &[ROLE, OPTIONS], others)?;
+            let entries = Table::open(
+                document.lines(),
+                format!("[roles.{name}]"),
+                table.at,
+                table.value,
+                &[ROLE, OPTIONS],
+                others,
+            )?;
             roles.push(role_file::read(name, &entries, defaults)?);
             places.insert(name.to_owned(), source);
         }

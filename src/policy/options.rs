@@ -1,18 +1,26 @@
 //! How a command is run and its caller authenticated: what sudoers(5) calls Defaults. The same keys stand in `[defaults]`
 //! and in every role; a role has those of `[defaults]` with its own over them, so that a run looks in one place.
 
+mod limit;
+mod values;
+mod variables;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::error::PolicyError;
-use super::limit::{RESOURCES, Rlimit};
-use super::role_file::{pam_service, variable_pattern};
+pub use limit::{RESOURCES, Rlimit};
+pub use values::{Lecture, RunDirectory, TimestampType, Umask};
+pub(super) use variables::Lists;
+
+use super::role_file::pam_service;
 use super::table::{Key, Table, works};
 use crate::clock::duration;
+use values::absolute;
+use variables::{ENV_CHECK, ENV_DELETE, ENV_KEEP, change, list_entry};
 
 /// Keys of this room; `env_keep` and its like stand here too, though a role adds to them.
 pub(super) const OPTIONS: &[Key] = &[
@@ -136,49 +144,6 @@ pub struct Options {
 /// `timestamp_timeout` that does not end while the machine runs.
 pub const UNTIL_REBOOT: u64 = u64::MAX;
 
-/// A file mode mask, written in octal; 0777 leaves the caller's as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Umask(u32);
-
-/// `runcwd`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum RunDirectory {
-    /// `*`: the caller may say with -D.
-    CallersChoice,
-    /// `~`: the target's home.
-    TargetsHome,
-    /// `~USER`
-    HomeOf(String),
-    /// An absolute path.
-    Path(String),
-}
-
-/// For what a password is remembered (`timestamp_type` of sudoers(5)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TimestampType {
-    /// The terminal in its session, or the parent process where there is none.
-    Tty,
-    /// The parent process.
-    Ppid,
-    /// The caller, wherever they are.
-    Global,
-}
-
-/// `lecture`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Lecture {
-    /// Nobody is.
-    Never,
-    /// Everybody, the first time.
-    Once,
-    /// Everybody, each time.
-    Always,
-}
-
 impl Options {
     /// `secure_path` as the value of PATH.
     pub fn path_variable(&self) -> String {
@@ -212,11 +177,9 @@ impl Options {
 
     fn read_environment(&mut self, table: &Table<'_>, lists: Lists) -> Result<(), PolicyError> {
         set(&mut self.env_reset, table.boolean("env_reset")?);
-        for (key, list) in [
-            ("env_keep", &mut self.env_keep),
-            ("env_check", &mut self.env_check),
-            ("env_delete", &mut self.env_delete),
-        ] {
+        for (key, list) in
+            [("env_keep", &mut self.env_keep), ("env_check", &mut self.env_check), ("env_delete", &mut self.env_delete)]
+        {
             if let Some(entries) = table.each(key, list_entry)? {
                 change(list, entries, lists);
             }
@@ -289,7 +252,7 @@ impl Default for Options {
             set_logname: true,
             set_home: false,
             always_set_home: false,
-            umask: Umask(0o022),
+            umask: Umask::USUAL,
             umask_override: false,
             use_pty: true,
             runcwd: None,
@@ -317,146 +280,9 @@ impl Default for Options {
     }
 }
 
-/// What becomes of a list that stands in a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lists {
-    /// It takes the place of the list before.
-    Replace,
-    /// It is added to it.
-    Add,
-}
-
-impl Umask {
-    /// The bits; `None` leaves the caller's mask alone.
-    pub fn bits(self) -> Option<u32> {
-        (self.0 != 0o777).then_some(self.0)
-    }
-
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        let plain = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        match u32::from_str_radix(text, 8) {
-            Ok(bits) if plain && bits <= 0o777 => Ok(Self(bits)),
-            _ => Err("must be a file mode mask in octal, such as \"022\", or \"0777\" for the caller's own"),
-        }
-    }
-}
-
-impl fmt::Display for Umask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04o}", self.0)
-    }
-}
-
-impl TryFrom<String> for Umask {
-    type Error = &'static str;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Umask> for String {
-    fn from(mask: Umask) -> Self {
-        mask.to_string()
-    }
-}
-
-impl RunDirectory {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "*" => Ok(Self::CallersChoice),
-            "~" => Ok(Self::TargetsHome),
-            _ => match text.strip_prefix('~') {
-                Some(user) => crate::names::UserName::parse(user)
-                    .map(|user| Self::HomeOf(user.to_string()))
-                    .map_err(|error| error.to_string()),
-                None => absolute(text).map(|_| Self::Path(text.to_owned())),
-            },
-        }
-    }
-}
-
-impl fmt::Display for RunDirectory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CallersChoice => f.write_str("*"),
-            Self::TargetsHome => f.write_str("~"),
-            Self::HomeOf(user) => write!(f, "~{user}"),
-            Self::Path(path) => f.write_str(path),
-        }
-    }
-}
-
-impl TryFrom<String> for RunDirectory {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text)
-    }
-}
-
-impl From<RunDirectory> for String {
-    fn from(directory: RunDirectory) -> Self {
-        directory.to_string()
-    }
-}
-
-impl TimestampType {
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "tty" => Ok(Self::Tty),
-            "ppid" => Ok(Self::Ppid),
-            "global" => Ok(Self::Global),
-            _ => Err("must be \"tty\", \"ppid\" or \"global\""),
-        }
-    }
-}
-
-impl Lecture {
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "never" => Ok(Self::Never),
-            "once" => Ok(Self::Once),
-            "always" => Ok(Self::Always),
-            _ => Err("must be \"never\", \"once\" or \"always\""),
-        }
-    }
-}
-
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
-    }
-}
-
-/// One entry of a list: whether it is taken away (`!`), and the pattern.
-fn list_entry(text: &str) -> Result<(bool, String), String> {
-    match text.strip_prefix('!') {
-        Some(rest) => variable(rest).map(|pattern| (true, pattern)),
-        None => variable(text).map(|pattern| (false, pattern)),
-    }
-}
-
-/// A pattern of a name, or of a name and a value around `=`.
-fn variable(text: &str) -> Result<String, String> {
-    let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    let plain = value.len() <= 1024 && !value.chars().any(char::is_control);
-    match variable_pattern(name) {
-        Ok(_) if plain => Ok(text.to_owned()),
-        _ => Err("must be the name of a variable, with '*' for any part of it, or such a name, '=' and a pattern of \
-                  its value"
-            .to_owned()),
-    }
-}
-
-fn change(list: &mut Vec<String>, entries: Vec<(bool, String)>, lists: Lists) {
-    if lists == Lists::Replace {
-        list.clear();
-    }
-    for (is_taken_away, pattern) in entries {
-        if is_taken_away {
-            list.retain(|known| pattern != "*" && known != &pattern);
-        } else if !list.contains(&pattern) {
-            list.push(pattern);
-        }
     }
 }
 
@@ -465,16 +291,6 @@ fn directories(text: &str) -> Result<Vec<PathBuf>, String> {
     text.split(':')
         .map(|part| absolute(part).map_err(|_| "must be absolute paths parted by ':', without '..'".to_owned()))
         .collect()
-}
-
-fn absolute(text: &str) -> Result<PathBuf, String> {
-    let path = Path::new(text);
-    let plain = !text.chars().any(char::is_control) && !path.components().any(|part| part == Component::ParentDir);
-    if path.is_absolute() && plain && text.len() < 4096 {
-        Ok(path.to_path_buf())
-    } else {
-        Err("must be an absolute path without '..'".to_owned())
-    }
 }
 
 fn remembered(text: &str) -> Result<u64, duration::InvalidDuration> {
@@ -490,78 +306,5 @@ fn words(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// "Environment variables to preserve" of `sudo -V`, without PATH: that is always `secure_path`.
-const ENV_KEEP: &[&str] = &[
-    "COLORS",
-    "DISPLAY",
-    "DPKG_COLORS",
-    "HOSTNAME",
-    "KRB5CCNAME",
-    "LS_COLORS",
-    "PS1",
-    "PS2",
-    "XAUTHORITY",
-    "XAUTHORIZATION",
-    "XDG_CURRENT_DESKTOP",
-];
-
-/// "Environment variables to check for safety" of `sudo -V`.
-const ENV_CHECK: &[&str] = &["COLORTERM", "LANG", "LANGUAGE", "LC_*", "LINGUAS", "TERM", "TZ"];
-
-/// "Environment variables to remove" of `sudo -V`, and what other loaders, resolvers and SQLite read.
-const ENV_DELETE: &[&str] = &[
-    "*=()*",
-    "IFS",
-    "CDPATH",
-    "LOCALDOMAIN",
-    "RES_OPTIONS",
-    "HOSTALIASES",
-    "NLSPATH",
-    "PATH_LOCALE",
-    "LD_*",
-    "_RLD*",
-    "SHLIB_PATH",
-    "LIBPATH",
-    "DYLD_*",
-    "AUTHSTATE",
-    "KRB5_CONFIG*",
-    "KRB5_KTNAME",
-    "VAR_ACE",
-    "USR_ACE",
-    "DLC_ACE",
-    "TERMINFO",
-    "TERMINFO_DIRS",
-    "TERMPATH",
-    "TERMCAP",
-    "ENV",
-    "BASH_ENV",
-    "PS4",
-    "GLOBIGNORE",
-    "BASHOPTS",
-    "SHELLOPTS",
-    "JAVA_TOOL_OPTIONS",
-    "PERLIO_DEBUG",
-    "PERLLIB",
-    "PERL5LIB",
-    "PERL5OPT",
-    "PERL5DB",
-    "FPATH",
-    "NULLCMD",
-    "READNULLCMD",
-    "ZDOTDIR",
-    "TMPPREFIX",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONINSPECT",
-    "PYTHONUSERBASE",
-    "RUBYLIB",
-    "RUBYOPT",
-    "GCONV_PATH",
-    "GETCONF_DIR",
-    "LOCPATH",
-    "MALLOC_*",
-    "NIS_PATH",
-    "RESOLV_*",
-    "SQLITE_TMPDIR",
-    "TMPDIR",
-];
+#[cfg(test)]
+mod tests;

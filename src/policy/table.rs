@@ -25,8 +25,6 @@ pub(super) enum Support {
     OnlyFalse,
     /// As above.
     OnlyWord(&'static str),
-    /// No value is accepted.
-    NotYet,
 }
 
 /// A key that works.
@@ -100,7 +98,7 @@ impl<'a> Table<'a> {
             let inert = match (key.support, value.get_ref()) {
                 (Support::Works, _) | (Support::OnlyFalse, DeValue::Boolean(false)) => true,
                 (Support::OnlyWord(word), DeValue::String(found)) => word == found,
-                (Support::OnlyFalse | Support::OnlyWord(_) | Support::NotYet, _) => false,
+                (Support::OnlyFalse | Support::OnlyWord(_), _) => false,
             };
             if !inert {
                 let written = lines.text.get(value.span()).unwrap_or("…");

@@ -44,7 +44,8 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     }
     warnings.extend(subtraction(role));
     warnings.extend(role.commands.iter().filter_map(rule_warning));
-    let own: Vec<String> = role.options.env_keep.iter().filter(|name| !settings.options.env_keep.contains(name)).cloned().collect();
+    let own: Vec<String> =
+        role.options.env_keep.iter().filter(|name| !settings.options.env_keep.contains(name)).cloned().collect();
     warnings.extend(dangerous(&own).map(|text| format!("has an env_keep that {text}")));
     if role.options.setenv == Some(true) && !role.commands.iter().any(CommandRule::means_all) {
         warnings

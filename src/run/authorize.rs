@@ -16,7 +16,7 @@ use crate::grant::verify::{Facts, verify};
 use crate::grant::{SignedGrant, VerifiedGrant};
 use crate::host::HostError;
 use crate::policy::judge::{Eligible, Judgement, judge, subject};
-use crate::policy::{Assignment, Lecture, Options, Role, TimestampType};
+use crate::policy::{Assignment, Lecture, Manner, Options, Role, TimestampType};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
 
@@ -102,6 +102,8 @@ fn authenticate(
     asking: &Asking,
     scene: &Scene<'_>,
 ) -> Result<Authenticated, Refusal> {
+    // What is not permitted is refused before a password is asked for; the gate looks again.
+    let _ = Manner::of(role, elevation)?;
     let options = &role.options;
     let own = role.pam_service.as_deref();
     let service = match elevation.wish().login {

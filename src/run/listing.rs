@@ -55,7 +55,10 @@ fn everything(caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<E
         text.push_str(&format!("User {user} is not allowed to run sudo on {name}.\n"));
     } else {
         text.push_str(&format!("Matching Defaults entries for {user} on {name}:\n"));
-        text.push_str(&format!("    env_reset, secure_path={}, use_pty\n\n", policy.settings().options.path_variable()));
+        text.push_str(&format!(
+            "    env_reset, secure_path={}, use_pty\n\n",
+            policy.settings().options.path_variable()
+        ));
         text.push_str(&format!("User {user} may run the following commands on {name}:\n"));
         now.iter().for_each(|role| text.push_str(&commands(role)));
     }

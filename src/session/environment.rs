@@ -139,8 +139,7 @@ enum Listed {
 
 /// Whether one of `patterns` means the variable. LOGNAME and USER are one: a list that has either means both.
 fn listed(patterns: &[String], name: &[u8], value: &[u8]) -> Option<Listed> {
-    let names: [&[u8]; 2] =
-        if matches!(name, b"LOGNAME" | b"USER") { [b"LOGNAME", b"USER"] } else { [name, name] };
+    let names: [&[u8]; 2] = if matches!(name, b"LOGNAME" | b"USER") { [b"LOGNAME", b"USER"] } else { [name, name] };
     patterns.iter().find_map(|pattern| {
         let (wanted, content) = pattern.split_once('=').map_or((pattern.as_str(), None), |(n, v)| (n, Some(v)));
         let named = names.iter().any(|name| name_matches(wanted, name));
@@ -218,7 +217,9 @@ impl Environment {
         let target = elevation.run_as().account().name.as_bytes();
         let kept = ["LOGNAME", "USER"].map(|name| self.variables.get(name.as_bytes()).cloned());
         let names = match kept {
-            _ if elevation.wish().login || !rules.reset && rules.options.set_logname => [target, target].map(<[u8]>::to_vec),
+            _ if elevation.wish().login || !rules.reset && rules.options.set_logname => {
+                [target, target].map(<[u8]>::to_vec)
+            }
             [Some(logname), Some(user)] => [logname, user],
             [Some(one), None] | [None, Some(one)] => [one.clone(), one],
             [None, None] if rules.options.set_logname => [target, target].map(<[u8]>::to_vec),
@@ -299,7 +300,9 @@ mod tests {
         for good in ["Europe/Berlin", ":UTC", "/usr/share/zoneinfo/UTC", ""] {
             assert!(is_harmless(b"TZ", good.as_bytes()), "{good}");
         }
-        for bad in [&b"/etc/shadow"[..], b"../../etc/shadow", b":/dev/zero", b"A B", b"\xff", b"/usr/share/zoneinfo/../x"] {
+        for bad in
+            [&b"/etc/shadow"[..], b"../../etc/shadow", b":/dev/zero", b"A B", b"\xff", b"/usr/share/zoneinfo/../x"]
+        {
             assert!(!is_harmless(b"TZ", bad));
         }
         assert!(!is_harmless(b"TZ", &[b'x'; 4096]));
@@ -310,11 +313,15 @@ mod tests {
         let options = Options::default();
         let reset = rules(&options, true);
         assert!(reset.keeps(b"DISPLAY", b":0") && reset.keeps(b"LC_ALL", b"C"));
-        for (name, value) in [(&b"DISPLAY"[..], &b"() { :; }"[..]), (b"LANG", b"%n"), (b"TERM", b"/etc/x"), (b"FOO", b"1")] {
+        for (name, value) in
+            [(&b"DISPLAY"[..], &b"() { :; }"[..]), (b"LANG", b"%n"), (b"TERM", b"/etc/x"), (b"FOO", b"1")]
+        {
             assert!(!reset.keeps(name, value), "{name:?}");
         }
         let whole = rules(&options, false);
-        for (name, value) in [(&b"LD_PRELOAD"[..], &b"x"[..]), (b"BASH_ENV", b"x"), (b"F", b"() { :; }"), (b"LANG", b"a/b")] {
+        for (name, value) in
+            [(&b"LD_PRELOAD"[..], &b"x"[..]), (b"BASH_ENV", b"x"), (b"F", b"() { :; }"), (b"LANG", b"a/b")]
+        {
             assert!(whole.deletes(name, value), "{name:?}");
         }
         assert!(!whole.deletes(b"FOO", b"1") && !whole.deletes(b"LDX", b"1"));

@@ -5,21 +5,21 @@ use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::family::Family;
 use crate::audit::recorded::Recorded;
+use crate::authorized::Authorized;
 use crate::elevation::{Elevation, RunAsError};
-use sys::exec::{Credentials, ExecError, Execution, Image};
+use crate::escape::Word;
+use crate::policy::{Manner, Options, RunDirectory};
+use sys::exec::{Credentials, ExecError, Execution, Image, Step};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
 use sys::trusted::trusted_program;
-
-/// sudo's rule: the caller's mask, and never a file that others may write.
-const UMASK_FLOOR: u32 = 0o022;
 
 /// Why the command could not be started.
 #[derive(Debug)]
@@ -28,9 +28,15 @@ pub enum LaunchError {
     Nul,
     /// The target's groups cannot be looked up.
     RunAs(RunAsError),
+    /// The directory is nobody's home.
+    Home(String),
+    /// The kernel does not let the command be in its directory.
+    Directory(PathBuf, io::Error),
     /// A script does not lie in a trusted place, or is not the file that was opened.
     Script(String),
-    /// The kernel refused a step before exec, or exec itself.
+    /// The program was found, and the kernel does not execute it.
+    Image(PathBuf, io::Error),
+    /// The kernel refused a step before exec.
     Exec(ExecError),
     /// A terminal, pipe or process could not be made.
     System(&'static str, io::Error),
@@ -41,6 +47,13 @@ impl fmt::Display for LaunchError {
         match self {
             Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
             Self::RunAs(error) => error.fmt(f),
+            Self::Home(user) => write!(f, "unknown user {user}"),
+            Self::Directory(path, error) => {
+                write!(f, "unable to change directory to {}: {}", Word::from(path.as_os_str()), reason(error))
+            }
+            Self::Image(path, error) => {
+                write!(f, "unable to execute {}: {}", Word::from(path.as_os_str()), reason(error))
+            }
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
@@ -51,10 +64,12 @@ impl fmt::Display for LaunchError {
 /// The prepared command.
 pub(super) struct Launch {
     image: PreparedImage,
+    path: PathBuf,
     argv: Vec<CString>,
     environment: Vec<CString>,
     credentials: Credentials,
     directory: Option<CString>,
+    kept: Vec<RawFd>,
     umask: u32,
     limits: Limits,
     detached: bool,
@@ -69,16 +84,19 @@ enum PreparedImage {
 impl Launch {
     /// Prepares what `recorded` says.
     pub(super) fn prepare(recorded: &Recorded, inherited: &Inherited) -> Result<Self, LaunchError> {
-        let elevation = recorded.authorized().elevation();
+        let authorized = recorded.authorized();
+        let elevation = authorized.elevation();
         Ok(Self {
             image: image(recorded)?,
+            path: elevation.command().path().to_owned(),
             argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials(elevation)?,
-            directory: directory(elevation).map(|path| c_string(path.as_os_str())).transpose()?,
-            umask: inherited.umask | UMASK_FLOOR,
+            directory: directory(authorized)?.map(|path| c_string(path.as_os_str())).transpose()?,
+            kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, authorized.manner())).collect(),
+            umask: umask(&authorized.role().options, inherited.umask),
             detached: elevation.wish().background,
-            limits: recorded.authorized().session_limits(&inherited.limits),
+            limits: authorized.session_limits(&inherited.limits),
             family: Family::found(recorded.run()),
         })
     }
@@ -126,6 +144,17 @@ impl Launch {
             blocked_signals: inherited.blocked_signals,
             oom_score_adj: inherited.oom_score_adj,
             standard,
+            kept: &self.kept,
+        }
+    }
+
+    /// What a failed step means for this command.
+    pub(super) fn failed(&self, error: ExecError) -> LaunchError {
+        let path = |text: &CString| PathBuf::from(OsStr::from_bytes(text.as_bytes()));
+        match (error.step, &self.directory) {
+            (Step::Directory, Some(directory)) => LaunchError::Directory(path(directory), error.error()),
+            (Step::Image, _) => LaunchError::Image(self.path.clone(), error.error()),
+            _ => LaunchError::Exec(error),
         }
     }
 
@@ -190,13 +219,37 @@ fn credentials(elevation: &Elevation) -> Result<Credentials, LaunchError> {
     Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups })
 }
 
-fn directory(elevation: &Elevation) -> Option<&Path> {
-    let wish = elevation.wish();
-    match (&wish.directory, wish.login) {
-        (Some(directory), _) => Some(directory),
-        (None, true) => Some(&elevation.run_as().account().home),
-        (None, false) => None,
+fn directory(authorized: &Authorized) -> Result<Option<PathBuf>, LaunchError> {
+    let home = |user: &str| match sys::users::account_by_name(user) {
+        Ok(Some(account)) => Ok(account.home),
+        Ok(None) => Err(LaunchError::Home(user.to_owned())),
+        Err(error) => Err(LaunchError::System("look up a home directory", error)),
+    };
+    match &authorized.manner().directory {
+        None | Some(RunDirectory::CallersChoice) => Ok(None),
+        Some(RunDirectory::TargetsHome) => Ok(Some(authorized.run_as().account().home.clone())),
+        Some(RunDirectory::HomeOf(user)) => home(user.as_str()).map(Some),
+        Some(RunDirectory::Path(path)) => Ok(Some(path.clone())),
     }
+}
+
+fn is_below(fd: RawFd, manner: &Manner) -> bool {
+    u32::try_from(fd).is_ok_and(|fd| fd < manner.closefrom)
+}
+
+/// The caller's mask and the role's; one alone where the role says so.
+fn umask(options: &Options, callers: u32) -> u32 {
+    match options.umask.bits() {
+        None => callers,
+        Some(bits) if options.umask_override => bits,
+        Some(bits) => bits | callers,
+    }
+}
+
+/// The kernel's words without their number, as sudo writes them.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 fn c_string(text: &OsStr) -> Result<CString, LaunchError> {

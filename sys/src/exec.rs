@@ -13,7 +13,7 @@ use crate::cgroup::Cgroup;
 use crate::kernel::{check, retry};
 use crate::limits::Limits;
 use crate::process::{Pid, Waiting, wait};
-use crate::sanitize::{Ids, close_on_exec, ids, supplementary_groups};
+use crate::sanitize::{Ids, close_on_exec, ids, keep_over_exec, supplementary_groups};
 use crate::signals::{self, Disposition, SignalSet};
 
 /// Whom a process runs as.
@@ -100,6 +100,8 @@ pub struct Execution<'a> {
     pub oom_score_adj: Option<i32>,
     /// Its standard streams; `None` leaves one as it is. All descriptors from 3 on are closed.
     pub standard: [Option<BorrowedFd<'a>>; 3],
+    /// But for these.
+    pub kept: &'a [RawFd],
 }
 
 impl Execution<'_> {
@@ -138,6 +140,7 @@ impl Execution<'_> {
         let environment = pointers(self.environment);
         close_on_exec().map_err(at(Step::Descriptors))?;
         place_streams(self.standard).map_err(at(Step::Descriptors))?;
+        self.kept.iter().try_for_each(|fd| keep_over_exec(*fd)).map_err(at(Step::Descriptors))?;
         if let Some(score) = self.oom_score_adj.filter(|score| *score > 0) {
             // Only the odds of being killed first; not worth refusing a command for.
             let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
@@ -341,6 +344,7 @@ mod tests {
                 blocked_signals: SignalSet::EMPTY,
                 oom_score_adj: None,
                 standard: [None, Some(writer.as_fd()), None],
+                kept: &[],
             };
             change(&mut execution);
             let Err(error) = execution.run();
@@ -427,6 +431,7 @@ mod tests {
                 blocked_signals: SignalSet::EMPTY,
                 oom_score_adj: None,
                 standard: [None; 3],
+                kept: &[],
             };
             execution.spawn(group.as_ref())
         };

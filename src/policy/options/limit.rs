@@ -36,14 +36,16 @@ impl Rlimit {
         let limit = match text.split_once(',') {
             _ if text == "default" => Some(Self::Default),
             _ if text == "user" => Some(Self::Caller),
-            Some((soft, hard)) => {
-                one(soft).zip(one(hard)).filter(|(soft, hard)| soft <= hard).map(|(soft, hard)| Self::Limit { soft, hard })
-            }
+            Some((soft, hard)) => one(soft)
+                .zip(one(hard))
+                .filter(|(soft, hard)| soft <= hard)
+                .map(|(soft, hard)| Self::Limit { soft, hard }),
             None => one(text).map(|both| Self::Limit { soft: both, hard: both }),
         };
-        limit.ok_or("must be \"SOFT,HARD\" or one number for both, where \"infinity\" is no limit, \"default\" or \"user\"")
+        limit.ok_or(
+            "must be \"SOFT,HARD\" or one number for both, where \"infinity\" is no limit, \"default\" or \"user\"",
+        )
     }
-
 }
 
 impl fmt::Display for Rlimit {
