@@ -16,7 +16,7 @@ use crate::database::Durability;
 use crate::escape::{Word, escape};
 use crate::host::{HOOKS, Host};
 use crate::policy::SyslogMode;
-use sys::exec::{Credentials, Execution, Image};
+use sys::exec::{Credentials, Execution, Image, Programs};
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
 use sys::process::{
     Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, kill_descendants, new_session, wait_any,
@@ -27,6 +27,9 @@ use sys::trusted::{TrustError, TrustedDirectory};
 
 /// Whom hooks run as.
 pub const USER: &str = "jit-sudo-hooks";
+
+/// The control group of hooks and their runner: none of the caller's, whose end would be theirs.
+const GROUP: &str = "hooks";
 
 /// How long one hook may take for one event.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -78,6 +81,7 @@ pub fn serve(inherited: &Inherited) -> i32 {
     }
     let started = fork(|| {
         let _ = new_session();
+        crate::session::stand_alone(GROUP);
         Runner { inherited }.deliver(&events);
         exit_now(0)
     });
@@ -144,6 +148,7 @@ impl Runner<'_> {
             oom_score_adj: None,
             standard: [Some(input.as_fd()), Some(nowhere.as_fd()), Some(nowhere.as_fd())],
             kept: &[],
+            programs: Programs::Any,
         };
         let hook = execution.spawn(None).map_err(|error| start(&error))?;
         drop(input);

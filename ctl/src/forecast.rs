@@ -264,6 +264,7 @@ fn role(role: &RoleDetails) -> String {
     fields.maybe("pam service", role.pam_service.as_ref());
     fields.add("env_keep", role.env_keep.join(" "));
     fields.add("setenv", if role.setenv { "yes" } else { "no" });
+    fields.add("noexec", if role.noexec { "yes" } else { "no" });
     fields.render()
 }
 

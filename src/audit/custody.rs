@@ -122,6 +122,15 @@ pub fn accept(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The code of the alert by which root says that the state of the host is right as it stands.
+pub const ACCEPTED: &str = "state-accepted";
+
+/// The high water after a record. With root's word for the clock it begins anew: otherwise a clock that once stood far in
+/// the future would count for ever.
+pub(super) fn high_after(high: i64, kind: &str, code: Option<&str>, time: i64) -> i64 {
+    if kind == "alert" && code == Some(ACCEPTED) { time } else { high.max(time) }
+}
+
 /// What is found.
 enum Fault {
     Clock(ClockFault),

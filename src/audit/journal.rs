@@ -7,6 +7,7 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::chain;
+use super::custody;
 use super::open_run::{self, Process};
 use super::precedent;
 use super::record::{Digest, End, Ending, Event, Keys, Record, Start};
@@ -16,7 +17,7 @@ use crate::database::{Database, DatabaseError, Durability};
 use crate::names::GrantId;
 
 /// The tables of this room. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for
-/// searching; `high` is the greatest `at` so far. Verification compares them all with the record.
+/// searching; `high` is the greatest `at` since root last accepted the state of the host. Verification compares them all with the record.
 pub const SCHEMA: &str = "
 CREATE TABLE record (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, uid INTEGER, run TEXT, grant_id TEXT, at INTEGER NOT NULL, high INTEGER NOT NULL, hash BLOB NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE INDEX record_by_kind ON record (kind);
@@ -172,6 +173,7 @@ impl<'a> Journal<'a> {
         let body = record.encode()?;
         let hash = chain::hash(body.as_bytes());
         let Keys { kind, uid, run, grant } = record.event.keys();
+        let high = custody::high_after(high, kind, record.event.code(), record.time.0);
         transaction
             .prepare(
                 "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
@@ -184,7 +186,7 @@ impl<'a> Journal<'a> {
                 run,
                 grant,
                 record.time.0,
-                high.max(record.time.0),
+                high,
                 hash.0,
                 body.as_bytes()
             ])?;
@@ -248,7 +250,7 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// The greatest time of any record: a wall clock that shows less was set back.
+    /// The greatest time of any record since root last accepted the clock: a wall clock that shows less was set back.
     pub fn high_water(&self) -> Result<Option<Timestamp>, JournalError> {
         Ok(tail(self.database.connection())?.map(|(_, _, high)| Timestamp(high)))
     }
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn the_high_water_never_sinks() {
+    fn the_high_water_never_sinks_by_itself() {
         let scratch = Scratch::new("journal-high");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -366,6 +368,28 @@ mod tests {
             let _ = sample::started(&journal, "run000000001", second);
         }
         assert_eq!(journal.high_water().unwrap(), Some(sample::moment(9).wall));
+        assert!(journal.verify_all().unwrap().is_ok());
+    }
+
+    #[test]
+    fn the_high_water_begins_anew_when_root_accepts_the_clock() {
+        let scratch = Scratch::new("journal-accepted");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let _ = sample::started(&journal, "run000000001", 2_000_000_000);
+        let alert = |code: &str, second| {
+            let event = sample::events().into_iter().find(|event| event.keys().kind == "alert").unwrap();
+            let Event::Alert(mut alert) = event else { panic!("{event:?}") };
+            alert.code = code.to_owned();
+            let append = |tx: &Transaction<'_>| journal.append(tx, &sample::moment(second), Event::Alert(alert));
+            let _ = database.write(Durability::Synced, append).unwrap();
+        };
+        alert("clock-set-back", 1);
+        assert_eq!(journal.high_water().unwrap(), Some(sample::moment(2_000_000_000).wall));
+        alert(custody::ACCEPTED, 2);
+        assert_eq!(journal.high_water().unwrap(), Some(sample::moment(2).wall));
+        let _ = sample::started(&journal, "run000000002", 1);
+        assert_eq!(journal.high_water().unwrap(), Some(sample::moment(2).wall), "and never sinks after that");
         assert!(journal.verify_all().unwrap().is_ok());
     }
 

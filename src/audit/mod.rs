@@ -3,6 +3,7 @@
 
 pub mod chain;
 pub mod custody;
+pub mod flood;
 mod grant_event;
 pub mod journal;
 pub mod listing;

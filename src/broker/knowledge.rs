@@ -82,6 +82,7 @@ fn details(role: &Role) -> RoleDetails {
         hosts: role.hosts.clone(),
         env_keep: role.options.env_keep.clone(),
         setenv: role.lets_set_variables(),
+        noexec: role.noexec,
         pam_service: role.pam_service.clone(),
         request_lifetime: role.activation.request_lifetime,
         on_expiry: match role.on_expiry {

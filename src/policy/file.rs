@@ -32,6 +32,7 @@ const DEFAULTS: &[Key] = &[
     works("on_expiry"),
     works("grace_period"),
     works("request_rate"),
+    works("noexec"),
 ];
 
 const AUDIT: &[Key] = &[works("syslog"), works("redact"), works("readers")];
@@ -148,6 +149,9 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     }
     if let Some(value) = table.parsed("on_expiry", OnExpiry::parse)? {
         defaults.on_expiry = value;
+    }
+    if let Some(value) = table.boolean("noexec")? {
+        defaults.noexec = value;
     }
     defaults.pam_service = table.parsed("pam_service", role_file::pam_service)?;
     settings.options = std::mem::take(&mut settings.options).read(table, Lists::Replace)?;

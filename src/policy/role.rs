@@ -41,6 +41,9 @@ pub struct Role {
     pub pam_service: Option<String>,
     /// What becomes of a running command when its grant expires.
     pub on_expiry: OnExpiry,
+    /// Whether its commands may execute no other program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub noexec: bool,
     /// On what terms an eligible person gets it.
     pub activation: Activation,
     /// Where it stands in the policy.

@@ -22,7 +22,7 @@ pub(super) const ROLE: &[Key] = &[
     works("run_as_groups"),
     works("hosts"),
     works("commands"),
-    Key { name: "noexec", support: Support::OnlyFalse },
+    works("noexec"),
     works("activation"),
     works("authenticate"),
     works("pam_service"),
@@ -60,6 +60,7 @@ pub(super) struct Defaults {
     pub(super) pam_service: Option<String>,
     pub(super) options: Options,
     pub(super) on_expiry: OnExpiry,
+    pub(super) noexec: bool,
 }
 
 impl Default for Defaults {
@@ -72,6 +73,7 @@ impl Default for Defaults {
             pam_service: None,
             options: Options::default(),
             on_expiry: OnExpiry::default(),
+            noexec: false,
         }
     }
 }
@@ -107,6 +109,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         options: defaults.options.clone().read(table, Lists::Add)?,
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
+        noexec: table.boolean("noexec")?.unwrap_or(defaults.noexec),
         activation,
         source,
     })

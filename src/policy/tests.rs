@@ -204,7 +204,6 @@ fn what_is_said_twice_names_both_places() {
 #[test]
 fn what_comes_later_is_refused_and_its_absence_accepted() {
     for (place, line) in [
-        ("", "noexec = true"),
         ("", "record = \"tty\""),
         ("", "record = \"all\""),
         ("", "record_input = true"),
@@ -214,8 +213,17 @@ fn what_comes_later_is_refused_and_its_absence_accepted() {
         let sentence = mistake(&with(&format!("{place}{line}")));
         assert!(sentence.contains(line) && sentence.ends_with("is not supported yet"), "{sentence}");
     }
-    let inert = "noexec = false\nrecord = \"none\"\nrecord_input = false\n[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
+    let inert =
+        "record = \"none\"\nrecord_input = false\n[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
     policy(&with(inert));
+}
+
+#[test]
+fn what_may_execute_no_other_program_is_said_in_the_role_or_the_defaults() {
+    let found = |text: &str| policy(text).roles()[0].noexec;
+    assert!(!found(&with("")) && found(&with("noexec = true")));
+    assert!(found(&with("[defaults]\nnoexec = true")));
+    assert!(!found(&with("noexec = false\n[defaults]\nnoexec = true")));
 }
 
 #[test]

@@ -219,6 +219,7 @@ impl<'a> GrantWatch<'a> {
                     Ending::Expiry => "has expired",
                     Ending::Revocation => "was revoked",
                     Ending::Release => "was released",
+                    Ending::TimeLimit => "leaves the command no more time",
                 };
                 Some(format!("grant {} {how}: the command is ended", last.id))
             }

@@ -117,8 +117,9 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
 /// As sudo writes it: `    (root) NOPASSWD: /usr/bin/id, /usr/bin/w`.
 fn commands(role: &Role) -> String {
     let rules: Vec<String> = role.commands.iter().map(|rule| escape(rule.to_string().as_bytes())).collect();
+    let noexec = if role.noexec { "NOEXEC: " } else { "" };
     let tag = if role.authenticate { "" } else { "NOPASSWD: " };
-    format!("    ({}) {tag}{}\n", role.run_as.as_written().join(", "), rules.join(", "))
+    format!("    ({}) {noexec}{tag}{}\n", role.run_as.as_written().join(", "), rules.join(", "))
 }
 
 fn say(text: &str) {

@@ -15,7 +15,7 @@ use crate::authorized::Authorized;
 use crate::elevation::{Elevation, RunAsError};
 use crate::escape::Word;
 use crate::policy::{Manner, Options, RunDirectory};
-use sys::exec::{Credentials, ExecError, Execution, Image, Step};
+use sys::exec::{Credentials, ExecError, Execution, Image, Programs, Step};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
@@ -74,6 +74,7 @@ pub(super) struct Launch {
     limits: Limits,
     detached: bool,
     family: Family,
+    programs: Programs,
 }
 
 enum PreparedImage {
@@ -98,6 +99,7 @@ impl Launch {
             detached: elevation.wish().background,
             limits: authorized.session_limits(&inherited.limits),
             family: Family::found(recorded.run()),
+            programs: if recorded.authorized().role().noexec { Programs::ThisAlone } else { Programs::Any },
         })
     }
 
@@ -145,16 +147,18 @@ impl Launch {
             oom_score_adj: inherited.oom_score_adj,
             standard,
             kept: &self.kept,
+            programs: self.programs,
         }
     }
 
     /// What a failed step means for this command.
-    pub(super) fn failed(&self, error: ExecError) -> LaunchError {
+    pub(super) fn explain(&self, error: LaunchError) -> LaunchError {
+        let LaunchError::Exec(failed) = error else { return error };
         let path = |text: &CString| PathBuf::from(OsStr::from_bytes(text.as_bytes()));
-        match (error.step, &self.directory) {
-            (Step::Directory, Some(directory)) => LaunchError::Directory(path(directory), error.error()),
-            (Step::Image, _) => LaunchError::Image(self.path.clone(), error.error()),
-            _ => LaunchError::Exec(error),
+        match (failed.step, &self.directory) {
+            (Step::Directory, Some(directory)) => LaunchError::Directory(path(directory), failed.error()),
+            (Step::Image, _) => LaunchError::Image(self.path.clone(), failed.error()),
+            _ => LaunchError::Exec(failed),
         }
     }
 

@@ -17,7 +17,7 @@ mod relay;
 use std::time::{Duration, Instant};
 
 pub use environment::EnvironmentError;
-pub use family::stand_apart;
+pub use family::{stand_alone, stand_apart};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use watch::{Ending, Verdict, Watch};
@@ -42,7 +42,7 @@ impl<'a> Session<'a> {
         Self { recorded, inherited, grace }
     }
 
-    /// Runs the command until it has ended; on a pty of its own when the caller has a terminal.
+    /// Runs the command until it has ended; on a pty of its own when the caller has a terminal, and the role wants it.
     pub fn run(self, watch: &mut dyn Watch) -> (Recorded, Result<Outcome, LaunchError>) {
         let outcome = self.perform(watch);
         (self.recorded, outcome)
@@ -51,10 +51,14 @@ impl<'a> Session<'a> {
     fn perform(&self, watch: &mut dyn Watch) -> Result<Outcome, LaunchError> {
         let launch = Launch::prepare(&self.recorded, self.inherited)?;
         let begun = Instant::now();
-        let mut enforcer = Enforcer::new(watch, self.grace);
+        let authorized = self.recorded.authorized();
+        let limit = authorized.manner().time_limit.map(Duration::from_secs);
+        let mut enforcer = Enforcer::new(watch, self.grace, limit);
         let end = match Terminal::controlling() {
-            Ok(terminal) => relay::run(&launch, self.inherited, terminal, &mut enforcer),
-            Err(_) => direct::run(&launch, self.inherited, &mut enforcer),
+            Ok(terminal) if authorized.role().options.use_pty => {
+                relay::run(&launch, self.inherited, terminal, &mut enforcer)
+            }
+            _ => direct::run(&launch, self.inherited, &mut enforcer),
         };
         launch.into_family().part();
         Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed() })

@@ -51,6 +51,7 @@ impl Outcome {
             Some(Ending::Expiry) => EndedBy::Expiry,
             Some(Ending::Revocation) => EndedBy::Revocation,
             Some(Ending::Release) => EndedBy::Release,
+            Some(Ending::TimeLimit) => EndedBy::TimeLimit,
         };
         record::Ending {
             exit,

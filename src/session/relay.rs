@@ -122,7 +122,7 @@ pub(super) fn run(
     };
     let result = relay.carry(place);
     relay.close();
-    result.map_err(system("relay the terminal"))?
+    result.map_err(system("relay the terminal"))?.map_err(|error| launch.explain(error))
 }
 
 impl Relay<'_, '_> {

@@ -11,6 +11,8 @@ pub enum Ending {
     Revocation,
     /// Its holder gave the grant back.
     Release,
+    /// It ran as long as the role, or -T, lets it.
+    TimeLimit,
 }
 
 /// What the grant allows a running command now.

@@ -14,6 +14,7 @@ use crate::kernel::{check, retry};
 use crate::limits::Limits;
 use crate::process::{Pid, Waiting, wait};
 use crate::sanitize::{Ids, close_on_exec, ids, keep_over_exec, supplementary_groups};
+use crate::seccomp::Pass;
 use crate::signals::{self, Disposition, SignalSet};
 
 /// Whom a process runs as.
@@ -74,6 +75,15 @@ pub enum Image<'a> {
     Path(&'a CStr),
 }
 
+/// Which programs a command and all that it begets may execute.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Programs {
+    /// Any.
+    Any,
+    /// The command's own image, once: every later execve(2), by whom ever, fails with EACCES.
+    ThisAlone,
+}
+
 /// Everything that a command's process is made of.
 #[derive(Debug)]
 pub struct Execution<'a> {
@@ -102,6 +112,8 @@ pub struct Execution<'a> {
     pub standard: [Option<BorrowedFd<'a>>; 3],
     /// But for these.
     pub kept: &'a [RawFd],
+    /// What it and its descendants may execute after that.
+    pub programs: Programs,
 }
 
 impl Execution<'_> {
@@ -153,22 +165,28 @@ impl Execution<'_> {
         // SAFETY: umask takes an integer and cannot fail.
         unsafe { libc::umask(self.umask) };
         self.limits.apply().map_err(at(Step::Limits))?;
+        let pass = match self.programs {
+            Programs::Any => Pass::NONE,
+            // While we are root, who may do it without giving up set-user-ID programs.
+            Programs::ThisAlone => Pass::install().map_err(at(Step::Filter))?,
+        };
         self.credentials.assume()?;
         if let Some(directory) = self.directory {
             // SAFETY: the path ends in NUL and lives through the call.
             check(unsafe { libc::chdir(directory.as_ptr()) }).map_err(at(Step::Directory))?;
         }
         signals::set_mask(self.blocked_signals).map_err(at(Step::Signals))?;
+        let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
         match self.image {
             Image::Path(path) => {
-                // SAFETY: path and strings end in NUL, both arrays end with a null pointer, and all of them live on.
-                unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
+                // SAFETY: path and strings end in NUL, both arrays end with a null pointer, and all of them live on. The
+                // kernel reads three arguments, and a filter the sixth.
+                unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv, environment, 0, 0, pass.word()) };
             }
             Image::Descriptor(fd) => {
-                let (argv, environment) = (argv.as_ptr().cast(), environment.as_ptr().cast());
-                // SAFETY: as above; the empty path with AT_EMPTY_PATH names the descriptor, which is open. The
-                // pointers lose a `const` that execve(2) promises to keep.
-                unsafe { libc::execveat(fd.as_raw_fd(), c"".as_ptr(), argv, environment, libc::AT_EMPTY_PATH) };
+                let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
+                // SAFETY: as above; the empty path with AT_EMPTY_PATH names the descriptor, which is open.
+                unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv, environment, flags, pass.word()) };
             }
         }
         Err(at(Step::Image)(io::Error::last_os_error()))
@@ -198,9 +216,11 @@ pub enum Step {
     Image,
     /// clone(2).
     Process,
+    /// seccomp(2).
+    Filter,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::Descriptors,
     Step::Signals,
     Step::Limits,
@@ -211,6 +231,7 @@ const STEPS: [Step; 10] = [
     Step::Directory,
     Step::Image,
     Step::Process,
+    Step::Filter,
 ];
 
 /// Why a command did not begin.
@@ -256,6 +277,7 @@ impl fmt::Display for ExecError {
             Step::Directory => "change to the directory",
             Step::Image => "execute the command",
             Step::Process => "start a process",
+            Step::Filter => "keep it from executing other programs (noexec)",
         };
         write!(f, "cannot {what}: {}", self.error())
     }
@@ -345,6 +367,7 @@ mod tests {
                 oom_score_adj: None,
                 standard: [None, Some(writer.as_fd()), None],
                 kept: &[],
+                programs: Programs::Any,
             };
             change(&mut execution);
             let Err(error) = execution.run();
@@ -367,6 +390,20 @@ mod tests {
 
     fn end(pid: Pid) -> WaitEvent {
         wait(pid, Waiting::ForEnd).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn nothing_is_executed_after_a_program_that_shall_be_alone() {
+        let line = "echo in; (/bin/true; echo $?); /bin/true & wait $!; echo $?; exec /bin/true";
+        for descriptor in [true, false] {
+            let (output, event) = shell(line, |execution| {
+                execution.programs = Programs::ThisAlone;
+                if !descriptor {
+                    execution.image = Image::Path(c"/bin/sh");
+                }
+            });
+            assert_eq!((output.as_str(), event), ("in\n126\n126\n", WaitEvent::Exited(126)));
+        }
     }
 
     #[test]
@@ -432,6 +469,7 @@ mod tests {
                 oom_score_adj: None,
                 standard: [None; 3],
                 kept: &[],
+                programs: Programs::Any,
             };
             execution.spawn(group.as_ref())
         };

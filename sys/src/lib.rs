@@ -5,6 +5,7 @@
 //! belong to the process; [`process::fork`] checks it.
 
 mod kernel;
+mod seccomp;
 mod stall;
 
 pub mod bell;

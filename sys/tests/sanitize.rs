@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sys::exec::{Credentials, Execution, Image};
+use sys::exec::{Credentials, Execution, Image, Programs};
 use sys::limits::Limits;
 use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
 use sys::signals::SignalSet;
@@ -124,6 +124,7 @@ impl Copy {
                 oom_score_adj: None,
                 standard: [None, Some(writer.as_fd()), None],
                 kept: &[],
+                programs: Programs::Any,
             };
             hostile(&mut execution);
             let Err(error) = execution.run();

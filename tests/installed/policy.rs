@@ -97,7 +97,7 @@ fn a_mistake_in_the_policy_is_named_with_file_and_line_and_stops_everybody() {
 #[test]
 fn policy_that_comes_with_a_later_version_is_refused_and_not_ignored() {
     let role = "[roles.ops]\nstanding = [\"alice\"]\nauthenticate = false\ncommands = [\"ALL\"]\n";
-    let later = ["noexec = true\n", "record = \"tty\"\n", "record_input = true\n"];
+    let later = ["record = \"tty\"\n", "record_input = true\n"];
     let root = PrivateRoot::start();
     for key in later {
         root.write_policy(&format!("{role}{key}"));

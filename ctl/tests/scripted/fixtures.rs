@@ -92,6 +92,7 @@ pub(crate) fn policy() -> PolicyShown {
         hosts: vec!["*".into()],
         env_keep: Vec::new(),
         setenv: false,
+        noexec: false,
         pam_service: Some("jit-sudo-strict".into()),
         request_lifetime: 86_400,
         on_expiry: "terminate".into(),

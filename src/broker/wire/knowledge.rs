@@ -82,6 +82,9 @@ pub struct RoleDetails {
     pub env_keep: Vec<String>,
     /// The caller may set any variable.
     pub setenv: bool,
+    /// Its commands may execute no other program.
+    #[serde(default)]
+    pub noexec: bool,
     /// The PAM service, where it is not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pam_service: Option<String>,

@@ -1,0 +1,198 @@
+//! A filter of system calls (seccomp(2)) under which a process executes one more program, and then neither it nor
+//! anything that it begets ever executes another. The kernel enforces it, so it holds for static programs and for
+//! programs of the 32-bit ABI too.
+//!
+//! An execve(2) passes when its sixth argument, which the kernel does not read, is a random word of 64 bits. The process
+//! that knows it becomes the command by it; exec clears registers and memory, and what runs under a filter may not read
+//! filters (PTRACE_SECCOMP_GET_FILTER), so the command can only guess.
+
+use std::io;
+
+use crate::kernel::check;
+use crate::random::random;
+
+/// The word with which the one exec passes.
+#[derive(Debug)]
+pub(crate) struct Pass(u64);
+
+impl Pass {
+    /// For where there is no filter.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Puts this process and all that it will beget under the filter, for good.
+    ///
+    /// Where root lacks CAP_SYS_ADMIN, as in some containers, the kernel wants `no_new_privs` first: set-user-ID bits and
+    /// file capabilities of the command then mean nothing.
+    ///
+    /// # Errors
+    /// `Unsupported` on a machine whose system calls are not known here; `ENOSYS` or `EINVAL` from a kernel without filters.
+    pub(crate) fn install() -> io::Result<Self> {
+        let pass = Self(u64::from_ne_bytes(random()?));
+        let mut filter = filter(pass.0).ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        match set(&mut filter) {
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+                // SAFETY: this prctl takes integers only.
+                check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+                set(&mut filter)?;
+            }
+            loaded => loaded?,
+        }
+        Ok(pass)
+    }
+
+    /// The sixth argument of execve(2) and execveat(2).
+    pub(crate) fn word(&self) -> libc::c_ulong {
+        self.0
+    }
+}
+
+/// The system calls of one ABI that lead to another program.
+struct Abi {
+    /// AUDIT_ARCH_* of linux/audit.h.
+    arch: u32,
+    /// execve and execveat.
+    exec: [u32; 2],
+}
+
+/// io_uring_setup has one number everywhere. A ring does what system calls do, past the filter: no operation executes
+/// a program today, and none of a later kernel shall.
+const IO_URING_SETUP: u32 = 425;
+
+/// x32 calls are those of x86-64 with this bit.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// The ABI of this program, and the 32-bit one that the same kernel may offer: asm/unistd_32.h and so on.
+#[cfg(target_arch = "x86_64")]
+const ABIS: [Abi; 2] = [Abi { arch: 0xc000_003e, exec: [59, 322] }, Abi { arch: 0x4000_0003, exec: [11, 358] }];
+
+#[cfg(target_arch = "aarch64")]
+const ABIS: [Abi; 2] = [Abi { arch: 0xc000_00b7, exec: [221, 281] }, Abi { arch: 0x4000_0028, exec: [11, 387] }];
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ABIS: [Abi; 0] = [];
+
+// Offsets in seccomp_data: nr, arch, instruction_pointer, args[6]; both machines are little-endian.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const SIXTH: u32 = 16 + 5 * 8;
+
+const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EACCES as u32;
+const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+
+/// `None` on a machine that is not known here. The numbers at the left are those of the jumps.
+#[rustfmt::skip]
+fn filter(pass: u64) -> Option<Vec<libc::sock_filter>> {
+    let [own, compatible] = <&[Abi; 2]>::try_from(ABIS.as_slice()).ok()?;
+    let ([own_exec, own_execat], [compatible_exec, compatible_execat]) = (own.exec, compatible.exec);
+    let [low, high] = [pass as u32, (pass >> 32) as u32];
+    Some(vec![
+        /*  0 */ load(ARCH),
+        /*  1 */ equal(own.arch, 0, 14),
+        /*  2 */ load(NUMBER),
+        /*  3 */ at_least(X32_BIT, 0, 1),
+        /*  4 */ answer(UNKNOWN),
+        /*  5 */ equal(IO_URING_SETUP, 0, 1),
+        /*  6 */ answer(UNKNOWN),
+        /*  7 */ equal(own_exec, 2, 0),
+        /*  8 */ equal(own_execat, 1, 0),
+        /*  9 */ answer(libc::SECCOMP_RET_ALLOW),
+        /* 10 */ load(SIXTH),
+        /* 11 */ equal(low, 0, 3),
+        /* 12 */ load(SIXTH + 4),
+        /* 13 */ equal(high, 0, 1),
+        /* 14 */ answer(libc::SECCOMP_RET_ALLOW),
+        /* 15 */ answer(REFUSE),
+        /* 16 */ equal(compatible.arch, 1, 0),
+        /* 17 */ answer(REFUSE),
+        /* 18 */ load(NUMBER),
+        /* 19 */ equal(IO_URING_SETUP, 0, 1),
+        /* 20 */ answer(UNKNOWN),
+        /* 21 */ equal(compatible_exec, 2, 0),
+        /* 22 */ equal(compatible_execat, 1, 0),
+        /* 23 */ answer(libc::SECCOMP_RET_ALLOW),
+        /* 24 */ answer(REFUSE),
+    ])
+}
+
+/// Takes four bytes of the call's description.
+fn load(offset: u32) -> libc::sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset)
+}
+
+/// Skips so many instructions when what was loaded is `value`, and so many when not.
+fn equal(value: u32, then: u8, otherwise: u8) -> libc::sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, then, otherwise, value)
+}
+
+fn at_least(value: u32, then: u8, otherwise: u8) -> libc::sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, then, otherwise, value)
+}
+
+fn answer(value: u32) -> libc::sock_filter {
+    instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value)
+}
+
+fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt, jf, k }
+}
+
+fn set(filter: &mut [libc::sock_filter]) -> io::Result<()> {
+    let length = u16::try_from(filter.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
+    // SAFETY: the program describes the slice, and both live through the call, which copies them.
+    let answer = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    check(answer as libc::c_int).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the filter answers to a call: the few instructions that it is made of, played.
+    fn judge(arch: u32, number: u32, sixth: u64) -> u32 {
+        let filter = filter(0x0123_4567_89ab_cdef).unwrap();
+        let (mut at, mut loaded) = (0, 0);
+        loop {
+            let libc::sock_filter { code, jt, jf, k } = filter[at];
+            at += 1;
+            let skip = |truth: bool| usize::from(if truth { jt } else { jf });
+            match u32::from(code) {
+                0x20 => {
+                    loaded = match k {
+                        NUMBER => number,
+                        ARCH => arch,
+                        SIXTH => sixth as u32,
+                        _ => (sixth >> 32) as u32,
+                    }
+                }
+                0x15 => at += skip(loaded == k),
+                0x35 => at += skip(loaded >= k),
+                0x06 => return k,
+                other => panic!("{other:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_pass_opens_exec_and_no_other_abi_has_one() {
+        let pass = 0x0123_4567_89ab_cdef;
+        let [own, compatible] = &ABIS;
+        for number in own.exec {
+            assert_eq!(judge(own.arch, number, pass), libc::SECCOMP_RET_ALLOW);
+            for wrong in [0, pass ^ 1, pass ^ (1 << 63), pass & 0xffff_ffff, pass << 32] {
+                assert_eq!(judge(own.arch, number, wrong), REFUSE);
+            }
+            assert_eq!(judge(own.arch, number | X32_BIT, pass), UNKNOWN);
+        }
+        for number in compatible.exec {
+            assert_eq!(judge(compatible.arch, number, pass), REFUSE);
+        }
+        for arch in [own.arch, compatible.arch] {
+            assert_eq!(judge(arch, 1, 0), libc::SECCOMP_RET_ALLOW);
+            assert_eq!(judge(arch, IO_URING_SETUP, pass), UNKNOWN);
+        }
+        assert_eq!(judge(0x1234, 1, pass), REFUSE);
+        // The numbers of one ABI mean something else in the other.
+        assert_eq!(judge(own.arch, compatible.exec[0], 0), libc::SECCOMP_RET_ALLOW);
+    }
+}
