@@ -138,9 +138,12 @@ impl Prompter {
         };
         answer.map_err(|error| match error {
             PasswordError::TimedOut => Stopped::TimedOut,
-            PasswordError::Interrupted | PasswordError::EndOfInput | PasswordError::TooLong | PasswordError::Io(_) => {
+            PasswordError::EndOfInput => {
+                let line: &[u8] = if self.source == Source::StandardInput { b"\n" } else { b"" };
+                say(&Source::StandardInput, &[line, b"jit-sudo: no password was provided\n"].concat());
                 Stopped::GaveUp
             }
+            PasswordError::Interrupted | PasswordError::TooLong | PasswordError::Io(_) => Stopped::GaveUp,
         })
     }
 }

@@ -22,6 +22,8 @@ Administrator. It usually boils down to these three things:
     #2) Think before you type.
     #3) With great power comes great responsibility.
 
+For security reasons, the password you type will not be visible.
+
 ";
 
 impl Host {
