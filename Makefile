@@ -29,7 +29,9 @@ help:
 	@echo 'make demo           the main job, played in a private root; nothing of this host changes'
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs, manual pages'
+	@echo 'make ansible        plays of Ansible (from PyPI, kept below the target directory) through jit-sudo and sudo'
 	@echo 'make bench          measured beside sudo and doas'
+	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
 	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
 # The directories are part of the programs: nothing that a caller can set moves them.
@@ -92,9 +94,20 @@ demo-shell: deps build
 bench: deps build
 	PROFILE=$(PROFILE) $(TRY) bench
 
+past: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed past:: -- --nocapture
+
 # A few minutes; the ordinary tests try 20,000.
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored --nocapture
+
+ansible: deps build $(TARGET)/ansible
+	$(CARGO) test --locked --test installed ansible:: -- --ignored
+
+$(TARGET)/ansible:
+	/usr/bin/python3 -m venv $@.new
+	$@.new/bin/python3 -m pip install --quiet --disable-pip-version-check 'ansible-core==2.18.*'
+	mv $@.new $@
 
 test: deps
 	$(CARGO) test --locked --workspace
@@ -103,6 +116,7 @@ check: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --workspace
+	$(MAKE) ansible
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
 	@if command -v man >/dev/null; then \
 	    for page in $(MANPAGES); do \
@@ -120,4 +134,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench flips test check deps build-deps clean
+.PHONY: all help build install uninstall demo demo-shell bench past flips ansible test check deps build-deps clean

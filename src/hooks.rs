@@ -16,7 +16,7 @@ use crate::database::Durability;
 use crate::escape::{Word, escape};
 use crate::host::{HOOKS, Host};
 use crate::policy::AuditSettings;
-use sys::exec::{Credentials, Execution, Image, Programs};
+use sys::exec::{Credentials, Directory, Execution, Image, Programs};
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
 use sys::process::{
     Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, kill_descendants, new_session, wait_any,
@@ -142,7 +142,7 @@ impl Runner<'_> {
             credentials,
             limits: &self.inherited.limits,
             umask: 0o077,
-            directory: Some(c"/"),
+            directory: Directory::Required(c"/"),
             ignored_signals: SignalSet::EMPTY,
             blocked_signals: SignalSet::EMPTY,
             oom_score_adj: None,

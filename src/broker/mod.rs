@@ -31,6 +31,7 @@ use crate::policy::judge::{names, subject};
 use crate::refusal::Refusal;
 use failure::{Refused, refused};
 use sys::sanitize::Inherited;
+use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
 use wire::{Answer, Ask, KeyInfo, REQUEST_LIMIT, Reply};
 
 /// Everything that one answer is made from.
@@ -45,6 +46,8 @@ pub(crate) struct Desk<'a> {
 
 /// Reads one question from standard input, answers it on standard output, and returns the exit status.
 pub fn serve(inherited: &Inherited) -> i32 {
+    // ^Z asks for no permission, and who is stopped while reading holds the database's log for everybody.
+    let _ = sys::signals::block(SignalSet::of(&[SIGTSTP, SIGTTIN, SIGTTOU]));
     let reply = match read_question().and_then(|ask| answer(ask, inherited)) {
         Ok(answer) => Reply::Ok(answer),
         Err(refused) => Reply::Error(refused.0),

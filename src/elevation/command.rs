@@ -98,9 +98,12 @@ impl Command {
     }
 
     fn open(path: &Path, name: OsString, arguments: Vec<OsString>) -> Result<Self, CommandError> {
-        let shown = || Word::from(path.as_os_str());
+        let typed = name.as_bytes().contains(&b'/');
+        let shown = || Word::from(if typed { name.as_os_str() } else { path.as_os_str() });
         let program = OpenedProgram::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => CommandError::NotFound(Word::from(&name)),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
+                CommandError::NotFound(Word::from(&name))
+            }
             io::ErrorKind::IsADirectory => CommandError::NotExecutable(shown(), "is a directory"),
             io::ErrorKind::PermissionDenied => CommandError::NotExecutable(shown(), "is not executable"),
             _ => CommandError::Io(shown(), error),

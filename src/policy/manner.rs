@@ -12,7 +12,7 @@ use crate::names::UserName;
 /// How a command is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manner {
-    /// Where; `None` is where the caller is.
+    /// Where; `None` is where the caller is, or the target's home for -i.
     pub directory: Option<RunDirectory>,
     /// Descriptors from this one on are closed.
     pub closefrom: u32,
@@ -75,7 +75,7 @@ fn directory(role: &Role, elevation: &Elevation) -> Result<Option<RunDirectory>,
     match (wished, said) {
         (Some(wished), Some(RunDirectory::CallersChoice)) => Ok(Some(typed(wished))),
         (Some(_), _) => Err(NotPermitted::Directory(Word::from(elevation.command().path().as_os_str()))),
-        (None, None | Some(RunDirectory::CallersChoice)) => Ok(wish.login.then_some(RunDirectory::TargetsHome)),
+        (None, None | Some(RunDirectory::CallersChoice)) => Ok(None),
         (None, Some(said)) => Ok(Some(said.clone())),
     }
 }

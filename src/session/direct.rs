@@ -29,7 +29,7 @@ pub(super) fn run(
     expected.push(SIGCHLD);
     let signals = SignalQueue::open(&expected).map_err(system("receive signals"))?;
     become_subreaper().map_err(system("adopt the command's orphans"))?;
-    let child = launch.spawn(inherited).map_err(|error| launch.explain(LaunchError::Exec(error)))?;
+    let child = launch.spawn(inherited)?;
     enforcer.begun();
     let family = launch.family();
     let end = supervise(child, family, &signals, enforcer).map_err(system("wait for the command"))?;

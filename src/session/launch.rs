@@ -15,7 +15,7 @@ use crate::authorized::Authorized;
 use crate::elevation::{Elevation, RunAsError};
 use crate::escape::Word;
 use crate::policy::{Manner, Options, RunDirectory};
-use sys::exec::{Credentials, ExecError, Execution, Image, Programs, Step};
+use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
@@ -30,14 +30,12 @@ pub enum LaunchError {
     RunAs(RunAsError),
     /// The directory is nobody's home.
     Home(String),
-    /// The kernel does not let the command be in its directory.
-    Directory(PathBuf, io::Error),
     /// A script does not lie in a trusted place, or is not the file that was opened.
     Script(String),
-    /// The program was found, and the kernel does not execute it.
-    Image(PathBuf, io::Error),
     /// The kernel refused a step before exec.
     Exec(ExecError),
+    /// The kernel refused to enter a directory or to execute the program.
+    Path(&'static str, PathBuf, ExecError),
     /// A terminal, pipe or process could not be made.
     System(&'static str, io::Error),
 }
@@ -48,14 +46,11 @@ impl fmt::Display for LaunchError {
             Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
             Self::RunAs(error) => error.fmt(f),
             Self::Home(user) => write!(f, "unknown user {user}"),
-            Self::Directory(path, error) => {
-                write!(f, "unable to change directory to {}: {}", Word::from(path.as_os_str()), reason(error))
-            }
-            Self::Image(path, error) => {
-                write!(f, "unable to execute {}: {}", Word::from(path.as_os_str()), reason(error))
-            }
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
+            Self::Path(what, path, error) => {
+                write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
+            }
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -64,17 +59,25 @@ impl fmt::Display for LaunchError {
 /// The prepared command.
 pub(super) struct Launch {
     image: PreparedImage,
-    path: PathBuf,
     argv: Vec<CString>,
     environment: Vec<CString>,
     credentials: Credentials,
-    directory: Option<CString>,
+    directory: Place,
     kept: Vec<RawFd>,
     umask: u32,
     limits: Limits,
     detached: bool,
     family: Family,
     programs: Programs,
+}
+
+/// Where the command begins.
+enum Place {
+    Here,
+    /// -D
+    There(CString),
+    /// A login's home, and what is said where it cannot be entered: sudo begins elsewhere then.
+    Home(CString, String),
 }
 
 enum PreparedImage {
@@ -89,11 +92,10 @@ impl Launch {
         let elevation = authorized.elevation();
         Ok(Self {
             image: image(recorded)?,
-            path: elevation.command().path().to_owned(),
             argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials(elevation)?,
-            directory: directory(authorized)?.map(|path| c_string(path.as_os_str())).transpose()?,
+            directory: place(authorized)?,
             kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, authorized.manner())).collect(),
             umask: umask(&authorized.role().options, inherited.umask),
             detached: elevation.wish().background,
@@ -124,8 +126,20 @@ impl Launch {
     }
 
     /// Starts the command as our child, with the standard streams that we have.
-    pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, ExecError> {
-        self.execution(inherited, [None, None, None]).spawn(self.family.group())
+    pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, LaunchError> {
+        self.execution(inherited, [None, None, None]).spawn(self.family.group()).map_err(|error| self.failed(error))
+    }
+
+    /// What an error of the command's process is about.
+    pub(super) fn failed(&self, error: ExecError) -> LaunchError {
+        let path = |path: &CString| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
+        match (error.step, &self.directory, &self.image) {
+            (Step::Directory, Place::There(directory), _) => {
+                LaunchError::Path("change directory to", path(directory), error)
+            }
+            (Step::Image, _, PreparedImage::Path(program)) => LaunchError::Path("execute", path(program), error),
+            _ => LaunchError::Exec(error),
+        }
     }
 
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.
@@ -141,24 +155,17 @@ impl Launch {
             credentials: &self.credentials,
             limits: &self.limits,
             umask: self.umask,
-            directory: self.directory.as_deref(),
+            directory: match &self.directory {
+                Place::Here => Directory::Unchanged,
+                Place::There(path) => Directory::Required(path),
+                Place::Home(path, words) => Directory::Wished(path, words),
+            },
             ignored_signals: inherited.ignored_signals,
             blocked_signals: inherited.blocked_signals,
             oom_score_adj: inherited.oom_score_adj,
             standard,
             kept: &self.kept,
             programs: self.programs,
-        }
-    }
-
-    /// What a failed step means for this command.
-    pub(super) fn explain(&self, error: LaunchError) -> LaunchError {
-        let LaunchError::Exec(failed) = error else { return error };
-        let path = |text: &CString| PathBuf::from(OsStr::from_bytes(text.as_bytes()));
-        match (failed.step, &self.directory) {
-            (Step::Directory, Some(directory)) => LaunchError::Directory(path(directory), failed.error()),
-            (Step::Image, _) => LaunchError::Image(self.path.clone(), failed.error()),
-            _ => LaunchError::Exec(failed),
         }
     }
 
@@ -191,13 +198,13 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
 /// By its path, where the place it lies in is beyond everybody's reach but root's and still holds the opened file: then the
 /// process has its proper name (an older kernel names what is executed by descriptor after the number, which killall and
 /// pgrep do not find). The opened file itself where others could swap it. A script can only be run by path, because its
-/// interpreter opens it by name: out of an untrusted place only where the role allows everything anyway.
+/// interpreter opens it by name (and whatever is no binary may be a script for /bin/sh): out of an untrusted place only where the role allows everything anyway.
 fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = recorded.authorized().elevation().command();
     let program = command.program();
     let trusted = trusted_program(program.path());
-    let is_script = program.script().map_err(look)?.is_some();
+    let is_script = !program.is_binary().map_err(look)?;
     if trusted.is_err() && !is_script {
         return Ok(PreparedImage::Descriptor(program.as_fd().try_clone_to_owned().map_err(look)?));
     }
@@ -223,17 +230,22 @@ fn credentials(elevation: &Elevation) -> Result<Credentials, LaunchError> {
     Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups })
 }
 
-fn directory(authorized: &Authorized) -> Result<Option<PathBuf>, LaunchError> {
-    let home = |user: &str| match sys::users::account_by_name(user) {
-        Ok(Some(account)) => Ok(account.home),
-        Ok(None) => Err(LaunchError::Home(user.to_owned())),
-        Err(error) => Err(LaunchError::System("look up a home directory", error)),
-    };
+fn place(authorized: &Authorized) -> Result<Place, LaunchError> {
+    let there = |path: PathBuf| c_string(path.as_os_str()).map(Place::There);
+    let home = &authorized.run_as().account().home;
     match &authorized.manner().directory {
-        None | Some(RunDirectory::CallersChoice) => Ok(None),
-        Some(RunDirectory::TargetsHome) => Ok(Some(authorized.run_as().account().home.clone())),
-        Some(RunDirectory::HomeOf(user)) => home(user.as_str()).map(Some),
-        Some(RunDirectory::Path(path)) => Ok(Some(path.clone())),
+        Some(RunDirectory::TargetsHome) => there(home.clone()),
+        Some(RunDirectory::Path(path)) => there(path.clone()),
+        Some(RunDirectory::HomeOf(user)) => match sys::users::account_by_name(user.as_str()) {
+            Ok(Some(account)) => there(account.home),
+            Ok(None) => Err(LaunchError::Home(user.to_string())),
+            Err(error) => Err(LaunchError::System("look up a home directory", error)),
+        },
+        None | Some(RunDirectory::CallersChoice) if authorized.elevation().wish().login => {
+            let home = home.as_os_str();
+            Ok(Place::Home(c_string(home)?, format!("jit-sudo: unable to change directory to {}", Word::from(home))))
+        }
+        None | Some(RunDirectory::CallersChoice) => Ok(Place::Here),
     }
 }
 
@@ -248,12 +260,6 @@ fn umask(options: &Options, callers: u32) -> u32 {
         Some(bits) if options.umask_override => bits,
         Some(bits) => bits | callers,
     }
-}
-
-/// The kernel's words without their number, as sudo writes them.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 fn c_string(text: &OsStr) -> Result<CString, LaunchError> {

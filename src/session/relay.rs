@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
 use super::ending::{Act, Enforcer};
-use super::family::Family;
 use super::launch::{Launch, LaunchError};
 use super::message::{Order, Place, Report, receive_report, send_order};
 use super::monitor::Monitor;
@@ -41,6 +40,8 @@ struct Relay<'a, 'w> {
     /// The caller's settings, as they were and as they will be again.
     original: Attributes,
     raw: bool,
+    /// The command's terminal was told to leave line ends alone.
+    plain: bool,
     leader: Option<OwnedFd>,
     socket: OwnedFd,
     signals: SignalQueue,
@@ -54,7 +55,7 @@ struct Relay<'a, 'w> {
     /// What is still to be told to the person at the terminal.
     words: Vec<u8>,
     monitor: Pid,
-    family: &'a Family,
+    launch: &'a Launch,
     enforcer: &'a mut Enforcer<'w>,
     killed_at: Option<Instant>,
 }
@@ -84,7 +85,7 @@ pub(super) fn run(
     let (socket, theirs) = socket_pair().map_err(system("make a socket pair"))?;
     // In a pipeline the terminal belongs to several programs at once: the command starts in the background of its own
     // terminal, and only when it reaches for it do we reach for the caller's (as sudo does).
-    let alone = on_terminal == [true; 3];
+    let alone = matches!(on_terminal, [true, true, _]);
     let place = if alone && !detached && terminal.foreground() { Place::Foreground } else { Place::Background };
 
     let monitor = fork(|| {
@@ -106,6 +107,7 @@ pub(super) fn run(
         terminal,
         original,
         raw: false,
+        plain: false,
         leader: Some(leader),
         socket,
         signals,
@@ -116,13 +118,13 @@ pub(super) fn run(
         parked: false,
         words: Vec::new(),
         monitor,
-        family: launch.family(),
+        launch,
         enforcer,
         killed_at: None,
     };
     let result = relay.carry(place);
     relay.close();
-    result.map_err(system("relay the terminal"))?.map_err(|error| launch.explain(error))
+    result.map_err(system("relay the terminal"))?
 }
 
 impl Relay<'_, '_> {
@@ -135,6 +137,7 @@ impl Relay<'_, '_> {
         if place == Place::Foreground {
             self.go_raw()?;
         }
+        self.shape_output();
         loop {
             let patience = self.enforce()?;
             let patience = self.unpark(patience);
@@ -266,10 +269,10 @@ impl Relay<'_, '_> {
                 Course::Goes
             }
             Some(Report::Ended(end)) => Course::Over(Ok(end)),
-            Some(Report::Failed(error)) => Course::Over(Err(LaunchError::Exec(error))),
+            Some(Report::Failed(error)) => Course::Over(Err(self.launch.failed(error))),
             None => {
                 // Whatever it had under it would run on without an eye on it.
-                self.family.kill();
+                self.launch.family().kill();
                 Course::Over(Err(LaunchError::System("follow the command", io::Error::other("its monitor was killed"))))
             }
         })
@@ -281,6 +284,7 @@ impl Relay<'_, '_> {
         let reached_for_terminal = matches!(signal, SIGTTIN | SIGTTOU);
         if reached_for_terminal && self.has_terminal() {
             self.go_raw()?;
+            self.shape_output();
             self.order(Order::Continue(Place::Foreground));
             return Ok(());
         }
@@ -311,8 +315,19 @@ impl Relay<'_, '_> {
             self.raw = false;
             Place::Background
         };
+        self.shape_output();
         self.fit_window();
         self.order(Order::Continue(place));
+    }
+
+    /// One of the two terminals makes carriage returns of line ends: the caller's where we have not made it raw.
+    fn shape_output(&mut self) {
+        let Some(leader) = &self.leader else { return };
+        let Ok(attributes) = Attributes::of(leader.as_fd()) else { return };
+        let change = if self.raw { self.plain } else { attributes.shapes_output() };
+        if change && attributes.shaping_output(self.raw).apply_now(leader.as_fd()).is_ok() {
+            self.plain = !self.raw;
+        }
     }
 
     fn fit_window(&self) {

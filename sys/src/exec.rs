@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -71,7 +71,8 @@ pub enum Image<'a> {
     /// The opened file itself, whatever its path means by now. Not for scripts: their interpreter needs a path. Before
     /// Linux 6.14 the process is listed under the descriptor's number instead of its name.
     Descriptor(BorrowedFd<'a>),
-    /// The file at a path, found at this moment.
+    /// The file at a path, found at this moment. What the kernel does not know how to execute (`ENOEXEC`) is a script for
+    /// /bin/sh, as for every shell.
     Path(&'a CStr),
 }
 
@@ -82,6 +83,17 @@ pub enum Programs {
     Any,
     /// The command's own image, once: every later execve(2), by whom ever, fails with EACCES.
     ThisAlone,
+}
+
+/// Where a command begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Directory<'a> {
+    /// Where we are.
+    Unchanged,
+    /// There, or not at all.
+    Required(&'a CStr),
+    /// There if possible; if not, where we are, and these words with the reason go to its standard error.
+    Wished(&'a CStr, &'a str),
 }
 
 /// Everything that a command's process is made of.
@@ -99,8 +111,8 @@ pub struct Execution<'a> {
     pub limits: &'a Limits,
     /// Its file mode mask.
     pub umask: u32,
-    /// Its working directory, entered with the new credentials; `None` leaves it.
-    pub directory: Option<&'a CStr>,
+    /// Its working directory, entered with the new credentials.
+    pub directory: Directory<'a>,
     /// Signals that it ignores from the start; all others have their default.
     pub ignored_signals: SignalSet,
     /// Signals that are blocked from the start.
@@ -171,25 +183,27 @@ impl Execution<'_> {
             Programs::ThisAlone => Pass::install().map_err(at(Step::Filter))?,
         };
         self.credentials.assume()?;
-        if let Some(directory) = self.directory {
-            // SAFETY: the path ends in NUL and lives through the call.
-            check(unsafe { libc::chdir(directory.as_ptr()) }).map_err(at(Step::Directory))?;
-        }
+        self.directory.enter()?;
         signals::set_mask(self.blocked_signals).map_err(at(Step::Signals))?;
-        let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
-        match self.image {
-            Image::Path(path) => {
-                // SAFETY: path and strings end in NUL, both arrays end with a null pointer, and all of them live on. The
-                // kernel reads three arguments, and a filter the sixth.
-                unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv, environment, 0, 0, pass.word()) };
-            }
+        let error = match self.image {
+            Image::Path(path) => match execute(path, &argv, &environment, &pass) {
+                error if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                    let words = [c"sh".as_ptr(), path.as_ptr()];
+                    let argv: Vec<_> = words.into_iter().chain(argv.iter().skip(1).copied()).collect();
+                    execute(c"/bin/sh", &argv, &environment, &pass)
+                }
+                error => error,
+            },
             Image::Descriptor(fd) => {
                 let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
-                // SAFETY: as above; the empty path with AT_EMPTY_PATH names the descriptor, which is open.
+                let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
+                // SAFETY: the strings end in NUL, both arrays end with a null pointer, and all of them live on; the empty
+                // path with AT_EMPTY_PATH names the descriptor, which is open. A filter reads the sixth argument.
                 unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv, environment, flags, pass.word()) };
+                io::Error::last_os_error()
             }
-        }
-        Err(at(Step::Image)(io::Error::last_os_error()))
+        };
+        Err(at(Step::Image)(error))
     }
 }
 
@@ -262,6 +276,11 @@ impl ExecError {
     pub fn error(self) -> io::Error {
         io::Error::from_raw_os_error(self.errno)
     }
+
+    /// The reason in the C library's words, without its number.
+    pub fn reason(self) -> &'static str {
+        nix::errno::Errno::from_raw(self.errno).desc()
+    }
 }
 
 impl fmt::Display for ExecError {
@@ -279,11 +298,36 @@ impl fmt::Display for ExecError {
             Step::Process => "start a process",
             Step::Filter => "keep it from executing other programs (noexec)",
         };
-        write!(f, "cannot {what}: {}", self.error())
+        write!(f, "cannot {what}: {}", self.reason())
     }
 }
 
 impl std::error::Error for ExecError {}
+
+impl Directory<'_> {
+    fn enter(self) -> Result<(), ExecError> {
+        let (Self::Required(path) | Self::Wished(path, _)) = self else { return Ok(()) };
+        // SAFETY: the path ends in NUL and lives through the call.
+        let entered = check(unsafe { libc::chdir(path.as_ptr()) }).map_err(at(Step::Directory));
+        match (entered, self) {
+            (Err(error), Self::Wished(_, words)) => {
+                // Whoever closed standard error does not want to know.
+                let _ = writeln!(io::stderr(), "{words}: {}", error.reason());
+                Ok(())
+            }
+            (entered, _) => entered.map(drop),
+        }
+    }
+}
+
+/// Becomes the program at a path; returns only with the reason why not.
+fn execute(path: &CStr, argv: &[*const libc::c_char], environment: &[*const libc::c_char], pass: &Pass) -> io::Error {
+    let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
+    // SAFETY: path and strings end in NUL, both arrays end with a null pointer, and all of them live on. The kernel reads
+    // three arguments, and a filter the sixth.
+    unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv, environment, 0, 0, pass.word()) };
+    io::Error::last_os_error()
+}
 
 fn at(step: Step) -> impl Fn(io::Error) -> ExecError {
     move |error| ExecError { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
@@ -361,7 +405,7 @@ mod tests {
                 credentials: &credentials,
                 limits: &limits,
                 umask: 0o027,
-                directory: Some(c"/"),
+                directory: Directory::Required(c"/"),
                 ignored_signals: SignalSet::EMPTY,
                 blocked_signals: SignalSet::EMPTY,
                 oom_score_adj: None,
@@ -443,10 +487,31 @@ mod tests {
 
     #[test]
     fn directory_is_entered_with_the_new_credentials() {
-        let (output, event) = shell("pwd", |execution| execution.directory = Some(c"/root"));
+        let (output, event) = shell("pwd", |execution| execution.directory = Directory::Required(c"/root"));
         assert_eq!(event, WaitEvent::Exited(99));
         let error = ExecError::from_bytes(output.as_bytes().try_into().unwrap()).unwrap();
         assert_eq!(error, ExecError { step: Step::Directory, errno: libc::EACCES });
+
+        let (output, event) = shell("pwd", |execution| {
+            execution.standard[2] = execution.standard[1];
+            execution.directory = Directory::Wished(c"/root", "no home");
+        });
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(
+            (output, event),
+            (format!("no home: Permission denied\n{}\n", here.display()), WaitEvent::Exited(0))
+        );
+    }
+
+    #[test]
+    fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
+        let path = c"/tmp/sys-exec-script";
+        let file = path.to_str().unwrap();
+        std::fs::write(file, "echo \"$0\" \"$@\"\n").unwrap();
+        std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let (output, event) = shell("one", |execution| execution.image = Image::Path(path));
+        std::fs::remove_file(file).unwrap();
+        assert_eq!((output, event), (format!("{file} -c one\n"), WaitEvent::Exited(0)));
     }
 
     #[test]
@@ -463,7 +528,7 @@ mod tests {
                 credentials: &credentials,
                 limits: &limits,
                 umask: 0o027,
-                directory: Some(directory),
+                directory: Directory::Required(directory),
                 ignored_signals: SignalSet::EMPTY,
                 blocked_signals: SignalSet::EMPTY,
                 oom_score_adj: None,

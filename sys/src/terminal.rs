@@ -160,6 +160,20 @@ impl Attributes {
         Self(raw)
     }
 
+    /// Output is changed on its way to the screen: line ends become a carriage return and a line feed.
+    #[must_use]
+    pub fn shapes_output(&self) -> bool {
+        self.0.c_oflag & libc::OPOST != 0
+    }
+
+    /// These, but output is, or is not, changed on its way.
+    #[must_use]
+    pub fn shaping_output(&self, wanted: bool) -> Self {
+        let mut raw = self.0;
+        raw.c_oflag = if wanted { raw.c_oflag | libc::OPOST } else { raw.c_oflag & !libc::OPOST };
+        Self(raw)
+    }
+
     /// These, but whole lines, with or without showing them; a terminal left in raw mode works for a question too.
     fn for_question(&self, echo: Echo) -> Self {
         let mut raw = self.0;

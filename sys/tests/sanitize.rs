@@ -118,7 +118,7 @@ impl Copy {
                 credentials: &credentials,
                 limits: &limits,
                 umask: 0o022,
-                directory: None,
+                directory: sys::exec::Directory::Unchanged,
                 ignored_signals: SignalSet::EMPTY,
                 blocked_signals: SignalSet::EMPTY,
                 oom_score_adj: None,

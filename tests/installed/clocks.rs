@@ -65,6 +65,8 @@ fn a_clock_set_back_lengthens_no_grant_and_is_recorded_once() {
         later_boot_clock(&root, &person, 2, &ID).refused("has expired");
     }
     assert_eq!(alerts(&root), ["clock-set-back: the clock was set back by 2h"]);
+    let listed: Value = later_boot_clock(&root, &person, 2, &["jitctl", "--json", "grants"]).json();
+    assert_eq!(listed["grants"][0]["grant"], "expired", "{listed}");
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
 
