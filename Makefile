@@ -17,7 +17,7 @@ FISHCOMP   := $(PREFIX)/share/fish/vendor_completions.d
 CARGO      ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),$(wildcard /root/.cargo/bin/cargo),cargo)
 TARGET     := $(or $(CARGO_TARGET_DIR),target)
 BUILT      := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jitctl)
+BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jit-sudo-shrink jitctl)
 MANPAGES   := $(wildcard docs/man/*.[1-8])
 
 all: build
@@ -30,7 +30,10 @@ help:
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs, manual pages'
 	@echo 'make ansible        plays of Ansible (from PyPI, kept below the target directory) through jit-sudo and sudo'
+	@echo 'make recording-cost  what a recording costs beside sudo'"'"'s'
 	@echo 'make bench          measured beside sudo and doas'
+	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
+	@echo 'make million        verification, export and listing of 1,000,000 records'
 	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
 	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
@@ -54,6 +57,7 @@ install: $(BINARIES)
 	$(SETUID) $(BUILT)/jit-sudo $(DESTDIR)$(BINDIR)/jit-sudo
 	$(SETUID) $(BUILT)/jit-sudo-broker $(DESTDIR)$(LIBEXECDIR)/jit-sudo-broker
 	install -m 755 $(BUILT)/jit-sudo-hooks $(DESTDIR)$(LIBEXECDIR)/jit-sudo-hooks
+	install -m 755 $(BUILT)/jit-sudo-shrink $(DESTDIR)$(LIBEXECDIR)/jit-sudo-shrink
 	install -m 755 $(BUILT)/jitctl $(DESTDIR)$(BINDIR)/jitctl
 	$(CONFIG) 640 etc/policy.toml $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.toml
 	$(CONFIG) 644 etc/pam.d/jit-sudo $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo
@@ -72,7 +76,7 @@ ifeq ($(DESTDIR),)
 endif
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks)
+	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks jit-sudo-shrink)
 	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
 	-rmdir $(DESTDIR)$(LIBEXECDIR)
 	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
@@ -101,6 +105,17 @@ past: deps build
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored --nocapture
 
+# An hour; KILLS=1000 is a taste. The ordinary tests kill a few dozen.
+soak: deps build
+	PROFILE=$(PROFILE) $(TRY) soak
+
+# What recording a session costs beside sudo's log_output; a quiet machine, some minutes.
+recording-cost: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed recording_cost:: -- --ignored --nocapture
+
+# Verification, export and listing of a journal of 1,000,000 records; needs 5 GB for some minutes.
+million: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_million_records -- --ignored --nocapture
 ansible: deps build $(TARGET)/ansible
 	$(CARGO) test --locked --test installed ansible:: -- --ignored
 
@@ -134,4 +149,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench past flips ansible test check deps build-deps clean
+.PHONY: all help build install uninstall demo demo-shell bench recording-cost past flips soak million test check deps build-deps clean ansible

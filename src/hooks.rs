@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::audit::record::{Alert, Event};
-use crate::audit::{Filter, Order, Record};
+use crate::audit::{Between, Filter, Order, Record};
 use crate::database::Durability;
 use crate::escape::{Word, escape};
 use crate::host::{HOOKS, Host};
@@ -240,8 +240,8 @@ fn record(host: &Host, code: &str, sentence: &str, repeated: Repeated) -> Option
     let audit = host.policy().map_or_else(|_| AuditSettings::default(), |policy| policy.settings().audit.clone());
     let journal = host.journal_without_hooks(&audit);
     if repeated == Repeated::Once {
-        let filter = Filter { kind: Some("alert"), uid: None };
-        let newest = journal.list(0, LOOK_BACK, Order::Newest, filter).ok()?;
+        let filter = Filter { kind: Some("alert"), ..Filter::default() };
+        let newest = journal.list(Between::after(0), LOOK_BACK, Order::Newest, &filter).ok()?;
         let same = |event: Event| matches!(event, Event::Alert(alert) if alert.code == code);
         if newest.records.iter().any(|record| Record::decode(&record.body).is_ok_and(|record| same(record.event))) {
             return Some(());

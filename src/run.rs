@@ -9,13 +9,14 @@ mod authorize;
 mod background;
 mod grant_watch;
 mod offer;
+mod reel;
 
 use std::mem::ManuallyDrop;
 
-use crate::audit::Journal;
 use crate::audit::record::{EndedBy, Ending};
 use crate::audit::recorded::Recorded;
 use crate::audit::sink::Delivery;
+use crate::audit::{Due, Journal};
 use crate::authorized::Authorized;
 use crate::cli::Run;
 use crate::elevation::Caller;
@@ -28,6 +29,10 @@ use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
 use sys::sanitize::Inherited;
+
+/// The end of a run that lasted so long is signed at once, because nobody feels the moment that it takes; shorter ones are
+/// covered by the next checkpoint that is due.
+const SESSION_US: u64 = 1_000_000;
 
 /// Everything that one run works with.
 pub(crate) struct Scene<'a> {
@@ -62,10 +67,16 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
 
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
-    let (recorded, outcome) = Session::open(recorded, inherited, policy.settings().grace_period).run(&mut watch);
+    let file = reel::file(&recorded, &host);
+    let mut tape = reel::tape(&recorded, &scene, &file);
+    let session = Session::open(recorded, inherited, policy.settings().grace_period);
+    let (recorded, outcome) = session.run(&mut watch, &mut tape);
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
-    end(&recorded, watch.complete(ending), &scene);
+    let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
+    let recording_bytes = ending.recording_bytes;
+    end(&recorded, ending, &scene);
+    reel::shrink(recording_bytes, recorded.run());
     Ok(outcome?.exit_status())
 }
 
@@ -91,11 +102,15 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Ref
 /// Records the end. The command has had its way: its status stays whatever happens here, but a journal that fails now is
 /// shouted on the alert path.
 fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>) {
+    let was_session = ending.duration_us.is_some_and(|span| span >= SESSION_US);
     let written = scene
         .host
         .now()
         .map_err(Refusal::from)
         .and_then(|moment| recorded.end(scene.journal, ending, &moment).map_err(Refusal::from));
+    if was_session {
+        let _ = scene.host.seal(scene.journal, Due::Now);
+    }
     if let Err(refusal) = written {
         scene.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()));
     }

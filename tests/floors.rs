@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("run", 8),
     ("broker", 8),
     ("hooks", 8),
+    ("shrink", 8),
     ("refusal", 7),
     ("session", 6),
     ("activation", 6),

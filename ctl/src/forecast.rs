@@ -246,6 +246,9 @@ fn settings(settings: &SettingsInfo) -> String {
     }
     fields.add("redact", settings.redact.join(" "));
     fields.add("readers", people(&settings.readers));
+    fields.add("recording", &settings.recording);
+    fields.add("recording_limit", size(settings.recording_limit));
+    fields.add("recording_reserve", size(settings.recording_reserve));
     fields.render()
 }
 
@@ -270,6 +273,11 @@ fn role(role: &RoleDetails) -> String {
     fields.add("needs", roles::asked_of_eligible(terms).join(", "));
     fields.add("request lives", when::spell(role.request_lifetime));
     fields.add("on expiry", &role.on_expiry);
+    fields.add(
+        "recorded",
+        if role.record_input { format!("{}, with what is typed", role.record) } else { role.record.clone() },
+    );
+    fields.add("observers", people(&role.observers));
     fields.maybe("pam service", role.pam_service.as_ref());
     fields.add("env_keep", role.env_keep.join(" "));
     fields.add("setenv", if role.setenv { "yes" } else { "no" });
@@ -283,6 +291,14 @@ fn options(fields: &mut Fields, options: &serde_json::Map<String, serde_json::Va
     for (key, value) in options {
         fields.add(key, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
+}
+
+/// As the policy writes it.
+fn size(bytes: u64) -> String {
+    let unit =
+        [("G", 30), ("M", 20)].into_iter().find(|(_, shift)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift);
+    let (unit, shift) = unit.unwrap_or(("K", 10));
+    format!("{}{unit}", bytes >> shift)
 }
 
 fn people(names: &[String]) -> String {

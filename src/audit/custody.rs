@@ -202,11 +202,11 @@ fn compare(last: &Reading, high: Timestamp, now: &Moment) -> Option<ClockFault> 
     }
 }
 
-fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
     connection.query_row("SELECT value FROM journal_meta WHERE name = ?1", [name], |row| row.get(0)).optional()
 }
 
-fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+pub(super) fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
     tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::redact::Redactor;
 use super::sink::Delivery;
 use crate::auth::How;
 use crate::authorized::{Authorized, Power};
-use crate::clock::Moment;
+use crate::clock::{Moment, Timestamp};
 use crate::database::DatabaseError;
 use crate::elevation::{CommandError, Elevation, RunAsError};
 use crate::escape::Word;
@@ -106,6 +106,11 @@ impl Recorded {
     /// The run's id.
     pub fn run(&self) -> &str {
         self.started.run()
+    }
+
+    /// When its start was recorded.
+    pub fn time(&self) -> Timestamp {
+        self.started.written().time
     }
 
     /// What may run.

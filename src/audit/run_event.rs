@@ -149,6 +149,12 @@ pub struct Ending {
     /// The last grant under which it went on, when that is not the one it began under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_by: Option<GrantId>,
+    /// SHA-256 of its recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Digest>,
+    /// How many bytes the recording has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_bytes: Option<u64>,
 }
 
 impl Ending {
@@ -166,6 +172,8 @@ impl Ending {
             detail: None,
             expired: None,
             extended_by: None,
+            recording: None,
+            recording_bytes: None,
         }
     }
 }
@@ -190,6 +198,10 @@ pub enum EndedBy {
     NotExecuted,
     /// The supervisor vanished; nobody knows how the command ended.
     Lost,
+    /// The policy demands a recording, and it could not be written any more.
+    Unrecorded,
+    /// Somebody ended this very session.
+    Kill,
 }
 
 /// The program said no.

@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::wire::Forecast;
-use crate::audit::chain;
 use crate::escape::Word;
-use crate::policy::{Policy, Question, Subject, Weighed};
+use crate::policy::judge::named_groups;
+use crate::policy::{Policy, Question, Subject, Target, Weighed};
 
 /// One question.
 #[derive(Debug, Clone)]
@@ -39,12 +39,17 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
     let path = locate(program, &policy.settings().options.secure_path);
     let arguments: Vec<OsString> = arguments.iter().map(|word| word.0.clone()).collect();
     let question = Question {
-        run_as: (&run_as, run_as_uid),
+        run_as: Target {
+            name: &run_as,
+            uid: run_as_uid,
+            groups: &|| named_groups(&sys::users::account_by_name(&run_as).ok()??),
+            is_caller: run_as == case.user,
+        },
         run_as_group: None,
         host: &case.host,
         path: &path,
         arguments: &arguments,
-        digest: &|| std::fs::read(&path).ok().map(|bytes| chain::hash(&bytes).0),
+        digest: &|algorithm| std::fs::read(&path).ok().map(|bytes| algorithm.of(&bytes)),
     };
     let mut forecast = Forecast {
         user: case.user.clone(),
@@ -56,7 +61,7 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
         terms: None,
     };
     match policy.weigh(&subject, &question) {
-        Weighed::Standing(roles) => forecast.allow("standing", &roles),
+        Weighed::Standing(role) => forecast.allow("standing", &[*role]),
         Weighed::Eligible(roles) => forecast.allow("eligible", &roles),
         Weighed::Denied(Some((role, rule))) => {
             forecast.because = format!("role {role} refuses it by the rule \"{rule}\"");

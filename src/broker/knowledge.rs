@@ -78,10 +78,10 @@ fn denial(not: &NotAllowed) -> String {
 fn details(role: &Role) -> RoleDetails {
     RoleDetails {
         terms: role_info(role, !role.standing.is_empty()),
-        eligible: texts(&role.eligible),
-        standing_for: texts(&role.standing),
+        eligible: role.eligible.as_written(),
+        standing_for: role.standing.as_written(),
         run_as_groups: role.run_as_groups.as_written(),
-        hosts: role.hosts.clone(),
+        hosts: role.hosts.as_written(),
         env_keep: role.options.env_keep.clone(),
         setenv: role.lets_set_variables(),
         noexec: role.noexec,
@@ -94,6 +94,9 @@ fn details(role: &Role) -> RoleDetails {
             OnExpiry::Finish => "finish",
         }
         .to_owned(),
+        record: role.recording.record.as_written().to_owned(),
+        record_input: role.recording.input,
+        observers: texts(&role.recording.observers),
         source: role.source.to_string(),
     }
 }
@@ -122,6 +125,10 @@ fn settings(settings: &Settings) -> SettingsInfo {
         json_file: settings.audit.json_file.as_ref().map(|file| file.path.display().to_string()),
         redact: settings.audit.redact.clone(),
         readers: texts(&settings.audit.readers),
+        recording: settings.audit.recording.mode.as_written().to_owned(),
+        recording_limit: settings.audit.recording.limit,
+        recording_reserve: settings.audit.recording.reserve,
+        keep: settings.audit.keep.map(|keep| keep.as_secs()),
     }
 }
 

@@ -163,21 +163,28 @@ impl Command {
         if let Some(digest) = self.digest.get() {
             return Ok(*digest);
         }
+        let digest = self.read_through(Sha256::new())?.finalize().into();
+        Ok(*self.digest.get_or_init(|| digest))
+    }
+
+    /// Another digest of the opened file, computed each time.
+    pub fn hashed<D: Digest>(&self) -> Result<Vec<u8>, CommandError> {
+        Ok(self.read_through(D::new())?.finalize().to_vec())
+    }
+
+    fn read_through<D: Digest>(&self, mut hasher: D) -> Result<D, CommandError> {
         let failed = |error| CommandError::Io(Word::from(self.path.as_os_str()), error);
-        let mut hasher = Sha256::new();
         let mut reader = self.program.reader();
         let mut buffer = vec![0; 16 << 10];
         loop {
             let count = match reader.read(&mut buffer) {
-                Ok(0) => break,
+                Ok(0) => return Ok(hasher),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error)),
             };
             hasher.update(buffer.get(..count).unwrap_or_default());
         }
-        let digest = hasher.finalize().into();
-        Ok(*self.digest.get_or_init(|| digest))
     }
 
     /// Somebody other than root could rewrite the file while it is checked.

@@ -10,10 +10,11 @@ use super::PolicyText;
 use super::audit_file;
 use super::error::{Cause, PolicyError};
 use super::options::{Lists, OPTIONS};
+use super::recording::Record;
 use super::role::{OnExpiry, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
 use super::settings::Settings;
-use super::table::{Key, Lines, Support, Table, works};
+use super::table::{Key, Lines, Table, works};
 use crate::clock::duration;
 
 /// The largest file; 100,000 roles take about 30 MB.
@@ -27,8 +28,8 @@ const DEFAULTS: &[Key] = &[
     works("request_lifetime"),
     works("authenticate"),
     works("pam_service"),
-    Key { name: "record", support: Support::OnlyWord("none") },
-    Key { name: "record_input", support: Support::OnlyFalse },
+    works("record"),
+    works("record_input"),
     works("on_expiry"),
     works("grace_period"),
     works("request_rate"),
@@ -73,7 +74,9 @@ pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), Policy
         }
     }
     defaults.options.clone_from(&settings.options);
-    Ok((settings, read_roles(&documents, &defaults)?))
+    let roles = read_roles(&documents, &defaults)?;
+    settings.ordered = roles.iter().any(|role| role.order > 0);
+    Ok((settings, roles))
 }
 
 /// Keys of `[defaults]` and `[audit]` by the place where they stood first: several files may share these tables, but
@@ -149,6 +152,12 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     }
     if let Some(value) = table.parsed("on_expiry", OnExpiry::parse)? {
         defaults.on_expiry = value;
+    }
+    if let Some(value) = table.parsed("record", Record::parse)? {
+        defaults.record = value;
+    }
+    if let Some(value) = table.boolean("record_input")? {
+        defaults.record_input = value;
     }
     if let Some(value) = table.boolean("noexec")? {
         defaults.noexec = value;

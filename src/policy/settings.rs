@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::Options;
 use super::principal::Principal;
+use super::recording::{RecordingSettings, is_default};
 
 /// Settings of the host: `[defaults]` (as far as no role decides) and `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// How many requests one person may make within an hour; at least 1.
     pub request_rate: u32,
+    /// Whether some role has an `order`, so that a role which refuses may overrule another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ordered: bool,
 }
 
 /// The table `[audit]`.
@@ -40,6 +44,12 @@ pub struct AuditSettings {
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
     pub readers: Vec<Principal>,
+    /// What happens when a session cannot be recorded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recording: RecordingSettings,
+    /// How long records are kept where somebody prunes them; nothing says it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Duration>,
 }
 
 /// `syslog` of `[audit]`.
@@ -72,6 +82,7 @@ impl Default for Settings {
             grace_period: Duration::from_millis(500),
             audit: AuditSettings::default(),
             request_rate: 30,
+            ordered: false,
         }
     }
 }
@@ -85,6 +96,8 @@ impl Default for AuditSettings {
             json_file: None,
             redact: REDACT.map(str::to_owned).to_vec(),
             readers: Vec::new(),
+            recording: RecordingSettings::default(),
+            keep: None,
         }
     }
 }

@@ -14,22 +14,11 @@ use super::role::Source;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     pub(super) name: &'static str,
-    pub(super) support: Support,
-}
-
-/// Whether a key does what it says.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Support {
-    Works,
-    /// Only this value, which asks for nothing, is accepted.
-    OnlyFalse,
-    /// As above.
-    OnlyWord(&'static str),
 }
 
 /// A key that works.
 pub(super) const fn works(name: &'static str) -> Key {
-    Key { name, support: Support::Works }
+    Key { name }
 }
 
 /// The text of a file and where its lines begin.
@@ -75,7 +64,7 @@ impl<'a> Lines<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Refuses unknown keys and those that are not supported yet. `others` are tables in which a misplaced key may belong.
+    /// Refuses unknown keys. `others` are tables in which a misplaced key may belong.
     pub(super) fn open(
         lines: &'a Lines<'a>,
         name: impl Into<String>,
@@ -85,25 +74,15 @@ impl<'a> Table<'a> {
         others: &[(&str, &[Key])],
     ) -> Result<Self, PolicyError> {
         let table = Self { lines, name: name.into(), at, entries };
-        for (written, value) in entries {
+        for written in entries.keys() {
             let text: &str = written.get_ref();
-            let Some(key) = keys.iter().copied().flatten().find(|key| key.name == text) else {
+            if !keys.iter().copied().flatten().any(|key| key.name == text) {
                 let cause = Cause::UnknownKey {
                     key: text.to_owned(),
                     table: table.name.clone(),
                     suggestion: suggest(text, keys, others),
                 };
                 return Err(lines.error(written.span().start, cause));
-            };
-            let inert = match (key.support, value.get_ref()) {
-                (Support::Works, _) | (Support::OnlyFalse, DeValue::Boolean(false)) => true,
-                (Support::OnlyWord(word), DeValue::String(found)) => word == found,
-                (Support::OnlyFalse | Support::OnlyWord(_), _) => false,
-            };
-            if !inert {
-                let written = lines.text.get(value.span()).unwrap_or("…");
-                let what = format!("{text} = {written}");
-                return Err(lines.error(value.span().start, Cause::NotSupportedYet { what, table: table.name.clone() }));
             }
         }
         Ok(table)

@@ -3,7 +3,7 @@
 use super::command_rule::{CommandRule, Effect};
 use super::pattern::name_matches;
 use super::principal::Principal;
-use super::role::{Role, RunAs};
+use super::role::Role;
 use super::settings::Settings;
 
 /// Variables with which a caller runs code of their own inside the command.
@@ -59,7 +59,10 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
             ));
         }
     }
-    if !role.authenticate && !role.activation.require_approval && role.eligible.contains(&Principal::All) {
+    if !role.authenticate
+        && !role.activation.require_approval
+        && role.eligible.named().any(|principal| *principal == Principal::All)
+    {
         warnings.push("gives everybody its commands without a password or an approval".to_owned());
     }
     warnings.extend(quorum(role));
@@ -102,8 +105,8 @@ fn quorum(role: &Role) -> Option<String> {
     {
         return None;
     }
-    let stuck = terms.approvers.iter().find(|approver| role.eligible.contains(approver))?;
-    let root_too = if role.run_as == RunAs::Anyone { " as anyone" } else { "" };
+    let stuck = terms.approvers.iter().find(|approver| role.eligible.named().any(|known| known == *approver))?;
+    let root_too = if role.run_as.is_anyone() { " as anyone" } else { "" };
     Some(format!(
         "can never be activated{root_too} by {stuck}, who is needed as an approver and may not approve their own request"
     ))

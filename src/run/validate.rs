@@ -31,7 +31,7 @@ pub fn validate(wanted: &Validate, inherited: &Inherited) -> Result<ExitStatus, 
     let subject = subject(&caller)?;
     let known = [Assignment::Standing, Assignment::Eligible]
         .into_iter()
-        .map(|assignment| policy.role_names_for(&subject, assignment))
+        .map(|assignment| policy.roles_for(&subject, assignment))
         .collect::<Result<Vec<_>, _>>()
         .map_err(crate::host::HostError::Index)?;
     if caller.uid() != 0 && known.iter().all(Vec::is_empty) {

@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::watch::{Ending, Verdict, Watch};
+use crate::policy::RecordingMode;
+use crate::recording::RecordingError;
 
 /// Between two looks at processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
@@ -16,6 +18,14 @@ pub(super) struct Enforcer<'a> {
     limit: Option<Duration>,
     over: Option<Instant>,
     state: State,
+    /// Said and done at the next step: nothing may run unrecorded.
+    unrecorded: Option<Unrecorded>,
+}
+
+/// What is still to be done about a session that must be recorded and cannot be.
+enum Unrecorded {
+    Say(String),
+    End,
 }
 
 enum State {
@@ -51,7 +61,7 @@ pub(super) enum Act {
 impl<'a> Enforcer<'a> {
     /// `grace` is the time between SIGTERM and SIGKILL, `limit` that for which the command may run.
     pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Self {
-        Self { watch, grace, limit, over: None, state: State::Runs }
+        Self { watch, grace, limit, over: None, state: State::Runs, unrecorded: None }
     }
 
     /// The time between SIGTERM and SIGKILL.
@@ -93,10 +103,27 @@ impl<'a> Enforcer<'a> {
         self.watch.begun();
     }
 
+    /// The session cannot be recorded any more: others are told, and where the policy is strict the command must end.
+    pub(super) fn unrecorded(&mut self, why: &RecordingError, mode: RecordingMode) {
+        let why = why.to_string();
+        self.watch.unrecorded(&why);
+        if mode == RecordingMode::Strict {
+            self.unrecorded = Some(Unrecorded::Say(format!("{why}, so the command is ended")));
+        }
+    }
+
     /// Looks at the grant.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         if let Some(deadline) = self.deadline() {
             return if now < deadline { Step::wait(Some(deadline - now)) } else { Step::act(Act::Kill, ROUND) };
+        }
+        match self.unrecorded.take() {
+            Some(Unrecorded::Say(words)) => {
+                self.unrecorded = Some(Unrecorded::End);
+                return Step::act(Act::Say(words), Duration::ZERO);
+            }
+            Some(Unrecorded::End) => return self.end(Ending::Unrecorded, now),
+            None => {}
         }
         let left = self.over.map(|over| over.saturating_duration_since(now));
         if left.is_some_and(|left| left.is_zero()) {
@@ -115,12 +142,13 @@ impl<'a> Enforcer<'a> {
                 self.state = State::Runs;
                 Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) }
             }
-            (State::GivenUp, Verdict::Run | Verdict::Freeze) => self.end(Ending::Expiry, now),
-            (State::Runs, Verdict::Freeze) => {
+            (State::GivenUp, Verdict::Run) => self.end(Ending::Expiry, now),
+            (State::GivenUp, Verdict::Freeze(ending)) => self.end(ending, now),
+            (State::Runs, Verdict::Freeze(_)) => {
                 self.state = State::Frozen;
                 Step { act: Some(Act::Freeze), ..Step::wait(self.watch.patience()) }
             }
-            (State::Runs | State::Ends(..), Verdict::Run) | (State::Frozen | State::Ends(..), Verdict::Freeze) => {
+            (State::Runs | State::Ends(..), Verdict::Run) | (State::Frozen | State::Ends(..), Verdict::Freeze(_)) => {
                 Step::wait(self.watch.patience())
             }
         }
@@ -147,6 +175,7 @@ mod tests {
     use super::*;
 
     const GLANCE: Option<Duration> = Some(Duration::from_millis(250));
+    const FREEZE: Verdict = Verdict::Freeze(Ending::Expiry);
     const GRACE: Duration = Duration::from_millis(500);
 
     /// Its last word is the first verdict.
@@ -174,8 +203,22 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_may_not_go_on_unrecorded_is_ended_after_a_word() {
+        let now = Instant::now();
+        let error = RecordingError::Length(1024);
+        let mut watch = Script(vec![Verdict::Run, Verdict::Run]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
+        enforcer.unrecorded(&error, RecordingMode::BestEffort);
+        assert_eq!(enforcer.step(now).act, None);
+        enforcer.unrecorded(&error, RecordingMode::Strict);
+        assert!(matches!(enforcer.step(now).act, Some(Act::Say(words)) if words.contains("its limit of 1 KiB")));
+        assert_eq!(enforcer.step(now), Step::act(Act::Terminate, GRACE));
+        assert_eq!(enforcer.ending(), Some(Ending::Unrecorded));
+    }
+
+    #[test]
     fn a_frozen_command_is_frozen_once_and_thawed_once() {
-        let script = [Verdict::Run, Verdict::Run, Verdict::Freeze, Verdict::Freeze, Verdict::Say("x".into())];
+        let script = [Verdict::Run, Verdict::Run, FREEZE, FREEZE, Verdict::Say("x".into())];
         let mut watch = Script(script.to_vec());
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let now = Instant::now();
@@ -191,7 +234,7 @@ mod tests {
     #[test]
     fn a_frozen_command_ends_when_it_is_given_up_or_revoked() {
         let now = Instant::now();
-        let mut watch = Script(vec![Verdict::Freeze, Verdict::Freeze]);
+        let mut watch = Script(vec![FREEZE, FREEZE]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         enforcer.give_up();
         let _ = enforcer.step(now);
@@ -199,7 +242,7 @@ mod tests {
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
         assert_eq!(enforcer.ending(), Some(Ending::Expiry));
 
-        let mut watch = Script(vec![Verdict::End(Ending::Revocation), Verdict::Freeze]);
+        let mut watch = Script(vec![Verdict::End(Ending::Revocation), FREEZE]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let _ = enforcer.step(now);
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));

@@ -10,11 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::family::Family;
+use super::taps::{Ends, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::Authorized;
 use crate::elevation::{Elevation, RunAsError};
 use crate::escape::Word;
 use crate::policy::{Manner, Options, RunDirectory};
+use crate::recording::RecordingError;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
@@ -34,6 +36,8 @@ pub enum LaunchError {
     Script(String),
     /// The kernel refused a step before exec.
     Exec(ExecError),
+    /// The policy lets nothing run that cannot be recorded.
+    Unrecorded(RecordingError),
     /// The kernel refused to enter a directory or to execute the program.
     Path(&'static str, PathBuf, ExecError),
     /// A terminal, pipe or process could not be made.
@@ -48,6 +52,7 @@ impl fmt::Display for LaunchError {
             Self::Home(user) => write!(f, "unknown user {user}"),
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
+            Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
             Self::Path(what, path, error) => {
                 write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
             }
@@ -125,9 +130,11 @@ impl Launch {
         self.family
     }
 
-    /// Starts the command as our child, with the standard streams that we have.
-    pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, LaunchError> {
-        self.execution(inherited, [None, None, None]).spawn(self.family.group()).map_err(|error| self.failed(error))
+    /// Starts the command as our child, with the standard streams that we have but for the given `ends`.
+    pub(super) fn spawn(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, LaunchError> {
+        let [output, error] = ends;
+        let execution = self.execution(inherited, [None, end_of(output), end_of(error)]);
+        execution.spawn(self.family.group()).map_err(|error| self.failed(error))
     }
 
     /// What an error of the command's process is about.

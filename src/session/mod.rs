@@ -12,7 +12,10 @@ mod family;
 mod launch;
 mod message;
 mod monitor;
+mod ready;
 mod relay;
+mod tape;
+mod taps;
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +23,11 @@ pub use environment::EnvironmentError;
 pub use family::{stand_alone, stand_apart};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
+pub use tape::Tape;
 pub use watch::{Ending, Verdict, Watch};
 
 use crate::audit::recorded::Recorded;
+use crate::policy::{Record, Role};
 use ending::Enforcer;
 use launch::Launch;
 use sys::sanitize::Inherited;
@@ -43,24 +48,29 @@ impl<'a> Session<'a> {
     }
 
     /// Runs the command until it has ended; on a pty of its own when the caller has a terminal, and the role wants it.
-    pub fn run(self, watch: &mut dyn Watch) -> (Recorded, Result<Outcome, LaunchError>) {
-        let outcome = self.perform(watch);
+    pub fn run(self, watch: &mut dyn Watch, tape: &mut Tape<'_>) -> (Recorded, Result<Outcome, LaunchError>) {
+        let outcome = self.perform(watch, tape);
         (self.recorded, outcome)
     }
 
-    fn perform(&self, watch: &mut dyn Watch) -> Result<Outcome, LaunchError> {
+    fn perform(&self, watch: &mut dyn Watch, tape: &mut Tape<'_>) -> Result<Outcome, LaunchError> {
         let launch = Launch::prepare(&self.recorded, self.inherited)?;
         let begun = Instant::now();
         let authorized = self.recorded.authorized();
         let limit = authorized.manner().time_limit.map(Duration::from_secs);
         let mut enforcer = Enforcer::new(watch, self.grace, limit);
         let end = match Terminal::controlling() {
-            Ok(terminal) if authorized.role().options.use_pty => {
-                relay::run(&launch, self.inherited, terminal, &mut enforcer)
+            Ok(terminal) if wants_pty(authorized.role()) => {
+                relay::run(&launch, self.inherited, terminal, &mut enforcer, tape)
             }
-            _ => direct::run(&launch, self.inherited, &mut enforcer),
+            _ => direct::run(&launch, self.inherited, &mut enforcer, tape),
         };
         launch.into_family().part();
         Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed() })
     }
+}
+
+/// What is shown on a terminal can be recorded only on one of our own (sudo's rule too).
+fn wants_pty(role: &Role) -> bool {
+    role.options.use_pty || role.recording.record != Record::None
 }

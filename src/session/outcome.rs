@@ -52,6 +52,8 @@ impl Outcome {
             Some(Ending::Revocation) => EndedBy::Revocation,
             Some(Ending::Release) => EndedBy::Release,
             Some(Ending::TimeLimit) => EndedBy::TimeLimit,
+            Some(Ending::Unrecorded) => EndedBy::Unrecorded,
+            Some(Ending::Kill) => EndedBy::Kill,
         };
         record::Ending {
             exit,

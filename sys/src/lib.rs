@@ -17,6 +17,7 @@ pub mod exec;
 pub mod limits;
 pub mod lock;
 pub mod machine;
+pub mod netgroup;
 pub mod pam;
 pub mod poll;
 pub mod process;

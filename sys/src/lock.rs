@@ -56,6 +56,25 @@ impl<F: AsFd> Drop for Locked<F> {
     }
 }
 
+/// Takes the exclusive lock on a file if nobody has it, for as long as any descriptor of this open file lives, in this
+/// process or in a child; false when somebody has it.
+pub fn claim(file: &impl AsFd) -> Result<bool> {
+    match flock(file, libc::LOCK_EX | libc::LOCK_NB) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether somebody else's open file holds the lock that [`claim`] takes.
+pub fn is_claimed(file: &impl AsFd) -> Result<bool> {
+    if !claim(file)? {
+        return Ok(true);
+    }
+    flock(file, libc::LOCK_UN)?;
+    Ok(false)
+}
+
 /// From here to its end the signals of job control wait. Dropped after the lock was given back.
 #[derive(Debug)]
 struct Unstoppable {

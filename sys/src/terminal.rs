@@ -151,6 +151,12 @@ impl Attributes {
         self.apply(fd, libc::TCSANOW)
     }
 
+    /// Whether what is typed is shown. Asked of a pseudo-terminal's leader, these are the follower's modes.
+    #[must_use]
+    pub fn echoes(&self) -> bool {
+        self.0.c_lflag & libc::ECHO != 0
+    }
+
     /// These, but every byte passes through.
     #[must_use]
     pub fn raw(&self) -> Self {

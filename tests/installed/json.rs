@@ -23,7 +23,7 @@ break_glass      = true
 "#;
 
 /// Which verb each line of [`calls`] is for; the unit tests of jitctl see to it that none is forgotten.
-const VERBS: [&str; 30] = [
+const VERBS: [&str; 40] = [
     "roles",
     "why",
     "request",
@@ -48,6 +48,16 @@ const VERBS: [&str; 30] = [
     "audit list",
     "audit show",
     "audit verify",
+    "audit search",
+    "audit search --recordings",
+    "audit export",
+    "audit prune",
+    "session list",
+    "session freeze",
+    "session thaw",
+    "session kill",
+    "watch",
+    "replay",
     "key init",
     "key show",
     "key accept",
@@ -164,9 +174,29 @@ fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'s
         call("audit list", "root", &["audit", "list"], ""),
         call("audit show", "root", &["audit", "show", &pending], ""),
         call("audit verify", "root", &["audit", "verify"], ""),
+        call("audit search", "root", &["audit", "search", "burns"], ""),
+        call("audit export", "root", &["audit", "export", "--output", "/tmp/exported.jsonl"], ""),
+        call("audit prune", "root", &["audit", "prune", "--keep", "400d"], ""),
         call("key init", "root", &["key", "init"], ""),
         call("key show", "root", &["key", "show"], ""),
         call("key accept", "root", &["key", "accept", "--reason", "x"], ""),
+    ]);
+    let mut session = root.pty_as("root", ["jit-sudo", "-n", "sh", "-c", "echo a needle; exec sleep 1000"]);
+    session.expect("a needle");
+    let (verb, sessions) = call("session list", "root", &["session", "list"], "");
+    let run = sessions["sessions"][0]["run"].as_str().unwrap().to_owned();
+    said.insert(verb, sessions);
+    let act = |verb: &'static str, act: &str| call(verb, "root", &["session", act, &run, "--reason", "x"], "");
+    said.extend([
+        call("watch", "root", &["watch", &run], ""),
+        act("session freeze", "freeze"),
+        act("session thaw", "thaw"),
+        act("session kill", "kill"),
+    ]);
+    session.wait();
+    said.extend([
+        call("replay", "root", &["replay", &run], ""),
+        call("audit search --recordings", "root", &["audit", "search", "needle", "--recordings"], ""),
     ]);
     said
 }

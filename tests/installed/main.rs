@@ -13,6 +13,7 @@ mod clocks;
 mod differential;
 
 mod ends;
+mod evidence;
 mod glass;
 mod grants;
 mod hooks;
@@ -28,6 +29,8 @@ mod pam;
 mod past;
 mod policy;
 mod property;
+mod recording_cost;
+mod recordings;
 mod run;
 mod screen;
 mod shells;

@@ -124,6 +124,15 @@ impl<'a> Record<'a> {
             "reject" => format!("{}: {}", self.or_dash("sentence"), self.command()),
             "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert"
             | "review" => self.grant_summary(now),
+            "reading" => {
+                let run = self.text("run").unwrap_or_else(|| "all recordings".to_owned());
+                format!("{} of {run}{}", self.or_dash("purpose"), self.holder())
+            }
+            "intervention" => {
+                let (act, run, reason) = (self.or_dash("act"), self.or_dash("run"), self.or_dash("reason"));
+                format!("{act} {run}{}: {reason}", self.holder())
+            }
+            "prune" => format!("records up to {} were removed", self.or_dash("through")),
             _ => self.unknown_summary(),
         }
     }
@@ -228,6 +237,10 @@ impl<'a> Record<'a> {
         format!("{parts}{between}{texts}")
     }
 
+    fn holder(&self) -> String {
+        self.text("holder").map(|holder| format!(" of {holder}")).unwrap_or_default()
+    }
+
     /// All fields that not every record has, as they are.
     fn unknown_summary(&self) -> String {
         let common = ["time", "host", "user"].iter().chain(&LAST).chain(&HEAD);
@@ -269,7 +282,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Words of a record are escaped texts; one that is not is taken as it is.
-fn words_line(words: &[Value]) -> String {
+pub(super) fn words_line(words: &[Value]) -> String {
     command_line(words.iter().map(|word| match word.as_str() {
         Some(text) => OsString::from_vec(unescape(text).unwrap_or_else(|| text.as_bytes().to_vec())),
         None => OsString::from(word.to_string()),

@@ -75,6 +75,15 @@ pub struct SettingsInfo {
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
     pub readers: Vec<String>,
+    /// When a session cannot be recorded: `best-effort` or `strict`.
+    pub recording: String,
+    /// The longest recording in bytes.
+    pub recording_limit: u64,
+    /// Bytes that stay free on the file system.
+    pub recording_reserve: u64,
+    /// How long records are kept where somebody prunes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u64>,
 }
 
 /// A role with every default filled in.
@@ -108,6 +117,12 @@ pub struct RoleDetails {
     pub request_lifetime: u64,
     /// What happens to a running command when its grant expires: `terminate`, `freeze` or `finish`.
     pub on_expiry: String,
+    /// Which sessions are recorded: `none`, `tty` or `all`.
+    pub record: String,
+    /// What is typed is recorded too, while the terminal shows it.
+    pub record_input: bool,
+    /// Who may watch a running session.
+    pub observers: Vec<String>,
     /// File and line where it stands.
     pub source: String,
 }
