@@ -14,8 +14,8 @@ use crate::escape::{Word, command_line};
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::{CONFIGURATION, HostError, STATE};
 use crate::names::{GrantId, RoleName};
-use crate::policy::Role;
 use crate::policy::judge::{JudgeError, NotAllowed};
+use crate::policy::{NotPermitted, Role};
 use crate::session::{EnvironmentError, LaunchError};
 use crate::store::FindError;
 use sys::sanitize::SanitizeError;
@@ -85,6 +85,12 @@ macro_rules! from {
         })*
     };
 }
+impl From<NotPermitted> for Refusal {
+    fn from(error: NotPermitted) -> Self {
+        Self::Gate(GateError::NotPermitted(error))
+    }
+}
+
 from!(UsageError => Usage, SanitizeError => Sanitize, HostError => Host, ElevationError => Elevation,
     ActivationError => Activation, AuthError => Auth, GateError => Gate, EnvironmentError => Environment,
     StartError => Start, LaunchError => Launch);
@@ -146,6 +152,7 @@ impl Refusal {
                 "password-required"
             }
             Self::Auth(_) => "authentication",
+            Self::Gate(GateError::NotPermitted(_)) => "not-permitted",
             Self::Gate(_) => "gate",
             Self::Environment(_) => "environment",
             Self::Start(_) => "not-recorded",

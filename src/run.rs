@@ -24,7 +24,7 @@ use crate::elevation::Caller;
 use crate::host::Host;
 use crate::policy::{PolicyIndex, SyslogMode};
 use crate::refusal::Refusal;
-use crate::session::environment::{Rules, build};
+use crate::session::environment::build;
 use crate::session::{ExitStatus, Outcome, Session};
 use attempt::Attempt;
 use authorize::authorize;
@@ -93,10 +93,9 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Ref
 
     let id = scene.host.new_run_id()?;
     let pam = authorized.authenticated().environment().map_err(Refusal::Session)?;
-    let rules = Rules { secure_path: &settings.path_variable(), env_keep: &settings.env_keep };
     let environment = match authorized.elevation().command().edit_wish() {
         Some(_) => scene.inherited.environment.clone(), // an editor has the caller's own
-        None => build(&authorized, &rules, &pam, &id)?,
+        None => build(&authorized, &pam, &id)?,
     };
     let moment = scene.host.now()?;
     let mut recorded = Recorded::commit(scene.journal, authorized, environment, id, &settings.audit.redact, &moment)?;

@@ -193,6 +193,8 @@ pub enum EndedBy {
     Revocation,
     /// The grant was given back and we ended it.
     Release,
+    /// It ran as long as it may, and we ended it.
+    TimeLimit,
     /// The supervisor was told to end by a signal, and passed it on.
     Signal,
     /// It was recorded but could not be executed; `detail` says why.

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::error::UsageError;
 use super::flags::{FLAGS, FlagName};
 use super::gather::{self, Words};
+use super::time_limit;
 use super::{Invocation, Length, List, Mode, PasswordFrom, Run, Validate, Wait};
 use crate::clock::duration;
 use crate::escape::escape;
@@ -26,6 +27,9 @@ pub fn parse(arguments: &[OsString]) -> Result<Invocation, UsageError> {
     }
     typed.into_invocation(words)
 }
+
+/// The largest number of a descriptor.
+const MOST: u32 = i32::MAX.cast_unsigned();
 
 /// What a flag may turn the invocation into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,13 +88,15 @@ impl Typed {
             FlagName::For => self.duration(value.unwrap_or_default())?,
             FlagName::Wait => self.wait(value)?,
             FlagName::BreakGlass => self.run.activation.break_glass = true,
+            FlagName::CloseFrom => self.close_from(value.unwrap_or_default())?,
+            FlagName::CommandTimeout => {
+                first_time(self.run.time_limit.is_none())?;
+                self.run.time_limit = Some(time_limit::read(value.unwrap_or_default())?);
+            }
             // Not built, so refused when it was met.
-            FlagName::CloseFrom
-            | FlagName::Host
-            | FlagName::Chroot
-            | FlagName::SelinuxRole
-            | FlagName::SelinuxType
-            | FlagName::CommandTimeout => return Err(gather::refusal(name)),
+            FlagName::Host | FlagName::Chroot | FlagName::SelinuxRole | FlagName::SelinuxType => {
+                return Err(gather::refusal(name));
+            }
         }
         Ok(())
     }
@@ -123,6 +129,17 @@ impl Typed {
             self.run.environment.preserve.push(OsStr::from_bytes(name).to_os_string());
         }
         Ok(())
+    }
+
+    fn close_from(&mut self, value: &OsStr) -> Result<(), UsageError> {
+        let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (3..=MOST).contains(number));
+        first_time(self.run.close_from.is_none())?;
+        self.run.close_from = number;
+        if number.is_some() {
+            Ok(())
+        } else {
+            mistake("the argument to -C must be a number greater than or equal to 3")
+        }
     }
 
     fn role(&mut self, value: &OsStr) -> Result<(), UsageError> {

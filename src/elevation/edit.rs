@@ -45,6 +45,15 @@ pub struct Editor {
     pub words: Vec<OsString>,
 }
 
+/// Which editors a caller may have; paths in the order of preference.
+#[derive(Debug, Clone, Copy)]
+pub enum Editors<'a> {
+    /// Whichever they name, else one of these.
+    Any(&'a [PathBuf]),
+    /// One of these.
+    Only(&'a [PathBuf]),
+}
+
 /// Why there is no editor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EditorError {
@@ -99,15 +108,15 @@ impl Edit {
         &self.targets
     }
 
-    /// Decides on the editor, once: SUDO_EDITOR, VISUAL or EDITOR of the caller's environment, else the first of `usual`
-    /// that is there. `environment` is the caller's.
+    /// Decides on the editor, once: SUDO_EDITOR, VISUAL or EDITOR of `environment`, the caller's, where it may be had, else
+    /// the first of `editors` that is there.
     pub fn choose_editor(
         &self,
         environment: &[OsString],
-        usual: &[PathBuf],
+        editors: Editors<'_>,
         caller: &Caller,
     ) -> Result<(), EditorError> {
-        let editor = choose(environment, usual, &credentials_of_caller(caller))?;
+        let editor = choose(environment, editors, &credentials_of_caller(caller))?;
         let _ = self.editor.set(editor); // the first choice stands
         Ok(())
     }
@@ -140,16 +149,19 @@ fn lexical(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-fn choose(environment: &[OsString], usual: &[PathBuf], who: &Credentials) -> Result<Editor, EditorError> {
+fn choose(environment: &[OsString], editors: Editors<'_>, who: &Credentials) -> Result<Editor, EditorError> {
     let value = |prefix: &[u8]| environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(prefix));
     let path = value(b"PATH=").map_or(OsStr::new(PATH), OsStr::from_bytes);
+    let (Editors::Any(usual) | Editors::Only(usual)) = editors;
     let mut named = None;
     for line in VARIABLES.iter().filter_map(|prefix| value(prefix)).filter(|line| !line.is_empty()) {
         let words = split_words(line);
         if words.iter().any(|word| word == "--") {
             return Err(EditorError::Dashes(Word::from(OsStr::from_bytes(line))));
         }
-        if let Some(editor) = find(words, path, who) {
+        let found = find(words, path, who);
+        let allowed = |editor: &Editor| matches!(editors, Editors::Any(_)) || usual.contains(&editor.path);
+        if let Some(editor) = found.filter(allowed) {
             return Ok(editor);
         }
         named = named.or(Some(line));
@@ -223,7 +235,8 @@ mod tests {
     #[test]
     fn the_first_variable_that_names_a_program_wins() {
         let usual = [PathBuf::from("/bin/sh")];
-        let path_of = |entries: &[&str]| choose(&environment(entries), &usual, &root()).map(|editor| editor.path);
+        let path_of =
+            |entries: &[&str]| choose(&environment(entries), Editors::Any(&usual), &root()).map(|editor| editor.path);
         let found = path_of(&["EDITOR=cat", "VISUAL=env -i", "PATH=/nowhere:/usr/bin"]).unwrap();
         assert!(found.ends_with("usr/bin/env"), "{found:?}");
         let found = path_of(&["EDITOR=cat", "SUDO_EDITOR=", "VISUAL=no-such-editor", "PATH=/usr/bin"]).unwrap();
@@ -232,7 +245,18 @@ mod tests {
         assert_eq!(path_of(&["EDITOR=/etc/passwd"]).unwrap(), PathBuf::from("/bin/sh"));
         let dashes = path_of(&["EDITOR=cat -- /etc/shadow"]);
         assert_eq!(dashes, Err(EditorError::Dashes("cat -- /etc/shadow".into())));
-        assert_eq!(choose(&environment(&["EDITOR=x"]), &[], &root()), Err(EditorError::NotFound("x".into())));
+        assert_eq!(
+            choose(&environment(&["EDITOR=x"]), Editors::Any(&[]), &root()),
+            Err(EditorError::NotFound("x".into()))
+        );
+    }
+
+    #[test]
+    fn where_only_the_usual_editors_may_be_had_another_is_passed_over() {
+        let usual = [PathBuf::from("/bin/sh"), PathBuf::from("/usr/bin/cat")];
+        let path_of = |entry: &str| choose(&environment(&[entry]), Editors::Only(&usual), &root()).unwrap().path;
+        assert_eq!(path_of("EDITOR=/usr/bin/env"), PathBuf::from("/bin/sh"));
+        assert_eq!(path_of("EDITOR=cat -n"), PathBuf::from("/usr/bin/cat"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub use caller::{Caller, CallerError, Tty};
 pub use command::{Command, CommandError};
-pub use edit::{Edit, Editor, EditorError, is_edit_word};
+pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
 pub use run_as::{RunAs, RunAsError};
 
 use crate::cli::{EnvironmentWish, Mode, Run};
@@ -40,6 +40,10 @@ pub struct Wish {
     pub background: bool,
     /// -D.
     pub directory: Option<PathBuf>,
+    /// -C.
+    pub close_from: Option<u32>,
+    /// -T, in seconds.
+    pub time_limit: Option<u64>,
     /// -E, --preserve-env=list and VAR=value.
     pub environment: EnvironmentWish,
     /// The environment as the caller's shell handed it over.
@@ -110,6 +114,8 @@ impl Elevation {
             preserve_groups: run.preserve_groups,
             background: run.background,
             directory: run.directory.clone().map(PathBuf::from),
+            close_from: run.close_from,
+            time_limit: run.time_limit,
             environment: run.environment.clone(),
             inherited: inherited.environment.clone(),
         };
@@ -125,6 +131,8 @@ impl Elevation {
             preserve_groups: false,
             background: false,
             directory: None,
+            close_from: None,
+            time_limit: None,
             environment: EnvironmentWish::default(),
             inherited: Vec::new(),
         };

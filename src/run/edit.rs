@@ -2,7 +2,6 @@
 //! changed is recorded and then written back.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::audit::recorded::Recorded;
@@ -10,14 +9,11 @@ use crate::authorized::Authorized;
 use crate::cli::{Mode, Run};
 use crate::edit::{Copied, Copy, EditError, Hands};
 use crate::elevation::edit::{credentials_of_caller, credentials_of_run_as};
-use crate::elevation::{Edit, Editor, is_edit_word};
+use crate::elevation::{Edit, Editor, Editors, is_edit_word};
 use crate::escape::Word;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::session::{LaunchError, Outcome, Verdict, Watch};
-
-/// Debian's, as its sudo has it.
-const USUAL_EDITOR: &str = "/usr/bin/editor";
 
 /// Whoever runs sudoedit by sudo gets what they meant, and sudo's remark.
 pub(super) fn mind_the_name(run: &Run) {
@@ -30,8 +26,9 @@ pub(super) fn mind_the_name(run: &Run) {
 pub(super) fn choose_editor(authorized: &Authorized, scene: &Scene<'_>) -> Result<(), Refusal> {
     let elevation = authorized.elevation();
     let Some(edit) = elevation.command().edit_wish() else { return Ok(()) };
-    let usual = [PathBuf::from(USUAL_EDITOR)];
-    edit.choose_editor(&scene.inherited.environment, &usual, elevation.caller()).map_err(Refusal::Editor)
+    let options = &authorized.role().options;
+    let editors = if options.env_editor { Editors::Any(&options.editor) } else { Editors::Only(&options.editor) };
+    edit.choose_editor(&scene.inherited.environment, editors, elevation.caller()).map_err(Refusal::Editor)
 }
 
 /// Runs the session by `run`: as it is, or between copying out and copying back where it is an edit.

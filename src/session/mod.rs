@@ -28,6 +28,7 @@ pub use watch::{Ending, Verdict, Watch};
 
 use crate::audit::recorded::Recorded;
 use crate::elevation::Editor;
+use crate::policy::{Record, Role};
 use ending::Enforcer;
 use launch::Launch;
 use sys::sanitize::Inherited;
@@ -53,7 +54,7 @@ impl<'a> Session<'a> {
         Self { editor, ..self }
     }
 
-    /// Runs the command until it has ended; on a pty of its own when the caller has a terminal.
+    /// Runs the command until it has ended; on a pty of its own when the caller has a terminal, and the role wants it.
     pub fn run(self, watch: &mut dyn Watch, tape: &mut Tape<'_>) -> (Recorded, Result<Outcome, LaunchError>) {
         let outcome = self.perform(watch, tape);
         (self.recorded, outcome)
@@ -65,12 +66,21 @@ impl<'a> Session<'a> {
             Some(editor) => Launch::prepare_editor(&self.recorded, editor, self.inherited)?,
         };
         let begun = Instant::now();
-        let mut enforcer = Enforcer::new(watch, self.grace);
+        let authorized = self.recorded.authorized();
+        let limit = authorized.manner().time_limit.map(Duration::from_secs);
+        let mut enforcer = Enforcer::new(watch, self.grace, limit);
         let end = match Terminal::controlling() {
-            Ok(terminal) => relay::run(&launch, self.inherited, terminal, &mut enforcer, tape),
-            Err(_) => direct::run(&launch, self.inherited, &mut enforcer, tape),
+            Ok(terminal) if wants_pty(authorized.role()) => {
+                relay::run(&launch, self.inherited, terminal, &mut enforcer, tape)
+            }
+            _ => direct::run(&launch, self.inherited, &mut enforcer, tape),
         };
         launch.into_family().part();
         Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed(), failed: None })
     }
+}
+
+/// What is shown on a terminal can be recorded only on one of our own (sudo's rule too).
+fn wants_pty(role: &Role) -> bool {
+    role.options.use_pty || role.recording.record != Record::None
 }

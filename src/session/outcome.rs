@@ -55,6 +55,7 @@ impl Outcome {
             Some(Ending::Expiry) => EndedBy::Expiry,
             Some(Ending::Revocation) => EndedBy::Revocation,
             Some(Ending::Release) => EndedBy::Release,
+            Some(Ending::TimeLimit) => EndedBy::TimeLimit,
             Some(Ending::Unrecorded) => EndedBy::Unrecorded,
             Some(Ending::Kill) => EndedBy::Kill,
         };

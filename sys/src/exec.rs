@@ -13,7 +13,7 @@ use crate::cgroup::Cgroup;
 use crate::kernel::{check, retry};
 use crate::limits::Limits;
 use crate::process::{Pid, Waiting, wait};
-use crate::sanitize::{Ids, close_on_exec, ids, supplementary_groups};
+use crate::sanitize::{Ids, close_on_exec, ids, keep_over_exec, supplementary_groups};
 use crate::seccomp::Pass;
 use crate::signals::{self, Disposition, SignalSet};
 
@@ -122,6 +122,8 @@ pub struct Execution<'a> {
     pub oom_score_adj: Option<i32>,
     /// Its standard streams; `None` leaves one as it is. All descriptors from 3 on are closed.
     pub standard: [Option<BorrowedFd<'a>>; 3],
+    /// But for these.
+    pub kept: &'a [RawFd],
     /// What it and its descendants may execute after that.
     pub programs: Programs,
 }
@@ -162,6 +164,7 @@ impl Execution<'_> {
         let environment = pointers(self.environment);
         close_on_exec().map_err(at(Step::Descriptors))?;
         place_streams(self.standard).map_err(at(Step::Descriptors))?;
+        self.kept.iter().try_for_each(|fd| keep_over_exec(*fd)).map_err(at(Step::Descriptors))?;
         if let Some(score) = self.oom_score_adj.filter(|score| *score > 0) {
             // Only the odds of being killed first; not worth refusing a command for.
             let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
@@ -407,6 +410,7 @@ mod tests {
                 blocked_signals: SignalSet::EMPTY,
                 oom_score_adj: None,
                 standard: [None, Some(writer.as_fd()), None],
+                kept: &[],
                 programs: Programs::Any,
             };
             change(&mut execution);
@@ -529,6 +533,7 @@ mod tests {
                 blocked_signals: SignalSet::EMPTY,
                 oom_score_adj: None,
                 standard: [None; 3],
+                kept: &[],
                 programs: Programs::Any,
             };
             execution.spawn(group.as_ref())

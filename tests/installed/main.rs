@@ -24,6 +24,7 @@ mod json;
 mod know;
 mod life;
 mod noexec;
+mod options;
 mod pam;
 mod past;
 mod policy;
