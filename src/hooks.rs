@@ -147,6 +147,7 @@ impl Runner<'_> {
             blocked_signals: SignalSet::EMPTY,
             oom_score_adj: None,
             standard: [Some(input.as_fd()), Some(nowhere.as_fd()), Some(nowhere.as_fd())],
+            kept: &[],
             programs: Programs::Any,
         };
         let hook = execution.spawn(None).map_err(|error| start(&error))?;

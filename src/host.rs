@@ -1,6 +1,7 @@
 //! This host: where things lie and what they are. The only room that names concrete back ends (files, database, sinks).
 
 mod anchor;
+mod lectures;
 mod recordings;
 
 use std::fmt;

@@ -5,7 +5,7 @@
 //! 9  main, bin/jit-sudo-broker, bin/jit-sudo-hooks
 //! 8  run (the story), broker (the door), hooks (telling others), shrink
 //! 7  refusal (every "no")
-//! 6  session (environment, pty, supervision)   activation (asking)   host (this machine)
+//! 6  session (environment, pty, supervision)   edit (copies)   activation (asking)   host (this machine)
 //! 5  audit (records, chain, journal, sinks)
 //! 4  authorized (THE GATE)   store (requests and grants)
 //! 3  auth (PAM, cache)   policy (judgement)   grant (signatures)
@@ -22,6 +22,7 @@ pub mod shrink;
 pub mod refusal;
 
 pub mod activation;
+pub mod edit;
 pub mod host;
 pub mod session;
 

@@ -7,6 +7,7 @@ mod approval;
 mod attempt;
 mod authorize;
 mod background;
+mod edit;
 mod grant_watch;
 mod offer;
 mod reel;
@@ -23,7 +24,7 @@ use crate::elevation::Caller;
 use crate::host::Host;
 use crate::policy::{PolicyIndex, SyslogMode};
 use crate::refusal::Refusal;
-use crate::session::environment::{Rules, build};
+use crate::session::environment::build;
 use crate::session::{ExitStatus, Outcome, Session};
 use attempt::Attempt;
 use authorize::authorize;
@@ -60,6 +61,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     host.tend(&journal)?;
 
+    edit::mind_the_name(run);
     let attempt = Attempt::of(run, &caller);
     let mut recorded = authorize(run, caller, &scene)
         .and_then(|authorized| record(authorized, &scene)) // on disk before anything runs
@@ -67,10 +69,12 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
 
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
+    let grace = policy.settings().grace_period;
     let file = reel::file(&recorded, &host);
     let mut tape = reel::tape(&recorded, &scene, &file);
-    let session = Session::open(recorded, inherited, policy.settings().grace_period);
-    let (recorded, outcome) = session.run(&mut watch, &mut tape);
+    let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, |recorded, editor, watch| {
+        Session::open(recorded, inherited, grace).editing(editor).run(watch, &mut tape)
+    });
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
     let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
@@ -83,13 +87,16 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
 /// Opens the PAM session, builds the environment and commits the start with both.
 fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Refusal> {
     let settings = scene.policy.settings();
+    edit::choose_editor(&authorized, scene)?;
     let target = authorized.run_as().name().to_string();
     authorized.authenticated().open_session(&target).map_err(Refusal::Session)?;
 
     let id = scene.host.new_run_id()?;
     let pam = authorized.authenticated().environment().map_err(Refusal::Session)?;
-    let rules = Rules { secure_path: &settings.path_variable(), env_keep: &settings.env_keep };
-    let environment = build(&authorized, &rules, &pam, &id)?;
+    let environment = match authorized.elevation().command().edit_wish() {
+        Some(_) => scene.inherited.environment.clone(), // an editor has the caller's own
+        None => build(&authorized, &pam, &id)?,
+    };
     let moment = scene.host.now()?;
     let mut recorded = Recorded::commit(scene.journal, authorized, environment, id, &settings.audit.redact, &moment)?;
 

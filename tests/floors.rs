@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("shrink", 8),
     ("refusal", 7),
     ("session", 6),
+    ("edit", 6),
     ("activation", 6),
     ("host", 6),
     ("audit", 5),

@@ -233,11 +233,13 @@ fn in_words(shown: &PolicyShown, whole: bool) -> String {
 fn settings(settings: &SettingsInfo) -> String {
     let mut fields = Fields::default();
     fields.add("secure_path", &settings.secure_path);
-    fields.add("timestamp_timeout", when::spell(settings.timestamp_timeout));
+    let remembered = Some(settings.timestamp_timeout).filter(|seconds| *seconds != u64::MAX);
+    fields.add("timestamp_timeout", remembered.map_or_else(|| "until-reboot".to_owned(), when::spell));
     fields.add("passwd_tries", settings.passwd_tries.to_string());
     fields.add("passwd_timeout", when::spell(settings.passwd_timeout));
     fields.add("grace_period", format!("{}ms", settings.grace_period_ms));
     fields.add("env_keep", settings.env_keep.join(" "));
+    options(&mut fields, &settings.options);
     fields.add("request_rate", format!("{} an hour", settings.request_rate));
     fields.add("syslog", &settings.syslog);
     let mirrors = [(settings.journald, "journald"), (settings.auditd, "auditd")];
@@ -284,8 +286,16 @@ fn role(role: &RoleDetails) -> String {
     fields.maybe("pam service", role.pam_service.as_ref());
     fields.add("env_keep", role.env_keep.join(" "));
     fields.add("setenv", if role.setenv { "yes" } else { "no" });
+    options(&mut fields, &role.options);
     fields.add("noexec", if role.noexec { "yes" } else { "no" });
     fields.render()
+}
+
+/// As they are written in the policy, but for durations, which are in seconds.
+fn options(fields: &mut Fields, options: &serde_json::Map<String, serde_json::Value>) {
+    for (key, value) in options {
+        fields.add(key, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    }
 }
 
 /// As the policy writes it.

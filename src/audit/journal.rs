@@ -12,7 +12,7 @@ use super::listing::Stored;
 use super::mark::Mark;
 use super::open_run::{self, Process};
 use super::precedent;
-use super::record::{Digest, End, Ending, Event, Keys, Record, Start};
+use super::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use super::sink::{Delivery, Sink};
 use crate::clock::{Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
@@ -238,6 +238,18 @@ impl<'a> Journal<'a> {
             open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;
             Ok((Started { run, uid, grant, written }, claimed))
         })
+    }
+
+    /// Records what a file is about to become, by a run that has begun; on the disk when this returns.
+    pub fn edit(&self, started: &Started, moment: &Moment, change: Change) -> Result<Written, JournalError> {
+        let edit = Edit {
+            run: started.run.clone(),
+            start: started.written.seq,
+            uid: started.uid,
+            grant: started.grant.clone(),
+            change,
+        };
+        self.database.write(Durability::Synced, |tx| self.append(tx, moment, Event::Edit(Box::new(edit))))
     }
 
     /// Records the end of a run. It survives a killed process, but not necessarily a power cut (the next start syncs

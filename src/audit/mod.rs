@@ -4,6 +4,7 @@
 pub mod chain;
 pub mod checkpoint;
 pub mod custody;
+mod edit_event;
 pub mod filter;
 pub mod flood;
 mod grant_event;

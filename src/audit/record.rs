@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use super::edit_event::{Change, Edit};
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
 pub use super::prune::Prune;
 pub use super::review_event::{Review, Verdict};
@@ -131,6 +132,8 @@ pub enum Event {
     Alert(Box<Alert>),
     /// Somebody answered for broken glass, or for an assignment.
     Review(Box<Review>),
+    /// A file is about to be edited.
+    Edit(Box<Edit>),
     /// Somebody read a recording of others.
     Reading(Box<Reading>),
     /// Somebody froze, thawed or ended a session.
@@ -169,6 +172,7 @@ impl Event {
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
             Self::Prune(e) => ("prune", Some(e.uid), None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
+            Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
             Self::Reading(e) => ("reading", Some(e.uid), e.run.as_deref(), None),
             Self::Intervention(e) => {
                 ("intervention", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))

@@ -58,6 +58,9 @@ pub struct Start {
     pub grant: Option<GrantId>,
     /// How the caller proved who they are.
     pub authenticated: Authentication,
+    /// For an edit: the words of the editor, which runs as the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub editor: Option<Vec<Word>>,
 }
 
 /// Through what a caller has the power to run a command.
@@ -190,6 +193,8 @@ pub enum EndedBy {
     Revocation,
     /// The grant was given back and we ended it.
     Release,
+    /// It ran as long as it may, and we ended it.
+    TimeLimit,
     /// The supervisor was told to end by a signal, and passed it on.
     Signal,
     /// It was recorded but could not be executed; `detail` says why.

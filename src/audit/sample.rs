@@ -57,6 +57,7 @@ pub(super) fn start(run: &str) -> Start {
         assignment: Assignment::Grant,
         grant: Some(grant()),
         authenticated: Authentication::Password,
+        editor: None,
     }
 }
 
@@ -190,6 +191,15 @@ pub(super) fn events() -> Vec<Event> {
     let prune =
         Prune { uid: 0, user: "root".into(), before: Timestamp(3), through: 7, head: Digest([7; 32]), records: 7 };
     let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
+    let change = Change {
+        path: hostile(),
+        before: Some(Digest([4; 32])),
+        before_bytes: Some(7),
+        after: Digest([5; 32]),
+        after_bytes: 9,
+        diff: Some(hostile()),
+    };
+    let edit = Edit { run: "run000000001".to_owned(), start: 1, uid: 1000, grant: Some(grant.clone()), change };
     let reading = Reading {
         uid: 1001,
         user: "bob".into(),
@@ -222,6 +232,7 @@ pub(super) fn events() -> Vec<Event> {
         Event::Release(Box::new(Release { grant, uid: 1000, user: "alice".into(), role })),
         Event::Alert(Box::new(alert)),
         Event::Review(Box::new(review)),
+        Event::Edit(Box::new(edit)),
         Event::Reading(Box::new(reading)),
         Event::Intervention(Box::new(intervention)),
         Event::Prune(Box::new(prune)),

@@ -39,7 +39,7 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
     let (run_as, run_as_uid) = run_as(case.run_as.as_deref().unwrap_or("root"))?;
     let group = case.run_as_group.as_deref().map(group).transpose()?;
     let (program, arguments) = case.command.split_first().ok_or_else(|| invalid("a command is missing"))?;
-    let path = locate(program, &policy.settings().secure_path);
+    let path = locate(program, &policy.settings().options.secure_path);
     let arguments: Vec<OsString> = arguments.iter().map(|word| word.0.clone()).collect();
     let question = Question {
         run_as: Target {

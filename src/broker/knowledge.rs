@@ -1,5 +1,7 @@
 //! The policy as it stands: shown, and asked what it would say. Grants are no part of it.
 
+use serde_json::{Map, Value};
+
 use super::Desk;
 use super::failure::{Refused, no_role, refused};
 use super::view::{role_info, texts};
@@ -8,7 +10,7 @@ use crate::elevation::Caller;
 use crate::names::{RoleName, UserName};
 use crate::policy::index::Next;
 use crate::policy::judge::{JudgeError, Judgement, NotAllowed, judge};
-use crate::policy::{OnExpiry, Role, Settings, SyslogMode};
+use crate::policy::{OnExpiry, Options, Role, Settings, SyslogMode};
 use crate::refusal::Refusal;
 
 impl Desk<'_> {
@@ -80,9 +82,10 @@ fn details(role: &Role) -> RoleDetails {
         standing_for: role.standing.as_written(),
         run_as_groups: role.run_as_groups.as_written(),
         hosts: role.hosts.as_written(),
-        env_keep: role.env_keep.clone(),
-        setenv: role.setenv,
+        env_keep: role.options.env_keep.clone(),
+        setenv: role.lets_set_variables(),
         noexec: role.noexec,
+        options: others(&role.options, &["env_keep", "setenv"]),
         pam_service: role.pam_service.clone(),
         request_lifetime: role.activation.request_lifetime,
         on_expiry: match role.on_expiry {
@@ -100,12 +103,16 @@ fn details(role: &Role) -> RoleDetails {
 
 fn settings(settings: &Settings) -> SettingsInfo {
     SettingsInfo {
-        secure_path: settings.path_variable(),
-        timestamp_timeout: settings.timestamp_timeout.as_secs(),
-        passwd_tries: settings.passwd_tries,
-        passwd_timeout: settings.passwd_timeout.as_secs(),
+        secure_path: settings.options.path_variable(),
+        timestamp_timeout: settings.options.timestamp_timeout,
+        passwd_tries: settings.options.passwd_tries,
+        passwd_timeout: settings.options.passwd_timeout,
         grace_period_ms: u64::try_from(settings.grace_period.as_millis()).unwrap_or(u64::MAX),
-        env_keep: settings.env_keep.clone(),
+        env_keep: settings.options.env_keep.clone(),
+        options: others(
+            &settings.options,
+            &["secure_path", "timestamp_timeout", "passwd_tries", "passwd_timeout", "env_keep"],
+        ),
         request_rate: settings.request_rate,
         syslog: match settings.audit.syslog {
             SyslogMode::Mirror => "mirror",
@@ -123,4 +130,9 @@ fn settings(settings: &Settings) -> SettingsInfo {
         recording_reserve: settings.audit.recording.reserve,
         keep: settings.audit.keep.map(|keep| keep.as_secs()),
     }
+}
+
+/// What has no place of its own in the answer.
+fn others(options: &Options, shown: &[&str]) -> Map<String, Value> {
+    options.changed().into_iter().filter(|(key, _)| !shown.contains(&key.as_str())).collect()
 }

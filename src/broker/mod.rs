@@ -122,7 +122,7 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
         // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.
         let _ = journal.tell_counted(&moment).map(|counted| journal.mirror(&counted));
     }
-    let secure_path = policy.settings().path_variable();
+    let secure_path = policy.settings().options.path_variable();
     let desk = Desk {
         host: &host,
         policy: &policy,

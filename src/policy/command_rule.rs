@@ -15,6 +15,7 @@ use super::expression::Expression;
 use super::glob::Glob;
 use super::pattern::WordPattern;
 use super::rule_table::RuleTable;
+use crate::elevation::edit::EDIT;
 use crate::escape;
 
 /// An entry of `commands`: a pattern of a program and its arguments, or `ALL`, perhaps negated.
@@ -65,6 +66,7 @@ impl CommandRule {
         }
         let words = split_words(rest)?;
         let (path, arguments) = words.split_first().ok_or("is empty")?;
+        check_files(path, arguments)?;
         let path = ProgramPath::Words(parse_path(path)?);
         let means = Means::Program { path, arguments: Arguments::Words(parse_arguments(arguments)?) };
         Ok(Self { text: text.to_owned(), effect, means, digests: Vec::new() })
@@ -81,6 +83,12 @@ impl CommandRule {
             }
         };
         let digests = table.digests()?;
+        if table.path.is_some_and(|path| split_effect(path).1 == EDIT) {
+            check_files(EDIT, table.args.as_deref().unwrap_or_default())?;
+            if !digests.is_empty() {
+                return Err(format!("has a digest for {EDIT}, which is no file"));
+            }
+        }
         Ok(Self { text: table.text(&digests), effect, means, digests })
     }
 
@@ -120,6 +128,8 @@ impl CommandRule {
 
     fn names(&self, wanted: &ProgramPath, path: &[u8]) -> Option<bool> {
         match self.effect {
+            // Whoever wrote about paths did not think of editing, which has none.
+            Effect::Allow if path == EDIT.as_bytes() && !matches!(wanted, ProgramPath::Words(_)) => Some(false),
             Effect::Allow => wanted.matches(path),
             Effect::Deny => {
                 Some(wanted.matches(path)? || unmerged(path).is_some_and(|other| wanted.matches(other) == Some(true)))
@@ -190,6 +200,10 @@ fn split_words(text: &str) -> Result<Vec<String>, String> {
 /// A path in a directory that could be one without links: a rule that can never match is a mistake, and a negated one
 /// would be a hole.
 pub(super) fn parse_path(text: &str) -> Result<WordPattern, String> {
+    // No path: editing, with the files as its words.
+    if text == EDIT {
+        return WordPattern::parse(text);
+    }
     if !text.starts_with('/') {
         return Err(if text == "ALL" || text.starts_with("ALL ") {
             "has words after ALL, which means every command with any arguments".to_owned()
@@ -211,6 +225,14 @@ pub(super) fn parse_path(text: &str) -> Result<WordPattern, String> {
         }
     }
     Ok(pattern)
+}
+
+/// Files are judged by their whole paths, so a rule about another word could never match.
+fn check_files(program: &str, words: &[String]) -> Result<(), String> {
+    match words.iter().find(|word| program == EDIT && !word.starts_with('/') && !matches!(word.as_str(), "*" | "**")) {
+        Some(word) => Err(format!("has the word '{word}', which is no absolute path, after {EDIT}")),
+        None => Ok(()),
+    }
 }
 
 /// What cannot be seen in an editor must not decide who is root (CVE-2021-42574).
@@ -328,6 +350,29 @@ mod tests {
         assert!(means("!/bin/sh **", "/usr/bin/sh -c x") && means("!/sbin/*", "/usr/sbin/reboot"));
         assert!(!means("/bin/sh **", "/usr/bin/sh -c x"));
         assert!(!means("!/usr/bin/sh", "/bin/sh") && !means("!/local/bin/sh", "/usr/local/bin/sh"));
+    }
+
+    #[test]
+    fn editing_is_a_rule_about_whole_paths() {
+        assert!(means("sudoedit /etc/motd", "sudoedit /etc/motd"));
+        assert!(!means("sudoedit /etc/motd", "sudoedit /etc/motd /etc/shadow"));
+        assert!(means("sudoedit /etc/nginx/*", "sudoedit /etc/nginx/nginx.conf"));
+        assert!(!means("sudoedit /etc/nginx/*", "sudoedit /etc/nginx/sites/x"));
+        assert!(means("sudoedit **", "sudoedit /a /b") && means("ALL", "sudoedit /a"));
+        assert!(!means("sudoedit *", "/usr/bin/sudoedit /a") && !means("/usr/bin/* **", "sudoedit /a"));
+        for text in ["sudoedit motd", "sudoedit *.conf", "sudoedit ./x", "sudoedi /x", "sudoedit* /x"] {
+            assert!(CommandRule::parse(text).is_err(), "{text}");
+        }
+        let table = |path, word: &str, sha256| {
+            let args = Some(vec![word.to_owned()]);
+            CommandRule::from_table(&RuleTable { path: Some(path), args, sha256, ..RuleTable::default() })
+        };
+        let digits = "ab".repeat(32);
+        assert!(table("sudoedit", "/etc/a b", None).is_ok() && table("!sudoedit", "b", None).is_err());
+        assert!(table("sudoedit", "/etc/x", Some(&digits)).is_err());
+        let any = RuleTable { path_regex: Some("^.*$"), args_glob: Some("*"), ..RuleTable::default() };
+        let edit = [OsString::from("/etc/x")];
+        assert!(!CommandRule::from_table(&any).unwrap().matches(Path::new("sudoedit"), &edit, &|_| None));
     }
 
     #[test]

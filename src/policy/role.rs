@@ -11,6 +11,7 @@ use super::command_rule::{Algorithm, CommandRule, Effect};
 use super::expression::Expression;
 use super::host::Hosts;
 use super::listed::Listed;
+use super::options::Options;
 use super::principal::{People, Principal, Subject};
 use super::recording::{Recording, is_default};
 use super::run_as::{RunAs, RunAsGroups, Target};
@@ -38,12 +39,11 @@ pub struct Role {
     pub hosts: Listed<Hosts>,
     /// Its rules; the last one that means the command decides.
     pub commands: Vec<CommandRule>,
-    /// Variables kept from the caller's environment: those of `[defaults]` and those of the role.
-    pub env_keep: Vec<String>,
-    /// Whether the caller may set any variable for the command (`-E`, `VAR=value`).
-    pub setenv: bool,
     /// Whether PAM authenticates the caller (through the credential cache).
     pub authenticate: bool,
+    /// How its commands are run: the keys of `[defaults]` with its own over them.
+    #[serde(default, serialize_with = "Options::serialize_changed")]
+    pub options: Options,
     /// A PAM service other than `jit-sudo` and `jit-sudo-i`.
     pub pam_service: Option<String>,
     /// What becomes of a running command when its grant expires.
@@ -218,6 +218,12 @@ impl Role {
     /// Whether a rule allows every command; another may still refuse some.
     pub fn allows_everything(&self) -> bool {
         self.commands.iter().any(|rule| rule.means_all() && rule.effect() == Effect::Allow)
+    }
+
+    /// Whether the caller may set any variable for the command (`-E`, `VAR=value`): where nothing is said, whoever may run
+    /// every command could do it with env(1) anyway (sudoers(5): ALL implies SETENV).
+    pub fn lets_set_variables(&self) -> bool {
+        self.options.setenv.unwrap_or_else(|| self.allows_everything())
     }
 
     /// Whether the role means something on `host`, by its full or its short name.

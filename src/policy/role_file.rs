@@ -6,6 +6,7 @@ use super::command_rule::CommandRule;
 use super::error::PolicyError;
 use super::host::Hosts;
 use super::listed::{Entry, Line, Listed};
+use super::options::{Lists, OPTIONS, Options};
 use super::principal::Principal;
 use super::recording::{Record, Recording};
 use super::role::{Activation, OnExpiry, Role, TicketPattern};
@@ -24,8 +25,6 @@ pub(super) const ROLE: &[Key] = &[
     works("run_as_groups"),
     works("hosts"),
     works("commands"),
-    works("env_keep"),
-    works("setenv"),
     works("noexec"),
     works("activation"),
     works("authenticate"),
@@ -77,7 +76,7 @@ pub(super) struct Defaults {
     pub(super) require_justification: bool,
     pub(super) authenticate: bool,
     pub(super) pam_service: Option<String>,
-    pub(super) env_keep: Vec<String>,
+    pub(super) options: Options,
     pub(super) on_expiry: OnExpiry,
     pub(super) record: Record,
     pub(super) record_input: bool,
@@ -92,7 +91,7 @@ impl Default for Defaults {
             require_justification: true,
             authenticate: true,
             pam_service: None,
-            env_keep: Vec::new(),
+            options: Options::default(),
             on_expiry: OnExpiry::default(),
             record: Record::default(),
             record_input: false,
@@ -105,7 +104,7 @@ impl Default for Defaults {
 pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result<Role, PolicyError> {
     let source = table.source();
     let name = RoleName::parse(name).map_err(|error| table.invalid("name", error.to_string()))?;
-    let inner = table.table("activation", ACTIVATION, &[("[roles.NAME]", ROLE)])?;
+    let inner = table.table("activation", &[ACTIVATION], &[("[roles.NAME]", ROLE), ("[roles.NAME]", OPTIONS)])?;
     let activation = match &inner {
         Some(inner) => read_activation(inner, defaults)?,
         None => plain_activation(defaults),
@@ -124,12 +123,6 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         input: holder("record_input").boolean("record_input")?.unwrap_or(defaults.record_input),
         observers: principals(table, "observers")?,
     };
-    let mut env_keep = defaults.env_keep.clone();
-    for pattern in table.each("env_keep", variable_pattern)?.unwrap_or_default() {
-        if !env_keep.contains(&pattern) {
-            env_keep.push(pattern);
-        }
-    }
     Ok(Role {
         name,
         description: table.parsed("description", description)?.unwrap_or_default(),
@@ -140,9 +133,8 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         run_as_groups: run_as_groups(table)?,
         hosts: hosts(table)?,
         commands: commands(table)?,
-        env_keep,
-        setenv: table.boolean("setenv")?.unwrap_or(false),
         authenticate,
+        options: defaults.options.clone().read(table, Lists::Add)?,
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
         recording,
@@ -335,7 +327,7 @@ fn command(table: &Table<'_>, item: &Placed<&DeValue<'_>>) -> Result<CommandRule
         }
         DeValue::Table(entries) => {
             let name = format!("{} commands", table.name());
-            let fields = Table::open(table.lines(), name, item.at, entries, RULE, &[])?;
+            let fields = Table::open(table.lines(), name, item.at, entries, &[RULE], &[])?;
             let words = |key| fields.each(key, |text| Ok::<_, String>(text.to_owned()));
             let rule = RuleTable {
                 path: fields.text("path")?,

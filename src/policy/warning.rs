@@ -25,7 +25,7 @@ const DANGEROUS: [&str; 12] = [
 /// All warnings, in the order of the files.
 pub(super) fn of(settings: &Settings, roles: &[Role]) -> Vec<String> {
     let mut warnings: Vec<String> =
-        dangerous(&settings.env_keep).map(|text| format!("env_keep in [defaults] {text}")).collect();
+        dangerous(&settings.options.env_keep).map(|text| format!("env_keep in [defaults] {text}")).collect();
     for role in roles {
         warnings.extend(
             of_role(settings, role).into_iter().map(|text| format!("{}: role '{}' {text}", role.source, role.name)),
@@ -47,9 +47,10 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     }
     warnings.extend(subtraction(role));
     warnings.extend(role.commands.iter().filter_map(rule_warning));
-    let own: Vec<String> = role.env_keep.iter().filter(|name| !settings.env_keep.contains(name)).cloned().collect();
+    let own: Vec<String> =
+        role.options.env_keep.iter().filter(|name| !settings.options.env_keep.contains(name)).cloned().collect();
     warnings.extend(dangerous(&own).map(|text| format!("has an env_keep that {text}")));
-    if role.setenv && !role.commands.iter().any(CommandRule::means_all) {
+    if role.options.setenv == Some(true) && !role.commands.iter().any(CommandRule::means_all) {
         warnings
             .push("lets the caller set any variable (setenv), which makes most commands into any command".to_owned());
     }

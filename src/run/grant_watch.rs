@@ -287,7 +287,7 @@ impl<'a> GrantWatch<'a> {
                     Ending::Revocation => "was revoked",
                     Ending::Release => "was released",
                     // Not the grant's doing, and said by whoever did it.
-                    Ending::Unrecorded | Ending::Kill => return None,
+                    Ending::Unrecorded | Ending::Kill | Ending::TimeLimit => return None,
                 };
                 Some(format!("grant {} {how}: the command is ended", last.id))
             }

@@ -55,7 +55,10 @@ fn everything(caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<E
         text.push_str(&format!("User {user} is not allowed to run sudo on {name}.\n"));
     } else {
         text.push_str(&format!("Matching Defaults entries for {user} on {name}:\n"));
-        text.push_str(&format!("    env_reset, secure_path={}, use_pty\n\n", policy.settings().path_variable()));
+        text.push_str(&format!(
+            "    env_reset, secure_path={}, use_pty\n\n",
+            policy.settings().options.path_variable()
+        ));
         text.push_str(&format!("User {user} may run the following commands on {name}:\n"));
         now.iter().for_each(|role| text.push_str(&commands(role)));
     }
@@ -75,7 +78,7 @@ fn everything(caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<E
 fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<ExitStatus, Refusal> {
     let resolve = |caller: &Caller| -> Result<_, ElevationError> {
         let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), caller)?;
-        let command = Command::find(&wanted.command, &policy.settings().path_variable(), caller)?;
+        let command = Command::find(&wanted.command, &policy.settings().options.path_variable(), caller)?;
         Ok((run_as, command))
     };
     let (run_as, command) = match resolve(&caller) {

@@ -1,5 +1,5 @@
-//! A run without a terminal of its own: the command is a child in the caller's process group; signals are passed on and
-//! stops are shared.
+//! A run without a terminal of its own, because the caller has none or the role wants it so: the command is a child in
+//! the caller's process group; signals are passed on and stops are shared.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, wait};
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue};
+use sys::terminal::Terminal;
 
 /// What reaches us instead of the command, and is passed on.
 const FORWARDED: [i32; 9] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
@@ -100,14 +101,21 @@ impl Supervised<'_, '_, '_> {
 fn enforce(enforcer: &mut Enforcer<'_>, family: &Family) -> Option<Duration> {
     let step = enforcer.step(Instant::now());
     match step.act {
-        // Without a terminal there is nobody to tell.
-        None | Some(Act::Say(_)) => {}
+        None => {}
+        Some(Act::Say(words)) => say(&words),
         Some(Act::Freeze) => family.freeze(),
         Some(Act::Thaw) => family.thaw(),
         Some(Act::Terminate) => family.terminate(),
         Some(Act::Kill) => family.kill(),
     }
     step.patience
+}
+
+/// Without a terminal there is nobody to tell.
+fn say(words: &str) {
+    if let Ok(terminal) = Terminal::controlling() {
+        let _ = sys::poll::write(terminal.as_fd(), format!("\r\njit-sudo: {words}\r\n").as_bytes());
+    }
 }
 
 /// What the terminal sends goes to the whole process group, so the command has it already; and a command that signals

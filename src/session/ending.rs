@@ -14,6 +14,9 @@ const ROUND: Duration = Duration::from_millis(20);
 pub(super) struct Enforcer<'a> {
     watch: &'a mut dyn Watch,
     grace: Duration,
+    /// For how long the command may run, and until when that is.
+    limit: Option<Duration>,
+    over: Option<Instant>,
     state: State,
     /// Said and done at the next step: nothing may run unrecorded.
     unrecorded: Option<Unrecorded>,
@@ -56,9 +59,9 @@ pub(super) enum Act {
 }
 
 impl<'a> Enforcer<'a> {
-    /// `grace` is the time between SIGTERM and SIGKILL.
-    pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration) -> Self {
-        Self { watch, grace, state: State::Runs, unrecorded: None }
+    /// `grace` is the time between SIGTERM and SIGKILL, `limit` that for which the command may run.
+    pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Self {
+        Self { watch, grace, limit, over: None, state: State::Runs, unrecorded: None }
     }
 
     /// The time between SIGTERM and SIGKILL.
@@ -96,6 +99,7 @@ impl<'a> Enforcer<'a> {
 
     /// Says that the command has been started.
     pub(super) fn begun(&mut self) {
+        self.over = self.limit.map(|limit| Instant::now() + limit);
         self.watch.begun();
     }
 
@@ -121,6 +125,16 @@ impl<'a> Enforcer<'a> {
             Some(Unrecorded::End) => return self.end(Ending::Unrecorded, now),
             None => {}
         }
+        let left = self.over.map(|over| over.saturating_duration_since(now));
+        if left.is_some_and(|left| left.is_zero()) {
+            return self.end(Ending::TimeLimit, now);
+        }
+        let step = self.look(now);
+        let patience = step.patience.into_iter().chain(left).min();
+        Step { patience, ..step }
+    }
+
+    fn look(&mut self, now: Instant) -> Step {
         match (&self.state, self.watch.verdict()) {
             (_, Verdict::Say(words)) => Step::act(Act::Say(words), Duration::ZERO),
             (_, Verdict::End(ending)) => self.end(ending, now),
@@ -179,7 +193,7 @@ mod tests {
     #[test]
     fn a_command_gets_its_grace_and_then_no_mercy() {
         let mut watch = Script(vec![Verdict::End(Ending::Expiry), Verdict::Run]);
-        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let start = Instant::now();
         assert_eq!(enforcer.step(start), Step::wait(GLANCE));
         assert_eq!(enforcer.step(start), Step::act(Act::Terminate, GRACE));
@@ -193,7 +207,7 @@ mod tests {
         let now = Instant::now();
         let error = RecordingError::Length(1024);
         let mut watch = Script(vec![Verdict::Run, Verdict::Run]);
-        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         enforcer.unrecorded(&error, RecordingMode::BestEffort);
         assert_eq!(enforcer.step(now).act, None);
         enforcer.unrecorded(&error, RecordingMode::Strict);
@@ -206,7 +220,7 @@ mod tests {
     fn a_frozen_command_is_frozen_once_and_thawed_once() {
         let script = [Verdict::Run, Verdict::Run, FREEZE, FREEZE, Verdict::Say("x".into())];
         let mut watch = Script(script.to_vec());
-        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let now = Instant::now();
         assert_eq!(enforcer.step(now), Step::act(Act::Say("x".into()), Duration::ZERO));
         assert_eq!(enforcer.step(now).act, Some(Act::Freeze));
@@ -221,7 +235,7 @@ mod tests {
     fn a_frozen_command_ends_when_it_is_given_up_or_revoked() {
         let now = Instant::now();
         let mut watch = Script(vec![FREEZE, FREEZE]);
-        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         enforcer.give_up();
         let _ = enforcer.step(now);
         enforcer.give_up();
@@ -229,9 +243,21 @@ mod tests {
         assert_eq!(enforcer.ending(), Some(Ending::Expiry));
 
         let mut watch = Script(vec![Verdict::End(Ending::Revocation), FREEZE]);
-        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let _ = enforcer.step(now);
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
         assert_eq!(enforcer.ending(), Some(Ending::Revocation));
+    }
+
+    #[test]
+    fn a_time_limit_ends_what_nothing_else_would() {
+        let limit = Duration::from_secs(60);
+        let mut watch = Script(vec![Verdict::Run]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, Some(limit));
+        enforcer.begun();
+        let now = Instant::now();
+        assert_eq!(enforcer.step(now), Step::wait(GLANCE));
+        assert_eq!(enforcer.step(now + limit), Step::act(Act::Terminate, GRACE));
+        assert_eq!(enforcer.ending(), Some(Ending::TimeLimit));
     }
 }

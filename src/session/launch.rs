@@ -5,24 +5,25 @@ use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::family::Family;
 use super::taps::{Ends, end_of};
 use crate::audit::recorded::Recorded;
-use crate::elevation::{Elevation, RunAsError};
+use crate::authorized::Authorized;
+use crate::edit::EditError;
+use crate::elevation::edit::credentials_of_caller;
+use crate::elevation::{Editor, Elevation, RunAsError};
 use crate::escape::Word;
+use crate::policy::{Manner, Options, RunDirectory};
 use crate::recording::RecordingError;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
 use sys::trusted::trusted_program;
-
-/// sudo's rule: the caller's mask, and never a file that others may write.
-const UMASK_FLOOR: u32 = 0o022;
 
 /// Why the command could not be started.
 #[derive(Debug)]
@@ -31,10 +32,14 @@ pub enum LaunchError {
     Nul,
     /// The target's groups cannot be looked up.
     RunAs(RunAsError),
+    /// The directory is nobody's home.
+    Home(String),
     /// A script does not lie in a trusted place, or is not the file that was opened.
     Script(String),
     /// The kernel refused a step before exec.
     Exec(ExecError),
+    /// No file can be edited; the last one's reason.
+    Edit(EditError),
     /// The policy lets nothing run that cannot be recorded.
     Unrecorded(RecordingError),
     /// The kernel refused to enter a directory or to execute the program.
@@ -48,8 +53,10 @@ impl fmt::Display for LaunchError {
         match self {
             Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
             Self::RunAs(error) => error.fmt(f),
+            Self::Home(user) => write!(f, "unknown user {user}"),
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
+            Self::Edit(error) => error.fmt(f),
             Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
             Self::Path(what, path, error) => {
                 write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
@@ -66,6 +73,7 @@ pub(super) struct Launch {
     environment: Vec<CString>,
     credentials: Credentials,
     directory: Place,
+    kept: Vec<RawFd>,
     umask: u32,
     limits: Limits,
     detached: bool,
@@ -90,18 +98,42 @@ enum PreparedImage {
 impl Launch {
     /// Prepares what `recorded` says.
     pub(super) fn prepare(recorded: &Recorded, inherited: &Inherited) -> Result<Self, LaunchError> {
-        let elevation = recorded.authorized().elevation();
+        let authorized = recorded.authorized();
+        let elevation = authorized.elevation();
         Ok(Self {
             image: image(recorded)?,
             argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials(elevation)?,
-            directory: place(elevation)?,
-            umask: inherited.umask | UMASK_FLOOR,
+            directory: place(authorized)?,
+            kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, authorized.manner())).collect(),
+            umask: umask(&authorized.role().options, inherited.umask),
             detached: elevation.wish().background,
-            limits: recorded.authorized().session_limits(&inherited.limits),
+            limits: authorized.session_limits(&inherited.limits),
             family: Family::found(recorded.run()),
             programs: if recorded.authorized().role().noexec { Programs::ThisAlone } else { Programs::Any },
+        })
+    }
+
+    /// Prepares an editor: it gets nothing but the caller's own.
+    pub(super) fn prepare_editor(
+        recorded: &Recorded,
+        editor: &Editor,
+        inherited: &Inherited,
+    ) -> Result<Self, LaunchError> {
+        let caller = recorded.authorized().elevation().caller();
+        Ok(Self {
+            image: PreparedImage::Path(c_string(editor.path.as_os_str())?),
+            argv: editor.words.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?,
+            environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
+            credentials: credentials_of_caller(caller),
+            directory: Place::Here,
+            kept: Vec::new(),
+            umask: inherited.umask,
+            detached: false,
+            limits: inherited.limits.clone(),
+            family: Family::found(recorded.run()),
+            programs: Programs::Any,
         })
     }
 
@@ -166,6 +198,7 @@ impl Launch {
             blocked_signals: inherited.blocked_signals,
             oom_score_adj: inherited.oom_score_adj,
             standard,
+            kept: &self.kept,
             programs: self.programs,
         }
     }
@@ -203,7 +236,7 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
 fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = recorded.authorized().elevation().command();
-    let program = command.program();
+    let program = command.program().ok_or_else(|| look(io::ErrorKind::InvalidInput.into()))?;
     let trusted = trusted_program(program.path());
     let is_script = !program.is_binary().map_err(look)?;
     if trusted.is_err() && !is_script {
@@ -231,16 +264,36 @@ fn credentials(elevation: &Elevation) -> Result<Credentials, LaunchError> {
     Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups })
 }
 
-fn place(elevation: &Elevation) -> Result<Place, LaunchError> {
-    let wish = elevation.wish();
-    Ok(match (&wish.directory, wish.login) {
-        (Some(directory), _) => Place::There(c_string(directory.as_os_str())?),
-        (None, true) => {
-            let home = elevation.run_as().account().home.as_os_str();
-            Place::Home(c_string(home)?, format!("jit-sudo: unable to change directory to {}", Word::from(home)))
+fn place(authorized: &Authorized) -> Result<Place, LaunchError> {
+    let there = |path: PathBuf| c_string(path.as_os_str()).map(Place::There);
+    let home = &authorized.run_as().account().home;
+    match &authorized.manner().directory {
+        Some(RunDirectory::TargetsHome) => there(home.clone()),
+        Some(RunDirectory::Path(path)) => there(path.clone()),
+        Some(RunDirectory::HomeOf(user)) => match sys::users::account_by_name(user.as_str()) {
+            Ok(Some(account)) => there(account.home),
+            Ok(None) => Err(LaunchError::Home(user.to_string())),
+            Err(error) => Err(LaunchError::System("look up a home directory", error)),
+        },
+        None | Some(RunDirectory::CallersChoice) if authorized.elevation().wish().login => {
+            let home = home.as_os_str();
+            Ok(Place::Home(c_string(home)?, format!("jit-sudo: unable to change directory to {}", Word::from(home))))
         }
-        (None, false) => Place::Here,
-    })
+        None | Some(RunDirectory::CallersChoice) => Ok(Place::Here),
+    }
+}
+
+fn is_below(fd: RawFd, manner: &Manner) -> bool {
+    u32::try_from(fd).is_ok_and(|fd| fd < manner.closefrom)
+}
+
+/// The caller's mask and the role's; one alone where the role says so.
+fn umask(options: &Options, callers: u32) -> u32 {
+    match options.umask.bits() {
+        None => callers,
+        Some(bits) if options.umask_override => bits,
+        Some(bits) => bits | callers,
+    }
 }
 
 fn c_string(text: &OsStr) -> Result<CString, LaunchError> {

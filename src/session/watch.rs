@@ -11,6 +11,8 @@ pub enum Ending {
     Revocation,
     /// Its holder gave the grant back.
     Release,
+    /// It ran as long as the role, or -T, lets it.
+    TimeLimit,
     /// The policy demands a recording, and it cannot be written any more.
     Unrecorded,
     /// Somebody who may ended this very session.

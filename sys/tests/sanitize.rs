@@ -123,6 +123,7 @@ impl Copy {
                 blocked_signals: SignalSet::EMPTY,
                 oom_score_adj: None,
                 standard: [None, Some(writer.as_fd()), None],
+                kept: &[],
                 programs: Programs::Any,
             };
             hostile(&mut execution);

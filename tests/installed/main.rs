@@ -11,7 +11,7 @@ mod broker;
 mod caller;
 mod clocks;
 mod differential;
-
+mod edit;
 mod ends;
 mod evidence;
 mod glass;
@@ -24,6 +24,7 @@ mod json;
 mod know;
 mod life;
 mod noexec;
+mod options;
 mod pam;
 mod past;
 mod policy;

@@ -64,7 +64,7 @@ const ORDER: [&str; 48] = [
 ];
 
 /// Shown after all others.
-const LAST: [&str; 5] = ["environment", "boot", "boot_id", "version", "prev"];
+const LAST: [&str; 6] = ["diff", "environment", "boot", "boot_id", "version", "prev"];
 
 /// Shown in the first line, unless they contradict what the journal says beside the body.
 const HEAD: [&str; 2] = ["seq", "kind"];
@@ -124,6 +124,7 @@ impl<'a> Record<'a> {
             "reject" => format!("{}: {}", self.or_dash("sentence"), self.command()),
             "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert"
             | "review" => self.grant_summary(now),
+            "edit" => self.edit_summary(),
             "reading" => {
                 let run = self.text("run").unwrap_or_else(|| "all recordings".to_owned());
                 format!("{} of {run}{}", self.or_dash("purpose"), self.holder())
@@ -170,6 +171,13 @@ impl<'a> Record<'a> {
                     fields.add(&format!("  word {index}"), plain(word));
                 }
             }
+            ("diff", Value::String(text)) => {
+                let text = unescape(text).unwrap_or_else(|| text.as_bytes().to_vec());
+                let text = text.strip_suffix(b"\n").unwrap_or(&text);
+                for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+                    fields.add(if index == 0 { &label } else { "" }, String::from_utf8_lossy(line));
+                }
+            }
             ("environment", Value::Array(entries)) => {
                 let variables = if entries.len() == 1 { "variable" } else { "variables" };
                 fields.add(&label, format!("{} {variables}", entries.len()));
@@ -202,6 +210,12 @@ impl<'a> Record<'a> {
         let time = time.map(|time| format!(" after {time}")).unwrap_or_default();
         let by = self.text("ended_by").filter(|by| by != "itself").map(|by| format!(", ended by {by}"));
         format!("{}: {outcome}{time}{}", self.or_dash("run"), by.unwrap_or_default())
+    }
+
+    fn edit_summary(&self) -> String {
+        let before = self.text("before_bytes").map_or_else(|| "new".to_owned(), |bytes| format!("{bytes} bytes"));
+        let (run, path, after) = (self.or_dash("run"), self.or_dash("path"), self.or_dash("after_bytes"));
+        format!("{run}: {path} edited, {before} before, {after} after")
     }
 
     /// The parts that records about grants have in common, each where it is there.

@@ -1,6 +1,7 @@
 //! Answers about the policy and about what stands behind a request.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::RoleInfo;
 use crate::escape::Word;
@@ -54,6 +55,9 @@ pub struct SettingsInfo {
     pub grace_period_ms: u64,
     /// Variables kept from the caller's environment.
     pub env_keep: Vec<String>,
+    /// Every other option that is not as it is when nobody says anything, by its key; durations in seconds.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
     /// How many requests one person may make within an hour.
     pub request_rate: u32,
     /// `mirror`, `required` or `off`.
@@ -103,6 +107,9 @@ pub struct RoleDetails {
     /// Its commands may execute no other program.
     #[serde(default)]
     pub noexec: bool,
+    /// Every option that is not as it is when nobody says anything, by its key; durations in seconds.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
     /// The PAM service, where it is not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pam_service: Option<String>,
