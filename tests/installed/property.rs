@@ -52,33 +52,37 @@ const SCRIPT: &str = r#"
 set -u
 RANDOM=20260
 db=/var/lib/jit-sudo/journal.db
-any() { local list=("$@"); echo "${list[RANDOM % ${#list[@]}]}"; }
+# The first word says which number of this step decides.
+any() { local number=${numbers[$1]} list=("${@:2}"); echo "${list[number % ${#list[@]}]}"; }
 ask() {
     local who=$1
     setpriv --reuid="$who" --regid="$who" --init-groups /usr/libexec/jit-sudo/jit-sudo-broker <<<"$2" >/dev/null
 }
 for ((step = 0; step < STEPS; step++)); do
-    who=$(any $PEOPLE)
+    # Drawn here, because bash seeds RANDOM anew in every subshell.
+    for ((i = 0; i < 12; i++)); do numbers[i]=$RANDOM; done
+    who=$(any 0 $PEOPLE)
     # Mostly a young request: old ones are decided.
-    id=$(sqlite3 -readonly $db "SELECT id FROM request ORDER BY rowid DESC LIMIT 1 OFFSET $((RANDOM % 5))")
-    open="SELECT id, uid FROM granted WHERE ended IS NULL ORDER BY rowid DESC LIMIT 1 OFFSET $((RANDOM % 3))"
+    id=$(sqlite3 -readonly $db "SELECT id FROM request ORDER BY rowid DESC LIMIT 1 OFFSET $((numbers[1] % 5))")
+    open="SELECT id, uid FROM granted WHERE ended IS NULL ORDER BY rowid DESC LIMIT 1 OFFSET $((numbers[2] % 3))"
     IFS='|' read -r grant holder <<<"$(sqlite3 -readonly $db "$open")"
-    narrow="\"one_shot\":$(any true false false),\"exact\":$(any true false false)"
-    duration=$(any "" "" ",\"duration\":$(any 0 1 60 1800 3600 3601 99999999 18446744073709551615)")
-    case $((RANDOM % 24)) in
+    debt=$(sqlite3 -readonly $db "SELECT id FROM review_debt WHERE reviewer IS NULL ORDER BY id LIMIT 1")
+    narrow="\"one_shot\":$(any 3 true false false),\"exact\":$(any 4 true false false)"
+    duration=$(any 5 "" "" ",\"duration\":$(any 6 0 1 60 1800 3600 3601 99999999 18446744073709551615)")
+    case $((numbers[7] % 24)) in
     [0-7])
-        role=$(any reviewed reviewed quorum quorum once self-service exactly urgent deploy admin no-such)
-        command=$(any '' ',"command":["id"]' ',"command":["/usr/bin/id","-u"]' ',"command":["/usr/bin/cat","/etc/shadow"]')
-        ask "$who" "{\"verb\":\"request\",\"role\":\"$role\",\"reason\":\"x\",\"one_shot\":$(any true false)$duration$command}"
+        role=$(any 8 reviewed reviewed quorum quorum once self-service exactly urgent deploy admin no-such)
+        command=$(any 9 '' ',"command":["id"]' ',"command":["/usr/bin/id","-u"]' ',"command":["/usr/bin/cat","/etc/shadow"]')
+        ask "$who" "{\"verb\":\"request\",\"role\":\"$role\",\"reason\":\"x\",\"one_shot\":$(any 10 true false)$duration$command}"
         ;;
     8 | 9 | 1[0-5]) ask "$who" "{\"verb\":\"approve\",\"id\":\"$id\",$narrow$duration}" ;;
     16) ask "$who" "{\"verb\":\"deny\",\"id\":\"$id\",\"reason\":\"x\"}" ;;
     17) ask "$who" "{\"verb\":\"cancel\",\"id\":\"$id\"}" ;;
     18) ask "$who" "{\"verb\":\"release\"}" ;;
-    20 | 21) ask "$(any "$who" "${holder:-$who}")" "{\"verb\":\"extend\",\"id\":\"$grant\",\"reason\":\"x\"$duration}" ;;
-    22) ask "$who" "{\"verb\":\"request\",\"role\":\"$(any urgent reviewed)\",\"reason\":\"x\",\"break_glass\":true}" ;;
-    23) ask "$who" "{\"verb\":\"review-settle\",\"id\":\"$id\",\"comment\":\"x\"}" ;;
-    19) ask "$who" "{\"verb\":\"revoke\",\"target\":$(any '"all"' "{\"id\":\"$grant\"}" "{\"id\":\"$id\"}"),\"reason\":\"x\"}" ;;
+    20 | 21) ask "$(any 8 "$who" "${holder:-$who}")" "{\"verb\":\"extend\",\"id\":\"$grant\",\"reason\":\"x\"$duration}" ;;
+    22) ask "$who" "{\"verb\":\"request\",\"role\":\"$(any 8 urgent reviewed)\",\"reason\":\"x\",\"break_glass\":true}" ;;
+    23) ask "$who" "{\"verb\":\"review-settle\",\"id\":\"$(any 8 "$debt" "$debt" "$id")\",\"comment\":\"x\"}" ;;
+    19) ask "$who" "{\"verb\":\"revoke\",\"target\":$(any 8 '"all"' "{\"id\":\"$grant\"}" "{\"id\":\"$id\"}"),\"reason\":\"x\"}" ;;
     esac
 done
 true
