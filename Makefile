@@ -106,7 +106,7 @@ past: deps build
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored --nocapture
 
-# An hour; KILLS=1000 is a taste. The ordinary tests kill a few dozen.
+# A few minutes; KILLS=1000 is a taste. The ordinary tests kill a few dozen.
 soak: deps build
 	PROFILE=$(PROFILE) $(TRY) soak
 
@@ -117,6 +117,7 @@ recording-cost: deps build
 # Verification, export and listing of a journal of 1,000,000 records; needs 5 GB for some minutes.
 million: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_million_records -- --ignored --nocapture
+
 ansible: deps build $(TARGET)/ansible
 	$(CARGO) test --locked --test installed ansible:: -- --ignored
 

@@ -22,7 +22,9 @@ for my $worker (1 .. $workers) {
             usleep(int rand $span);
             # Before its supervisor is gone they can still be told apart from those of others.
             my @doomed = rand() < 0.3 ? split ' ', children($pid) : ();
-            $killed += kill 'KILL', $pid if kill 0, $pid;
+            # One that has ended by itself is still there to be signalled until it is waited for, and counts for nothing.
+            next if waitpid($pid, 1) == $pid;
+            $killed += kill 'KILL', $pid;
             kill 'KILL', @doomed if @doomed;
             waitpid $pid, 0;
         }
