@@ -7,6 +7,7 @@ mod approval;
 mod attempt;
 mod authorize;
 mod background;
+mod entries;
 mod grant_watch;
 mod offer;
 
