@@ -237,6 +237,13 @@ fn settings(settings: &SettingsInfo) -> String {
     options(&mut fields, &settings.options);
     fields.add("request_rate", format!("{} an hour", settings.request_rate));
     fields.add("syslog", &settings.syslog);
+    let mirrors = [(settings.journald, "journald"), (settings.auditd, "auditd")];
+    for (_, name) in mirrors.into_iter().filter(|(on, _)| *on) {
+        fields.add(name, "yes");
+    }
+    if let Some(file) = &settings.json_file {
+        fields.add("json_file", file);
+    }
     fields.add("redact", settings.redact.join(" "));
     fields.add("readers", people(&settings.readers));
     fields.render()

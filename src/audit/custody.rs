@@ -8,22 +8,14 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Deserialize;
 
 use super::journal::{Journal, JournalError, Written, sql_bound};
-use super::record::{Alert, Digest, Event};
+use super::mark::Mark;
+use super::record::{Alert, Event};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
 
 /// A change of the clock by less is none: time daemons step it, and records are written a little after their moment.
 const TOLERANCE_US: i64 = 60_000_000;
-
-/// Number and hash of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// Its number.
-    pub seq: u64,
-    /// Its hash.
-    pub hash: Digest,
-}
 
 /// What is wrong with the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +214,7 @@ fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Record, SCHEMA, sample};
+    use crate::audit::{Digest, Record, SCHEMA, sample};
     use crate::clock::BootTime;
     use crate::database::Database;
     use crate::database::tests::Scratch;

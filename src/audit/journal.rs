@@ -8,6 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::chain;
 use super::custody;
+use super::listing::Stored;
+use super::mark::Mark;
 use super::open_run::{self, Process};
 use super::precedent;
 use super::record::{Digest, End, Ending, Event, Keys, Record, Start};
@@ -106,6 +108,19 @@ impl Written {
         self.durability
     }
 
+    /// Its number and hash.
+    pub fn mark(&self) -> Mark {
+        Mark { seq: self.seq, hash: self.hash }
+    }
+
+    /// As it was read from the database, where it is as durable as it will be.
+    pub(super) fn stored(stored: Stored) -> Result<Self, JournalError> {
+        let record = Record::decode(&stored.body)?;
+        let (kind, time) = (record.event.keys().kind, record.time);
+        let Stored { seq, body, hash } = stored;
+        Ok(Self { seq, time, hash, body, kind, durability: Durability::Ordered })
+    }
+
     #[cfg(test)]
     pub(super) fn for_test(seq: u64, time: Timestamp, hash: Digest, body: String, kind: &'static str) -> Self {
         Self { seq, time, hash, body, kind, durability: Durability::Synced }
@@ -196,18 +211,10 @@ impl<'a> Journal<'a> {
 
     /// Hands committed records to every sink; `Missed` when any sink missed any of them.
     pub fn mirror(&self, written: &[Written]) -> Delivery {
-        let mut delivery = Delivery::Delivered;
-        for record in written {
-            for sink in self.sinks.borrow_mut().iter_mut() {
-                if sink.mirror(record) == Delivery::Missed {
-                    delivery = Delivery::Missed;
-                }
-            }
-        }
-        for sink in self.sinks.borrow_mut().iter_mut() {
-            sink.flush();
-        }
-        delivery
+        let missed = |sink: &mut Box<dyn Sink>| sink.mirror(written, self) == Delivery::Missed;
+        // Every one, whatever another one says.
+        let missed = self.sinks.borrow_mut().iter_mut().map(missed).filter(|missed| *missed).count();
+        if missed == 0 { Delivery::Delivered } else { Delivery::Missed }
     }
 
     /// Records the start of a run and whatever `claim` does (such as using a one-shot grant up) in one transaction

@@ -99,7 +99,7 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
         }
         policy => policy?,
     };
-    let journal = host.journal(policy.settings().audit.syslog);
+    let journal = host.journal(&policy.settings().audit);
     host.tend(&journal)?;
     let moment = host.now()?;
     // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.

@@ -26,6 +26,7 @@ mod property;
 mod run;
 mod shells;
 mod signed;
+mod sinks;
 mod terminal;
 
 use std::sync::OnceLock;

@@ -82,6 +82,9 @@ pub(crate) fn policy() -> PolicyShown {
         options: serde_json::Map::new(),
         request_rate: 30,
         syslog: "mirror".into(),
+        journald: true,
+        auditd: true,
+        json_file: Some("/var/log/jit-sudo/audit.jsonl".into()),
         redact: vec!["*_KEY".into()],
         readers: vec!["carol".into()],
     };
