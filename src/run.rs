@@ -8,6 +8,7 @@ mod attempt;
 mod authorize;
 mod background;
 mod edit;
+mod entries;
 mod grant_watch;
 mod offer;
 mod reel;

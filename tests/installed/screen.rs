@@ -51,6 +51,20 @@ impl Desk {
         self.sees(">> ");
     }
 
+    /// Waits until the keys are the command's: the terminal makes no signals of them any more. What is typed before that
+    /// may be thrown away by the change.
+    fn is_handed_over(&self) {
+        eventually("the keys are handed over", harness::PATIENCE, || (!self.session.makes_signals()).then_some(()));
+    }
+
+    /// `fg`, and the keys are the command's again.
+    #[track_caller]
+    fn fetches_the_job(&mut self, command: &str) {
+        self.types("fg");
+        self.sees(command);
+        self.is_handed_over();
+    }
+
     /// The shell is back, and the terminal is as it was.
     #[track_caller]
     fn is_as_before(&mut self) {
@@ -120,13 +134,13 @@ fn a_job_is_stopped_put_in_the_background_and_fetched_again() {
 fn a_job_is_stopped_again_and_again() {
     at_both(|desk| {
         desk.types("elevate cat");
+        desk.is_handed_over();
         for round in 0..4 {
             desk.types(&format!("round {round}"));
             desk.sees(&format!("round {round}\r\nround {round}"));
             desk.stops_the_job();
             desk.is_as_before();
-            desk.types("fg");
-            desk.sees("-n cat");
+            desk.fetches_the_job("-n cat");
         }
         desk.presses(b'D');
         desk.sees(">> ");
@@ -157,8 +171,7 @@ fn a_background_job_that_reads_the_terminal_waits_for_fg() {
             desk.types("jobs");
             desk.sees(">> ").contains("Stopped").then_some(())
         });
-        desk.types("fg");
-        desk.sees("read line");
+        desk.fetches_the_job("read line");
         desk.types("hello");
         desk.sees("\ngot hello");
         desk.sees(">> ");
@@ -263,7 +276,7 @@ fn a_shell_in_a_shell_has_its_own_jobs() {
         desk.sees("Stopped");
         desk.sees(">> ");
         desk.is_as_before();
-        desk.types("fg");
+        desk.fetches_the_job("bash");
         desk.types("");
         desk.sees("inner> ");
         desk.types("exit 9");
@@ -289,7 +302,7 @@ fn vim_edits_is_suspended_and_resized() {
         desk.sees(">> ");
         desk.is_as_before();
         desk.session.resize(30, 120);
-        desk.types("fg");
+        desk.fetches_the_job("vim");
         desk.sees("good bye");
         desk.session.type_text(":set lines?\r");
         desk.sees("lines=30");
@@ -340,8 +353,7 @@ fn a_window_that_changed_while_the_job_was_stopped_arrives_with_fg() {
         desk.sees("\nup");
         desk.stops_the_job();
         desk.session.resize(31, 131);
-        desk.types("fg");
-        desk.sees("stty size");
+        desk.fetches_the_job("stty size");
         desk.types("");
         desk.sees("31 131");
     });
