@@ -9,6 +9,7 @@ PROFILE    ?= release
 
 BINDIR     := $(PREFIX)/bin
 LIBEXECDIR := $(PREFIX)/libexec/jit-sudo
+SERVICES   := $(LIBEXECDIR)/pam.d
 MANDIR     := $(PREFIX)/share/man
 BASHCOMP   := $(PREFIX)/share/bash-completion/completions
 ZSHCOMP    := $(PREFIX)/share/zsh/vendor-completions
@@ -56,6 +57,9 @@ install: $(BINARIES)
 	$(CONFIG) 640 etc/policy.toml $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.toml
 	$(CONFIG) 644 etc/pam.d/jit-sudo $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo
 	$(CONFIG) 644 etc/pam.d/jit-sudo-i $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo-i
+	install -d $(DESTDIR)$(SERVICES)
+	install -m 644 etc/pam.d/other $(DESTDIR)$(SERVICES)/other
+	ln -sf $(addprefix $(SYSCONFDIR)/pam.d/,jit-sudo jit-sudo-i) $(DESTDIR)$(SERVICES)
 	for page in $(MANPAGES); do \
 	    install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; \
 	done
@@ -72,7 +76,8 @@ endif
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks)
 	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
-	-rmdir $(DESTDIR)$(LIBEXECDIR)
+	rm -f $(addprefix $(DESTDIR)$(SERVICES)/,jit-sudo jit-sudo-i other)
+	-rmdir $(DESTDIR)$(SERVICES) $(DESTDIR)$(LIBEXECDIR)
 	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'
 	@echo '$(DESTDIR)$(STATEDIR); remove them by hand when nobody will ever ask'

@@ -47,6 +47,12 @@ const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
     None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
 };
 
+/// Our own PAM services: links to those of `/etc/pam.d`, beside an `other` that refuses.
+pub const PAM_SERVICES: &str = match option_env!("JIT_SUDO_PAM_SERVICES") {
+    Some(directory) => directory,
+    None => "/usr/libexec/jit-sudo/pam.d",
+};
+
 const POLICY: &str = "policy.toml";
 const POLICY_DIRECTORY: &str = "policy.d";
 const APPROVERS: &str = "approvers";

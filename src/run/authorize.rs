@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::auth::cache::{CacheKey, CredentialCache};
 use crate::auth::prompt::{Askpass, DEFAULT_PROMPT, PromptWords, Source, expand};
@@ -13,7 +14,7 @@ use crate::elevation::{Caller, CommandError, Elevation, ElevationError};
 use crate::escape::Word;
 use crate::grant::verify::{Facts, verify};
 use crate::grant::{SignedGrant, VerifiedGrant};
-use crate::host::HostError;
+use crate::host::{HostError, PAM_SERVICES};
 use crate::policy::judge::{Eligible, Judgement, judge, subject};
 use crate::policy::{Assignment, Role};
 use crate::refusal::{HiddenCommand, Refusal};
@@ -139,6 +140,7 @@ pub(super) fn prove(
     let key = if matter.password_due { CacheKey::of(caller, matter.remembered_as) } else { None };
     let demand = Demand {
         service: matter.service,
+        services: Path::new(PAM_SERVICES),
         user: caller.name().as_str(),
         uid: caller.uid(),
         tty: caller.tty().and_then(|tty| tty.name.to_str()),
