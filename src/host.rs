@@ -301,10 +301,10 @@ impl Host {
         let files = policy_files()?;
         let stamp = stamp(&files);
         let connection = self.database.connection();
-        if index::stored_stamp(connection)?.as_deref() != Some(stamp.as_str()) {
-            let policy = parse(&files)?;
-            index::store(connection, &policy, &stamp)?;
+        if let Some(current) = PolicyIndex::current(connection, &stamp)? {
+            return Ok(current);
         }
+        index::store(connection, &parse(&files)?, &stamp)?;
         Ok(PolicyIndex::open(connection)?)
     }
 

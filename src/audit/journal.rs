@@ -4,9 +4,10 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use super::chain;
+use super::custody::meta;
 use super::open_run::{self, Process};
 use super::precedent;
 use super::record::{Digest, End, Ending, Event, Keys, Record, Start};
@@ -146,6 +147,11 @@ pub struct Journal<'a> {
     sinks: RefCell<Vec<Box<dyn Sink>>>,
 }
 
+const TAIL: &str = "SELECT seq, hash, high FROM record ORDER BY seq DESC LIMIT 1";
+
+const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
 impl<'a> Journal<'a> {
     /// A journal in `database`, mirrored to `sinks`; `host` is the name that records carry.
     pub fn new(database: &'a Database, host: &'a str, sinks: Vec<Box<dyn Sink>>) -> Self {
@@ -154,9 +160,8 @@ impl<'a> Journal<'a> {
 
     /// The key of the digests of secret values.
     pub fn redaction_key(&self) -> Result<[u8; 32], JournalError> {
-        let query = "SELECT value FROM journal_meta WHERE name = 'redaction_key'";
-        let key: Option<[u8; 32]> = self.database.connection().query_row(query, [], |row| row.get(0)).optional()?;
-        key.ok_or(JournalError::NoKey)
+        let key = meta(self.database.connection(), "redaction_key")?.ok_or(JournalError::NoKey)?;
+        key.try_into().map_err(|_| JournalError::Damaged("a redaction key that is not 32 bytes"))
     }
 
     /// Appends one record inside the caller's transaction, so that it commits together with what it tells.
@@ -172,22 +177,17 @@ impl<'a> Journal<'a> {
         let body = record.encode()?;
         let hash = chain::hash(body.as_bytes());
         let Keys { kind, uid, run, grant } = record.event.keys();
-        transaction
-            .prepare(
-                "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                sql_integer(record.seq)?,
-                kind,
-                uid,
-                run,
-                grant,
-                record.time.0,
-                high.max(record.time.0),
-                hash.0,
-                body.as_bytes()
-            ])?;
+        transaction.prepare_cached(APPEND)?.execute(params![
+            sql_integer(record.seq)?,
+            kind,
+            uid,
+            run,
+            grant,
+            record.time.0,
+            high.max(record.time.0),
+            hash.0,
+            body.as_bytes()
+        ])?;
         let durability = self.database.durability();
         Ok(Written { seq: record.seq, time: record.time, hash, kind, body, durability })
     }
@@ -248,6 +248,14 @@ impl<'a> Journal<'a> {
         })
     }
 
+    /// Prepares what [`Self::end`] will need, at a moment when nobody waits for it. A statement that cannot be prepared now
+    /// is the end's to complain of.
+    pub fn prepare_end(&self) {
+        for statement in [TAIL, APPEND, open_run::CLOSE] {
+            let _ = self.database.connection().prepare_cached(statement);
+        }
+    }
+
     /// The greatest time of any record: a wall clock that shows less was set back.
     pub fn high_water(&self) -> Result<Option<Timestamp>, JournalError> {
         Ok(tail(self.database.connection())?.map(|(_, _, high)| Timestamp(high)))
@@ -261,8 +269,7 @@ impl<'a> Journal<'a> {
 
 /// Number, hash and high water of the last record.
 fn tail(connection: &Connection) -> Result<Option<(u64, Digest, i64)>, JournalError> {
-    let query = "SELECT seq, hash, high FROM record ORDER BY seq DESC LIMIT 1";
-    let mut statement = connection.prepare(query)?;
+    let mut statement = connection.prepare_cached(TAIL)?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let seq = u64::try_from(row.get::<_, i64>(0)?).map_err(|_| JournalError::Damaged("a negative number"))?;

@@ -145,9 +145,11 @@ pub(super) fn open(
     Ok(())
 }
 
+pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1";
+
 /// False when it was closed before.
 pub(super) fn close(transaction: &Transaction<'_>, start: u64) -> Result<bool, JournalError> {
-    Ok(transaction.execute("DELETE FROM open_run WHERE start = ?1", params![sql_integer(start)?])? == 1)
+    Ok(transaction.prepare_cached(CLOSE)?.execute([sql_integer(start)?])? == 1)
 }
 
 #[cfg(test)]

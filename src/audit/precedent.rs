@@ -30,12 +30,13 @@ impl Journal<'_> {
 /// Counts a start.
 pub(super) fn count(transaction: &Transaction<'_>, start: &Start, at: Timestamp) -> rusqlite::Result<()> {
     let arguments = start.argv.get(1..).unwrap_or_default();
-    transaction
-        .prepare(
-            "INSERT INTO precedent (uid, command, runs, last) VALUES (?1, ?2, 1, ?3) \
-             ON CONFLICT (uid, command) DO UPDATE SET runs = runs + 1, last = excluded.last",
-        )?
-        .execute(params![start.uid, key(&start.run_as, &start.path, arguments), at.0])?;
+    let key = key(&start.run_as, &start.path, arguments);
+    // Two statements, for the one that could do either is slow to prepare.
+    let again = "UPDATE precedent SET runs = runs + 1, last = ?3 WHERE uid = ?1 AND command = ?2";
+    if transaction.execute(again, params![start.uid, key, at.0])? == 0 {
+        let first = "INSERT INTO precedent (uid, command, runs, last) VALUES (?1, ?2, 1, ?3)";
+        transaction.execute(first, params![start.uid, key, at.0])?;
+    }
     Ok(())
 }
 

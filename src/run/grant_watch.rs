@@ -229,6 +229,7 @@ impl<'a> GrantWatch<'a> {
 impl Watch for GrantWatch<'_> {
     fn begun(&mut self) {
         self.catch_up();
+        self.journal.prepare_end();
         crate::auth::prepare_end();
     }
 
