@@ -32,7 +32,7 @@ pub(super) struct Family {
 impl Family {
     /// For the run of this id; without a group of its own where there are none, or where we may not make one.
     pub(super) fn found(run: &str) -> Self {
-        Self { group: Cgroup::take(PARENT, run).ok() }
+        Self { group: Cgroup::create(PARENT, run).ok() }
     }
 
     /// Where the command is to be born.
@@ -81,7 +81,7 @@ impl Family {
 
     /// The run is over. A group in which daemons of the command stay is left to them.
     pub(super) fn part(self) {
-        self.group.into_iter().for_each(Cgroup::leave);
+        self.group.into_iter().for_each(Cgroup::remove);
     }
 
     fn of_group(&self, act: fn(&Cgroup) -> std::io::Result<()>) {

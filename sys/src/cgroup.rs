@@ -9,7 +9,6 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
-use crate::lock::flock;
 use crate::process::{self, Pid};
 
 /// Where version 2 is mounted: alone, or beside version 1 (systemd's "hybrid" layout).
@@ -18,87 +17,20 @@ const TREES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// How deep groups below one of ours are removed.
 const DEPTH: u32 = 16;
 
-/// Groups that stay for the next run: making and removing one costs more than taking one. More runs at a time, and those
-/// that find daemons of earlier ones in all of them, make groups of their own.
-const KEPT: i32 = 8;
-
 /// One in so many makers looks at what others have left: where many daemons stay, that takes its time.
 const SWEEPERS: i32 = 7;
 
 /// The longest `/proc/PID/cgroup` that is believed, in bytes.
 const MAX_MEMBERSHIP: u64 = 64 << 10;
 
-/// A group of our own below the root of the tree, root's alone: `PARENT/kept-N`, locked for as long as it is ours, or
-/// `PARENT/NAME.PID`, made for us.
+/// A group of our own: `PARENT/NAME.PID` below the root of the tree, root's alone.
 #[derive(Debug)]
 pub struct Cgroup {
     directory: File,
     path: PathBuf,
-    stay: Stay,
-}
-
-/// What becomes of a group when its run is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stay {
-    /// The next run may have it.
-    Kept,
-    /// It is removed.
-    Made,
 }
 
 impl Cgroup {
-    /// Takes a group that nobody uses and nothing is in, or makes one.
-    ///
-    /// # Errors
-    /// As [`Self::create`].
-    pub fn take(parent: &str, name: &str) -> io::Result<Self> {
-        let directory = tree()?.join(parent);
-        own_directory(&directory)?;
-        let first = Pid::own().raw() % KEPT;
-        let kept = |number| Self::keep(directory.join(format!("kept-{number}"))).ok().flatten();
-        match (first..KEPT).chain(0..first).find_map(kept) {
-            Some(group) => Ok(group),
-            None => Self::create(parent, name),
-        }
-    }
-
-    /// The kept group at `path`, if it is free; it is made where there is none. The lock goes away with the last process
-    /// that supervises a command in it, and what that command has left in it keeps it from others after that.
-    fn keep(path: PathBuf) -> io::Result<Option<Self>> {
-        let directory = match open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Another run may make it at this very moment.
-                let _ = DirBuilder::new().mode(0o755).create(&path);
-                open(&path)?
-            }
-            opened => opened?,
-        };
-        flock(&directory, libc::LOCK_EX | libc::LOCK_NB)?;
-        let found = directory.metadata()?;
-        let group = Self { directory, path, stay: Stay::Kept };
-        if !is_roots_alone(&found) || !group.is_vacant()? {
-            return Ok(None);
-        }
-        if found.nlink() > 2 {
-            remove_below(&group.path, DEPTH);
-        }
-        Ok(Some(group))
-    }
-
-    /// Whether nothing is in it; one that was frozen when its last process was killed is thawed.
-    fn is_vacant(&self) -> io::Result<bool> {
-        let mut events = [0; 64];
-        let length = File::open(self.path.join("cgroup.events"))?.read(&mut events)?;
-        let mut lines = events.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
-        if lines.next() != Some(b"populated 0") {
-            return Ok(false);
-        }
-        if lines.next() == Some(b"frozen 1") {
-            self.thaw()?;
-        }
-        Ok(true)
-    }
-
     /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty.
     ///
     /// # Errors
@@ -114,7 +46,7 @@ impl Cgroup {
             sweep(&parent);
         }
         let directory = open(&path)?;
-        Ok(Self { directory, path, stay: Stay::Made })
+        Ok(Self { directory, path })
     }
 
     /// Stops every process in it, without a signal and for whatever will be started in it too; they can still be
@@ -135,22 +67,14 @@ impl Cgroup {
 
     /// Whether a process is in it or in a group below it; false when the process is gone.
     pub fn holds(&self, pid: Pid) -> bool {
-        // As we see the tree; it may begin higher up in what the kernel tells.
-        let own: Vec<_> = self.path.components().rev().take(2).collect();
-        let is_own = |path: PathBuf| {
-            let parts: Vec<_> = path.components().rev().collect();
-            parts.windows(2).any(|pair| pair == own)
-        };
-        membership(&pid.to_string()).is_ok_and(is_own)
+        let Some(name) = self.path.file_name() else { return false };
+        let membership = membership(&pid.to_string());
+        membership.is_ok_and(|path| path.components().any(|part| part == Component::Normal(name)))
     }
 
-    /// Gives it back: what was made is removed. One in which processes stay is left to them, and removed or taken by a
-    /// later run when they have ended.
-    pub fn leave(self) {
-        match self.stay {
-            Stay::Kept => {}
-            Stay::Made => remove(&self.path, DEPTH),
-        }
+    /// Removes it; one in which processes stay is left, and removed by a later [`Self::create`] when they have ended.
+    pub fn remove(self) {
+        remove(&self.path, DEPTH);
     }
 
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
@@ -251,16 +175,12 @@ fn remove(path: &Path, depth: u32) {
     if fs::remove_dir(path).is_ok() || depth == 0 {
         return;
     }
-    remove_below(path, depth);
-    let _ = fs::remove_dir(path);
-}
-
-fn remove_below(path: &Path, depth: u32) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove(&entry.path(), depth.saturating_sub(1));
+            remove(&entry.path(), depth - 1);
         }
     }
+    let _ = fs::remove_dir(path);
 }
 
 #[cfg(test)]
@@ -289,7 +209,7 @@ mod tests {
         let event = wait(child, Waiting::ForEnd).unwrap().unwrap().0;
         assert_eq!(event, WaitEvent::Signaled { signal: libc::SIGKILL, core: false });
         let path = group.path.clone();
-        group.leave();
+        group.remove();
         assert!(!path.exists());
     }
 
@@ -302,7 +222,7 @@ mod tests {
         assert_eq!(wait(child, Waiting::EndNow).unwrap(), None);
         group.thaw().unwrap();
         assert_eq!(wait(child, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(7));
-        group.leave();
+        group.remove();
     }
 
     #[test]
@@ -319,73 +239,8 @@ mod tests {
         assert!(path.exists(), "a process is in it");
         group.kill().unwrap();
         wait(child, Waiting::ForEnd).unwrap();
-        group.leave();
+        group.remove();
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn kept_group_serves_one_run_at_a_time_and_is_as_new_for_each() {
-        let Some(tree) = tree().ok() else { return };
-        let place = tree.join("sys-tests-kept");
-        if own_directory(&place).is_err() {
-            return;
-        }
-        let take = || Cgroup::keep(place.join("kept-0"));
-        let group = take().unwrap().unwrap();
-        assert_eq!(take().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        let child = fork_into(Some(&group), || {
-            loop {
-                std::thread::sleep(Duration::from_secs(60));
-            }
-        })
-        .unwrap();
-        assert!(group.holds(child));
-        fs::create_dir(group.path.join("below")).unwrap();
-        group.freeze().unwrap();
-        group.leave();
-        // The child has the lock too, until it becomes another program; and is in it, frozen or not.
-        assert!(!take().is_ok_and(|group| group.is_some()));
-        process::kill(child, libc::SIGKILL).unwrap();
-        wait(child, Waiting::ForEnd).unwrap();
-        let group = take().unwrap().unwrap();
-        assert!(group.is_vacant().unwrap() && !group.path.join("below").exists());
-        // Frozen while nothing is in it, as one is left that was killed.
-        group.freeze().unwrap();
-        group.leave();
-        let group = take().unwrap().unwrap();
-        let child = fork_into(Some(&group), || exit_now(7)).unwrap();
-        assert_eq!(wait(child, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(7));
-        group.leave();
-        std::os::unix::fs::chown(place.join("kept-0"), Some(65534), None).unwrap();
-        assert!(take().unwrap().is_none(), "somebody else could freeze it");
-        remove(&place, DEPTH);
-    }
-
-    #[test]
-    fn group_in_which_a_daemon_stays_is_not_taken() {
-        let Some(tree) = tree().ok() else { return };
-        let place = tree.join("sys-tests-daemon");
-        if own_directory(&place).is_err() {
-            return;
-        }
-        let group = Cgroup::keep(place.join("kept-0")).unwrap().unwrap();
-        let child = fork_into(Some(&group), || {
-            crate::sanitize::close_on_exec().unwrap();
-            let error = std::os::unix::process::CommandExt::exec(std::process::Command::new("sleep").arg("60"));
-            exit_now(error.raw_os_error().unwrap_or(1))
-        })
-        .unwrap();
-        group.leave();
-        // As soon as the child has let go of the lock.
-        let found = (0..500).find_map(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            Cgroup::keep(place.join("kept-0")).ok()
-        });
-        assert!(found.unwrap().is_none());
-        process::kill(child, libc::SIGKILL).unwrap();
-        wait(child, Waiting::ForEnd).unwrap();
-        assert!(Cgroup::keep(place.join("kept-0")).unwrap().is_some());
-        remove(&place, DEPTH);
     }
 
     #[test]
@@ -414,7 +269,7 @@ mod tests {
         assert_eq!(inside(true), WaitEvent::Exited(2));
         assert_eq!(inside(false), WaitEvent::Exited(0));
         let refuge = group.path.parent().unwrap().join("refuge");
-        group.leave();
+        group.remove();
         let _ = fs::remove_dir(refuge);
     }
 }

@@ -474,7 +474,7 @@ mod tests {
         assert_eq!(end(child), WaitEvent::Signaled { signal: libc::SIGKILL, core: false });
         assert!(is_inside || cfg!(not(target_arch = "x86_64")));
         assert_eq!(spawn(c"/root").unwrap_err(), ExecError { step: Step::Directory, errno: libc::EACCES });
-        group.into_iter().for_each(Cgroup::leave);
+        group.into_iter().for_each(Cgroup::remove);
     }
 
     #[test]

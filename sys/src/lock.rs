@@ -46,7 +46,7 @@ impl<F: AsFd> Drop for Locked<F> {
     }
 }
 
-pub(crate) fn flock(file: &impl AsFd, operation: libc::c_int) -> Result<()> {
+fn flock(file: &impl AsFd, operation: libc::c_int) -> Result<()> {
     // SAFETY: flock takes two integers, and the descriptor is open because `file` is borrowed.
     if unsafe { libc::flock(file.as_fd().as_raw_fd(), operation) } == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
