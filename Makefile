@@ -80,7 +80,8 @@ uninstall:
 	-rmdir $(DESTDIR)$(SERVICES) $(DESTDIR)$(LIBEXECDIR)
 	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'
-	@echo '$(DESTDIR)$(STATEDIR); remove them by hand when nobody will ever ask'
+	@echo '$(DESTDIR)$(STATEDIR); remove them by hand when nobody will ever ask. The user jit-sudo-hooks stays too: another'
+	@echo 'account that got its number would own what hooks have left behind'
 
 # --- try, test, measure ------------------------------------------------------------------------------------------------
 

@@ -205,7 +205,7 @@ fn submit(
     if bytes.len() > TERMS_LIMIT {
         return Err(ActivationError::Words("command", TERMS_LIMIT));
     }
-    let journal = host.journal(policy.settings().audit.syslog);
+    let journal = host.journal(&policy.settings().audit);
     let rules = &role.activation;
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
     let (activation, written) = host.database().write(Durability::Synced, |tx| {

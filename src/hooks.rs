@@ -15,7 +15,7 @@ use crate::audit::{Filter, Order, Record};
 use crate::database::Durability;
 use crate::escape::{Word, escape};
 use crate::host::{HOOKS, Host};
-use crate::policy::SyslogMode;
+use crate::policy::AuditSettings;
 use sys::exec::{Credentials, Execution, Image, Programs};
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
 use sys::process::{
@@ -27,6 +27,9 @@ use sys::trusted::{TrustError, TrustedDirectory};
 
 /// Whom hooks run as.
 pub const USER: &str = "jit-sudo-hooks";
+
+/// The control group of hooks and their runner: none of the caller's, whose end would be theirs.
+const GROUP: &str = "hooks";
 
 /// How long one hook may take for one event.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -78,6 +81,7 @@ pub fn serve(inherited: &Inherited) -> i32 {
     }
     let started = fork(|| {
         let _ = new_session();
+        crate::session::stand_alone(GROUP);
         Runner { inherited }.deliver(&events);
         exit_now(0)
     });
@@ -232,8 +236,8 @@ fn alert(code: &str, sentence: &str, repeated: Repeated) {
 }
 
 fn record(host: &Host, code: &str, sentence: &str, repeated: Repeated) -> Option<()> {
-    let mode = host.policy().map_or(SyslogMode::Mirror, |policy| policy.settings().audit.syslog);
-    let journal = host.journal_without_hooks(mode);
+    let audit = host.policy().map_or_else(|_| AuditSettings::default(), |policy| policy.settings().audit.clone());
+    let journal = host.journal_without_hooks(&audit);
     if repeated == Repeated::Once {
         let filter = Filter { kind: Some("alert"), uid: None };
         let newest = journal.list(0, LOOK_BACK, Order::Newest, filter).ok()?;

@@ -6,9 +6,12 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::audit::sink::Sink;
+use crate::audit::sink::auditd::Auditd;
 use crate::audit::sink::hooks::Hooks;
+use crate::audit::sink::journald::{self, Journald};
+use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
+use crate::audit::sink::{Courier, Sink, Transport};
 use crate::audit::{self, Journal, JournalError, Supervisor, Sweep};
 use crate::auth::cache;
 use crate::clock::{BootTime, Clock, Moment, Timestamp};
@@ -17,7 +20,7 @@ use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
 use crate::grant::{Approvers, HostId, HostKey, Vouchers};
 use crate::policy::index::{self, IndexError, PolicyIndex};
-use crate::policy::{Policy, PolicyError, PolicyText, Role, SyslogMode};
+use crate::policy::{AuditSettings, Policy, PolicyError, PolicyText, Role, SyslogMode};
 use crate::store::{self, GrantStore};
 use anchor::Anchor;
 use sys::bell::Bell;
@@ -249,15 +252,15 @@ impl Host {
     }
 
     /// The journal with the sinks that the policy wants, and the hooks.
-    pub fn journal(&self, mode: SyslogMode) -> Journal<'_> {
-        let mut sinks = self.sinks(mode);
+    pub fn journal(&self, audit: &AuditSettings) -> Journal<'_> {
+        let mut sinks = self.sinks(audit);
         sinks.push(Box::new(Hooks::new(HOOKS, HOOK_RUNNER)));
         Journal::new(&self.database, &self.name, sinks)
     }
 
     /// The same for what hooks themselves bring about, of which they must not hear again.
-    pub fn journal_without_hooks(&self, mode: SyslogMode) -> Journal<'_> {
-        Journal::new(&self.database, &self.name, self.sinks(mode))
+    pub fn journal_without_hooks(&self, audit: &AuditSettings) -> Journal<'_> {
+        Journal::new(&self.database, &self.name, self.sinks(audit))
     }
 
     /// The key of this host and its identity, for signing and verifying grants: not while the database is an older copy
@@ -267,7 +270,7 @@ impl Host {
         // A host without a machine-id is told apart by its key alone.
         let machine = sys::machine::machine_id()?.unwrap_or_default();
         let id = key.host_id(&machine);
-        let journal = self.journal(SyslogMode::Mirror);
+        let journal = self.journal(&AuditSettings::default());
         if let Some(how) = journal.restored()? {
             return Err(HostError::Restored(how));
         }
@@ -342,15 +345,26 @@ impl Host {
     }
 
     /// The anchor always, and the mirrors that the policy wants.
-    fn sinks(&self, mode: SyslogMode) -> Vec<Box<dyn Sink>> {
+    fn sinks(&self, audit: &AuditSettings) -> Vec<Box<dyn Sink>> {
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(self.anchor())];
-        match mode {
-            SyslogMode::Off => {}
-            SyslogMode::Mirror | SyslogMode::Required => {
-                sinks.push(Box::new(Syslog::new(DEV_LOG, std::process::id())));
-            }
+        if audit.syslog != SyslogMode::Off {
+            sinks.push(self.courier("syslog", Syslog::new(DEV_LOG, std::process::id())));
+        }
+        if audit.journald {
+            sinks.push(self.courier("journald", Journald::new(journald::SOCKET)));
+        }
+        if audit.auditd {
+            sinks.push(self.courier("auditd", Auditd::default()));
+        }
+        if let Some(rules) = &audit.json_file {
+            sinks.push(self.courier("json_file", JsonFile::new(rules.clone())));
         }
         sinks
+    }
+
+    /// What each mirror has got is remembered beside the database.
+    fn courier(&self, name: &str, transport: impl Transport + 'static) -> Box<dyn Sink> {
+        Box::new(Courier::new(transport, self.state.path().join(format!("sent-{name}"))))
     }
 }
 

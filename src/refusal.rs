@@ -104,7 +104,7 @@ impl From<FindError> for Refusal {
         Self::Host(match error {
             FindError::Database(error) => error.into(),
             FindError::Damaged(what) => HostError::Damaged(what),
-            FindError::Unknown | FindError::Several(_) => HostError::Damaged("a request that was there".to_owned()),
+            FindError::Unknown => HostError::Damaged("a request that was there".to_owned()),
         })
     }
 }

@@ -51,7 +51,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     // Not dropped: this process ends with the run, and the kernel closes faster than SQLite does.
     let host = ManuallyDrop::new(Host::open(caller.host())?);
     let policy = host.policy()?;
-    let journal = host.journal(policy.settings().audit.syslog);
+    let journal = host.journal(&policy.settings().audit);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     host.tend(&journal)?;
 

@@ -17,7 +17,7 @@ pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_d
 pub const SCHEMA: &str = "
 CREATE TABLE request (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, state TEXT NOT NULL, created INTEGER NOT NULL, deadline INTEGER NOT NULL, needed INTEGER NOT NULL, body BLOB NOT NULL, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
 CREATE INDEX request_by_user ON request (uid, created);
-CREATE INDEX request_pending ON request (created) WHERE state = 'pending';
+CREATE INDEX request_pending ON request (deadline) WHERE state = 'pending';
 CREATE TABLE approval (request TEXT NOT NULL, uid INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB, key TEXT, PRIMARY KEY (request, uid)) STRICT, WITHOUT ROWID;
 CREATE TABLE granted (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, starts INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB NOT NULL, ended TEXT, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
 CREATE INDEX granted_open ON granted (uid, expires) WHERE ended IS NULL;
@@ -29,6 +29,9 @@ pub const EXTENSION_SCHEMA: &str = extension::SCHEMA;
 
 /// The most rows that a listing returns.
 pub const LIST_LIMIT: u32 = 1000;
+
+/// The most pending requests of everybody that are looked through; each person has few.
+const PENDING_LIMIT: u32 = 20_000;
 
 /// The most requests of the past that a listing returns, so that it stays quick however many there were.
 pub const PAST_LIMIT: u32 = 200;
@@ -77,10 +80,8 @@ pub struct StoredGrant {
 /// Why an id names nothing, or too much.
 #[derive(Debug)]
 pub enum FindError {
-    /// No request begins so.
+    /// There is none.
     Unknown,
-    /// Several do.
-    Several(Vec<String>),
     /// The database failed.
     Database(rusqlite::Error),
     /// The stored bytes are damaged.
@@ -122,17 +123,17 @@ impl<'a> GrantStore<'a> {
         Ok((roles, grants))
     }
 
-    /// The id that begins with `prefix`.
-    pub fn find(&self, prefix: &IdPrefix) -> Result<GrantId, FindError> {
-        let mut statement =
-            self.connection.prepare("SELECT id FROM request WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT 6")?;
-        let ids: Vec<String> =
-            statement.query_map([prefix.as_str()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-        match ids.as_slice() {
-            [] => Err(FindError::Unknown),
-            [id] => GrantId::parse(id).map_err(|_| FindError::Damaged(id.clone())),
-            _ => Err(FindError::Several(ids)),
+    /// The ids that begin with `prefix`, in order: at most `limit`, whomever they concern.
+    pub fn beginning_with(&self, prefix: &IdPrefix, limit: u32) -> Result<Vec<GrantId>, FindError> {
+        let query = "SELECT id FROM request WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT ?2";
+        let mut statement = self.connection.prepare(query)?;
+        let rows = statement.query_map(params![prefix.as_str(), limit], |row| row.get::<_, String>(0))?;
+        let mut ids = Vec::new();
+        for row in rows {
+            let id = row?;
+            ids.push(GrantId::parse(&id).map_err(|_| FindError::Damaged(id))?);
         }
+        Ok(ids)
     }
 
     /// One request.
@@ -150,15 +151,15 @@ impl<'a> GrantStore<'a> {
     /// Requests, newest first: all that are pending, or all of one user.
     pub fn requests(&self, which: Which, now: i64) -> Result<Vec<StoredRequest>, FindError> {
         let (condition, order, uid, limit) = match which {
-            Which::Pending => ("state = 'pending'", "created", 0, LIST_LIMIT),
+            Which::Pending => ("state = 'pending' AND deadline > ?3", "created", 0, PENDING_LIMIT),
             Which::OfUser(uid) => ("uid = ?1", "created", uid, PAST_LIMIT),
             Which::Everybody => ("1", "rowid", 0, PAST_LIMIT),
         };
         let mut statement = self.connection.prepare(&format!(
             "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
-             WHERE {condition} AND ?1 >= 0 ORDER BY {order} DESC LIMIT ?2"
+             WHERE {condition} AND ?1 >= 0 AND ?3 IS NOT NULL ORDER BY {order} DESC LIMIT ?2"
         ))?;
-        let rows = statement.query_map(params![uid, limit], |row| Ok(read_request(row, now)))?;
+        let rows = statement.query_map(params![uid, limit, now], |row| Ok(read_request(row, now)))?;
         let mut requests = Vec::new();
         for row in rows {
             requests.push(row??);
@@ -227,7 +228,7 @@ impl<'a> GrantStore<'a> {
             .optional()
     }
 
-    /// Grants that end after `now` and were not ended, newest end last: of one user or of everybody.
+    /// Every grant that ends after `now` and was not ended, newest end last: of one user or of everybody.
     pub fn open_grants(&self, which: Which, now: i64) -> Result<Vec<StoredGrant>, FindError> {
         let (condition, uid) = match which {
             Which::OfUser(uid) => ("uid = ?1", uid),
@@ -235,9 +236,9 @@ impl<'a> GrantStore<'a> {
         };
         let mut statement = self.connection.prepare(&format!(
             "SELECT body, ended, ended_by, ended_at, ended_reason, id FROM granted \
-             WHERE {condition} AND ended IS NULL AND expires > ?2 ORDER BY expires LIMIT ?3"
+             WHERE {condition} AND ended IS NULL AND expires > ?2 ORDER BY expires"
         ))?;
-        let rows = statement.query_map(params![uid, now, LIST_LIMIT], |row| Ok(read_grant(row)))?;
+        let rows = statement.query_map(params![uid, now], |row| Ok(read_grant(row)))?;
         let mut grants = Vec::new();
         for row in rows {
             grants.push(row??);

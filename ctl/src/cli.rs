@@ -160,7 +160,7 @@ pub(crate) struct ListWords {
 #[derive(Debug, Args)]
 pub(crate) struct IdWords {
     /// Its id or the beginning of it
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::everything))]
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::undecidable))]
     pub(crate) id: IdPrefix,
 }
 
@@ -184,7 +184,7 @@ impl Place {
 #[command(group = ArgGroup::new("papers").args(["print", "export"]))]
 pub(crate) struct ShowWords {
     /// Its id or the beginning of it, or - for a text of another host on standard input
-    #[arg(value_name = "ID", value_parser = Place::parse)]
+    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::everything))]
     pub(crate) place: Place,
     /// Print the request as a text, to be approved on another machine
     #[arg(long)]
@@ -274,13 +274,13 @@ pub(crate) struct RevokeWords {
 #[command(group = ArgGroup::new("verdict").args(["confirm", "remove"]).requires("recertify").requires("comment"))]
 pub(crate) struct ReviewWords {
     /// The break-glass grant that you have looked at [default: list those that wait for it]
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse, requires = "comment")]
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse, requires = "comment", add = ArgValueCandidates::new(complete::debts))]
     pub(crate) id: Option<IdPrefix>,
     /// List eligibility that was not used for so long
     #[arg(long, value_name = "DURATION", value_parser = when::parse_duration)]
     pub(crate) unused: Option<u64>,
     /// List who may ask for what and who stands for it; with --confirm or --remove, answer for it
-    #[arg(long, value_name = "ROLE", num_args = 0..=1, value_parser = RoleName::parse)]
+    #[arg(long, value_name = "ROLE", num_args = 0..=1, value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::assigned_roles))]
     pub(crate) recertify: Option<Option<RoleName>>,
     /// Only this assignment: a user, or %group as the policy writes it [default: all of the role but your own]
     #[arg(long = "user", value_name = "USER", requires = "verdict")]

@@ -1,6 +1,7 @@
 //! Completion: scripts for the shells, and the words that only this host knows. The shell calls jitctl back for each
 //! word; roles and ids are asked of the broker, which tells everybody their own.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 
@@ -111,6 +112,31 @@ pub(crate) fn policy_roles() -> Vec<CompletionCandidate> {
         }
         _ => roles(),
     }
+}
+
+/// Roles whose assignments the caller may look through.
+pub(crate) fn assigned_roles() -> Vec<CompletionCandidate> {
+    let rows = match Broker::installed().ask(&Ask::ReviewAssignments { role: None }) {
+        Ok(Answer::Assignments(rows)) => rows,
+        _ => Vec::new(),
+    };
+    let names: BTreeSet<&str> = rows.iter().map(|row| row.role.as_str()).collect();
+    names.into_iter().map(|name| candidate(name, "")).collect()
+}
+
+/// Broken glass that the caller may review.
+pub(crate) fn debts() -> Vec<CompletionCandidate> {
+    let debts = match Broker::installed().ask(&Ask::ReviewDebts {}) {
+        Ok(Answer::Debts(debts)) => debts,
+        _ => Vec::new(),
+    };
+    let mine = debts.iter().filter(|debt| debt.may_review);
+    mine.map(|debt| candidate(debt.id.as_str(), &format!("{} {}", debt.user, debt.role))).collect()
+}
+
+/// Pending requests that others decide: one's own.
+pub(crate) fn undecidable() -> Vec<CompletionCandidate> {
+    ids(&Ask::Requests { all: false }, |info| !info.may_decide)
 }
 
 /// Requests that the caller may decide.

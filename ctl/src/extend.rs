@@ -1,11 +1,13 @@
 //! More time for a grant that is in use.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
 use jit_sudo::escape::Word;
 use jit_sudo::names::IdPrefix;
 
 use crate::cli::word;
+use crate::complete;
 use crate::door::{Broker, answer};
 use crate::request::pending_line;
 use crate::screen::{Report, Screen};
@@ -16,7 +18,7 @@ use crate::when;
 #[derive(Debug, Args)]
 pub(crate) struct ExtendWords {
     /// Which grant
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse)]
+    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) id: IdPrefix,
     /// For how long, from its end on [default: the role's maximum]
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]

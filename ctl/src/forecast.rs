@@ -33,7 +33,7 @@ pub(crate) fn show(words: PolicyShowWords, broker: &Broker) -> Result<Report, Tr
 pub(crate) fn test(words: PolicyTestWords, broker: &Broker) -> Result<Report, Trouble> {
     let judge = match words.policy.as_slice() {
         [] => Judge::Installed(broker),
-        files => Judge::Files(policy::parse_files(files)?),
+        files => Judge::Files(Box::new(policy::parse_files(files)?)),
     };
     match &words.file {
         Some(file) => expectations(file, &judge),
@@ -66,7 +66,7 @@ struct Asked {
 /// Who answers.
 enum Judge<'a> {
     Installed(&'a Broker),
-    Files(Policy),
+    Files(Box<Policy>),
 }
 
 impl Judge<'_> {
@@ -235,6 +235,13 @@ fn settings(settings: &SettingsInfo) -> String {
     fields.add("env_keep", settings.env_keep.join(" "));
     fields.add("request_rate", format!("{} an hour", settings.request_rate));
     fields.add("syslog", &settings.syslog);
+    let mirrors = [(settings.journald, "journald"), (settings.auditd, "auditd")];
+    for (_, name) in mirrors.into_iter().filter(|(on, _)| *on) {
+        fields.add(name, "yes");
+    }
+    if let Some(file) = &settings.json_file {
+        fields.add("json_file", file);
+    }
     fields.add("redact", settings.redact.join(" "));
     fields.add("readers", people(&settings.readers));
     fields.render()

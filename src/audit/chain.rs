@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::custody;
 use super::record::Digest;
 use crate::escape::hex;
 
@@ -40,7 +41,7 @@ pub struct Copies<'a> {
     pub grant: Option<&'a str>,
     /// The time, µs.
     pub at: i64,
-    /// The greatest time so far, µs.
+    /// The greatest time so far, µs; see [`custody::high_after`].
     pub high: i64,
 }
 
@@ -136,7 +137,7 @@ impl Chain {
         if inside.prev != hex(&self.head.0) {
             return bad(Cause::Link);
         }
-        let high = self.high.max(inside.time);
+        let high = custody::high_after(self.high, inside.kind, inside.code, inside.time);
         if let Some(column) = row.copies.and_then(|copies| inside.differs(&copies, high)) {
             return bad(Cause::Copy(column));
         }
@@ -169,6 +170,7 @@ struct Inside<'a> {
     uid: Option<i64>,
     run: Option<&'a str>,
     grant: Option<&'a str>,
+    code: Option<&'a str>,
 }
 
 impl Inside<'_> {

@@ -8,22 +8,14 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Deserialize;
 
 use super::journal::{Journal, JournalError, Written, sql_bound};
-use super::record::{Alert, Digest, Event};
+use super::mark::Mark;
+use super::record::{Alert, Event};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
 
 /// A change of the clock by less is none: time daemons step it, and records are written a little after their moment.
 const TOLERANCE_US: i64 = 60_000_000;
-
-/// Number and hash of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// Its number.
-    pub seq: u64,
-    /// Its hash.
-    pub hash: Digest,
-}
 
 /// What is wrong with the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +114,15 @@ pub fn accept(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The code of the alert by which root says that the state of the host is right as it stands.
+pub const ACCEPTED: &str = "state-accepted";
+
+/// The high water after a record. With root's word for the clock it begins anew: otherwise a clock that once stood far in
+/// the future would count for ever.
+pub(super) fn high_after(high: i64, kind: &str, code: Option<&str>, time: i64) -> i64 {
+    if kind == "alert" && code == Some(ACCEPTED) { time } else { high.max(time) }
+}
+
 /// What is found.
 enum Fault {
     Clock(ClockFault),
@@ -214,7 +215,7 @@ fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Record, SCHEMA, sample};
+    use crate::audit::{Digest, Record, SCHEMA, sample};
     use crate::clock::BootTime;
     use crate::database::Database;
     use crate::database::tests::Scratch;

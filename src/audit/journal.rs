@@ -7,7 +7,9 @@ use std::fmt;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::chain;
-use super::custody::meta;
+use super::custody::{self, meta};
+use super::listing::Stored;
+use super::mark::Mark;
 use super::open_run::{self, Process};
 use super::precedent;
 use super::record::{Digest, End, Ending, Event, Keys, Record, Start};
@@ -17,7 +19,7 @@ use crate::database::{Database, DatabaseError, Durability};
 use crate::names::GrantId;
 
 /// The tables of this room. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for
-/// searching; `high` is the greatest `at` so far. Verification compares them all with the record.
+/// searching; `high` is the greatest `at` since root last accepted the state of the host. Verification compares them all with the record.
 pub const SCHEMA: &str = "
 CREATE TABLE record (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, uid INTEGER, run TEXT, grant_id TEXT, at INTEGER NOT NULL, high INTEGER NOT NULL, hash BLOB NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE INDEX record_by_kind ON record (kind);
@@ -106,6 +108,19 @@ impl Written {
         self.durability
     }
 
+    /// Its number and hash.
+    pub fn mark(&self) -> Mark {
+        Mark { seq: self.seq, hash: self.hash }
+    }
+
+    /// As it was read from the database, where it is as durable as it will be.
+    pub(super) fn stored(stored: Stored) -> Result<Self, JournalError> {
+        let record = Record::decode(&stored.body)?;
+        let (kind, time) = (record.event.keys().kind, record.time);
+        let Stored { seq, body, hash } = stored;
+        Ok(Self { seq, time, hash, body, kind, durability: Durability::Ordered })
+    }
+
     #[cfg(test)]
     pub(super) fn for_test(seq: u64, time: Timestamp, hash: Digest, body: String, kind: &'static str) -> Self {
         Self { seq, time, hash, body, kind, durability: Durability::Synced }
@@ -177,6 +192,7 @@ impl<'a> Journal<'a> {
         let body = record.encode()?;
         let hash = chain::hash(body.as_bytes());
         let Keys { kind, uid, run, grant } = record.event.keys();
+        let high = custody::high_after(high, kind, record.event.code(), record.time.0);
         transaction.prepare_cached(APPEND)?.execute(params![
             sql_integer(record.seq)?,
             kind,
@@ -184,7 +200,7 @@ impl<'a> Journal<'a> {
             run,
             grant,
             record.time.0,
-            high.max(record.time.0),
+            high,
             hash.0,
             body.as_bytes()
         ])?;
@@ -194,18 +210,10 @@ impl<'a> Journal<'a> {
 
     /// Hands committed records to every sink; `Missed` when any sink missed any of them.
     pub fn mirror(&self, written: &[Written]) -> Delivery {
-        let mut delivery = Delivery::Delivered;
-        for record in written {
-            for sink in self.sinks.borrow_mut().iter_mut() {
-                if sink.mirror(record) == Delivery::Missed {
-                    delivery = Delivery::Missed;
-                }
-            }
-        }
-        for sink in self.sinks.borrow_mut().iter_mut() {
-            sink.flush();
-        }
-        delivery
+        let missed = |sink: &mut Box<dyn Sink>| sink.mirror(written, self) == Delivery::Missed;
+        // Every one, whatever another one says.
+        let missed = self.sinks.borrow_mut().iter_mut().map(missed).filter(|missed| *missed).count();
+        if missed == 0 { Delivery::Delivered } else { Delivery::Missed }
     }
 
     /// Records the start of a run and whatever `claim` does (such as using a one-shot grant up) in one transaction
@@ -256,7 +264,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// The greatest time of any record: a wall clock that shows less was set back.
+    /// The greatest time of any record since root last accepted the clock: a wall clock that shows less was set back.
     pub fn high_water(&self) -> Result<Option<Timestamp>, JournalError> {
         Ok(tail(self.database.connection())?.map(|(_, _, high)| Timestamp(high)))
     }
@@ -364,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_high_water_never_sinks() {
+    fn the_high_water_never_sinks_by_itself() {
         let scratch = Scratch::new("journal-high");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -373,6 +381,28 @@ mod tests {
             let _ = sample::started(&journal, "run000000001", second);
         }
         assert_eq!(journal.high_water().unwrap(), Some(sample::moment(9).wall));
+        assert!(journal.verify_all().unwrap().is_ok());
+    }
+
+    #[test]
+    fn the_high_water_begins_anew_when_root_accepts_the_clock() {
+        let scratch = Scratch::new("journal-accepted");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let _ = sample::started(&journal, "run000000001", 2_000_000_000);
+        let alert = |code: &str, second| {
+            let event = sample::events().into_iter().find(|event| event.keys().kind == "alert").unwrap();
+            let Event::Alert(mut alert) = event else { panic!("{event:?}") };
+            alert.code = code.to_owned();
+            let append = |tx: &Transaction<'_>| journal.append(tx, &sample::moment(second), Event::Alert(alert));
+            let _ = database.write(Durability::Synced, append).unwrap();
+        };
+        alert("clock-set-back", 1);
+        assert_eq!(journal.high_water().unwrap(), Some(sample::moment(2_000_000_000).wall));
+        alert(custody::ACCEPTED, 2);
+        assert_eq!(journal.high_water().unwrap(), Some(sample::moment(2).wall));
+        let _ = sample::started(&journal, "run000000002", 1);
+        assert_eq!(journal.high_water().unwrap(), Some(sample::moment(2).wall), "and never sinks after that");
         assert!(journal.verify_all().unwrap().is_ok());
     }
 

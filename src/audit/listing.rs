@@ -4,8 +4,9 @@
 use rusqlite::{Row as SqlRow, params};
 
 use super::chain::{Chain, Copies, FirstBad, Row, Verified};
-use super::journal::{Journal, JournalError, digest, sql_bound};
+use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::record::Digest;
+use super::sink::Backlog;
 use crate::names::GrantId;
 
 /// The most records that one page of a listing holds.
@@ -123,6 +124,18 @@ impl Journal<'_> {
             records.push(stored);
         }
         Ok(Page { records, more: false })
+    }
+}
+
+impl Backlog for Journal<'_> {
+    fn between(&self, from: u64, to: u64) -> Result<Vec<Written>, JournalError> {
+        let query = "SELECT seq, body, hash FROM record WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
+        let page = self.page(query, params![sql_bound(from), sql_bound(to)], PAGE_LIMIT)?;
+        page.records.into_iter().map(Written::stored).collect()
+    }
+
+    fn hash(&self, seq: u64) -> Result<Option<Digest>, JournalError> {
+        Ok(self.by_seq(seq)?.map(|stored| stored.hash))
     }
 }
 

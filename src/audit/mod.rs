@@ -3,9 +3,11 @@
 
 pub mod chain;
 pub mod custody;
+pub mod flood;
 mod grant_event;
 pub mod journal;
 pub mod listing;
+mod mark;
 pub mod open_run;
 pub mod precedent;
 pub mod record;
@@ -20,9 +22,9 @@ pub mod sink;
 mod tests;
 
 pub use chain::{FirstBad, Verified};
-pub use custody::Mark;
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, set_up};
 pub use listing::{Filter, Order, Page, Stored};
+pub use mark::Mark;
 pub use open_run::{Process, Supervisor, Sweep};
 pub use precedent::Precedent;
 pub use record::{Digest, Event, Record};

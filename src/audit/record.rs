@@ -163,6 +163,15 @@ impl Event {
         };
         Keys { kind, uid, run, grant }
     }
+
+    /// The stable word of an alert or a refusal.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Alert(alert) => Some(&alert.code),
+            Self::Reject(reject) => Some(&reject.code),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

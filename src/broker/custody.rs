@@ -22,7 +22,7 @@ impl Desk<'_> {
         let (ids, written) = self.host.database().write(Durability::Synced, |tx| {
             let (ids, mut written) = self.end_all(tx, reason)?;
             let accepted = Alert {
-                code: "state-accepted".to_owned(),
+                code: custody::ACCEPTED.to_owned(),
                 sentence: reason.clone(),
                 uid: Some(self.caller.uid()),
                 user: Some(Word::from(self.caller.name().as_str())),

@@ -34,16 +34,16 @@ impl Refused {
         self
     }
 
-    /// Why `prefix` names nothing.
-    pub(crate) fn id(prefix: &IdPrefix, error: FindError) -> Self {
-        match error {
-            FindError::Unknown => refused("unknown-id", format!("there is no request or grant {prefix}"))
-                .hint("jitctl requests --all, jitctl grants --all"),
-            FindError::Several(ids) => refused("ambiguous-id", format!("{prefix} fits several: {}", ids.join(", ")))
-                .hint("type more of the id"),
-            FindError::Database(error) => error.into(),
-            FindError::Damaged(what) => refused("damaged", format!("the database holds damaged terms: {what}")),
-        }
+    /// Nothing that the caller may see begins with `prefix`.
+    pub(crate) fn unknown_id(prefix: &IdPrefix) -> Self {
+        refused("unknown-id", format!("there is no request or grant {prefix}"))
+            .hint("jitctl requests --all, jitctl grants --all")
+    }
+
+    /// More than one does: these, or more than anybody would read.
+    pub(crate) fn ambiguous_id(prefix: &IdPrefix, ids: &[String]) -> Self {
+        let ids = if ids.is_empty() { String::new() } else { format!(": {}", ids.join(", ")) };
+        refused("ambiguous-id", format!("{prefix} fits several{ids}")).hint("type more of the id")
     }
 }
 
@@ -111,7 +111,7 @@ impl From<FindError> for Refused {
         match error {
             FindError::Database(error) => error.into(),
             FindError::Damaged(what) => refused("damaged", format!("the database holds damaged terms: {what}")),
-            FindError::Unknown | FindError::Several(_) => refused("unknown-id", "there is no such request or grant"),
+            FindError::Unknown => refused("unknown-id", "there is no such request or grant"),
         }
     }
 }

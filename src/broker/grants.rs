@@ -12,7 +12,13 @@ use crate::grant::GrantTerms;
 use crate::grant::lifecycle::GrantEnd;
 use crate::names::{GrantId, IdPrefix};
 use crate::policy::judge::{names, subject};
-use crate::store::{StoredGrant, StoredRequest, Which, end_grant};
+use crate::store::{LIST_LIMIT, StoredGrant, StoredRequest, Which, end_grant};
+
+/// The most grants that a listing shows.
+const LISTED: usize = LIST_LIMIT as usize;
+
+/// The most grants that are ended in one transaction, so that no other process waits long.
+const ENDED_AT_ONCE: usize = 1000;
 
 impl Desk<'_> {
     pub(super) fn grants(&self, all: bool) -> Result<Answer, Refused> {
@@ -27,7 +33,7 @@ impl Desk<'_> {
                 }
             }
         } else {
-            for grant in self.endable(which)? {
+            for grant in self.endable(which)?.iter().take(LISTED) {
                 answers.push(self.info_of(&grant.terms.id)?);
             }
         }
@@ -134,22 +140,24 @@ impl Desk<'_> {
         Ok(all)
     }
 
-    /// Ends grants and records each, all or none; then wakes whoever runs under them.
+    /// Ends grants and records each; then wakes whoever runs under them. A thousand are ended together or not at all.
     fn end(&self, grants: &[GrantTerms], end: GrantEnd, reason: &Word) -> Result<Answer, Refused> {
         let ended = self.ended(reason);
-        let grants = self.with_extensions(grants)?;
-        let (ids, written) = self.host.database().write(Durability::Synced, |tx| {
-            let (mut ids, mut written): (Vec<GrantId>, _) = (Vec::new(), Vec::new());
-            for terms in &grants {
-                if end_grant(tx, &terms.id, end, &ended)? {
-                    written.push(self.journal.append(tx, self.moment, self.event(terms, end, reason))?);
-                    ids.push(terms.id.clone());
+        let mut ids: Vec<GrantId> = Vec::new();
+        for grants in self.with_extensions(grants)?.chunks(ENDED_AT_ONCE) {
+            let written = self.host.database().write(Durability::Synced, |tx| {
+                let mut written = Vec::new();
+                for terms in grants {
+                    if end_grant(tx, &terms.id, end, &ended)? {
+                        written.push(self.journal.append(tx, self.moment, self.event(terms, end, reason))?);
+                        ids.push(terms.id.clone());
+                    }
                 }
-            }
-            Ok::<_, Refused>((ids, written))
-        })?;
-        let _ = self.journal.mirror(&written);
-        self.host.ring();
+                Ok::<_, Refused>(written)
+            })?;
+            let _ = self.journal.mirror(&written);
+            self.host.ring();
+        }
         Ok(Answer::Ended(ids))
     }
 

@@ -110,6 +110,9 @@ fn settings(settings: &Settings) -> SettingsInfo {
             SyslogMode::Off => "off",
         }
         .to_owned(),
+        journald: settings.audit.journald,
+        auditd: settings.audit.auditd,
+        json_file: settings.audit.json_file.as_ref().map(|file| file.path.display().to_string()),
         redact: settings.audit.redact.clone(),
         readers: texts(&settings.audit.readers),
     }

@@ -99,9 +99,11 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
         }
         policy => policy?,
     };
-    let journal = host.journal(policy.settings().audit.syslog);
+    let journal = host.journal(&policy.settings().audit);
     host.tend(&journal)?;
     let moment = host.now()?;
+    // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.
+    let _ = journal.tell_counted(&moment).map(|counted| journal.mirror(&counted));
     let secure_path = policy.settings().path_variable();
     let desk = Desk {
         host: &host,

@@ -22,6 +22,9 @@ use crate::store::{Ended, Which, decide_request};
 /// The role of a request, its command, and among which roles it was chosen (none when it was named).
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
 
+/// The most requests that a listing shows.
+const LISTED: usize = crate::store::LIST_LIMIT as usize;
+
 /// The longest that one question waits, in seconds; whoever wants to wait longer asks again.
 const WAIT_LIMIT: u64 = 3600;
 
@@ -71,6 +74,9 @@ impl Desk<'_> {
             let listed = all || row.state == RequestState::Pending;
             if listed && (mine || self.is_reader()? || self.is_approver(&row)?) {
                 answers.push(self.info(&row)?);
+            }
+            if answers.len() >= LISTED {
+                break;
             }
         }
         Ok(Answer::Requests(answers))

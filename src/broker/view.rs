@@ -10,19 +10,37 @@ use crate::policy::Role;
 use crate::policy::judge::{names, subject};
 use crate::store::{Ended, StoredGrant, StoredRequest};
 
+/// The most ids with one beginning among which the caller's are looked for.
+const MATCHES: u32 = 256;
+
 impl Desk<'_> {
-    /// The request that `prefix` names, if the caller may see it; otherwise it does not exist for them.
+    /// The request that `prefix` names among those that the caller may see; others do not exist for them.
     pub(super) fn visible(&self, prefix: &IdPrefix) -> Result<StoredRequest, Refused> {
         let store = self.host.store();
-        let request = store
-            .find(prefix)
-            .and_then(|id| store.request(&id, self.now()))
-            .map_err(|error| Refused::id(prefix, error))?;
-        if request.terms.uid == self.caller.uid() || self.is_reader()? || self.is_approver(&request)? {
-            Ok(request)
-        } else {
-            Err(Refused::id(prefix, crate::store::FindError::Unknown))
+        let ids = store.beginning_with(prefix, MATCHES.saturating_add(1))?;
+        if ids.len() > usize::try_from(MATCHES).unwrap_or(usize::MAX) {
+            return Err(Refused::ambiguous_id(prefix, &[]));
         }
+        let mut seen = Vec::new();
+        for id in ids {
+            let request = store.request(&id, self.now())?;
+            if self.may_see(&request)? {
+                seen.push(request);
+            }
+        }
+        match (seen.pop(), seen.is_empty()) {
+            (Some(request), true) => Ok(request),
+            (Some(request), false) => {
+                seen.push(request);
+                let ids: Vec<String> = seen.iter().take(6).map(|request| request.terms.id.to_string()).collect();
+                Err(Refused::ambiguous_id(prefix, &ids))
+            }
+            (None, _) => Err(Refused::unknown_id(prefix)),
+        }
+    }
+
+    fn may_see(&self, request: &StoredRequest) -> Result<bool, Refused> {
+        Ok(request.terms.uid == self.caller.uid() || self.is_reader()? || self.is_approver(request)?)
     }
 
     /// Whether the caller is an approver of the request's role, as the policy stands now.

@@ -7,13 +7,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use crate::audit::sink::{Delivery, Sink};
+use crate::audit::sink::{Backlog, Delivery, Sink};
 use crate::audit::{Digest, Mark, Written};
 use crate::database::Durability;
-use crate::escape::unhex;
-
-/// Twenty digits, a space, 64 hexadecimal digits, a line's end: always as long, so that one write replaces it whole.
-const LENGTH: usize = 86;
 
 /// The file.
 pub(super) struct Anchor {
@@ -29,7 +25,7 @@ impl Anchor {
     /// journal has.
     pub(super) fn read(&self) -> io::Result<Option<Mark>> {
         match fs::read(&self.path) {
-            Ok(bytes) => Ok(Some(parse(&bytes).unwrap_or(Mark { seq: u64::MAX, hash: Digest::ZERO }))),
+            Ok(bytes) => Ok(Some(Mark::parse(&bytes).unwrap_or(Mark { seq: u64::MAX, hash: Digest::ZERO }))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -45,28 +41,18 @@ impl Anchor {
 
     fn write(&self, mark: Mark) -> io::Result<()> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
-        file.write_all_at(text(mark).as_bytes(), 0)
+        file.write_all_at(format!("{mark}\n").as_bytes(), 0)
     }
 }
 
 /// A mirror of the journal's head. One that cannot be written lags behind; it decides nothing now.
 impl Sink for Anchor {
-    fn mirror(&mut self, written: &Written) -> Delivery {
-        if written.durability() == Durability::Synced {
-            let _ = self.write(Mark { seq: written.seq, hash: written.hash });
+    fn mirror(&mut self, commit: &[Written], _: &dyn Backlog) -> Delivery {
+        if let Some(last) = commit.iter().rfind(|record| record.durability() == Durability::Synced) {
+            let _ = self.write(last.mark());
         }
         Delivery::Delivered
     }
-}
-
-fn text(mark: Mark) -> String {
-    format!("{:020} {}\n", mark.seq, mark.hash)
-}
-
-fn parse(bytes: &[u8]) -> Option<Mark> {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() == LENGTH)?;
-    let (seq, hash) = text.strip_suffix('\n')?.split_once(' ')?;
-    Some(Mark { seq: seq.parse().ok()?, hash: Digest(unhex(hash)?) })
 }
 
 #[cfg(test)]
@@ -93,7 +79,7 @@ mod tests {
     fn a_damaged_anchor_names_a_record_that_is_not_there() {
         let scratch = Scratch::new("anchor-damaged");
         let path = scratch.path().with_file_name("anchor");
-        let whole = text(Mark { seq: 5, hash: Digest([7; 32]) });
+        let whole = format!("{}\n", Mark { seq: 5, hash: Digest([7; 32]) });
         for damaged in ["", &whole[1..], &whole[..85], &whole.replace('7', "x"), &whole.replace(' ', "\0")] {
             fs::write(&path, damaged).unwrap();
             let read = Anchor::at(path.clone()).read().unwrap();

@@ -8,11 +8,11 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::PolicyText;
+use super::audit_file;
 use super::error::{Cause, PolicyError};
-use super::principal::Principal;
 use super::role::{OnExpiry, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
-use super::settings::{AuditSettings, Settings, SyslogMode};
+use super::settings::Settings;
 use super::table::{Key, Lines, Support, Table, works};
 use crate::clock::duration;
 
@@ -42,8 +42,6 @@ const DEFAULTS: &[Key] = &[
     works("noexec"),
 ];
 
-const AUDIT: &[Key] = &[works("syslog"), works("redact"), works("readers")];
-
 /// Reads all files: settings, and roles in the order in which they stand.
 pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), PolicyError> {
     let lines: Vec<Lines<'_>> = files.iter().map(|file| Lines::new(&file.path, &file.text)).collect();
@@ -59,7 +57,7 @@ pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), Policy
             0,
             entries,
             TOP,
-            &[("[defaults]", DEFAULTS), ("[audit]", AUDIT), ("[roles.NAME]", ROLE)],
+            &[("[defaults]", DEFAULTS), ("[audit]", audit_file::KEYS), ("[roles.NAME]", ROLE)],
         )?);
     }
     let mut settings = Settings::default();
@@ -69,14 +67,14 @@ pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), Policy
         if let Some(table) = document.table(
             "defaults",
             DEFAULTS,
-            &[("[roles.NAME]", ROLE), ("[roles.NAME.activation]", ACTIVATION), ("[audit]", AUDIT)],
+            &[("[roles.NAME]", ROLE), ("[roles.NAME.activation]", ACTIVATION), ("[audit]", audit_file::KEYS)],
         )? {
             seen.first_time(&table, "defaults")?;
             read_defaults(&table, &mut settings, &mut defaults)?;
         }
-        if let Some(table) = document.table("audit", AUDIT, &[("[defaults]", DEFAULTS)])? {
+        if let Some(table) = document.table("audit", audit_file::KEYS, &[("[defaults]", DEFAULTS)])? {
             seen.first_time(&table, "audit")?;
-            read_audit(&table, &mut settings.audit)?;
+            audit_file::read(&table, &mut settings.audit)?;
         }
     }
     defaults.env_keep.clone_from(&settings.env_keep);
@@ -125,7 +123,7 @@ fn read_roles(documents: &[Table<'_>], defaults: &Defaults) -> Result<Vec<Role>,
                 return Err(document.lines().error(table.at, cause));
             }
             let others: &[(&str, &[Key])] =
-                &[("[roles.NAME.activation]", ACTIVATION), ("[defaults]", DEFAULTS), ("[audit]", AUDIT)];
+                &[("[roles.NAME.activation]", ACTIVATION), ("[defaults]", DEFAULTS), ("[audit]", audit_file::KEYS)];
             let entries =
                 Table::open(document.lines(), format!("[roles.{name}]"), table.at, table.value, ROLE, others)?;
             roles.push(role_file::read(name, &entries, defaults)?);
@@ -178,25 +176,6 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     }
     if let Some(value) = table.number("request_rate", 1..100_001)? {
         settings.request_rate = value;
-    }
-    Ok(())
-}
-
-fn read_audit(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), PolicyError> {
-    let syslog = |text: &str| match text {
-        "mirror" => Ok(SyslogMode::Mirror),
-        "required" => Ok(SyslogMode::Required),
-        "off" => Ok(SyslogMode::Off),
-        _ => Err("must be \"mirror\", \"required\" or \"off\""),
-    };
-    if let Some(value) = table.parsed("syslog", syslog)? {
-        audit.syslog = value;
-    }
-    if let Some(value) = table.each("redact", role_file::variable_pattern)? {
-        audit.redact = value;
-    }
-    if let Some(value) = table.each("readers", Principal::parse)? {
-        audit.readers = value;
     }
     Ok(())
 }

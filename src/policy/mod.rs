@@ -1,6 +1,7 @@
 //! The policy: what its files say, checked when they are read, and what it answers. Opens no file, asks no account
 //! database and grants nothing: an answer is the policy's opinion, not an authorization.
 
+mod audit_file;
 mod command_rule;
 mod error;
 mod file;
@@ -26,7 +27,7 @@ pub use role::{
     Activation, Answer, Assignment, LONGEST_TICKET, OnExpiry, Question, Role, RunAs, RunAsGroups, RunAsUser, Source,
     TicketPattern,
 };
-pub use settings::{AuditSettings, Settings, SyslogMode};
+pub use settings::{AuditSettings, JsonFile, Settings, SyslogMode};
 pub use weigh::Weighed;
 
 /// A policy file as it was read.

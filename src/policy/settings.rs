@@ -33,6 +33,15 @@ pub struct Settings {
 pub struct AuditSettings {
     /// What the mirror in syslog decides.
     pub syslog: SyslogMode,
+    /// Every record is sent to systemd's journal, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub journald: bool,
+    /// Every record is sent to the kernel's audit log, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auditd: bool,
+    /// Every record is written to this file, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_file: Option<JsonFile>,
     /// Variables whose values are recorded as a keyed digest; see [`name_matches`](super::name_matches).
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
@@ -49,6 +58,17 @@ pub enum SyslogMode {
     Required,
     /// Nothing is sent.
     Off,
+}
+
+/// `json_file`, `json_file_size` and `json_file_count` of `[audit]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JsonFile {
+    /// Where it lies: absolute, with a name.
+    pub path: PathBuf,
+    /// It is put aside when a line more would make it longer than so many bytes.
+    pub size: u64,
+    /// How many files are kept with those put aside; at least 1.
+    pub count: u32,
 }
 
 impl Settings {
@@ -78,7 +98,14 @@ impl Default for Settings {
 
 impl Default for AuditSettings {
     fn default() -> Self {
-        Self { syslog: SyslogMode::Mirror, redact: REDACT.map(str::to_owned).to_vec(), readers: Vec::new() }
+        Self {
+            syslog: SyslogMode::Mirror,
+            journald: false,
+            auditd: false,
+            json_file: None,
+            redact: REDACT.map(str::to_owned).to_vec(),
+            readers: Vec::new(),
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use crate::audit::Event;
 use crate::audit::record::Reject;
 use crate::cli::Run;
-use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::elevation::run_as::typed_word;
 use crate::escape::Word;
@@ -38,19 +37,18 @@ impl Attempt {
         if !refusal.is_rejection(self.non_interactive) {
             return refusal;
         }
+        let (uid, user) = (self.reject.uid, self.reject.user.clone());
         let event = Event::Reject(Box::new(Reject {
             code: refusal.code().to_owned(),
             sentence: Word::from(refusal.sentence()),
             ..self.reject
         }));
-        let written = scene.host.now().map_err(Refusal::from).and_then(|moment| {
-            let database = scene.host.database();
-            database.write(Durability::Ordered, |tx| scene.journal.append(tx, &moment, event)).map_err(Refusal::from)
-        });
+        let moment = scene.host.now().map_err(Refusal::from);
+        let written = moment.and_then(|moment| scene.journal.reject(&moment, uid, &user, event).map_err(Refusal::from));
         scene.host.database().tidy();
         match written {
             Ok(written) => {
-                let _ = scene.journal.mirror(&[written]);
+                let _ = scene.journal.mirror(&written);
             }
             Err(error) => scene.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence())),
         }

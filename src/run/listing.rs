@@ -91,7 +91,7 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
         Ok(Judgement::Standing(_)) => true,
         Ok(Judgement::Eligible(eligible)) => {
             let identity = host.identity()?;
-            let high_water = host.journal(policy.settings().audit.syslog).high_water()?;
+            let high_water = host.journal(&policy.settings().audit).high_water()?;
             let vouchers = host.vouchers(eligible.roles(), uid, moment.wall.seconds())?;
             let facts = Facts {
                 key: &identity.key,

@@ -26,7 +26,7 @@ pub fn validate(wanted: &Validate, inherited: &Inherited) -> Result<ExitStatus, 
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy()?;
-    let journal = host.journal(policy.settings().audit.syslog);
+    let journal = host.journal(&policy.settings().audit);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     let subject = subject(&caller)?;
     let known = [Assignment::Standing, Assignment::Eligible]

@@ -24,6 +24,12 @@ pub fn stand_apart() {
     let _ = cgroup::leave_foreign(PARENT, "supervisors");
 }
 
+/// Takes this process, which goes on when its caller has gone, out of the caller's session for good.
+pub fn stand_alone(name: &str) {
+    // Without control groups it is a process as any other, which its caller's session may take along.
+    let _ = cgroup::settle(PARENT, name);
+}
+
 /// The processes of one run. Acts on them from the process that is the subreaper; elsewhere on the group alone.
 pub(super) struct Family {
     group: Option<Cgroup>,

@@ -17,7 +17,7 @@ mod relay;
 use std::time::{Duration, Instant};
 
 pub use environment::EnvironmentError;
-pub use family::stand_apart;
+pub use family::{stand_alone, stand_apart};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use watch::{Ending, Verdict, Watch};

@@ -75,7 +75,7 @@ fn put<T>(connection: &Connection, change: impl FnOnce(&Transaction<'_>) -> T) -
 }
 
 #[test]
-fn an_id_is_found_by_its_beginning_when_it_is_the_only_one() {
+fn ids_are_found_by_their_beginning() {
     let connection = database();
     put(&connection, |tx| {
         for id in ["abc0000000", "abd0000000", "zzzzzzzzzz"] {
@@ -83,11 +83,14 @@ fn an_id_is_found_by_its_beginning_when_it_is_the_only_one() {
             insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap();
         }
     });
-    let find = |prefix: &str| GrantStore::new(&connection).find(&IdPrefix::parse(prefix).unwrap());
-    assert_eq!(find("abc").unwrap().as_str(), "abc0000000");
-    assert_eq!(find("zzzzzzzzzz").unwrap().as_str(), "zzzzzzzzzz");
-    assert!(matches!(find("ab"), Err(FindError::Several(ids)) if ids.len() == 2));
-    assert!(matches!(find("abe"), Err(FindError::Unknown)));
+    let find = |prefix: &str| {
+        let ids = GrantStore::new(&connection).beginning_with(&IdPrefix::parse(prefix).unwrap(), 2).unwrap();
+        ids.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(find("abc"), ["abc0000000"]);
+    assert_eq!(find("zzzzzzzzzz"), ["zzzzzzzzzz"]);
+    assert_eq!(find("ab"), ["abc0000000", "abd0000000"]);
+    assert!(find("abe").is_empty());
 }
 
 #[test]

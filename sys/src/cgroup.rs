@@ -31,7 +31,8 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty.
+    /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty. None is
+    /// used twice: Linux (from 6.14 on, `kill_seq`) kills at birth what is cloned into a group that was killed once.
     ///
     /// # Errors
     /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever
@@ -95,7 +96,7 @@ impl AsFd for Cgroup {
 /// As [`Cgroup::create`], and when the group of this process is unknown.
 pub fn leave_foreign(parent: &str, name: &str) -> io::Result<()> {
     let (tree, own) = (tree()?, membership("self")?);
-    let mut path = tree.clone();
+    let mut path = tree;
     let mut foreign = false;
     for part in own.components() {
         match part {
@@ -106,14 +107,20 @@ pub fn leave_foreign(parent: &str, name: &str) -> io::Result<()> {
         }
         foreign |= !is_roots_alone(&fs::symlink_metadata(&path)?);
     }
-    if !foreign {
-        return Ok(());
-    }
-    let parent = tree.join(parent);
+    if foreign { settle(parent, name) } else { Ok(()) }
+}
+
+/// Goes to the group `name` below `parent`, wherever this process was before: there the limits of a session and its end
+/// reach it no more, and it holds no session open.
+///
+/// # Errors
+/// As [`Cgroup::create`].
+pub fn settle(parent: &str, name: &str) -> io::Result<()> {
+    let parent = tree()?.join(parent);
     own_directory(&parent)?;
-    let refuge = parent.join(name);
-    own_directory(&refuge)?;
-    fs::write(refuge.join("cgroup.procs"), "0")
+    let group = parent.join(name);
+    own_directory(&group)?;
+    fs::write(group.join("cgroup.procs"), "0")
 }
 
 fn tree() -> io::Result<PathBuf> {

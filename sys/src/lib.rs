@@ -8,6 +8,7 @@ mod kernel;
 mod seccomp;
 mod stall;
 
+pub mod audit_link;
 pub mod bell;
 mod birth;
 pub mod cgroup;
@@ -24,6 +25,7 @@ pub mod program;
 pub mod pty;
 pub mod random;
 pub mod sanitize;
+pub mod sealed;
 pub mod secret;
 pub mod sight;
 pub mod signals;

@@ -37,6 +37,11 @@ impl<F: AsFd> Locked<F> {
         drop(timer);
         result.map(|()| Self { file })
     }
+
+    /// What is locked.
+    pub fn file(&self) -> &F {
+        &self.file
+    }
 }
 
 impl<F: AsFd> Drop for Locked<F> {

@@ -120,8 +120,9 @@ impl Pam {
         let service = text(service.as_bytes(), START)?;
         Self::begin(user, conversation, |user, speaker, handle| {
             // SAFETY: as in `start`.
-            let started =
-                |own: &CStr| unsafe { pam_start_confdir(service.as_ptr(), user.as_ptr(), speaker, own.as_ptr(), handle) };
+            let started = |own: &CStr| unsafe {
+                pam_start_confdir(service.as_ptr(), user.as_ptr(), speaker, own.as_ptr(), handle)
+            };
             if has_service && started(&own) == PAM_SUCCESS {
                 return PAM_SUCCESS;
             }

@@ -294,6 +294,40 @@ impl TrustedDirectory {
         self.put(name, bytes, mode, |temporary| nix::fcntl::renameat(self.fd.as_fd(), temporary, self.fd.as_fd(), name))
     }
 
+    /// Opens a file to write at its end, making it where it is missing.
+    ///
+    /// # Errors
+    /// Any other kind of file, and one that others than root may write, is refused.
+    pub fn append(&self, name: &OsStr, mode: u32) -> Result<File, TrustError> {
+        let path = self.child(name)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW;
+        let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file = match openat(self.fd.as_fd(), name, flags, Mode::from_bits_truncate(mode)) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ELOOP) => return Err(TrustError::Symlink { path }),
+            Err(Errno::ENXIO) => return Err(TrustError::NotRegular { path }),
+            Err(errno) => return Err(failed(path, errno)),
+        };
+        let metadata = file.metadata().map_err(|error| TrustError::Io { path: path.clone(), error })?;
+        if !metadata.is_file() {
+            return Err(TrustError::NotRegular { path });
+        }
+        root_only(&metadata, &path)?;
+        Ok(file)
+    }
+
+    /// Gives a file in it another name, in the place of whatever had that.
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> Result<(), TrustError> {
+        let (path, _) = (self.child(from)?, self.child(to)?);
+        nix::fcntl::renameat(self.fd.as_fd(), from, self.fd.as_fd(), to).map_err(|errno| failed(path, errno))
+    }
+
+    /// Removes a file in it.
+    pub fn remove(&self, name: &OsStr) -> Result<(), TrustError> {
+        let path = self.child(name)?;
+        unlinkat(self.fd.as_fd(), name, UnlinkatFlags::NoRemoveDir).map_err(|errno| failed(path, errno))
+    }
+
     fn put(
         &self,
         name: &OsStr,

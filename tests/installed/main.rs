@@ -8,6 +8,7 @@
 mod audit;
 mod broker;
 mod caller;
+mod clocks;
 mod ends;
 mod glass;
 mod grants;
@@ -16,12 +17,15 @@ mod host;
 mod hygiene;
 mod jitctl;
 mod know;
+mod life;
 mod noexec;
 mod pam;
 mod policy;
 mod property;
 mod run;
+mod shells;
 mod signed;
+mod sinks;
 mod terminal;
 
 use std::sync::OnceLock;

@@ -81,6 +81,9 @@ pub(crate) fn policy() -> PolicyShown {
         env_keep: vec!["DISPLAY".into()],
         request_rate: 30,
         syslog: "mirror".into(),
+        journald: true,
+        auditd: true,
+        json_file: Some("/var/log/jit-sudo/audit.jsonl".into()),
         redact: vec!["*_KEY".into()],
         readers: vec!["carol".into()],
     };

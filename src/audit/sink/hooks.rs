@@ -5,20 +5,19 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::{Delivery, Sink};
+use super::{Backlog, Delivery, Sink};
 use crate::audit::journal::Written;
 
 /// Starts the runner with the events of one commit.
 pub struct Hooks {
     directory: PathBuf,
     runner: PathBuf,
-    events: Vec<u8>,
 }
 
 impl Hooks {
     /// For the hooks in `directory`, run by the program at `runner`, which is ours and goes on by itself.
     pub fn new(directory: impl Into<PathBuf>, runner: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), runner: runner.into(), events: Vec::new() }
+        Self { directory: directory.into(), runner: runner.into() }
     }
 
     /// Whether there is anything to run. Whether it may be trusted is the runner's to see.
@@ -45,57 +44,56 @@ impl Hooks {
 }
 
 impl Sink for Hooks {
-    fn mirror(&mut self, written: &Written) -> Delivery {
-        let of_a_run = matches!(written.kind(), "start" | "end" | "reject");
-        if !of_a_run && self.exist() {
-            self.events.extend_from_slice(written.body.as_bytes());
-            self.events.push(b'\n');
+    fn mirror(&mut self, commit: &[Written], _: &dyn Backlog) -> Delivery {
+        let events = events(commit);
+        if !events.is_empty() && self.exist() {
+            // A runner that cannot be started tells nobody; the journal has it all, and the command goes on.
+            let _ = self.start(events.as_bytes());
         }
         Delivery::Delivered
     }
+}
 
-    fn flush(&mut self) {
-        let events = std::mem::take(&mut self.events);
-        if !events.is_empty() {
-            // A runner that cannot be started tells nobody; the journal has it all, and the command goes on.
-            let _ = self.start(&events);
-        }
-    }
+/// One line for each record that hooks are told of.
+fn events(commit: &[Written]) -> String {
+    let of_a_run = |record: &&Written| matches!(record.kind(), "start" | "end" | "reject");
+    commit.iter().filter(|record| !of_a_run(record)).map(|record| format!("{}\n", record.body)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::NoBacklog;
+    use super::super::syslog::tests::written;
     use super::*;
-    use crate::audit::chain;
     use crate::audit::sample;
-    use crate::audit::{Digest, Record};
 
-    fn tell(hooks: &mut Hooks) {
-        for event in sample::events() {
-            let record = Record::new(7, Digest::ZERO, &sample::moment(1), "web1", event);
-            let body = record.encode().unwrap();
-            let hash = chain::hash(body.as_bytes());
-            let written = Written::for_test(7, record.time, hash, body, record.event.keys().kind);
-            assert_eq!(hooks.mirror(&written), Delivery::Delivered);
+    #[test]
+    fn all_but_runs_are_told() {
+        let commit: Vec<Written> = sample::events().into_iter().map(written).collect();
+        let told = events(&commit);
+        assert_eq!(told.lines().count(), commit.len() - 3);
+        for kind in ["start", "end", "reject"] {
+            assert!(!told.contains(&format!("\"kind\":\"{kind}\"")), "{kind}");
         }
     }
 
     #[test]
-    fn all_but_runs_are_told_and_only_when_there_is_a_hook() {
+    fn a_runner_is_started_only_when_there_is_a_hook() {
         let directory = std::env::temp_dir().join(format!("jit-sudo-hooks-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let mut hooks = Hooks::new(&directory, "/nonexistent");
-        tell(&mut hooks);
-        assert!(hooks.events.is_empty());
-        std::fs::write(directory.join("mail"), "").unwrap();
-        tell(&mut hooks);
-        let told = String::from_utf8(hooks.events.clone()).unwrap();
-        assert_eq!(told.lines().count(), sample::events().len() - 3);
-        for kind in ["start", "end", "reject"] {
-            assert!(!told.contains(&format!("\"kind\":\"{kind}\"")), "{kind}");
-        }
-        hooks.flush();
-        assert!(hooks.events.is_empty());
+        let (runner, proof) = (directory.join("runner"), directory.with_extension("ran"));
+        let hooks = directory.join("hooks.d");
+        std::fs::create_dir_all(&hooks).unwrap();
+        std::fs::write(&runner, format!("#!/bin/sh\ncat >{}\n", proof.display())).unwrap();
+        std::fs::set_permissions(&runner, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let commit: Vec<Written> = sample::events().into_iter().map(written).collect();
+        let mut sink = Hooks::new(&hooks, &runner);
+        assert_eq!(sink.mirror(&commit, &NoBacklog), Delivery::Delivered);
+        assert!(!proof.exists());
+        std::fs::write(hooks.join("mail"), "").unwrap();
+        assert_eq!(sink.mirror(&commit, &NoBacklog), Delivery::Delivered);
+        assert_eq!(std::fs::read_to_string(&proof).unwrap(), events(&commit));
         std::fs::remove_dir_all(&directory).unwrap();
+        std::fs::remove_file(proof).unwrap();
     }
 }

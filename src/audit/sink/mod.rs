@@ -1,10 +1,18 @@
 //! Mirrors of the journal. A sink never decides: it says whether a record reached it, and the caller's policy judges.
-//! May not: hang, or touch the database. A new sink is one file here and one line in `host.rs`.
+//! May not: hang, or write to the database. A new one is a [`Transport`] in a file here and one line in `host.rs`.
 
-use super::journal::Written;
+use super::journal::{JournalError, Written};
+use super::record::Digest;
 
+pub mod auditd;
+pub mod courier;
 pub mod hooks;
+pub mod journald;
+pub mod json_file;
+mod patience;
 pub mod syslog;
+
+pub use courier::Courier;
 
 /// Whether a mirror got a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +24,38 @@ pub enum Delivery {
     Missed,
 }
 
-/// A mirror of the journal.
+/// What hears of every commit.
 pub trait Sink {
-    /// Hands a committed record over, in bounded time.
-    fn mirror(&mut self, written: &Written) -> Delivery;
+    /// Hears, in bounded time, of the records of one commit; `journal` has those before.
+    fn mirror(&mut self, commit: &[Written], journal: &dyn Backlog) -> Delivery;
+}
 
-    /// All records of one commit have been handed over.
-    fn flush(&mut self) {}
+/// Where one record after the other is handed over.
+pub trait Transport {
+    /// Hands one record over, in bounded time.
+    fn send(&mut self, record: &Written) -> Delivery;
+}
+
+/// The committed records, for a mirror that missed some.
+pub trait Backlog {
+    /// Records from number `from` up to but not including `to`, in order: as many as fit into a page.
+    fn between(&self, from: u64, to: u64) -> Result<Vec<Written>, JournalError>;
+
+    /// The hash of a record, if it is there.
+    fn hash(&self, seq: u64) -> Result<Option<Digest>, JournalError>;
+}
+
+/// Nothing before.
+#[cfg(test)]
+pub(crate) struct NoBacklog;
+
+#[cfg(test)]
+impl Backlog for NoBacklog {
+    fn between(&self, _: u64, _: u64) -> Result<Vec<Written>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn hash(&self, _: u64) -> Result<Option<Digest>, JournalError> {
+        Ok(None)
+    }
 }

@@ -1,25 +1,19 @@
 //! The mirror on /dev/log: RFC 3164 framing, `@cee:` and JSON (docs/formats.md, "Syslog lines").
-//! May not: wait longer than [`STALL`] for a syslog daemon that does not read, or try again after it failed.
+//! May not: wait longer than [`Patience`] allows for a daemon that does not read, or try again after it failed.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
-use super::{Delivery, Sink};
+use super::patience::Patience;
+use super::{Delivery, Transport};
 use crate::audit::journal::Written;
 use crate::clock::Timestamp;
 
 /// Where syslog daemons listen (syslog(3)).
 pub const DEV_LOG: &str = "/dev/log";
-
-/// How long one line may wait for a daemon that does not read; after that, nothing more is tried in this process.
-pub const STALL: Duration = Duration::from_millis(200);
-
-/// How long all lines of one process may take together, however slowly the daemon reads.
-pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest line in bytes: rsyslog cuts at 8 KiB, header included.
 pub const LINE_LIMIT: usize = 8_000;
@@ -29,7 +23,7 @@ pub struct Syslog {
     socket: PathBuf,
     pid: u32,
     link: Link,
-    patience: Duration,
+    patience: Patience,
 }
 
 enum Link {
@@ -42,14 +36,14 @@ enum Link {
 impl Syslog {
     /// A mirror on `socket` (normally [`DEV_LOG`]); nothing is opened before the first record.
     pub fn new(socket: impl Into<PathBuf>, pid: u32) -> Self {
-        Self { socket: socket.into(), pid, link: Link::Unconnected, patience: PATIENCE }
+        Self { socket: socket.into(), pid, link: Link::Unconnected, patience: Patience::new() }
     }
 
     /// Says aloud what the journal could not take: one line of priority alert that belongs to no record.
     pub fn alert(&mut self, time: Timestamp, sentence: &str) -> Delivery {
         let text = serde_json::Value::from(crate::escape::escape(sentence.as_bytes()));
         let line = format!("{} jit-sudo[{}]: @cee: {{\"alert\":{text}}}", stamp(time), self.pid);
-        match self.send(Severity::LOG_ALERT, &line) {
+        match self.hand_over(Severity::LOG_ALERT, &line) {
             Ok(()) => Delivery::Delivered,
             Err(_) => Delivery::Missed,
         }
@@ -62,7 +56,7 @@ impl Syslog {
     }
 
     /// Sends one line, over a new connection when the daemon was restarted since the last one.
-    fn send(&mut self, severity: Severity, line: &str) -> std::io::Result<()> {
+    fn hand_over(&mut self, severity: Severity, line: &str) -> std::io::Result<()> {
         if matches!(self.link, Link::Unconnected) {
             self.link = Link::Connected(self.connect()?);
         } else if let Err(error) = self.send_once(severity, line) {
@@ -80,12 +74,9 @@ impl Syslog {
     fn send_once(&mut self, severity: Severity, line: &str) -> std::io::Result<()> {
         let Link::Connected(logger) = &mut self.link else { return Err(std::io::ErrorKind::NotConnected.into()) };
         if let LoggerBackend::Unix(socket) = &logger.backend {
-            // A timeout of zero means "for ever", so an exhausted patience still waits one microsecond.
-            socket.set_write_timeout(Some(STALL.min(self.patience).max(Duration::from_micros(1))))?;
+            socket.set_write_timeout(Some(self.patience.limit()))?;
         }
-        let begun = Instant::now();
-        let sent = logger.formatter.format(&mut logger.backend, severity, line);
-        self.patience = self.patience.saturating_sub(begun.elapsed());
+        let sent = self.patience.during(|| logger.formatter.format(&mut logger.backend, severity, line));
         sent.map_err(|error| match error {
             syslog::Error::Write(error) | syslog::Error::Io(error) => error,
             syslog::Error::Initialization(error) => std::io::Error::other(error),
@@ -93,14 +84,14 @@ impl Syslog {
     }
 }
 
-impl Sink for Syslog {
-    fn mirror(&mut self, written: &Written) -> Delivery {
+impl Transport for Syslog {
+    fn send(&mut self, written: &Written) -> Delivery {
         if matches!(self.link, Link::GivenUp) {
             return Delivery::Missed;
         }
         let severity = severity(written.kind());
         for line in lines(written, self.pid) {
-            if self.send(severity, &line).is_err() {
+            if self.hand_over(severity, &line).is_err() {
                 self.link = Link::GivenUp;
                 return Delivery::Missed;
             }
@@ -109,7 +100,7 @@ impl Sink for Syslog {
     }
 }
 
-fn severity(kind: &str) -> Severity {
+pub(super) fn severity(kind: &str) -> Severity {
     match kind {
         "alert" => Severity::LOG_ALERT,
         "reject" | "denial" => Severity::LOG_WARNING,
@@ -177,25 +168,27 @@ fn stamp(time: Timestamp) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
+    use std::time::{Duration, Instant};
 
     use serde_json::Value;
 
+    use super::super::patience::STALL;
     use super::*;
     use crate::audit::chain;
     use crate::audit::sample;
     use crate::audit::{Digest, Event, Record};
     use crate::database::tests::Scratch;
 
-    fn written(event: Event) -> Written {
+    pub(in crate::audit::sink) fn written(event: Event) -> Written {
         let record = Record::new(7, Digest::ZERO, &sample::moment(1), "web1", event);
         let body = record.encode().unwrap();
         let kind = record.event.keys().kind;
         Written::for_test(7, record.time, chain::hash(body.as_bytes()), body, kind)
     }
 
-    fn with_argument(argument: crate::escape::Word) -> Written {
+    pub(in crate::audit::sink) fn with_argument(argument: crate::escape::Word) -> Written {
         let mut start = sample::start("run000000001");
         start.argv.push(argument);
         written(Event::Start(Box::new(start)))
@@ -228,7 +221,7 @@ mod tests {
         let daemon = Daemon::listen(&scratch.path());
         let mut sink = Syslog::new(scratch.path(), 4242);
         let record = written(Event::Start(Box::new(sample::start("run000000001"))));
-        assert_eq!(sink.mirror(&record), Delivery::Delivered);
+        assert_eq!(sink.send(&record), Delivery::Delivered);
         let line = daemon.line().unwrap();
         let front = "<85>Jan 15 08:00:01 jit-sudo[4242]: @cee: ";
         let (hash, body) = (record.hash, &record.body);
@@ -242,7 +235,7 @@ mod tests {
         let mut sink = Syslog::new(scratch.path(), 1);
         for event in sample::events() {
             let record = written(event);
-            assert_eq!(sink.mirror(&record), Delivery::Delivered);
+            assert_eq!(sink.send(&record), Delivery::Delivered);
             let priority = match record.kind() {
                 "alert" => "<81>",
                 "reject" | "denial" => "<84>",
@@ -306,7 +299,7 @@ mod tests {
             }
             joined
         });
-        assert_eq!(sink.mirror(&record), Delivery::Delivered);
+        assert_eq!(sink.send(&record), Delivery::Delivered);
         assert_eq!(reader.join().unwrap(), record.body);
     }
 
@@ -316,9 +309,9 @@ mod tests {
         let record = written(sample::events().remove(0));
         let mut sink = Syslog::new(scratch.path(), 1);
         let begun = Instant::now();
-        assert_eq!(sink.mirror(&record), Delivery::Missed);
+        assert_eq!(sink.send(&record), Delivery::Missed);
         let daemon = Daemon::listen(&scratch.path());
-        assert_eq!(sink.mirror(&record), Delivery::Missed);
+        assert_eq!(sink.send(&record), Delivery::Missed);
         assert!(begun.elapsed() < STALL / 2);
         assert_eq!(daemon.line(), None);
     }
@@ -330,7 +323,7 @@ mod tests {
         let record = written(sample::events().remove(0));
         let mut sink = Syslog::new(scratch.path(), 1);
         let begun = Instant::now();
-        let missed = (0..2_000).filter(|_| sink.mirror(&record) == Delivery::Missed).count();
+        let missed = (0..2_000).filter(|_| sink.send(&record) == Delivery::Missed).count();
         let elapsed = begun.elapsed();
         assert!(missed > 1_000, "{missed}");
         assert!(elapsed >= STALL && elapsed < 2 * STALL, "{elapsed:?}");
@@ -342,11 +335,11 @@ mod tests {
         let record = written(sample::events().remove(0));
         let mut sink = Syslog::new(scratch.path(), 1);
         let daemon = Daemon::listen(&scratch.path());
-        assert_eq!(sink.mirror(&record), Delivery::Delivered);
+        assert_eq!(sink.send(&record), Delivery::Delivered);
         drop(daemon);
         std::fs::remove_file(scratch.path()).unwrap();
         let daemon = Daemon::listen(&scratch.path());
-        assert_eq!(sink.mirror(&record), Delivery::Delivered);
+        assert_eq!(sink.send(&record), Delivery::Delivered);
         assert!(daemon.line().is_some());
     }
 
@@ -355,6 +348,6 @@ mod tests {
         let scratch = Scratch::new("syslog-stream");
         let _listener = std::os::unix::net::UnixListener::bind(scratch.path()).unwrap();
         let mut sink = Syslog::new(scratch.path(), 1);
-        assert_eq!(sink.mirror(&written(sample::events().remove(0))), Delivery::Missed);
+        assert_eq!(sink.send(&written(sample::events().remove(0))), Delivery::Missed);
     }
 }

@@ -58,6 +58,15 @@ pub struct SettingsInfo {
     pub request_rate: u32,
     /// `mirror`, `required` or `off`.
     pub syslog: String,
+    /// Records go to systemd's journal, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub journald: bool,
+    /// Records go to the audit log, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auditd: bool,
+    /// Records go to this file, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_file: Option<String>,
     /// Variables whose values are recorded as a digest.
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.

@@ -24,7 +24,8 @@ const WARM_UP: usize = 20;
 const SCALES: [u32; 3] = [10, 1_000, 100_000];
 
 /// sudo writes nothing that would have to pass the overlay of the private root; on a real host we do not either.
-const STATE_ON_DISK: &str = "disk=/run/private-root/disk/state; cp -a /var/lib/jit-sudo $disk; mount --bind $disk /var/lib/jit-sudo";
+const STATE_ON_DISK: &str =
+    "disk=/run/private-root/disk/state; cp -a /var/lib/jit-sudo $disk; mount --bind $disk /var/lib/jit-sudo";
 
 /// Making 100,000 of anything takes its time.
 const LONG: Duration = Duration::from_secs(300);

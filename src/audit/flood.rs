@@ -1,0 +1,222 @@
+//! Refusals in a flood: a person gets so many records of their own refusals, and what is beyond that is counted, and the
+//! count is recorded. So nobody fills the disk, or buries what others do, by being refused.
+//! May not: read a clock; time comes in as a `Moment`.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Journal, JournalError, Written};
+use super::record::{Alert, Event};
+use crate::clock::{Moment, Timestamp};
+use crate::database::Durability;
+use crate::escape::Word;
+
+/// How many refusals of one person are recorded one by one, at once.
+pub const BURST: u32 = 60;
+
+/// After so many seconds there is room for one more.
+pub const REFILL: u32 = 10;
+
+/// So long, in seconds, refusals are counted before the count is recorded.
+pub const COUNTED_FOR: u32 = 600;
+
+/// Before the uid, in `journal_meta`.
+const NAME: &str = "rejects:";
+
+/// A bucket that drips, by the boot clock, which nobody can set.
+#[derive(Debug, Serialize, Deserialize)]
+struct Bucket {
+    boot_id: String,
+    /// When it will be empty again, in µs since boot.
+    empty: i64,
+    /// How many refusals were counted and not recorded yet.
+    counted: u64,
+    /// When the first of them was, in µs since 1970.
+    since: i64,
+    user: Word,
+}
+
+impl Bucket {
+    fn new(user: &Word, moment: &Moment) -> Self {
+        Self { boot_id: moment.boot_id.clone(), empty: 0, counted: 0, since: 0, user: user.clone() }
+    }
+
+    /// True where one more refusal is to be recorded; otherwise it is counted.
+    fn take(&mut self, moment: &Moment) -> bool {
+        if self.boot_id != moment.boot_id {
+            self.boot_id.clone_from(&moment.boot_id);
+            self.empty = 0;
+        }
+        let drop = micros(REFILL);
+        let empty = self.empty.max(moment.boot.0).saturating_add(drop);
+        if empty.saturating_sub(moment.boot.0) <= drop.saturating_mul(i64::from(BURST)) {
+            self.empty = empty;
+            return true;
+        }
+        if self.counted == 0 {
+            self.since = moment.wall.0;
+        }
+        self.counted = self.counted.saturating_add(1);
+        false
+    }
+
+    /// The count is to be recorded. A clock that was set back does not put that off.
+    fn is_due(&self, moment: &Moment) -> bool {
+        self.counted > 0 && !(0..micros(COUNTED_FOR)).contains(&moment.wall.0.saturating_sub(self.since))
+    }
+
+    /// Nothing is lost with it.
+    fn is_over(&self, moment: &Moment) -> bool {
+        self.counted == 0 && (self.boot_id != moment.boot_id || self.empty <= moment.boot.0)
+    }
+
+    fn alert(&self, uid: u32) -> Event {
+        let (first, user) = (Timestamp(self.since).to_the_second(), &self.user);
+        let sentence = format!("{} more refusals of {user} since {first} are not recorded one by one", self.counted);
+        Event::Alert(Box::new(Alert {
+            code: "rejects-counted".to_owned(),
+            sentence: sentence.into(),
+            uid: Some(uid),
+            user: Some(user.clone()),
+            run: None,
+            grant: None,
+        }))
+    }
+}
+
+impl Journal<'_> {
+    /// Records a refusal of this person, or counts it where there were too many.
+    pub fn reject(&self, moment: &Moment, uid: u32, user: &Word, event: Event) -> Result<Vec<Written>, JournalError> {
+        let mut written = self.tell_counted(moment)?;
+        written.extend(self.database.write(Durability::Ordered, |tx| {
+            let mut bucket = load(tx, uid)?.unwrap_or_else(|| Bucket::new(user, moment));
+            let recorded = bucket.take(moment);
+            store(tx, uid, &bucket)?;
+            if recorded { self.append(tx, moment, event).map(Some) } else { Ok::<_, JournalError>(None) }
+        })?);
+        Ok(written)
+    }
+
+    /// Records what was counted long enough, of anybody: the flood may be over and its maker gone.
+    pub fn tell_counted(&self, moment: &Moment) -> Result<Vec<Written>, JournalError> {
+        let settled = |bucket: &Bucket| bucket.is_due(moment) || bucket.is_over(moment);
+        if !all(self.database.connection())?.iter().any(|(_, bucket)| settled(bucket)) {
+            return Ok(Vec::new());
+        }
+        self.database.write(Durability::Ordered, |tx| {
+            let mut written = Vec::new();
+            for (uid, mut bucket) in all(tx)? {
+                if bucket.is_due(moment) {
+                    written.push(self.append(tx, moment, bucket.alert(uid))?);
+                    bucket.counted = 0;
+                    store(tx, uid, &bucket)?;
+                }
+                if bucket.is_over(moment) {
+                    tx.execute("DELETE FROM journal_meta WHERE name = ?1", [name(uid)])?;
+                }
+            }
+            Ok(written)
+        })
+    }
+}
+
+fn micros(seconds: u32) -> i64 {
+    i64::from(seconds).saturating_mul(1_000_000)
+}
+
+fn name(uid: u32) -> String {
+    format!("{NAME}{uid}")
+}
+
+/// One that cannot be read is a new one: the journal itself decides nothing by it.
+fn load(connection: &Connection, uid: u32) -> rusqlite::Result<Option<Bucket>> {
+    let query = "SELECT value FROM journal_meta WHERE name = ?1";
+    let value: Option<Vec<u8>> = connection.query_row(query, [name(uid)], |row| row.get(0)).optional()?;
+    Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
+}
+
+fn store(tx: &Transaction<'_>, uid: u32, bucket: &Bucket) -> Result<(), JournalError> {
+    let value = serde_json::to_vec(bucket)?;
+    tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name(uid), value])?;
+    Ok(())
+}
+
+fn all(connection: &Connection) -> rusqlite::Result<Vec<(u32, Bucket)>> {
+    let mut statement =
+        connection.prepare("SELECT name, value FROM journal_meta WHERE name >= 'rejects:' AND name < 'rejects;'")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let mut buckets = Vec::new();
+    for row in rows {
+        let (name, value) = row?;
+        let uid = name.strip_prefix(NAME).and_then(|uid| uid.parse().ok());
+        buckets.extend(uid.zip(serde_json::from_slice(&value).ok()));
+    }
+    Ok(buckets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Record, SCHEMA, sample};
+    use crate::clock::BootTime;
+    use crate::database::Database;
+    use crate::database::tests::Scratch;
+
+    fn moment(seconds: i64) -> Moment {
+        let start = sample::moment(0);
+        let us = seconds * 1_000_000;
+        Moment { wall: Timestamp(start.wall.0 + us), boot: BootTime(us), ..start }
+    }
+
+    /// The kinds of what one refusal at `seconds` leaves.
+    fn refused(journal: &Journal<'_>, uid: u32, seconds: i64) -> Vec<&'static str> {
+        let event = sample::events().into_iter().find(|event| event.keys().kind == "reject").unwrap();
+        let written = journal.reject(&moment(seconds), uid, &Word::from("alice"), event).unwrap();
+        written.iter().map(Written::kind).collect()
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_the_count_is_recorded_once() {
+        let scratch = Scratch::new("flood");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        for _ in 0..BURST {
+            assert_eq!(refused(&journal, 7, 1), ["reject"]);
+        }
+        for _ in 0..1000 {
+            assert!(refused(&journal, 7, 2).is_empty());
+        }
+        assert_eq!(refused(&journal, 8, 2), ["reject"], "another person has a bucket of their own");
+        assert_eq!(refused(&journal, 7, 12), ["reject"], "after a while there is room for one");
+        assert!(refused(&journal, 7, 13).is_empty());
+        assert!(journal.tell_counted(&moment(500)).unwrap().is_empty(), "not yet");
+        let told = journal.tell_counted(&moment(700)).unwrap();
+        let Event::Alert(alert) = Record::decode(&told[0].body).unwrap().event else { panic!("{told:?}") };
+        assert_eq!((alert.code.as_str(), alert.uid), ("rejects-counted", Some(7)));
+        assert!(alert.sentence.to_string().starts_with("1001 more refusals of alice since 20"), "{}", alert.sentence);
+        assert!(journal.tell_counted(&moment(1400)).unwrap().is_empty(), "once");
+        assert!(all(database.connection()).unwrap().is_empty(), "nothing stays behind");
+        assert!(journal.verify_all().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_boot_begins_anew_and_loses_no_count() {
+        let mut bucket = Bucket::new(&Word::from("alice"), &moment(0));
+        while bucket.take(&moment(1)) {}
+        let after = Moment { boot_id: "another".to_owned(), ..moment(3) };
+        assert!(bucket.take(&after));
+        assert_eq!(bucket.counted, 1);
+        assert!(bucket.is_due(&Moment { wall: Timestamp(0), ..after }), "a clock that was set back puts nothing off");
+    }
+
+    #[test]
+    fn a_damaged_bucket_is_a_new_one() {
+        let scratch = Scratch::new("flood-damaged");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let damage =
+            "INSERT OR REPLACE INTO journal_meta (name, value) VALUES ('rejects:7', x'ff'), ('rejects:x', x'')";
+        database.connection().execute(damage, []).unwrap();
+        assert_eq!(refused(&journal, 7, 1), ["reject"]);
+    }
+}

@@ -1,0 +1,161 @@
+//! The kernel's audit subsystem (netlink(7) `NETLINK_AUDIT`, `linux/audit.h`): how messages are framed and answered.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::socket::sockopt::{ReceiveTimeout, SendTimeout};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt, socket,
+};
+use nix::sys::time::TimeVal;
+
+/// The longest text of a message that the kernel takes whole (`AUDIT_MESSAGE_TEXT_MAX`).
+pub const TEXT_LIMIT: usize = 8_560;
+
+/// A command that a user ran (`AUDIT_USER_CMD`).
+pub const USER_CMD: u16 = 1_123;
+
+/// Free text of a trusted program (`AUDIT_TRUSTED_APP`).
+pub const TRUSTED_APP: u16 = 1_121;
+
+const AUDIT_GET: u16 = 1_000;
+const NLMSG_ERROR: u16 = 2;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+const HEADER: usize = 16;
+
+/// An open link; it needs CAP_AUDIT_WRITE.
+#[derive(Debug)]
+pub struct AuditLink {
+    socket: OwnedFd,
+    sequence: u32,
+}
+
+/// Where messages go to at the moment (`struct audit_status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditStatus {
+    /// The kernel keeps messages at all.
+    pub enabled: bool,
+    /// A daemon takes them.
+    pub daemon: bool,
+    /// How many wait for the daemon.
+    pub queued: u32,
+    /// How many may; a sender beyond is stopped for a minute. 0 means any number.
+    pub limit: u32,
+}
+
+impl AuditLink {
+    /// Opens a link on which no call waits longer than `patience`.
+    ///
+    /// # Errors
+    /// `EPROTONOSUPPORT` on a kernel without audit.
+    pub fn open(patience: Duration) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkAudit)?;
+        let seconds = i64::try_from(patience.as_secs()).unwrap_or(i64::MAX);
+        let limit = TimeVal::new(seconds, i64::from(patience.subsec_micros().max(1)));
+        setsockopt(&socket, SendTimeout, &limit)?;
+        setsockopt(&socket, ReceiveTimeout, &limit)?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Asks the kernel; `None` where it tells only the first PID namespace.
+    pub fn status(&mut self) -> io::Result<Option<AuditStatus>> {
+        self.request(AUDIT_GET, NLM_F_REQUEST, &[])?;
+        loop {
+            let (kind, data) = self.answer()?;
+            let number = |at: usize| Some(u32::from_ne_bytes(data.get(at..at + 4)?.try_into().ok()?));
+            let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+            match kind {
+                NLMSG_ERROR => match error(&data)? {
+                    Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Ok(None),
+                    Err(error) => return Err(error),
+                    Ok(()) => {}
+                },
+                AUDIT_GET => {
+                    let (enabled, pid) = (number(4).ok_or_else(malformed)?, number(12).ok_or_else(malformed)?);
+                    let (limit, queued) = (number(20).ok_or_else(malformed)?, number(28).ok_or_else(malformed)?);
+                    return Ok(Some(AuditStatus { enabled: enabled != 0, daemon: pid != 0, queued, limit }));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends one message; the kernel has taken it when this returns.
+    pub fn send(&mut self, kind: u16, text: &[u8]) -> io::Result<()> {
+        // The kernel takes a C string and writes over its last byte.
+        self.request(kind, NLM_F_REQUEST | NLM_F_ACK, &[text, b"\0"].concat())?;
+        loop {
+            let (kind, data) = self.answer()?;
+            if kind == NLMSG_ERROR {
+                return error(&data)?;
+            }
+        }
+    }
+
+    fn request(&mut self, kind: u16, flags: u16, data: &[u8]) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let length = u32::try_from(HEADER + data.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let mut message = Vec::with_capacity(HEADER + data.len());
+        message.extend_from_slice(&length.to_ne_bytes());
+        message.extend_from_slice(&kind.to_ne_bytes());
+        message.extend_from_slice(&flags.to_ne_bytes());
+        message.extend_from_slice(&self.sequence.to_ne_bytes());
+        message.extend_from_slice(&0_u32.to_ne_bytes());
+        message.extend_from_slice(data);
+        let kernel = NetlinkAddr::new(0, 0);
+        sendto(self.socket.as_raw_fd(), &message, &kernel, MsgFlags::empty())?;
+        Ok(())
+    }
+
+    /// The next answer to the last request: its kind and data. Older answers are passed over.
+    fn answer(&self) -> io::Result<(u16, Vec<u8>)> {
+        let mut buffer = vec![0; HEADER + 9_000];
+        loop {
+            let length = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+            let message = buffer.get(..length).unwrap_or_default();
+            let Some((header, data)) = message.split_at_checked(HEADER) else { continue };
+            if header.get(8..12) == Some(&self.sequence.to_ne_bytes()[..]) {
+                let kind = header.get(4..6).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_ne_bytes);
+                return Ok((kind, data.to_vec()));
+            }
+        }
+    }
+}
+
+/// What an `NLMSG_ERROR` says; 0 is an acknowledgement.
+fn error(data: &[u8]) -> io::Result<io::Result<()>> {
+    let code = data.get(..4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
+    match code.ok_or(io::ErrorKind::InvalidData)? {
+        0 => Ok(Ok(())),
+        code => Ok(Err(io::Error::from_raw_os_error(code.saturating_neg()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_answers_or_says_why_not() {
+        let Ok(mut link) = AuditLink::open(Duration::from_secs(1)) else { return };
+        // Whatever the kernel is set to, both come back; a machine without audit or without the capability refuses.
+        if let Ok(Some(status)) = link.status() {
+            assert!(status.limit == 0 || status.queued <= status.limit + 64, "{status:?}");
+        }
+        if let Err(error) = link.send(TRUSTED_APP, b"op=test res=success") {
+            assert!(matches!(error.raw_os_error(), Some(libc::EPERM | libc::ECONNREFUSED)), "{error}");
+        }
+    }
+
+    #[test]
+    fn acknowledgements_and_errors_are_told_apart() {
+        assert!(error(&0_i32.to_ne_bytes()).unwrap().is_ok());
+        let refused = error(&(-libc::EPERM).to_ne_bytes()).unwrap().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+        assert!(error(&i32::MIN.to_ne_bytes()).unwrap().is_err());
+        assert!(error(b"x").is_err());
+    }
+}

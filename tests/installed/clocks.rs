@@ -1,0 +1,129 @@
+//! Time that goes wrong: a clock that is set back, forward or to 1970, and a reboot. None lengthens or revives a grant, and
+//! each is recorded.
+//!
+//! The machine's own clock is nobody's to set here. Within a boot only the difference of wall clock and boot clock tells
+//! that one was set, and a time namespace moves the boot clock: hours more on it are hours less on the wall. Another boot
+//! is another boot id, mounted over the kernel's. A clock that stands in 1970 is one that stands half a century before the
+//! journal's latest record.
+
+use std::time::Duration;
+
+use harness::{Output, Person, PrivateRoot};
+use serde_json::Value;
+
+use crate::{granted, own_root, request};
+
+const STATE: &str = "/var/lib/jit-sudo/journal.db";
+
+/// The words by `person`, while the boot clock shows `hours` more.
+fn later_boot_clock(root: &PrivateRoot, person: &Person, hours: u32, words: &[&str]) -> Output {
+    let (seconds, uid, gid) = ((hours * 3600).to_string(), person.uid.to_string(), person.gid.to_string());
+    let frame = ["unshare", "--time", "--boottime", &seconds, "--fork", "setpriv", "--reuid", &uid, "--regid", &gid];
+    root.as_root([&frame[..], &["--init-groups", "--reset-env"], words].concat())
+}
+
+/// As after a boot: another boot id. The boot clock only ever counts within one.
+fn reboot(root: &PrivateRoot) {
+    root.script(
+        "umount /proc/sys/kernel/random/boot_id 2>/dev/null || true
+         cat /proc/sys/kernel/random/uuid >/run/boot_id && mount --bind /run/boot_id /proc/sys/kernel/random/boot_id",
+    );
+}
+
+/// The latest record is made one of the future, as it would be had the clock been set back by so many hours since.
+fn the_journal_was_written_in_the_future(root: &PrivateRoot, hours: u64) {
+    let ahead = hours * 3_600_000_000;
+    let body = format!(
+        "CAST(replace(CAST(body AS TEXT), '\"time\":' || at || ',', '\"time\":' || (at + {ahead}) || ',') AS BLOB)"
+    );
+    root.script(&format!(
+        "sqlite3 {STATE} \"UPDATE record SET body = {}, at = at + {ahead}, high = high + {ahead} \
+         WHERE seq = (SELECT max(seq) FROM record)\"",
+        body.replace('"', "\\\"")
+    ));
+}
+
+fn alerts(root: &PrivateRoot) -> Vec<String> {
+    let alerts = root.journal().into_iter().filter(|record| record.kind() == "alert");
+    alerts.map(|alert| format!("{}: {}", alert.text("code"), alert.text("sentence"))).collect()
+}
+
+fn expiry(root: &PrivateRoot, person: &Person) -> i64 {
+    let listed = root.run_as(&person.name, ["jitctl", "--json", "grants"]).json();
+    listed["grants"][0]["expires"].as_i64().unwrap_or_else(|| panic!("{listed}"))
+}
+
+const ID: [&str; 3] = ["jit-sudo", "-n", "id"];
+
+#[test]
+fn a_clock_set_back_lengthens_no_grant_and_is_recorded_once() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    root.run_as(&person.name, ID).succeeded();
+    // The wall says that no time has passed, and the boot clock knows of two hours.
+    for _ in 0..2 {
+        later_boot_clock(&root, &person, 2, &ID).refused("has expired");
+    }
+    assert_eq!(alerts(&root), ["clock-set-back: the clock was set back by 2h"]);
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_clock_set_forward_is_recorded_and_lengthens_nothing() {
+    let root = own_root();
+    let person = root.person(&["self-service"]);
+    let words = ["jitctl", "--json", "request", "--role", "self-service", "--reason", "x", "--for", "10m"];
+    let grant: Value = later_boot_clock(&root, &person, 2, &words).json();
+    assert_eq!(grant["grant"]["grant"], "active", "{grant}");
+    // The boot clock shows two hours less than it did, so the wall has jumped forward.
+    root.run_as(&person.name, ID).succeeded();
+    assert_eq!(alerts(&root), ["clock-set-forward: the clock was set forward by 2h"]);
+    assert_eq!(grant["grant"]["expires"].as_i64(), Some(expiry(&root, &person)));
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_grant_outlives_a_reboot_and_ends_at_its_time() {
+    let root = own_root();
+    let person = root.person(&["self-service"]);
+    request(&root, &person, "self-service", &["--for", "6s"]);
+    reboot(&root);
+    root.run_as(&person.name, ID).succeeded();
+    std::thread::sleep(Duration::from_secs(6));
+    reboot(&root);
+    root.run_as(&person.name, ID).refused("no active grant");
+    assert!(alerts(&root).is_empty(), "a boot is nothing to be alarmed at: {:?}", alerts(&root));
+}
+
+#[test]
+fn in_1970_no_grant_of_another_boot_serves_until_root_accepts_the_clock() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    root.run_as(&person.name, ID).succeeded();
+    let hours = 56 * 365 * 24;
+    the_journal_was_written_in_the_future(&root, hours);
+    root.run_as(&person.name, ID).refused("has expired");
+    assert_eq!(alerts(&root), ["clock-set-back: the clock was set back by 20440d"]);
+
+    reboot(&root);
+    root.run_as(&person.name, ID).refused("clock");
+    assert!(
+        alerts(&root)[1].starts_with("clock-behind-after-boot: after a boot the clock stands 20"),
+        "{:?}",
+        alerts(&root)
+    );
+    // What is granted now counts from the latest time that the journal has seen, and ends by the boot clock.
+    request(&root, &person, "self-service", &["--for", "3s"]);
+    root.run_as(&person.name, ID).succeeded();
+    std::thread::sleep(Duration::from_millis(3100));
+    root.run_as(&person.name, ID).refused("does not serve");
+
+    request(&root, &person, "self-service", &[]);
+    root.as_root(["jitctl", "key", "accept", "--reason", "the battery of the clock was flat"]).succeeded();
+    root.run_as(&person.name, ID).refused("no active grant");
+    request(&root, &person, "self-service", &[]);
+    let year = root.script("date +%s").trim().parse::<i64>().unwrap();
+    assert!((year..year + 4000).contains(&expiry(&root, &person)), "{}", expiry(&root, &person));
+    reboot(&root);
+    root.run_as(&person.name, ID).succeeded();
+}

@@ -1,0 +1,241 @@
+//! The rest of a grant's life: which of several serves, how often one shot is fired, what machines do, and what is told to
+//! whom.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use harness::{Output, Person, PrivateRoot};
+
+use crate::{granted, id, kinds, own_root, records_of, request, root};
+
+const POLICY: &str = r#"
+[roles.life-ci]                         # the example of jit-sudo-policy(5)
+eligible     = ["%life-ci"]
+authenticate = false
+commands     = ["/usr/bin/id **", "/usr/bin/true"]
+
+[roles.life-ci.activation]
+maximum_duration = "15m"
+require_approval = true
+approvers        = ["%approvers"]
+one_shot         = true
+exact_command    = true
+
+[roles.life-www]
+eligible     = ["%life-www"]
+run_as       = ["www-data"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+
+[roles.life-password]                   # as the installed default: a grant for the asking, and the own password
+eligible     = ["%life-password"]
+commands     = ["/usr/bin/id **"]
+"#;
+
+/// The shared root, with the roles of these tests.
+fn life() -> &'static PrivateRoot {
+    static READY: OnceLock<()> = OnceLock::new();
+    READY.get_or_init(|| root().add_policy("life", POLICY));
+    root()
+}
+
+#[test]
+fn of_several_active_grants_the_narrowest_serves_and_is_named_in_the_record() {
+    let (person, approver) = (root().person(&["self-service", "reviewed"]), root().person(&["approvers"]));
+    let ask = |role: &str, more: &[&str]| id(&request(root(), &person, role, more));
+    let wide = ask("self-service", &[]);
+    let role = ask("reviewed", &[]);
+    root().run_as(&approver.name, ["jitctl", "approve", &role]).succeeded();
+    let once = ask("self-service", &["--one-shot"]);
+    let exact = ask("reviewed", &["--", "id", "-u"]);
+    root().run_as(&approver.name, ["jitctl", "approve", &exact, "--exact"]).succeeded();
+    for (words, grant) in [
+        (&["id", "-u"][..], &exact), // the very command
+        (&["id", "-g"], &once),      // one run, which is used up by it
+        (&["id", "-g"], &role),      // the narrower role
+        (&["uname"], &wide),         // the only one that covers it
+        (&["id", "-u"], &exact),
+    ] {
+        let said = root().run_as(&person.name, [&["jitctl", "--json", "why", "--"][..], words].concat()).json();
+        assert_eq!(said["why"]["grant"], grant.as_str(), "{words:?}: {said}");
+        root().run_as(&person.name, [&["jit-sudo", "-n"][..], words].concat()).succeeded();
+        let last = records_of(root(), &person).into_iter().rfind(|record| record.kind() == "start").unwrap();
+        assert_eq!(last.text("grant"), grant, "{words:?}: {}", last.body);
+    }
+}
+
+#[test]
+fn of_a_thousand_attempts_at_a_one_shot_grant_one_runs() {
+    let root = own_root();
+    let person = granted(&root, "once");
+    let script = "for i in $(seq 1000); do jit-sudo -n id -u 2>>err & [ $((i % 100)) = 0 ] && wait; done; wait";
+    let output = root.command(&person.name, ["bash", "-c", script]).patience(Duration::from_secs(240)).run();
+    assert_eq!(output.stdout, "0\n", "{output:?}");
+    let records = records_of(&root, &person);
+    assert_eq!(records.iter().filter(|record| record.kind() == "start").count(), 1);
+    let said = root.read(&format!("{}/err", person.home));
+    assert!(!said.contains("panicked") && !said.contains("locked"), "{said}");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_machine_asks_waits_and_runs_without_a_terminal_or_a_password() {
+    let (machine, approver) = (life().person(&["life-ci"]), life().person(&["approvers"]));
+    let ask = "jitctl request --wait=60s --json --one-shot --reason 'release 1.2' -- /usr/bin/id -u";
+    let protocol = format!("{ask} && jit-sudo -n /usr/bin/id -u; jit-sudo -n /usr/bin/id -u");
+    let output = std::thread::scope(|scope| {
+        let run = scope
+            .spawn(|| life().command(&machine.name, ["bash", "-c", &protocol]).patience(Duration::from_secs(90)).run());
+        let pending = harness::eventually("the request is there", Duration::from_secs(60), || {
+            let listed = life().run_as(&approver.name, ["jitctl", "--json", "requests"]).json();
+            let all = listed["requests"].as_array()?.clone();
+            all.iter().find(|request| request["requester"] == machine.name.as_str()).map(id)
+        });
+        life().run_as(&approver.name, ["jitctl", "approve", &pending]).succeeded();
+        run.join().unwrap()
+    });
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    let answer: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+    assert_eq!((&answer["grant"]["grant"], &answer["grant"]["exact"]), (&"active".into(), &true.into()), "{answer}");
+    assert_eq!(lines[1..], ["0"], "it runs once: {output:?}");
+    assert!(output.stderr.contains("is not allowed to execute '/usr/bin/id -u'"), "{output:?}");
+    assert_eq!(kinds(&records_of(life(), &machine)), ["request", "grant", "start", "end", "reject"]);
+}
+
+#[test]
+fn a_machine_is_told_by_the_status_that_it_was_denied_or_waited_in_vain() {
+    let (machine, approver) = (life().person(&["life-ci"]), life().person(&["approvers"]));
+    let ask = |wait: &str| {
+        life().run_as(&machine.name, ["jitctl", "--json", "request", wait, "--reason", "x", "--", "/usr/bin/true"])
+    };
+    let late = ask("--wait=1s");
+    late.exited(3);
+    assert_eq!(late.json()["grant"]["state"], "pending", "{late:?}");
+    let pending = id(&late.json()["grant"]);
+    let denied = std::thread::scope(|scope| {
+        let run = scope.spawn(|| ask("--wait=15s"));
+        let second = harness::eventually("the second request is there", harness::PATIENCE, || {
+            let listed = life().run_as(&approver.name, ["jitctl", "--json", "requests"]).json();
+            let all = listed["requests"].as_array()?.clone();
+            let mut own = all.iter().filter(|request| request["requester"] == machine.name.as_str()).map(id);
+            own.find(|found| *found != pending)
+        });
+        life().run_as(&approver.name, ["jitctl", "deny", &second, "--reason", "not today"]).succeeded();
+        run.join().unwrap()
+    });
+    denied.exited(1);
+    assert_eq!(denied.json()["grant"]["state"], "denied", "{denied:?}");
+}
+
+#[test]
+fn the_hint_names_as_whom_and_works_when_it_is_typed() {
+    let person = life().person(&["life-www"]);
+    let output = life().run_as(&person.name, ["jit-sudo", "-n", "-u", "www-data", "id", "-un"]);
+    let hint = "jitctl request --role life-www --reason 'WHY' -u www-data -- /usr/bin/id -un";
+    output.refused(&format!("hint: {hint}\n"));
+    let why = life().run_as(&person.name, ["jitctl", "--json", "why", "-u", "www-data", "--", "id", "-un"]).json();
+    assert_eq!(why["why"]["hint"], hint, "{why}");
+    life().run_as(&person.name, ["bash", "-c", hint]).succeeded();
+    let ran = life().run_as(&person.name, ["jit-sudo", "-n", "-u", "www-data", "id", "-un"]);
+    assert_eq!(ran.succeeded(), "www-data");
+}
+
+#[test]
+fn a_grant_is_had_without_a_password_and_serves_only_with_it() {
+    let person = life().person(&["life-password"]);
+    request(life(), &person, "life-password", &[]);
+    life().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("a password is required");
+    let wrong = life().command(&person.name, ["jit-sudo", "-S", "id", "-u"]).stdin("wrong\n".repeat(3)).run();
+    wrong.refused("incorrect password");
+    let right = life().command(&person.name, ["jit-sudo", "-S", "id", "-u"]).stdin(format!("{}\n", person.password));
+    assert_eq!(right.run().succeeded(), "0");
+}
+
+#[test]
+fn an_id_is_looked_for_among_those_that_one_may_see() {
+    let [first, second] = [life().person(&["life-ci"]), life().person(&["life-ci"])];
+    let ask = |who: &Person| id(&request(life(), who, "life-ci", &["--", "id"]));
+    let own: BTreeSet<String> = (0..15).map(|_| ask(&first)).collect();
+    let foreign: BTreeSet<String> = (0..15).map(|_| ask(&second)).collect();
+    let show = |prefix: &str| -> Output { life().run_as(&first.name, ["jitctl", "show", prefix]) };
+    for known in own.iter().chain(&foreign) {
+        let prefix = &known[..1];
+        let (output, mine) = (show(prefix), own.iter().filter(|id| id.starts_with(prefix)).count());
+        let said = format!("{}{}", output.stdout, output.stderr);
+        assert!(foreign.iter().all(|id| !said.contains(id.as_str())), "an id of somebody else is told: {output:?}");
+        match mine {
+            0 => assert!(said.contains("there is no request or grant"), "{output:?}"),
+            1 => assert!(output.status.success(), "somebody else's id stands in the way: {output:?}"),
+            _ => assert!(said.contains("fits several: "), "{output:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_and_told_once() {
+    let root = own_root();
+    let (person, other) = (root.person(&[]), root.person(&[]));
+    let flood = "for i in $(seq 150); do jit-sudo -n id 2>/dev/null; done";
+    root.command(&person.name, ["bash", "-c", flood]).patience(Duration::from_secs(60)).run().exited(1);
+    root.run_as(&other.name, ["jit-sudo", "-n", "id"]).refused("");
+    let recorded = records_of(&root, &person).len();
+    // There is room for one more every ten seconds.
+    assert!((60..70).contains(&recorded), "{recorded}");
+    assert_eq!(kinds(&records_of(&root, &other)), ["reject"], "nobody else is concerned");
+    let query = "UPDATE journal_meta SET value = json_set(CAST(value AS TEXT), '$.since', \
+                 json_extract(CAST(value AS TEXT), '$.since') - 600000000) WHERE name LIKE 'rejects:%'";
+    let query = query.replace("json_set(", "CAST(json_set(").replace(" - 600000000)", " - 600000000) AS BLOB)");
+    root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{query}\""));
+    for _ in 0..2 {
+        root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    }
+    let alerts: Vec<_> = root.journal().into_iter().filter(|record| record.kind() == "alert").collect();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    let sentence = format!("{} more refusals of {} since", 150 - recorded, person.name);
+    assert!(alerts[0].text("sentence").contains(&sentence), "{alerts:?}");
+}
+
+#[test]
+fn every_grant_is_revoked_however_many_there_are() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    let copy = |table: &str, columns: &str| {
+        let body = "CAST(replace(CAST(body AS TEXT), id, printf('%010d', n.i)) AS BLOB)";
+        format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+             INSERT INTO {table} (id, {columns}, body) SELECT printf('%010d', n.i), {columns}, {body} FROM n, {table} \
+             WHERE {table}.rowid = 1;"
+        )
+    };
+    let request = copy("request", "uid, role, state, created, deadline, needed");
+    let granted = copy("granted", "uid, role, starts, expires, signature");
+    root.write("/root/many.sql", 0o600, format!("BEGIN; {request} {granted} COMMIT;"));
+    root.script("sqlite3 /var/lib/jit-sudo/journal.db < /root/many.sql");
+    let many = root.command("root", ["jitctl", "--json", "grants"]).patience(Duration::from_secs(60)).run().json();
+    assert_eq!(many["grants"].as_array().map(Vec::len), Some(1000), "a listing ends somewhere");
+    // One of those that a listing does not show.
+    root.as_root(["jitctl", "revoke", "0000002500", "--reason", "enough"]).succeeded();
+    let words = ["jitctl", "--json", "revoke", "--user", &person.name, "--reason", "enough"];
+    let ended = root.command("root", words).patience(Duration::from_secs(60)).run().json();
+    assert_eq!(ended["ended"].as_array().map(Vec::len), Some(2500));
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("no active grant");
+    root.as_root(["jitctl", "revoke", "--all", "--reason", "enough"]).refused("no active grant to revoke");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_hook_is_in_no_group_of_the_callers() {
+    let root = own_root();
+    let hook = "#!/bin/sh\numask 022; grep ^0:: /proc/self/cgroup > /tmp/group\n";
+    root.write("/etc/jit-sudo/hooks.d/10-group", 0o755, hook);
+    let person = root.person(&["self-service"]);
+    let session = "mkdir -p /sys/fs/cgroup/session-7 && echo $$ > /sys/fs/cgroup/session-7/cgroup.procs && \
+                   exec setpriv --reuid=\"$0\" --regid=\"$0\" --init-groups \"$@\"";
+    let words = ["sh", "-c", session, &person.name, "jitctl", "request", "--role", "self-service", "--reason", "x"];
+    root.as_root(words).succeeded();
+    let group = harness::eventually("the hook has run", Duration::from_secs(20), || {
+        std::fs::read_to_string(root.path("/tmp/group")).ok().filter(|text| !text.is_empty())
+    });
+    assert_eq!(group, "0::/jit-sudo/hooks\n");
+}
