@@ -31,6 +31,7 @@ help:
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs, manual pages'
 	@echo 'make bench          measured beside sudo and doas'
+	@echo 'make crowd          1,000 runs at once by 10 users: how many fail, how long they take'
 	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
 # The directories are part of the programs: nothing that a caller can set moves them.
@@ -97,6 +98,10 @@ demo-shell: deps build
 bench: deps build
 	PROFILE=$(PROFILE) $(TRY) bench
 
+# Exits with 1 where a run fails, or one in a hundred takes longer than 2 s.
+crowd: deps build
+	PROFILE=$(PROFILE) $(TRY) crowd
+
 # A few minutes; the ordinary tests try 20,000.
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored --nocapture
@@ -125,4 +130,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench flips test check deps build-deps clean
+.PHONY: all help build install uninstall demo demo-shell bench crowd flips test check deps build-deps clean
