@@ -18,7 +18,7 @@ FISHCOMP   := $(PREFIX)/share/fish/vendor_completions.d
 CARGO      ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),$(wildcard /root/.cargo/bin/cargo),cargo)
 TARGET     := $(or $(CARGO_TARGET_DIR),target)
 BUILT      := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jitctl)
+BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jit-sudo-shrink jitctl)
 MANPAGES   := $(wildcard docs/man/*.[1-8])
 
 all: build
@@ -30,8 +30,13 @@ help:
 	@echo 'make demo           the main job, played in a private root; nothing of this host changes'
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs, manual pages'
+	@echo 'make ansible        plays of Ansible (from PyPI, kept below the target directory) through jit-sudo and sudo'
+	@echo 'make recording-cost  what a recording costs beside sudo'"'"'s'
 	@echo 'make bench          measured beside sudo and doas'
 	@echo 'make crowd          1,000 runs at once by 10 users: how many fail, how long they take'
+	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
+	@echo 'make million        verification, export and listing of 1,000,000 records'
+	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
 	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
 # The directories are part of the programs: nothing that a caller can set moves them.
@@ -53,7 +58,9 @@ install: $(BINARIES)
 	install -d -m 700 $(DESTDIR)$(STATEDIR)
 	$(SETUID) $(BUILT)/jit-sudo $(DESTDIR)$(BINDIR)/jit-sudo
 	$(SETUID) $(BUILT)/jit-sudo-broker $(DESTDIR)$(LIBEXECDIR)/jit-sudo-broker
+	ln -sf jit-sudo $(DESTDIR)$(BINDIR)/jit-sudoedit
 	install -m 755 $(BUILT)/jit-sudo-hooks $(DESTDIR)$(LIBEXECDIR)/jit-sudo-hooks
+	install -m 755 $(BUILT)/jit-sudo-shrink $(DESTDIR)$(LIBEXECDIR)/jit-sudo-shrink
 	install -m 755 $(BUILT)/jitctl $(DESTDIR)$(BINDIR)/jitctl
 	$(CONFIG) 640 etc/policy.toml $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.toml
 	$(CONFIG) 644 etc/pam.d/jit-sudo $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo
@@ -75,7 +82,7 @@ ifeq ($(DESTDIR),)
 endif
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/jit-sudo $(DESTDIR)$(BINDIR)/jitctl $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks)
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,jit-sudo jit-sudoedit jitctl) $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks jit-sudo-shrink)
 	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
 	rm -f $(addprefix $(DESTDIR)$(SERVICES)/,jit-sudo jit-sudo-i other)
 	-rmdir $(DESTDIR)$(SERVICES) $(DESTDIR)$(LIBEXECDIR)
@@ -102,9 +109,32 @@ bench: deps build
 crowd: deps build
 	PROFILE=$(PROFILE) $(TRY) crowd
 
+past: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed past:: -- --nocapture
+
 # A few minutes; the ordinary tests try 20,000.
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored --nocapture
+
+# A few minutes; KILLS=1000 is a taste. The ordinary tests kill a few dozen.
+soak: deps build
+	PROFILE=$(PROFILE) $(TRY) soak
+
+# What recording a session costs beside sudo's log_output; a quiet machine, some minutes.
+recording-cost: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed recording_cost:: -- --ignored --nocapture
+
+# Verification, export and listing of a journal of 1,000,000 records; needs 5 GB for some minutes.
+million: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_million_records -- --ignored --nocapture
+
+ansible: deps build $(TARGET)/ansible
+	$(CARGO) test --locked --test installed ansible:: -- --ignored
+
+$(TARGET)/ansible:
+	/usr/bin/python3 -m venv $@.new
+	$@.new/bin/python3 -m pip install --quiet --disable-pip-version-check 'ansible-core==2.18.*'
+	mv $@.new $@
 
 test: deps
 	$(CARGO) test --locked --workspace
@@ -113,6 +143,7 @@ check: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --workspace
+	$(MAKE) ansible
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
 	@if command -v man >/dev/null; then \
 	    for page in $(MANPAGES); do \
@@ -130,4 +161,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench crowd flips test check deps build-deps clean
+.PHONY: all help build install uninstall demo demo-shell bench crowd recording-cost past flips soak million test check deps build-deps clean ansible

@@ -7,9 +7,9 @@ use crate::auth::{Authenticated, How};
 use crate::clock::{Moment, Timestamp};
 use crate::elevation::{Elevation, RunAs};
 use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
-use crate::policy::Role;
 use crate::policy::judge::Standing;
-use sys::limits::Limits;
+use crate::policy::{Manner, NotPermitted, Rlimit, Role};
+use sys::limits::{Limit, Limits};
 
 /// Where the power comes from.
 pub enum Power {
@@ -25,6 +25,7 @@ pub struct Authorized {
     elevation: Elevation,
     role: Role,
     power: Power,
+    manner: Manner,
     authenticated: Authenticated,
 }
 
@@ -37,6 +38,8 @@ pub enum GateError {
     NotAuthenticated,
     /// The grant ended while the password was typed.
     Grant(GrantFault),
+    /// The role does not allow what was wished besides the command.
+    NotPermitted(NotPermitted),
 }
 
 impl fmt::Display for GateError {
@@ -44,6 +47,7 @@ impl fmt::Display for GateError {
         match self {
             Self::OtherCaller => f.write_str("the authentication is not the caller's"),
             Self::NotAuthenticated => f.write_str("a password is required"),
+            Self::NotPermitted(error) => error.fmt(f),
             Self::Grant(fault) => write!(f, "the grant does not hold any more: {fault}"),
         }
     }
@@ -75,7 +79,8 @@ impl Authorized {
         if password_due(&role, &elevation) && authenticated.how() == How::NotAsked {
             return Err(GateError::NotAuthenticated);
         }
-        Ok(Self { elevation, role, power, authenticated })
+        let manner = Manner::of(&role, &elevation).map_err(GateError::NotPermitted)?;
+        Ok(Self { elevation, role, power, manner, authenticated })
     }
 
     /// What may run.
@@ -98,14 +103,29 @@ impl Authorized {
         &self.power
     }
 
+    /// In which manner.
+    pub fn manner(&self) -> &Manner {
+        &self.manner
+    }
+
     /// The authentication, whose PAM session is still to be opened.
     pub fn authenticated(&mut self) -> &mut Authenticated {
         &mut self.authenticated
     }
 
-    /// The limits of the command: the caller's, changed by what the PAM session demands.
+    /// The limits of the command: the caller's, changed by what the PAM session demands and by the role.
     pub fn session_limits(&self, inherited: &Limits) -> Limits {
-        self.authenticated.session_limits(inherited)
+        let mut limits = self.authenticated.session_limits(inherited);
+        for (name, said) in &self.role.options.rlimits {
+            let limit = match *said {
+                Rlimit::Default => None,
+                Rlimit::Caller => inherited.named(name),
+                Rlimit::Limit { soft, hard } => Some(Limit { soft, hard }),
+            };
+            // The policy has no other names.
+            let _ = limit.map(|limit| limits.set(name, limit));
+        }
+        limits
     }
 
     /// How the caller was authenticated.

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::audit::record::{Alert, Event};
-use crate::audit::{Filter, Order, Record};
+use crate::audit::{Between, Filter, Order, Record};
 use crate::database::Durability;
 use crate::escape::{Word, escape};
 use crate::host::{HOOKS, Host};
 use crate::policy::AuditSettings;
-use sys::exec::{Credentials, Execution, Image, Programs};
+use sys::exec::{Credentials, Directory, Execution, Image, Programs};
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
 use sys::process::{
     Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, kill_descendants, new_session, wait_any,
@@ -142,11 +142,12 @@ impl Runner<'_> {
             credentials,
             limits: &self.inherited.limits,
             umask: 0o077,
-            directory: Some(c"/"),
+            directory: Directory::Required(c"/"),
             ignored_signals: SignalSet::EMPTY,
             blocked_signals: SignalSet::EMPTY,
             oom_score_adj: None,
             standard: [Some(input.as_fd()), Some(nowhere.as_fd()), Some(nowhere.as_fd())],
+            kept: &[],
             programs: Programs::Any,
         };
         let hook = execution.spawn(None).map_err(|error| start(&error))?;
@@ -239,8 +240,8 @@ fn record(host: &Host, code: &str, sentence: &str, repeated: Repeated) -> Option
     let audit = host.policy().map_or_else(|_| AuditSettings::default(), |policy| policy.settings().audit.clone());
     let journal = host.journal_without_hooks(&audit);
     if repeated == Repeated::Once {
-        let filter = Filter { kind: Some("alert"), uid: None };
-        let newest = journal.list(0, LOOK_BACK, Order::Newest, filter).ok()?;
+        let filter = Filter { kind: Some("alert"), ..Filter::default() };
+        let newest = journal.list(Between::after(0), LOOK_BACK, Order::Newest, &filter).ok()?;
         let same = |event: Event| matches!(event, Event::Alert(alert) if alert.code == code);
         if newest.records.iter().any(|record| Record::decode(&record.body).is_ok_and(|record| same(record.event))) {
             return Some(());

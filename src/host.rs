@@ -1,6 +1,8 @@
 //! This host: where things lie and what they are. The only room that names concrete back ends (files, database, sinks).
 
 mod anchor;
+mod lectures;
+mod recordings;
 
 use std::fmt;
 use std::io;
@@ -12,7 +14,7 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Courier, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, Supervisor, Sweep};
+use crate::audit::{self, Due, Journal, JournalError, Mark, Supervisor, Sweep};
 use crate::auth::cache;
 use crate::clock::{BootTime, Clock, Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
@@ -23,6 +25,7 @@ use crate::policy::index::{self, IndexError, PolicyIndex};
 use crate::policy::{AuditSettings, Policy, PolicyError, PolicyText, Role, SyslogMode};
 use crate::store::{self, GrantStore};
 use anchor::Anchor;
+pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
 use sys::bell::Bell;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
@@ -54,6 +57,12 @@ const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
 pub const PAM_SERVICES: &str = match option_env!("JIT_SUDO_PAM_SERVICES") {
     Some(directory) => directory,
     None => "/usr/libexec/jit-sudo/pam.d",
+};
+
+/// The program that compresses recordings.
+pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
 };
 
 const POLICY: &str = "policy.toml";
@@ -214,19 +223,37 @@ impl Host {
     /// and a clock that was changed or a database that is older than its anchor is recorded.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         // The anchor before the database: what it names was committed before.
-        let anchor = self.anchor().read().map_err(|error| HostError::System("read the anchor", error))?;
+        let anchor = self.anchored()?;
         let moment = self.now()?;
         let noticed = journal.notice(&moment, anchor)?;
         let _ = journal.mirror(&noticed);
-        let alive = |supervisor: &Supervisor| {
-            supervisor.boot_id == moment.boot_id
-                && sys::process::Pid::new(supervisor.process.pid)
-                    .and_then(|pid| sys::process::process_start(pid).ok())
-                    .is_some_and(|start| start == supervisor.process.start)
-        };
-        let closed = journal.close_lost(&moment, Sweep::Sample, &alive)?;
-        let _ = journal.mirror(&closed); // the journal has them; a sink never decides
+        self.close_lost(journal, &moment, Sweep::Sample)
+    }
+
+    /// Closes every run whose supervisor has died, for who wants to see what really runs.
+    pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        self.close_lost(journal, &self.now()?, Sweep::All)
+    }
+
+    /// Signs the head of the journal where that is `due`.
+    pub fn seal(&self, journal: &Journal<'_>, due: Due) -> Result<(), HostError> {
+        let moment = self.now()?;
+        if let Some(last) = journal.unsealed(&moment, due)? {
+            let identity = self.key_and_id()?;
+            journal.seal(last, &moment, &identity.key, &identity.id)?;
+        }
         Ok(())
+    }
+
+    /// The same where nobody waits for it: what fails now is done by a later process, and a verification tells what no
+    /// signature covers.
+    pub fn seal_in_time(&self, journal: &Journal<'_>) {
+        let _ = self.seal(journal, Due::InTime);
+    }
+
+    /// The record that the anchor names.
+    pub fn anchored(&self) -> Result<Option<Mark>, HostError> {
+        self.anchor().read().map_err(|error| HostError::System("read the anchor", error))
     }
 
     /// The alert path: what the journal could not take goes to syslog and standard error, as loudly as they allow.
@@ -266,16 +293,21 @@ impl Host {
     /// The key of this host and its identity, for signing and verifying grants: not while the database is an older copy
     /// that nobody has accepted. An identity that is not the journal's is recorded.
     pub fn identity(&self) -> Result<Identity, HostError> {
-        let key = self.key()?;
-        // A host without a machine-id is told apart by its key alone.
-        let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let id = key.host_id(&machine);
+        let identity = self.key_and_id()?;
         let journal = self.journal(&AuditSettings::default());
         if let Some(how) = journal.restored()? {
             return Err(HostError::Restored(how));
         }
-        let noticed = journal.notice_host(&self.now()?, id.as_str())?;
+        let noticed = journal.notice_host(&self.now()?, identity.id.as_str())?;
         let _ = journal.mirror(&noticed);
+        Ok(identity)
+    }
+
+    fn key_and_id(&self) -> Result<Identity, HostError> {
+        let key = self.key()?;
+        // A host without a machine-id is told apart by its key alone.
+        let machine = sys::machine::machine_id()?.unwrap_or_default();
+        let id = key.host_id(&machine);
         Ok(Identity { key, id })
     }
 
@@ -340,6 +372,18 @@ impl Host {
 }
 
 impl Host {
+    fn close_lost(&self, journal: &Journal<'_>, moment: &Moment, sweep: Sweep) -> Result<(), HostError> {
+        let alive = |supervisor: &Supervisor| {
+            supervisor.boot_id == moment.boot_id
+                && sys::process::Pid::new(supervisor.process.pid)
+                    .and_then(|pid| sys::process::process_start(pid).ok())
+                    .is_some_and(|start| start == supervisor.process.start)
+        };
+        let closed = journal.close_lost(moment, sweep, &alive)?;
+        let _ = journal.mirror(&closed); // the journal has them; a sink never decides
+        Ok(())
+    }
+
     fn anchor(&self) -> Anchor {
         Anchor::at(self.state.path().join(ANCHOR))
     }

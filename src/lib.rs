@@ -3,13 +3,13 @@
 //!
 //! ```text
 //! 9  main, bin/jit-sudo-broker, bin/jit-sudo-hooks
-//! 8  run (the story), broker (the door), hooks (telling others)
+//! 8  run (the story), broker (the door), hooks (telling others), shrink
 //! 7  refusal (every "no")
-//! 6  session (environment, pty, supervision)   activation (asking)   host (this machine)
+//! 6  session (environment, pty, supervision)   edit (copies)   activation (asking)   host (this machine)
 //! 5  audit (records, chain, journal, sinks)
 //! 4  authorized (THE GATE)   store (requests and grants)
 //! 3  auth (PAM, cache)   policy (judgement)   grant (signatures)
-//! 2  elevation (caller, run-as, command)   database   cli
+//! 2  elevation (caller, run-as, command)   recording   database   cli
 //! 1  names  clock  escape  bug
 //! 0  sys (all unsafe code)
 //! ```
@@ -17,10 +17,12 @@
 pub mod broker;
 pub mod hooks;
 pub mod run;
+pub mod shrink;
 
 pub mod refusal;
 
 pub mod activation;
+pub mod edit;
 pub mod host;
 pub mod session;
 
@@ -36,6 +38,7 @@ pub mod policy;
 pub mod cli;
 pub mod database;
 pub mod elevation;
+pub mod recording;
 
 pub mod bug;
 pub mod clock;

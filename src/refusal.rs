@@ -9,13 +9,13 @@ use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
 use crate::authorized::GateError;
 use crate::cli::UsageError;
-use crate::elevation::{CallerError, Elevation, ElevationError};
+use crate::elevation::{CallerError, EditorError, Elevation, ElevationError};
 use crate::escape::{Word, command_line};
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::{CONFIGURATION, HostError, STATE};
 use crate::names::{GrantId, RoleName};
-use crate::policy::Role;
 use crate::policy::judge::{JudgeError, NotAllowed};
+use crate::policy::{NotPermitted, Role};
 use crate::session::{EnvironmentError, LaunchError};
 use crate::store::FindError;
 use sys::sanitize::SanitizeError;
@@ -58,6 +58,8 @@ pub enum Refusal {
     Session(crate::auth::SessionError),
     /// The command could not be started; its `end` record says so.
     Launch(LaunchError),
+    /// There is no editor.
+    Editor(EditorError),
     /// This user, on this host, has no role at all.
     NoRole(String, String),
 }
@@ -83,6 +85,12 @@ macro_rules! from {
         })*
     };
 }
+impl From<NotPermitted> for Refusal {
+    fn from(error: NotPermitted) -> Self {
+        Self::Gate(GateError::NotPermitted(error))
+    }
+}
+
 from!(UsageError => Usage, SanitizeError => Sanitize, HostError => Host, ElevationError => Elevation,
     ActivationError => Activation, AuthError => Auth, GateError => Gate, EnvironmentError => Environment,
     StartError => Start, LaunchError => Launch);
@@ -144,12 +152,14 @@ impl Refusal {
                 "password-required"
             }
             Self::Auth(_) => "authentication",
+            Self::Gate(GateError::NotPermitted(_)) => "not-permitted",
             Self::Gate(_) => "gate",
             Self::Environment(_) => "environment",
             Self::Start(_) => "not-recorded",
             Self::SyslogRequired => "syslog-required",
             Self::Session(_) => "pam-session",
             Self::Launch(_) => "not-executed",
+            Self::Editor(_) => "editor",
             Self::NoRole(..) => "no-role",
         }
     }
@@ -177,6 +187,7 @@ impl Refusal {
             }
             Self::Session(error) => format!("unable to open the PAM session: {error}"),
             Self::Launch(error) => error.to_string(),
+            Self::Editor(error) => error.to_string(),
             Self::NoRole(user, host) => format!("Sorry, user {user} may not run sudo on {host}"),
         }
     }
@@ -195,6 +206,7 @@ impl Refusal {
                     None => format!("you have no active grant; you may activate role {}", names.join(" or ")),
                 })
             }
+            Self::Editor(EditorError::Dashes(_)) => Some("editor arguments may not contain \"--\"".to_owned()),
             Self::Pending(_, id, approvers) => {
                 Some(format!("request {id} waits for the approval of {}", approvers.join(" or ")))
             }
@@ -262,6 +274,7 @@ impl Refusal {
             | Self::Auth(_)
             | Self::Gate(_)
             | Self::Environment(_)
+            | Self::Editor(_)
             | Self::Start(StartError::GrantEnded(_))
             | Self::SyslogRequired => true,
             _ => false,

@@ -7,27 +7,34 @@ mod approval;
 mod attempt;
 mod authorize;
 mod background;
+mod edit;
+mod entries;
 mod grant_watch;
 mod offer;
+mod reel;
 
 use std::mem::ManuallyDrop;
 
-use crate::audit::Journal;
 use crate::audit::record::{EndedBy, Ending};
 use crate::audit::recorded::Recorded;
 use crate::audit::sink::Delivery;
+use crate::audit::{Due, Journal};
 use crate::authorized::Authorized;
 use crate::cli::Run;
 use crate::elevation::Caller;
 use crate::host::Host;
 use crate::policy::{PolicyIndex, SyslogMode};
 use crate::refusal::Refusal;
-use crate::session::environment::{Rules, build};
+use crate::session::environment::build;
 use crate::session::{ExitStatus, Outcome, Session};
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
 use sys::sanitize::Inherited;
+
+/// The end of a run that lasted so long is signed at once, because nobody feels the moment that it takes; shorter ones are
+/// covered by the next checkpoint that is due.
+const SESSION_US: u64 = 1_000_000;
 
 /// Everything that one run works with.
 pub(crate) struct Scene<'a> {
@@ -55,6 +62,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     host.tend(&journal)?;
 
+    edit::mind_the_name(run);
     let attempt = Attempt::of(run, &caller);
     let mut recorded = authorize(run, caller, &scene)
         .and_then(|authorized| record(authorized, &scene)) // on disk before anything runs
@@ -62,23 +70,34 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
 
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
-    let (recorded, outcome) = Session::open(recorded, inherited, policy.settings().grace_period).run(&mut watch);
+    let grace = policy.settings().grace_period;
+    let file = reel::file(&recorded, &host);
+    let mut tape = reel::tape(&recorded, &scene, &file);
+    let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, |recorded, editor, watch| {
+        Session::open(recorded, inherited, grace).editing(editor).run(watch, &mut tape)
+    });
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
-    end(&recorded, watch.complete(ending), &scene);
+    let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
+    let recording_bytes = ending.recording_bytes;
+    end(&recorded, ending, &scene);
+    reel::shrink(recording_bytes, recorded.run());
     Ok(outcome?.exit_status())
 }
 
 /// Opens the PAM session, builds the environment and commits the start with both.
 fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Refusal> {
     let settings = scene.policy.settings();
+    edit::choose_editor(&authorized, scene)?;
     let target = authorized.run_as().name().to_string();
     authorized.authenticated().open_session(&target).map_err(Refusal::Session)?;
 
     let id = scene.host.new_run_id()?;
     let pam = authorized.authenticated().environment().map_err(Refusal::Session)?;
-    let rules = Rules { secure_path: &settings.path_variable(), env_keep: &settings.env_keep };
-    let environment = build(&authorized, &rules, &pam, &id)?;
+    let environment = match authorized.elevation().command().edit_wish() {
+        Some(_) => scene.inherited.environment.clone(), // an editor has the caller's own
+        None => build(&authorized, &pam, &id)?,
+    };
     let moment = scene.host.now()?;
     let mut recorded = Recorded::commit(scene.journal, authorized, environment, id, &settings.audit.redact, &moment)?;
 
@@ -92,11 +111,15 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Ref
 /// Records the end. The command has had its way: its status stays whatever happens here, but a journal that fails now is
 /// shouted on the alert path.
 fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>) {
+    let was_session = ending.duration_us.is_some_and(|span| span >= SESSION_US);
     let written = scene
         .host
         .now()
         .map_err(Refusal::from)
         .and_then(|moment| recorded.end(scene.journal, ending, &moment).map_err(Refusal::from));
+    if was_session {
+        let _ = scene.host.seal(scene.journal, Due::Now);
+    }
     if let Err(refusal) = written {
         scene.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()));
     }

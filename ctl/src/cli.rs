@@ -1,5 +1,7 @@
 //! The words of jitctl. Whoever holds a [`Cli`] holds checked ids, names, durations and times.
 
+mod audit;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -11,9 +13,16 @@ use jit_sudo::names::{IdPrefix, InvalidName, RoleName, UserName};
 
 use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;
-use crate::later::{LaterAuditVerb, LaterPolicyVerb, LaterVerb};
+use crate::later::LaterVerb;
+use crate::replay::{ReplayWords, WatchWords};
 use crate::screen::Format;
+use crate::sessions::SessionVerb;
 use crate::when;
+
+pub(crate) use audit::{
+    AuditExportWords, AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, AuditVerb, AuditVerifyWords,
+    ExportFormat, Which,
+};
 
 const AFTER_HELP: &str = "\
 Durations are written 30s, 15m, 1h, 1h30m or 7d. IDs may be shortened to their first characters.
@@ -91,6 +100,13 @@ pub(crate) enum Verb {
     Completion(CompletionWords),
     /// Review broken glass, unused eligibility, and who may ask for a role
     Review(ReviewWords),
+    /// Play the recording of a session, or export it
+    Replay(ReplayWords),
+    /// Watch a session while it runs
+    Watch(WatchWords),
+    /// List running sessions; freeze, thaw or end one
+    #[command(subcommand)]
+    Session(SessionVerb),
     #[command(flatten)]
     Later(LaterVerb),
 }
@@ -305,8 +321,8 @@ pub(crate) enum PolicyVerb {
     Show(PolicyShowWords),
     /// Tell what the policy says of a command, or compare it with a file of expected answers
     Test(PolicyTestWords),
-    #[command(flatten)]
-    Later(LaterPolicyVerb),
+    /// Make a policy of a sudoers, and tell by file and line what cannot be carried over
+    Import(PolicyImportWords),
 }
 
 /// `policy check`
@@ -315,6 +331,17 @@ pub(crate) struct PolicyCheckWords {
     /// Files that make one policy together, in this order [default: the installed policy]
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// `policy import`
+#[derive(Debug, Args)]
+pub(crate) struct PolicyImportWords {
+    /// The sudoers; what it includes is read too
+    #[arg(value_name = "FILE", default_value = "/etc/sudoers")]
+    pub(crate) file: PathBuf,
+    /// People have to activate what they stand for in the sudoers; only root has it
+    #[arg(long)]
+    pub(crate) eligible: bool,
 }
 
 /// `policy show`
@@ -329,7 +356,7 @@ pub(crate) struct PolicyShowWords {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["file", "command"]).required(true))]
 pub(crate) struct PolicyTestWords {
-    /// A TOML file of [[case]] tables: user, command, expect = "standing", "eligible:ROLE" or "denied"; run_as, groups, host
+    /// A TOML file of [[case]] tables: user, command, expect = "standing", "eligible:ROLE" or "denied"; run_as, run_as_group, groups, host
     #[arg(value_name = "FILE", conflicts_with_all = ["user", "run_as"])]
     pub(crate) file: Option<PathBuf>,
     /// Test these files, which make one policy in this order, and not the installed one
@@ -344,44 +371,6 @@ pub(crate) struct PolicyTestWords {
     /// The command and its arguments
     #[arg(value_name = "COMMAND", last = true, value_parser = word())]
     pub(crate) command: Vec<Word>,
-}
-
-/// Below `audit`
-#[derive(Debug, Subcommand)]
-pub(crate) enum AuditVerb {
-    /// List records, one a line; without --after the newest ones
-    List(AuditListWords),
-    /// Show every record of one run or grant, or one record
-    Show(AuditShowWords),
-    /// Verify the chain from the first record to the last
-    Verify,
-    #[command(flatten)]
-    Later(LaterAuditVerb),
-}
-
-/// `audit list`
-#[derive(Debug, Args)]
-pub(crate) struct AuditListWords {
-    /// Only records with a greater number, the oldest first
-    #[arg(long, value_name = "SEQ")]
-    pub(crate) after: Option<u64>,
-    /// At most this many records
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) limit: u32,
-    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review
-    #[arg(long, value_name = "KIND", value_parser = kind)]
-    pub(crate) kind: Option<String>,
-    /// Only what this user did
-    #[arg(long, value_name = "USER", value_parser = UserName::parse)]
-    pub(crate) user: Option<UserName>,
-}
-
-/// `audit show`
-#[derive(Debug, Args)]
-pub(crate) struct AuditShowWords {
-    /// A run's id, a grant's id or a record's number
-    #[arg(value_name = "RUN|ID|SEQ", value_parser = run_or_record, add = ArgValueCandidates::new(complete::grants))]
-    pub(crate) what: String,
 }
 
 /// Below `key`
@@ -405,24 +394,6 @@ pub(crate) struct KeyAcceptWords {
 
 pub(crate) fn word() -> impl TypedValueParser<Value = Word> {
     OsStringValueParser::new().map(Word::from)
-}
-
-/// A kind of record; checked here for its shape only, so that a newer broker may know more kinds.
-fn kind(text: &str) -> Result<String, &'static str> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
-    if (1..=32).contains(&text.len()) && text.bytes().all(plain) {
-        Ok(text.to_owned())
-    } else {
-        Err("a kind is a word such as 'start', 'end' or 'reject'")
-    }
-}
-
-fn run_or_record(text: &str) -> Result<String, &'static str> {
-    if (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        Ok(text.to_ascii_lowercase())
-    } else {
-        Err("write a run's id, a grant's id or a record's number")
-    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use std::io;
 use clap::{Args, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
-use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, SessionInfo};
 use jit_sudo::cli::completion;
 
 use crate::door::Broker;
-use crate::show;
+use crate::{sessions, show};
 
 /// The variable in which the script says that it wants words and not the verb.
 pub(crate) const VARIABLE: &str = "JITCTL_COMPLETE";
@@ -154,6 +154,16 @@ pub(crate) fn everything() -> Vec<CompletionCandidate> {
     let mut found = ids(&Ask::Requests { all: false }, |_| true);
     found.extend(grants());
     found
+}
+
+/// Sessions that run and that the caller sees.
+pub(crate) fn sessions() -> Vec<CompletionCandidate> {
+    let running = match Broker::installed().ask(&Ask::Sessions {}) {
+        Ok(Answer::Sessions(running)) => running,
+        _ => Vec::new(),
+    };
+    let about = |session: &SessionInfo| format!("{} {}", session.user, sessions::command(session));
+    running.iter().map(|session| candidate(&session.run, &about(session))).collect()
 }
 
 fn ids(ask: &Ask, wanted: fn(&GrantInfo) -> bool) -> Vec<CompletionCandidate> {

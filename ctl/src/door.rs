@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use jit_sudo::broker::wire::{Answer, Ask, Failure, REQUEST_LIMIT, Reply};
+use jit_sudo::escape::escape;
 
 /// Where the broker is, fixed when the program is built.
 const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
@@ -16,7 +17,7 @@ const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
 };
 
 /// The longest answer in bytes.
-const ANSWER_LIMIT: u64 = 64 << 20;
+pub(crate) const ANSWER_LIMIT: u64 = 64 << 20;
 
 /// The program that answers.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub(crate) enum DoorError {
     CutOff(ExitStatus),
     /// It does not speak the language.
     Garbled,
+    /// It could not go on in the middle of a recording.
+    Broke(String),
     /// It answered another question.
     OtherAnswer,
     /// It refused.
@@ -61,6 +64,7 @@ impl fmt::Display for DoorError {
             Self::TooLong => write!(f, "the broker's answer is longer than {} MiB", ANSWER_LIMIT >> 20),
             Self::CutOff(status) => write!(f, "the broker's answer is cut off ({})", ending(*status)),
             Self::Garbled => f.write_str("the broker's answer cannot be understood"),
+            Self::Broke(why) => write!(f, "the broker could not go on: {}", escape(why.as_bytes())),
             Self::OtherAnswer => f.write_str("the broker answered something else than was asked"),
             Self::Refused(failure) => f.write_str(&failure.message),
         }
@@ -78,8 +82,8 @@ impl Broker {
         Self { path: path.to_owned() }
     }
 
-    /// Asks and waits for the answer.
-    pub(crate) fn ask(&self, ask: &Ask) -> Result<Answer, DoorError> {
+    /// Starts the broker and asks; the answer is still to be read.
+    pub(crate) fn start(&self, ask: &Ask) -> Result<Child, DoorError> {
         let question = serde_json::to_vec(ask).map_err(|_| DoorError::Garbled)?;
         if question.len() > REQUEST_LIMIT {
             return Err(DoorError::TooLongAsked(question.len()));
@@ -90,20 +94,25 @@ impl Broker {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| DoorError::Start { path: self.path.clone(), error })?;
-        let heard = converse(&mut child, question);
+        let mut stdin = child.stdin.take().ok_or_else(broken)?;
+        // Spoken beside listening, so that neither side can wait for the other with a full pipe. A broker that refuses
+        // without reading closes its end: its answer counts, not our broken pipe. Not joined, so that one that never reads
+        // cannot hold us.
+        std::thread::spawn(move || drop(stdin.write_all(&question)));
+        Ok(child)
+    }
+
+    /// Asks and waits for the answer.
+    pub(crate) fn ask(&self, ask: &Ask) -> Result<Answer, DoorError> {
+        let mut child = self.start(ask)?;
+        let heard = listen(&mut child);
         let status = child.wait().map_err(DoorError::Pipe)?;
         understand(&heard?, status)
     }
 }
 
-/// Speaks and listens at the same time, so that neither side can wait for the other with a full pipe.
-fn converse(child: &mut Child, question: Vec<u8>) -> Result<Vec<u8>, DoorError> {
-    let missing = || DoorError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe));
-    let mut stdin = child.stdin.take().ok_or_else(missing)?;
-    let stdout = child.stdout.take().ok_or_else(missing)?;
-    // A broker that refuses without reading closes its end: its answer counts, not our broken pipe. Not joined, so that
-    // one that never reads cannot hold us.
-    std::thread::spawn(move || drop(stdin.write_all(&question)));
+fn listen(child: &mut Child) -> Result<Vec<u8>, DoorError> {
+    let stdout = child.stdout.take().ok_or_else(broken)?;
     let mut heard = Vec::new();
     let read = stdout.take(ANSWER_LIMIT + 1).read_to_end(&mut heard);
     // The reading end is closed now, so a broker that talks on gets a broken pipe and ends.
@@ -114,7 +123,12 @@ fn converse(child: &mut Child, question: Vec<u8>) -> Result<Vec<u8>, DoorError> 
     Ok(heard)
 }
 
-fn understand(heard: &[u8], status: ExitStatus) -> Result<Answer, DoorError> {
+fn broken() -> DoorError {
+    DoorError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe))
+}
+
+/// What was said, of a broker that ended so.
+pub(crate) fn understand(heard: &[u8], status: ExitStatus) -> Result<Answer, DoorError> {
     if heard.trim_ascii().is_empty() {
         return Err(DoorError::NoAnswer(status));
     }

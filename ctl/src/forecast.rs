@@ -42,6 +42,7 @@ pub(crate) fn test(words: PolicyTestWords, broker: &Broker) -> Result<Report, Tr
                 user: words.user.map_or_else(own_name, |user| Ok(user.to_string()))?,
                 groups: None,
                 run_as: words.run_as.map(|word| word.to_string()),
+                run_as_group: None,
                 host: None,
                 command: words.command,
             };
@@ -59,6 +60,7 @@ struct Asked {
     user: String,
     groups: Option<Vec<String>>,
     run_as: Option<String>,
+    run_as_group: Option<String>,
     host: Option<String>,
     command: Vec<Word>,
 }
@@ -73,9 +75,9 @@ impl Judge<'_> {
     fn forecast(&self, asked: &Asked) -> Result<Forecast, Trouble> {
         match self {
             Self::Installed(broker) => {
-                if asked.groups.is_some() || asked.host.is_some() {
+                if asked.groups.is_some() || asked.host.is_some() || asked.run_as_group.is_some() {
                     return Err(bad_case(
-                        "groups and host go with --policy: the installed policy judges real people here",
+                        "groups, run_as_group and host go with --policy: the installed policy judges real people here",
                     ));
                 }
                 let user = UserName::parse(&asked.user).map_err(|error| bad_case(&error.to_string()))?;
@@ -88,6 +90,7 @@ impl Judge<'_> {
                     user: asked.user.clone(),
                     groups: asked.groups.clone(),
                     run_as: asked.run_as.clone(),
+                    run_as_group: asked.run_as_group.clone(),
                     host: asked.host.clone().map_or_else(this_host, Ok)?,
                     command: asked.command.clone(),
                 };
@@ -111,6 +114,7 @@ struct ExpectedCase {
     user: String,
     groups: Option<Vec<String>>,
     run_as: Option<String>,
+    run_as_group: Option<String>,
     host: Option<String>,
     command: CommandText,
     expect: String,
@@ -142,6 +146,7 @@ fn expectations(file: &Path, judge: &Judge<'_>) -> Result<Report, Trouble> {
             user: case.user,
             groups: case.groups,
             run_as: case.run_as,
+            run_as_group: case.run_as_group,
             host: case.host,
             command: match case.command {
                 CommandText::Line(line) => line.split(' ').filter(|word| !word.is_empty()).map(Word::from).collect(),
@@ -228,11 +233,13 @@ fn in_words(shown: &PolicyShown, whole: bool) -> String {
 fn settings(settings: &SettingsInfo) -> String {
     let mut fields = Fields::default();
     fields.add("secure_path", &settings.secure_path);
-    fields.add("timestamp_timeout", when::spell(settings.timestamp_timeout));
+    let remembered = Some(settings.timestamp_timeout).filter(|seconds| *seconds != u64::MAX);
+    fields.add("timestamp_timeout", remembered.map_or_else(|| "until-reboot".to_owned(), when::spell));
     fields.add("passwd_tries", settings.passwd_tries.to_string());
     fields.add("passwd_timeout", when::spell(settings.passwd_timeout));
     fields.add("grace_period", format!("{}ms", settings.grace_period_ms));
     fields.add("env_keep", settings.env_keep.join(" "));
+    options(&mut fields, &settings.options);
     fields.add("request_rate", format!("{} an hour", settings.request_rate));
     fields.add("syslog", &settings.syslog);
     let mirrors = [(settings.journald, "journald"), (settings.auditd, "auditd")];
@@ -244,6 +251,9 @@ fn settings(settings: &SettingsInfo) -> String {
     }
     fields.add("redact", settings.redact.join(" "));
     fields.add("readers", people(&settings.readers));
+    fields.add("recording", &settings.recording);
+    fields.add("recording_limit", size(settings.recording_limit));
+    fields.add("recording_reserve", size(settings.recording_reserve));
     fields.render()
 }
 
@@ -268,11 +278,32 @@ fn role(role: &RoleDetails) -> String {
     fields.add("needs", roles::asked_of_eligible(terms).join(", "));
     fields.add("request lives", when::spell(role.request_lifetime));
     fields.add("on expiry", &role.on_expiry);
+    fields.add(
+        "recorded",
+        if role.record_input { format!("{}, with what is typed", role.record) } else { role.record.clone() },
+    );
+    fields.add("observers", people(&role.observers));
     fields.maybe("pam service", role.pam_service.as_ref());
     fields.add("env_keep", role.env_keep.join(" "));
     fields.add("setenv", if role.setenv { "yes" } else { "no" });
+    options(&mut fields, &role.options);
     fields.add("noexec", if role.noexec { "yes" } else { "no" });
     fields.render()
+}
+
+/// As they are written in the policy, but for durations, which are in seconds.
+fn options(fields: &mut Fields, options: &serde_json::Map<String, serde_json::Value>) {
+    for (key, value) in options {
+        fields.add(key, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    }
+}
+
+/// As the policy writes it.
+fn size(bytes: u64) -> String {
+    let unit =
+        [("G", 30), ("M", 20)].into_iter().find(|(_, shift)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift);
+    let (unit, shift) = unit.unwrap_or(("K", 10));
+    format!("{}{unit}", bytes >> shift)
 }
 
 fn people(names: &[String]) -> String {

@@ -19,55 +19,13 @@ pub(crate) struct Anything {
 pub(crate) enum LaterVerb {
     #[command(hide = true)]
     #[command(hide = true)]
-    Replay(Anything),
-    #[command(hide = true)]
-    Watch(Anything),
-    #[command(hide = true)]
-    Session(Anything),
-    #[command(hide = true)]
     Doctor(Anything),
 }
 
 impl LaterVerb {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Replay(_) => "replay",
-            Self::Watch(_) => "watch",
-            Self::Session(_) => "session",
             Self::Doctor(_) => "doctor",
-        }
-    }
-}
-
-/// Verbs below `policy`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum LaterPolicyVerb {
-    #[command(hide = true)]
-    Import(Anything),
-}
-
-impl LaterPolicyVerb {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Import(_) => "import",
-        }
-    }
-}
-
-/// Verbs below `audit`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum LaterAuditVerb {
-    #[command(hide = true)]
-    Search(Anything),
-    #[command(hide = true)]
-    Export(Anything),
-}
-
-impl LaterAuditVerb {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Search(_) => "search",
-            Self::Export(_) => "export",
         }
     }
 }

@@ -10,19 +10,23 @@ mod door;
 mod extend;
 mod forecast;
 mod grants;
+mod import;
 mod key;
 mod later;
 mod paper;
 mod papers;
 mod policy;
+mod replay;
 mod request;
 mod requests;
 mod review;
 mod roles;
 mod screen;
+mod sessions;
 mod show;
 mod signing;
 mod speech;
+mod stream;
 mod table;
 mod waiting;
 mod when;
@@ -85,17 +89,22 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Revoke(words) => grants::revoke(words, broker),
         Verb::Review(words) => review::review(words, broker, screen),
         Verb::Extend(words) => extend::extend(words, broker, screen),
+        Verb::Replay(words) => replay::replay(words, broker, screen),
+        Verb::Watch(words) => replay::watch::watch(words, broker, screen),
+        Verb::Session(verb) => sessions::session(verb, broker, screen),
         Verb::Policy(PolicyVerb::Check(words)) => policy::check(&words, broker),
         Verb::Policy(PolicyVerb::Show(words)) => forecast::show(words, broker),
+        Verb::Policy(PolicyVerb::Import(words)) => import::import(&words, screen),
         Verb::Policy(PolicyVerb::Test(words)) => forecast::test(words, broker),
         Verb::Audit(AuditVerb::List(words)) => audit::list(words, broker, screen),
         Verb::Audit(AuditVerb::Show(words)) => audit::show(words, broker, screen),
-        Verb::Audit(AuditVerb::Verify) => audit::verify(broker),
+        Verb::Audit(AuditVerb::Verify(words)) => audit::verify(&words, broker, screen),
+        Verb::Audit(AuditVerb::Search(words)) => audit::search(words, broker, screen),
+        Verb::Audit(AuditVerb::Export(words)) => audit::export(&words, broker, screen),
+        Verb::Audit(AuditVerb::Prune(words)) => audit::prune(&words, broker, screen),
         Verb::Key(KeyVerb::Init) => key::init(broker),
         Verb::Key(KeyVerb::Show) => key::show(broker),
         Verb::Key(KeyVerb::Accept(words)) => key::accept(words, broker),
-        Verb::Policy(PolicyVerb::Later(verb)) => Err(later::refuse("policy ", verb.name())),
-        Verb::Audit(AuditVerb::Later(verb)) => Err(later::refuse("audit ", verb.name())),
         // Answered before.
         Verb::Completion(_) => Err(later::refuse("", "completion")),
         Verb::Later(verb) => Err(later::refuse("", verb.name())),

@@ -16,6 +16,8 @@ pub(crate) enum WhenError {
     Nothing,
     /// Not written as a time.
     Time,
+    /// Not written as a time that is over.
+    PastTime,
     /// Before now.
     Past,
     /// Skipped by a change of the clock.
@@ -29,6 +31,9 @@ impl fmt::Display for WhenError {
             Self::Nothing => "a duration is at least 1s",
             Self::Time => {
                 "write a time such as \"14:30\", \"tomorrow 09:00\", \"2026-07-01 09:00\", \"+2h\" or RFC 3339"
+            }
+            Self::PastTime => {
+                "write a time such as \"2h\" (ago), \"14:30\", \"yesterday 09:00\", \"2026-07-01\" or RFC 3339"
             }
             Self::Past => "this time is over",
             Self::Skipped => "this local time does not exist, the clock is put forward over it",
@@ -80,6 +85,39 @@ fn start_from<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<i64, WhenErr
         date => NaiveDate::parse_from_str(date, "%Y-%m-%d").map_err(|_| WhenError::Time)?,
     };
     not_past(at(&zone, day, time_of_day(time).ok_or(WhenError::Time)?)?, now)
+}
+
+/// Seconds since 1970 from a time in the words of `--since`, read in the user's time zone.
+pub(crate) fn parse_past(text: &str) -> Result<i64, WhenError> {
+    past_from(text, &Local::now())
+}
+
+/// The same for any moment and zone. A duration is so long ago, a plain time of day is the last one, a plain day begins at
+/// midnight.
+fn past_from<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<i64, WhenError> {
+    if let Ok(ago) = parse_duration(text) {
+        return Ok(now.timestamp().saturating_sub_unsigned(ago));
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.timestamp());
+    }
+    let today = now.naive_local().date();
+    let yesterday = today.checked_sub_days(Days::new(1)).ok_or(WhenError::PastTime)?;
+    let zone = now.timezone();
+    if let Some(time) = time_of_day(text) {
+        let start = at(&zone, today, time)?;
+        return if start > now.timestamp() { at(&zone, yesterday, time) } else { Ok(start) };
+    }
+    let day = |text: &str| match text {
+        "today" => Ok(today),
+        "yesterday" => Ok(yesterday),
+        date => NaiveDate::parse_from_str(date, "%Y-%m-%d").map_err(|_| WhenError::PastTime),
+    };
+    if let Ok(day) = day(text) {
+        return at(&zone, day, NaiveTime::MIN);
+    }
+    let (date, time) = text.rsplit_once([' ', 'T']).ok_or(WhenError::PastTime)?;
+    at(&zone, day(date.trim_end())?, time_of_day(time).ok_or(WhenError::PastTime)?)
 }
 
 fn time_of_day(text: &str) -> Option<NaiveTime> {
@@ -187,6 +225,28 @@ mod tests {
             ("+2h", "07-01 14:00:00"),
         ] {
             assert_eq!(start(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_over_is_said_in_as_many_ways() {
+        let past = |text: &str| past_from(text, &noon()).map(|time| noon().timestamp() - time);
+        for (text, ago) in [
+            ("2h", 7200),
+            ("1d", 86_400),
+            ("11:30", 1800),
+            ("12:30", 86_400 - 1800),
+            ("today", 43_200),
+            ("yesterday 12:00", 86_400),
+            ("2026-06-30", 86_400 + 43_200),
+            ("2026-07-01 11:00:01", 3599),
+            ("2026-07-01T09:59:59Z", 1),
+            ("2026-07-01 13:00", -3600),
+        ] {
+            assert_eq!(past(text), Ok(ago), "{text}");
+        }
+        for text in ["", "soon", "25:00", "tomorrow 09:00", "2026-02-30", "-2h", "0s"] {
+            assert_eq!(past(text), Err(WhenError::PastTime), "{text}");
         }
     }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::custody;
+use super::mark::Mark;
 use super::record::Digest;
 use crate::escape::hex;
 
@@ -46,7 +47,7 @@ pub struct Copies<'a> {
 }
 
 /// What a whole chain proves: nothing in it was altered, removed or put in. That nothing was cut off its end shows
-/// only when `head` is compared with one kept elsewhere (a syslog line, a checkpoint).
+/// only when `head` is compared with one kept elsewhere (a syslog line, a checkpoint): see [`super::proof`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Verified {
@@ -54,6 +55,17 @@ pub struct Verified {
     pub records: u64,
     /// The hash of the last one; zeros when there is none.
     pub head: Digest,
+}
+
+/// Where a chain begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At record 1.
+    First,
+    /// After this record, which was pruned together with all before it: a later `prune` record must say so.
+    Pruned(Mark),
+    /// With this number, because whoever asks wants a part; what was before is taken for granted.
+    Part(u64),
 }
 
 /// The first record at which the chain breaks; `Display` names it and the cause.
@@ -83,6 +95,18 @@ pub enum Cause {
     Link,
     /// A column beside it, named here, differs from the record.
     Copy(&'static str),
+    /// It and all before it are missing, and no record says that they were pruned.
+    NotPruned,
+    /// Its checkpoint is not one; the text says why.
+    Checkpoint(String),
+    /// The host signed another record under this number.
+    OtherSigned,
+    /// The anchor knows another record under this number.
+    OtherAnchored,
+    /// The journal ends before it, although a checkpoint or the anchor knows the record of this number.
+    CutOff(u64),
+    /// No checkpoint covers it, nor anything behind it.
+    Unsigned,
 }
 
 impl fmt::Display for FirstBad {
@@ -93,8 +117,29 @@ impl fmt::Display for FirstBad {
             Cause::Hash => write!(f, "record {seq} was altered: its hash is not that of its bytes"),
             Cause::Malformed(why) => write!(f, "record {seq} is not a record: {why}"),
             Cause::Number(inside) => write!(f, "record {seq} says that its number is {inside}"),
-            Cause::Link => write!(f, "record {seq} does not follow the record before it"),
+            Cause::Link => {
+                let before = seq.saturating_sub(1);
+                write!(f, "record {seq} does not follow record {before}: one of the two was altered")
+            }
             Cause::Copy(column) => write!(f, "the column '{column}' of record {seq} differs from the record"),
+            Cause::NotPruned => write!(f, "records 1 to {seq} are missing, and no record says that they were pruned"),
+            Cause::Checkpoint(why) => write!(f, "the checkpoint of record {seq} {why}"),
+            Cause::OtherSigned => {
+                write!(f, "record {seq} is not the one that the host signed: the chain up to it was written anew")
+            }
+            Cause::OtherAnchored => {
+                write!(f, "record {seq} is not the one that the anchor knows: the chain up to it was written anew")
+            }
+            Cause::CutOff(u64::MAX) => {
+                write!(f, "whether record {seq} was cut off cannot be told: the anchor is damaged")
+            }
+            Cause::CutOff(known) => {
+                write!(
+                    f,
+                    "record {seq} is missing: the journal ends before it, and record {known} was signed or anchored"
+                )
+            }
+            Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
         }
     }
 }
@@ -106,54 +151,95 @@ impl std::error::Error for FirstBad {}
 pub struct Chain {
     records: u64,
     last: u64,
-    head: Digest,
-    high: i64,
-}
-
-impl Default for Chain {
-    fn default() -> Self {
-        Self { records: 0, last: 0, head: Digest::ZERO, high: i64::MIN }
-    }
+    /// Of the last record; nothing as long as it is taken for granted.
+    head: Option<Digest>,
+    /// The greatest time; nothing as long as earlier records are not known.
+    high: Option<i64>,
+    /// What is to be proved by a `prune` record.
+    pruned: Option<Mark>,
 }
 
 impl Chain {
-    /// Checks the next record.
+    /// A chain of which nothing was read yet.
+    pub fn new(begin: Begin) -> Self {
+        let (last, head, high, pruned) = match begin {
+            Begin::First => (0, Some(Digest::ZERO), Some(i64::MIN), None),
+            Begin::Pruned(mark) => (mark.seq, Some(mark.hash), None, Some(mark)),
+            Begin::Part(first) => (first.saturating_sub(1), None, None, None),
+        };
+        Self { records: 0, last, head, high, pruned }
+    }
+
+    /// Checks the next record as it is stored.
     pub fn feed(&mut self, row: &Row<'_>) -> Result<(), FirstBad> {
-        let bad = |cause| Err(FirstBad { seq: row.seq, cause });
-        if row.seq != self.last.saturating_add(1) {
-            return Err(FirstBad { seq: self.last.saturating_add(1), cause: Cause::Gap { found: row.seq } });
+        if row.seq != self.next() {
+            return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: row.seq } });
         }
         let hash = hash(row.body);
         if hash.0 != row.hash {
-            return bad(Cause::Hash);
+            return Err(FirstBad { seq: row.seq, cause: Cause::Hash });
         }
-        let inside: Inside<'_> = match serde_json::from_slice(row.body) {
-            Ok(inside) => inside,
-            Err(error) => return bad(Cause::Malformed(error.to_string())),
-        };
+        let inside = Inside::read(row.seq, row.body)?;
         if inside.seq != row.seq {
-            return bad(Cause::Number(inside.seq));
+            return Err(FirstBad { seq: row.seq, cause: Cause::Number(inside.seq) });
         }
-        if inside.prev != hex(&self.head.0) {
+        self.take(&inside, hash, row.copies)
+    }
+
+    /// Checks the next record of an export, where nothing stands beside it.
+    pub fn feed_bare(&mut self, body: &[u8]) -> Result<(), FirstBad> {
+        let inside = Inside::read(self.next(), body)?;
+        if inside.seq != self.next() {
+            return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: inside.seq } });
+        }
+        self.take(&inside, hash(body), None)
+    }
+
+    fn next(&self) -> u64 {
+        self.last.saturating_add(1)
+    }
+
+    fn take(&mut self, inside: &Inside<'_>, hash: Digest, copies: Option<Copies<'_>>) -> Result<(), FirstBad> {
+        let bad = |cause| Err(FirstBad { seq: inside.seq, cause });
+        if self.head.is_some_and(|head| inside.prev != hex(&head.0)) {
             return bad(Cause::Link);
         }
-        let high = custody::high_after(self.high, inside.kind, inside.code, inside.time);
-        if let Some(column) = row.copies.and_then(|copies| inside.differs(&copies, high)) {
+        // The first record after a gap says itself what was the greatest time before it.
+        let before = self.high.or(copies.map(|copies| copies.high)).unwrap_or(i64::MIN);
+        let high = custody::high_after(before, inside.kind, inside.code, inside.time);
+        if let Some(column) = copies.and_then(|copies| inside.differs(&copies, high)) {
             return bad(Cause::Copy(column));
         }
-        *self = Self { records: self.records.saturating_add(1), last: row.seq, head: hash, high };
+        if self.pruned.is_some_and(|mark| inside.tells_of(mark)) {
+            self.pruned = None;
+        }
+        self.records = self.records.saturating_add(1);
+        (self.last, self.head, self.high) = (inside.seq, Some(hash), Some(high));
         Ok(())
+    }
+
+    /// The last record.
+    pub fn last(&self) -> Mark {
+        Mark { seq: self.last, hash: self.head.unwrap_or(Digest::ZERO) }
+    }
+
+    /// All records were fed; an error where the beginning is missing without a reason.
+    pub fn end(&self) -> Result<Verified, FirstBad> {
+        match self.pruned {
+            Some(mark) => Err(FirstBad { seq: mark.seq, cause: Cause::NotPruned }),
+            None => Ok(self.verified()),
+        }
     }
 
     /// What has been proved so far.
     pub fn verified(&self) -> Verified {
-        Verified { records: self.records, head: self.head }
+        Verified { records: self.records, head: self.last().hash }
     }
 }
 
 /// Verifies records that are at hand; the first must be number 1.
 pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, FirstBad> {
-    let mut chain = Chain::default();
+    let mut chain = Chain::new(Begin::First);
     for row in rows {
         chain.feed(&row)?;
     }
@@ -170,10 +256,22 @@ struct Inside<'a> {
     uid: Option<i64>,
     run: Option<&'a str>,
     grant: Option<&'a str>,
+    /// Of a `prune` record.
+    through: Option<u64>,
+    head: Option<&'a str>,
+    /// Of an alert or a refusal.
     code: Option<&'a str>,
 }
 
-impl Inside<'_> {
+impl<'a> Inside<'a> {
+    fn read(seq: u64, body: &'a [u8]) -> Result<Self, FirstBad> {
+        serde_json::from_slice(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
+    }
+
+    fn tells_of(&self, pruned: Mark) -> bool {
+        self.kind == "prune" && self.through == Some(pruned.seq) && self.head == Some(hex(&pruned.hash.0).as_str())
+    }
+
     fn differs(&self, copies: &Copies<'_>, high: i64) -> Option<&'static str> {
         [
             ("kind", self.kind == copies.kind),

@@ -207,7 +207,7 @@ pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Opti
     statement.query_row([name], |row| row.get(0)).optional()
 }
 
-fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+pub(super) fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
     tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::listing::Stored;
 use super::mark::Mark;
 use super::open_run::{self, Process};
 use super::precedent;
-use super::record::{Digest, End, Ending, Event, Keys, Record, Start};
+use super::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use super::sink::{Delivery, Sink};
 use crate::clock::{Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
@@ -26,8 +26,9 @@ CREATE INDEX record_by_kind ON record (kind);
 CREATE INDEX record_by_uid ON record (uid) WHERE uid IS NOT NULL;
 CREATE INDEX record_by_run ON record (run) WHERE run IS NOT NULL;
 CREATE INDEX record_by_grant ON record (grant_id, kind) WHERE grant_id IS NOT NULL;
-CREATE TABLE open_run (start INTEGER PRIMARY KEY, run TEXT NOT NULL, uid INTEGER NOT NULL, grant_id TEXT, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, boot_id TEXT NOT NULL) STRICT;
+CREATE TABLE open_run (start INTEGER PRIMARY KEY, run TEXT NOT NULL, uid INTEGER NOT NULL, grant_id TEXT, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, boot_id TEXT NOT NULL, wish TEXT) STRICT;
 CREATE TABLE journal_meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, signature BLOB NOT NULL) STRICT;
 CREATE TABLE precedent (uid INTEGER NOT NULL, command BLOB NOT NULL, runs INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (uid, command)) STRICT, WITHOUT ROWID;
 ";
 
@@ -236,6 +237,18 @@ impl<'a> Journal<'a> {
             open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;
             Ok((Started { run, uid, grant, written }, claimed))
         })
+    }
+
+    /// Records what a file is about to become, by a run that has begun; on the disk when this returns.
+    pub fn edit(&self, started: &Started, moment: &Moment, change: Change) -> Result<Written, JournalError> {
+        let edit = Edit {
+            run: started.run.clone(),
+            start: started.written.seq,
+            uid: started.uid,
+            grant: started.grant.clone(),
+            change,
+        };
+        self.database.write(Durability::Synced, |tx| self.append(tx, moment, Event::Edit(Box::new(edit))))
     }
 
     /// Records the end of a run. It survives a killed process, but not necessarily a power cut (the next start syncs

@@ -1,12 +1,13 @@
-//! Reading the journal: listings in pages of bounded size, and the verification of the whole chain.
+//! Reading the journal: listings in pages of bounded size.
 //! May not: write.
 
-use rusqlite::{Row as SqlRow, params};
+use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
-use super::chain::{Chain, Copies, FirstBad, Row, Verified};
+use super::filter::{Span, Words};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::record::Digest;
 use super::sink::Backlog;
+use crate::clock::Timestamp;
 use crate::names::GrantId;
 
 /// The most records that one page of a listing holds.
@@ -14,6 +15,12 @@ pub const PAGE_LIMIT: u32 = 10_000;
 
 /// A page of a listing ends when its bodies have this many bytes.
 pub const PAGE_BYTES: usize = 8 << 20;
+
+/// A page of a listing ends when so many records were looked at, however few of them fit.
+pub const LOOK_LIMIT: u32 = 20_000;
+
+/// Of so many of their latest requests a person sees what others decided in a listing.
+const OWN_REQUESTS: u32 = 1000;
 
 /// One stored record, as a listing gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,17 +38,53 @@ pub struct Stored {
 pub struct Page {
     /// The records.
     pub records: Vec<Stored>,
-    /// More follow (or precede, when the newest were asked for).
+    /// More follow (or precede, when the newest were asked for), or may.
     pub more: bool,
+    /// The last record that was looked at: where to go on when there is more.
+    pub looked_at: u64,
+}
+
+/// Numbers of records, both ends not included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Between {
+    /// Only greater numbers.
+    pub after: u64,
+    /// Only smaller numbers.
+    pub before: u64,
+}
+
+impl Between {
+    /// All numbers greater than this.
+    pub fn after(after: u64) -> Self {
+        Self { after, before: u64::MAX }
+    }
+}
+
+/// Whose records to list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody's.
+    #[default]
+    Everybody,
+    /// What this user did.
+    By(u32),
+    /// What this user did, and what others did about their requests and grants.
+    About(u32),
 }
 
 /// Which records to list.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Filter<'a> {
     /// Only this kind.
     pub kind: Option<&'a str>,
-    /// Only what this user did.
-    pub uid: Option<u32>,
+    /// Only what somebody was refused, by the program or by a person.
+    pub denied: bool,
+    /// Whose.
+    pub whose: Whose,
+    /// Of which time.
+    pub span: Span,
+    /// What they must say.
+    pub words: Words,
 }
 
 /// Which end of the journal a listing gives when it cannot give all.
@@ -54,39 +97,65 @@ pub enum Order {
 }
 
 impl Journal<'_> {
-    /// At most `limit` records (and [`PAGE_LIMIT`], and about [`PAGE_BYTES`]) with a number greater than `after`.
-    pub fn list(&self, after: u64, limit: u32, order: Order, filter: Filter<'_>) -> Result<Page, JournalError> {
+    /// At most `limit` records (and [`PAGE_LIMIT`], about [`PAGE_BYTES`], and what is found among [`LOOK_LIMIT`]).
+    pub fn list(&self, between: Between, limit: u32, order: Order, filter: &Filter<'_>) -> Result<Page, JournalError> {
         let direction = match order {
             Order::Oldest => "ASC",
             Order::Newest => "DESC",
         };
         // An index is used only for what is really asked, so the text holds only the conditions that apply.
-        let by_kind = if filter.kind.is_some() { "AND kind = ?2" } else { "AND ?2 IS NULL" };
-        let by_uid = if filter.uid.is_some() { "AND uid = ?3" } else { "AND ?3 IS NULL" };
-        let query =
-            format!("SELECT seq, body, hash FROM record WHERE seq > ?1 {by_kind} {by_uid} ORDER BY seq {direction}");
-        let mut page = self.page(&query, params![sql_bound(after), filter.kind, filter.uid], limit)?;
+        let by_kind = if filter.kind.is_some() { "AND kind = ?3" } else { "AND ?3 IS NULL" };
+        let select = |condition: &str| {
+            format!(
+                "SELECT seq, body, hash, kind, at FROM record WHERE seq > ?1 AND seq < ?2 {by_kind} AND {condition}"
+            )
+        };
+        let (rows, uid) = match filter.whose {
+            Whose::Everybody => (select("?4 IS NULL"), None),
+            Whose::By(uid) => (select("uid = ?4"), Some(uid)),
+            Whose::About(uid) => (format!("{} UNION ALL {}", select("uid = ?4"), select(&of_others())), Some(uid)),
+        };
+        let query = format!("{rows} ORDER BY seq {direction}");
+        let parameters = params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid];
+        let mut page = self.page(&query, parameters, limit, filter)?;
         if order == Order::Newest {
             page.records.reverse();
         }
         Ok(page)
     }
 
+    /// The number of the first record that is not older than `time`, the clock never taken back: where an export of what
+    /// came since then begins. One more than the last record's when all are older.
+    pub fn first_since(&self, time: Timestamp) -> Result<u64, JournalError> {
+        let connection = self.database.connection();
+        let ends = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM record WHERE seq > 0";
+        let (mut low, high): (i64, i64) = connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut high = high.saturating_add(1);
+        let mut look = connection.prepare("SELECT high FROM record WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+        while low < high {
+            let middle = low.midpoint(high);
+            let reached: Option<i64> = look.query_row([middle], |row| row.get(0)).optional()?;
+            if reached.is_some_and(|reached| reached < time.0) { low = middle.saturating_add(1) } else { high = middle }
+        }
+        Ok(low.unsigned_abs())
+    }
+
     /// Every record of one run.
     pub fn by_run(&self, run: &str) -> Result<Page, JournalError> {
-        self.page("SELECT seq, body, hash FROM record WHERE run = ?1 ORDER BY seq", params![run], PAGE_LIMIT)
+        let query = "SELECT seq, body, hash, kind, at FROM record WHERE run = ?1 ORDER BY seq";
+        self.page(query, params![run], PAGE_LIMIT, &Filter::default())
     }
 
     /// Every record of one request and its grant, runs included.
     pub fn by_grant(&self, grant: &GrantId) -> Result<Page, JournalError> {
-        let query = "SELECT seq, body, hash FROM record WHERE grant_id = ?1 ORDER BY seq";
-        self.page(query, params![grant.as_str()], PAGE_LIMIT)
+        let query = "SELECT seq, body, hash, kind, at FROM record WHERE grant_id = ?1 ORDER BY seq";
+        self.page(query, params![grant.as_str()], PAGE_LIMIT, &Filter::default())
     }
 
     /// One record.
     pub fn by_seq(&self, seq: u64) -> Result<Option<Stored>, JournalError> {
-        let query = "SELECT seq, body, hash FROM record WHERE seq = ?1";
-        Ok(self.page(query, params![sql_bound(seq)], 1)?.records.pop())
+        let query = "SELECT seq, body, hash, kind, at FROM record WHERE seq = ?1";
+        Ok(self.page(query, params![sql_bound(seq)], 1, &Filter::default())?.records.pop())
     }
 
     /// How many runs were started under a grant.
@@ -96,41 +165,51 @@ impl Journal<'_> {
         Ok(count.unsigned_abs())
     }
 
-    /// Verifies every record, from the first to the last, in one pass over a snapshot.
-    pub fn verify_all(&self) -> Result<Result<Verified, FirstBad>, JournalError> {
-        let query = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record ORDER BY seq";
-        let mut statement = self.database.connection().prepare(query)?;
-        let mut rows = statement.query([])?;
-        let mut chain = Chain::default();
-        while let Some(row) = rows.next()? {
-            if let Err(bad) = chain.feed(&chain_row(row)?) {
-                return Ok(Err(bad));
-            }
-        }
-        Ok(Ok(chain.verified()))
-    }
-
-    fn page(&self, query: &str, parameters: impl rusqlite::Params, limit: u32) -> Result<Page, JournalError> {
+    fn page(
+        &self,
+        query: &str,
+        parameters: impl rusqlite::Params,
+        limit: u32,
+        filter: &Filter<'_>,
+    ) -> Result<Page, JournalError> {
         let limit = usize::try_from(limit.min(PAGE_LIMIT)).unwrap_or(usize::MAX);
         let mut statement = self.database.connection().prepare(query)?;
         let mut rows = statement.query(parameters)?;
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut page = Page { records: Vec::new(), more: false, looked_at: 0 };
+        let (mut bytes, mut looks) = (0, 0_u32);
         while let Some(row) = rows.next()? {
-            if records.len() >= limit || bytes >= PAGE_BYTES {
-                return Ok(Page { records, more: true });
+            if page.records.len() >= limit || bytes >= PAGE_BYTES || looks >= LOOK_LIMIT {
+                page.more = true;
+                break;
+            }
+            looks = looks.saturating_add(1);
+            page.looked_at = row.get::<_, i64>(0)?.unsigned_abs();
+            let kind = row.get_ref(3)?.as_str().unwrap_or_default();
+            let denied = matches!(kind, "reject" | "denial");
+            if (filter.denied && !denied) || !filter.span.holds(row.get(4)?) {
+                continue;
             }
             let stored = stored(row)?;
-            bytes += stored.body.len();
-            records.push(stored);
+            if filter.words.fit(&stored.body) {
+                bytes += stored.body.len();
+                page.records.push(stored);
+            }
         }
-        Ok(Page { records, more: false })
+        Ok(page)
     }
+}
+
+/// What others did about the requests and grants of user ?4.
+fn of_others() -> String {
+    format!(
+        "uid IS NOT ?4 AND grant_id IN (SELECT id FROM request WHERE uid = ?4 ORDER BY created DESC LIMIT {OWN_REQUESTS})"
+    )
 }
 
 impl Backlog for Journal<'_> {
     fn between(&self, from: u64, to: u64) -> Result<Vec<Written>, JournalError> {
-        let query = "SELECT seq, body, hash FROM record WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
-        let page = self.page(query, params![sql_bound(from), sql_bound(to)], PAGE_LIMIT)?;
+        let query = "SELECT seq, body, hash, kind, at FROM record WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
+        let page = self.page(query, params![sql_bound(from), sql_bound(to)], PAGE_LIMIT, &Filter::default())?;
         page.records.into_iter().map(Written::stored).collect()
     }
 
@@ -143,25 +222,6 @@ fn stored(row: &SqlRow<'_>) -> Result<Stored, JournalError> {
     let body = row.get_ref(1)?.as_bytes().ok().and_then(|bytes| std::str::from_utf8(bytes).ok());
     let body = body.ok_or(JournalError::Damaged("a record that is not text"))?.to_owned();
     Ok(Stored { seq: row.get::<_, i64>(0)?.unsigned_abs(), body, hash: digest(row, 2)? })
-}
-
-fn chain_row<'r>(row: &'r SqlRow<'_>) -> Result<Row<'r>, JournalError> {
-    let text = |column| -> Result<Option<&'r str>, JournalError> {
-        row.get_ref(column)?.as_str_or_null().map_err(|_| JournalError::Damaged("a column that is not text"))
-    };
-    Ok(Row {
-        seq: row.get::<_, i64>(0)?.unsigned_abs(),
-        body: row.get_ref(8)?.as_bytes().unwrap_or_default(),
-        hash: row.get_ref(7)?.as_bytes().unwrap_or_default(),
-        copies: Some(Copies {
-            kind: text(1)?.unwrap_or_default(),
-            uid: row.get(2)?,
-            run: text(3)?,
-            grant: text(4)?,
-            at: row.get(5)?,
-            high: row.get(6)?,
-        }),
-    })
 }
 
 #[cfg(test)]
@@ -194,7 +254,7 @@ mod tests {
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         fill(&database);
         let journal = Journal::new(&database, "web1", Vec::new());
-        let list = |after, limit, order| journal.list(after, limit, order, Filter::default()).unwrap();
+        let list = |after, limit, order| journal.list(Between::after(after), limit, order, &Filter::default()).unwrap();
         assert_eq!((numbers(&list(0, 3, Order::Oldest)), list(0, 3, Order::Oldest).more), (vec![1, 2, 3], true));
         assert_eq!((numbers(&list(108, 3, Order::Oldest)), list(108, 3, Order::Oldest).more), (vec![109, 110], false));
         assert_eq!(numbers(&list(0, 3, Order::Newest)), [108, 109, 110]);
@@ -210,13 +270,64 @@ mod tests {
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         fill(&database);
         let journal = Journal::new(&database, "web1", Vec::new());
-        let count = |kind, uid| journal.list(0, 1000, Order::Newest, Filter { kind, uid }).unwrap().records.len();
+        let count = |kind, uid: Option<u32>| {
+            let whose = uid.map_or(Whose::Everybody, Whose::By);
+            let filter = Filter { kind, whose, ..Filter::default() };
+            journal.list(Between::after(0), 1000, Order::Newest, &filter).unwrap().records.len()
+        };
         assert_eq!(count(Some("start"), None), 10);
         assert_eq!(count(None, Some(1001)), 30);
         assert_eq!(count(Some("denial"), Some(1001)), 10);
         assert_eq!(count(Some("denial"), Some(1000)), 0);
         assert_eq!(count(Some("x' OR 1=1 --"), None), 0);
         assert_eq!(count(None, Some(u32::MAX)), 0);
+    }
+
+    #[test]
+    fn a_person_sees_what_others_decided_about_their_requests() {
+        let scratch = Scratch::new("listing-about");
+        let database = Database::create(&scratch.path(), &[SCHEMA, crate::store::SCHEMA]).unwrap();
+        fill(&database);
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let about = |uid, order| {
+            let filter = Filter { whose: Whose::About(uid), ..Filter::default() };
+            numbers(&journal.list(Between::after(0), 1000, order, &filter).unwrap())
+        };
+        assert_eq!(about(1001, Order::Newest).len(), 30);
+        let request = "INSERT INTO request (id, uid, role, state, created, deadline, needed, body) \
+                       VALUES (?1, 1000, 'web-ops', 'approved', 1, 2, 1, x'00')";
+        database.connection().execute(request, [sample::grant().as_str()]).unwrap();
+        let all = about(1000, Order::Oldest);
+        assert!(all.is_sorted() && all == about(1000, Order::Newest), "{all:?}");
+        assert_eq!(all.len(), 100, "their own and those of bob about their grant, and no alert about root");
+        let filter = Filter { whose: Whose::About(1000), kind: Some("denial"), ..Filter::default() };
+        assert_eq!(journal.list(Between::after(0), 1000, Order::Newest, &filter).unwrap().records.len(), 10);
+    }
+
+    #[test]
+    fn words_and_times_narrow_a_listing_that_goes_on_where_it_stopped() {
+        let scratch = Scratch::new("listing-words");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        sample::fill(&journal, LOOK_LIMIT as usize + 50);
+        let last = sample::started(&journal, "run000000009", 5).written().seq;
+        let words = Words { text: Some("run000000009".into()), ..Words::default() };
+        let filter = Filter { words, ..Filter::default() };
+        let first = journal.list(Between::after(0), 10, Order::Oldest, &filter).unwrap();
+        assert_eq!((numbers(&first), first.more, first.looked_at), (vec![], true, u64::from(LOOK_LIMIT)));
+        let next = journal.list(Between::after(first.looked_at), 10, Order::Oldest, &filter).unwrap();
+        assert_eq!((numbers(&next), next.more), (vec![last], false));
+        let newest = journal.list(Between::after(0), 10, Order::Newest, &filter).unwrap();
+        assert_eq!((numbers(&newest), newest.more), (vec![last], true));
+        let span = Span { since: sample::moment(5).wall, ..Span::default() };
+        let since = Filter { span, ..Filter::default() };
+        assert_eq!(numbers(&journal.list(Between::after(last - 9), 10, Order::Oldest, &since).unwrap()), [last]);
+        let denied = Filter { denied: true, ..Filter::default() };
+        let between = Between { after: 0, before: 14 };
+        assert_eq!(numbers(&journal.list(between, 99, Order::Oldest, &denied).unwrap()), [3, 6]);
+        for (second, wanted) in [(0, 1), (1, 1), (2, last), (5, last), (6, last + 1)] {
+            assert_eq!(journal.first_since(sample::moment(second).wall).unwrap(), wanted, "{second}");
+        }
     }
 
     #[test]
@@ -258,7 +369,7 @@ mod tests {
             let start = start.clone();
             let _ = journal.start(&sample::moment(second), start, sample::SELF, |_| Ok::<_, JournalError>(())).unwrap();
         }
-        let page = journal.list(0, 10, Order::Oldest, Filter::default()).unwrap();
+        let page = journal.list(Between::after(0), 10, Order::Oldest, &Filter::default()).unwrap();
         assert_eq!((numbers(&page), page.more), (vec![1], true));
     }
 }

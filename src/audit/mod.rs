@@ -2,7 +2,10 @@
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
 pub mod chain;
+pub mod checkpoint;
 pub mod custody;
+mod edit_event;
+pub mod filter;
 pub mod flood;
 mod grant_event;
 pub mod journal;
@@ -10,6 +13,8 @@ pub mod listing;
 mod mark;
 pub mod open_run;
 pub mod precedent;
+pub mod proof;
+pub mod prune;
 pub mod record;
 pub mod recorded;
 pub mod redact;
@@ -17,14 +22,18 @@ mod review_event;
 mod run_event;
 #[cfg(test)]
 mod sample;
+mod session_event;
 pub mod sink;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 pub use chain::{FirstBad, Verified};
+pub use checkpoint::{Checkpoint, Due};
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, set_up};
-pub use listing::{Filter, Order, Page, Stored};
+pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use mark::Mark;
-pub use open_run::{Process, Supervisor, Sweep};
+pub use open_run::{OpenRun, Process, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
+pub use proof::{Proven, Signed, Signers};
 pub use record::{Digest, Event, Record};

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
-use super::record::{End, EndedBy, Ending, Event};
+use super::record::{Act, End, EndedBy, Ending, Event};
 use crate::clock::Moment;
 use crate::database::Durability;
 use crate::names::GrantId;
@@ -28,6 +28,51 @@ pub struct Supervisor {
     pub process: Process,
     /// In which boot.
     pub boot_id: String,
+}
+
+/// What somebody wants of a running session, and who; its supervisor asks for it when the bell was rung.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// It shall stand still, or end; a wish to go on is no wish.
+    pub act: Act,
+    /// By whom.
+    pub by: String,
+}
+
+impl Wish {
+    fn to_text(&self) -> Option<String> {
+        match self.act {
+            Act::Freeze => Some(format!("freeze {}", self.by)),
+            Act::Kill => Some(format!("kill {}", self.by)),
+            Act::Thaw => None,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (act, by) = match text.split_once(' ')? {
+            ("freeze", by) => (Act::Freeze, by),
+            ("kill", by) => (Act::Kill, by),
+            _ => return None,
+        };
+        Some(Self { act, by: by.to_owned() })
+    }
+}
+
+/// A run without an end, as far as the journal knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRun {
+    /// The number of its `start`.
+    pub start: u64,
+    /// Its id.
+    pub run: String,
+    /// The caller's uid.
+    pub uid: u32,
+    /// The grant it began under.
+    pub grant: Option<GrantId>,
+    /// Who will write its end.
+    pub supervisor: Supervisor,
+    /// What somebody wants of it.
+    pub wish: Option<Wish>,
 }
 
 /// How thoroughly to look for runs whose supervisor is gone.
@@ -78,6 +123,20 @@ impl Journal<'_> {
         Ok(ids.iter().filter_map(|id| GrantId::parse(id).ok()).collect())
     }
 
+    /// All open runs, the oldest first.
+    pub fn open_runs(&self) -> Result<Vec<OpenRun>, JournalError> {
+        open_runs(self.database.connection(), 0, None)
+    }
+
+    /// What somebody wants of this run.
+    pub fn wish_for(&self, run: &str) -> Result<Option<Wish>, JournalError> {
+        let query = "SELECT wish FROM open_run WHERE run = ?1";
+        let mut statement = self.database.connection().prepare(query)?;
+        let mut rows = statement.query([run])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(row.get::<_, Option<String>>(0)?.as_deref().and_then(Wish::parse))
+    }
+
     /// All open runs while there are few; else the oldest ones and some from a place that moves with the time.
     fn sample_of_open_runs(&self, moment: &Moment) -> Result<Vec<OpenRun>, JournalError> {
         let connection = self.database.connection();
@@ -93,16 +152,8 @@ impl Journal<'_> {
     }
 }
 
-struct OpenRun {
-    start: u64,
-    run: String,
-    uid: u32,
-    grant: Option<GrantId>,
-    supervisor: Supervisor,
-}
-
 fn open_runs(connection: &Connection, from: i64, limit: Option<u32>) -> Result<Vec<OpenRun>, JournalError> {
-    let query = "SELECT start, run, uid, grant_id, pid, pid_start, boot_id FROM open_run WHERE start >= ?1 \
+    let query = "SELECT start, run, uid, grant_id, pid, pid_start, boot_id, wish FROM open_run WHERE start >= ?1 \
                  ORDER BY start LIMIT ?2";
     let mut statement = connection.prepare(query)?;
     let rows = statement.query_map(params![from, limit.map_or(-1, i64::from)], |row| {
@@ -116,6 +167,7 @@ fn open_runs(connection: &Connection, from: i64, limit: Option<u32>) -> Result<V
                 process: Process { pid: row.get(4)?, start: row.get::<_, i64>(5)?.unsigned_abs() },
                 boot_id: row.get(6)?,
             },
+            wish: row.get::<_, Option<String>>(7)?.as_deref().and_then(Wish::parse),
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -146,6 +198,12 @@ pub(super) fn open(
 }
 
 pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1";
+
+/// Leaves a wish for the supervisor of an open run; false when the run is over.
+pub fn leave_wish(transaction: &Transaction<'_>, start: u64, wish: &Wish) -> Result<bool, JournalError> {
+    let query = "UPDATE open_run SET wish = ?2 WHERE start = ?1";
+    Ok(transaction.execute(query, params![sql_integer(start)?, wish.to_text()])? == 1)
+}
 
 /// False when it was closed before.
 pub(super) fn close(transaction: &Transaction<'_>, start: u64) -> Result<bool, JournalError> {
@@ -187,6 +245,29 @@ mod tests {
             Err(JournalError::NotOpen(run)) if run == "run000000001"
         ));
         assert_eq!(journal.verify_all().unwrap().unwrap().records, 2);
+    }
+
+    #[test]
+    fn a_wish_reaches_the_open_run_it_is_for_and_is_taken_back() {
+        let scratch = Scratch::new("open-wish");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let started = sample::started(&journal, "run000000001", 1);
+        let _other = sample::started(&journal, "run000000002", 1);
+        let leave = |act| {
+            let wish = Wish { act, by: "bob b".to_owned() };
+            database.write(Durability::Ordered, |tx| leave_wish(tx, 1, &wish)).unwrap()
+        };
+        for act in [Act::Freeze, Act::Kill] {
+            assert!(leave(act));
+            assert_eq!(journal.wish_for("run000000001").unwrap(), Some(Wish { act, by: "bob b".to_owned() }));
+            assert_eq!(journal.wish_for("run000000002").unwrap(), None);
+        }
+        assert!(leave(Act::Thaw));
+        assert_eq!(journal.open_runs().unwrap()[0].wish, None);
+        let _ = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();
+        assert!(!leave(Act::Freeze));
+        assert_eq!(journal.wish_for("run000000001").unwrap(), None);
     }
 
     #[test]

@@ -8,9 +8,12 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use super::edit_event::{Change, Edit};
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
+pub use super::prune::Prune;
 pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable};
+pub use super::session_event::{Act, Intervention, Purpose, Reading};
 use crate::clock::{Moment, Timestamp};
 use crate::escape::{Word, hex, unhex};
 use crate::names::GrantId;
@@ -129,6 +132,14 @@ pub enum Event {
     Alert(Box<Alert>),
     /// Somebody answered for broken glass, or for an assignment.
     Review(Box<Review>),
+    /// A file is about to be edited.
+    Edit(Box<Edit>),
+    /// Somebody read a recording of others.
+    Reading(Box<Reading>),
+    /// Somebody froze, thawed or ended a session.
+    Intervention(Box<Intervention>),
+    /// Old records were removed.
+    Prune(Box<Prune>),
 }
 
 /// The keys of an event by which records are searched; the journal keeps copies of them in columns.
@@ -159,7 +170,13 @@ impl Event {
             Self::Revocation(e) => ("revocation", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Prune(e) => ("prune", Some(e.uid), None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
+            Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Reading(e) => ("reading", Some(e.uid), e.run.as_deref(), None),
+            Self::Intervention(e) => {
+                ("intervention", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
+            }
         };
         Keys { kind, uid, run, grant }
     }
@@ -193,7 +210,7 @@ mod tests {
 
     #[test]
     fn records_are_canonical() {
-        for (_, body, _) in sample::chain(12) {
+        for (_, body, _) in sample::chain(15) {
             assert!(!body.contains(|c: char| c.is_control() || c == '\u{202e}'), "{body}");
             assert_canonical(&serde_json::from_str(&body).unwrap());
             let kind = Record::decode(&body).unwrap();

@@ -9,12 +9,12 @@ use rusqlite::Transaction;
 
 use super::journal::{Journal, JournalError, Started, Written};
 use super::open_run::Process;
-use super::record::{Assignment, Authentication, Digest, Ending, Start};
+use super::record::{Assignment, Authentication, Change, Digest, Ending, Start};
 use super::redact::Redactor;
 use super::sink::Delivery;
 use crate::auth::How;
 use crate::authorized::{Authorized, Power};
-use crate::clock::Moment;
+use crate::clock::{Moment, Timestamp};
 use crate::database::DatabaseError;
 use crate::elevation::{CommandError, Elevation, RunAsError};
 use crate::escape::Word;
@@ -22,6 +22,7 @@ use crate::grant::GrantTerms;
 use crate::grant::lifecycle::GrantEnd;
 use crate::names::GrantId;
 use crate::store::{Ended, end_grant, is_open};
+use sys::program::OpenedProgram;
 
 /// An authorized run whose start is durable.
 #[must_use = "a recorded run is run, and its end recorded"]
@@ -108,6 +109,11 @@ impl Recorded {
         self.started.run()
     }
 
+    /// When its start was recorded.
+    pub fn time(&self) -> Timestamp {
+        self.started.written().time
+    }
+
     /// What may run.
     pub fn authorized(&self) -> &Authorized {
         &self.authorized
@@ -127,6 +133,13 @@ impl Recorded {
     #[must_use = "a committed record is mirrored to the sinks"]
     pub fn unsent(&mut self) -> Option<Written> {
         self.unsent.take()
+    }
+
+    /// Records what a file is about to become, and mirrors it; on the disk when this returns.
+    pub fn edit(&self, journal: &Journal<'_>, change: Change, moment: &Moment) -> Result<(), JournalError> {
+        let written = journal.edit(&self.started, moment, change)?;
+        let _ = journal.mirror(&[written]); // as of the end
+        Ok(())
     }
 
     /// Records the end and mirrors it.
@@ -174,9 +187,9 @@ fn start_event(
         run_as_groups: run_as.group_ids().map_err(StartError::RunAs)?.to_vec(),
         argv: command.argv().map(Word::from).collect(),
         environment: redactor.environment(environment.iter().map(|entry| split(entry))),
-        path: Word::from(command.program().path().as_os_str()),
-        dev: command.program().stamp().dev,
-        ino: command.program().stamp().ino,
+        path: Word::from(command.program().map_or(command.path(), OpenedProgram::path).as_os_str()),
+        dev: command.program().map_or(0, |program| program.stamp().dev),
+        ino: command.program().map_or(0, |program| program.stamp().ino),
         sha256: Digest(command.digest().map_err(StartError::Program)?),
         role: Some(authorized.role().name.clone()),
         assignment: if grant.is_some() { Assignment::Grant } else { Assignment::Standing },
@@ -186,6 +199,10 @@ fn start_event(
             How::Cache => Authentication::Cache,
             How::NotAsked => Authentication::None,
         },
+        editor: command
+            .edit_wish()
+            .and_then(|edit| edit.editor())
+            .map(|editor| editor.words.iter().map(Word::from).collect()),
     })
 }
 

@@ -58,6 +58,9 @@ pub struct Start {
     pub grant: Option<GrantId>,
     /// How the caller proved who they are.
     pub authenticated: Authentication,
+    /// For an edit: the words of the editor, which runs as the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub editor: Option<Vec<Word>>,
 }
 
 /// Through what a caller has the power to run a command.
@@ -149,6 +152,12 @@ pub struct Ending {
     /// The last grant under which it went on, when that is not the one it began under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_by: Option<GrantId>,
+    /// SHA-256 of its recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Digest>,
+    /// How many bytes the recording has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_bytes: Option<u64>,
 }
 
 impl Ending {
@@ -166,6 +175,8 @@ impl Ending {
             detail: None,
             expired: None,
             extended_by: None,
+            recording: None,
+            recording_bytes: None,
         }
     }
 }
@@ -182,12 +193,18 @@ pub enum EndedBy {
     Revocation,
     /// The grant was given back and we ended it.
     Release,
+    /// It ran as long as it may, and we ended it.
+    TimeLimit,
     /// The supervisor was told to end by a signal, and passed it on.
     Signal,
     /// It was recorded but could not be executed; `detail` says why.
     NotExecuted,
     /// The supervisor vanished; nobody knows how the command ended.
     Lost,
+    /// The policy demands a recording, and it could not be written any more.
+    Unrecorded,
+    /// Somebody ended this very session.
+    Kill,
 }
 
 /// The program said no.

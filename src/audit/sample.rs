@@ -2,11 +2,14 @@
 
 use std::os::unix::ffi::OsStringExt;
 
+use crate::audit::checkpoint::Due;
 use crate::audit::journal::{Journal, JournalError, Started};
 use crate::audit::open_run::Process;
 use crate::audit::record::*;
 use crate::clock::{BootTime, Moment, Timestamp};
+use crate::database::Durability;
 use crate::escape::Word;
+use crate::grant::HostKey;
 use crate::names::{GrantId, RoleName};
 
 pub(super) const SELF: Process = Process { pid: 4242, start: 1_000 };
@@ -54,6 +57,7 @@ pub(super) fn start(run: &str) -> Start {
         assignment: Assignment::Grant,
         grant: Some(grant()),
         authenticated: Authentication::Password,
+        editor: None,
     }
 }
 
@@ -71,6 +75,27 @@ pub(super) fn ending() -> Ending {
 /// A run that was started at `second` and is open.
 pub(super) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started {
     journal.start(&moment(second), start(run), SELF, |_| Ok::<_, JournalError>(())).unwrap().0
+}
+
+/// The host's key in these tests.
+pub(super) const HOST_SEED: u8 = 7;
+
+/// Signs the last record as the host at `second`.
+pub(super) fn seal(journal: &Journal<'_>, second: i64) {
+    let last = journal.unsealed(&moment(second), Due::Now).unwrap().unwrap();
+    let key = HostKey::from_seed([HOST_SEED; 32]);
+    journal.seal(last, &moment(second), &key, &key.host_id("machine")).unwrap();
+}
+
+/// Appends `count` records of all kinds.
+pub(super) fn fill(journal: &Journal<'_>, count: usize) {
+    let write = |tx: &rusqlite::Transaction<'_>| {
+        for event in events().into_iter().cycle().take(count) {
+            let _ = journal.append(tx, &moment(1), event)?;
+        }
+        Ok::<_, JournalError>(())
+    };
+    journal.database.write(Durability::Ordered, write).unwrap();
 }
 
 /// One event of every kind.
@@ -163,7 +188,37 @@ pub(super) fn events() -> Vec<Event> {
         verdict: Verdict::Settled,
         comment: hostile(),
     };
+    let prune =
+        Prune { uid: 0, user: "root".into(), before: Timestamp(3), through: 7, head: Digest([7; 32]), records: 7 };
     let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
+    let change = Change {
+        path: hostile(),
+        before: Some(Digest([4; 32])),
+        before_bytes: Some(7),
+        after: Digest([5; 32]),
+        after_bytes: 9,
+        diff: Some(hostile()),
+    };
+    let edit = Edit { run: "run000000001".to_owned(), start: 1, uid: 1000, grant: Some(grant.clone()), change };
+    let reading = Reading {
+        uid: 1001,
+        user: "bob".into(),
+        purpose: Purpose::Replay,
+        run: Some("run000000001".to_owned()),
+        holder: Some("alice".into()),
+        holder_uid: Some(1000),
+    };
+    let intervention = Intervention {
+        uid: 1001,
+        user: "bob".into(),
+        act: Act::Freeze,
+        run: "run000000001".to_owned(),
+        holder: "alice".into(),
+        holder_uid: 1000,
+        role: Some(role.clone()),
+        grant: Some(grant.clone()),
+        reason: hostile(),
+    };
     vec![
         Event::Start(Box::new(start("run000000001"))),
         Event::End(Box::new(end)),
@@ -177,6 +232,10 @@ pub(super) fn events() -> Vec<Event> {
         Event::Release(Box::new(Release { grant, uid: 1000, user: "alice".into(), role })),
         Event::Alert(Box::new(alert)),
         Event::Review(Box::new(review)),
+        Event::Edit(Box::new(edit)),
+        Event::Reading(Box::new(reading)),
+        Event::Intervention(Box::new(intervention)),
+        Event::Prune(Box::new(prune)),
     ]
 }
 
@@ -197,4 +256,18 @@ pub(super) fn chain(length: u64) -> Vec<(u64, String, Digest)> {
         records.push((seq, body, prev));
     }
     records
+}
+
+/// The same records with links and hashes that fit again.
+pub(super) fn relink(records: &[(u64, String, Digest)]) -> Vec<(u64, String, Digest)> {
+    let mut prev = Digest::ZERO;
+    let mut linked = Vec::new();
+    for (seq, body, _) in records {
+        let mut record: serde_json::Value = serde_json::from_str(body).unwrap();
+        record["prev"] = prev.to_string().into();
+        let body = record.to_string();
+        prev = crate::audit::chain::hash(body.as_bytes());
+        linked.push((*seq, body, prev));
+    }
+    linked
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::elevation::Caller;
+use sys::process::{Pid, process_start};
 
 /// The table of this room.
 pub const SCHEMA: &str = "
@@ -21,6 +22,17 @@ pub struct CredentialCache<'a> {
     timeout: Duration,
 }
 
+/// What a remembered authentication is bound to besides the caller and the boot (`timestamp_type` of sudoers(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bond {
+    /// The terminal and its session; the parent process where there is no terminal.
+    Terminal,
+    /// The parent process.
+    Parent,
+    /// Nothing.
+    Caller,
+}
+
 /// Whose authentication, where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheKey {
@@ -32,17 +44,17 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
-    /// The key of `caller`: terminal and session, or the parent process where there is no terminal (`timestamp_type =
-    /// tty` of sudoers(5)). `None` when the process that it would be bound to is gone.
-    pub fn of(caller: &Caller, service: &str) -> Option<Self> {
-        let (leader, leader_start, tty) = match caller.tty() {
-            Some(tty) => (caller.session().sid, caller.session().started, tty.device),
-            None => {
-                let parent = sys::process::Pid::new(i32::try_from(std::os::unix::process::parent_id()).ok()?)?;
-                (parent.raw(), sys::process::process_start(parent).ok()?, 0)
+    /// The key of `caller`; `None` when the process that it would be bound to is gone.
+    pub fn of(caller: &Caller, service: &str, bond: Bond) -> Option<Self> {
+        let (leader, leader_start, tty) = match (bond, caller.tty()) {
+            (Bond::Terminal, Some(tty)) => (caller.session().sid, caller.session().started, tty.device),
+            (Bond::Terminal, None) | (Bond::Parent, _) => {
+                let parent = Pid::new(i32::try_from(std::os::unix::process::parent_id()).ok()?)?;
+                (parent.raw(), process_start(parent).ok()?, 0)
             }
+            (Bond::Caller, _) => (0, 0, 0),
         };
-        if leader <= 0 || leader_start == 0 {
+        if bond != Bond::Caller && (leader <= 0 || leader_start == 0) {
             return None;
         }
         Some(Self { uid: caller.uid(), leader, leader_start, tty, service: service.to_owned() })

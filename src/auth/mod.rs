@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use cache::{CacheKey, CredentialCache};
-use prompt::{Prompter, Source};
+use prompt::{Prompter, Replaces, Source};
 use sys::limits::{Limits, lift};
 use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 
@@ -59,7 +59,9 @@ pub struct Demand<'a> {
     pub services: &'a Path,
     /// Login name of the caller.
     pub user: &'a str,
-    /// Their uid.
+    /// Whose password is asked for: the caller's own, unless the policy says otherwise.
+    pub password_of: &'a str,
+    /// The caller's uid.
     pub uid: u32,
     /// The device of their terminal, by name.
     pub tty: Option<&'a str>,
@@ -71,6 +73,12 @@ pub struct Demand<'a> {
     pub source: Source,
     /// The prompt, expanded.
     pub prompt: OsString,
+    /// Which of PAM's prompts it replaces.
+    pub replaces: Replaces,
+    /// Said before the first question.
+    pub lecture: Option<String>,
+    /// Said after a wrong password.
+    pub badpass_message: &'a str,
     /// `passwd_tries`.
     pub tries: u32,
     /// `passwd_timeout`; `None` waits for ever.
@@ -163,9 +171,9 @@ impl From<PamError> for SessionError {
 impl Authenticated {
     /// Proves what `demand` says: the password where one is due, and the account in any case.
     pub fn prove(demand: Demand<'_>, moment: &Moment) -> Result<Self, AuthError> {
-        let prompter = Prompter::new(demand.source.clone(), demand.prompt.clone(), demand.timeout);
+        let prompter = Prompter::new(demand.source.clone(), demand.prompt.clone(), demand.replaces, demand.timeout);
         let trouble = prompter.trouble();
-        let mut pam = Pam::start_in(demand.services, demand.service, demand.user, Box::new(prompter))?;
+        let mut pam = Pam::start_in(demand.services, demand.service, demand.password_of, Box::new(prompter))?;
         pam.set_ruser(demand.user)?;
         if let Some(tty) = demand.tty {
             pam.set_tty(OsStr::new(tty))?;
@@ -239,6 +247,9 @@ fn authenticate(
     if demand.non_interactive {
         return Err(AuthError::PasswordRequired);
     }
+    if let Some(lecture) = &demand.lecture {
+        prompt::say(&demand.source, lecture.as_bytes());
+    }
     let mut wrong = 0;
     loop {
         trouble.forget();
@@ -258,7 +269,7 @@ fn authenticate(
         if wrong >= demand.tries || error.is_max_tries() {
             return Err(AuthError::Incorrect(wrong));
         }
-        prompt::say(&demand.source, b"Sorry, try again.\n");
+        prompt::say(&demand.source, format!("{}\n", demand.badpass_message).as_bytes());
     }
 }
 

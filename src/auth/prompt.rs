@@ -99,18 +99,28 @@ impl Trouble {
     }
 }
 
+/// Which prompts of PAM give way to ours (`passprompt_override` of sudoers(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaces {
+    /// Those that say nothing of their own.
+    PlainPrompts,
+    /// All.
+    EveryPrompt,
+}
+
 /// Our side of the conversation.
 pub struct Prompter {
     source: Source,
     prompt: OsString,
+    replaces: Replaces,
     timeout: Option<Duration>,
     trouble: Trouble,
 }
 
 impl Prompter {
-    /// `prompt` replaces PAM's own "Password: ".
-    pub fn new(source: Source, prompt: OsString, timeout: Option<Duration>) -> Self {
-        Self { source, prompt, timeout, trouble: Trouble::default() }
+    /// `prompt` replaces PAM's own "Password: ", or whatever it says.
+    pub fn new(source: Source, prompt: OsString, replaces: Replaces, timeout: Option<Duration>) -> Self {
+        Self { source, prompt, replaces, timeout, trouble: Trouble::default() }
     }
 
     /// A handle on what stops this conversation.
@@ -128,9 +138,12 @@ impl Prompter {
         };
         answer.map_err(|error| match error {
             PasswordError::TimedOut => Stopped::TimedOut,
-            PasswordError::Interrupted | PasswordError::EndOfInput | PasswordError::TooLong | PasswordError::Io(_) => {
+            PasswordError::EndOfInput => {
+                let line: &[u8] = if self.source == Source::StandardInput { b"\n" } else { b"" };
+                say(&Source::StandardInput, &[line, b"jit-sudo: no password was provided\n"].concat());
                 Stopped::GaveUp
             }
+            PasswordError::Interrupted | PasswordError::TooLong | PasswordError::Io(_) => Stopped::GaveUp,
         })
     }
 }
@@ -139,7 +152,8 @@ impl Conversation for Prompter {
     fn converse(&mut self, prompt: Prompt<'_>) -> Result<Option<Secret>, ConversationFailed> {
         match prompt {
             Prompt::Hidden(text) | Prompt::Visible(text) => {
-                let shown = if is_plain_password_prompt(text) { self.prompt.as_bytes() } else { text };
+                let ours = self.replaces == Replaces::EveryPrompt || is_plain_password_prompt(text);
+                let shown = if ours { self.prompt.as_bytes() } else { text };
                 self.ask(shown).map(Some).map_err(|stopped| {
                     self.trouble.0.set(Some(stopped));
                     ConversationFailed
@@ -185,9 +199,6 @@ pub struct PromptWords<'a> {
     pub host: &'a str,
 }
 
-/// sudo's default prompt.
-pub const DEFAULT_PROMPT: &str = "[sudo] password for %p: ";
-
 /// Expands %u %U %p %H %h %% (sudo(8), -p); everything else stays as it is.
 pub fn expand(template: &OsStr, words: &PromptWords<'_>) -> OsString {
     let mut prompt = Vec::new();
@@ -221,7 +232,7 @@ mod tests {
     fn prompts_expand_as_sudo_expands_them() {
         let words = PromptWords { user: "alice", target: "root", password_of: "alice", host: "web1.example.org" };
         let expand = |text: &str| expand(OsStr::new(text), &words).into_string().unwrap();
-        assert_eq!(expand(DEFAULT_PROMPT), "[sudo] password for alice: ");
+        assert_eq!(expand("[sudo] password for %p: "), "[sudo] password for alice: ");
         assert_eq!(expand("%u@%h (%H) as %U: %%u %x %"), "alice@web1 (web1.example.org) as root: %u %x %");
         assert_eq!(expand(""), "");
     }

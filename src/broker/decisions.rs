@@ -15,8 +15,8 @@ use crate::grant::terms::{Flag, VERSION, encode};
 use crate::grant::{Approval, ApprovalFault, ApprovalTerms, Approvers, RequestTerms, digest};
 use crate::host::Identity;
 use crate::names::IdPrefix;
-use crate::policy::Role;
 use crate::policy::judge::{names, subject};
+use crate::policy::{Assignment, Role};
 use crate::store::{GrantStore, StoredRequest, insert_approval};
 
 /// How an approver narrows what was asked.
@@ -153,7 +153,7 @@ impl Desk<'_> {
     fn still_eligible(&self, request: &StoredRequest, role: &Role) -> Result<(), Refused> {
         let requester = described(request.terms.uid)?;
         let eligible = match &requester {
-            Some(requester) => names(&role.eligible, &subject(requester)?),
+            Some(requester) => role.assigns(&subject(requester)?, Assignment::Eligible),
             None => false,
         };
         if eligible {

@@ -2,36 +2,48 @@
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::wire::{Answer, RecordInfo, RecordPage, VerifyInfo};
-use crate::audit::{Filter, Order, Page, Record, Stored};
-use crate::escape::{escape, hex};
+use super::wire::{Answer, CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage};
+use crate::audit::filter::{Span, Status, Words};
+use crate::audit::{Between, Checkpoint, Digest, Due, Filter, Mark, Order, Page, Record, Signers, Stored, Whose};
+use crate::clock::Timestamp;
+use crate::escape::{escape, unhex};
+use crate::grant::{PublicKey, sshsig};
 use crate::names::{GrantId, UserName};
 
 /// The most records in one answer.
 const PAGE: u32 = 1000;
 
+/// The most records in one piece of an export.
+const PIECE: u32 = 10_000;
+
+/// Nobody keeps less than a day, seconds: a slip must not cost the evidence of this morning.
+const KEEP_LEAST: u64 = 86_400;
+
 /// What a listing asks for.
 pub(super) struct Listing {
     pub(super) after: u64,
+    pub(super) before: Option<u64>,
     pub(super) limit: u32,
     pub(super) newest: bool,
     pub(super) kind: Option<String>,
     pub(super) user: Option<UserName>,
+    pub(super) filter: Box<RecordFilter>,
 }
 
 impl Desk<'_> {
     pub(super) fn audit_list(&self, listing: &Listing) -> Result<Answer, Refused> {
-        let uid = match (&listing.user, self.is_reader()?) {
-            (Some(user), true) => Some(uid_of(user)?),
-            (None, true) => None,
+        let whose = match (&listing.user, self.is_reader()?) {
+            (Some(user), true) => Whose::By(uid_of(user)?),
+            (None, true) => Whose::Everybody,
             (Some(user), false) if user != self.caller.name() => {
                 return Err(refused("not-a-reader", "only root and the readers of the policy may see others"));
             }
-            (_, false) => Some(self.caller.uid()),
+            (_, false) => Whose::About(self.caller.uid()),
         };
         let order = if listing.newest { Order::Newest } else { Order::Oldest };
-        let filter = Filter { kind: listing.kind.as_deref(), uid };
-        let page = self.journal.list(listing.after, listing.limit.min(PAGE), order, filter)?;
+        let between = Between { after: listing.after, before: listing.before.unwrap_or(u64::MAX) };
+        let filter = Filter { kind: listing.kind.as_deref(), whose, ..wanted(&listing.filter)? };
+        let page = self.journal.list(between, listing.limit.min(PAGE), order, &filter)?;
         Ok(Answer::Records(shown(page)))
     }
 
@@ -39,7 +51,8 @@ impl Desk<'_> {
         let mut page = match what.parse::<u64>() {
             // Ten digits may be a number or the id of a grant; no journal has so many records.
             Ok(seq) if what.len() < crate::names::ID_LENGTH => {
-                Page { records: self.journal.by_seq(seq)?.into_iter().collect(), more: false }
+                let records: Vec<Stored> = self.journal.by_seq(seq)?.into_iter().collect();
+                Page { records, more: false, looked_at: seq }
             }
             _ => match GrantId::parse(what) {
                 Ok(id) => self.journal.by_grant(&id)?,
@@ -47,7 +60,7 @@ impl Desk<'_> {
             },
         };
         if !self.is_reader()? {
-            page.records.retain(|stored| is_about(stored, self.caller.uid()));
+            page.records.retain(|stored| self.is_about_caller(stored));
         }
         if page.records.is_empty() {
             let shown = escape(what.as_bytes());
@@ -57,18 +70,129 @@ impl Desk<'_> {
         Ok(Answer::Records(shown(page)))
     }
 
-    pub(super) fn audit_verify(&self) -> Result<Answer, Refused> {
-        Ok(Answer::Verified(match self.journal.verify_all()? {
-            Ok(verified) => {
-                VerifyInfo { intact: true, records: verified.records, head: hex(&verified.head.0), first_bad: None }
-            }
-            Err(bad) => VerifyInfo {
-                intact: false,
-                records: bad.seq.saturating_sub(1),
-                head: String::new(),
-                first_bad: Some(bad.to_string()),
-            },
+    pub(super) fn audit_verify(&self, anchor: &[MarkInfo], keys: &[String]) -> Result<Answer, Refused> {
+        let marks = anchor.iter().map(mark).collect::<Result<Vec<Mark>, Refused>>()?;
+        let keys = keys.iter().map(|line| public_key(line)).collect::<Result<Vec<PublicKey>, Refused>>()?;
+        Ok(Answer::Verified(match self.prove(keys, marks)? {
+            Ok(proven) => proven.into(),
+            Err(bad) => bad.into(),
         }))
+    }
+
+    pub(super) fn audit_export(&self, from: u64, since: Option<i64>, through: Option<u64>) -> Result<Answer, Refused> {
+        let through = match through {
+            Some(through) => through,
+            None => {
+                self.host.seal(self.journal, Due::Now)?;
+                self.journal.head()?.map_or(0, |(seq, _)| seq)
+            }
+        };
+        let pruned = self.journal.pruned()?.map_or(0, |mark| mark.seq);
+        let since = since.map(|time| self.journal.first_since(Timestamp::from_seconds(time))).transpose()?;
+        let first = from.max(since.unwrap_or(0)).max(pruned.saturating_add(1));
+        let between = Between { after: first.saturating_sub(1), before: through.saturating_add(1) };
+        let page = shown(self.journal.list(between, PIECE, Order::Oldest, &Filter::default())?);
+        let last = page.records.last().map_or(0, |record| record.seq);
+        // What is left of pruned records comes before the first that stays.
+        let begin = if first == pruned.saturating_add(1) { pruned } else { first };
+        let checkpoints = self.journal.checkpoints(begin, last)?.iter().map(checkpoint).collect();
+        Ok(Answer::Exported(Box::new(ExportPage { records: page.records, checkpoints, through, more: page.more })))
+    }
+
+    pub(super) fn audit_prune(&self, keep: Option<u64>, dry_run: bool) -> Result<Answer, Refused> {
+        if self.caller.uid() != 0 {
+            return Err(refused("not-root", "only root may remove records"));
+        }
+        let keep = keep.or(self.policy.settings().audit.keep.map(|keep| keep.as_secs())).ok_or_else(|| {
+            refused("no-retention", "nothing says how long records are kept")
+                .hint("jitctl audit prune --keep 400d, or keep = \"400d\" in [audit] of the policy")
+        })?;
+        if keep < KEEP_LEAST {
+            return Err(refused("no-retention", "records are kept for a day at least"));
+        }
+        if let Err(bad) = self.prove(Vec::new(), Vec::new())? {
+            return Err(refused("not-intact", format!("nothing is removed from a journal that is not intact: {bad}"))
+                .hint("jitctl audit verify"));
+        }
+        let before = Timestamp(self.moment.wall.0).plus_seconds(-i64::try_from(keep).unwrap_or(i64::MAX));
+        let last = self.journal.prunable(before)?;
+        let gone = self.journal.pruned()?.map_or(0, |mark| mark.seq);
+        let through = last.map_or(0, |mark| mark.seq);
+        if let Some(last) = last.filter(|_| !dry_run) {
+            let (uid, user) = (self.caller.uid(), self.caller.name().as_str());
+            let written = self.journal.prune(self.moment, last, uid, user, before)?;
+            let _ = self.journal.mirror(&[written]);
+            self.host.seal(self.journal, Due::Now)?;
+        }
+        let records = through.saturating_sub(gone);
+        Ok(Answer::Pruned(PruneInfo { records, through, before: before.seconds(), done: !dry_run }))
+    }
+
+    /// Proves the journal with the host's own anchor, and with the host's own key where there is no other.
+    fn prove(
+        &self,
+        mut keys: Vec<PublicKey>,
+        mut marks: Vec<Mark>,
+    ) -> Result<Result<crate::audit::Proven, crate::audit::FirstBad>, Refused> {
+        if keys.is_empty() {
+            keys.push(self.host.key()?.public_key());
+        }
+        // The anchor before the database: what it names was committed before.
+        marks.extend(self.host.anchored()?);
+        Ok(self.journal.prove(Signers::These(keys), marks)?)
+    }
+
+    /// What the caller did, and what others did about their requests and grants.
+    fn is_about_caller(&self, stored: &Stored) -> bool {
+        let Ok(record) = Record::decode(&stored.body) else { return false };
+        let keys = record.event.keys();
+        let is_theirs = |id: GrantId| {
+            self.host.store().request(&id, self.now()).is_ok_and(|request| request.terms.uid == self.caller.uid())
+        };
+        keys.uid == Some(self.caller.uid()) || keys.grant.and_then(|id| GrantId::parse(id).ok()).is_some_and(is_theirs)
+    }
+}
+
+fn wanted(filter: &RecordFilter) -> Result<Filter<'static>, Refused> {
+    let all = Span::default();
+    let span = Span {
+        since: filter.since.map_or(all.since, Timestamp::from_seconds),
+        until: filter.until.map_or(all.until, |until| Timestamp::from_seconds(until).plus_seconds(1)),
+    };
+    let status = match &filter.status {
+        Some(text) => Some(Status::parse(text).ok_or_else(|| {
+            let shown = escape(text.as_bytes());
+            refused("malformed", format!("'{shown}' is no status: write a number, failed, signal, or why a run ended"))
+        })?),
+        None => None,
+    };
+    let words = Words {
+        role: filter.role.clone(),
+        command: filter.command.clone(),
+        host: filter.host.clone(),
+        status,
+        text: filter.text.clone(),
+    };
+    Ok(Filter { denied: filter.denied, span, words, ..Filter::default() })
+}
+
+fn mark(info: &MarkInfo) -> Result<Mark, Refused> {
+    let hash =
+        unhex(&info.head).ok_or_else(|| refused("malformed", "an anchor's head is not 64 hexadecimal digits"))?;
+    Ok(Mark { seq: info.seq, hash: Digest(hash) })
+}
+
+fn public_key(line: &str) -> Result<PublicKey, Refused> {
+    let mut words = line.split_ascii_whitespace();
+    let key = words.next().zip(words.next()).and_then(|(algorithm, encoded)| PublicKey::from_words(algorithm, encoded));
+    key.ok_or_else(|| refused("malformed", "this is no ed25519 public key in OpenSSH's format"))
+}
+
+fn checkpoint(stored: &Checkpoint) -> CheckpointInfo {
+    CheckpointInfo {
+        seq: stored.seq,
+        body: String::from_utf8_lossy(&stored.body).into_owned(),
+        signature: sshsig::armor(&stored.signature),
     }
 }
 
@@ -78,15 +202,11 @@ fn uid_of(user: &UserName) -> Result<u32, Refused> {
     account.map(|account| account.uid).ok_or_else(|| refused("unknown-user", format!("unknown user {user}")))
 }
 
-fn is_about(stored: &Stored, uid: u32) -> bool {
-    Record::decode(&stored.body).is_ok_and(|record| record.event.keys().uid == Some(uid))
-}
-
 fn shown(page: Page) -> RecordPage {
     let records = page
         .records
         .into_iter()
-        .map(|stored| RecordInfo { seq: stored.seq, hash: hex(&stored.hash.0), body: stored.body })
+        .map(|stored| RecordInfo { seq: stored.seq, hash: stored.hash.to_string(), body: stored.body })
         .collect();
-    RecordPage { records, more: page.more }
+    RecordPage { records, more: page.more, looked_at: page.looked_at }
 }

@@ -8,8 +8,8 @@ use crate::activation::extension::{Longer, extend};
 use crate::escape::Word;
 use crate::grant::lifecycle::GrantEnd;
 use crate::names::{GrantId, IdPrefix};
-use crate::policy::Role;
-use crate::policy::judge::{names, subject};
+use crate::policy::judge::subject;
+use crate::policy::{Assignment, Role};
 use crate::store::{StoredGrant, StoredRequest};
 
 impl Desk<'_> {
@@ -96,7 +96,7 @@ impl Desk<'_> {
         let role = self.policy.role(name)?;
         let role =
             role.ok_or_else(|| refused("unknown-role", format!("the policy no longer knows the role {name}")))?;
-        if names(&role.eligible, &subject(self.caller)?) {
+        if role.assigns(&subject(self.caller)?, Assignment::Eligible) {
             Ok(role)
         } else {
             Err(refused("not-eligible", format!("you are no longer eligible for role {name}")))

@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::wire::Forecast;
-use crate::audit::chain;
 use crate::escape::Word;
-use crate::policy::{Policy, Question, Subject, Weighed};
+use crate::policy::judge::named_groups;
+use crate::policy::{Policy, Question, Subject, Target, Weighed};
 
 /// One question.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Case {
     pub groups: Option<Vec<String>>,
     /// As whom: a name or `#uid`; root when absent.
     pub run_as: Option<String>,
+    /// With which group besides: a name or `#gid`.
+    pub run_as_group: Option<String>,
     /// On which host.
     pub host: String,
     /// The program, a path or a name from `secure_path`, and its arguments.
@@ -35,16 +37,22 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
     let uid = account.map_or(u32::MAX, |account| account.uid);
     let subject = Subject { name: &case.user, uid, groups: &groups };
     let (run_as, run_as_uid) = run_as(case.run_as.as_deref().unwrap_or("root"))?;
+    let group = case.run_as_group.as_deref().map(group).transpose()?;
     let (program, arguments) = case.command.split_first().ok_or_else(|| invalid("a command is missing"))?;
-    let path = locate(program, &policy.settings().secure_path);
+    let path = locate(program, &policy.settings().options.secure_path);
     let arguments: Vec<OsString> = arguments.iter().map(|word| word.0.clone()).collect();
     let question = Question {
-        run_as: (&run_as, run_as_uid),
-        run_as_group: None,
+        run_as: Target {
+            name: &run_as,
+            uid: run_as_uid,
+            groups: &|| named_groups(&sys::users::account_by_name(&run_as).ok()??),
+            is_caller: run_as == case.user,
+        },
+        run_as_group: group.as_ref().map(|(name, gid)| (name.as_str(), *gid)),
         host: &case.host,
         path: &path,
         arguments: &arguments,
-        digest: &|| std::fs::read(&path).ok().map(|bytes| chain::hash(&bytes).0),
+        digest: &|algorithm| std::fs::read(&path).ok().map(|bytes| algorithm.of(&bytes)),
     };
     let mut forecast = Forecast {
         user: case.user.clone(),
@@ -56,7 +64,7 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
         terms: None,
     };
     match policy.weigh(&subject, &question) {
-        Weighed::Standing(roles) => forecast.allow("standing", &roles),
+        Weighed::Standing(role) => forecast.allow("standing", &[*role]),
         Weighed::Eligible(roles) => forecast.allow("eligible", &roles),
         Weighed::Denied(Some((role, rule))) => {
             forecast.because = format!("role {role} refuses it by the rule \"{rule}\"");
@@ -64,6 +72,16 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
         Weighed::Denied(None) => {}
     }
     Ok(forecast)
+}
+
+/// Whether the account database knows a user of this name.
+pub fn knows_user(name: &str) -> bool {
+    sys::users::account_by_name(name).is_ok_and(|user| user.is_some())
+}
+
+/// Whether the account database knows a group of this name.
+pub fn knows_group(name: &str) -> bool {
+    sys::users::group_by_name(name).is_ok_and(|group| group.is_some())
 }
 
 /// The login name of who asks.
@@ -89,6 +107,14 @@ fn groups(case: &Case, account: Option<&sys::users::Account>) -> io::Result<Vec<
             .collect(),
         (None, None) => Ok(Vec::new()),
     }
+}
+
+fn group(text: &str) -> io::Result<(String, u32)> {
+    let found = match text.strip_prefix('#') {
+        Some(digits) => sys::users::group_by_gid(digits.parse().map_err(|_| invalid("a group is a name or #gid"))?)?,
+        None => sys::users::group_by_name(text)?,
+    };
+    found.map(|group| (group.name, group.gid)).ok_or_else(|| invalid("a group does not exist here"))
 }
 
 fn run_as(text: &str) -> io::Result<(String, u32)> {
@@ -142,6 +168,7 @@ commands = ["/opt/deploy **"]
             user: user.to_owned(),
             groups: Some(groups.iter().map(|&group| group.to_owned()).collect()),
             run_as: run_as.map(str::to_owned),
+            run_as_group: None,
             host: host.to_owned(),
             command: line.split(' ').map(Word::from).collect(),
         };
@@ -169,6 +196,7 @@ commands = ["/opt/deploy **"]
             user: "a".into(),
             groups: None,
             run_as: Some("#x".into()),
+            run_as_group: None,
             host: "h".into(),
             command: vec!["b".into()],
         };

@@ -1,5 +1,7 @@
 //! The policy as it stands: shown, and asked what it would say. Grants are no part of it.
 
+use serde_json::{Map, Value};
+
 use super::Desk;
 use super::failure::{Refused, no_role, refused};
 use super::view::{role_info, texts};
@@ -8,7 +10,7 @@ use crate::elevation::Caller;
 use crate::names::{RoleName, UserName};
 use crate::policy::index::Next;
 use crate::policy::judge::{JudgeError, Judgement, NotAllowed, judge};
-use crate::policy::{OnExpiry, Role, Settings, SyslogMode};
+use crate::policy::{OnExpiry, Options, Role, Settings, SyslogMode};
 use crate::refusal::Refusal;
 
 impl Desk<'_> {
@@ -76,13 +78,14 @@ fn denial(not: &NotAllowed) -> String {
 fn details(role: &Role) -> RoleDetails {
     RoleDetails {
         terms: role_info(role, !role.standing.is_empty()),
-        eligible: texts(&role.eligible),
-        standing_for: texts(&role.standing),
+        eligible: role.eligible.as_written(),
+        standing_for: role.standing.as_written(),
         run_as_groups: role.run_as_groups.as_written(),
-        hosts: role.hosts.clone(),
-        env_keep: role.env_keep.clone(),
-        setenv: role.setenv,
+        hosts: role.hosts.as_written(),
+        env_keep: role.options.env_keep.clone(),
+        setenv: role.lets_set_variables(),
         noexec: role.noexec,
+        options: others(&role.options, &["env_keep", "setenv"]),
         pam_service: role.pam_service.clone(),
         request_lifetime: role.activation.request_lifetime,
         on_expiry: match role.on_expiry {
@@ -91,18 +94,25 @@ fn details(role: &Role) -> RoleDetails {
             OnExpiry::Finish => "finish",
         }
         .to_owned(),
+        record: role.recording.record.as_written().to_owned(),
+        record_input: role.recording.input,
+        observers: texts(&role.recording.observers),
         source: role.source.to_string(),
     }
 }
 
 fn settings(settings: &Settings) -> SettingsInfo {
     SettingsInfo {
-        secure_path: settings.path_variable(),
-        timestamp_timeout: settings.timestamp_timeout.as_secs(),
-        passwd_tries: settings.passwd_tries,
-        passwd_timeout: settings.passwd_timeout.as_secs(),
+        secure_path: settings.options.path_variable(),
+        timestamp_timeout: settings.options.timestamp_timeout,
+        passwd_tries: settings.options.passwd_tries,
+        passwd_timeout: settings.options.passwd_timeout,
         grace_period_ms: u64::try_from(settings.grace_period.as_millis()).unwrap_or(u64::MAX),
-        env_keep: settings.env_keep.clone(),
+        env_keep: settings.options.env_keep.clone(),
+        options: others(
+            &settings.options,
+            &["secure_path", "timestamp_timeout", "passwd_tries", "passwd_timeout", "env_keep"],
+        ),
         request_rate: settings.request_rate,
         syslog: match settings.audit.syslog {
             SyslogMode::Mirror => "mirror",
@@ -115,5 +125,14 @@ fn settings(settings: &Settings) -> SettingsInfo {
         json_file: settings.audit.json_file.as_ref().map(|file| file.path.display().to_string()),
         redact: settings.audit.redact.clone(),
         readers: texts(&settings.audit.readers),
+        recording: settings.audit.recording.mode.as_written().to_owned(),
+        recording_limit: settings.audit.recording.limit,
+        recording_reserve: settings.audit.recording.reserve,
+        keep: settings.audit.keep.map(|keep| keep.as_secs()),
     }
+}
+
+/// What has no place of its own in the answer.
+fn others(options: &Options, shown: &[&str]) -> Map<String, Value> {
+    options.changed().into_iter().filter(|(key, _)| !shown.contains(&key.as_str())).collect()
 }

@@ -16,8 +16,10 @@ mod knowledge;
 mod papers;
 mod questions;
 mod recertify;
+mod recordings;
 mod requests;
 mod review;
+mod sessions;
 mod view;
 
 use std::io::{Read, Write};
@@ -31,6 +33,7 @@ use crate::policy::judge::{names, subject};
 use crate::refusal::Refusal;
 use failure::{Refused, refused};
 use sys::sanitize::Inherited;
+use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
 use wire::{Answer, Ask, KeyInfo, REQUEST_LIMIT, Reply};
 
 /// Everything that one answer is made from.
@@ -45,20 +48,28 @@ pub(crate) struct Desk<'a> {
 
 /// Reads one question from standard input, answers it on standard output, and returns the exit status.
 pub fn serve(inherited: &Inherited) -> i32 {
-    let reply = match read_question().and_then(|ask| answer(ask, inherited)) {
-        Ok(answer) => Reply::Ok(answer),
-        Err(refused) => Reply::Error(refused.0),
+    // ^Z asks for no permission, and who is stopped while reading holds the database's log for everybody.
+    let _ = sys::signals::block(SignalSet::of(&[SIGTSTP, SIGTTIN, SIGTTOU]));
+    let mut out = std::io::stdout();
+    let (reply, status) = match read_question().and_then(|ask| answer(ask, inherited, &mut out)) {
+        Ok(None) => return 0,
+        Ok(Some(answer)) => (Reply::Ok(answer), 0),
+        Err(Refused(failure)) => {
+            let status = i32::from(failure.exit);
+            (Reply::Error(failure), status)
+        }
     };
-    let status = match &reply {
-        Reply::Ok(_) => 0,
-        Reply::Error(failure) => i32::from(failure.exit),
-    };
-    let Ok(mut line) = serde_json::to_vec(&reply) else { return 1 };
-    line.push(b'\n');
-    match std::io::stdout().write_all(&line) {
+    match say(&mut out, &reply) {
         Ok(()) => status,
         Err(_) => 1,
     }
+}
+
+/// One reply on one line.
+fn say(out: &mut dyn Write, reply: &Reply) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    out.write_all(&line)
 }
 
 fn read_question() -> Result<Ask, Refused> {
@@ -81,11 +92,12 @@ fn understand(bytes: &[u8]) -> Result<Ask, Refused> {
     })
 }
 
-fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
+/// The answer; `None` when it was given on `out` already, with more behind it.
+fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
     let caller = Caller::identify(&inherited.identity)?;
     if let Ask::KeyInit {} = ask {
         // The one verb that works on a host that has nothing yet.
-        return key_init(&caller);
+        return key_init(&caller).map(Some);
     }
     let host = Host::open(caller.host())?;
     let nothing;
@@ -100,11 +112,17 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
         policy => policy?,
     };
     let journal = host.journal(&policy.settings().audit);
-    host.tend(&journal)?;
+    // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
+    let only_looks = matches!(ask, Ask::AuditVerify { .. });
+    if !only_looks {
+        host.tend(&journal)?;
+    }
     let moment = host.now()?;
-    // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.
-    let _ = journal.tell_counted(&moment).map(|counted| journal.mirror(&counted));
-    let secure_path = policy.settings().path_variable();
+    if !only_looks {
+        // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.
+        let _ = journal.tell_counted(&moment).map(|counted| journal.mirror(&counted));
+    }
+    let secure_path = policy.settings().options.path_variable();
     let desk = Desk {
         host: &host,
         policy: &policy,
@@ -113,13 +131,23 @@ fn answer(ask: Ask, inherited: &Inherited) -> Result<Answer, Refused> {
         moment: &moment,
         secure_path: &secure_path,
     };
-    desk.answer(ask)
+    let answer = desk.answer(ask, out);
+    if !only_looks {
+        host.seal_in_time(&journal);
+    }
+    answer
 }
 
 impl Desk<'_> {
     /// THE TABLE: each verb, who may use it, and where it is answered.
-    fn answer(&self, ask: Ask) -> Result<Answer, Refused> {
-        match ask {
+    fn answer(&self, ask: Ask, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
+        let answer = match ask {
+            // Anyone about themselves, root and readers about others, observers of the role while it happens.
+            Ask::Recording { run, purpose } => return self.recording(&run, purpose, out).map(|()| None),
+            Ask::Recordings { purpose, after } => return self.recordings(purpose, after, out).map(|()| None),
+            // As far as it is theirs to see; root and approvers of the role may act.
+            Ask::Sessions {} => self.sessions(),
+            Ask::Intervene { run, act, reason } => self.intervene(&run, act, &reason),
             // Anyone, about themselves.
             Ask::Roles {} => self.roles(),
             Ask::Request(new) => self.request(new),
@@ -131,8 +159,8 @@ impl Desk<'_> {
             Ask::Extend { id, duration, reason } => self.extend(&id, duration, reason.as_ref()),
             // Anyone about themselves; about others root and readers.
             Ask::Why { user, command } => self.why(user.as_ref(), &command),
-            Ask::AuditList { after, limit, newest, kind, user } => {
-                self.audit_list(&evidence::Listing { after, limit, newest, kind, user })
+            Ask::AuditList { after, limit, newest, kind, user, before, filter } => {
+                self.audit_list(&evidence::Listing { after, before, limit, newest, kind, user, filter })
             }
             Ask::AuditShow { what } => self.audit_show(&what),
             // Anyone who carries it: whose approval it is, its signature says.
@@ -150,11 +178,13 @@ impl Desk<'_> {
             Ask::Revoke { target, reason } => self.revoke(&target, &reason),
             // Root and readers.
             Ask::PolicyCheck {} => self.reading()?.policy_check(),
-            Ask::AuditVerify {} => self.reading()?.audit_verify(),
+            Ask::AuditVerify { anchor, keys } => self.reading()?.audit_verify(&anchor, &keys),
+            Ask::AuditExport { from, since, through } => self.reading()?.audit_export(from, since, through),
             Ask::PolicyShow { role } => self.reading()?.policy_show(role.as_ref()),
             Ask::PolicyTest { user, command } => self.reading()?.policy_test(&user, &command),
             // Root.
             Ask::KeyAccept { reason } => self.key_accept(&reason),
+            Ask::AuditPrune { keep, dry_run } => self.audit_prune(keep, dry_run),
             // Approvers of the role, about others; root and readers see everything.
             Ask::ReviewDebts {} => self.review_debts(),
             Ask::ReviewSettle { id, comment } => self.review_settle(&id, &comment),
@@ -165,7 +195,8 @@ impl Desk<'_> {
             }
             // Answered before.
             Ask::KeyInit {} => key_init(self.caller),
-        }
+        };
+        answer.map(Some)
     }
 
     /// True for root and for `[audit] readers`.
@@ -193,7 +224,8 @@ fn is_evidence(ask: &Ask) -> bool {
         ask,
         Ask::AuditList { .. }
             | Ask::AuditShow { .. }
-            | Ask::AuditVerify {}
+            | Ask::AuditVerify { .. }
+            | Ask::AuditExport { .. }
             | Ask::Grants { .. }
             | Ask::Requests { .. }
             | Ask::Show { .. }
@@ -201,6 +233,10 @@ fn is_evidence(ask: &Ask) -> bool {
             | Ask::PolicyCheck {}
             | Ask::KeyShow {}
             | Ask::KeyAccept { .. }
+            | Ask::Recording { .. }
+            | Ask::Recordings { .. }
+            | Ask::Sessions {}
+            | Ask::Intervene { .. }
     )
 }
 
@@ -218,7 +254,7 @@ mod tests {
     use super::*;
 
     /// Whole questions of every shape; what is made of them below is mostly none.
-    const SEEDS: [&str; 8] = [
+    const SEEDS: [&str; 10] = [
         r#"{"verb":"request","role":"web-ops","reason":"a\\x0ab","duration":60,"one_shot":true,"command":["id","-u"]}"#,
         r#"{"verb":"approve","id":"0123456789","duration":1,"one_shot":true,"exact":false,"comment":"x"}"#,
         r#"{"verb":"audit-list","after":18446744073709551615,"limit":10,"newest":true,"kind":"start","user":"bob"}"#,
@@ -227,6 +263,8 @@ mod tests {
         r#"{"verb":"wait","id":"abc","seconds":4000000000}"#,
         r#"{"verb":"policy-show","role":"a"}"#,
         r#"{"verb":"key-accept","reason":"\u0007"}"#,
+        r#"{"verb":"recording","run":"abc","purpose":"watch"}"#,
+        r#"{"verb":"intervene","run":"abc","act":"freeze","reason":"x"}"#,
     ];
 
     #[test]

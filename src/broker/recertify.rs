@@ -144,7 +144,7 @@ impl Desk<'_> {
         }
         let mut rows = Vec::new();
         for (assignment, word) in [(Assignment::Eligible, ELIGIBLE), (Assignment::Standing, "standing")] {
-            for principal in role.assigned(assignment) {
+            for principal in role.assigned(assignment).named() {
                 let holder = principal.to_string();
                 let last_used = match assignment {
                     Assignment::Eligible => last_use(principal, &uses, people)?,
@@ -205,7 +205,7 @@ impl Desk<'_> {
 const ELIGIBLE: &str = "eligible";
 
 fn lines(role: &Role) -> impl Iterator<Item = &Principal> {
-    role.eligible.iter().chain(&role.standing)
+    role.eligible.named().chain(role.standing.named())
 }
 
 fn row(
@@ -250,7 +250,9 @@ fn member<'r>(role: &'r Role, name: &str) -> Result<Option<(Caller, &'r Principa
     }
     let Some(user) = person(sys::users::account_by_name(name), name)? else { return Ok(None) };
     let subject = subject(&user)?;
-    let line = lines(role).find(|principal| principal.matches(&subject));
+    // A line may take out whom another names.
+    let assigned = [Assignment::Eligible, Assignment::Standing].iter().any(|kind| role.assigns(&subject, *kind));
+    let line = lines(role).find(|principal| assigned && principal.matches(&subject));
     Ok(line.map(|line| (user, line)))
 }
 
@@ -260,7 +262,7 @@ fn holder_of(principal: &Principal) -> Result<Holder, Refused> {
         Principal::User(user) => {
             person(sys::users::account_by_name(user.as_str()), user.as_str())?.map(|user| user.uid())
         }
-        Principal::All | Principal::Group(_) | Principal::Gid(_) => None,
+        Principal::All | Principal::Group(_) | Principal::Gid(_) | Principal::Netgroup(_) => None,
     };
     Ok(Holder { name: principal.to_string(), uid })
 }

@@ -1,6 +1,6 @@
 //! Requests: made, listed, shown, waited for, taken back.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use super::Desk;
@@ -15,7 +15,7 @@ use crate::elevation::{Command, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::names::{IdPrefix, RoleName};
-use crate::policy::judge::{Eligible, Judgement, ask, judge, names, subject};
+use crate::policy::judge::{Eligible, Judgement, ask, judge, subject};
 use crate::policy::{Answer as Verdict, Assignment, Role};
 use crate::store::{Ended, Which, decide_request};
 
@@ -150,7 +150,7 @@ impl Desk<'_> {
         let subject = subject(self.caller)?;
         let named = match &new.role {
             Some(name) => {
-                let role = self.policy.role(name)?.filter(|role| names(&role.eligible, &subject));
+                let role = self.policy.role(name)?.filter(|role| role.assigns(&subject, Assignment::Eligible));
                 Some(role.ok_or_else(|| {
                     refused("not-eligible", format!("you are not eligible for a role {name}")).hint("jitctl roles")
                 })?)
@@ -230,10 +230,10 @@ impl Desk<'_> {
             return Ok(RunAs::resolve(Some(word.as_os_str()), None, self.caller)?);
         }
         let root = RunAs::resolve(None, None, self.caller)?;
-        if role.run_as.allows(root.name().as_str(), root.uid()) {
-            return Ok(root);
+        match role.run_as.default_user().as_str() {
+            "root" => Ok(root),
+            user => Ok(RunAs::resolve(Some(OsStr::new(user)), None, self.caller)?),
         }
-        Ok(RunAs::resolve(Some(OsString::from(role.run_as.default_user()).as_os_str()), None, self.caller)?)
     }
 }
 

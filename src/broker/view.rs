@@ -5,6 +5,7 @@ use super::failure::Refused;
 use super::wire::{ApprovalInfo, EndedInfo, GrantInfo, RoleInfo};
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
+use crate::grant::verify::{GrantFault, window};
 use crate::names::{GrantId, IdPrefix};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
@@ -80,7 +81,7 @@ impl Desk<'_> {
         Ok(GrantInfo {
             id: terms.id.clone(),
             state: request.state.as_str().to_owned(),
-            grant: grant.as_ref().map(|grant| grant_state(grant, self.now()).to_owned()),
+            grant: grant.as_ref().map(|grant| self.grant_state(grant)).transpose()?,
             requester: terms.user.clone(),
             requester_uid: terms.uid,
             role: terms.role.clone(),
@@ -115,6 +116,21 @@ impl Desk<'_> {
     }
 }
 
+impl Desk<'_> {
+    /// The state of a grant in the eyes of the gate: the clocks by which it is shown are those by which it serves.
+    fn grant_state(&self, grant: &StoredGrant) -> Result<String, Refused> {
+        if let Some((end, _)) = &grant.end {
+            return Ok(end.as_str().to_owned());
+        }
+        let state = match window(&grant.terms, self.moment, self.journal.high_water()?) {
+            Ok(()) => "active",
+            Err(GrantFault::NotYet) => "scheduled",
+            Err(_) => "expired",
+        };
+        Ok(state.to_owned())
+    }
+}
+
 /// A role as its user sees it.
 pub(super) fn role_info(role: &Role, standing: bool) -> RoleInfo {
     let rules = &role.activation;
@@ -141,15 +157,6 @@ pub(super) fn role_info(role: &Role, standing: bool) -> RoleInfo {
 /// Things as the policy wrote them.
 pub(super) fn texts<T: ToString>(things: &[T]) -> Vec<String> {
     things.iter().map(ToString::to_string).collect()
-}
-
-fn grant_state(grant: &StoredGrant, now: i64) -> &'static str {
-    match &grant.end {
-        Some((end, _)) => end.as_str(),
-        None if now >= grant.terms.expires => "expired",
-        None if now < grant.terms.starts => "scheduled",
-        None => "active",
-    }
 }
 
 fn approval(approval: crate::grant::Approval) -> ApprovalInfo {

@@ -2,20 +2,28 @@
 //! These types are shared with jitctl; times are UTC seconds since 1970, durations are seconds, words are escaped
 //! texts (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
 
+mod evidence;
 mod grants;
 mod knowledge;
 mod papers;
+mod recordings;
 mod reviews;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::evidence::{
+    CheckpointInfo, ExportInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage, SignedInfo,
+    VerifyInfo,
+};
 pub use self::grants::{ApprovalInfo, EndedInfo, GrantInfo};
 pub use self::knowledge::{
-    Background, Difference, Expectations, Forecast, PolicyShown, Precedent, RoleDetails, RoleVerdict, SettingsInfo,
-    WhyInfo,
+    Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
+    SettingsInfo, WhyInfo,
 };
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
+pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
 pub use self::reviews::{AssignmentInfo, DebtInfo};
+pub use crate::audit::record::{Act, Purpose};
 use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
 
@@ -136,14 +144,50 @@ pub enum Ask {
         /// Only what this user did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user: Option<UserName>,
+        /// Only records with a smaller number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<u64>,
+        /// Only what fits this besides.
+        #[serde(default, skip_serializing_if = "is_default")]
+        filter: Box<RecordFilter>,
     },
     /// Every record of one run, or one record by number. Answer: [`Answer::Records`].
     AuditShow {
         /// A run's id (12 characters), a grant's id, or a record's number.
         what: String,
     },
-    /// Verify the chain from the first record to the last: root and readers. Answer: [`Answer::Verified`].
-    AuditVerify {},
+    /// Verify the chain from the first record to the last, its checkpoints and its anchors: root and readers.
+    /// Answer: [`Answer::Verified`].
+    AuditVerify {
+        /// Heads that were kept elsewhere, besides the host's own anchor.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        anchor: Vec<MarkInfo>,
+        /// The public keys whose checkpoints count, each as `ssh-ed25519 AAAA…`; the host's own when there is none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<String>,
+    },
+    /// Records without a gap, with their checkpoints; the head is signed first: root and readers.
+    /// Answer: [`Answer::Exported`].
+    AuditExport {
+        /// Begin with this record.
+        #[serde(default)]
+        from: u64,
+        /// Begin with the first record that is not older.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<i64>,
+        /// End with this record, as the first piece of the same export said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<u64>,
+    },
+    /// Remove old records, whole segments between checkpoints: root only. Answer: [`Answer::Pruned`].
+    AuditPrune {
+        /// How many seconds records are kept; what the policy says when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<u64>,
+        /// Only say what would go.
+        #[serde(default)]
+        dry_run: bool,
+    },
     /// Make the host key and the database where there are none: root only. Answer: [`Answer::HostKey`].
     KeyInit {},
     /// The host's public key. Answer: [`Answer::HostKey`].
@@ -214,6 +258,38 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Word>,
     },
+    /// The recording of one run: whose run it is, root and readers; to watch it live, also the observers of its role.
+    /// Answer: [`Answer::Recording`], and then frames: see [`Frame`].
+    Recording {
+        /// Which run.
+        run: String,
+        /// What for; this is recorded where it is somebody else's.
+        purpose: Purpose,
+    },
+    /// All finished recordings that the caller may see. Answer: [`Answer::Recordings`], and then frames.
+    Recordings {
+        /// What for.
+        purpose: Purpose,
+        /// Only of runs whose end has a greater number.
+        #[serde(default)]
+        after: u64,
+    },
+    /// Sessions that run: the caller's, those they may watch or end, everybody's for root and readers.
+    /// Answer: [`Answer::Sessions`].
+    Sessions {},
+    /// Freeze, thaw or end a session: root, and approvers of its role. Answer: [`Answer::Sessions`], that one.
+    Intervene {
+        /// Which run.
+        run: String,
+        /// What to do.
+        act: Act,
+        /// Kept in the record.
+        reason: Word,
+    },
+}
+
+fn is_default(filter: &RecordFilter) -> bool {
+    *filter == RecordFilter::default()
 }
 
 /// What a reviewer says of an assignment.
@@ -328,6 +404,12 @@ pub enum Answer {
     Records(RecordPage),
     /// To `audit-verify`.
     Verified(VerifyInfo),
+    /// To `audit-export`: one piece.
+    Exported(Box<ExportPage>),
+    /// What an export wrote; made by jitctl out of many pieces.
+    Export(ExportInfo),
+    /// To `audit-prune`.
+    Pruned(PruneInfo),
     /// To `key-init` and `key-show`.
     HostKey(KeyInfo),
     /// To `policy-show`.
@@ -346,6 +428,16 @@ pub enum Answer {
     Debts(Vec<DebtInfo>),
     /// To `review-unused`, `review-assignments` and `review-certify`.
     Assignments(Vec<AssignmentInfo>),
+    /// To `recording`; the recording itself follows.
+    Recording(RecordingInfo),
+    /// To `recordings`: empty, they follow.
+    Recordings(Vec<RecordingInfo>),
+    /// Lines of recordings that hold a text; made by jitctl out of all recordings.
+    Found(Vec<RecordingHit>),
+    /// To `sessions` and `intervene`.
+    Sessions(Vec<SessionInfo>),
+    /// To nothing: what jitctl itself makes of a sudoers.
+    PolicyImported(ImportedPolicy),
 }
 
 /// A role as its user sees it.
@@ -399,40 +491,6 @@ pub struct PolicyInfo {
     pub rules: usize,
     /// What is allowed but unwise, one line each.
     pub warnings: Vec<String>,
-}
-
-/// A page of the journal.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RecordPage {
-    /// The records, oldest first.
-    pub records: Vec<RecordInfo>,
-    /// True when more follow (or precede, for `newest`).
-    pub more: bool,
-}
-
-/// One record of the journal: exact bytes and hash.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RecordInfo {
-    /// Its number, from 1.
-    pub seq: u64,
-    /// The record: its exact bytes, which are one JSON object (docs/formats.md).
-    pub body: String,
-    /// SHA-256 of the exact bytes, lower-case hexadecimal: the chain head after this record.
-    pub hash: String,
-}
-
-/// The result of verifying the chain.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct VerifyInfo {
-    /// Nothing was altered, as far as the chain can tell.
-    pub intact: bool,
-    /// How many records were read.
-    pub records: u64,
-    /// The hash of the last one.
-    pub head: String,
-    /// The first bad record and what is wrong with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_bad: Option<String>,
 }
 
 /// The host's key.

@@ -11,6 +11,8 @@ pub enum UsageError {
     Mistake(String),
     /// This sentence alone: the words are understood, and not built or never to be.
     Unsupported(String),
+    /// This sentence alone: a value that says nothing.
+    Value(String),
 }
 
 impl UsageError {
@@ -19,7 +21,7 @@ impl UsageError {
         match self {
             Self::Usage => super::usage(),
             Self::Mistake(sentence) => format!("jit-sudo: {sentence}\n{}", super::usage()),
-            Self::Unsupported(sentence) => format!("jit-sudo: {sentence}\n"),
+            Self::Unsupported(sentence) | Self::Value(sentence) => format!("jit-sudo: {sentence}\n"),
         }
     }
 }
@@ -28,7 +30,7 @@ impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage => f.write_str("the options and words do not go together"),
-            Self::Mistake(sentence) | Self::Unsupported(sentence) => f.write_str(sentence),
+            Self::Mistake(sentence) | Self::Unsupported(sentence) | Self::Value(sentence) => f.write_str(sentence),
         }
     }
 }

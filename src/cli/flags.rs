@@ -74,29 +74,20 @@ pub enum Argument {
 pub enum Support {
     /// It is.
     Built,
-    /// Not yet; the sentence that says so.
-    Later(&'static str),
     /// It never will be; the sentence that says why.
     Never(&'static str),
 }
 
 use Argument::{None as Nothing, Optional, Required};
 use FlagName as Name;
-use Support::{Built, Later, Never};
+use Support::{Built, Never};
 
 /// Every flag, in the order of the help.
 pub const FLAGS: &[Flag] = &[
     both(Name::Askpass, b'A', "askpass", Nothing, "use a helper program for password prompting", Built),
     both(Name::Background, b'b', "background", Nothing, "run command in the background", Built),
     both(Name::Bell, b'B', "bell", Nothing, "ring bell when prompting", Built),
-    both(
-        Name::CloseFrom,
-        b'C',
-        "close-from",
-        Required("num"),
-        "close all file descriptors >= num",
-        Later("the -C option is not supported yet; all file descriptors >= 3 are closed"),
-    ),
+    both(Name::CloseFrom, b'C', "close-from", Required("num"), "close all file descriptors >= num", Built),
     both(
         Name::Chdir,
         b'D',
@@ -113,14 +104,7 @@ pub const FLAGS: &[Flag] = &[
         "preserve user environment when running command",
         Built,
     ),
-    both(
-        Name::Edit,
-        b'e',
-        "edit",
-        Nothing,
-        "edit files instead of running a command",
-        Later("editing files (-e) is not supported yet"),
-    ),
+    both(Name::Edit, b'e', "edit", Nothing, "edit files instead of running a command", Built),
     both(Name::Group, b'g', "group", Required("group"), "run command as the specified group name or ID", Built),
     both(Name::SetHome, b'H', "set-home", Nothing, "set HOME variable to target user's home dir", Built),
     both(Name::Help, b'h', "help", Nothing, "display help message and exit", Built),
@@ -202,7 +186,7 @@ pub const FLAGS: &[Flag] = &[
         "command-timeout",
         Required("timeout"),
         "terminate command after the specified time limit",
-        Later("a time limit for the command (-T) is not supported yet; the end of a grant ends it (--for)"),
+        Built,
     ),
     both(Name::OtherUser, b'U', "other-user", Required("user"), "in list mode, display privileges for user", Built),
     both(Name::User, b'u', "user", Required("user"), "run command as specified user name or ID", Built),

@@ -128,28 +128,20 @@ fn find_long(name: &[u8], typed: &[u8]) -> Result<&'static Flag, UsageError> {
 }
 
 fn push(words: &mut Words, flag: &Flag, value: Option<OsString>) -> Result<(), UsageError> {
-    match (flag.support, flag.name) {
-        (Support::Built, _) => {
+    match flag.support {
+        Support::Built => {
             words.flags.push((flag.name, value));
             Ok(())
         }
-        (Support::Later(_), FlagName::CloseFrom) if !is_descriptor(value.as_deref()) => {
-            Err(UsageError::Mistake("the argument to -C must be a number greater than or equal to 3".to_owned()))
-        }
-        (Support::Later(sentence) | Support::Never(sentence), _) => Err(UsageError::Unsupported(sentence.to_owned())),
+        Support::Never(sentence) => Err(UsageError::Unsupported(sentence.to_owned())),
     }
 }
 
 pub(super) fn refusal(name: FlagName) -> UsageError {
     match FLAGS.iter().find(|flag| flag.name == name).map(|flag| flag.support) {
-        Some(Support::Later(sentence) | Support::Never(sentence)) => UsageError::Unsupported(sentence.to_owned()),
+        Some(Support::Never(sentence)) => UsageError::Unsupported(sentence.to_owned()),
         Some(Support::Built) | None => UsageError::Usage,
     }
-}
-
-fn is_descriptor(value: Option<&OsStr>) -> bool {
-    let number: Option<i32> = value.and_then(OsStr::to_str).and_then(|text| text.parse().ok());
-    number.is_some_and(|number| number >= 3)
 }
 
 /// What was typed, escaped and bounded: a flag may be two megabytes long.

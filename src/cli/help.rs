@@ -9,10 +9,13 @@ usage: jit-sudo -h | -K | -k | -V
 usage: jit-sudo -v [-ABkNnS] [-g group] [-p prompt] [-u user]
 usage: jit-sudo -l [-ABkNnS] [-g group] [-p prompt] [-U user] [-u user]
             [command [arg ...]]
-usage: jit-sudo [-ABbEHkNnPS] [-D directory] [-g group] [-p prompt] [-u user]
-            [--role role] [--for duration] [--reason text] [--ticket ticket]
-            [--wait[=duration]] [--break-glass] [VAR=value] [-i | -s]
-            [command [arg ...]]
+usage: jit-sudo [-ABbEHkNnPS] [-C num] [-D directory] [-g group] [-p prompt]
+            [-T timeout] [-u user] [--role role] [--for duration]
+            [--reason text] [--ticket ticket] [--wait[=duration]]
+            [--break-glass] [VAR=value] [-i | -s] [command [arg ...]]
+usage: jit-sudo -e [-ABkNnS] [-C num] [-g group] [-p prompt] [-T timeout]
+            [-u user] [--role role] [--for duration] [--reason text]
+            [--ticket ticket] [--wait[=duration]] [--break-glass] file ...
 "
     .to_owned()
 }

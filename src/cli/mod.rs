@@ -7,6 +7,7 @@ mod flags;
 mod gather;
 mod help;
 mod parse;
+mod time_limit;
 
 use std::ffi::OsString;
 
@@ -84,6 +85,10 @@ pub struct Run {
     pub preserve_groups: bool,
     /// `-D`; not empty.
     pub directory: Option<OsString>,
+    /// `-C`: at least 3.
+    pub close_from: Option<u32>,
+    /// `-T`, in seconds; 0 is no limit.
+    pub time_limit: Option<u64>,
     /// `-b`
     pub background: bool,
     /// The words of the command; empty only for a shell.
@@ -102,6 +107,8 @@ pub enum Mode {
     LoginShell,
     /// `-s`: the caller's `$SHELL`, perhaps with a command.
     Shell,
+    /// `-e`: files to edit.
+    Edit,
 }
 
 /// What the caller wants in the environment of the command; the policy decides.

@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::error::UsageError;
-use super::flags::FlagName;
+use super::flags::{FLAGS, FlagName};
 use super::gather::{self, Words};
+use super::time_limit;
 use super::{Invocation, Length, List, Mode, PasswordFrom, Run, Validate, Wait};
 use crate::clock::duration;
 use crate::escape::escape;
@@ -15,20 +16,25 @@ use crate::names::RoleName;
 /// Reads the words typed, the program's name first; that name may be missing or anything (CVE-2021-4034).
 pub fn parse(arguments: &[OsString]) -> Result<Invocation, UsageError> {
     let (program, rest) = arguments.split_first().ok_or(UsageError::Usage)?;
-    if is_edit_name(program) {
-        return Err(gather::refusal(FlagName::Edit));
-    }
     let words = gather::gather(rest)?;
     let mut typed = Typed::default();
+    if is_edit_name(program) {
+        check_edit_flags(&words)?;
+        typed.verb = Some(Verb::Edit);
+    }
     for (name, value) in &words.flags {
         typed.take(*name, value.as_deref())?;
     }
     typed.into_invocation(words)
 }
 
+/// The largest number of a descriptor.
+const MOST: u32 = i32::MAX.cast_unsigned();
+
 /// What a flag may turn the invocation into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
+    Edit,
     List,
     Validate,
     RemoveCache,
@@ -70,6 +76,7 @@ impl Typed {
             FlagName::Group => once_not_empty(&mut self.run.run_as_group, value)?,
             FlagName::OtherUser => once_not_empty(&mut self.other_user, value)?,
             FlagName::PreserveEnv => self.preserve(value)?,
+            FlagName::Edit => self.become_verb(Verb::Edit)?,
             FlagName::List => self.list()?,
             FlagName::Validate => self.become_verb(Verb::Validate)?,
             FlagName::RemoveTimestamp => self.become_verb(Verb::RemoveCache)?,
@@ -81,14 +88,15 @@ impl Typed {
             FlagName::For => self.duration(value.unwrap_or_default())?,
             FlagName::Wait => self.wait(value)?,
             FlagName::BreakGlass => self.run.activation.break_glass = true,
+            FlagName::CloseFrom => self.close_from(value.unwrap_or_default())?,
+            FlagName::CommandTimeout => {
+                first_time(self.run.time_limit.is_none())?;
+                self.run.time_limit = Some(time_limit::read(value.unwrap_or_default())?);
+            }
             // Not built, so refused when it was met.
-            FlagName::CloseFrom
-            | FlagName::Edit
-            | FlagName::Host
-            | FlagName::Chroot
-            | FlagName::SelinuxRole
-            | FlagName::SelinuxType
-            | FlagName::CommandTimeout => return Err(gather::refusal(name)),
+            FlagName::Host | FlagName::Chroot | FlagName::SelinuxRole | FlagName::SelinuxType => {
+                return Err(gather::refusal(name));
+            }
         }
         Ok(())
     }
@@ -121,6 +129,17 @@ impl Typed {
             self.run.environment.preserve.push(OsStr::from_bytes(name).to_os_string());
         }
         Ok(())
+    }
+
+    fn close_from(&mut self, value: &OsStr) -> Result<(), UsageError> {
+        let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (3..=MOST).contains(number));
+        first_time(self.run.close_from.is_none())?;
+        self.run.close_from = number;
+        if number.is_some() {
+            Ok(())
+        } else {
+            mistake("the argument to -C must be a number greater than or equal to 3")
+        }
     }
 
     fn role(&mut self, value: &OsStr) -> Result<(), UsageError> {
@@ -158,6 +177,7 @@ impl Typed {
         match self.verb {
             None if forget => self.forget(),
             None => self.run(),
+            Some(Verb::Edit) => self.edit(),
             Some(Verb::List) => self.listing(),
             Some(Verb::Validate) => self.validation(),
             Some(verb) => {
@@ -167,7 +187,7 @@ impl Typed {
                     _ if !no_command => Err(UsageError::Usage),
                     Verb::RemoveCache => Ok(Invocation::RemoveCache),
                     Verb::Version => Ok(Invocation::Version),
-                    Verb::Help | Verb::List | Verb::Validate => Ok(Invocation::Help),
+                    Verb::Help | Verb::Edit | Verb::List | Verb::Validate => Ok(Invocation::Help),
                 }
             }
         }
@@ -205,6 +225,26 @@ impl Typed {
         }
         self.run.asking.password_from = self.password_from();
         Ok(Invocation::Run(Box::new(self.run)))
+    }
+
+    /// -e, or a name that ends in `edit`: a run whose words are files.
+    fn edit(mut self) -> Result<Invocation, UsageError> {
+        let (run, preserve_all) = (&self.run, self.run.environment.preserve_all);
+        if run.background || run.set_home || run.preserve_groups || run.mode != Mode::Command || preserve_all {
+            return Err(UsageError::Usage);
+        }
+        if !run.environment.set.is_empty() {
+            return mistake("you may not specify environment variables in edit mode");
+        }
+        if self.run.directory.is_some() {
+            let sentence = "you are not permitted to use the -D option with sudoedit";
+            return Err(UsageError::Unsupported(sentence.to_owned()));
+        }
+        if self.run.command.is_empty() {
+            return Err(UsageError::Usage);
+        }
+        self.run.mode = Mode::Edit;
+        self.run()
     }
 
     fn listing(mut self) -> Result<Invocation, UsageError> {
@@ -285,6 +325,21 @@ enum Interaction {
 fn is_edit_name(program: &OsStr) -> bool {
     let name = Path::new(program).file_name().unwrap_or_default().as_bytes();
     name.len() > b"edit".len() && name.ends_with(b"edit")
+}
+
+/// With such a name sudo knows fewer flags.
+fn check_edit_flags(words: &Words) -> Result<(), UsageError> {
+    use FlagName::{
+        Background, Edit, List, Login, PreserveEnv, PreserveGroups, RemoveTimestamp, SetHome, Shell, Validate,
+    };
+    let unknown =
+        [Background, Edit, List, Login, PreserveEnv, PreserveGroups, RemoveTimestamp, SetHome, Shell, Validate];
+    let met = words.flags.iter().find(|(name, _)| unknown.contains(name));
+    let letter = met.and_then(|(name, _)| FLAGS.iter().find(|flag| flag.name == *name)).and_then(|flag| flag.short);
+    match letter {
+        Some(letter) => mistake(&format!("invalid option -- '{}'", char::from(letter))),
+        None => Ok(()),
+    }
 }
 
 fn once(place: &mut Option<OsString>, value: Option<&OsStr>) -> Result<(), UsageError> {

@@ -259,18 +259,37 @@ fn getopt_speaks_as_it_does() {
 
 #[test]
 fn what_is_not_built_says_so_or_why() {
-    for line in ["-e f", "--edit f", "-T 5 id", "-C 3 id"] {
-        assert!(unsupported(line).contains("not supported yet"), "{line}");
-    }
     for line in
         ["-R / id", "-h host id", "-hhost", "--host=h -l", "-h ls", "-r x id", "-t x id", "--type=x id", "-nR/ id"]
     {
         let sentence = unsupported(line);
         assert!(sentence.contains("not supported:") && !sentence.contains("yet"), "{line}: {sentence}");
     }
-    assert!(matches!(parse(&["sudoedit", "f"].map(OsString::from)), Err(UsageError::Unsupported(_))));
-    assert!(matches!(parse(&["/x/jit-sudoedit", "f"].map(OsString::from)), Err(UsageError::Unsupported(_))));
-    assert!(parse(&["edit", "f"].map(OsString::from)).is_ok());
+}
+
+#[test]
+fn editing_takes_files_and_few_flags() {
+    assert_eq!((run("-e a b").mode, run("-e a b").command), (Mode::Edit, vec![os("a"), os("b")]));
+    assert_eq!(run("-neuroot -- -x").command, [os("-x")]);
+    for name in ["sudoedit", "/x/jit-sudoedit"] {
+        let Ok(Invocation::Run(run)) = parse(&[name, "-n", "f"].map(OsString::from)) else { panic!("{name}") };
+        assert_eq!((run.mode, run.asking.non_interactive), (Mode::Edit, true));
+        let unknown = parse(&[name, "-s", "f"].map(OsString::from));
+        assert_eq!(unknown, Err(UsageError::Mistake("invalid option -- 's'".to_owned())));
+    }
+    assert_eq!(run_of(&["edit", "f"]).mode, Mode::Command);
+    for line in ["-e", "-e -s f", "-e -i f", "-b -e f", "-e -E f", "-e -H f", "-e -P f"] {
+        assert_eq!(parse(&words(line)), Err(UsageError::Usage), "{line}");
+    }
+    assert_eq!(mistake("-e A=b f"), "you may not specify environment variables in edit mode");
+    assert!(mistake("-e -v f").starts_with("Only one of"));
+    assert!(unsupported("-e -D /tmp f").contains("-D option"));
+}
+
+fn run_of(words: &[&str]) -> Run {
+    let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+    let Ok(Invocation::Run(run)) = parse(&words) else { panic!("{words:?}") };
+    *run
 }
 
 #[test]
@@ -458,6 +477,16 @@ fn sudo_refuses_the_same_words() {
         "A=1",
         "-p a -p b id",
         "-D a -D b id",
+        "-e",
+        "-e -s f",
+        "-e -i f",
+        "-e -b f",
+        "-e -E f",
+        "-e -H f",
+        "-e -P f",
+        "-e A=b f",
+        "-e -v f",
+        "-l -e f",
     ] {
         let output = std::process::Command::new(sudo)
             .arg0("sudo")
@@ -473,7 +502,7 @@ fn sudo_refuses_the_same_words() {
         match ours {
             UsageError::Usage => assert!(first.starts_with("usage:"), "{line}: {first}"),
             UsageError::Mistake(sentence) => assert_eq!(first, format!("sudo: {sentence}"), "{line}"),
-            UsageError::Unsupported(sentence) => panic!("{line}: {sentence}"),
+            UsageError::Unsupported(sentence) | UsageError::Value(sentence) => panic!("{line}: {sentence}"),
         }
     }
 }

@@ -34,6 +34,15 @@ pub fn seconds(text: &str) -> Result<u64, InvalidDuration> {
     Ok(span / 1000)
 }
 
+/// Reads a number of days, such as `400d`, from one day to a hundred years, as seconds: how long something is kept.
+pub fn days(text: &str) -> Result<u64, InvalidDuration> {
+    let number = text.strip_suffix('d').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    match number.and_then(|digits| digits.parse().ok()) {
+        Some(days @ 1..=36_500_u64) => Ok(days * 86_400),
+        _ => Err(InvalidDuration { text: text.to_owned(), cause: "is not a number of days such as 400d" }),
+    }
+}
+
 /// Reads milliseconds, from `0ms` to [`LONGEST`] seconds; the unit `ms` may be used too.
 pub fn milliseconds(text: &str) -> Result<u64, InvalidDuration> {
     let refuse = |cause| InvalidDuration { text: text.to_owned(), cause };
@@ -86,6 +95,14 @@ fn leading(text: &str, wanted: impl Fn(&u8) -> bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_whole_and_bounded() {
+        assert_eq!(days("400d"), Ok(400 * 86_400));
+        for text in ["", "d", "0d", "36501d", "1h", "1.5d", "-1d", "+1d", "99999999999999999999d", "1d "] {
+            assert!(days(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn spans_are_read_as_written() {

@@ -7,16 +7,19 @@ use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-use crate::elevation::Caller;
+use crate::elevation::edit::{EDIT, Edit, credentials_of_run_as, is_edit_word};
+use crate::elevation::{Caller, RunAs, RunAsError};
 use crate::escape::Word;
+use sys::exec::Credentials;
 use sys::program::OpenedProgram;
 
-/// An opened program with its arguments.
+/// An opened program with its arguments, or files to edit.
 pub struct Command {
-    program: OpenedProgram,
+    what: What,
     /// Where it was found: a canonical directory and the name as typed.
     path: PathBuf,
     /// argv[0] of the command.
@@ -26,6 +29,11 @@ pub struct Command {
     /// What was typed, where the caller may not look into the directory: whoever is not allowed to run it shall not learn
     /// that it is there (CVE-2021-23239).
     hidden: Option<PathBuf>,
+}
+
+enum What {
+    Program(OpenedProgram),
+    Edit(Rc<Edit>),
 }
 
 /// Why the words typed are not a command.
@@ -39,6 +47,8 @@ pub enum CommandError {
     NotExecutable(Word, &'static str),
     /// It cannot be opened or read.
     Io(Word, io::Error),
+    /// The target's groups cannot be looked up.
+    RunAs(RunAsError),
     /// It cannot be run, and why not is something that the caller could not find out by themselves.
     Hidden(Word),
 }
@@ -50,6 +60,7 @@ impl fmt::Display for CommandError {
             Self::NotFound(name) => write!(f, "{name}: command not found"),
             Self::NotExecutable(name, cause) => write!(f, "{name}: {cause}"),
             Self::Io(name, error) => write!(f, "{name}: {error}"),
+            Self::RunAs(error) => error.fmt(f),
             Self::Hidden(name) => write!(f, "{name}: command not found"),
         }
     }
@@ -61,6 +72,10 @@ impl Command {
         let (name, arguments) = words.split_first().ok_or(CommandError::Empty)?;
         if name.is_empty() {
             return Err(CommandError::NotFound(Word::from(name)));
+        }
+        if is_edit_word(name) {
+            // Only asked about, so that no file is read.
+            return Ok(Self::edit_with(arguments, caller, &Credentials { uid: 0, gid: 0, groups: Vec::new() }));
         }
         if name.as_bytes().contains(&b'/') {
             let path = caller.directory().unwrap_or(Path::new("/")).join(name);
@@ -83,6 +98,22 @@ impl Command {
         Err(refused)
     }
 
+    /// -e: files to be read and written as `run_as`.
+    pub fn edit(files: &[OsString], caller: &Caller, run_as: &RunAs) -> Result<Self, CommandError> {
+        if files.is_empty() {
+            return Err(CommandError::Empty);
+        }
+        let reader = credentials_of_run_as(run_as).map_err(CommandError::RunAs)?;
+        Ok(Self::edit_with(files, caller, &reader))
+    }
+
+    fn edit_with(files: &[OsString], caller: &Caller, reader: &Credentials) -> Self {
+        let edit = Edit::find(files, caller, reader);
+        let arguments = edit.targets().iter().map(|target| target.path().as_os_str().to_owned()).collect();
+        let (path, name) = (PathBuf::from(EDIT), OsString::from(EDIT));
+        Self { what: What::Edit(Rc::new(edit)), path, name, arguments, digest: OnceCell::new(), hidden: None }
+    }
+
     /// -i: the target's shell as a login shell, with the words quoted for its `-c` as sudo does.
     pub fn login_shell(shell: &Path, words: &[OsString], _caller: &Caller) -> Result<Self, CommandError> {
         let base = shell.file_name().unwrap_or(OsStr::new("sh"));
@@ -98,23 +129,37 @@ impl Command {
     }
 
     fn open(path: &Path, name: OsString, arguments: Vec<OsString>) -> Result<Self, CommandError> {
-        let shown = || Word::from(path.as_os_str());
+        let typed = name.as_bytes().contains(&b'/');
+        let shown = || Word::from(if typed { name.as_os_str() } else { path.as_os_str() });
         let program = OpenedProgram::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => CommandError::NotFound(Word::from(&name)),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
+                CommandError::NotFound(Word::from(&name))
+            }
             io::ErrorKind::IsADirectory => CommandError::NotExecutable(shown(), "is a directory"),
             io::ErrorKind::PermissionDenied => CommandError::NotExecutable(shown(), "is not executable"),
             _ => CommandError::Io(shown(), error),
         })?;
         let path = canonical_place(path).map_err(|error| CommandError::Io(shown(), error))?;
-        Ok(Self { program, path, name, arguments, digest: OnceCell::new(), hidden: None })
+        Ok(Self { what: What::Program(program), path, name, arguments, digest: OnceCell::new(), hidden: None })
     }
 
-    /// The opened file.
-    pub fn program(&self) -> &OpenedProgram {
-        &self.program
+    /// The opened file; none for an edit, whose editor has no power.
+    pub fn program(&self) -> Option<&OpenedProgram> {
+        match &self.what {
+            What::Program(program) => Some(program),
+            What::Edit(_) => None,
+        }
     }
 
-    /// Where it was found, which is what command rules match.
+    /// The files to edit, where that is the command.
+    pub fn edit_wish(&self) -> Option<&Rc<Edit>> {
+        match &self.what {
+            What::Program(_) => None,
+            What::Edit(edit) => Some(edit),
+        }
+    }
+
+    /// Where it was found, which is what command rules match; [`EDIT`] for an edit.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -142,7 +187,11 @@ impl Command {
     /// The path and the arguments for a refusal: nothing in it that the caller did not know.
     pub fn refused_words(&self) -> Vec<Word> {
         let path = self.hidden.as_ref().unwrap_or(&self.path);
-        std::iter::once(Word::from(path.as_os_str())).chain(self.arguments.iter().map(Word::from)).collect()
+        let arguments: Vec<Word> = match &self.what {
+            What::Program(_) => self.arguments.iter().map(Word::from).collect(),
+            What::Edit(edit) => edit.targets().iter().map(|target| Word::from(target.typed())).collect(),
+        };
+        std::iter::once(Word::from(path.as_os_str())).chain(arguments).collect()
     }
 
     /// The path and the arguments as one line, as sudo writes it into `SUDO_COMMAND`.
@@ -155,31 +204,39 @@ impl Command {
         OsString::from_vec(line)
     }
 
-    /// SHA-256 of the opened file, computed once.
+    /// SHA-256 of the opened file, computed once; of no bytes for an edit, which any editor serves.
     pub fn digest(&self) -> Result<[u8; 32], CommandError> {
         if let Some(digest) = self.digest.get() {
             return Ok(*digest);
         }
+        let digest = self.read_through(Sha256::new())?.finalize().into();
+        Ok(*self.digest.get_or_init(|| digest))
+    }
+
+    /// Another digest of the opened file, computed each time.
+    pub fn hashed<D: Digest>(&self) -> Result<Vec<u8>, CommandError> {
+        Ok(self.read_through(D::new())?.finalize().to_vec())
+    }
+
+    fn read_through<D: Digest>(&self, mut hasher: D) -> Result<D, CommandError> {
         let failed = |error| CommandError::Io(Word::from(self.path.as_os_str()), error);
-        let mut hasher = Sha256::new();
-        let mut reader = self.program.reader();
+        let Some(program) = self.program() else { return Ok(hasher) };
+        let mut reader = program.reader();
         let mut buffer = vec![0; 16 << 10];
         loop {
             let count = match reader.read(&mut buffer) {
-                Ok(0) => break,
+                Ok(0) => return Ok(hasher),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error)),
             };
             hasher.update(buffer.get(..count).unwrap_or_default());
         }
-        let digest = hasher.finalize().into();
-        Ok(*self.digest.get_or_init(|| digest))
     }
 
     /// Somebody other than root could rewrite the file while it is checked.
     pub fn is_writable_by_others(&self) -> bool {
-        self.program.writable_by_others()
+        self.program().is_some_and(OpenedProgram::writable_by_others)
     }
 }
 

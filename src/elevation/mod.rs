@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod command;
+pub mod edit;
 pub mod run_as;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 pub use caller::{Caller, CallerError, Tty};
 pub use command::{Command, CommandError};
+pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
 pub use run_as::{RunAs, RunAsError};
 
 use crate::cli::{EnvironmentWish, Mode, Run};
@@ -38,6 +40,10 @@ pub struct Wish {
     pub background: bool,
     /// -D.
     pub directory: Option<PathBuf>,
+    /// -C.
+    pub close_from: Option<u32>,
+    /// -T, in seconds.
+    pub time_limit: Option<u64>,
     /// -E, --preserve-env=list and VAR=value.
     pub environment: EnvironmentWish,
     /// The environment as the caller's shell handed it over.
@@ -93,8 +99,12 @@ impl Elevation {
     ) -> Result<Self, ElevationError> {
         let run_as = RunAs::resolve(run.run_as.as_deref(), run.run_as_group.as_deref(), &caller)?;
         let command = match run.mode {
+            Mode::Command if run.command.first().is_some_and(|word| is_edit_word(word)) => {
+                Command::edit(run.command.get(1..).unwrap_or_default(), &caller, &run_as)?
+            }
             Mode::Command => Command::find(&run.command, secure_path, &caller)?,
             Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command, &caller)?,
+            Mode::Edit => Command::edit(&run.command, &caller, &run_as)?,
             Mode::Shell => Command::shell(&caller.preferred_shell(&inherited.environment), &run.command, &caller)?,
         };
         let wish = Wish {
@@ -104,6 +114,8 @@ impl Elevation {
             preserve_groups: run.preserve_groups,
             background: run.background,
             directory: run.directory.clone().map(PathBuf::from),
+            close_from: run.close_from,
+            time_limit: run.time_limit,
             environment: run.environment.clone(),
             inherited: inherited.environment.clone(),
         };
@@ -119,6 +131,8 @@ impl Elevation {
             preserve_groups: false,
             background: false,
             directory: None,
+            close_from: None,
+            time_limit: None,
             environment: EnvironmentWish::default(),
             inherited: Vec::new(),
         };

@@ -87,13 +87,13 @@ impl RunAs {
         &self.account.shell
     }
 
-    /// The supplementary groups of the account, as initgroups(3) sets them. Looked up once: what is recorded is what the
-    /// command gets.
+    /// The supplementary groups of the account, its primary one among them, whatever -g says (as sudo does). Looked up
+    /// once: what is recorded is what the command gets.
     pub fn group_ids(&self) -> Result<&[u32], RunAsError> {
         if let Some(groups) = self.group_ids.get() {
             return Ok(groups);
         }
-        let groups = groups_of(&self.account.name, self.gid())
+        let groups = groups_of(&self.account.name, self.account.gid)
             .map_err(|error| RunAsError::Lookup("groups of the target", error))?;
         Ok(self.group_ids.get_or_init(|| groups))
     }

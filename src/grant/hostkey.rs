@@ -7,6 +7,7 @@ use base64ct::{Base64, Base64Unpadded, Encoding};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::digest;
+use super::public_key::PublicKey;
 use super::ssh_wire::{Reader, push_string};
 use super::sshsig::{Namespace, SignatureFault, public_blob, sign, verify};
 
@@ -107,6 +108,11 @@ impl HostKey {
     /// Checks a signature of this host.
     pub fn verify(&self, namespace: Namespace, message: &[u8], signature: &[u8]) -> Result<(), SignatureFault> {
         verify(&self.public(), namespace, message, signature)
+    }
+
+    /// The public half, as it stands in signatures.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey::Plain(self.public().to_bytes())
     }
 
     fn public(&self) -> VerifyingKey {

@@ -1,12 +1,15 @@
 //! The table `[audit]` as it is written.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use super::error::PolicyError;
 use super::principal::Principal;
+use super::recording::RecordingMode;
 use super::role_file;
 use super::settings::{AuditSettings, JsonFile, SyslogMode};
 use super::table::{Key, Table, works};
+use crate::clock::duration;
 
 /// Its keys.
 pub(super) const KEYS: &[Key] = &[
@@ -18,6 +21,10 @@ pub(super) const KEYS: &[Key] = &[
     works("json_file_count"),
     works("redact"),
     works("readers"),
+    works("recording"),
+    works("recording_limit"),
+    works("recording_reserve"),
+    works("keep"),
 ];
 
 pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), PolicyError> {
@@ -37,6 +44,16 @@ pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), P
     if let Some(value) = table.each("readers", Principal::parse)? {
         audit.readers = value;
     }
+    if let Some(value) = table.parsed("recording", RecordingMode::parse)? {
+        audit.recording.mode = value;
+    }
+    if let Some(value) = table.parsed("recording_limit", size)? {
+        audit.recording.limit = value;
+    }
+    if let Some(value) = table.parsed("recording_reserve", size)? {
+        audit.recording.reserve = value;
+    }
+    audit.keep = table.parsed("keep", duration::days)?.map(Duration::from_secs);
     Ok(())
 }
 

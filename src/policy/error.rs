@@ -34,13 +34,6 @@ pub enum Cause {
         /// What may have been meant.
         suggestion: Suggestion,
     },
-    /// A key or value whose behaviour this version does not have.
-    NotSupportedYet {
-        /// Such as `noexec = true`.
-        what: String,
-        /// The table.
-        table: String,
-    },
     /// Something that may be said once is said again.
     Repeated {
         /// Such as `role 'web-ops'`.
@@ -96,7 +89,6 @@ impl fmt::Display for Cause {
                     Suggestion::Table(place) => write!(f, "; it belongs in {place}"),
                 }
             }
-            Self::NotSupportedYet { what, table } => write!(f, "{}{} is not supported yet", shown(what), within(table)),
             Self::Repeated { what, first } => write!(f, "{} is already defined at {first}", shown(what)),
             Self::Invalid { what, table, why } => write!(f, "{}{}: {}", shown(what), within(table), shown(why)),
             Self::TooLarge(limit) => write!(f, "the file is larger than {limit} bytes"),

@@ -2,7 +2,6 @@
 //! Opens no file; the texts were read by the caller from files that only root can write.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -10,10 +9,12 @@ use toml::de::DeTable;
 use super::PolicyText;
 use super::audit_file;
 use super::error::{Cause, PolicyError};
+use super::options::{Lists, OPTIONS};
+use super::recording::Record;
 use super::role::{OnExpiry, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
 use super::settings::Settings;
-use super::table::{Key, Lines, Support, Table, works};
+use super::table::{Key, Lines, Table, works};
 use crate::clock::duration;
 
 /// The largest file; 100,000 roles take about 30 MB.
@@ -27,17 +28,10 @@ const DEFAULTS: &[Key] = &[
     works("request_lifetime"),
     works("authenticate"),
     works("pam_service"),
-    Key { name: "record", support: Support::OnlyWord("none") },
-    Key { name: "record_input", support: Support::OnlyFalse },
+    works("record"),
+    works("record_input"),
     works("on_expiry"),
-    works("secure_path"),
-    works("timestamp_timeout"),
-    works("passwd_tries"),
-    works("passwd_timeout"),
     works("grace_period"),
-    works("env_keep"),
-    Key { name: "env_check", support: Support::NotYet },
-    Key { name: "env_delete", support: Support::NotYet },
     works("request_rate"),
     works("noexec"),
 ];
@@ -56,8 +50,8 @@ pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), Policy
             "",
             0,
             entries,
-            TOP,
-            &[("[defaults]", DEFAULTS), ("[audit]", audit_file::KEYS), ("[roles.NAME]", ROLE)],
+            &[TOP],
+            &[("[defaults]", DEFAULTS), ("[defaults]", OPTIONS), ("[audit]", audit_file::KEYS), ("[roles.NAME]", ROLE)],
         )?);
     }
     let mut settings = Settings::default();
@@ -66,19 +60,23 @@ pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), Policy
     for document in &documents {
         if let Some(table) = document.table(
             "defaults",
-            DEFAULTS,
+            &[DEFAULTS, OPTIONS],
             &[("[roles.NAME]", ROLE), ("[roles.NAME.activation]", ACTIVATION), ("[audit]", audit_file::KEYS)],
         )? {
             seen.first_time(&table, "defaults")?;
             read_defaults(&table, &mut settings, &mut defaults)?;
         }
-        if let Some(table) = document.table("audit", audit_file::KEYS, &[("[defaults]", DEFAULTS)])? {
+        if let Some(table) =
+            document.table("audit", &[audit_file::KEYS], &[("[defaults]", DEFAULTS), ("[defaults]", OPTIONS)])?
+        {
             seen.first_time(&table, "audit")?;
             audit_file::read(&table, &mut settings.audit)?;
         }
     }
-    defaults.env_keep.clone_from(&settings.env_keep);
-    Ok((settings, read_roles(&documents, &defaults)?))
+    defaults.options.clone_from(&settings.options);
+    let roles = read_roles(&documents, &defaults)?;
+    settings.ordered = roles.iter().any(|role| role.order > 0);
+    Ok((settings, roles))
 }
 
 /// Keys of `[defaults]` and `[audit]` by the place where they stood first: several files may share these tables, but
@@ -124,8 +122,14 @@ fn read_roles(documents: &[Table<'_>], defaults: &Defaults) -> Result<Vec<Role>,
             }
             let others: &[(&str, &[Key])] =
                 &[("[roles.NAME.activation]", ACTIVATION), ("[defaults]", DEFAULTS), ("[audit]", audit_file::KEYS)];
-            let entries =
-                Table::open(document.lines(), format!("[roles.{name}]"), table.at, table.value, ROLE, others)?;
+            let entries = Table::open(
+                document.lines(),
+                format!("[roles.{name}]"),
+                table.at,
+                table.value,
+                &[ROLE, OPTIONS],
+                others,
+            )?;
             roles.push(role_file::read(name, &entries, defaults)?);
             places.insert(name.to_owned(), source);
         }
@@ -149,47 +153,25 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     if let Some(value) = table.parsed("on_expiry", OnExpiry::parse)? {
         defaults.on_expiry = value;
     }
+    if let Some(value) = table.parsed("record", Record::parse)? {
+        defaults.record = value;
+    }
+    if let Some(value) = table.boolean("record_input")? {
+        defaults.record_input = value;
+    }
     if let Some(value) = table.boolean("noexec")? {
         defaults.noexec = value;
     }
     defaults.pam_service = table.parsed("pam_service", role_file::pam_service)?;
-    if let Some(value) = table.parsed("secure_path", secure_path)? {
-        settings.secure_path = value;
-    }
-    if let Some(value) = table.parsed("timestamp_timeout", duration::seconds)? {
-        settings.timestamp_timeout = Duration::from_secs(value);
-    }
-    if let Some(value) = table.number("passwd_tries", 1..11)? {
-        settings.passwd_tries = value;
-    }
-    if let Some(value) = table.parsed("passwd_timeout", duration::seconds)? {
-        settings.passwd_timeout = Duration::from_secs(value);
-    }
+    settings.options = std::mem::take(&mut settings.options).read(table, Lists::Replace)?;
     if let Some(value) = table.parsed("grace_period", duration::milliseconds)? {
         if value > 60_000 {
             return Err(table.invalid("grace_period", "is longer than 1m"));
         }
         settings.grace_period = Duration::from_millis(value);
     }
-    if let Some(value) = table.each("env_keep", role_file::variable_pattern)? {
-        settings.env_keep = value;
-    }
     if let Some(value) = table.number("request_rate", 1..100_001)? {
         settings.request_rate = value;
     }
     Ok(())
-}
-
-fn secure_path(text: &str) -> Result<Vec<PathBuf>, String> {
-    let directory = |part: &str| {
-        let path = Path::new(part);
-        let plain =
-            !part.chars().any(char::is_control) && !path.components().any(|c| c == std::path::Component::ParentDir);
-        if path.is_absolute() && plain {
-            Ok(path.to_path_buf())
-        } else {
-            Err("must be absolute directories parted by ':', without '..'".to_owned())
-        }
-    };
-    text.split(':').map(directory).collect()
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::Policy;
-use super::principal::Subject;
+use super::principal::{Principal, Subject};
 use super::role::{Assignment, Role};
 use super::settings::Settings;
 use crate::names::RoleName;
@@ -29,7 +29,7 @@ CREATE TABLE policy_principal (
 ";
 
 /// The form of the stored bodies; another version of the program compiles the policy anew.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/3");
 
 /// Why the compiled policy could not be used. All of it is the administrator's: the files themselves are unharmed.
 #[derive(Debug)]
@@ -87,8 +87,8 @@ pub fn store(db: &Connection, policy: &Policy, stamp: &str) -> Result<(), IndexE
             let (body, sha256) = encode(role.name.as_str(), role)?;
             insert_role.execute(params![role.name.as_str(), body, sha256])?;
             for assignment in [Assignment::Standing, Assignment::Eligible] {
-                for principal in role.assigned(assignment) {
-                    insert_principal.execute(params![principal.to_string(), kind(assignment), role.name.as_str()])?;
+                for principal in role.assigned(assignment).named() {
+                    insert_principal.execute(params![principal.key(), kind(assignment), role.name.as_str()])?;
                 }
             }
         }
@@ -156,7 +156,7 @@ impl<'a> PolicyIndex<'a> {
     }
 
     /// The names of the roles that `subject` has in this way, in alphabetical order: without reading the roles, so
-    /// only a hint of where to look.
+    /// only a hint of where to look: a line may take out whom another names, and netgroups are found for everybody.
     pub fn role_names_for(&self, subject: &Subject<'_>, assignment: Assignment) -> Result<Vec<RoleName>, IndexError> {
         let mut statement = self.db.prepare("SELECT role FROM policy_principal WHERE principal = ?1 AND kind = ?2")?;
         let mut names = Vec::new();
@@ -175,18 +175,23 @@ impl<'a> PolicyIndex<'a> {
         Ok(names)
     }
 
-    /// The roles that `subject` has in this way, in alphabetical order.
+    /// The roles that `subject` has in this way, by their order and then in alphabetical order.
     pub fn roles_for(&self, subject: &Subject<'_>, assignment: Assignment) -> Result<Vec<Role>, IndexError> {
         let mut roles = Vec::new();
         for name in self.role_names_for(subject, assignment)? {
             let damaged = || IndexError::Damaged(format!("an assignment of role '{name}'"));
             let role = self.role(&name)?.ok_or_else(damaged)?;
-            // The table of principals only finds; whom a role is assigned to is what the role itself says.
-            if !role.assigns(subject, assignment) {
+            // The table of principals only finds; whom a role is assigned to is what the role itself says. A line may
+            // take out whom another names, and a netgroup is found for everybody.
+            let named =
+                |principal: &Principal| matches!(principal, Principal::Netgroup(_)) || principal.matches(subject);
+            if role.assigns(subject, assignment) {
+                roles.push(role);
+            } else if !role.assigned(assignment).named().any(named) {
                 return Err(damaged());
             }
-            roles.push(role);
         }
+        roles.sort_by_key(|role| role.order);
         Ok(roles)
     }
 
@@ -301,6 +306,10 @@ commands = ["ALL"]
 [roles.e]
 eligible = ["bob"]
 commands = ["ALL"]
+[roles.f]
+standing = ["ALL", "!%web"]
+eligible = ["+nobody-is-in-it"]
+commands = ["ALL"]
 "##;
 
     #[test]
@@ -344,7 +353,7 @@ commands = ["ALL"]
                 assert_eq!(found, expected);
             }
         }
-        assert_eq!(index.role_names_for(&alice(&web), Assignment::Eligible).unwrap(), ["a", "b", "d"].map(name));
+        assert_eq!(index.role_names_for(&alice(&web), Assignment::Eligible).unwrap(), ["a", "b", "d", "f"].map(name));
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! The judgement: which roles would allow an elevation, as a standing assignment or once activated.
 
+use std::cmp::Reverse;
 use std::fmt;
 
-use crate::elevation::{Caller, CallerError, Elevation};
+use sha2::{Sha224, Sha384, Sha512};
+
+use crate::elevation::{Caller, CallerError, Command, Elevation};
 use crate::names::RoleName;
+use sys::users::Account;
 
 use super::index::{IndexError, PolicyIndex};
-use super::{Answer, Assignment, Principal, Question, Role, RunAs, Subject};
+use super::{Algorithm, Answer, Assignment, Groups, Principal, Question, Role, Subject, Target};
 
 /// What the policy says of an elevation that it knows.
 #[must_use = "a judgement leads to a grant or to the gate"]
@@ -126,27 +130,34 @@ impl Eligible {
 }
 
 /// Judges `elevation`. The roles in `preferred` (those that the caller's open grants name) are asked before the rest, so
-/// that the cost of a run under a grant does not grow with the number of roles.
+/// that the cost of a run under a grant does not grow with the number of roles; in a policy with orders, where another
+/// role may refuse what they allow, every role of the caller is asked.
 pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, preferred: &[RoleName]) -> Result<Judgement, JudgeError> {
     let subject = subject(elevation.caller())?;
     let mut denied = None;
+    let mut decided = |roles| decide(roles, |role| ask(role, &elevation), &mut denied);
+    let candidates = |assignment| index.roles_for(&subject, assignment).map(|roles| with(assignment, roles));
 
-    let standing = index.roles_for(&subject, Assignment::Standing)?;
-    if let Some(role) = allowing(standing, |role| ask(role, &elevation), &mut denied).into_iter().next() {
-        return Ok(Judgement::Standing(Box::new(Standing { elevation, role })));
+    let mut roles = candidates(Assignment::Standing)?;
+    if index.settings().ordered {
+        roles.extend(candidates(Assignment::Eligible)?);
     }
-    let mut held = Vec::new();
-    for name in preferred {
-        held.extend(index.role(name)?.filter(|role| names(&role.eligible, &subject)));
+    let mut verdict = decided(roles);
+    if verdict.is_none() && !index.settings().ordered {
+        let mut held = Vec::new();
+        for name in preferred {
+            held.extend(index.role(name)?.filter(|role| role.assigns(&subject, Assignment::Eligible)));
+        }
+        verdict = decided(with(Assignment::Eligible, held));
+        if verdict.is_none() {
+            verdict = decided(candidates(Assignment::Eligible)?);
+        }
     }
-    let mut roles = allowing(held, |role| ask(role, &elevation), &mut denied);
-    if roles.is_empty() {
-        roles = allowing(index.roles_for(&subject, Assignment::Eligible)?, |role| ask(role, &elevation), &mut denied);
+    match verdict {
+        Some(Decision::Standing(role)) => Ok(Judgement::Standing(Box::new(Standing { elevation, role: *role }))),
+        Some(Decision::Eligible(roles)) => Ok(Judgement::Eligible(Box::new(Eligible { elevation, roles }))),
+        None => Err(JudgeError::NotAllowed(Box::new(NotAllowed { elevation, denied }))),
     }
-    if roles.is_empty() {
-        return Err(JudgeError::NotAllowed(Box::new(NotAllowed { elevation, denied })));
-    }
-    Ok(Judgement::Eligible(Box::new(Eligible { elevation, roles })))
 }
 
 /// What one role says of an elevation.
@@ -154,14 +165,19 @@ pub fn ask<'r>(role: &'r Role, elevation: &Elevation) -> Answer<'r> {
     let command = elevation.command();
     let run_as = elevation.run_as();
     role.answers(&Question {
-        run_as: (run_as.name().as_str(), run_as.uid()),
+        run_as: Target {
+            name: run_as.name().as_str(),
+            uid: run_as.uid(),
+            groups: &|| named_groups(run_as.account()),
+            is_caller: run_as.uid() == elevation.caller().uid(),
+        },
         run_as_group: run_as.group().map(|group| (group.name.as_str(), group.gid)),
         host: elevation.caller().host(),
         path: command.path(),
         arguments: command.arguments(),
-        digest: &|| {
+        digest: &|algorithm| {
             // A rule with a digest never trusts a file that somebody else can rewrite after it was read (CVE-2015-8239).
-            if command.is_writable_by_others() { None } else { command.digest().ok() }
+            if command.is_writable_by_others() { None } else { digest(command, algorithm) }
         },
     })
 }
@@ -176,25 +192,69 @@ pub fn names(principals: &[Principal], subject: &Subject<'_>) -> bool {
     principals.iter().any(|principal| principal.matches(subject))
 }
 
-/// Those of `roles` whose answer is yes, narrowest first; `denied` keeps the last rule that said no.
-pub(super) fn allowing(
-    roles: Vec<Role>,
+/// The groups of an account, the primary one included; `None` where they cannot be looked up.
+pub fn named_groups(account: &Account) -> Groups {
+    let groups = sys::users::groups_of(&account.name, account.gid).ok()?;
+    let name = |gid| Some((gid, sys::users::group_by_gid(gid).ok()?.map(|group| group.name)));
+    groups.into_iter().map(name).collect()
+}
+
+fn digest(command: &Command, algorithm: Algorithm) -> Option<Vec<u8>> {
+    match algorithm {
+        Algorithm::Sha224 => command.hashed::<Sha224>().ok(),
+        Algorithm::Sha256 => command.digest().ok().map(Vec::from),
+        Algorithm::Sha384 => command.hashed::<Sha384>().ok(),
+        Algorithm::Sha512 => command.hashed::<Sha512>().ok(),
+    }
+}
+
+/// Who decides: one standing role, or roles to be activated, narrowest first and at least one.
+pub(super) enum Decision {
+    Standing(Box<Role>),
+    Eligible(Vec<Role>),
+}
+
+/// Roles with the way in which somebody has them.
+pub(super) fn with(assignment: Assignment, roles: Vec<Role>) -> Vec<(Assignment, Role)> {
+    roles.into_iter().map(|role| (assignment, role)).collect()
+}
+
+/// Of the roles that mean the command those of the highest order decide, and of these one that allows is enough; a
+/// standing one is better. `denied` keeps the last rule that said no.
+pub(super) fn decide(
+    mut roles: Vec<(Assignment, Role)>,
     answers: impl for<'r> Fn(&'r Role) -> Answer<'r>,
     denied: &mut Option<(RoleName, String)>,
-) -> Vec<Role> {
-    let mut found = Vec::new();
-    for role in roles {
-        match answers(&role) {
-            Answer::Allowed { .. } => found.push(role),
-            Answer::Denied { rule } => *denied = Some((role.name.clone(), rule.to_string())),
-            Answer::NoRule | Answer::OtherRunAs | Answer::OtherGroup | Answer::OtherHost => {}
+) -> Option<Decision> {
+    roles.sort_by_key(|(_, role)| Reverse(role.order));
+    for level in roles.chunk_by(|(_, one), (_, other)| one.order == other.order) {
+        let (mut standing, mut eligible, mut refused) = (Vec::new(), Vec::new(), false);
+        for (assignment, role) in level {
+            match answers(role) {
+                Answer::Allowed { .. } if *assignment == Assignment::Standing => standing.push(role.clone()),
+                Answer::Allowed { .. } => eligible.push(role.clone()),
+                Answer::Denied { rule } => {
+                    *denied = Some((role.name.clone(), rule.to_string()));
+                    refused = true;
+                }
+                Answer::NoRule | Answer::OtherRunAs | Answer::OtherGroup | Answer::OtherHost => {}
+            }
+        }
+        if let Some(role) = standing.into_iter().min_by_key(breadth) {
+            return Some(Decision::Standing(Box::new(role)));
+        }
+        if !eligible.is_empty() {
+            eligible.sort_by_key(breadth);
+            return Some(Decision::Eligible(eligible));
+        }
+        if refused {
+            return None;
         }
     }
-    found.sort_by_key(breadth);
-    found
+    None
 }
 
 /// Smaller is narrower: not every command, not anyone as the target, fewer rules.
 fn breadth(role: &Role) -> (bool, bool, usize) {
-    (role.allows_everything(), role.run_as == RunAs::Anyone, role.commands.len())
+    (role.allows_everything(), role.run_as.is_anyone(), role.commands.len())
 }

@@ -1,16 +1,27 @@
 //! The policy: what its files say, checked when they are read, and what it answers. Opens no file, asks no account
 //! database and grants nothing: an answer is the policy's opinion, not an authorization.
 
+mod arguments;
 mod audit_file;
 mod command_rule;
+mod digest;
 mod error;
+mod expression;
 mod file;
+mod glob;
+mod host;
 pub mod index;
 pub mod judge;
+mod listed;
+pub mod manner;
+mod options;
 mod pattern;
 mod principal;
+mod recording;
 mod role;
 mod role_file;
+mod rule_table;
+mod run_as;
 mod settings;
 mod table;
 mod warning;
@@ -18,15 +29,18 @@ mod weigh;
 
 use std::path::PathBuf;
 
-pub use command_rule::{CommandRule, Effect};
+pub use command_rule::{Algorithm, CommandRule, Effect};
 pub use error::{Cause, PolicyError, Suggestion};
+pub use host::Hosts;
 pub use index::{IndexError, PolicyIndex};
+pub use listed::{Entry, Line, Listed, Side};
+pub use manner::{Manner, NotPermitted};
+pub use options::{Lecture, Options, RESOURCES, Rlimit, RunDirectory, TimestampType, UNTIL_REBOOT, Umask};
 pub use pattern::{WordPattern, name_matches};
-pub use principal::{Principal, Subject};
-pub use role::{
-    Activation, Answer, Assignment, LONGEST_TICKET, OnExpiry, Question, Role, RunAs, RunAsGroups, RunAsUser, Source,
-    TicketPattern,
-};
+pub use principal::{People, Principal, Subject};
+pub use recording::{Record, Recording, RecordingMode, RecordingSettings};
+pub use role::{Activation, Answer, Assignment, LONGEST_TICKET, OnExpiry, Question, Role, Source, TicketPattern};
+pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
 pub use settings::{AuditSettings, JsonFile, Settings, SyslogMode};
 pub use weigh::Weighed;
 

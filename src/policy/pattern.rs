@@ -1,4 +1,4 @@
-//! Wildcards: of words in command rules, of host names, and of variable names. Bytes in, yes or no out; linear in
+//! Wildcards of words in command rules and of variable names. Bytes in, yes or no out; linear in
 //! practice, and never recursive.
 
 use serde::{Deserialize, Serialize};
@@ -97,19 +97,6 @@ impl From<WordPattern> for String {
 /// Whether a name matches a pattern in which `*` is any run of bytes (`LC_*`, `*_TOKEN`); case matters.
 pub fn name_matches(pattern: &str, name: &[u8]) -> bool {
     glob(&name_tokens(pattern), name)
-}
-
-/// Whether a host name matches a pattern of `*` and `?`; case does not matter (RFC 4343), a final dot neither.
-pub(super) fn host_matches(pattern: &str, host: &str) -> bool {
-    let tokens: Vec<Token> = pattern
-        .bytes()
-        .map(|byte| match byte {
-            b'*' => Token::AnyRun,
-            b'?' => Token::AnyCharacter,
-            byte => Token::Byte(byte.to_ascii_lowercase()),
-        })
-        .collect();
-    glob(&tokens, host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase().as_bytes())
 }
 
 fn name_tokens(pattern: &str) -> Vec<Token> {
@@ -213,12 +200,6 @@ mod tests {
     fn a_hostile_word_takes_no_exponential_time() {
         let pattern = WordPattern::parse(&format!("{}b", "*a".repeat(200))).unwrap();
         assert!(!pattern.matches(&vec![b'a'; 128 * 1024]));
-    }
-
-    #[test]
-    fn host_names_match_without_case() {
-        assert!(host_matches("Web*", "WEB01") && host_matches("web?.example.org", "web1.Example.ORG."));
-        assert!(!host_matches("web*", "db-web") && !host_matches("web", "web.example.org"));
     }
 
     #[test]

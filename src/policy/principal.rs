@@ -1,10 +1,11 @@
-//! Whom a line of the policy means, and whether that is the caller. Asks no account database: ids come from the
-//! kernel and names from the caller of this room.
+//! Whom a line of the policy means, and whether that is the caller. Ids come from the kernel and names from the caller
+//! of this room; only whether somebody is in a netgroup is asked of the name service here, when a line names one.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::listed::{Entry, Listed, Side};
 use crate::names::{GroupName, UserName};
 
 /// A person as the kernel knows them, with the names that the account database has for the ids.
@@ -18,7 +19,7 @@ pub struct Subject<'a> {
     pub groups: &'a [(u32, Option<String>)],
 }
 
-/// `alice`, `#1000`, `%group`, `%#1000` or `ALL`.
+/// `alice`, `#1000`, `%group`, `%#1000`, `+netgroup` or `ALL`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Principal {
@@ -32,6 +33,27 @@ pub enum Principal {
     Group(GroupName),
     /// Members of the group of this id.
     Gid(u32),
+    /// Members of the netgroup of this name (netgroup(5)).
+    Netgroup(String),
+}
+
+/// The people of a role; the last line that means somebody decides.
+pub type People = Listed<Principal>;
+
+/// The key under which the index keeps whoever is named by a netgroup: nobody can list the netgroups of a person.
+pub(super) const ANY_NETGROUP: &str = "+";
+
+impl People {
+    /// Whether `subject` is one of them.
+    pub fn mean(&self, subject: &Subject<'_>) -> bool {
+        self.decide(|principal| Some(principal.matches(subject))) == Some(Side::In)
+    }
+}
+
+impl Entry for Principal {
+    fn read(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
 }
 
 impl Principal {
@@ -45,6 +67,9 @@ impl Principal {
                 Some(digits) => parse_id(digits).map(Self::Gid).ok_or_else(|| not_an_id(text)),
                 None => GroupName::parse(group).map(Self::Group).map_err(|error| error.to_string()),
             };
+        }
+        if let Some(name) = text.strip_prefix('+') {
+            return netgroup(name).map(Self::Netgroup);
         }
         match text.strip_prefix('#') {
             Some(digits) => parse_id(digits).map(Self::Uid).ok_or_else(|| not_an_id(text)),
@@ -60,13 +85,22 @@ impl Principal {
             Self::Uid(uid) => *uid == subject.uid,
             Self::Group(name) => subject.groups.iter().any(|(_, known)| known.as_deref() == Some(name.as_str())),
             Self::Gid(gid) => subject.groups.iter().any(|(known, _)| known == gid),
+            Self::Netgroup(name) => sys::netgroup::has_user(name, subject.name),
+        }
+    }
+
+    /// The key under which the index keeps it.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Netgroup(_) => ANY_NETGROUP.to_owned(),
+            _ => self.to_string(),
         }
     }
 
     /// Whether it may mean several people, so that counting it as one would be wrong.
     pub(super) fn is_plural(&self) -> bool {
         match self {
-            Self::All | Self::Group(_) | Self::Gid(_) => true,
+            Self::All | Self::Group(_) | Self::Gid(_) | Self::Netgroup(_) => true,
             Self::User(_) | Self::Uid(_) => false,
         }
     }
@@ -81,6 +115,7 @@ impl fmt::Display for Principal {
             Self::Uid(uid) => f.pad(&format!("#{uid}")),
             Self::Group(name) => f.pad(&format!("%{name}")),
             Self::Gid(gid) => f.pad(&format!("%#{gid}")),
+            Self::Netgroup(name) => f.pad(&format!("+{name}")),
         }
     }
 }
@@ -101,7 +136,7 @@ impl From<Principal> for String {
 impl Subject<'_> {
     /// Every way in which a policy may name this person; the keys of the index.
     pub(super) fn keys(&self) -> Vec<String> {
-        let mut keys = vec!["ALL".to_owned(), self.name.to_owned(), format!("#{}", self.uid)];
+        let mut keys = vec!["ALL".to_owned(), ANY_NETGROUP.to_owned(), self.name.to_owned(), format!("#{}", self.uid)];
         for (gid, name) in self.groups {
             keys.push(format!("%#{gid}"));
             keys.extend(name.as_ref().map(|name| format!("%{name}")));
@@ -110,6 +145,17 @@ impl Subject<'_> {
         keys.sort_unstable();
         keys.dedup();
         keys
+    }
+}
+
+/// The name of a netgroup, without its `+`.
+pub(super) fn netgroup(name: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"(),!+%#\"'\\".contains(&byte);
+    if !name.is_empty() && name.len() <= 256 && name.bytes().all(plain) {
+        Ok(name.to_owned())
+    } else {
+        let shown: String = name.chars().take(64).collect();
+        Err(format!("'+{}' is not the name of a netgroup", crate::escape::escape(shown.as_bytes())))
     }
 }
 
@@ -164,7 +210,8 @@ mod tests {
 
     #[test]
     fn names_that_are_not_names_are_refused() {
-        for text in ["", "1000", "-alice", "+netgroup", "!alice", "a b", "a:b", "a/b", "%a b", "%%x", "\u{1b}x"] {
+        for text in ["", "1000", "-alice", "+", "+a b", "+a,b", "!alice", "a b", "a:b", "a/b", "%a b", "%%x", "\u{1b}x"]
+        {
             assert!(Principal::parse(text).is_err(), "{text}");
         }
     }
@@ -173,10 +220,29 @@ mod tests {
     fn a_principal_is_shown_as_written_and_found_under_a_key_of_its_subject() {
         let groups = [(33, Some("web".to_owned()))];
         let keys = subject("alice", 1001, &groups).keys();
-        for text in ["alice", "#1001", "%web", "%#33", "ALL"] {
-            assert_eq!(Principal::parse(text).unwrap().to_string(), text);
-            assert!(keys.iter().any(|key| key == text));
+        for text in ["alice", "#1001", "%web", "%#33", "ALL", "+staff"] {
+            let principal = Principal::parse(text).unwrap();
+            assert_eq!(principal.to_string(), text);
+            assert!(keys.contains(&principal.key()));
         }
-        assert_eq!(keys.len(), 5);
+        assert_eq!(keys.len(), 6);
+    }
+
+    #[test]
+    fn the_last_line_that_means_somebody_decides() {
+        let groups = [(33, Some("web".to_owned()))];
+        let alice = subject("alice", 1001, &groups);
+        for (lines, meant) in [
+            (&["%web", "!alice"][..], false),
+            (&["!alice", "%web"], true),
+            (&["ALL", "!%web", "#1001"], true),
+            (&["!bob"], false),
+            (&[], false),
+        ] {
+            let people = People::try_from(lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()).unwrap();
+            assert_eq!(people.mean(&alice), meant, "{lines:?}");
+            assert_eq!(people.as_written(), lines);
+        }
+        assert!(People::try_from(vec!["!!alice".to_owned()]).is_err());
     }
 }

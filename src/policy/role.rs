@@ -7,10 +7,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::command_rule::{CommandRule, Effect};
-use super::pattern;
-use super::principal::{Principal, Subject, not_an_id, parse_id};
-use crate::names::{RoleName, UserName};
+use super::command_rule::{Algorithm, CommandRule, Effect};
+use super::expression::Expression;
+use super::host::Hosts;
+use super::listed::Listed;
+use super::options::Options;
+use super::principal::{People, Principal, Subject};
+use super::recording::{Recording, is_default};
+use super::run_as::{RunAs, RunAsGroups, Target};
+use crate::names::RoleName;
 
 /// A role with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,32 +25,39 @@ pub struct Role {
     /// One line for people; empty when there is none.
     pub description: String,
     /// Who may ask for it.
-    pub eligible: Vec<Principal>,
+    pub eligible: People,
     /// Who has it without asking.
-    pub standing: Vec<Principal>,
+    pub standing: People,
+    /// Who has it in either way must be one of these too, unless there are none.
+    #[serde(default, skip_serializing_if = "Listed::is_empty")]
+    pub among: People,
     /// As whom its commands may run.
     pub run_as: RunAs,
     /// Which groups `-g` may name.
     pub run_as_groups: RunAsGroups,
-    /// Patterns of the hosts on which it means something.
-    pub hosts: Vec<String>,
+    /// The hosts on which it means something.
+    pub hosts: Listed<Hosts>,
     /// Its rules; the last one that means the command decides.
     pub commands: Vec<CommandRule>,
-    /// Variables kept from the caller's environment: those of `[defaults]` and those of the role.
-    pub env_keep: Vec<String>,
-    /// Whether the caller may set any variable for the command (`-E`, `VAR=value`).
-    pub setenv: bool,
     /// Whether PAM authenticates the caller (through the credential cache).
     pub authenticate: bool,
+    /// How its commands are run: the keys of `[defaults]` with its own over them.
+    #[serde(default, serialize_with = "Options::serialize_changed")]
+    pub options: Options,
     /// A PAM service other than `jit-sudo` and `jit-sudo-i`.
     pub pam_service: Option<String>,
     /// What becomes of a running command when its grant expires.
     pub on_expiry: OnExpiry,
+    /// Which of its sessions are recorded, and who may watch them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recording: Recording,
     /// Whether its commands may execute no other program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub noexec: bool,
     /// On what terms an eligible person gets it.
     pub activation: Activation,
+    /// Its rank among the roles of a person: of those that mean a command the ones of the highest order decide.
+    pub order: u32,
     /// Where it stands in the policy.
     pub source: Source,
 }
@@ -114,40 +126,10 @@ pub enum Assignment {
     Eligible,
 }
 
-/// `run_as` of a role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunAs {
-    /// `ALL`
-    Anyone,
-    /// These only; at least one.
-    Only(Vec<RunAsUser>),
-}
-
-/// One user in `run_as`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunAsUser {
-    /// By name.
-    Name(UserName),
-    /// By id, written `#1000`.
-    Uid(u32),
-}
-
-/// `run_as_groups` of a role; names as written, ids as `#1000`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunAsGroups {
-    /// `ALL`
-    Any,
-    /// These only; none when empty.
-    Only(Vec<RunAsUser>),
-}
-
-/// A checked regular expression (regex-lite: linear time) that a ticket must match.
+/// What a ticket must look like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct TicketPattern(String);
+pub struct TicketPattern(Expression);
 
 /// The longest ticket in bytes.
 pub const LONGEST_TICKET: usize = 256;
@@ -155,8 +137,8 @@ pub const LONGEST_TICKET: usize = 256;
 /// What is asked of a role. Everything was resolved by the caller of this room: names and ids agree, the path leads to
 /// the program that was opened and its directory holds no link.
 pub struct Question<'a> {
-    /// As whom: name and uid.
-    pub run_as: (&'a str, u32),
+    /// As whom.
+    pub run_as: Target<'a>,
     /// `-g`, unless it is the run-as user's own primary group.
     pub run_as_group: Option<(&'a str, u32)>,
     /// This host, short or fully qualified; its first label counts as its short name.
@@ -165,8 +147,9 @@ pub struct Question<'a> {
     pub path: &'a Path,
     /// Its arguments, without the program.
     pub arguments: &'a [OsString],
-    /// SHA-256 of the opened program; called at most once, and only when a rule asks. `None`: it could not be told.
-    pub digest: &'a dyn Fn() -> Option<[u8; 32]>,
+    /// The digest of the opened program; called at most once for each algorithm, and only when a rule asks. `None`: it
+    /// could not be told.
+    pub digest: &'a dyn Fn(Algorithm) -> Option<Vec<u8>>,
 }
 
 /// What a role says to a question.
@@ -199,15 +182,19 @@ impl Role {
         if !self.holds_on(question.host) {
             return Answer::OtherHost;
         }
-        let (name, uid) = question.run_as;
-        if !self.run_as.allows(name, uid) {
+        // Who changes only the group stays who they are, and run_as is not asked (sudoers(5), "Runas_Spec").
+        let group_alone = question.run_as_group.is_some() && question.run_as.is_caller;
+        if !group_alone && !self.run_as.allows(&question.run_as) {
             return Answer::OtherRunAs;
         }
-        if question.run_as_group.is_some_and(|(group, gid)| !self.run_as_groups.allows(group, gid)) {
+        if question.run_as_group.is_some_and(|group| !self.run_as_groups.allows(group, &question.run_as)) {
             return Answer::OtherGroup;
         }
-        let known = OnceCell::new();
-        let digest = || *known.get_or_init(question.digest);
+        let known: [OnceCell<Option<Vec<u8>>>; Algorithm::COUNT] = Default::default();
+        let digest = |algorithm: Algorithm| {
+            let known = known.get(algorithm as usize)?;
+            known.get_or_init(|| (question.digest)(algorithm)).clone()
+        };
         let decides = |rule: &&CommandRule| rule.matches(question.path, question.arguments, &digest);
         match self.commands.iter().rev().find(decides) {
             None => Answer::NoRule,
@@ -220,7 +207,7 @@ impl Role {
 
     /// Whether `subject` has the role in this way.
     pub fn assigns(&self, subject: &Subject<'_>, assignment: Assignment) -> bool {
-        self.assigned(assignment).iter().any(|principal| principal.matches(subject))
+        self.assigned(assignment).mean(subject) && (self.among.is_empty() || self.among.mean(subject))
     }
 
     /// Whether `subject` is named as an approver. That nobody approves their own request is the grant's business.
@@ -233,95 +220,22 @@ impl Role {
         self.commands.iter().any(|rule| rule.means_all() && rule.effect() == Effect::Allow)
     }
 
+    /// Whether the caller may set any variable for the command (`-E`, `VAR=value`): where nothing is said, whoever may run
+    /// every command could do it with env(1) anyway (sudoers(5): ALL implies SETENV).
+    pub fn lets_set_variables(&self) -> bool {
+        self.options.setenv.unwrap_or_else(|| self.allows_everything())
+    }
+
     /// Whether the role means something on `host`, by its full or its short name.
     pub fn holds_on(&self, host: &str) -> bool {
-        let short = host.split('.').next().unwrap_or(host);
-        self.hosts.iter().any(|wanted| pattern::host_matches(wanted, host) || pattern::host_matches(wanted, short))
+        self.hosts.mean(host)
     }
 
     /// Whom the policy names for this assignment.
-    pub fn assigned(&self, assignment: Assignment) -> &[Principal] {
+    pub fn assigned(&self, assignment: Assignment) -> &People {
         match assignment {
             Assignment::Standing => &self.standing,
             Assignment::Eligible => &self.eligible,
-        }
-    }
-}
-
-impl RunAs {
-    /// Whether a command may run as this user.
-    pub fn allows(&self, name: &str, uid: u32) -> bool {
-        match self {
-            Self::Anyone => true,
-            Self::Only(users) => users.iter().any(|user| user.is(name, uid)),
-        }
-    }
-
-    /// Whom to run as when nobody is named: root where root is allowed, otherwise the first in the list (a name or `#uid`).
-    pub fn default_user(&self) -> String {
-        match self {
-            Self::Only(users) if !self.allows("root", 0) => {
-                users.first().map_or_else(|| "root".to_owned(), ToString::to_string)
-            }
-            Self::Anyone | Self::Only(_) => "root".to_owned(),
-        }
-    }
-
-    /// As written in the policy.
-    pub fn as_written(&self) -> Vec<String> {
-        match self {
-            Self::Anyone => vec!["ALL".to_owned()],
-            Self::Only(users) => users.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-impl RunAsGroups {
-    /// Whether `-g` may name this group.
-    pub fn allows(&self, name: &str, gid: u32) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Only(groups) => groups.iter().any(|group| group.is(name, gid)),
-        }
-    }
-
-    /// As written in the policy.
-    pub fn as_written(&self) -> Vec<String> {
-        match self {
-            Self::Any => vec!["ALL".to_owned()],
-            Self::Only(groups) => groups.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-impl RunAsUser {
-    /// Reads a name or `#id`; the error is a sentence fragment.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with('%') {
-            return Err(format!(
-                "'{}' is a group; one user or ALL is wanted here",
-                crate::escape::escape(text.as_bytes())
-            ));
-        }
-        match text.strip_prefix('#') {
-            Some(digits) => parse_id(digits).map(Self::Uid).ok_or_else(|| not_an_id(text)),
-            None => UserName::parse(text).map(Self::Name).map_err(|error| error.to_string()),
-        }
-    }
-
-    fn is(&self, name: &str, id: u32) -> bool {
-        match self {
-            Self::Name(wanted) => wanted.as_str() == name,
-            Self::Uid(wanted) => *wanted == id,
-        }
-    }
-}
-
-impl fmt::Display for RunAsUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.pad(name.as_str()),
-            Self::Uid(uid) => f.pad(&format!("#{uid}")),
         }
     }
 }
@@ -341,27 +255,17 @@ impl OnExpiry {
 impl TicketPattern {
     /// Checks the expression; the error is a sentence fragment.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if text.len() > 1000 {
-            return Err("is longer than 1000 bytes".to_owned());
-        }
-        match compile(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(error) => Err(format!("is not a regular expression: {error}")),
-        }
+        Expression::read(text).map(Self)
     }
 
     /// Whether `ticket` is one; never for a longer one than [`LONGEST_TICKET`] or one with control characters.
     pub fn matches(&self, ticket: &str) -> bool {
         let plain = ticket.len() <= LONGEST_TICKET && !ticket.chars().any(char::is_control);
-        plain && compile(&self.0).is_ok_and(|pattern| pattern.is_match(ticket))
+        plain && self.0.matches(ticket) == Some(true)
     }
 
     /// The expression as written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
-}
-
-fn compile(text: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
-    regex_lite::RegexBuilder::new(text).size_limit(1 << 20).nest_limit(50).build()
 }

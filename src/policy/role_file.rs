@@ -1,14 +1,18 @@
 //! The tables `[roles.NAME]` and `[roles.NAME.activation]`: every key, and what contradicts what.
 
-use std::fmt::Display;
-
 use toml::de::DeValue;
 
 use super::command_rule::CommandRule;
 use super::error::PolicyError;
+use super::host::Hosts;
+use super::listed::{Entry, Line, Listed};
+use super::options::{Lists, OPTIONS, Options};
 use super::principal::Principal;
-use super::role::{Activation, OnExpiry, Role, RunAs, RunAsGroups, RunAsUser, TicketPattern};
-use super::table::{Key, Placed, Support, Table, works};
+use super::recording::{Record, Recording};
+use super::role::{Activation, OnExpiry, Role, TicketPattern};
+use super::rule_table::RuleTable;
+use super::run_as::{RunAs, RunAsGroups, RunAsUser};
+use super::table::{Key, Placed, Table, works};
 use crate::clock::duration;
 use crate::names::RoleName;
 
@@ -21,15 +25,16 @@ pub(super) const ROLE: &[Key] = &[
     works("run_as_groups"),
     works("hosts"),
     works("commands"),
-    works("env_keep"),
-    works("setenv"),
     works("noexec"),
     works("activation"),
     works("authenticate"),
     works("pam_service"),
-    Key { name: "record", support: Support::OnlyWord("none") },
-    Key { name: "record_input", support: Support::OnlyFalse },
+    works("record"),
+    works("record_input"),
+    works("observers"),
     works("on_expiry"),
+    works("order"),
+    works("among"),
 ];
 
 /// Keys of `[roles.NAME.activation]`.
@@ -47,9 +52,21 @@ pub(super) const ACTIVATION: &[Key] = &[
     works("break_glass"),
     works("authenticate"),
     works("pam_service"),
-    Key { name: "record", support: Support::OnlyWord("none") },
-    Key { name: "record_input", support: Support::OnlyFalse },
+    works("record"),
+    works("record_input"),
     works("on_expiry"),
+];
+
+/// Keys of a command rule in its table form.
+const RULE: &[Key] = &[
+    works("path"),
+    works("path_glob"),
+    works("path_regex"),
+    works("args"),
+    works("args_glob"),
+    works("args_regex"),
+    works("sha256"),
+    works("digests"),
 ];
 
 /// What holds for a role that does not say otherwise.
@@ -59,8 +76,10 @@ pub(super) struct Defaults {
     pub(super) require_justification: bool,
     pub(super) authenticate: bool,
     pub(super) pam_service: Option<String>,
-    pub(super) env_keep: Vec<String>,
+    pub(super) options: Options,
     pub(super) on_expiry: OnExpiry,
+    pub(super) record: Record,
+    pub(super) record_input: bool,
     pub(super) noexec: bool,
 }
 
@@ -72,8 +91,10 @@ impl Default for Defaults {
             require_justification: true,
             authenticate: true,
             pam_service: None,
-            env_keep: Vec::new(),
+            options: Options::default(),
             on_expiry: OnExpiry::default(),
+            record: Record::default(),
+            record_input: false,
             noexec: false,
         }
     }
@@ -83,12 +104,12 @@ impl Default for Defaults {
 pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result<Role, PolicyError> {
     let source = table.source();
     let name = RoleName::parse(name).map_err(|error| table.invalid("name", error.to_string()))?;
-    let inner = table.table("activation", ACTIVATION, &[("[roles.NAME]", ROLE)])?;
+    let inner = table.table("activation", &[ACTIVATION], &[("[roles.NAME]", ROLE), ("[roles.NAME]", OPTIONS)])?;
     let activation = match &inner {
         Some(inner) => read_activation(inner, defaults)?,
         None => plain_activation(defaults),
     };
-    for key in ["authenticate", "pam_service", "on_expiry"] {
+    for key in ["authenticate", "pam_service", "on_expiry", "record", "record_input"] {
         if let Some(inner) = inner.as_ref().filter(|inner| inner.has(key) && table.has(key)) {
             return Err(inner.invalid(key, format!("stands in [roles.{name}] too; say it once")));
         }
@@ -97,28 +118,29 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     let authenticate = holder("authenticate").boolean("authenticate")?.unwrap_or(defaults.authenticate);
     let own_service = holder("pam_service").parsed("pam_service", pam_service)?;
     let on_expiry = holder("on_expiry").parsed("on_expiry", OnExpiry::parse)?;
-    let mut env_keep = defaults.env_keep.clone();
-    for pattern in table.each("env_keep", variable_pattern)?.unwrap_or_default() {
-        if !env_keep.contains(&pattern) {
-            env_keep.push(pattern);
-        }
-    }
+    let recording = Recording {
+        record: holder("record").parsed("record", Record::parse)?.unwrap_or(defaults.record),
+        input: holder("record_input").boolean("record_input")?.unwrap_or(defaults.record_input),
+        observers: principals(table, "observers")?,
+    };
     Ok(Role {
         name,
         description: table.parsed("description", description)?.unwrap_or_default(),
-        eligible: principals(table, "eligible")?,
-        standing: principals(table, "standing")?,
+        eligible: lines(table, "eligible")?.unwrap_or_default(),
+        standing: lines(table, "standing")?.unwrap_or_default(),
+        among: lines(table, "among")?.unwrap_or_default(),
         run_as: run_as(table)?,
         run_as_groups: run_as_groups(table)?,
         hosts: hosts(table)?,
         commands: commands(table)?,
-        env_keep,
-        setenv: table.boolean("setenv")?.unwrap_or(false),
         authenticate,
+        options: defaults.options.clone().read(table, Lists::Add)?,
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
+        recording,
         noexec: table.boolean("noexec")?.unwrap_or(defaults.noexec),
         activation,
+        order: table.number("order", 0..1_000_001)?.unwrap_or(0),
         source,
     })
 }
@@ -225,68 +247,52 @@ fn principals(table: &Table<'_>, key: &str) -> Result<Vec<Principal>, PolicyErro
 }
 
 fn run_as(table: &Table<'_>) -> Result<RunAs, PolicyError> {
-    match all_or_each(table, "run_as", RunAsUser::parse)? {
-        None => {
-            RunAsUser::parse("root").map(|root| RunAs::Only(vec![root])).map_err(|why| table.invalid("run_as", why))
-        }
-        Some(AllOr::All) => Ok(RunAs::Anyone),
-        Some(AllOr::Each(users)) if users.is_empty() => Err(table.invalid("run_as", "is empty; leave it out for root")),
-        Some(AllOr::Each(users)) => Ok(RunAs::Only(users)),
+    match all_or_lines(table, "run_as")? {
+        None => Ok(RunAs(Listed::only(RunAsUser::read("root").map_err(|why| table.invalid("run_as", why))?))),
+        Some(users) if users.is_empty() => Err(table.invalid("run_as", "is empty; leave it out for root")),
+        Some(users) => Ok(RunAs(users)),
     }
 }
 
 fn run_as_groups(table: &Table<'_>) -> Result<RunAsGroups, PolicyError> {
-    match all_or_each(table, "run_as_groups", |text| RunAsUser::parse(text.strip_prefix('%').unwrap_or(text)))? {
-        None => Ok(RunAsGroups::Only(Vec::new())),
-        Some(AllOr::All) => Ok(RunAsGroups::Any),
-        Some(AllOr::Each(groups)) => Ok(RunAsGroups::Only(groups)),
-    }
+    Ok(RunAsGroups(all_or_lines(table, "run_as_groups")?.unwrap_or_default()))
 }
 
-enum AllOr<T> {
-    All,
-    Each(Vec<T>),
-}
-
-/// `"ALL"`, or a list that may be `["ALL"]`.
-fn all_or_each<T, E: Display>(
-    table: &Table<'_>,
-    key: &str,
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<Option<AllOr<T>>, PolicyError> {
-    if table.is_text(key) {
-        return match table.text(key)? {
-            Some("ALL") => Ok(Some(AllOr::All)),
-            _ => Err(table.invalid(key, "must be a list such as [\"root\"], or \"ALL\"")),
-        };
-    }
-    let one = |text: &str| if text == "ALL" { Ok(None) } else { parse(text).map(Some) };
-    let Some(items) = table.each(key, one)? else { return Ok(None) };
-    let all = items.iter().any(Option::is_none);
-    let named: Vec<T> = items.into_iter().flatten().collect();
-    match (all, named.is_empty()) {
-        (true, true) => Ok(Some(AllOr::All)),
-        (true, false) => Err(table.invalid(key, "names ALL and others; ALL must stand alone")),
-        (false, _) => Ok(Some(AllOr::Each(named))),
-    }
-}
-
-fn hosts(table: &Table<'_>) -> Result<Vec<String>, PolicyError> {
-    let host = |text: &str| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-*?".contains(&byte);
-        if text == "ALL" {
-            Ok("*".to_owned())
-        } else if !text.is_empty() && text.len() <= 255 && text.bytes().all(plain) {
-            Ok(text.to_owned())
-        } else {
-            Err("must be host names, with '*' and '?' as wildcards, or ALL")
-        }
-    };
-    match table.each("hosts", host)? {
-        None => Ok(vec!["*".to_owned()]),
+fn hosts(table: &Table<'_>) -> Result<Listed<Hosts>, PolicyError> {
+    match lines(table, "hosts")? {
+        None => Ok(Listed::only(Hosts::All)),
         Some(hosts) if hosts.is_empty() => Err(table.invalid("hosts", "is empty; leave it out for every host")),
         Some(hosts) => Ok(hosts),
     }
+}
+
+fn lines<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Option<Listed<T>>, PolicyError> {
+    match written(table, key)? {
+        Some(listed) if listed.takes_out() && listed.named().next().is_none() => {
+            Err(table.invalid(key, "takes out with '!' what no line lets in"))
+        }
+        listed => Ok(listed),
+    }
+}
+
+fn written<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Option<Listed<T>>, PolicyError> {
+    Ok(table.each(key, Line::read)?.map(Listed::new))
+}
+
+/// `"ALL"`, or a list; ALL with others means nothing more than ALL, unless some are taken out of it.
+fn all_or_lines<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Option<Listed<T>>, PolicyError> {
+    if table.is_text(key) {
+        return match table.text(key)? {
+            Some("ALL") => T::read("ALL").map(|all| Some(Listed::only(all))).map_err(|why| table.invalid(key, why)),
+            _ => Err(table.invalid(key, "must be a list such as [\"root\"], or \"ALL\"")),
+        };
+    }
+    let Some(listed) = written::<T>(table, key)? else { return Ok(None) };
+    let all = listed.named().any(|one| one.to_string() == "ALL");
+    if all && !listed.takes_out() && listed.lines().len() > 1 {
+        return Err(table.invalid(key, "names ALL and others; ALL must stand alone"));
+    }
+    Ok(Some(listed))
 }
 
 fn description(text: &str) -> Result<String, &'static str> {
@@ -315,21 +321,27 @@ fn commands(table: &Table<'_>) -> Result<Vec<CommandRule>, PolicyError> {
 }
 
 fn command(table: &Table<'_>, item: &Placed<&DeValue<'_>>) -> Result<CommandRule, PolicyError> {
-    const KEYS: &[Key] = &[works("path"), works("args"), works("sha256")];
     match item.value {
         DeValue::String(text) => {
             CommandRule::parse(text).map_err(|why| table.invalid_at(item.at, format!("command '{text}'"), why))
         }
         DeValue::Table(entries) => {
             let name = format!("{} commands", table.name());
-            let fields = Table::open(table.lines(), name, item.at, entries, KEYS, &[])?;
-            let path = fields
-                .text("path")?
-                .ok_or_else(|| table.invalid_at(item.at, "commands", "has an entry without path"))?;
-            let arguments = fields.each("args", |text| Ok::<_, String>(text.to_owned()))?.unwrap_or_default();
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            CommandRule::from_table(path, &arguments, fields.text("sha256")?)
-                .map_err(|why| table.invalid_at(item.at, format!("command '{path}'"), why))
+            let fields = Table::open(table.lines(), name, item.at, entries, &[RULE], &[])?;
+            let words = |key| fields.each(key, |text| Ok::<_, String>(text.to_owned()));
+            let rule = RuleTable {
+                path: fields.text("path")?,
+                path_glob: fields.text("path_glob")?,
+                path_regex: fields.text("path_regex")?,
+                args: words("args")?,
+                args_glob: fields.text("args_glob")?,
+                args_regex: fields.text("args_regex")?,
+                sha256: fields.text("sha256")?,
+                digests: words("digests")?.unwrap_or_default(),
+            };
+            let named = rule.path.or(rule.path_glob).or(rule.path_regex);
+            let what = named.map_or_else(|| "commands".to_owned(), |path| format!("command '{path}'"));
+            CommandRule::from_table(&rule).map_err(|why| table.invalid_at(item.at, what, why))
         }
         other => {
             let why = format!("is a list of strings and tables, and this is {}", other.type_str());

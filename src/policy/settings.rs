@@ -5,27 +5,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::options::Options;
 use super::principal::Principal;
+use super::recording::{RecordingSettings, is_default};
 
 /// Settings of the host: `[defaults]` (as far as no role decides) and `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Where commands are looked for, and PATH of the command: absolute directories, at least one.
-    pub secure_path: Vec<PathBuf>,
-    /// How long a password is remembered for a terminal and session; zero means that it is asked every time.
-    pub timestamp_timeout: Duration,
-    /// How often a password may be tried, 1 to 10.
-    pub passwd_tries: u32,
-    /// How long a password prompt waits; zero means for ever.
-    pub passwd_timeout: Duration,
+    /// What holds where no role says otherwise, and where no role is in question (-v, the search for a command).
+    #[serde(serialize_with = "Options::serialize_changed")]
+    pub options: Options,
     /// From SIGTERM to SIGKILL when a grant ends under a running command; at most a minute.
     pub grace_period: Duration,
-    /// Variables kept from the caller's environment where no role says more; see [`name_matches`](super::name_matches).
-    pub env_keep: Vec<String>,
     /// How the journal is mirrored and who may read it.
     pub audit: AuditSettings,
     /// How many requests one person may make within an hour; at least 1.
     pub request_rate: u32,
+    /// Whether some role has an `order`, so that a role which refuses may overrule another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ordered: bool,
 }
 
 /// The table `[audit]`.
@@ -46,6 +44,12 @@ pub struct AuditSettings {
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
     pub readers: Vec<Principal>,
+    /// What happens when a session cannot be recorded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recording: RecordingSettings,
+    /// How long records are kept where somebody prunes them; nothing says it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Duration>,
 }
 
 /// `syslog` of `[audit]`.
@@ -71,27 +75,14 @@ pub struct JsonFile {
     pub count: u32,
 }
 
-impl Settings {
-    /// `secure_path` as the value of PATH.
-    pub fn path_variable(&self) -> String {
-        let directories: Vec<&str> = self.secure_path.iter().filter_map(|directory| directory.to_str()).collect();
-        directories.join(":")
-    }
-}
-
-/// Debian's sudo: `Defaults secure_path`, and sudoers(5) for the rest.
 impl Default for Settings {
     fn default() -> Self {
-        let secure_path = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
         Self {
-            secure_path: secure_path.map(PathBuf::from).to_vec(),
-            timestamp_timeout: Duration::from_secs(15 * 60),
-            passwd_tries: 3,
-            passwd_timeout: Duration::from_secs(5 * 60),
+            options: Options::default(),
             grace_period: Duration::from_millis(500),
-            env_keep: ENV_KEEP.map(str::to_owned).to_vec(),
             audit: AuditSettings::default(),
             request_rate: 30,
+            ordered: false,
         }
     }
 }
@@ -105,23 +96,10 @@ impl Default for AuditSettings {
             json_file: None,
             redact: REDACT.map(str::to_owned).to_vec(),
             readers: Vec::new(),
+            recording: RecordingSettings::default(),
+            keep: None,
         }
     }
 }
-
-/// "Environment variables to preserve" of `sudo -V`, without PATH: that is always `secure_path`.
-const ENV_KEEP: [&str; 11] = [
-    "COLORS",
-    "DISPLAY",
-    "DPKG_COLORS",
-    "HOSTNAME",
-    "KRB5CCNAME",
-    "LS_COLORS",
-    "PS1",
-    "PS2",
-    "XAUTHORITY",
-    "XAUTHORIZATION",
-    "XDG_CURRENT_DESKTOP",
-];
 
 const REDACT: [&str; 6] = ["*_TOKEN", "*PASSWORD*", "*SECRET*", "*_KEY", "*PASSPHRASE*", "*CREDENTIAL*"];

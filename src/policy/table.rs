@@ -14,24 +14,11 @@ use super::role::Source;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     pub(super) name: &'static str,
-    pub(super) support: Support,
-}
-
-/// Whether a key does what it says.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Support {
-    Works,
-    /// Only this value, which asks for nothing, is accepted.
-    OnlyFalse,
-    /// As above.
-    OnlyWord(&'static str),
-    /// No value is accepted.
-    NotYet,
 }
 
 /// A key that works.
 pub(super) const fn works(name: &'static str) -> Key {
-    Key { name, support: Support::Works }
+    Key { name }
 }
 
 /// The text of a file and where its lines begin.
@@ -77,35 +64,25 @@ impl<'a> Lines<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Refuses unknown keys and those that are not supported yet. `others` are tables in which a misplaced key may belong.
+    /// Refuses unknown keys. `others` are tables in which a misplaced key may belong.
     pub(super) fn open(
         lines: &'a Lines<'a>,
         name: impl Into<String>,
         at: usize,
         entries: &'a DeTable<'a>,
-        keys: &[Key],
+        keys: &[&[Key]],
         others: &[(&str, &[Key])],
     ) -> Result<Self, PolicyError> {
         let table = Self { lines, name: name.into(), at, entries };
-        for (written, value) in entries {
+        for written in entries.keys() {
             let text: &str = written.get_ref();
-            let Some(key) = keys.iter().find(|key| key.name == text) else {
+            if !keys.iter().copied().flatten().any(|key| key.name == text) {
                 let cause = Cause::UnknownKey {
                     key: text.to_owned(),
                     table: table.name.clone(),
                     suggestion: suggest(text, keys, others),
                 };
                 return Err(lines.error(written.span().start, cause));
-            };
-            let inert = match (key.support, value.get_ref()) {
-                (Support::Works, _) | (Support::OnlyFalse, DeValue::Boolean(false)) => true,
-                (Support::OnlyWord(word), DeValue::String(found)) => word == found,
-                (Support::OnlyFalse | Support::OnlyWord(_) | Support::NotYet, _) => false,
-            };
-            if !inert {
-                let written = lines.text.get(value.span()).unwrap_or("…");
-                let what = format!("{text} = {written}");
-                return Err(lines.error(value.span().start, Cause::NotSupportedYet { what, table: table.name.clone() }));
             }
         }
         Ok(table)
@@ -211,7 +188,7 @@ impl<'a> Table<'a> {
     pub(super) fn table(
         &self,
         key: &str,
-        keys: &[Key],
+        keys: &[&[Key]],
         others: &[(&str, &[Key])],
     ) -> Result<Option<Table<'a>>, PolicyError> {
         let Some(entries) = self.entries_of(key)? else { return Ok(None) };
@@ -273,7 +250,7 @@ impl<'a> Table<'a> {
     }
 }
 
-fn suggest(typed: &str, keys: &[Key], others: &[(&str, &[Key])]) -> Suggestion {
+fn suggest(typed: &str, keys: &[&[Key]], others: &[(&str, &[Key])]) -> Suggestion {
     for (place, keys) in others {
         if keys.iter().any(|key| key.name == typed) {
             return Suggestion::Table((*place).to_owned());
@@ -283,7 +260,7 @@ fn suggest(typed: &str, keys: &[Key], others: &[(&str, &[Key])]) -> Suggestion {
     if typed.len() > 64 {
         return Suggestion::Nothing;
     }
-    let near = keys.iter().map(|key| (distance(typed, key.name), key.name)).min();
+    let near = keys.iter().copied().flatten().map(|key| (distance(typed, key.name), key.name)).min();
     match near {
         Some((steps, name)) if steps <= 1 + name.len() / 4 && steps < name.len() => Suggestion::Key(name.to_owned()),
         Some(_) | None => Suggestion::Nothing,
@@ -320,7 +297,7 @@ mod tests {
 
     #[test]
     fn near_keys_are_suggested_and_far_ones_are_not() {
-        let keys = [works("approvers"), works("approvals"), works("ticket")];
+        let keys: [&[Key]; 2] = [&[works("approvers"), works("approvals")], &[works("ticket")]];
         assert_eq!(suggest("aprovers", &keys, &[]), Suggestion::Key("approvers".into()));
         assert_eq!(suggest("tikcet", &keys, &[]), Suggestion::Key("ticket".into()));
         assert_eq!(suggest("colour", &keys, &[]), Suggestion::Nothing);

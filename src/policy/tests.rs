@@ -91,9 +91,9 @@ authenticate          = false
 fn every_key_means_what_it_says() {
     let policy = policy(WHOLE);
     let settings = policy.settings();
-    assert_eq!(settings.path_variable(), "/usr/sbin:/usr/bin");
-    assert_eq!((settings.timestamp_timeout, settings.passwd_timeout), (Duration::ZERO, Duration::from_secs(90)));
-    assert_eq!((settings.passwd_tries, settings.grace_period), (2, Duration::from_millis(250)));
+    assert_eq!(settings.options.path_variable(), "/usr/sbin:/usr/bin");
+    assert_eq!((settings.options.timestamp_timeout, settings.options.passwd_timeout), (0, 90));
+    assert_eq!((settings.options.passwd_tries, settings.grace_period), (2, Duration::from_millis(250)));
     assert_eq!(
         (settings.audit.syslog, settings.audit.redact.as_slice()),
         (SyslogMode::Required, &["*_TOKEN".to_owned()][..])
@@ -101,13 +101,19 @@ fn every_key_means_what_it_says() {
     assert_eq!(settings.audit.readers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["%adm", "#7"]);
     let role = &policy.roles()[0];
     assert_eq!((role.name.as_str(), role.description.as_str()), ("web-ops", "Restart and inspect the web tier"));
-    assert_eq!((role.eligible.len(), role.standing.len(), role.commands.len(), policy.rule_count()), (2, 1, 4, 4));
+    assert_eq!(
+        (role.eligible.lines().len(), role.standing.lines().len(), role.commands.len(), policy.rule_count()),
+        (2, 1, 4, 4)
+    );
     assert_eq!(
         (role.run_as.as_written(), role.run_as_groups.as_written()),
         (vec!["root".into(), "#33".into()], vec!["www-data".into()])
     );
-    assert_eq!(role.env_keep, ["LC_*", "LANG"]);
-    assert_eq!((role.authenticate, role.setenv, role.pam_service.as_deref()), (false, false, Some("jit-sudo-strong")));
+    assert_eq!(role.options.env_keep, ["LC_*", "LANG"]);
+    assert_eq!(
+        (role.authenticate, role.lets_set_variables(), role.pam_service.as_deref()),
+        (false, false, Some("jit-sudo-strong"))
+    );
     let terms = &role.activation;
     assert_eq!((terms.maximum_duration, terms.request_lifetime, terms.approvals), (7200, 86_400, 2));
     assert_eq!(
@@ -127,7 +133,7 @@ fn what_is_not_said_is_the_default() {
     assert_eq!(*policy.settings(), Settings::default());
     let role = &policy.roles()[0];
     assert_eq!(role.run_as.as_written(), ["root"]);
-    assert_eq!((role.hosts.as_slice(), role.authenticate, role.setenv), (&["*".to_owned()][..], true, false));
+    assert_eq!((role.hosts.as_written(), role.authenticate, role.options.setenv), (vec!["*".to_owned()], true, None));
     assert_eq!((role.activation.maximum_duration, role.activation.request_lifetime), (1800, 3600));
     assert!(role.activation.require_justification && !role.activation.require_approval && !role.activation.one_shot);
     assert_eq!((role.activation.approvals, role.activation.approvers.len()), (1, 0));
@@ -199,22 +205,32 @@ fn what_is_said_twice_names_both_places() {
 }
 
 #[test]
-fn what_comes_later_is_refused_and_its_absence_accepted() {
-    for (place, line) in [
-        ("", "record = \"tty\""),
-        ("", "record = \"all\""),
-        ("", "record_input = true"),
-        ("[roles.r.activation]\n", "record = \"tty\""),
-        ("[defaults]\n", "record = \"tty\""),
-        ("[defaults]\n", "env_check = []"),
-        ("[defaults]\n", "env_delete = [\"X\"]"),
+fn what_is_recorded_is_said_in_the_role_its_activation_or_the_defaults() {
+    let found = |text: &str| {
+        let recording = policy(text).roles()[0].recording.clone();
+        (recording.record, recording.input)
+    };
+    assert_eq!(found(&with("")), (Record::Tty, false));
+    assert_eq!(found(&with("record = \"none\"")), (Record::None, false));
+    assert_eq!(found(&with("[roles.r.activation]\nrecord = \"all\"\nrecord_input = true")), (Record::All, true));
+    let defaults = "[defaults]\nrecord = \"all\"\nrecord_input = true\n";
+    assert_eq!(found(&format!("{defaults}{}", with("record_input = false"))), (Record::All, false));
+    let sentence = mistake(&with("record = \"tty\"\n[roles.r.activation]\nrecord = \"tty\""));
+    assert!(sentence.contains("stands in [roles.r] too"), "{sentence}");
+    for (line, why) in [
+        ("record = true", "must be a string"),
+        ("record = \"TTY\"", "must be \"none\", \"tty\" or \"all\""),
+        ("record_input = \"yes\"", "must be true or false"),
+        ("observers = [\"a b\"]", "observers"),
+        ("[audit]\nrecording = \"lax\"", "must be \"best-effort\" or \"strict\""),
+        ("[audit]\nrecording_limit = \"1GB\"", "must be a size"),
     ] {
-        let sentence = mistake(&with(&format!("{place}{line}")));
-        assert!(sentence.contains(line) && sentence.ends_with("is not supported yet"), "{sentence}");
+        let sentence = mistake(&with(line));
+        assert!(sentence.contains(why), "{sentence}");
     }
-    let inert =
-        "record = \"none\"\nrecord_input = false\n[roles.r.activation]\nsigned_approvals = false\nbreak_glass = false";
-    policy(&with(inert));
+    let audit = "[audit]\nrecording = \"strict\"\nrecording_limit = \"5M\"\nrecording_reserve = \"4K\"\n";
+    let settings = policy(audit).settings().audit.recording;
+    assert_eq!((settings.mode, settings.limit, settings.reserve), (RecordingMode::Strict, 5 << 20, 4096));
 }
 
 #[test]
@@ -260,7 +276,13 @@ fn half_an_approval_is_a_mistake() {
 fn values_that_cannot_be_meant_are_refused() {
     for line in [
         "run_as = []",
-        "run_as = [\"%web\"]",
+        "eligible = [\"!bob\"]",
+        "order = -1",
+        "order = \"1\"",
+        "commands = [{ path_glob = \"bin/*\" }]",
+        "commands = [{ path = \"/bin/x\", args_regex = \"(\" }]",
+        "commands = [{ path = \"/bin/x\", digests = [\"md5:00\"] }]",
+        "commands = [{ path = \"/bin/x\", path_glob = \"/bin/y\" }]",
         "run_as = [\"#-1\"]",
         "run_as = [\"ALL\", \"bob\"]",
         "run_as = \"bob\"",
@@ -272,12 +294,12 @@ fn values_that_cannot_be_meant_are_refused() {
         "hosts = [\"!web\"]",
         "hosts = [\"web 1\"]",
         "hosts = \"web\"",
-        "env_keep = [\"A=B\"]",
+        "env_keep = [\"=B\"]",
         "env_keep = [\"\"]",
         "env_keep = [\"A B\"]",
         "setenv = \"yes\"",
         "setenv = 1",
-        "standing = [\"+net\"]",
+        "standing = [\"+\"]",
         "description = \"a\\nb\"",
         "description = 5",
         "pam_service = \"../x\"",
@@ -331,12 +353,12 @@ fn answer<'r>(
 ) -> Answer<'r> {
     let words: Vec<OsString> = command.split(' ').map(OsString::from).collect();
     let question = Question {
-        run_as,
+        run_as: Target { name: run_as.0, uid: run_as.1, groups: &|| Some(Vec::new()), is_caller: false },
         run_as_group: group,
         host,
         path: Path::new(&words[0]),
         arguments: &words[1..],
-        digest: &|| Some([0xab; 32]),
+        digest: &|_| Some(vec![0xab; 32]),
     };
     role.answers(&question)
 }
@@ -388,12 +410,12 @@ fn a_digest_is_computed_once_however_many_rules_ask() {
     let rules = format!("{{ path = \"/bin/x\", sha256 = \"{digest}\" }},").repeat(5);
     let role = role(&format!("[roles.r]\ncommands = [{rules}]\n"));
     let asked = std::cell::Cell::new(0);
-    let count = || {
+    let count = |_| {
         asked.set(asked.get() + 1);
         None
     };
     let question = Question {
-        run_as: ("root", 0),
+        run_as: Target { name: "root", uid: 0, groups: &|| None, is_caller: false },
         run_as_group: None,
         host: "h",
         path: Path::new("/bin/x"),
@@ -485,4 +507,15 @@ fn deep_and_large_files_are_refused_or_read_without_trouble() {
     assert_eq!(policy(&many).rule_count(), 100_000);
     assert!(mistake(&format!("[roles.r]\n{} = 1", "k".repeat(1 << 20))).len() < 2000);
     assert!(mistake(&format!("[roles.r]\nrun_as = [\"{}\"]", "u".repeat(1 << 20))).len() < 2000);
+}
+
+#[test]
+fn run_as_is_a_list_whose_last_line_decides() {
+    let role = role(
+        "[roles.r]\nstanding=[\"a\"]\nrun_as=[\"ALL\", \"!root\"]\nrun_as_groups=[\"adm\"]\ncommands=[\"/bin/x\"]\n",
+    );
+    assert_eq!(answer(&role, ("root", 0), None, "h", "/bin/x"), Answer::OtherRunAs);
+    assert!(matches!(answer(&role, ("bob", 5), None, "h", "/bin/x"), Answer::Allowed { .. }));
+    assert!(matches!(answer(&role, ("bob", 5), Some(("adm", 4)), "h", "/bin/x"), Answer::Allowed { .. }));
+    assert_eq!(answer(&role, ("bob", 5), Some(("disk", 6)), "h", "/bin/x"), Answer::OtherGroup);
 }

@@ -3,7 +3,7 @@
 use super::command_rule::{CommandRule, Effect};
 use super::pattern::name_matches;
 use super::principal::Principal;
-use super::role::{Role, RunAs};
+use super::role::Role;
 use super::settings::Settings;
 
 /// Variables with which a caller runs code of their own inside the command.
@@ -25,7 +25,7 @@ const DANGEROUS: [&str; 12] = [
 /// All warnings, in the order of the files.
 pub(super) fn of(settings: &Settings, roles: &[Role]) -> Vec<String> {
     let mut warnings: Vec<String> =
-        dangerous(&settings.env_keep).map(|text| format!("env_keep in [defaults] {text}")).collect();
+        dangerous(&settings.options.env_keep).map(|text| format!("env_keep in [defaults] {text}")).collect();
     for role in roles {
         warnings.extend(
             of_role(settings, role).into_iter().map(|text| format!("{}: role '{}' {text}", role.source, role.name)),
@@ -42,11 +42,15 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     if role.commands.iter().all(|rule| rule.effect() == Effect::Deny) {
         warnings.push("has only rules that deny, so it allows nothing".to_owned());
     }
+    if role.run_as.names_nobody() {
+        warnings.push("has a run_as that lets in nobody: take them out of \"ALL\"".to_owned());
+    }
     warnings.extend(subtraction(role));
     warnings.extend(role.commands.iter().filter_map(rule_warning));
-    let own: Vec<String> = role.env_keep.iter().filter(|name| !settings.env_keep.contains(name)).cloned().collect();
+    let own: Vec<String> =
+        role.options.env_keep.iter().filter(|name| !settings.options.env_keep.contains(name)).cloned().collect();
     warnings.extend(dangerous(&own).map(|text| format!("has an env_keep that {text}")));
-    if role.setenv && !role.commands.iter().any(CommandRule::means_all) {
+    if role.options.setenv == Some(true) && !role.commands.iter().any(CommandRule::means_all) {
         warnings
             .push("lets the caller set any variable (setenv), which makes most commands into any command".to_owned());
     }
@@ -58,7 +62,10 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
             ));
         }
     }
-    if !role.authenticate && !role.activation.require_approval && role.eligible.contains(&Principal::All) {
+    if !role.authenticate
+        && !role.activation.require_approval
+        && role.eligible.named().any(|principal| *principal == Principal::All)
+    {
         warnings.push("gives everybody its commands without a password or an approval".to_owned());
     }
     warnings.extend(quorum(role));
@@ -101,8 +108,8 @@ fn quorum(role: &Role) -> Option<String> {
     {
         return None;
     }
-    let stuck = terms.approvers.iter().find(|approver| role.eligible.contains(approver))?;
-    let root_too = if role.run_as == RunAs::Anyone { " as anyone" } else { "" };
+    let stuck = terms.approvers.iter().find(|approver| role.eligible.named().any(|known| known == *approver))?;
+    let root_too = if role.run_as.is_anyone() { " as anyone" } else { "" };
     Some(format!(
         "can never be activated{root_too} by {stuck}, who is needed as an approver and may not approve their own request"
     ))

@@ -1,7 +1,7 @@
 //! The judgement over a policy that is only text yet, for tests of a policy before it is installed: the same rules as
 //! [`super::judge`], without an opened program and without the compiled policy.
 
-use super::judge::allowing;
+use super::judge::{Decision, decide, with};
 use super::{Assignment, Policy, Question, Role, Subject};
 use crate::names::RoleName;
 
@@ -9,8 +9,8 @@ use crate::names::RoleName;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Weighed {
-    /// Power without asking, by the first role.
-    Standing(Vec<Role>),
+    /// Power without asking, by this role.
+    Standing(Box<Role>),
     /// May ask for any of these, narrowest first.
     Eligible(Vec<Role>),
     /// No role allows it; a role with the rule that refused, if one matched.
@@ -21,15 +21,96 @@ impl Policy {
     /// Weighs what `subject` asks.
     pub fn weigh(&self, subject: &Subject<'_>, question: &Question<'_>) -> Weighed {
         let mut denied = None;
-        for assignment in [Assignment::Standing, Assignment::Eligible] {
-            let assigned = self.roles.iter().filter(|role| role.assigns(subject, assignment)).cloned().collect();
-            let found = allowing(assigned, |role| role.answers(question), &mut denied);
-            match (found.is_empty(), assignment) {
-                (true, _) => {}
-                (false, Assignment::Standing) => return Weighed::Standing(found),
-                (false, Assignment::Eligible) => return Weighed::Eligible(found),
-            }
+        let assigned = |assignment| {
+            let roles = self.roles.iter().filter(|role| role.assigns(subject, assignment)).cloned().collect();
+            with(assignment, roles)
+        };
+        let mut candidates = assigned(Assignment::Standing);
+        candidates.extend(assigned(Assignment::Eligible));
+        match decide(candidates, |role| role.answers(question), &mut denied) {
+            Some(Decision::Standing(role)) => Weighed::Standing(role),
+            Some(Decision::Eligible(roles)) => Weighed::Eligible(roles),
+            None => Weighed::Denied(denied),
         }
-        Weighed::Denied(denied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::{PolicyText, Target};
+
+    fn policy(text: &str) -> Policy {
+        Policy::parse(&[PolicyText { path: "p".into(), text: text.to_owned() }]).unwrap()
+    }
+
+    /// What `policy` says of alice, in no group, who would run `command` as root.
+    fn weighed(text: &str, command: &str) -> String {
+        let words: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+        let question = Question {
+            run_as: Target { name: "root", uid: 0, groups: &|| None, is_caller: false },
+            run_as_group: None,
+            host: "web1",
+            path: Path::new(&words[0]),
+            arguments: &words[1..],
+            digest: &|_| None,
+        };
+        let names = |roles: &[Role]| roles.iter().map(|role| role.name.to_string()).collect::<Vec<_>>().join(" ");
+        match policy(text).weigh(&Subject { name: "alice", uid: 1001, groups: &[] }, &question) {
+            Weighed::Standing(role) => format!("standing {}", role.name),
+            Weighed::Eligible(roles) => format!("eligible {}", names(&roles)),
+            Weighed::Denied(Some((role, rule))) => format!("denied by {role}: {rule}"),
+            Weighed::Denied(None) => "denied".to_owned(),
+        }
+    }
+
+    #[test]
+    fn of_the_roles_that_mean_a_command_those_of_the_highest_order_decide() {
+        let text = r#"
+[roles.all]
+eligible = ["alice"]
+commands = ["ALL"]
+order = 10
+[roles.no-su]
+eligible = ["ALL"]
+commands = ["!/usr/bin/su **", "/usr/bin/w"]
+order = 20
+[roles.su-after-all]
+standing = ["ALL", "!bob"]
+commands = ["/usr/bin/su bob"]
+order = 30
+[roles.other]
+standing = ["alice"]
+commands = ["/usr/bin/su root", "/usr/bin/id"]
+"#;
+        for (command, said) in [
+            ("/usr/bin/ls", "eligible all"),
+            ("/usr/bin/w", "eligible no-su"),
+            ("/usr/bin/su", "denied by no-su: !/usr/bin/su **"),
+            ("/usr/bin/su root", "denied by no-su: !/usr/bin/su **"),
+            ("/usr/bin/su bob", "standing su-after-all"),
+            ("/usr/bin/id", "eligible all"),
+        ] {
+            assert_eq!(weighed(text, command), said, "{command}");
+        }
+        assert!(policy(text).settings().ordered);
+    }
+
+    #[test]
+    fn without_an_order_a_role_that_refuses_stops_no_other() {
+        let text = r#"
+[roles.no-su]
+standing = ["alice"]
+commands = ["ALL", "!/usr/bin/su **"]
+[roles.su]
+eligible = ["alice"]
+commands = ["/usr/bin/su **"]
+"#;
+        assert_eq!(weighed(text, "/usr/bin/su"), "eligible su");
+        assert_eq!(weighed(text, "/usr/bin/ls"), "standing no-su");
+        assert!(!policy(text).settings().ordered);
     }
 }

@@ -3,10 +3,11 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::auth::cache::{CacheKey, CredentialCache};
-use crate::auth::prompt::{Askpass, DEFAULT_PROMPT, PromptWords, Source, expand};
-use crate::auth::{AuthError, Authenticated, Demand};
+use crate::auth::cache::{Bond, CacheKey, CredentialCache};
+use crate::auth::prompt::{Askpass, PromptWords, Replaces, Source, expand};
+use crate::auth::{AuthError, Authenticated, Demand, How};
 use crate::authorized::{Authorized, password_due};
 use crate::cli::{Asking, PasswordFrom, Run};
 use crate::elevation::run_as::typed_word;
@@ -16,7 +17,7 @@ use crate::grant::verify::{Facts, verify};
 use crate::grant::{SignedGrant, VerifiedGrant};
 use crate::host::{HostError, PAM_SERVICES};
 use crate::policy::judge::{Eligible, Judgement, judge, subject};
-use crate::policy::{Assignment, Role};
+use crate::policy::{Assignment, Lecture, Manner, Options, Role, TimestampType};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
 
@@ -28,7 +29,7 @@ pub(super) const SERVICE: &str = "jit-sudo";
 
 /// Passes the gate, or says why not.
 pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<Authorized, Refusal> {
-    let path = scene.policy.settings().path_variable();
+    let path = scene.policy.settings().options.path_variable();
     let elevation = Elevation::resolve(run, caller, &path, scene.inherited).or_else(|error| match error {
         ElevationError::Command(CommandError::Hidden(path)) => Err(hidden(path, run, scene)?),
         error => Err(error.into()),
@@ -102,16 +103,26 @@ fn authenticate(
     asking: &Asking,
     scene: &Scene<'_>,
 ) -> Result<Authenticated, Refusal> {
-    let service = match &role.pam_service {
-        Some(service) => service,
-        None if elevation.wish().login => LOGIN_SERVICE,
-        None => SERVICE,
+    // What is not permitted is refused before a password is asked for; the gate looks again.
+    let _ = Manner::of(role, elevation)?;
+    let options = &role.options;
+    let own = role.pam_service.as_deref();
+    let service = match elevation.wish().login {
+        true => options.pam_login_service.as_deref().or(own).unwrap_or(LOGIN_SERVICE),
+        false => own.unwrap_or(SERVICE),
     };
+    let target = elevation.run_as().name().as_str();
     let matter = Matter {
         service,
-        remembered_as: role.pam_service.as_deref().unwrap_or(SERVICE),
+        remembered_as: own.unwrap_or(SERVICE),
         password_due: password_due(role, elevation),
-        target: elevation.run_as().name().as_str(),
+        password_of: match (options.rootpw, options.targetpw) {
+            (true, _) => "root",
+            (false, true) => target,
+            (false, false) => elevation.caller().name().as_str(),
+        },
+        target,
+        options,
     };
     prove(&matter, elevation.caller(), asking, scene)
 }
@@ -123,8 +134,12 @@ pub(super) struct Matter<'a> {
     /// The service under which it is remembered: -i is no stricter than a command.
     pub(super) remembered_as: &'a str,
     pub(super) password_due: bool,
+    /// Whose password.
+    pub(super) password_of: &'a str,
     /// For the prompt.
     pub(super) target: &'a str,
+    /// How it is asked for and remembered.
+    pub(super) options: &'a Options,
 }
 
 /// Proves that the caller is who they are.
@@ -134,27 +149,65 @@ pub(super) fn prove(
     asking: &Asking,
     scene: &Scene<'_>,
 ) -> Result<Authenticated, Refusal> {
-    let settings = scene.policy.settings();
-    let cache = CredentialCache::new(scene.host.database().connection(), settings.timestamp_timeout);
+    let options = matter.options;
+    let remembered_for = Duration::from_secs(options.timestamp_timeout);
+    let cache = CredentialCache::new(scene.host.database().connection(), remembered_for);
     // Where no password is due, nothing is remembered either.
-    let key = if matter.password_due { CacheKey::of(caller, matter.remembered_as) } else { None };
+    let key = if matter.password_due { cache_key(matter, caller) } else { None };
+    let source = password_source(asking, caller, &scene.inherited.environment)?;
+    let lecture = lecture(matter, caller, asking, scene);
+    let is_lectured = lecture.is_some();
     let demand = Demand {
         service: matter.service,
         services: Path::new(PAM_SERVICES),
         user: caller.name().as_str(),
+        password_of: matter.password_of,
         uid: caller.uid(),
         tty: caller.tty().and_then(|tty| tty.name.to_str()),
         password_due: matter.password_due,
         non_interactive: asking.non_interactive,
-        source: password_source(asking, caller, &scene.inherited.environment)?,
-        prompt: prompt(asking, caller, matter.target, &scene.inherited.environment),
-        tries: settings.passwd_tries,
-        timeout: Some(settings.passwd_timeout).filter(|timeout| !timeout.is_zero()),
+        source,
+        prompt: prompt(asking, caller, matter, &scene.inherited.environment),
+        replaces: if options.passprompt_override { Replaces::EveryPrompt } else { Replaces::PlainPrompts },
+        lecture,
+        badpass_message: &options.badpass_message,
+        tries: options.passwd_tries,
+        timeout: (options.passwd_timeout > 0).then(|| Duration::from_secs(options.passwd_timeout)),
         cache: key.map(|key| (&cache, key)),
         use_cache: !asking.ignore_cache,
         remember: !asking.no_update && !asking.ignore_cache,
     };
-    Ok(Authenticated::prove(demand, &scene.host.now()?)?)
+    let proof = Authenticated::prove(demand, &scene.host.now()?)?;
+    if is_lectured && proof.how() == How::Password {
+        scene.host.note_lecture(caller.uid());
+    }
+    Ok(proof)
+}
+
+/// Somebody else's password is remembered beside the caller's own, never for it.
+fn cache_key(matter: &Matter<'_>, caller: &Caller) -> Option<CacheKey> {
+    let bond = match matter.options.timestamp_type {
+        TimestampType::Tty => Bond::Terminal,
+        TimestampType::Ppid => Bond::Parent,
+        TimestampType::Global => Bond::Caller,
+    };
+    if matter.password_of == caller.name().as_str() {
+        CacheKey::of(caller, matter.remembered_as, bond)
+    } else {
+        CacheKey::of(caller, &format!("{} of {}", matter.remembered_as, matter.password_of), bond)
+    }
+}
+
+/// What is said before a password is asked for; never with -S, -A, -n or without a terminal, where programs read.
+fn lecture(matter: &Matter<'_>, caller: &Caller, asking: &Asking, scene: &Scene<'_>) -> Option<String> {
+    let options = matter.options;
+    let is_due = match options.lecture {
+        Lecture::Never => false,
+        Lecture::Once => !scene.host.was_lectured(caller.uid()),
+        Lecture::Always => true,
+    };
+    let is_heard = caller.tty().is_some() && asking.password_from == PasswordFrom::Terminal && !asking.non_interactive;
+    (is_due && is_heard && matter.password_due).then(|| scene.host.lecture(options.lecture_file.as_deref()))
 }
 
 fn password_source(asking: &Asking, caller: &Caller, environment: &[OsString]) -> Result<Source, Refusal> {
@@ -170,15 +223,19 @@ fn password_source(asking: &Asking, caller: &Caller, environment: &[OsString]) -
     }
 }
 
-/// -p, `SUDO_PROMPT`, or the default; expanded.
-fn prompt(asking: &Asking, caller: &Caller, target: &str, environment: &[OsString]) -> OsString {
-    let user = caller.name().as_str();
-    let words = PromptWords { user, target, password_of: user, host: caller.host() };
+/// -p, `SUDO_PROMPT`, or the policy's; expanded.
+fn prompt(asking: &Asking, caller: &Caller, matter: &Matter<'_>, environment: &[OsString]) -> OsString {
+    let words = PromptWords {
+        user: caller.name().as_str(),
+        target: matter.target,
+        password_of: matter.password_of,
+        host: caller.host(),
+    };
     let template = asking
         .prompt
         .as_deref()
         .or_else(|| variable(environment, b"SUDO_PROMPT="))
-        .unwrap_or(OsStr::new(DEFAULT_PROMPT));
+        .unwrap_or(OsStr::new(&matter.options.passprompt));
     let expanded = expand(template, &words);
     if asking.bell && asking.password_from == PasswordFrom::Terminal {
         let mut rung = OsString::from("\x07");

@@ -3,14 +3,19 @@
 
 use std::time::Duration;
 
+use rusqlite::Transaction;
+
 use crate::audit::Journal;
+use crate::audit::Wish;
 use crate::audit::journal::Written;
+use crate::audit::record::{Act, Alert, Event};
 use crate::audit::recorded::Recorded;
 use crate::audit::{JournalError, record};
 use crate::authorized::Power;
 use crate::clock::duration::spell;
 use crate::clock::{Clock, Moment, Timestamp};
 use crate::database::Durability;
+use crate::escape::Word;
 use crate::grant::GrantTerms;
 use crate::grant::extension::extends;
 use crate::grant::lifecycle::GrantEnd;
@@ -26,11 +31,13 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// A grant that is longer than one of these times is announced to end when only that much is left, in seconds.
 const WARNINGS: [u64; 2] = [300, 60];
 
-/// Watches the grants of one run, or nothing for a standing assignment.
+/// Watches the grants of one run, and what somebody wants of its session.
 pub(super) struct GrantWatch<'a> {
     /// The grant that the run began under, and each that extended the one before.
     held: Vec<GrantTerms>,
     role: Role,
+    /// Whom an alert about this run concerns.
+    concerns: Alert,
     host: &'a Host,
     journal: &'a Journal<'a>,
     /// The start, until it was mirrored.
@@ -45,6 +52,8 @@ pub(super) struct GrantWatch<'a> {
     /// How much was left of the last grant at the last look.
     left: Duration,
     taken: Option<Ending>,
+    /// Somebody wants the session to stand still.
+    frozen: bool,
     /// The last verdict of consequence, so that each is announced once.
     announced: Verdict,
 }
@@ -60,6 +69,14 @@ impl<'a> GrantWatch<'a> {
         Self {
             held,
             role: authorized.role().clone(),
+            concerns: Alert {
+                code: "recording-failed".to_owned(),
+                sentence: Word::default(),
+                uid: Some(authorized.elevation().caller().uid()),
+                user: Some(Word::from(authorized.elevation().caller().name().as_str())),
+                run: Some(recorded.run().to_owned()),
+                grant: None,
+            },
             host,
             journal,
             unsent,
@@ -70,6 +87,7 @@ impl<'a> GrantWatch<'a> {
             words: None,
             left: Duration::ZERO,
             taken: None,
+            frozen: false,
             announced: Verdict::Run,
         }
     }
@@ -80,6 +98,7 @@ impl<'a> GrantWatch<'a> {
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
         }
+        self.host.seal_in_time(self.journal);
         self.host.database().tidy();
     }
 
@@ -96,17 +115,24 @@ impl<'a> GrantWatch<'a> {
     }
 
     fn judge(&mut self) -> Verdict {
+        if self.was_rung() {
+            self.look();
+        }
+        if let Some(ending) = self.taken {
+            return Verdict::End(ending);
+        }
+        match self.judge_grant() {
+            Verdict::Run if self.frozen => Verdict::Freeze(Ending::Kill),
+            verdict => verdict,
+        }
+    }
+
+    fn judge_grant(&mut self) -> Verdict {
         if self.held.is_empty() {
             return Verdict::Run;
         }
         // A clock that cannot be read any more can end nothing later: it ends now.
         let Ok(moment) = SystemClock.now() else { return Verdict::End(Ending::Expiry) };
-        if self.was_rung() {
-            self.look(&moment);
-        }
-        if let Some(ending) = self.taken {
-            return Verdict::End(ending);
-        }
         let Some(last) = self.held.last() else { return Verdict::Run };
         let before = std::mem::replace(&mut self.left, left(last, &moment));
         if !self.left.is_zero() {
@@ -115,7 +141,7 @@ impl<'a> GrantWatch<'a> {
         }
         match self.role.on_expiry {
             OnExpiry::Terminate => Verdict::End(Ending::Expiry),
-            OnExpiry::Freeze => Verdict::Freeze,
+            OnExpiry::Freeze => Verdict::Freeze(Ending::Expiry),
             OnExpiry::Finish => {
                 let words = || format!("grant {} has expired; the command may finish", last.id);
                 self.words = self.words.take().or_else(|| (!before.is_zero()).then(words));
@@ -132,8 +158,12 @@ impl<'a> GrantWatch<'a> {
         self.heard.replace(now) != Some(now)
     }
 
-    /// Asks the database: whether a grant was taken back, and whether the last one was extended.
-    fn look(&mut self, moment: &Moment) {
+    /// Asks the database: what somebody wants of this session, whether a grant was taken back, and whether the last one was
+    /// extended.
+    fn look(&mut self) {
+        self.look_for_a_wish();
+        // A clock that cannot be read ends the run anyway: see above.
+        let Ok(moment) = &SystemClock.now() else { return };
         for terms in &self.held {
             match self.host.store().end_of(&terms.id) {
                 Ok(Some(GrantEnd::Revoked)) => self.taken = Some(Ending::Revocation),
@@ -147,6 +177,27 @@ impl<'a> GrantWatch<'a> {
             let span = spell(left(&extension, moment).as_secs());
             self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
             self.held.push(extension);
+        }
+    }
+
+    fn look_for_a_wish(&mut self) {
+        let run = self.concerns.run.as_deref().unwrap_or_default();
+        let wish = match self.journal.wish_for(run) {
+            Ok(wish) => wish,
+            Err(_) => return self.heard = None, // as below
+        };
+        let was_frozen = std::mem::replace(&mut self.frozen, false);
+        match wish {
+            Some(Wish { act: Act::Kill, by }) => {
+                self.words = Some(format!("{by} ends this session"));
+                self.taken = Some(Ending::Kill);
+            }
+            Some(Wish { act: Act::Freeze, by }) => {
+                self.frozen = true;
+                let words = || format!("{by} has frozen this session; ^C ends it");
+                self.words = self.words.take().or_else(|| (!was_frozen).then(words));
+            }
+            Some(Wish { act: Act::Thaw, .. }) | None => {}
         }
     }
 
@@ -189,6 +240,20 @@ impl<'a> GrantWatch<'a> {
                 .unwrap_or(false)
     }
 
+    /// Records that the session is not recorded, or not any more.
+    fn alert(&self, why: &str) {
+        let grant = self.held.last().map(|terms| terms.id.clone());
+        let alert = Alert { sentence: Word::from(why), grant, ..self.concerns.clone() };
+        let written = SystemClock.now().map_err(|error| error.to_string()).and_then(|moment| {
+            let append = |tx: &Transaction<'_>| self.journal.append(tx, &moment, Event::Alert(Box::new(alert)));
+            self.host.database().write(Durability::Synced, append).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(written) => drop(self.journal.mirror(&[written])), // a sink never decides once the command runs
+            Err(error) => self.host.shout(&format!("{why}, and this cannot be recorded: {error}")),
+        }
+    }
+
     /// The warning that is due when `before` was left at the last look, and less is now.
     fn warning(&self, last: &GrantTerms, before: Duration) -> Option<String> {
         let length = u64::try_from(last.expires.saturating_sub(last.starts)).unwrap_or(0);
@@ -209,16 +274,20 @@ impl<'a> GrantWatch<'a> {
         let last = self.held.last()?;
         match verdict {
             Verdict::Run | Verdict::Say(_) => None,
-            Verdict::Freeze => Some(format!(
+            Verdict::Freeze(Ending::Expiry) => Some(format!(
                 "grant {} has expired and the command is frozen; ^C ends it, and it goes on after: {}",
                 last.id,
                 extend_hint(last)
             )),
+            // Said when the wish was seen.
+            Verdict::Freeze(_) => None,
             Verdict::End(ending) => {
                 let how = match ending {
                     Ending::Expiry => "has expired",
                     Ending::Revocation => "was revoked",
                     Ending::Release => "was released",
+                    // Not the grant's doing, and said by whoever did it.
+                    Ending::Unrecorded | Ending::Kill | Ending::TimeLimit => return None,
                 };
                 Some(format!("grant {} {how}: the command is ended", last.id))
             }
@@ -247,9 +316,13 @@ impl Watch for GrantWatch<'_> {
         verdict
     }
 
+    fn unrecorded(&mut self, why: &str) {
+        self.alert(why);
+    }
+
     fn patience(&self) -> Option<Duration> {
-        self.held.last()?;
-        Some(if self.left.is_zero() { GLANCE } else { GLANCE.min(self.left) })
+        let ends = !self.held.is_empty() && !self.left.is_zero();
+        Some(if ends { GLANCE.min(self.left) } else { GLANCE })
     }
 }
 

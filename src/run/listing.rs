@@ -2,15 +2,16 @@
 
 use std::io::Write;
 
-use crate::cli::List;
+use crate::cli::{Length, List};
 use crate::clock::duration::spell;
 use crate::elevation::{Caller, Command, CommandError, Elevation, ElevationError, RunAs};
-use crate::escape::{command_line, escape};
+use crate::escape::command_line;
 use crate::grant::verify::{Facts, verify};
 use crate::host::Host;
 use crate::policy::judge::{Judgement, judge, names, subject};
-use crate::policy::{Assignment, PolicyIndex, Role};
+use crate::policy::{Assignment, PolicyIndex, Role, Settings};
 use crate::refusal::Refusal;
+use crate::run::entries;
 use crate::session::ExitStatus;
 use sys::sanitize::Inherited;
 
@@ -19,12 +20,12 @@ pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal>
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy()?;
-    let asked_about = match &wanted.other_user {
-        None => caller,
-        Some(name) => other(name, caller, &policy)?,
+    let (asker, asked_about) = match &wanted.other_user {
+        None => (Asker::Themselves, caller),
+        Some(name) => (Asker::Other, other(name, caller, &policy)?),
     };
     if wanted.command.is_empty() {
-        everything(asked_about, &host, &policy)
+        everything(asker, wanted, &asked_about, &host, &policy)
     } else {
         one(wanted, asked_about, &host, &policy)
     }
@@ -40,42 +41,76 @@ fn other(name: &std::ffi::OsStr, caller: Caller, policy: &PolicyIndex<'_>) -> Re
     Ok(Caller::described(target.account().clone())?)
 }
 
-fn everything(caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<ExitStatus, Refusal> {
+fn everything(
+    asker: Asker,
+    wanted: &List,
+    caller: &Caller,
+    host: &Host,
+    policy: &PolicyIndex<'_>,
+) -> Result<ExitStatus, Refusal> {
     let index = crate::host::HostError::Index;
-    let subject = subject(&caller)?;
-    let standing = policy.roles_for(&subject, Assignment::Standing).map_err(index)?;
-    let eligible = policy.roles_for(&subject, Assignment::Eligible).map_err(index)?;
+    let subject = subject(caller)?;
+    let here = |roles: Vec<Role>| roles.into_iter().filter(|role| role.holds_on(caller.host())).collect::<Vec<Role>>();
+    let mut now = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
+    let eligible = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
     let (held, _) = host.store().held(caller.uid(), host.now()?.wall.seconds())?;
-    let (active, inactive): (Vec<&Role>, Vec<&Role>) = eligible.iter().partition(|role| held.contains(&role.name));
-    let now: Vec<&Role> = standing.iter().chain(active).filter(|role| role.holds_on(caller.host())).collect();
+    let (active, later): (Vec<Role>, Vec<Role>) = eligible.into_iter().partition(|role| held.contains(&role.name));
+    now.extend(active);
 
-    let mut text = String::new();
     let (user, name) = (caller.name(), caller.host());
+    if now.is_empty() && later.is_empty() && asker == Asker::Themselves {
+        return Err(Refusal::NoRole(user.to_string(), name.to_owned()));
+    }
+    let page = Page { length: wanted.length, width: entries::width(), settings: policy.settings() };
+    let mut text = String::new();
     if now.is_empty() {
         text.push_str(&format!("User {user} is not allowed to run sudo on {name}.\n"));
     } else {
         text.push_str(&format!("Matching Defaults entries for {user} on {name}:\n"));
-        text.push_str(&format!("    env_reset, secure_path={}, use_pty\n\n", policy.settings().path_variable()));
-        text.push_str(&format!("User {user} may run the following commands on {name}:\n"));
-        now.iter().for_each(|role| text.push_str(&commands(role)));
+        text.push_str(&entries::wrapped(&entries::defaults(page.settings), page.width, 4));
+        text.push_str(&format!("\nUser {user} may run the following commands on {name}:\n"));
+        now.iter().for_each(|role| text.push_str(&page.entry(role)));
     }
-    let later: Vec<&&Role> = inactive.iter().filter(|role| role.holds_on(caller.host())).collect();
     if !later.is_empty() {
         text.push_str(&format!("\nUser {user} may activate the following roles on {name}:\n"));
-        for role in later {
+        for role in &later {
             text.push_str(&format!("    {} (for at most {}):\n", role.name, spell(role.activation.maximum_duration)));
-            text.push_str(&commands(role));
+            text.push_str(&page.entry(role));
         }
     }
     say(&text);
-    Ok(ExitStatus::Code(i32::from(now.is_empty())))
+    // With -U the answer is the answer, whatever it says; that is sudo's rule.
+    Ok(ExitStatus::Code(i32::from(now.is_empty() && asker == Asker::Themselves)))
+}
+
+/// Who wants to know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Themselves,
+    Other,
+}
+
+/// How entries are written.
+struct Page<'a> {
+    length: Length,
+    width: Option<usize>,
+    settings: &'a Settings,
+}
+
+impl Page<'_> {
+    fn entry(&self, role: &Role) -> String {
+        match self.length {
+            Length::Short => entries::wrapped(&entries::short(role, self.settings), self.width, 8),
+            Length::Long => entries::long(role, self.settings),
+        }
+    }
 }
 
 /// `-l CMD`: the resolved command and 0 when it may run now, else 1 and nothing.
 fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<ExitStatus, Refusal> {
     let resolve = |caller: &Caller| -> Result<_, ElevationError> {
         let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), caller)?;
-        let command = Command::find(&wanted.command, &policy.settings().path_variable(), caller)?;
+        let command = Command::find(&wanted.command, &policy.settings().options.path_variable(), caller)?;
         Ok((run_as, command))
     };
     let (run_as, command) = match resolve(&caller) {
@@ -109,14 +144,6 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
         say(&format!("{line}\n"));
     }
     Ok(ExitStatus::Code(i32::from(!allowed)))
-}
-
-/// As sudo writes it: `    (root) NOPASSWD: /usr/bin/id, /usr/bin/w`.
-fn commands(role: &Role) -> String {
-    let rules: Vec<String> = role.commands.iter().map(|rule| escape(rule.to_string().as_bytes())).collect();
-    let noexec = if role.noexec { "NOEXEC: " } else { "" };
-    let tag = if role.authenticate { "" } else { "NOPASSWD: " };
-    format!("    ({}) {noexec}{tag}{}\n", role.run_as.as_written().join(", "), rules.join(", "))
 }
 
 fn say(text: &str) {

@@ -1,6 +1,6 @@
 //! -v, -k and -K: the credential cache by itself, without a command.
 
-use crate::auth::cache::{CacheKey, CredentialCache};
+use crate::auth::cache::{Bond, CacheKey, CredentialCache};
 use crate::cli::Validate;
 use crate::elevation::Caller;
 use crate::host::Host;
@@ -31,13 +31,21 @@ pub fn validate(wanted: &Validate, inherited: &Inherited) -> Result<ExitStatus, 
     let subject = subject(&caller)?;
     let known = [Assignment::Standing, Assignment::Eligible]
         .into_iter()
-        .map(|assignment| policy.role_names_for(&subject, assignment))
+        .map(|assignment| policy.roles_for(&subject, assignment))
         .collect::<Result<Vec<_>, _>>()
         .map_err(crate::host::HostError::Index)?;
     if caller.uid() != 0 && known.iter().all(Vec::is_empty) {
         return Err(Refusal::NoRole(caller.name().to_string(), caller.host().to_owned()));
     }
-    let matter = Matter { service: SERVICE, remembered_as: SERVICE, password_due: caller.uid() != 0, target: "root" };
+    let matter = Matter {
+        service: SERVICE,
+        remembered_as: SERVICE,
+        password_due: caller.uid() != 0,
+        // rootpw and targetpw are for commands (sudoers(5)).
+        password_of: caller.name().as_str(),
+        target: "root",
+        options: &policy.settings().options,
+    };
     let _proof = prove(&matter, &caller, &wanted.asking, &scene)?;
     Ok(ExitStatus::Code(0))
 }
@@ -47,10 +55,13 @@ pub fn forget(extent: Extent, inherited: &Inherited) -> Result<ExitStatus, Refus
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let cache = CredentialCache::new(host.database().connection(), std::time::Duration::ZERO);
-    match (extent, CacheKey::of(&caller, SERVICE)) {
-        (Extent::Everything, _) => cache.forget_all(caller.uid())?,
-        (Extent::ThisSession, Some(key)) => cache.forget(&key)?,
-        (Extent::ThisSession, None) => {} // nothing can have been remembered here
+    match extent {
+        Extent::Everything => cache.forget_all(caller.uid())?,
+        Extent::ThisSession => {
+            // Without a key nothing can have been remembered here.
+            let keys = [Bond::Terminal, Bond::Parent, Bond::Caller].map(|bond| CacheKey::of(&caller, SERVICE, bond));
+            keys.iter().flatten().try_for_each(|key| cache.forget(key))?;
+        }
     }
     Ok(ExitStatus::Code(0))
 }

@@ -69,7 +69,13 @@ impl Buffer {
 
     /// Writes once to `sink` as much as it takes.
     pub(super) fn empty_into(&mut self, sink: BorrowedFd<'_>) -> io::Result<()> {
-        match write(sink, self.held()) {
+        self.empty_some_into(sink, CAPACITY)
+    }
+
+    /// Writes once to `sink` as much as it takes, and `most` bytes at most.
+    pub(super) fn empty_some_into(&mut self, sink: BorrowedFd<'_>, most: usize) -> io::Result<()> {
+        let held = self.held();
+        match write(sink, held.get(..most).unwrap_or(held)) {
             Ok(length) => {
                 self.start += length;
                 if self.is_empty() {

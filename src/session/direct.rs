@@ -1,5 +1,5 @@
-//! A run without a terminal of its own: the command is a child in the caller's process group; signals are passed on and
-//! stops are shared.
+//! A run without a terminal of its own, because the caller has none or the role wants it so: the command is a child in
+//! the caller's process group; signals are passed on and stops are shared.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -8,11 +8,14 @@ use super::ending::{Act, Enforcer};
 use super::family::Family;
 use super::launch::{Launch, LaunchError};
 use super::outcome::CommandEnd;
+use super::tape::Tape;
+use super::taps::{Sinks, Taps, is_ready};
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, wait};
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue};
+use sys::terminal::Terminal;
 
 /// What reaches us instead of the command, and is passed on.
 const FORWARDED: [i32; 9] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
@@ -22,51 +25,75 @@ pub(super) fn run(
     launch: &Launch,
     inherited: &Inherited,
     enforcer: &mut Enforcer<'_>,
+    tape: &mut Tape<'_>,
 ) -> Result<CommandEnd, LaunchError> {
     let system = |what| move |error| LaunchError::System(what, error);
     let mut expected = FORWARDED.to_vec();
     expected.push(SIGCHLD);
     let signals = SignalQueue::open(&expected).map_err(system("receive signals"))?;
     become_subreaper().map_err(system("adopt the command's orphans"))?;
-    let child = launch.spawn(inherited).map_err(LaunchError::Exec)?;
+    let (mut taps, ends) = Taps::open(tape, [false; 2]).map_err(system("make a pipe"))?;
+    tape.begin(taps.window(), enforcer)?;
+    let child = launch.spawn(inherited, &ends)?;
+    drop(ends);
     enforcer.begun();
     let family = launch.family();
-    let end = supervise(child, family, &signals, enforcer).map_err(system("wait for the command"))?;
+    let mut supervised = Supervised { child, family, signals: &signals, enforcer, taps: &mut taps, tape };
+    let end = supervised.supervise().map_err(system("wait for the command"))?;
+    taps.drain(tape, enforcer, &signals);
     if let Some(deadline) = enforcer.deadline() {
         family.end_leftovers(deadline);
     }
     Ok(end)
 }
 
-fn supervise(
+/// A running command and what watches it.
+struct Supervised<'a, 'w, 't> {
     child: Pid,
-    family: &Family,
-    signals: &SignalQueue,
-    enforcer: &mut Enforcer<'_>,
-) -> std::io::Result<CommandEnd> {
-    loop {
-        let patience = enforce(enforcer, family);
-        let mut entries = [PollEntry::reading(signals.as_fd())];
-        poll(&mut entries, patience)?;
-        while let Some(event) = signals.next_event()? {
+    family: &'a Family,
+    signals: &'a SignalQueue,
+    enforcer: &'a mut Enforcer<'w>,
+    taps: &'a mut Taps,
+    tape: &'a mut Tape<'t>,
+}
+
+impl Supervised<'_, '_, '_> {
+    fn supervise(&mut self) -> std::io::Result<CommandEnd> {
+        let sinks = Sinks::new();
+        loop {
+            let patience = enforce(self.enforcer, self.family);
+            let patience = self.tape.tend(patience, self.enforcer);
+            let mut entries = vec![PollEntry::reading(self.signals.as_fd())];
+            entries.extend(self.taps.entries(&sinks));
+            poll(&mut entries, patience)?;
+            let ready: Vec<bool> = entries.iter().skip(1).map(is_ready).collect();
+            drop(entries);
+            self.taps.carry(&ready, self.tape, self.enforcer);
+            self.take_signals()?;
+            while let Some((event, usage)) = wait(self.child, Waiting::ChangeNow)? {
+                match event {
+                    WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(CommandEnd { event, usage }),
+                    WaitEvent::Stopped(signal) if !self.enforcer.is_frozen() => share_stop(self.child, signal)?,
+                    WaitEvent::Stopped(_) | WaitEvent::Continued => {}
+                }
+            }
+        }
+    }
+
+    fn take_signals(&mut self) -> std::io::Result<()> {
+        while let Some(event) = self.signals.next_event()? {
             match event.signal {
                 SIGCHLD => {}
-                SIGINT | SIGQUIT | SIGTERM | SIGHUP if enforcer.is_frozen() => enforcer.give_up(),
-                _ if enforcer.is_frozen() => {}
-                signal if is_for_the_command(&event, child) => {
+                SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
+                _ if self.enforcer.is_frozen() => {}
+                signal if is_for_the_command(&event, self.child) => {
                     // A command that has just ended needs no signal.
-                    let _ = process::kill(child, signal);
+                    let _ = process::kill(self.child, signal);
                 }
                 _ => {}
             }
         }
-        while let Some((event, usage)) = wait(child, Waiting::ChangeNow)? {
-            match event {
-                WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(CommandEnd { event, usage }),
-                WaitEvent::Stopped(signal) if !enforcer.is_frozen() => share_stop(child, signal)?,
-                WaitEvent::Stopped(_) | WaitEvent::Continued => {}
-            }
-        }
+        Ok(())
     }
 }
 
@@ -74,14 +101,21 @@ fn supervise(
 fn enforce(enforcer: &mut Enforcer<'_>, family: &Family) -> Option<Duration> {
     let step = enforcer.step(Instant::now());
     match step.act {
-        // Without a terminal there is nobody to tell.
-        None | Some(Act::Say(_)) => {}
+        None => {}
+        Some(Act::Say(words)) => say(&words),
         Some(Act::Freeze) => family.freeze(),
         Some(Act::Thaw) => family.thaw(),
         Some(Act::Terminate) => family.terminate(),
         Some(Act::Kill) => family.kill(),
     }
     step.patience
+}
+
+/// Without a terminal there is nobody to tell.
+fn say(words: &str) {
+    if let Ok(terminal) = Terminal::controlling() {
+        let _ = sys::poll::write(terminal.as_fd(), format!("\r\njit-sudo: {words}\r\n").as_bytes());
+    }
 }
 
 /// What the terminal sends goes to the whole process group, so the command has it already; and a command that signals

@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::watch::{Ending, Verdict, Watch};
+use crate::policy::RecordingMode;
+use crate::recording::RecordingError;
 
 /// Between two looks at processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
@@ -12,7 +14,18 @@ const ROUND: Duration = Duration::from_millis(20);
 pub(super) struct Enforcer<'a> {
     watch: &'a mut dyn Watch,
     grace: Duration,
+    /// For how long the command may run, and until when that is.
+    limit: Option<Duration>,
+    over: Option<Instant>,
     state: State,
+    /// Said and done at the next step: nothing may run unrecorded.
+    unrecorded: Option<Unrecorded>,
+}
+
+/// What is still to be done about a session that must be recorded and cannot be.
+enum Unrecorded {
+    Say(String),
+    End,
 }
 
 enum State {
@@ -46,9 +59,9 @@ pub(super) enum Act {
 }
 
 impl<'a> Enforcer<'a> {
-    /// `grace` is the time between SIGTERM and SIGKILL.
-    pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration) -> Self {
-        Self { watch, grace, state: State::Runs }
+    /// `grace` is the time between SIGTERM and SIGKILL, `limit` that for which the command may run.
+    pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Self {
+        Self { watch, grace, limit, over: None, state: State::Runs, unrecorded: None }
     }
 
     /// The time between SIGTERM and SIGKILL.
@@ -86,7 +99,17 @@ impl<'a> Enforcer<'a> {
 
     /// Says that the command has been started.
     pub(super) fn begun(&mut self) {
+        self.over = self.limit.map(|limit| Instant::now() + limit);
         self.watch.begun();
+    }
+
+    /// The session cannot be recorded any more: others are told, and where the policy is strict the command must end.
+    pub(super) fn unrecorded(&mut self, why: &RecordingError, mode: RecordingMode) {
+        let why = why.to_string();
+        self.watch.unrecorded(&why);
+        if mode == RecordingMode::Strict {
+            self.unrecorded = Some(Unrecorded::Say(format!("{why}, so the command is ended")));
+        }
     }
 
     /// Looks at the grant.
@@ -94,6 +117,24 @@ impl<'a> Enforcer<'a> {
         if let Some(deadline) = self.deadline() {
             return if now < deadline { Step::wait(Some(deadline - now)) } else { Step::act(Act::Kill, ROUND) };
         }
+        match self.unrecorded.take() {
+            Some(Unrecorded::Say(words)) => {
+                self.unrecorded = Some(Unrecorded::End);
+                return Step::act(Act::Say(words), Duration::ZERO);
+            }
+            Some(Unrecorded::End) => return self.end(Ending::Unrecorded, now),
+            None => {}
+        }
+        let left = self.over.map(|over| over.saturating_duration_since(now));
+        if left.is_some_and(|left| left.is_zero()) {
+            return self.end(Ending::TimeLimit, now);
+        }
+        let step = self.look(now);
+        let patience = step.patience.into_iter().chain(left).min();
+        Step { patience, ..step }
+    }
+
+    fn look(&mut self, now: Instant) -> Step {
         match (&self.state, self.watch.verdict()) {
             (_, Verdict::Say(words)) => Step::act(Act::Say(words), Duration::ZERO),
             (_, Verdict::End(ending)) => self.end(ending, now),
@@ -101,12 +142,13 @@ impl<'a> Enforcer<'a> {
                 self.state = State::Runs;
                 Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) }
             }
-            (State::GivenUp, Verdict::Run | Verdict::Freeze) => self.end(Ending::Expiry, now),
-            (State::Runs, Verdict::Freeze) => {
+            (State::GivenUp, Verdict::Run) => self.end(Ending::Expiry, now),
+            (State::GivenUp, Verdict::Freeze(ending)) => self.end(ending, now),
+            (State::Runs, Verdict::Freeze(_)) => {
                 self.state = State::Frozen;
                 Step { act: Some(Act::Freeze), ..Step::wait(self.watch.patience()) }
             }
-            (State::Runs | State::Ends(..), Verdict::Run) | (State::Frozen | State::Ends(..), Verdict::Freeze) => {
+            (State::Runs | State::Ends(..), Verdict::Run) | (State::Frozen | State::Ends(..), Verdict::Freeze(_)) => {
                 Step::wait(self.watch.patience())
             }
         }
@@ -133,6 +175,7 @@ mod tests {
     use super::*;
 
     const GLANCE: Option<Duration> = Some(Duration::from_millis(250));
+    const FREEZE: Verdict = Verdict::Freeze(Ending::Expiry);
     const GRACE: Duration = Duration::from_millis(500);
 
     /// Its last word is the first verdict.
@@ -150,7 +193,7 @@ mod tests {
     #[test]
     fn a_command_gets_its_grace_and_then_no_mercy() {
         let mut watch = Script(vec![Verdict::End(Ending::Expiry), Verdict::Run]);
-        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let start = Instant::now();
         assert_eq!(enforcer.step(start), Step::wait(GLANCE));
         assert_eq!(enforcer.step(start), Step::act(Act::Terminate, GRACE));
@@ -160,10 +203,24 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_may_not_go_on_unrecorded_is_ended_after_a_word() {
+        let now = Instant::now();
+        let error = RecordingError::Length(1024);
+        let mut watch = Script(vec![Verdict::Run, Verdict::Run]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
+        enforcer.unrecorded(&error, RecordingMode::BestEffort);
+        assert_eq!(enforcer.step(now).act, None);
+        enforcer.unrecorded(&error, RecordingMode::Strict);
+        assert!(matches!(enforcer.step(now).act, Some(Act::Say(words)) if words.contains("its limit of 1 KiB")));
+        assert_eq!(enforcer.step(now), Step::act(Act::Terminate, GRACE));
+        assert_eq!(enforcer.ending(), Some(Ending::Unrecorded));
+    }
+
+    #[test]
     fn a_frozen_command_is_frozen_once_and_thawed_once() {
-        let script = [Verdict::Run, Verdict::Run, Verdict::Freeze, Verdict::Freeze, Verdict::Say("x".into())];
+        let script = [Verdict::Run, Verdict::Run, FREEZE, FREEZE, Verdict::Say("x".into())];
         let mut watch = Script(script.to_vec());
-        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let now = Instant::now();
         assert_eq!(enforcer.step(now), Step::act(Act::Say("x".into()), Duration::ZERO));
         assert_eq!(enforcer.step(now).act, Some(Act::Freeze));
@@ -177,18 +234,30 @@ mod tests {
     #[test]
     fn a_frozen_command_ends_when_it_is_given_up_or_revoked() {
         let now = Instant::now();
-        let mut watch = Script(vec![Verdict::Freeze, Verdict::Freeze]);
-        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let mut watch = Script(vec![FREEZE, FREEZE]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         enforcer.give_up();
         let _ = enforcer.step(now);
         enforcer.give_up();
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
         assert_eq!(enforcer.ending(), Some(Ending::Expiry));
 
-        let mut watch = Script(vec![Verdict::End(Ending::Revocation), Verdict::Freeze]);
-        let mut enforcer = Enforcer::new(&mut watch, GRACE);
+        let mut watch = Script(vec![Verdict::End(Ending::Revocation), FREEZE]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let _ = enforcer.step(now);
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
         assert_eq!(enforcer.ending(), Some(Ending::Revocation));
+    }
+
+    #[test]
+    fn a_time_limit_ends_what_nothing_else_would() {
+        let limit = Duration::from_secs(60);
+        let mut watch = Script(vec![Verdict::Run]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, Some(limit));
+        enforcer.begun();
+        let now = Instant::now();
+        assert_eq!(enforcer.step(now), Step::wait(GLANCE));
+        assert_eq!(enforcer.step(now + limit), Step::act(Act::Terminate, GRACE));
+        assert_eq!(enforcer.ending(), Some(Ending::TimeLimit));
     }
 }

@@ -9,87 +9,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use crate::authorized::{Authorized, Power};
 use crate::elevation::{Elevation, Wish};
 use crate::escape::Word;
-use crate::policy::{Role, name_matches};
-
-/// Where a variable came from decides what may replace it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Caller,
-    Us,
-}
-
-/// Kept only when the value cannot be a format string or a path (sudo's `env_check`).
-const CHECKED: &[&str] = &["COLORTERM", "LANG", "LANGUAGE", "LC_*", "LINGUAS", "TERM", "TZ"];
-
-/// Never handed on, whoever asks (sudo's `env_delete`): loader, shell, resolver and interpreter variables.
-const DELETED: &[&str] = &[
-    "IFS",
-    "CDPATH",
-    "LOCALDOMAIN",
-    "RES_OPTIONS",
-    "HOSTALIASES",
-    "NLSPATH",
-    "PATH_LOCALE",
-    "LD_*",
-    "_RLD*",
-    "SHLIB_PATH",
-    "LIBPATH",
-    "DYLD_*",
-    "AUTHSTATE",
-    "KRB5_CONFIG*",
-    "KRB5_KTNAME",
-    "VAR_ACE",
-    "USR_ACE",
-    "DLC_ACE",
-    "TERMINFO",
-    "TERMINFO_DIRS",
-    "TERMPATH",
-    "TERMCAP",
-    "ENV",
-    "BASH_ENV",
-    "PS4",
-    "GLOBIGNORE",
-    "BASHOPTS",
-    "SHELLOPTS",
-    "JAVA_TOOL_OPTIONS",
-    "PERLIO_DEBUG",
-    "PERLLIB",
-    "PERL5LIB",
-    "PERL5OPT",
-    "PERL5DB",
-    "FPATH",
-    "NULLCMD",
-    "READNULLCMD",
-    "ZDOTDIR",
-    "TMPPREFIX",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONINSPECT",
-    "PYTHONUSERBASE",
-    "RUBYLIB",
-    "RUBYOPT",
-    "GCONV_PATH",
-    "GETCONF_DIR",
-    "LOCPATH",
-    "MALLOC_*",
-    "NIS_PATH",
-    "RESOLV_*",
-    "SQLITE_TMPDIR",
-    "TMPDIR",
-    "SUDO_*",
-    "JIT_SUDO_*",
-];
+use crate::policy::{Options, Role, name_matches};
 
 /// sudo cuts `SUDO_COMMAND` at this many bytes.
 const COMMAND_LIMIT: usize = 4096;
 
-/// The settings of the policy that this room needs.
-pub struct Rules<'a> {
-    /// `secure_path`.
-    pub secure_path: &'a str,
-    /// `env_keep` of `[defaults]`.
-    pub env_keep: &'a [String],
-}
+/// Where time zones lie: TZ may name a file there and nowhere else.
+const ZONES: &[u8] = b"/usr/share/zoneinfo/";
+
+/// The longest TZ (PATH_MAX).
+const LONGEST_ZONE: usize = 4096;
 
 /// The caller asked for what the role does not allow.
 #[derive(Debug, PartialEq, Eq)]
@@ -115,24 +44,20 @@ impl fmt::Display for EnvironmentError {
     }
 }
 
-/// The environment under construction, in a stable order.
-struct Environment {
-    variables: BTreeMap<Vec<u8>, (Vec<u8>, Origin)>,
-}
-
 /// Builds the environment for `authorized`; `pam` is what the PAM stack wants set, `run` is the id of the run.
-pub fn build(
-    authorized: &Authorized,
-    rules: &Rules<'_>,
-    pam: &[OsString],
-    run: &str,
-) -> Result<Vec<OsString>, EnvironmentError> {
+pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Vec<OsString>, EnvironmentError> {
     let elevation = authorized.elevation();
-    let mut environment = Environment { variables: BTreeMap::new() };
-    environment.take_from_caller(elevation.wish(), authorized.role(), rules)?;
-    environment.set_target(elevation, rules);
-    environment.set_wished(elevation.wish(), authorized.role(), rules)?;
-    environment.merge_pam(pam);
+    let wish = elevation.wish();
+    let rules = Rules::of(authorized.role(), wish);
+    let wished = rules.wished(wish)?;
+
+    let mut environment = Environment::default();
+    environment.take_from_caller(wish, &rules);
+    environment.set_target(elevation, &rules);
+    for (name, value) in wished {
+        environment.put(name, value);
+    }
+    environment.merge_pam(pam, &rules);
     environment.set_sudo(elevation);
     environment.set("JIT_SUDO_RUN", run);
     if let Power::Grant(terms) = authorized.power() {
@@ -141,76 +66,178 @@ pub fn build(
     Ok(environment.into_entries())
 }
 
-impl Environment {
-    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
-        self.variables.insert(name.into(), (value.as_ref().as_bytes().to_vec(), Origin::Us));
+/// What the role says of variables, for this wish.
+struct Rules<'a> {
+    options: &'a Options,
+    /// The environment is made anew; otherwise it is the caller's, cleaned.
+    reset: bool,
+    /// The caller may set anything.
+    may_set: bool,
+    shell: bool,
+}
+
+impl<'a> Rules<'a> {
+    fn of(role: &'a Role, wish: &Wish) -> Self {
+        let (options, may_set) = (&role.options, role.lets_set_variables());
+        let preserves = wish.environment.preserve_all && may_set;
+        Self { options, reset: wish.login || (options.env_reset && !preserves), may_set, shell: wish.shell }
     }
 
-    fn set_if_absent(&mut self, name: &str, value: impl AsRef<OsStr>) {
-        if !self.variables.contains_key(name.as_bytes()) {
-            self.set(name, value);
-        }
-    }
-
-    fn take_from_caller(&mut self, wish: &Wish, role: &Role, rules: &Rules<'_>) -> Result<(), EnvironmentError> {
+    /// What the caller said on the command line, where all of it is allowed; in the order typed.
+    fn wished<'w>(&self, wish: &'w Wish) -> Result<Vec<Variable<'w>>, EnvironmentError> {
         let wanted = &wish.environment;
-        if wanted.preserve_all && !role.setenv {
+        if wanted.preserve_all && !self.may_set {
             return Err(EnvironmentError::Preserve);
         }
-        let mut refused = Vec::new();
+        let preserved = wanted.preserve.iter().filter_map(|name| {
+            let entries = wish.inherited.iter().filter_map(|entry| split(entry));
+            entries.into_iter().find(|(known, _)| name.as_bytes() == *known)
+        });
+        let set = wanted.set.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let wished: Vec<Variable<'w>> = preserved.chain(set).collect();
+        let is_refused = |(name, value): &&Variable<'w>| !self.may_set && !self.allows(name, value);
+        let refused: Vec<Word> =
+            wished.iter().filter(is_refused).map(|(name, _)| Word::from(OsStr::from_bytes(name))).collect();
+        if refused.is_empty() { Ok(wished) } else { Err(EnvironmentError::Set(refused)) }
+    }
+
+    /// Whether somebody without `setenv` may set it: what would be kept anyway, and never PATH.
+    fn allows(&self, name: &[u8], value: &[u8]) -> bool {
+        name != b"PATH" && if self.reset { self.keeps(name, value) } else { !self.deletes(name, value) }
+    }
+
+    /// Where the environment is reset. An exported shell function (CVE-2014-6271) is kept only by a pattern that means its
+    /// value.
+    fn keeps(&self, name: &[u8], value: &[u8]) -> bool {
+        let is_function = value.starts_with(b"()");
+        match listed(&self.options.env_check, name, value) {
+            Some(how) => is_harmless(name, value) && (how == Listed::ByValue || !is_function),
+            None if self.shell && name == b"SHELL" => !is_function,
+            None => match listed(&self.options.env_keep, name, value) {
+                Some(how) => how == Listed::ByValue || !is_function,
+                None => false,
+            },
+        }
+    }
+
+    /// Where it is not.
+    fn deletes(&self, name: &[u8], value: &[u8]) -> bool {
+        listed(&self.options.env_delete, name, value).is_some()
+            || (listed(&self.options.env_check, name, value).is_some() && !is_harmless(name, value))
+    }
+}
+
+/// Name and value.
+type Variable<'a> = (&'a [u8], &'a [u8]);
+
+/// How a list means a variable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    ByName,
+    ByValue,
+}
+
+/// Whether one of `patterns` means the variable. LOGNAME and USER are one: a list that has either means both.
+fn listed(patterns: &[String], name: &[u8], value: &[u8]) -> Option<Listed> {
+    let names: [&[u8]; 2] = if matches!(name, b"LOGNAME" | b"USER") { [b"LOGNAME", b"USER"] } else { [name, name] };
+    patterns.iter().find_map(|pattern| {
+        let (wanted, content) = pattern.split_once('=').map_or((pattern.as_str(), None), |(n, v)| (n, Some(v)));
+        let named = names.iter().any(|name| name_matches(wanted, name));
+        match content {
+            _ if !named => None,
+            None => Some(Listed::ByName),
+            Some(content) => name_matches(content, value).then_some(Listed::ByValue),
+        }
+    })
+}
+
+/// sudo's rule for `env_check`: no format string and no path; TZ (CVE-2014-9680) is a name below the zone directory,
+/// printable, without parent directories.
+fn is_harmless(name: &[u8], value: &[u8]) -> bool {
+    if name != b"TZ" {
+        return !value.iter().any(|byte| b"%/".contains(byte));
+    }
+    let zone = value.strip_prefix(b":").unwrap_or(value);
+    zone.len() < LONGEST_ZONE
+        && (zone.first() != Some(&b'/') || zone.starts_with(ZONES))
+        && zone.iter().all(u8::is_ascii_graphic)
+        && !zone.split(|byte| *byte == b'/').any(|part| part == b"..")
+}
+
+/// The environment under construction, in a stable order.
+#[derive(Default)]
+struct Environment {
+    variables: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Environment {
+    fn put(&mut self, name: &[u8], value: &[u8]) {
+        self.variables.insert(name.to_vec(), value.to_vec());
+    }
+
+    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        self.put(name.as_bytes(), value.as_ref().as_bytes());
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.variables.contains_key(name.as_bytes())
+    }
+
+    fn take_from_caller(&mut self, wish: &Wish, rules: &Rules<'_>) {
         for (name, value) in wish.inherited.iter().filter_map(|entry| split(entry)) {
-            if is_function(value) || self.variables.contains_key(name) {
-                continue; // the first of two wins, as with getenv(3)
-            }
-            let listed = wanted.preserve.iter().any(|preserved| preserved.as_bytes() == name);
-            let kept = is_kept(name, value, role, rules);
-            if listed && !kept && !role.setenv {
-                refused.push(Word::from(OsStr::from_bytes(name)));
-            } else if kept || ((listed || wanted.preserve_all) && !matches_any(DELETED, name)) {
-                self.variables.insert(name.to_vec(), (value.to_vec(), Origin::Caller));
+            let taken = if rules.reset { rules.keeps(name, value) } else { !rules.deletes(name, value) };
+            // The first of two wins, as with getenv(3); ours are nobody else's to set.
+            if taken && !self.variables.contains_key(name) && !name.starts_with(b"JIT_SUDO_") {
+                self.put(name, value);
             }
         }
-        if refused.is_empty() { Ok(()) } else { Err(EnvironmentError::Set(refused)) }
     }
 
     fn set_target(&mut self, elevation: &Elevation, rules: &Rules<'_>) {
-        let (account, wish) = (elevation.run_as().account(), elevation.wish());
-        let keep = wish.environment.preserve_all && !wish.login;
-        for (name, value) in [
-            ("LOGNAME", account.name.as_bytes()),
-            ("USER", account.name.as_bytes()),
-            ("SHELL", account.shell.as_os_str().as_bytes()),
-            ("MAIL", &[b"/var/mail/", account.name.as_bytes()].concat()),
-            ("HOME", account.home.as_os_str().as_bytes()),
-        ] {
-            let value = OsStr::from_bytes(value);
-            let forced = name == "HOME" && wish.set_home;
-            if keep && !forced { self.set_if_absent(name, value) } else { self.set(name, value) }
+        let (account, wish, options) = (elevation.run_as().account(), elevation.wish(), rules.options);
+        self.set_names(elevation, rules);
+        if rules.reset && (wish.login || !self.has("MAIL")) {
+            self.set("MAIL", format!("/var/mail/{}", account.name));
         }
-        self.set("PATH", rules.secure_path);
-        self.set_if_absent("TERM", "unknown");
+        let always = wish.set_home || wish.login || options.always_set_home || (wish.shell && options.set_home);
+        if always || (rules.reset && !self.has("HOME")) {
+            self.set("HOME", &account.home);
+        }
+        if wish.login || !self.has("SHELL") {
+            self.set("SHELL", &account.shell);
+        }
+        self.set("PATH", options.path_variable());
+        if !self.has("TERM") {
+            self.set("TERM", "unknown");
+        }
     }
 
-    fn set_wished(&mut self, wish: &Wish, role: &Role, rules: &Rules<'_>) -> Result<(), EnvironmentError> {
-        let mut refused = Vec::new();
-        for (name, value) in &wish.environment.set {
-            let (name, value) = (name.as_bytes(), value.as_bytes());
-            if role.setenv || (is_kept(name, value, role, rules) && !is_function(value)) {
-                self.variables.insert(name.to_vec(), (value.to_vec(), Origin::Caller));
-            } else {
-                refused.push(Word::from(OsStr::from_bytes(name)));
+    /// LOGNAME and USER: both of the target, or both as kept from the caller.
+    fn set_names(&mut self, elevation: &Elevation, rules: &Rules<'_>) {
+        let target = elevation.run_as().account().name.as_bytes();
+        let kept = ["LOGNAME", "USER"].map(|name| self.variables.get(name.as_bytes()).cloned());
+        let names = match kept {
+            _ if elevation.wish().login || !rules.reset && rules.options.set_logname => {
+                [target, target].map(<[u8]>::to_vec)
             }
+            [Some(logname), Some(user)] => [logname, user],
+            [Some(one), None] | [None, Some(one)] => [one.clone(), one],
+            [None, None] if rules.options.set_logname => [target, target].map(<[u8]>::to_vec),
+            [None, None] if rules.reset => [elevation.caller().name().as_str(); 2].map(|name| name.as_bytes().to_vec()),
+            [None, None] => return,
+        };
+        for (name, value) in [&b"LOGNAME"[..], b"USER"].into_iter().zip(names) {
+            self.put(name, &value);
         }
-        if refused.is_empty() { Ok(()) } else { Err(EnvironmentError::Set(refused)) }
     }
 
     /// What the stack sets counts, except over what the caller was allowed to keep (sudoers(5)).
-    fn merge_pam(&mut self, pam: &[OsString]) {
+    fn merge_pam(&mut self, pam: &[OsString], rules: &Rules<'_>) {
         for (name, value) in pam.iter().filter_map(|entry| split(entry)) {
-            let kept = self.variables.get(name).is_some_and(|(_, origin)| *origin == Origin::Caller);
+            let yields = if rules.reset { rules.keeps(name, value) } else { !rules.deletes(name, value) };
             // PATH of pam_env is for logins; secure_path decides here.
-            if !kept && name != b"PATH" {
-                self.variables.insert(name.to_vec(), (value.to_vec(), Origin::Us));
+            if !self.variables.contains_key(name) || (!yields && name != b"PATH") {
+                self.put(name, value);
             }
         }
     }
@@ -224,8 +251,9 @@ impl Environment {
         self.set("SUDO_UID", caller.uid().to_string());
         self.set("SUDO_GID", caller.gid().to_string());
         self.set("SUDO_HOME", &caller.account().home);
-        if let Some(tty) = caller.tty() {
-            self.set("SUDO_TTY", &tty.name);
+        match caller.tty() {
+            Some(tty) => self.set("SUDO_TTY", &tty.name),
+            None => drop(self.variables.remove(&b"SUDO_TTY"[..])),
         }
         let inherited = &elevation.wish().inherited;
         if let Some(prompt) = inherited.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"SUDO_PS1=")) {
@@ -234,7 +262,7 @@ impl Environment {
     }
 
     fn into_entries(self) -> Vec<OsString> {
-        let entry = |(mut name, (value, _)): (Vec<u8>, (Vec<u8>, Origin))| {
+        let entry = |(mut name, value): (Vec<u8>, Vec<u8>)| {
             name.push(b'=');
             name.extend_from_slice(&value);
             OsString::from_vec(name)
@@ -244,53 +272,20 @@ impl Environment {
 }
 
 /// Name and value of an entry; an entry without a name or without `=` is none.
-fn split(entry: &OsStr) -> Option<(&[u8], &[u8])> {
+fn split(entry: &OsStr) -> Option<Variable<'_>> {
     let bytes = entry.as_bytes();
     let equals = bytes.iter().position(|byte| *byte == b'=').filter(|index| *index > 0)?;
     let (name, value) = bytes.split_at_checked(equals)?;
     Some((name, value.get(1..)?))
 }
 
-/// An exported shell function (CVE-2014-6271).
-fn is_function(value: &[u8]) -> bool {
-    value.starts_with(b"()")
-}
-
-fn is_kept(name: &[u8], value: &[u8], role: &Role, rules: &Rules<'_>) -> bool {
-    let kept = |list: &[String]| list.iter().any(|pattern| name_matches(pattern, name));
-    if kept(rules.env_keep) || kept(&role.env_keep) {
-        return true;
-    }
-    if name == b"TZ" {
-        return is_plain_time_zone(value);
-    }
-    matches_any(CHECKED, name) && !value.iter().any(|byte| b"%/".contains(byte))
-}
-
-/// sudo's rule for TZ (CVE-2014-9680): a name below the zone directory, printable, no parent directories.
-fn is_plain_time_zone(value: &[u8]) -> bool {
-    let value = value.strip_prefix(b":").unwrap_or(value);
-    value.len() < 256
-        && value.first() != Some(&b'/')
-        && value.iter().all(u8::is_ascii_graphic)
-        && !value.split(|byte| *byte == b'/').any(|part| part == b"..")
-}
-
-fn matches_any(patterns: &[&str], name: &[u8]) -> bool {
-    patterns.iter().any(|pattern| matches(pattern, name))
-}
-
-/// `LC_*` covers every name that begins so; without a star the names are equal.
-fn matches(pattern: &str, name: &[u8]) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix.as_bytes()),
-        None => name == pattern.as_bytes(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rules(options: &Options, reset: bool) -> Rules<'_> {
+        Rules { options, reset, may_set: false, shell: false }
+    }
 
     #[test]
     fn entries_without_name_or_value_are_not_variables() {
@@ -302,18 +297,47 @@ mod tests {
 
     #[test]
     fn time_zones_stay_below_their_directory() {
-        assert!(is_plain_time_zone(b"Europe/Berlin"));
-        assert!(is_plain_time_zone(b":UTC"));
-        for bad in [&b"/etc/shadow"[..], b"../../etc/shadow", b":/dev/zero", b"A B", b"\xff"] {
-            assert!(!is_plain_time_zone(bad));
+        for good in ["Europe/Berlin", ":UTC", "/usr/share/zoneinfo/UTC", ""] {
+            assert!(is_harmless(b"TZ", good.as_bytes()), "{good}");
         }
+        for bad in
+            [&b"/etc/shadow"[..], b"../../etc/shadow", b":/dev/zero", b"A B", b"\xff", b"/usr/share/zoneinfo/../x"]
+        {
+            assert!(!is_harmless(b"TZ", bad));
+        }
+        assert!(!is_harmless(b"TZ", &[b'x'; 4096]));
     }
 
     #[test]
-    fn patterns_end_in_a_star_or_are_whole_names() {
-        assert!(matches("LC_*", b"LC_ALL"));
-        assert!(!matches("LANG", b"LANGUAGE"));
-        assert!(matches_any(DELETED, b"LD_PRELOAD"));
-        assert!(matches_any(DELETED, b"SUDO_ASKPASS"));
+    fn names_are_kept_or_dropped_by_the_lists() {
+        let options = Options::default();
+        let reset = rules(&options, true);
+        assert!(reset.keeps(b"DISPLAY", b":0") && reset.keeps(b"LC_ALL", b"C"));
+        for (name, value) in
+            [(&b"DISPLAY"[..], &b"() { :; }"[..]), (b"LANG", b"%n"), (b"TERM", b"/etc/x"), (b"FOO", b"1")]
+        {
+            assert!(!reset.keeps(name, value), "{name:?}");
+        }
+        let whole = rules(&options, false);
+        for (name, value) in
+            [(&b"LD_PRELOAD"[..], &b"x"[..]), (b"BASH_ENV", b"x"), (b"F", b"() { :; }"), (b"LANG", b"a/b")]
+        {
+            assert!(whole.deletes(name, value), "{name:?}");
+        }
+        assert!(!whole.deletes(b"FOO", b"1") && !whole.deletes(b"LDX", b"1"));
+    }
+
+    #[test]
+    fn a_pattern_of_name_and_value_means_both() {
+        let options = Options { env_keep: vec!["BASH_FUNC_*=()*".into(), "USER".into()], ..Options::default() };
+        let rules = rules(&options, true);
+        assert!(rules.keeps(b"BASH_FUNC_f%%", b"() { :; }") && !rules.keeps(b"BASH_FUNC_f%%", b"x"));
+        assert!(rules.keeps(b"LOGNAME", b"alice"), "USER and LOGNAME are one");
+    }
+
+    #[test]
+    fn nobody_sets_the_path_without_setenv() {
+        let options = Options { env_keep: vec!["*".into()], ..Options::default() };
+        assert!(!rules(&options, true).allows(b"PATH", b"/x") && rules(&options, true).allows(b"FOO", b"/x"));
     }
 }

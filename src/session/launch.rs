@@ -5,21 +5,25 @@ use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::family::Family;
+use super::taps::{Ends, end_of};
 use crate::audit::recorded::Recorded;
-use crate::elevation::{Elevation, RunAsError};
-use sys::exec::{Credentials, ExecError, Execution, Image, Programs};
+use crate::authorized::Authorized;
+use crate::edit::EditError;
+use crate::elevation::edit::credentials_of_caller;
+use crate::elevation::{Editor, Elevation, RunAsError};
+use crate::escape::Word;
+use crate::policy::{Manner, Options, RunDirectory};
+use crate::recording::RecordingError;
+use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
 use sys::trusted::trusted_program;
-
-/// sudo's rule: the caller's mask, and never a file that others may write.
-const UMASK_FLOOR: u32 = 0o022;
 
 /// Why the command could not be started.
 #[derive(Debug)]
@@ -28,10 +32,18 @@ pub enum LaunchError {
     Nul,
     /// The target's groups cannot be looked up.
     RunAs(RunAsError),
+    /// The directory is nobody's home.
+    Home(String),
     /// A script does not lie in a trusted place, or is not the file that was opened.
     Script(String),
-    /// The kernel refused a step before exec, or exec itself.
+    /// The kernel refused a step before exec.
     Exec(ExecError),
+    /// No file can be edited; the last one's reason.
+    Edit(EditError),
+    /// The policy lets nothing run that cannot be recorded.
+    Unrecorded(RecordingError),
+    /// The kernel refused to enter a directory or to execute the program.
+    Path(&'static str, PathBuf, ExecError),
     /// A terminal, pipe or process could not be made.
     System(&'static str, io::Error),
 }
@@ -41,8 +53,14 @@ impl fmt::Display for LaunchError {
         match self {
             Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
             Self::RunAs(error) => error.fmt(f),
+            Self::Home(user) => write!(f, "unknown user {user}"),
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
+            Self::Edit(error) => error.fmt(f),
+            Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
+            Self::Path(what, path, error) => {
+                write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
+            }
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -54,12 +72,22 @@ pub(super) struct Launch {
     argv: Vec<CString>,
     environment: Vec<CString>,
     credentials: Credentials,
-    directory: Option<CString>,
+    directory: Place,
+    kept: Vec<RawFd>,
     umask: u32,
     limits: Limits,
     detached: bool,
     family: Family,
     programs: Programs,
+}
+
+/// Where the command begins.
+enum Place {
+    Here,
+    /// -D
+    There(CString),
+    /// A login's home, and what is said where it cannot be entered: sudo begins elsewhere then.
+    Home(CString, String),
 }
 
 enum PreparedImage {
@@ -70,18 +98,42 @@ enum PreparedImage {
 impl Launch {
     /// Prepares what `recorded` says.
     pub(super) fn prepare(recorded: &Recorded, inherited: &Inherited) -> Result<Self, LaunchError> {
-        let elevation = recorded.authorized().elevation();
+        let authorized = recorded.authorized();
+        let elevation = authorized.elevation();
         Ok(Self {
             image: image(recorded)?,
             argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials(elevation)?,
-            directory: directory(elevation).map(|path| c_string(path.as_os_str())).transpose()?,
-            umask: inherited.umask | UMASK_FLOOR,
+            directory: place(authorized)?,
+            kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, authorized.manner())).collect(),
+            umask: umask(&authorized.role().options, inherited.umask),
             detached: elevation.wish().background,
-            limits: recorded.authorized().session_limits(&inherited.limits),
+            limits: authorized.session_limits(&inherited.limits),
             family: Family::found(recorded.run()),
             programs: if recorded.authorized().role().noexec { Programs::ThisAlone } else { Programs::Any },
+        })
+    }
+
+    /// Prepares an editor: it gets nothing but the caller's own.
+    pub(super) fn prepare_editor(
+        recorded: &Recorded,
+        editor: &Editor,
+        inherited: &Inherited,
+    ) -> Result<Self, LaunchError> {
+        let caller = recorded.authorized().elevation().caller();
+        Ok(Self {
+            image: PreparedImage::Path(c_string(editor.path.as_os_str())?),
+            argv: editor.words.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?,
+            environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
+            credentials: credentials_of_caller(caller),
+            directory: Place::Here,
+            kept: Vec::new(),
+            umask: inherited.umask,
+            detached: false,
+            limits: inherited.limits.clone(),
+            family: Family::found(recorded.run()),
+            programs: Programs::Any,
         })
     }
 
@@ -105,9 +157,23 @@ impl Launch {
         self.family
     }
 
-    /// Starts the command as our child, with the standard streams that we have.
-    pub(super) fn spawn(&self, inherited: &Inherited) -> Result<Pid, ExecError> {
-        self.execution(inherited, [None, None, None]).spawn(self.family.group())
+    /// Starts the command as our child, with the standard streams that we have but for the given `ends`.
+    pub(super) fn spawn(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, LaunchError> {
+        let [output, error] = ends;
+        let execution = self.execution(inherited, [None, end_of(output), end_of(error)]);
+        execution.spawn(self.family.group()).map_err(|error| self.failed(error))
+    }
+
+    /// What an error of the command's process is about.
+    pub(super) fn failed(&self, error: ExecError) -> LaunchError {
+        let path = |path: &CString| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
+        match (error.step, &self.directory, &self.image) {
+            (Step::Directory, Place::There(directory), _) => {
+                LaunchError::Path("change directory to", path(directory), error)
+            }
+            (Step::Image, _, PreparedImage::Path(program)) => LaunchError::Path("execute", path(program), error),
+            _ => LaunchError::Exec(error),
+        }
     }
 
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.
@@ -123,11 +189,16 @@ impl Launch {
             credentials: &self.credentials,
             limits: &self.limits,
             umask: self.umask,
-            directory: self.directory.as_deref(),
+            directory: match &self.directory {
+                Place::Here => Directory::Unchanged,
+                Place::There(path) => Directory::Required(path),
+                Place::Home(path, words) => Directory::Wished(path, words),
+            },
             ignored_signals: inherited.ignored_signals,
             blocked_signals: inherited.blocked_signals,
             oom_score_adj: inherited.oom_score_adj,
             standard,
+            kept: &self.kept,
             programs: self.programs,
         }
     }
@@ -161,13 +232,13 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
 /// By its path, where the place it lies in is beyond everybody's reach but root's and still holds the opened file: then the
 /// process has its proper name (an older kernel names what is executed by descriptor after the number, which killall and
 /// pgrep do not find). The opened file itself where others could swap it. A script can only be run by path, because its
-/// interpreter opens it by name: out of an untrusted place only where the role allows everything anyway.
+/// interpreter opens it by name (and whatever is no binary may be a script for /bin/sh): out of an untrusted place only where the role allows everything anyway.
 fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = recorded.authorized().elevation().command();
-    let program = command.program();
+    let program = command.program().ok_or_else(|| look(io::ErrorKind::InvalidInput.into()))?;
     let trusted = trusted_program(program.path());
-    let is_script = program.script().map_err(look)?.is_some();
+    let is_script = !program.is_binary().map_err(look)?;
     if trusted.is_err() && !is_script {
         return Ok(PreparedImage::Descriptor(program.as_fd().try_clone_to_owned().map_err(look)?));
     }
@@ -193,12 +264,35 @@ fn credentials(elevation: &Elevation) -> Result<Credentials, LaunchError> {
     Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups })
 }
 
-fn directory(elevation: &Elevation) -> Option<&Path> {
-    let wish = elevation.wish();
-    match (&wish.directory, wish.login) {
-        (Some(directory), _) => Some(directory),
-        (None, true) => Some(&elevation.run_as().account().home),
-        (None, false) => None,
+fn place(authorized: &Authorized) -> Result<Place, LaunchError> {
+    let there = |path: PathBuf| c_string(path.as_os_str()).map(Place::There);
+    let home = &authorized.run_as().account().home;
+    match &authorized.manner().directory {
+        Some(RunDirectory::TargetsHome) => there(home.clone()),
+        Some(RunDirectory::Path(path)) => there(path.clone()),
+        Some(RunDirectory::HomeOf(user)) => match sys::users::account_by_name(user.as_str()) {
+            Ok(Some(account)) => there(account.home),
+            Ok(None) => Err(LaunchError::Home(user.to_string())),
+            Err(error) => Err(LaunchError::System("look up a home directory", error)),
+        },
+        None | Some(RunDirectory::CallersChoice) if authorized.elevation().wish().login => {
+            let home = home.as_os_str();
+            Ok(Place::Home(c_string(home)?, format!("jit-sudo: unable to change directory to {}", Word::from(home))))
+        }
+        None | Some(RunDirectory::CallersChoice) => Ok(Place::Here),
+    }
+}
+
+fn is_below(fd: RawFd, manner: &Manner) -> bool {
+    u32::try_from(fd).is_ok_and(|fd| fd < manner.closefrom)
+}
+
+/// The caller's mask and the role's; one alone where the role says so.
+fn umask(options: &Options, callers: u32) -> u32 {
+    match options.umask.bits() {
+        None => callers,
+        Some(bits) if options.umask_override => bits,
+        Some(bits) => bits | callers,
     }
 }
 

@@ -11,6 +11,7 @@ use super::family::Family;
 use super::launch::{Launch, read_report};
 use super::message::{Order, Place, Report, receive_order, send_report};
 use super::outcome::CommandEnd;
+use super::taps::{Ends, end_of};
 use sys::poll::{PollEntry, pipe, poll};
 use sys::process::{self, Pid, WaitEvent, Waiting, exit_now, fork_into, wait};
 use sys::sanitize::Inherited;
@@ -24,8 +25,10 @@ pub(super) struct Monitor<'a> {
     pub(super) inherited: &'a Inherited,
     /// The follower side of the command's terminal.
     pub(super) follower: OwnedFd,
-    /// Which of fds 0 to 2 become the terminal; the others stay what the caller made them.
+    /// Which of fds 0 to 2 become the terminal; the others stay what the caller made them, unless they are tapped.
     pub(super) on_terminal: [bool; 3],
+    /// Where output and error go instead, for fds 1 and 2.
+    pub(super) ends: Ends,
     /// To the relay.
     pub(super) socket: OwnedFd,
     /// Whether the command owns its terminal from the start.
@@ -85,7 +88,9 @@ impl Monitor<'_> {
         }
         let terminal = |wanted: bool| wanted.then(|| self.follower.as_fd());
         let [input, output, error] = self.on_terminal;
-        let standard: [Option<BorrowedFd<'_>>; 3] = [terminal(input), terminal(output), terminal(error)];
+        let [tapped_output, tapped_error] = &self.ends;
+        let standard: [Option<BorrowedFd<'_>>; 3] =
+            [terminal(input), terminal(output).or(end_of(tapped_output)), terminal(error).or(end_of(tapped_error))];
         self.launch.exec_or_report(self.inherited, standard, told)
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::watch::Ending;
 use crate::audit::record::{self, EndedBy};
+use crate::escape::Word;
 use sys::process::{Usage, WaitEvent, exit_now, raise_default};
 
 /// How the command's process ended.
@@ -16,7 +17,7 @@ pub struct CommandEnd {
 }
 
 /// The whole result of a session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[must_use = "an outcome belongs into the journal"]
 pub struct Outcome {
     /// How the command's process ended.
@@ -25,6 +26,8 @@ pub struct Outcome {
     pub ending: Option<Ending>,
     /// From exec to end.
     pub duration: Duration,
+    /// What an edit could not write back.
+    pub failed: Option<String>,
 }
 
 /// How jit-sudo itself exits.
@@ -42,6 +45,7 @@ impl Outcome {
     pub fn to_record(&self) -> record::Ending {
         let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         let (exit, signal, core) = match self.end.event {
+            _ if self.failed.is_some() => (Some(1), None, None),
             WaitEvent::Exited(code) => (Some(code), None, None),
             WaitEvent::Signaled { signal, core } => (None, Some(signal), Some(u32::from(core))),
             WaitEvent::Stopped(_) | WaitEvent::Continued => (None, None, None),
@@ -51,6 +55,9 @@ impl Outcome {
             Some(Ending::Expiry) => EndedBy::Expiry,
             Some(Ending::Revocation) => EndedBy::Revocation,
             Some(Ending::Release) => EndedBy::Release,
+            Some(Ending::TimeLimit) => EndedBy::TimeLimit,
+            Some(Ending::Unrecorded) => EndedBy::Unrecorded,
+            Some(Ending::Kill) => EndedBy::Kill,
         };
         record::Ending {
             exit,
@@ -60,6 +67,7 @@ impl Outcome {
             user_us: micros(self.end.usage.user),
             system_us: micros(self.end.usage.system),
             max_rss_kib: Some(self.end.usage.max_rss_kib),
+            detail: self.failed.as_ref().map(Word::from),
             ..record::Ending::unknown(ended_by)
         }
     }
@@ -67,6 +75,7 @@ impl Outcome {
     /// The command's own status: a signal that killed it kills us too.
     pub fn exit_status(&self) -> ExitStatus {
         match self.end.event {
+            _ if self.failed.is_some() => ExitStatus::Code(1),
             WaitEvent::Exited(code) => ExitStatus::Code(code),
             WaitEvent::Signaled { signal, .. } => ExitStatus::Signal(signal),
             // Neither is an end; a session never returns them.

@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
 use super::ending::{Act, Enforcer};
-use super::family::Family;
 use super::launch::{Launch, LaunchError};
 use super::message::{Order, Place, Report, receive_report, send_order};
 use super::monitor::Monitor;
 use super::outcome::CommandEnd;
+use super::ready::Ready;
+use super::tape::Tape;
+use super::taps::{Sinks, Taps, cloned, is_asked_to_end, is_ready};
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, Suspension, Waiting, fork, wait};
 use sys::pty::Pty;
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
 use sys::signals::{SIGTTIN, SIGTTOU, SIGUSR2, SIGWINCH, SignalQueue};
-use sys::terminal::{Attributes, Terminal};
+use sys::terminal::{Attributes, Terminal, WindowSize};
 
 const EXPECTED: [i32; 12] =
     [SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH, SIGTTIN];
@@ -36,11 +38,13 @@ const INTERRUPT: u8 = 3;
 const MONITOR_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The relay of one session.
-struct Relay<'a, 'w> {
+struct Relay<'a, 'w, 't> {
     terminal: Terminal,
     /// The caller's settings, as they were and as they will be again.
     original: Attributes,
     raw: bool,
+    /// The command's terminal was told to leave line ends alone.
+    plain: bool,
     leader: Option<OwnedFd>,
     socket: OwnedFd,
     signals: SignalQueue,
@@ -51,11 +55,17 @@ struct Relay<'a, 'w> {
     detached: bool,
     /// The command reached for a terminal that is not ours, and we could not stop with it.
     parked: bool,
+    /// The size of both terminals.
+    window: WindowSize,
     /// What is still to be told to the person at the terminal.
     words: Vec<u8>,
     monitor: Pid,
-    family: &'a Family,
+    launch: &'a Launch,
     enforcer: &'a mut Enforcer<'w>,
+    /// What is recorded.
+    tape: &'a mut Tape<'t>,
+    /// Streams that are no terminal, where they are recorded too.
+    taps: Taps,
     killed_at: Option<Instant>,
 }
 
@@ -71,6 +81,7 @@ pub(super) fn run(
     inherited: &Inherited,
     terminal: Terminal,
     enforcer: &mut Enforcer<'_>,
+    tape: &mut Tape<'_>,
 ) -> Result<CommandEnd, LaunchError> {
     let system = |what| move |error| LaunchError::System(what, error);
     let (detached, grace) = (launch.is_detached(), enforcer.grace());
@@ -84,15 +95,20 @@ pub(super) fn run(
     let (socket, theirs) = socket_pair().map_err(system("make a socket pair"))?;
     // In a pipeline the terminal belongs to several programs at once: the command starts in the background of its own
     // terminal, and only when it reaches for it do we reach for the caller's (as sudo does).
-    let alone = on_terminal == [true; 3];
+    let alone = matches!(on_terminal, [true, true, _]);
     let place = if alone && !detached && terminal.foreground() { Place::Foreground } else { Place::Background };
 
+    let [_, output, error] = on_terminal;
+    let (mut taps, ends) = Taps::open(tape, [output, error]).map_err(system("make a pipe"))?;
+    tape.begin(Some(window), enforcer)?;
     let monitor = fork(|| {
+        taps.close();
         let socket = theirs.try_clone();
         let follower = follower.try_clone();
-        match (socket, follower) {
-            (Ok(socket), Ok(follower)) => {
-                Monitor { launch, inherited, follower, on_terminal, socket, place, grace }.run()
+        let ends = cloned(&ends);
+        match (socket, follower, ends) {
+            (Ok(socket), Ok(follower), Ok(ends)) => {
+                Monitor { launch, inherited, follower, on_terminal, ends, socket, place, grace }.run()
             }
             _ => process::exit_now(1),
         }
@@ -100,12 +116,14 @@ pub(super) fn run(
     .map_err(system("fork"))?;
     drop(theirs);
     drop(follower);
+    drop(ends);
     enforcer.begun();
 
     let mut relay = Relay {
         terminal,
         original,
         raw: false,
+        plain: false,
         leader: Some(leader),
         socket,
         signals,
@@ -114,10 +132,13 @@ pub(super) fn run(
         terminal_gone: false,
         detached,
         parked: false,
+        window,
         words: Vec::new(),
         monitor,
-        family: launch.family(),
+        launch,
         enforcer,
+        tape,
+        taps,
         killed_at: None,
     };
     let result = relay.carry(place);
@@ -125,7 +146,7 @@ pub(super) fn run(
     result.map_err(system("relay the terminal"))?
 }
 
-impl Relay<'_, '_> {
+impl Relay<'_, '_, '_> {
     fn carry(&mut self, place: Place) -> io::Result<Result<CommandEnd, LaunchError>> {
         // Nobody but us holds these two descriptions, so that non-blocking does not reach the caller's own fds.
         set_blocking(self.terminal.as_fd(), Blocking::No)?;
@@ -135,11 +156,14 @@ impl Relay<'_, '_> {
         if place == Place::Foreground {
             self.go_raw()?;
         }
+        self.shape_output();
         loop {
             let patience = self.enforce()?;
             let patience = self.unpark(patience);
+            let patience = self.tape.tend(patience, self.enforcer);
             if let Course::Over(end) = self.round(patience)? {
                 self.drain();
+                self.taps.drain(self.tape, self.enforcer, &self.signals);
                 return Ok(end);
             }
         }
@@ -163,6 +187,7 @@ impl Relay<'_, '_> {
         if ready.to_caller {
             self.write_caller();
         }
+        self.taps.carry(&ready.taps, self.tape, self.enforcer);
         if ready.report {
             return self.take_report();
         }
@@ -185,9 +210,12 @@ impl Relay<'_, '_> {
         if let Some(leader) = &self.leader {
             entries.push(PollEntry::new(leader.as_fd(), self.to_caller.has_room(), !self.to_command.is_empty()));
         }
+        let own = entries.len();
+        let sinks = Sinks::new();
+        entries.extend(self.taps.entries(&sinks));
         poll(&mut entries, patience)?;
-        let mut ready = Ready::default();
-        for (index, entry) in entries.iter().enumerate() {
+        let mut ready = Ready { taps: entries.iter().skip(own).map(is_ready).collect(), ..Ready::default() };
+        for (index, entry) in entries.iter().take(own).enumerate() {
             match index {
                 0 => ready.signals = entry.ready_read,
                 1 => ready.report = entry.ready_read,
@@ -204,7 +232,10 @@ impl Relay<'_, '_> {
         let step = self.enforcer.step(Instant::now());
         match step.act {
             None => {}
-            Some(Act::Say(words)) => self.words.extend(format!("\r\njit-sudo: {words}\r\n").bytes()),
+            Some(Act::Say(words)) => {
+                self.tape.mark(&words, self.enforcer);
+                self.words.extend(format!("\r\njit-sudo: {words}\r\n").bytes());
+            }
             Some(Act::Freeze) => self.order(Order::Freeze),
             Some(Act::Thaw) => self.order(Order::Thaw),
             Some(Act::Terminate) => self.order(Order::Terminate),
@@ -266,10 +297,10 @@ impl Relay<'_, '_> {
                 Course::Goes
             }
             Some(Report::Ended(end)) => Course::Over(Ok(end)),
-            Some(Report::Failed(error)) => Course::Over(Err(LaunchError::Exec(error))),
+            Some(Report::Failed(error)) => Course::Over(Err(self.launch.failed(error))),
             None => {
                 // Whatever it had under it would run on without an eye on it.
-                self.family.kill();
+                self.launch.family().kill();
                 Course::Over(Err(LaunchError::System("follow the command", io::Error::other("its monitor was killed"))))
             }
         })
@@ -281,6 +312,7 @@ impl Relay<'_, '_> {
         let reached_for_terminal = matches!(signal, SIGTTIN | SIGTTOU);
         if reached_for_terminal && self.has_terminal() {
             self.go_raw()?;
+            self.shape_output();
             self.order(Order::Continue(Place::Foreground));
             return Ok(());
         }
@@ -311,14 +343,29 @@ impl Relay<'_, '_> {
             self.raw = false;
             Place::Background
         };
+        self.shape_output();
         self.fit_window();
         self.order(Order::Continue(place));
     }
 
-    fn fit_window(&self) {
-        if let (Ok(window), Some(leader)) = (self.terminal.window(), &self.leader) {
+    /// One of the two terminals makes carriage returns of line ends: the caller's where we have not made it raw.
+    fn shape_output(&mut self) {
+        let Some(leader) = &self.leader else { return };
+        let Ok(attributes) = Attributes::of(leader.as_fd()) else { return };
+        let change = if self.raw { self.plain } else { attributes.shapes_output() };
+        if change && attributes.shaping_output(self.raw).apply_now(leader.as_fd()).is_ok() {
+            self.plain = !self.raw;
+        }
+    }
+
+    fn fit_window(&mut self) {
+        if let (Ok(window), Some(leader)) = (self.terminal.window(), &self.leader)
+            && window != self.window
+        {
             // The kernel tells the command by SIGWINCH; a terminal that has no size keeps the last one.
             let _ = sys::terminal::set_window(leader.as_fd(), window);
+            self.window = window;
+            self.tape.resize(window, self.enforcer);
         }
     }
 
@@ -348,6 +395,7 @@ impl Relay<'_, '_> {
     }
 
     fn read_caller(&mut self) -> io::Result<()> {
+        let before = self.to_command.len();
         match self.to_command.fill(self.terminal.as_fd()) {
             Ok(0) | Err(_) => {
                 // The terminal is gone: the command learns it as it would without us.
@@ -360,7 +408,18 @@ impl Relay<'_, '_> {
             Ok(_) if self.to_command.held().contains(&INTERRUPT) => self.enforcer.give_up(),
             Ok(_) => {}
         }
+        self.record_input(before);
         Ok(())
+    }
+
+    /// What was typed behind the first `before` bytes is recorded where the policy wants it, but never what the terminal
+    /// of the command does not show, such as a password.
+    fn record_input(&mut self, before: usize) {
+        let shows = |leader: &OwnedFd| Attributes::of(leader.as_fd()).is_ok_and(|attributes| attributes.echoes());
+        if self.tape.takes_input() && self.leader.as_ref().is_some_and(shows) {
+            let typed = self.to_command.held().get(before..).unwrap_or_default();
+            self.tape.input(typed, self.enforcer);
+        }
     }
 
     fn write_caller(&mut self) {
@@ -380,10 +439,17 @@ impl Relay<'_, '_> {
 
     /// Reads what the command wrote; its side is closed when reading fails (EIO), and then there is no more to carry.
     fn read_command(&mut self) {
+        let before = self.to_caller.len();
         if let Some(leader) = &self.leader
             && !matches!(self.to_caller.fill(leader.as_fd()), Ok(1..))
         {
             self.leader = None;
+        }
+        let shown = self.to_caller.held().get(before..).unwrap_or_default();
+        match self.plain {
+            // The caller's terminal makes carriage returns of line ends, behind us.
+            true => self.tape.stream(shown, self.enforcer),
+            false => self.tape.output(shown, self.enforcer),
         }
         if self.terminal_gone {
             self.to_caller.clear();
@@ -413,20 +479,11 @@ impl Relay<'_, '_> {
             let mut entries = [PollEntry::writing(self.terminal.as_fd()), PollEntry::reading(self.signals.as_fd())];
             let ready = poll(&mut entries, None).is_ok();
             let signalled = entries.last().is_some_and(|entry| entry.ready_read);
-            if !ready || (signalled && self.is_asked_to_end()) {
+            if !ready || (signalled && is_asked_to_end(&self.signals)) {
                 return;
             }
             self.write_caller();
         }
-    }
-
-    fn is_asked_to_end(&self) -> bool {
-        while let Ok(Some(event)) = self.signals.next_event() {
-            if matches!(event.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) {
-                return true;
-            }
-        }
-        false
     }
 
     fn close(&mut self) {
@@ -437,16 +494,4 @@ impl Relay<'_, '_> {
         }
         let _ = wait(self.monitor, Waiting::EndNow);
     }
-}
-
-/// What one wait brought.
-#[derive(Default)]
-#[allow(clippy::struct_excessive_bools, reason = "five independent facts of one poll")]
-struct Ready {
-    signals: bool,
-    report: bool,
-    from_caller: bool,
-    to_caller: bool,
-    from_command: bool,
-    to_command: bool,
 }

@@ -11,6 +11,12 @@ pub enum Ending {
     Revocation,
     /// Its holder gave the grant back.
     Release,
+    /// It ran as long as the role, or -T, lets it.
+    TimeLimit,
+    /// The policy demands a recording, and it cannot be written any more.
+    Unrecorded,
+    /// Somebody who may ended this very session.
+    Kill,
 }
 
 /// What the grant allows a running command now.
@@ -20,8 +26,8 @@ pub enum Verdict {
     Run,
     /// The person at its terminal should know something, one line without prefix and full stop; ask again at once.
     Say(String),
-    /// It may not run, but may again later.
-    Freeze,
+    /// It may not run, but may again later; when the caller does not want to wait for that, this is how it ends.
+    Freeze(Ending),
     /// It must end.
     End(Ending),
 }
@@ -33,6 +39,9 @@ pub trait Watch {
 
     /// What the command may do now. Must be cheap: it is asked several times a second.
     fn verdict(&mut self) -> Verdict;
+
+    /// The session cannot be recorded, or not any more; whoever looks after the host should know.
+    fn unrecorded(&mut self, _why: &str) {}
 
     /// How long until it is worth asking again; `None` when nothing can end the command.
     fn patience(&self) -> Option<Duration>;

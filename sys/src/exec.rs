@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,7 +13,7 @@ use crate::cgroup::Cgroup;
 use crate::kernel::{check, retry};
 use crate::limits::Limits;
 use crate::process::{Pid, Waiting, wait};
-use crate::sanitize::{Ids, close_on_exec, ids, supplementary_groups};
+use crate::sanitize::{Ids, close_on_exec, ids, keep_over_exec, supplementary_groups};
 use crate::seccomp::Pass;
 use crate::signals::{self, Disposition, SignalSet};
 
@@ -71,7 +71,8 @@ pub enum Image<'a> {
     /// The opened file itself, whatever its path means by now. Not for scripts: their interpreter needs a path. Before
     /// Linux 6.14 the process is listed under the descriptor's number instead of its name.
     Descriptor(BorrowedFd<'a>),
-    /// The file at a path, found at this moment.
+    /// The file at a path, found at this moment. What the kernel does not know how to execute (`ENOEXEC`) is a script for
+    /// /bin/sh, as for every shell.
     Path(&'a CStr),
 }
 
@@ -82,6 +83,17 @@ pub enum Programs {
     Any,
     /// The command's own image, once: every later execve(2), by whom ever, fails with EACCES.
     ThisAlone,
+}
+
+/// Where a command begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Directory<'a> {
+    /// Where we are.
+    Unchanged,
+    /// There, or not at all.
+    Required(&'a CStr),
+    /// There if possible; if not, where we are, and these words with the reason go to its standard error.
+    Wished(&'a CStr, &'a str),
 }
 
 /// Everything that a command's process is made of.
@@ -99,8 +111,8 @@ pub struct Execution<'a> {
     pub limits: &'a Limits,
     /// Its file mode mask.
     pub umask: u32,
-    /// Its working directory, entered with the new credentials; `None` leaves it.
-    pub directory: Option<&'a CStr>,
+    /// Its working directory, entered with the new credentials.
+    pub directory: Directory<'a>,
     /// Signals that it ignores from the start; all others have their default.
     pub ignored_signals: SignalSet,
     /// Signals that are blocked from the start.
@@ -110,6 +122,8 @@ pub struct Execution<'a> {
     pub oom_score_adj: Option<i32>,
     /// Its standard streams; `None` leaves one as it is. All descriptors from 3 on are closed.
     pub standard: [Option<BorrowedFd<'a>>; 3],
+    /// But for these.
+    pub kept: &'a [RawFd],
     /// What it and its descendants may execute after that.
     pub programs: Programs,
 }
@@ -150,6 +164,7 @@ impl Execution<'_> {
         let environment = pointers(self.environment);
         close_on_exec().map_err(at(Step::Descriptors))?;
         place_streams(self.standard).map_err(at(Step::Descriptors))?;
+        self.kept.iter().try_for_each(|fd| keep_over_exec(*fd)).map_err(at(Step::Descriptors))?;
         if let Some(score) = self.oom_score_adj.filter(|score| *score > 0) {
             // Only the odds of being killed first; not worth refusing a command for.
             let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
@@ -168,25 +183,27 @@ impl Execution<'_> {
             Programs::ThisAlone => Pass::install().map_err(at(Step::Filter))?,
         };
         self.credentials.assume()?;
-        if let Some(directory) = self.directory {
-            // SAFETY: the path ends in NUL and lives through the call.
-            check(unsafe { libc::chdir(directory.as_ptr()) }).map_err(at(Step::Directory))?;
-        }
+        self.directory.enter()?;
         signals::set_mask(self.blocked_signals).map_err(at(Step::Signals))?;
-        let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
-        match self.image {
-            Image::Path(path) => {
-                // SAFETY: path and strings end in NUL, both arrays end with a null pointer, and all of them live on. The
-                // kernel reads three arguments, and a filter the sixth.
-                unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv, environment, 0, 0, pass.word()) };
-            }
+        let error = match self.image {
+            Image::Path(path) => match execute(path, &argv, &environment, &pass) {
+                error if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                    let words = [c"sh".as_ptr(), path.as_ptr()];
+                    let argv: Vec<_> = words.into_iter().chain(argv.iter().skip(1).copied()).collect();
+                    execute(c"/bin/sh", &argv, &environment, &pass)
+                }
+                error => error,
+            },
             Image::Descriptor(fd) => {
                 let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
-                // SAFETY: as above; the empty path with AT_EMPTY_PATH names the descriptor, which is open.
+                let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
+                // SAFETY: the strings end in NUL, both arrays end with a null pointer, and all of them live on; the empty
+                // path with AT_EMPTY_PATH names the descriptor, which is open. A filter reads the sixth argument.
                 unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv, environment, flags, pass.word()) };
+                io::Error::last_os_error()
             }
-        }
-        Err(at(Step::Image)(io::Error::last_os_error()))
+        };
+        Err(at(Step::Image)(error))
     }
 }
 
@@ -259,6 +276,11 @@ impl ExecError {
     pub fn error(self) -> io::Error {
         io::Error::from_raw_os_error(self.errno)
     }
+
+    /// The reason in the C library's words, without its number.
+    pub fn reason(self) -> &'static str {
+        nix::errno::Errno::from_raw(self.errno).desc()
+    }
 }
 
 impl fmt::Display for ExecError {
@@ -276,11 +298,36 @@ impl fmt::Display for ExecError {
             Step::Process => "start a process",
             Step::Filter => "keep it from executing other programs (noexec)",
         };
-        write!(f, "cannot {what}: {}", self.error())
+        write!(f, "cannot {what}: {}", self.reason())
     }
 }
 
 impl std::error::Error for ExecError {}
+
+impl Directory<'_> {
+    fn enter(self) -> Result<(), ExecError> {
+        let (Self::Required(path) | Self::Wished(path, _)) = self else { return Ok(()) };
+        // SAFETY: the path ends in NUL and lives through the call.
+        let entered = check(unsafe { libc::chdir(path.as_ptr()) }).map_err(at(Step::Directory));
+        match (entered, self) {
+            (Err(error), Self::Wished(_, words)) => {
+                // Whoever closed standard error does not want to know.
+                let _ = writeln!(io::stderr(), "{words}: {}", error.reason());
+                Ok(())
+            }
+            (entered, _) => entered.map(drop),
+        }
+    }
+}
+
+/// Becomes the program at a path; returns only with the reason why not.
+fn execute(path: &CStr, argv: &[*const libc::c_char], environment: &[*const libc::c_char], pass: &Pass) -> io::Error {
+    let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
+    // SAFETY: path and strings end in NUL, both arrays end with a null pointer, and all of them live on. The kernel reads
+    // three arguments, and a filter the sixth.
+    unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv, environment, 0, 0, pass.word()) };
+    io::Error::last_os_error()
+}
 
 fn at(step: Step) -> impl Fn(io::Error) -> ExecError {
     move |error| ExecError { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
@@ -332,179 +379,4 @@ fn place_streams(standard: [Option<BorrowedFd<'_>>; 3]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::poll::{pipe, read};
-    use crate::process::{Pid, WaitEvent, Waiting, exit_now, fork, wait};
-    use std::fs::File;
-
-    fn nobody() -> Credentials {
-        Credentials { uid: 65534, gid: 65533, groups: vec![65532, 65531, 65531] }
-    }
-
-    /// Runs a shell line as nobody; gives what it wrote and how it ended.
-    fn shell(line: &str, change: impl FnOnce(&mut Execution<'_>)) -> (String, WaitEvent) {
-        let (reader, writer) = pipe().unwrap();
-        let program = File::open("/bin/sh").unwrap();
-        let pid = fork(|| {
-            let argv = [c"sh".to_owned(), c"-c".to_owned(), CString::new(line).unwrap()];
-            let environment = [c"PATH=/usr/bin:/bin".to_owned(), c"A=b".to_owned()];
-            let limits = Limits::current().unwrap();
-            let credentials = nobody();
-            let mut execution = Execution {
-                image: Image::Descriptor(program.as_fd()),
-                argv: &argv,
-                environment: &environment,
-                credentials: &credentials,
-                limits: &limits,
-                umask: 0o027,
-                directory: Some(c"/"),
-                ignored_signals: SignalSet::EMPTY,
-                blocked_signals: SignalSet::EMPTY,
-                oom_score_adj: None,
-                standard: [None, Some(writer.as_fd()), None],
-                programs: Programs::Any,
-            };
-            change(&mut execution);
-            let Err(error) = execution.run();
-            let _ = crate::poll::write(writer.as_fd(), &error.to_bytes());
-            exit_now(99)
-        })
-        .unwrap();
-        drop(writer);
-        (text(reader.as_fd()), end(pid))
-    }
-
-    fn text(fd: BorrowedFd<'_>) -> String {
-        let mut bytes = Vec::new();
-        let mut buffer = [0; 512];
-        while let Ok(length @ 1..) = read(fd, &mut buffer) {
-            bytes.extend_from_slice(&buffer[..length]);
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn end(pid: Pid) -> WaitEvent {
-        wait(pid, Waiting::ForEnd).unwrap().unwrap().0
-    }
-
-    #[test]
-    fn nothing_is_executed_after_a_program_that_shall_be_alone() {
-        let line = "echo in; (/bin/true; echo $?); /bin/true & wait $!; echo $?; exec /bin/true";
-        for descriptor in [true, false] {
-            let (output, event) = shell(line, |execution| {
-                execution.programs = Programs::ThisAlone;
-                if !descriptor {
-                    execution.image = Image::Path(c"/bin/sh");
-                }
-            });
-            assert_eq!((output.as_str(), event), ("in\n126\n126\n", WaitEvent::Exited(126)));
-        }
-    }
-
-    #[test]
-    fn command_has_exactly_the_credentials_it_was_given() {
-        let (output, event) = shell("grep -E '^(Uid|Gid|Groups)' /proc/self/status | tr -s '\\t ' ' '; umask", |_| {});
-        assert_eq!(event, WaitEvent::Exited(0), "{output}");
-        let expected = "Uid: 65534 65534 65534 65534\nGid: 65533 65533 65533 65533\nGroups: 65531 65531 65532 \n0027\n";
-        assert_eq!(output.replace("65531 65531", "65531"), expected.replace("65531 65531", "65531"));
-    }
-
-    #[test]
-    fn command_has_exactly_the_environment_it_was_given() {
-        let (output, _) = shell("tr '\\0' '\\n' < /proc/$$/environ | grep -v '^\\(PWD\\|_\\)='", |_| {});
-        assert_eq!(output, "PATH=/usr/bin:/bin\nA=b\n");
-    }
-
-    #[test]
-    fn no_descriptor_above_two_reaches_the_command() {
-        // Three is what `ls` opens for itself.
-        let (output, _) = shell("ls /proc/self/fd | sort -n | tr '\\n' ' '", |_| {
-            // SAFETY: F_DUPFD takes an integer; the child owns the copy until it becomes the shell.
-            assert!(unsafe { libc::fcntl(0, libc::F_DUPFD, 40) } >= 40);
-        });
-        assert_eq!(output, "0 1 2 3 ");
-    }
-
-    #[test]
-    fn ignored_and_blocked_signals_are_restored() {
-        let (output, _) = shell("grep -E '^Sig(Ign|Blk)' /proc/self/status | cut -c 9-", |execution| {
-            execution.ignored_signals = SignalSet::of(&[libc::SIGHUP]);
-            execution.blocked_signals = SignalSet::of(&[libc::SIGUSR1]);
-        });
-        let masks: Vec<_> = output.lines().map(|mask| u64::from_str_radix(mask, 16).unwrap()).collect();
-        // 32 and 33 are libc's: left as the caller had them.
-        assert_eq!([masks[0], masks[1] & !(3 << 31)], [1 << (libc::SIGUSR1 - 1), 1 << (libc::SIGHUP - 1)]);
-    }
-
-    #[test]
-    fn directory_is_entered_with_the_new_credentials() {
-        let (output, event) = shell("pwd", |execution| execution.directory = Some(c"/root"));
-        assert_eq!(event, WaitEvent::Exited(99));
-        let error = ExecError::from_bytes(output.as_bytes().try_into().unwrap()).unwrap();
-        assert_eq!(error, ExecError { step: Step::Directory, errno: libc::EACCES });
-    }
-
-    #[test]
-    fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
-        let group = Cgroup::create("sys-tests", "spawn").ok();
-        let program = File::open("/bin/sleep").unwrap();
-        let spawn = |directory| {
-            let (argv, environment) = ([c"sleep".to_owned(), c"60".to_owned()], []);
-            let (limits, credentials) = (Limits::current().unwrap(), nobody());
-            let execution = Execution {
-                image: Image::Descriptor(program.as_fd()),
-                argv: &argv,
-                environment: &environment,
-                credentials: &credentials,
-                limits: &limits,
-                umask: 0o027,
-                directory: Some(directory),
-                ignored_signals: SignalSet::EMPTY,
-                blocked_signals: SignalSet::EMPTY,
-                oom_score_adj: None,
-                standard: [None; 3],
-                programs: Programs::Any,
-            };
-            execution.spawn(group.as_ref())
-        };
-        let child = spawn(c"/").unwrap();
-        let is_inside = group.as_ref().is_none_or(|group| group.holds(child));
-        crate::process::kill(child, libc::SIGKILL).unwrap();
-        assert_eq!(end(child), WaitEvent::Signaled { signal: libc::SIGKILL, core: false });
-        assert!(is_inside || cfg!(not(target_arch = "x86_64")));
-        assert_eq!(spawn(c"/root").unwrap_err(), ExecError { step: Step::Directory, errno: libc::EACCES });
-        group.into_iter().for_each(Cgroup::remove);
-    }
-
-    #[test]
-    fn minus_one_is_no_user() {
-        let credentials = Credentials { uid: u32::MAX, gid: 0, groups: vec![] };
-        assert_eq!(credentials.assume(), Err(ExecError { step: Step::Verify, errno: libc::EINVAL }));
-    }
-
-    #[test]
-    fn streams_may_be_swapped() {
-        let (reader, writer) = pipe().unwrap();
-        let pid = fork(|| {
-            // 1 and 2 exchanged, then something to each.
-            place_streams([None, Some(writer.as_fd()), Some(reader.as_fd())]).unwrap();
-            // SAFETY: both are open: they were placed above.
-            let (one, two) = unsafe { (BorrowedFd::borrow_raw(1), BorrowedFd::borrow_raw(2)) };
-            place_streams([None, Some(two), Some(one)]).unwrap();
-            crate::poll::write(two, b"x").unwrap();
-            exit_now(i32::from(read(one, &mut [0; 4]).unwrap() != 1))
-        })
-        .unwrap();
-        assert_eq!(end(pid), WaitEvent::Exited(0));
-    }
-
-    #[test]
-    fn error_survives_the_pipe() {
-        for step in STEPS {
-            let error = ExecError { step, errno: libc::ENOEXEC };
-            assert_eq!(ExecError::from_bytes(error.to_bytes()), Some(error));
-        }
-        assert_eq!(ExecError::from_bytes([u8::MAX, 0, 0, 0, 0]), None);
-    }
-}
+mod tests;

@@ -49,6 +49,21 @@ impl Limits {
         self.0.get(usize::try_from(resource).ok()?).copied()
     }
 
+    /// Changes one limit, by the name that stands behind `RLIMIT_` in getrlimit(2), in lower case.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that we do not know.
+    pub fn set(&mut self, name: &str, limit: Limit) -> io::Result<()> {
+        let place = number(name).and_then(|number| self.0.get_mut(number));
+        *place.ok_or(io::ErrorKind::InvalidInput)? = limit;
+        Ok(())
+    }
+
+    /// One limit, by its name as in [`Self::set`].
+    pub fn named(&self, name: &str) -> Option<Limit> {
+        self.0.get(number(name)?).copied()
+    }
+
     /// These limits, but where `after` differs from `before` the value of `after`: how limits that a PAM session
     /// set on this process reach the command without the rest of this process's own.
     #[must_use]
@@ -61,6 +76,26 @@ impl Limits {
         }
         limits
     }
+}
+
+/// Names of resources, with their numbers.
+const NAMES: [(&str, u32); 11] = [
+    ("as", libc::RLIMIT_AS),
+    ("core", libc::RLIMIT_CORE),
+    ("cpu", libc::RLIMIT_CPU),
+    ("data", libc::RLIMIT_DATA),
+    ("fsize", libc::RLIMIT_FSIZE),
+    ("locks", libc::RLIMIT_LOCKS),
+    ("memlock", libc::RLIMIT_MEMLOCK),
+    ("nofile", libc::RLIMIT_NOFILE),
+    ("nproc", libc::RLIMIT_NPROC),
+    ("rss", libc::RLIMIT_RSS),
+    ("stack", libc::RLIMIT_STACK),
+];
+
+fn number(name: &str) -> Option<usize> {
+    let (_, number) = NAMES.iter().find(|(known, _)| *known == name)?;
+    usize::try_from(*number).ok()
 }
 
 /// What the caller's limit on one resource may do to a privileged program.
@@ -148,6 +183,18 @@ mod tests {
         let merged = original.with_changes(&before, &after);
         assert_eq!(merged.get(libc::RLIMIT_NOFILE), Some(Limit { soft: 3, hard: 4 }));
         assert_eq!(merged.get(libc::RLIMIT_CORE), Some(Limit { soft: 1, hard: 1 }));
+    }
+
+    #[test]
+    fn a_limit_is_changed_by_its_name_alone() {
+        let mut limits = Limits([Limit { soft: 1, hard: 1 }; COUNT]);
+        limits.set("nofile", Limit { soft: 3, hard: 4 }).unwrap();
+        assert_eq!(limits.get(libc::RLIMIT_NOFILE), Some(Limit { soft: 3, hard: 4 }));
+        assert_eq!(
+            (limits.named("nofile"), limits.named("core")),
+            (limits.get(libc::RLIMIT_NOFILE), Some(Limit { soft: 1, hard: 1 }))
+        );
+        assert!(limits.set("files", Limit { soft: 0, hard: 0 }).is_err() && limits.named("").is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A fair lock between processes with a time limit: flock(2), whose waiters the kernel serves in the order in which
-//! they came, interrupted by a timer.
+//! they came, interrupted by a timer. While it is asked for and held, this thread cannot be stopped from a terminal:
+//! ^Z asks for no permission, and everybody else would wait for who holds the lock.
 
 use std::io::{Error, ErrorKind, Result};
 use std::mem::MaybeUninit;
@@ -7,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use crate::signals::{self, SignalSet};
 
 /// After the first signal the timer goes on, for a signal that came just before flock(2) would be lost.
 const AGAIN: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -16,13 +19,15 @@ const AGAIN: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 #[must_use]
 pub struct Locked<F: AsFd> {
     file: F,
+    _unstoppable: Unstoppable,
 }
 
 impl<F: AsFd> Locked<F> {
     /// Waits at most `limit` for the exclusive lock on `file`; [`ErrorKind::TimedOut`] when others held it all along.
     pub fn within(file: F, limit: Duration) -> Result<Self> {
+        let unstoppable = Unstoppable::begin()?;
         if flock(&file, libc::LOCK_EX | libc::LOCK_NB).is_ok() {
-            return Ok(Self { file });
+            return Ok(Self { file, _unstoppable: unstoppable });
         }
         let deadline = Instant::now() + limit;
         let timer = Timer::start(limit)?;
@@ -35,7 +40,7 @@ impl<F: AsFd> Locked<F> {
             }
         };
         drop(timer);
-        result.map(|()| Self { file })
+        result.map(|()| Self { file, _unstoppable: unstoppable })
     }
 
     /// What is locked.
@@ -48,6 +53,44 @@ impl<F: AsFd> Drop for Locked<F> {
     fn drop(&mut self) {
         // Nothing can be done about an error, and closing the descriptor drops the lock too.
         let _ = flock(&self.file, libc::LOCK_UN);
+    }
+}
+
+/// Takes the exclusive lock on a file if nobody has it, for as long as any descriptor of this open file lives, in this
+/// process or in a child; false when somebody has it.
+pub fn claim(file: &impl AsFd) -> Result<bool> {
+    match flock(file, libc::LOCK_EX | libc::LOCK_NB) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether somebody else's open file holds the lock that [`claim`] takes.
+pub fn is_claimed(file: &impl AsFd) -> Result<bool> {
+    if !claim(file)? {
+        return Ok(true);
+    }
+    flock(file, libc::LOCK_UN)?;
+    Ok(false)
+}
+
+/// From here to its end the signals of job control wait. Dropped after the lock was given back.
+#[derive(Debug)]
+struct Unstoppable {
+    before: SignalSet,
+}
+
+impl Unstoppable {
+    fn begin() -> Result<Self> {
+        Ok(Self { before: signals::block(SignalSet::of(&[libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]))? })
+    }
+}
+
+impl Drop for Unstoppable {
+    fn drop(&mut self) {
+        // It succeeded a moment ago, and nothing can be done about an error.
+        let _ = signals::set_mask(self.before);
     }
 }
 
@@ -158,6 +201,18 @@ mod tests {
         assert!((50..1000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
         drop(held);
         drop(Locked::within(File::open(&path).unwrap(), Duration::ZERO).unwrap());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn who_holds_the_lock_cannot_be_stopped_from_a_terminal() {
+        let path = std::env::temp_dir().join(format!("jit-sudo-stop-{}", std::process::id()));
+        File::create(&path).unwrap();
+        let before = signals::block(SignalSet::EMPTY).unwrap();
+        let held = Locked::within(File::open(&path).unwrap(), Duration::ZERO).unwrap();
+        assert!(signals::block(SignalSet::EMPTY).unwrap().contains(libc::SIGTSTP));
+        drop(held);
+        assert_eq!(signals::block(SignalSet::EMPTY).unwrap(), before);
         std::fs::remove_file(&path).unwrap();
     }
 

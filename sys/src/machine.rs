@@ -1,7 +1,11 @@
-//! Which machine this is: its host name and its id.
+//! Which machine this is: its host name, its id and its addresses.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
+
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
 
 use crate::trusted::{TrustError, TrustedFile};
 
@@ -25,6 +29,34 @@ pub fn host_name() -> io::Result<String> {
 pub fn machine_id() -> Result<Option<String>, TrustError> {
     let bytes = TrustedFile::open(Path::new("/etc/machine-id"))?.read(4096)?;
     Ok(parse_machine_id(&bytes))
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The mask of its network, where the kernel tells one.
+    pub mask: Option<IpAddr>,
+}
+
+/// The addresses of the interfaces that are up, without loopback (getifaddrs(3)).
+///
+/// # Errors
+/// Those of the kernel.
+pub fn addresses() -> io::Result<Vec<OwnAddress>> {
+    let counts =
+        |flags: InterfaceFlags| flags.contains(InterfaceFlags::IFF_UP) && !flags.contains(InterfaceFlags::IFF_LOOPBACK);
+    let own = nix::ifaddrs::getifaddrs()?.filter(|interface| counts(interface.flags)).filter_map(|interface| {
+        let address = ip(interface.address.as_ref()?)?;
+        Some(OwnAddress { address, mask: interface.netmask.as_ref().and_then(ip) })
+    });
+    Ok(own.collect())
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 fn parse_machine_id(bytes: &[u8]) -> Option<String> {

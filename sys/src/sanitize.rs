@@ -37,6 +37,8 @@ pub struct Inherited {
     pub oom_score_adj: Option<i32>,
     /// `false` where descriptor 0, 1 or 2 was closed; `/dev/null` is open there now and stays.
     pub standard_streams: [bool; 3],
+    /// Descriptors from 3 on that were open; they still are, and go at exec unless they are kept for the command.
+    pub descriptors: Vec<RawFd>,
 }
 
 /// Real ids and groups of the caller, as the kernel had them before we became root. Made by [`sanitize`] alone.
@@ -122,6 +124,7 @@ pub fn sanitize() -> Result<Inherited, SanitizeError> {
     let identity = identity().map_err(because("read the caller's ids"))?;
     become_root()?;
     let standard_streams = open_standard_streams().map_err(because("open /dev/null for closed descriptors"))?;
+    let descriptors = open_descriptors().unwrap_or_default(); // without /proc none can be kept for the command
     close_on_exec().map_err(because("mark descriptors close-on-exec"))?;
     let arguments = std::env::args_os().collect();
     let environment = take_environment();
@@ -142,6 +145,7 @@ pub fn sanitize() -> Result<Inherited, SanitizeError> {
         blocked_signals,
         oom_score_adj,
         standard_streams,
+        descriptors,
     })
 }
 
@@ -312,15 +316,32 @@ pub(crate) fn close_on_exec() -> io::Result<()> {
 
 /// For kernels before 5.11 and seccomp filters of that time.
 fn close_on_exec_one_by_one() -> io::Result<()> {
-    for entry in fs::read_dir("/proc/self/fd")? {
-        let name = entry?.file_name();
-        let Some(fd) = name.to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
-        if fd > 2 {
-            // SAFETY: F_SETFD takes an integer and changes nothing that an owner relies on.
-            check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-        }
+    for fd in open_descriptors()? {
+        // SAFETY: F_SETFD takes an integer and changes nothing that an owner relies on.
+        check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     }
     Ok(())
+}
+
+/// Takes the mark off a descriptor that the command shall have. One that is closed by now is none to keep.
+pub(crate) fn keep_over_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: F_SETFD takes an integer; 0 takes close-on-exec off.
+    match check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }) {
+        Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Those from 3 on, without the one that reads the list.
+fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    let mut descriptors = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        descriptors.extend(name.to_str().and_then(|name| name.parse::<RawFd>().ok()).filter(|fd| *fd > 2));
+    }
+    // SAFETY: F_GETFD takes nothing; the directory was closed when the loop ended.
+    descriptors.retain(|fd| check(unsafe { libc::fcntl(*fd, libc::F_GETFD) }).is_ok());
+    Ok(descriptors)
 }
 
 unsafe extern "C" {

@@ -5,49 +5,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::kernel::check;
+use crate::exec::Credentials;
+use crate::lent::as_user;
 
 /// Whether a user with these ids may look a path up, and it is there (stat(2) as them). Every error is a no.
 ///
 /// # Errors
-/// Only when our own identity could not be lent or taken back; after the latter nothing should go on.
+/// As [`as_user`].
 pub fn can_see(uid: u32, gid: u32, groups: &[u32], path: &Path) -> io::Result<bool> {
-    let own = crate::sanitize::supplementary_groups()?;
-    set_groups(groups)?;
-    set_filesystem_ids(uid, gid);
-    let seen = fs::metadata(path).is_ok();
-    set_filesystem_ids(0, 0);
-    set_groups(&own)?;
-    if filesystem_ids() == (0, 0) {
-        Ok(seen)
-    } else {
-        Err(io::Error::other("the file system identity could not be taken back"))
-    }
-}
-
-fn set_groups(groups: &[u32]) -> io::Result<()> {
-    // SAFETY: pointer and count describe the slice.
-    check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }).map(drop)
-}
-
-/// setfsuid(2) away from 0 takes the capabilities that would let root see everything, and back to 0 returns them.
-fn set_filesystem_ids(uid: u32, gid: u32) {
-    if uid == 0 {
-        // SAFETY: takes an integer; the group follows, since only root may set it.
-        unsafe { libc::setfsuid(uid) };
-    }
-    // SAFETY: takes an integer.
-    unsafe { libc::setfsgid(gid) };
-    if uid != 0 {
-        // SAFETY: takes an integer.
-        unsafe { libc::setfsuid(uid) };
-    }
-}
-
-/// An id that cannot be set leaves the present one and returns it.
-fn filesystem_ids() -> (i32, i32) {
-    // SAFETY: takes integers; u32::MAX is no id, so that nothing changes.
-    unsafe { (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX)) }
+    as_user(&Credentials { uid, gid, groups: groups.to_vec() }, || fs::metadata(path).is_ok())
 }
 
 #[cfg(test)]

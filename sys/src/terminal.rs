@@ -151,12 +151,32 @@ impl Attributes {
         self.apply(fd, libc::TCSANOW)
     }
 
+    /// Whether what is typed is shown. Asked of a pseudo-terminal's leader, these are the follower's modes.
+    #[must_use]
+    pub fn echoes(&self) -> bool {
+        self.0.c_lflag & libc::ECHO != 0
+    }
+
     /// These, but every byte passes through.
     #[must_use]
     pub fn raw(&self) -> Self {
         let mut raw = self.0;
         // SAFETY: changes fields of a structure that is exclusively ours.
         unsafe { libc::cfmakeraw(&raw mut raw) };
+        Self(raw)
+    }
+
+    /// Output is changed on its way to the screen: line ends become a carriage return and a line feed.
+    #[must_use]
+    pub fn shapes_output(&self) -> bool {
+        self.0.c_oflag & libc::OPOST != 0
+    }
+
+    /// These, but output is, or is not, changed on its way.
+    #[must_use]
+    pub fn shaping_output(&self, wanted: bool) -> Self {
+        let mut raw = self.0;
+        raw.c_oflag = if wanted { raw.c_oflag | libc::OPOST } else { raw.c_oflag & !libc::OPOST };
         Self(raw)
     }
 

@@ -17,6 +17,10 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::random::random;
 
+mod keeping;
+
+pub use keeping::free_space;
+
 /// More names than this are not read from a directory.
 const MAX_ENTRIES: usize = 10_000;
 

@@ -118,11 +118,12 @@ impl Copy {
                 credentials: &credentials,
                 limits: &limits,
                 umask: 0o022,
-                directory: None,
+                directory: sys::exec::Directory::Unchanged,
                 ignored_signals: SignalSet::EMPTY,
                 blocked_signals: SignalSet::EMPTY,
                 oom_score_adj: None,
                 standard: [None, Some(writer.as_fd()), None],
+                kept: &[],
                 programs: Programs::Any,
             };
             hostile(&mut execution);

@@ -151,5 +151,5 @@ fn key_init_changes_nothing_the_second_time() {
 
 #[test]
 fn verbs_that_come_later_say_so() {
-    root().run_as("alice", ["jitctl", "replay", "abc"]).refused("not supported yet");
+    root().run_as("alice", ["jitctl", "doctor"]).refused("not supported yet");
 }

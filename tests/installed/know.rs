@@ -1,6 +1,6 @@
 //! What people and programs learn of the policy, of requests and of the host; and what is noticed of the world around.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -344,75 +344,4 @@ fn bash_completes_verbs_options_roles_ids_and_the_inner_command() {
     has("jit-sudo --role re", "reviewed");
     has("jit-sudo -u bob systemc", "systemctl");
     assert!(!complete("jitctl request --role ").contains(&"deploy".to_owned()), "a role of others");
-}
-
-#[test]
-fn jitctl_answers_in_50_ms_with_100_000_past_grants() {
-    let root = own_root();
-    let person = granted(&root, "self-service");
-    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) ";
-    let copy = |table: &str, columns: &str, values: &str, more: &str| {
-        format!(
-            "{many} INSERT INTO {table} ({columns}) SELECT {values} FROM n, {table} WHERE {table}.rowid = 1 {more};"
-        )
-    };
-    // The ids inside the copies' terms are made to fit, so that each could be shown.
-    let named = "printf('%010d', n.i)";
-    let body = format!("CAST(replace(CAST(body AS TEXT), id, {named}) AS BLOB)");
-    let script = [
-        copy(
-            "request",
-            "id, uid, role, state, created, deadline, needed, body",
-            &format!("{named}, uid, role, 'approved', created - n.i, deadline - n.i, needed, {body}"),
-            "",
-        ),
-        copy(
-            "granted",
-            "id, uid, role, starts, expires, body, signature, ended, ended_by, ended_at, ended_reason",
-            &format!(
-                "{named}, uid, role, starts - 90000 - n.i, expires - 90000 - n.i, {body}, signature, \
-                      iif(n.i % 2, 'revoked', NULL), iif(n.i % 2, 'root', NULL), iif(n.i % 2, 1, NULL), NULL"
-            ),
-            "",
-        ),
-    ]
-    .concat();
-    root.write("/root/many.sql", 0o600, format!("BEGIN; {script} COMMIT;"));
-    let fill = ["sh", "-c", "sqlite3 /var/lib/jit-sudo/journal.db < /root/many.sql"];
-    root.command("root", fill).patience(Duration::from_secs(120)).run().succeeded();
-    assert_eq!(root.script("sqlite3 /var/lib/jit-sudo/journal.db 'SELECT count(*) FROM granted'").trim(), "100001");
-    for words in [
-        &["roles"][..],
-        &["requests"],
-        &["requests", "--all"],
-        &["grants"],
-        &["grants", "--all"],
-        &["show", "0000050000"],
-        &["why", "--", "id"],
-        &["audit", "list"],
-        &["request", "--role", "self-service", "--reason", "x"],
-    ] {
-        let line = format!("jitctl --json {} >/dev/null", words.join(" "));
-        let timed =
-            format!("{line}; t=$(date +%s%N); for i in 1 2 3 4 5; do {line}; done; echo $((($(date +%s%N)-t)/5000))");
-        for who in ["root", person.name.as_str()] {
-            if who == "root" && words[0] == "request" {
-                continue;
-            }
-            let best = (0..3)
-                .map(|_| {
-                    let output = root.run_as(who, ["bash", "-c", &timed]);
-                    output.succeeded().trim().parse::<u64>().unwrap_or_else(|_| panic!("{output:?}"))
-                })
-                .min()
-                .unwrap_or_default();
-            println!("{who} jitctl {}: {} us", words.join(" "), best);
-            // The limit is for an installed release on a quiet machine; tests run unoptimised, several at once.
-            assert!(best < 250_000, "{who} jitctl {}: {best} us", words.join(" "));
-        }
-    }
-    let began = Instant::now();
-    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    assert!(began.elapsed() < Duration::from_secs(2));
 }

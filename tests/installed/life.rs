@@ -66,6 +66,65 @@ fn of_several_active_grants_the_narrowest_serves_and_is_named_in_the_record() {
 }
 
 #[test]
+fn a_scheduled_grant_serves_from_its_time_on_and_lies_within_the_requests_lifetime() {
+    let person = root().person(&["self-service"]);
+    let ask = |at: &str| {
+        let words = ["jitctl", "--json", "request", "--role", "self-service", "--reason", "x", "--at", at];
+        root().run_as(&person.name, words)
+    };
+    ask("+25h").exited(1);
+    assert!(ask("+25h").stderr.contains("after the request's own lifetime"));
+    assert!(ask("2020-01-01 09:00").stderr.contains("this time is over"));
+    assert_ne!(ask("when the cows come home").status.code(), Some(0));
+    let grant = ask("+4s").json()["grant"].clone();
+    assert_eq!(grant["grant"], "scheduled", "{grant}");
+    assert_eq!(grant["expires"].as_i64().unwrap() - grant["starts"].as_i64().unwrap(), 3600, "{grant}");
+    root().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("it has not begun");
+    harness::eventually("its time has come", harness::PATIENCE, || {
+        root().run_as(&person.name, ["jit-sudo", "-n", "id"]).status.success().then_some(())
+    });
+}
+
+#[test]
+fn a_grant_is_the_intersection_of_all_approvals() {
+    let person = root().person(&["quorum"]);
+    let [first, second] = [root().person(&["approvers"]), root().person(&["approvers"])];
+    let pending = id(&request(root(), &person, "quorum", &["--for", "30m", "--", "id", "-u"]));
+    root().run_as(&first.name, ["jitctl", "approve", &pending, "--for", "5m", "--exact"]).succeeded();
+    let words = ["jitctl", "--json", "approve", &pending, "--for", "20m", "--one-shot", "--comment", "quickly"];
+    let grant = root().run_as(&second.name, words).json()["grant"].clone();
+    assert_eq!(
+        (&grant["duration"], &grant["one_shot"], &grant["exact"]),
+        (&300.into(), &true.into(), &true.into()),
+        "{grant}"
+    );
+    let shown = root().run_as(&person.name, ["jitctl", "show", &pending]);
+    for part in [&first.name, &second.name, "quickly", "sha256"] {
+        assert!(shown.succeeded().contains(part), "{part}: {shown:?}");
+    }
+}
+
+#[test]
+fn an_approver_who_left_meanwhile_does_not_count() {
+    let person = root().person(&["quorum"]);
+    let [first, second, third] = [(); 3].map(|()| root().person(&["approvers"]));
+    let pending = id(&request(root(), &person, "quorum", &[]));
+    root().run_as(&first.name, ["jitctl", "approve", &pending]).succeeded();
+    root().script(&format!("gpasswd --delete {} approvers", first.name));
+    let state = |who: &Person| {
+        root().run_as(&who.name, ["jitctl", "--json", "approve", &pending]).json()["grant"]["state"].clone()
+    };
+    assert_eq!(state(&second), "pending", "one of the two is an approver no more");
+    root().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
+    assert_eq!(state(&third), "approved");
+    // And whoever is no longer eligible gets nothing.
+    let other = id(&request(root(), &person, "quorum", &[]));
+    root().script(&format!("gpasswd --delete {} quorum", person.name));
+    root().run_as(&second.name, ["jitctl", "approve", &other]).refused("no longer eligible");
+    root().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
+}
+
+#[test]
 fn of_a_thousand_attempts_at_a_one_shot_grant_one_runs() {
     let root = own_root();
     let person = granted(&root, "once");
@@ -188,7 +247,7 @@ fn a_flood_of_refusals_is_counted_and_told_once() {
     let query = query.replace("json_set(", "CAST(json_set(").replace(" - 600000000)", " - 600000000) AS BLOB)");
     root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{query}\""));
     for _ in 0..2 {
-        root.as_root(["jitctl", "audit", "verify"]).succeeded();
+        root.as_root(["jitctl", "audit", "list"]).succeeded();
     }
     let alerts: Vec<_> = root.journal().into_iter().filter(|record| record.kind() == "alert").collect();
     assert_eq!(alerts.len(), 1, "{alerts:?}");
@@ -238,4 +297,37 @@ fn a_hook_is_in_no_group_of_the_callers() {
         std::fs::read_to_string(root.path("/tmp/group")).ok().filter(|text| !text.is_empty())
     });
     assert_eq!(group, "0::/jit-sudo/hooks\n");
+}
+
+/// Ninety processes in other sessions and groups, of which most are orphans and none minds SIGTERM or SIGHUP.
+const HIDDEN: &str = "trap '' TERM HUP; \
+    for i in $(seq 30); do \
+        setsid sleep 1000 & \
+        (setsid sh -c 'trap \"\" TERM HUP; (sleep 1000 &); sleep 1000' &) ; \
+    done; echo ready > \"$1\"; while :; do sleep 0.2; done";
+
+#[test]
+fn without_control_groups_every_descendant_is_found_all_the_same() {
+    let root = own_root();
+    root.script("mount -o bind,remount,ro /sys/fs/cgroup && ! mkdir /sys/fs/cgroup/x 2>/dev/null");
+    for prefix in ["", "setsid --wait "] {
+        let person = granted(&root, "self-service");
+        let file = format!("/tmp/{}-ready", person.name);
+        let script = format!("{prefix}jit-sudo -n bash -c \"$0\" bash {file}");
+        let mut session = root.pty_as(&person.name, ["bash", "-c", &script, HIDDEN]);
+        harness::eventually("everything is there", harness::PATIENCE, || root.path(&file).exists().then_some(()));
+        let start = records_of(&root, &person).into_iter().find(|record| record.kind() == "start").unwrap();
+        let run = start.text("run");
+        let alive = || {
+            let count = format!("grep -lsz '^JIT_SUDO_RUN={run}$' /proc/[0-9]*/environ | wc -l");
+            root.script(&count).trim().parse::<u32>().unwrap()
+        };
+        assert!(alive() >= 90, "{}", alive());
+        root.as_root(["jitctl", "revoke", "--user", &person.name, "--reason", "enough"]).succeeded();
+        let began = std::time::Instant::now();
+        session.wait();
+        // A second on a quiet machine.
+        assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+        assert_eq!(alive(), 0);
+    }
 }

@@ -5,24 +5,34 @@
 // A test that cannot look must fail, and a panic is how it does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod ansible;
 mod audit;
 mod broker;
 mod caller;
 mod clocks;
+mod differential;
+mod edit;
 mod ends;
+mod evidence;
 mod glass;
 mod grants;
 mod hooks;
 mod host;
 mod hygiene;
 mod jitctl;
+mod json;
 mod know;
 mod life;
 mod noexec;
+mod options;
 mod pam;
+mod past;
 mod policy;
 mod property;
+mod recording_cost;
+mod recordings;
 mod run;
+mod screen;
 mod shells;
 mod signed;
 mod sinks;
@@ -53,7 +63,7 @@ fn own_root() -> PrivateRoot {
 fn prepare(root: &PrivateRoot) {
     root.add_policy("tests", include_str!("policy.toml"));
     // The same for Debian's sudo, which is the judge where both should do alike.
-    root.write("/etc/sudoers.d/tests", 0o440, "%deploy ALL=(ALL:ALL) NOPASSWD: ALL\n");
+    root.write("/etc/sudoers.d/tests", 0o440, "%deploy ALL=(ALL:ALL) NOPASSWD: ALL\n%trusted ALL=(ALL) ALL\n");
 }
 
 /// Asks for a grant of `role` with a reason; what jitctl answers.

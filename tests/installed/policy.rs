@@ -95,19 +95,6 @@ fn a_mistake_in_the_policy_is_named_with_file_and_line_and_stops_everybody() {
 }
 
 #[test]
-fn policy_that_comes_with_a_later_version_is_refused_and_not_ignored() {
-    let role = "[roles.ops]\nstanding = [\"alice\"]\nauthenticate = false\ncommands = [\"ALL\"]\n";
-    let later = ["record = \"tty\"\n", "record_input = true\n"];
-    let root = PrivateRoot::start();
-    for key in later {
-        root.write_policy(&format!("{role}{key}"));
-        let check = root.as_root(["jitctl", "policy", "check"]);
-        check.refused("not supported yet");
-        root.run_as("alice", ["jit-sudo", "-n", "id"]).refused("jit-sudo: ");
-    }
-}
-
-#[test]
 fn a_policy_that_others_could_have_written_is_not_read() {
     let root = own_root();
     let person = root.person(&["deploy"]);

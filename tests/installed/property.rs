@@ -1,5 +1,6 @@
 //! No sequence of the broker's verbs by whomever yields a grant that the policy does not allow. People of all groups ask,
-//! approve, deny, cancel, release and revoke at random; then every grant of the journal is held against the rule.
+//! approve, deny, cancel, extend, release, revoke, break glass and review at random; then every grant of the journal is held
+//! against the rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,22 +11,39 @@ use crate::own_root;
 
 /// Groups of the six people; each role of the policy is for the group of its name.
 const GROUPS: [&[&str]; 6] = [
-    &["reviewed", "quorum", "once"],
+    &["reviewed", "quorum", "once", "urgent"],
     &["reviewed", "approvers", "exactly"],
     &["quorum", "self-service"],
     &["quorum", "approvers", "once"],
-    &["approvers", "reviewed", "once"],
+    &["approvers", "reviewed", "once", "urgent"],
     &["approvers", "self-service", "exactly"],
 ];
 
 /// Role, longest grant in seconds, approvals needed, limits that every grant has.
-const RULES: [(&str, i64, usize, &[&str]); 5] = [
+const RULES: [(&str, i64, usize, &[&str]); 6] = [
     ("reviewed", 1800, 1, &[]),
     ("quorum", 3600, 2, &[]),
     ("once", 3600, 0, &["one-shot"]),
     ("self-service", 3600, 0, &[]),
     ("exactly", 3600, 0, &["exact"]),
+    ("urgent", 600, 1, &[]),
 ];
+
+/// The role with a glass to break, and room for many requests.
+const POLICY: &str = r#"
+[defaults]
+request_rate = 100000
+
+[roles.urgent]
+eligible = ["%urgent"]
+commands = ["/usr/bin/id **"]
+
+[roles.urgent.activation]
+maximum_duration = "10m"
+require_approval = true
+approvers        = ["%approvers"]
+break_glass      = true
+"#;
 
 const STEPS: usize = 1200;
 
@@ -34,28 +52,37 @@ const SCRIPT: &str = r#"
 set -u
 RANDOM=20260
 db=/var/lib/jit-sudo/journal.db
-any() { local list=("$@"); echo "${list[RANDOM % ${#list[@]}]}"; }
+# The first word says which number of this step decides.
+any() { local number=${numbers[$1]} list=("${@:2}"); echo "${list[number % ${#list[@]}]}"; }
 ask() {
     local who=$1
     setpriv --reuid="$who" --regid="$who" --init-groups /usr/libexec/jit-sudo/jit-sudo-broker <<<"$2" >/dev/null
 }
 for ((step = 0; step < STEPS; step++)); do
-    who=$(any $PEOPLE)
+    # Drawn here, because bash seeds RANDOM anew in every subshell.
+    for ((i = 0; i < 12; i++)); do numbers[i]=$RANDOM; done
+    who=$(any 0 $PEOPLE)
     # Mostly a young request: old ones are decided.
-    id=$(sqlite3 -readonly $db "SELECT id FROM request ORDER BY rowid DESC LIMIT 1 OFFSET $((RANDOM % 5))")
-    narrow="\"one_shot\":$(any true false false),\"exact\":$(any true false false)"
-    duration=$(any "" "" ",\"duration\":$(any 0 1 60 1800 3600 3601 99999999 18446744073709551615)")
-    case $((RANDOM % 20)) in
+    id=$(sqlite3 -readonly $db "SELECT id FROM request ORDER BY rowid DESC LIMIT 1 OFFSET $((numbers[1] % 5))")
+    open="SELECT id, uid FROM granted WHERE ended IS NULL ORDER BY rowid DESC LIMIT 1 OFFSET $((numbers[2] % 3))"
+    IFS='|' read -r grant holder <<<"$(sqlite3 -readonly $db "$open")"
+    debt=$(sqlite3 -readonly $db "SELECT id FROM review_debt WHERE reviewer IS NULL ORDER BY id LIMIT 1")
+    narrow="\"one_shot\":$(any 3 true false false),\"exact\":$(any 4 true false false)"
+    duration=$(any 5 "" "" ",\"duration\":$(any 6 0 1 60 1800 3600 3601 99999999 18446744073709551615)")
+    case $((numbers[7] % 24)) in
     [0-7])
-        role=$(any reviewed reviewed quorum quorum once self-service exactly deploy admin no-such)
-        command=$(any '' ',"command":["id"]' ',"command":["/usr/bin/id","-u"]' ',"command":["/usr/bin/cat","/etc/shadow"]')
-        ask "$who" "{\"verb\":\"request\",\"role\":\"$role\",\"reason\":\"x\",\"one_shot\":$(any true false)$duration$command}"
+        role=$(any 8 reviewed reviewed quorum quorum once self-service exactly urgent deploy admin no-such)
+        command=$(any 9 '' ',"command":["id"]' ',"command":["/usr/bin/id","-u"]' ',"command":["/usr/bin/cat","/etc/shadow"]')
+        ask "$who" "{\"verb\":\"request\",\"role\":\"$role\",\"reason\":\"x\",\"one_shot\":$(any 10 true false)$duration$command}"
         ;;
     8 | 9 | 1[0-5]) ask "$who" "{\"verb\":\"approve\",\"id\":\"$id\",$narrow$duration}" ;;
     16) ask "$who" "{\"verb\":\"deny\",\"id\":\"$id\",\"reason\":\"x\"}" ;;
     17) ask "$who" "{\"verb\":\"cancel\",\"id\":\"$id\"}" ;;
     18) ask "$who" "{\"verb\":\"release\"}" ;;
-    19) ask "$who" "{\"verb\":\"revoke\",\"target\":$(any '"all"' "{\"id\":\"$id\"}"),\"reason\":\"x\"}" ;;
+    20 | 21) ask "$(any 8 "$who" "${holder:-$who}")" "{\"verb\":\"extend\",\"id\":\"$grant\",\"reason\":\"x\"$duration}" ;;
+    22) ask "$who" "{\"verb\":\"request\",\"role\":\"$(any 8 urgent reviewed)\",\"reason\":\"x\",\"break_glass\":true}" ;;
+    23) ask "$who" "{\"verb\":\"review-settle\",\"id\":\"$(any 8 "$debt" "$debt" "$id")\",\"comment\":\"x\"}" ;;
+    19) ask "$who" "{\"verb\":\"revoke\",\"target\":$(any 8 '"all"' "{\"id\":\"$grant\"}" "{\"id\":\"$id\"}"),\"reason\":\"x\"}" ;;
     esac
 done
 true
@@ -64,7 +91,7 @@ true
 #[test]
 fn no_sequence_of_verbs_yields_a_grant_that_the_policy_does_not_allow() {
     let root = own_root();
-    root.write("/etc/jit-sudo/policy.d/rate.toml", 0o640, "[defaults]\nrequest_rate = 100000\n");
+    root.add_policy("property", POLICY);
     let people = GROUPS.map(|groups| root.person(groups));
     let names: Vec<&str> = people.iter().map(|person| person.name.as_str()).collect();
     let script = format!("STEPS={STEPS} PEOPLE='{}'\n{SCRIPT}", names.join(" "));
@@ -85,9 +112,14 @@ fn no_sequence_of_verbs_yields_a_grant_that_the_policy_does_not_allow() {
         assert!(granted.get(role).is_some_and(|count| *count > 1), "{role} was never granted: {granted:?}");
     }
     let serves = |kind: &str| records.iter().any(|record| record.kind() == kind);
-    for kind in ["denial", "cancellation", "release", "revocation"] {
+    for kind in ["denial", "cancellation", "release", "revocation", "review"] {
         assert!(serves(kind), "nobody ever did it: {kind}");
     }
+    let special =
+        |key: &str| records.iter().filter(|record| record.kind() == "grant" && !record.json[key].is_null()).count();
+    let (extensions, glasses) = (special("extends"), special("break_glass"));
+    println!("{extensions} extensions, {glasses} broken glasses");
+    assert!(extensions > 0 && glasses > 0, "{extensions} {glasses}");
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
 
@@ -112,6 +144,25 @@ fn allowed(grant: &Record, before: &[Record], people: &[Person; 6]) -> Result<()
     if of("denial").chain(of("cancellation")).chain(of("grant")).next().is_some() {
         return Err("its request was decided before");
     }
+    let has = |record: &Record, limit: &str| {
+        record.json["limits"].as_array().is_some_and(|limits| limits.iter().any(|known| known == limit))
+    };
+    if let Some(old) = grant.json["extends"].as_str() {
+        let of_old = |kind: &str| before.iter().find(|record| record.kind() == kind && record.text("grant") == old);
+        let old = of_old("grant").ok_or("it extends no grant")?;
+        if of_old("revocation").or(of_old("release")).is_some() {
+            return Err("it extends what was taken back");
+        }
+        if (old.number("uid"), old.text("role")) != (uid, role) || grant.number("starts") < old.number("expires") {
+            return Err("it extends the grant of somebody else, of another role, or before its end");
+        }
+        if ["one-shot", "exact"].iter().any(|limit| has(old, limit) && !has(grant, limit)) {
+            return Err("it is wider than what it extends");
+        }
+    }
+    if grant.number("break_glass") == 1 {
+        return by_glass(grant, before, people);
+    }
     let approvers: BTreeSet<i64> = of("approval").map(|approval| approval.number("uid")).collect();
     if approvers.contains(&uid) || approvers.iter().any(|approver| !in_group(*approver, "approvers")) {
         return Err("somebody approved who may not");
@@ -127,9 +178,6 @@ fn allowed(grant: &Record, before: &[Record], people: &[Person; 6]) -> Result<()
     if seconds <= 0 || durations.chain([longest]).any(|most| seconds > most) {
         return Err("it is longer than asked, approved or allowed");
     }
-    let has = |record: &Record, limit: &str| {
-        record.json["limits"].as_array().is_some_and(|limits| limits.iter().any(|known| known == limit))
-    };
     for limit in ["one-shot", "exact"] {
         let wanted = limits.contains(&limit) || narrowed.iter().any(|record| has(record, limit));
         if wanted && !has(grant, limit) {
@@ -137,4 +185,23 @@ fn allowed(grant: &Record, before: &[Record], people: &[Person; 6]) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The rule for broken glass: the role has one, and an approver has reviewed whatever its holder broke before.
+fn by_glass(grant: &Record, before: &[Record], people: &[Person; 6]) -> Result<(), &'static str> {
+    let uid = grant.number("uid");
+    if grant.text("role") != "urgent" {
+        return Err("its role has no glass to break");
+    }
+    let broken = before
+        .iter()
+        .rfind(|record| record.number("break_glass") == 1 && record.kind() == "grant" && record.number("uid") == uid);
+    let Some(broken) = broken else { return Ok(()) };
+    let review = before.iter().find(|record| record.kind() == "review" && record.text("grant") == broken.text("grant"));
+    let reviewer = review.ok_or("nobody has reviewed what its holder broke before")?.number("uid");
+    let approves = people
+        .iter()
+        .zip(GROUPS)
+        .any(|(person, groups)| i64::from(person.uid) == reviewer && groups.contains(&"approvers"));
+    if reviewer == uid || !approves { Err("somebody reviewed who may not") } else { Ok(()) }
 }

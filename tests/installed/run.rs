@@ -94,7 +94,11 @@ fn variables_are_kept_and_set_only_where_the_policy_allows() {
     assert!(output.succeeded().contains("KEEP_ME=kept") && !output.stdout.contains("OTHER="), "{output:?}");
     assert!(root().run_as(&keeper.name, ["jit-sudo", "-n", "A=b", "env"]).succeeded().contains("A=b"));
 
-    let person = root().person(&["deploy"]);
+    // Whoever may run everything could do it with env(1) anyway: ALL implies setenv, as with sudo.
+    let anything = root().person(&["deploy"]);
+    assert!(root().run_as(&anything.name, ["jit-sudo", "-n", "A=b", "env"]).succeeded().contains("A=b"));
+
+    let person = root().person(&["rules"]);
     root().run_as(&person.name, ["jit-sudo", "-n", "LD_PRELOAD=/tmp/x.so", "env"]).refused("LD_PRELOAD");
     root().run_as(&person.name, ["jit-sudo", "-n", "-E", "env"]).refused("environment");
     root()

@@ -1,29 +1,39 @@
 //! The journal, read. Records come with their exact bytes; nothing in them is hidden, and nothing is trusted.
 
+mod anchor;
+mod bundle;
+mod export;
 mod record;
+mod verify;
 
 use std::collections::BTreeMap;
 
 use jit_sudo::broker::wire::{Answer, Ask, RecordPage};
+use jit_sudo::escape::Word;
 
-use crate::cli::{AuditListWords, AuditShowWords};
+use crate::cli::{AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, Which};
 use crate::door::{Broker, answer};
-use crate::screen::{Report, Screen, clean};
-use crate::speech::{Exit, Notice, Trouble};
+use crate::replay::search;
+use crate::screen::{Report, Screen};
+use crate::speech::Trouble;
 use crate::table::Listing;
+use crate::when;
 use record::Record;
+
+pub(crate) use export::export;
+pub(crate) use verify::verify;
 
 /// `jitctl audit list`: one line a record, the oldest first.
 pub(crate) fn list(words: AuditListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let newest = words.after.is_none();
-    let limit = words.limit;
-    let ask = Ask::AuditList { after: words.after.unwrap_or(0), limit, newest, kind: words.kind, user: words.user };
-    let page = answer!(broker.ask(&ask)?, Answer::Records(page) => page);
-    let mut text = if page.records.is_empty() { "no records\n".to_owned() } else { table(&page, screen) };
-    if page.more && screen.out.is_terminal() {
-        text.push_str(&more(&page, newest));
+    listing(&words.which, None, "list", broker, screen)
+}
+
+/// `jitctl audit search`: the same for the records that hold a text.
+pub(crate) fn search(words: AuditSearchWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    if words.recordings {
+        return search::report(&words.text.as_os_str().to_string_lossy(), broker, screen);
     }
-    Ok(Report::done(Answer::Records(page), text))
+    listing(&words.which, Some(words.text), "search TEXT", broker, screen)
 }
 
 /// `jitctl audit show`
@@ -34,18 +44,64 @@ pub(crate) fn show(words: AuditShowWords, broker: &Broker, screen: &Screen) -> R
     Ok(Report::done(Answer::Records(page), text))
 }
 
-/// `jitctl audit verify`: the status is 0 only for an intact chain.
-pub(crate) fn verify(broker: &Broker) -> Result<Report, Trouble> {
-    let verified = answer!(broker.ask(&Ask::AuditVerify {})?, Answer::Verified(verified) => verified);
-    let (intact, records, head) = (verified.intact, verified.records, clean(&verified.head));
-    let bad = verified.first_bad.clone().unwrap_or_else(|| "the broker does not say where".to_owned());
-    let report = |text| Report::done(Answer::Verified(verified), text);
-    if intact {
-        return Ok(report(format!("chain intact: {records} records, head {head}\n")));
+/// `jitctl audit prune`
+pub(crate) fn prune(words: &AuditPruneWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let ask = Ask::AuditPrune { keep: words.keep, dry_run: words.dry_run };
+    let info = answer!(broker.ask(&ask)?, Answer::Pruned(info) => info);
+    let before = when::short(info.before, screen.now);
+    let text = match (info.records, info.done) {
+        (0, _) => format!("nothing to remove: no whole segment between checkpoints is older than {before}\n"),
+        (count, true) => {
+            format!("{count} records up to number {} were removed, all older than {before}\n", info.through)
+        }
+        (count, false) => format!("{count} records up to number {} would go, all older than {before}\n", info.through),
+    };
+    Ok(Report::done(Answer::Pruned(info), text))
+}
+
+fn listing(which: &Which, text: Option<Word>, verb: &str, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let newest = which.after.is_none();
+    let page = collect(which, text, broker)?;
+    let mut text = if page.records.is_empty() { "no records\n".to_owned() } else { table(&page, screen) };
+    if page.more && screen.out.is_terminal() {
+        let on = page.looked_at;
+        text.push_str(&match newest {
+            true => format!("\nolder records exist: jitctl audit {verb} --before {on}\n"),
+            false => format!("\nmore records follow: jitctl audit {verb} --after {on}\n"),
+        });
     }
-    let notice = Notice::new(format!("chain broken: {}", clean(&bad)))
-        .with_hint("compare with the sequence numbers and heads in the copies outside this host, such as syslog");
-    Ok(report(String::new()).but(Exit::Refused, notice))
+    Ok(Report::done(Answer::Records(page), text))
+}
+
+/// Asks until there are as many records as are wanted, or no more: the broker looks at so many for one answer.
+fn collect(which: &Which, text: Option<Word>, broker: &Broker) -> Result<RecordPage, Trouble> {
+    let newest = which.after.is_none();
+    let filter = which.filter(text);
+    let (mut after, mut before) = (which.after.unwrap_or(0), which.before);
+    let mut all = RecordPage { records: Vec::new(), more: true, looked_at: 0 };
+    while all.more && all.records.len() < which.limit as usize {
+        let left = u32::try_from(all.records.len()).map_or(0, |have| which.limit.saturating_sub(have));
+        let ask = Ask::AuditList {
+            after,
+            limit: left,
+            newest,
+            kind: which.kind.clone(),
+            user: which.user.clone(),
+            before,
+            filter: Box::new(filter.clone()),
+        };
+        let page = answer!(broker.ask(&ask)?, Answer::Records(page) => page);
+        let stuck = page.looked_at == all.looked_at;
+        (all.more, all.looked_at) = (page.more && !stuck, page.looked_at);
+        if newest {
+            before = Some(page.looked_at);
+            all.records.splice(0..0, page.records);
+        } else {
+            after = page.looked_at;
+            all.records.extend(page.records);
+        }
+    }
+    Ok(all)
 }
 
 fn table(page: &RecordPage, screen: &Screen) -> String {
@@ -64,15 +120,4 @@ fn table(page: &RecordPage, screen: &Screen) -> String {
         ]);
     }
     listing.render(screen)
-}
-
-fn more(page: &RecordPage, newest: bool) -> String {
-    let seqs = page.records.iter().map(|record| record.seq);
-    match (seqs.clone().min(), seqs.max()) {
-        (Some(first), _) if newest => {
-            format!("\nolder records exist: jitctl audit list --after 0 (this page begins at {first})\n")
-        }
-        (_, Some(last)) => format!("\nmore records follow: jitctl audit list --after {last}\n"),
-        _ => String::new(),
-    }
 }

@@ -64,7 +64,7 @@ const ORDER: [&str; 48] = [
 ];
 
 /// Shown after all others.
-const LAST: [&str; 5] = ["environment", "boot", "boot_id", "version", "prev"];
+const LAST: [&str; 6] = ["diff", "environment", "boot", "boot_id", "version", "prev"];
 
 /// Shown in the first line, unless they contradict what the journal says beside the body.
 const HEAD: [&str; 2] = ["seq", "kind"];
@@ -124,6 +124,16 @@ impl<'a> Record<'a> {
             "reject" => format!("{}: {}", self.or_dash("sentence"), self.command()),
             "request" | "approval" | "denial" | "cancellation" | "grant" | "revocation" | "release" | "alert"
             | "review" => self.grant_summary(now),
+            "edit" => self.edit_summary(),
+            "reading" => {
+                let run = self.text("run").unwrap_or_else(|| "all recordings".to_owned());
+                format!("{} of {run}{}", self.or_dash("purpose"), self.holder())
+            }
+            "intervention" => {
+                let (act, run, reason) = (self.or_dash("act"), self.or_dash("run"), self.or_dash("reason"));
+                format!("{act} {run}{}: {reason}", self.holder())
+            }
+            "prune" => format!("records up to {} were removed", self.or_dash("through")),
             _ => self.unknown_summary(),
         }
     }
@@ -161,6 +171,13 @@ impl<'a> Record<'a> {
                     fields.add(&format!("  word {index}"), plain(word));
                 }
             }
+            ("diff", Value::String(text)) => {
+                let text = unescape(text).unwrap_or_else(|| text.as_bytes().to_vec());
+                let text = text.strip_suffix(b"\n").unwrap_or(&text);
+                for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+                    fields.add(if index == 0 { &label } else { "" }, String::from_utf8_lossy(line));
+                }
+            }
             ("environment", Value::Array(entries)) => {
                 let variables = if entries.len() == 1 { "variable" } else { "variables" };
                 fields.add(&label, format!("{} {variables}", entries.len()));
@@ -195,6 +212,12 @@ impl<'a> Record<'a> {
         format!("{}: {outcome}{time}{}", self.or_dash("run"), by.unwrap_or_default())
     }
 
+    fn edit_summary(&self) -> String {
+        let before = self.text("before_bytes").map_or_else(|| "new".to_owned(), |bytes| format!("{bytes} bytes"));
+        let (run, path, after) = (self.or_dash("run"), self.or_dash("path"), self.or_dash("after_bytes"));
+        format!("{run}: {path} edited, {before} before, {after} after")
+    }
+
     /// The parts that records about grants have in common, each where it is there.
     fn grant_summary(&self, now: i64) -> String {
         let part = |name: &str, before: &str| self.text(name).map(|text| format!("{before}{text}"));
@@ -226,6 +249,10 @@ impl<'a> Record<'a> {
         let (parts, texts) = (join(&parts, " "), join(&texts, "; "));
         let between = if parts.is_empty() || texts.is_empty() { "" } else { ": " };
         format!("{parts}{between}{texts}")
+    }
+
+    fn holder(&self) -> String {
+        self.text("holder").map(|holder| format!(" of {holder}")).unwrap_or_default()
     }
 
     /// All fields that not every record has, as they are.
@@ -269,7 +296,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Words of a record are escaped texts; one that is not is taken as it is.
-fn words_line(words: &[Value]) -> String {
+pub(super) fn words_line(words: &[Value]) -> String {
     command_line(words.iter().map(|word| match word.as_str() {
         Some(text) => OsString::from_vec(unescape(text).unwrap_or_else(|| text.as_bytes().to_vec())),
         None => OsString::from(word.to_string()),

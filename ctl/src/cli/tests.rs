@@ -76,9 +76,37 @@ fn ids_names_and_kinds_are_checked_before_anybody_is_asked() {
 
 #[test]
 fn verbs_of_later_are_known_and_hidden() {
-    for verb in ["replay", "watch", "session", "doctor"] {
-        assert!(matches!(parse(&[verb, "--any", "thing"]).unwrap().verb, Verb::Later(_)), "{verb}");
-    }
+    assert!(matches!(parse(&["doctor", "--any", "thing"]).unwrap().verb, Verb::Later(_)));
     let help = Cli::command().render_help().to_string();
-    assert!(!help.contains("replay") && help.contains("revoke"), "{help}");
+    assert!(!help.contains("doctor") && help.contains("revoke"), "{help}");
+}
+
+/// Every verb that does something, with its family.
+fn leaves(command: &clap::Command, family: &str) -> Vec<String> {
+    let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    shown
+        .flat_map(|verb| {
+            let name = format!("{family}{}", verb.get_name());
+            if verb.has_subcommands() { leaves(verb, &format!("{name} ")) } else { vec![name] }
+        })
+        .collect()
+}
+
+#[test]
+fn every_verb_is_in_the_manuals_and_tried_with_json_on_the_installed_product() {
+    let json = include_str!("../../../docs/json.md");
+    let manual = include_str!("../../../docs/man/jitctl.8");
+    let tried = include_str!("../../../tests/installed/json.rs");
+    for verb in leaves(&Cli::command(), "") {
+        let known = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            line.contains("Cm ") && verb.split(' ').all(|word| words.contains(&word))
+        };
+        assert!(manual.lines().any(known), "jitctl(8) does not know `{verb}`");
+        if verb == "completion" {
+            continue; // a script is a text for a shell in either format
+        }
+        assert!(json.contains(&format!("`{verb}`")), "docs/json.md does not say what `{verb}` prints");
+        assert!(tried.contains(&format!("\"{verb}\"")), "tests/installed/json.rs does not try `{verb}`");
+    }
 }

@@ -7,7 +7,7 @@ use crate::support::{Scripted, finish};
 
 #[test]
 fn every_verb_asks_its_question() {
-    let questions: [(&[&str], Value); 21] = [
+    let questions: [(&[&str], Value); 25] = [
         (&["roles"], json!({"verb": "roles"})),
         (
             &["why", "-u", "www-data", "--for-user", "bob", "--", "ls", "-l"],
@@ -61,6 +61,42 @@ fn every_verb_asks_its_question() {
         ),
         (&["audit", "show", "17"], json!({"verb": "audit-show", "what": "17"})),
         (&["audit", "verify"], json!({"verb": "audit-verify"})),
+        (
+            &[
+                "audit",
+                "list",
+                "--role",
+                "ops",
+                "--command",
+                "ls -l",
+                "--host",
+                "web1",
+                "--status",
+                "failed",
+                "--since",
+                "2033-05-18T03:33:20Z",
+                "--until",
+                "2033-05-18T03:33:21Z",
+                "--denied",
+                "--before",
+                "9",
+            ],
+            json!({"verb": "audit-list", "after": 0, "limit": 50, "newest": true, "before": 9, "filter": {"role": "ops",
+                "command": "ls -l", "host": "web1", "status": "failed", "since": 2_000_000_000, "until": 2_000_000_001,
+                "denied": true}}),
+        ),
+        (
+            &["audit", "search", "a\u{7}b", "--limit", "3", "--after", "0"],
+            json!({"verb": "audit-list", "after": 0, "limit": 3, "newest": false, "filter": {"text": "a\\x07b"}}),
+        ),
+        (
+            &["audit", "export", "--from", "7", "--since", "2033-05-18T03:33:20Z"],
+            json!({"verb": "audit-export", "from": 7, "since": 2_000_000_000}),
+        ),
+        (
+            &["audit", "prune", "--keep", "2d", "--dry-run"],
+            json!({"verb": "audit-prune", "keep": 172_800, "dry_run": true}),
+        ),
     ];
     for (words, question) in questions {
         let broker = Scripted::refusing("no", None, 1);

@@ -4,9 +4,10 @@ use std::process::{Command, Stdio};
 
 use jit_sudo::broker::wire::{
     Answer, AssignmentInfo, Background, DebtInfo, Difference, EndedInfo, Expectations, Forecast, GrantInfo,
-    PolicyShown, Precedent, RecordInfo, RecordPage, RoleDetails, RoleInfo, RoleVerdict, SettingsInfo, WhyInfo,
+    PolicyShown, Precedent, RecordInfo, RecordPage, RecordingInfo, RoleDetails, RoleInfo, RoleVerdict, SessionInfo,
+    SettingsInfo, WhyInfo,
 };
-use jit_sudo::names::RoleName;
+use jit_sudo::names::{GrantId, RoleName};
 
 use crate::support::Scripted;
 
@@ -79,6 +80,7 @@ pub(crate) fn policy() -> PolicyShown {
         passwd_timeout: 300,
         grace_period_ms: 500,
         env_keep: vec!["DISPLAY".into()],
+        options: serde_json::Map::new(),
         request_rate: 30,
         syslog: "mirror".into(),
         journald: true,
@@ -86,6 +88,10 @@ pub(crate) fn policy() -> PolicyShown {
         json_file: Some("/var/log/jit-sudo/audit.jsonl".into()),
         redact: vec!["*_KEY".into()],
         readers: vec!["carol".into()],
+        recording: "strict".into(),
+        recording_limit: 1 << 30,
+        recording_reserve: 64 << 20,
+        keep: Some(86_400),
     };
     let details = RoleDetails {
         terms: role(),
@@ -94,11 +100,15 @@ pub(crate) fn policy() -> PolicyShown {
         run_as_groups: Vec::new(),
         hosts: vec!["*".into()],
         env_keep: Vec::new(),
+        options: serde_json::Map::from_iter([("umask".to_owned(), "0027".into())]),
         setenv: false,
         noexec: false,
         pam_service: Some("jit-sudo-strict".into()),
         request_lifetime: 86_400,
         on_expiry: "terminate".into(),
+        record: "tty".into(),
+        record_input: true,
+        observers: vec!["carol".into()],
         source: "/etc/jit-sudo/policy.toml:7".into(),
     };
     PolicyShown { settings, roles: vec![details] }
@@ -159,6 +169,7 @@ pub(crate) fn page() -> Answer {
             ),
         ],
         more: false,
+        looked_at: 2,
     })
 }
 
@@ -170,4 +181,38 @@ pub(crate) fn on_a_terminal(broker: &Scripted, words: &str, environment: &str) -
     let line = format!("stty cols 70; {environment} {} {words}", program.join(" "));
     let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
     String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n")
+}
+
+pub(crate) fn recording() -> RecordingInfo {
+    RecordingInfo {
+        run: "run000000001".into(),
+        user: "alice".into(),
+        run_as: "root".into(),
+        command: vec!["bash".into()],
+        since: 0,
+        live: false,
+        encoding: "asciicast".into(),
+        sha256: Some("ab".into()),
+        bytes: Some(7),
+    }
+}
+
+pub(crate) fn session() -> SessionInfo {
+    SessionInfo {
+        run: "run000000001".into(),
+        user: "alice".into(),
+        uid: 1000,
+        run_as: "root".into(),
+        command: vec!["bash".into()],
+        tty: Some("/dev/pts/1".into()),
+        since: 0,
+        pid: 7,
+        role: RoleName::parse("web-ops").ok(),
+        grant: GrantId::parse("0123456789").ok(),
+        state: "frozen".into(),
+        by: Some("bob".into()),
+        recorded: true,
+        may_watch: true,
+        may_intervene: false,
+    }
 }

@@ -1,10 +1,12 @@
 //! The form for programs.
 
-use jit_sudo::broker::wire::{Answer, ApprovalInfo, EndedInfo, KeyInfo, PolicyInfo, VerifyInfo};
+use jit_sudo::broker::wire::{Answer, ApprovalInfo, EndedInfo, KeyInfo, PolicyInfo, PruneInfo, VerifyInfo};
 use jit_sudo::names::GrantId;
 use serde_json::Value;
 
-use crate::fixtures::{assignment, background, debt, expectations, forecast, grant, page, policy, role, why};
+use crate::fixtures::{
+    assignment, background, debt, expectations, forecast, grant, page, policy, recording, role, session, why,
+};
 use crate::support::{Scripted, active, pending};
 
 #[test]
@@ -12,7 +14,8 @@ fn json_is_one_object_on_one_line_for_every_answer() {
     let id = GrantId::parse("0123456789").unwrap();
     let key = KeyInfo { public_key: "ssh-ed25519 AAAA".into(), fingerprint: "SHA256:x".into(), created: true };
     let checked = PolicyInfo { files: vec!["/p".into()], roles: 1, rules: 2, warnings: vec!["w".into()] };
-    let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), first_bad: None };
+    let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), ..VerifyInfo::default() };
+    let pruned = PruneInfo { records: 5, through: 7, before: 9, done: true };
     let answers: Vec<(&[&str], Answer, &str)> = vec![
         (&["roles"], Answer::Roles(vec![role()]), "roles"),
         (&["why", "ls"], why(true), "why"),
@@ -24,10 +27,15 @@ fn json_is_one_object_on_one_line_for_every_answer() {
         (&["audit", "list"], page(), "records"),
         (&["audit", "show", "r1"], page(), "records"),
         (&["audit", "verify"], Answer::Verified(verified), "verified"),
+        (&["audit", "search", "x"], page(), "records"),
+        (&["audit", "prune", "--keep", "400d"], Answer::Pruned(pruned), "pruned"),
         (&["policy", "show"], Answer::Policy(Box::new(policy())), "policy"),
         (&["policy", "test", "--user", "alice", "--", "ls"], Answer::Forecast(Box::new(forecast())), "forecast"),
         (&["key", "accept", "--reason", "x"], Answer::Ended(vec![]), "ended"),
         (&["key", "init"], Answer::HostKey(key), "host-key"),
+        (&["session", "list"], Answer::Sessions(vec![session()]), "sessions"),
+        (&["session", "kill", "run000000001", "--reason", "x"], Answer::Sessions(vec![]), "sessions"),
+        (&["replay", "run000000001"], Answer::Recording(recording()), "recording"),
         (&["review"], Answer::Debts(vec![debt()]), "debts"),
         (&["review", "--unused", "90d"], Answer::Assignments(vec![assignment()]), "assignments"),
         (&["review", "--recertify", "web-ops"], Answer::Assignments(vec![]), "assignments"),
@@ -88,11 +96,19 @@ fn every_field_of_every_answer_is_documented() {
         Answer::Ended(vec![]),
         Answer::PolicyChecked(PolicyInfo { files: vec![], roles: 1, rules: 2, warnings: vec![] }),
         page(),
-        Answer::Verified(VerifyInfo { intact: false, records: 2, head: "x".into(), first_bad: Some("x".into()) }),
+        Answer::Verified(VerifyInfo {
+            intact: false,
+            records: 2,
+            head: "x".into(),
+            first_bad: Some("x".into()),
+            ..VerifyInfo::default()
+        }),
         Answer::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),
         Answer::Policy(Box::new(policy())),
         Answer::Forecast(Box::new(forecast())),
         Answer::Expectations(expectations()),
+        Answer::Recording(recording()),
+        Answer::Sessions(vec![session()]),
         Answer::Debts(vec![debt()]),
         Answer::Assignments(vec![assignment()]),
     ];

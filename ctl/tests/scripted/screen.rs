@@ -28,10 +28,16 @@ fn escape_sequences_in_any_string_are_shown_not_obeyed() {
     }
     let record =
         RecordInfo { seq: 1, body: format!("{{\"kind\":\"start\",\"argv\":{}}}", json!([evil])), hash: evil.into() };
-    let records = RecordPage { records: vec![record], more: true };
+    let records = RecordPage { records: vec![record], more: true, looked_at: 0 };
     let policy = PolicyInfo { files: vec![evil.into()], roles: 1, rules: 2, warnings: vec![evil.into()] };
     let key = KeyInfo { public_key: evil.into(), fingerprint: evil.into(), created: true };
-    let verified = VerifyInfo { intact: false, records: 2, head: evil.into(), first_bad: Some(evil.into()) };
+    let verified = VerifyInfo {
+        intact: false,
+        records: 2,
+        head: evil.into(),
+        first_bad: Some(evil.into()),
+        ..VerifyInfo::default()
+    };
     let answers: [(&[&str], Answer); 10] = [
         (&["show", "0"], grant(info.clone())),
         (&["request", "ls"], grant(info.clone())),

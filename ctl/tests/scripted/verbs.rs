@@ -41,7 +41,7 @@ fn policy_files_are_checked_here_before_anybody_installs_them() {
 fn a_broken_chain_is_status_1_and_names_the_record() {
     let verify = |intact, first_bad: Option<&str>| {
         let first_bad = first_bad.map(str::to_owned);
-        let verified = VerifyInfo { intact, records: 12, head: "abcd".into(), first_bad };
+        let verified = VerifyInfo { intact, records: 12, head: "abcd".into(), first_bad, ..VerifyInfo::default() };
         Scripted::answering(Answer::Verified(verified)).call(&["audit", "verify"])
     };
     let called = verify(true, None);
@@ -81,15 +81,7 @@ fn wrong_words_are_status_2_in_the_house_style() {
 #[test]
 fn what_comes_later_is_refused_by_name() {
     let broker = Scripted::silent();
-    let later: &[(&[&str], &str)] = &[
-        (&["policy", "import", "/etc/sudoers"], "policy import"),
-        (&["audit", "search", "--help"], "audit search"),
-        (&["audit", "export"], "audit export"),
-        (&["replay", "x"], "replay"),
-        (&["watch"], "watch"),
-        (&["session", "kill"], "session"),
-        (&["doctor"], "doctor"),
-    ];
+    let later: &[(&[&str], &str)] = &[(&["doctor"], "doctor")];
     for (words, name) in later {
         let called = broker.call(words);
         assert_eq!(called.status, 1, "{words:?}");
@@ -107,9 +99,7 @@ fn help_and_version_are_on_stdout() {
     for verb in ["roles", "why", "request", "approve", "revoke", "audit"] {
         assert!(help.stdout.contains(&format!("  {verb} ")), "{verb} is not in {}", help.stdout);
     }
-    for later in ["replay", "doctor"] {
-        assert!(!help.stdout.contains(later), "{}", help.stdout);
-    }
+    assert!(!help.stdout.contains("doctor"), "{}", help.stdout);
     let version = broker.call(&["--version"]);
     assert_eq!(version.stdout, format!("jitctl {}\n", env!("CARGO_PKG_VERSION")));
 }

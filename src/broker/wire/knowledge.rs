@@ -1,6 +1,7 @@
 //! Answers about the policy and about what stands behind a request.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::RoleInfo;
 use crate::escape::Word;
@@ -54,6 +55,9 @@ pub struct SettingsInfo {
     pub grace_period_ms: u64,
     /// Variables kept from the caller's environment.
     pub env_keep: Vec<String>,
+    /// Every other option that is not as it is when nobody says anything, by its key; durations in seconds.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
     /// How many requests one person may make within an hour.
     pub request_rate: u32,
     /// `mirror`, `required` or `off`.
@@ -71,6 +75,15 @@ pub struct SettingsInfo {
     pub redact: Vec<String>,
     /// Who may read everybody's records besides root.
     pub readers: Vec<String>,
+    /// When a session cannot be recorded: `best-effort` or `strict`.
+    pub recording: String,
+    /// The longest recording in bytes.
+    pub recording_limit: u64,
+    /// Bytes that stay free on the file system.
+    pub recording_reserve: u64,
+    /// How long records are kept where somebody prunes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u64>,
 }
 
 /// A role with every default filled in.
@@ -94,6 +107,9 @@ pub struct RoleDetails {
     /// Its commands may execute no other program.
     #[serde(default)]
     pub noexec: bool,
+    /// Every option that is not as it is when nobody says anything, by its key; durations in seconds.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
     /// The PAM service, where it is not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pam_service: Option<String>,
@@ -101,6 +117,12 @@ pub struct RoleDetails {
     pub request_lifetime: u64,
     /// What happens to a running command when its grant expires: `terminate`, `freeze` or `finish`.
     pub on_expiry: String,
+    /// Which sessions are recorded: `none`, `tty` or `all`.
+    pub record: String,
+    /// What is typed is recorded too, while the terminal shows it.
+    pub record_input: bool,
+    /// Who may watch a running session.
+    pub observers: Vec<String>,
     /// File and line where it stands.
     pub source: String,
 }
@@ -133,6 +155,17 @@ impl Forecast {
             (verdict, _) => verdict.to_owned(),
         }
     }
+}
+
+/// A policy made of a sudoers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImportedPolicy {
+    /// The policy in TOML.
+    pub policy: String,
+    /// How many roles it has.
+    pub roles: usize,
+    /// What could not be carried over: `FILE:LINE: what`.
+    pub left_out: Vec<String>,
 }
 
 /// What came of a file of expected answers.

@@ -143,3 +143,34 @@ fn system_program_is_trusted() {
     let path = fs::canonicalize("/bin/sh").unwrap();
     trusted_program(&path).unwrap();
 }
+
+#[test]
+fn a_file_is_begun_once_moved_whole_and_removed() {
+    let place = Place::new();
+    let directory = TrustedDirectory::open(&place.0).unwrap();
+    let inner = directory.private_directory(OsStr::new("inner")).unwrap();
+    let _ = directory.private_directory(OsStr::new("inner")).unwrap();
+    let mut file = directory.begin(OsStr::new("a")).unwrap();
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+    file.write_all(b"one").unwrap();
+    assert!(crate::lock::claim(&file).unwrap());
+    std::os::unix::fs::symlink("/nonexistent", place.0.join("link")).unwrap();
+    for name in ["a", "link"] {
+        let error = directory.begin(OsStr::new(name)).unwrap_err();
+        assert!(
+            matches!(error, TrustError::Io { error, .. } if error.kind() == io::ErrorKind::AlreadyExists),
+            "{name}"
+        );
+    }
+    directory.hand_over(OsStr::new("a"), &inner, OsStr::new("b")).unwrap();
+    assert_eq!(inner.file(OsStr::new("b")).unwrap().read(10).unwrap(), b"one");
+    let again = inner.file(OsStr::new("b")).unwrap().into_file();
+    assert!(!crate::lock::claim(&again).unwrap(), "the first open file still holds it");
+    drop(file);
+    assert!(crate::lock::claim(&again).unwrap());
+    inner.remove(OsStr::new("b")).unwrap();
+    assert!(directory.begin(OsStr::new("../x")).is_err());
+    assert!(free_space(again.as_fd()).unwrap() > 0);
+    fs::set_permissions(place.0.join("inner"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(directory.private_directory(OsStr::new("inner")).is_err());
+}

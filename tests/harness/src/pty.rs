@@ -123,6 +123,11 @@ impl PtySession {
         self.attributes().local_flags.contains(LocalFlags::ECHO)
     }
 
+    /// ^C, ^Z and the like become signals; not while a program passes keys on.
+    pub fn makes_signals(&self) -> bool {
+        self.attributes().local_flags.contains(LocalFlags::ISIG)
+    }
+
     /// The terminal's settings, to be compared before and after.
     pub fn attributes(&self) -> Termios {
         tcgetattr(self.leader.as_fd()).unwrap_or_else(|error| panic!("{}: {error}", self.name))

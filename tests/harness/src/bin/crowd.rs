@@ -75,7 +75,8 @@ fn crowd() -> ExitCode {
     let ends: Vec<(i32, u64)> = lines.filter_map(end).collect();
     let mut times: Vec<u64> = ends.iter().filter(|(status, _)| *status == 0).map(|(_, time)| *time).collect();
     times.sort_unstable();
-    let at = |hundredth: usize| times.get((times.len().saturating_sub(1)) * hundredth / 100).copied().unwrap_or(u64::MAX);
+    let at =
+        |hundredth: usize| times.get((times.len().saturating_sub(1)) * hundredth / 100).copied().unwrap_or(u64::MAX);
     let failed = USERS * RUNS_OF_EACH - times.len();
     println!(
         "{} runs at once by {USERS} users: {failed} failed; median {} ms, 99 of 100 within {} ms, all in {} ms",

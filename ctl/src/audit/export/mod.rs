@@ -1,0 +1,187 @@
+//! `jitctl audit export`: the journal as a stream, piece by piece, in the form that the reader's log system takes.
+
+mod cef;
+mod csv;
+mod ocsf;
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use jit_sudo::broker::wire::{Answer, Ask, CheckpointInfo, ExportInfo, ExportPage, RecordInfo};
+use jit_sudo::escape::Word;
+use serde_json::{Map, Value};
+
+use super::bundle::CheckpointLine;
+use crate::cli::{AuditExportWords, ExportFormat};
+use crate::door::{Broker, answer, io_cause};
+use crate::screen::{Format, Report, Screen, clean};
+use crate::speech::{Notice, Trouble};
+
+/// Asks for piece after piece and writes each as it comes, so that neither side holds more than one.
+pub(crate) fn export(words: &AuditExportWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    if screen.format == Format::Json && words.output.is_none() {
+        let notice = Notice::new("--json describes what was written into a file").with_hint("add --output FILE");
+        return Err(Trouble::Usage(notice));
+    }
+    // Asked before the file is made, so that a refusal leaves none behind.
+    let mut page = ask(broker, words.from, words.since, None)?;
+    let mut out = Destination::open(words.output.as_deref())?;
+    out.write(header(words.format).as_bytes())?;
+    let (mut records, mut next) = (0_u64, words.from.max(1));
+    loop {
+        for line in lines(words.format, &page) {
+            out.write(line.as_bytes())?;
+        }
+        records = records.saturating_add(page.records.len() as u64);
+        let Some(last) = page.records.last() else { break };
+        next = last.seq.saturating_add(1);
+        if !page.more || out.is_closed() {
+            break;
+        }
+        page = ask(broker, next, None, Some(page.through))?;
+    }
+    out.end()?;
+    let file = words.output.as_deref().map(|path| Word::from(path.as_os_str())).unwrap_or_default();
+    let text = match &words.output {
+        Some(path) => {
+            format!("{records} records written to {}; go on with --from {next}\n", clean(&path.display().to_string()))
+        }
+        None => String::new(),
+    };
+    Ok(Report::done(Answer::Export(ExportInfo { records, next, file }), text))
+}
+
+fn ask(broker: &Broker, from: u64, since: Option<i64>, through: Option<u64>) -> Result<ExportPage, Trouble> {
+    Ok(answer!(broker.ask(&Ask::AuditExport { from, since, through })?, Answer::Exported(page) => *page))
+}
+
+fn header(format: ExportFormat) -> String {
+    match format {
+        ExportFormat::Csv => csv::header(),
+        ExportFormat::Jsonl | ExportFormat::Ocsf | ExportFormat::Cef => String::new(),
+    }
+}
+
+/// The lines of one piece. Only the exact form carries the checkpoints: the others prove nothing.
+fn lines(format: ExportFormat, page: &ExportPage) -> Vec<String> {
+    let write = match format {
+        ExportFormat::Jsonl => return exact(page),
+        ExportFormat::Ocsf => ocsf::line,
+        ExportFormat::Cef => cef::line,
+        ExportFormat::Csv => csv::line,
+    };
+    page.records.iter().map(|info| write(&Entry::read(info))).collect()
+}
+
+/// Records byte by byte, and each checkpoint behind its record.
+fn exact(page: &ExportPage) -> Vec<String> {
+    let mut checkpoints = page.checkpoints.iter().peekable();
+    let mut lines = Vec::with_capacity(page.records.len() + page.checkpoints.len());
+    for record in &page.records {
+        while let Some(before) = checkpoints.next_if(|checkpoint| checkpoint.seq < record.seq) {
+            lines.push(checkpoint_line(before));
+        }
+        lines.push(format!("{}\n", record.body));
+    }
+    lines.extend(checkpoints.map(checkpoint_line));
+    lines
+}
+
+fn checkpoint_line(info: &CheckpointInfo) -> String {
+    let line = CheckpointLine::new(info.seq, &info.body, &info.signature);
+    serde_json::to_string(&line).map(|line| line + "\n").unwrap_or_default()
+}
+
+/// A record whose fields are wanted.
+struct Entry<'a> {
+    info: &'a RecordInfo,
+    fields: Map<String, Value>,
+}
+
+impl<'a> Entry<'a> {
+    fn read(info: &'a RecordInfo) -> Self {
+        Self { info, fields: serde_json::from_str(&info.body).unwrap_or_default() }
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.fields.get(key)?.as_str()
+    }
+
+    fn number(&self, key: &str) -> Option<i64> {
+        self.fields.get(key)?.as_i64()
+    }
+
+    fn kind(&self) -> &str {
+        self.text("kind").unwrap_or("unreadable")
+    }
+
+    /// The words of the command as one line, with the quotes that a shell would need.
+    fn command(&self) -> Option<String> {
+        let words = self.fields.get("argv")?.as_array()?;
+        (!words.is_empty()).then(|| super::record::words_line(words))
+    }
+
+    /// What a person reads of it.
+    fn message(&self) -> String {
+        super::record::Record::read(self.info).summary(0)
+    }
+}
+
+/// Standard output, or a new file that only its owner may read.
+enum Destination {
+    Stream(BufWriter<io::Stdout>),
+    File(BufWriter<std::fs::File>, String),
+    /// The reader went away (`| head`), which is no error.
+    Closed,
+}
+
+impl Destination {
+    fn open(path: Option<&Path>) -> Result<Self, Trouble> {
+        let Some(path) = path else { return Ok(Self::Stream(BufWriter::new(io::stdout()))) };
+        let shown = clean(&path.display().to_string());
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = made.map_err(|error| failed(&shown, &error))?;
+        Ok(Self::File(BufWriter::new(file), shown))
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        let written = match self {
+            Self::Stream(out) => out.write_all(bytes),
+            Self::File(out, _) => out.write_all(bytes),
+            Self::Closed => Ok(()),
+        };
+        self.judge(written)
+    }
+
+    fn end(&mut self) -> Result<(), Trouble> {
+        let written = match self {
+            Self::Stream(out) => out.flush(),
+            Self::File(out, _) => out.flush().and_then(|()| out.get_ref().sync_all()),
+            Self::Closed => Ok(()),
+        };
+        self.judge(written)
+    }
+
+    fn judge(&mut self, written: io::Result<()>) -> Result<(), Trouble> {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                if let Self::Stream(out) = std::mem::replace(self, Self::Closed) {
+                    let _ = out.into_parts(); // what is left must not be tried again
+                }
+                Ok(())
+            }
+            Err(error) => Err(failed(if let Self::File(_, name) = self { name } else { "standard output" }, &error)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+fn failed(name: &str, error: &io::Error) -> Trouble {
+    Trouble::Local("unwritable", Notice::new(format!("cannot write {name}: {}", io_cause(error))))
+}

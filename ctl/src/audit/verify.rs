@@ -1,0 +1,169 @@
+//! `jitctl audit verify`: of this host's journal through the broker, or of an exported file right here.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use jit_sudo::audit::{Mark, Signers};
+use jit_sudo::broker::wire::{Answer, Ask, MarkInfo, VerifyInfo};
+use jit_sudo::grant::PublicKey;
+
+use super::{anchor, bundle};
+use crate::cli::AuditVerifyWords;
+use crate::door::{Broker, answer, io_cause};
+use crate::replay::check::check;
+use crate::screen::{Report, Screen, clean};
+use crate::speech::{Exit, Notice, Trouble};
+use crate::when;
+
+/// So many heads fit into one question to the broker.
+const MARKS: usize = 20_000;
+
+/// The longest file of public keys, in bytes.
+const KEYS_LIMIT: u64 = 1 << 20;
+
+/// The status is 0 only for an intact journal.
+pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let marks = anchor::read(&words.anchor)?;
+    let keys = words.public_key.as_deref().map(keys).transpose()?.unwrap_or_default();
+    let info = match &words.file {
+        Some(file) => of_file(file, words.from, &keys, marks)?,
+        None => {
+            let anchor = spread(marks).into_iter().map(|mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() });
+            let keys = keys.iter().map(|(line, _)| line.clone()).collect();
+            let ask = Ask::AuditVerify { anchor: anchor.collect(), keys };
+            answer!(broker.ask(&ask)?, Answer::Verified(info) => info)
+        }
+    };
+    let named = words.file.is_none() || !keys.is_empty();
+    // What a broken journal says of recordings proves nothing.
+    let checks = words.recordings && info.intact;
+    let recordings = if checks { Some(check(broker)?) } else { None };
+    Ok(report(VerifyInfo { recordings, ..info }, named, screen))
+}
+
+fn of_file(
+    path: &Path,
+    from: Option<u64>,
+    keys: &[(String, PublicKey)],
+    marks: Vec<Mark>,
+) -> Result<VerifyInfo, Trouble> {
+    let shown = clean(&path.display().to_string());
+    let failed =
+        |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", io_cause(&error))));
+    let input: Box<dyn Read> = match path.to_str() {
+        Some("-") => Box::new(io::stdin()),
+        _ => Box::new(File::open(path).map_err(failed)?),
+    };
+    let signers = match keys {
+        [] => Signers::Anybody,
+        keys => Signers::These(keys.iter().map(|(_, key)| key.clone()).collect()),
+    };
+    let lines = BufReader::with_capacity(1 << 20, input);
+    Ok(bundle::prove(lines, from, signers, marks).map_err(failed)?.map_or_else(Into::into, Into::into))
+}
+
+fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
+    if !info.intact {
+        let bad = info.first_bad.clone().unwrap_or_else(|| "the broker does not say where".to_owned());
+        let notice = Notice::new(format!("chain broken: {}", clean(&bad)))
+            .with_hint("compare with the sequence numbers and heads in the copies outside this host, such as syslog");
+        return Report::done(Answer::Verified(info), String::new()).but(Exit::Refused, notice);
+    }
+    let mut text = format!("chain intact: {} records, head {}\n", info.records, clean(&info.head));
+    if info.before > 0 {
+        text.push_str(&format!("begins after record {}\n", info.before));
+    }
+    if let Some(signed) = &info.signed {
+        let (key, at) = (clean(&signed.key), when::short(signed.at, screen.now));
+        let whose = if named { "" } else { " (whose key that is was not asked: --public-key)" };
+        text.push_str(&format!("signed up to record {} at {at} by {key}{whose}\n", signed.through));
+    }
+    if let Some(seq) = info.anchored {
+        text.push_str(&format!("the anchor agrees up to record {seq}\n"));
+    }
+    if info.foreign > 0 {
+        text.push_str(&format!("{} checkpoints by other keys count for nothing\n", info.foreign));
+    }
+    let Some(checked) = &info.recordings else { return Report::done(Answer::Verified(info), text) };
+    text.push_str(&format!("recordings intact: {}\n", checked.intact));
+    if checked.unsealed > 0 {
+        text.push_str(&format!("{} of lost runs have no digest\n", checked.unsealed));
+    }
+    for bad in &checked.bad {
+        text.push_str(&format!("{}\n", clean(bad)));
+    }
+    let notice = match checked.bad.as_slice() {
+        [] => return Report::done(Answer::Verified(info), text),
+        [bad] => Notice::new(clean(bad)),
+        many => Notice::new(format!("{} recordings are not what the journal says", many.len())),
+    };
+    Report::done(Answer::Verified(info), text).but(Exit::Refused, notice)
+}
+
+/// As many heads as can be asked about, spread over all of them, and always the last.
+fn spread(mut marks: Vec<Mark>) -> Vec<Mark> {
+    let step = marks.len().div_ceil(MARKS).max(1);
+    let last = marks.len().saturating_sub(1) % step;
+    let mut number = 0;
+    marks.retain(|_| {
+        number += 1;
+        (number - 1) % step == last
+    });
+    marks
+}
+
+/// The keys that a text or a file names, each with its two words.
+fn keys(text: &str) -> Result<Vec<(String, PublicKey)>, Trouble> {
+    if let Some(key) = key(text) {
+        return Ok(vec![key]);
+    }
+    let shown = clean(text);
+    let mut content = String::new();
+    File::open(text).and_then(|file| file.take(KEYS_LIMIT).read_to_string(&mut content)).map_err(|error| {
+        Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", io_cause(&error))))
+    })?;
+    let found: Vec<_> = content.lines().filter(|line| !line.starts_with('#')).filter_map(key).collect();
+    if found.is_empty() {
+        let notice =
+            Notice::new(format!("{shown} holds no ed25519 public key")).with_hint("on the host: jitctl key show");
+        return Err(Trouble::Local("no-key", notice));
+    }
+    Ok(found)
+}
+
+/// The key of a line, wherever in it the two words stand (a public key file, or a list of allowed signers).
+fn key(line: &str) -> Option<(String, PublicKey)> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    words.windows(2).find_map(|pair| {
+        let [algorithm, encoded] = pair else { return None };
+        Some((pair.join(" "), PublicKey::from_words(algorithm, encoded)?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_sudo::audit::Digest;
+
+    use super::*;
+
+    #[test]
+    fn the_last_of_many_heads_is_always_asked_about() {
+        for count in [0, 1, MARKS, MARKS + 1, 3 * MARKS + 7] {
+            let marks: Vec<Mark> = (0..count as u64).map(|seq| Mark { seq, hash: Digest::ZERO }).collect();
+            let last = marks.last().copied();
+            let spread = spread(marks);
+            assert!(spread.len() <= MARKS && spread.last().copied() == last, "{count}: {}", spread.len());
+        }
+    }
+
+    #[test]
+    fn keys_are_read_from_a_line_or_a_list_of_signers() {
+        let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
+        assert_eq!(key(line).unwrap().0, line);
+        assert_eq!(key(&format!("{line} a comment")).unwrap().0, line);
+        assert_eq!(key(&format!("host namespaces=\"x\" {line}")).unwrap().0, line);
+        assert!(key("ssh-ed25519 AAAA").is_none());
+        assert!(keys("/nonexistent").is_err());
+    }
+}

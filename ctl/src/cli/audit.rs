@@ -1,0 +1,200 @@
+//! The words below `audit`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::ArgValueCandidates;
+use jit_sudo::broker::wire::RecordFilter;
+use jit_sudo::clock::duration;
+use jit_sudo::escape::Word;
+use jit_sudo::names::{RoleName, UserName};
+
+use super::word;
+use crate::complete;
+use crate::when;
+
+/// Below `audit`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// List records, one a line; without --after the newest ones
+    List(AuditListWords),
+    /// Show every record of one run or grant, or one record
+    Show(AuditShowWords),
+    /// Verify chain, signatures and anchors: of this host's journal, or of an exported file on any machine
+    Verify(AuditVerifyWords),
+    /// List the records that hold a text in any of their words
+    Search(AuditSearchWords),
+    /// Write the records out, for other programs or for keeping (root and readers)
+    Export(AuditExportWords),
+    /// Remove old records; what stays still verifies (root)
+    Prune(AuditPruneWords),
+}
+
+/// `audit list`
+#[derive(Debug, Args)]
+pub(crate) struct AuditListWords {
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
+
+/// `audit search`
+#[derive(Debug, Args)]
+pub(crate) struct AuditSearchWords {
+    /// What to look for; upper and lower case are the same
+    #[arg(value_name = "TEXT", value_parser = word())]
+    pub(crate) text: Word,
+    /// Look in what recorded sessions showed, and not in records; says where to jump to
+    #[arg(long, conflicts_with = "Which")]
+    pub(crate) recordings: bool,
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
+
+/// Which records are listed
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Only records with a greater number, the oldest first
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) after: Option<u64>,
+    /// Only records with a smaller number
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) before: Option<u64>,
+    /// At most this many records
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, reading, intervention
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    pub(crate) kind: Option<String>,
+    /// Only what this user did
+    #[arg(long, value_name = "USER", value_parser = UserName::parse)]
+    pub(crate) user: Option<UserName>,
+    /// Only records that name this role
+    #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
+    pub(crate) role: Option<RoleName>,
+    /// Only commands whose line holds this text, such as "systemctl restart"
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) command: Option<Word>,
+    /// Only records of this host
+    #[arg(long, value_name = "NAME", value_parser = word())]
+    pub(crate) host: Option<Word>,
+    /// Only ends of runs: an exit status, failed, signal, expiry, revocation, release, not-executed, lost or itself
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    pub(crate) status: Option<String>,
+    /// Not before: "2h" (ago), "14:30", "yesterday 09:00", "2026-07-01", "2026-07-01 09:00" (local time) or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = when::parse_past)]
+    pub(crate) since: Option<i64>,
+    /// Not after; written like --since
+    #[arg(long, value_name = "TIME", value_parser = when::parse_past)]
+    pub(crate) until: Option<i64>,
+    /// Only what somebody was refused, by the program or by a person
+    #[arg(long)]
+    pub(crate) denied: bool,
+}
+
+impl Which {
+    /// What the broker is asked for besides kind and user.
+    pub(crate) fn filter(&self, text: Option<Word>) -> RecordFilter {
+        RecordFilter {
+            role: self.role.clone(),
+            command: self.command.clone(),
+            host: self.host.clone(),
+            status: self.status.clone(),
+            since: self.since,
+            until: self.until,
+            denied: self.denied,
+            text,
+        }
+    }
+}
+
+/// `audit show`
+#[derive(Debug, Args)]
+pub(crate) struct AuditShowWords {
+    /// A run's id, a grant's id or a record's number
+    #[arg(value_name = "RUN|ID|SEQ", value_parser = run_or_record, add = ArgValueCandidates::new(complete::grants))]
+    pub(crate) what: String,
+}
+
+/// `audit verify`
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerifyWords {
+    /// A file of `audit export`, or - for standard input; needs no privilege and no jit-sudo on this machine
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Compare with the heads in this file: syslog lines, an anchor, or an earlier export (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) anchor: Vec<PathBuf>,
+    /// Only checkpoints by this key count: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) public_key: Option<String>,
+    /// The file begins with this record, because it was exported so
+    #[arg(long, value_name = "SEQ", requires = "file", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) from: Option<u64>,
+    /// Compare the recordings of this host with their digests in the journal too
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) recordings: bool,
+}
+
+/// `audit export`
+#[derive(Debug, Args)]
+pub(crate) struct AuditExportWords {
+    /// jsonl can be verified; the others are for log systems
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub(crate) format: ExportFormat,
+    /// Begin with this record
+    #[arg(long, value_name = "SEQ", default_value_t = 0, hide_default_value = true)]
+    pub(crate) from: u64,
+    /// Begin with the first record that is not older; written like --since of `audit list`
+    #[arg(long, value_name = "TIME", value_parser = when::parse_past)]
+    pub(crate) since: Option<i64>,
+    /// Write into this new file [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// `--format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// The exact records and checkpoints, one a line
+    Jsonl,
+    /// Open Cybersecurity Schema Framework 1.8, one event a line
+    Ocsf,
+    /// Common Event Format, one event a line
+    Cef,
+    /// A table for spreadsheets (RFC 4180)
+    Csv,
+}
+
+/// `audit prune`
+#[derive(Debug, Args)]
+pub(crate) struct AuditPruneWords {
+    /// Keep what is younger, such as 400d [default: `keep` in [audit] of the policy]
+    #[arg(long, value_name = "DAYS", value_parser = duration::days)]
+    pub(crate) keep: Option<u64>,
+    /// Only say what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// A kind of record; checked here for its shape only, so that a newer broker may know more kinds.
+fn kind(text: &str) -> Result<String, &'static str> {
+    short_word(text).ok_or("a kind is a word such as 'start', 'end' or 'reject'")
+}
+
+fn status(text: &str) -> Result<String, &'static str> {
+    let number = text.parse::<u8>().ok().map(|number| number.to_string());
+    number.or_else(|| short_word(text)).ok_or("write a number, or a word such as 'failed' or 'lost'")
+}
+
+fn short_word(text: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+    ((1..=32).contains(&text.len()) && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
+fn run_or_record(text: &str) -> Result<String, &'static str> {
+    if (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("write a run's id, a grant's id or a record's number")
+    }
+}

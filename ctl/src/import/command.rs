@@ -1,0 +1,295 @@
+//! A command of a sudoers as a rule of the policy: words where they mean the same, otherwise a line of wildcards or an
+//! expression. A rule that allows may be stricter where arguments are joined; one that denies never is weaker.
+
+use std::path::Path;
+
+use super::expression;
+use super::toml::{entry, quoted};
+use super::tree::Command;
+
+/// A rule of the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// As it stands in TOML: a string or an inline table.
+    pub(super) toml: String,
+    /// Whether it allows or denies.
+    pub(super) effect: Effect,
+    /// Its only program, where there is only one.
+    pub(super) program: Option<String>,
+    /// Whether it means that program with any arguments, and any digest.
+    pub(super) any: bool,
+}
+
+/// Whether the rule will allow or deny.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Allow,
+    Deny,
+}
+
+/// Any arguments.
+const ANY: &str = "**";
+
+/// ALL, perhaps with digests.
+pub(super) fn everything(digests: &[String], effect: Effect) -> Rule {
+    let all = format!("{}ALL", sign(effect));
+    let toml = if digests.is_empty() { quoted(&all) } else { table(&[("path", quoted(&all))], digests) };
+    Rule { toml, effect, program: None, any: digests.is_empty() }
+}
+
+/// The rules that mean what the command means; the error is a sentence fragment.
+pub(super) fn rules(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
+    let path = command.path.as_str();
+    match path.as_bytes().first() {
+        Some(b'^') => {
+            let path = ("path_regex", quoted(&format!("{}{}", sign(effect), program_expression(path)?)));
+            Ok(vec![Rule { toml: with_arguments(path, command)?, effect, program: None, any: false }])
+        }
+        Some(b'/') if path.contains(['*', '?', '[', ']', '\\']) => globbed(command, effect),
+        Some(b'/') if path.ends_with('/') => {
+            let directory = canonical(path.trim_end_matches('/'));
+            let toml = words(&format!("{}/*", escaped(&directory)), Some(ANY), &command.digests, effect);
+            Ok(vec![Rule { toml, effect, program: None, any: false }])
+        }
+        Some(b'/') => named(command, effect),
+        _ if path == "sudoedit" => edited(command, effect),
+        _ => Err("the right to list is that of root and of the readers of the audit".to_owned()),
+    }
+}
+
+/// A refusal that holds at least what the command means, for where it cannot be said exactly; `None` where nothing
+/// short of everything would.
+pub(super) fn at_least(command: &Command) -> Option<Rule> {
+    let plain = command.path.starts_with('/') && !command.path.contains(['*', '?', '[', ']', '\\']);
+    plain.then(|| {
+        let path = place_of(&command.path);
+        let path = if path.ends_with('/') { format!("{}*", escaped(&path)) } else { escaped(&path) };
+        let toml = words(&path, Some(ANY), &[], Effect::Deny);
+        Rule { toml, effect: Effect::Deny, program: None, any: false }
+    })
+}
+
+fn named(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
+    let path = place_of(&command.path);
+    let toml = match argument_words(command, effect) {
+        Some(arguments) => words(&escaped(&path), arguments.as_deref(), &command.digests, effect),
+        None => {
+            let path = quoted(&format!("{}{}", sign(effect), escaped(&path)));
+            with_arguments(("path", path), command)?
+        }
+    };
+    let any = command.args.is_none() && command.digests.is_empty();
+    Ok(vec![Rule { toml, effect, program: Some(path), any }])
+}
+
+fn globbed(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
+    let pattern = canonical_glob(&command.path);
+    let said = |pattern: &str| ("path_glob", quoted(&format!("{}{pattern}", sign(effect))));
+    let rule = |toml| Rule { toml, effect, program: None, any: false };
+    if pattern.ends_with('/') {
+        // Every program of the directories, hidden ones too, with any arguments.
+        let any = |pattern: String| table(&[said(&pattern), ("args", format!("[{}]", quoted(ANY)))], &command.digests);
+        return Ok(vec![rule(any(format!("{pattern}*"))), rule(any(format!("{pattern}.?*")))]);
+    }
+    Ok(vec![rule(with_arguments(said(&pattern), command)?)])
+}
+
+/// `sudoedit` takes paths, in which no wildcard matches a slash: as words have it.
+fn edited(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
+    let rule = |words: &str| {
+        let toml = self::words("sudoedit", Some(words), &command.digests, effect);
+        let any = words == ANY && command.digests.is_empty();
+        Ok(vec![Rule { toml, effect, program: Some("sudoedit".to_owned()), any }])
+    };
+    let Some(args) = &command.args else { return rule(ANY) };
+    if args.contains(['[', '\\']) || args.starts_with('^') || args.contains("**") || command.blanks {
+        return Err("sudoedit with other wildcards than * and ?, or with an expression".to_owned());
+    }
+    let paths: Vec<String> = args.split(' ').map(|word| word.replace('"', "\\\"").replace('\'', "\\'")).collect();
+    rule(&paths.join(" "))
+}
+
+/// The arguments as words of a rule, where that means the same: the outer `None` where it does not.
+fn argument_words(command: &Command, effect: Effect) -> Option<Option<String>> {
+    match command.args.as_deref() {
+        None => Some(Some(ANY.to_owned())),
+        Some("\"\"") => Some(None),
+        Some(args) if is_expression(args) || command.blanks || effect == Effect::Deny => {
+            // One word cannot be joined otherwise.
+            let literal = literal(args).filter(|_| !is_expression(args) && !args.contains(' '))?;
+            Some(Some(escaped(&literal)))
+        }
+        Some(args) => {
+            let literal = literal(args)?;
+            let words: Vec<String> = literal.split(' ').map(escaped).collect();
+            words.iter().all(|word| !word.is_empty()).then(|| Some(words.join(" ")))
+        }
+    }
+}
+
+fn with_arguments(path: (&str, String), command: &Command) -> Result<String, String> {
+    let mut fields = vec![path];
+    match command.args.as_deref() {
+        None => fields.push(("args", format!("[{}]", quoted(ANY)))),
+        Some("\"\"") => {}
+        Some(args) if is_expression(args) => {
+            let expression = expression::translate(args).map_err(|why| format!("the expression {args}: {why}"))?;
+            fields.push(("args_regex", quoted(&expression)));
+        }
+        Some(args) => fields.push(("args_glob", quoted(args))),
+    }
+    Ok(table(&fields, &command.digests))
+}
+
+/// An expression for a path. Programs are known by directories without links, which an expression cannot know.
+fn program_expression(posix: &str) -> Result<String, String> {
+    let translated = expression::translate(posix).map_err(|why| format!("the expression {posix}: {why}"))?;
+    let linked = ["bin", "sbin", "lib"].iter().find(|name| {
+        let link = Path::new("/").join(name);
+        posix.starts_with(&format!("^/{name}/")) && link.is_symlink()
+    });
+    match linked {
+        Some(name) => Err(format!("the expression {posix}: programs of /{name} are known by /usr/{name} here")),
+        None => Ok(translated),
+    }
+}
+
+fn is_expression(args: &str) -> bool {
+    args.starts_with('^') && args.ends_with('$')
+}
+
+fn words(path: &str, arguments: Option<&str>, digests: &[String], effect: Effect) -> String {
+    let sign = sign(effect);
+    if digests.is_empty() {
+        return quoted(&format!("{sign}{path}{}", arguments.map(|words| format!(" {words}")).unwrap_or_default()));
+    }
+    let mut fields = vec![("path", quoted(&format!("{sign}{path}")))];
+    // In the table form words are not split, and each is a pattern of its own.
+    if let Some(arguments) = arguments {
+        let each: Vec<String> = split(arguments).iter().map(|word| quoted(word)).collect();
+        fields.push(("args", format!("[{}]", each.join(", "))));
+    }
+    table(&fields, digests)
+}
+
+/// Words of the string form, parted at blanks that are not escaped.
+fn split(words: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut characters = words.chars();
+    while let Some(character) = characters.next() {
+        match (character, parts.last_mut()) {
+            (' ', _) => parts.push(String::new()),
+            (character, Some(part)) => {
+                part.push(character);
+                if character == '\\' {
+                    part.extend(characters.next());
+                }
+            }
+            (_, None) => {}
+        }
+    }
+    parts
+}
+
+fn table(fields: &[(&str, String)], digests: &[String]) -> String {
+    let mut entries: Vec<String> = fields.iter().map(|(key, value)| entry(key, value)).collect();
+    if !digests.is_empty() {
+        let digests: Vec<String> = digests.iter().map(|digest| quoted(digest)).collect();
+        entries.push(entry("digests", &format!("[{}]", digests.join(", "))));
+    }
+    format!("{{ {} }}", entries.join(", "))
+}
+
+fn sign(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Allow => "",
+        Effect::Deny => "!",
+    }
+}
+
+/// What fnmatch(3) would match, where that is one text only.
+fn literal(pattern: &str) -> Option<String> {
+    let mut text = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '*' | '?' | '[' => return None,
+            '\\' => text.push(characters.next()?),
+            other => text.push(other),
+        }
+    }
+    Some(text)
+}
+
+/// A text as a word of a rule.
+fn escaped(text: impl AsRef<str>) -> String {
+    let mut word = String::new();
+    for character in text.as_ref().chars() {
+        if matches!(character, '*' | '?' | '\\' | ' ' | '\t' | '"' | '\'') {
+            word.push('\\');
+        }
+        word.push(character);
+    }
+    word
+}
+
+/// The path by which a program is known: its directory without links, and its name.
+fn place_of(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((directory, name)) => format!("{}/{name}", canonical(directory)),
+        None => path.to_owned(),
+    }
+}
+
+fn canonical(directory: &str) -> String {
+    let path = if directory.is_empty() { "/" } else { directory };
+    let found = std::fs::canonicalize(path).ok().and_then(|path| path.into_os_string().into_string().ok());
+    let found = found.unwrap_or_else(|| path.to_owned());
+    if found == "/" { String::new() } else { found }
+}
+
+/// The directories before the first wildcard without links.
+fn canonical_glob(pattern: &str) -> String {
+    let wild = pattern.find(['*', '?', '[', ']', '\\']).unwrap_or(pattern.len());
+    let (plain, rest) = pattern.split_at(pattern.get(..wild).and_then(|before| before.rfind('/')).unwrap_or(0));
+    format!("{}{rest}", canonical(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(path: &str, args: Option<&str>, effect: Effect) -> String {
+        let command = Command { path: path.into(), args: args.map(str::to_owned), blanks: false, digests: Vec::new() };
+        rules(&command, effect).unwrap().iter().map(|rule| rule.toml.clone()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn plain_commands_become_words() {
+        let allowed = |path, args| one(path, args, Effect::Allow);
+        assert_eq!(allowed("/no/such/a", None), r#""/no/such/a **""#);
+        assert_eq!(allowed("/no/such/a", Some("\"\"")), r#""/no/such/a""#);
+        assert_eq!(allowed("/no/such/a", Some("restart nginx")), r#""/no/such/a restart nginx""#);
+        assert_eq!(allowed("/no/such/a", Some("\\*.x y")), r"'/no/such/a \*.x y'");
+        assert_eq!(allowed("/no/such/", None), r#""/no/such/* **""#);
+        assert_eq!(one("/no/such/a", None, Effect::Deny), r#""!/no/such/a **""#);
+    }
+
+    #[test]
+    fn lines_keep_the_meaning_of_lines() {
+        let glob = r#"{ path = "/no/such/a", args_glob = "/var/log/* -n" }"#;
+        assert_eq!(one("/no/such/a", Some("/var/log/* -n"), Effect::Allow), glob);
+        assert_eq!(one("/no/such/a", Some("b c"), Effect::Deny), r#"{ path = "!/no/such/a", args_glob = "b c" }"#);
+        assert_eq!(one("/no/such/[ab]", None, Effect::Allow), r#"{ path_glob = "/no/such/[ab]", args = ["**"] }"#);
+        let regex = r#"{ path_regex = "^/no/[a-z]+$", args_regex = "^-[0-9]+$" }"#;
+        assert_eq!(one("^/no/[a-z]+$", Some("^-[0-9]+$"), Effect::Allow), regex);
+    }
+
+    #[test]
+    fn what_cannot_be_said_has_a_refusal_that_holds_more() {
+        let command =
+            Command { path: "/no/such/a".into(), args: Some("^(a)\\1$".into()), blanks: false, digests: Vec::new() };
+        assert!(rules(&command, Effect::Deny).is_err());
+        assert_eq!(at_least(&command).map(|rule| rule.toml).as_deref(), Some(r#""!/no/such/a **""#));
+    }
+}

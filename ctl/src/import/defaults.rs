@@ -1,0 +1,305 @@
+//! Defaults (sudoers(5), "SUDOERS OPTIONS") as keys of the policy. Whether a key is known, and with this value, is asked of
+//! the policy itself: what it does not take is not carried over.
+
+use std::collections::BTreeMap;
+
+use super::carry::Role;
+use super::finding::Findings;
+use super::members::Lists;
+use super::scope;
+use super::toml::{accepted, entry, quoted};
+use super::tree::{Default, Scope, Sudoers, Value};
+
+/// What holds everywhere.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// As whom a rule without a runas list runs commands.
+    pub(super) runas_default: String,
+    /// `[defaults]`: keys with their values in TOML.
+    pub(super) keys: BTreeMap<String, String>,
+}
+
+/// Flags that are on in sudo when nobody says anything; all others are off.
+const ON: [&str; 34] = [
+    "authenticate",
+    "case_insensitive_group",
+    "case_insensitive_user",
+    "compress_io",
+    "env_editor",
+    "env_reset",
+    "exec_background",
+    "ignore_audit_errors",
+    "ignore_dot",
+    "ignore_logfile_errors",
+    "intercept_verify",
+    "lecture",
+    "log_allowed",
+    "log_denied",
+    "log_passwords",
+    "log_server_keepalive",
+    "log_server_verify",
+    "long_otp_prompt",
+    "mail_no_user",
+    "match_group_by_gid",
+    "pam_acct_mgmt",
+    "pam_rhost",
+    "pam_ruser",
+    "pam_session",
+    "pam_setcred",
+    "path_info",
+    "root_sudo",
+    "selinux",
+    "set_logname",
+    "set_utmp",
+    "sudoedit_checkdir",
+    "tty_tickets",
+    "use_netgroups",
+    "use_pty",
+];
+
+/// Settings of the environment that are lists.
+const LISTS: [&str; 3] = ["env_check", "env_delete", "env_keep"];
+
+impl Settings {
+    /// Whether a role need not say this.
+    pub(super) fn is_usual(&self, key: &str, value: &str) -> bool {
+        let usual = match key {
+            "authenticate" => self.keys.get(key).map_or("true", String::as_str),
+            "noexec" | "record_input" => self.keys.get(key).map_or("false", String::as_str),
+            "record" => self.keys.get(key).map_or("\"none\"", String::as_str),
+            _ => return false,
+        };
+        usual == value
+    }
+}
+
+/// The settings that hold everywhere.
+pub(super) fn everywhere(sudoers: &Sudoers, findings: &mut Findings) -> Settings {
+    let mut settings = Settings { runas_default: "root".to_owned(), keys: BTreeMap::new() };
+    let mut lists: BTreeMap<&str, Vec<String>> = usual_lists();
+    for default in sudoers.defaults.iter().filter(|default| default.scope == Scope::Everywhere) {
+        let name = default.name.as_str();
+        if name == "runas_default" {
+            match &default.value {
+                Value::Set(user)
+                    if accepted(&format!("[roles.x]\ncommands = \"ALL\"\nrun_as = [{}]\n", quoted(user))).is_ok() =>
+                {
+                    settings.runas_default.clone_from(user);
+                    let why = format!("rules without a runas list mean {user}, but whoever names nobody runs as root");
+                    findings.lost(&default.place, told(default, &why));
+                }
+                _ => findings.lost(&default.place, told(default, "names no user")),
+            }
+            continue;
+        }
+        let key = match lists.get_mut(name) {
+            Some(list) => {
+                change(list, &default.value);
+                Ok(Some((name.to_owned(), toml_list(list))))
+            }
+            None => key(default),
+        };
+        keep(key, "[defaults]\n", default, findings, &mut settings.keys);
+    }
+    settings
+}
+
+/// Settings for some people, hosts, run-as users or commands: roles get keys, or a copy with them that comes right after.
+pub(super) fn somewhere(sudoers: &Sudoers, mut roles: Vec<Role>, findings: &mut Findings) -> Vec<Role> {
+    // sudo reads those for commands and run-as users after the rest.
+    let late = |default: &&Default| matches!(default.scope, Scope::RunAs(_) | Scope::Commands(_));
+    let scoped: Vec<&Default> = sudoers.defaults.iter().filter(|default| default.scope != Scope::Everywhere).collect();
+    let (after, before): (Vec<&Default>, Vec<&Default>) = scoped.into_iter().partition(late);
+    let ordered: Vec<&Default> = before.into_iter().chain(after).collect();
+    for group in ordered.chunk_by(|one, other| one.place == other.place) {
+        let Some(first) = group.first() else { continue };
+        let mut keys = BTreeMap::new();
+        for default in group {
+            let name = default.name.as_str();
+            let key = if LISTS.contains(&name) {
+                Ok(Some((name.to_owned(), role_list(&default.value))))
+            } else {
+                key(default)
+            };
+            keep(key, "[roles.x]\ncommands = \"ALL\"\n", default, findings, &mut keys);
+        }
+        if keys.is_empty() {
+            continue;
+        }
+        let lists = Lists { sudoers, findings, place: &first.place };
+        roles = scope::apply(roles, &first.scope, &keys, lists);
+    }
+    roles
+}
+
+/// Takes a key where the policy takes it, and tells where not.
+fn keep(
+    key: Result<Option<(String, String)>, String>,
+    before: &str,
+    default: &Default,
+    findings: &mut Findings,
+    keys: &mut BTreeMap<String, String>,
+) {
+    let taken = key.and_then(|key| match key {
+        Some((key, value)) => {
+            let known = accepted(&format!("{before}{}\n", entry(&key, &value)));
+            // What we do anyway needs no key.
+            if known.is_err() && is_default(default) { Ok(None) } else { known.map(|()| Some((key, value))) }
+        }
+        None => Ok(None),
+    });
+    match taken {
+        Ok(Some((key, value))) => {
+            keys.insert(key, value);
+        }
+        Ok(None) => {}
+        Err(why) => findings.lost(&default.place, told(default, &why)),
+    }
+}
+
+/// The key of a setting and its value in TOML; `None` where sudo does the same without it.
+fn key(default: &Default) -> Result<Option<(String, String)>, String> {
+    let name = default.name.as_str();
+    let said = |key: &str, value: String| Ok(Some((key.to_owned(), value)));
+    let none = || Err("has no counterpart".to_owned());
+    match (name, &default.value) {
+        (
+            "authenticate"
+            | "env_reset"
+            | "setenv"
+            | "umask_override"
+            | "use_pty"
+            | "requiretty"
+            | "rootpw"
+            | "targetpw"
+            | "always_set_home"
+            | "set_home"
+            | "set_logname"
+            | "env_editor"
+            | "closefrom_override"
+            | "user_command_timeouts"
+            | "passprompt_override"
+            | "noexec",
+            Value::On | Value::Off,
+        ) => said(name, (default.value == Value::On).to_string()),
+        ("passwd_tries" | "closefrom", Value::Set(number)) => said(name, number.trim().to_owned()),
+        ("timestamp_timeout" | "passwd_timeout", Value::Set(minutes)) => match time_of(minutes) {
+            Some(text) => said(name, quoted(&text)),
+            None => Err("is no number of minutes".to_owned()),
+        },
+        ("timestamp_timeout" | "passwd_timeout", Value::Off) => said(name, quoted("0s")),
+        ("command_timeout", Value::Set(text)) => match timeout(text) {
+            Some(text) => said(name, quoted(&text)),
+            None => Err("is no time".to_owned()),
+        },
+        ("umask", Value::Off) => said(name, quoted("0777")),
+        ("tty_tickets", Value::On) => said("timestamp_type", quoted("tty")),
+        ("tty_tickets", Value::Off) => said("timestamp_type", quoted("global")),
+        ("lecture", Value::On) => said(name, quoted("once")),
+        ("lecture", Value::Off) => said(name, quoted("never")),
+        ("log_output", Value::On) => said("record", quoted("all")),
+        ("log_output", Value::Off) => said("record", quoted("none")),
+        ("log_input", Value::On | Value::Off) => said("record_input", (default.value == Value::On).to_string()),
+        (
+            "passprompt" | "badpass_message" | "pam_service" | "pam_login_service" | "lecture" | "lecture_file"
+            | "editor" | "secure_path" | "runcwd" | "umask" | "timestamp_type",
+            Value::Set(text),
+        ) => said(name, quoted(text)),
+        (_, Value::Set(text)) if name.starts_with("rlimit_") => said(name, quoted(text)),
+        _ if is_default(default) => Ok(None),
+        _ => none(),
+    }
+}
+
+fn is_default(default: &Default) -> bool {
+    match default.value {
+        Value::On => ON.contains(&default.name.as_str()),
+        Value::Off => !ON.contains(&default.name.as_str()),
+        Value::Set(_) | Value::Add(_) | Value::Remove(_) => false,
+    }
+}
+
+fn told(default: &Default, why: &str) -> String {
+    let name = &default.name;
+    let said = match &default.value {
+        Value::On => name.clone(),
+        Value::Off => format!("!{name}"),
+        Value::Set(text) => format!("{name}={text}"),
+        Value::Add(text) => format!("{name}+={text}"),
+        Value::Remove(text) => format!("{name}-={text}"),
+    };
+    format!("Defaults {said}: {why}")
+}
+
+/// Minutes, perhaps with a fraction; less than none is for ever.
+fn time_of(minutes: &str) -> Option<String> {
+    let minutes: f64 = minutes.trim().parse().ok().filter(|minutes: &f64| minutes.is_finite())?;
+    if minutes < 0.0 {
+        return Some("until-reboot".to_owned());
+    }
+    // At most a year, which is far more than the policy takes.
+    let seconds = (minutes.min(527_040.0) * 60.0).round() as u64;
+    Some(if seconds.is_multiple_of(60) && seconds > 0 { format!("{}m", seconds / 60) } else { format!("{seconds}s") })
+}
+
+/// `90`, `2h30m` (sudoers(5), "TIMEOUT"): a time of the policy.
+pub(super) fn timeout(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    if lower.bytes().all(|byte| byte.is_ascii_digit()) { Some(format!("{lower}s")) } else { Some(lower) }
+}
+
+/// The lists with which Debian's sudo begins (`sudo -V`), without PATH: that is always `secure_path`.
+fn usual_lists() -> BTreeMap<&'static str, Vec<String>> {
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    BTreeMap::from([("env_keep", words(ENV_KEEP)), ("env_check", words(ENV_CHECK)), ("env_delete", words(ENV_DELETE))])
+}
+
+const ENV_KEEP: &str = "COLORS DISPLAY DPKG_COLORS HOSTNAME KRB5CCNAME LS_COLORS PS1 PS2 XAUTHORITY XAUTHORIZATION \
+    XDG_CURRENT_DESKTOP";
+
+const ENV_CHECK: &str = "COLORTERM LANG LANGUAGE LC_* LINGUAS TERM TZ";
+
+const ENV_DELETE: &str = "IFS CDPATH LOCALDOMAIN RES_OPTIONS HOSTALIASES NLSPATH PATH_LOCALE LD_* _RLD* SHLIB_PATH LIBPATH \
+    AUTHSTATE KRB5_CONFIG* KRB5_KTNAME VAR_ACE USR_ACE DLC_ACE TERMINFO TERMINFO_DIRS TERMPATH TERMCAP ENV BASH_ENV PS4 \
+    GLOBIGNORE BASHOPTS SHELLOPTS JAVA_TOOL_OPTIONS PERLIO_DEBUG PERLLIB PERL5LIB PERL5OPT PERL5DB FPATH NULLCMD READNULLCMD \
+    ZDOTDIR TMPPREFIX PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONUSERBASE RUBYLIB RUBYOPT *=()*";
+
+fn change(list: &mut Vec<String>, value: &Value) {
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    match value {
+        Value::On => {}
+        Value::Off => list.clear(),
+        Value::Set(text) => *list = words(text),
+        Value::Add(text) => {
+            for word in words(text) {
+                if !list.contains(&word) {
+                    list.push(word);
+                }
+            }
+        }
+        Value::Remove(text) => {
+            let gone = words(text);
+            list.retain(|word| !gone.contains(word));
+        }
+    }
+}
+
+/// What a role says of a list: it changes that of `[defaults]`.
+fn role_list(value: &Value) -> String {
+    let words =
+        |text: &str, sign: &str| text.split_whitespace().map(|word| format!("{sign}{word}")).collect::<Vec<_>>();
+    let all_gone = "!*".to_owned();
+    let list = match value {
+        Value::On => Vec::new(),
+        Value::Off => vec![all_gone],
+        Value::Set(text) => std::iter::once(all_gone).chain(words(text, "")).collect(),
+        Value::Add(text) => words(text, ""),
+        Value::Remove(text) => words(text, "!"),
+    };
+    toml_list(&list)
+}
+
+pub(super) fn toml_list(list: &[String]) -> String {
+    let items: Vec<String> = list.iter().map(|item| quoted(item)).collect();
+    format!("[{}]", items.join(", "))
+}

@@ -1,0 +1,32 @@
+//! What could not be carried over, by file and line.
+
+use std::collections::BTreeSet;
+
+use jit_sudo::escape::escape;
+
+use super::tree::Place;
+
+/// Each finding once, in the order of the files.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    files: Vec<String>,
+    lost: BTreeSet<(usize, usize, String)>,
+}
+
+impl Findings {
+    /// Something that the policy does not say as the sudoers does.
+    pub(super) fn lost(&mut self, place: &Place, what: impl AsRef<str>) {
+        let name = place.file.to_string();
+        let file = self.files.iter().position(|known| *known == name).unwrap_or_else(|| {
+            self.files.push(name);
+            self.files.len() - 1
+        });
+        self.lost.insert((file, place.line, escape(what.as_ref().as_bytes())));
+    }
+
+    /// One line each: `FILE:LINE: what`.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let name = |file: &usize| self.files.get(*file).map(|name| escape(name.as_bytes())).unwrap_or_default();
+        self.lost.iter().map(|(file, line, what)| format!("{}:{line}: {what}", name(file))).collect()
+    }
+}

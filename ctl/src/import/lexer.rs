@@ -1,0 +1,816 @@
+//! The words of a sudoers, by the rules of sudo 1.9's own scanner (`plugins/sudoers/toke.l`): the longest rule wins, of
+//! two of one length the first, and what a word means depends on what came before it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::tree::{Kind, Opt, Say, Tag};
+
+/// A word or a sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Token {
+    Newline,
+    Comma,
+    Equals,
+    Colon,
+    Not,
+    Add,
+    Remove,
+    Open,
+    Close,
+    All,
+    Alias(String),
+    Word(String),
+    Netgroup(String),
+    Group(String),
+    Network(String),
+    /// Path, arguments, and whether an argument holds an escaped blank.
+    Command(String, Option<String>, bool),
+    Variable(String),
+    /// The algorithm; its digest comes after a colon.
+    Algorithm(Sha),
+    /// Hexadecimal digits.
+    Digest(String),
+    Tag(Tag, Say),
+    Opt(Opt),
+    Defaults(Option<DefaultsFor>),
+    AliasKind(Kind),
+    Include,
+    IncludeDirectory,
+    Wrong(&'static str),
+    End,
+}
+
+/// The sign behind `Defaults`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DefaultsFor {
+    Users,
+    Hosts,
+    RunAs,
+    Commands,
+}
+
+/// SHA-2 by name and length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sha(pub(super) &'static str, pub(super) usize);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Initial,
+    /// After `Defaults`.
+    GotDefaults,
+    StartDefaults,
+    InDefaults,
+    WantDigest(Sha),
+    ExpectPath,
+    GotInclude,
+}
+
+/// Reads one file from its begin to its end.
+pub(super) struct Lexer<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+    state: State,
+    /// The last line break was escaped.
+    continued: bool,
+}
+
+const SHAS: [Sha; 4] = [Sha("sha224", 28), Sha("sha256", 32), Sha("sha384", 48), Sha("sha512", 64)];
+
+const TAGS: [(&str, Tag, Say); 16] = [
+    ("NOPASSWD", Tag::Passwd, Say::No),
+    ("PASSWD", Tag::Passwd, Say::Yes),
+    ("NOEXEC", Tag::Exec, Say::No),
+    ("EXEC", Tag::Exec, Say::Yes),
+    ("INTERCEPT", Tag::Intercept, Say::Yes),
+    ("NOINTERCEPT", Tag::Intercept, Say::No),
+    ("SETENV", Tag::Setenv, Say::Yes),
+    ("NOSETENV", Tag::Setenv, Say::No),
+    ("LOG_OUTPUT", Tag::LogOutput, Say::Yes),
+    ("NOLOG_OUTPUT", Tag::LogOutput, Say::No),
+    ("LOG_INPUT", Tag::LogInput, Say::Yes),
+    ("NOLOG_INPUT", Tag::LogInput, Say::No),
+    ("MAIL", Tag::Mail, Say::Yes),
+    ("NOMAIL", Tag::Mail, Say::No),
+    ("FOLLOW", Tag::Follow, Say::Yes),
+    ("NOFOLLOW", Tag::Follow, Say::No),
+];
+
+const OPTIONS: [(&str, Opt); 7] = [
+    ("TIMEOUT", Opt::Timeout),
+    ("NOTBEFORE", Opt::NotBefore),
+    ("NOTAFTER", Opt::NotAfter),
+    ("CWD", Opt::Cwd),
+    ("CHROOT", Opt::Chroot),
+    ("ROLE", Opt::Role),
+    ("TYPE", Opt::Type),
+];
+
+impl<'a> Lexer<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, line: 1, state: State::Initial, continued: false }
+    }
+
+    /// The line of the token that comes next.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The next token; [`Token::End`] for ever when there is none. A last line without its end gets one, as in sudo.
+    pub(super) fn next(&mut self) -> Token {
+        loop {
+            if self.rest().is_empty() {
+                let unfinished = self.at > 0 && !self.text.ends_with('\n') && self.at == self.text.len();
+                self.at += usize::from(unfinished);
+                self.state = State::Initial;
+                return if unfinished { Token::Newline } else { Token::End };
+            }
+            let token = match self.state {
+                State::StartDefaults => self.start_defaults(),
+                State::InDefaults => self.in_defaults(),
+                State::GotInclude => self.include_path(),
+                _ => self.ordinary(),
+            };
+            if let Some(token) = token {
+                return token;
+            }
+        }
+    }
+
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn take(&mut self, length: usize) -> &'a str {
+        // Rules count bytes of characters they know; what is left of a longer character goes with it.
+        let mut end = (self.at + length).min(self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end += 1;
+        }
+        let taken = self.text.get(self.at..end).unwrap_or_default();
+        self.at = end;
+        taken
+    }
+
+    fn at_line_begin(&self) -> bool {
+        self.at == 0 || self.text.as_bytes().get(self.at - 1) == Some(&b'\n')
+    }
+
+    /// What every state skips or returns: blanks, line breaks escaped or not, `!`, and what is nothing at all.
+    fn anywhere(&mut self) -> Option<Token> {
+        let rest = self.rest().as_bytes();
+        let blanks = blanks(rest);
+        let breaks = escaped_break(rest);
+        let not = run(rest, |byte| byte == b'!');
+        if let Some(length) = breaks {
+            self.take(length);
+            self.line += 1;
+            self.continued = true;
+            return None;
+        }
+        if blanks > 0 {
+            self.take(blanks);
+            return None;
+        }
+        if not > 0 {
+            self.take(not);
+            return (not % 2 == 1).then_some(Token::Not);
+        }
+        if let Some(length) = line_break(rest) {
+            self.take(length);
+            return Some(self.newline());
+        }
+        self.take(1);
+        Some(Token::Wrong("a character that cannot stand here"))
+    }
+
+    fn newline(&mut self) -> Token {
+        self.state = State::Initial;
+        self.line += 1;
+        self.continued = false;
+        Token::Newline
+    }
+
+    /// `#` and what follows, unless it is a uid.
+    fn comment(&mut self) -> Option<Token> {
+        let rest = self.rest().as_bytes();
+        if rest.first() != Some(&b'#') {
+            return None;
+        }
+        let uid = match (rest.get(1), rest.get(2)) {
+            (Some(b'-'), Some(next)) => next.is_ascii_digit(),
+            (Some(next), _) => next.is_ascii_digit(),
+            (None, _) => false,
+        };
+        if uid {
+            return None;
+        }
+        let length = run(rest, |byte| byte != b'\n');
+        self.take(length);
+        if self.rest().starts_with('\n') {
+            self.take(1);
+            return Some(self.newline());
+        }
+        None
+    }
+
+    fn start_defaults(&mut self) -> Option<Token> {
+        let name = run(self.rest().as_bytes(), |byte| byte.is_ascii_lowercase() || byte == b'_');
+        if name > 0 {
+            self.state = State::InDefaults;
+            return Some(Token::Variable(self.take(name).to_owned()));
+        }
+        self.comment_or_anywhere()
+    }
+
+    fn in_defaults(&mut self) -> Option<Token> {
+        let rest = self.rest();
+        for (sign, token) in [("+=", Token::Add), ("-=", Token::Remove), ("=", Token::Equals), (",", Token::Comma)] {
+            // `+=` is longer than any word that begins with it, but `+x` is a word.
+            if rest.starts_with(sign) {
+                self.take(sign.len());
+                if token == Token::Comma {
+                    self.state = State::StartDefaults;
+                }
+                return Some(token);
+            }
+        }
+        if rest.starts_with('"') {
+            return Some(self.string());
+        }
+        let value = defaults_value(rest.as_bytes());
+        let not = run(rest.as_bytes(), |byte| byte == b'!');
+        if value > not {
+            return Some(Token::Word(unescaped(self.take(value))));
+        }
+        self.comment_or_anywhere()
+    }
+
+    fn comment_or_anywhere(&mut self) -> Option<Token> {
+        let before = self.at;
+        let comment = self.comment();
+        if comment.is_some() || self.at != before { comment } else { self.anywhere() }
+    }
+
+    /// The states that share the rules without a state.
+    fn ordinary(&mut self) -> Option<Token> {
+        if self.state == State::GotDefaults {
+            let rest = self.rest().as_bytes();
+            let before = blanks(rest);
+            if rest.get(before) == Some(&b',') {
+                let after = before + 1;
+                let length = after + blanks(rest.get(after..).unwrap_or_default());
+                self.take(length);
+                return Some(Token::Comma);
+            }
+            if before > 0 {
+                self.take(before);
+                self.state = State::StartDefaults;
+                return None;
+            }
+        }
+        if let State::WantDigest(sha) = self.state
+            && let Some(token) = self.digest(sha)
+        {
+            return Some(token);
+        }
+        if self.state == State::Initial {
+            if let Some(token) = self.line_begin() {
+                return Some(token);
+            }
+            let before = self.at;
+            let comment = self.comment();
+            if comment.is_some() || self.at != before {
+                return comment;
+            }
+        }
+        if self.rest().starts_with('"') && matches!(self.state, State::Initial | State::GotDefaults) {
+            return Some(self.string());
+        }
+        self.longest()
+    }
+
+    /// Rules that hold at the begin of a line alone, and `@include`.
+    fn line_begin(&mut self) -> Option<Token> {
+        let rest = self.rest();
+        let found = if let Some(token) =
+            include(rest, "@includedir", Token::IncludeDirectory).or_else(|| include(rest, "@include", Token::Include))
+        {
+            Some(token)
+        } else if self.at_line_begin() {
+            let blank = |word: &str| rest.strip_prefix(word).is_some_and(|after| after.starts_with([' ', '\t']));
+            if blank("#includedir") {
+                Some(("#includedir".len(), Token::IncludeDirectory, State::GotInclude))
+            } else if blank("#include") {
+                Some(("#include".len(), Token::Include, State::GotInclude))
+            } else {
+                keyword(rest)
+            }
+        } else {
+            None
+        };
+        let (length, token, state) = found?;
+        self.take(length);
+        self.state = state;
+        if self.continued {
+            return Some(Token::Wrong("a directive on a line that continues another"));
+        }
+        Some(token)
+    }
+
+    fn include_path(&mut self) -> Option<Token> {
+        let rest = self.rest();
+        let first = rest.chars().next()?;
+        if first == '"' {
+            self.state = State::Initial;
+            return Some(self.string());
+        }
+        if first.is_whitespace() || escaped_break(rest.as_bytes()).is_some() {
+            return self.anywhere();
+        }
+        let mut length = 0;
+        let bytes = rest.as_bytes();
+        while let Some(byte) = bytes.get(length) {
+            let escaped = *byte == b'\\' && matches!(bytes.get(length + 1), Some(b' ' | b'\t'));
+            if !escaped && byte.is_ascii_whitespace() {
+                break;
+            }
+            length += 1 + usize::from(escaped);
+        }
+        self.state = State::Initial;
+        Some(Token::Word(unescaped(self.take(length))))
+    }
+
+    fn digest(&mut self, sha: Sha) -> Option<Token> {
+        let rest = self.rest().as_bytes();
+        let hex = run(rest, |byte| byte.is_ascii_hexdigit());
+        let base64 = run(rest, |byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+        if hex == 0 && base64 == 0 {
+            return None;
+        }
+        self.state = State::Initial;
+        let word = self.take(base64.max(hex));
+        let decoded = if hex >= base64 { Some(word.to_lowercase()) } else { hex_of_base64(word, sha.1) };
+        let right = decoded.filter(|digits| digits.len() == sha.1 * 2);
+        Some(right.map_or(Token::Wrong("a digest of the wrong length"), Token::Digest))
+    }
+
+    fn longest(&mut self) -> Option<Token> {
+        let rest = self.rest();
+        let mut best = Found { length: 0, kind: Rule::Nothing };
+        let mut consider = |length: usize, kind: Rule| {
+            if length > best.length {
+                best = Found { length, kind };
+            }
+        };
+        for (word, tag, say) in TAGS {
+            let after = rest.strip_prefix(word).map(|after| blanks(after.as_bytes()));
+            if let Some(gap) = after.filter(|gap| rest.as_bytes().get(word.len() + gap) == Some(&b':')) {
+                consider(word.len() + gap + 1, Rule::Tag(tag, say));
+            }
+        }
+        if let Some(after) = rest.strip_prefix('+') {
+            consider(usize::from(self.state == State::Initial || self.state == State::GotDefaults), Rule::Empty);
+            consider(Some(word(after)).filter(|length| *length > 0).map_or(0, |length| length + 1), Rule::Netgroup);
+        }
+        if let Some(after) = rest.strip_prefix('%') {
+            let named = after.strip_prefix(':').unwrap_or(after);
+            let length = word(named).max(id(named));
+            consider(1 + after.len() - named.len(), Rule::Empty);
+            consider(if length > 0 { 1 + after.len() - named.len() + length } else { 0 }, Rule::Group);
+        }
+        consider(network(rest), Rule::Network);
+        let capitals = capitals(rest.as_bytes());
+        if rest.starts_with("ALL") {
+            consider(3, Rule::All);
+        }
+        if self.state == State::Initial {
+            let option = OPTIONS.iter().find(|(word, _)| rest.starts_with(word));
+            if let Some((word, option)) = option {
+                consider(word.len(), Rule::Opt(*option));
+            }
+        }
+        consider(capitals, Rule::Alias);
+        if let Some(sha) = SHAS.iter().find(|sha| rest.starts_with(sha.0)) {
+            consider(sha.0.len(), Rule::Sha(*sha));
+        }
+        if rest.starts_with("sudoedit") {
+            consider("sudoedit".len(), Rule::Program);
+        }
+        if self.state == State::ExpectPath {
+            consider(path(rest.as_bytes()).max(word(rest)), Rule::PathWord);
+        }
+        consider(path(rest.as_bytes()), Rule::Program);
+        consider(regex(rest.as_bytes()), Rule::Program);
+        if matches!(self.state, State::Initial | State::GotDefaults) {
+            consider(id(rest).max(word(rest)), Rule::Word);
+        }
+        for (sign, kind) in
+            [('(', Rule::Open), (')', Rule::Close), (',', Rule::Comma), ('=', Rule::Equals), (':', Rule::Colon)]
+        {
+            consider(usize::from(rest.starts_with(sign)), kind);
+        }
+        if best.length == 0 {
+            return self.anywhere();
+        }
+        Some(self.found(best))
+    }
+
+    fn found(&mut self, Found { length, kind }: Found) -> Token {
+        let text = self.take(length);
+        match kind {
+            Rule::Tag(tag, say) => Token::Tag(tag, say),
+            Rule::Empty => Token::Wrong("a group or netgroup without a name"),
+            Rule::Netgroup => Token::Netgroup(unescaped(text)),
+            Rule::Group => Token::Group(unescaped(text)),
+            Rule::Network => Token::Network(text.to_owned()),
+            Rule::All => Token::All,
+            Rule::Opt(option) => {
+                if matches!(option, Opt::Cwd | Opt::Chroot) {
+                    self.state = State::ExpectPath;
+                }
+                Token::Opt(option)
+            }
+            Rule::Alias => Token::Alias(text.to_owned()),
+            Rule::Sha(sha) => {
+                self.state = State::WantDigest(sha);
+                Token::Algorithm(sha)
+            }
+            Rule::PathWord => {
+                self.state = State::Initial;
+                Token::Word(unescaped(text))
+            }
+            Rule::Word => Token::Word(unescaped(text)),
+            Rule::Program => self.program(text),
+            Rule::Open => Token::Open,
+            Rule::Close => Token::Close,
+            Rule::Comma => Token::Comma,
+            Rule::Equals => Token::Equals,
+            Rule::Colon => Token::Colon,
+            Rule::Nothing => Token::Wrong("nothing"),
+        }
+    }
+
+    fn program(&mut self, text: &str) -> Token {
+        let path = program_name(text);
+        if self.state == State::GotDefaults || text.ends_with('/') && text.starts_with('/') {
+            return Token::Command(path, None, false);
+        }
+        self.arguments(path)
+    }
+
+    /// What follows a program, as one line with single blanks.
+    fn arguments(&mut self, path: String) -> Token {
+        let (mut args, mut blanks_inside, mut gap) = (None::<String>, false, false);
+        let add = |piece: &str, gap: bool, args: &mut Option<String>| {
+            let args = args.get_or_insert_with(String::new);
+            if gap && !args.is_empty() {
+                args.push(' ');
+            }
+            args.push_str(piece);
+        };
+        loop {
+            let rest = self.rest().as_bytes();
+            let word = run(rest, |byte| !b"#\\:, \t\r\n".contains(&byte));
+            match rest {
+                [] => break,
+                [b'\\', b'*' | b'?' | b'[' | b']' | b'!' | b'^', ..] => {
+                    add(self.take(2), gap, &mut args);
+                    gap = false;
+                }
+                [b'\\', b':' | b'\\' | b',' | b'=' | b' ' | b'\t' | b'#', ..] if escaped_break(rest).is_none() => {
+                    let piece = self.take(2);
+                    blanks_inside |= piece.ends_with([' ', '\t']);
+                    add(&piece[1..], gap, &mut args);
+                    gap = false;
+                }
+                [b'#' | b':' | b',' | b'\r' | b'\n', ..] => break,
+                [b'=', ..] if word <= 1 => break,
+                [b'^', ..] if args.is_none() => return self.argument_regex(path),
+                _ if word > 0 => {
+                    add(self.take(word), gap, &mut args);
+                    gap = false;
+                }
+                _ => {
+                    gap = true;
+                    if let Some(token) = self.anywhere() {
+                        return token;
+                    }
+                }
+            }
+        }
+        self.state = State::Initial;
+        Token::Command(path, args, blanks_inside)
+    }
+
+    fn argument_regex(&mut self, path: String) -> Token {
+        let mut args = String::new();
+        loop {
+            let rest = self.rest().as_bytes();
+            if let Some(length) = escaped_break(rest) {
+                self.take(length);
+                self.line += 1;
+                let length = blanks(self.rest().as_bytes());
+                self.take(length);
+                continue;
+            }
+            match rest {
+                [] | [b'#' | b'\r' | b'\n', ..] => {
+                    self.state = State::Initial;
+                    return Token::Wrong("a regular expression without its end");
+                }
+                [b'\\', ..] => args.push_str(self.take(2)),
+                [b'$', ..] => {
+                    args.push_str(self.take(1));
+                    self.state = State::Initial;
+                    return Token::Command(path, Some(args), false);
+                }
+                _ => {
+                    let length = run(rest, |byte| !b"#\\\r\n$".contains(&byte));
+                    args.push_str(self.take(length));
+                }
+            }
+        }
+    }
+
+    /// Between double quotes.
+    fn string(&mut self) -> Token {
+        self.take(1);
+        let back = self.state;
+        let mut text = String::new();
+        loop {
+            let rest = self.rest().as_bytes();
+            if let Some(length) = escaped_break(rest) {
+                self.take(length);
+                self.line += 1;
+                self.continued = true;
+                let length = blanks(self.rest().as_bytes());
+                self.take(length);
+                continue;
+            }
+            match rest {
+                [] | [b'\r' | b'\n', ..] => {
+                    self.state = State::Initial;
+                    return Token::Wrong("a line break between quotes");
+                }
+                [b'"', ..] => {
+                    self.take(1);
+                    break;
+                }
+                [b'\\', b'"', ..] => {
+                    self.take(2);
+                    text.push('"');
+                }
+                [b'\\', ..] => text.push_str(self.take(1)),
+                _ => {
+                    let length = run(rest, |byte| !b"\"\\\r\n".contains(&byte));
+                    text.push_str(self.take(length));
+                }
+            }
+        }
+        let names = matches!(back, State::Initial | State::GotDefaults);
+        match text.as_str() {
+            "" => Token::Wrong("an empty string"),
+            "%" | "%:" | "+" if names => Token::Wrong("a group or netgroup without a name"),
+            _ if names && text.starts_with('%') => Token::Group(text),
+            _ if names && text.starts_with('+') => Token::Netgroup(text),
+            _ => Token::Word(text),
+        }
+    }
+}
+
+struct Found {
+    length: usize,
+    kind: Rule,
+}
+
+enum Rule {
+    Nothing,
+    Tag(Tag, Say),
+    Empty,
+    Netgroup,
+    Group,
+    Network,
+    All,
+    Opt(Opt),
+    Alias,
+    Sha(Sha),
+    Program,
+    PathWord,
+    Word,
+    Open,
+    Close,
+    Comma,
+    Equals,
+    Colon,
+}
+
+fn include(rest: &str, word: &str, token: Token) -> Option<(usize, Token, State)> {
+    rest.starts_with(word).then_some((word.len(), token, State::GotInclude))
+}
+
+/// `Defaults`, with the sign that stands right behind it, or the name of a kind of alias.
+fn keyword(rest: &str) -> Option<(usize, Token, State)> {
+    let gap = blanks(rest.as_bytes());
+    let line = rest.get(gap..)?;
+    for (word, kind) in [
+        ("Host_Alias", Kind::Host),
+        ("Cmnd_Alias", Kind::Command),
+        ("Cmd_Alias", Kind::Command),
+        ("User_Alias", Kind::User),
+        ("Runas_Alias", Kind::Runas),
+    ] {
+        if line.starts_with(word) {
+            return Some((gap + word.len(), Token::AliasKind(kind), State::Initial));
+        }
+    }
+    let after = line.strip_prefix("Defaults")?;
+    let length = gap + "Defaults".len();
+    let sign = match after.as_bytes().first() {
+        Some(b':') => DefaultsFor::Users,
+        Some(b'@') => DefaultsFor::Hosts,
+        Some(b'>') => DefaultsFor::RunAs,
+        Some(b'!') => DefaultsFor::Commands,
+        _ => return Some((length, Token::Defaults(None), State::GotDefaults)),
+    };
+    // The sign counts only where a name follows it.
+    let list = after.get(1..)?.trim_start_matches([' ', '\t']);
+    let name = list.trim_start_matches('!');
+    let name = name.strip_prefix('"').unwrap_or(name);
+    if word(name).max(id(name)) == 0 {
+        return Some((length, Token::Defaults(None), State::GotDefaults));
+    }
+    let gap = after.len() - list.len();
+    Some((length + gap, Token::Defaults(Some(sign)), State::GotDefaults))
+}
+
+fn run(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| wanted(**byte)).count()
+}
+
+fn blanks(bytes: &[u8]) -> usize {
+    run(bytes, |byte| matches!(byte, b' ' | b'\t'))
+}
+
+fn line_break(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'\n', ..] => Some(1),
+        [b'\r', b'\n', ..] => Some(2),
+        _ => None,
+    }
+}
+
+/// A backslash, blanks and a line break.
+fn escaped_break(bytes: &[u8]) -> Option<usize> {
+    let after = bytes.strip_prefix(b"\\")?;
+    let gap = blanks(after);
+    line_break(after.get(gap..)?).map(|length| 1 + gap + length)
+}
+
+/// Characters of a class, or a backslash and any of another class.
+fn escaped_run(bytes: &[u8], plain: impl Fn(u8) -> bool, escaped: impl Fn(u8) -> bool) -> usize {
+    let mut length = 0;
+    loop {
+        match bytes.get(length..).unwrap_or_default() {
+            [b'\\', next, ..] if escaped(*next) => length += 2,
+            [byte, ..] if plain(*byte) => length += 1,
+            _ => return length,
+        }
+    }
+}
+
+fn word(text: &str) -> usize {
+    escaped_run(text.as_bytes(), |byte| !b"#>!=:,() \t\r\n\\\"".contains(&byte), |byte| !matches!(byte, b'\t' | b'\n'))
+}
+
+/// `#uid`
+fn id(text: &str) -> usize {
+    let Some(digits) = text.strip_prefix('#') else { return 0 };
+    let minus = usize::from(digits.starts_with('-'));
+    match run(digits.as_bytes().get(minus..).unwrap_or_default(), |byte| byte.is_ascii_digit()) {
+        0 => 0,
+        count => 1 + minus + count,
+    }
+}
+
+fn path(bytes: &[u8]) -> usize {
+    let Some(after) = bytes.strip_prefix(b"/") else { return 0 };
+    let length = escaped_run(
+        after,
+        |byte| !b",:=\\ \t\r\n#".contains(&byte),
+        |byte| matches!(byte, b',' | b':' | b'=' | b' ' | b'\t' | b'#'),
+    );
+    // A path needs something behind its first slash.
+    if length == 0 { 0 } else { length + 1 }
+}
+
+/// From `^` to the last `$` that may end it.
+fn regex(bytes: &[u8]) -> usize {
+    if bytes.first() != Some(&b'^') {
+        return 0;
+    }
+    let mut found = 0;
+    let mut previous = b'^';
+    for (index, byte) in bytes.iter().enumerate().skip(1) {
+        let escaped = previous == b'\\';
+        match byte {
+            b'\r' | b'\n' => break,
+            b'#' if !escaped => break,
+            b'$' => {
+                found = index + 1;
+                if !escaped {
+                    break;
+                }
+            }
+            _ => {}
+        }
+        previous = *byte;
+    }
+    found
+}
+
+fn capitals(bytes: &[u8]) -> usize {
+    if bytes.first().is_some_and(u8::is_ascii_uppercase) {
+        run(bytes, |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    } else {
+        0
+    }
+}
+
+fn defaults_value(bytes: &[u8]) -> usize {
+    let escaped = |byte: u8| !matches!(byte, b'\r' | b'\n');
+    let first = escaped_run(bytes.get(..2).unwrap_or(bytes), |byte| !b"#!=, \t\r\n\\\"".contains(&byte), escaped);
+    if first == 0 {
+        return 0;
+    }
+    escaped_run(bytes, |byte| !b"#=, \t\r\n\\\"".contains(&byte), escaped)
+}
+
+/// The longest address or network at the begin.
+fn network(text: &str) -> usize {
+    let most = run(text.as_bytes(), |byte| byte.is_ascii_hexdigit() || b".:/".contains(&byte)).min(100);
+    let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_hexdigit() || byte == b':');
+    if !begins {
+        return 0;
+    }
+    (1..=most).rev().find(|length| text.get(..*length).is_some_and(is_network)).unwrap_or(0)
+}
+
+fn is_network(text: &str) -> bool {
+    let (address, mask) = text.split_once('/').map_or((text, None), |(address, mask)| (address, Some(mask)));
+    let bits = |most: u32| mask.is_some_and(|mask| mask.parse().is_ok_and(|bits: u32| bits <= most));
+    if address.parse::<Ipv4Addr>().is_ok() {
+        return mask.is_none_or(|mask| mask.parse::<Ipv4Addr>().is_ok() || bits(32));
+    }
+    address.parse::<Ipv6Addr>().is_ok() && mask.is_none_or(|mask| mask.parse::<Ipv6Addr>().is_ok() || bits(128))
+}
+
+/// Backslashes taken away, `\xHH` decoded where it is ASCII.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        rest = rest.get(character.len_utf8()..).unwrap_or_default();
+        if character != '\\' || rest.is_empty() {
+            plain.push(character);
+            continue;
+        }
+        let hex = rest.strip_prefix('x').and_then(|digits| digits.get(..2)).filter(|digits| digits.is_ascii());
+        let decoded =
+            hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|byte| byte.is_ascii() && *byte > 0);
+        match decoded {
+            Some(byte) => {
+                plain.push(char::from(byte));
+                rest = rest.get(3..).unwrap_or_default();
+            }
+            None => {
+                plain.extend(rest.chars().next());
+                rest = rest.get(rest.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default();
+            }
+        }
+    }
+    plain
+}
+
+/// An expression as it is; of a path the backslashes before signs that sudoers knows are taken away.
+fn program_name(text: &str) -> String {
+    if text.starts_with('^') {
+        return text.to_owned();
+    }
+    let mut name = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match characters.peek() {
+            Some(',' | ':' | '=' | ' ' | '\t' | '#') if character == '\\' => name.extend(characters.next()),
+            _ => name.push(character),
+        }
+    }
+    if name.ends_with("/sudoedit") { "sudoedit".to_owned() } else { name }
+}
+
+/// The digits of a digest in base64, with its padding or without (sudo's `base64_decode`).
+fn hex_of_base64(text: &str, length: usize) -> Option<String> {
+    use base64ct::{Base64, Base64Unpadded, Encoding};
+    let bytes = if text.ends_with('=') { Base64::decode_vec(text) } else { Base64Unpadded::decode_vec(text) }.ok()?;
+    (bytes.len() == length).then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

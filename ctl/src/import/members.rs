@@ -1,0 +1,226 @@
+//! The lists of a sudoers without their aliases, as lists of the policy: in both the last member that fits decides.
+
+use jit_sudo::broker::forecast::{knows_group, knows_user};
+use jit_sudo::policy::{Entry, Hosts, Principal, RunAsGroup, RunAsUser};
+
+use super::finding::Findings;
+use super::tree::{Kind, Member, Place, Sudoers, What};
+
+/// The most members of one list, aliases resolved.
+const MOST_MEMBERS: usize = 20_000;
+
+/// Resolves lists; what it cannot say of them goes to the findings.
+pub(super) struct Lists<'a, 'f> {
+    pub(super) sudoers: &'a Sudoers,
+    pub(super) findings: &'f mut Findings,
+    pub(super) place: &'a Place,
+}
+
+impl Lists<'_, '_> {
+    /// Members with their aliases resolved. `!ALIAS` turns the signs of its members, as in sudo.
+    pub(super) fn flat(&mut self, members: &[Member], kind: Kind) -> Vec<Member> {
+        let mut out = Vec::new();
+        self.flatten(members, kind, false, &mut Vec::new(), &mut out);
+        if out.len() >= MOST_MEMBERS {
+            self.findings.lost(self.place, format!("the members of a list beyond {MOST_MEMBERS}"));
+        }
+        out
+    }
+
+    fn flatten(&mut self, members: &[Member], kind: Kind, turned: bool, open: &mut Vec<String>, out: &mut Vec<Member>) {
+        for member in members {
+            if out.len() >= MOST_MEMBERS {
+                return;
+            }
+            let negated = member.negated != turned;
+            let What::Alias(name) = &member.what else {
+                out.push(Member { negated, what: member.what.clone() });
+                continue;
+            };
+            let sudoers = self.sudoers;
+            match sudoers.aliases.get(&(kind, name.clone())) {
+                Some(inner) if !open.contains(name) && open.len() < 100 => {
+                    open.push(name.clone());
+                    self.flatten(inner, kind, negated, open, out);
+                    open.pop();
+                }
+                found => {
+                    let why = if found.is_some() { "refers to itself" } else { "is not defined" };
+                    self.findings.lost(self.place, format!("alias {name} {why}"));
+                    // sudo takes the name for that of a user or host then.
+                    if kind != Kind::Command {
+                        out.push(Member { negated, what: What::Word(name.clone()) });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Users, as principals or lines of `run_as`; `None` where the list means nobody who asks, or cannot be said without
+    /// meaning somebody more.
+    pub(super) fn users(&mut self, members: &[Member], kind: Kind) -> Option<Vec<String>> {
+        let check = |text: &str| match kind {
+            Kind::Runas => RunAsUser::read(text).map(|_| ()),
+            _ => Principal::parse(text).map(|_| ()),
+        };
+        let lines = simplified(self.lines(members, kind, user, check)?);
+        match (lines.is_empty(), kind) {
+            (false, _) => Some(lines),
+            // Who changes only their group is not asked for here.
+            (true, Kind::Runas) => Some(vec!["!ALL".to_owned()]),
+            (true, _) => None,
+        }
+    }
+
+    /// Hosts.
+    pub(super) fn hosts(&mut self, members: &[Member]) -> Option<Vec<String>> {
+        let lines = simplified(self.lines(members, Kind::Host, host, |text| Hosts::read(text).map(|_| ()))?);
+        (!lines.is_empty()).then_some(lines)
+    }
+
+    /// Groups for -g. What is taken out counts by itself: otherwise the groups of the user would be let in.
+    pub(super) fn groups(&mut self, members: &[Member]) -> Option<Vec<String>> {
+        let mut lines = self.lines(members, Kind::Runas, group, |text| RunAsGroup::read(text).map(|_| ()))?;
+        let last = lines.iter().rposition(|line| line == "ALL" || line == "!ALL").unwrap_or(0);
+        lines.drain(..last);
+        lines.dedup();
+        // ALL with others is refused by the policy where nothing is taken out.
+        if lines.first().is_some_and(|line| line == "ALL") && !lines.iter().any(|line| line.starts_with('!')) {
+            lines.truncate(1);
+        }
+        Some(lines)
+    }
+
+    fn lines(
+        &mut self,
+        members: &[Member],
+        kind: Kind,
+        text: impl Fn(&What) -> String,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Option<Vec<String>> {
+        let mut lines: Vec<String> = Vec::new();
+        for member in self.flat(members, kind) {
+            let line = text(&member.what);
+            match check(&line) {
+                Ok(()) if member.negated => lines.push(format!("!{line}")),
+                Ok(()) => lines.push(line),
+                Err(why) if member.negated => {
+                    // Without it the list would mean more.
+                    self.findings.lost(self.place, format!("the rule: {why}, and it is taken out of a list"));
+                    return None;
+                }
+                Err(why) => self.findings.lost(self.place, format!("a member of a list: {why}")),
+            }
+        }
+        Some(lines)
+    }
+}
+
+/// The same list without what a later ALL overrules, and without exceptions from nothing.
+fn simplified(lines: Vec<String>) -> Vec<String> {
+    let from = match lines.iter().rposition(|line| line == "ALL" || line == "!ALL") {
+        Some(all) if lines.get(all).is_some_and(|line| line == "ALL") => all,
+        Some(none) => none + 1,
+        None => 0,
+    };
+    let mut rest: Vec<String> = lines.into_iter().skip(from).skip_while(|line| line.starts_with('!')).collect();
+    rest.dedup();
+    // Beside ALL nothing needs to be let in that nothing has taken out.
+    if rest.first().is_some_and(|line| line == "ALL") && !rest.iter().any(|line| line.starts_with('!')) {
+        rest.truncate(1);
+    }
+    rest
+}
+
+fn user(what: &What) -> String {
+    match what {
+        What::All(_) => "ALL".to_owned(),
+        What::Myself => "SELF".to_owned(),
+        What::Netgroup(name) => name.clone(),
+        What::Group(name) => match name.strip_prefix('%') {
+            Some(group) if group.starts_with('#') => format!("%{}", id(group)),
+            Some(group) => format!("%{}", known(group, knows_group)),
+            None => name.clone(),
+        },
+        What::Word(name) if name.starts_with('#') => id(name),
+        What::Word(name) => known(name, knows_user),
+        What::Alias(name) | What::Network(name) => name.clone(),
+        What::Command(command) => command.path.clone(),
+    }
+}
+
+fn group(what: &What) -> String {
+    match what {
+        What::All(_) => "ALL".to_owned(),
+        What::Word(name) if name.starts_with('#') => id(name),
+        What::Word(name) => known(name, knows_group),
+        other => user(other),
+    }
+}
+
+fn host(what: &What) -> String {
+    match what {
+        What::All(_) => "ALL".to_owned(),
+        What::Word(name) | What::Network(name) => name.clone(),
+        other => user(other),
+    }
+}
+
+/// Without leading zeros, which sudo does not mind.
+fn id(text: &str) -> String {
+    text.strip_prefix('#')
+        .and_then(|digits| digits.parse::<u32>().ok())
+        .map_or_else(|| text.to_owned(), |id| format!("#{id}"))
+}
+
+/// sudo ignores the case of names, and the policy does not: the name in lower case where only that exists here.
+fn known(name: &str, exists: fn(&str) -> bool) -> String {
+    let lower = name.to_lowercase();
+    if lower != name && !exists(name) && exists(&lower) { lower } else { name.to_owned() }
+}
+
+/// What a role for these users may be called: by their alias, or by the first of them.
+pub(super) fn role_name(members: &[Member], users: &[String]) -> String {
+    let source = match members {
+        [Member { negated: false, what: What::Alias(name) }] => name.to_lowercase(),
+        _ => users.first().cloned().unwrap_or_default(),
+    };
+    let plain = match source.as_str() {
+        "ALL" => "everybody".to_owned(),
+        id if id.starts_with('#') => format!("uid-{}", id.trim_start_matches('#')),
+        id if id.starts_with("%#") => format!("gid-{}", id.trim_start_matches("%#")),
+        other => other.to_owned(),
+    };
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let name: String = plain.chars().map(allowed).take(48).collect();
+    let name = name.trim_start_matches(['.', '_', '-']);
+    if name.is_empty() { "role".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(list: &[&str]) -> Vec<String> {
+        simplified(list.iter().map(|line| (*line).to_owned()).collect())
+    }
+
+    #[test]
+    fn lists_lose_only_what_means_nothing() {
+        assert_eq!(lines(&["alice", "ALL"]), ["ALL"]);
+        assert_eq!(lines(&["!alice", "bob"]), ["bob"]);
+        assert_eq!(lines(&["alice", "!ALL", "bob"]), ["bob"]);
+        assert_eq!(lines(&["ALL", "!bob", "bob"]), ["ALL", "!bob", "bob"]);
+        assert_eq!(lines(&["ALL", "bob"]), ["ALL"]);
+        assert!(lines(&["!ALL"]).is_empty() && lines(&["!x"]).is_empty());
+    }
+
+    #[test]
+    fn names_of_roles_are_names() {
+        for (users, name) in
+            [("%sudo", "sudo"), ("ALL", "everybody"), ("#1000", "uid-1000"), ("+n g", "n-g"), ("%", "role")]
+        {
+            assert_eq!(role_name(&[], &[users.to_owned()]), name);
+        }
+    }
+}

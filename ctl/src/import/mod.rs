@@ -1,0 +1,59 @@
+//! `jitctl policy import`: a sudoers becomes a policy that gives the same answers, and whatever could not be carried over is
+//! told by file and line. Reads with the caller's own rights, asks no broker and writes nothing but its answer.
+
+mod carry;
+mod command;
+mod defaults;
+mod expression;
+mod finding;
+mod grammar;
+mod lexer;
+mod members;
+mod scope;
+mod source;
+mod toml;
+mod tree;
+mod write;
+
+use chrono::Utc;
+use jit_sudo::broker::forecast::this_host;
+use jit_sudo::broker::wire::{Answer, ImportedPolicy};
+use jit_sudo::escape::escape;
+
+use crate::cli::PolicyImportWords;
+use crate::screen::{Report, Screen};
+use crate::speech::{Exit, Notice, Trouble};
+use finding::Findings;
+
+/// `jitctl policy import`
+pub(crate) fn import(words: &PolicyImportWords, screen: &Screen) -> Result<Report, Trouble> {
+    let host = this_host().unwrap_or_default();
+    let short = host.split('.').next().unwrap_or_default();
+    let mut findings = Findings::default();
+    let sudoers = source::read(&words.file, short, &mut findings)?;
+    let settings = defaults::everywhere(&sudoers, &mut findings);
+    let roles = carry::roles(&sudoers, &settings, Utc::now(), &mut findings);
+    let roles = defaults::somewhere(&sudoers, roles, &mut findings);
+
+    let name = escape(words.file.as_os_str().as_encoded_bytes());
+    let people = if words.eligible { write::People::Eligible } else { write::People::Standing };
+    let policy = write::policy(&name, &settings, &roles, people);
+    toml::accepted(&policy)
+        .map_err(|why| Trouble::Local("bad-policy", Notice::new(format!("cannot make a policy of {name}: {why}"))))?;
+    let left_out = findings.lines();
+    let count = left_out.len();
+    let report = Report::done(
+        Answer::PolicyImported(ImportedPolicy {
+            policy: policy.clone(),
+            roles: roles.len(),
+            left_out: left_out.clone(),
+        }),
+        policy,
+    );
+    if count == 0 {
+        return Ok(report);
+    }
+    left_out.into_iter().for_each(|line| screen.note(&Notice::new(line)));
+    let summary = if count == 1 { "1 thing is".to_owned() } else { format!("{count} things are") };
+    Ok(report.but(Exit::Refused, Notice::new(format!("{summary} not carried over; the rest is the policy"))))
+}

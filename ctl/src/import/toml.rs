@@ -1,0 +1,50 @@
+//! Texts as TOML writes them, and whether the policy knows a key.
+
+use jit_sudo::policy::{Policy, PolicyText};
+
+/// A TOML string: basic, or literal where that needs no backslashes.
+pub(super) fn quoted(text: &str) -> String {
+    let literal = text.contains(['\\', '"']) && !text.contains('\'') && !text.chars().any(char::is_control);
+    if literal {
+        return format!("'{text}'");
+    }
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            control if control.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// `key = value`
+pub(super) fn entry(key: &str, value: &str) -> String {
+    format!("{key} = {value}")
+}
+
+/// Whether the policy takes this text; the error is what it says.
+pub(super) fn accepted(text: &str) -> Result<(), String> {
+    let file = PolicyText { path: "policy".into(), text: text.to_owned() };
+    Policy::parse(&[file]).map(|_| ()).map_err(|error| {
+        let sentence = error.to_string();
+        // Without its place: that is one in a text that nobody sees.
+        sentence.split_once(": ").map_or(sentence.as_str(), |(_, what)| what).to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_comes_back() {
+        for text in ["", "a", "a\"b", "a\\b", "a'b\\", "\u{1b}\n\u{7f}", "é\"'\\"] {
+            let line = format!("x = {}", quoted(text));
+            let table: std::collections::BTreeMap<String, String> = ::toml::from_str(&line).unwrap();
+            assert_eq!(table.get("x").map(String::as_str), Some(text), "{line}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What stands in a sudoers, as sudoers(5) reads it: nothing is judged here.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+
+use jit_sudo::escape::escape;
+
+/// File and line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// As it is shown.
+    pub(super) file: Rc<str>,
+    /// From 1.
+    pub(super) line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", escape(self.file.as_bytes()), self.line)
+    }
+}
+
+/// A whole sudoers with all that it includes.
+#[derive(Debug, Default)]
+pub(super) struct Sudoers {
+    pub(super) specs: Vec<UserSpec>,
+    pub(super) aliases: HashMap<(Kind, String), Vec<Member>>,
+    pub(super) defaults: Vec<Default>,
+}
+
+/// The four kinds of alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    User,
+    Host,
+    Runas,
+    Command,
+}
+
+/// Users and what they may do.
+#[derive(Debug)]
+pub(super) struct UserSpec {
+    pub(super) users: Vec<Member>,
+    pub(super) privileges: Vec<Privilege>,
+    pub(super) place: Place,
+}
+
+/// Hosts and commands.
+#[derive(Debug)]
+pub(super) struct Privilege {
+    pub(super) hosts: Vec<Member>,
+    pub(super) commands: Vec<CommandSpec>,
+}
+
+/// One command with its runas lists, options and tags; those of the commands before it are already in it.
+#[derive(Debug)]
+pub(super) struct CommandSpec {
+    pub(super) run_as: Option<RunAs>,
+    pub(super) options: Vec<(Opt, String)>,
+    pub(super) tags: Vec<(Tag, Say)>,
+    pub(super) command: Member,
+    pub(super) place: Place,
+}
+
+/// The lists between parentheses; `None` where one is not given.
+#[derive(Debug, Clone)]
+pub(super) struct RunAs {
+    pub(super) users: Option<Vec<Member>>,
+    pub(super) groups: Option<Vec<Member>>,
+}
+
+/// A member of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) negated: bool,
+    pub(super) what: What,
+}
+
+/// What a member names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// `ALL`; digests for commands only.
+    All(Vec<String>),
+    /// A name in capitals, which is an alias where there is one.
+    Alias(String),
+    /// A user, uid, host or group.
+    Word(String),
+    /// `+netgroup`
+    Netgroup(String),
+    /// `%group`, `%#gid`, `%:plugin`
+    Group(String),
+    /// An address or network.
+    Network(String),
+    /// The caller: an empty runas list.
+    Myself,
+    /// A command.
+    Command(Command),
+}
+
+/// A path, an expression, `sudoedit` or `list`, with arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Command {
+    pub(super) path: String,
+    /// `None`: any.
+    pub(super) args: Option<String>,
+    /// A blank in them was escaped, so that it does not part two arguments.
+    pub(super) blanks: bool,
+    /// `sha512:hex`
+    pub(super) digests: Vec<String>,
+}
+
+/// Options before a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opt {
+    Chroot,
+    Cwd,
+    Timeout,
+    NotBefore,
+    NotAfter,
+    Role,
+    Type,
+}
+
+impl Opt {
+    /// As written.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Chroot => "CHROOT",
+            Self::Cwd => "CWD",
+            Self::Timeout => "TIMEOUT",
+            Self::NotBefore => "NOTBEFORE",
+            Self::NotAfter => "NOTAFTER",
+            Self::Role => "ROLE",
+            Self::Type => "TYPE",
+        }
+    }
+}
+
+/// Tags before a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    Passwd,
+    Exec,
+    Setenv,
+    LogInput,
+    LogOutput,
+    Mail,
+    Follow,
+    Intercept,
+}
+
+/// What a tag says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Say {
+    Yes,
+    No,
+}
+
+/// One setting of a Defaults line.
+#[derive(Debug)]
+pub(super) struct Default {
+    pub(super) scope: Scope,
+    pub(super) name: String,
+    pub(super) value: Value,
+    pub(super) place: Place,
+}
+
+/// For whom, where and for what a setting holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Scope {
+    Everywhere,
+    Hosts(Vec<Member>),
+    Users(Vec<Member>),
+    RunAs(Vec<Member>),
+    Commands(Vec<Member>),
+}
+
+/// What is done with a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    On,
+    Off,
+    Set(String),
+    Add(String),
+    Remove(String),
+}

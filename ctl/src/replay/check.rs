@@ -1,0 +1,51 @@
+//! Whether every recording is what the journal says it is. The broker only hands the bytes out; unpacking and comparing
+//! is done here, without privilege.
+
+use std::io::{self, Read};
+
+use jit_sudo::audit::Digest;
+use jit_sudo::broker::wire::{Answer, Ask, Purpose, RecordingInfo, RecordingsChecked};
+use sha2::{Digest as _, Sha256};
+
+use super::opened;
+use crate::door::{Broker, answer};
+use crate::speech::Trouble;
+use crate::stream::Recordings;
+
+/// Compares them all.
+pub(crate) fn check(broker: &Broker) -> Result<RecordingsChecked, Trouble> {
+    let (answer, stream) = broker.stream(&Ask::Recordings { purpose: Purpose::Verify, after: 0 })?;
+    answer!(answer, Answer::Recordings(_) => ());
+    let mut checked = RecordingsChecked::default();
+    let mut recordings = Recordings::of(stream);
+    while let Some((info, bytes)) = recordings.next()? {
+        let Some(expected) = &info.sha256 else {
+            checked.unsealed += 1;
+            continue;
+        };
+        let fault = match bytes {
+            None => Some("is missing".to_owned()),
+            Some(mut bytes) => match digest(&info, &mut bytes) {
+                Ok(found) if found.to_string() == *expected => None,
+                Ok(_) => Some("was altered: its digest is not the one in the journal".to_owned()),
+                Err(_) => Some("was altered: it cannot be unpacked".to_owned()),
+            },
+        };
+        match fault {
+            None => checked.intact += 1,
+            Some(fault) => checked.bad.push(format!("the recording of run {} {fault}", info.run)),
+        }
+    }
+    Ok(checked)
+}
+
+fn digest(info: &RecordingInfo, bytes: &mut dyn Read) -> io::Result<Digest> {
+    let mut cast = opened(info, bytes)?;
+    let (mut digest, mut piece) = (Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match cast.read(&mut piece)? {
+            0 => return Ok(Digest(digest.finalize().into())),
+            length => digest.update(&piece[..length]),
+        }
+    }
+}

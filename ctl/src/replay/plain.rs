@@ -1,0 +1,41 @@
+//! The text of a recording, as a person reads it.
+
+use super::filter::Filter;
+
+/// Leaves out whatever draws.
+#[derive(Debug, Default)]
+pub(crate) struct Plain(Filter);
+
+impl Plain {
+    /// What can be read of `text`, without anything that draws.
+    pub(crate) fn pass(&mut self, text: &str) -> String {
+        let shown = self.0.pass(text);
+        let mut plain = String::with_capacity(shown.len());
+        let mut characters = shown.chars();
+        // The filter lets whole sequences through only.
+        while let Some(character) = characters.next() {
+            match character {
+                '\x1b' => match characters.next() {
+                    Some('[') => drop(characters.by_ref().find(|character| matches!(character, '@'..='~'))),
+                    Some('(' | ')' | '*' | '+') => drop(characters.next()),
+                    _ => {}
+                },
+                '\n' | '\t' => plain.push(character),
+                _ if character.is_control() => {}
+                _ => plain.push(character),
+            }
+        }
+        plain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_what_a_person_reads() {
+        let mut plain = Plain::default();
+        assert_eq!(plain.pass("\x1b[1mro\x1b[0mot\x1b]0;x\x07@web1\x08\r\n\x1b(0x\x1b(B"), "root@web1\nx");
+    }
+}

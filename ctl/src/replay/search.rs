@@ -1,0 +1,113 @@
+//! A text in the recordings of many sessions, with the moment at which it was shown.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use jit_sudo::broker::wire::{Answer, Ask, Purpose, RecordingHit, RecordingInfo};
+
+use super::cast::{Lines, What};
+use super::opened;
+use super::plain::Plain;
+use crate::door::{Broker, answer};
+use crate::screen::{Report, Screen, clean};
+use crate::speech::Trouble;
+use crate::stream::Recordings;
+use crate::when;
+
+/// So many hits in one recording, and the rest is not looked for.
+const HITS: usize = 20;
+
+/// The longest line that is looked through; a longer one is cut.
+const LINE: usize = 64 << 10;
+
+/// `jitctl audit search --recordings`
+pub(crate) fn report(text: &str, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let found = search(text, broker)?;
+    let lines: Vec<String> = found.iter().map(|hit| hit_lines(hit, screen.now)).collect();
+    let shown = if lines.is_empty() { "no recording shows it\n".to_owned() } else { lines.concat() };
+    Ok(Report::done(Answer::Found(found), shown))
+}
+
+fn hit_lines(hit: &RecordingHit, now: i64) -> String {
+    let (run, seconds, millis) = (clean(&hit.run), hit.at_ms / 1000, hit.at_ms % 1000);
+    let head = format!("{} {}: jitctl replay {run} --at {seconds}.{millis:03}", when::short(hit.since, now), hit.user);
+    format!("{head}\n    {}\n", hit.line)
+}
+
+/// Every line of every recording that the caller may see which holds `text`, as it was shown.
+fn search(text: &str, broker: &Broker) -> Result<Vec<RecordingHit>, Trouble> {
+    let (answer, stream) = broker.stream(&Ask::Recordings { purpose: Purpose::Search, after: 0 })?;
+    answer!(answer, Answer::Recordings(_) => ());
+    let mut found = Vec::new();
+    let mut recordings = Recordings::of(stream);
+    while let Some((info, bytes)) = recordings.next()? {
+        if let Some(mut bytes) = bytes {
+            // A recording that is damaged is `audit verify`'s to name.
+            let _ = search_one(text, &info, &mut bytes, &mut found);
+        }
+    }
+    Ok(found)
+}
+
+fn search_one(text: &str, info: &RecordingInfo, bytes: &mut dyn Read, found: &mut Vec<RecordingHit>) -> io::Result<()> {
+    let mut cast = opened(info, bytes)?;
+    let mut reader =
+        Reader { text: text.to_lowercase(), info, line: String::new(), since: Duration::ZERO, hits: 0, found };
+    let (mut lines, mut plain, mut piece) = (Lines::default(), Plain::default(), vec![0; 64 << 10]);
+    loop {
+        let length = cast.read(&mut piece)?;
+        if length == 0 {
+            reader.end_of_line();
+            return Ok(());
+        }
+        let events = lines.take(&piece[..length]).map_err(|_| io::Error::other("this is no recording"))?;
+        for event in events {
+            match &event.what {
+                What::Output(shown) => reader.read(event.at, &plain.pass(shown)),
+                What::Said(words) => reader.read(event.at, &format!("\n{words}\n")),
+                What::Other => {}
+            }
+        }
+    }
+}
+
+/// Puts lines together again that were shown in pieces.
+struct Reader<'a> {
+    /// In lower case.
+    text: String,
+    info: &'a RecordingInfo,
+    line: String,
+    /// When the line began.
+    since: Duration,
+    hits: usize,
+    found: &'a mut Vec<RecordingHit>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, at: Duration, shown: &str) {
+        for character in shown.chars() {
+            if self.line.is_empty() {
+                self.since = at;
+            }
+            match character {
+                '\n' => self.end_of_line(),
+                _ if self.line.len() < LINE => self.line.push(character),
+                _ => {}
+            }
+        }
+    }
+
+    fn end_of_line(&mut self) {
+        if self.hits < HITS && self.line.to_lowercase().contains(&self.text) {
+            self.hits += 1;
+            self.found.push(RecordingHit {
+                run: self.info.run.clone(),
+                user: self.info.user.clone(),
+                since: self.info.since,
+                at_ms: u64::try_from(self.since.as_millis()).unwrap_or(u64::MAX),
+                line: self.line.as_str().into(),
+            });
+        }
+        self.line.clear();
+    }
+}

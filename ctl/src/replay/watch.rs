@@ -1,0 +1,87 @@
+//! A running session, seen while it happens: first what was shown so far, at once, and then what comes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use jit_sudo::broker::wire::{Answer, Ask, Purpose, RecordingInfo};
+
+use super::cast::Lines;
+use super::keys::{Key, Keys};
+use super::player::{Drawing, failed};
+use super::{Sieve, WatchWords};
+use crate::door::{Broker, DoorError, answer};
+use crate::screen::{Format, Report, Screen};
+use crate::speech::{Notice, Trouble};
+use crate::stream::{Piece, Stream};
+
+/// What happens while we watch.
+enum Moment {
+    Piece(Result<Option<Piece>, DoorError>),
+    /// The auditor has seen enough.
+    Enough,
+}
+
+/// `jitctl watch`
+pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let (answer, stream) = broker.stream(&Ask::Recording { run: words.run, purpose: Purpose::Watch })?;
+    let info = answer!(answer, Answer::Recording(info) => info);
+    if screen.format == Format::Json {
+        return Ok(Report::done(Answer::Recording(info), String::new()));
+    }
+    let keys = if screen.out.is_terminal() { Keys::take() } else { None };
+    let mut drawing = Drawing::new(Sieve::of(words.raw));
+    let (sender, moments) = mpsc::channel();
+    // Neither thread is waited for: the process ends with the watching.
+    let told = sender.clone();
+    thread::spawn(move || follow(stream, &told));
+    let keys = keys.map(Arc::new);
+    if let Some(keys) = keys.clone() {
+        thread::spawn(move || listen(&keys, &sender));
+    }
+
+    let mut lines = Lines::default();
+    let result = loop {
+        match moments.recv() {
+            Ok(Moment::Piece(Ok(Some(Piece::Bytes(bytes))))) => {
+                let events = lines.take(&bytes).map_err(|_| failed(&io::Error::other("this is no recording")));
+                let shown = events.and_then(|events| {
+                    events.iter().try_for_each(|event| drawing.show(&event.what)).map_err(|error| failed(&error))
+                });
+                if shown.is_err() {
+                    break shown;
+                }
+            }
+            Ok(Moment::Piece(Ok(Some(Piece::Begin(_) | Piece::Missing(_))))) => {}
+            Ok(Moment::Piece(Ok(None)) | Moment::Enough) | Err(_) => break Ok(()),
+            Ok(Moment::Piece(Err(error))) => break Err(error.into()),
+        }
+    };
+    if let Some(keys) = keys {
+        keys.release();
+        drawing.restore()?;
+    }
+    result?;
+    Ok(over(info))
+}
+
+fn over(info: RecordingInfo) -> Report {
+    let notice = Notice::new(format!("no longer watching run {}", info.run));
+    Report::done(Answer::Recording(info), String::new()).but(crate::speech::Exit::Done, notice)
+}
+
+fn follow(mut stream: Stream, told: &Sender<Moment>) {
+    loop {
+        let piece = stream.next();
+        let goes_on = matches!(piece, Ok(Some(_)));
+        if told.send(Moment::Piece(piece)).is_err() || !goes_on {
+            return;
+        }
+    }
+}
+
+fn listen(keys: &Keys, told: &Sender<Moment>) {
+    while keys.within(None) != Some(Key::Quit) {}
+    let _ = told.send(Moment::Enough);
+}

@@ -1,0 +1,90 @@
+//! Sessions that run: who is at work now, and the brakes.
+
+use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
+use jit_sudo::broker::wire::{Act, Answer, Ask, SessionInfo};
+use jit_sudo::escape::Word;
+
+use crate::cli::word;
+use crate::complete;
+use crate::door::{Broker, answer};
+use crate::replay::run;
+use crate::screen::{Report, Screen, clean};
+use crate::show::line;
+use crate::speech::Trouble;
+use crate::table::Listing;
+use crate::when;
+
+/// Below `session`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionVerb {
+    /// List the sessions that run: yours, and those that you may watch or end
+    List,
+    /// Stop every process of a session until it is thawed
+    Freeze(SessionWords),
+    /// Let a frozen session go on
+    Thaw(SessionWords),
+    /// End every process of a session
+    Kill(SessionWords),
+}
+
+/// `session freeze`, `thaw` and `kill`
+#[derive(Debug, Args)]
+pub(crate) struct SessionWords {
+    /// Which run
+    #[arg(value_name = "RUN", value_parser = run, add = ArgValueCandidates::new(complete::sessions))]
+    run: String,
+    /// Kept in the record
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    reason: Word,
+}
+
+/// `jitctl session …`
+pub(crate) fn session(verb: SessionVerb, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    match verb {
+        SessionVerb::List => list(broker, screen),
+        SessionVerb::Freeze(words) => intervene(words, Act::Freeze, "is frozen", broker),
+        SessionVerb::Thaw(words) => intervene(words, Act::Thaw, "goes on", broker),
+        SessionVerb::Kill(words) => intervene(words, Act::Kill, "is being ended", broker),
+    }
+}
+
+fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let sessions = answer!(broker.ask(&Ask::Sessions {})?, Answer::Sessions(sessions) => sessions);
+    let text = if sessions.is_empty() { "no sessions\n".to_owned() } else { table(&sessions, screen) };
+    Ok(Report::done(Answer::Sessions(sessions), text))
+}
+
+fn intervene(words: SessionWords, act: Act, done: &str, broker: &Broker) -> Result<Report, Trouble> {
+    let ask = Ask::Intervene { run: words.run, act, reason: words.reason };
+    let sessions = answer!(broker.ask(&ask)?, Answer::Sessions(sessions) => sessions);
+    let line = |session: &SessionInfo| {
+        format!("session {} of {} {done}: {}\n", clean(&session.run), session.user, command(session))
+    };
+    let text = sessions.iter().map(line).collect();
+    Ok(Report::done(Answer::Sessions(sessions), text))
+}
+
+fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
+    let mut listing = Listing::new(["RUN", "SINCE", "USER", "AS", "STATE", "MAY", "COMMAND"], 1);
+    for session in sessions {
+        let may = [(session.may_watch, "watch"), (session.may_intervene, "end")];
+        let may: Vec<&str> = may.into_iter().filter_map(|(may, word)| may.then_some(word)).collect();
+        let by = session.by.as_ref().map(|by| format!(" by {}", clean(by))).unwrap_or_default();
+        listing.row([
+            clean(&session.run).into(),
+            when::short(session.since, screen.now).into(),
+            session.user.to_string().into(),
+            session.run_as.to_string().into(),
+            format!("{}{by}", clean(&session.state)).into(),
+            may.join(", ").into(),
+            command(session).into(),
+        ]);
+    }
+    listing.render(screen)
+}
+
+/// What runs, as one could type it.
+pub(crate) fn command(session: &SessionInfo) -> String {
+    line(&session.command)
+}

@@ -1,0 +1,145 @@
+//! Recordings as the broker sends them: frames behind its answer, checked like it as if they came from a stranger.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::process::{Child, ChildStdout, ExitStatus};
+
+use jit_sudo::broker::wire::{Answer, Ask, FRAME_LIMIT, Frame, RecordingInfo};
+
+use crate::door::{ANSWER_LIMIT, Broker, DoorError, understand};
+
+/// What comes behind an answer.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+/// One piece of it.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// The recording of a run begins.
+    Begin(RecordingInfo),
+    /// More of it.
+    Bytes(Vec<u8>),
+    /// The journal knows a recording that is not there.
+    Missing(RecordingInfo),
+}
+
+impl Broker {
+    /// Asks for recordings: the answer, and what follows it.
+    pub(crate) fn stream(&self, ask: &Ask) -> Result<(Answer, Stream), DoorError> {
+        let mut child = self.start(ask)?;
+        let missing = || DoorError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe));
+        let out = child.stdout.take().ok_or_else(missing)?;
+        let mut stream = Stream { child, out: BufReader::new(out) };
+        let line = stream.line()?;
+        if line.is_empty() {
+            let status = stream.child.wait().map_err(DoorError::Pipe)?;
+            return Err(DoorError::NoAnswer(status));
+        }
+        Ok((understand(&line, ExitStatus::default())?, stream))
+    }
+}
+
+impl Stream {
+    /// The next piece; `None` when everything was said.
+    pub(crate) fn next(&mut self) -> Result<Option<Piece>, DoorError> {
+        let line = self.line()?;
+        if line.is_empty() {
+            let status = self.child.wait().map_err(DoorError::Pipe)?;
+            return Err(DoorError::CutOff(status));
+        }
+        match serde_json::from_slice(&line).map_err(|_| DoorError::Garbled)? {
+            Frame::Begin(info) => Ok(Some(Piece::Begin(info))),
+            Frame::Missing(info) => Ok(Some(Piece::Missing(info))),
+            Frame::Bytes(length) if length <= FRAME_LIMIT => {
+                let mut bytes = vec![0; length as usize];
+                self.out.read_exact(&mut bytes).map_err(DoorError::Pipe)?;
+                Ok(Some(Piece::Bytes(bytes)))
+            }
+            Frame::Bytes(_) => Err(DoorError::Garbled),
+            Frame::End => Ok(None),
+            Frame::Failed(why) => Err(DoorError::Broke(why)),
+        }
+    }
+
+    fn line(&mut self) -> Result<Vec<u8>, DoorError> {
+        let mut line = Vec::new();
+        let read = (&mut self.out).take(ANSWER_LIMIT).read_until(b'\n', &mut line);
+        read.map_err(DoorError::Pipe)?;
+        Ok(line)
+    }
+}
+
+/// The recordings of a stream, one after the other.
+#[derive(Debug)]
+pub(crate) struct Recordings {
+    stream: Stream,
+    /// What ended the one before.
+    next: Option<Turn>,
+    over: bool,
+}
+
+#[derive(Debug)]
+enum Turn {
+    Begun(RecordingInfo),
+    Missing(RecordingInfo),
+}
+
+/// The bytes of one of them, as they come.
+#[derive(Debug)]
+pub(crate) struct Bytes<'a> {
+    recordings: &'a mut Recordings,
+    held: Cursor<Vec<u8>>,
+}
+
+impl Recordings {
+    /// Of this stream.
+    pub(crate) fn of(stream: Stream) -> Self {
+        Self { stream, next: None, over: false }
+    }
+
+    /// The next recording, with its bytes where it is there; what was not read of the one before is skipped.
+    pub(crate) fn next(&mut self) -> Result<Option<(RecordingInfo, Option<Bytes<'_>>)>, DoorError> {
+        while self.next.is_none() && !self.over {
+            self.more()?;
+        }
+        Ok(match self.next.take() {
+            Some(Turn::Begun(info)) => Some((info, Some(Bytes { recordings: self, held: Cursor::default() }))),
+            Some(Turn::Missing(info)) => Some((info, None)),
+            None => None,
+        })
+    }
+
+    /// The next piece: bytes of the recording at hand, or the turn of the next one.
+    fn more(&mut self) -> Result<Vec<u8>, DoorError> {
+        match self.stream.next()? {
+            Some(Piece::Bytes(bytes)) => return Ok(bytes),
+            Some(Piece::Begin(info)) => self.next = Some(Turn::Begun(info)),
+            Some(Piece::Missing(info)) => self.next = Some(Turn::Missing(info)),
+            None => self.over = true,
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Read for Bytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let length = self.held.read(buffer)?;
+            if length > 0 || self.recordings.next.is_some() || self.recordings.over {
+                return Ok(length);
+            }
+            // A stream that breaks says so again at the next recording.
+            let more = self.recordings.more().map_err(|error| io::Error::other(error.to_string()))?;
+            self.held = Cursor::new(more);
+        }
+    }
+}
+
+impl Drop for Stream {
+    /// A broker that nobody listens to any more ends by itself when it writes; one that follows a session sees it at once.
+    fn drop(&mut self) {
+        let _ = self.child.try_wait();
+    }
+}

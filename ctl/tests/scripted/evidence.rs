@@ -1,0 +1,238 @@
+//! Export and verification: what is written is proved again, and nothing that was done to it goes unseen.
+
+use std::fs;
+
+use jit_sudo::audit::Digest;
+use jit_sudo::audit::chain::hash;
+use jit_sudo::audit::checkpoint::{Statement, VERSION};
+use jit_sudo::broker::wire::{Answer, CheckpointInfo, ExportPage, RecordInfo, RecordPage};
+use jit_sudo::grant::HostKey;
+use jit_sudo::grant::sshsig::{Namespace, armor};
+use jit_sudo::grant::terms::encode;
+use serde_json::{Value, json};
+
+use crate::support::Scripted;
+
+const LAST: u64 = 12;
+
+fn key() -> HostKey {
+    HostKey::from_seed([5; 32])
+}
+
+/// Records 1 to [`LAST`]; the tenth says that everything up to record 4 was pruned.
+fn records() -> Vec<RecordInfo> {
+    let mut prev = Digest::ZERO;
+    let mut records: Vec<RecordInfo> = Vec::new();
+    for seq in 1..=LAST {
+        let (kind, through, head) = match seq {
+            10 => ("prune", 4, records[3].hash.clone()),
+            _ => ("alert", 0, String::new()),
+        };
+        let body = json!({"boot": 0, "boot_id": "b", "code": "x", "head": head, "host": "web1", "kind": kind,
+            "prev": prev.to_string(), "sentence": format!("number {seq}"), "seq": seq, "through": through,
+            "time": 1_800_000_000_000_000 + seq, "uid": 0, "version": 1});
+        let body = body.to_string();
+        prev = hash(body.as_bytes());
+        records.push(RecordInfo { seq, hash: prev.to_string(), body });
+    }
+    records
+}
+
+fn checkpoint(record: &RecordInfo) -> CheckpointInfo {
+    let head = Digest(jit_sudo::escape::unhex(&record.hash).unwrap());
+    let statement = Statement { at: 1_800_000_000, head, host: "h".into(), seq: record.seq, version: VERSION };
+    let body = encode(&statement).unwrap();
+    let signature = armor(&key().sign(Namespace::Checkpoint, &body));
+    CheckpointInfo { seq: record.seq, body: String::from_utf8(body).unwrap(), signature }
+}
+
+fn page(records: &[RecordInfo], checkpoints: Vec<CheckpointInfo>, more: bool) -> Answer {
+    Answer::Exported(Box::new(ExportPage { records: records.to_vec(), checkpoints, through: LAST, more }))
+}
+
+/// What a broker exports in two pieces, from record `first` on.
+fn exported(first: u64, format: &str) -> String {
+    let all = records();
+    let from = usize::try_from(first).unwrap() - 1;
+    let mut begin = vec![checkpoint(&all[5])];
+    if from > 0 {
+        begin.insert(0, checkpoint(&all[from - 1]));
+    }
+    let broker = Scripted::answering_in_turn([
+        page(&all[from..8], begin, true),
+        page(&all[8..], vec![checkpoint(&all[11])], false),
+    ]);
+    let called = broker.call(&["audit", "export", "--format", format]);
+    assert_eq!((called.status, called.stderr.as_str()), (0, ""));
+    let second: Value = serde_json::from_str(&broker.file("ask.2")).unwrap();
+    assert_eq!(second, json!({"verb": "audit-export", "from": 9, "through": LAST}));
+    called.stdout
+}
+
+/// Status and what was said of a file.
+fn verify(lines: &[&str], more: &[&str]) -> (i32, String) {
+    let broker = Scripted::silent().with("journal", lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+    let (file, public) = (broker.path("journal"), key().public_line());
+    let mut words = vec!["audit", "verify", file.to_str().unwrap(), "--public-key", &public];
+    words.extend(more);
+    let called = broker.call(&words);
+    assert_eq!(broker.times_asked(), 0, "a file needs no broker");
+    (called.status, called.stdout + &called.stderr)
+}
+
+#[test]
+fn what_is_exported_verifies_where_no_broker_is() {
+    let text = exported(1, "jsonl");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 14);
+    let (status, said) = verify(&lines, &[]);
+    let head = &records()[11].hash;
+    assert_eq!(status, 0, "{said}");
+    assert!(said.starts_with(&format!("chain intact: 12 records, head {head}\nsigned up to record 12 at ")), "{said}");
+    let other = HostKey::from_seed([6; 32]).public_line();
+    let broker = Scripted::silent().with("journal", &text);
+    let called = broker.call(&["audit", "verify", broker.path("journal").to_str().unwrap(), "--public-key", &other]);
+    assert_eq!(called.status, 1, "{}", called.stdout);
+    let called = broker.call(&["audit", "verify", broker.path("journal").to_str().unwrap()]);
+    assert!(called.status == 0 && called.stdout.contains("whose key that is was not asked"), "{}", called.stdout);
+}
+
+#[test]
+fn a_journal_that_was_pruned_begins_with_its_signed_rest() {
+    let text = exported(5, "jsonl");
+    let lines: Vec<&str> = text.lines().collect();
+    let (status, said) = verify(&lines, &[]);
+    assert!(
+        status == 0 && said.contains("chain intact: 8 records") && said.contains("begins after record 4"),
+        "{said}"
+    );
+    let (status, said) = verify(&lines[1..], &[]);
+    assert!(status == 1 && said.contains("record 1 is missing, the next one is 5"), "{said}");
+    let (status, said) = verify(&lines[1..], &["--from", "5"]);
+    assert!(status == 0 && said.contains("begins after record 4"), "{said}");
+    let without: Vec<&str> = lines.iter().copied().filter(|line| !line.contains("\"kind\":\"prune\"")).collect();
+    assert_eq!(verify(&without, &[]).0, 1);
+    let early = exported(4, "jsonl");
+    let (status, said) = verify(&early.lines().collect::<Vec<_>>(), &[]);
+    assert!(status == 1 && said.contains("records 1 to 3 are missing, and no record says"), "{said}");
+}
+
+#[test]
+fn every_deletion_swap_insertion_and_truncation_is_found() {
+    let text = exported(1, "jsonl");
+    let lines: Vec<&str> = text.lines().collect();
+    let anchor = Scripted::silent().with("anchor", format!("{LAST:020} {}\n", records()[11].hash));
+    let anchor = anchor.path("anchor");
+    let anchored = ["--anchor", anchor.to_str().unwrap()];
+    for index in 0..lines.len() {
+        let is_record = !lines[index].starts_with("{\"checkpoint\"");
+        let mut fewer = lines.clone();
+        fewer.remove(index);
+        // An early checkpoint more or less is no loss: the last one covers what it covered.
+        assert_eq!(verify(&fewer, &[]).0, i32::from(is_record || index == lines.len() - 1), "without line {index}");
+        let mut double = lines.clone();
+        double.insert(index, lines[index]);
+        assert_eq!(verify(&double, &[]).0, i32::from(is_record), "line {index} twice");
+        if index + 1 < lines.len() {
+            let mut swapped = lines.clone();
+            swapped.swap(index, index + 1);
+            assert_eq!(verify(&swapped, &[]).0, 1, "lines {index} and the next swapped");
+        }
+        // Cut right behind a checkpoint, only a head that was kept elsewhere tells.
+        let (status, said) = verify(&lines[..index], &anchored);
+        assert_eq!(status, 1, "{index} lines: {said}");
+    }
+    let (status, said) = verify(&lines, &anchored);
+    assert!(status == 0 && said.contains("the anchor agrees up to record 12"), "{said}");
+    let (status, said) = verify(&lines[..7], &anchored);
+    assert!(
+        status == 1 && said.contains("record 7 is missing: the journal ends before it, and record 12 was"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_altered_line_is_found_wherever_it_is_altered() {
+    let text = exported(1, "jsonl");
+    let lines: Vec<&str> = text.lines().collect();
+    for index in 0..lines.len() {
+        for at in (0..lines[index].len()).step_by(23) {
+            let mut bytes = lines[index].as_bytes().to_vec();
+            bytes[at] ^= 2;
+            let altered = String::from_utf8_lossy(&bytes).into_owned();
+            let mut lines = lines.clone();
+            lines[index] = &altered;
+            let (status, said) = verify(&lines, &[]);
+            // The number and kind of a checkpoint's line are for programs; what counts is what was signed.
+            assert!(
+                status == 1 || (altered.starts_with("{\"checkpoint\":") && said.contains("chain intact")),
+                "{altered}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_no_export_is_one_clear_line() {
+    for text in ["", "\n", "hello\n", "[]\n", "{\"checkpoint\":\"x\"}\n", "\u{0}\u{1b}[2J\n"] {
+        let broker = Scripted::silent().with("journal", text);
+        let called = broker.call(&["audit", "verify", broker.path("journal").to_str().unwrap()]);
+        assert_eq!((called.status, called.stdout.as_str()), (1, ""), "{text:?}");
+        assert!(called.stderr.starts_with("jitctl: chain broken: "), "{}", called.stderr);
+        assert!(!called.stderr.contains('\x1b'));
+    }
+    let broker = Scripted::silent().with("empty", "nothing here\n");
+    let called = broker.call(&["audit", "verify", "--anchor", broker.path("empty").to_str().unwrap()]);
+    assert_eq!(called.status, 1);
+    assert!(called.stderr.contains("holds no head of a journal"), "{}", called.stderr);
+    let called = broker.call(&["audit", "verify", "/nonexistent"]);
+    assert_eq!(called.stderr, "jitctl: cannot read /nonexistent: no such file or directory\n");
+}
+
+#[test]
+fn each_format_has_a_line_for_each_record() {
+    for (format, header) in [("ocsf", 0), ("cef", 0), ("csv", 1)] {
+        let text = exported(1, format);
+        assert_eq!(text.lines().count(), 12 + header, "{text}");
+    }
+    for line in exported(1, "ocsf").lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let raw: Value = serde_json::from_str(event["raw_data"].as_str().unwrap()).unwrap();
+        assert_eq!(raw["seq"], event["metadata"]["sequence"]);
+    }
+}
+
+#[test]
+fn an_export_into_a_file_says_where_the_next_begins() {
+    let all = records();
+    let broker = Scripted::answering(page(&all, vec![checkpoint(&all[11])], false));
+    let path = broker.path("out");
+    let words = ["--json", "audit", "export", "--output", path.to_str().unwrap()];
+    let called = broker.call(&words);
+    assert_eq!(called.status, 0, "{}", called.stderr);
+    let said: Value = serde_json::from_str(&called.stdout).unwrap();
+    assert_eq!((&said["export"]["records"], &said["export"]["next"]), (&json!(12), &json!(13)));
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777, 0o600);
+    assert_eq!(broker.call(&words).status, 1, "no file is overwritten");
+    assert_eq!(broker.call(&["--json", "audit", "export"]).status, 2);
+    let refusing = Scripted::refusing("no", None, 1);
+    assert_eq!(refusing.call(&["audit", "export", "-o", refusing.path("none").to_str().unwrap()]).status, 1);
+    assert!(!refusing.path("none").exists(), "a refusal leaves no file");
+}
+
+#[test]
+fn a_listing_asks_on_until_it_has_enough() {
+    let all = records();
+    let part = |range: std::ops::Range<usize>, looked_at| {
+        Answer::Records(RecordPage { records: all[range].to_vec(), more: looked_at > 1, looked_at })
+    };
+    let broker = Scripted::answering_in_turn([part(10..12, 9), part(0..0, 5), part(2..3, 1)]);
+    let called = broker.call(&["--json", "audit", "list", "--limit", "9"]);
+    let said: Value = serde_json::from_str(&called.stdout).unwrap();
+    let numbers: Vec<u64> =
+        said["records"]["records"].as_array().unwrap().iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [3, 11, 12]);
+    assert_eq!(broker.times_asked(), 3);
+    let third: Value = serde_json::from_str(&broker.file("ask.3")).unwrap();
+    assert_eq!((&third["before"], &third["limit"]), (&json!(5), &json!(7)));
+}

@@ -1,0 +1,165 @@
+//! Checkpoints: the host's signature over the number and hash of a record, which vouches for all records up to it. They
+//! stand beside the chain, the latest of each thousand records, and stock `ssh-keygen` can check them.
+//! May not: read a clock or a key; both come in as arguments.
+
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Journal, JournalError, digest, sql_bound, sql_integer};
+use super::mark::Mark;
+use super::record::Digest;
+use crate::clock::Moment;
+use crate::database::Durability;
+use crate::grant::sshsig::Namespace;
+use crate::grant::terms::encode;
+use crate::grant::{HostId, HostKey};
+
+/// After so many records without a checkpoint the next one is due.
+pub const EVERY_RECORDS: u64 = 1000;
+
+/// After so many seconds without a checkpoint the next record makes one due.
+pub const EVERY_SECONDS: i64 = 60;
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+
+/// What the host signs, as exact bytes (docs/formats.md, "Checkpoints"). The keys stand in alphabetical order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// When it was signed; seconds since 1970.
+    pub at: i64,
+    /// The hash of the record.
+    pub head: Digest,
+    /// The host that signed it ([`HostId`]).
+    pub host: String,
+    /// The number of the record.
+    pub seq: u64,
+    /// [`VERSION`].
+    pub version: u32,
+}
+
+/// A statement and its signature, as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The record behind which it stands.
+    pub seq: u64,
+    /// The exact bytes of the [`Statement`].
+    pub body: Vec<u8>,
+    /// SSHSIG in the namespace `jit-sudo/checkpoint/v1`.
+    pub signature: Vec<u8>,
+}
+
+/// When a checkpoint is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Whenever the last record has none.
+    Now,
+    /// After [`EVERY_RECORDS`] or [`EVERY_SECONDS`].
+    InTime,
+}
+
+impl Journal<'_> {
+    /// The last record, when a checkpoint of it is due.
+    pub fn unsealed(&self, moment: &Moment, due: Due) -> Result<Option<Mark>, JournalError> {
+        let query = "SELECT r.seq, r.hash, c.seq, c.body FROM (SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1) r \
+                     LEFT JOIN (SELECT seq, body FROM checkpoint ORDER BY seq DESC LIMIT 1) c";
+        let mut statement = self.database.connection().prepare(query)?;
+        let mut rows = statement.query([])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let last = Mark { seq: row.get::<_, i64>(0)?.unsigned_abs(), hash: digest(row, 1)? };
+        let Some(sealed) = row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs) else { return Ok(Some(last)) };
+        // What cannot be read is no checkpoint; the next one stands behind it.
+        let at = serde_json::from_slice::<Statement>(row.get_ref(3)?.as_bytes().unwrap_or_default())
+            .map_or(i64::MIN, |statement| statement.at);
+        let age = moment.wall.seconds().saturating_sub(at);
+        let due = last.seq > sealed
+            && match due {
+                Due::Now => true,
+                Due::InTime => last.seq.saturating_sub(sealed) >= EVERY_RECORDS || !(0..EVERY_SECONDS).contains(&age),
+            };
+        Ok(due.then_some(last))
+    }
+
+    /// Signs what [`Self::unsealed`] gave, and lets go of earlier checkpoints of the same thousand records. The very first
+    /// one stays: after a pruning it is what is left of the pruned records.
+    pub fn seal(&self, last: Mark, moment: &Moment, key: &HostKey, host: &HostId) -> Result<(), JournalError> {
+        let statement = Statement {
+            at: moment.wall.seconds(),
+            head: last.hash,
+            host: host.as_str().to_owned(),
+            seq: last.seq,
+            version: VERSION,
+        };
+        let body = encode(&statement)?;
+        let signature = key.sign(Namespace::Checkpoint, &body);
+        let seq = sql_integer(last.seq)?;
+        self.database.write(Durability::Ordered, |tx| {
+            tx.execute(
+                "DELETE FROM checkpoint WHERE seq < ?1 AND (seq - 1) / ?2 = (?1 - 1) / ?2 AND seq > (SELECT min(seq) FROM checkpoint)",
+                params![seq, sql_bound(EVERY_RECORDS)],
+            )?;
+            tx.execute(
+                "INSERT OR REPLACE INTO checkpoint (seq, body, signature) VALUES (?1, ?2, ?3)",
+                params![seq, body, signature],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The checkpoints of records `from` to `through`, in their order.
+    pub fn checkpoints(&self, from: u64, through: u64) -> Result<Vec<Checkpoint>, JournalError> {
+        checkpoints(self.database.connection(), from, through)
+    }
+}
+
+pub(super) fn checkpoints(connection: &Connection, from: u64, through: u64) -> Result<Vec<Checkpoint>, JournalError> {
+    let query = "SELECT seq, body, signature FROM checkpoint WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
+    let mut statement = connection.prepare(query)?;
+    let rows = statement.query_map(params![sql_bound(from), sql_bound(through)], |row| {
+        Ok(Checkpoint { seq: row.get::<_, i64>(0)?.unsigned_abs(), body: row.get(1)?, signature: row.get(2)? })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{SCHEMA, sample};
+    use crate::database::Database;
+    use crate::database::tests::Scratch;
+
+    #[test]
+    fn a_checkpoint_is_due_after_a_minute_or_a_thousand_records() {
+        let scratch = Scratch::new("checkpoint-due");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let due = |second, due| journal.unsealed(&sample::moment(second), due).unwrap().map(|mark| mark.seq);
+        assert_eq!(due(0, Due::Now), None, "an empty journal has nothing to sign");
+        sample::fill(&journal, 1);
+        assert_eq!(due(0, Due::InTime), Some(1), "the first record");
+        sample::seal(&journal, 0);
+        assert_eq!((due(0, Due::Now), due(1000, Due::InTime)), (None, None), "nothing is signed twice");
+        sample::fill(&journal, 1);
+        assert_eq!((due(59, Due::InTime), due(59, Due::Now), due(60, Due::InTime)), (None, Some(2), Some(2)));
+        assert_eq!(due(-1, Due::InTime), Some(2), "a clock set back");
+        sample::fill(&journal, 998);
+        assert_eq!(due(1, Due::InTime), None);
+        sample::fill(&journal, 1);
+        assert_eq!(due(1, Due::InTime), Some(1001));
+    }
+
+    #[test]
+    fn the_latest_of_each_thousand_stays_and_the_first_of_all() {
+        let scratch = Scratch::new("checkpoint-stays");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        for _ in 0..25 {
+            sample::fill(&journal, 100);
+            sample::seal(&journal, 0);
+        }
+        let stored = journal.checkpoints(0, u64::MAX).unwrap();
+        assert_eq!(stored.iter().map(|checkpoint| checkpoint.seq).collect::<Vec<_>>(), [100, 1000, 2000, 2500]);
+        assert_eq!(journal.checkpoints(1001, 2000).unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,319 @@
+//! What a journal proves when its chain, its checkpoints and heads that were kept elsewhere are taken together.
+//! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
+
+use std::collections::BTreeMap;
+
+use super::chain::{Begin, Cause, Chain, FirstBad, Row};
+use super::checkpoint::{Checkpoint, Statement, VERSION};
+use super::mark::Mark;
+use super::record::Digest;
+use crate::grant::PublicKey;
+use crate::grant::sshsig::{Namespace, signer};
+use crate::grant::terms::decode;
+
+/// Whose checkpoints count.
+#[derive(Debug, Clone)]
+pub enum Signers {
+    /// Anybody's: whose the key is, is for the reader of the result to judge.
+    Anybody,
+    /// Those who hold one of these keys.
+    These(Vec<PublicKey>),
+}
+
+/// The last checkpoint that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// All records up to this number are covered.
+    pub through: u64,
+    /// When it was signed; seconds since 1970.
+    pub at: i64,
+    /// By whom.
+    pub key: PublicKey,
+}
+
+/// What was proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Proven {
+    /// The number before the first record: 0, or that of the last one that was pruned or not looked at.
+    pub before: u64,
+    /// How many records were read.
+    pub records: u64,
+    /// The last one.
+    pub last: Mark,
+    /// The last checkpoint that counts.
+    pub signed: Option<Signed>,
+    /// How many checkpoints are by other keys.
+    pub foreign: u64,
+    /// The greatest number of which the anchor agreed.
+    pub anchored: Option<u64>,
+}
+
+/// A verification in progress: feed it records in the order of their numbers, and each checkpoint behind its record.
+pub struct Proof {
+    chain: Chain,
+    signers: Signers,
+    /// Heads kept elsewhere that were not met yet.
+    marks: BTreeMap<u64, Vec<Digest>>,
+    found: Proven,
+}
+
+impl Proof {
+    /// `anchor`: heads that were kept elsewhere, in any order.
+    pub fn new(begin: Begin, signers: Signers, anchor: impl IntoIterator<Item = Mark>) -> Self {
+        let chain = Chain::new(begin);
+        let last = chain.last();
+        let mut marks: BTreeMap<u64, Vec<Digest>> = BTreeMap::new();
+        for mark in anchor.into_iter().filter(|mark| mark.seq > last.seq) {
+            marks.entry(mark.seq).or_default().push(mark.hash);
+        }
+        let found = Proven { before: last.seq, records: 0, last, signed: None, foreign: 0, anchored: None };
+        Self { chain, signers, marks, found }
+    }
+
+    /// Checks the next record as it is stored.
+    pub fn record(&mut self, row: &Row<'_>) -> Result<(), FirstBad> {
+        self.chain.feed(row)?;
+        self.compare()
+    }
+
+    /// Checks the next record of an export, where nothing stands beside it.
+    pub fn bare_record(&mut self, body: &[u8]) -> Result<(), FirstBad> {
+        self.chain.feed_bare(body)?;
+        self.compare()
+    }
+
+    fn compare(&mut self) -> Result<(), FirstBad> {
+        let last = self.chain.last();
+        if let Some(heads) = self.marks.remove(&last.seq) {
+            if heads.iter().any(|head| *head != last.hash) {
+                return Err(FirstBad { seq: last.seq, cause: Cause::OtherAnchored });
+            }
+            self.found.anchored = Some(last.seq);
+        }
+        Ok(())
+    }
+
+    /// Checks the checkpoint of the record that was fed last.
+    pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), FirstBad> {
+        let last = self.chain.last();
+        let bad = |cause| Err(FirstBad { seq: checkpoint.seq, cause });
+        if checkpoint.seq > last.seq {
+            return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(checkpoint.seq) });
+        }
+        let Some(statement) = decode::<Statement>(&checkpoint.body).filter(|found| found.version == VERSION) else {
+            return bad(Cause::Checkpoint("is not in the format that this version knows".to_owned()));
+        };
+        if statement.seq != checkpoint.seq || checkpoint.seq != last.seq {
+            return bad(Cause::Checkpoint("stands in the wrong place".to_owned()));
+        }
+        let key = match signer(Namespace::Checkpoint, &checkpoint.body, &checkpoint.signature) {
+            Ok(key) => key,
+            Err(fault) => return bad(Cause::Checkpoint(format!("does not hold: {fault}"))),
+        };
+        match &self.signers {
+            Signers::These(keys) if !keys.contains(&key) => {
+                self.found.foreign = self.found.foreign.saturating_add(1);
+                return Ok(());
+            }
+            _ => {}
+        }
+        if statement.head != last.hash {
+            return bad(Cause::OtherSigned);
+        }
+        self.found.signed = Some(Signed { through: statement.seq, at: statement.at, key });
+        Ok(())
+    }
+
+    /// Everything was fed. At most `tail` records at the end may lack a checkpoint.
+    pub fn end(self, tail: u64) -> Result<Proven, FirstBad> {
+        let verified = self.chain.end()?;
+        let last = self.chain.last();
+        if let Some(known) = self.marks.keys().next_back() {
+            return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(*known) });
+        }
+        let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
+        if last.seq.saturating_sub(through) > tail {
+            return Err(FirstBad { seq: through.saturating_add(1), cause: Cause::Unsigned });
+        }
+        Ok(Proven { records: verified.records, last, ..self.found })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::audit::chain;
+    use crate::audit::sample::{self, HOST_SEED};
+    use crate::grant::HostKey;
+    use crate::grant::terms::encode;
+
+    type Chained = (u64, String, Digest);
+
+    fn key(seed: u8) -> HostKey {
+        HostKey::from_seed([seed; 32])
+    }
+
+    fn checkpoint(seq: u64, head: Digest, key: &HostKey) -> Checkpoint {
+        let statement = Statement { at: 7, head, host: "h".into(), seq, version: VERSION };
+        let body = encode(&statement).unwrap();
+        Checkpoint { seq, signature: key.sign(Namespace::Checkpoint, &body), body }
+    }
+
+    fn prove(records: &[Chained], checkpoints: &[Checkpoint], anchor: &[Mark]) -> Result<Proven, FirstBad> {
+        let keys = Signers::These(vec![key(HOST_SEED).public_key()]);
+        let mut proof = Proof::new(Begin::First, keys, anchor.iter().copied());
+        let mut rest = checkpoints.iter();
+        for (seq, body, hash) in records {
+            proof.record(&Row { seq: *seq, body: body.as_bytes(), hash: &hash.0, copies: None })?;
+            for checkpoint in checkpoints.iter().filter(|checkpoint| checkpoint.seq == *seq) {
+                proof.checkpoint(checkpoint)?;
+                rest.next();
+            }
+        }
+        rest.try_for_each(|checkpoint| proof.checkpoint(checkpoint))?;
+        proof.end(2)
+    }
+
+    fn bad<T>(seq: u64, cause: Cause) -> Result<T, FirstBad> {
+        Err(FirstBad { seq, cause })
+    }
+
+    #[test]
+    fn the_last_good_checkpoint_covers_all_before_it() {
+        let records = sample::chain(20);
+        let signed = |seq: usize| checkpoint(seq as u64, records[seq - 1].2, &key(HOST_SEED));
+        let proven = prove(&records, &[signed(10), signed(19)], &[]).unwrap();
+        assert_eq!((proven.records, proven.before, proven.last.seq), (20, 0, 20));
+        assert_eq!(proven.signed.unwrap().through, 19);
+        assert_eq!(prove(&records, &[signed(10)], &[]), bad(11, Cause::Unsigned));
+        assert_eq!(prove(&records, &[], &[]), bad(1, Cause::Unsigned));
+        assert_eq!(prove(&[], &[], &[]).unwrap().records, 0);
+        let foreign = checkpoint(20, records[19].2, &key(99));
+        assert_eq!(prove(&records, std::slice::from_ref(&foreign), &[]), bad(1, Cause::Unsigned));
+        assert_eq!(prove(&records, &[signed(18), foreign], &[]).unwrap().foreign, 1);
+    }
+
+    #[test]
+    fn a_chain_that_was_written_anew_is_not_the_one_that_was_signed_or_anchored() {
+        let records = sample::chain(12);
+        let other = Digest([9; 32]);
+        assert_eq!(prove(&records, &[checkpoint(10, other, &key(HOST_SEED))], &[]), bad(10, Cause::OtherSigned));
+        let good = checkpoint(12, records[11].2, &key(HOST_SEED));
+        let mark = |seq: u64, hash| Mark { seq, hash };
+        let with = |anchor: &[Mark]| prove(&records, std::slice::from_ref(&good), anchor);
+        assert_eq!(with(&[mark(5, other)]), bad(5, Cause::OtherAnchored));
+        assert_eq!(with(&[mark(5, records[4].2), mark(5, other)]), bad(5, Cause::OtherAnchored));
+        assert_eq!(with(&[mark(5, records[4].2), mark(3, records[2].2)]).unwrap().anchored, Some(5));
+        assert_eq!(with(&[mark(14, other), mark(13, other)]), bad(13, Cause::CutOff(14)));
+    }
+
+    #[test]
+    fn every_bit_of_a_checkpoint_counts() {
+        let records = sample::chain(12);
+        let good = checkpoint(12, records[11].2, &key(HOST_SEED));
+        assert!(prove(&records, std::slice::from_ref(&good), &[]).is_ok());
+        for bit in 0..good.body.len() * 8 {
+            let mut altered = good.clone();
+            altered.body[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(prove(&records, &[altered], &[]), Err(FirstBad { seq: 12, cause: Cause::Checkpoint(_) })));
+        }
+        for bit in 0..good.signature.len() * 8 {
+            let mut altered = good.clone();
+            altered.signature[bit / 8] ^= 1 << (bit % 8);
+            assert!(prove(&records, &[altered], &[]).is_err(), "{bit}");
+        }
+        let moved = Checkpoint { seq: 11, ..good.clone() };
+        assert!(matches!(prove(&records, &[moved], &[]), Err(FirstBad { seq: 11, cause: Cause::Checkpoint(_) })));
+        assert_eq!(prove(&records[..9], &[good], &[]), bad(10, Cause::CutOff(12)));
+        let grant = key(HOST_SEED);
+        let mut wrong = checkpoint(12, records[11].2, &grant);
+        wrong.signature = grant.sign(Namespace::Grant, &wrong.body);
+        assert!(matches!(prove(&records, &[wrong], &[]), Err(FirstBad { seq: 12, cause: Cause::Checkpoint(_) })));
+    }
+
+    /// Each place in a record, by its path.
+    fn places(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(key, value)| places(value, &format!("{path}/{key}"), found))
+            }
+            Value::Array(values) if !values.is_empty() => {
+                (0..values.len()).for_each(|index| places(&values[index], &format!("{path}/{index}"), found));
+            }
+            _ => found.push(path.to_owned()),
+        }
+    }
+
+    fn change(value: &mut Value) {
+        match value {
+            Value::String(text) => text.push('0'),
+            Value::Number(number) => *value = (number.as_i64().unwrap() + 1).into(),
+            Value::Array(values) => values.push(Value::from("x")),
+            other => panic!("{other}"),
+        }
+    }
+
+    /// The three attacks: the bytes alone, with their hash, with every hash and link behind them.
+    #[test]
+    fn an_altered_field_of_any_kind_of_record_is_found_and_named() {
+        let records = sample::chain(sample::events().len() as u64 + 2);
+        let end = records.last().unwrap();
+        let signed = [checkpoint(end.0, end.2, &key(HOST_SEED))];
+        assert!(prove(&records, &signed, &[]).is_ok());
+        let mut tried = 0;
+        for (index, seq) in (0..sample::events().len()).zip(1..) {
+            let body: Value = serde_json::from_str(&records[index].1).unwrap();
+            let mut paths = Vec::new();
+            places(&body, "", &mut paths);
+            for path in paths {
+                let mut altered = body.clone();
+                change(altered.pointer_mut(&path).unwrap());
+                let altered = altered.to_string();
+                let with = |hash| {
+                    let mut records = records.clone();
+                    records[index] = (seq, altered.clone(), hash);
+                    records
+                };
+                assert_eq!(prove(&with(records[index].2), &signed, &[]), bad(seq, Cause::Hash), "{path}");
+                let hash = chain::hash(altered.as_bytes());
+                let found = prove(&with(hash), &signed, &[]).unwrap_err();
+                let in_place = ["/seq", "/prev", "/time", "/kind"].contains(&path.as_str());
+                assert_eq!(
+                    found.seq,
+                    if in_place && path != "/time" && path != "/kind" { seq } else { seq + 1 },
+                    "{path}: {found}"
+                );
+                if path != "/seq" && path != "/prev" {
+                    let anew = sample::relink(&with(hash));
+                    assert_eq!(prove(&anew, &signed, &[]), bad(end.0, Cause::OtherSigned), "{path}");
+                    let mark = Mark { seq: seq + 1, hash: records[index + 1].2 };
+                    assert_eq!(prove(&anew, &signed, &[mark]), bad(seq + 1, Cause::OtherAnchored), "{path}");
+                }
+                tried += 1;
+            }
+        }
+        assert!(tried > 150, "{tried}");
+    }
+
+    #[test]
+    fn a_part_is_verified_for_itself() {
+        let records = sample::chain(12);
+        let prove = |begin| {
+            let mut proof = Proof::new(begin, Signers::Anybody, []);
+            for (seq, body, hash) in &records[5..] {
+                proof.record(&Row { seq: *seq, body: body.as_bytes(), hash: &hash.0, copies: None })?;
+            }
+            proof.checkpoint(&checkpoint(12, records[11].2, &key(3)))?;
+            proof.end(0)
+        };
+        let proven = prove(Begin::Part(6)).unwrap();
+        assert_eq!((proven.before, proven.records, proven.signed.unwrap().key), (5, 7, key(3).public_key()));
+        assert_eq!(prove(Begin::First), bad(1, Cause::Gap { found: 6 }));
+        let pruned = Mark { seq: 5, hash: records[4].2 };
+        assert_eq!(prove(Begin::Pruned(pruned)), bad(5, Cause::NotPruned));
+        assert_eq!(prove(Begin::Pruned(Mark { hash: Digest::ZERO, ..pruned })), bad(6, Cause::Link));
+    }
+}

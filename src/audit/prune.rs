@@ -1,0 +1,212 @@
+//! Retention: whole segments between checkpoints are removed from the old end of the journal. What stays of them is the
+//! signed checkpoint of the last record that went, and a `prune` record in the chain that names it; without that record
+//! nobody takes a journal that lacks its beginning.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use super::custody::{meta, set_meta};
+use super::journal::{Journal, JournalError, Written, digest, sql_bound};
+use super::mark::Mark;
+use super::record::{Digest, Event};
+use crate::clock::{Moment, Timestamp};
+use crate::database::Durability;
+use crate::escape::Word;
+
+/// The name in `journal_meta`.
+const PRUNED: &str = "pruned";
+
+/// So many records are deleted in one transaction, so that runs need not wait.
+const BATCH: u32 = 1000;
+
+/// Old records were removed. Everything up to `through` is gone; `head` is what the next record names as `prev`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prune {
+    /// The uid of who did it.
+    pub uid: u32,
+    /// Who did it.
+    pub user: Word,
+    /// Nothing of this time or later was removed, µs.
+    pub before: Timestamp,
+    /// The number of the last record that was removed.
+    pub through: u64,
+    /// Its hash.
+    pub head: Digest,
+    /// How many were removed now.
+    pub records: u64,
+}
+
+/// The last record that was removed, as it is remembered; the proof stands in the chain.
+pub(super) fn pruned(connection: &Connection) -> Result<Option<Mark>, JournalError> {
+    let Some(text) = meta(connection, PRUNED)? else { return Ok(None) };
+    Mark::parse(&text).map(Some).ok_or(JournalError::Damaged("what is remembered of the last pruning"))
+}
+
+impl Journal<'_> {
+    /// The last record that was removed.
+    pub fn pruned(&self) -> Result<Option<Mark>, JournalError> {
+        pruned(self.database.connection())
+    }
+
+    /// The last record that may go: it has a checkpoint, it and all before it are older than `before`, and no run that
+    /// began up to it is open.
+    pub fn prunable(&self, before: Timestamp) -> Result<Option<Mark>, JournalError> {
+        let query = "SELECT r.seq, r.hash FROM checkpoint c JOIN record r ON r.seq = c.seq WHERE r.high < ?1 \
+                     AND r.seq < coalesce((SELECT min(start) FROM open_run), r.seq + 1) \
+                     AND r.seq < (SELECT max(seq) FROM record) ORDER BY c.seq DESC LIMIT 1";
+        let found = self.database.connection().query_row(query, [before.0], |row| {
+            Ok(digest(row, 1).map(|hash| (row.get::<_, i64>(0).unwrap_or(0).unsigned_abs(), hash)))
+        });
+        let mark = found.optional()?.transpose()?.map(|(seq, hash)| Mark { seq, hash });
+        Ok(mark.filter(|mark| mark.seq > 0))
+    }
+
+    /// Records that everything up to `last` is removed, and removes it. Once the record is on the disk the rest may be
+    /// interrupted: what is left counts for nothing, and the next pruning takes it along.
+    pub fn prune(
+        &self,
+        moment: &Moment,
+        last: Mark,
+        uid: u32,
+        user: &str,
+        before: Timestamp,
+    ) -> Result<Written, JournalError> {
+        let written = self.database.write(Durability::Synced, |tx| {
+            let gone = pruned(tx)?.map_or(0, |mark| mark.seq);
+            let count: i64 = tx.query_row(
+                "SELECT count(*) FROM record WHERE seq > ?1 AND seq <= ?2",
+                params![sql_bound(gone), sql_bound(last.seq)],
+                |row| row.get(0),
+            )?;
+            let prune = Prune {
+                uid,
+                user: user.into(),
+                before,
+                through: last.seq,
+                head: last.hash,
+                records: count.unsigned_abs(),
+            };
+            set_meta(tx, PRUNED, format!("{last}\n").as_bytes())?;
+            tx.execute("DELETE FROM checkpoint WHERE seq < ?1", [sql_bound(last.seq)])?;
+            self.append(tx, moment, Event::Prune(Box::new(prune)))
+        })?;
+        self.sweep(last.seq)?;
+        Ok(written)
+    }
+
+    /// Deletes the records up to `through`, the oldest first.
+    fn sweep(&self, through: u64) -> Result<(), JournalError> {
+        let delete = "DELETE FROM record WHERE seq IN (SELECT seq FROM record WHERE seq <= ?1 ORDER BY seq LIMIT ?2)";
+        loop {
+            let deleted = self.database.write(Durability::Ordered, |tx| {
+                Ok::<_, JournalError>(tx.execute(delete, params![sql_bound(through), BATCH])?)
+            })?;
+            self.database.tidy();
+            if deleted == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::chain::Cause;
+    use crate::audit::proof::Signers;
+    use crate::audit::{SCHEMA, sample};
+    use crate::database::Database;
+    use crate::database::tests::Scratch;
+    use crate::grant::HostKey;
+
+    fn signers() -> Signers {
+        Signers::These(vec![HostKey::from_seed([sample::HOST_SEED; 32]).public_key()])
+    }
+
+    /// 3,010 records of second 1 with checkpoints at 1000, 2000 and 3010.
+    fn filled(database: &Database) -> Journal<'_> {
+        let journal = Journal::new(database, "web1", Vec::new());
+        for count in [1000, 1000, 1010] {
+            sample::fill(&journal, count);
+            sample::seal(&journal, 1);
+        }
+        journal
+    }
+
+    #[test]
+    fn whole_segments_go_and_the_rest_still_verifies() {
+        let scratch = Scratch::new("prune");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = filled(&database);
+        assert_eq!(journal.prunable(sample::moment(1).wall).unwrap(), None, "nothing is old enough");
+        let before = sample::moment(2).wall;
+        let last = journal.prunable(before).unwrap().unwrap();
+        assert_eq!(last.seq, 2000, "the last record stays, so its segment does");
+        let written = journal.prune(&sample::moment(9), last, 0, "root", before).unwrap();
+        assert_eq!(written.seq, 3011);
+        assert_eq!(journal.first_since(Timestamp(0)).unwrap(), 2001);
+        sample::seal(&journal, 9);
+        let proven = journal.prove(signers(), Vec::new()).unwrap().unwrap();
+        assert_eq!((proven.before, proven.records, proven.last.seq), (2000, 1011, 3011));
+        assert_eq!(journal.verify_all().unwrap().unwrap().records, 1011);
+        sample::fill(&journal, 10);
+        sample::seal(&journal, 9);
+        sample::fill(&journal, 1);
+        let again = journal.prunable(sample::moment(10).wall).unwrap().unwrap();
+        let _ = journal.prune(&sample::moment(10), again, 0, "root", before).unwrap();
+        sample::seal(&journal, 10);
+        assert_eq!(journal.prove(signers(), Vec::new()).unwrap().unwrap().before, again.seq);
+    }
+
+    #[test]
+    fn records_removed_by_hand_are_missed() {
+        let scratch = Scratch::new("prune-by-hand");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = filled(&database);
+        let head = journal.by_seq(1000).unwrap().unwrap().hash;
+        database.connection().execute("DELETE FROM record WHERE seq <= 1000", []).unwrap();
+        let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
+        assert_eq!((bad.seq, bad.cause), (1, Cause::Gap { found: 1001 }));
+        let forged =
+            format!("INSERT INTO journal_meta VALUES ('pruned', CAST('{:020} {head}' || char(10) AS BLOB))", 1000);
+        database.connection().execute(&forged, []).unwrap();
+        let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
+        assert_eq!((bad.seq, bad.cause), (1000, Cause::NotPruned));
+    }
+
+    #[test]
+    fn an_open_run_keeps_its_start() {
+        let scratch = Scratch::new("prune-open");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        sample::fill(&journal, 5);
+        sample::seal(&journal, 1);
+        let open = sample::started(&journal, "run000000001", 1);
+        sample::seal(&journal, 1);
+        sample::fill(&journal, 1);
+        sample::seal(&journal, 1);
+        assert_eq!(journal.prunable(sample::moment(2).wall).unwrap().unwrap().seq, 5);
+        let _ = journal.end(&open, &sample::moment(2), sample::ending()).unwrap();
+        assert_ne!(journal.prunable(sample::moment(2).wall).unwrap().unwrap().seq, 5);
+    }
+
+    #[test]
+    fn an_interrupted_pruning_is_finished_by_the_next() {
+        let scratch = Scratch::new("prune-interrupted");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = filled(&database);
+        let stays = journal.by_seq(3).unwrap().unwrap();
+        let before = sample::moment(2).wall;
+        let last = journal.prunable(before).unwrap().unwrap();
+        let _ = journal.prune(&sample::moment(9), last, 0, "root", before).unwrap();
+        let restore =
+            "INSERT INTO record (seq, kind, at, high, hash, body) VALUES (3, 'start', 1, 1, zeroblob(32), ?1)";
+        database.connection().execute(restore, [stays.body.into_bytes()]).unwrap();
+        sample::seal(&journal, 9);
+        assert!(journal.prove(signers(), Vec::new()).unwrap().is_ok());
+        sample::fill(&journal, 1);
+        let last = journal.prunable(sample::moment(10).wall).unwrap().unwrap();
+        let _ = journal.prune(&sample::moment(10), last, 0, "root", before).unwrap();
+        assert_eq!(journal.by_seq(3).unwrap(), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! The verification of the journal in the database: every record in one pass over a snapshot, with its columns, its
+//! checkpoints and the heads that were kept elsewhere.
+//! May not: write.
+
+use rusqlite::{Connection, Row as SqlRow, Transaction, TransactionBehavior, params};
+
+use super::chain::{Begin, Chain, Copies, FirstBad, Row, Verified};
+use super::checkpoint::checkpoints;
+use super::journal::{Journal, JournalError, sql_bound};
+use super::mark::Mark;
+use super::proof::{Proof, Proven, Signers};
+use super::prune::pruned;
+
+/// So many of the newest records may lack a checkpoint: they are made every thousand records, but not by each process of
+/// a crowd that runs at once.
+const TAIL: u64 = 5_000;
+
+impl Journal<'_> {
+    /// Proves as much as there is to prove. `anchor`: heads that were kept elsewhere.
+    pub fn prove(&self, signers: Signers, anchor: Vec<Mark>) -> Result<Result<Proven, FirstBad>, JournalError> {
+        let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
+        let begin = begin(&snapshot)?;
+        let mut proof = Proof::new(begin, signers, anchor);
+        let stored = checkpoints(&snapshot, 0, u64::MAX)?;
+        let mut stored = stored.iter().peekable();
+        // That of the last pruned record is met before any record.
+        let mut check = |proof: &mut Proof, seq: u64| {
+            while let Some(checkpoint) = stored.next_if(|checkpoint| checkpoint.seq <= seq) {
+                proof.checkpoint(checkpoint)?;
+            }
+            Ok(())
+        };
+        let first = match begin {
+            Begin::Pruned(mark) => mark.seq,
+            _ => 0,
+        };
+        let done = check(&mut proof, first).and(Ok(())).map_or_else(
+            |bad| Ok(Err(bad)),
+            |()| {
+                each_row(&snapshot, first, |row| {
+                    proof.record(row)?;
+                    check(&mut proof, row.seq)
+                })
+            },
+        )?;
+        Ok(done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL)))
+    }
+
+    /// Verifies the chain alone, from the first record to the last.
+    pub fn verify_all(&self) -> Result<Result<Verified, FirstBad>, JournalError> {
+        let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
+        let begin = begin(&snapshot)?;
+        let mut chain = Chain::new(begin);
+        let first = chain.last().seq;
+        Ok(each_row(&snapshot, first, |row| chain.feed(row))?.and_then(|()| chain.end()))
+    }
+}
+
+fn begin(connection: &Connection) -> Result<Begin, JournalError> {
+    Ok(pruned(connection)?.map_or(Begin::First, Begin::Pruned))
+}
+
+/// Feeds the records behind number `after`, until one is bad.
+fn each_row(
+    connection: &Connection,
+    after: u64,
+    mut feed: impl FnMut(&Row<'_>) -> Result<(), FirstBad>,
+) -> Result<Result<(), FirstBad>, JournalError> {
+    let query = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record WHERE seq > ?1 OR seq <= 0 ORDER BY seq";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query(params![sql_bound(after)])?;
+    while let Some(row) = rows.next()? {
+        if let Err(bad) = feed(&chain_row(row)?) {
+            return Ok(Err(bad));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn chain_row<'r>(row: &'r SqlRow<'_>) -> Result<Row<'r>, JournalError> {
+    let text = |column| -> Result<Option<&'r str>, JournalError> {
+        row.get_ref(column)?.as_str_or_null().map_err(|_| JournalError::Damaged("a column that is not text"))
+    };
+    Ok(Row {
+        seq: u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0),
+        body: row.get_ref(8)?.as_bytes().unwrap_or_default(),
+        hash: row.get_ref(7)?.as_bytes().unwrap_or_default(),
+        copies: Some(Copies {
+            kind: text(1)?.unwrap_or_default(),
+            uid: row.get(2)?,
+            run: text(3)?,
+            grant: text(4)?,
+            at: row.get(5)?,
+            high: row.get(6)?,
+        }),
+    })
+}

@@ -1,0 +1,238 @@
+//! Recordings on their way to those who may see them: one's own, all of them for root and readers, and live for the
+//! observers of a role. That somebody else's recording was given out is on record before its first byte is.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::Desk;
+use super::failure::{Refused, refused};
+use super::wire::{Answer, Frame, RecordingInfo, Reply};
+use crate::audit::record::{End, EndedBy, Event, Purpose, Reading, Start};
+use crate::audit::{Between, Filter, Order, Record, Whose};
+use crate::database::Durability;
+use crate::escape::{Word, escape, hex};
+use crate::host::{Encoding, Stage, StoredRecording, is_written};
+use crate::policy::judge::{names, subject};
+use sys::poll::{PollEntry, poll};
+
+/// How often a live recording is looked at for more.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How many ends are read at a time.
+const PAGE: u32 = 200;
+
+/// A run as the journal knows it.
+pub(super) struct KnownRun {
+    pub(super) start: Box<Start>,
+    pub(super) since: i64,
+    end: Option<Box<End>>,
+}
+
+impl Desk<'_> {
+    /// Answers with the recording of one run, and sends it.
+    pub(super) fn recording(&self, run: &str, purpose: Purpose, out: &mut dyn Write) -> Result<(), Refused> {
+        let known = self.known_run(run)?.ok_or_else(|| unknown(run))?;
+        let own = known.start.uid == self.caller.uid();
+        let stored = self.host.recording(run)?;
+        let live = stored.as_ref().is_some_and(|stored| stored.stage == Stage::Live);
+        let observes = || Ok::<_, Refused>(purpose == Purpose::Watch && live && self.observes(&known.start)?);
+        if !own && !self.is_reader()? && !observes()? {
+            return Err(unknown(run));
+        }
+        let Some(stored) = stored else {
+            return Err(refused("no-recording", format!("there is no recording of run {run}"))
+                .hint(format!("jitctl audit show {run}")));
+        };
+        if purpose == Purpose::Watch && !live {
+            return Err(refused("session-over", format!("the session of run {run} is over"))
+                .hint(format!("jitctl replay {run}")));
+        }
+        if !own {
+            self.record_reading(purpose, Some(&known.start))?;
+        }
+        let info = known.info(live, stored.encoding);
+        say(out, &Reply::Ok(Answer::Recording(info.clone())));
+        let sent = frame(out, &Frame::Begin(info)).and_then(|()| match purpose {
+            Purpose::Watch => follow(stored.file, out),
+            _ => send(&stored.file, out),
+        });
+        conclude(out, sent);
+        Ok(())
+    }
+
+    /// Answers with every finished recording that the caller may see, from record `after` on, and sends them one after
+    /// the other.
+    pub(super) fn recordings(&self, purpose: Purpose, after: u64, out: &mut dyn Write) -> Result<(), Refused> {
+        let everybody = self.is_reader()?;
+        say(out, &Reply::Ok(Answer::Recordings(Vec::new())));
+        let sent = self.send_all(purpose, everybody, after, out);
+        conclude(out, sent);
+        Ok(())
+    }
+
+    fn send_all(&self, purpose: Purpose, everybody: bool, mut after: u64, out: &mut dyn Write) -> io::Result<()> {
+        let mut on_record = !everybody;
+        let whose = if everybody { Whose::Everybody } else { Whose::By(self.caller.uid()) };
+        let filter = Filter { kind: Some("end"), whose, ..Filter::default() };
+        let other = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
+        loop {
+            let between = Between::after(after);
+            let page = self.journal.list(between, PAGE, Order::Oldest, &filter).map_err(|error| other(&error))?;
+            for stored in &page.records {
+                let Some(end) = end_of(&stored.body) else { continue };
+                if end.ending.recording.is_none() && end.ending.ended_by != EndedBy::Lost {
+                    continue;
+                }
+                let known = match self.known_run(&end.run) {
+                    Ok(Some(known)) => known,
+                    Ok(None) => continue,
+                    Err(refused) => return Err(other(&refused.0.message)),
+                };
+                match self.host.recording(&end.run).map_err(|error| other(&error))? {
+                    Some(StoredRecording { file, encoding, .. }) => {
+                        if !std::mem::replace(&mut on_record, true) {
+                            self.record_reading(purpose, None).map_err(|refused| other(&refused.0.message))?;
+                        }
+                        frame(out, &Frame::Begin(known.info(false, encoding)))?;
+                        send(&file, out)?;
+                    }
+                    None if end.ending.recording.is_some() => {
+                        frame(out, &Frame::Missing(known.info(false, Encoding::Plain)))?
+                    }
+                    None => {}
+                }
+            }
+            if !page.more {
+                return Ok(());
+            }
+            after = page.looked_at;
+        }
+    }
+
+    /// What the journal knows of a run.
+    pub(super) fn known_run(&self, run: &str) -> Result<Option<KnownRun>, Refused> {
+        let mut known: Option<KnownRun> = None;
+        for stored in self.journal.by_run(run)?.records {
+            let Ok(record) = Record::decode(&stored.body) else { continue };
+            match (record.event, &mut known) {
+                (Event::Start(start), None) => {
+                    known = Some(KnownRun { start, since: record.time.seconds(), end: None });
+                }
+                (Event::End(end), Some(known)) => known.end = Some(end),
+                _ => {}
+            }
+        }
+        Ok(known)
+    }
+
+    /// Whether the role of a run names the caller as an observer.
+    pub(super) fn observes(&self, start: &Start) -> Result<bool, Refused> {
+        let Some(role) = &start.role else { return Ok(false) };
+        let role = self.policy.role(role)?;
+        Ok(match role {
+            Some(role) => names(&role.recording.observers, &subject(self.caller)?),
+            None => false,
+        })
+    }
+
+    fn record_reading(&self, purpose: Purpose, of: Option<&Start>) -> Result<(), Refused> {
+        let reading = Event::Reading(Box::new(Reading {
+            uid: self.caller.uid(),
+            user: Word::from(self.caller.name().as_str()),
+            purpose,
+            run: of.map(|start| start.run.clone()),
+            holder: of.map(|start| start.user.clone()),
+            holder_uid: of.map(|start| start.uid),
+        }));
+        let written =
+            self.host.database().write(Durability::Synced, |tx| self.journal.append(tx, self.moment, reading))?;
+        let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
+        Ok(())
+    }
+}
+
+impl KnownRun {
+    fn info(&self, live: bool, encoding: Encoding) -> RecordingInfo {
+        let ending = self.end.as_ref().map(|end| &end.ending);
+        RecordingInfo {
+            run: self.start.run.clone(),
+            user: self.start.user.clone(),
+            run_as: self.start.run_as.clone(),
+            command: self.start.argv.clone(),
+            since: self.since,
+            live,
+            encoding: match encoding {
+                Encoding::Plain => "asciicast",
+                Encoding::Zstd => "zstd",
+            }
+            .to_owned(),
+            sha256: ending.and_then(|ending| ending.recording).map(|digest| hex(&digest.0)),
+            bytes: ending.and_then(|ending| ending.recording_bytes),
+        }
+    }
+}
+
+/// The same words whether the run is not there or not the caller's to see.
+pub(super) fn unknown(run: &str) -> Refused {
+    refused("unknown-run", format!("there is no run {}", escape(run.as_bytes()))).hint("jitctl audit list --kind start")
+}
+
+fn end_of(body: &str) -> Option<Box<End>> {
+    match Record::decode(body).ok()?.event {
+        Event::End(end) => Some(end),
+        _ => None,
+    }
+}
+
+/// Sends what is there.
+fn send(mut file: &File, out: &mut dyn Write) -> io::Result<()> {
+    let mut buffer = vec![0; super::wire::FRAME_LIMIT as usize];
+    loop {
+        let length = file.read(&mut buffer)?;
+        if length == 0 {
+            return out.flush();
+        }
+        frame(out, &Frame::Bytes(u32::try_from(length).map_err(io::Error::other)?))?;
+        out.write_all(buffer.get(..length).unwrap_or_default())?;
+    }
+}
+
+/// Sends what is there and what comes, until the writer has ended or nobody listens.
+fn follow(file: File, out: &mut dyn Write) -> io::Result<()> {
+    loop {
+        // Asked before the file is read: what was written last is read after its writer has ended.
+        let goes_on = is_written(&file).map_err(|error| io::Error::other(error.to_string()))?;
+        send(&file, out)?;
+        if !goes_on {
+            return Ok(());
+        }
+        let stdout = io::stdout();
+        let mut listener = [PollEntry::new(stdout.as_fd(), false, false)];
+        poll(&mut listener, Some(LOOK))?;
+        if listener.iter().any(|entry| entry.hangup) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+    }
+}
+
+fn conclude(out: &mut dyn Write, sent: io::Result<()>) {
+    let last = match sent {
+        Ok(()) => Frame::End,
+        Err(error) => Frame::Failed(escape(error.to_string().as_bytes())),
+    };
+    // Whoever does not hear this has gone away.
+    let _ = frame(out, &last).and_then(|()| out.flush());
+}
+
+fn frame(out: &mut dyn Write, frame: &Frame) -> io::Result<()> {
+    let mut line = serde_json::to_vec(frame)?;
+    line.push(b'\n');
+    out.write_all(&line)
+}
+
+/// The answer itself; a failure shows at the first frame.
+fn say(out: &mut dyn Write, reply: &Reply) {
+    let _ = super::say(out, reply);
+}

@@ -1,0 +1,115 @@
+//! Sessions that run: who sees them, and who may freeze, thaw and end them. What is wanted is left beside the open run;
+//! its supervisor, woken by the bell, does it.
+
+use super::Desk;
+use super::failure::{Refused, refused};
+use super::recordings::unknown;
+use super::wire::{Answer, SessionInfo};
+use crate::audit::open_run::leave_wish;
+use crate::audit::record::{Act, Event, Intervention, Start};
+use crate::audit::{OpenRun, Wish};
+use crate::database::Durability;
+use crate::escape::Word;
+use crate::host::Stage;
+
+impl Desk<'_> {
+    /// Those that the caller may see: their own, those of roles that they observe or approve, and all for root and
+    /// readers.
+    pub(super) fn sessions(&self) -> Result<Answer, Refused> {
+        self.host.close_every_lost(self.journal)?;
+        let mut sessions = Vec::new();
+        for open in self.journal.open_runs()? {
+            sessions.extend(self.session(&open)?);
+        }
+        Ok(Answer::Sessions(sessions))
+    }
+
+    /// Leaves word for the supervisor of a session.
+    pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Answer, Refused> {
+        self.host.close_every_lost(self.journal)?;
+        let open = self.journal.open_runs()?.into_iter().find(|open| open.run == run);
+        let seen = open.as_ref().map(|open| self.session(open)).transpose()?.flatten();
+        let (Some(open), Some(seen)) = (open, seen) else {
+            return match self.known_run(run)? {
+                Some(known) if known.start.uid == self.caller.uid() || self.is_reader()? => Err(over(run)),
+                _ => Err(unknown(run)),
+            };
+        };
+        if !seen.may_intervene {
+            return Err(refused(
+                "not-an-approver",
+                "only root and the approvers of its role may stop or end a session",
+            ));
+        }
+        let start = self.known_run(run)?.ok_or_else(|| unknown(run))?.start;
+        let wish = Wish { act, by: self.caller.name().to_string() };
+        let event = self.intervention(&start, act, reason);
+        let written = self.host.database().write(Durability::Synced, |tx| {
+            if !leave_wish(tx, open.start, &wish)? {
+                return Err(over(run));
+            }
+            Ok(self.journal.append(tx, self.moment, event)?)
+        })?;
+        let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
+        self.host.ring();
+        Ok(Answer::Sessions(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect()))
+    }
+
+    fn intervention(&self, start: &Start, act: Act, reason: &Word) -> Event {
+        Event::Intervention(Box::new(Intervention {
+            uid: self.caller.uid(),
+            user: Word::from(self.caller.name().as_str()),
+            act,
+            run: start.run.clone(),
+            holder: start.user.clone(),
+            holder_uid: start.uid,
+            role: start.role.clone(),
+            grant: start.grant.clone(),
+            reason: reason.clone(),
+        }))
+    }
+
+    fn approves_role_of(&self, start: &Start) -> Result<bool, Refused> {
+        let Some(role) = &start.role else { return Ok(false) };
+        self.policy.role(role)?.map_or(Ok(false), |role| self.approves(&role))
+    }
+
+    /// What the caller sees of an open run; `None` for what is not theirs to see.
+    fn session(&self, open: &OpenRun) -> Result<Option<SessionInfo>, Refused> {
+        let Some(known) = self.known_run(&open.run)? else { return Ok(None) };
+        let start = &known.start;
+        let (own, observes) = (start.uid == self.caller.uid(), self.observes(start)?);
+        let (reads, may_intervene) = (self.is_reader()?, self.caller.uid() == 0 || self.approves_role_of(start)?);
+        if !(own || observes || reads || may_intervene) {
+            return Ok(None);
+        }
+        let stage = self.host.recording(&open.run)?.map(|stored| stored.stage);
+        let recorded = stage == Some(Stage::Live);
+        let state = match open.wish.as_ref().map(|wish| wish.act) {
+            Some(Act::Freeze) => "frozen",
+            Some(Act::Kill) => "ending",
+            Some(Act::Thaw) | None => "running",
+        };
+        Ok(Some(SessionInfo {
+            run: open.run.clone(),
+            user: start.user.clone(),
+            uid: start.uid,
+            run_as: start.run_as.clone(),
+            command: start.argv.clone(),
+            tty: start.tty.clone(),
+            since: known.since,
+            pid: start.pid,
+            role: start.role.clone(),
+            grant: start.grant.clone(),
+            state: state.to_owned(),
+            by: open.wish.as_ref().filter(|wish| wish.act != Act::Thaw).map(|wish| wish.by.clone()),
+            recorded,
+            may_watch: recorded && (own || observes || reads),
+            may_intervene,
+        }))
+    }
+}
+
+fn over(run: &str) -> Refused {
+    refused("session-over", format!("the session of run {run} is over")).hint(format!("jitctl audit show {run}"))
+}

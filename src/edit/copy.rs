@@ -1,0 +1,261 @@
+//! One file on its way: out to a copy that belongs to the caller, and back.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{self, File, FileTimes, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+
+use super::diff::unified;
+use crate::audit::record::{self, Change};
+use crate::elevation::edit::Target;
+use crate::escape::Word;
+use sys::exec::Credentials;
+use sys::lent::as_user;
+use sys::place::{Place, PlaceError, open_own, read_all};
+
+/// A larger file is not edited here: both versions are held in memory, so that what is recorded is what is written.
+const LARGEST: usize = 64 << 20;
+
+/// Where copies are made: the first place where the caller can.
+const PLACES: [&str; 2] = ["/var/tmp", "/tmp"];
+
+/// The longest part of a name that a copy keeps, in bytes.
+const LONGEST_STEM: usize = 200;
+
+/// Names are tried so often before a place counts as full.
+const TRIES: usize = 100;
+
+/// With whose powers files are used.
+pub struct Hands {
+    /// Reads and writes the files.
+    pub run_as: Credentials,
+    /// Owns the copies.
+    pub caller: Credentials,
+    /// The caller's file mode mask, for new files.
+    pub umask: u32,
+}
+
+/// Why a file is not edited; each names it as it was typed.
+#[derive(Debug)]
+pub enum EditError {
+    /// It cannot be read, or is none that may be edited.
+    Target(Word, PlaceError),
+    /// No copy of it can be made.
+    Copy(Word, io::Error),
+    /// The copy cannot be read back.
+    Lost(PathBuf, PlaceError),
+    /// It cannot be written.
+    Write(Word, PlaceError),
+}
+
+impl fmt::Display for EditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target(name, PlaceError::Writable) => {
+                write!(f, "{name}: editing files in a writable directory is not permitted")
+            }
+            Self::Target(name, PlaceError::Symlink) => write!(f, "{name}: editing symbolic links is not permitted"),
+            Self::Target(name, error) => write!(f, "{name}: {}", reason(error)),
+            Self::Copy(name, error) => write!(f, "{name}: no copy can be made: {}", plain(error)),
+            Self::Lost(path, error) => write!(f, "{}: {}", Word::from(path.as_os_str()), reason(error)),
+            Self::Write(name, PlaceError::Changed) => {
+                write!(f, "{name} was changed by somebody else while it was edited")
+            }
+            Self::Write(name, error) => write!(f, "unable to write to {name}: {}", reason(error)),
+        }
+    }
+}
+
+/// A file that was copied out.
+pub struct Copy<'a> {
+    target: &'a Target,
+    place: &'a Place,
+    before: Option<Vec<u8>>,
+    public: bool,
+    path: PathBuf,
+    time: SystemTime,
+}
+
+/// What has become of a copy.
+pub enum Copied {
+    /// It was not changed.
+    Unchanged,
+    /// These bytes are to be written, once the change is recorded.
+    Changed(Vec<u8>, Box<Change>),
+}
+
+impl<'a> Copy<'a> {
+    /// Reads the file and makes a copy of it that only the caller can read.
+    pub fn out(target: &'a Target, hands: &Hands) -> Result<Self, EditError> {
+        let name = || Word::from(target.typed());
+        let place = target.place().map_err(|error| EditError::Target(name(), again(error)))?;
+        let read = place.read(&hands.run_as, LARGEST).map_err(|error| EditError::Target(name(), error))?;
+        let (before, public, time) = match read {
+            Some(found) => {
+                let time = found.metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                (Some(found.bytes), found.public, time)
+            }
+            // That the copy was written at all shows in its time.
+            None => (None, place.is_open_to_all() && hands.umask & 0o004 == 0, SystemTime::UNIX_EPOCH),
+        };
+        let failed = |error| EditError::Copy(name(), error);
+        let (mut file, path) = create(target.path().file_name().unwrap_or_default(), &hands.caller).map_err(failed)?;
+        let written = file
+            .write_all(before.as_deref().unwrap_or_default())
+            .and_then(|()| file.set_times(FileTimes::new().set_modified(time)));
+        if let Err(error) = written {
+            remove(&path, &hands.caller);
+            return Err(failed(error));
+        }
+        Ok(Self { target, place, before, public, path, time })
+    }
+
+    /// Where the copy is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the file is called in messages.
+    pub fn name(&self) -> Word {
+        Word::from(self.target.typed())
+    }
+
+    /// Reads the copy, with the caller's powers: whatever stands there now is what they may read themselves.
+    pub fn look(&self, hands: &Hands) -> Result<Copied, EditError> {
+        let lost = |error| EditError::Lost(self.path.clone(), error);
+        let file = open_own(&self.path, &hands.caller).map_err(lost)?;
+        let after = read_all(&file, LARGEST).map_err(lost)?;
+        let unchanged = match &self.before {
+            Some(before) => *before == after,
+            None => {
+                after.is_empty() && file.metadata().and_then(|file| file.modified()).is_ok_and(|at| at == self.time)
+            }
+        };
+        if unchanged {
+            return Ok(Copied::Unchanged);
+        }
+        let change = Box::new(self.change(&after));
+        Ok(Copied::Changed(after, change))
+    }
+
+    /// Writes `after` where the file is, unless somebody else has changed it.
+    pub fn back(&self, after: &[u8], hands: &Hands) -> Result<(), EditError> {
+        let mode = 0o644 & !hands.umask;
+        let written = self.place.write(&hands.run_as, self.before.as_deref(), after, mode);
+        written.map_err(|error| EditError::Write(self.name(), error))
+    }
+
+    /// The copy has served.
+    pub fn discard(self, hands: &Hands) {
+        remove(&self.path, &hands.caller);
+    }
+
+    fn change(&self, after: &[u8]) -> Change {
+        let digest = |bytes: &[u8]| record::Digest(Sha256::digest(bytes).into());
+        let length = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let path = Word::from(self.target.path().as_os_str());
+        // Records are read by more people than secrets are.
+        let diff = if self.public { unified(&path.to_string(), self.before.as_deref(), after) } else { None };
+        Change {
+            path,
+            before: self.before.as_deref().map(digest),
+            before_bytes: self.before.as_deref().map(length),
+            after: digest(after),
+            after_bytes: length(after),
+            diff: diff.map(Word::from),
+        }
+    }
+}
+
+/// `motd` becomes `motd.XXXXXXXX` and `a.conf` becomes `aXXXXXXXX.conf`, so that an editor knows the kind of file.
+fn copy_name(name: &OsStr, random: &str) -> OsString {
+    let name = name.as_bytes();
+    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| name.len() - dot <= LONGEST_STEM / 4);
+    let (stem, suffix) = name.split_at_checked(dot.unwrap_or(name.len())).unwrap_or((name, b""));
+    let stem = stem.get(..LONGEST_STEM).unwrap_or(stem);
+    let between: &[u8] = if dot.is_some() { b"" } else { b"." };
+    OsString::from_vec([stem, between, random.as_bytes(), suffix].concat())
+}
+
+fn create(name: &OsStr, owner: &Credentials) -> io::Result<(File, PathBuf)> {
+    let mut refused = io::Error::from(io::ErrorKind::NotFound);
+    for place in PLACES {
+        for _ in 0..TRIES {
+            let path = Path::new(place).join(copy_name(name, &letters(sys::random::random()?)));
+            let made = as_user(owner, || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path))?;
+            match made {
+                Ok(file) => return Ok((file, path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    refused = error;
+                    break;
+                }
+            }
+        }
+    }
+    Err(refused)
+}
+
+fn letters(random: [u8; 8]) -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnopqrstuvwxyzABCDEFG";
+    let letter = |byte: &u8| LETTERS.get(usize::from(byte % 32)).copied().unwrap_or(b'x');
+    random.iter().map(|byte| char::from(letter(byte))).collect()
+}
+
+/// Whoever can remove a copy need not; one that stays is the caller's own.
+fn remove(path: &Path, owner: &Credentials) {
+    let _ = as_user(owner, || fs::remove_file(path));
+}
+
+/// The same error once more: a place that was not found is asked about each time.
+fn again(error: &PlaceError) -> PlaceError {
+    match error {
+        PlaceError::Writable => PlaceError::Writable,
+        PlaceError::Symlink => PlaceError::Symlink,
+        PlaceError::NotRegular => PlaceError::NotRegular,
+        PlaceError::TooLarge(most) => PlaceError::TooLarge(*most),
+        PlaceError::Changed => PlaceError::Changed,
+        PlaceError::Io(error) => PlaceError::Io(match error.raw_os_error() {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::from(error.kind()),
+        }),
+    }
+}
+
+fn reason(error: &PlaceError) -> String {
+    match error {
+        PlaceError::NotRegular => "not a regular file".to_owned(),
+        PlaceError::TooLarge(most) => format!("larger than {} MiB, which is too large to be edited here", most >> 20),
+        PlaceError::Symlink => "is a symbolic link".to_owned(),
+        PlaceError::Writable => "lies in a writable directory".to_owned(),
+        PlaceError::Changed => "was changed by somebody else".to_owned(),
+        PlaceError::Io(error) => plain(error),
+    }
+}
+
+/// The kernel's words without their number, as sudo writes them.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_keeps_the_kind_of_its_file() {
+        let name = |name: &str| copy_name(OsStr::new(name), "XXXXXXXX");
+        assert_eq!(name("motd"), "motd.XXXXXXXX");
+        assert_eq!(name("a.b.conf"), "a.bXXXXXXXX.conf");
+        assert_eq!(name(".profile"), "XXXXXXXX.profile");
+        assert!(name(&"x".repeat(255)).len() <= 255 && name(&format!(".{}", "x".repeat(254))).len() <= 255);
+        assert!(name(&format!("{}.conf", "x".repeat(250))).len() <= 255);
+    }
+}

@@ -1,0 +1,179 @@
+//! The difference of two texts as `diff -u` writes it, so that `patch` understands it. Bounded in time and size: a record is
+//! no archive.
+
+use std::ops::Range;
+
+/// Texts that are longer together, in bytes, are not compared.
+const LONGEST: usize = 512 << 10;
+
+/// A longer difference, in bytes, is none.
+const LONGEST_DIFFERENCE: usize = 64 << 10;
+
+/// More insertions and deletions than this are shown as one change of everything between the first and the last.
+const MOST_EDITS: usize = 500;
+
+/// Unchanged lines around a change.
+const CONTEXT: usize = 3;
+
+/// The difference between two versions of the file `name`; `None` where one is no text, or it would be too long.
+pub fn unified(name: &str, before: Option<&[u8]>, after: &[u8]) -> Option<String> {
+    if before.unwrap_or_default().len() + after.len() > LONGEST {
+        return None;
+    }
+    let old = lines(text(before.unwrap_or_default())?);
+    let new = lines(text(after)?);
+    let from = if before.is_some() { name } else { "/dev/null" };
+    let mut difference = format!("--- {from}\n+++ {name}\n");
+    for hunk in hunks(&changes(&old, &new)) {
+        write_hunk(&mut difference, &hunk, &old, &new);
+        if difference.len() > LONGEST_DIFFERENCE {
+            return None;
+        }
+    }
+    Some(difference)
+}
+
+/// Lines of the old text that are replaced by lines of the new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Change {
+    old: Range<usize>,
+    new: Range<usize>,
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+}
+
+/// With their ends, so that a last line without one differs from one with it.
+fn lines(text: &str) -> Vec<&str> {
+    text.split_inclusive('\n').collect()
+}
+
+fn changes(old: &[&str], new: &[&str]) -> Vec<Change> {
+    let begin = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let (old_rest, new_rest) = (old.get(begin..).unwrap_or_default(), new.get(begin..).unwrap_or_default());
+    let end = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(a, b)| a == b).count();
+    let old_middle = old_rest.get(..old_rest.len() - end).unwrap_or_default();
+    let new_middle = new_rest.get(..new_rest.len() - end).unwrap_or_default();
+    let mut found = Vec::new();
+    let (mut x, mut y) = (0, 0);
+    let common = common_lines(old_middle, new_middle).unwrap_or_default();
+    for (a, b) in common.into_iter().chain([(old_middle.len(), new_middle.len())]) {
+        if (x, y) != (a, b) {
+            found.push(Change { old: begin + x..begin + a, new: begin + y..begin + b });
+        }
+        (x, y) = (a + 1, b + 1);
+    }
+    found
+}
+
+/// Pairs of lines that stay, in order (Myers, "An O(ND) Difference Algorithm", 1986); `None` for too many edits.
+fn common_lines(old: &[&str], new: &[&str]) -> Option<Vec<(usize, usize)>> {
+    let (n, m) = (signed(old.len()), signed(new.len()));
+    let bound = MOST_EDITS.min(old.len() + new.len());
+    let width = 2 * bound + 3;
+    let place = |k: isize| usize::try_from(k + signed(bound) + 1).unwrap_or(usize::MAX);
+    // furthest[k] is how far down the old text one comes on the diagonal k with the edits so far.
+    let mut furthest = vec![0_isize; width];
+    let mut history = Vec::new();
+    for edits in 0..=signed(bound) {
+        history.push(furthest.clone());
+        for k in (-edits..=edits).step_by(2) {
+            let at = |k: isize| furthest.get(place(k)).copied().unwrap_or(0);
+            let down = k == -edits || (k != edits && at(k - 1) < at(k + 1));
+            let mut x = if down { at(k + 1) } else { at(k - 1) + 1 };
+            while x < n && x - k < m && same(old, new, x, x - k) {
+                x += 1;
+            }
+            if let Some(reached) = furthest.get_mut(place(k)) {
+                *reached = x;
+            }
+            if x >= n && x - k >= m {
+                return Some(walk_back(&history, n, m, place));
+            }
+        }
+    }
+    None
+}
+
+fn walk_back(history: &[Vec<isize>], n: isize, m: isize, place: impl Fn(isize) -> usize) -> Vec<(usize, usize)> {
+    let (mut x, mut y) = (n, m);
+    let mut kept = Vec::new();
+    for (edits, furthest) in history.iter().enumerate().rev() {
+        let at = |k: isize| furthest.get(place(k)).copied().unwrap_or(0);
+        let (edits, k) = (signed(edits), x - y);
+        let down = k == -edits || (k != edits && at(k - 1) < at(k + 1));
+        let before = if down { k + 1 } else { k - 1 };
+        let (from_x, from_y) = if edits == 0 { (0, 0) } else { (at(before), at(before) - before) };
+        while x > from_x && y > from_y {
+            x -= 1;
+            y -= 1;
+            kept.extend(usize::try_from(x).ok().zip(usize::try_from(y).ok()));
+        }
+        (x, y) = (from_x, from_y);
+    }
+    kept.reverse();
+    kept
+}
+
+fn same(old: &[&str], new: &[&str], x: isize, y: isize) -> bool {
+    let line = |at: isize| usize::try_from(at).ok();
+    line(x).and_then(|x| old.get(x)) == line(y).and_then(|y| new.get(y))
+}
+
+fn signed(length: usize) -> isize {
+    isize::try_from(length).unwrap_or(isize::MAX)
+}
+
+/// Changes that share their context are shown together.
+fn hunks(changes: &[Change]) -> Vec<Vec<Change>> {
+    let mut hunks: Vec<Vec<Change>> = Vec::new();
+    for change in changes {
+        match hunks.last_mut() {
+            Some(hunk) if hunk.last().is_some_and(|last| change.old.start - last.old.end <= 2 * CONTEXT) => {
+                hunk.push(change.clone());
+            }
+            _ => hunks.push(vec![change.clone()]),
+        }
+    }
+    hunks
+}
+
+fn write_hunk(text: &mut String, hunk: &[Change], old: &[&str], new: &[&str]) {
+    let (Some(first), Some(last)) = (hunk.first(), hunk.last()) else { return };
+    let lead = first.old.start.min(CONTEXT);
+    let trail = (old.len() - last.old.end).min(CONTEXT);
+    let old_span = first.old.start - lead..last.old.end + trail;
+    let new_span = first.new.start - lead..last.new.end + trail;
+    text.push_str(&format!("@@ -{} +{} @@\n", span(&old_span), span(&new_span)));
+    let mut at = old_span.start;
+    for change in hunk {
+        write_lines(text, ' ', old.get(at..change.old.start));
+        write_lines(text, '-', old.get(change.old.clone()));
+        write_lines(text, '+', new.get(change.new.clone()));
+        at = change.old.end;
+    }
+    write_lines(text, ' ', old.get(at..old_span.end));
+}
+
+/// `FIRST,COUNT`, where the first line is 1 and an empty span names the line before it.
+fn span(lines: &Range<usize>) -> String {
+    match lines.len() {
+        0 => format!("{},0", lines.start),
+        1 => format!("{}", lines.start + 1),
+        count => format!("{},{count}", lines.start + 1),
+    }
+}
+
+fn write_lines(text: &mut String, mark: char, lines: Option<&[&str]>) {
+    for line in lines.unwrap_or_default() {
+        text.push(mark);
+        text.push_str(line);
+        if !line.ends_with('\n') {
+            text.push_str("\n\\ No newline at end of file\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

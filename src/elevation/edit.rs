@@ -1,0 +1,269 @@
+//! What -e asks for: files, each found before anybody judges whether it may be edited, and the editor, which runs as the
+//! caller. Nothing is read or written here.
+
+use std::cell::OnceCell;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::elevation::{Caller, RunAs, RunAsError};
+use crate::escape::Word;
+use sys::exec::Credentials;
+use sys::lent::as_user;
+use sys::place::{Place, PlaceError};
+
+/// The first word of a rule that allows editing, and of the command in records (sudoers(5)).
+pub const EDIT: &str = "sudoedit";
+
+/// Where an editor is looked for when the caller's environment has no PATH.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The variables that name an editor, the first one first.
+const VARIABLES: [&[u8]; 3] = [b"SUDO_EDITOR=", b"VISUAL=", b"EDITOR="];
+
+/// Files to edit, and with what.
+pub struct Edit {
+    targets: Vec<Target>,
+    editor: OnceCell<Editor>,
+}
+
+/// One file.
+pub struct Target {
+    typed: OsString,
+    path: PathBuf,
+    place: Result<Place, PlaceError>,
+}
+
+/// A program of the caller's choice with its arguments; it gets no power but the caller's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Editor {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Its words, as the caller wrote them.
+    pub words: Vec<OsString>,
+}
+
+/// Which editors a caller may have; paths in the order of preference.
+#[derive(Debug, Clone, Copy)]
+pub enum Editors<'a> {
+    /// Whichever they name, else one of these.
+    Any(&'a [PathBuf]),
+    /// One of these.
+    Only(&'a [PathBuf]),
+}
+
+/// Why there is no editor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EditorError {
+    /// None of those that were named can be run.
+    NotFound(Word),
+    /// It has `--` among its arguments (CVE-2023-22809); here it would mean nothing, and sudo refuses it.
+    Dashes(Word),
+}
+
+impl std::fmt::Display for EditorError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotFound(editor) => write!(f, "{editor}: command not found"),
+            Self::Dashes(editor) => write!(f, "ignoring editor: {editor}"),
+        }
+    }
+}
+
+/// Whether a word that was typed as a command means editing.
+pub fn is_edit_word(word: &OsStr) -> bool {
+    let name = Path::new(word).file_name().unwrap_or_default();
+    name == EDIT || name == "jit-sudoedit"
+}
+
+/// The ids with which files of the caller are used.
+pub fn credentials_of_caller(caller: &Caller) -> Credentials {
+    Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.group_ids().to_vec() }
+}
+
+/// The ids with which the files are read and written.
+pub fn credentials_of_run_as(run_as: &RunAs) -> Result<Credentials, RunAsError> {
+    Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups: run_as.group_ids()?.to_vec() })
+}
+
+impl Edit {
+    /// Finds the directories of the files with the powers of `reader`. What cannot be found is told later, to somebody who
+    /// may edit it.
+    pub(super) fn find(files: &[OsString], caller: &Caller, reader: &Credentials) -> Self {
+        let stranger = credentials_of_caller(caller);
+        let target = |typed: &OsString| {
+            let absolute = caller.directory().unwrap_or(Path::new("/")).join(typed);
+            let place = Place::find(&absolute, reader, &stranger);
+            // A rule means the file where it really is; where that is nowhere, nothing will be edited.
+            let path = place.as_ref().map_or_else(|_| lexical(&absolute), |place| place.path().to_owned());
+            Target { typed: typed.clone(), path, place }
+        };
+        Self { targets: files.iter().map(target).collect(), editor: OnceCell::new() }
+    }
+
+    /// The files, in the order typed.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Decides on the editor, once: SUDO_EDITOR, VISUAL or EDITOR of `environment`, the caller's, where it may be had, else
+    /// the first of `editors` that is there.
+    pub fn choose_editor(
+        &self,
+        environment: &[OsString],
+        editors: Editors<'_>,
+        caller: &Caller,
+    ) -> Result<(), EditorError> {
+        let editor = choose(environment, editors, &credentials_of_caller(caller))?;
+        let _ = self.editor.set(editor); // the first choice stands
+        Ok(())
+    }
+
+    /// The editor, once it was chosen.
+    pub fn editor(&self) -> Option<&Editor> {
+        self.editor.get()
+    }
+}
+
+impl Target {
+    /// As typed, for what is said to the caller.
+    pub fn typed(&self) -> &OsStr {
+        &self.typed
+    }
+
+    /// What rules and records call it: the directory without links, and the name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where it is, if it may be used.
+    pub fn place(&self) -> Result<&Place, &PlaceError> {
+        self.place.as_ref()
+    }
+}
+
+/// An absolute path without `//` and `/./`.
+fn lexical(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+fn choose(environment: &[OsString], editors: Editors<'_>, who: &Credentials) -> Result<Editor, EditorError> {
+    let value = |prefix: &[u8]| environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(prefix));
+    let path = value(b"PATH=").map_or(OsStr::new(PATH), OsStr::from_bytes);
+    let (Editors::Any(usual) | Editors::Only(usual)) = editors;
+    let mut named = None;
+    for line in VARIABLES.iter().filter_map(|prefix| value(prefix)).filter(|line| !line.is_empty()) {
+        let words = split_words(line);
+        if words.iter().any(|word| word == "--") {
+            return Err(EditorError::Dashes(Word::from(OsStr::from_bytes(line))));
+        }
+        let found = find(words, path, who);
+        let allowed = |editor: &Editor| matches!(editors, Editors::Any(_)) || usual.contains(&editor.path);
+        if let Some(editor) = found.filter(allowed) {
+            return Ok(editor);
+        }
+        named = named.or(Some(line));
+    }
+    for editor in usual {
+        if let Some(editor) = find(vec![editor.clone().into_os_string()], path, who) {
+            return Ok(editor);
+        }
+    }
+    let name = named.or_else(|| usual.first().map(|editor| editor.as_os_str().as_bytes())).unwrap_or(b"editor");
+    Err(EditorError::NotFound(Word::from(OsStr::from_bytes(name))))
+}
+
+/// The program of `words`, looked for as a shell of the caller would, with the caller's eyes.
+fn find(words: Vec<OsString>, path: &OsStr, who: &Credentials) -> Option<Editor> {
+    let name = words.first().filter(|name| !name.is_empty())?;
+    let can_run = |path: &Path| {
+        let found = as_user(who, || fs::metadata(path));
+        matches!(found, Ok(Ok(file)) if file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let found = if name.as_bytes().contains(&b'/') {
+        Some(PathBuf::from(name)).filter(|path| can_run(path))
+    } else {
+        std::env::split_paths(path)
+            .map(|directory| Path::new(".").join(directory).join(name))
+            .find(|path| can_run(path))
+    };
+    found.map(|path| Editor { path, words })
+}
+
+/// Words as a shell would part them, as far as quotes and backslashes go (sudo's editor.c).
+fn split_words(line: &[u8]) -> Vec<OsString> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<Vec<u8>>, None);
+    let mut bytes = line.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match (byte, quote) {
+            (b'\\', _) => word.get_or_insert_default().extend(bytes.next()),
+            (b'\'' | b'"', None) => {
+                quote = Some(byte);
+                word.get_or_insert_default();
+            }
+            (_, Some(open)) if byte == open => quote = None,
+            (_, None) if byte.is_ascii_whitespace() => words.extend(word.take().map(OsString::from_vec)),
+            _ => word.get_or_insert_default().push(byte),
+        }
+    }
+    words.extend(word.map(OsString::from_vec));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> Credentials {
+        Credentials { uid: 0, gid: 0, groups: vec![] }
+    }
+
+    fn environment(entries: &[&str]) -> Vec<OsString> {
+        entries.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn words_are_parted_outside_of_quotes() {
+        assert_eq!(split_words(b" vi  -x\t'a b' \"c'd\" e\\ f '' g"), ["vi", "-x", "a b", "c'd", "e f", "", "g"]);
+        assert_eq!(split_words(b"  "), [""; 0]);
+        assert_eq!(split_words(b"a'b"), ["ab"]);
+        assert_eq!(split_words(b"a\\"), ["a"]);
+    }
+
+    #[test]
+    fn the_first_variable_that_names_a_program_wins() {
+        let usual = [PathBuf::from("/bin/sh")];
+        let path_of =
+            |entries: &[&str]| choose(&environment(entries), Editors::Any(&usual), &root()).map(|editor| editor.path);
+        let found = path_of(&["EDITOR=cat", "VISUAL=env -i", "PATH=/nowhere:/usr/bin"]).unwrap();
+        assert!(found.ends_with("usr/bin/env"), "{found:?}");
+        let found = path_of(&["EDITOR=cat", "SUDO_EDITOR=", "VISUAL=no-such-editor", "PATH=/usr/bin"]).unwrap();
+        assert!(found.ends_with("usr/bin/cat"), "{found:?}");
+        assert_eq!(path_of(&[]).unwrap(), PathBuf::from("/bin/sh"));
+        assert_eq!(path_of(&["EDITOR=/etc/passwd"]).unwrap(), PathBuf::from("/bin/sh"));
+        let dashes = path_of(&["EDITOR=cat -- /etc/shadow"]);
+        assert_eq!(dashes, Err(EditorError::Dashes("cat -- /etc/shadow".into())));
+        assert_eq!(
+            choose(&environment(&["EDITOR=x"]), Editors::Any(&[]), &root()),
+            Err(EditorError::NotFound("x".into()))
+        );
+    }
+
+    #[test]
+    fn where_only_the_usual_editors_may_be_had_another_is_passed_over() {
+        let usual = [PathBuf::from("/bin/sh"), PathBuf::from("/usr/bin/cat")];
+        let path_of = |entry: &str| choose(&environment(&[entry]), Editors::Only(&usual), &root()).unwrap().path;
+        assert_eq!(path_of("EDITOR=/usr/bin/env"), PathBuf::from("/bin/sh"));
+        assert_eq!(path_of("EDITOR=cat -n"), PathBuf::from("/usr/bin/cat"));
+    }
+
+    #[test]
+    fn editing_is_known_by_name() {
+        for word in ["sudoedit", "/usr/bin/sudoedit", "jit-sudoedit"] {
+            assert!(is_edit_word(OsStr::new(word)));
+        }
+        assert!(!is_edit_word(OsStr::new("vim")) && !is_edit_word(OsStr::new("")));
+    }
+}

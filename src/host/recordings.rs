@@ -1,0 +1,160 @@
+//! Where recordings lie: `recordings/RUN.cast` while it is written, under a lock that its writer holds, and in
+//! `recordings/done` from its end on, perhaps compressed. Root's alone, like everything of ours.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::{Host, HostError, STATE};
+use sys::trusted::{TrustError, TrustedDirectory};
+
+const RECORDINGS: &str = "recordings";
+const DONE: &str = "done";
+
+/// How often a recording is looked for that moves while we look.
+const LOOKS: u32 = 3;
+
+/// A recording, open for reading.
+#[derive(Debug)]
+pub struct StoredRecording {
+    /// At its beginning.
+    pub file: File,
+    /// Whether it is still being written.
+    pub stage: Stage,
+    /// How it is stored.
+    pub encoding: Encoding,
+}
+
+/// How far a recording has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its session runs, or was lost a moment ago.
+    Live,
+    /// Complete.
+    Done,
+}
+
+/// How a recording is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it was written.
+    Plain,
+    /// Compressed (RFC 8878).
+    Zstd,
+}
+
+impl Host {
+    /// A new file for the recording of `run`, locked until its last descriptor is closed.
+    pub fn begin_recording(&self, run: &str) -> io::Result<File> {
+        let file = live(&self.state).and_then(|live| live.begin(&plain(run))).map_err(unwrapped)?;
+        sys::lock::claim(&file)?;
+        Ok(file)
+    }
+
+    /// Puts a complete recording to the others.
+    pub fn shelve_recording(&self, run: &str) -> Result<(), HostError> {
+        let live = live(&self.state)?;
+        let done = live.private_directory(DONE.as_ref())?;
+        Ok(live.hand_over(&plain(run), &done, &plain(run))?)
+    }
+
+    /// The recording of `run`; `None` where there is none.
+    pub fn recording(&self, run: &str) -> Result<Option<StoredRecording>, HostError> {
+        let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(None) };
+        for _ in 0..LOOKS {
+            if let Some(file) = open(&live, plain(run))? {
+                // Without the lock its writer has ended, and whoever shelves it comes later or never.
+                let stage = if is_written(&file)? { Stage::Live } else { Stage::Done };
+                return Ok(Some(StoredRecording { file, stage, encoding: Encoding::Plain }));
+            }
+            let Some(done) = present(live.directory(DONE.as_ref()))? else { continue };
+            for (name, encoding) in [(plain(run), Encoding::Plain), (compressed(run), Encoding::Zstd)] {
+                if let Some(file) = open(&done, name)? {
+                    return Ok(Some(StoredRecording { file, stage: Stage::Done, encoding }));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The complete recordings, for whoever compresses them: without the database.
+pub struct Shelf {
+    done: TrustedDirectory,
+}
+
+impl Shelf {
+    /// Of this host.
+    pub fn open() -> Result<Self, HostError> {
+        let state = TrustedDirectory::open(Path::new(STATE))?;
+        state.private()?;
+        Ok(Self { done: state.directory(RECORDINGS.as_ref())?.directory(DONE.as_ref())? })
+    }
+
+    /// A recording that is not compressed yet.
+    pub fn plain(&self, run: &str) -> Result<Option<File>, HostError> {
+        open(&self.done, plain(run))
+    }
+
+    /// The file into which it is compressed; one that a killed compressor left behind is replaced.
+    pub fn begin_compressed(&self, run: &str) -> Result<File, HostError> {
+        self.discard_compressed(run)?;
+        Ok(self.done.begin(&unfinished(run))?)
+    }
+
+    /// Puts the compressed recording in the place of the other, in such an order that there is always one.
+    pub fn put_compressed(&self, run: &str) -> Result<(), HostError> {
+        self.done.hand_over(&unfinished(run), &self.done, &compressed(run))?;
+        self.remove(plain(run))
+    }
+
+    /// Removes what was begun.
+    pub fn discard_compressed(&self, run: &str) -> Result<(), HostError> {
+        self.remove(unfinished(run))
+    }
+
+    fn remove(&self, name: OsString) -> Result<(), HostError> {
+        present(self.done.remove(&name)).map(drop)
+    }
+}
+
+/// True while the writer of a recording holds its lock.
+pub fn is_written(file: &File) -> Result<bool, HostError> {
+    sys::lock::is_claimed(file).map_err(|error| HostError::System("look at a recording", error))
+}
+
+fn live(state: &TrustedDirectory) -> Result<TrustedDirectory, TrustError> {
+    state.private_directory(RECORDINGS.as_ref())
+}
+
+fn open(directory: &TrustedDirectory, name: OsString) -> Result<Option<File>, HostError> {
+    Ok(present(directory.file(&name))?.map(sys::trusted::TrustedFile::into_file))
+}
+
+fn present<T>(found: Result<T, TrustError>) -> Result<Option<T>, HostError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(TrustError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn plain(run: &str) -> OsString {
+    OsString::from(format!("{run}.cast"))
+}
+
+fn compressed(run: &str) -> OsString {
+    OsString::from(format!("{run}.cast.zst"))
+}
+
+fn unfinished(run: &str) -> OsString {
+    OsString::from(format!(".{run}.zst"))
+}
+
+fn unwrapped(error: TrustError) -> io::Error {
+    match error {
+        TrustError::Io { error, .. } => error,
+        error => io::Error::other(error.to_string()),
+    }
+}

@@ -1,0 +1,94 @@
+//! The arguments that a rule means: word by word, or as one line in the manner of sudoers(5).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use serde::{Deserialize, Serialize};
+
+use super::expression::Expression;
+use super::glob::Glob;
+use super::pattern::WordPattern;
+
+/// The most words of one rule.
+pub(super) const MOST_WORDS: usize = 1024;
+
+/// What a rule says of the arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Arguments {
+    /// Word by word.
+    Words(Vec<ArgumentPattern>),
+    /// fnmatch(3) over the arguments joined by spaces.
+    Glob(Glob),
+    /// An expression over the arguments joined by spaces.
+    Regex(Expression),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ArgumentPattern {
+    /// `**`
+    AnyNumber,
+    /// `*`
+    AnyWord,
+    Word(WordPattern),
+}
+
+impl Arguments {
+    /// Whether these are meant; `None` where nobody can tell.
+    pub(super) fn mean(&self, words: &[OsString]) -> Option<bool> {
+        match self {
+            Self::Words(wanted) => Some(arguments_match(wanted, words)),
+            Self::Glob(glob) => Some(glob.matches(&line(words))),
+            // Expressions are about characters: of other bytes they can say nothing.
+            Self::Regex(expression) => String::from_utf8(line(words)).ok().and_then(|line| expression.matches(&line)),
+        }
+    }
+}
+
+/// The words of a rule, each a pattern; the error is a sentence fragment about the rule.
+pub(super) fn parse_arguments(words: &[String]) -> Result<Vec<ArgumentPattern>, String> {
+    if words.len() > MOST_WORDS {
+        return Err(format!("has more than {MOST_WORDS} words"));
+    }
+    let one = |word: &String| match word.as_str() {
+        "**" => Ok(ArgumentPattern::AnyNumber),
+        "*" => Ok(ArgumentPattern::AnyWord),
+        word => WordPattern::parse(word).map(ArgumentPattern::Word),
+    };
+    words.iter().map(one).collect()
+}
+
+fn line(words: &[OsString]) -> Vec<u8> {
+    words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>().join(&b' ')
+}
+
+/// As in [`glob`](super::pattern): each word pattern takes one word, so only the last `**` ever needs to give more.
+fn arguments_match(wanted: &[ArgumentPattern], words: &[OsString]) -> bool {
+    let (mut pattern, mut word) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        let fits = match (wanted.get(pattern), words.get(word)) {
+            (Some(ArgumentPattern::AnyNumber), _) => {
+                retry = Some((pattern + 1, word));
+                pattern += 1;
+                continue;
+            }
+            (None, None) => return true,
+            (Some(ArgumentPattern::AnyWord), Some(_)) => true,
+            (Some(ArgumentPattern::Word(expected)), Some(found)) => expected.matches(found.as_bytes()),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        match retry {
+            _ if fits => {
+                pattern += 1;
+                word += 1;
+            }
+            Some((after, from)) if from < words.len() => {
+                retry = Some((after, from + 1));
+                (pattern, word) = (after, from + 1);
+            }
+            Some(_) | None => return false,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The manner of a run: what the caller wishes besides the command itself, as far as the role allows it (sudoers(5)).
+
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::{Role, RunDirectory};
+use crate::elevation::Elevation;
+use crate::escape::Word;
+use crate::names::UserName;
+
+/// How a command is to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manner {
+    /// Where; `None` is where the caller is, or the target's home for -i.
+    pub directory: Option<RunDirectory>,
+    /// Descriptors from this one on are closed.
+    pub closefrom: u32,
+    /// For how long at most, in seconds.
+    pub time_limit: Option<u64>,
+}
+
+/// The role does not allow the wish. The sentences are sudo's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotPermitted {
+    /// `requiretty`, and there is none.
+    NoTerminal,
+    /// -C without `closefrom_override`.
+    CloseFrom,
+    /// -D without `runcwd = "*"`; the command.
+    Directory(Word),
+    /// -T without `user_command_timeouts`.
+    TimeLimit,
+}
+
+impl fmt::Display for NotPermitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoTerminal => f.write_str("sorry, you must have a tty to run sudo"),
+            Self::CloseFrom => f.write_str("you are not permitted to use the -C option"),
+            Self::Directory(command) => write!(f, "you are not permitted to use the -D option with {command}"),
+            // Sic.
+            Self::TimeLimit => f.write_str("sorry, you are not allowed set a command timeout"),
+        }
+    }
+}
+
+impl Manner {
+    /// The manner in which `role` lets `elevation` run.
+    pub fn of(role: &Role, elevation: &Elevation) -> Result<Self, NotPermitted> {
+        let (options, wish) = (&role.options, elevation.wish());
+        if options.requiretty && elevation.caller().tty().is_none() {
+            return Err(NotPermitted::NoTerminal);
+        }
+        let closefrom = match wish.close_from {
+            Some(number) if number != options.closefrom && !options.closefrom_override => {
+                return Err(NotPermitted::CloseFrom);
+            }
+            number => number.unwrap_or(options.closefrom),
+        };
+        let time_limit = match (wish.time_limit, options.command_timeout) {
+            (Some(1..), _) if !options.user_command_timeouts => return Err(NotPermitted::TimeLimit),
+            (Some(wished @ 1..), 0) => Some(wished),
+            (Some(wished @ 1..), most) => Some(wished.min(most)),
+            (_, 0) => None,
+            (_, most) => Some(most),
+        };
+        Ok(Self { directory: directory(role, elevation)?, closefrom, time_limit })
+    }
+}
+
+fn directory(role: &Role, elevation: &Elevation) -> Result<Option<RunDirectory>, NotPermitted> {
+    let (wish, said) = (elevation.wish(), &role.options.runcwd);
+    let wished = wish.directory.as_deref().filter(|wished| Some(*wished) != elevation.caller().directory());
+    match (wished, said) {
+        (Some(wished), Some(RunDirectory::CallersChoice)) => Ok(Some(typed(wished))),
+        (Some(_), _) => Err(NotPermitted::Directory(Word::from(elevation.command().path().as_os_str()))),
+        (None, None | Some(RunDirectory::CallersChoice)) => Ok(None),
+        (None, Some(said)) => Ok(Some(said.clone())),
+    }
+}
+
+/// A directory as typed behind -D: a path, `~`, or `~USER`.
+fn typed(path: &Path) -> RunDirectory {
+    match path.as_os_str().as_bytes().strip_prefix(b"~") {
+        Some(b"") => RunDirectory::TargetsHome,
+        Some(user) => match std::str::from_utf8(user).map(UserName::parse) {
+            Ok(Ok(user)) => RunDirectory::HomeOf(user),
+            _ => RunDirectory::Path(PathBuf::from(path)),
+        },
+        None => RunDirectory::Path(PathBuf::from(path)),
+    }
+}

@@ -1,0 +1,235 @@
+//! The texts of a listing, as sudo lays them out: options, entries short and long, lines wrapped at the terminal's edge.
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+
+use serde_json::Value;
+
+use crate::clock::duration::spell;
+use crate::escape::escape;
+use crate::policy::{Options, Role, RunDirectory, Settings};
+use sys::terminal::window;
+
+/// Where nobody says how wide a line may be.
+const USUAL_WIDTH: usize = 80;
+
+/// The settings that hold for everybody: those that are always worth a word, and those that are not as usual.
+pub(super) fn defaults(settings: &Settings) -> String {
+    let options = &settings.options;
+    let reset = if options.env_reset { "env_reset" } else { "!env_reset" };
+    let pty = if options.use_pty { "use_pty" } else { "!use_pty" };
+    let path = format!("secure_path={}", quoted(&options.path_variable()));
+    let mut words = vec![reset.to_owned(), path, pty.to_owned()];
+    words.extend(differences(options, &Options::default(), &["env_reset", "use_pty", "secure_path"]));
+    format!("    {}", words.join(", "))
+}
+
+/// One line: `    (root : ALL) NOPASSWD: /usr/bin/id, /usr/bin/w`.
+pub(super) fn short(role: &Role, settings: &Settings) -> String {
+    let options = &role.options;
+    let groups = match role.run_as_groups.as_written() {
+        groups if groups.is_empty() => String::new(),
+        groups => format!(" : {}", groups.join(", ")),
+    };
+    let mut text = format!("    ({}{groups}) ", role.run_as.as_written().join(", "));
+    if let Some(directory) = own_directory(role, settings) {
+        text.push_str(&format!("CWD={directory} "));
+    }
+    if options.command_timeout != settings.options.command_timeout {
+        text.push_str(&format!("TIMEOUT={} ", options.command_timeout));
+    }
+    match options.setenv {
+        Some(true) => text.push_str("SETENV: "),
+        Some(false) if settings.options.setenv != Some(false) => text.push_str("NOSETENV: "),
+        _ => {}
+    }
+    if role.noexec {
+        text.push_str("NOEXEC: ");
+    }
+    if !role.authenticate {
+        text.push_str("NOPASSWD: ");
+    }
+    text + &rules(role).join(", ")
+}
+
+/// A paragraph of several lines.
+pub(super) fn long(role: &Role, settings: &Settings) -> String {
+    let mut text = format!("\nSudoers entry: {} (role {})\n", role.source, role.name);
+    text.push_str(&format!("    RunAsUsers: {}\n", role.run_as.as_written().join(", ")));
+    let groups = role.run_as_groups.as_written();
+    if !groups.is_empty() {
+        text.push_str(&format!("    RunAsGroups: {}\n", groups.join(", ")));
+    }
+    let mut words = Vec::new();
+    if role.noexec {
+        words.push("noexec".to_owned());
+    }
+    if !role.authenticate {
+        words.push("!authenticate".to_owned());
+    }
+    words.extend(differences(&role.options, &settings.options, &["runcwd", "command_timeout"]));
+    if !words.is_empty() {
+        text.push_str(&format!("    Options: {}\n", words.join(", ")));
+    }
+    if let Some(directory) = own_directory(role, settings) {
+        text.push_str(&format!("    Cwd: {directory}\n"));
+    }
+    if role.options.command_timeout != settings.options.command_timeout {
+        text.push_str(&format!("    Timeout: {}\n", role.options.command_timeout));
+    }
+    text.push_str("    Commands:\n");
+    rules(role).iter().for_each(|rule| text.push_str(&format!("\t{rule}\n")));
+    text
+}
+
+/// How wide a line may be on standard output; none for a pipe, where programs read.
+pub(super) fn width() -> Option<usize> {
+    let output = std::io::stdout();
+    let is_pipe =
+        || Some(std::fs::File::from(output.as_fd().try_clone_to_owned().ok()?).metadata().ok()?.file_type().is_fifo());
+    match window(output.as_fd()) {
+        Ok(window) if window.columns > 0 => Some(usize::from(window.columns)),
+        _ if is_pipe() == Some(true) => None,
+        _ => Some(USUAL_WIDTH),
+    }
+}
+
+/// Breaks a line at spaces where it is wider than `width`; the lines after the first are indented.
+pub(super) fn wrapped(line: &str, width: Option<usize>, indent: usize) -> String {
+    let mut text = String::new();
+    let mut room = width.unwrap_or(usize::MAX);
+    let mut rest = line;
+    while rest.len() > room {
+        let within = rest.char_indices().map(|(at, _)| at).take_while(|at| *at < room).last().unwrap_or_default();
+        let (head, tail) = rest.split_at_checked(within).unwrap_or((rest, ""));
+        // The indentation of the first line is no place to break it.
+        let first = head.len().saturating_sub(head.trim_start().len());
+        let at = match head.rfind(' ').filter(|at| *at >= first) {
+            Some(at) => Some(at),
+            None => tail.find(' ').map(|at| at + within),
+        };
+        let Some((line, after)) = at.and_then(|at| rest.split_at_checked(at)) else { break };
+        text.push_str(line);
+        text.push('\n');
+        text.push_str(&" ".repeat(indent));
+        rest = after.trim_start();
+        room = width.unwrap_or(usize::MAX).saturating_sub(indent).max(1);
+    }
+    text + rest + "\n"
+}
+
+fn own_directory<'r>(role: &'r Role, settings: &Settings) -> Option<&'r RunDirectory> {
+    role.options.runcwd.as_ref().filter(|own| settings.options.runcwd.as_ref() != Some(*own))
+}
+
+fn rules(role: &Role) -> Vec<String> {
+    role.commands.iter().map(|rule| escape(rule.to_string().as_bytes())).collect()
+}
+
+/// The options that are not those of `usual`, as sudoers would say them; without those in `told`.
+fn differences(options: &Options, usual: &Options, told: &[&str]) -> Vec<String> {
+    let (fields, usual) = (options.changed(), usual.changed());
+    let mut words = Vec::new();
+    for (key, value) in &fields {
+        if usual.get(key) == Some(value) || told.contains(&key.as_str()) {
+            continue;
+        }
+        match value {
+            Value::Object(limits) => {
+                let own = limits.iter().filter(|(name, limit)| usual_limit(&usual, name) != Some(*limit));
+                words.extend(own.map(|(name, limit)| format!("rlimit_{name}={}", shown(key, limit))));
+            }
+            Value::Bool(true) => words.push(key.clone()),
+            Value::Bool(false) => words.push(format!("!{key}")),
+            value => words.push(format!("{key}={}", shown(key, value))),
+        }
+    }
+    // What a role takes back is told too.
+    for key in usual.keys().filter(|key| !fields.contains_key(*key) && !told.contains(&key.as_str())) {
+        words.push(format!("{key} as usual"));
+    }
+    words
+}
+
+fn usual_limit<'v>(usual: &'v serde_json::Map<String, Value>, name: &str) -> Option<&'v Value> {
+    usual.get("rlimits")?.get(name)
+}
+
+fn shown(key: &str, value: &Value) -> String {
+    const SPANS: [&str; 3] = ["timestamp_timeout", "passwd_timeout", "command_timeout"];
+    match value {
+        Value::Number(number) if SPANS.contains(&key) => match number.as_u64() {
+            Some(u64::MAX) | None => "until-reboot".to_owned(),
+            Some(seconds) => spell(seconds),
+        },
+        Value::Array(items) => {
+            let separator = if key.starts_with("env_") { " " } else { ":" };
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            quoted(&items.join(separator))
+        }
+        Value::String(text) => quoted(text),
+        other => other.to_string(),
+    }
+}
+
+/// As sudoers quotes a value.
+fn quoted(text: &str) -> String {
+    let text = escape(text.as_bytes());
+    if text.contains([' ', '\t']) {
+        return format!("\"{}\"", text.replace('"', "\\\""));
+    }
+    let mut quoted = String::new();
+    for letter in text.chars() {
+        if matches!(letter, ':' | '\\' | ',' | '=' | '#' | '"') {
+            quoted.push('\\');
+        }
+        quoted.push(letter);
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_at_spaces_and_only_where_they_must_be() {
+        let line = "    env_reset, secure_path=/usr/local/sbin:/usr/local/bin, use_pty";
+        assert_eq!(wrapped(line, None, 4), format!("{line}\n"));
+        assert_eq!(wrapped(line, Some(80), 4), format!("{line}\n"));
+        assert_eq!(
+            wrapped(line, Some(30), 4),
+            "    env_reset,\n    secure_path=/usr/local/sbin:/usr/local/bin,\n    use_pty\n"
+        );
+        for width in 0..100 {
+            let text = wrapped("    a bb ccc öööö \u{1f600}\u{1f600} x", Some(width), 8);
+            assert_eq!(
+                text.split_whitespace().collect::<Vec<_>>(),
+                ["a", "bb", "ccc", "öööö", "\u{1f600}\u{1f600}", "x"]
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_quoted_as_sudoers_quotes_them() {
+        for (text, expected) in [("/a:/b", "/a\\:/b"), ("a b: ", "\"a b: \""), ("1,2", "1\\,2"), ("x", "x")] {
+            assert_eq!(quoted(text), expected);
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_as_usual_is_told() {
+        let mut options = Options::default();
+        assert_eq!(differences(&options, &Options::default(), &[]), Vec::<String>::new());
+        options.timestamp_timeout = 150;
+        options.use_pty = false;
+        options.requiretty = true;
+        options.env_check = vec!["A".into(), "B".into()];
+        let expected = ["env_check=\"A B\"", "requiretty", "timestamp_timeout=2m30s", "!use_pty"];
+        assert_eq!(differences(&options, &Options::default(), &[]), expected);
+        assert_eq!(
+            differences(&Options::default(), &options, &["use_pty", "requiretty", "env_check"]),
+            ["timestamp_timeout as usual"]
+        );
+    }
+}

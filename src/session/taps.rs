@@ -1,0 +1,201 @@
+//! Streams of a recorded command that are no terminal: they go through us on their way, so that they can be recorded.
+//! Where nothing of them is recorded, the command has the caller's own streams.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use super::buffer::Buffer;
+use super::ending::Enforcer;
+use super::tape::Tape;
+use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking};
+use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
+use sys::terminal::{WindowSize, is_terminal, window};
+
+/// A pipe that can be written takes so many bytes without waiting (pipe(7), `PIPE_BUF`); the descriptor is the caller's
+/// own, which we may not make non-blocking.
+const PIECE: usize = 4096;
+
+/// How many bytes are still carried after the command has ended: more than a pipe holds.
+const LAST_WORDS: usize = 1 << 20;
+
+/// Our ends of the command's standard output and error.
+pub(super) struct Taps(Vec<Tap>);
+
+/// The command's ends, for fds 1 and 2, where they are tapped.
+pub(super) type Ends = [Option<OwnedFd>; 2];
+
+/// The command's end of a tap, where there is one.
+pub(super) fn end_of(end: &Option<OwnedFd>) -> Option<BorrowedFd<'_>> {
+    end.as_ref().map(AsFd::as_fd)
+}
+
+/// The same ends for a child of ours.
+pub(super) fn cloned(ends: &Ends) -> io::Result<Ends> {
+    let [output, error] = ends;
+    let one = |end: &Option<OwnedFd>| end.as_ref().map(OwnedFd::try_clone).transpose();
+    Ok([one(output)?, one(error)?])
+}
+
+struct Tap {
+    /// `None` when the command's side is closed.
+    source: Option<OwnedFd>,
+    sink: Sink,
+    held: Buffer,
+}
+
+#[derive(Clone, Copy)]
+enum Sink {
+    Output,
+    Error,
+}
+
+impl Sink {
+    fn with<T>(self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        match self {
+            Self::Output => act(io::stdout().as_fd()),
+            Self::Error => act(io::stderr().as_fd()),
+        }
+    }
+}
+
+impl Taps {
+    /// For each of output and error that is not `on_terminal` of the session and is to be recorded: every one where the
+    /// policy records all, otherwise another terminal. One tap for both where they are the same file, so that their order
+    /// stays.
+    pub(super) fn open(tape: &Tape<'_>, on_terminal: [bool; 2]) -> io::Result<(Self, Ends)> {
+        let sinks = Sinks::new();
+        let [output, error] = [Sink::Output, Sink::Error].map(|sink| sinks.of(sink));
+        let [taps_output, taps_error] = [(on_terminal[0], output), (on_terminal[1], error)]
+            .map(|(ours, stream)| !ours && (tape.takes_all() || (tape.takes_terminals() && is_terminal(stream))));
+        let mut taps = Self(Vec::new());
+        let first = if taps_output { Some(taps.tap(Sink::Output)?) } else { None };
+        let second = match &first {
+            Some(end) if taps_error && same_file(output, error) => Some(end.try_clone()?),
+            _ if taps_error => Some(taps.tap(Sink::Error)?),
+            _ => None,
+        };
+        Ok((taps, [first, second]))
+    }
+
+    /// In a child: lets go of our ends, so that a command whose reader has gone away hears of it from us.
+    pub(super) fn close(&mut self) {
+        self.0.clear();
+    }
+
+    /// The size of a terminal among the tapped streams.
+    pub(super) fn window(&self) -> Option<WindowSize> {
+        let sinks = Sinks::new();
+        let streams = self.0.iter().map(|tap| sinks.of(tap.sink));
+        streams.filter(|stream| is_terminal(*stream)).find_map(|stream| window(stream).ok())
+    }
+
+    /// The command's end of a new tap.
+    fn tap(&mut self, sink: Sink) -> io::Result<OwnedFd> {
+        let (source, end) = pipe()?;
+        set_blocking(source.as_fd(), Blocking::No)?;
+        self.0.push(Tap { source: Some(source), sink, held: Buffer::new() });
+        Ok(end)
+    }
+
+    /// What to wait for: one entry a tap that is still open.
+    pub(super) fn entries<'t>(&'t self, sinks: &'t Sinks) -> impl Iterator<Item = PollEntry<'t>> {
+        self.0.iter().map(|tap| match &tap.source {
+            Some(source) if tap.held.is_empty() => PollEntry::reading(source.as_fd()),
+            _ => PollEntry::writing(sinks.of(tap.sink)),
+        })
+    }
+
+    /// Carries what is `ready`, in the order of the entries that were waited for.
+    pub(super) fn carry(&mut self, ready: &[bool], tape: &mut Tape<'_>, enforcer: &mut Enforcer<'_>) {
+        for (tap, ready) in self.0.iter_mut().zip(ready) {
+            if *ready {
+                tap.carry(tape, enforcer);
+            }
+        }
+        self.0.retain(|tap| tap.source.is_some() || !tap.held.is_empty());
+    }
+
+    /// The command has ended: what it wrote is carried to the end, however slow its readers are, unless somebody wants us
+    /// to end; but not for ever what somebody whom the command left behind keeps writing.
+    pub(super) fn drain(&mut self, tape: &mut Tape<'_>, enforcer: &mut Enforcer<'_>, signals: &SignalQueue) {
+        let sinks = Sinks::new();
+        let mut carried = 0;
+        while !self.0.is_empty() && carried < LAST_WORDS && !is_asked_to_end(signals) {
+            let mut entries: Vec<PollEntry<'_>> = self.entries(&sinks).collect();
+            // Nothing to read is the end; a reader is waited for, with a look at the signals now and then.
+            let reads = entries.iter().all(|entry| entry.read);
+            let patience = if reads { Duration::ZERO } else { Duration::from_millis(100) };
+            let Ok(count) = poll(&mut entries, Some(patience)) else { return };
+            if count == 0 && reads {
+                return;
+            }
+            let ready: Vec<bool> = entries.iter().map(is_ready).collect();
+            drop(entries);
+            carried += self.0.iter().map(|tap| tap.held.len().min(PIECE)).sum::<usize>();
+            self.carry(&ready, tape, enforcer);
+        }
+    }
+}
+
+impl Tap {
+    fn carry(&mut self, tape: &mut Tape<'_>, enforcer: &mut Enforcer<'_>) {
+        if !self.held.is_empty() {
+            let written = self.sink.with(|sink| self.held.empty_some_into(sink, PIECE));
+            if written.is_err() {
+                // Nobody reads any more: the command learns it as it would without us.
+                self.held.clear();
+                self.source = None;
+            }
+        } else if let Some(source) = &self.source {
+            if !matches!(self.held.fill(source.as_fd()), Ok(1..)) {
+                self.source = None;
+            }
+            tape.stream(self.held.held(), enforcer);
+        }
+    }
+}
+
+/// Our own standard output and error, borrowed for a wait.
+pub(super) struct Sinks {
+    output: io::Stdout,
+    error: io::Stderr,
+}
+
+impl Sinks {
+    pub(super) fn new() -> Self {
+        Self { output: io::stdout(), error: io::stderr() }
+    }
+
+    fn of(&self, sink: Sink) -> BorrowedFd<'_> {
+        match sink {
+            Sink::Output => self.output.as_fd(),
+            Sink::Error => self.error.as_fd(),
+        }
+    }
+}
+
+/// Whether what was waited for is there, or will never be.
+pub(super) fn is_ready(entry: &PollEntry<'_>) -> bool {
+    entry.ready_read || entry.ready_write || entry.hangup
+}
+
+/// True when somebody does not want to wait for a slow reader any longer.
+pub(super) fn is_asked_to_end(signals: &SignalQueue) -> bool {
+    while let Ok(Some(event)) = signals.next_event() {
+        if matches!(event.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) {
+            return true;
+        }
+    }
+    false
+}
+
+fn same_file(left: BorrowedFd<'_>, right: BorrowedFd<'_>) -> bool {
+    let place = |fd: BorrowedFd<'_>| {
+        let file = File::from(fd.try_clone_to_owned().ok()?).metadata().ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    place(left).is_some_and(|left| place(right) == Some(left))
+}

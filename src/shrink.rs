@@ -1,0 +1,70 @@
+//! Compresses a finished recording, while nobody waits: a process of its own, and the work itself in a child that has
+//! given root up, because what it reads was written by whatever ran.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use crate::host::{HostError, Shelf};
+use sys::exec::Credentials;
+use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
+use sys::sanitize::Inherited;
+
+/// Who reads and writes the bytes: "nobody" (the kernel's overflow id), who owns nothing.
+const NOBODY: u32 = 65534;
+
+/// The level of zstd(1) by default.
+const LEVEL: i32 = 3;
+
+/// Compresses the recording of the run that the first word names, and returns the exit status. Only for root.
+pub fn serve(inherited: &Inherited) -> i32 {
+    let run = inherited.arguments.get(1).and_then(|word| word.to_str());
+    let (Some(run), 0) = (run, inherited.identity.uid()) else { return 1 };
+    i32::from(shrink(run).is_err())
+}
+
+fn shrink(run: &str) -> Result<(), HostError> {
+    let shelf = Shelf::open()?;
+    let Some(from) = shelf.plain(run)? else { return Ok(()) };
+    let to = shelf.begin_compressed(run)?;
+    let done = compress_apart(&from, &to).and_then(|()| to.sync_all());
+    match done {
+        Ok(()) => shelf.put_compressed(run),
+        Err(error) => {
+            shelf.discard_compressed(run)?;
+            Err(HostError::System("compress a recording", error))
+        }
+    }
+}
+
+fn compress_apart(from: &File, to: &File) -> io::Result<()> {
+    let nobody = Credentials { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] };
+    let worker = fork(|| {
+        let done = nobody.assume().is_ok() && compress(from, to).is_ok();
+        exit_now(i32::from(!done))
+    })?;
+    match wait(worker, Waiting::ForEnd)? {
+        Some((WaitEvent::Exited(0), _)) => Ok(()),
+        _ => Err(io::Error::other("the compressor failed")),
+    }
+}
+
+fn compress(from: &File, to: &File) -> io::Result<()> {
+    let mut encoder = zstd::stream::Encoder::new(to, LEVEL)?;
+    encoder.include_checksum(true)?;
+    let mut from = from;
+    io::copy(&mut from, &mut encoder)?;
+    encoder.finish().map(drop)
+}
+
+/// Starts `program` for a run, and does not wait for it.
+pub fn start(program: &Path, run: &str) {
+    let null = std::process::Stdio::null;
+    let mut command = std::process::Command::new(program);
+    command.arg(run).env_clear().current_dir("/").stdin(null()).stdout(null()).stderr(null());
+    // In a group of its own from the start, so that it goes on when the terminal of the session is hung up.
+    command.process_group(0);
+    // A recording that is not compressed is larger, and as good.
+    let _ = command.spawn();
+}

@@ -1,0 +1,73 @@
+//! Somebody else's identity on this process for one act on files: the kernel then decides as it would for them.
+
+use std::io;
+
+use crate::exec::Credentials;
+use crate::kernel::check;
+
+/// Does `act` with the file system ids and groups of somebody else, and without the capabilities that would let root pass
+/// every check (setfsuid(2) away from 0 takes them, and back to 0 returns them). For root, in a program with one thread.
+///
+/// # Errors
+/// Only when the identity could not be taken on, and then nothing was done, or not taken back: then nothing should go on.
+pub fn as_user<T>(who: &Credentials, act: impl FnOnce() -> T) -> io::Result<T> {
+    let own = crate::sanitize::supplementary_groups()?;
+    set_groups(&who.groups)?;
+    set_ids(who.uid, who.gid);
+    let done = if ids() == (who.uid, who.gid) { Some(act()) } else { None };
+    set_ids(0, 0);
+    set_groups(&own)?;
+    match done {
+        Some(done) if ids() == (0, 0) => Ok(done),
+        _ => Err(io::Error::other("the file system identity could not be changed")),
+    }
+}
+
+fn set_groups(groups: &[u32]) -> io::Result<()> {
+    // SAFETY: pointer and count describe the slice.
+    check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+fn set_ids(uid: u32, gid: u32) {
+    if uid == 0 {
+        // SAFETY: takes an integer; the group follows, since only root may set it.
+        unsafe { libc::setfsuid(uid) };
+    }
+    // SAFETY: takes an integer.
+    unsafe { libc::setfsgid(gid) };
+    if uid != 0 {
+        // SAFETY: takes an integer.
+        unsafe { libc::setfsuid(uid) };
+    }
+}
+
+/// An id that cannot be set leaves the present one and returns it.
+fn ids() -> (u32, u32) {
+    // SAFETY: takes integers; u32::MAX is no id, so that nothing changes.
+    unsafe { (libc::setfsuid(u32::MAX).cast_unsigned(), libc::setfsgid(u32::MAX).cast_unsigned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    #[test]
+    fn an_act_is_done_with_the_powers_of_the_other_alone() {
+        let place = std::env::temp_dir().join(format!("lent-{}", std::process::id()));
+        fs::create_dir(&place).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::write(place.join("secret"), "x").unwrap();
+        fs::set_permissions(place.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+        let nobody = Credentials { uid: 65534, gid: 65533, groups: vec![4242] };
+        let read = as_user(&nobody, || fs::read(place.join("secret"))).unwrap();
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        as_user(&nobody, || fs::write(place.join("own"), "x")).unwrap().unwrap();
+        let own = fs::metadata(place.join("own")).unwrap();
+        assert_eq!((own.uid(), own.gid()), (65534, 65533));
+        assert_eq!(fs::read(place.join("secret")).unwrap(), b"x");
+        assert!(as_user(&Credentials { uid: u32::MAX, gid: 0, groups: vec![] }, || ()).is_err());
+        fs::remove_dir_all(&place).unwrap();
+    }
+}

@@ -1,0 +1,66 @@
+//! What we keep in a directory of our own: files that are written for a long time and moved, all by the
+//! directory's descriptor.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statvfs::fstatvfs;
+
+use super::{TrustError, TrustedDirectory, TrustedFile};
+
+impl TrustedDirectory {
+    /// Opens and checks a directory in it that is root's alone; makes it where there is none.
+    pub fn private_directory(&self, name: &OsStr) -> Result<Self, TrustError> {
+        let directory = match self.directory(name) {
+            Err(TrustError::Missing { path }) => {
+                match mkdirat(self.as_fd(), name, Mode::S_IRWXU) {
+                    // Two runs may make it at once.
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(TrustError::Io { path, error: errno.into() }),
+                }
+                self.directory(name)?
+            }
+            found => found?,
+        };
+        directory.private()?;
+        Ok(directory)
+    }
+
+    /// Makes a new, empty file of mode 0600 and opens it for reading and writing.
+    ///
+    /// # Errors
+    /// [`TrustError::Io`] with `AlreadyExists` when the name is taken, be it by a link that leads nowhere.
+    pub fn begin(&self, name: &OsStr) -> Result<File, TrustError> {
+        let path = self.child(name)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(self.as_fd(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map(File::from)
+            .map_err(|errno| TrustError::Io { path, error: errno.into() })
+    }
+
+    /// Moves a file into another directory of the same file system, in one step for every reader.
+    pub fn hand_over(&self, name: &OsStr, to: &Self, new_name: &OsStr) -> Result<(), TrustError> {
+        let path = self.child(name)?;
+        to.child(new_name)?;
+        renameat(self.as_fd(), name, to.as_fd(), new_name).map_err(|errno| TrustError::Io { path, error: errno.into() })
+    }
+}
+
+impl TrustedFile {
+    /// The open file, at its beginning, for one that is too long to be read at once.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
+    }
+}
+
+/// Bytes that are free on the file system of an open file for those who are not root: what df(1) calls available.
+pub fn free_space(file: BorrowedFd<'_>) -> io::Result<u64> {
+    let answer = fstatvfs(file)?;
+    Ok(answer.blocks_available().saturating_mul(answer.fragment_size()))
+}

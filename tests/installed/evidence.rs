@@ -1,0 +1,402 @@
+//! The journal as evidence: signed checkpoints, verification with heads kept elsewhere and on other machines, export,
+//! search, and pruning that leaves its proof.
+
+use std::time::{Duration, Instant};
+
+use harness::{Output, PrivateRoot};
+use jit_sudo::audit::Digest;
+use jit_sudo::audit::chain::hash;
+use jit_sudo::audit::checkpoint::{Statement, VERSION};
+use jit_sudo::grant::HostKey;
+use jit_sudo::grant::sshsig::Namespace;
+use jit_sudo::grant::terms::encode;
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+
+use crate::{granted, id, own_root, records_of, request, root};
+
+const STATE: &str = "/var/lib/jit-sudo";
+
+fn sql(root: &PrivateRoot, statement: &str) -> String {
+    root.script(&format!("sqlite3 {STATE}/journal.db \"{statement}\"")).trim().to_owned()
+}
+
+fn verify(root: &PrivateRoot, more: &[&str]) -> Output {
+    root.as_root([&["jitctl", "audit", "verify"][..], more].concat())
+}
+
+/// A root in which a person has run something a few times.
+fn with_runs(count: usize) -> (PrivateRoot, harness::Person) {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    for _ in 0..count {
+        root.run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded();
+    }
+    (root, person)
+}
+
+/// Changes a copy of the database while nobody uses it, and puts it back.
+fn rewrite(root: &PrivateRoot, change: impl FnOnce(&Connection)) {
+    root.script(&format!("cd {STATE} && sqlite3 journal.db 'PRAGMA wal_checkpoint(TRUNCATE)' && rm -f journal.db-*"));
+    let directory = std::env::temp_dir().join(format!("jit-sudo-evidence-{}", root.init()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let copy = directory.join("journal.db");
+    std::fs::copy(root.path(&format!("{STATE}/journal.db")), &copy).unwrap();
+    {
+        let connection = Connection::open(&copy).unwrap();
+        connection.execute_batch("BEGIN").unwrap();
+        change(&connection);
+        connection.execute_batch("COMMIT").unwrap();
+    }
+    std::fs::copy(&copy, root.path(&format!("{STATE}/journal.db"))).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+/// Replaces all records by `count` of the kinds of the first run, of `time` on, as this host would have written them.
+fn forge(root: &PrivateRoot, count: u64, time: i64) {
+    let run = root.journal();
+    let template = |kind: &str| {
+        let mut record = run.iter().find(|record| record.kind() == kind).unwrap().json.clone();
+        for (key, mark) in [("seq", "@SEQ@"), ("prev", "@PREV@"), ("time", "@TIME@"), ("run", "@RUN@")] {
+            record[key] = mark.into();
+        }
+        if kind == "end" {
+            record["start"] = "@START@".into();
+        }
+        // Of another boot, so that the clocks of today do not contradict it.
+        record["boot_id"] = "00000000-0000-4000-8000-000000000000".into();
+        (kind.to_owned(), record["uid"].as_i64().unwrap(), record.to_string())
+    };
+    let templates = [template("start"), template("end")];
+    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+    rewrite(root, |connection| {
+        connection
+            .execute_batch("DELETE FROM record; DELETE FROM checkpoint; DELETE FROM journal_meta WHERE name = 'pruned'")
+            .unwrap();
+        let mut insert = connection
+            .prepare("INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) VALUES (?1, ?2, ?3, ?4, NULL, ?5, ?5, ?6, ?7)")
+            .unwrap();
+        let mut prev = Digest::ZERO;
+        for seq in 1..=count {
+            let (kind, uid, template) = &templates[usize::from(seq % 2 == 0)];
+            let (run, at) = (format!("{:012}", seq.div_ceil(2)), time + seq.cast_signed());
+            let body = template
+                .replace("\"@SEQ@\"", &seq.to_string())
+                .replace("\"@START@\"", &(seq - 1).to_string())
+                .replace("\"@TIME@\"", &at.to_string())
+                .replace("@PREV@", &prev.to_string())
+                .replace("@RUN@", &run);
+            prev = hash(body.as_bytes());
+            insert.execute(params![seq.cast_signed(), kind, uid, run, at, prev.0, body.as_bytes()]).unwrap();
+            if seq % 1000 == 0 || seq == count {
+                sign(connection, seq, prev, &key);
+            }
+        }
+    });
+    root.script(&format!("rm -f {STATE}/anchor"));
+}
+
+fn sign(connection: &Connection, seq: u64, head: Digest, key: &HostKey) {
+    let statement = Statement { at: 1_700_000_000, head, host: "forged".into(), seq, version: VERSION };
+    let body = encode(&statement).unwrap();
+    let signature = key.sign(Namespace::Checkpoint, &body);
+    connection
+        .execute(
+            "INSERT INTO checkpoint (seq, body, signature) VALUES (?1, ?2, ?3)",
+            params![seq.cast_signed(), body, signature],
+        )
+        .unwrap();
+}
+
+#[test]
+fn a_session_is_signed_at_its_end_and_ssh_keygen_agrees() {
+    let (root, person) = with_runs(0);
+    root.run_as(&person.name, ["jit-sudo", "-n", "sleep", "1.1"]).succeeded();
+    let end = root.journal().pop().unwrap();
+    assert_eq!(end.kind(), "end");
+    assert_eq!(sql(&root, "SELECT max(seq) FROM checkpoint"), end.seq.to_string());
+    let verified = root.as_root(["jitctl", "--json", "audit", "verify"]).json()["verified"].clone();
+    assert_eq!((&verified["intact"], &verified["signed"]["through"]), (&json!(true), &json!(end.seq)));
+    root.script(
+        "cd /root && jitctl audit export -o journal.jsonl
+         grep '^{\"checkpoint\"' journal.jsonl | tail -n 1 >line
+         jq -r .checkpoint line | tr -d '\\n' >statement && jq -r .signature line >statement.sig
+         echo \"host namespaces=\\\"jit-sudo/checkpoint/v1\\\" $(jitctl key show | head -n 1)\" >signers
+         ssh-keygen -Y verify -f signers -I host -n jit-sudo/checkpoint/v1 -s statement.sig <statement
+         head -n 1 journal.jsonl | tr -d '\\n' | sha256sum | cut -d' ' -f1 >first",
+    );
+    assert_eq!(root.read("/root/first").trim(), root.journal()[0].hash);
+    let statement: Value = serde_json::from_str(&root.read("/root/statement")).unwrap();
+    assert_eq!(statement["head"], root.journal().last().unwrap().hash.as_str());
+}
+
+#[test]
+fn short_runs_are_signed_when_a_checkpoint_is_due() {
+    let (root, person) = with_runs(1);
+    let first = root.journal()[0].clone();
+    let signed = || sql(&root, "SELECT max(seq) FROM checkpoint").parse::<u64>().unwrap();
+    assert_eq!((first.kind(), signed()), ("start", 1), "the first of all is due at once, while its command runs");
+    for _ in 0..3 {
+        root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    }
+    assert_eq!(signed(), 1, "within a minute nothing is due");
+    // What an hour without a run leaves behind: a checkpoint that is an hour old.
+    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+    let head = Digest(jit_sudo::escape::unhex(&first.hash).unwrap());
+    rewrite(&root, |connection| {
+        connection.execute_batch("DELETE FROM checkpoint").unwrap();
+        sign(connection, 1, head, &key);
+    });
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    assert_eq!(signed(), 9, "its start");
+    verify(&root, &[]).succeeded();
+}
+
+#[test]
+fn what_was_cut_off_is_missed_by_anchor_checkpoint_and_syslog() {
+    let (root, _) = with_runs(5);
+    root.script(&format!("jitctl audit export -o /root/whole.jsonl && cp -a {STATE} /root/state"));
+    root.syslog(); // until rsyslog has written everything
+    let said = |more: &[&str]| {
+        let output = verify(&root, more);
+        output.exited(1);
+        output.stderr
+    };
+    let syslog = ["--anchor", "/var/log/auth.log"];
+    verify(&root, &syslog).succeeded();
+    let cut = "DELETE FROM record WHERE seq > 6";
+    sql(&root, cut);
+    assert!(said(&[]).contains("record 7 is missing: the journal ends before it"), "{}", said(&[]));
+    sql(&root, "DELETE FROM checkpoint WHERE seq > 6");
+    assert!(said(&[]).contains("record 7 is missing"), "the anchor beside the database knows more");
+    root.script(&format!("rm {STATE}/anchor"));
+    verify(&root, &[]).succeeded(); // nothing on this host knows better now
+    for more in [syslog, ["--anchor", "/root/whole.jsonl"], ["--anchor", "/root/state/anchor"]] {
+        assert!(said(&more).contains("record 7 is missing"), "{more:?}");
+    }
+    root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
+    verify(&root, &syslog).succeeded();
+}
+
+#[test]
+fn a_chain_written_anew_is_told_by_its_checkpoints_and_by_syslog() {
+    let (root, _) = with_runs(3);
+    root.script("jitctl audit export -o /root/whole.jsonl");
+    let records = root.journal();
+    root.syslog();
+    // Everything from record 3 on as somebody would write it who cannot sign: all hashes and links fit.
+    rewrite(&root, |connection| {
+        let mut prev = Digest(jit_sudo::escape::unhex(&records[1].hash).unwrap());
+        for record in &records[2..] {
+            let mut forged = record.json.clone();
+            forged["prev"] = prev.to_string().into();
+            if record.seq == 3 {
+                forged["argv"] = json!(["/usr/bin/whoami"]);
+            }
+            let body = forged.to_string();
+            prev = hash(body.as_bytes());
+            connection
+                .execute(
+                    "UPDATE record SET body = ?1, hash = ?2 WHERE seq = ?3",
+                    params![body.as_bytes(), prev.0, record.seq.cast_signed()],
+                )
+                .unwrap();
+        }
+    });
+    let last = records.len();
+    let bad = |more: &[&str]| {
+        let output = verify(&root, more);
+        output.exited(1);
+        output.stderr
+    };
+    assert!(bad(&["--anchor", "/var/log/auth.log"]).contains("record 3 is not the one that the anchor knows"));
+    assert!(bad(&[]).contains(&format!("record {} is not the one that the anchor knows", last - 1)), "{}", bad(&[]));
+    root.script(&format!("rm {STATE}/anchor"));
+    assert!(bad(&[]).contains(&format!("record {last} is not the one that the host signed")), "{}", bad(&[]));
+}
+
+#[test]
+fn an_export_is_verified_by_anybody_anywhere() {
+    let (root, person) = with_runs(4);
+    root.script(
+        "cd /home/alice && jitctl audit export >journal.jsonl && jitctl key show >key && chown alice journal.jsonl key
+         mv /usr/libexec/jit-sudo /root/elsewhere && chmod 700 /var/lib/jit-sudo",
+    );
+    let check = |more: &[&str]| {
+        root.run_as(
+            "alice",
+            [&["jitctl", "audit", "verify", "journal.jsonl", "--public-key", "key"][..], more].concat(),
+        )
+    };
+    let said = check(&[]);
+    assert!(said.succeeded().contains("chain intact: 8 records"), "{said:?}");
+    root.script("sed -i '4s/usr.bin.id/usr\\/bin\\/ls/' /home/alice/journal.jsonl");
+    let said = check(&[]);
+    said.exited(1);
+    assert!(said.stderr.contains("record 4 does not follow record 3: one of the two was altered"), "{said:?}");
+    let _ = person;
+}
+
+#[test]
+fn an_export_goes_on_where_the_last_one_ended_and_has_four_forms() {
+    let (root, person) = with_runs(3);
+    let first = root.as_root(["jitctl", "--json", "audit", "export", "-o", "/root/one"]).json()["export"].clone();
+    assert_eq!((&first["records"], &first["next"]), (&json!(6), &json!(7)), "{first}");
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    let second = root.as_root(["jitctl", "--json", "audit", "export", "--from", "7", "-o", "/root/two"]).json();
+    assert_eq!(second["export"]["records"], 2, "{second}");
+    root.as_root(["jitctl", "audit", "verify", "/root/two", "--from", "7"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify", "/root/two"]).exited(1);
+    let bodies: Vec<String> = root.journal().into_iter().map(|record| record.body).collect();
+    let both = root.read("/root/one") + &root.read("/root/two");
+    assert_eq!(both.lines().filter(|line| !line.starts_with("{\"checkpoint\"")).collect::<Vec<_>>(), bodies);
+    for (format, extra) in [("ocsf", 0), ("cef", 0), ("csv", 1)] {
+        let text = root.as_root(["jitctl", "audit", "export", "--format", format]);
+        assert_eq!(text.succeeded().lines().count(), bodies.len() + extra, "{format}: {text:?}");
+    }
+    let none = root.as_root(["jitctl", "audit", "export", "--since", "2099-01-01", "--format", "cef"]);
+    assert_eq!(none.succeeded(), "");
+    assert_eq!(
+        root.as_root(["jitctl", "audit", "export", "--since", "1h", "--format", "cef"]).succeeded().lines().count(),
+        8
+    );
+}
+
+#[test]
+fn only_root_and_readers_export_and_only_root_prunes() {
+    let root = own_root();
+    let (person, reader) = (root.person(&["deploy"]), root.person(&["auditors"]));
+    root.add_policy("readers", "[audit]\nreaders = [\"%auditors\"]\nkeep = \"400d\"\n");
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    for words in [&["export"][..], &["verify"], &["prune"]] {
+        root.run_as(&person.name, [&["jitctl", "audit"], words].concat()).refused("only root");
+    }
+    root.run_as(&reader.name, ["jitctl", "audit", "export"]).succeeded();
+    root.run_as(&reader.name, ["jitctl", "audit", "verify"]).succeeded();
+    root.run_as(&reader.name, ["jitctl", "audit", "prune"]).refused("only root");
+    let output = root.as_root(["jitctl", "audit", "prune"]);
+    assert!(output.succeeded().starts_with("nothing to remove"), "{output:?}");
+    root.as_root(["jitctl", "audit", "prune", "--keep", "0d"]).exited(2);
+}
+
+#[test]
+fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
+    let (root, person) = with_runs(1);
+    root.as_root(["jitctl", "audit", "prune"]).refused("nothing says how long records are kept");
+    let now = root.journal()[0].number("time");
+    forge(&root, 3500, now - 10 * 86_400_000_000);
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    verify(&root, &[]).succeeded();
+    let size = || sql(&root, "SELECT count(*) FROM record").parse::<u64>().unwrap();
+    let before = size();
+    let dry =
+        root.as_root(["jitctl", "--json", "audit", "prune", "--keep", "9d", "--dry-run"]).json()["pruned"].clone();
+    assert_eq!(
+        (&dry["records"], &dry["through"], &dry["done"], size()),
+        (&json!(3000), &json!(3000), &json!(false), before)
+    );
+    let nothing = root.as_root(["jitctl", "audit", "prune", "--keep", "11d"]);
+    assert!(nothing.succeeded().starts_with("nothing to remove"), "{nothing:?}");
+    // A journal that is not intact is not shortened: what was altered would be gone.
+    root.script(&format!("sqlite3 {STATE}/journal.db 'UPDATE record SET uid = 7 WHERE seq = 5'"));
+    root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]).refused("not intact: the column 'uid' of record 5");
+    let uid = person.uid;
+    root.script(&format!("sqlite3 {STATE}/journal.db 'UPDATE record SET uid = {uid} WHERE seq = 5'"));
+    root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]).succeeded();
+    assert_eq!(root.journal()[0].seq, 3001);
+    let prune = root.journal().into_iter().find(|record| record.kind() == "prune").unwrap();
+    assert_eq!((prune.number("through"), prune.text("user")), (3000, "root"));
+    let said = verify(&root, &[]);
+    assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");
+    root.script("jitctl audit export -o /root/rest.jsonl && jitctl key show >/root/key");
+    let said = verify(&root, &["/root/rest.jsonl", "--public-key", "/root/key"]);
+    assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    verify(&root, &["--anchor", "/root/rest.jsonl"]).succeeded();
+    // Without the record of it, it was no pruning.
+    sql(&root, "DELETE FROM journal_meta WHERE name = 'pruned'");
+    verify(&root, &[]).exited(1);
+}
+
+#[test]
+fn records_are_found_by_what_they_say() {
+    let person = root().person(&["deploy", "self-service"]);
+    let grant = id(&request(root(), &person, "self-service", &[]));
+    root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "exit 43 # Needle-in-here"]).exited(43);
+    root().run_as(&person.name, ["jit-sudo", "-n", "-u", "carol", "echo", "other"]).succeeded();
+    let name = person.name.as_str();
+    let found = |words: &[&str]| {
+        let output = root().as_root([&["jitctl", "--json", "audit"][..], words, &["--user", name]].concat());
+        let records = output.json()["records"]["records"].as_array().unwrap().clone();
+        records.iter().map(|record| record["seq"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let mine = records_of(root(), &person);
+    let seq = |kind: &str, text: &str| {
+        mine.iter().find(|record| record.kind() == kind && record.body.contains(text)).map(|record| record.seq).unwrap()
+    };
+    let (needle, failed) = (seq("start", "Needle"), seq("end", "\"exit\":43"));
+    assert_eq!(found(&["search", "needle-IN"]), [needle]);
+    assert_eq!(found(&["search", "no such thing"]), Vec::<u64>::new());
+    assert_eq!(found(&["list", "--command", "exit 43 # Needle"]), [needle]);
+    assert_eq!(found(&["list", "--status", "43"]), [failed]);
+    assert_eq!(found(&["list", "--status", "failed"]), [failed]);
+    assert_eq!(found(&["list", "--role", "self-service", "--kind", "grant"]), [seq("grant", &grant)]);
+    assert_eq!(found(&["list", "--denied"]), Vec::<u64>::new());
+    assert_eq!(found(&["list", "--host", "web1"]).len(), mine.len());
+    assert_eq!(found(&["list", "--host", "web2"]), Vec::<u64>::new());
+    assert_eq!(found(&["list", "--since", "1h"]).len(), mine.len());
+    assert_eq!(found(&["list", "--until", "1h"]), Vec::<u64>::new());
+    root().run_as(name, ["jit-sudo", "-n", "-u", "nobody-at-all", "id"]).refused("");
+    root().as_root(["jitctl", "audit", "list", "--status", "soon"]).refused("'soon' is no status");
+    root().as_root(["jitctl", "audit", "list", "--since", "soon"]).exited(2);
+}
+
+#[test]
+fn people_see_what_was_decided_about_them_and_nothing_of_others() {
+    let (person, approver, other) =
+        (root().person(&["reviewed"]), root().person(&["approvers"]), granted(root(), "self-service"));
+    let grant = id(&request(root(), &person, "reviewed", &[]));
+    root().run_as(&approver.name, ["jitctl", "approve", &grant, "--comment", "fine with me"]).succeeded();
+    let denied = id(&request(root(), &person, "reviewed", &[]));
+    root().run_as(&approver.name, ["jitctl", "deny", &denied, "--reason", "once is enough"]).succeeded();
+    let seen = |words: &[&str]| root().run_as(&person.name, [&["jitctl", "audit"], words].concat());
+    let listed = seen(&["list"]);
+    for word in ["fine with me", "once is enough", grant.as_str()] {
+        assert!(listed.succeeded().contains(word), "{word}: {listed:?}");
+    }
+    assert!(!listed.stdout.contains(&other.name), "{listed:?}");
+    assert!(seen(&["show", &denied]).succeeded().contains("once is enough"));
+    assert!(seen(&["search", "ENOUGH"]).succeeded().contains("once is enough"));
+    let foreign = records_of(root(), &other)[0].seq.to_string();
+    seen(&["show", &foreign]).refused("there is no record");
+    assert_eq!(seen(&["search", &other.name]).succeeded(), "no records");
+}
+
+/// `make million`: at most ten seconds are promised.
+#[test]
+#[ignore = "takes minutes and a gigabyte; `make million`"]
+fn a_million_records_are_verified_in_ten_seconds() {
+    const COUNT: u64 = 1_000_000;
+    let (root, _) = with_runs(1);
+    let now = root.journal()[0].number("time");
+    forge(&root, COUNT, now - 10 * 86_400_000_000);
+    let megabytes = std::fs::metadata(root.path(&format!("{STATE}/journal.db"))).unwrap().len() >> 20;
+    let timed = |words: &[&str]| {
+        let began = Instant::now();
+        let output = root.command("root", words).patience(Duration::from_secs(600)).run();
+        (output, began.elapsed().as_secs_f64())
+    };
+    let (_, cold) = timed(&["jitctl", "audit", "verify"]);
+    let (verified, warm) = timed(&["jitctl", "audit", "verify"]);
+    assert!(verified.succeeded().contains("chain intact: 1000000 records"), "{verified:?}");
+    let (_, exporting) = timed(&["jitctl", "audit", "export", "-o", "/root/journal.jsonl"]);
+    let (bundle, elsewhere) = timed(&["jitctl", "audit", "verify", "/root/journal.jsonl"]);
+    bundle.succeeded();
+    let (_, listing) = timed(&["jitctl", "audit", "list"]);
+    println!(
+        "{COUNT} records, {megabytes} MiB: verified in {cold:.1} s the first time and {warm:.1} s the second, exported in \
+         {exporting:.1} s, verified from the file in {elsewhere:.1} s, the latest 50 listed in {:.0} ms",
+        listing * 1000.0
+    );
+    assert!(warm <= 10.0 && elsewhere <= 10.0, "{warm} s, {elsewhere} s");
+}
