@@ -135,6 +135,8 @@ pub struct Started {
     run: String,
     uid: u32,
     grant: Option<GrantId>,
+    /// What is counted as a precedent when it has ended.
+    command: [u8; 32],
     written: Written,
 }
 
@@ -230,12 +232,12 @@ impl<'a> Journal<'a> {
         E: From<DatabaseError> + From<JournalError>,
     {
         let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
+        let command = precedent::command(&start);
         self.database.write(Durability::Synced, |transaction| {
             let claimed = claim(transaction)?;
-            precedent::count(transaction, &start, moment.wall).map_err(JournalError::from)?;
             let written = self.append(transaction, moment, Event::Start(Box::new(start)))?;
             open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;
-            Ok((Started { run, uid, grant, written }, claimed))
+            Ok((Started { run, uid, grant, command, written }, claimed))
         })
     }
 
@@ -258,6 +260,7 @@ impl<'a> Journal<'a> {
             if !open_run::close(transaction, started.written.seq)? {
                 return Err(JournalError::NotOpen(started.run.clone()));
             }
+            precedent::count(transaction, started.uid, &started.command, started.written.time)?;
             let end = End {
                 run: started.run.clone(),
                 start: started.written.seq,
@@ -272,7 +275,7 @@ impl<'a> Journal<'a> {
     /// Prepares what [`Self::end`] will need, at a moment when nobody waits for it. A statement that cannot be prepared now
     /// is the end's to complain of.
     pub fn prepare_end(&self) {
-        for statement in [TAIL, APPEND, open_run::CLOSE] {
+        for statement in [TAIL, APPEND, open_run::CLOSE, precedent::AGAIN] {
             let _ = self.database.connection().prepare_cached(statement);
         }
     }
