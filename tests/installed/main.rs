@@ -26,6 +26,7 @@ mod life;
 mod noexec;
 mod options;
 mod pam;
+mod pam_module;
 mod past;
 mod policy;
 mod property;
