@@ -2,7 +2,7 @@
 
 Prints the answer of the last call and what changed in the process meanwhile, as one line of JSON. The modes make it a
 difficult host: `children` is one that looks after its children itself, `deaf` ignores SIGCHLD, `bare` has closed its
-standard streams, `threads` has threads that hold locks.
+standard streams, `rude` answers no message, `setcred` sets credentials instead, `threads` has threads that hold locks.
 """
 import ctypes, json, os, signal, sys, threading
 
@@ -50,7 +50,7 @@ def descriptors():
 def ask():
     handle = ctypes.c_void_p()
     assert pam.pam_start(stack.encode(), user.encode(), ctypes.byref(conversation), ctypes.byref(handle)) == 0
-    answer = pam.pam_acct_mgmt(handle, 0)
+    answer = pam.pam_setcred(handle, 2) if "setcred" in modes else pam.pam_acct_mgmt(handle, 0)
     pam.pam_end(handle, answer)
     return answer
 
