@@ -19,6 +19,7 @@ mod grants;
 mod hooks;
 mod host;
 mod hygiene;
+mod import;
 mod jitctl;
 mod json;
 mod know;
