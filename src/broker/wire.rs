@@ -5,6 +5,7 @@
 mod evidence;
 mod grants;
 mod knowledge;
+mod membership;
 mod papers;
 mod recordings;
 mod reviews;
@@ -20,6 +21,7 @@ pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
     SettingsInfo, WhyInfo,
 };
+pub use self::membership::{Holder, MembershipInfo};
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
 pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
 pub use self::reviews::{AssignmentInfo, DebtInfo};
@@ -286,6 +288,19 @@ pub enum Ask {
         /// Kept in the record.
         reason: Word,
     },
+    /// Does somebody hold a role as a whole at this moment? Anyone about themselves, root about everybody.
+    /// Answer: [`Answer::Membership`].
+    Membership {
+        /// Who; the caller when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        holder: Option<Holder>,
+        /// Which role; any when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
+        /// Where a request of theirs is pending, wait for its decision, at most so many seconds.
+        #[serde(default)]
+        wait: u64,
+    },
 }
 
 fn is_default(filter: &RecordFilter) -> bool {
@@ -438,6 +453,8 @@ pub enum Answer {
     Sessions(Vec<SessionInfo>),
     /// To nothing: what jitctl itself makes of a sudoers.
     PolicyImported(ImportedPolicy),
+    /// To `membership`.
+    Membership(MembershipInfo),
 }
 
 /// A role as its user sees it.
