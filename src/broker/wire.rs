@@ -4,6 +4,7 @@
 
 mod evidence;
 mod grants;
+mod health;
 mod knowledge;
 mod papers;
 mod recordings;
@@ -16,6 +17,7 @@ pub use self::evidence::{
     VerifyInfo,
 };
 pub use self::grants::{ApprovalInfo, EndedInfo, GrantInfo};
+pub use self::health::{Finding, Severity, SweepInfo};
 pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
     SettingsInfo, WhyInfo,
@@ -286,6 +288,10 @@ pub enum Ask {
         /// Kept in the record.
         reason: Word,
     },
+    /// What is wrong with this host, also where nothing else can be answered: root only. Answer: [`Answer::Findings`].
+    Examine {},
+    /// The work that nobody waits for: what was left behind, compression, retention: root only. Answer: [`Answer::Swept`].
+    Sweep {},
 }
 
 fn is_default(filter: &RecordFilter) -> bool {
@@ -438,6 +444,10 @@ pub enum Answer {
     Sessions(Vec<SessionInfo>),
     /// To nothing: what jitctl itself makes of a sudoers.
     PolicyImported(ImportedPolicy),
+    /// To `examine`; jitctl adds what it sees from outside.
+    Findings(Vec<Finding>),
+    /// To `sweep`.
+    Swept(SweepInfo),
 }
 
 /// A role as its user sees it.
