@@ -34,6 +34,7 @@ help:
 	@echo 'make bench          measured beside sudo and doas'
 	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
 	@echo 'make million        verification, export and listing of 1,000,000 records'
+	@echo 'make import-compare  5,000 generated sudoers files, imported, and their answers compared with sudo'"'"'s (FILES= SEED=)'
 	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
 	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
@@ -126,6 +127,12 @@ $(TARGET)/ansible:
 	$@.new/bin/python3 -m pip install --quiet --disable-pip-version-check 'ansible-core==2.18.*'
 	mv $@.new $@
 
+# Ten minutes; the ordinary tests compare a sample.
+import-compare: FILES ?= 5000
+import-compare: SEED ?= 1
+import-compare: deps build
+	IMPORT_COMPARE='$(FILES) $(SEED)' PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed many_generated -- --ignored --nocapture
+
 test: deps
 	$(CARGO) test --locked --workspace
 
@@ -151,4 +158,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench recording-cost past flips soak million test check deps build-deps clean ansible
+.PHONY: all help build install uninstall demo demo-shell bench recording-cost past flips soak million test check deps build-deps clean ansible import-compare

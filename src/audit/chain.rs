@@ -42,7 +42,7 @@ pub struct Copies<'a> {
     pub grant: Option<&'a str>,
     /// The time, µs.
     pub at: i64,
-    /// The greatest time so far, µs; see [`custody::high_after`].
+    /// The greatest time so far, µs.
     pub high: i64,
 }
 

@@ -11,6 +11,7 @@ mod ending;
 mod family;
 mod launch;
 mod message;
+mod modes;
 mod monitor;
 mod ready;
 mod relay;

@@ -9,6 +9,7 @@ use super::buffer::Buffer;
 use super::ending::{Act, Enforcer};
 use super::launch::{Launch, LaunchError};
 use super::message::{Order, Place, Report, receive_report, send_order};
+use super::modes::Modes;
 use super::monitor::Monitor;
 use super::outcome::CommandEnd;
 use super::ready::Ready;
@@ -39,12 +40,7 @@ const MONITOR_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The relay of one session.
 struct Relay<'a, 'w, 't> {
-    terminal: Terminal,
-    /// The caller's settings, as they were and as they will be again.
-    original: Attributes,
-    raw: bool,
-    /// The command's terminal was told to leave line ends alone.
-    plain: bool,
+    modes: Modes,
     leader: Option<OwnedFd>,
     socket: OwnedFd,
     signals: SignalQueue,
@@ -85,18 +81,18 @@ pub(super) fn run(
 ) -> Result<CommandEnd, LaunchError> {
     let system = |what| move |error| LaunchError::System(what, error);
     let (detached, grace) = (launch.is_detached(), enforcer.grace());
-    let original = terminal.attributes().map_err(system("read the terminal's settings"))?;
     let window = terminal.window().unwrap_or_default();
+    let modes = Modes::of(terminal).map_err(system("read the terminal's settings"))?;
     let Pty { leader, follower, .. } =
-        Pty::open(window, Some(&original), launch.owner(), None).map_err(system("open a pty"))?;
+        Pty::open(window, modes.first(), launch.owner(), None).map_err(system("open a pty"))?;
     let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let on_terminal = [input.as_fd(), output.as_fd(), error.as_fd()].map(|stream| terminal.is_behind(stream));
+    let on_terminal = [input.as_fd(), output.as_fd(), error.as_fd()].map(|stream| modes.terminal.is_behind(stream));
     let signals = SignalQueue::open(&EXPECTED).map_err(system("receive signals"))?;
     let (socket, theirs) = socket_pair().map_err(system("make a socket pair"))?;
     // In a pipeline the terminal belongs to several programs at once: the command starts in the background of its own
     // terminal, and only when it reaches for it do we reach for the caller's (as sudo does).
     let alone = matches!(on_terminal, [true, true, _]);
-    let place = if alone && !detached && terminal.foreground() { Place::Foreground } else { Place::Background };
+    let place = if alone && !detached && modes.terminal.foreground() { Place::Foreground } else { Place::Background };
 
     let [_, output, error] = on_terminal;
     let (mut taps, ends) = Taps::open(tape, [output, error]).map_err(system("make a pipe"))?;
@@ -120,10 +116,7 @@ pub(super) fn run(
     enforcer.begun();
 
     let mut relay = Relay {
-        terminal,
-        original,
-        raw: false,
-        plain: false,
+        modes,
         leader: Some(leader),
         socket,
         signals,
@@ -149,7 +142,7 @@ pub(super) fn run(
 impl Relay<'_, '_, '_> {
     fn carry(&mut self, place: Place) -> io::Result<Result<CommandEnd, LaunchError>> {
         // Nobody but us holds these two descriptions, so that non-blocking does not reach the caller's own fds.
-        set_blocking(self.terminal.as_fd(), Blocking::No)?;
+        set_blocking(self.modes.as_fd(), Blocking::No)?;
         if let Some(leader) = &self.leader {
             set_blocking(leader.as_fd(), Blocking::No)?;
         }
@@ -195,8 +188,8 @@ impl Relay<'_, '_, '_> {
     }
 
     fn wait(&self, patience: Option<Duration>) -> io::Result<Ready> {
-        let terminal = self.terminal.as_fd();
-        let reads_keys = self.raw && !self.terminal_gone && self.to_command.has_room();
+        let terminal = self.modes.as_fd();
+        let reads_keys = self.modes.is_raw() && !self.terminal_gone && self.to_command.has_room();
         let writes_screen = !self.terminal_gone && !self.to_caller.is_empty();
         let mut entries = vec![
             PollEntry::reading(self.signals.as_fd()),
@@ -266,7 +259,7 @@ impl Relay<'_, '_, '_> {
     }
 
     fn has_terminal(&self) -> bool {
-        !self.detached && self.terminal.foreground()
+        !self.detached && self.modes.terminal.foreground()
     }
 
     fn take_signals(&mut self) -> io::Result<()> {
@@ -317,7 +310,7 @@ impl Relay<'_, '_, '_> {
             return Ok(());
         }
         self.drain();
-        self.restore()?;
+        self.modes.restore()?;
         let suspension = if self.detached {
             Suspension::Refused
         } else {
@@ -339,8 +332,7 @@ impl Relay<'_, '_, '_> {
         let place = if self.has_terminal() && self.go_raw().is_ok() {
             Place::Foreground
         } else {
-            // Whoever owns the terminal now has set it as they want it, and its keys are theirs.
-            self.raw = false;
+            self.modes.lose();
             Place::Background
         };
         self.shape_output();
@@ -348,18 +340,14 @@ impl Relay<'_, '_, '_> {
         self.order(Order::Continue(place));
     }
 
-    /// One of the two terminals makes carriage returns of line ends: the caller's where we have not made it raw.
     fn shape_output(&mut self) {
-        let Some(leader) = &self.leader else { return };
-        let Ok(attributes) = Attributes::of(leader.as_fd()) else { return };
-        let change = if self.raw { self.plain } else { attributes.shapes_output() };
-        if change && attributes.shaping_output(self.raw).apply_now(leader.as_fd()).is_ok() {
-            self.plain = !self.raw;
+        if let Some(leader) = &self.leader {
+            self.modes.shape_output(leader.as_fd());
         }
     }
 
     fn fit_window(&mut self) {
-        if let (Ok(window), Some(leader)) = (self.terminal.window(), &self.leader)
+        if let (Ok(window), Some(leader)) = (self.modes.terminal.window(), &self.leader)
             && window != self.window
         {
             // The kernel tells the command by SIGWINCH; a terminal that has no size keeps the last one.
@@ -370,23 +358,7 @@ impl Relay<'_, '_, '_> {
     }
 
     fn go_raw(&mut self) -> io::Result<()> {
-        if !self.raw {
-            self.original = self.terminal.attributes()?;
-            self.terminal.set_raw(&self.original)?;
-            self.raw = true;
-        }
-        Ok(())
-    }
-
-    fn restore(&mut self) -> io::Result<()> {
-        if self.raw {
-            self.raw = false;
-            // A background process that sets a terminal would disturb whoever owns it now.
-            if self.terminal.foreground() {
-                self.terminal.set_attributes(&self.original)?;
-            }
-        }
-        Ok(())
+        self.modes.go_raw(self.leader.as_ref().map(AsFd::as_fd))
     }
 
     fn order(&self, order: Order) {
@@ -396,7 +368,7 @@ impl Relay<'_, '_, '_> {
 
     fn read_caller(&mut self) -> io::Result<()> {
         let before = self.to_command.len();
-        match self.to_command.fill(self.terminal.as_fd()) {
+        match self.to_command.fill(self.modes.as_fd()) {
             Ok(0) | Err(_) => {
                 // The terminal is gone: the command learns it as it would without us.
                 self.terminal_gone = true;
@@ -423,7 +395,7 @@ impl Relay<'_, '_, '_> {
     }
 
     fn write_caller(&mut self) {
-        if self.to_caller.empty_into(self.terminal.as_fd()).is_err() {
+        if self.to_caller.empty_into(self.modes.as_fd()).is_err() {
             self.terminal_gone = true;
             self.to_caller.clear();
         }
@@ -446,7 +418,7 @@ impl Relay<'_, '_, '_> {
             self.leader = None;
         }
         let shown = self.to_caller.held().get(before..).unwrap_or_default();
-        match self.plain {
+        match self.modes.is_plain() {
             // The caller's terminal makes carriage returns of line ends, behind us.
             true => self.tape.stream(shown, self.enforcer),
             false => self.tape.output(shown, self.enforcer),
@@ -476,7 +448,7 @@ impl Relay<'_, '_, '_> {
     /// Waits until the screen has taken everything, is gone, or somebody wants us to end.
     fn flush(&mut self) {
         while !self.to_caller.is_empty() && !self.terminal_gone {
-            let mut entries = [PollEntry::writing(self.terminal.as_fd()), PollEntry::reading(self.signals.as_fd())];
+            let mut entries = [PollEntry::writing(self.modes.as_fd()), PollEntry::reading(self.signals.as_fd())];
             let ready = poll(&mut entries, None).is_ok();
             let signalled = entries.last().is_some_and(|entry| entry.ready_read);
             if !ready || (signalled && is_asked_to_end(&self.signals)) {
@@ -488,7 +460,7 @@ impl Relay<'_, '_, '_> {
 
     fn close(&mut self) {
         // What cannot be restored now belongs to a terminal that is gone.
-        let _ = self.restore();
+        let _ = self.modes.restore();
         if self.killed_at.is_some_and(|since| since.elapsed() > MONITOR_PATIENCE) {
             let _ = process::kill(self.monitor, SIGKILL);
         }

@@ -1,4 +1,4 @@
-//! Issue item 6: what is on record, that nothing runs without it, and what syslog was told.
+//! What is on record, that nothing runs without it, and what syslog was told.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;

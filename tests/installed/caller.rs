@@ -1,4 +1,4 @@
-//! Issue item 2: who calls, which program is meant and as whom it runs: from the kernel, NSS and the opened file.
+//! Who calls, which program is meant and as whom it runs: from the kernel, NSS and the opened file.
 
 use crate::{own_root, records_of, root};
 

@@ -1,4 +1,4 @@
-//! Issue item 4: editing (-e, jit-sudoedit) beside Debian's sudoedit, its protections, and what is recorded of it.
+//! Editing (-e, jit-sudoedit) beside Debian's sudoedit, its protections, and what is recorded of it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

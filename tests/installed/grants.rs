@@ -1,4 +1,4 @@
-//! Issue item 4: the life of a grant, from the request to its end, and that nothing makes it longer or wider.
+//! The life of a grant, from the request to its end, and that nothing makes it longer or wider.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Issue item 1: what the caller's process brought along does not reach the privileged one, and reaches the command.
+//! What the caller's process brought along does not reach the privileged one, and reaches the command.
 
 use crate::{kinds, own_root, records_of, root};
 

@@ -20,6 +20,7 @@ mod grants;
 mod hooks;
 mod host;
 mod hygiene;
+mod import;
 mod jitctl;
 mod json;
 mod know;

@@ -1,4 +1,4 @@
-//! Issue item 4: a command of a `noexec` role executes no other program, in whatever way it tries, and Debian's sudo refuses
+//! A command of a `noexec` role executes no other program, in whatever way it tries, and Debian's sudo refuses
 //! what it can refuse in the same words.
 
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Issue item 5: authentication through the real PAM stack, on a terminal and without one.
+//! Authentication through the real PAM stack, on a terminal and without one.
 
 use crate::{kinds, own_root, records_of, request, root};
 

@@ -1,4 +1,4 @@
-//! Issue item 3: the policy of the installed product: what its rules allow, what it says of mistakes, whom it trusts.
+//! The policy of the installed product: what its rules allow, what it says of mistakes, whom it trusts.
 
 use harness::PrivateRoot;
 

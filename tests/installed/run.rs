@@ -1,4 +1,4 @@
-//! Issue item 7, without a terminal: environment, status, signals, and the end that expiry and revocation make.
+//! Without a terminal: environment, status, signals, and the end that expiry and revocation make.
 
 use std::time::{Duration, Instant};
 

@@ -116,7 +116,8 @@ fn becomes(pid: &str, wanted: &str) {
 #[test]
 fn a_job_is_stopped_put_in_the_background_and_fetched_again() {
     at_both(|desk| {
-        desk.types("elevate sh -c 'echo up; i=0; while [ $i -lt 40 ]; do sleep 0.05; i=$((i+1)); done; echo all done'");
+        // One process: a shell that is stopped between vfork and exec of a child hangs, whoever is above it.
+        desk.types("elevate perl -e '$|=1; print \"up\\n\"; select(undef, undef, undef, 0.05) for 1..40; print \"all done\\n\"'");
         desk.sees("\nup");
         desk.stops_the_job();
         desk.is_as_before();
@@ -166,6 +167,24 @@ fn a_stopped_job_can_be_ended() {
 fn a_background_job_that_reads_the_terminal_waits_for_fg() {
     at_both(|desk| {
         desk.types("elevate sh -c 'read line; echo \"got $line\"' &");
+        desk.sees(">> ");
+        eventually("the job is stopped", harness::PATIENCE, || {
+            desk.types("jobs");
+            desk.sees(">> ").contains("Stopped").then_some(())
+        });
+        desk.fetches_the_job("read line");
+        desk.types("hello");
+        desk.sees("\ngot hello");
+        desk.sees(">> ");
+        desk.is_as_before();
+    });
+}
+
+#[test]
+fn a_job_that_began_while_a_line_was_edited_has_the_usual_terminal_when_it_is_fetched() {
+    at_both(|desk| {
+        // The shell shows its prompt, and so edits a line in modes of its own, before the run begins.
+        desk.types("{ sleep 0.5; elevate sh -c 'read line; echo \"got $line\"'; } &");
         desk.sees(">> ");
         eventually("the job is stopped", harness::PATIENCE, || {
             desk.types("jobs");

@@ -1,4 +1,4 @@
-//! Issue 3: approvals that are signed with a key of the approver, made on other machines and carried here by anybody.
+//! Approvals that are signed with a key of the approver, made on other machines and carried here by anybody.
 
 use std::sync::{Mutex, OnceLock};
 

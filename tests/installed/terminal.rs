@@ -1,4 +1,4 @@
-//! Issue item 7, on a terminal: everything that fingers expect of it.
+//! On a terminal: everything that fingers expect of it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The mirror in systemd's journal: its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), one datagram a record,
-//! whole at any length. May not: wait longer than [`Patience`] allows, or try again after it failed.
+//! whole at any length. May not: wait longer than `Patience` allows, or try again after it failed.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;

@@ -1,5 +1,5 @@
 //! The mirror on /dev/log: RFC 3164 framing, `@cee:` and JSON (docs/formats.md, "Syslog lines").
-//! May not: wait longer than [`Patience`] allows for a daemon that does not read, or try again after it failed.
+//! May not: wait longer than `Patience` allows for a daemon that does not read, or try again after it failed.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
