@@ -134,10 +134,10 @@ impl Authorized {
     }
 }
 
-/// Whether the role asks this caller for a password. Root is asked for none, and neither is who runs as themselves
-/// (sudoers(5)): both could do it without us.
+/// Whether the role asks this caller for a password. Root is asked for none, and neither is who runs as themselves,
+/// in a group of theirs (sudoers(5)): both could do it without us.
 pub fn password_due(role: &Role, elevation: &Elevation) -> bool {
     let (caller, run_as) = (elevation.caller(), elevation.run_as());
-    let themselves = caller.uid() == run_as.uid() && caller.gid() == run_as.gid();
+    let themselves = caller.uid() == run_as.uid() && caller.group_ids().contains(&run_as.gid());
     role.authenticate && caller.uid() != 0 && !themselves
 }

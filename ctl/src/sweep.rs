@@ -9,13 +9,13 @@ use crate::speech::Trouble;
 /// `jitctl sweep`
 pub(crate) fn sweep(broker: &Broker) -> Result<Report, Trouble> {
     let swept = answer!(broker.ask(&Ask::Sweep {})?, Answer::Swept(swept) => swept);
-    let records = swept.pruned.as_ref().map_or(0, |pruned| pruned.records);
+    let (records, recordings) = swept.pruned.as_ref().map_or((0, 0), |pruned| (pruned.records, pruned.recordings));
     let counts = [
         (swept.lost, "lost run closed", "lost runs closed"),
         (swept.shelved, "abandoned recording put to the others", "abandoned recordings put to the others"),
         (swept.compressed, "recording compressed", "recordings compressed"),
         (records, "old record removed", "old records removed"),
-        (swept.recordings_removed, "old recording removed", "old recordings removed"),
+        (recordings, "old recording removed", "old recordings removed"),
     ];
     let lines = counts.into_iter().filter(|(count, ..)| *count > 0);
     let mut text: String =

@@ -61,8 +61,8 @@ impl Journal<'_> {
         Ok(mark.filter(|mark| mark.seq > 0))
     }
 
-    /// Records that everything up to `last` is removed, and removes it. Once the record is on the disk the rest may be
-    /// interrupted: what is left counts for nothing, and the next pruning takes it along.
+    /// Records that everything up to `last` is removed. Once the record is on the disk, what [`Journal::sweep`] then does
+    /// may be interrupted: what is left counts for nothing, and the next sweep takes it along.
     pub fn prune(
         &self,
         moment: &Moment,
@@ -71,7 +71,7 @@ impl Journal<'_> {
         user: &str,
         before: Timestamp,
     ) -> Result<Written, JournalError> {
-        let written = self.database.write(Durability::Synced, |tx| {
+        self.database.write(Durability::Synced, |tx| {
             let gone = pruned(tx)?.map_or(0, |mark| mark.seq);
             let count: i64 = tx.query_row(
                 "SELECT count(*) FROM record WHERE seq > ?1 AND seq <= ?2",
@@ -89,23 +89,39 @@ impl Journal<'_> {
             set_meta(tx, PRUNED, format!("{last}\n").as_bytes())?;
             tx.execute("DELETE FROM checkpoint WHERE seq < ?1", [sql_bound(last.seq)])?;
             self.append(tx, moment, Event::Prune(Box::new(prune)))
-        })?;
-        self.sweep(last.seq)?;
-        Ok(written)
+        })
     }
 
-    /// Deletes the records up to `through`, the oldest first.
-    fn sweep(&self, through: u64) -> Result<(), JournalError> {
-        let delete = "DELETE FROM record WHERE seq IN (SELECT seq FROM record WHERE seq <= ?1 ORDER BY seq LIMIT ?2)";
-        loop {
-            let deleted = self.database.write(Durability::Ordered, |tx| {
-                Ok::<_, JournalError>(tx.execute(delete, params![sql_bound(through), BATCH])?)
+    /// Deletes the records that were pruned, the oldest first. `discard` gets each run that ended among them, before its
+    /// records go.
+    pub fn sweep<E: From<JournalError>>(&self, mut discard: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let Some(last) = self.pruned()? else { return Ok(()) };
+        while let Some(batch) = self.batch(last.seq)? {
+            for run in &self.ended(batch)? {
+                discard(run)?;
+            }
+            self.database.write(Durability::Ordered, |tx| {
+                tx.execute("DELETE FROM record WHERE seq <= ?1", [sql_bound(batch)]).map_err(JournalError::from)
             })?;
             self.database.tidy();
-            if deleted == 0 {
-                return Ok(());
-            }
         }
+        Ok(())
+    }
+
+    /// The last of the records up to `through` that go next; none when all are gone.
+    fn batch(&self, through: u64) -> Result<Option<u64>, JournalError> {
+        let query = "SELECT max(seq) FROM (SELECT seq FROM record WHERE seq <= ?1 ORDER BY seq LIMIT ?2)";
+        let last: Option<i64> =
+            self.database.connection().query_row(query, params![sql_bound(through), BATCH], |row| row.get(0))?;
+        Ok(last.map(i64::unsigned_abs))
+    }
+
+    /// The runs whose `end` is one of the records up to `last`.
+    fn ended(&self, last: u64) -> Result<Vec<String>, JournalError> {
+        let query = "SELECT run FROM record WHERE seq <= ?1 AND kind = 'end' AND run IS NOT NULL";
+        let mut statement = self.database.connection().prepare(query)?;
+        let runs = statement.query_map([sql_bound(last)], |row| row.get(0))?;
+        Ok(runs.collect::<Result<_, rusqlite::Error>>()?)
     }
 }
 
@@ -121,6 +137,19 @@ mod tests {
 
     fn signers() -> Signers {
         Signers::These(vec![HostKey::from_seed([sample::HOST_SEED; 32]).public_key()])
+    }
+
+    /// The number of the last record that went, and the runs that went with it.
+    fn pruned_with(journal: &Journal<'_>, second: i64, before: Timestamp) -> (Written, Mark, Vec<String>) {
+        let last = journal.prunable(before).unwrap().unwrap();
+        let written = journal.prune(&sample::moment(second), last, 0, "root", before).unwrap();
+        let mut runs = Vec::new();
+        let noted = journal.sweep(|run| {
+            runs.push(run.to_owned());
+            Ok::<_, JournalError>(())
+        });
+        noted.unwrap();
+        (written, last, runs)
     }
 
     /// 3,010 records of second 1 with checkpoints at 1000, 2000 and 3010.
@@ -140,9 +169,8 @@ mod tests {
         let journal = filled(&database);
         assert_eq!(journal.prunable(sample::moment(1).wall).unwrap(), None, "nothing is old enough");
         let before = sample::moment(2).wall;
-        let last = journal.prunable(before).unwrap().unwrap();
+        let (written, last, _) = pruned_with(&journal, 9, before);
         assert_eq!(last.seq, 2000, "the last record stays, so its segment does");
-        let written = journal.prune(&sample::moment(9), last, 0, "root", before).unwrap();
         assert_eq!(written.seq, 3011);
         assert_eq!(journal.first_since(Timestamp(0)).unwrap(), 2001);
         sample::seal(&journal, 9);
@@ -152,8 +180,7 @@ mod tests {
         sample::fill(&journal, 10);
         sample::seal(&journal, 9);
         sample::fill(&journal, 1);
-        let again = journal.prunable(sample::moment(10).wall).unwrap().unwrap();
-        let _ = journal.prune(&sample::moment(10), again, 0, "root", before).unwrap();
+        let (_, again, _) = pruned_with(&journal, 10, sample::moment(10).wall);
         sample::seal(&journal, 10);
         assert_eq!(journal.prove(signers(), Vec::new()).unwrap().unwrap().before, again.seq);
     }
@@ -191,22 +218,45 @@ mod tests {
     }
 
     #[test]
+    fn each_run_that_ended_is_told_before_its_records_go() {
+        let scratch = Scratch::new("prune-runs");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let open = sample::started(&journal, "run000000001", 1);
+        let _ = journal.end(&open, &sample::moment(1), sample::ending()).unwrap();
+        sample::seal(&journal, 1);
+        sample::fill(&journal, 1);
+        let last = journal.prunable(sample::moment(2).wall).unwrap().unwrap();
+        let _ = journal.prune(&sample::moment(3), last, 0, "root", sample::moment(2).wall).unwrap();
+        let refused = journal.sweep(|_| Err(JournalError::Damaged("a shelf")));
+        assert!(
+            refused.is_err() && journal.by_seq(last.seq).unwrap().is_some(),
+            "the records outlive what they vouch for"
+        );
+        let mut runs = Vec::new();
+        let noted = journal.sweep(|run| {
+            runs.push(run.to_owned());
+            Ok::<_, JournalError>(())
+        });
+        noted.unwrap();
+        assert_eq!((runs.as_slice(), journal.by_seq(last.seq).unwrap()), (&["run000000001".to_owned()][..], None));
+    }
+
+    #[test]
     fn an_interrupted_pruning_is_finished_by_the_next() {
         let scratch = Scratch::new("prune-interrupted");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = filled(&database);
         let stays = journal.by_seq(3).unwrap().unwrap();
         let before = sample::moment(2).wall;
-        let last = journal.prunable(before).unwrap().unwrap();
-        let _ = journal.prune(&sample::moment(9), last, 0, "root", before).unwrap();
+        let _ = pruned_with(&journal, 9, before);
         let restore =
             "INSERT INTO record (seq, kind, at, high, hash, body) VALUES (3, 'start', 1, 1, zeroblob(32), ?1)";
         database.connection().execute(restore, [stays.body.into_bytes()]).unwrap();
         sample::seal(&journal, 9);
         assert!(journal.prove(signers(), Vec::new()).unwrap().is_ok());
-        sample::fill(&journal, 1);
-        let last = journal.prunable(sample::moment(10).wall).unwrap().unwrap();
-        let _ = journal.prune(&sample::moment(10), last, 0, "root", before).unwrap();
+        let refused = journal.sweep(|_| Err(JournalError::Damaged("a shelf")));
+        assert!(refused.is_ok(), "nothing that ended is left");
         assert_eq!(journal.by_seq(3).unwrap(), None);
     }
 }

@@ -118,14 +118,22 @@ impl Desk<'_> {
         let last = self.journal.prunable(before)?;
         let gone = self.journal.pruned()?.map_or(0, |mark| mark.seq);
         let through = last.map_or(0, |mark| mark.seq);
+        let mut recordings = 0;
         if let Some(last) = last.filter(|_| !dry_run) {
             let (uid, user) = (self.caller.uid(), self.caller.name().as_str());
             let written = self.journal.prune(self.moment, last, uid, user, before)?;
             let _ = self.journal.mirror(&[written]);
             self.host.seal(self.journal, Due::Now)?;
         }
+        if !dry_run {
+            // Also what an interrupted pruning left.
+            self.journal.sweep(|run| {
+                recordings += u64::from(self.host.discard_recording(run)?);
+                Ok::<_, Refused>(())
+            })?;
+        }
         let records = through.saturating_sub(gone);
-        Ok(Answer::Pruned(PruneInfo { records, through, before: before.seconds(), done: !dry_run }))
+        Ok(Answer::Pruned(PruneInfo { records, recordings, through, before: before.seconds(), done: !dry_run }))
     }
 
     /// Proves the journal with the host's own anchor, and with the host's own key where there is no other.

@@ -77,6 +77,17 @@ impl Host {
         }
         Ok(None)
     }
+
+    /// Removes the complete recording of `run`; tells whether there was one.
+    pub fn discard_recording(&self, run: &str) -> Result<bool, HostError> {
+        let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(false) };
+        let Some(done) = present(live.directory(DONE.as_ref()))? else { return Ok(false) };
+        let mut found = false;
+        for name in [plain(run), compressed(run), unfinished(run)] {
+            found |= present(done.remove(&name))?.is_some();
+        }
+        Ok(found)
+    }
 }
 
 /// The complete recordings, for whoever compresses them: without the database.

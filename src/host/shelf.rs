@@ -8,7 +8,6 @@ use std::path::Path;
 use super::recordings::{DONE, RECORDINGS, present};
 use super::{Encoding, Host, HostError, is_written};
 use crate::clock::Timestamp;
-use sys::trusted::TrustedDirectory;
 
 /// A recording without a writer may be so young that its lock is still to come, µs.
 const YOUNG_US: i64 = 60_000_000;
@@ -51,12 +50,6 @@ impl Host {
             }
         }
         Ok(found)
-    }
-
-    /// Removes a finished recording.
-    pub fn remove_recording(&self, recording: &Shelved) -> Result<(), HostError> {
-        let done: TrustedDirectory = self.state.directory(RECORDINGS.as_ref())?.directory(DONE.as_ref())?;
-        present(done.remove(&recording.name)).map(drop)
     }
 }
 

@@ -28,9 +28,6 @@ pub struct Role {
     pub eligible: People,
     /// Who has it without asking.
     pub standing: People,
-    /// Who has it in either way must be one of these too, unless there are none.
-    #[serde(default, skip_serializing_if = "Listed::is_empty")]
-    pub among: People,
     /// As whom its commands may run.
     pub run_as: RunAs,
     /// Which groups `-g` may name.
@@ -207,7 +204,7 @@ impl Role {
 
     /// Whether `subject` has the role in this way.
     pub fn assigns(&self, subject: &Subject<'_>, assignment: Assignment) -> bool {
-        self.assigned(assignment).mean(subject) && (self.among.is_empty() || self.among.mean(subject))
+        self.assigned(assignment).mean(subject)
     }
 
     /// Whether `subject` is named as an approver. That nobody approves their own request is the grant's business.

@@ -34,7 +34,6 @@ pub(super) const ROLE: &[Key] = &[
     works("observers"),
     works("on_expiry"),
     works("order"),
-    works("among"),
 ];
 
 /// Keys of `[roles.NAME.activation]`.
@@ -128,7 +127,6 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         description: table.parsed("description", description)?.unwrap_or_default(),
         eligible: lines(table, "eligible")?.unwrap_or_default(),
         standing: lines(table, "standing")?.unwrap_or_default(),
-        among: lines(table, "among")?.unwrap_or_default(),
         run_as: run_as(table)?,
         run_as_groups: run_as_groups(table)?,
         hosts: hosts(table)?,

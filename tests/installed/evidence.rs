@@ -302,7 +302,15 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]).refused("not intact: the column 'uid' of record 5");
     let uid = person.uid;
     root.script(&format!("sqlite3 {STATE}/journal.db 'UPDATE record SET uid = {uid} WHERE seq = 5'"));
-    root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]).succeeded();
+    // The runs 1 to 1500 go, and their recordings with them.
+    let shelf = format!("{STATE}/recordings/done");
+    root.script(&format!(
+        "install -d -m 700 {STATE}/recordings {shelf}; umask 077; cd {shelf}
+         echo x >000000000001.cast; echo x >000000001500.cast.zst; echo x >000000001501.cast"
+    ));
+    let said = root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]);
+    assert!(said.succeeded().contains("up to number 3000 and 2 recordings were removed"), "{said:?}");
+    assert_eq!(root.script(&format!("ls {shelf}")), "000000001501.cast\n");
     assert_eq!(root.journal()[0].seq, 3001);
     let prune = root.journal().into_iter().find(|record| record.kind() == "prune").unwrap();
     assert_eq!((prune.number("through"), prune.text("user")), (3000, "root"));

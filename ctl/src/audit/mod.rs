@@ -51,12 +51,22 @@ pub(crate) fn prune(words: &AuditPruneWords, broker: &Broker, screen: &Screen) -
     let before = when::short(info.before, screen.now);
     let text = match (info.records, info.done) {
         (0, _) => format!("nothing to remove: no whole segment between checkpoints is older than {before}\n"),
-        (count, true) => {
-            format!("{count} records up to number {} were removed, all older than {before}\n", info.through)
-        }
+        (count, true) => format!(
+            "{count} records up to number {}{} were removed, all older than {before}\n",
+            info.through,
+            with_recordings(info.recordings)
+        ),
         (count, false) => format!("{count} records up to number {} would go, all older than {before}\n", info.through),
     };
     Ok(Report::done(Answer::Pruned(info), text))
+}
+
+fn with_recordings(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        1 => " and 1 recording".to_owned(),
+        count => format!(" and {count} recordings"),
+    }
 }
 
 fn listing(which: &Which, text: Option<Word>, verb: &str, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {

@@ -24,8 +24,6 @@ pub(super) struct Role {
     /// What it may be called, before others of the same name are counted.
     pub(super) name: String,
     pub(super) users: Vec<String>,
-    /// A second list that has to mean the person too; empty: none.
-    pub(super) among: Vec<String>,
     pub(super) hosts: Vec<String>,
     pub(super) run_as: Vec<String>,
     pub(super) run_as_groups: Vec<String>,
@@ -44,7 +42,7 @@ impl Role {
 }
 
 /// The most roles that are made of one sudoers.
-const MOST_ROLES: usize = 100_000;
+pub(super) const MOST_ROLES: usize = 100_000;
 
 /// All roles of the sudoers, in its order.
 pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, findings: &mut Findings) -> Vec<Role> {
@@ -87,7 +85,6 @@ impl Carrier<'_> {
                     place: command.place.clone(),
                     name: name.clone(),
                     users: users.clone(),
-                    among: Vec::new(),
                     hosts: hosts.clone(),
                     run_as,
                     run_as_groups,

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::expression;
-use super::toml::{entry, quoted};
+use super::toml::{entry, policy, quoted};
 use super::tree::Command;
 
 /// A rule of the policy.
@@ -14,10 +14,72 @@ pub(super) struct Rule {
     pub(super) toml: String,
     /// Whether it allows or denies.
     pub(super) effect: Effect,
+    /// What it means.
+    pub(super) of: Command,
+}
+
+impl Rule {
+    fn new(toml: String, effect: Effect, of: &Command) -> Self {
+        Self { toml, effect, of: of.clone() }
+    }
+
+    /// Whether it means every command.
+    pub(super) fn is_everything(&self) -> bool {
+        self.of.path == ALL && self.any()
+    }
+
     /// Its only program, where there is only one.
-    pub(super) program: Option<String>,
-    /// Whether it means that program with any arguments, and any digest.
-    pub(super) any: bool,
+    fn program(&self) -> Option<String> {
+        match self.of.path.as_str() {
+            "sudoedit" => Some(self.of.path.clone()),
+            path if is_plain(path) && !path.ends_with('/') => Some(place_of(path)),
+            _ => None,
+        }
+    }
+
+    /// Whether arguments and digests do not matter.
+    fn any(&self) -> bool {
+        self.of.args.is_none() && self.of.digests.is_empty()
+    }
+
+    /// Whether it means `program`, whatever the arguments; asked of the policy.
+    fn means(&self, program: &str) -> bool {
+        let of = Command { args: None, digests: Vec::new(), ..self.of.clone() };
+        let Ok(rules) = rules(&of, Effect::Allow) else { return false };
+        rules.iter().any(|rule| matches(&rule.toml, program))
+    }
+
+    /// The rule for what both mean, with the effect of this one; the outer `None` where that cannot be said.
+    pub(super) fn shared_with(&self, other: &Self) -> Option<Option<Vec<Self>>> {
+        if other.is_everything() || self.of == other.of {
+            return Some(Some(vec![self.clone()]));
+        }
+        match (self.program(), other.program()) {
+            (Some(own), Some(program)) if own != program => Some(None),
+            (_, Some(program)) if self.any() && self.means(&program) => rules(&other.of, self.effect).ok().map(Some),
+            (None, None) if self.is_everything() => rules(&other.of, self.effect).ok().map(Some),
+            (Some(_), Some(_)) if other.any() => Some(Some(vec![self.clone()])),
+            (None, Some(program)) if !self.means(&program) => Some(None),
+            (None, Some(program)) if other.any() => {
+                let of = Command { path: program, ..self.of.clone() };
+                rules(&of, self.effect).ok().map(Some)
+            }
+            (Some(own), None) if !other.means(&own) => Some(None),
+            (Some(_), None) if other.any() => Some(Some(vec![self.clone()])),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a rule of the policy means this program without arguments.
+fn matches(rule: &str, program: &str) -> bool {
+    policy(&format!("[roles.x]\ncommands = [{rule}]\n")).is_ok_and(|policy| {
+        policy
+            .roles()
+            .iter()
+            .flat_map(|role| &role.commands)
+            .any(|rule| rule.matches(Path::new(program), &[], &|_| None))
+    })
 }
 
 /// Whether the rule will allow or deny.
@@ -27,6 +89,9 @@ pub(super) enum Effect {
     Deny,
 }
 
+/// The path that means every command.
+const ALL: &str = "ALL";
+
 /// Any arguments.
 const ANY: &str = "**";
 
@@ -34,22 +99,24 @@ const ANY: &str = "**";
 pub(super) fn everything(digests: &[String], effect: Effect) -> Rule {
     let all = format!("{}ALL", sign(effect));
     let toml = if digests.is_empty() { quoted(&all) } else { table(&[("path", quoted(&all))], digests) };
-    Rule { toml, effect, program: None, any: digests.is_empty() }
+    let of = Command { path: ALL.to_owned(), args: None, blanks: false, digests: digests.to_vec() };
+    Rule { toml, effect, of }
 }
 
 /// The rules that mean what the command means; the error is a sentence fragment.
 pub(super) fn rules(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
     let path = command.path.as_str();
     match path.as_bytes().first() {
+        _ if path == ALL => Ok(vec![everything(&command.digests, effect)]),
         Some(b'^') => {
             let path = ("path_regex", quoted(&format!("{}{}", sign(effect), program_expression(path)?)));
-            Ok(vec![Rule { toml: with_arguments(path, command)?, effect, program: None, any: false }])
+            Ok(vec![Rule::new(with_arguments(path, command)?, effect, command)])
         }
-        Some(b'/') if path.contains(['*', '?', '[', ']', '\\']) => globbed(command, effect),
+        Some(b'/') if !is_plain(path) => globbed(command, effect),
         Some(b'/') if path.ends_with('/') => {
             let directory = canonical(path.trim_end_matches('/'));
             let toml = words(&format!("{}/*", escaped(&directory)), Some(ANY), &command.digests, effect);
-            Ok(vec![Rule { toml, effect, program: None, any: false }])
+            Ok(vec![Rule::new(toml, effect, command)])
         }
         Some(b'/') => named(command, effect),
         _ if path == "sudoedit" => edited(command, effect),
@@ -60,12 +127,12 @@ pub(super) fn rules(command: &Command, effect: Effect) -> Result<Vec<Rule>, Stri
 /// A refusal that holds at least what the command means, for where it cannot be said exactly; `None` where nothing
 /// short of everything would.
 pub(super) fn at_least(command: &Command) -> Option<Rule> {
-    let plain = command.path.starts_with('/') && !command.path.contains(['*', '?', '[', ']', '\\']);
-    plain.then(|| {
+    is_plain(&command.path).then(|| {
         let path = place_of(&command.path);
         let path = if path.ends_with('/') { format!("{}*", escaped(&path)) } else { escaped(&path) };
         let toml = words(&path, Some(ANY), &[], Effect::Deny);
-        Rule { toml, effect: Effect::Deny, program: None, any: false }
+        let of = Command { args: None, digests: Vec::new(), ..command.clone() };
+        Rule { toml, effect: Effect::Deny, of }
     })
 }
 
@@ -78,14 +145,13 @@ fn named(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
             with_arguments(("path", path), command)?
         }
     };
-    let any = command.args.is_none() && command.digests.is_empty();
-    Ok(vec![Rule { toml, effect, program: Some(path), any }])
+    Ok(vec![Rule::new(toml, effect, command)])
 }
 
 fn globbed(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
     let pattern = canonical_glob(&command.path);
     let said = |pattern: &str| ("path_glob", quoted(&format!("{}{pattern}", sign(effect))));
-    let rule = |toml| Rule { toml, effect, program: None, any: false };
+    let rule = |toml| Rule::new(toml, effect, command);
     if pattern.ends_with('/') {
         // Every program of the directories, hidden ones too, with any arguments.
         let any = |pattern: String| table(&[said(&pattern), ("args", format!("[{}]", quoted(ANY)))], &command.digests);
@@ -98,8 +164,7 @@ fn globbed(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
 fn edited(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
     let rule = |words: &str| {
         let toml = self::words("sudoedit", Some(words), &command.digests, effect);
-        let any = words == ANY && command.digests.is_empty();
-        Ok(vec![Rule { toml, effect, program: Some("sudoedit".to_owned()), any }])
+        Ok(vec![Rule::new(toml, effect, command)])
     };
     let Some(args) = &command.args else { return rule(ANY) };
     if args.contains(['[', '\\']) || args.starts_with('^') || args.contains("**") || command.blanks {
@@ -152,6 +217,10 @@ fn program_expression(posix: &str) -> Result<String, String> {
         Some(name) => Err(format!("the expression {posix}: programs of /{name} are known by /usr/{name} here")),
         None => Ok(translated),
     }
+}
+
+fn is_plain(path: &str) -> bool {
+    path.starts_with('/') && !path.contains(['*', '?', '[', ']', '\\'])
 }
 
 fn is_expression(args: &str) -> bool {

@@ -117,7 +117,7 @@ impl Lists<'_, '_> {
 }
 
 /// The same list without what a later ALL overrules, and without exceptions from nothing.
-fn simplified(lines: Vec<String>) -> Vec<String> {
+pub(super) fn simplified(lines: Vec<String>) -> Vec<String> {
     let from = match lines.iter().rposition(|line| line == "ALL" || line == "!ALL") {
         Some(all) if lines.get(all).is_some_and(|line| line == "ALL") => all,
         Some(none) => none + 1,

@@ -8,6 +8,7 @@ mod expression;
 mod finding;
 mod grammar;
 mod lexer;
+mod meaning;
 mod members;
 mod scope;
 mod source;

@@ -1,50 +1,31 @@
-//! Settings for some people, hosts, run-as users or commands: the roles that they reach get a copy with them, which comes
-//! right after and so decides.
+//! Settings for some people, hosts, run-as users or commands: the roles that they reach get copies, of which the last one
+//! that means somebody decides. What lists share is taken from their names where these say it; otherwise one copy has the
+//! setting, and one that comes right after, and from which they are taken out, has it not.
 
 use std::collections::BTreeMap;
 
-use super::carry::Role;
+use super::carry::{MOST_ROLES, Role};
 use super::command::{self, Effect, Rule};
-use super::members::Lists;
-use super::tree::{Kind, Scope, What};
+use super::meaning::{self, Meaning, Relation};
+use super::members::{Lists, simplified};
+use super::tree::{Kind, Member, Scope, What};
 
-/// What a scope makes of one role.
-enum Reach {
-    /// None of it.
-    Nothing,
-    /// All of it.
-    Whole,
-    /// This narrower copy of it.
-    Part(Box<Role>),
-    /// Nobody can tell.
-    Unknown,
-}
+/// Keys with their values in TOML.
+type Keys = BTreeMap<String, String>;
 
 /// Gives `keys` to what `scope` reaches of the roles.
-pub(super) fn apply(
-    roles: Vec<Role>,
-    scope: &Scope,
-    keys: &BTreeMap<String, String>,
-    mut lists: Lists<'_, '_>,
-) -> Vec<Role> {
-    let Some(narrow) = narrowing(scope, &mut lists) else { return roles };
+pub(super) fn apply(roles: Vec<Role>, scope: &Scope, keys: &Keys, mut lists: Lists<'_, '_>) -> Vec<Role> {
+    let Some(wanted) = Wanted::of(scope, &mut lists) else { return roles };
     let mut out = Vec::with_capacity(roles.len());
-    for mut role in roles {
+    for role in roles {
         if role.terms.is_none() {
             out.push(role);
             continue;
         }
-        match narrow(&role) {
-            Reach::Nothing => out.push(role),
-            Reach::Whole => {
-                say(&mut role, keys);
-                out.push(role);
-            }
-            Reach::Part(mut copy) => {
-                say(&mut copy, keys);
-                out.extend([role, *copy]);
-            }
-            Reach::Unknown => {
+        let copies = if out.len() > MOST_ROLES { None } else { wanted.copies(&role, keys) };
+        match copies {
+            Some(copies) => out.extend(copies),
+            None => {
                 let names: Vec<&str> = keys.keys().map(String::as_str).collect();
                 let (names, from) = (names.join(", "), &role.place);
                 lists.findings.lost(lists.place, format!("{names} for what the rule of {from} shares with it"));
@@ -55,143 +36,187 @@ pub(super) fn apply(
     out
 }
 
+/// What a scope names.
+enum Wanted {
+    Users(Vec<String>),
+    Hosts(Vec<String>),
+    RunAs(Vec<String>),
+    Commands(Vec<Rule>),
+}
+
+impl Wanted {
+    /// `None` where it names nothing, or something that cannot be said.
+    fn of(scope: &Scope, lists: &mut Lists<'_, '_>) -> Option<Self> {
+        match scope {
+            Scope::Everywhere => None,
+            Scope::Users(members) => lists.users(members, Kind::User).map(Self::Users),
+            Scope::Hosts(members) => lists.hosts(members).map(Self::Hosts),
+            Scope::RunAs(members) => lists.users(members, Kind::Runas).map(Self::RunAs),
+            Scope::Commands(members) => commands(members, lists).map(Self::Commands),
+        }
+    }
+
+    /// The role in copies with the keys and without them; `None` where nobody can tell.
+    fn copies(&self, role: &Role, keys: &Keys) -> Option<Vec<Role>> {
+        match self {
+            Self::Users(users) => {
+                Some(parted(&role.users, users, meaning::user, |users| Role { users, ..role.clone() }, keys))
+            }
+            Self::Hosts(hosts) => {
+                Some(parted(&role.hosts, hosts, meaning::host, |hosts| Role { hosts, ..role.clone() }, keys))
+            }
+            Self::RunAs(users) => Some(run_as(role, users, keys)),
+            Self::Commands(rules) => with_commands(role, rules, keys),
+        }
+    }
+}
+
+fn commands(members: &[Member], lists: &mut Lists<'_, '_>) -> Option<Vec<Rule>> {
+    let mut wanted = Vec::new();
+    for member in lists.flat(members, Kind::Command) {
+        let effect = if member.negated { Effect::Deny } else { Effect::Allow };
+        match &member.what {
+            What::All(digests) => wanted.push(command::everything(digests, effect)),
+            What::Command(what) => match command::rules(what, effect) {
+                Ok(rules) => wanted.extend(rules),
+                Err(why) => {
+                    lists.findings.lost(lists.place, why);
+                    return None;
+                }
+            },
+            _ => {}
+        }
+    }
+    Some(wanted)
+}
+
 /// A tag says more than a setting.
-fn say(role: &mut Role, keys: &BTreeMap<String, String>) {
+fn with(mut role: Role, keys: &Keys) -> Role {
     let terms = role.terms.get_or_insert_default();
     for (key, value) in keys {
         if !role.tagged.contains(key) {
             terms.insert(key.clone(), value.clone());
         }
     }
+    role
 }
 
-type Narrow = Box<dyn Fn(&Role) -> Reach>;
-
-fn narrowing(scope: &Scope, lists: &mut Lists<'_, '_>) -> Option<Narrow> {
-    match scope {
-        Scope::Everywhere => None,
-        Scope::Users(members) => {
-            let wanted = lists.users(members, Kind::User)?;
-            Some(Box::new(move |role| people(role, &wanted)))
-        }
-        Scope::Hosts(members) => {
-            let wanted = lists.hosts(members)?;
-            Some(Box::new(move |role| part(&role.hosts, &wanted, |hosts| Role { hosts, ..role.clone() }, |_, _| false)))
-        }
-        Scope::RunAs(members) => {
-            let wanted = lists.users(members, Kind::Runas)?;
-            Some(Box::new(move |role| {
-                part(&role.run_as, &wanted, |run_as| Role { run_as, ..role.clone() }, other_user)
-            }))
-        }
-        Scope::Commands(members) => {
-            let mut wanted = Vec::new();
-            for member in lists.flat(members, Kind::Command) {
-                let effect = if member.negated { Effect::Deny } else { Effect::Allow };
-                match &member.what {
-                    What::All(digests) => wanted.push(command::everything(digests, effect)),
-                    What::Command(what) => match command::rules(what, effect) {
-                        Ok(rules) => wanted.extend(rules),
-                        Err(why) => {
-                            lists.findings.lost(lists.place, why);
-                            return None;
-                        }
-                    },
-                    _ => {}
-                }
-            }
-            Some(Box::new(move |role| commands(role, &wanted)))
-        }
-    }
-}
-
-/// Two lists of people have no common list that could be written down, so the copy has both.
-fn people(role: &Role, wanted: &[String]) -> Reach {
-    if role.users == wanted || *wanted == ["ALL"] {
-        return Reach::Whole;
-    }
-    if !role.among.is_empty() {
-        return Reach::Unknown;
-    }
-    let user = |line: &String| !line.starts_with(['!', '%', '+', '#']) && line != "ALL";
-    if role.users.iter().all(user) && wanted.iter().all(user) {
-        let both: Vec<String> = role.users.iter().filter(|line| wanted.contains(line)).cloned().collect();
-        return match both.len() {
-            0 => Reach::Nothing,
-            count if count == role.users.len() => Reach::Whole,
-            _ => Reach::Part(Box::new(Role { users: both, ..role.clone() })),
-        };
-    }
-    let among = if *role.users == ["ALL"] { Vec::new() } else { role.users.clone() };
-    Reach::Part(Box::new(Role { users: wanted.to_vec(), among, ..role.clone() }))
-}
-
-/// What two lists share, where that can be seen; `apart` tells of two lines that they never mean the same.
-fn part(
+/// Copies of a role whose list is `own`: those whom `wanted` means have the keys, the others not.
+fn parted(
     own: &[String],
     wanted: &[String],
+    meaning: Meaning,
     copy: impl Fn(Vec<String>) -> Role,
-    apart: impl Fn(&str, &str) -> bool,
-) -> Reach {
-    let all = ["ALL".to_owned()];
-    if own == wanted || wanted == all {
-        return Reach::Whole;
+    keys: &Keys,
+) -> Vec<Role> {
+    if own == wanted {
+        return vec![with(copy(own.to_vec()), keys)];
     }
-    if own == all {
-        return Reach::Part(Box::new(copy(wanted.to_vec())));
+    if let Some(both) = shared(own, wanted, meaning) {
+        let whole = own.iter().all(|line| wanted.contains(line));
+        return match both.is_empty() {
+            true => vec![copy(own.to_vec())],
+            false if whole => vec![with(copy(own.to_vec()), keys)],
+            false => vec![copy(own.to_vec()), with(copy(both), keys)],
+        };
     }
-    if own.iter().chain(wanted).any(|line| line.starts_with('!')) {
-        return Reach::Unknown;
-    }
-    let both: Vec<String> = own.iter().filter(|line| wanted.contains(line)).cloned().collect();
-    let certain = own.iter().all(|line| wanted.iter().all(|other| line == other || apart(line, other)));
-    match (certain, both.is_empty()) {
-        (false, _) => Reach::Unknown,
-        (true, true) => Reach::Nothing,
-        (true, false) if both.len() == own.len() => Reach::Whole,
-        (true, false) => Reach::Part(Box::new(copy(both))),
-    }
-}
-
-/// Two names of users are two users.
-fn other_user(one: &str, other: &str) -> bool {
-    let name = |line: &str| !line.starts_with(['!', '%', '+', '#']) && line != "ALL" && line != "SELF";
-    name(one) && name(other)
-}
-
-fn commands(role: &Role, wanted: &[Rule]) -> Reach {
-    let everything = command::everything(&[], Effect::Allow);
-    if wanted.contains(&everything) || role.commands == wanted {
-        return Reach::Whole;
-    }
-    let refuses = |rule: &&Rule| rule.effect == Effect::Deny;
-    let (refusals, allowed): (Vec<&Rule>, Vec<&Rule>) = role.commands.iter().partition(refuses);
-    if wanted.iter().any(|rule| refuses(&rule)) {
-        return Reach::Unknown;
-    }
-    let mut shared = Vec::new();
-    for own in &allowed {
-        for rule in wanted {
-            if **own == everything {
-                shared.push(rule.clone());
-            } else if own == &rule || (rule.any && rule.program.is_some() && own.program == rule.program) {
-                shared.push((*own).clone());
-            } else if own.program.is_none() || rule.program.is_none() || own.program == rule.program {
-                return Reach::Unknown;
-            }
+    // From the last stretch of lines with one sign to the first: what it names is as it says, whatever stands before; the
+    // rest is for the copies that come after.
+    let mut copies = Vec::new();
+    let mut rest = own.to_vec();
+    for stretch in wanted.chunk_by(|one, other| one.starts_with('!') == other.starts_with('!')).rev() {
+        let out = stretch.iter().any(|line| line.starts_with('!'));
+        let names: Vec<&str> = stretch.iter().map(|line| line.trim_start_matches('!')).collect();
+        let left = without(&rest, &names, meaning);
+        if left != rest {
+            copies.push(if out { copy(rest) } else { with(copy(rest), keys) });
+        }
+        rest = left;
+        if rest.is_empty() {
+            return copies;
         }
     }
-    if shared.is_empty() {
-        return Reach::Nothing;
+    copies.push(copy(rest));
+    copies
+}
+
+/// Who names only a group stays who they are, which is a matter of who asks.
+fn run_as(role: &Role, wanted: &[String], keys: &Keys) -> Vec<Role> {
+    let nobody = ["!ALL".to_owned()];
+    let mut copies = Vec::new();
+    if role.run_as != nobody {
+        copies = parted(&role.run_as, wanted, meaning::user, |run_as| Role { run_as, ..role.clone() }, keys);
     }
-    if refusals.is_empty() && shared.len() == allowed.len() && allowed.iter().all(|own| shared.contains(own)) {
-        return Reach::Whole;
+    if !role.run_as_groups.is_empty() && copies.len() != 1 {
+        let themselves = Role { run_as: nobody.to_vec(), ..role.clone() };
+        copies.extend(parted(&role.users, wanted, meaning::user, |users| Role { users, ..themselves.clone() }, keys));
     }
-    // Refusals hold in the copy too, wherever they stood: one that an earlier rule overruled makes it narrower.
-    let before_refusals = role.commands.iter().take_while(|rule| !refuses(rule)).count() == allowed.len();
-    if !before_refusals {
-        return Reach::Unknown;
+    copies
+}
+
+/// The names of `wanted` that `own` means too; `None` where that cannot be seen.
+fn shared(own: &[String], wanted: &[String], meaning: Meaning) -> Option<Vec<String>> {
+    let mut both = Vec::new();
+    for name in wanted {
+        let mut inside = false;
+        for line in own {
+            match meaning(line.trim_start_matches('!'), name) {
+                Relation::Holds => inside = !line.starts_with('!'),
+                Relation::Apart => {}
+                Relation::Unknown => return None,
+            }
+        }
+        if inside && !both.contains(name) {
+            both.push(name.clone());
+        }
     }
-    shared.extend(refusals.into_iter().cloned());
-    Reach::Part(Box::new(Role { commands: shared, ..role.clone() }))
+    // What is left of ALL has no names.
+    let everybody = both.iter().any(|name| name == "ALL");
+    (!everybody && !wanted.iter().any(|name| name.starts_with('!'))).then_some(both)
+}
+
+/// `own` without `names`.
+fn without(own: &[String], names: &[&str], meaning: Meaning) -> Vec<String> {
+    let mut left = own.to_vec();
+    for name in names {
+        let equal = |line: &str| line.trim_start_matches('!') == *name;
+        let told = |line: &str| meaning(line.trim_start_matches('!'), name);
+        if left.iter().all(|line| equal(line) || told(line) == Relation::Apart) {
+            left.retain(|line| !equal(line));
+        } else {
+            left.push(format!("!{name}"));
+        }
+    }
+    simplified(left)
+}
+
+/// Stretch by stretch of `wanted`, the commands that the role shares with it.
+fn with_commands(role: &Role, wanted: &[Rule], keys: &Keys) -> Option<Vec<Role>> {
+    let mut copies = vec![role.clone()];
+    for stretch in wanted.chunk_by(|one, other| one.effect == other.effect) {
+        let on = stretch.iter().all(|rule| rule.effect == Effect::Allow);
+        if stretch.iter().any(Rule::is_everything) {
+            copies = vec![if on { with(role.clone(), keys) } else { role.clone() }];
+            continue;
+        }
+        let mut commands: Vec<Rule> = Vec::new();
+        for own in &role.commands {
+            for rule in stretch {
+                for both in own.shared_with(rule)?.into_iter().flatten() {
+                    if commands.last() != Some(&both) {
+                        commands.push(both);
+                    }
+                }
+            }
+        }
+        if commands.iter().all(|rule| rule.effect == Effect::Deny) {
+            continue;
+        }
+        let part = Role { commands, ..role.clone() };
+        if part.commands == role.commands {
+            copies = Vec::new();
+        }
+        copies.push(if on { with(part, keys) } else { part });
+    }
+    Some(copies)
 }

@@ -27,8 +27,13 @@ pub(super) fn entry(key: &str, value: &str) -> String {
 
 /// Whether the policy takes this text; the error is what it says.
 pub(super) fn accepted(text: &str) -> Result<(), String> {
+    policy(text).map(|_| ())
+}
+
+/// This text as a policy.
+pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let file = PolicyText { path: "policy".into(), text: text.to_owned() };
-    Policy::parse(&[file]).map(|_| ()).map_err(|error| {
+    Policy::parse(&[file]).map_err(|error| {
         let sentence = error.to_string();
         // Without its place: that is one in a text that nobody sees.
         sentence.split_once(": ").map_or(sentence.as_str(), |(_, what)| what).to_owned()

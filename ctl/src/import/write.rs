@@ -69,9 +69,6 @@ fn keys(role: &Role, people: People, order: Option<usize>) -> Vec<(String, Strin
     let root = role.users.iter().all(|user| user == "root" || user == "#0");
     let assignment = if people == People::Standing || root { "standing" } else { "eligible" };
     add(assignment, toml_list(&role.users));
-    if !role.among.is_empty() {
-        add("among", toml_list(&role.among));
-    }
     if *role.hosts != ["ALL"] {
         add("hosts", toml_list(&role.hosts));
     }

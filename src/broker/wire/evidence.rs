@@ -109,6 +109,9 @@ pub struct ExportInfo {
 pub struct PruneInfo {
     /// How many records were removed, or would be.
     pub records: u64,
+    /// How many recordings of sessions went with them.
+    #[serde(default)]
+    pub recordings: u64,
     /// The number of the last one; 0 when there is none.
     pub through: u64,
     /// What is older than this was asked to go.

@@ -44,6 +44,4 @@ pub struct SweepInfo {
     /// What retention removed; absent where the policy has no `keep`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<PruneInfo>,
-    /// Recordings of removed runs that went with them.
-    pub recordings_removed: u64,
 }

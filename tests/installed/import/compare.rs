@@ -14,13 +14,14 @@ use super::generator::Generator;
 
 /// Compares `files` sudoers files; prints what was compared, and panics with the differences.
 pub(super) fn compare_many(files: u64, seed: u64) {
-    let digests = prepare();
+    let host = prepare();
     let mut tally = Tally::default();
     for file in 0..files {
-        let mut generator = Generator::new(seed.wrapping_mul(1_000_003).wrapping_add(file), &digests);
-        let text = generator.sudoers();
+        let mut generator = Generator::new(seed.wrapping_mul(1_000_003).wrapping_add(file), &host);
+        let (text, part) = generator.sudoers();
+        write("/opt/parts/10", 0o440, &part);
         let questions: Vec<Question> = (0..8).map(|_| generator.question()).collect();
-        compare(&text, &questions, file % 10 == 0, &mut tally);
+        compare(&text, &part, &questions, file % 10 == 0, &mut tally);
     }
     tally.report(files, seed);
 }
@@ -74,23 +75,36 @@ impl Question {
         succeeds(program, words.get(1..).unwrap_or_default())
     }
 
+    /// Runs what is allowed, as the person: whether `program` wants a password first.
+    fn needs_password(&self, program: &str) -> bool {
+        let mut words =
+            vec!["--reuid", self.user, "--regid", self.user, "--init-groups", "--reset-env", "--", program, "-n"];
+        words.extend(self.target());
+        words.extend(self.words.iter().map(String::as_str));
+        String::from_utf8_lossy(&output(Command::new("setpriv").args(words)).stderr).contains("a password is required")
+    }
+
+    fn target(&self) -> impl Iterator<Item = &str> {
+        self.run_as.iter().flat_map(|user| ["-u", user]).chain(self.group.iter().flat_map(|group| ["-g", group]))
+    }
+
     /// Options and words.
     fn asked(&self) -> Vec<&str> {
         let mut words = vec!["-l"];
         if self.group.is_none() {
             words.extend(["-U", self.user]);
         }
-        words.extend(self.run_as.iter().flat_map(|user| ["-u", user]));
-        words.extend(self.group.iter().flat_map(|group| ["-g", group]));
+        words.extend(self.target());
         words.extend(self.words.iter().map(String::as_str));
         words
     }
 }
 
-fn compare(text: &str, questions: &[Question], install: bool, tally: &mut Tally) {
+fn compare(text: &str, part: &str, questions: &[Question], install: bool, tally: &mut Tally) {
     // To list needs no password, so that nobody is asked for one; the rest is what is imported.
     write("/etc/sudoers", 0o440, &format!("Defaults listpw=never\n{text}"));
     write("/root/sudoers", 0o440, text);
+    let text = &format!("{text}{part}");
     let imported = output(Command::new("jitctl").args(["--json", "policy", "import", "/root/sudoers"]));
     let imported: Value = serde_json::from_slice(&imported.stdout).unwrap_or_default();
     let Some(policy) = imported["policy-imported"]["policy"].as_str() else {
@@ -99,6 +113,7 @@ fn compare(text: &str, questions: &[Question], install: bool, tally: &mut Tally)
     };
     for line in imported["policy-imported"]["left_out"].as_array().into_iter().flatten() {
         let what = line.as_str().unwrap_or_default().splitn(3, ':').nth(2).unwrap_or_default();
+        let what = what.split(" of /root").next().unwrap_or_default();
         *tally.incomplete.entry(what.trim().to_owned()).or_default() += 1;
     }
     write("/root/imported.toml", 0o600, policy);
@@ -126,6 +141,10 @@ fn compare(text: &str, questions: &[Question], install: bool, tally: &mut Tally)
             if question.is_allowed_by("jit-sudo") != *allowed {
                 let asked = question.asked().join(" ");
                 tally.differences.push(format!("{text}\n--- became\n{policy}\n--- sudo says {allowed} to {asked}"));
+            }
+            if *allowed && (question.needs_password("jit-sudo") != question.needs_password("sudo")) {
+                let asked = question.asked().join(" ");
+                tally.differences.push(format!("{text}\n--- became\n{policy}\n--- a password for {asked}"));
             }
         }
     }
@@ -160,14 +179,22 @@ fn write(path: &str, mode: u32, text: &str) {
     done.unwrap_or_else(|error| panic!("{path}: {error}"));
 }
 
-/// People in groups and netgroups, and programs to ask about; the digests of one of them as sudoers writes them.
-fn prepare() -> Vec<String> {
+/// What the generator has to know of this host.
+pub(super) struct Host {
+    /// Those of one program, as sudoers writes them, and wrong ones.
+    pub(super) digests: Vec<String>,
+    /// Users and groups by number.
+    pub(super) ids: Vec<String>,
+}
+
+/// People in groups and netgroups, and programs to ask about.
+fn prepare() -> Host {
     let script = "set -e
         for group in ops web night; do getent group $group >/dev/null || groupadd $group; done
         usermod -aG ops,web alice; usermod -aG web bob
         printf 'staff (,alice,) (,bob,)\\nservers (web1,,)\\nothers (db1,,)\\n' >/etc/netgroup
         grep -q ^netgroup /etc/nsswitch.conf && sed -i 's/^netgroup.*/netgroup: files/' /etc/nsswitch.conf || echo 'netgroup: files' >>/etc/nsswitch.conf
-        mkdir -p /opt/t/sub; cp /bin/true /opt/t/a; cp /bin/false /opt/t/b
+        mkdir -p /opt/t/sub /opt/parts; cp /bin/true /opt/t/a; cp /bin/false /opt/t/b
         for name in ab abc .hid 'sub/c'; do cp /bin/true \"/opt/t/$name\"; done
         rm -f /etc/sudoers.d/* /etc/jit-sudo/policy.d/*";
     assert!(succeeds("/bin/sh", &["-c", script]), "the root cannot be prepared");
@@ -190,5 +217,7 @@ fn prepare() -> Vec<String> {
         digests.push(format!("{name}:{}", String::from_utf8_lossy(&base64.stdout).trim()));
         digests.push(format!("{name}:{}", "0".repeat(hex.len())));
     }
-    digests
+    let ids = "echo \"#$(id -u alice) %#$(getent group web | cut -d: -f3) #0$(id -u bob) %#0$(getent group ops | cut -d: -f3)\"";
+    let ids = output(Command::new("/bin/sh").args(["-c", ids])).stdout;
+    Host { digests, ids: String::from_utf8_lossy(&ids).split_whitespace().map(str::to_owned).collect() }
 }

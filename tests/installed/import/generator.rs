@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::compare::Question;
+use super::compare::{Host, Question};
 
 const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 const GROUPS: [&str; 3] = ["ops", "web", "night"];
@@ -11,7 +11,7 @@ const GROUPS: [&str; 3] = ["ops", "web", "night"];
 /// Sudoers and questions by a seed.
 pub(super) struct Generator<'a> {
     state: u64,
-    digests: &'a [String],
+    host: &'a Host,
     aliases: [Vec<String>; 4],
     /// The file says whom commands run as when nobody is named.
     default_user: bool,
@@ -20,9 +20,8 @@ pub(super) struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    pub(super) fn new(seed: u64, digests: &'a [String]) -> Self {
-        let mut generator =
-            Self { state: seed, digests, aliases: Default::default(), default_user: false, groups: false };
+    pub(super) fn new(seed: u64, host: &'a Host) -> Self {
+        let mut generator = Self { state: seed, host, aliases: Default::default(), default_user: false, groups: false };
         generator.groups = generator.one_in(2);
         generator
     }
@@ -44,23 +43,22 @@ impl<'a> Generator<'a> {
         list[self.below(list.len())]
     }
 
-    pub(super) fn sudoers(&mut self) -> String {
-        let mut text = String::new();
+    /// A file, and one that it may include.
+    pub(super) fn sudoers(&mut self) -> (String, String) {
+        let (mut text, mut part) = (String::new(), String::new());
         if self.one_in(3) {
-            let defaults = [
+            let line = self.pick(&[
                 "Defaults env_reset",
                 "Defaults !authenticate",
                 "Defaults runas_default=bob",
-                "Defaults:alice !authenticate",
                 "Defaults secure_path=\"/usr/sbin:/usr/bin:/sbin:/bin:/opt/t\"",
                 "Defaults !lecture, passwd_tries = 2",
-                "Defaults>bob passwd_tries=1",
-                "Defaults!/opt/t/a !authenticate",
-                "Defaults@web1 timestamp_timeout=0",
-            ];
-            let line = self.pick(&defaults);
+            ]);
             self.default_user = line.contains("runas_default");
             _ = writeln!(text, "{line}");
+        }
+        for _ in 0..self.below(3) {
+            _ = writeln!(text, "{}", self.scoped());
         }
         let mut lines = Vec::new();
         for kind in 0..4 {
@@ -81,12 +79,30 @@ impl<'a> Generator<'a> {
         for _ in 0..=self.below(5) {
             lines.push(self.rule());
         }
-        for line in lines {
+        let from = if self.one_in(4) { self.below(lines.len()) } else { lines.len() };
+        for (index, line) in lines.into_iter().enumerate() {
             // Long lines are broken as people break them.
             let line = if self.one_in(6) { line.replacen(", ", ", \\\n    ", 1) } else { line };
-            _ = writeln!(text, "{line}");
+            _ = writeln!(if index < from { &mut text } else { &mut part }, "{line}");
         }
-        text
+        if !part.is_empty() {
+            let word = self.pick(&["@includedir /opt/parts", "@include /opt/parts/10", "#includedir /opt/parts"]);
+            _ = writeln!(text, "{word}");
+        }
+        (text, part)
+    }
+
+    /// Settings for some; sudo knows aliases that come later.
+    fn scoped(&mut self) -> String {
+        let (sign, list) = match self.below(4) {
+            0 => (':', self.list(Self::user)),
+            1 => ('@', self.list(Self::host)),
+            2 => ('>', self.list(Self::target)),
+            // Here sudo wants commands without arguments.
+            _ => ('!', self.list(Self::program)),
+        };
+        let setting = self.pick(&["!authenticate", "authenticate", "passwd_tries=1", "timestamp_timeout=0", "noexec"]);
+        format!("Defaults{sign}{list} {setting}")
     }
 
     fn list(&mut self, one: fn(&mut Self) -> String) -> String {
@@ -108,6 +124,9 @@ impl<'a> Generator<'a> {
     fn user(&mut self) -> String {
         if let Some(alias) = self.alias(0) {
             return alias;
+        }
+        if self.one_in(8) {
+            return self.host.ids[self.below(self.host.ids.len())].clone();
         }
         self.pick(&[
             "alice", "bob", "carol", "ALL", "%ops", "%web", "%night", "+staff", "%sudo", "Alice", "ALL", "alice",
@@ -179,7 +198,7 @@ impl<'a> Generator<'a> {
             );
         }
         if self.one_in(10) {
-            let digest = self.digests[self.below(self.digests.len())].clone();
+            let digest = self.host.digests[self.below(self.host.digests.len())].clone();
             let not = if self.one_in(5) { "!" } else { "" };
             let program = self.pick(&["/opt/t/a", "ALL", "/opt/t/", "/opt/t/[ab]"]);
             _ = write!(text, "{digest} {not}{program}");
@@ -194,34 +213,9 @@ impl<'a> Generator<'a> {
         if let Some(alias) = self.alias(3) {
             return alias;
         }
-        let programs = [
-            "/opt/t/a",
-            "/opt/t/a",
-            "/opt/t/b",
-            "/opt/t/ab",
-            "/bin/ls",
-            "/usr/bin/ls",
-            "/opt/t/[ab]",
-            "/opt/t/*",
-            "/opt/t/a?",
-            "/opt/t/",
-            "/opt/t/sub/",
-            "/opt/*/c",
-            "/bin/",
-            "/usr/bin/l*",
-            "ALL",
-            "ALL",
-            "^/opt/t/(a|b)$",
-            "^/opt/t/[a-z]+$",
-            "/opt/t/.h*",
-            "/opt/t/*b*",
-            "^/(usr/)?bin/.*$",
-            "/opt/t/[[\\:alpha\\:]]",
-            "/opt/t/[!a]*",
-        ];
-        let program = self.pick(&programs);
+        let program = self.program();
         if program == "ALL" || program.ends_with('/') || self.one_in(2) {
-            return program.to_owned();
+            return program;
         }
         let arguments = [
             "\"\"",
@@ -247,6 +241,35 @@ impl<'a> Generator<'a> {
             "x y z",
         ];
         format!("{program} {}", self.pick(&arguments))
+    }
+
+    fn program(&mut self) -> String {
+        let programs = [
+            "/opt/t/a",
+            "/opt/t/a",
+            "/opt/t/b",
+            "/opt/t/ab",
+            "/bin/ls",
+            "/usr/bin/ls",
+            "/opt/t/[ab]",
+            "/opt/t/*",
+            "/opt/t/a?",
+            "/opt/t/",
+            "/opt/t/sub/",
+            "/opt/*/c",
+            "/bin/",
+            "/usr/bin/l*",
+            "ALL",
+            "ALL",
+            "^/opt/t/(a|b)$",
+            "^/opt/t/[a-z]+$",
+            "/opt/t/.h*",
+            "/opt/t/*b*",
+            "^/(usr/)?bin/.*$",
+            "/opt/t/[[\\:alpha\\:]]",
+            "/opt/t/[!a]*",
+        ];
+        self.pick(&programs).to_owned()
     }
 
     pub(super) fn question(&mut self) -> Question {

@@ -1,0 +1,73 @@
+//! What the lines of two lists say of each other, as far as their names tell: never by asking who is in a group today.
+
+use jit_sudo::policy::{Entry, Hosts};
+
+/// Whether a line means all that a name means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// All of it.
+    Holds,
+    /// None of it.
+    Apart,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// What a line (without its `!`) says of a name.
+pub(super) type Meaning = fn(&str, &str) -> Relation;
+
+/// Of users.
+pub(super) fn user(line: &str, name: &str) -> Relation {
+    let plain = |line: &str| !line.starts_with(['!', '%', '+', '#']) && line != "ALL" && line != "SELF";
+    match line {
+        "ALL" => Relation::Holds,
+        _ if line == name => Relation::Holds,
+        _ if plain(line) && plain(name) => Relation::Apart,
+        _ => Relation::Unknown,
+    }
+}
+
+/// Of hosts: patterns of short names are tried on short names.
+pub(super) fn host(line: &str, name: &str) -> Relation {
+    let short = |text: &str| matches!(Hosts::read(text), Ok(Hosts::Name(_))) && !text.contains('.');
+    match Hosts::read(line) {
+        Ok(Hosts::All) => Relation::Holds,
+        _ if line == name => Relation::Holds,
+        Ok(Hosts::Name(pattern)) if short(line) && short(name) && !name.contains(['*', '?', '[', '!', '^']) => {
+            if pattern.matches_name(name) {
+                Relation::Holds
+            } else {
+                Relation::Apart
+            }
+        }
+        _ => Relation::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_only_what_they_say() {
+        for (line, name, said) in [
+            ("ALL", "%web", Relation::Holds),
+            ("%web", "%web", Relation::Holds),
+            ("alice", "bob", Relation::Apart),
+            ("%web", "alice", Relation::Unknown),
+            ("alice", "#1000", Relation::Unknown),
+            ("alice", "ALL", Relation::Unknown),
+        ] {
+            assert_eq!(user(line, name), said, "{line} {name}");
+        }
+        for (line, name, said) in [
+            ("web*", "Web1", Relation::Holds),
+            ("web[0-3]", "web7", Relation::Apart),
+            ("web*", "web?", Relation::Unknown),
+            ("web1", "web1.example.org", Relation::Unknown),
+            ("10.0.0.0/8", "web1", Relation::Unknown),
+        ] {
+            assert_eq!(host(line, name), said, "{line} {name}");
+        }
+    }
+}
