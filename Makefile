@@ -13,17 +13,20 @@ MANDIR     := $(PREFIX)/share/man
 BASHCOMP   := $(PREFIX)/share/bash-completion/completions
 ZSHCOMP    := $(PREFIX)/share/zsh/vendor-completions
 FISHCOMP   := $(PREFIX)/share/fish/vendor_completions.d
+# Where libpam looks for modules: below the directory of this architecture, as Debian has it; else lib64 or lib.
+MULTIARCH  := $(shell $(or $(CC),cc) -print-multiarch 2>/dev/null)
+PAMDIR     ?= $(PREFIX)/$(or $(addprefix lib/,$(MULTIARCH)),$(if $(wildcard /usr/lib64/security),lib64,lib))/security
 
 CARGO      ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),$(wildcard /root/.cargo/bin/cargo),cargo)
 TARGET     := $(or $(CARGO_TARGET_DIR),target)
 BUILT      := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jit-sudo-shrink jitctl)
+BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jit-sudo-shrink jitctl libpam_jit_sudo.so)
 MANPAGES   := $(wildcard docs/man/*.[1-8])
 
 all: build
 
 help:
-	@echo 'make                build the three programs'
+	@echo 'make                build the programs and the PAM module'
 	@echo 'make install        install them: DESTDIR= PREFIX=/usr SYSCONFDIR=/etc'
 	@echo 'make uninstall      remove them; policy, state and evidence stay'
 	@echo 'make demo           the main job, played in a private root; nothing of this host changes'
@@ -40,7 +43,7 @@ help:
 
 # The directories are part of the programs: nothing that a caller can set moves them.
 build:
-	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jitctl
+	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jitctl -p pam_jit_sudo
 
 # Only when there is none: `make && sudo make install` compiles nothing as root.
 $(BINARIES):
@@ -61,6 +64,7 @@ install: $(BINARIES)
 	install -m 755 $(BUILT)/jit-sudo-hooks $(DESTDIR)$(LIBEXECDIR)/jit-sudo-hooks
 	install -m 755 $(BUILT)/jit-sudo-shrink $(DESTDIR)$(LIBEXECDIR)/jit-sudo-shrink
 	install -m 755 $(BUILT)/jitctl $(DESTDIR)$(BINDIR)/jitctl
+	install -D -m 644 $(BUILT)/libpam_jit_sudo.so $(DESTDIR)$(PAMDIR)/pam_jit_sudo.so
 	$(CONFIG) 640 etc/policy.toml $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.toml
 	$(CONFIG) 644 etc/pam.d/jit-sudo $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo
 	$(CONFIG) 644 etc/pam.d/jit-sudo-i $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo-i
@@ -80,6 +84,7 @@ endif
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,jit-sudo jit-sudoedit jitctl) $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks jit-sudo-shrink)
 	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
+	rm -f $(DESTDIR)$(PAMDIR)/pam_jit_sudo.so
 	-rmdir $(DESTDIR)$(LIBEXECDIR)
 	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'

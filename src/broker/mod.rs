@@ -14,6 +14,7 @@ mod grants;
 mod health;
 mod import;
 mod knowledge;
+mod membership;
 mod papers;
 mod questions;
 mod recertify;
@@ -24,7 +25,7 @@ mod sessions;
 mod sweep;
 mod view;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 
 use crate::audit::Journal;
 use crate::clock::Moment;
@@ -37,6 +38,9 @@ use failure::{Refused, refused};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
 use wire::{Answer, Ask, KeyInfo, REQUEST_LIMIT, Reply};
+
+/// Ends a question whose asker stays on the line; else the end of the input does.
+const END: u8 = 0;
 
 /// Everything that one answer is made from.
 pub(crate) struct Desk<'a> {
@@ -78,9 +82,13 @@ fn read_question() -> Result<Ask, Refused> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(REQUEST_LIMIT).unwrap_or(u64::MAX);
     std::io::stdin()
+        .lock()
         .take(limit + 1)
-        .read_to_end(&mut bytes)
+        .read_until(END, &mut bytes)
         .map_err(|error| refused("malformed", format!("the request cannot be read: {error}")))?;
+    if bytes.last() == Some(&END) {
+        bytes.pop();
+    }
     if bytes.len() > REQUEST_LIMIT {
         return Err(refused("too-large", format!("the request is longer than {REQUEST_LIMIT} bytes")));
     }
@@ -173,6 +181,8 @@ impl Desk<'_> {
             Ask::Show { id } => self.show(&id),
             Ask::Papers { id } => self.papers(&id),
             Ask::Wait { id, seconds } => self.wait(&id, seconds),
+            // Anyone about themselves; root about everybody.
+            Ask::Membership { holder, role, wait } => self.membership(holder.as_ref(), role.as_ref(), wait),
             // Approvers of the role, and never the requester.
             Ask::Approve { id, duration, one_shot, exact, comment } => {
                 self.approve(&id, &decisions::Narrowing { duration, one_shot, exact, comment })

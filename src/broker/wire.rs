@@ -6,6 +6,7 @@ mod evidence;
 mod grants;
 mod health;
 mod knowledge;
+mod membership;
 mod papers;
 mod recordings;
 mod reviews;
@@ -22,6 +23,7 @@ pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
     SettingsInfo, WhyInfo,
 };
+pub use self::membership::{Holder, MembershipInfo};
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
 pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
 pub use self::reviews::{AssignmentInfo, DebtInfo};
@@ -292,6 +294,19 @@ pub enum Ask {
     Examine {},
     /// The work that nobody waits for: what was left behind, compression, retention: root only. Answer: [`Answer::Swept`].
     Sweep {},
+    /// Does somebody hold a role as a whole at this moment? Anyone about themselves, root about everybody.
+    /// Answer: [`Answer::Membership`].
+    Membership {
+        /// Who; the caller when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        holder: Option<Holder>,
+        /// Which role; any when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
+        /// Where a request of theirs is pending, wait for its decision, at most so many seconds.
+        #[serde(default)]
+        wait: u64,
+    },
 }
 
 fn is_default(filter: &RecordFilter) -> bool {
@@ -448,6 +463,8 @@ pub enum Answer {
     Findings(Vec<Finding>),
     /// To `sweep`.
     Swept(SweepInfo),
+    /// To `membership`.
+    Membership(MembershipInfo),
 }
 
 /// A role as its user sees it.

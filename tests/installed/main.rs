@@ -28,6 +28,7 @@ mod life;
 mod noexec;
 mod options;
 mod pam;
+mod pam_module;
 mod past;
 mod policy;
 mod property;
