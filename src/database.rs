@@ -70,6 +70,36 @@ pub enum Durability {
     Ordered,
 }
 
+/// What is wrong with a file or directory of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// Somebody else owns it.
+    NotRoots,
+    /// Somebody else may read, write or enter it.
+    Open,
+    /// It is a link, a device, or the like.
+    NotRegular,
+    /// It has another name.
+    Linked,
+    /// It should be a directory.
+    NotDirectory,
+    /// A rollback journal, which SQLite would play back.
+    Rollback,
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotRoots => "does not belong to root",
+            Self::Open => "is open to others than root",
+            Self::NotRegular => "is not a regular file",
+            Self::Linked => "has more than one name (hard links)",
+            Self::NotDirectory => "is not a directory",
+            Self::Rollback => "does not belong beside a database in WAL mode",
+        })
+    }
+}
+
 /// Why the database cannot be used; `Display` is a sentence fragment that names the file.
 #[derive(Debug)]
 pub enum DatabaseError {
@@ -78,7 +108,7 @@ pub enum DatabaseError {
     /// `create` found a database that is in use.
     Exists(PathBuf),
     /// A file or directory that somebody else could write; the administrator acts.
-    Untrusted(PathBuf, &'static str),
+    Untrusted(PathBuf, Distrust),
     /// Tables, indexes, triggers or views that differ from what this build knows, or no database of ours at all.
     Schema(PathBuf, String),
     /// Written by a newer version.
@@ -397,7 +427,7 @@ fn check_files(path: &Path) -> Result<Wal, DatabaseError> {
     check_file(&beside(path, "-shm"))?;
     let rollback = beside(path, "-journal");
     match fs::symlink_metadata(&rollback) {
-        Ok(_) => Err(DatabaseError::Untrusted(rollback, "does not belong beside a database in WAL mode")),
+        Ok(_) => Err(DatabaseError::Untrusted(rollback, Distrust::Rollback)),
         Err(_) => Ok(wal),
     }
 }
@@ -408,7 +438,7 @@ fn check_directory(path: &Path) -> Result<(), DatabaseError> {
         ErrorKind::NotFound => DatabaseError::Missing(path.to_owned()),
         _ => DatabaseError::File(directory.to_owned(), error),
     })?;
-    let fault = if metadata.is_dir() { fault_of(&metadata) } else { Some("is not a directory") };
+    let fault = if metadata.is_dir() { fault_of(&metadata) } else { Some(Distrust::NotDirectory) };
     fault.map_or(Ok(()), |cause| Err(DatabaseError::Untrusted(directory.to_owned(), cause)))
 }
 
@@ -420,20 +450,20 @@ fn check_file(path: &Path) -> Result<Option<u64>, DatabaseError> {
         Ok(metadata) => metadata,
     };
     let fault = if !metadata.is_file() {
-        Some("is not a regular file")
+        Some(Distrust::NotRegular)
     } else if metadata.nlink() != 1 {
-        Some("has more than one name (hard links)")
+        Some(Distrust::Linked)
     } else {
         fault_of(&metadata)
     };
     fault.map_or(Ok(Some(metadata.len())), |cause| Err(DatabaseError::Untrusted(path.to_owned(), cause)))
 }
 
-fn fault_of(metadata: &Metadata) -> Option<&'static str> {
+fn fault_of(metadata: &Metadata) -> Option<Distrust> {
     if metadata.uid() != 0 {
-        Some("does not belong to root")
+        Some(Distrust::NotRoots)
     } else if metadata.mode() & 0o077 != 0 {
-        Some("is open to others than root")
+        Some(Distrust::Open)
     } else {
         None
     }

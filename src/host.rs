@@ -1,8 +1,11 @@
 //! This host: where things lie and what they are. The only room that names concrete back ends (files, database, sinks).
 
 mod anchor;
+mod cure;
+mod inspection;
 mod lectures;
 mod recordings;
+mod shelf;
 
 use std::fmt;
 use std::io;
@@ -25,7 +28,9 @@ use crate::policy::index::{self, IndexError, PolicyIndex};
 use crate::policy::{AuditSettings, Policy, PolicyError, PolicyText, Role, SyslogMode};
 use crate::store::{self, GrantStore};
 use anchor::Anchor;
+pub use inspection::Mirror;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
+pub use shelf::Shelved;
 use sys::bell::Bell;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
@@ -364,7 +369,7 @@ impl Host {
     }
 
     /// The installed policy as it stands in its files, with their paths: for checking.
-    pub fn parsed_policy(&self) -> Result<(Policy, Vec<String>), HostError> {
+    pub fn parsed_policy() -> Result<(Policy, Vec<String>), HostError> {
         let files = policy_files()?;
         let paths = files.iter().map(|file| file.path().display().to_string()).collect();
         Ok((parse(&files)?, paths))
