@@ -1,5 +1,6 @@
 //! THE STORY: one run, from the words typed to the exit of the command.
 
+pub(crate) mod grant_watch;
 pub mod listing;
 pub mod validate;
 
@@ -9,7 +10,6 @@ mod authorize;
 mod background;
 mod edit;
 mod entries;
-mod grant_watch;
 mod offer;
 mod reel;
 

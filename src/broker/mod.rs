@@ -11,8 +11,10 @@ mod extend;
 mod failure;
 pub mod forecast;
 mod grants;
+mod health;
 mod import;
 mod knowledge;
+mod membership;
 mod papers;
 mod questions;
 mod recertify;
@@ -20,9 +22,10 @@ mod recordings;
 mod requests;
 mod review;
 mod sessions;
+mod sweep;
 mod view;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 
 use crate::audit::Journal;
 use crate::clock::Moment;
@@ -35,6 +38,9 @@ use failure::{Refused, refused};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
 use wire::{Answer, Ask, KeyInfo, REQUEST_LIMIT, Reply};
+
+/// Ends a question whose asker stays on the line; else the end of the input does.
+const END: u8 = 0;
 
 /// Everything that one answer is made from.
 pub(crate) struct Desk<'a> {
@@ -76,9 +82,13 @@ fn read_question() -> Result<Ask, Refused> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(REQUEST_LIMIT).unwrap_or(u64::MAX);
     std::io::stdin()
+        .lock()
         .take(limit + 1)
-        .read_to_end(&mut bytes)
+        .read_until(END, &mut bytes)
         .map_err(|error| refused("malformed", format!("the request cannot be read: {error}")))?;
+    if bytes.last() == Some(&END) {
+        bytes.pop();
+    }
     if bytes.len() > REQUEST_LIMIT {
         return Err(refused("too-large", format!("the request is longer than {REQUEST_LIMIT} bytes")));
     }
@@ -95,9 +105,11 @@ fn understand(bytes: &[u8]) -> Result<Ask, Refused> {
 /// The answer; `None` when it was given on `out` already, with more behind it.
 fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
     let caller = Caller::identify(&inherited.identity)?;
-    if let Ask::KeyInit {} = ask {
-        // The one verb that works on a host that has nothing yet.
-        return key_init(&caller).map(Some);
+    // The two verbs that work on a host that has nothing yet.
+    match ask {
+        Ask::KeyInit {} => return key_init(&caller).map(Some),
+        Ask::Examine {} => return health::examine(&caller).map(Some),
+        _ => {}
     }
     let host = Host::open(caller.host())?;
     let nothing;
@@ -169,6 +181,8 @@ impl Desk<'_> {
             Ask::Show { id } => self.show(&id),
             Ask::Papers { id } => self.papers(&id),
             Ask::Wait { id, seconds } => self.wait(&id, seconds),
+            // Anyone about themselves; root about everybody.
+            Ask::Membership { holder, role, wait } => self.membership(holder.as_ref(), role.as_ref(), wait),
             // Approvers of the role, and never the requester.
             Ask::Approve { id, duration, one_shot, exact, comment } => {
                 self.approve(&id, &decisions::Narrowing { duration, one_shot, exact, comment })
@@ -185,6 +199,7 @@ impl Desk<'_> {
             // Root.
             Ask::KeyAccept { reason } => self.key_accept(&reason),
             Ask::AuditPrune { keep, dry_run } => self.audit_prune(keep, dry_run),
+            Ask::Sweep {} => self.sweep(),
             // Approvers of the role, about others; root and readers see everything.
             Ask::ReviewDebts {} => self.review_debts(),
             Ask::ReviewSettle { id, comment } => self.review_settle(&id, &comment),
@@ -195,6 +210,7 @@ impl Desk<'_> {
             }
             // Answered before.
             Ask::KeyInit {} => key_init(self.caller),
+            Ask::Examine {} => health::examine(self.caller),
         };
         answer.map(Some)
     }

@@ -4,7 +4,9 @@
 
 mod evidence;
 mod grants;
+mod health;
 mod knowledge;
+mod membership;
 mod papers;
 mod policies;
 mod recordings;
@@ -17,10 +19,12 @@ pub use self::evidence::{
     VerifyInfo,
 };
 pub use self::grants::{ApprovalInfo, EndedInfo, GrantInfo};
+pub use self::health::{Finding, Severity, SweepInfo};
 pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
     SettingsInfo, WhyInfo,
 };
+pub use self::membership::{Holder, MembershipInfo};
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
 pub use self::policies::{PolicyInfo, RoleInfo};
 pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
@@ -288,6 +292,23 @@ pub enum Ask {
         /// Kept in the record.
         reason: Word,
     },
+    /// What is wrong with this host, also where nothing else can be answered: root only. Answer: [`Answer::Findings`].
+    Examine {},
+    /// The work that nobody waits for: what was left behind, compression, retention: root only. Answer: [`Answer::Swept`].
+    Sweep {},
+    /// Does somebody hold a role as a whole at this moment? Anyone about themselves, root about everybody.
+    /// Answer: [`Answer::Membership`].
+    Membership {
+        /// Who; the caller when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        holder: Option<Holder>,
+        /// Which role; any when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
+        /// Where a request of theirs is pending, wait for its decision, at most so many seconds.
+        #[serde(default)]
+        wait: u64,
+    },
 }
 
 fn is_default(filter: &RecordFilter) -> bool {
@@ -440,6 +461,12 @@ pub enum Answer {
     Sessions(Vec<SessionInfo>),
     /// To nothing: what jitctl itself makes of a sudoers.
     PolicyImported(ImportedPolicy),
+    /// To `examine`; jitctl adds what it sees from outside.
+    Findings(Vec<Finding>),
+    /// To `sweep`.
+    Swept(SweepInfo),
+    /// To `membership`.
+    Membership(MembershipInfo),
 }
 
 /// The host's key.

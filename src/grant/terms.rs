@@ -1,9 +1,12 @@
 //! What is asked, approved and granted, as the exact bytes that are stored, hashed and signed: compact JSON, keys sorted,
 //! only strings and integers (and lists of strings). The fields below stand in alphabetical order for that reason.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{Moment, Timestamp};
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName, UserName};
 
@@ -186,6 +189,16 @@ pub struct GrantTerms {
     pub user: UserName,
     /// [`VERSION`].
     pub version: u32,
+}
+
+impl GrantTerms {
+    /// The time until it ends on the first of the clocks that know it.
+    pub fn left(&self, moment: &Moment) -> Duration {
+        let wall = Timestamp::from_seconds(self.expires).0.saturating_sub(moment.wall.0);
+        let boot = self.boot_deadline.saturating_sub(moment.boot.0);
+        let micros = if moment.boot_id == self.boot_id { wall.min(boot) } else { wall };
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
 }
 
 /// Terms as exact bytes.

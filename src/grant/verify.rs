@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::clock::{Moment, Timestamp};
-use crate::elevation::Elevation;
+use crate::elevation::{Caller, Elevation};
 use crate::escape::{Word, hex};
 use crate::policy::Role;
 use crate::policy::judge::Eligible;
@@ -145,6 +145,36 @@ impl VerifiedGrant {
     }
 }
 
+/// A role that somebody holds as a whole, under a grant that is neither for one run nor for one command.
+#[must_use = "a held role is an answer, or the beginning of a session"]
+pub struct HeldRole {
+    role: Role,
+    terms: GrantTerms,
+}
+
+impl HeldRole {
+    /// Finds among `candidates` the grant by which `holder` holds one of `roles` for the longest time.
+    pub fn find(candidates: &[SignedGrant], holder: &Caller, roles: &[Role], facts: &Facts<'_>) -> Option<Self> {
+        let whole = |terms: &GrantTerms| !terms.exact.is_set() && !terms.one_shot.is_set();
+        let held = candidates.iter().filter_map(|signed| {
+            let terms = decode::<GrantTerms>(&signed.bytes).filter(whole)?;
+            let role = genuine(signed, &terms, holder, roles, facts).ok()?.clone();
+            Some(Self { role, terms })
+        });
+        held.max_by_key(|held| held.terms.expires)
+    }
+
+    /// The role.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// The terms of the grant.
+    pub fn terms(&self) -> &GrantTerms {
+        &self.terms
+    }
+}
+
 /// Checks that `moment` lies in the window of `terms`, on every clock there is.
 pub fn window(terms: &GrantTerms, moment: &Moment, high_water: Option<Timestamp>) -> Result<(), GrantFault> {
     let high_water = high_water.unwrap_or(moment.wall);
@@ -163,6 +193,22 @@ pub fn window(terms: &GrantTerms, moment: &Moment, high_water: Option<Timestamp>
 }
 
 fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &Facts<'_>) -> Result<Role, GrantFault> {
+    let elevation = eligible.elevation();
+    let role = genuine(signed, terms, elevation.caller(), eligible.roles(), facts)?;
+    if terms.exact.is_set() && !is_the_very_command(terms, elevation) {
+        return Err(GrantFault::OtherCommand);
+    }
+    Ok(role.clone())
+}
+
+/// Everything that does not depend on a command; gives the one of `roles` that it activates.
+fn genuine<'r>(
+    signed: &SignedGrant,
+    terms: &GrantTerms,
+    holder: &Caller,
+    roles: &'r [Role],
+    facts: &Facts<'_>,
+) -> Result<&'r Role, GrantFault> {
     facts.key.verify(Namespace::Grant, &signed.bytes, &signed.signature).map_err(GrantFault::Signature)?;
     if terms.version != VERSION {
         return Err(GrantFault::Malformed);
@@ -170,18 +216,13 @@ fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &
     if terms.host != facts.host.as_str() {
         return Err(GrantFault::OtherHost);
     }
-    let elevation = eligible.elevation();
-    let caller = elevation.caller();
-    if terms.uid != caller.uid() || &terms.user != caller.name() {
+    if terms.uid != holder.uid() || &terms.user != holder.name() {
         return Err(GrantFault::OtherHolder);
     }
     window(terms, facts.moment, facts.high_water)?;
-    let role = eligible.roles().iter().find(|role| role.name == terms.role).ok_or(GrantFault::OtherRole)?;
+    let role = roles.iter().find(|role| role.name == terms.role).ok_or(GrantFault::OtherRole)?;
     if terms.extends.is_some() && terms.one_shot.is_set() {
         return Err(GrantFault::OnlyExtends);
-    }
-    if terms.exact.is_set() && !is_the_very_command(terms, elevation) {
-        return Err(GrantFault::OtherCommand);
     }
     // Broken glass has no approvals to check, where the role has a glass.
     let by_glass = terms.break_glass.is_set() && role.activation.break_glass;
@@ -191,7 +232,7 @@ fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &
         let now = facts.moment.wall.max(facts.high_water.unwrap_or(facts.moment.wall));
         vouchers.vouch(terms, now.seconds()).map_err(GrantFault::Approval)?;
     }
-    Ok(role.clone())
+    Ok(role)
 }
 
 fn is_the_very_command(terms: &GrantTerms, elevation: &Elevation) -> bool {

@@ -32,7 +32,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 const WARNINGS: [u64; 2] = [300, 60];
 
 /// Watches the grants of one run, and what somebody wants of its session.
-pub(super) struct GrantWatch<'a> {
+pub(crate) struct GrantWatch<'a> {
     /// The grant that the run began under, and each that extended the one before.
     held: Vec<GrantTerms>,
     role: Role,
@@ -42,6 +42,7 @@ pub(super) struct GrantWatch<'a> {
     journal: &'a Journal<'a>,
     /// The start, until it was mirrored.
     unsent: Option<Written>,
+    caught_up: bool,
     bell: Option<Bell>,
     /// What the bell showed when the database was last asked; nothing before that, and when it has to be asked again.
     heard: Option<Ring>,
@@ -58,28 +59,57 @@ pub(super) struct GrantWatch<'a> {
     announced: Verdict,
 }
 
+/// What is watched: a run, or a session that another program has opened.
+pub(crate) struct Watched {
+    /// The grant it began under; none where the power is standing.
+    pub(crate) grant: Option<GrantTerms>,
+    /// Through which role.
+    pub(crate) role: Role,
+    /// Whose it is.
+    pub(crate) uid: u32,
+    /// Their name.
+    pub(crate) user: Word,
+    /// Its id.
+    pub(crate) run: String,
+    /// The start, until it was mirrored.
+    pub(crate) unsent: Option<Written>,
+}
+
 impl<'a> GrantWatch<'a> {
     pub(super) fn on(recorded: &mut Recorded, host: &'a Host, journal: &'a Journal<'a>) -> Self {
         let unsent = recorded.unsent();
         let authorized = recorded.authorized();
-        let held = match authorized.power() {
-            Power::Grant(terms) => vec![(**terms).clone()],
-            Power::Standing => Vec::new(),
-        };
-        Self {
-            held,
+        let caller = authorized.elevation().caller();
+        let watched = Watched {
+            grant: match authorized.power() {
+                Power::Grant(terms) => Some((**terms).clone()),
+                Power::Standing => None,
+            },
             role: authorized.role().clone(),
+            uid: caller.uid(),
+            user: Word::from(caller.name().as_str()),
+            run: recorded.run().to_owned(),
+            unsent,
+        };
+        Self::over(watched, host, journal)
+    }
+
+    pub(crate) fn over(watched: Watched, host: &'a Host, journal: &'a Journal<'a>) -> Self {
+        Self {
+            held: watched.grant.into_iter().collect(),
+            role: watched.role,
             concerns: Alert {
                 code: "recording-failed".to_owned(),
                 sentence: Word::default(),
-                uid: Some(authorized.elevation().caller().uid()),
-                user: Some(Word::from(authorized.elevation().caller().name().as_str())),
-                run: Some(recorded.run().to_owned()),
+                uid: Some(watched.uid),
+                user: Some(watched.user),
+                run: Some(watched.run),
                 grant: None,
             },
             host,
             journal,
-            unsent,
+            unsent: watched.unsent,
+            caught_up: false,
             // Without a bell the database is asked at every glance: slower, never blind.
             bell: host.bell().ok(),
             heard: None,
@@ -94,7 +124,10 @@ impl<'a> GrantWatch<'a> {
 
     /// Does what was put off until after the start of the command, unless it was done before. The journal has the start
     /// already, and a sink never decides here.
-    pub(super) fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
+        if std::mem::replace(&mut self.caught_up, true) {
+            return;
+        }
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
         }
@@ -103,9 +136,9 @@ impl<'a> GrantWatch<'a> {
     }
 
     /// What the end record says besides.
-    pub(super) fn complete(&self, ending: record::Ending) -> record::Ending {
+    pub(crate) fn complete(&self, ending: record::Ending) -> record::Ending {
         let Some(last) = self.held.last() else { return ending };
-        let over = SystemClock.now().is_ok_and(|moment| left(last, &moment).is_zero());
+        let over = SystemClock.now().is_ok_and(|moment| last.left(&moment).is_zero());
         let finished = over && self.role.on_expiry == OnExpiry::Finish && ending.ended_by == record::EndedBy::Itself;
         record::Ending {
             expired: finished.then(|| Timestamp::from_seconds(last.expires)),
@@ -134,7 +167,7 @@ impl<'a> GrantWatch<'a> {
         // A clock that cannot be read any more can end nothing later: it ends now.
         let Ok(moment) = SystemClock.now() else { return Verdict::End(Ending::Expiry) };
         let Some(last) = self.held.last() else { return Verdict::Run };
-        let before = std::mem::replace(&mut self.left, left(last, &moment));
+        let before = std::mem::replace(&mut self.left, last.left(&moment));
         if !self.left.is_zero() {
             self.words = self.words.take().or_else(|| self.warning(last, before));
             return Verdict::Run;
@@ -174,7 +207,7 @@ impl<'a> GrantWatch<'a> {
             }
         }
         while let Some(extension) = self.extension(moment) {
-            let span = spell(left(&extension, moment).as_secs());
+            let span = spell(extension.left(moment).as_secs());
             self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
             self.held.push(extension);
         }
@@ -212,7 +245,7 @@ impl<'a> GrantWatch<'a> {
         }
         let key = self.host.identity().ok()?.key;
         let is_good = |terms: &GrantTerms| {
-            !left(terms, moment).is_zero() && self.is_vouched_for(terms, moment) && self.claims(terms, moment)
+            !terms.left(moment).is_zero() && self.is_vouched_for(terms, moment) && self.claims(terms, moment)
         };
         candidates.iter().filter_map(|signed| extends(signed, last, &key)).find(is_good)
     }
@@ -298,6 +331,7 @@ impl<'a> GrantWatch<'a> {
 impl Watch for GrantWatch<'_> {
     fn begun(&mut self) {
         self.catch_up();
+        self.journal.prepare_end();
         crate::auth::prepare_end();
     }
 
@@ -323,14 +357,6 @@ impl Watch for GrantWatch<'_> {
         let ends = !self.held.is_empty() && !self.left.is_zero();
         Some(if ends { GLANCE.min(self.left) } else { GLANCE })
     }
-}
-
-/// The time until the grant ends on the first of the clocks that know it.
-fn left(terms: &GrantTerms, moment: &Moment) -> Duration {
-    let wall = Timestamp::from_seconds(terms.expires).0.saturating_sub(moment.wall.0);
-    let boot = terms.boot_deadline.saturating_sub(moment.boot.0);
-    let micros = if moment.boot_id == terms.boot_id { wall.min(boot) } else { wall };
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 fn extend_hint(terms: &GrantTerms) -> String {

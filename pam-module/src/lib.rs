@@ -1,0 +1,97 @@
+//! pam_jit_sudo.so: the stack of sshd, su, sudo or login asks whether somebody holds an active grant. Code that lives in
+//! other people's programs: it opens no database and no file, starts no thread, handles no signal, prints nothing, and
+//! whatever goes wrong is a no. Who holds what is the broker's to say.
+
+mod decision;
+mod door;
+mod handle;
+mod options;
+mod question;
+
+use std::ffi::{c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use decision::decide;
+use handle::{Handle, Loudness, PAM_AUTH_ERR, PAM_PERM_DENIED, PAM_SUCCESS, RawHandle, words};
+
+/// What of a stack is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Facility {
+    Auth,
+    Account,
+}
+
+impl Facility {
+    /// The one answer besides success: never one that a stack passes over.
+    fn denied(self) -> c_int {
+        match self {
+            Self::Auth => PAM_AUTH_ERR,
+            Self::Account => PAM_PERM_DENIED,
+        }
+    }
+}
+
+/// auth: the grant proves that somebody may.
+///
+/// # Safety
+/// For libpam alone: see pam_sm_authenticate(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pam_sm_authenticate(
+    handle: *mut RawHandle,
+    flags: c_int,
+    count: c_int,
+    arguments: *const *const c_char,
+) -> c_int {
+    // SAFETY: what libpam has passed is passed on.
+    unsafe { enter(Facility::Auth, handle, flags, count, arguments) }
+}
+
+/// auth: there are no credentials to set.
+///
+/// # Safety
+/// For libpam alone: see pam_sm_setcred(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pam_sm_setcred(_: *mut RawHandle, _: c_int, _: c_int, _: *const *const c_char) -> c_int {
+    PAM_SUCCESS
+}
+
+/// account: the grant must be there as well.
+///
+/// # Safety
+/// For libpam alone: see pam_sm_acct_mgmt(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pam_sm_acct_mgmt(
+    handle: *mut RawHandle,
+    flags: c_int,
+    count: c_int,
+    arguments: *const *const c_char,
+) -> c_int {
+    // SAFETY: what libpam has passed is passed on.
+    unsafe { enter(Facility::Account, handle, flags, count, arguments) }
+}
+
+/// # Safety
+/// The arguments are those of an entry point, and libpam waits for it.
+unsafe fn enter(
+    facility: Facility,
+    handle: *mut RawHandle,
+    flags: c_int,
+    count: c_int,
+    arguments: *const *const c_char,
+) -> c_int {
+    // This copy of the standard library is the module's own: the program's hook is another one.
+    static SILENCE: Once = Once::new();
+    let decided = catch_unwind(AssertUnwindSafe(|| {
+        SILENCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+        // SAFETY: the caller of this function says so.
+        let handle = unsafe { Handle::new(handle) };
+        // SAFETY: as above.
+        let Ok(words) = (unsafe { words(count, arguments) }) else {
+            handle.log(Loudness::Error, "the options are no text");
+            return facility.denied();
+        };
+        decide(facility, &handle, flags, &words)
+    }));
+    decided.unwrap_or_else(|_| facility.denied())
+}

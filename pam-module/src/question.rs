@@ -1,0 +1,142 @@
+//! What is asked of the broker and what it answers, in its own words (src/broker/wire). The answer is judged as if it came
+//! from a stranger: only a complete one that says yes is a yes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A question.
+#[derive(Debug, Serialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub(crate) enum Question<'a> {
+    /// Does somebody hold a role?
+    Membership {
+        holder: &'a Holder,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        role: Option<&'a str>,
+        /// Seconds.
+        wait: u64,
+    },
+}
+
+/// Whom it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Holder {
+    User(String),
+    Uid(u32),
+}
+
+/// An answer, or a refusal.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Reply {
+    Ok(Answer),
+    Error(Failure),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer {
+    Membership(Membership),
+}
+
+/// Whether somebody holds the role.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Membership {
+    pub(crate) holds: bool,
+    pub(crate) role: Option<String>,
+    pub(crate) grant: Option<String>,
+    pub(crate) left: Option<u64>,
+    pub(crate) pending: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Failure {
+    message: String,
+}
+
+/// An answer that is none.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// It cannot be understood, or is one to another question.
+    Garbled,
+    /// The broker's own words.
+    Refused(String),
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Garbled => f.write_str("the broker's answer cannot be understood"),
+            Self::Refused(message) => write!(f, "the broker refused: {message}"),
+        }
+    }
+}
+
+impl Question<'_> {
+    /// The bytes to send.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, NoAnswer> {
+        serde_json::to_vec(self).map_err(|_| NoAnswer::Garbled)
+    }
+}
+
+/// Reads the answer to [`Question::Membership`].
+pub(crate) fn membership(line: &[u8]) -> Result<Membership, NoAnswer> {
+    match serde_json::from_slice(line) {
+        Ok(Reply::Ok(Answer::Membership(membership))) => Ok(membership),
+        Ok(Reply::Error(failure)) => Err(NoAnswer::Refused(failure.message)),
+        Err(_) => Err(NoAnswer::Garbled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_sudo::broker::wire;
+
+    #[test]
+    fn the_broker_understands_the_question() {
+        for holder in [Holder::User("alice".to_owned()), Holder::Uid(1000)] {
+            for role in [None, Some("web-ops")] {
+                let question = Question::Membership { holder: &holder, role, wait: 7 }.encode().unwrap();
+                let ask: wire::Ask = serde_json::from_slice(&question).unwrap();
+                let wire::Ask::Membership { holder: heard, role: of, wait: 7 } = ask else { panic!("{ask:?}") };
+                assert_eq!(of.as_ref().map(|name| name.as_str()), role);
+                assert!(matches!(heard, Some(wire::Holder::User(_) | wire::Holder::Uid(1000))));
+            }
+        }
+    }
+
+    #[test]
+    fn the_answer_of_the_broker_is_understood() {
+        let info = wire::MembershipInfo { holds: true, left: Some(60), ..wire::MembershipInfo::default() };
+        let line = serde_json::to_vec(&wire::Reply::Ok(wire::Answer::Membership(info))).unwrap();
+        let told = membership(&line).unwrap();
+        assert!(told.holds && told.left == Some(60) && told.grant.is_none());
+    }
+
+    #[test]
+    fn whatever_is_no_answer_is_no_yes() {
+        for line in [
+            "",
+            "yes",
+            "true",
+            "{}",
+            "null",
+            r#"{"ok":{}}"#,
+            r#"{"ok":{"membership":{}}}"#,
+            r#"{"ok":{"membership":{"holds":1}}}"#,
+            r#"{"ok":{"membership":{"holds":"true"}}}"#,
+            r#"{"ok":{"membership":{"holds":true}}} {}"#,
+            r#"{"ok":{"membership":{"holds":true}},"error":{"message":"x"}}"#,
+            r#"{"ok":{"membership":{"holds":false,"holds":true}}}"#,
+            r#"{"ok":{"roles":[]}}"#,
+            r#"{"error":{"message":"no"}}"#,
+            "{\"ok\":{\"membership\":{\"holds\":true}}\0}",
+        ] {
+            assert!(membership(line.as_bytes()).is_err(), "{line}");
+        }
+        assert!(membership(&vec![b'['; 1 << 20]).is_err());
+    }
+}

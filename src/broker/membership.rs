@@ -1,0 +1,137 @@
+//! Who holds a role at this moment, for PAM stacks: the same verification as for a run, without a command.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::Desk;
+use super::failure::{Refused, refused};
+use super::wire::{Answer, Holder, MembershipInfo};
+use crate::activation::wait_beside;
+use crate::elevation::Caller;
+use crate::grant::lifecycle::RequestState;
+use crate::grant::verify::{Facts, HeldRole};
+use crate::names::{GrantId, RoleName};
+use crate::policy::judge::subject;
+use crate::policy::{Assignment, Role};
+use crate::store::Which;
+
+/// The longest that one question waits, in seconds.
+const WAIT_LIMIT: u64 = 3600;
+
+/// How somebody holds a role.
+pub(super) enum Held {
+    /// Until it is taken from the policy.
+    Standing(Box<Role>),
+    /// As long as the grant is good.
+    Granted(Box<HeldRole>),
+}
+
+impl Held {
+    pub(super) fn role(&self) -> &Role {
+        match self {
+            Self::Standing(role) => role,
+            Self::Granted(held) => held.role(),
+        }
+    }
+}
+
+impl Desk<'_> {
+    pub(super) fn membership(
+        &self,
+        holder: Option<&Holder>,
+        role: Option<&RoleName>,
+        wait: u64,
+    ) -> Result<Answer, Refused> {
+        let described = holder.map(|holder| self.described(holder)).transpose()?;
+        let holder = described.as_ref().unwrap_or(self.caller);
+        if let Some(held) = self.held(holder, role)? {
+            return Ok(self.told_of(&held));
+        }
+        let Some(pending) = self.pending(holder, role)? else {
+            return Ok(Answer::Membership(MembershipInfo::default()));
+        };
+        if wait > 0 {
+            let limit = Duration::from_secs(wait.min(WAIT_LIMIT));
+            // Whoever has asked may go away; then there is nobody to wait for.
+            let _ = wait_beside(self.host, &pending, limit, Some(std::io::stdin().as_fd()))?;
+            let later = Desk { moment: &self.host.now()?, ..*self };
+            if let Some(held) = later.held(holder, role)? {
+                return Ok(later.told_of(&held));
+            }
+        }
+        Ok(Answer::Membership(MembershipInfo { pending: self.pending(holder, role)?, ..MembershipInfo::default() }))
+    }
+
+    /// Somebody as the account database describes them; others than the caller for root alone.
+    pub(super) fn described(&self, holder: &Holder) -> Result<Caller, Refused> {
+        let failed = |error| refused("lookup", format!("unable to look up the account: {error}"));
+        let account = match holder {
+            Holder::User(name) => sys::users::account_by_name(name.as_str()).map_err(failed)?,
+            Holder::Uid(uid) => sys::users::account_by_uid(*uid).map_err(failed)?,
+        };
+        match (account, self.caller.uid()) {
+            (Some(account), caller) if caller == 0 || caller == account.uid => Ok(Caller::described(account)?),
+            // Who exists is not for everybody to ask.
+            (_, caller) if caller != 0 => Err(refused("not-root", "only root may ask about others")),
+            _ => Err(refused("unknown-user", "unknown user")),
+        }
+    }
+
+    /// How `holder` holds `role`, or any role: by a standing assignment, else by the grant that lasts longest.
+    pub(super) fn held(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<Held>, Refused> {
+        let subject = subject(holder)?;
+        let wanted = |found: &Role| role.is_none_or(|name| *name == found.name) && found.holds_on(holder.host());
+        let standing = match role {
+            Some(name) => self.policy.role(name)?.filter(|role| role.assigns(&subject, Assignment::Standing)),
+            None => self.policy.roles_for(&subject, Assignment::Standing)?.into_iter().find(wanted),
+        };
+        if let Some(role) = standing.filter(wanted) {
+            return Ok(Some(Held::Standing(Box::new(role))));
+        }
+        let now = self.moment.wall.seconds();
+        let (names, grants) = self.host.store().held(holder.uid(), now)?;
+        let mut roles = Vec::new();
+        for name in names {
+            let eligible = |role: &Role| wanted(role) && role.assigns(&subject, Assignment::Eligible);
+            roles.extend(self.policy.role(&name)?.filter(eligible));
+        }
+        if roles.is_empty() {
+            return Ok(None);
+        }
+        let identity = self.host.identity()?;
+        let vouchers = self.host.vouchers(&roles, holder.uid(), now)?;
+        let facts = Facts {
+            key: &identity.key,
+            host: &identity.id,
+            moment: self.moment,
+            high_water: self.journal.high_water()?,
+            vouchers: vouchers.as_ref(),
+        };
+        Ok(HeldRole::find(&grants, holder, &roles, &facts).map(|held| Held::Granted(Box::new(held))))
+    }
+
+    /// The newest request of theirs for the role that waits for its decision.
+    fn pending(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<GrantId>, Refused> {
+        let now = self.host.now()?.wall.seconds();
+        let own = self.host.store().requests(Which::OfUser(holder.uid()), now)?;
+        let waits = own.into_iter().filter(|request| {
+            request.state == RequestState::Pending && role.is_none_or(|role| *role == request.terms.role)
+        });
+        Ok(waits.max_by_key(|request| request.terms.created).map(|request| request.terms.id))
+    }
+
+    fn told_of(&self, held: &Held) -> Answer {
+        let role = Some(held.role().name.clone());
+        Answer::Membership(match held {
+            Held::Standing(_) => MembershipInfo { holds: true, role, ..MembershipInfo::default() },
+            Held::Granted(held) => MembershipInfo {
+                holds: true,
+                role,
+                grant: Some(held.terms().id.clone()),
+                expires: Some(held.terms().expires),
+                left: Some(held.terms().left(self.moment).as_secs()),
+                pending: None,
+            },
+        })
+    }
+}

@@ -1,0 +1,37 @@
+//! What PAM stacks ask through the module: who holds a role.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{GrantId, RoleName, UserName};
+
+/// Whom a question is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holder {
+    /// By name.
+    User(UserName),
+    /// By number, as the kernel told it.
+    Uid(u32),
+}
+
+/// Whether somebody holds a role.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembershipInfo {
+    /// Under a grant that is verified and active now, or by a standing assignment.
+    pub holds: bool,
+    /// Which role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// The grant; absent for a standing assignment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// When the grant ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+    /// Seconds until then, by the clock that is ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
+    /// Where they do not hold it: the request that still waits for its decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<GrantId>,
+}
