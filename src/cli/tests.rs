@@ -1,6 +1,7 @@
 //! The grammar, flag by flag; `tests/` compares exit codes with sudo's.
 
 mod hostile;
+mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
