@@ -3,8 +3,8 @@
 use crate::own_root;
 
 const SUDOERS: &str = r#"
-Defaults env_reset, use_pty
-Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+Defaults env_reset
+Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", use_pty
 root ALL=(ALL:ALL) ALL
 alice ALL=(ALL:ALL) SETENV: NOPASSWD: ALL
 bob ALL=(root, carol : web) SETENV: NOPASSWD: /usr/bin/id "", !/usr/bin/id -g
