@@ -192,6 +192,30 @@ fn attend(hook: Pid, signals: &SignalQueue, feed: OwnedFd, event: &[u8]) -> io::
     }
 }
 
+/// What keeps a hook from being run, and what mends it; `None` when all is well.
+pub fn fault() -> Option<(String, String)> {
+    let hooks = match hooks() {
+        Ok(hooks) => hooks,
+        Err(error) => {
+            return Some((format!("no hook is run: {error}"), format!("chown root:root {HOOKS} && chmod 755 {HOOKS}")));
+        }
+    };
+    if let Some((name, Err(error))) = hooks.iter().find(|(_, path)| path.is_err()) {
+        let name = escape(name.as_bytes());
+        return Some((
+            format!("the hook {name} is not run: {error}"),
+            format!("chown root:root {HOOKS}/* && chmod go-w {HOOKS}/*"),
+        ));
+    }
+    let nobody = !matches!(sys::users::account_by_name(USER), Ok(Some(account)) if account.uid != 0);
+    (nobody && !hooks.is_empty()).then(|| {
+        let mend = format!(
+            "useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin {USER}"
+        );
+        (format!("no hook is run: there is no user {USER} other than root"), mend)
+    })
+}
+
 type Found = Vec<(OsString, Result<PathBuf, TrustError>)>;
 
 /// The executable files of hooks.d in name order; without what editors and package managers leave beside them.

@@ -1,8 +1,11 @@
 //! This host: where things lie and what they are. The only room that names concrete back ends (files, database, sinks).
 
 mod anchor;
+mod cure;
+mod inspection;
 mod lectures;
 mod recordings;
+mod shelf;
 
 use std::fmt;
 use std::io;
@@ -25,7 +28,9 @@ use crate::policy::index::{self, IndexError, PolicyIndex};
 use crate::policy::{AuditSettings, Policy, PolicyError, PolicyText, Role, SyslogMode};
 use crate::store::{self, GrantStore};
 use anchor::Anchor;
+pub use inspection::Mirror;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
+pub use shelf::Shelved;
 use sys::bell::Bell;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
@@ -51,6 +56,12 @@ pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
 const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
+};
+
+/// Our own PAM services: links to those of `/etc/pam.d`, beside an `other` that refuses.
+pub const PAM_SERVICES: &str = match option_env!("JIT_SUDO_PAM_SERVICES") {
+    Some(directory) => directory,
+    None => "/usr/libexec/jit-sudo/pam.d",
 };
 
 /// The program that compresses recordings.
@@ -330,10 +341,10 @@ impl Host {
         let files = policy_files()?;
         let stamp = stamp(&files);
         let connection = self.database.connection();
-        if index::stored_stamp(connection)?.as_deref() != Some(stamp.as_str()) {
-            let policy = parse(&files)?;
-            index::store(connection, &policy, &stamp)?;
+        if let Some(current) = PolicyIndex::current(connection, &stamp)? {
+            return Ok(current);
         }
+        index::store(connection, &parse(&files)?, &stamp)?;
         Ok(PolicyIndex::open(connection)?)
     }
 
@@ -358,7 +369,7 @@ impl Host {
     }
 
     /// The installed policy as it stands in its files, with their paths: for checking.
-    pub fn parsed_policy(&self) -> Result<(Policy, Vec<String>), HostError> {
+    pub fn parsed_policy() -> Result<(Policy, Vec<String>), HostError> {
         let files = policy_files()?;
         let paths = files.iter().map(|file| file.path().display().to_string()).collect();
         Ok((parse(&files)?, paths))

@@ -12,7 +12,7 @@ use crate::cli::UsageError;
 use crate::elevation::{CallerError, EditorError, Elevation, ElevationError};
 use crate::escape::{Word, command_line};
 use crate::grant::verify::{GrantFault, NoGrant};
-use crate::host::{CONFIGURATION, HostError, STATE};
+use crate::host::HostError;
 use crate::names::{GrantId, RoleName};
 use crate::policy::judge::{JudgeError, NotAllowed};
 use crate::policy::{NotPermitted, Role};
@@ -242,18 +242,7 @@ impl Refusal {
             Self::Pending(_, id, _) => Some(format!(
                 "run the command again when it is approved; jitctl show {id} tells how it stands, jitctl cancel {id} takes it back"
             )),
-            Self::Host(HostError::NoKey | HostError::Database(crate::database::DatabaseError::Missing(_))) => {
-                Some("as root: jitctl key init".to_owned())
-            }
-            Self::Host(HostError::Restored(_)) => {
-                Some("as root: jitctl audit verify, then jitctl key accept --reason 'WHY'".to_owned())
-            }
-            Self::Host(HostError::Policy(_) | HostError::Approvers(_)) => {
-                Some("as root: jitctl policy check".to_owned())
-            }
-            Self::Host(HostError::Trust(_)) => {
-                Some(format!("{CONFIGURATION} and {STATE} must belong to root and be writable by nobody else"))
-            }
+            Self::Host(error) => error.cure().map(|cure| format!("as root: {cure}")),
             Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),
             _ => None,
         }

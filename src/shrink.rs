@@ -58,13 +58,25 @@ fn compress(from: &File, to: &File) -> io::Result<()> {
     encoder.finish().map(drop)
 }
 
+/// A shorter recording takes no less room compressed, bytes.
+pub const WORTH: u64 = 16 << 10;
+
 /// Starts `program` for a run, and does not wait for it.
 pub fn start(program: &Path, run: &str) {
+    // A recording that is not compressed is larger, and as good.
+    let _ = command(program, run).spawn();
+}
+
+/// The same, and waits; whether it was done.
+pub fn finish(program: &Path, run: &str) -> bool {
+    command(program, run).status().is_ok_and(|status| status.success())
+}
+
+fn command(program: &Path, run: &str) -> std::process::Command {
     let null = std::process::Stdio::null;
     let mut command = std::process::Command::new(program);
     command.arg(run).env_clear().current_dir("/").stdin(null()).stdout(null()).stderr(null());
     // In a group of its own from the start, so that it goes on when the terminal of the session is hung up.
     command.process_group(0);
-    // A recording that is not compressed is larger, and as good.
-    let _ = command.spawn();
+    command
 }

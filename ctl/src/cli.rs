@@ -13,7 +13,6 @@ use jit_sudo::names::{IdPrefix, InvalidName, RoleName, UserName};
 
 use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;
-use crate::later::LaterVerb;
 use crate::replay::{ReplayWords, WatchWords};
 use crate::screen::Format;
 use crate::sessions::SessionVerb;
@@ -26,7 +25,8 @@ pub(crate) use audit::{
 
 const AFTER_HELP: &str = "\
 Durations are written 30s, 15m, 1h, 1h30m or 7d. IDs may be shortened to their first characters.
-Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 still pending when the wait ended.
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 still pending when the wait ended,
+4 warnings (doctor).
 The manual is jitctl(8); the fields of --json are described in docs/json.md.";
 
 /// Ask for, decide on, look at and end the grants of jit-sudo.
@@ -107,8 +107,10 @@ pub(crate) enum Verb {
     /// List running sessions; freeze, thaw or end one
     #[command(subcommand)]
     Session(SessionVerb),
-    #[command(flatten)]
-    Later(LaterVerb),
+    /// Tell what is wrong with this host, and the command that mends it
+    Doctor,
+    /// Do what nobody waits for: close lost runs, compress recordings, remove what is older than `keep` (root)
+    Sweep,
 }
 
 /// `why`

@@ -82,6 +82,11 @@ impl Broker {
         Self { path: path.to_owned() }
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Starts the broker and asks; the answer is still to be read.
     pub(crate) fn start(&self, ask: &Ask) -> Result<Child, DoorError> {
         let question = serde_json::to_vec(ask).map_err(|_| DoorError::Garbled)?;

@@ -6,13 +6,13 @@ mod audit;
 mod cli;
 mod complete;
 mod decide;
+mod doctor;
 mod door;
 mod extend;
 mod forecast;
 mod grants;
 mod import;
 mod key;
-mod later;
 mod paper;
 mod papers;
 mod policy;
@@ -27,6 +27,7 @@ mod show;
 mod signing;
 mod speech;
 mod stream;
+mod sweep;
 mod table;
 mod waiting;
 mod when;
@@ -38,7 +39,7 @@ use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 use cli::{AuditVerb, Cli, KeyVerb, PolicyVerb, Verb};
 use screen::{Report, Screen};
-use speech::{Exit, Trouble};
+use speech::{Exit, Notice, Trouble};
 
 pub use door::Broker;
 
@@ -105,8 +106,9 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Key(KeyVerb::Init) => key::init(broker),
         Verb::Key(KeyVerb::Show) => key::show(broker),
         Verb::Key(KeyVerb::Accept(words)) => key::accept(words, broker),
+        Verb::Doctor => doctor::doctor(broker),
+        Verb::Sweep => sweep::sweep(broker),
         // Answered before.
-        Verb::Completion(_) => Err(later::refuse("", "completion")),
-        Verb::Later(verb) => Err(later::refuse("", verb.name())),
+        Verb::Completion(_) => Err(Trouble::Usage(Notice::new("completion prints a script"))),
     }
 }

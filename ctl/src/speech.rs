@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The wait ended and the request is still pending.
     Pending = 3,
+    /// `doctor` found nothing worse than warnings.
+    Warned = 4,
 }
 
 impl From<Exit> for ExitCode {
@@ -58,8 +60,6 @@ pub(crate) enum Trouble {
     Usage(Notice),
     /// It failed here, without the broker; the first is the word for programs.
     Local(&'static str, Notice),
-    /// It is named in the design, and comes later.
-    NotSupported(String),
 }
 
 impl From<DoorError> for Trouble {
@@ -79,7 +79,7 @@ impl Trouble {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Door(DoorError::Refused(failure)) if failure.exit == 2 => Exit::Usage,
-            Self::Door(_) | Self::Local(..) | Self::NotSupported(_) => Exit::Refused,
+            Self::Door(_) | Self::Local(..) => Exit::Refused,
             Self::Usage(_) => Exit::Usage,
         }
     }
@@ -94,9 +94,6 @@ impl Trouble {
                 .with_hint("jit-sudo is not installed completely on this host; see its README"),
             Self::Door(error) => Notice::new(error.to_string()),
             Self::Usage(notice) | Self::Local(_, notice) => notice.clone(),
-            Self::NotSupported(what) => {
-                Notice::new(format!("`jitctl {what}` is not supported yet")).with_hint("jitctl --help lists what is")
-            }
         }
     }
 
@@ -114,7 +111,6 @@ impl Trouble {
             Self::Door(_) => "broker-failed",
             Self::Usage(_) => "usage",
             Self::Local(code, _) => code,
-            Self::NotSupported(_) => "not-supported",
         }
     }
 }

@@ -11,6 +11,7 @@ mod extend;
 mod failure;
 pub mod forecast;
 mod grants;
+mod health;
 mod hosted;
 mod import;
 mod knowledge;
@@ -22,6 +23,7 @@ mod recordings;
 mod requests;
 mod review;
 mod sessions;
+mod sweep;
 mod view;
 
 use std::io::{BufRead, Read, Write};
@@ -104,9 +106,11 @@ fn understand(bytes: &[u8]) -> Result<Ask, Refused> {
 /// The answer; `None` when it was given on `out` already, with more behind it.
 fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
     let caller = Caller::identify(&inherited.identity)?;
-    if let Ask::KeyInit {} = ask {
-        // The one verb that works on a host that has nothing yet.
-        return key_init(&caller).map(Some);
+    // The two verbs that work on a host that has nothing yet.
+    match ask {
+        Ask::KeyInit {} => return key_init(&caller).map(Some),
+        Ask::Examine {} => return health::examine(&caller).map(Some),
+        _ => {}
     }
     let host = Host::open(caller.host())?;
     let nothing;
@@ -198,6 +202,7 @@ impl Desk<'_> {
             // Root.
             Ask::KeyAccept { reason } => self.key_accept(&reason),
             Ask::AuditPrune { keep, dry_run } => self.audit_prune(keep, dry_run),
+            Ask::Sweep {} => self.sweep(),
             // Approvers of the role, about others; root and readers see everything.
             Ask::ReviewDebts {} => self.review_debts(),
             Ask::ReviewSettle { id, comment } => self.review_settle(&id, &comment),
@@ -208,6 +213,7 @@ impl Desk<'_> {
             }
             // Answered before.
             Ask::KeyInit {} => key_init(self.caller),
+            Ask::Examine {} => health::examine(self.caller),
         };
         answer.map(Some)
     }

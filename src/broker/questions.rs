@@ -5,11 +5,12 @@ use super::failure::{Refused, no_role, refused};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use crate::elevation::Caller;
+use crate::grant::Approvers;
 use crate::grant::verify::{Facts, verify};
-use crate::host::CONFIGURATION;
+use crate::host::{CONFIGURATION, Host};
 use crate::names::UserName;
 use crate::policy::judge::{JudgeError, Judgement, ask, judge, subject};
-use crate::policy::{Answer as Verdict, Assignment, Role};
+use crate::policy::{Answer as Verdict, Assignment, Policy, Role};
 use crate::refusal::{Refusal, request_line};
 
 impl Desk<'_> {
@@ -101,15 +102,9 @@ impl Desk<'_> {
     }
 
     pub(super) fn policy_check(&self) -> Result<Answer, Refused> {
-        let (policy, files) = self.host.parsed_policy()?;
+        let (policy, files) = Host::parsed_policy()?;
         let approvers = self.host.approvers()?;
-        let mut warnings = policy.warnings();
-        if approvers.is_empty() {
-            warnings.extend(policy.roles().iter().filter(|role| role.activation.signed_approvals).map(|role| {
-                let (place, name) = (&role.source, &role.name);
-                format!("{place}: role '{name}' takes signed approvals only, and nobody has a key in {CONFIGURATION}/approvers")
-            }));
-        }
+        let warnings = policy_warnings(&policy, &approvers);
         Ok(Answer::PolicyChecked(PolicyInfo {
             files,
             roles: policy.roles().len(),
@@ -142,4 +137,18 @@ fn verdict(role: &Role, elevation: &crate::elevation::Elevation) -> RoleVerdict 
         Verdict::OtherHost => ("is for other hosts", None),
     };
     RoleVerdict { role: role.name.clone(), verdict: verdict.to_owned(), rule }
+}
+
+/// What is allowed but unwise, also of policy and keys together.
+pub(super) fn policy_warnings(policy: &Policy, approvers: &Approvers) -> Vec<String> {
+    let mut warnings = policy.warnings();
+    if approvers.is_empty() {
+        warnings.extend(policy.roles().iter().filter(|role| role.activation.signed_approvals).map(|role| {
+            let (place, name) = (&role.source, &role.name);
+            format!(
+                "{place}: role '{name}' takes signed approvals only, and nobody has a key in {CONFIGURATION}/approvers"
+            )
+        }));
+    }
+    warnings
 }

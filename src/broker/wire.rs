@@ -4,6 +4,7 @@
 
 mod evidence;
 mod grants;
+mod health;
 mod knowledge;
 mod membership;
 mod papers;
@@ -17,6 +18,7 @@ pub use self::evidence::{
     VerifyInfo,
 };
 pub use self::grants::{ApprovalInfo, EndedInfo, GrantInfo};
+pub use self::health::{Finding, Severity, SweepInfo};
 pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
     SettingsInfo, WhyInfo,
@@ -288,6 +290,10 @@ pub enum Ask {
         /// Kept in the record.
         reason: Word,
     },
+    /// What is wrong with this host, also where nothing else can be answered: root only. Answer: [`Answer::Findings`].
+    Examine {},
+    /// The work that nobody waits for: what was left behind, compression, retention: root only. Answer: [`Answer::Swept`].
+    Sweep {},
     /// Does somebody hold a role as a whole at this moment? Anyone about themselves, root about everybody.
     /// Answer: [`Answer::Membership`].
     Membership {
@@ -456,6 +462,10 @@ pub enum Answer {
     Sessions(Vec<SessionInfo>),
     /// To nothing: what jitctl itself makes of a sudoers.
     PolicyImported(ImportedPolicy),
+    /// To `examine`; jitctl adds what it sees from outside.
+    Findings(Vec<Finding>),
+    /// To `sweep`.
+    Swept(SweepInfo),
     /// To `membership`.
     Membership(MembershipInfo),
     /// To `open-session`.

@@ -9,8 +9,8 @@ use std::path::Path;
 use super::{Host, HostError, STATE};
 use sys::trusted::{TrustError, TrustedDirectory};
 
-const RECORDINGS: &str = "recordings";
-const DONE: &str = "done";
+pub(super) const RECORDINGS: &str = "recordings";
+pub(super) const DONE: &str = "done";
 
 /// How often a recording is looked for that moves while we look.
 const LOOKS: u32 = 3;
@@ -143,7 +143,7 @@ fn open(directory: &TrustedDirectory, name: OsString) -> Result<Option<File>, Ho
     Ok(present(directory.file(&name))?.map(sys::trusted::TrustedFile::into_file))
 }
 
-fn present<T>(found: Result<T, TrustError>) -> Result<Option<T>, HostError> {
+pub(super) fn present<T>(found: Result<T, TrustError>) -> Result<Option<T>, HostError> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(TrustError::Missing { .. }) => Ok(None),

@@ -11,7 +11,7 @@ use crate::host::{Host, SHRINKER};
 use crate::recording::Limits;
 use crate::run::Scene;
 use crate::session::{Tape, Watch};
-use crate::shrink::start;
+use crate::shrink::{WORTH, start};
 
 /// Makes the file, once the session is sure that it is recorded.
 pub(super) fn file<'h>(recorded: &Recorded, host: &'h Host) -> impl Fn() -> io::Result<File> + use<'h> {
@@ -25,9 +25,6 @@ pub(super) fn tape<'f>(recorded: &Recorded, scene: &Scene<'_>, file: &'f dyn Fn(
     let limits = Limits { length: settings.limit, reserve: settings.reserve };
     Tape::of(recorded, settings.mode, limits, file)
 }
-
-/// A shorter recording takes no less room compressed.
-const WORTH_SHRINKING: u64 = 16 << 10;
 
 /// Puts the recording, where there is one, to the others, and its seal into the end record.
 pub(super) fn seal(tape: Tape<'_>, ending: Ending, recorded: &Recorded, watch: &mut dyn Watch, host: &Host) -> Ending {
@@ -44,7 +41,7 @@ pub(super) fn seal(tape: Tape<'_>, ending: Ending, recorded: &Recorded, watch: &
 
 /// Has a long recording compressed, once its seal is in the journal.
 pub(super) fn shrink(ending: Option<u64>, run: &str) {
-    if ending.is_some_and(|bytes| bytes >= WORTH_SHRINKING) {
+    if ending.is_some_and(|bytes| bytes >= WORTH) {
         start(Path::new(SHRINKER), run);
     }
 }

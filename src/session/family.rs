@@ -30,6 +30,11 @@ pub fn stand_alone(name: &str) {
     let _ = cgroup::settle(PARENT, name);
 }
 
+/// Whether a run can have a control group of its own here; the error says why not.
+pub fn can_found() -> std::io::Result<()> {
+    Cgroup::create(PARENT, "trial").map(Cgroup::remove)
+}
+
 /// The processes of one run. Acts on them from the process that is the subreaper; elsewhere on the group alone.
 pub(super) struct Family {
     group: Option<Cgroup>,

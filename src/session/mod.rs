@@ -22,7 +22,7 @@ mod taps;
 use std::time::{Duration, Instant};
 
 pub use environment::EnvironmentError;
-pub use family::{stand_alone, stand_apart};
+pub use family::{can_found, stand_alone, stand_apart};
 pub use hosted::Hosted;
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};

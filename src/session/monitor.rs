@@ -55,7 +55,8 @@ impl Monitor<'_> {
         process::new_session()?;
         process::set_controlling_terminal(self.follower.as_fd())?;
         process::become_subreaper()?;
-        let signals = SignalQueue::open(&[SIGCHLD])?;
+        // When the relay is killed, the kernel hangs up the terminal and with it us, who still have the command to end.
+        let signals = SignalQueue::open(&[SIGCHLD, SIGHUP])?;
         let (failure, told) = pipe()?;
         let command = fork_into(self.family().group(), || self.become_command(&told))?;
         drop(told);

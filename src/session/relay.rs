@@ -97,7 +97,10 @@ pub(super) fn run(
     let [_, output, error] = on_terminal;
     let (mut taps, ends) = Taps::open(tape, [output, error]).map_err(system("make a pipe"))?;
     tape.begin(Some(window), enforcer)?;
+    let mut ours = Some((leader, socket));
     let monitor = fork(|| {
+        // What the monitor held, it could not hear us let go of.
+        ours = None;
         taps.close();
         let socket = theirs.try_clone();
         let follower = follower.try_clone();
@@ -113,6 +116,8 @@ pub(super) fn run(
     drop(theirs);
     drop(follower);
     drop(ends);
+    let ours = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
+    let (leader, socket) = ours.map_err(system("keep the relay's ends"))?;
     enforcer.begun();
 
     let mut relay = Relay {

@@ -31,7 +31,8 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty.
+    /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty. None is
+    /// used twice: Linux (from 6.14 on, `kill_seq`) kills at birth what is cloned into a group that was killed once.
     ///
     /// # Errors
     /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever

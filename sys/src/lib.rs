@@ -19,6 +19,7 @@ pub mod lent;
 pub mod limits;
 pub mod lock;
 pub mod machine;
+pub mod mount;
 pub mod netgroup;
 pub mod pam;
 pub mod place;

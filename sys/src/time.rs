@@ -34,6 +34,18 @@ pub fn boot_id() -> io::Result<String> {
     }
 }
 
+/// Whether the kernel takes the wall clock for synchronised (adjtimex(2)): it does while some daemon keeps it so.
+///
+/// # Errors
+/// Those of adjtimex(2).
+pub fn is_synchronised() -> io::Result<bool> {
+    // SAFETY: timex is integers, for which zero is valid.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: `state` lives through the call; with `modes` 0 nothing is set, so that anybody may ask.
+    let answer = check(unsafe { libc::adjtimex(&raw mut state) })?;
+    Ok(answer != libc::TIME_ERROR)
+}
+
 fn read(clock: libc::clockid_t) -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` lives through the call. Both clocks exist since Linux 2.6.39, so it cannot fail; if it did, the

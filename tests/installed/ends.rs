@@ -343,3 +343,15 @@ fn who_owns_the_group_that_the_call_comes_from_cannot_freeze_the_run() {
     assert_eq!(root().script(&format!("grep ^frozen {group}/cgroup.events")), "frozen 1\n", "the attack did not work");
     root().script(&format!("echo 1 > {group}/cgroup.kill; sleep 0.2; rmdir {group}"));
 }
+
+#[test]
+fn a_killed_supervisor_takes_its_command_along() {
+    // A child in a session of its own would go on when its terminal hangs up.
+    let person = root().person(&["self-service"]);
+    let grant = id(&request(root(), &person, "self-service", &[]));
+    let script = format!("setsid sh -c '{}' sh \"$1\" & wait", TICKS.replace("\"$1\"", "$1"));
+    let ticking = Ticking::run(person, grant, &script);
+    let start = records_of(root(), &ticking.person).into_iter().rfind(|record| record.kind() == "start").unwrap();
+    root().script(&format!("kill -9 {}", start.number("pid")));
+    harness::eventually("all of the command has ended", harness::PATIENCE, || ticking.is_still().then_some(()));
+}

@@ -148,8 +148,3 @@ fn key_init_changes_nothing_the_second_time() {
     assert_eq!(again["host-key"]["public_key"], before["host-key"]["public_key"]);
     root().run_as("alice", ["jitctl", "key", "init"]).refused("");
 }
-
-#[test]
-fn verbs_that_come_later_say_so() {
-    root().run_as("alice", ["jitctl", "doctor"]).refused("not supported yet");
-}

@@ -23,7 +23,7 @@ break_glass      = true
 "#;
 
 /// Which verb each line of [`calls`] is for; the unit tests of jitctl see to it that none is forgotten.
-const VERBS: [&str; 40] = [
+const VERBS: [&str; 42] = [
     "roles",
     "why",
     "request",
@@ -61,6 +61,8 @@ const VERBS: [&str; 40] = [
     "key init",
     "key show",
     "key accept",
+    "doctor",
+    "sweep",
     "review",
     "review --unused",
     "review --recertify",
@@ -180,7 +182,10 @@ fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'s
         call("key init", "root", &["key", "init"], ""),
         call("key show", "root", &["key", "show"], ""),
         call("key accept", "root", &["key", "accept", "--reason", "x"], ""),
+        call("sweep", "root", &["sweep"], ""),
     ]);
+    // Its status tells how the host is.
+    said.insert("doctor", root.as_root(["jitctl", "--json", "doctor"]).json());
     let mut session = root.pty_as("root", ["jit-sudo", "-n", "sh", "-c", "echo a needle; exec sleep 1000"]);
     session.expect("a needle");
     let (verb, sessions) = call("session list", "root", &["session", "list"], "");

@@ -11,6 +11,7 @@ mod broker;
 mod caller;
 mod clocks;
 mod differential;
+mod doctor;
 mod edit;
 mod ends;
 mod evidence;

@@ -74,13 +74,6 @@ fn ids_names_and_kinds_are_checked_before_anybody_is_asked() {
     }
 }
 
-#[test]
-fn verbs_of_later_are_known_and_hidden() {
-    assert!(matches!(parse(&["doctor", "--any", "thing"]).unwrap().verb, Verb::Later(_)));
-    let help = Cli::command().render_help().to_string();
-    assert!(!help.contains("doctor") && help.contains("revoke"), "{help}");
-}
-
 /// Every verb that does something, with its family.
 fn leaves(command: &clap::Command, family: &str) -> Vec<String> {
     let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());

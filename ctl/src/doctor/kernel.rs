@@ -1,0 +1,86 @@
+//! What the kernel has to give: control of a command and of its descendants, terminals to record on, seccomp.
+
+use std::fs::{File, OpenOptions, read_to_string};
+use std::path::Path;
+
+use jit_sudo::broker::wire::Finding;
+
+use super::{bad, good, warning};
+
+const AREA: &str = "kernel";
+
+/// clone3(2) with CLONE_INTO_CGROUP: a command is born in its control group.
+const WANTED: (u32, u32) = (5, 7);
+
+pub(super) fn look() -> Vec<Finding> {
+    vec![release(), proc(), terminals(), seccomp()]
+}
+
+fn release() -> Finding {
+    let text = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let text = text.trim();
+    match version(text) {
+        Some(version) if version >= WANTED => good(AREA, format!("Linux {text}")),
+        Some(_) => warning(
+            AREA,
+            format!("Linux {text} is older than 5.7: a command cannot be born in a control group of its own"),
+            "boot a newer kernel",
+        ),
+        None => warning(AREA, "its version cannot be read", "mount -t proc proc /proc"),
+    }
+}
+
+/// Major and minor number.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Descendants are found there, and the caller's terminal.
+fn proc() -> Finding {
+    if Path::new("/proc/self/stat").exists() && Path::new("/proc/sys/kernel/random/boot_id").exists() {
+        good("proc", "/proc is mounted")
+    } else {
+        bad("proc", "/proc is not mounted, or not wholly", "mount -t proc proc /proc")
+    }
+}
+
+fn terminals() -> Finding {
+    let opened = OpenOptions::new().read(true).write(true).open("/dev/ptmx");
+    match opened.and_then(|_: File| std::fs::metadata("/dev/pts").map(drop)) {
+        Ok(()) => good("terminals", "a session can have a terminal of its own to be recorded on"),
+        Err(error) => bad(
+            "terminals",
+            format!("no pseudo-terminal can be made ({error}): nothing runs on a terminal, and no session is recorded"),
+            "mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts",
+        ),
+    }
+}
+
+fn seccomp() -> Finding {
+    let actions = read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    if actions.split_whitespace().any(|action| action == "errno") {
+        good("seccomp", "filters can be set")
+    } else {
+        warning(
+            "seccomp",
+            "the kernel has no seccomp filters: roles with noexec do not run",
+            "boot a kernel with CONFIG_SECCOMP_FILTER",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_compared_by_number() {
+        assert_eq!(version("6.18.5"), Some((6, 18)));
+        assert_eq!(version("5.10.0-28-amd64"), Some((5, 10)));
+        assert!(version("5.10.0").unwrap() > WANTED && version("4.19-x").unwrap() < WANTED);
+        for text in ["", "x", "6", "99999999999.1"] {
+            assert_eq!(version(text), None, "{text}");
+        }
+    }
+}

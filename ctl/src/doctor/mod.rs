@@ -1,0 +1,131 @@
+//! `jitctl doctor`: what is wrong with this host, and the command that mends it. From outside with the caller's own eyes,
+//! from inside by the broker, which looks for root alone. Mends nothing.
+
+mod clock;
+mod kernel;
+mod pam;
+mod programs;
+
+use jit_sudo::broker::wire::{Answer, Ask, Finding, Severity};
+
+use crate::door::{Broker, DoorError};
+use crate::screen::{Report, clean};
+use crate::speech::{Exit, Trouble};
+
+/// `jitctl doctor`
+pub(crate) fn doctor(broker: &Broker) -> Result<Report, Trouble> {
+    let mut findings = programs::look(broker.path());
+    findings.extend(pam::look(&services(broker)));
+    findings.extend(clock::look());
+    findings.extend(kernel::look());
+    findings.extend(inside(broker));
+    let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Good);
+    let exit = match worst {
+        Severity::Good | Severity::Note => Exit::Done,
+        Severity::Warning => Exit::Warned,
+        Severity::Error => Exit::Refused,
+    };
+    let text = render(&findings);
+    Ok(Report { exit, ..Report::done(Answer::Findings(findings), text) })
+}
+
+/// What the broker sees, or why it sees nothing.
+fn inside(broker: &Broker) -> Vec<Finding> {
+    match broker.ask(&Ask::Examine {}) {
+        Ok(Answer::Findings(findings)) => findings,
+        Ok(_) => vec![bad("broker", DoorError::OtherAnswer.to_string(), AGAIN)],
+        Err(DoorError::Refused(failure)) if failure.code == "not-root" => vec![finding(
+            "inside",
+            Severity::Note,
+            "policy, state, database, key, anchor, mirrors and control groups are looked at for root alone".to_owned(),
+            Some("run jitctl doctor as root".to_owned()),
+        )],
+        Err(error) => vec![bad("broker", error.to_string(), AGAIN)],
+    }
+}
+
+/// The PAM services that the product uses, and those that roles name where the caller may see them.
+fn services(broker: &Broker) -> Vec<String> {
+    let mut services = vec!["jit-sudo".to_owned(), "jit-sudo-i".to_owned()];
+    if let Ok(Answer::Policy(policy)) = broker.ask(&Ask::PolicyShow { role: None }) {
+        services.extend(policy.roles.into_iter().filter_map(|role| role.pam_service));
+    }
+    services.sort();
+    services.dedup();
+    services
+}
+
+/// What mends a product of which parts are missing.
+const AGAIN: &str = "install jit-sudo again";
+
+fn finding(area: &str, severity: Severity, message: String, mend: Option<String>) -> Finding {
+    Finding { area: area.to_owned(), severity, message, mend }
+}
+
+fn good(area: &str, message: impl Into<String>) -> Finding {
+    finding(area, Severity::Good, message.into(), None)
+}
+
+fn warning(area: &str, message: impl Into<String>, mend: impl Into<String>) -> Finding {
+    finding(area, Severity::Warning, message.into(), Some(mend.into()))
+}
+
+fn bad(area: &str, message: impl Into<String>, mend: impl Into<String>) -> Finding {
+    finding(area, Severity::Error, message.into(), Some(mend.into()))
+}
+
+/// Two lines for what is wrong, one for what is not, and the sum.
+fn render(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let word = match finding.severity {
+            Severity::Good => "ok",
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        text.push_str(&format!("{word:<8} {}: {}\n", clean(&finding.area), clean(&finding.message)));
+        if let Some(mend) = &finding.mend {
+            text.push_str(&format!("{:<8} mend: {}\n", "", clean(mend)));
+        }
+    }
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let sum = match (count(Severity::Error), count(Severity::Warning)) {
+        (0, 0) => "nothing is wrong".to_owned(),
+        (errors, warnings) => [(errors, "error"), (warnings, "warning")]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    text.push_str(&format!("{sum}\n"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_followed_by_what_mends_it() {
+        let text = render(&[
+            good("key", "is there"),
+            bad("state", "is open\u{1b}", "chmod 700 x"),
+            warning("clock", "w", "m"),
+        ]);
+        assert_eq!(
+            text,
+            "ok       key: is there\nerror    state: is open\\x1b\n         mend: chmod 700 x\nwarning  clock: w\n         mend: m\n1 error, 1 warning\n"
+        );
+        assert!(render(&[good("key", "is there")]).ends_with("nothing is wrong\n"));
+    }
+
+    #[test]
+    fn a_missing_broker_is_a_finding_and_no_end() {
+        let broker = Broker::at(std::path::Path::new("/nonexistent/broker"));
+        let report = doctor(&broker).unwrap();
+        assert_eq!(report.exit, Exit::Refused);
+        assert!(report.text.contains("cannot start the broker /nonexistent/broker"), "{}", report.text);
+    }
+}

@@ -1,0 +1,27 @@
+//! The sweep of a timer, and what it says.
+
+use jit_sudo::broker::wire::{Answer, Ask};
+
+use crate::door::{Broker, answer};
+use crate::screen::Report;
+use crate::speech::Trouble;
+
+/// `jitctl sweep`
+pub(crate) fn sweep(broker: &Broker) -> Result<Report, Trouble> {
+    let swept = answer!(broker.ask(&Ask::Sweep {})?, Answer::Swept(swept) => swept);
+    let (records, recordings) = swept.pruned.as_ref().map_or((0, 0), |pruned| (pruned.records, pruned.recordings));
+    let counts = [
+        (swept.lost, "lost run closed", "lost runs closed"),
+        (swept.shelved, "abandoned recording put to the others", "abandoned recordings put to the others"),
+        (swept.compressed, "recording compressed", "recordings compressed"),
+        (records, "old record removed", "old records removed"),
+        (recordings, "old recording removed", "old recordings removed"),
+    ];
+    let lines = counts.into_iter().filter(|(count, ..)| *count > 0);
+    let mut text: String =
+        lines.map(|(count, one, many)| format!("{count} {}\n", if count == 1 { one } else { many })).collect();
+    if text.is_empty() {
+        "nothing to do\n".clone_into(&mut text);
+    }
+    Ok(Report::done(Answer::Swept(swept), text))
+}

@@ -1,0 +1,184 @@
+//! What is wrong with this host, seen from inside, where only root may look. Works where nothing else does, stops at no
+//! fault, and mends nothing: it says what would.
+
+use std::fmt::Display;
+
+use super::failure::{Refused, refused};
+use super::questions::policy_warnings;
+use super::wire::{Answer, Finding, Severity};
+use crate::audit::Journal;
+use crate::clock::duration::spell;
+use crate::elevation::Caller;
+use crate::host::{CONFIGURATION, Host, HostError, STATE};
+use crate::policy::{AuditSettings, Policy, SyslogMode};
+
+/// A clock that stands so far before the latest record was set back, µs.
+const TOLERANCE_US: i64 = 60_000_000;
+
+/// Less than this and a day of recordings may fill the disk, bytes.
+const SPACE: u64 = 256 << 20;
+
+/// What was found so far.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+/// Looks at everything.
+pub(super) fn examine(caller: &Caller) -> Result<Answer, Refused> {
+    if caller.uid() != 0 {
+        return Err(refused("not-root", "only root may look at the state of this host"));
+    }
+    let mut findings = Findings::default();
+    let policy = match Host::parsed_policy() {
+        Ok((policy, files)) => {
+            findings.good("policy", format!("{} roles in {}", policy.roles().len(), files.join(", ")));
+            Some(policy)
+        }
+        Err(error) => {
+            findings.fault("policy", &error);
+            None
+        }
+    };
+    match Host::open(caller.host()) {
+        Ok(host) => findings.inside(&host, policy.as_ref()),
+        Err(error) => findings.fault("state", &error),
+    }
+    findings.hooks();
+    Ok(Answer::Findings(findings.0))
+}
+
+impl Findings {
+    fn inside(&mut self, host: &Host, policy: Option<&Policy>) {
+        let nothing = AuditSettings::default();
+        let audit = policy.map_or(&nothing, |policy| &policy.settings().audit);
+        self.good("state", format!("{STATE} is root's alone"));
+        self.database(host);
+        self.key(host);
+        let journal = host.journal(audit);
+        self.anchor(host, &journal);
+        self.clock(host, &journal);
+        self.approvers(host, policy);
+        self.mirrors(host, audit, &journal);
+        self.cgroups();
+    }
+
+    fn database(&mut self, host: &Host) {
+        match host.database().integrity() {
+            Ok(faults) if faults.is_empty() => self.good("database", "every page is sound and the schema is ours"),
+            Ok(faults) => {
+                let shown = crate::escape::escape(faults.join("; ").as_bytes());
+                let mend = "jitctl audit export saves what can be read; restore a backup, then jitctl key accept --reason 'WHY'";
+                self.add("database", Severity::Error, shown, Some(mend.to_owned()));
+            }
+            Err(error) => self.fault("database", &error.into()),
+        }
+        match host.free_space() {
+            Ok(free) if free >= SPACE => self.good("space", format!("{} MiB are free for {STATE}", free >> 20)),
+            Ok(free) => {
+                let said = format!("{} MiB are free for {STATE}; when nothing is, nothing runs", free >> 20);
+                self.add(
+                    "space",
+                    Severity::Warning,
+                    said,
+                    Some("jitctl audit prune --keep 400d, or a larger disk".to_owned()),
+                );
+            }
+            Err(error) => self.fault("space", &error),
+        }
+    }
+
+    fn key(&mut self, host: &Host) {
+        match host.key_is_private().and_then(|()| host.key()) {
+            Ok(key) => self.good("key", format!("{} signs for this host", key.fingerprint())),
+            Err(error) => self.fault("key", &error),
+        }
+    }
+
+    fn anchor(&mut self, host: &Host, journal: &Journal<'_>) {
+        match host.tend(journal).and_then(|()| Ok(journal.restored()?)) {
+            Ok(None) => self.good("anchor", "the database has every record that its anchor names"),
+            Ok(Some(how)) => self.fault("anchor", &HostError::Restored(how)),
+            Err(error) => self.fault("anchor", &error),
+        }
+    }
+
+    /// By the records: whether it is right, nobody here can tell.
+    fn clock(&mut self, host: &Host, journal: &Journal<'_>) {
+        let behind = journal.high_water().map_err(HostError::from).and_then(|high| {
+            let high = high.map_or(i64::MIN, |high| high.0);
+            Ok(high.saturating_sub(host.now()?.wall.0))
+        });
+        match behind {
+            Ok(behind) if behind <= TOLERANCE_US => self.good("journal clock", "the clock stands after every record"),
+            Ok(behind) => {
+                let span = spell(behind.unsigned_abs() / 1_000_000);
+                let said =
+                    format!("the clock stands {span} before the latest record: grants that began before may not serve");
+                let mend = "set the clock; if it is right and was wrong before, jitctl key accept --reason 'WHY'";
+                self.add("journal clock", Severity::Error, said, Some(mend.to_owned()));
+            }
+            Err(error) => self.fault("journal clock", &error),
+        }
+    }
+
+    fn approvers(&mut self, host: &Host, policy: Option<&Policy>) {
+        let approvers = match host.approvers() {
+            Ok(approvers) => approvers,
+            Err(error) => return self.fault("approvers", &error),
+        };
+        let warnings = policy.map_or_else(Vec::new, |policy| policy_warnings(policy, &approvers));
+        for warning in warnings {
+            self.add("policy", Severity::Warning, warning, None);
+        }
+    }
+
+    fn mirrors(&mut self, host: &Host, audit: &AuditSettings, journal: &Journal<'_>) {
+        for mirror in host.mirrors(audit, journal) {
+            let required = mirror.name == "syslog" && audit.syslog == SyslogMode::Required;
+            let worst = if required { Severity::Error } else { Severity::Warning };
+            match mirror.fault {
+                None => self.good(mirror.name, "takes records and has all of them"),
+                Some(fault) => {
+                    let after = if required { ": the policy requires it, so nothing runs" } else { "" };
+                    self.add(mirror.name, worst, format!("{fault}{after}"), Some(mirror.mend.to_owned()));
+                }
+            }
+        }
+    }
+
+    fn cgroups(&mut self) {
+        match crate::session::can_found() {
+            Ok(()) => self.good("cgroups", "each command has a control group of its own"),
+            Err(error) => {
+                let said = format!(
+                    "no control group of version 2 can be made ({error}): the end of a grant finds what runs under it through /proc"
+                );
+                let mend =
+                    "mount cgroup2 at /sys/fs/cgroup: systemd.unified_cgroup_hierarchy=1 on the kernel's command line";
+                self.add("cgroups", Severity::Warning, said, Some(mend.to_owned()));
+            }
+        }
+    }
+
+    fn hooks(&mut self) {
+        match crate::hooks::fault() {
+            None => self.good("hooks", "nothing keeps a hook from being run"),
+            Some((said, mend)) => self.add("hooks", Severity::Warning, said, Some(mend)),
+        }
+    }
+
+    fn good(&mut self, area: &str, message: impl Display) {
+        self.add(area, Severity::Good, message, None);
+    }
+
+    /// An error of the host with its cure.
+    fn fault(&mut self, area: &str, error: &HostError) {
+        let mend = error
+            .cure()
+            .or_else(|| Some(format!("look at {STATE} and {CONFIGURATION}, and at the kernel's log for the disk")));
+        self.add(area, Severity::Error, error, mend);
+    }
+
+    fn add(&mut self, area: &str, severity: Severity, message: impl Display, mend: Option<String>) {
+        self.0.push(Finding { area: area.to_owned(), severity, message: message.to_string(), mend });
+    }
+}

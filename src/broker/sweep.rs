@@ -1,0 +1,42 @@
+//! The work that nobody waits for, for a timer: what dead supervisors left, compression, retention.
+
+use std::path::Path;
+
+use super::Desk;
+use super::failure::{Refused, refused};
+use super::wire::{Answer, SweepInfo};
+use crate::host::{Encoding, SHRINKER};
+use crate::shrink::{WORTH, finish};
+
+impl Desk<'_> {
+    /// One thing after the other; what was done stays done when a later one fails.
+    pub(super) fn sweep(&self) -> Result<Answer, Refused> {
+        if self.caller.uid() != 0 {
+            return Err(refused("not-root", "only root may sweep"));
+        }
+        let open = self.journal.open_runs()?.len();
+        self.host.close_every_lost(self.journal)?;
+        let running = self.journal.open_runs()?;
+        let lost = open.saturating_sub(running.len());
+        let mut info = SweepInfo { lost: count(lost), shelved: 0, compressed: 0, pruned: None };
+        for run in self.host.abandoned_recordings(&|run| running.iter().any(|open| open.run == run))? {
+            self.host.shelve_recording(&run)?;
+            info.shelved += 1;
+        }
+        for recording in self.host.shelf()? {
+            let plain = recording.encoding == Encoding::Plain && recording.bytes >= WORTH;
+            info.compressed += u64::from(plain && finish(Path::new(SHRINKER), &recording.run));
+        }
+        if self.policy.settings().audit.keep.is_some()
+            && let Answer::Pruned(pruned) = self.audit_prune(None, false)?
+        {
+            info.pruned = Some(pruned);
+        }
+        self.host.database().tidy();
+        Ok(Answer::Swept(info))
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

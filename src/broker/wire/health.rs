@@ -1,0 +1,47 @@
+//! Answers about the state of the host.
+
+use serde::{Deserialize, Serialize};
+
+use super::PruneInfo;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Which part of the host, in a word such as `database`.
+    pub area: String,
+    /// How it is.
+    pub severity: Severity,
+    /// One line.
+    pub message: String,
+    /// The command that mends it, or in a few words what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+/// How bad something is; the last is the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// As it should be.
+    Good,
+    /// It could not be looked at, or is worth knowing.
+    Note,
+    /// It works, and promises less than it should.
+    Warning,
+    /// Nothing runs, or something is not safe.
+    Error,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SweepInfo {
+    /// Runs whose supervisor had died, closed as lost, beyond the few that every visit closes.
+    pub lost: u64,
+    /// Recordings that dead supervisors left, put to the others.
+    pub shelved: u64,
+    /// Recordings that were compressed.
+    pub compressed: u64,
+    /// What retention removed; absent where the policy has no `keep`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<PruneInfo>,
+}

@@ -1,0 +1,99 @@
+//! What root types when this host cannot serve: one table for jit-sudo's hints and for `jitctl doctor`.
+//! May not: look at anything; the error says all.
+
+use std::path::Path;
+
+use super::{CONFIGURATION, HOST_KEY, HostError, PUBLIC_KEY, STATE};
+use crate::database::{DatabaseError, Distrust};
+use crate::escape::command_line;
+use sys::trusted::TrustError;
+
+impl HostError {
+    /// The command that mends it, or in a few words what to do; `None` where nobody knows.
+    pub fn cure(&self) -> Option<String> {
+        match self {
+            Self::Trust(error) => Some(trust(error)),
+            Self::Database(error) => database(error),
+            Self::Policy(_) | Self::Approvers(_) | Self::PolicyEncoding(_) => Some("jitctl policy check".to_owned()),
+            Self::NoKey => Some("jitctl key init".to_owned()),
+            Self::Key(_) => Some(format!(
+                "restore {STATE}/{HOST_KEY} from a backup, or `rm {STATE}/{HOST_KEY} {STATE}/{PUBLIC_KEY} && jitctl key init`, which \
+                 ends every grant"
+            )),
+            Self::Restored(_) => Some("jitctl audit verify, then jitctl key accept --reason 'WHY'".to_owned()),
+            Self::Index(_) | Self::Journal(_) | Self::Damaged(_) | Self::System(..) => None,
+        }
+    }
+}
+
+fn trust(error: &TrustError) -> String {
+    match error {
+        TrustError::Missing { path } if path == Path::new(STATE) => {
+            format!("install -d -o root -g root -m 700 {} && jitctl key init", shell(path))
+        }
+        TrustError::Missing { path } => {
+            format!("restore {} from a backup, or install jit-sudo again", shell(path))
+        }
+        TrustError::NotRootOwned { path, .. } => format!("chown root:root {}", shell(path)),
+        TrustError::Writable { path, .. } if path == Path::new(STATE) => private(path),
+        TrustError::Writable { path, .. } => format!("chmod go-w {}", shell(path)),
+        TrustError::Readable { path, .. } => private(path),
+        TrustError::Symlink { path } => {
+            let path = shell(path);
+            format!(
+                "put in the place of the link what it leads to: f=$(readlink -f {path}) && rm {path} && mv \"$f\" {path}"
+            )
+        }
+        TrustError::NotRegular { path } | TrustError::NotDirectory { path } => {
+            format!("move {} away, and restore it or install jit-sudo again", shell(path))
+        }
+        TrustError::NotCanonical { .. } | TrustError::TooLarge { .. } | TrustError::Io { .. } => {
+            format!("look after {CONFIGURATION} and {STATE}: they must be root's alone to write")
+        }
+    }
+}
+
+fn database(error: &DatabaseError) -> Option<String> {
+    match error {
+        DatabaseError::Missing(_) => Some("jitctl key init".to_owned()),
+        DatabaseError::Untrusted(path, Distrust::NotRoots) => Some(format!("chown root:root {}", shell(path))),
+        DatabaseError::Untrusted(path, Distrust::Open) => Some(private(path)),
+        DatabaseError::Untrusted(path, _) => Some(format!("look at it, and move it away: {}", shell(path))),
+        DatabaseError::Newer { .. } => Some("install the version of jit-sudo that wrote it, or a later one".to_owned()),
+        DatabaseError::Schema(path, _) => {
+            Some(format!("restore {} from a backup, then jitctl key accept --reason 'WHY'", shell(path)))
+        }
+        DatabaseError::Exists(_) | DatabaseError::Busy(_) | DatabaseError::File(..) | DatabaseError::Sqlite(..) => None,
+    }
+}
+
+/// 0700 for a directory, 0600 for a file.
+fn private(path: &Path) -> String {
+    format!("chmod u=rwX,go= {}", shell(path))
+}
+
+/// As one word of a command line.
+fn shell(path: &Path) -> String {
+    command_line([path.as_os_str()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cure_is_one_line_and_names_its_object() {
+        let path = Path::new("/var/lib/jit-sudo/it's").to_owned();
+        for error in [
+            TrustError::Missing { path: path.clone() },
+            TrustError::NotRootOwned { path: path.clone(), uid: 1 },
+            TrustError::Symlink { path: path.clone() },
+            TrustError::Readable { path: path.clone(), mode: 0o755 },
+        ] {
+            let cure = HostError::Trust(error).cure().unwrap();
+            assert!(cure.contains(&shell(&path)) && !cure.contains('\n'), "{cure}");
+        }
+        let missing = TrustError::Missing { path: STATE.into() };
+        assert!(HostError::Trust(missing).cure().unwrap().ends_with("jitctl key init"));
+    }
+}

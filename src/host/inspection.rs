@@ -1,0 +1,83 @@
+//! What `jitctl doctor` looks at and no run needs: room on the disk, who can read the key, mirrors that are behind.
+//! May not: change anything.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+
+use super::{HOST_KEY, Host, HostError};
+use crate::audit::sink::journald;
+use crate::audit::sink::syslog::DEV_LOG;
+use crate::audit::{Journal, Mark};
+use crate::policy::{AuditSettings, SyslogMode};
+use sys::trusted::free_space;
+
+/// A mirror that the policy wants.
+pub struct Mirror {
+    /// As `[audit]` calls it.
+    pub name: &'static str,
+    /// What is wrong with it.
+    pub fault: Option<String>,
+    /// What mends it.
+    pub mend: &'static str,
+}
+
+impl Host {
+    /// Bytes that are free where the state lies.
+    pub fn free_space(&self) -> Result<u64, HostError> {
+        let failed = |error| HostError::System("ask for the free space", error);
+        let directory = fs::File::open(self.state.path()).map_err(failed)?;
+        free_space(directory.as_fd()).map_err(failed)
+    }
+
+    /// That nobody but root can read the host key.
+    pub fn key_is_private(&self) -> Result<(), HostError> {
+        match self.state.file(HOST_KEY.as_ref()) {
+            Ok(file) => Ok(file.private()?),
+            Err(sys::trusted::TrustError::Missing { .. }) => Err(HostError::NoKey),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The mirrors, and whether each of them takes records and has all.
+    pub fn mirrors(&self, audit: &AuditSettings, journal: &Journal<'_>) -> Vec<Mirror> {
+        let wanted = [
+            (
+                audit.syslog != SyslogMode::Off,
+                "syslog",
+                Some(DEV_LOG),
+                "start the syslog daemon: systemctl start rsyslog",
+            ),
+            (audit.journald, "journald", Some(journald::SOCKET), "systemctl start systemd-journald"),
+            (audit.auditd, "auditd", None, "systemctl start auditd"),
+            (
+                audit.json_file.is_some(),
+                "json_file",
+                None,
+                "look at the directory of json_file: is it there, and has it room",
+            ),
+        ];
+        let head = journal.head().ok().flatten().map_or(0, |(seq, _)| seq);
+        let wanted = wanted.into_iter().filter(|(wanted, ..)| *wanted);
+        wanted
+            .map(|(_, name, socket, mend)| {
+                let deaf = socket.and_then(|path| Some((path, listens(path).err()?)));
+                let fault = match deaf {
+                    Some((path, error)) => Some(format!("nobody listens at {path}: {error}")),
+                    None => self.behind(name, head).map(|count| format!("{count} records have not arrived")),
+                };
+                Mirror { name, fault, mend }
+            })
+            .collect()
+    }
+
+    /// How many records a mirror lacks; `None` where it lacks none, or never got one.
+    fn behind(&self, name: &str, head: u64) -> Option<u64> {
+        let text = fs::read(self.state.path().join(format!("sent-{name}"))).ok()?;
+        Some(head.saturating_sub(Mark::parse(&text)?.seq)).filter(|count| *count > 0)
+    }
+}
+
+fn listens(path: &str) -> std::io::Result<()> {
+    UnixDatagram::unbound()?.connect(path)
+}

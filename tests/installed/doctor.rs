@@ -1,0 +1,273 @@
+//! Mistakes of an installation, each made for real: jit-sudo says in one clear line what is wrong, `jitctl doctor` says it
+//! too, and the command that doctor prints mends it.
+
+use harness::{Output, PrivateRoot};
+use serde_json::Value;
+
+/// Of which there is nothing to say.
+const POLICY: &str = r#"
+[roles.deploy]
+standing     = ["%deploy"]
+commands     = ["/usr/bin/id **", "/usr/bin/sh **"]
+authenticate = false
+
+[roles.self-service]
+eligible     = ["%self-service"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+"#;
+
+fn own_root() -> PrivateRoot {
+    let root = PrivateRoot::start();
+    root.add_policy("tests", POLICY);
+    root
+}
+
+/// What doctor tells root, but for the clock, which is the machine's that the tests run on.
+fn findings(root: &PrivateRoot) -> Vec<Value> {
+    let said = root.as_root(["jitctl", "--json", "doctor"]);
+    let all = said.json()["findings"].as_array().unwrap_or_else(|| panic!("{said:?}")).clone();
+    let worst = |severity: &str| all.iter().any(|finding| finding["severity"] == severity);
+    let status = if worst("error") { 1 } else { 4 * i32::from(worst("warning")) };
+    said.exited(status);
+    all.into_iter().filter(|finding| finding["area"] != "clock").collect()
+}
+
+fn faults(root: &PrivateRoot) -> Vec<Value> {
+    findings(root).into_iter().filter(|finding| finding["severity"] != "good").collect()
+}
+
+/// Runs something as somebody with a standing role and no password.
+fn try_it(root: &PrivateRoot) -> Output {
+    root.run_as(&deployer(root), ["jit-sudo", "-n", "id", "-u"])
+}
+
+fn deployer(root: &PrivateRoot) -> String {
+    root.script("id dora >/dev/null 2>&1 || { groupadd -f deploy; useradd --create-home --groups deploy dora; }");
+    "dora".to_owned()
+}
+
+/// One clear line: what is wrong, perhaps followed by a hint, and nothing else.
+#[track_caller]
+fn refuses(root: &PrivateRoot, mistake: &str, sentence: &str) {
+    let output = try_it(root);
+    let said = output.refused(sentence);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].contains(sentence), "{mistake}: {said}");
+    assert!(
+        lines.len() <= 2 && lines.iter().skip(1).all(|line| line.starts_with("hint: as root: ")),
+        "{mistake}: {said}"
+    );
+}
+
+/// Makes a mistake, hears of it from both programs, and lets doctor's own words mend it.
+#[track_caller]
+fn mistake(root: &PrivateRoot, make: &str, sentence: &str, area: &str, doctor_says: &str) {
+    root.script(make);
+    refuses(root, make, sentence);
+    mends(root, make, area, doctor_says);
+    assert_eq!(try_it(root).succeeded(), "0", "after the cure of: {make}");
+}
+
+#[track_caller]
+fn mends(root: &PrivateRoot, make: &str, area: &str, doctor_says: &str) {
+    let faults = faults(root);
+    let found = faults
+        .iter()
+        .find(|finding| {
+            finding["area"] == area && finding["message"].as_str().is_some_and(|said| said.contains(doctor_says))
+        })
+        .unwrap_or_else(|| panic!("doctor does not know {doctor_says:?} after {make}: {faults:?}"));
+    assert_eq!(found["severity"], "error", "{found}");
+    let mend = found["mend"].as_str().unwrap_or_else(|| panic!("no cure: {found}"));
+    // The command stands alone, or behind a colon.
+    root.script(mend.rsplit(": ").next().unwrap_or(mend));
+    let left = self::faults(root);
+    assert!(left.is_empty(), "after `{mend}`: {left:?}");
+}
+
+#[test]
+fn a_sound_host_has_nothing_wrong_with_it() {
+    let root = own_root();
+    assert_eq!(try_it(&root).succeeded(), "0");
+    let findings = findings(&root);
+    assert!(findings.iter().all(|finding| finding["severity"] == "good"), "{findings:?}");
+    for area in [
+        "programs", "PAM", "kernel", "policy", "state", "database", "space", "key", "anchor", "syslog", "cgroups",
+        "hooks",
+    ] {
+        assert!(findings.iter().any(|finding| finding["area"] == area), "{area} was not looked at: {findings:?}");
+    }
+}
+
+#[test]
+fn an_ordinary_user_sees_the_outside_alone() {
+    let root = own_root();
+    let said = root.run_as("alice", ["jitctl", "--json", "doctor"]);
+    assert!(matches!(said.status.code(), Some(0 | 4)), "{said:?}");
+    let text = said.json().to_string();
+    assert!(text.contains("run jitctl doctor as root") && !text.contains("policy.toml"), "{text}");
+    let asked = root.command("alice", ["/usr/libexec/jit-sudo/jit-sudo-broker"]).stdin("{\"verb\":\"examine\"}").run();
+    assert_eq!(asked.json()["error"]["code"], "not-root", "{asked:?}");
+    root.run_as("alice", ["jitctl", "sweep"]).refused("only root may sweep");
+}
+
+#[test]
+fn mistakes_with_the_programs_are_named_and_mended() {
+    let root = own_root();
+    let program = "/usr/bin/jit-sudo";
+    mistake(
+        &root,
+        "chmod 755 /usr/bin/jit-sudo",
+        "must be owned by uid 0 and have the setuid bit set",
+        "programs",
+        program,
+    );
+    mistake(
+        &root,
+        "chown daemon /usr/bin/jit-sudo; chmod 4755 /usr/bin/jit-sudo",
+        "must be owned by uid 0",
+        "programs",
+        program,
+    );
+    // These programs are the same for who runs them; what others could have written is nothing to trust.
+    root.script("chmod g+w /usr/libexec/jit-sudo/jit-sudo-hooks");
+    mends(&root, "chmod g+w jit-sudo-hooks", "programs", "jit-sudo-hooks\" is writable by its group");
+    root.script("chmod u-s /usr/libexec/jit-sudo/jit-sudo-broker");
+    root.run_as("alice", ["jitctl", "roles"]).refused("must be owned by uid 0 and have the setuid bit set");
+    mends(&root, "chmod u-s jit-sudo-broker", "programs", "jit-sudo-broker\" has no set-user-ID bit");
+    root.run_as("alice", ["jitctl", "roles"]).succeeded();
+}
+
+#[test]
+fn a_file_system_without_setuid_is_named_and_mended() {
+    let root = own_root();
+    root.script(
+        "cp -a /usr/libexec/jit-sudo /root/copy; mount -t tmpfs -o nosuid,mode=755 tmpfs /usr/libexec/jit-sudo; \
+         cp -a /root/copy/. /usr/libexec/jit-sudo/",
+    );
+    root.run_as("alice", ["jitctl", "roles"]).refused("mounted with the 'nosuid' option");
+    mends(&root, "nosuid", "programs", "mounted with nosuid");
+    root.run_as("alice", ["jitctl", "roles"]).succeeded();
+}
+
+#[test]
+fn mistakes_with_the_policy_are_named_and_mended() {
+    let root = own_root();
+    let policy = "/etc/jit-sudo/policy.toml";
+    mistake(&root, &format!("chmod g+w {policy}"), "is writable by its group", "policy", "policy.toml");
+    mistake(&root, &format!("chmod o+w {policy}"), "is writable by everybody", "policy", "policy.toml");
+    mistake(&root, &format!("chown daemon {policy}"), "is owned by uid 1, should be 0", "policy", "policy.toml");
+    mistake(&root, "chmod g+w /etc/jit-sudo/policy.d", "is writable by its group", "policy", "policy.d");
+    mistake(
+        &root,
+        &format!("mv {policy} /etc/real.toml; ln -s /etc/real.toml {policy}"),
+        "is a symbolic link",
+        "policy",
+        "link",
+    );
+    root.script("echo 'no_such_key = 1' >>/etc/jit-sudo/policy.d/tests.toml");
+    refuses(&root, "an unknown key", "no_such_key");
+    let faults = faults(&root);
+    assert_eq!(faults[0]["mend"], "jitctl policy check", "{faults:?}");
+}
+
+#[test]
+fn mistakes_with_the_state_directory_are_named_and_mended() {
+    let root = own_root();
+    let state = "/var/lib/jit-sudo";
+    mistake(&root, &format!("chmod 755 {state}"), "is open to others (mode 0755)", "state", state);
+    mistake(&root, &format!("chmod 777 {state}"), "is writable by", "state", state);
+    mistake(&root, &format!("chown daemon {state}"), "is owned by uid 1, should be 0", "state", state);
+    mistake(
+        &root,
+        &format!("mv {state} /var/lib/elsewhere; ln -s elsewhere {state}"),
+        "is a symbolic link",
+        "state",
+        state,
+    );
+    mistake(&root, &format!("chmod 644 {state}/journal.db"), "is open to others than root", "state", "journal.db");
+    mistake(&root, &format!("chown daemon {state}/journal.db"), "does not belong to root", "state", "journal.db");
+    mistake(&root, &format!("rm -r {state}"), "does not exist", "state", state);
+}
+
+#[test]
+fn a_missing_key_is_named_and_made() {
+    let root = own_root();
+    let person = crate::granted(&root, "self-service");
+    root.script("rm /var/lib/jit-sudo/host_key /var/lib/jit-sudo/host_key.pub");
+    let said = root.run_as(&person.name, ["jit-sudo", "-n", "id"]);
+    let line = said.refused("this host has no key: /var/lib/jit-sudo/host_key is missing");
+    assert!(line.contains("hint: as root: jitctl key init"), "{line}");
+    mends(&root, "rm host_key", "key", "has no key");
+    // Another key is another host: what the old one signed is worth nothing.
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("does not serve");
+}
+
+#[test]
+fn mistakes_with_pam_are_named() {
+    let root = own_root();
+    root.script("mv /etc/pam.d/jit-sudo /root/; sed -i 's/common-account/no-such-file/' /etc/pam.d/jit-sudo-i; echo 'auth required pam_gone.so' >>/etc/pam.d/common-auth");
+    let text = faults(&root).iter().map(Value::to_string).collect::<String>();
+    for words in ["there is no service jit-sudo ", "jit-sudo-i includes no-such-file", "names the module pam_gone.so"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn a_dead_syslog_is_a_warning_and_an_error_where_the_policy_requires_it() {
+    let root = own_root();
+    try_it(&root).succeeded();
+    root.script("kill $(cat /run/rsyslogd.pid); while [ -e /run/rsyslogd.pid ]; do sleep 0.05; done; rm -f /dev/log");
+    let severity =
+        || faults(&root).iter().find(|finding| finding["area"] == "syslog").map(|finding| finding["severity"].clone());
+    assert_eq!(severity(), Some("warning".into()));
+    root.add_policy("required", "[audit]\nsyslog = \"required\"\n");
+    assert_eq!(severity(), Some("error".into()));
+}
+
+#[test]
+fn a_newer_and_a_foreign_database_are_told_apart() {
+    let root = own_root();
+    let sql = |text: &str| root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{text}\""));
+    let version = sql("PRAGMA user_version").trim().to_owned();
+    sql("PRAGMA user_version = 99");
+    refuses(&root, "a newer schema", "it is too old for it");
+    assert!(faults(&root)[0]["mend"].as_str().unwrap().contains("install the version of jit-sudo that wrote it"));
+    sql(&format!("PRAGMA user_version = {version}"));
+    try_it(&root).succeeded();
+    sql("CREATE TABLE surplus (x)");
+    refuses(&root, "a foreign table", "holds an unknown or altered table 'surplus'");
+    assert_eq!(faults(&root)[0]["area"], "state");
+}
+
+#[test]
+fn a_sweep_closes_compresses_and_prunes() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    root.add_policy("keep", "[audit]\nkeep = \"30d\"\n");
+    // A supervisor that is killed leaves an open run and a recording without an end.
+    let session =
+        root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "yes | head -n 20000; echo filled; sleep 1000"]);
+    let mut session = session;
+    session.expect("filled");
+    let recording = root.script("sleep 0.5; cd /var/lib/jit-sudo/recordings; ls *.cast").trim().to_owned();
+    let start = crate::records_of(&root, &person).into_iter().rfind(|record| record.kind() == "start").unwrap();
+    root.script(&format!("kill -9 {}", start.number("pid")));
+    session.wait();
+    // The monitor ends the command first, and holds the recording as long.
+    root.script(&format!("flock -w 15 /var/lib/jit-sudo/recordings/{recording} true"));
+    // A recording is not taken for abandoned within its first minute.
+    root.script(&format!("touch -d '2 minutes ago' /var/lib/jit-sudo/recordings/{recording}"));
+    let swept = root.as_root(["jitctl", "--json", "sweep"]);
+    swept.succeeded();
+    let swept = swept.json()["swept"].clone();
+    assert_eq!((&swept["shelved"], &swept["compressed"]), (&1.into(), &1.into()), "{swept}");
+    assert_eq!(swept["pruned"]["records"], 0, "{swept}");
+    let done = root.script("ls /var/lib/jit-sudo/recordings/done");
+    assert_eq!(done.trim(), format!("{recording}.zst"), "{done}");
+    let lost = root.journal().iter().any(|record| record.kind() == "end" && record.text("ended_by") == "lost");
+    assert!(lost, "the run was not closed");
+    assert_eq!(root.as_root(["jitctl", "sweep"]).succeeded(), "nothing to do");
+    root.as_root(["jitctl", "audit", "verify", "--recordings"]).succeeded();
+}
