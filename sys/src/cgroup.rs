@@ -73,6 +73,21 @@ impl Cgroup {
         membership.is_ok_and(|path| path.components().any(|part| part == Component::Normal(name)))
     }
 
+    /// Moves a process into it; whatever that begets from now on is born there.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn adopt(&self, pid: Pid) -> io::Result<()> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// The processes in it and in groups below it.
+    pub fn members(&self) -> Vec<Pid> {
+        let mut found = Vec::new();
+        members(&self.path, DEPTH, &mut found);
+        found
+    }
+
     /// Removes it; one in which processes stay is left, and removed by a later [`Self::create`] when they have ended.
     pub fn remove(self) {
         remove(&self.path, DEPTH);
@@ -173,6 +188,16 @@ fn sweep(parent: &Path) {
             && process::kill(maker, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
         {
             remove(&entry.path(), DEPTH);
+        }
+    }
+}
+
+fn members(path: &Path, depth: u32, found: &mut Vec<Pid>) {
+    let listed = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    found.extend(listed.lines().filter_map(|line| line.parse().ok().and_then(Pid::new)));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            members(&entry.path(), depth - 1, found);
         }
     }
 }
