@@ -228,6 +228,25 @@ fn the_sudoers_of_a_company_has_the_same_answers_as_a_policy() {
 }
 
 #[test]
+fn a_tag_is_stronger_than_a_setting_for_some() {
+    let (root, output) = imported(
+        "Defaults:alice !authenticate\nDefaults!/usr/bin/whoami !authenticate\nDefaults>bob !authenticate\n\
+         alice ALL = PASSWD: /usr/bin/id, /usr/bin/whoami\nbob ALL = /usr/bin/id, PASSWD: /usr/bin/whoami\n\
+         carol ALL = (bob, root) /usr/bin/id, /usr/bin/whoami\n",
+        &[],
+    );
+    output.succeeded();
+    for person in ["alice", "bob", "carol"] {
+        for words in [&["id", "-u"][..], &["whoami"], &["-u", "bob", "id", "-u"]] {
+            let (theirs, ours) = (said_by(&root, "sudo", person, words), said_by(&root, "jit-sudo", person, words));
+            if theirs.0 == Some(0) || ours.0 == Some(0) {
+                assert_eq!(ours, theirs, "{person} {words:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn hostile_files_get_a_line_and_change_nothing() {
     let root = own_root();
     let policy = root.script("cat /etc/jit-sudo/policy.toml");
