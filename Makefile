@@ -9,6 +9,7 @@ PROFILE    ?= release
 
 BINDIR     := $(PREFIX)/bin
 LIBEXECDIR := $(PREFIX)/libexec/jit-sudo
+SERVICES   := $(LIBEXECDIR)/pam.d
 MANDIR     := $(PREFIX)/share/man
 BASHCOMP   := $(PREFIX)/share/bash-completion/completions
 ZSHCOMP    := $(PREFIX)/share/zsh/vendor-completions
@@ -36,6 +37,7 @@ help:
 	@echo 'make ansible        plays of Ansible (from PyPI, kept below the target directory) through jit-sudo and sudo'
 	@echo 'make recording-cost  what a recording costs beside sudo'"'"'s'
 	@echo 'make bench          measured beside sudo and doas'
+	@echo 'make crowd          1,000 runs at once by 10 users: how many fail, how long they take'
 	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
 	@echo 'make million        verification, export and listing of 1,000,000 records'
 	@echo 'make import-compare  5,000 generated sudoers files, imported, and their answers compared with sudo'"'"'s (FILES= SEED=)'
@@ -69,6 +71,9 @@ install: $(BINARIES)
 	$(CONFIG) 640 etc/policy.toml $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.toml
 	$(CONFIG) 644 etc/pam.d/jit-sudo $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo
 	$(CONFIG) 644 etc/pam.d/jit-sudo-i $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo-i
+	install -d $(DESTDIR)$(SERVICES)
+	install -m 644 etc/pam.d/other $(DESTDIR)$(SERVICES)/other
+	ln -sf $(addprefix $(SYSCONFDIR)/pam.d/,jit-sudo jit-sudo-i) $(DESTDIR)$(SERVICES)
 	for page in $(MANPAGES); do \
 	    install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; \
 	done
@@ -85,8 +90,9 @@ endif
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,jit-sudo jit-sudoedit jitctl) $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks jit-sudo-shrink)
 	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
+	rm -f $(addprefix $(DESTDIR)$(SERVICES)/,jit-sudo jit-sudo-i other)
 	rm -f $(DESTDIR)$(PAMDIR)/pam_jit_sudo.so
-	-rmdir $(DESTDIR)$(LIBEXECDIR)
+	-rmdir $(DESTDIR)$(SERVICES) $(DESTDIR)$(LIBEXECDIR)
 	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'
 	@echo '$(DESTDIR)$(STATEDIR); remove them by hand when nobody will ever ask. The user jit-sudo-hooks stays too: another'
@@ -117,6 +123,10 @@ demo-shell: deps build
 
 bench: deps build
 	PROFILE=$(PROFILE) $(TRY) bench
+
+# Exits with 1 where a run fails, or one in a hundred takes longer than 2 s.
+crowd: deps build
+	PROFILE=$(PROFILE) $(TRY) crowd
 
 past: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed past:: -- --nocapture
@@ -176,4 +186,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: deb rpm package-test package-deps all help build install uninstall demo demo-shell bench recording-cost past flips soak million test check deps build-deps clean ansible import-compare
+.PHONY: all help build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips soak million test check deps build-deps clean ansible import-compare

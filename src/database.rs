@@ -34,6 +34,9 @@ pub const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// database, so it must stay small; each checkpoint costs two syncs, so it must not be tiny.
 const WAL_FRAMES: i32 = 64;
 
+/// The size of a page in a new database, in bytes: a run writes a dozen pages of which it changes a few hundred bytes each.
+const PAGE: u32 = 2048;
+
 /// The one database of a host, opened safely.
 pub struct Database {
     connection: Connection,
@@ -45,10 +48,16 @@ pub struct Database {
     durability: Cell<Durability>,
 }
 
-/// Whether the WAL existed when the database was opened: the name of a new one is not on the disk before its directory is.
+/// The longest WAL that is kept, in bytes; a longer one is cut when it begins anew.
+const WAL_LIMIT: u64 = 1 << 20;
+
+/// The WAL when the database was opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wal {
     Old,
+    /// Old, and longer than we keep one.
+    Long,
+    /// The name of a new one is not on the disk before its directory is.
     New,
 }
 
@@ -147,7 +156,7 @@ impl Database {
     /// SQLite stores them (`CREATE TABLE name (…)`, one space between the first words, no `IF NOT EXISTS`).
     pub fn open(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
         let wal = check_files(path)?;
-        let mut connection = connect(path).map_err(|error| match error.sqlite_error_code() {
+        let mut connection = connect(path, wal).map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::CannotOpen) if !path.exists() => DatabaseError::Missing(path.to_owned()),
             _ => DatabaseError::Sqlite(path.to_owned(), error),
         })?;
@@ -173,11 +182,11 @@ impl Database {
             Err(error) => return Err(DatabaseError::File(path.to_owned(), error)),
         }
         let sqlite = |error| DatabaseError::Sqlite(path.to_owned(), error);
-        let connection = connect(path).map_err(sqlite)?;
+        let connection = connect(path, Wal::New).map_err(sqlite)?;
         if objects(&connection).map_err(sqlite)? > 0 {
             return Err(DatabaseError::Exists(path.to_owned()));
         }
-        connection.execute_batch("PRAGMA journal_mode = WAL").map_err(sqlite)?;
+        connection.execute_batch(&format!("PRAGMA page_size = {PAGE}; PRAGMA journal_mode = WAL")).map_err(sqlite)?;
         let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Exclusive).map_err(sqlite)?;
         if objects(&transaction).map_err(sqlite)? > 0 {
             return Err(DatabaseError::Exists(path.to_owned()));
@@ -270,7 +279,7 @@ impl Database {
     fn sync(&self) -> Result<(), DatabaseError> {
         let wal = beside(&self.path, "-wal");
         let synced = File::open(&wal).and_then(|file| file.sync_data()).and_then(|()| match self.wal {
-            Wal::Old => Ok(()),
+            Wal::Old | Wal::Long => Ok(()),
             Wal::New => File::open(directory_of(&self.path)).and_then(|directory| directory.sync_all()),
         });
         synced.map_err(|error| DatabaseError::File(wal, error))
@@ -303,6 +312,10 @@ impl Database {
         if found != SCHEMA_VERSION {
             let difference = format!("has schema version {found} instead of {SCHEMA_VERSION}");
             return Err(DatabaseError::Schema(self.path.clone(), difference));
+        }
+        // Only a database in WAL mode keeps the file.
+        if self.wal != Wal::New {
+            return Ok(());
         }
         let mode: String = self
             .connection
@@ -352,7 +365,7 @@ impl Drop for Database {
 }
 
 /// Opens without creating and sets what must hold before the first page is read.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, wal: Wal) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags)?;
     for (option, value) in [
@@ -364,18 +377,19 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
         (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
         (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+        // A plan is made once, not again for each value that is bound.
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
     ] {
         connection.set_db_config(option, value)?;
     }
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LENGTH_LIMIT)?;
     connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
-    let pragmas = format!(
-        "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL; \
-         PRAGMA journal_size_limit = {}",
-        WAL_FRAMES * 4 * 4096
-    );
-    connection.execute_batch(&pragmas)?;
+    // The bundled library never maps the file, nor is it built to.
+    let never_map = if cfg!(feature = "bundled") { "" } else { "PRAGMA mmap_size = 0;" };
+    let limit = if wal == Wal::Long { format!("PRAGMA journal_size_limit = {WAL_LIMIT};") } else { String::new() };
+    let always = "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL;";
+    connection.execute_batch(&format!("{always}{never_map}{limit}"))?;
     Ok(connection)
 }
 
@@ -402,10 +416,14 @@ fn statements<'a>(schema: &[&'a str]) -> impl Iterator<Item = &'a str> {
 /// so this guards against mistakes; what makes it safe is that only root can change a 0700 directory of root.
 fn check_files(path: &Path) -> Result<Wal, DatabaseError> {
     check_directory(path)?;
-    if !check_file(path)? {
+    if check_file(path)?.is_none() {
         return Err(DatabaseError::Missing(path.to_owned()));
     }
-    let wal = if check_file(&beside(path, "-wal"))? { Wal::Old } else { Wal::New };
+    let wal = match check_file(&beside(path, "-wal"))? {
+        None => Wal::New,
+        Some(length) if length > WAL_LIMIT => Wal::Long,
+        Some(_) => Wal::Old,
+    };
     check_file(&beside(path, "-shm"))?;
     let rollback = beside(path, "-journal");
     match fs::symlink_metadata(&rollback) {
@@ -424,10 +442,10 @@ fn check_directory(path: &Path) -> Result<(), DatabaseError> {
     fault.map_or(Ok(()), |cause| Err(DatabaseError::Untrusted(directory.to_owned(), cause)))
 }
 
-/// Whether the file exists; an existing one must be trustworthy.
-fn check_file(path: &Path) -> Result<bool, DatabaseError> {
+/// The length of the file, where it exists; then it must be trustworthy.
+fn check_file(path: &Path) -> Result<Option<u64>, DatabaseError> {
     let metadata = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(DatabaseError::File(path.to_owned(), error)),
         Ok(metadata) => metadata,
     };
@@ -438,7 +456,7 @@ fn check_file(path: &Path) -> Result<bool, DatabaseError> {
     } else {
         fault_of(&metadata)
     };
-    fault.map_or(Ok(true), |cause| Err(DatabaseError::Untrusted(path.to_owned(), cause)))
+    fault.map_or(Ok(Some(metadata.len())), |cause| Err(DatabaseError::Untrusted(path.to_owned(), cause)))
 }
 
 fn fault_of(metadata: &Metadata) -> Option<Distrust> {

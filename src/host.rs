@@ -58,6 +58,12 @@ const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
     None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
 };
 
+/// Our own PAM services: links to those of `/etc/pam.d`, beside an `other` that refuses.
+pub const PAM_SERVICES: &str = match option_env!("JIT_SUDO_PAM_SERVICES") {
+    Some(directory) => directory,
+    None => "/usr/libexec/jit-sudo/pam.d",
+};
+
 /// The program that compresses recordings.
 pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     Some(path) => path,
@@ -335,10 +341,10 @@ impl Host {
         let files = policy_files()?;
         let stamp = stamp(&files);
         let connection = self.database.connection();
-        if index::stored_stamp(connection)?.as_deref() != Some(stamp.as_str()) {
-            let policy = parse(&files)?;
-            index::store(connection, &policy, &stamp)?;
+        if let Some(current) = PolicyIndex::current(connection, &stamp)? {
+            return Ok(current);
         }
+        index::store(connection, &parse(&files)?, &stamp)?;
         Ok(PolicyIndex::open(connection)?)
     }
 

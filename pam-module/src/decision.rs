@@ -2,12 +2,15 @@
 
 use std::ffi::c_int;
 use std::fmt;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use crate::Facility;
 use crate::door::{self, DoorError, PATIENCE};
-use crate::handle::{Handle, Item, Loudness, PAM_SILENT, PAM_SUCCESS, Tone};
+use crate::handle::{Handle, Item, Loudness, NotKept, PAM_SESSION_ERR, PAM_SILENT, PAM_SUCCESS, Tone};
 use crate::options::{OptionError, Options, Speech, Wanted};
-use crate::question::{Holder, Membership, NoAnswer, Question, membership};
+use crate::question::{Begun, Holder, Membership, NoAnswer, Question, membership, session};
+use crate::session::{Session, logind_runs};
 
 /// Why nobody could be asked, or nothing was answered. The user is not told: an administrator has to mend it.
 #[derive(Debug)]
@@ -16,6 +19,14 @@ enum Trouble {
     Name(&'static str),
     Door(DoorError),
     Answer(NoAnswer),
+    Unprivileged,
+    Kept,
+}
+
+impl From<NotKept> for Trouble {
+    fn from(_: NotKept) -> Self {
+        Self::Kept
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -25,6 +36,8 @@ impl fmt::Display for Trouble {
             Self::Name(what) => write!(f, "the program has set no {what} that is text"),
             Self::Door(error) => error.fmt(f),
             Self::Answer(error) => error.fmt(f),
+            Self::Unprivileged => f.write_str("only a program of root can open a session"),
+            Self::Kept => f.write_str("libpam has no room for what a session needs"),
         }
     }
 }
@@ -41,6 +54,17 @@ pub(crate) fn decide(facility: Facility, handle: &Handle, flags: c_int, words: &
     }
 }
 
+/// The end of a session that was opened here; success where there is none.
+pub(crate) fn close(handle: &Handle) -> c_int {
+    match handle.take().map(Session::close) {
+        None | Some(Ok(())) => PAM_SUCCESS,
+        Some(Err(error)) => {
+            handle.log(Loudness::Error, &format!("the end of the session was not confirmed: {error}"));
+            PAM_SESSION_ERR
+        }
+    }
+}
+
 fn judge(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) -> Result<bool, Trouble> {
     let options = Options::parse(words.iter().map(String::as_str)).map_err(Trouble::Options)?;
     let matter = Matter {
@@ -48,10 +72,13 @@ fn judge(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) ->
         role: role(&options, handle)?,
         heard: options.speech == Speech::Helpful && flags & PAM_SILENT == 0,
         // Before somebody is authenticated they learn nothing of what is pending.
-        known: facility == Facility::Account,
+        known: facility != Facility::Auth,
         options,
         handle,
     };
+    if facility == Facility::Session {
+        return matter.open();
+    }
     let mut found = matter.ask(0)?;
     if let (false, Some(request), false) = (found.holds, &found.pending, matter.options.wait.is_zero()) {
         matter.announce(request);
@@ -106,12 +133,67 @@ struct Matter<'a> {
 impl Matter<'_> {
     fn ask(&self, wait: u64) -> Result<Membership, Trouble> {
         let question = Question::Membership { holder: &self.holder, role: self.role.as_deref(), wait };
+        let (answer, _) = self.put(&question, Duration::from_secs(wait))?;
+        membership(&answer).map_err(Trouble::Answer)
+    }
+
+    fn put(&self, question: &Question<'_>, wait: Duration) -> Result<(Vec<u8>, UnixStream), Trouble> {
         let question = question.encode().map_err(Trouble::Answer)?;
         self.debug("asked", &question);
-        let patience = PATIENCE.saturating_add(std::time::Duration::from_secs(wait));
-        let answer = door::ask(question, patience).map_err(Trouble::Door)?;
+        let (answer, line) = door::ask(question, PATIENCE.saturating_add(wait)).map_err(Trouble::Door)?;
         self.debug("answered", &answer);
-        membership(&answer).map_err(Trouble::Answer)
+        Ok((answer, line))
+    }
+
+    /// Opens a session, and tells its run and how long it lasts to whoever builds it.
+    fn open(&self) -> Result<bool, Trouble> {
+        // SAFETY: takes nothing and cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            return Err(Trouble::Unprivileged);
+        }
+        let user = self.handle.user().map_err(|_| Trouble::Name("PAM_USER"))?;
+        let service = text(self.handle, Item::Service, "PAM_SERVICE")?.unwrap_or_default();
+        let tty = text(self.handle, Item::Terminal, "PAM_TTY")?;
+        let remote = text(self.handle, Item::RemoteHost, "PAM_RHOST")?;
+        let question = Question::OpenSession {
+            holder: &self.holder,
+            role: self.role.as_deref(),
+            run_as: &user,
+            service: &service,
+            tty: tty.as_deref(),
+            remote: remote.as_deref(),
+            pid: i32::try_from(std::process::id()).unwrap_or_default(),
+        };
+        let (answer, line) = self.put(&question, Duration::ZERO)?;
+        let begun = match session(&answer) {
+            Err(NoAnswer::NotHeld) => {
+                self.refuse(&Membership::default());
+                return Ok(false);
+            }
+            answer => answer.map_err(Trouble::Answer)?,
+        };
+        let session = Session::on(line);
+        match self.announce_session(&begun) {
+            Ok(()) => self.handle.keep(session)?,
+            Err(error) => {
+                // Nothing has begun yet that could be ended.
+                let _ = session.close();
+                return Err(error.into());
+            }
+        }
+        Ok(true)
+    }
+
+    fn announce_session(&self, begun: &Begun) -> Result<(), NotKept> {
+        self.handle.set_variable("JIT_SUDO_RUN", &begun.run)?;
+        if let Some(grant) = &begun.grant {
+            self.handle.set_variable("JIT_SUDO_GRANT", grant)?;
+        }
+        match begun.left {
+            // pam_systemd(8), which stands behind us, hands it to logind. The supervisor comes first.
+            Some(left) if logind_runs() => self.handle.leave(c"systemd.runtime_max_sec", &(left + 1).to_string()),
+            _ => Ok(()),
+        }
     }
 
     fn debug(&self, what: &str, bytes: &[u8]) {

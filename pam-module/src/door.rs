@@ -24,6 +24,9 @@ const ANSWER_LIMIT: usize = 16 << 10;
 /// How long an answer may take that waits for nobody: the broker itself queues for ten seconds at most.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long the end of a session may take to be recorded.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Ends a question; the asker stays on the line.
 const END: u8 = 0;
 
@@ -54,10 +57,16 @@ impl fmt::Display for DoorError {
     }
 }
 
-/// Asks, and gives the one line of the answer within `patience`.
-pub(crate) fn ask(question: Vec<u8>, patience: Duration) -> Result<Vec<u8>, DoorError> {
+/// Asks, and gives the one line of the answer within `patience`; whoever keeps the line stays connected.
+pub(crate) fn ask(question: Vec<u8>, patience: Duration) -> Result<(Vec<u8>, UnixStream), DoorError> {
     let line = call(question)?;
-    hear(&line, patience)
+    Ok((hear(&line, patience)?, line))
+}
+
+/// Says that a session is closed, and waits until that was recorded: not long, because nobody is kept from leaving.
+pub(crate) fn close(line: &UnixStream) -> Result<(), DoorError> {
+    send(line, b"c").map_err(DoorError::Broken)?;
+    hear(line, FAREWELL).map(drop)
 }
 
 fn call(mut question: Vec<u8>) -> Result<UnixStream, DoorError> {

@@ -3,14 +3,22 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 
+use crate::session::Session;
+
 /// libpam's transaction; only libpam looks inside.
 #[repr(C)]
 pub struct RawHandle {
     _private: [u8; 0],
 }
 
+/// pam_set_data(3).
+type Cleanup = extern "C" fn(*mut RawHandle, *mut c_void, c_int);
+
 #[link(name = "pam")]
 unsafe extern "C" {
+    fn pam_putenv(handle: *mut RawHandle, variable: *const c_char) -> c_int;
+    fn pam_set_data(handle: *mut RawHandle, name: *const c_char, data: *mut c_void, cleanup: Option<Cleanup>) -> c_int;
+    fn pam_get_data(handle: *const RawHandle, name: *const c_char, out: *mut *const c_void) -> c_int;
     fn pam_get_item(handle: *const RawHandle, item: c_int, out: *mut *const c_void) -> c_int;
     fn pam_get_user(handle: *mut RawHandle, out: *mut *const c_char, prompt: *const c_char) -> c_int;
     fn pam_syslog(handle: *const RawHandle, priority: c_int, format: *const c_char, ...);
@@ -23,6 +31,8 @@ pub(crate) const PAM_SUCCESS: c_int = 0;
 pub(crate) const PAM_PERM_DENIED: c_int = 6;
 /// Not authenticated.
 pub(crate) const PAM_AUTH_ERR: c_int = 7;
+/// No session.
+pub(crate) const PAM_SESSION_ERR: c_int = 14;
 /// A flag: say nothing.
 pub(crate) const PAM_SILENT: c_int = 0x8000;
 
@@ -34,6 +44,8 @@ const PAM_TEXT_INFO: c_int = 4;
 pub(crate) enum Item {
     /// The name of the stack.
     Service = 1,
+    /// The terminal.
+    Terminal = 3,
     /// The host from which somebody comes.
     RemoteHost = 4,
     /// Who asks, on that host.
@@ -115,6 +127,81 @@ impl Handle {
         unsafe { pam_prompt(self.0, style, ptr::null_mut(), c"%s".as_ptr(), line.as_ptr()) };
     }
 }
+
+/// What stays in the transaction between two calls, and nobody else's.
+const KEPT: &CStr = c"pam_jit_sudo";
+
+impl Handle {
+    /// Sets a variable of the session's environment.
+    pub(crate) fn set_variable(&self, name: &str, value: &str) -> Result<(), NotKept> {
+        let variable = CString::new(format!("{name}={value}")).map_err(|_| NotKept)?;
+        // SAFETY: a string that ends with NUL, of which libpam makes a copy.
+        kept(unsafe { pam_putenv(self.0, variable.as_ptr()) })
+    }
+
+    /// Leaves a text for another module (pam_set_data(3)).
+    pub(crate) fn leave(&self, name: &CStr, value: &str) -> Result<(), NotKept> {
+        let value = CString::new(value).map_err(|_| NotKept)?.into_raw();
+        // SAFETY: both are strings that end with NUL; libpam copies the name and gives the value back to `drop_text`.
+        let answer = unsafe { pam_set_data(self.0, name.as_ptr(), value.cast(), Some(drop_text)) };
+        if answer != PAM_SUCCESS {
+            // SAFETY: libpam has not taken it, so it is still ours, and was made by `into_raw` above.
+            drop(unsafe { CString::from_raw(value) });
+        }
+        kept(answer)
+    }
+
+    /// Keeps a session until it is taken, or until the transaction ends.
+    pub(crate) fn keep(&self, session: Session) -> Result<(), NotKept> {
+        let mut sessions = self.take_all();
+        sessions.push(session);
+        let sessions = Box::into_raw(Box::new(sessions));
+        // SAFETY: libpam gives the box back to `drop_sessions`; nothing else is kept under this name.
+        let answer = unsafe { pam_set_data(self.0, KEPT.as_ptr(), sessions.cast(), Some(drop_sessions)) };
+        if answer != PAM_SUCCESS {
+            // SAFETY: libpam has not taken it, so it is still ours, and was made by `into_raw` above.
+            drop(unsafe { Box::from_raw(sessions) });
+        }
+        kept(answer)
+    }
+
+    /// The session that was kept last.
+    pub(crate) fn take(&self) -> Option<Session> {
+        // SAFETY: as in `take_all`.
+        unsafe { self.kept()?.as_mut() }?.pop()
+    }
+
+    fn take_all(&self) -> Vec<Session> {
+        // SAFETY: what is kept is a vector of ours, alive until libpam calls `drop_sessions`, and libpam makes no other call
+        // meanwhile.
+        self.kept().and_then(|kept| unsafe { kept.as_mut() }).map(std::mem::take).unwrap_or_default()
+    }
+
+    fn kept(&self) -> Option<*mut Vec<Session>> {
+        let mut found = ptr::null();
+        // SAFETY: the name ends with NUL and `found` lives through the call.
+        let answer = unsafe { pam_get_data(self.0, KEPT.as_ptr(), &raw mut found) };
+        (answer == PAM_SUCCESS && !found.is_null()).then(|| found.cast_mut().cast())
+    }
+}
+
+extern "C" fn drop_text(_: *mut RawHandle, text: *mut c_void, _: c_int) {
+    // SAFETY: libpam gives back what `leave` has given it, once.
+    drop(unsafe { CString::from_raw(text.cast()) });
+}
+
+extern "C" fn drop_sessions(_: *mut RawHandle, sessions: *mut c_void, _: c_int) {
+    // SAFETY: libpam gives back what `keep` has given it, once.
+    drop(unsafe { Box::from_raw(sessions.cast::<Vec<Session>>()) });
+}
+
+fn kept(answer: c_int) -> Result<(), NotKept> {
+    if answer == PAM_SUCCESS { Ok(()) } else { Err(NotKept) }
+}
+
+/// libpam did not take what a session needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotKept;
 
 /// Something that should be a name is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,19 +7,21 @@ mod door;
 mod handle;
 mod options;
 mod question;
+mod session;
 
 use std::ffi::{c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use decision::decide;
-use handle::{Handle, Loudness, PAM_AUTH_ERR, PAM_PERM_DENIED, PAM_SUCCESS, RawHandle, words};
+use decision::{close, decide};
+use handle::{Handle, Loudness, PAM_AUTH_ERR, PAM_PERM_DENIED, PAM_SESSION_ERR, PAM_SUCCESS, RawHandle, words};
 
 /// What of a stack is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Facility {
     Auth,
     Account,
+    Session,
 }
 
 impl Facility {
@@ -28,6 +30,7 @@ impl Facility {
         match self {
             Self::Auth => PAM_AUTH_ERR,
             Self::Account => PAM_PERM_DENIED,
+            Self::Session => PAM_SESSION_ERR,
         }
     }
 }
@@ -69,6 +72,39 @@ pub unsafe extern "C" fn pam_sm_acct_mgmt(
 ) -> c_int {
     // SAFETY: what libpam has passed is passed on.
     unsafe { enter(Facility::Account, handle, flags, count, arguments) }
+}
+
+/// session: it is recorded, and lasts as long as the grant.
+///
+/// # Safety
+/// For libpam alone: see pam_sm_open_session(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pam_sm_open_session(
+    handle: *mut RawHandle,
+    flags: c_int,
+    count: c_int,
+    arguments: *const *const c_char,
+) -> c_int {
+    // SAFETY: what libpam has passed is passed on.
+    unsafe { enter(Facility::Session, handle, flags, count, arguments) }
+}
+
+/// session: its end is recorded. Whoever leaves is not held up: what fails here is in syslog.
+///
+/// # Safety
+/// For libpam alone: see pam_sm_close_session(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pam_sm_close_session(
+    handle: *mut RawHandle,
+    _: c_int,
+    _: c_int,
+    _: *const *const c_char,
+) -> c_int {
+    let closed = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: libpam has passed it, and waits for this function.
+        close(&unsafe { Handle::new(handle) })
+    }));
+    closed.unwrap_or(PAM_SESSION_ERR)
 }
 
 /// # Safety

@@ -17,6 +17,19 @@ pub(crate) enum Question<'a> {
         /// Seconds.
         wait: u64,
     },
+    /// A session for who holds a role.
+    OpenSession {
+        holder: &'a Holder,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        role: Option<&'a str>,
+        run_as: &'a str,
+        service: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tty: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remote: Option<&'a str>,
+        pid: i32,
+    },
 }
 
 /// Whom it is about.
@@ -39,10 +52,20 @@ enum Reply {
 #[serde(rename_all = "kebab-case")]
 enum Answer {
     Membership(Membership),
+    Session(Begun),
+}
+
+/// A session that has begun.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Begun {
+    pub(crate) run: String,
+    pub(crate) grant: Option<String>,
+    /// Seconds until it is ended.
+    pub(crate) left: Option<u64>,
 }
 
 /// Whether somebody holds the role.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Membership {
     pub(crate) holds: bool,
     pub(crate) role: Option<String>,
@@ -53,6 +76,7 @@ pub(crate) struct Membership {
 
 #[derive(Debug, Deserialize)]
 struct Failure {
+    code: String,
     message: String,
 }
 
@@ -61,6 +85,8 @@ struct Failure {
 pub(crate) enum NoAnswer {
     /// It cannot be understood, or is one to another question.
     Garbled,
+    /// Nobody holds the role.
+    NotHeld,
     /// The broker's own words.
     Refused(String),
 }
@@ -69,6 +95,7 @@ impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Garbled => f.write_str("the broker's answer cannot be understood"),
+            Self::NotHeld => f.write_str("there is no active grant"),
             Self::Refused(message) => write!(f, "the broker refused: {message}"),
         }
     }
@@ -83,8 +110,24 @@ impl Question<'_> {
 
 /// Reads the answer to [`Question::Membership`].
 pub(crate) fn membership(line: &[u8]) -> Result<Membership, NoAnswer> {
+    match understand(line)? {
+        Answer::Membership(membership) => Ok(membership),
+        Answer::Session(_) => Err(NoAnswer::Garbled),
+    }
+}
+
+/// Reads the answer to [`Question::OpenSession`].
+pub(crate) fn session(line: &[u8]) -> Result<Begun, NoAnswer> {
+    match understand(line)? {
+        Answer::Session(begun) => Ok(begun),
+        Answer::Membership(_) => Err(NoAnswer::Garbled),
+    }
+}
+
+fn understand(line: &[u8]) -> Result<Answer, NoAnswer> {
     match serde_json::from_slice(line) {
-        Ok(Reply::Ok(Answer::Membership(membership))) => Ok(membership),
+        Ok(Reply::Ok(answer)) => Ok(answer),
+        Ok(Reply::Error(failure)) if failure.code == "not-held" => Err(NoAnswer::NotHeld),
         Ok(Reply::Error(failure)) => Err(NoAnswer::Refused(failure.message)),
         Err(_) => Err(NoAnswer::Garbled),
     }
@@ -106,6 +149,22 @@ mod tests {
                 assert!(matches!(heard, Some(wire::Holder::User(_) | wire::Holder::Uid(1000))));
             }
         }
+    }
+
+    #[test]
+    fn the_broker_understands_a_session() {
+        let question = Question::OpenSession {
+            holder: &Holder::Uid(1000),
+            role: Some("shell"),
+            run_as: "alice",
+            service: "sshd",
+            tty: None,
+            remote: Some("192.0.2.1"),
+            pid: 42,
+        };
+        let ask: wire::Ask = serde_json::from_slice(&question.encode().unwrap()).unwrap();
+        let wire::Ask::OpenSession(new) = ask else { panic!("{ask:?}") };
+        assert_eq!((new.run_as.as_str(), new.pid, new.tty), ("alice", 42, None));
     }
 
     #[test]

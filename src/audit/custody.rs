@@ -203,7 +203,8 @@ fn compare(last: &Reading, high: Timestamp, now: &Moment) -> Option<ClockFault> 
 }
 
 pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection.query_row("SELECT value FROM journal_meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+    let mut statement = connection.prepare_cached("SELECT value FROM journal_meta WHERE name = ?1")?;
+    statement.query_row([name], |row| row.get(0)).optional()
 }
 
 pub(super) fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {

@@ -4,10 +4,10 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use super::chain;
-use super::custody;
+use super::custody::{self, meta};
 use super::listing::Stored;
 use super::mark::Mark;
 use super::open_run::{self, Process};
@@ -135,6 +135,8 @@ pub struct Started {
     run: String,
     uid: u32,
     grant: Option<GrantId>,
+    /// What is counted as a precedent when it has ended.
+    command: [u8; 32],
     written: Written,
 }
 
@@ -163,6 +165,11 @@ pub struct Journal<'a> {
     sinks: RefCell<Vec<Box<dyn Sink>>>,
 }
 
+const TAIL: &str = "SELECT seq, hash, high FROM record ORDER BY seq DESC LIMIT 1";
+
+const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
 impl<'a> Journal<'a> {
     /// A journal in `database`, mirrored to `sinks`; `host` is the name that records carry.
     pub fn new(database: &'a Database, host: &'a str, sinks: Vec<Box<dyn Sink>>) -> Self {
@@ -171,9 +178,8 @@ impl<'a> Journal<'a> {
 
     /// The key of the digests of secret values.
     pub fn redaction_key(&self) -> Result<[u8; 32], JournalError> {
-        let query = "SELECT value FROM journal_meta WHERE name = 'redaction_key'";
-        let key: Option<[u8; 32]> = self.database.connection().query_row(query, [], |row| row.get(0)).optional()?;
-        key.ok_or(JournalError::NoKey)
+        let key = meta(self.database.connection(), "redaction_key")?.ok_or(JournalError::NoKey)?;
+        key.try_into().map_err(|_| JournalError::Damaged("a redaction key that is not 32 bytes"))
     }
 
     /// Appends one record inside the caller's transaction, so that it commits together with what it tells.
@@ -190,28 +196,26 @@ impl<'a> Journal<'a> {
         let hash = chain::hash(body.as_bytes());
         let Keys { kind, uid, run, grant } = record.event.keys();
         let high = custody::high_after(high, kind, record.event.code(), record.time.0);
-        transaction
-            .prepare(
-                "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                sql_integer(record.seq)?,
-                kind,
-                uid,
-                run,
-                grant,
-                record.time.0,
-                high,
-                hash.0,
-                body.as_bytes()
-            ])?;
+        transaction.prepare_cached(APPEND)?.execute(params![
+            sql_integer(record.seq)?,
+            kind,
+            uid,
+            run,
+            grant,
+            record.time.0,
+            high,
+            hash.0,
+            body.as_bytes()
+        ])?;
         let durability = self.database.durability();
         Ok(Written { seq: record.seq, time: record.time, hash, kind, body, durability })
     }
 
     /// Hands committed records to every sink; `Missed` when any sink missed any of them.
     pub fn mirror(&self, written: &[Written]) -> Delivery {
+        if written.is_empty() {
+            return Delivery::Delivered;
+        }
         let missed = |sink: &mut Box<dyn Sink>| sink.mirror(written, self) == Delivery::Missed;
         // Every one, whatever another one says.
         let missed = self.sinks.borrow_mut().iter_mut().map(missed).filter(|missed| *missed).count();
@@ -231,12 +235,12 @@ impl<'a> Journal<'a> {
         E: From<DatabaseError> + From<JournalError>,
     {
         let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
+        let command = precedent::command(&start);
         self.database.write(Durability::Synced, |transaction| {
             let claimed = claim(transaction)?;
-            precedent::count(transaction, &start, moment.wall).map_err(JournalError::from)?;
             let written = self.append(transaction, moment, Event::Start(Box::new(start)))?;
             open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;
-            Ok((Started { run, uid, grant, written }, claimed))
+            Ok((Started { run, uid, grant, command, written }, claimed))
         })
     }
 
@@ -259,6 +263,7 @@ impl<'a> Journal<'a> {
             if !open_run::close(transaction, started.written.seq)? {
                 return Err(JournalError::NotOpen(started.run.clone()));
             }
+            precedent::count(transaction, started.uid, &started.command, started.written.time)?;
             let end = End {
                 run: started.run.clone(),
                 start: started.written.seq,
@@ -268,6 +273,14 @@ impl<'a> Journal<'a> {
             };
             self.append(transaction, moment, Event::End(Box::new(end)))
         })
+    }
+
+    /// Prepares what [`Self::end`] will need, at a moment when nobody waits for it. A statement that cannot be prepared now
+    /// is the end's to complain of.
+    pub fn prepare_end(&self) {
+        for statement in [TAIL, APPEND, open_run::CLOSE, precedent::AGAIN] {
+            let _ = self.database.connection().prepare_cached(statement);
+        }
     }
 
     /// The greatest time of any record since root last accepted the clock: a wall clock that shows less was set back.
@@ -283,8 +296,7 @@ impl<'a> Journal<'a> {
 
 /// Number, hash and high water of the last record.
 fn tail(connection: &Connection) -> Result<Option<(u64, Digest, i64)>, JournalError> {
-    let query = "SELECT seq, hash, high FROM record ORDER BY seq DESC LIMIT 1";
-    let mut statement = connection.prepare(query)?;
+    let mut statement = connection.prepare_cached(TAIL)?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let seq = u64::try_from(row.get::<_, i64>(0)?).map_err(|_| JournalError::Damaged("a negative number"))?;

@@ -197,6 +197,8 @@ pub(super) fn open(
     Ok(())
 }
 
+pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1";
+
 /// Leaves a wish for the supervisor of an open run; false when the run is over.
 pub fn leave_wish(transaction: &Transaction<'_>, start: u64, wish: &Wish) -> Result<bool, JournalError> {
     let query = "UPDATE open_run SET wish = ?2 WHERE start = ?1";
@@ -205,7 +207,7 @@ pub fn leave_wish(transaction: &Transaction<'_>, start: u64, wish: &Wish) -> Res
 
 /// False when it was closed before.
 pub(super) fn close(transaction: &Transaction<'_>, start: u64) -> Result<bool, JournalError> {
-    Ok(transaction.execute("DELETE FROM open_run WHERE start = ?1", params![sql_integer(start)?])? == 1)
+    Ok(transaction.prepare_cached(CLOSE)?.execute([sql_integer(start)?])? == 1)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! How often a person ran the very same command before: a count beside the journal, kept by the transaction of `start`,
-//! so that an approver's question costs one look however long the journal is.
+//! How often a person ran the very same command before: a count beside the journal, kept by the transaction of `end`,
+//! so that an approver's question costs one look however long the journal is, and nobody waits for the count.
 //! May not: serve as evidence. The records are; this only counts them.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -27,15 +27,21 @@ impl Journal<'_> {
     }
 }
 
-/// Counts a start.
-pub(super) fn count(transaction: &Transaction<'_>, start: &Start, at: Timestamp) -> rusqlite::Result<()> {
-    let arguments = start.argv.get(1..).unwrap_or_default();
-    transaction
-        .prepare(
-            "INSERT INTO precedent (uid, command, runs, last) VALUES (?1, ?2, 1, ?3) \
-             ON CONFLICT (uid, command) DO UPDATE SET runs = runs + 1, last = excluded.last",
-        )?
-        .execute(params![start.uid, key(&start.run_as, &start.path, arguments), at.0])?;
+/// What [`count`] counts of a run.
+pub(super) fn command(start: &Start) -> [u8; 32] {
+    key(&start.run_as, &start.path, start.argv.get(1..).unwrap_or_default())
+}
+
+pub(super) const AGAIN: &str =
+    "UPDATE precedent SET runs = runs + 1, last = max(last, ?3) WHERE uid = ?1 AND command = ?2";
+
+/// Counts a run that began at `began` and has ended.
+pub(super) fn count(tx: &Transaction<'_>, uid: u32, command: &[u8; 32], began: Timestamp) -> rusqlite::Result<()> {
+    // Two statements, for the one that could do either is slow to prepare.
+    if tx.prepare_cached(AGAIN)?.execute(params![uid, command, began.0])? == 0 {
+        let first = "INSERT INTO precedent (uid, command, runs, last) VALUES (?1, ?2, 1, ?3)";
+        tx.execute(first, params![uid, command, began.0])?;
+    }
     Ok(())
 }
 
@@ -71,17 +77,17 @@ mod tests {
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let start = sample::start("run000000001");
-        for second in [3, 7] {
+        for second in [3, 7, 5] {
             database
                 .write(Durability::Ordered, |tx| {
-                    count(tx, &start, sample::moment(second).wall)?;
+                    count(tx, start.uid, &command(&start), sample::moment(second).wall)?;
                     Ok::<_, JournalError>(())
                 })
                 .unwrap();
         }
         let words: Vec<Word> = std::iter::once(start.path.clone()).chain(start.argv.iter().skip(1).cloned()).collect();
         let found = journal.precedent(start.uid, &start.run_as, &words).unwrap();
-        assert_eq!(found, Some(Precedent { runs: 2, last: sample::moment(7).wall }));
+        assert_eq!(found, Some(Precedent { runs: 3, last: sample::moment(7).wall }));
         let mut longer = words.clone();
         longer.push(Word::default());
         let joined = vec![words.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").as_str().into()];

@@ -203,6 +203,8 @@ fn start_event(
             .edit_wish()
             .and_then(|edit| edit.editor())
             .map(|editor| editor.words.iter().map(Word::from).collect()),
+        service: None,
+        remote: None,
     })
 }
 

@@ -61,6 +61,12 @@ pub struct Start {
     /// For an edit: the words of the editor, which runs as the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub editor: Option<Vec<Word>>,
+    /// For a session that another program opened: its PAM service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Word>,
+    /// From which host, for such a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Word>,
 }
 
 /// Through what a caller has the power to run a command.

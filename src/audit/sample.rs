@@ -58,6 +58,8 @@ pub(super) fn start(run: &str) -> Start {
         grant: Some(grant()),
         authenticated: Authentication::Password,
         editor: None,
+        service: None,
+        remote: None,
     }
 }
 

@@ -5,6 +5,7 @@ pub mod prompt;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -54,6 +55,8 @@ pub fn prepare_end() {
 pub struct Demand<'a> {
     /// The PAM service.
     pub service: &'a str,
+    /// Where it is looked for before `/etc/pam.d`.
+    pub services: &'a Path,
     /// Login name of the caller.
     pub user: &'a str,
     /// Whose password is asked for: the caller's own, unless the policy says otherwise.
@@ -170,7 +173,7 @@ impl Authenticated {
     pub fn prove(demand: Demand<'_>, moment: &Moment) -> Result<Self, AuthError> {
         let prompter = Prompter::new(demand.source.clone(), demand.prompt.clone(), demand.replaces, demand.timeout);
         let trouble = prompter.trouble();
-        let mut pam = Pam::start(demand.service, demand.password_of, Box::new(prompter))?;
+        let mut pam = Pam::start_in(demand.services, demand.service, demand.password_of, Box::new(prompter))?;
         pam.set_ruser(demand.user)?;
         if let Some(tty) = demand.tty {
             pam.set_tty(OsStr::new(tty))?;

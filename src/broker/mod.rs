@@ -12,6 +12,7 @@ mod failure;
 pub mod forecast;
 mod grants;
 mod health;
+mod hosted;
 mod import;
 mod knowledge;
 mod membership;
@@ -157,6 +158,8 @@ impl Desk<'_> {
             // Anyone about themselves, root and readers about others, observers of the role while it happens.
             Ask::Recording { run, purpose } => return self.recording(&run, purpose, out).map(|()| None),
             Ask::Recordings { purpose, after } => return self.recordings(purpose, after, out).map(|()| None),
+            // Root, that is a program that root or its set-user-ID bit has started.
+            Ask::OpenSession(new) => return self.open_session(&new, out).map(|()| None),
             // As far as it is theirs to see; root and approvers of the role may act.
             Ask::Sessions {} => self.sessions(),
             Ask::Intervene { run, act, reason } => self.intervene(&run, act, &reason),

@@ -23,7 +23,7 @@ pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
     SettingsInfo, WhyInfo,
 };
-pub use self::membership::{Holder, MembershipInfo};
+pub use self::membership::{Holder, LoginInfo, MembershipInfo, NewSession};
 pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
 pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
 pub use self::reviews::{AssignmentInfo, DebtInfo};
@@ -307,6 +307,9 @@ pub enum Ask {
         #[serde(default)]
         wait: u64,
     },
+    /// A session that another program opens for who holds a role. It lasts until that program writes a byte on the line, or
+    /// dies: root only. Answer: [`Answer::Session`], and an empty line when its end was recorded.
+    OpenSession(NewSession),
 }
 
 fn is_default(filter: &RecordFilter) -> bool {
@@ -465,6 +468,8 @@ pub enum Answer {
     Swept(SweepInfo),
     /// To `membership`.
     Membership(MembershipInfo),
+    /// To `open-session`.
+    Session(LoginInfo),
 }
 
 /// A role as its user sees it.

@@ -294,11 +294,12 @@ fn every_damaged_page_is_an_error_or_harmless() {
     database.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     drop(database);
     let whole = fs::read(scratch.path()).unwrap();
-    assert!(whole.len() > 20 * 4096);
-    for page in 0..whole.len() / 4096 {
+    let size = PAGE as usize;
+    assert!(whole.len() > 20 * size);
+    for page in 0..whole.len() / size {
         for fill in [0x00, 0xff, 0x5a] {
             let mut damaged = whole.clone();
-            damaged[page * 4096..(page + 1) * 4096].fill(fill);
+            damaged[page * size..(page + 1) * size].fill(fill);
             fs::write(scratch.path(), damaged).unwrap();
             let _ = fs::remove_file(beside(&scratch.path(), "-wal"));
             let found = open(&scratch).and_then(|database| {

@@ -108,6 +108,15 @@ pub struct PolicyIndex<'a> {
 }
 
 impl<'a> PolicyIndex<'a> {
+    /// The compiled policy, where it was stored with this `stamp` by this version of the program.
+    pub fn current(db: &'a Connection, stamp: &str) -> Result<Option<Self>, IndexError> {
+        let query = "SELECT body, sha256 FROM policy_settings WHERE id = 1 \
+                     AND (SELECT format = ?1 AND text = ?2 FROM policy_stamp WHERE id = 1)";
+        let row = db.prepare(query)?.query_row([FORMAT, stamp], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((body, sha256)): Option<(Vec<u8>, Vec<u8>)> = row else { return Ok(None) };
+        Ok(Some(Self { db, settings: decode("settings", &body, &sha256)?, last: RefCell::default() }))
+    }
+
     /// Reads the settings; the roles are read when they are asked for.
     pub fn open(db: &'a Connection) -> Result<Self, IndexError> {
         let row = db

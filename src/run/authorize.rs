@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::auth::cache::{Bond, CacheKey, CredentialCache};
@@ -14,7 +15,7 @@ use crate::elevation::{Caller, CommandError, Elevation, ElevationError};
 use crate::escape::Word;
 use crate::grant::verify::{Facts, verify};
 use crate::grant::{SignedGrant, VerifiedGrant};
-use crate::host::HostError;
+use crate::host::{HostError, PAM_SERVICES};
 use crate::policy::judge::{Eligible, Judgement, judge, subject};
 use crate::policy::{Assignment, Lecture, Manner, Options, Role, TimestampType};
 use crate::refusal::{HiddenCommand, Refusal};
@@ -158,6 +159,7 @@ pub(super) fn prove(
     let is_lectured = lecture.is_some();
     let demand = Demand {
         service: matter.service,
+        services: Path::new(PAM_SERVICES),
         user: caller.name().as_str(),
         password_of: matter.password_of,
         uid: caller.uid(),

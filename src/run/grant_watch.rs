@@ -42,6 +42,7 @@ pub(crate) struct GrantWatch<'a> {
     journal: &'a Journal<'a>,
     /// The start, until it was mirrored.
     unsent: Option<Written>,
+    caught_up: bool,
     bell: Option<Bell>,
     /// What the bell showed when the database was last asked; nothing before that, and when it has to be asked again.
     heard: Option<Ring>,
@@ -108,6 +109,7 @@ impl<'a> GrantWatch<'a> {
             host,
             journal,
             unsent: watched.unsent,
+            caught_up: false,
             // Without a bell the database is asked at every glance: slower, never blind.
             bell: host.bell().ok(),
             heard: None,
@@ -123,6 +125,9 @@ impl<'a> GrantWatch<'a> {
     /// Does what was put off until after the start of the command, unless it was done before. The journal has the start
     /// already, and a sink never decides here.
     pub(crate) fn catch_up(&mut self) {
+        if std::mem::replace(&mut self.caught_up, true) {
+            return;
+        }
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
         }
@@ -326,6 +331,7 @@ impl<'a> GrantWatch<'a> {
 impl Watch for GrantWatch<'_> {
     fn begun(&mut self) {
         self.catch_up();
+        self.journal.prepare_end();
         crate::auth::prepare_end();
     }
 

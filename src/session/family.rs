@@ -9,7 +9,7 @@ use sys::process::{Pid, Waiting, kill_descendants, signal_descendants, wait_any}
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
 /// The group below which every run has one of its own.
-const PARENT: &str = "jit-sudo";
+pub(super) const PARENT: &str = "jit-sudo";
 
 /// Between two looks at processes that are about to end.
 const ROUND: Duration = Duration::from_millis(20);

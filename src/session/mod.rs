@@ -9,6 +9,7 @@ mod buffer;
 mod direct;
 mod ending;
 mod family;
+mod hosted;
 mod launch;
 mod message;
 mod modes;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use environment::EnvironmentError;
 pub use family::{can_found, stand_alone, stand_apart};
+pub use hosted::Hosted;
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use tape::Tape;

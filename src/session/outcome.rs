@@ -50,15 +50,6 @@ impl Outcome {
             WaitEvent::Signaled { signal, core } => (None, Some(signal), Some(u32::from(core))),
             WaitEvent::Stopped(_) | WaitEvent::Continued => (None, None, None),
         };
-        let ended_by = match self.ending {
-            None => EndedBy::Itself,
-            Some(Ending::Expiry) => EndedBy::Expiry,
-            Some(Ending::Revocation) => EndedBy::Revocation,
-            Some(Ending::Release) => EndedBy::Release,
-            Some(Ending::TimeLimit) => EndedBy::TimeLimit,
-            Some(Ending::Unrecorded) => EndedBy::Unrecorded,
-            Some(Ending::Kill) => EndedBy::Kill,
-        };
         record::Ending {
             exit,
             signal,
@@ -68,7 +59,7 @@ impl Outcome {
             system_us: micros(self.end.usage.system),
             max_rss_kib: Some(self.end.usage.max_rss_kib),
             detail: self.failed.as_ref().map(Word::from),
-            ..record::Ending::unknown(ended_by)
+            ..record::Ending::unknown(ended_by(self.ending))
         }
     }
 
@@ -81,6 +72,19 @@ impl Outcome {
             // Neither is an end; a session never returns them.
             WaitEvent::Stopped(_) | WaitEvent::Continued => ExitStatus::Code(1),
         }
+    }
+}
+
+/// Who has ended it, for the record.
+pub(super) fn ended_by(ending: Option<Ending>) -> EndedBy {
+    match ending {
+        None => EndedBy::Itself,
+        Some(Ending::Expiry) => EndedBy::Expiry,
+        Some(Ending::Revocation) => EndedBy::Revocation,
+        Some(Ending::Release) => EndedBy::Release,
+        Some(Ending::TimeLimit) => EndedBy::TimeLimit,
+        Some(Ending::Unrecorded) => EndedBy::Unrecorded,
+        Some(Ending::Kill) => EndedBy::Kill,
     }
 }
 

@@ -2,6 +2,7 @@
 //! members of a control group from their first moment on (moving a process later can cost milliseconds).
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::kernel::check;
@@ -40,7 +41,7 @@ pub(crate) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::c_
 pub(crate) unsafe fn vfork(
     entry: Entry,
     argument: *mut libc::c_void,
-    stack: &mut [u128],
+    stack: &mut [MaybeUninit<u128>],
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<libc::c_int> {
     const BORROWED: libc::c_int = libc::CLONE_VM | libc::CLONE_VFORK;

@@ -31,7 +31,8 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty.
+    /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty. None is
+    /// used twice: Linux (from 6.14 on, `kill_seq`) kills at birth what is cloned into a group that was killed once.
     ///
     /// # Errors
     /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever
@@ -70,6 +71,21 @@ impl Cgroup {
         let Some(name) = self.path.file_name() else { return false };
         let membership = membership(&pid.to_string());
         membership.is_ok_and(|path| path.components().any(|part| part == Component::Normal(name)))
+    }
+
+    /// Moves a process into it; whatever that begets from now on is born there.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn adopt(&self, pid: Pid) -> io::Result<()> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// The processes in it and in groups below it.
+    pub fn members(&self) -> Vec<Pid> {
+        let mut found = Vec::new();
+        members(&self.path, DEPTH, &mut found);
+        found
     }
 
     /// Removes it; one in which processes stay is left, and removed by a later [`Self::create`] when they have ended.
@@ -172,6 +188,16 @@ fn sweep(parent: &Path) {
             && process::kill(maker, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
         {
             remove(&entry.path(), DEPTH);
+        }
+    }
+}
+
+fn members(path: &Path, depth: u32, found: &mut Vec<Pid>) {
+    let listed = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    found.extend(listed.lines().filter_map(|line| line.parse().ok().and_then(Pid::new)));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            members(&entry.path(), depth - 1, found);
         }
     }
 }

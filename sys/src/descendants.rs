@@ -14,7 +14,7 @@ use crate::procfs;
 const MAX_PROCESSES: usize = 1 << 17;
 
 /// How often a signal is repeated for processes that were started meanwhile.
-const MAX_PASSES: usize = 64;
+pub(crate) const MAX_PASSES: usize = 64;
 
 /// Every living descendant of a process, itself not included.
 ///
@@ -63,13 +63,14 @@ pub fn signal_descendants(of: Pid, signal: i32, meant: &dyn Fn(Pid) -> bool) -> 
 }
 
 /// A process at one moment; pid and start together name it for ever.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Living {
-    pid: Pid,
-    started: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Living {
+    pub(crate) pid: Pid,
+    pub(crate) started: u64,
 }
 
-fn scan(of: Pid) -> io::Result<Vec<Living>> {
+/// Every living descendant.
+pub(crate) fn scan(of: Pid) -> io::Result<Vec<Living>> {
     let mut children: HashMap<i32, Vec<Living>> = HashMap::new();
     for entry in fs::read_dir("/proc")?.take(MAX_PROCESSES) {
         let name = entry?.file_name();
@@ -91,7 +92,8 @@ fn scan(of: Pid) -> io::Result<Vec<Living>> {
     Ok(found)
 }
 
-fn send(process: Living, signal: i32) -> io::Result<()> {
+/// A signal to exactly this process.
+pub(crate) fn send(process: Living, signal: i32) -> io::Result<()> {
     // SAFETY: pidfd_open takes two integers.
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, process.pid.raw(), 0) } as libc::c_int)?;
     // SAFETY: the kernel has just made the descriptor and nobody else owns it.

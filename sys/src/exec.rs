@@ -138,13 +138,14 @@ impl Execution<'_> {
     pub fn spawn(self, group: Option<&Cgroup>) -> Result<Pid, ExecError> {
         let mask = signals::set_mask(SignalSet::ALL).map_err(at(Step::Process))?;
         let mut birth = Birth { execution: Some(self), error: None };
-        let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+        // Not zeroed: most of it is never touched.
+        let mut stack = Vec::with_capacity(STACK / size_of::<u128>());
         let group = group.map(AsFd::as_fd);
         // SAFETY: `become_command` runs on a stack of its own, which is aligned for any type and lives until the child
         // has left it, so nothing else touches the shared memory, and all signals are blocked, so no handler does. The
         // child has descriptors, dispositions, credentials and a working directory of its own, and leaves by exec or
         // _exit without unwinding.
-        let child = unsafe { vfork(become_command, (&raw mut birth).cast(), &mut stack, group) };
+        let child = unsafe { vfork(become_command, (&raw mut birth).cast(), stack.spare_capacity_mut(), group) };
         let restored = signals::set_mask(mask);
         let child = Pid::new(child.map_err(at(Step::Process))?);
         if let Some(error) = birth.error {

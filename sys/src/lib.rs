@@ -14,6 +14,7 @@ mod birth;
 pub mod cgroup;
 mod descendants;
 pub mod exec;
+pub mod guests;
 pub mod lent;
 pub mod limits;
 pub mod lock;

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
 use pam_sys::raw;
@@ -16,6 +17,17 @@ mod conversation;
 mod modules;
 use conversation::Talk;
 pub use modules::keep_loaded;
+
+unsafe extern "C" {
+    /// pam_start(3), with the services of another directory than `/etc/pam.d` (Linux-PAM 1.4).
+    fn pam_start_confdir(
+        service: *const libc::c_char,
+        user: *const libc::c_char,
+        conversation: *const PamConversation,
+        directory: *const libc::c_char,
+        handle: *mut *const PamHandle,
+    ) -> libc::c_int;
+}
 
 /// One message of a PAM module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,19 +96,57 @@ impl Pam {
     /// # Errors
     /// As libpam says; a text that holds NUL.
     pub fn start(service: &str, user: &str, conversation: Box<dyn Conversation>) -> Result<Self, PamError> {
-        let call = "pam_start";
-        let service = text(service.as_bytes(), call)?;
-        let user = text(user.as_bytes(), call)?;
+        let service = text(service.as_bytes(), START)?;
+        Self::begin(user, conversation, |user, speaker, handle| {
+            // SAFETY: the strings end in NUL and libpam copies them and the structure; `begin` says what holds for it.
+            unsafe { raw::pam_start(service.as_ptr(), user.as_ptr(), speaker, handle) }
+        })
+    }
+
+    /// The same with the stack of `directory/SERVICE` and its own `directory/other`, where there is such a service: with
+    /// one of `/etc/pam.d` libpam loads every module that `/etc/pam.d/other` names, needed or not. Where that stack cannot
+    /// be read, the one of `/etc/pam.d` has the word.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_in(
+        directory: &Path,
+        service: &str,
+        user: &str,
+        conversation: Box<dyn Conversation>,
+    ) -> Result<Self, PamError> {
+        let own = text(directory.as_os_str().as_bytes(), START)?;
+        let has_service = directory.join(service).exists();
+        let service = text(service.as_bytes(), START)?;
+        Self::begin(user, conversation, |user, speaker, handle| {
+            // SAFETY: as in `start`.
+            let started = |own: &CStr| unsafe {
+                pam_start_confdir(service.as_ptr(), user.as_ptr(), speaker, own.as_ptr(), handle)
+            };
+            if has_service && started(&own) == PAM_SUCCESS {
+                return PAM_SUCCESS;
+            }
+            // SAFETY: as in `start`; what could not be started left no handle.
+            unsafe { raw::pam_start(service.as_ptr(), user.as_ptr(), speaker, handle) }
+        })
+    }
+
+    /// `start` is given the user, a conversation that lives until after pam_end, and the place for the handle.
+    fn begin(
+        user: &str,
+        conversation: Box<dyn Conversation>,
+        start: impl FnOnce(&CStr, *const PamConversation, *mut *const PamHandle) -> libc::c_int,
+    ) -> Result<Self, PamError> {
+        let user = text(user.as_bytes(), START)?;
         let talk = Box::into_raw(Box::new(Talk::new(conversation)));
         let speaker = PamConversation { conv: Some(conversation::speak), data_ptr: talk.cast() };
         let mut handle: *const PamHandle = ptr::null();
-        // SAFETY: the strings end in NUL and libpam copies them and the structure; `talk` lives until after pam_end.
-        let status = unsafe { raw::pam_start(service.as_ptr(), user.as_ptr(), &raw const speaker, &raw mut handle) };
+        let status = start(&user, &raw const speaker, &raw mut handle);
         let pam = Self { handle: handle.cast_mut(), talk, status, session: Opened::No, credentials: Opened::No };
         if pam.handle.is_null() && status == PAM_SUCCESS {
-            return Err(PamError::of(ptr::null_mut(), PAM_SYSTEM_ERR, call));
+            return Err(PamError::of(ptr::null_mut(), PAM_SYSTEM_ERR, START));
         }
-        if status == PAM_SUCCESS { Ok(pam) } else { Err(PamError::of(pam.handle, status, call)) }
+        if status == PAM_SUCCESS { Ok(pam) } else { Err(PamError::of(pam.handle, status, START)) }
     }
 
     /// Tells modules the terminal, as a path such as `/dev/pts/3`.
@@ -349,6 +399,8 @@ impl std::error::Error for PamError {}
 fn text(bytes: &[u8], call: &'static str) -> Result<CString, PamError> {
     CString::new(bytes).map_err(|_| PamError::of(ptr::null_mut(), PAM_BAD_ITEM, call))
 }
+
+const START: &str = "pam_start";
 
 // _pam_types.h of Linux-PAM.
 const PAM_SUCCESS: i32 = 0;

@@ -29,6 +29,7 @@ mod noexec;
 mod options;
 mod pam;
 mod pam_module;
+mod pam_sessions;
 mod past;
 mod policy;
 mod property;

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::{id, own_root, request};
 
-const BROKER: &str = "/usr/libexec/jit-sudo/jit-sudo-broker";
+pub(crate) const BROKER: &str = "/usr/libexec/jit-sudo/jit-sudo-broker";
 
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 [roles.door]
 eligible = ["%door"]
 commands = ["ALL"]
@@ -35,7 +35,7 @@ hosts    = ["another-host"]
 "#;
 
 /// The root of these tests: their stacks take the place of Debian's.
-fn doors() -> &'static PrivateRoot {
+pub(crate) fn doors() -> &'static PrivateRoot {
     static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(|| {
         let root = own_root();
@@ -43,13 +43,21 @@ fn doors() -> &'static PrivateRoot {
         root.write("/usr/local/lib/pam_host.py", 0o644, include_str!("pam_host.py"));
         root.script("sed -i '1i account required pam_jit_sudo.so role=door' /etc/pam.d/su /etc/pam.d/sudo");
         root.script("sed -i '1i account required pam_jit_sudo.so role=door' /etc/pam.d/sshd /etc/pam.d/login");
+        let session = "session required pam_jit_sudo.so role=door";
+        root.script(&format!("for name in su sudo sshd login; do echo '{session}' >>/etc/pam.d/$name; done"));
+        // su for the caller's grant alone, as in the manual.
+        root.write(
+            "/etc/pam.d/su-l",
+            0o644,
+            format!("auth required pam_jit_sudo.so role=door\naccount required pam_permit.so\n{session}\n"),
+        );
         stack(&root, "door", "role=door");
         root
     })
 }
 
 /// A service with nothing but the module in its stack.
-fn stack(root: &PrivateRoot, service: &str, options: &str) {
+pub(crate) fn stack(root: &PrivateRoot, service: &str, options: &str) {
     let line = |facility: &str| format!("{facility} required pam_jit_sudo.so {options}\n");
     root.write(&format!("/etc/pam.d/{service}"), 0o644, line("auth") + &line("account"));
 }
@@ -85,7 +93,8 @@ fn the_module_exports_its_entry_points_and_nothing_else() {
     let names = String::from_utf8(names.unwrap().stdout).unwrap();
     let mut names: Vec<&str> = names.lines().filter_map(|line| line.split(' ').next_back()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["pam_sm_acct_mgmt", "pam_sm_authenticate", "pam_sm_setcred"]);
+    let expected = ["acct_mgmt", "authenticate", "close_session", "open_session", "setcred"];
+    assert_eq!(names, expected.map(|name| format!("pam_sm_{name}")));
 }
 
 #[test]
@@ -258,14 +267,14 @@ fn sudo_of_debian_asks_for_the_grant_as_well() {
 }
 
 /// sshd of Debian on a port of its own; ends with the root.
-fn sshd(root: &PrivateRoot) -> u16 {
+pub(crate) fn sshd(root: &PrivateRoot) -> u16 {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     root.script(&format!("mkdir -p /run/sshd && /usr/sbin/sshd -o ListenAddress=127.0.0.1:{port} -o PidFile=none"));
     port
 }
 
 /// A line of ssh that needs no password.
-fn ssh(root: &PrivateRoot, port: u16, person: &Person) -> Vec<String> {
+pub(crate) fn ssh(root: &PrivateRoot, port: u16, person: &Person) -> Vec<String> {
     let home = &person.home;
     root.script(&format!(
         "mkdir -p -m 700 {home}/.ssh && ssh-keygen -q -t ed25519 -N '' -f {home}/.ssh/id && \

@@ -53,7 +53,7 @@ fn the_window_size_arrives_and_follows() {
 #[test]
 fn control_c_interrupts_the_command_and_not_us() {
     at_both(|session| {
-        session.type_line("elevate sh -c 'echo up; sleep 100'");
+        session.type_line("elevate sh -c 'echo up; exec sleep 100'");
         session.expect("\r\nup");
         session.type_text("\x03");
         session.expect(">> ");

@@ -1,5 +1,5 @@
 # soak.pl USER KILLS WORKERS SPAN_US SEED: starts jit-sudo as USER again and again and kills it at a random moment of its
-# life, with and without its children, and prints how many were still alive to be killed.
+# life, with and without its children, until that hit as often as wanted; prints how often it did.
 use strict;
 use warnings;
 use Time::HiRes qw(usleep);
@@ -12,7 +12,7 @@ for my $worker (1 .. $workers) {
     if (!fork) {
         srand($seed + $worker);
         my $killed = 0;
-        for (1 .. $kills / $workers) {
+        while ($killed < $kills / $workers) {
             my $pid = fork;
             if (!$pid) {
                 $( = $gid; $) = "$gid $gid"; $< = $> = $uid;

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     root.write("/usr/local/bin/ledger", 0o755, LEDGER);
     root.script("touch /var/ledger");
     let span = calibrate(&root);
-    println!("{kills} kills, seed {seed}, each within {span} us of its start, {WORKERS} at once");
+    println!("{kills} kills that hit, seed {seed}, each within {span} us of its start, {WORKERS} at once");
     let script = include_str!("soak.pl");
     root.write("/root/soak.pl", 0o700, script);
     let mut killed = 0;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         let words = words.iter().map(|word| (*word).to_owned()).chain(more);
         let output = root.command("root", words).patience(Duration::from_secs(580)).run();
         killed += output.succeeded().parse::<u64>().unwrap_or(0);
-        println!("{killed} killed alive so far");
+        println!("{killed} killed so far");
     }
     let found = judge(&root, killed);
     if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

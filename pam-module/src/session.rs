@@ -1,0 +1,86 @@
+//! An open session: the line to its supervisor, kept in the program until it closes the session. When the program dies the
+//! kernel closes the line, and the supervisor ends what the program has left behind.
+
+use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use crate::door::{self, DoorError};
+
+/// Where logind keeps its seats: sd_booted(3) for it, as pam_systemd looks.
+const SEATS: &str = "/run/systemd/seats";
+
+/// The line, and what it was when it was opened.
+pub(crate) struct Session {
+    line: ManuallyDrop<UnixStream>,
+    file: Option<(u64, u64)>,
+}
+
+impl Session {
+    /// The session at the other end of `line`.
+    pub(crate) fn on(line: UnixStream) -> Self {
+        let file = file(&line);
+        Self { line: ManuallyDrop::new(line), file }
+    }
+
+    /// Ends it in good order.
+    pub(crate) fn close(self) -> Result<(), DoorError> {
+        if self.is_ours() { door::close(&self.line) } else { Err(DoorError::Silent) }
+    }
+
+    /// Programs close descriptors that they do not know, and open others under the same number: those are not touched.
+    fn is_ours(&self) -> bool {
+        self.file.is_some() && file(&self.line) == self.file
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // SAFETY: nothing uses the line after this, and its descriptor is the one that was opened.
+            unsafe { ManuallyDrop::drop(&mut self.line) };
+        }
+    }
+}
+
+/// Device and inode behind the descriptor: a socket has a number of its own.
+fn file(line: &UnixStream) -> Option<(u64, u64)> {
+    // SAFETY: stat is integers, for which zero is valid.
+    let mut found: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `found` lives through the call; a descriptor that is closed is an error and nothing else.
+    let answer = unsafe { libc::fstat(line.as_raw_fd(), &raw mut found) };
+    (answer == 0).then_some((found.st_dev, found.st_ino))
+}
+
+/// Whether there is somebody who ends sessions that are told to.
+pub(crate) fn logind_runs() -> bool {
+    Path::new(SEATS).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::{FromRawFd, OwnedFd};
+
+    #[test]
+    fn a_number_that_the_program_uses_for_something_else_is_left_alone() {
+        let (line, _other) = UnixStream::pair().unwrap();
+        let number = line.as_raw_fd();
+        let session = Session::on(line);
+        let null = std::fs::File::open("/dev/null").unwrap();
+        // SAFETY: as programs do that close all they do not know: the number is taken for something else.
+        assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), number) }, number);
+        assert!(!session.is_ours() && session.close().is_err());
+        // SAFETY: it is still open, and nobody else owns it.
+        let still = unsafe { OwnedFd::from_raw_fd(number) };
+        assert!(still.try_clone().is_ok());
+    }
+
+    #[test]
+    fn a_line_that_nobody_holds_cannot_be_closed_in_good_order() {
+        let (line, other) = UnixStream::pair().unwrap();
+        drop(other);
+        assert!(Session::on(line).close().is_err());
+    }
+}

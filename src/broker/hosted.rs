@@ -1,0 +1,153 @@
+//! Sessions that other programs open through PAM. The process that answers stays as their supervisor: it holds the line to
+//! the program, ends the session with its grant, and records the end.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use super::Desk;
+use super::failure::{Refused, refused};
+use super::membership::Held;
+use super::wire::{Answer, LoginInfo, NewSession, Reply};
+use crate::audit::record::{Assignment, Authentication, Digest, EndedBy, Ending, Start};
+use crate::audit::sink::Delivery;
+use crate::audit::{Due, Process, Started};
+use crate::elevation::Caller;
+use crate::escape::Word;
+use crate::grant::GrantTerms;
+use crate::policy::{OnExpiry, SyslogMode};
+use crate::refusal::Refusal;
+use crate::run::grant_watch::{GrantWatch, Watched};
+use crate::session::{Hosted, stand_alone};
+use crate::store::is_open;
+use sha2::{Digest as _, Sha256};
+use sys::process::Pid;
+use sys::users::Account;
+
+/// The first word of what is recorded as the command; the service is the second.
+const COMMAND: &str = "pam-session";
+
+/// The group of control in which supervisors live, away from the session that they end.
+const SUPERVISORS: &str = "supervisors";
+
+impl Desk<'_> {
+    pub(super) fn open_session(&self, new: &NewSession, out: &mut dyn Write) -> Result<(), Refused> {
+        if self.caller.uid() != 0 {
+            return Err(refused("not-root", "only a program of root opens sessions"));
+        }
+        let holder = self.described(&new.holder)?;
+        let Some(held) = self.held(&holder, new.role.as_ref())? else {
+            return Err(refused("not-held", format!("{} has no active grant", holder.name())));
+        };
+        let failed = |error| refused("lookup", format!("unable to look up the account: {error}"));
+        let run_as = sys::users::account_by_name(new.run_as.as_str())
+            .map_err(failed)?
+            .ok_or_else(|| refused("unknown-run-as", "unknown user"))?;
+        let gone = |error| refused("no-program", format!("there is no process {}: {error}", new.pid));
+        let program = Pid::new(new.pid).ok_or_else(|| refused("no-program", "there is no such process"))?;
+
+        stand_alone(SUPERVISORS);
+        let run = self.host.new_run_id()?;
+        let session = Hosted::found(&run, program).map_err(gone)?;
+        let start = start(new, &holder, &held, &run_as, run.clone()).map_err(failed)?;
+        let (own, terms) = (Pid::own(), held.terms());
+        let supervisor = Process { pid: own.raw(), start: sys::process::process_start(own).map_err(gone)? };
+        let (started, ()) = self.journal.start(self.moment, start, supervisor, |tx| match terms {
+            Some(terms) if !is_open(tx, &terms.id)? => Err(refused("not-held", "the grant was ended meanwhile")),
+            Some(_) | None => Ok(()),
+        })?;
+        let mut unsent = Some(started.written().clone());
+        if self.policy.settings().audit.syslog == SyslogMode::Required
+            && unsent.take().is_some_and(|written| self.journal.mirror(&[written]) == Delivery::Missed)
+        {
+            self.close(&started, not_begun(&Refusal::SyslogRequired.sentence()));
+            return Err(Refusal::SyslogRequired.into());
+        }
+        let ends = held.role().on_expiry == OnExpiry::Terminate;
+        let told = super::say(
+            out,
+            &Reply::Ok(Answer::Session(LoginInfo {
+                run: run.clone(),
+                role: held.role().name.clone(),
+                grant: terms.map(|terms| terms.id.clone()),
+                left: terms.filter(|_| ends).map(|terms| terms.left(self.moment).as_secs()),
+            })),
+        );
+        if let Err(error) = told.and_then(|()| out.flush()) {
+            self.close(&started, not_begun(&format!("the program is gone: {error}")));
+            return Ok(());
+        }
+
+        let watched = Watched {
+            grant: terms.cloned(),
+            role: held.role().clone(),
+            uid: holder.uid(),
+            user: Word::from(holder.name().as_str()),
+            run,
+            unsent,
+        };
+        let mut watch = GrantWatch::over(watched, self.host, self.journal);
+        let grace = self.policy.settings().grace_period;
+        let ending = session.supervise(std::io::stdin().as_fd(), &mut watch, grace);
+        watch.catch_up();
+        self.close(&started, watch.complete(ending));
+        let _ = out.write_all(b"\n"); // for a program that waits for it
+        Ok(())
+    }
+
+    /// Records the end; what cannot be recorded is shouted.
+    fn close(&self, started: &Started, ending: Ending) {
+        let written = self.host.now().map_err(Refusal::from).and_then(|moment| {
+            let written = self.journal.end(started, &moment, ending).map_err(Refusal::from)?;
+            let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
+            Ok(())
+        });
+        let _ = self.host.seal(self.journal, Due::Now);
+        if let Err(refusal) = written {
+            self.host.shout(&format!("the end of a session cannot be recorded: {}", refusal.sentence()));
+        }
+    }
+}
+
+impl Held {
+    fn terms(&self) -> Option<&GrantTerms> {
+        match self {
+            Self::Standing(_) => None,
+            Self::Granted(held) => Some(held.terms()),
+        }
+    }
+}
+
+fn not_begun(why: &str) -> Ending {
+    Ending { detail: Some(why.into()), ..Ending::unknown(EndedBy::NotExecuted) }
+}
+
+fn start(new: &NewSession, holder: &Caller, held: &Held, run_as: &Account, run: String) -> std::io::Result<Start> {
+    let terms = held.terms();
+    Ok(Start {
+        run,
+        uid: holder.uid(),
+        user: Word::from(holder.name().as_str()),
+        gid: holder.gid(),
+        groups: holder.group_ids().to_vec(),
+        tty: new.tty.clone(),
+        cwd: Word::from(run_as.home.as_os_str()),
+        pid: Pid::own().raw(),
+        run_as: Word::from(run_as.name.as_str()),
+        run_as_uid: run_as.uid,
+        run_as_gid: run_as.gid,
+        run_as_groups: sys::users::groups_of(&run_as.name, run_as.gid)?,
+        argv: vec![COMMAND.into(), new.service.clone()],
+        environment: Vec::new(),
+        path: COMMAND.into(),
+        dev: 0,
+        ino: 0,
+        sha256: Digest(Sha256::digest([]).into()),
+        role: Some(held.role().name.clone()),
+        assignment: if terms.is_some() { Assignment::Grant } else { Assignment::Standing },
+        grant: terms.map(|terms| terms.id.clone()),
+        authenticated: Authentication::None,
+        editor: None,
+        service: Some(new.service.clone()),
+        remote: new.remote.clone(),
+    })
+}

@@ -1,0 +1,128 @@
+//! What a program that is not ours begets from a moment on: found as its descendants and as the members of a control group
+//! that it was put into. Signals through pidfds, as in `descendants`; the program itself is never signalled.
+
+use std::collections::HashSet;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use crate::cgroup::Cgroup;
+use crate::descendants::{Living, MAX_PASSES, scan, send};
+use crate::process::Pid;
+use crate::procfs;
+
+/// The program, and since when what it begets is meant.
+#[derive(Debug)]
+pub struct Guests {
+    host: Living,
+    since: u64,
+    group: Option<Cgroup>,
+}
+
+impl Guests {
+    /// What `host` begets from now on. With a `group`, `host` is moved there, so that whatever leaves its family stays in
+    /// sight; where that is not possible its family alone is seen.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn of(host: Pid, group: Option<Cgroup>) -> io::Result<Self> {
+        let started = procfs::stat(host)?.started;
+        let group = group.filter(|group| group.adopt(host).is_ok());
+        // This very process was started when the host asked: whatever is younger is meant.
+        let since = procfs::stat(Pid::own())?.started;
+        Ok(Self { host: Living { pid: host, started }, since, group })
+    }
+
+    /// Whether the program still runs; false for one that is dead and not buried yet.
+    pub fn host_lives(&self) -> bool {
+        procfs::stat(self.host.pid)
+            .is_ok_and(|stat| stat.started == self.host.started && !matches!(stat.state, b'Z' | b'X'))
+    }
+
+    /// Sends a signal to every one, and again to those that appeared meanwhile; gives how many were signalled.
+    ///
+    /// For SIGKILL all are stopped first, so that none forks faster than it is killed.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be listed.
+    pub fn signal(&self, signal: i32) -> io::Result<usize> {
+        if signal == libc::SIGKILL {
+            self.signal_all(libc::SIGSTOP)?;
+        }
+        self.signal_all(signal)
+    }
+
+    /// Writes a line on each terminal that they have, where that can be done without waiting.
+    pub fn tell(&self, line: &str) {
+        let mut told = HashSet::new();
+        for guest in self.seen().unwrap_or_default() {
+            let Ok(stat) = procfs::stat(guest.pid) else { continue };
+            let Some(path) = terminal(stat.terminal).filter(|_| told.insert(stat.terminal)) else { continue };
+            let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
+            // Nobody may be there to read it, and the session goes on.
+            let _ = OpenOptions::new()
+                .write(true)
+                .custom_flags(flags)
+                .open(path)
+                .and_then(|mut terminal| terminal.write_all(format!("\r\n{line}\r\n").as_bytes()));
+        }
+    }
+
+    /// The group is left to whoever stays in it.
+    pub fn part(self) {
+        self.group.into_iter().for_each(Cgroup::remove);
+    }
+
+    fn signal_all(&self, signal: i32) -> io::Result<usize> {
+        let mut seen = HashSet::new();
+        for _ in 0..MAX_PASSES {
+            let before = seen.len();
+            for guest in self.seen()? {
+                if seen.insert(guest) {
+                    // It may have ended since; then there is nothing to signal.
+                    let _ = send(guest, signal);
+                }
+            }
+            if seen.len() == before {
+                break;
+            }
+        }
+        Ok(seen.len())
+    }
+
+    fn seen(&self) -> io::Result<HashSet<Living>> {
+        let family = if self.host_lives() { scan(self.host.pid)? } else { Vec::new() };
+        let mut all: HashSet<Living> = family.into_iter().filter(|one| one.started >= self.since).collect();
+        for pid in self.group.as_ref().map(Cgroup::members).unwrap_or_default() {
+            let Ok(stat) = procfs::stat(pid) else { continue };
+            if !matches!(stat.state, b'Z' | b'X') {
+                all.insert(Living { pid, started: stat.started });
+            }
+        }
+        all.remove(&self.host);
+        Ok(all)
+    }
+}
+
+/// The terminal of this number (proc_pid_stat(5), `tty_nr`), if it is one that people sit at.
+fn terminal(number: u32) -> Option<String> {
+    let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00));
+    let path = match (major, minor) {
+        (136..=143, minor) => format!("/dev/pts/{}", (major - 136) * 256 + minor),
+        (4, 1..=63) => format!("/dev/tty{minor}"),
+        _ => return None,
+    };
+    fs::symlink_metadata(&path).ok().map(|_| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_have_the_names_that_people_know() {
+        assert_eq!(terminal(0), None);
+        assert_eq!(terminal(0x0500), None, "/dev/tty itself");
+        assert!(terminal(0x8800).is_none_or(|path| path == "/dev/pts/0"));
+    }
+}

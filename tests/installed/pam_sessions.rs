@@ -1,0 +1,193 @@
+//! Sessions that sshd, su, login and Debian's sudo open through pam_jit_sudo.so: recorded, and ended with their grant.
+
+use std::time::Duration;
+
+use harness::{Person, PrivateRoot, eventually};
+
+use crate::pam_module::{BROKER, POLICY, doors, ssh, sshd, stack};
+use crate::{id, own_root, request};
+
+/// The last record of this kind that names this person as who acts.
+fn last(root: &PrivateRoot, person: &Person, kind: &str) -> Option<harness::Record> {
+    crate::records_of(root, person).into_iter().rfind(|record| record.kind() == kind)
+}
+
+/// The end of their last session, when it was recorded.
+fn end_of(root: &PrivateRoot, person: &Person) -> harness::Record {
+    eventually("the end of the session is recorded", harness::PATIENCE, || {
+        let start = last(root, person, "start")?;
+        last(root, person, "end").filter(|end| end.text("run") == start.text("run"))
+    })
+}
+
+/// Whether a process with this word in its command runs in the root.
+fn runs(root: &PrivateRoot, word: &str) -> bool {
+    root.as_root(["pgrep", "-xf", &format!("sleep {word}")]).status.success()
+}
+
+/// A shell line that leaves the family and the session behind and goes on as `sleep WORD`.
+fn daemon(word: &str) -> String {
+    format!("setsid sh -c 'sleep {word} & sleep {word}' </dev/null >/dev/null 2>&1 & ")
+}
+
+fn gone(root: &PrivateRoot, word: &str) {
+    eventually("every process of the session is ended", harness::PATIENCE, || (!runs(root, word)).then_some(()));
+}
+
+#[test]
+fn a_session_is_recorded_and_its_run_is_in_the_environment() {
+    let (person, resident) = (doors().person(&["door"]), doors().person(&["resident"]));
+    let grant = id(&request(doors(), &person, "door", &[]));
+    let said = doors().run_as(&person.name, ["su", "-", "-c", "echo $JIT_SUDO_RUN $JIT_SUDO_GRANT $(id -u)"]);
+    let said: Vec<&str> = said.succeeded().split(' ').collect();
+    let (start, end) = (last(doors(), &person, "start").unwrap(), end_of(doors(), &person));
+    assert_eq!(said, [start.text("run"), &grant, "0"]);
+    assert_eq!((start.text("service"), start.text("run_as"), start.text("role")), ("su-l", "root", "door"));
+    assert_eq!((end.text("ended_by"), end.text("run")), ("itself", start.text("run")));
+    doors().run_as(&person.name, ["jitctl", "audit", "show", start.text("run")]).succeeded();
+    // Who holds nothing gets no session, though everything else lets them.
+    stack(doors(), "record", "role=open-door");
+    doors().write("/etc/pam.d/record", 0o644, "session required pam_jit_sudo.so role=open-door\n");
+    let open = |person: &Person| {
+        let words = ["pamtester", "record", &person.name, "open_session", "close_session"];
+        doors().as_root(words).status.success()
+    };
+    assert!(open(&resident) && !open(&person));
+    assert_eq!(end_of(doors(), &resident).text("ended_by"), "itself");
+    let alone = doors().run_as(&resident.name, ["pamtester", "record", &resident.name, "open_session"]);
+    assert!(!alone.status.success(), "a program without privilege has no sessions to open: {alone:?}");
+}
+
+#[test]
+fn a_session_of_su_ends_with_its_grant_and_everything_in_it() {
+    let person = doors().person(&["door"]);
+    request(doors(), &person, "door", &["--for", "4s"]);
+    let line = daemon("3001") + "sleep 3001";
+    let begun = std::time::Instant::now();
+    let output = doors().run_as(&person.name, ["su", "-", "-c", &line]);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(end_of(doors(), &person).text("ended_by"), "expiry");
+    gone(doors(), "3001");
+}
+
+#[test]
+fn a_session_ends_when_its_grant_is_revoked_and_when_somebody_ends_it() {
+    let person = doors().person(&["door"]);
+    for (word, how) in [("3002", "revocation"), ("3003", "kill")] {
+        let grant = id(&request(doors(), &person, "door", &[]));
+        let mut session = doors().pty_as(&person.name, ["su", "-", "-c", &(daemon(word) + "sleep " + word)]);
+        eventually("the session runs", harness::PATIENCE, || runs(doors(), word).then_some(()));
+        let run = last(doors(), &person, "start").unwrap().text("run").to_owned();
+        let words = match how {
+            "kill" => ["jitctl", "session", "kill", &run, "--reason", "x"],
+            _ => ["jitctl", "revoke", &grant, "--reason", "x", "--json"],
+        };
+        doors().as_root(words).succeeded();
+        session.expect("jit-sudo: ");
+        session.wait();
+        assert_eq!(end_of(doors(), &person).text("ended_by"), how);
+        gone(doors(), word);
+    }
+}
+
+#[test]
+fn what_a_killed_su_leaves_behind_is_ended() {
+    let person = doors().person(&["door"]);
+    request(doors(), &person, "door", &[]);
+    let mut session = doors().pty_as(&person.name, ["su", "-", "-c", &(daemon("3004") + "sleep 3004")]);
+    eventually("the session runs", harness::PATIENCE, || runs(doors(), "3004").then_some(()));
+    // Its real uid is the caller's, so they can.
+    doors().run_as(&person.name, ["pkill", "-KILL", "-x", "-U", &person.name, "su"]).succeeded();
+    session.wait();
+    assert!(end_of(doors(), &person).text("detail").contains("without closing it"));
+    gone(doors(), "3004");
+}
+
+#[test]
+fn a_session_of_ssh_ends_with_its_grant() {
+    let person = doors().person(&["door"]);
+    let ssh = ssh(doors(), sshd(doors()), &person);
+    let grant = id(&request(doors(), &person, "door", &["--for", "6s"]));
+    let line = format!("echo $JIT_SUDO_GRANT; {}sleep 3005", daemon("3005"));
+    let output = doors().run_as(&person.name, [ssh, vec![line]].concat());
+    assert_eq!(output.stdout.trim(), grant, "{output:?}");
+    assert_eq!(end_of(doors(), &person).text("ended_by"), "expiry");
+    let start = last(doors(), &person, "start").unwrap();
+    assert_eq!((start.text("service"), start.text("remote")), ("sshd", "127.0.0.1"));
+    gone(doors(), "3005");
+}
+
+#[test]
+fn sessions_of_sudo_and_login_are_recorded_too() {
+    let person = doors().person(&["deploy", "door"]);
+    request(doors(), &person, "door", &[]);
+    doors().run_as(&person.name, ["sudo", "-n", "true"]).succeeded();
+    let start = last(doors(), &person, "start").unwrap();
+    assert_eq!((start.text("service"), start.text("run_as")), ("sudo", "root"));
+    assert_eq!(end_of(doors(), &person).text("ended_by"), "itself");
+    let mut session = doors().pty_as("root", ["login", &person.name]);
+    session.type_password("Password:", &person.password);
+    session.expect(&format!("{}@web1", person.name));
+    doors().run_as(&person.name, ["jitctl", "release"]).succeeded();
+    session.expect("was released");
+    session.wait();
+    assert_eq!(last(doors(), &person, "start").unwrap().text("service"), "login");
+    assert_eq!(end_of(doors(), &person).text("ended_by"), "release");
+}
+
+#[test]
+fn where_logind_runs_it_is_told_when_the_session_ends() {
+    let root = own_root();
+    root.add_policy("doors", POLICY);
+    let person = root.person(&["door"]);
+    request(&root, &person, "door", &["--for", "10m"]);
+    // In the place of pam_systemd: shows what was left for it.
+    root.write(
+        "/root/show.c",
+        0o644,
+        r#"#include <security/pam_modules.h>
+           #include <stdio.h>
+           int pam_sm_open_session(pam_handle_t *handle, int flags, int count, const char **words) {
+               const void *left = 0;
+               int answer = pam_get_data(handle, "systemd.runtime_max_sec", &left);
+               printf("left: %s\n", answer == PAM_SUCCESS ? (const char *)left : "nothing");
+               return PAM_SUCCESS;
+           }
+           int pam_sm_close_session(pam_handle_t *handle, int flags, int count, const char **words) {
+               return PAM_SUCCESS;
+           }"#,
+    );
+    root.script("gcc -shared -fPIC -o /root/show.so /root/show.c");
+    root.write(
+        "/etc/pam.d/seat",
+        0o644,
+        "session required pam_jit_sudo.so role=door\nsession required /root/show.so\n",
+    );
+    let left = || {
+        let output = root.as_root(["pamtester", "seat", &person.name, "open_session", "close_session"]);
+        let text = output.succeeded().to_owned();
+        text.lines().find_map(|line| line.strip_prefix("left: ")).unwrap().to_owned()
+    };
+    assert_eq!(left(), "nothing");
+    root.script("mkdir -p /run/systemd/seats");
+    let seconds: u64 = left().parse().unwrap();
+    assert!((500..=601).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn a_session_cannot_be_forged_by_who_is_not_root() {
+    let person = doors().person(&["door"]);
+    request(doors(), &person, "door", &[]);
+    let ask = format!(
+        r#"{{"verb":"open-session","holder":{{"user":"{0}"}},"run_as":"{0}","service":"sshd","pid":1}}"#,
+        person.name
+    );
+    let output = doors().command(&person.name, [BROKER]).stdin(&ask).run();
+    assert_eq!(output.json()["error"]["code"], "not-root", "{output:?}");
+    for holder in [r#"{"uid":0}"#, r#"{"user":"root"}"#, r#"{"user":"nobody-at-all"}"#] {
+        let ask = format!(r#"{{"verb":"membership","holder":{holder}}}"#);
+        let output = doors().command(&person.name, [BROKER]).stdin(&ask).run();
+        assert_eq!(output.json()["error"]["message"], "only root may ask about others", "{output:?}");
+    }
+}
