@@ -137,6 +137,33 @@ fn sessions_of_sudo_and_login_are_recorded_too() {
 }
 
 #[test]
+fn a_daemon_in_the_scope_of_logind_ends_with_the_grant() {
+    let root = own_root();
+    root.add_policy("doors", POLICY);
+    let person = root.person(&["door"]);
+    request(&root, &person, "door", &[]);
+    // As pam_systemd and logind do it.
+    let scope = "/sys/fs/cgroup/session-c9.scope";
+    root.write(
+        "/usr/local/sbin/scope",
+        0o755,
+        format!("#!/bin/sh\nmkdir -p {scope}\necho $PPID >{scope}/cgroup.procs\n"),
+    );
+    let stack =
+        "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_jit_sudo.so role=door\n";
+    root.write("/etc/pam.d/login", 0o644, format!("{stack}session required pam_exec.so /usr/local/sbin/scope\n"));
+    let mut session = root.pty_as("root", ["login", "-f", &person.name]);
+    session.expect(&format!("{}@web1", person.name));
+    session.type_line(&daemon("3006"));
+    eventually("the daemon runs", harness::PATIENCE, || runs(&root, "3006").then_some(()));
+    assert!(root.read(&format!("{scope}/cgroup.procs")).lines().count() > 1);
+    root.run_as(&person.name, ["jitctl", "release"]).succeeded();
+    session.wait();
+    assert_eq!(end_of(&root, &person).text("ended_by"), "release");
+    gone(&root, "3006");
+}
+
+#[test]
 fn where_logind_runs_it_is_told_when_the_session_ends() {
     let root = own_root();
     root.add_policy("doors", POLICY);
