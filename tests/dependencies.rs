@@ -23,6 +23,13 @@ fn the_list_of_privileged_dependencies_is_what_cargo_resolves() {
 }
 
 #[test]
+fn the_pam_module_is_made_of_a_few_of_them() {
+    let listed: BTreeSet<String> = listed().into_keys().collect();
+    let foreign: Vec<_> = resolved_of("pam_jit_sudo").into_iter().filter(|name| !listed.contains(name)).collect();
+    assert!(foreign.is_empty(), "crates in other people's programs that are not in {LIST}: {foreign:?}");
+}
+
+#[test]
 fn each_privileged_dependency_has_a_reason() {
     for (name, reason) in listed() {
         assert!(reason.len() >= 4, "{name} stands in {LIST} without a reason");
@@ -49,8 +56,12 @@ fn listed() -> BTreeMap<String, String> {
 }
 
 fn resolved() -> BTreeSet<String> {
+    resolved_of("jit-sudo")
+}
+
+fn resolved_of(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--package", "jit-sudo", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"])
         .args(["--offline", "--locked"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
@@ -58,6 +69,6 @@ fn resolved() -> BTreeSet<String> {
     assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let names: BTreeSet<String> = text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
-    assert!(names.contains("jit-sudo"), "cargo tree shows another package");
-    names.into_iter().filter(|name| name != "jit-sudo" && !name.is_empty()).collect()
+    assert!(names.contains(package), "cargo tree shows another package");
+    names.into_iter().filter(|name| name != package && !name.is_empty()).collect()
 }

@@ -20,6 +20,9 @@ use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 /// Between two looks at a program whose line is gone, and at one that does not end though its session was ended.
 const GLANCE: Duration = Duration::from_millis(250);
 
+/// How many looks at the beginning show whether logind has taken the session over: some ten seconds.
+const LOOKS: u32 = 40;
+
 /// Between two looks at processes that are being killed, and how many looks.
 const ROUND: Duration = Duration::from_millis(20);
 const ROUNDS: u32 = 100;
@@ -59,7 +62,12 @@ impl Hosted {
     /// False when the program died before it closed the session.
     fn until_closed(&self, line: BorrowedFd<'_>, enforcer: &mut Enforcer<'_>) -> bool {
         let mut is_open = true;
+        let mut looks = LOOKS;
         loop {
+            if looks > 0 {
+                looks -= 1;
+                self.guests.look();
+            }
             let step = enforcer.step(Instant::now());
             let left = step.act.map_or(usize::MAX, |act| self.act(&act));
             // When nobody is left to kill, the program has not noticed yet.
@@ -85,6 +93,9 @@ impl Hosted {
     /// How many were signalled, where that says whether there is more to do.
     fn act(&self, act: &Act) -> usize {
         let signal = |number| self.guests.signal(number).unwrap_or(usize::MAX);
+        if matches!(act, Act::Thaw | Act::Terminate) {
+            self.guests.wake_host();
+        }
         match act {
             Act::Say(words) => {
                 self.guests.tell(&format!("jit-sudo: {words}"));

@@ -88,6 +88,16 @@ impl Cgroup {
         found
     }
 
+    /// The group of one login session that logind has made and moved a process to, which was in this one before.
+    pub fn scope_of(&self, pid: Pid) -> Option<Scope> {
+        let path = membership(&pid.to_string()).ok()?;
+        let name = path.file_name()?.to_str()?;
+        let is_scope = name.starts_with("session-") && name.ends_with(".scope");
+        (is_scope && !self.holds(pid))
+            .then(|| tree().ok())?
+            .map(|tree| Scope(tree.join(path.strip_prefix("/").unwrap_or(&path))))
+    }
+
     /// Removes it; one in which processes stay is left, and removed by a later [`Self::create`] when they have ended.
     pub fn remove(self) {
         remove(&self.path, DEPTH);
@@ -95,6 +105,19 @@ impl Cgroup {
 
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
         OpenOptions::new().write(true).open(self.path.join(file))?.write_all(text.as_bytes())
+    }
+}
+
+/// A group that is somebody else's to make and remove.
+#[derive(Debug)]
+pub struct Scope(PathBuf);
+
+impl Scope {
+    /// The processes in it and in groups below it.
+    pub fn members(&self) -> Vec<Pid> {
+        let mut found = Vec::new();
+        members(&self.0, DEPTH, &mut found);
+        found
     }
 }
 

@@ -1,12 +1,13 @@
 //! What a program that is not ours begets from a moment on: found as its descendants and as the members of a control group
-//! that it was put into. Signals through pidfds, as in `descendants`; the program itself is never signalled.
+//! that it was put into. Signals through pidfds, as in `descendants`; the program itself is never stopped or ended.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Scope};
 use crate::descendants::{Living, MAX_PASSES, scan, send};
 use crate::process::Pid;
 use crate::procfs;
@@ -17,6 +18,8 @@ pub struct Guests {
     host: Living,
     since: u64,
     group: Option<Cgroup>,
+    /// Where logind has moved them.
+    scope: OnceCell<Scope>,
 }
 
 impl Guests {
@@ -30,7 +33,17 @@ impl Guests {
         let group = group.filter(|group| group.adopt(host).is_ok());
         // This very process was started when the host asked: whatever is younger is meant.
         let since = procfs::stat(Pid::own())?.started;
-        Ok(Self { host: Living { pid: host, started }, since, group })
+        Ok(Self { host: Living { pid: host, started }, since, group, scope: OnceCell::new() })
+    }
+
+    /// Looks whether logind has given the program a group of its own, as pam_systemd has it do; whatever leaves the family is
+    /// seen there then.
+    pub fn look(&self) {
+        if let (None, Some(group)) = (self.scope.get(), &self.group)
+            && let Some(scope) = group.scope_of(self.host.pid).filter(|_| self.host_lives())
+        {
+            let _ = self.scope.set(scope); // it was empty
+        }
     }
 
     /// Whether the program still runs; false for one that is dead and not buried yet.
@@ -50,6 +63,11 @@ impl Guests {
             self.signal_all(libc::SIGSTOP)?;
         }
         self.signal_all(signal)
+    }
+
+    /// Lets the program itself go on: su(1) stops when what it waits for is stopped.
+    pub fn wake_host(&self) {
+        let _ = send(self.host, libc::SIGCONT); // it may have ended
     }
 
     /// Writes a line on each terminal that they have, where that can be done without waiting.
@@ -91,9 +109,12 @@ impl Guests {
     }
 
     fn seen(&self) -> io::Result<HashSet<Living>> {
+        self.look();
         let family = if self.host_lives() { scan(self.host.pid)? } else { Vec::new() };
         let mut all: HashSet<Living> = family.into_iter().filter(|one| one.started >= self.since).collect();
-        for pid in self.group.as_ref().map(Cgroup::members).unwrap_or_default() {
+        let grouped = self.group.as_ref().map(Cgroup::members).unwrap_or_default();
+        let scoped = self.scope.get().map(Scope::members).unwrap_or_default();
+        for pid in grouped.into_iter().chain(scoped) {
             let Ok(stat) = procfs::stat(pid) else { continue };
             if !matches!(stat.state, b'Z' | b'X') {
                 all.insert(Living { pid, started: stat.started });
@@ -124,5 +145,48 @@ mod tests {
         assert_eq!(terminal(0), None);
         assert_eq!(terminal(0x0500), None, "/dev/tty itself");
         assert!(terminal(0x8800).is_none_or(|path| path == "/dev/pts/0"));
+    }
+
+    /// A process that does as it is told by the lines that it reads; `None` where there is no shell.
+    fn host() -> (std::process::Child, Pid) {
+        let child = std::process::Command::new("sh").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
+        (child, pid)
+    }
+
+    #[test]
+    fn what_a_program_begets_is_ended_and_the_program_is_not() {
+        let (mut child, pid) = host();
+        let guests = Guests::of(pid, None).unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "sleep 61 & sleep 62").unwrap();
+        let found = (0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            guests.seen().unwrap().len() == 2
+        });
+        assert!(found && guests.host_lives());
+        assert_eq!(guests.signal(libc::SIGKILL).unwrap(), 2);
+        assert!(guests.host_lives() && child.try_wait().unwrap().is_none());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!guests.host_lives());
+        assert_eq!(guests.signal(libc::SIGKILL).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_daemon_that_left_the_family_is_found_in_the_group() {
+        let (mut child, pid) = host();
+        let Ok(group) = Cgroup::create("sys-tests", "guests") else { return drop(child.kill()) };
+        let guests = Guests::of(pid, Some(group)).unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "setsid sh -c 'sleep 63 & exit' & wait; exit").unwrap();
+        child.wait().unwrap();
+        assert!(!guests.host_lives());
+        assert_eq!(guests.signal(libc::SIGKILL).unwrap(), 1);
+        for _ in 0..500 {
+            if guests.seen().unwrap().is_empty() {
+                return guests.part();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("the daemon lives");
     }
 }

@@ -92,6 +92,39 @@ fn a_session_ends_when_its_grant_is_revoked_and_when_somebody_ends_it() {
 }
 
 #[test]
+fn a_session_stands_still_while_it_is_frozen() {
+    let person = doors().person(&["door"]);
+    request(doors(), &person, "door", &[]);
+    let state = || doors().as_root(["ps", "-o", "state=", "-C", "sleep", "-o", "args="]).stdout;
+    let is = |letter: char| {
+        let wanted = format!("{letter} sleep 3007");
+        let seen = || state().lines().any(|line| line.starts_with(&wanted)).then_some(());
+        eventually(&format!("the state {letter}"), harness::PATIENCE, seen);
+    };
+    let mut session = doors().pty_as(&person.name, ["su", "-", "-c", "sleep 3007; echo over"]);
+    is('S');
+    let run = last(doors(), &person, "start").unwrap().text("run").to_owned();
+    let act = |act: &str| doors().as_root(["jitctl", "session", act, &run, "--reason", "x"]).succeeded().to_owned();
+    act("freeze");
+    is('T');
+    act("thaw");
+    is('S');
+    doors().script("pkill -xf 'sleep 3007'");
+    // Not waited for: what brought su into this root stops with it, and nobody wakes that.
+    session.expect("over");
+    assert_eq!(end_of(doors(), &person).text("ended_by"), "itself");
+    // A frozen one can be ended.
+    let _session = doors().pty_as(&person.name, ["su", "-", "-c", "sleep 3008"]);
+    eventually("the session runs", harness::PATIENCE, || runs(doors(), "3008").then_some(()));
+    let run = last(doors(), &person, "start").unwrap().text("run").to_owned();
+    let act = |act: &str| doors().as_root(["jitctl", "session", act, &run, "--reason", "x"]).succeeded().to_owned();
+    act("freeze");
+    act("kill");
+    assert_eq!(end_of(doors(), &person).text("ended_by"), "kill");
+    gone(doors(), "3008");
+}
+
+#[test]
 fn what_a_killed_su_leaves_behind_is_ended() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &[]);
@@ -134,6 +167,33 @@ fn sessions_of_sudo_and_login_are_recorded_too() {
     session.wait();
     assert_eq!(last(doors(), &person, "start").unwrap().text("service"), "login");
     assert_eq!(end_of(doors(), &person).text("ended_by"), "release");
+}
+
+#[test]
+fn a_daemon_in_the_scope_of_logind_ends_with_the_grant() {
+    let root = own_root();
+    root.add_policy("doors", POLICY);
+    let person = root.person(&["door"]);
+    request(&root, &person, "door", &[]);
+    // As pam_systemd and logind do it.
+    let scope = "/sys/fs/cgroup/session-c9.scope";
+    root.write(
+        "/usr/local/sbin/scope",
+        0o755,
+        format!("#!/bin/sh\nmkdir -p {scope}\necho $PPID >{scope}/cgroup.procs\n"),
+    );
+    let stack =
+        "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_jit_sudo.so role=door\n";
+    root.write("/etc/pam.d/login", 0o644, format!("{stack}session required pam_exec.so /usr/local/sbin/scope\n"));
+    let mut session = root.pty_as("root", ["login", "-f", &person.name]);
+    session.expect(&format!("{}@web1", person.name));
+    session.type_line(&daemon("3006"));
+    eventually("the daemon runs", harness::PATIENCE, || runs(&root, "3006").then_some(()));
+    assert!(root.read(&format!("{scope}/cgroup.procs")).lines().count() > 1);
+    root.run_as(&person.name, ["jitctl", "release"]).succeeded();
+    session.wait();
+    assert_eq!(end_of(&root, &person).text("ended_by"), "release");
+    gone(&root, "3006");
 }
 
 #[test]
