@@ -101,7 +101,7 @@ pub(super) fn wrapped(line: &str, width: Option<usize>, indent: usize) -> String
     let mut room = width.unwrap_or(usize::MAX);
     let mut rest = line;
     while rest.len() > room {
-        let within = rest.floor_char_boundary(room);
+        let within = (0..=room).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or_default();
         let (head, tail) = rest.split_at_checked(within).unwrap_or((rest, ""));
         // The indentation of the first line is no place to break it.
         let first = head.len().saturating_sub(head.trim_start().len());
