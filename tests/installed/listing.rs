@@ -7,8 +7,8 @@ Defaults env_reset
 Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", use_pty
 root ALL=(ALL:ALL) ALL
 alice ALL=(ALL:ALL) SETENV: NOPASSWD: ALL
-bob ALL=(root, carol : web) SETENV: NOPASSWD: /usr/bin/id "", !/usr/bin/id -g
-bob ALL=(root) CWD=/usr TIMEOUT=90 SETENV: NOEXEC: /usr/bin/env "", sudoedit /etc/motd, /usr/bin/systemctl restart nginx
+bob ALL=(root, carol : web) SETENV: NOPASSWD: /usr/bin/id -u, !/usr/bin/id -g
+bob ALL=(root) CWD=/usr TIMEOUT=90 SETENV: NOEXEC: /usr/bin/systemctl stop nginx, sudoedit /etc/motd, /usr/bin/systemctl restart nginx
 "#;
 
 const POLICY: &str = r#"
@@ -26,7 +26,7 @@ run_as        = ["root", "carol"]
 run_as_groups = ["web"]
 authenticate  = false
 setenv        = true
-commands      = ["/usr/bin/id", "!/usr/bin/id -g"]
+commands      = ["/usr/bin/id -u", "!/usr/bin/id -g"]
 order         = 1
 
 [roles.strict]
@@ -35,13 +35,13 @@ setenv          = true
 noexec          = true
 runcwd          = "/usr"
 command_timeout = "90s"
-commands        = ["/usr/bin/env", "sudoedit /etc/motd", "/usr/bin/systemctl restart nginx"]
+commands        = ["/usr/bin/systemctl stop nginx", "sudoedit /etc/motd", "/usr/bin/systemctl restart nginx"]
 order           = 2
 "#;
 
-/// What both may say differently: where an entry stands, and how no arguments are written.
+/// Without where an entry stands, which only jit-sudo says.
 fn lines(text: &str) -> Vec<String> {
-    let line = |line: &str| line.split(" /etc/jit-sudo/").next().unwrap().replace(" \"\"", "");
+    let line = |line: &str| line.split(" /etc/jit-sudo/").next().unwrap().to_owned();
     text.replace('\r', "").lines().map(line).collect()
 }
 
