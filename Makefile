@@ -30,6 +30,7 @@ help:
 	@echo 'make                build the programs and the PAM module'
 	@echo 'make install        install them: DESTDIR= PREFIX=/usr SYSCONFDIR=/etc'
 	@echo 'make uninstall      remove them; policy, state and evidence stay'
+	@echo 'make deb            packages for Debian and Ubuntu; make rpm for Fedora and RHEL; make package-test tries them'
 	@echo 'make demo           the main job, played in a private root; nothing of this host changes'
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs, manual pages'
@@ -96,6 +97,18 @@ uninstall:
 	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'
 	@echo '$(DESTDIR)$(STATEDIR); remove them by hand when nobody will ever ask. The user jit-sudo-hooks stays too: another'
 	@echo 'account that got its number would own what hooks have left behind'
+
+# --- packages ----------------------------------------------------------------------------------------------------------
+
+deb rpm: package-deps
+	packaging/package $@
+
+# Installed, used, upgraded, removed, purged and installed again in a Debian 12 made by debootstrap; the rpm in an empty root.
+package-test: package-deps
+	packaging/test
+
+package-deps:
+	packaging/deps package
 
 # --- try, test, measure ------------------------------------------------------------------------------------------------
 
@@ -173,4 +186,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help build install uninstall demo demo-shell bench crowd recording-cost past flips soak million test check deps build-deps clean ansible import-compare
+.PHONY: all help build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips soak million test check deps build-deps clean ansible import-compare

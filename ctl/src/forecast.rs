@@ -291,12 +291,21 @@ fn role(role: &RoleDetails) -> String {
     fields.render()
 }
 
-/// As they are written in the policy, but for durations, which are in seconds.
+/// As they are written in the policy.
 fn options(fields: &mut Fields, options: &serde_json::Map<String, serde_json::Value>) {
     for (key, value) in options {
-        fields.add(key, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        let shown = match (value.as_str(), value.as_u64()) {
+            (Some(text), _) => text.to_owned(),
+            (None, Some(u64::MAX)) => "until-reboot".to_owned(),
+            (None, Some(seconds)) if SPANS.contains(&key.as_str()) => when::spell(seconds),
+            (None, _) => value.to_string(),
+        };
+        fields.add(key, shown);
     }
 }
+
+/// Options that are durations.
+const SPANS: [&str; 3] = ["timestamp_timeout", "passwd_timeout", "command_timeout"];
 
 /// As the policy writes it.
 fn size(bytes: u64) -> String {

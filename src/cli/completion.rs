@@ -69,16 +69,20 @@ fn bash() -> String {
         r#"# bash completion for jit-sudo
 
 _jit_sudo() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} i
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} i files= value=1
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
+        # bash parts words at '=': VAR=value, --user=bob.
+        if [ "${{COMP_WORDS[i + 1]}}" = = ]; then ((i += 2)); continue; fi
         case ${{COMP_WORDS[i]}} in
         --) _jit_sudo_command $((i + 1)); return ;;
         {with_word}) ((i++)) ;;
+        -e | --edit) files=1 ;;
         -* | *=*) ;;
         *) _jit_sudo_command "$i"; return ;;
         esac
     done
+    if [ "$prev" = = ]; then prev=${{COMP_WORDS[COMP_CWORD - 2]}}; else value=; fi
     case $prev in
     {user}) COMPREPLY=($(compgen -u -- "$cur")); return ;;
     {group}) COMPREPLY=($(compgen -g -- "$cur")); return ;;
@@ -88,13 +92,16 @@ _jit_sudo() {{
     esac
     case $cur in
     -*) COMPREPLY=($(compgen -W "{all}" -- "$cur")) ;;
-    *) _jit_sudo_command "$COMP_CWORD" ;;
+    =) ;;
+    *) if [ "$value" ]; then COMPREPLY=($(compgen -f -- "$cur")); else _jit_sudo_command "$COMP_CWORD"; fi ;;
     esac
 }}
 
-# The command from this word on, as if it stood alone.
+# The command from this word on, as if it stood alone; after -e, files.
 _jit_sudo_command() {{
-    if declare -F _comp_command_offset >/dev/null; then
+    if [ "$files" ]; then
+        COMPREPLY=($(compgen -f -- "$cur"))
+    elif declare -F _comp_command_offset >/dev/null; then
         _comp_command_offset "$1"
     elif declare -F _command_offset >/dev/null; then
         _command_offset "$1"
@@ -106,6 +113,7 @@ _jit_sudo_command() {{
 }}
 
 complete -F _jit_sudo jit-sudo
+complete -f jit-sudoedit
 "#,
         with_word = of(|_| true),
         user = of(|kind| matches!(kind, Kind::User)),

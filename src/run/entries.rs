@@ -68,6 +68,7 @@ pub(super) fn long(role: &Role, settings: &Settings) -> String {
         words.push("!authenticate".to_owned());
     }
     words.extend(differences(&role.options, &settings.options, &["runcwd", "command_timeout"]));
+    words.sort_by_key(|word| word.trim_start_matches('!') != "setenv");
     if !words.is_empty() {
         text.push_str(&format!("    Options: {}\n", words.join(", ")));
     }
@@ -100,7 +101,7 @@ pub(super) fn wrapped(line: &str, width: Option<usize>, indent: usize) -> String
     let mut room = width.unwrap_or(usize::MAX);
     let mut rest = line;
     while rest.len() > room {
-        let within = rest.char_indices().map(|(at, _)| at).take_while(|at| *at < room).last().unwrap_or_default();
+        let within = (0..=room).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or_default();
         let (head, tail) = rest.split_at_checked(within).unwrap_or((rest, ""));
         // The indentation of the first line is no place to break it.
         let first = head.len().saturating_sub(head.trim_start().len());

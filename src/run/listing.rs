@@ -66,9 +66,10 @@ fn everything(
     if now.is_empty() {
         text.push_str(&format!("User {user} is not allowed to run sudo on {name}.\n"));
     } else {
-        text.push_str(&format!("Matching Defaults entries for {user} on {name}:\n"));
-        text.push_str(&entries::wrapped(&entries::defaults(page.settings), page.width, 4));
-        text.push_str(&format!("\nUser {user} may run the following commands on {name}:\n"));
+        text.push_str(&page.wrapped(&format!("Matching Defaults entries for {user} on {name}:"), 4));
+        text.push_str(&page.wrapped(&entries::defaults(page.settings), 4));
+        text.push('\n');
+        text.push_str(&page.wrapped(&format!("User {user} may run the following commands on {name}:"), 8));
         now.iter().for_each(|role| text.push_str(&page.entry(role)));
     }
     if !later.is_empty() {
@@ -100,9 +101,13 @@ struct Page<'a> {
 impl Page<'_> {
     fn entry(&self, role: &Role) -> String {
         match self.length {
-            Length::Short => entries::wrapped(&entries::short(role, self.settings), self.width, 8),
-            Length::Long => entries::long(role, self.settings),
+            Length::Short => self.wrapped(&entries::short(role, self.settings), 8),
+            Length::Long => entries::long(role, self.settings).lines().map(|line| self.wrapped(line, 8)).collect(),
         }
+    }
+
+    fn wrapped(&self, line: &str, indent: usize) -> String {
+        entries::wrapped(line, self.width, indent)
     }
 }
 

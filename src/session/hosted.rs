@@ -93,6 +93,9 @@ impl Hosted {
     /// How many were signalled, where that says whether there is more to do.
     fn act(&self, act: &Act) -> usize {
         let signal = |number| self.guests.signal(number).unwrap_or(usize::MAX);
+        if matches!(act, Act::Thaw | Act::Terminate) {
+            self.guests.wake_host();
+        }
         match act {
             Act::Say(words) => {
                 self.guests.tell(&format!("jit-sudo: {words}"));

@@ -1,5 +1,5 @@
 //! What a program that is not ours begets from a moment on: found as its descendants and as the members of a control group
-//! that it was put into. Signals through pidfds, as in `descendants`; the program itself is never signalled.
+//! that it was put into. Signals through pidfds, as in `descendants`; the program itself is never stopped or ended.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -63,6 +63,11 @@ impl Guests {
             self.signal_all(libc::SIGSTOP)?;
         }
         self.signal_all(signal)
+    }
+
+    /// Lets the program itself go on: su(1) stops when what it waits for is stopped.
+    pub fn wake_host(&self) {
+        let _ = send(self.host, libc::SIGCONT); // it may have ended
     }
 
     /// Writes a line on each terminal that they have, where that can be done without waiting.

@@ -140,3 +140,166 @@ fn includes_are_read_where_they_stand() {
     assert_eq!(places, ["parts.d/10:1", "for-web1:1"], "{}", output.stdout);
     assert!(output.stdout.contains("\"!/usr/bin/id **\", \"/usr/bin/id **\""), "{}", output.stdout);
 }
+
+/// Whether both programs allow, refuse or want a password for it, and what the command prints.
+fn said_by(root: &PrivateRoot, program: &str, person: &str, words: &[&str]) -> (Option<i32>, String, bool) {
+    let output = root.run_as(person, [&[program, "-n"][..], words].concat());
+    let asked = output.stderr.contains("a password is required");
+    (output.status.code(), output.stdout, asked)
+}
+
+#[test]
+fn debians_own_sudoers_becomes_a_policy() {
+    let root = own_root();
+    root.script("rm -f /etc/sudoers.d/tests /etc/jit-sudo/policy.d/*");
+    let output = root.as_root(["jitctl", "policy", "import"]);
+    root.write("/etc/jit-sudo/policy.toml", 0o600, &output.stdout);
+    root.as_root(["jitctl", "policy", "check"]).succeeded();
+    let told: Vec<&str> = output.stderr.lines().filter(|line| line.contains("/etc/sudoers:")).collect();
+    assert!(told.len() == 1 && told[0].contains("mail_badpass"), "{output:?}");
+    let admin = root.person(&["sudo"]);
+    let line = format!("{}\n", admin.password);
+    let run = root.command(&admin.name, ["jit-sudo", "-S", "-u", "bob", "-g", "ops", "id", "-un"]);
+    root.script("getent group ops || groupadd ops");
+    assert_eq!(run.stdin(line).run().succeeded(), "bob");
+    root.run_as(&admin.name, ["jit-sudo", "-k"]).succeeded();
+    root.run_as(&admin.name, ["jit-sudo", "-n", "id"]).refused("a password is required");
+    root.run_as("alice", ["jit-sudo", "-n", "id"]).refused("not allowed");
+    assert_eq!(root.as_root(["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
+}
+
+#[test]
+fn the_sudoers_of_a_company_has_the_same_answers_as_a_policy() {
+    let root = own_root();
+    root.script(
+        "for name in wheel helpdesk web; do groupadd $name; done; for name in dba jenkins nagios; do useradd $name; done
+         useradd -u 1999 service; useradd -G helpdesk helper; useradd -G wheel wheeler; usermod -aG helpdesk carol
+         touch /var/log/app.log; rm -f /etc/sudoers.d/* /etc/jit-sudo/policy.d/*",
+    );
+    root.write("/etc/sudoers", 0o440, include_str!("import/company.sudoers"));
+    root.script("visudo -qc");
+    let output = root.as_root(["jitctl", "policy", "import"]);
+    output.exited(1);
+    root.write("/etc/jit-sudo/policy.toml", 0o600, &output.stdout);
+    root.as_root(["jitctl", "policy", "check"]).succeeded();
+    let told: Vec<&str> = output.stderr.lines().filter(|line| line.contains("/etc/sudoers:")).collect();
+    assert!(told.len() == 1 && told[0].contains("logfile"), "{}", output.stderr);
+    let mut allowed = 0;
+    for person in ["alice", "bob", "carol", "jenkins", "service", "helper", "wheeler", "nagios"] {
+        for words in [
+            &["id", "-u"][..],
+            &["bash", "-c", "id"],
+            &["su"],
+            &["-u", "dba", "id", "-u"],
+            &["-u", "dba", "env"],
+            &["systemctl", "restart", "nginx"],
+            &["systemctl", "restart", "ssh"],
+            &["systemctl", "status", "a", "b"],
+            &["FOO=1", "printenv", "FOO"],
+            &["passwd", "root"],
+            &["passwd", "bob"],
+            &["tail", "-n", "5", "/var/log/app.log"],
+            &["grep", "-c", "x", "/var/log/app.log"],
+            &["grep", "-c", "x", "/etc/shadow"],
+            &["whoami"],
+            &["ls"],
+            &["ls", "/root"],
+            &["seq", "1", "3"],
+            &["seq", "1", "9"],
+            &["tac", "/etc/shadow"],
+            &["-u", "bob", "-g", "web", "id", "-gn"],
+            &["true"],
+        ] {
+            let (theirs, ours) = (said_by(&root, "sudo", person, words), said_by(&root, "jit-sudo", person, words));
+            // sudo asks strangers for a password before it refuses.
+            let may = root.as_root([&["sudo", "-n", "-l", "-U", person][..], words].concat()).status.code() == Some(0);
+            if may || ours.0 == Some(0) {
+                allowed += 1;
+                let printed =
+                    |said: &(_, String, _)| if words.contains(&"env") { String::new() } else { said.1.clone() };
+                assert_eq!((ours.0, ours.2), (theirs.0, theirs.2), "{person} {words:?}");
+                assert_eq!(printed(&ours), printed(&theirs), "{person} {words:?}");
+            }
+        }
+    }
+    assert!(allowed > 40, "{allowed}");
+    let umask = root.as_root(["jit-sudo", "-n", "-u", "dba", "sh", "-c", "umask"]);
+    assert_eq!(umask.succeeded(), root.as_root(["sudo", "-n", "-u", "dba", "sh", "-c", "umask"]).succeeded());
+}
+
+#[test]
+fn a_tag_is_stronger_than_a_setting_for_some() {
+    let (root, output) = imported(
+        "Defaults:alice !authenticate\nDefaults!/usr/bin/whoami !authenticate\nDefaults>bob !authenticate\n\
+         alice ALL = PASSWD: /usr/bin/id, /usr/bin/whoami\nbob ALL = /usr/bin/id, PASSWD: /usr/bin/whoami\n\
+         carol ALL = (bob, root) /usr/bin/id, /usr/bin/whoami\n",
+        &[],
+    );
+    output.succeeded();
+    for person in ["alice", "bob", "carol"] {
+        for words in [&["id", "-u"][..], &["whoami"], &["-u", "bob", "id", "-u"]] {
+            let (theirs, ours) = (said_by(&root, "sudo", person, words), said_by(&root, "jit-sudo", person, words));
+            if theirs.0 == Some(0) || ours.0 == Some(0) {
+                assert_eq!(ours, theirs, "{person} {words:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_files_get_a_line_and_change_nothing() {
+    let root = own_root();
+    let policy = root.script("cat /etc/jit-sudo/policy.toml");
+    root.script(
+        "cd /root; mkfifo fifo; mkdir dir; head -c 17000000 /dev/zero >huge; head -c 10000000 /dev/zero | tr '\\0' a >line
+         yes 'alice ALL=/bin/ls' | head -n 100000 >rules; yes 'alice ALL=(bob /x' | head -c 1000000 >wrong
+         echo '@include /root/loop' >loop; printf '@includedir /root/loops\nalice ALL=ALL\n' >loops.in; mkdir loops
+         cp loops.in loops/a; cp loops.in loops/b
+         printf 'alice ALL=/bin/ls\\0 x\nbob ALL=ALL\n' >nul; printf 'Defaults x=\"abc\nbob ALL=ALL\n' >quotes
+         printf 'User_Alias A = A, B\nUser_Alias B = A\nA ALL = ALL\n' >aliases; printf '\\377\\376 \\200=ALL' >bytes",
+    );
+    let import = |file: &str| {
+        root.command("root", ["jitctl", "policy", "import", file]).patience(Duration::from_secs(120)).run()
+    };
+    for (file, said) in [
+        ("/root/missing", "jitctl: cannot read /root/missing: no such file or directory"),
+        ("/root/fifo", "jitctl: cannot read /root/fifo: it is not a file"),
+        ("/root/dir", "jitctl: cannot read /root/dir: it is not a file"),
+        ("/root/huge", "jitctl: cannot read /root/huge: it is longer than 16 MiB"),
+    ] {
+        let output = import(file);
+        output.exited(1);
+        assert_eq!((output.stdout.as_str(), output.stderr.trim_end()), ("", said));
+    }
+    for (file, said) in [
+        ("/root/loop", "/root/loop:1: /root/loop is included too deep"),
+        ("/root/loops.in", "is included too deep, or there are more than 2000 files"),
+        ("/root/quotes", "/root/quotes:1: a line that sudo refuses: a line break between quotes"),
+        ("/root/line", "/root/line:1: a line that sudo refuses"),
+        ("/root/wrong", "/root/wrong:50000: a line that sudo refuses"),
+        ("/root/aliases", "/root/aliases:3: alias A refers to itself"),
+        ("/root/bytes", "/root/bytes:1: a member of a list"),
+    ] {
+        let output = import(file);
+        output.exited(1);
+        assert!(output.stderr.contains(said), "{file}: {}", output.stderr.chars().take(2000).collect::<String>());
+        assert!(!output.stderr.contains("panicked"), "{file}");
+        assert!(output.stderr.lines().all(|line| line.len() < 500), "{file}");
+    }
+    import("/root/nul").succeeded();
+    assert!(import("/root/rules").status.success());
+    root.run_as("alice", ["jitctl", "policy", "import"]).refused("cannot read /etc/sudoers: permission denied");
+    assert_eq!(root.script("cat /etc/jit-sudo/policy.toml"), policy);
+}
+
+#[test]
+fn random_bytes_never_break_the_importer() {
+    let root = own_root();
+    root.script(
+        "set -e; cd /root; for seed in $(seq 40); do
+             { head -c 300 /dev/urandom; head -c $((seed * 20)) /etc/sudoers; head -c 200 /dev/urandom; tail -n 3 /etc/sudoers; } >random
+             status=0; jitctl policy import random >random.toml 2>random.told || status=$?
+             test $status -le 1; ! grep panicked random.told; jitctl policy check random.toml >/dev/null
+         done",
+    );
+}

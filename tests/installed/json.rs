@@ -23,7 +23,7 @@ break_glass      = true
 "#;
 
 /// Which verb each line of [`calls`] is for; the unit tests of jitctl see to it that none is forgotten.
-const VERBS: [&str; 42] = [
+const VERBS: [&str; 43] = [
     "roles",
     "why",
     "request",
@@ -43,6 +43,7 @@ const VERBS: [&str; 42] = [
     "release",
     "revoke",
     "policy check",
+    "policy import",
     "policy show",
     "policy test",
     "audit list",
@@ -120,6 +121,7 @@ fn check(verb: &str, value: &Value, section: &str) {
 /// Calls every verb, in an order in which each has something to say; what each printed.
 fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'static str, Value> {
     let mut said = BTreeMap::new();
+    root.write("/etc/sudoers.d/json", 0o440, "nobody ALL = /usr/bin/id\n");
     let call = |verb: &'static str, who: &str, words: &[&str], stdin: &str| {
         let output = root.command(who, [&["jitctl", "--json"][..], words].concat()).cwd("/tmp").stdin(stdin).run();
         output.succeeded();
@@ -171,6 +173,7 @@ fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'s
         call("review --unused", "root", &["review", "--unused", "1d"], ""),
         call("review --recertify", "root", &["review", "--recertify", "json", "--confirm", "--comment", "fine"], ""),
         call("policy check", "root", &["policy", "check"], ""),
+        call("policy import", "root", &["policy", "import", "/etc/sudoers.d/json"], ""),
         call("policy show", "root", &["policy", "show"], ""),
         call("policy test", "root", &[&["policy", "test", "--user", me][..], &command].concat(), ""),
         call("audit list", "root", &["audit", "list"], ""),

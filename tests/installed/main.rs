@@ -25,6 +25,7 @@ mod jitctl;
 mod json;
 mod know;
 mod life;
+mod listing;
 mod noexec;
 mod options;
 mod pam;

@@ -315,3 +315,55 @@ fn a_command_may_have_the_callers_own_terminal() {
         assert!(lines.len() == 3 && lines[0] == lines[1] && lines[2] == "status 7", "{program}: {screen}");
     }
 }
+
+#[test]
+fn the_prompt_of_the_policy_may_be_stronger_than_others() {
+    let person = root().person(&["opt-override"]);
+    let line = format!("{}\n", person.password);
+    for words in [&["-S", "true"][..], &["-S", "-p", "mine: ", "true"]] {
+        Twice::of(&person, words).typing(&line).alike();
+    }
+}
+
+#[test]
+fn people_are_lectured_every_time_in_the_administrators_words() {
+    root().write("/etc/lecture", 0o644, "Mind the gap.\n");
+    let person = root().person(&["opt-always"]);
+    let screen = |program: &str| {
+        let mut session = root().pty_as(&person.name, [program, "true"]);
+        session.type_password("password for", &person.password);
+        assert!(session.wait().success(), "{}", session.screen());
+        session.screen().replace('\r', "")
+    };
+    let first = screen("jit-sudo");
+    assert!(first.contains("Mind the gap."), "{first}");
+    assert_eq!(first, screen("jit-sudo"));
+    assert_eq!(first, screen("sudo"));
+    assert_eq!(first, screen("sudo"));
+}
+
+#[test]
+fn a_login_shell_has_the_pam_service_of_the_policy() {
+    root().write("/etc/opt-login.env", 0o644, "FROM_LOGIN=yes\n");
+    let stack = "auth required pam_permit.so\naccount required pam_permit.so\n\
+                 session required pam_env.so readenv=1 envfile=/etc/opt-login.env\n";
+    root().write("/etc/pam.d/opt-login", 0o644, stack);
+    let person = root().person(&["opt-login"]);
+    for words in [&["-i", "printenv", "FROM_LOGIN"][..], &["printenv", "FROM_LOGIN"], &["-s", "printenv", "FROM_LOGIN"]]
+    {
+        Twice::of(&person, words).alike();
+    }
+    assert_eq!(root().run_as(&person.name, ["jit-sudo", "-n", "-i", "printenv", "FROM_LOGIN"]).succeeded(), "yes");
+}
+
+#[test]
+fn a_password_may_be_remembered_until_the_next_boot() {
+    let person = root().person(&["opt-reboot"]);
+    for program in ["sudo", "jit-sudo"] {
+        let line = format!("{}\n", person.password);
+        let script = format!("{program} -S -p '' -v && {program} -n true && {program} -k && ! {program} -n true");
+        root().command(&person.name, ["sh", "-c", &script]).stdin(&line).run().succeeded();
+    }
+    let shown = root().as_root(["jitctl", "policy", "show", "opt-reboot"]);
+    assert!(shown.succeeded().contains("until-reboot"), "{shown:?}");
+}

@@ -359,12 +359,17 @@ fn a_broker_that_is_missing_killed_slow_or_says_nonsense_opens_no_door() {
     root.add_policy("doors", POLICY);
     let person = root.person(&["resident"]);
     stack(&root, "door", "role=open-door");
+    root.write("/etc/pam.d/seat", 0o644, "session required pam_jit_sudo.so role=open-door\n");
     assert!(enters(&root, "door", &person));
     root.script(&format!("mv {BROKER} {BROKER}.real"));
     let refused = |what: &str| {
         let output = asked(&root, "door", &person);
         assert!(!output.status.success(), "{what}: {output:?}");
         assert!(!output.stderr.contains("panicked") && !output.stderr.contains("hint"), "{what}: {output:?}");
+        if what != "slow" {
+            let output = root.as_root(["pamtester", "seat", &person.name, "open_session"]);
+            assert!(!output.status.success(), "{what}: {output:?}");
+        }
     };
     refused("missing");
     let yes = r#"{"ok":{"membership":{"holds":true,"role":"open-door"}}}"#;

@@ -92,6 +92,39 @@ fn a_session_ends_when_its_grant_is_revoked_and_when_somebody_ends_it() {
 }
 
 #[test]
+fn a_session_stands_still_while_it_is_frozen() {
+    let person = doors().person(&["door"]);
+    request(doors(), &person, "door", &[]);
+    let state = || doors().as_root(["ps", "-o", "state=", "-C", "sleep", "-o", "args="]).stdout;
+    let is = |letter: char| {
+        let wanted = format!("{letter} sleep 3007");
+        let seen = || state().lines().any(|line| line.starts_with(&wanted)).then_some(());
+        eventually(&format!("the state {letter}"), harness::PATIENCE, seen);
+    };
+    let mut session = doors().pty_as(&person.name, ["su", "-", "-c", "sleep 3007; echo over"]);
+    is('S');
+    let run = last(doors(), &person, "start").unwrap().text("run").to_owned();
+    let act = |act: &str| doors().as_root(["jitctl", "session", act, &run, "--reason", "x"]).succeeded().to_owned();
+    act("freeze");
+    is('T');
+    act("thaw");
+    is('S');
+    doors().script("pkill -xf 'sleep 3007'");
+    // Not waited for: what brought su into this root stops with it, and nobody wakes that.
+    session.expect("over");
+    assert_eq!(end_of(doors(), &person).text("ended_by"), "itself");
+    // A frozen one can be ended.
+    let _session = doors().pty_as(&person.name, ["su", "-", "-c", "sleep 3008"]);
+    eventually("the session runs", harness::PATIENCE, || runs(doors(), "3008").then_some(()));
+    let run = last(doors(), &person, "start").unwrap().text("run").to_owned();
+    let act = |act: &str| doors().as_root(["jitctl", "session", act, &run, "--reason", "x"]).succeeded().to_owned();
+    act("freeze");
+    act("kill");
+    assert_eq!(end_of(doors(), &person).text("ended_by"), "kill");
+    gone(doors(), "3008");
+}
+
+#[test]
 fn what_a_killed_su_leaves_behind_is_ended() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &[]);

@@ -11,7 +11,7 @@ use super::finding::Findings;
 use super::grammar::allows_all;
 use super::members::{self, Lists};
 use super::toml::{accepted, quoted};
-use super::tree::{CommandSpec, Kind, Opt, Place, Say, Sudoers, Tag, UserSpec, What};
+use super::tree::{CommandSpec, Kind, Opt, Place, Say, Scope, Sudoers, Tag, UserSpec, What};
 
 /// Keys of a role with their values in TOML.
 pub(super) type Terms = BTreeMap<String, String>;
@@ -46,7 +46,8 @@ pub(super) const MOST_ROLES: usize = 100_000;
 
 /// All roles of the sudoers, in its order.
 pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, findings: &mut Findings) -> Vec<Role> {
-    let mut carrier = Carrier { sudoers, settings, now, findings, roles: Vec::new() };
+    let scoped = sudoers.defaults.iter().any(|default| default.scope != Scope::Everywhere);
+    let mut carrier = Carrier { sudoers, settings, scoped, now, findings, roles: Vec::new() };
     for spec in &sudoers.specs {
         carrier.spec(spec);
         if carrier.roles.len() > MOST_ROLES {
@@ -60,6 +61,8 @@ pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, 
 struct Carrier<'a> {
     sudoers: &'a Sudoers,
     settings: &'a Settings,
+    /// Settings for some may follow, which no tag gives way to.
+    scoped: bool,
     now: DateTime<Utc>,
     findings: &'a mut Findings,
     roles: Vec<Role>,
@@ -223,7 +226,7 @@ impl Carrier<'_> {
             }
             Tag::Mail | Tag::Follow | Tag::Intercept => return,
         };
-        if self.settings.is_usual(key, &value) {
+        if !self.scoped && self.settings.is_usual(key, &value) {
             return;
         }
         match accepted(&format!("[roles.x]\ncommands = \"ALL\"\n{key} = {value}\n")) {

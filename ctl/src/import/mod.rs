@@ -12,6 +12,7 @@ mod meaning;
 mod members;
 mod scope;
 mod source;
+mod token;
 mod toml;
 mod tree;
 mod write;

@@ -147,7 +147,7 @@ fn run_as(role: &Role, wanted: &[String], keys: &Keys) -> Vec<Role> {
     if role.run_as != nobody {
         copies = parted(&role.run_as, wanted, meaning::user, |run_as| Role { run_as, ..role.clone() }, keys);
     }
-    if !role.run_as_groups.is_empty() && copies.len() != 1 {
+    if copies.is_empty() || !role.run_as_groups.is_empty() && copies.len() > 1 {
         let themselves = Role { run_as: nobody.to_vec(), ..role.clone() };
         copies.extend(parted(&role.users, wanted, meaning::user, |users| Role { users, ..themselves.clone() }, keys));
     }

@@ -111,9 +111,11 @@ fn compare(text: &str, part: &str, questions: &[Question], install: bool, tally:
         tally.differences.push(format!("{text}\nis not imported: {imported}"));
         return;
     };
+    let mut settings_lost = false;
     for line in imported["policy-imported"]["left_out"].as_array().into_iter().flatten() {
         let what = line.as_str().unwrap_or_default().splitn(3, ':').nth(2).unwrap_or_default();
         let what = what.split(" of /root").next().unwrap_or_default();
+        settings_lost |= what.contains("authenticate for");
         *tally.incomplete.entry(what.trim().to_owned()).or_default() += 1;
     }
     write("/root/imported.toml", 0o600, policy);
@@ -142,7 +144,7 @@ fn compare(text: &str, part: &str, questions: &[Question], install: bool, tally:
                 let asked = question.asked().join(" ");
                 tally.differences.push(format!("{text}\n--- became\n{policy}\n--- sudo says {allowed} to {asked}"));
             }
-            if *allowed && (question.needs_password("jit-sudo") != question.needs_password("sudo")) {
+            if *allowed && !settings_lost && (question.needs_password("jit-sudo") != question.needs_password("sudo")) {
                 let asked = question.asked().join(" ");
                 tally.differences.push(format!("{text}\n--- became\n{policy}\n--- a password for {asked}"));
             }

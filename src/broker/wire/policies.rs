@@ -1,0 +1,58 @@
+//! Answers about the roles of somebody, and about the policy that was checked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::RoleName;
+
+/// A role as its user sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoleInfo {
+    /// Its name.
+    pub name: RoleName,
+    /// One line from the policy; empty when there is none.
+    pub description: String,
+    /// True when no activation is needed.
+    pub standing: bool,
+    /// The command rules as written in the policy.
+    pub commands: Vec<String>,
+    /// Whom it runs commands as.
+    pub run_as: Vec<String>,
+    /// Seconds.
+    pub maximum_duration: u64,
+    /// A reason must be given.
+    pub require_justification: bool,
+    /// The pattern a ticket must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// A second person must approve.
+    pub require_approval: bool,
+    /// Who may approve.
+    pub approvers: Vec<String>,
+    /// How many different approvers.
+    pub approvals: u32,
+    /// A password is asked for.
+    pub authenticate: bool,
+    /// A grant serves one run.
+    pub one_shot: bool,
+    /// A grant serves the very command asked for.
+    pub exact_command: bool,
+    /// Only signed approvals count.
+    #[serde(default)]
+    pub signed_approvals: bool,
+    /// In an emergency it is activated without approval.
+    #[serde(default)]
+    pub break_glass: bool,
+}
+
+/// What the policy says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyInfo {
+    /// The files read, in order.
+    pub files: Vec<String>,
+    /// How many roles they define.
+    pub roles: usize,
+    /// How many command rules.
+    pub rules: usize,
+    /// What is allowed but unwise, one line each.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,75 @@
+//! What help, manual and completion say beside the one table of flags.
+
+use std::process::Command;
+
+use super::*;
+
+#[test]
+fn the_manual_page_and_every_completion_know_every_built_flag_and_no_other() {
+    let manual = include_str!("../../../docs/man/jit-sudo.8").replace("\\-", "-");
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| c.is_whitespace() || "\"'(){}|=,:;".contains(c)).map(str::to_owned).collect()
+    };
+    let bash = words(&completion::script(completion::Shell::Bash));
+    let zsh = words(&completion::script(completion::Shell::Zsh));
+    let fish = completion::script(completion::Shell::Fish);
+    for flag in FLAGS {
+        let built = flag.support == Support::Built;
+        let long = flag.long.unwrap_or_default();
+        if let Some(letter) = flag.short.map(char::from).filter(|_| flag.name != FlagName::Host) {
+            let spelled = format!("-{letter}");
+            assert_eq!(bash.contains(&spelled), built, "bash {spelled}");
+            assert!(!built || zsh.iter().any(|word| word.starts_with(&spelled)), "zsh {spelled}");
+            assert_eq!(fish.contains(&format!("-s {letter} ")), built, "fish {spelled}");
+            assert!(manual.lines().any(|line| has_flag(line, &letter.to_string())) == built, "{spelled}");
+        }
+        if !long.is_empty() {
+            assert_eq!(bash.contains(&format!("--{long}")), built, "bash --{long}");
+            assert_eq!(fish.lines().any(|line| line.contains(&format!("-l {long}"))), built, "fish --{long}");
+            assert_eq!(manual.lines().any(|line| has_flag(line, &format!("-{long}"))), built, "manual --{long}");
+        }
+    }
+}
+
+/// Whether a line of mdoc(7) describes this flag: `.It Fl u Ar user , Fl -user Ns = Ns Ar user`.
+fn has_flag(line: &str, name: &str) -> bool {
+    line.starts_with(".It Fl ") && line.split_whitespace().any(|word| word == name)
+}
+
+/// What bash, without bash-completion, offers for the last of these words.
+fn offered(line: &[&str]) -> Vec<String> {
+    let script = completion::script(completion::Shell::Bash);
+    let ask = "COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _jit_sudo; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "--noprofile", "-c", &format!("{script}\n{ask}"), "bash", "jit-sudo"]).args(line);
+    let output = bash.env_clear().env("PATH", "/usr/bin:/bin").current_dir("/").output().unwrap();
+    assert!(output.stderr.is_empty(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_the_inner_command_wherever_it_stands() {
+    for before in [
+        &[][..],
+        &["-n"],
+        &["-u", "bob"],
+        &["--user", "=", "bob"],
+        &["VAR", "=", "x"],
+        &["-n", "A", "=", "1", "B", "=", "2"],
+        &["--"],
+    ] {
+        let line = [before, &["prin"]].concat();
+        assert!(offered(&line).contains(&"printenv".to_owned()), "{line:?}: {:?}", offered(&line));
+    }
+    for (line, word) in [
+        (&["printenv", "/et"][..], "/etc"),
+        (&["-e", "/et"], "/etc"),
+        (&["-u", "bob", "--edit", "/etc/x", "/et"], "/etc"),
+        (&["VAR", "=", "/et"], "/etc"),
+        (&["-u", "roo"], "root"),
+        (&["--user", "=", "roo"], "root"),
+        (&["--preserve-e"], "--preserve-env"),
+    ] {
+        assert!(offered(line).contains(&word.to_owned()), "{line:?}: {:?}", offered(line));
+    }
+}
