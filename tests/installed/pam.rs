@@ -189,3 +189,23 @@ fn sessions_are_opened_before_the_command_and_closed_after_it() {
     let expected = format!("open_session {0} carol\nclose_session {0} carol\n", person.name);
     assert_eq!(root.read("/run/pam.log"), expected);
 }
+
+#[test]
+fn the_stack_is_the_administrators_and_what_it_lacks_is_refused() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    let run = || root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]);
+    let permit =
+        |kinds: &[&str]| kinds.iter().map(|kind| format!("{kind} required pam_permit.so\n")).collect::<String>();
+    // Whoever could not be told by /etc/pam.d/other would be let in by it.
+    root.write("/etc/pam.d/other", 0o644, permit(&["auth", "account", "password", "session"]));
+    root.write("/etc/pam.d/jit-sudo", 0o644, permit(&["auth", "session"]));
+    run().refused("");
+    // Written beside and moved over it, as editors do; with libpam's own include.
+    root.write("/etc/pam.d/mine", 0o644, permit(&["account"]));
+    root.write("/etc/pam.d/new", 0o644, permit(&["auth", "session"]) + "account include mine\n");
+    root.script("mv /etc/pam.d/new /etc/pam.d/jit-sudo");
+    assert_eq!(run().succeeded(), "0");
+    root.write("/etc/pam.d/mine", 0o644, "account required pam_deny.so\n");
+    run().refused("");
+}
