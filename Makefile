@@ -77,6 +77,7 @@ install: $(BINARIES)
 	for page in $(MANPAGES); do \
 	    install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; \
 	done
+	ln -sf jit-sudo.8 $(DESTDIR)$(MANDIR)/man8/jit-sudoedit.8
 	install -d $(addprefix $(DESTDIR),$(BASHCOMP) $(ZSHCOMP) $(FISHCOMP))
 	for program in jitctl jit-sudo; do \
 	    complete() { $(BUILT)/jitctl completion $$1 --program $$program >$(DESTDIR)$$2 && chmod 644 $(DESTDIR)$$2; }; \
@@ -93,7 +94,7 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(SERVICES)/,jit-sudo jit-sudo-i other)
 	rm -f $(DESTDIR)$(PAMDIR)/pam_jit_sudo.so
 	-rmdir $(DESTDIR)$(SERVICES) $(DESTDIR)$(LIBEXECDIR)
-	rm -f $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+	rm -f $(DESTDIR)$(MANDIR)/man8/jit-sudoedit.8 $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'
 	@echo '$(DESTDIR)$(STATEDIR); remove them by hand when nobody will ever ask. The user jit-sudo-hooks stays too: another'
 	@echo 'account that got its number would own what hooks have left behind'
