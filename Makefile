@@ -157,8 +157,8 @@ $(TARGET)/ansible:
 	mv $@.new $@
 
 # Ten minutes; the ordinary tests compare a sample.
-import-compare: FILES ?= 5000
-import-compare: SEED ?= 1
+FILES ?= 5000
+SEED  ?= 1
 import-compare: deps build
 	IMPORT_COMPARE='$(FILES) $(SEED)' PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed many_generated -- --ignored --nocapture
 
