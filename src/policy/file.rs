@@ -22,7 +22,7 @@ const LARGEST: usize = 128 << 20;
 
 const TOP: &[Key] = &[works("defaults"), works("audit"), works("roles")];
 
-const DEFAULTS: &[Key] = &[
+pub(super) const DEFAULTS: &[Key] = &[
     works("maximum_duration"),
     works("require_justification"),
     works("request_lifetime"),

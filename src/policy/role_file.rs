@@ -57,7 +57,7 @@ pub(super) const ACTIVATION: &[Key] = &[
 ];
 
 /// Keys of a command rule in its table form.
-const RULE: &[Key] = &[
+pub(super) const RULE: &[Key] = &[
     works("path"),
     works("path_glob"),
     works("path_regex"),

@@ -90,6 +90,18 @@ authenticate          = false
 "##;
 
 #[test]
+fn every_key_is_in_the_manual() {
+    let manual = include_str!("../../docs/man/jit-sudo-policy.5");
+    let headings: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
+    let tables =
+        [file::DEFAULTS, audit_file::KEYS, role_file::ROLE, role_file::ACTIVATION, role_file::RULE, options::OPTIONS];
+    for key in tables.into_iter().flatten().filter(|key| key.name != "activation") {
+        let is_it = |heading: &&str| heading.split(" , ").any(|name| name == key.name);
+        assert!(headings.iter().any(|heading| is_it(&heading)), "jit-sudo-policy(5) does not know {}", key.name);
+    }
+}
+
+#[test]
 fn every_key_means_what_it_says() {
     let policy = policy(WHOLE);
     let settings = policy.settings();
