@@ -35,7 +35,7 @@ fn jit_sudo_main() -> Result<ExitStatus, Refusal> {
         Invocation::InvalidateCache => validate::forget(validate::Extent::ThisSession, &inherited),
         Invocation::RemoveCache => validate::forget(validate::Extent::Everything, &inherited),
         Invocation::Version => say(&cli::version()),
-        Invocation::Help => say(&cli::help()),
+        Invocation::Help(name) => say(&cli::help(name)),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::help::{CalledAs, usage};
+
 /// Why the words are not an invocation. The exit status is 1, as sudo's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UsageError {
@@ -13,14 +15,21 @@ pub enum UsageError {
     Unsupported(String),
     /// This sentence alone: a value that says nothing.
     Value(String),
+    /// Any of these, by somebody who called `jit-sudoedit`.
+    InEditing(Box<UsageError>),
 }
 
 impl UsageError {
     /// Everything for standard error, each sentence behind `jit-sudo: `.
     pub fn report(&self) -> String {
+        self.report_to(CalledAs::JitSudo)
+    }
+
+    fn report_to(&self, name: CalledAs) -> String {
         match self {
-            Self::Usage => super::usage(),
-            Self::Mistake(sentence) => format!("jit-sudo: {sentence}\n{}", super::usage()),
+            Self::InEditing(error) => error.report_to(CalledAs::JitSudoedit),
+            Self::Usage => usage(name),
+            Self::Mistake(sentence) => format!("jit-sudo: {sentence}\n{}", usage(name)),
             Self::Unsupported(sentence) | Self::Value(sentence) => format!("jit-sudo: {sentence}\n"),
         }
     }
@@ -29,6 +38,7 @@ impl UsageError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::InEditing(error) => error.fmt(f),
             Self::Usage => f.write_str("the options and words do not go together"),
             Self::Mistake(sentence) | Self::Unsupported(sentence) | Self::Value(sentence) => f.write_str(sentence),
         }

@@ -82,6 +82,20 @@ use Argument::{None as Nothing, Optional, Required};
 use FlagName as Name;
 use Support::{Built, Never};
 
+/// What sudo does not know when it is called `sudoedit`.
+pub(super) const NOT_FOR_EDITING: [FlagName; 10] = [
+    Name::Background,
+    Name::Edit,
+    Name::List,
+    Name::Login,
+    Name::PreserveEnv,
+    Name::PreserveGroups,
+    Name::RemoveTimestamp,
+    Name::SetHome,
+    Name::Shell,
+    Name::Validate,
+];
+
 /// Every flag, in the order of the help.
 pub const FLAGS: &[Flag] = &[
     both(Name::Askpass, b'A', "askpass", Nothing, "use a helper program for password prompting", Built),

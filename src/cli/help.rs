@@ -1,10 +1,27 @@
 //! The texts of `-h` and `-V` and the usage, in sudo's layout, from the table of flags.
 
-use super::flags::{Argument, FLAGS, Flag, Support};
+use super::flags::{Argument, FLAGS, Flag, NOT_FOR_EDITING, Support};
+
+/// The name under which the program was called; the second knows fewer flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalledAs {
+    /// `jit-sudo`, and any other name.
+    JitSudo,
+    /// `jit-sudoedit`, and any other name that ends in `edit`.
+    JitSudoedit,
+}
+
+impl CalledAs {
+    fn knows(self, flag: &Flag) -> bool {
+        self == Self::JitSudo || !NOT_FOR_EDITING.contains(&flag.name)
+    }
+}
 
 /// What follows an error: one line for each way to call the program.
-pub fn usage() -> String {
-    "\
+pub fn usage(name: CalledAs) -> String {
+    let text = match name {
+        CalledAs::JitSudo => {
+            "\
 usage: jit-sudo -h | -K | -k | -V
 usage: jit-sudo -v [-ABkNnS] [-g group] [-p prompt] [-u user]
 usage: jit-sudo -l [-ABkNnS] [-g group] [-p prompt] [-U user] [-u user]
@@ -17,13 +34,27 @@ usage: jit-sudo -e [-ABkNnS] [-C num] [-g group] [-p prompt] [-T timeout]
             [-u user] [--role role] [--for duration] [--reason text]
             [--ticket ticket] [--wait[=duration]] [--break-glass] file ...
 "
-    .to_owned()
+        }
+        CalledAs::JitSudoedit => {
+            "\
+usage: jit-sudoedit -h | -V
+usage: jit-sudoedit [-ABkNnS] [-C num] [-g group] [-p prompt] [-T timeout]
+            [-u user] [--role role] [--for duration] [--reason text]
+            [--ticket ticket] [--wait[=duration]] [--break-glass] file ...
+"
+        }
+    };
+    text.to_owned()
 }
 
-/// The whole help; flags that are not built are left out.
-pub fn help() -> String {
-    let mut text = format!("jit-sudo - execute a command as another user\n\n{}\nOptions:\n", usage());
-    for flag in FLAGS.iter().filter(|flag| flag.support == Support::Built) {
+/// The whole help; flags that are not built, or not known under this name, are left out.
+pub fn help(name: CalledAs) -> String {
+    let title = match name {
+        CalledAs::JitSudo => "jit-sudo - execute a command as another user",
+        CalledAs::JitSudoedit => "jit-sudoedit - edit files as another user",
+    };
+    let mut text = format!("{title}\n\n{}\nOptions:\n", usage(name));
+    for flag in FLAGS.iter().filter(|flag| flag.support == Support::Built && name.knows(flag)) {
         describe(&mut text, flag);
     }
     push_line(&mut text, "--", "stop processing command line arguments");

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 
 pub use error::UsageError;
 pub use flags::{Argument, FLAGS, Flag, FlagName, Support};
-pub use help::{help, usage, version};
+pub use help::{CalledAs, help, usage, version};
 pub use parse::parse;
 
 use crate::names::RoleName;
@@ -34,7 +34,7 @@ pub enum Invocation {
     /// `-V`
     Version,
     /// `-h`
-    Help,
+    Help(CalledAs),
 }
 
 /// How a password is asked for, and what is remembered of it.

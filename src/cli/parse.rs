@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::error::UsageError;
-use super::flags::{FLAGS, FlagName};
+use super::flags::{FLAGS, FlagName, NOT_FOR_EDITING};
 use super::gather::{self, Words};
+use super::help::CalledAs;
 use super::time_limit;
 use super::{Invocation, Length, List, Mode, PasswordFrom, Run, Validate, Wait};
 use crate::clock::duration;
@@ -16,15 +17,29 @@ use crate::names::RoleName;
 /// Reads the words typed, the program's name first; that name may be missing or anything (CVE-2021-4034).
 pub fn parse(arguments: &[OsString]) -> Result<Invocation, UsageError> {
     let (program, rest) = arguments.split_first().ok_or(UsageError::Usage)?;
-    let words = gather::gather(rest)?;
-    let mut typed = Typed::default();
-    if is_edit_name(program) {
-        check_edit_flags(&words)?;
-        typed.verb = Some(Verb::Edit);
+    match called_as(program) {
+        CalledAs::JitSudo => read(gather::gather(rest)?, None),
+        CalledAs::JitSudoedit => match read_edit(rest) {
+            Ok(Invocation::Help(_)) => Ok(Invocation::Help(CalledAs::JitSudoedit)),
+            Ok(invocation) => Ok(invocation),
+            Err(error) => Err(UsageError::InEditing(Box::new(error))),
+        },
     }
+}
+
+fn read_edit(rest: &[OsString]) -> Result<Invocation, UsageError> {
+    let words = gather::gather(rest)?;
+    check_edit_flags(&words)?;
+    read(words, Some(Verb::Edit))
+}
+
+/// `usual` is what is meant where no flag says so.
+fn read(words: Words, usual: Option<Verb>) -> Result<Invocation, UsageError> {
+    let mut typed = Typed::default();
     for (name, value) in &words.flags {
         typed.take(*name, value.as_deref())?;
     }
+    typed.verb = typed.verb.or(usual);
     typed.into_invocation(words)
 }
 
@@ -187,7 +202,7 @@ impl Typed {
                     _ if !no_command => Err(UsageError::Usage),
                     Verb::RemoveCache => Ok(Invocation::RemoveCache),
                     Verb::Version => Ok(Invocation::Version),
-                    Verb::Help | Verb::Edit | Verb::List | Verb::Validate => Ok(Invocation::Help),
+                    Verb::Help | Verb::Edit | Verb::List | Verb::Validate => Ok(Invocation::Help(CalledAs::JitSudo)),
                 }
             }
         }
@@ -322,19 +337,15 @@ enum Interaction {
 }
 
 /// sudo takes any name that ends in `edit`, such as that of a link to it, for `-e`.
-fn is_edit_name(program: &OsStr) -> bool {
+fn called_as(program: &OsStr) -> CalledAs {
     let name = Path::new(program).file_name().unwrap_or_default().as_bytes();
-    name.len() > b"edit".len() && name.ends_with(b"edit")
+    let edits = name.len() > b"edit".len() && name.ends_with(b"edit");
+    if edits { CalledAs::JitSudoedit } else { CalledAs::JitSudo }
 }
 
 /// With such a name sudo knows fewer flags.
 fn check_edit_flags(words: &Words) -> Result<(), UsageError> {
-    use FlagName::{
-        Background, Edit, List, Login, PreserveEnv, PreserveGroups, RemoveTimestamp, SetHome, Shell, Validate,
-    };
-    let unknown =
-        [Background, Edit, List, Login, PreserveEnv, PreserveGroups, RemoveTimestamp, SetHome, Shell, Validate];
-    let met = words.flags.iter().find(|(name, _)| unknown.contains(name));
+    let met = words.flags.iter().find(|(name, _)| NOT_FOR_EDITING.contains(name));
     let letter = met.and_then(|(name, _)| FLAGS.iter().find(|flag| flag.name == *name)).and_then(|flag| flag.short);
     match letter {
         Some(letter) => mistake(&format!("invalid option -- '{}'", char::from(letter))),

@@ -419,3 +419,21 @@ fn hostile_names_and_editors_are_refused_in_one_line() {
     let reject = records(&person, "reject").pop().unwrap();
     assert_eq!(reject.text("code"), "editor");
 }
+
+#[test]
+fn help_version_and_usage_are_those_of_an_editor() {
+    let person = root().person(&["deploy"]);
+    for (words, status) in [(&["-h"][..], 0), (&["-V"], 0), (&[], 1), (&["-s", "f"], 1), (&["-u"], 1), (&["-n"], 1)] {
+        let [theirs, ours] = ["sudoedit", "jit-sudoedit"].map(|name| {
+            let output = root().run_as(&person.name, [&[name], words].concat());
+            assert_eq!(output.status.code(), Some(status), "{name} {words:?}: {output:?}");
+            output
+        });
+        let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+        if words != ["-V"] {
+            assert_eq!(first(&ours.stdout), first(&theirs.stdout).replace("sudoedit", "jit-sudoedit"), "{words:?}");
+        }
+        let said = first(&ours.stderr).replace("jit-sudoedit", "sudoedit").replace("jit-sudo:", "sudoedit:");
+        assert_eq!(said, first(&theirs.stderr), "{words:?}");
+    }
+}
