@@ -21,7 +21,7 @@ use trial::Outcome;
 /// Many of them wait for a person or for PAM's delay after a wrong password.
 const AT_ONCE: usize = 8;
 
-/// The least that issue 4 wants compared.
+/// The least that must be compared.
 const ENOUGH: usize = 300;
 
 #[test]
