@@ -163,39 +163,32 @@ fn a_stopped_job_can_be_ended() {
     });
 }
 
+const READING: &str = "elevate sh -c 'read line; echo \"got $line\"'";
+
+/// A job in the background that reads the terminal stops, and gets what is typed when it is fetched.
+fn waits_to_be_fetched(desk: &mut Desk, job: &str) {
+    desk.types(job);
+    desk.sees(">> ");
+    eventually("the job is stopped", harness::PATIENCE, || {
+        desk.types("jobs");
+        desk.sees(">> ").contains("Stopped").then_some(())
+    });
+    desk.fetches_the_job("read line");
+    desk.types("hello");
+    desk.sees("\ngot hello");
+    desk.sees(">> ");
+    desk.is_as_before();
+}
+
 #[test]
 fn a_background_job_that_reads_the_terminal_waits_for_fg() {
-    at_both(|desk| {
-        desk.types("elevate sh -c 'read line; echo \"got $line\"' &");
-        desk.sees(">> ");
-        eventually("the job is stopped", harness::PATIENCE, || {
-            desk.types("jobs");
-            desk.sees(">> ").contains("Stopped").then_some(())
-        });
-        desk.fetches_the_job("read line");
-        desk.types("hello");
-        desk.sees("\ngot hello");
-        desk.sees(">> ");
-        desk.is_as_before();
-    });
+    at_both(|desk| waits_to_be_fetched(desk, &format!("{READING} &")));
 }
 
 #[test]
 fn a_job_that_began_while_a_line_was_edited_has_the_usual_terminal_when_it_is_fetched() {
-    at_both(|desk| {
-        // The shell shows its prompt, and so edits a line in modes of its own, before the run begins.
-        desk.types("{ sleep 0.5; elevate sh -c 'read line; echo \"got $line\"'; } &");
-        desk.sees(">> ");
-        eventually("the job is stopped", harness::PATIENCE, || {
-            desk.types("jobs");
-            desk.sees(">> ").contains("Stopped").then_some(())
-        });
-        desk.fetches_the_job("read line");
-        desk.types("hello");
-        desk.sees("\ngot hello");
-        desk.sees(">> ");
-        desk.is_as_before();
-    });
+    // The shell shows its prompt, and so edits a line in modes of its own, before the run begins.
+    at_both(|desk| waits_to_be_fetched(desk, &format!("{{ sleep 0.5; {READING}; }} &")));
 }
 
 #[test]
