@@ -17,30 +17,26 @@ use crate::names::RoleName;
 /// Reads the words typed, the program's name first; that name may be missing or anything (CVE-2021-4034).
 pub fn parse(arguments: &[OsString]) -> Result<Invocation, UsageError> {
     let (program, rest) = arguments.split_first().ok_or(UsageError::Usage)?;
-    match called_as(program) {
-        CalledAs::JitSudo => read(gather::gather(rest)?, None),
-        CalledAs::JitSudoedit => match read_edit(rest) {
-            Ok(Invocation::Help(_)) => Ok(Invocation::Help(CalledAs::JitSudoedit)),
-            Ok(invocation) => Ok(invocation),
-            Err(error) => Err(UsageError::InEditing(Box::new(error))),
-        },
-    }
+    let name = called_as(program);
+    read(rest, name).map_err(|error| match name {
+        CalledAs::JitSudo => error,
+        CalledAs::JitSudoedit => UsageError::InEditing(Box::new(error)),
+    })
 }
 
-fn read_edit(rest: &[OsString]) -> Result<Invocation, UsageError> {
+fn read(rest: &[OsString], name: CalledAs) -> Result<Invocation, UsageError> {
     let words = gather::gather(rest)?;
-    check_edit_flags(&words)?;
-    read(words, Some(Verb::Edit))
-}
-
-/// `usual` is what is meant where no flag says so.
-fn read(words: Words, usual: Option<Verb>) -> Result<Invocation, UsageError> {
     let mut typed = Typed::default();
-    for (name, value) in &words.flags {
-        typed.take(*name, value.as_deref())?;
+    if name == CalledAs::JitSudoedit {
+        check_edit_flags(&words)?;
     }
-    typed.verb = typed.verb.or(usual);
-    typed.into_invocation(words)
+    for (flag, value) in &words.flags {
+        typed.take(*flag, value.as_deref())?;
+    }
+    if name == CalledAs::JitSudoedit {
+        typed.verb.get_or_insert(Verb::Edit);
+    }
+    typed.into_invocation(words, name)
 }
 
 /// The largest number of a descriptor.
@@ -179,7 +175,7 @@ impl Typed {
         Ok(())
     }
 
-    fn into_invocation(mut self, words: Words) -> Result<Invocation, UsageError> {
+    fn into_invocation(mut self, words: Words, name: CalledAs) -> Result<Invocation, UsageError> {
         if self.run.asking.no_update && (self.reset || self.verb == Some(Verb::RemoveCache)) {
             return mistake("Only one of the -K, -k or -N options may be specified");
         }
@@ -202,7 +198,7 @@ impl Typed {
                     _ if !no_command => Err(UsageError::Usage),
                     Verb::RemoveCache => Ok(Invocation::RemoveCache),
                     Verb::Version => Ok(Invocation::Version),
-                    Verb::Help | Verb::Edit | Verb::List | Verb::Validate => Ok(Invocation::Help(CalledAs::JitSudo)),
+                    Verb::Help | Verb::Edit | Verb::List | Verb::Validate => Ok(Invocation::Help(name)),
                 }
             }
         }

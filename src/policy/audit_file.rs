@@ -8,23 +8,23 @@ use super::principal::Principal;
 use super::recording::RecordingMode;
 use super::role_file;
 use super::settings::{AuditSettings, JsonFile, SyslogMode};
-use super::table::{Key, Table, works};
+use super::table::Table;
 use crate::clock::duration;
 
 /// Its keys.
-pub(super) const KEYS: &[Key] = &[
-    works("syslog"),
-    works("journald"),
-    works("auditd"),
-    works("json_file"),
-    works("json_file_size"),
-    works("json_file_count"),
-    works("redact"),
-    works("readers"),
-    works("recording"),
-    works("recording_limit"),
-    works("recording_reserve"),
-    works("keep"),
+pub(super) const KEYS: &[&str] = &[
+    "syslog",
+    "journald",
+    "auditd",
+    "json_file",
+    "json_file_size",
+    "json_file_count",
+    "redact",
+    "readers",
+    "recording",
+    "recording_limit",
+    "recording_reserve",
+    "keep",
 ];
 
 pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), PolicyError> {

@@ -14,26 +14,26 @@ use super::recording::Record;
 use super::role::{OnExpiry, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
 use super::settings::Settings;
-use super::table::{Key, Lines, Table, works};
+use super::table::{Lines, Table};
 use crate::clock::duration;
 
 /// The largest file; 100,000 roles take about 30 MB.
 const LARGEST: usize = 128 << 20;
 
-const TOP: &[Key] = &[works("defaults"), works("audit"), works("roles")];
+const TOP: &[&str] = &["defaults", "audit", "roles"];
 
-pub(super) const DEFAULTS: &[Key] = &[
-    works("maximum_duration"),
-    works("require_justification"),
-    works("request_lifetime"),
-    works("authenticate"),
-    works("pam_service"),
-    works("record"),
-    works("record_input"),
-    works("on_expiry"),
-    works("grace_period"),
-    works("request_rate"),
-    works("noexec"),
+pub(super) const DEFAULTS: &[&str] = &[
+    "maximum_duration",
+    "require_justification",
+    "request_lifetime",
+    "authenticate",
+    "pam_service",
+    "record",
+    "record_input",
+    "on_expiry",
+    "grace_period",
+    "request_rate",
+    "noexec",
 ];
 
 /// Reads all files: settings, and roles in the order in which they stand.
@@ -120,7 +120,7 @@ fn read_roles(documents: &[Table<'_>], defaults: &Defaults) -> Result<Vec<Role>,
                 let cause = Cause::Repeated { what: format!("role '{name}'"), first: first.clone() };
                 return Err(document.lines().error(table.at, cause));
             }
-            let others: &[(&str, &[Key])] =
+            let others: &[(&str, &[&str])] =
                 &[("[roles.NAME.activation]", ACTIVATION), ("[defaults]", DEFAULTS), ("[audit]", audit_file::KEYS)];
             let entries = Table::open(
                 document.lines(),

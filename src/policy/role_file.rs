@@ -12,61 +12,53 @@ use super::recording::{Record, Recording};
 use super::role::{Activation, OnExpiry, Role, TicketPattern};
 use super::rule_table::RuleTable;
 use super::run_as::{RunAs, RunAsGroups, RunAsUser};
-use super::table::{Key, Placed, Table, works};
+use super::table::{Placed, Table};
 use crate::clock::duration;
 use crate::names::RoleName;
 
 /// Keys of `[roles.NAME]`.
-pub(super) const ROLE: &[Key] = &[
-    works("description"),
-    works("eligible"),
-    works("standing"),
-    works("run_as"),
-    works("run_as_groups"),
-    works("hosts"),
-    works("commands"),
-    works("noexec"),
-    works("activation"),
-    works("authenticate"),
-    works("pam_service"),
-    works("record"),
-    works("record_input"),
-    works("observers"),
-    works("on_expiry"),
-    works("order"),
+pub(super) const ROLE: &[&str] = &[
+    "description",
+    "eligible",
+    "standing",
+    "run_as",
+    "run_as_groups",
+    "hosts",
+    "commands",
+    "noexec",
+    "activation",
+    "authenticate",
+    "pam_service",
+    "record",
+    "record_input",
+    "observers",
+    "on_expiry",
+    "order",
 ];
 
 /// Keys of `[roles.NAME.activation]`.
-pub(super) const ACTIVATION: &[Key] = &[
-    works("maximum_duration"),
-    works("require_justification"),
-    works("ticket"),
-    works("require_approval"),
-    works("approvers"),
-    works("approvals"),
-    works("signed_approvals"),
-    works("request_lifetime"),
-    works("one_shot"),
-    works("exact_command"),
-    works("break_glass"),
-    works("authenticate"),
-    works("pam_service"),
-    works("record"),
-    works("record_input"),
-    works("on_expiry"),
+pub(super) const ACTIVATION: &[&str] = &[
+    "maximum_duration",
+    "require_justification",
+    "ticket",
+    "require_approval",
+    "approvers",
+    "approvals",
+    "signed_approvals",
+    "request_lifetime",
+    "one_shot",
+    "exact_command",
+    "break_glass",
+    "authenticate",
+    "pam_service",
+    "record",
+    "record_input",
+    "on_expiry",
 ];
 
 /// Keys of a command rule in its table form.
-pub(super) const RULE: &[Key] = &[
-    works("path"),
-    works("path_glob"),
-    works("path_regex"),
-    works("args"),
-    works("args_glob"),
-    works("args_regex"),
-    works("sha256"),
-    works("digests"),
-];
+pub(super) const RULE: &[&str] =
+    &["path", "path_glob", "path_regex", "args", "args_glob", "args_regex", "sha256", "digests"];
 
 /// What holds for a role that does not say otherwise.
 pub(super) struct Defaults {

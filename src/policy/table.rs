@@ -10,17 +10,6 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Cause, PolicyError, Suggestion};
 use super::role::Source;
 
-/// A key that a table may have.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Key {
-    pub(super) name: &'static str,
-}
-
-/// A key that works.
-pub(super) const fn works(name: &'static str) -> Key {
-    Key { name }
-}
-
 /// The text of a file and where its lines begin.
 pub(super) struct Lines<'a> {
     path: &'a Path,
@@ -70,13 +59,13 @@ impl<'a> Table<'a> {
         name: impl Into<String>,
         at: usize,
         entries: &'a DeTable<'a>,
-        keys: &[&[Key]],
-        others: &[(&str, &[Key])],
+        keys: &[&[&str]],
+        others: &[(&str, &[&str])],
     ) -> Result<Self, PolicyError> {
         let table = Self { lines, name: name.into(), at, entries };
         for written in entries.keys() {
             let text: &str = written.get_ref();
-            if !keys.iter().copied().flatten().any(|key| key.name == text) {
+            if !keys.iter().copied().flatten().any(|key| *key == text) {
                 let cause = Cause::UnknownKey {
                     key: text.to_owned(),
                     table: table.name.clone(),
@@ -188,8 +177,8 @@ impl<'a> Table<'a> {
     pub(super) fn table(
         &self,
         key: &str,
-        keys: &[&[Key]],
-        others: &[(&str, &[Key])],
+        keys: &[&[&str]],
+        others: &[(&str, &[&str])],
     ) -> Result<Option<Table<'a>>, PolicyError> {
         let Some(entries) = self.entries_of(key)? else { return Ok(None) };
         let name = if self.name.is_empty() {
@@ -250,9 +239,9 @@ impl<'a> Table<'a> {
     }
 }
 
-fn suggest(typed: &str, keys: &[&[Key]], others: &[(&str, &[Key])]) -> Suggestion {
+fn suggest(typed: &str, keys: &[&[&str]], others: &[(&str, &[&str])]) -> Suggestion {
     for (place, keys) in others {
-        if keys.iter().any(|key| key.name == typed) {
+        if keys.contains(&typed) {
             return Suggestion::Table((*place).to_owned());
         }
     }
@@ -260,7 +249,7 @@ fn suggest(typed: &str, keys: &[&[Key]], others: &[(&str, &[Key])]) -> Suggestio
     if typed.len() > 64 {
         return Suggestion::Nothing;
     }
-    let near = keys.iter().copied().flatten().map(|key| (distance(typed, key.name), key.name)).min();
+    let near = keys.iter().copied().flatten().map(|key| (distance(typed, key), *key)).min();
     match near {
         Some((steps, name)) if steps <= 1 + name.len() / 4 && steps < name.len() => Suggestion::Key(name.to_owned()),
         Some(_) | None => Suggestion::Nothing,
@@ -297,12 +286,12 @@ mod tests {
 
     #[test]
     fn near_keys_are_suggested_and_far_ones_are_not() {
-        let keys: [&[Key]; 2] = [&[works("approvers"), works("approvals")], &[works("ticket")]];
+        let keys: [&[&str]; 2] = [&["approvers", "approvals"], &["ticket"]];
         assert_eq!(suggest("aprovers", &keys, &[]), Suggestion::Key("approvers".into()));
         assert_eq!(suggest("tikcet", &keys, &[]), Suggestion::Key("ticket".into()));
         assert_eq!(suggest("colour", &keys, &[]), Suggestion::Nothing);
         assert_eq!(suggest(&"x".repeat(1 << 20), &keys, &[]), Suggestion::Nothing);
-        let other = [works("hosts")];
+        let other = ["hosts"];
         assert_eq!(suggest("hosts", &keys, &[("[roles.x]", &other)]), Suggestion::Table("[roles.x]".into()));
     }
 

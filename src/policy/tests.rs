@@ -95,9 +95,9 @@ fn every_key_is_in_the_manual() {
     let headings: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
     let tables =
         [file::DEFAULTS, audit_file::KEYS, role_file::ROLE, role_file::ACTIVATION, role_file::RULE, options::OPTIONS];
-    for key in tables.into_iter().flatten().filter(|key| key.name != "activation") {
-        let is_it = |heading: &&str| heading.split(" , ").any(|name| name == key.name);
-        assert!(headings.iter().any(is_it), "jit-sudo-policy(5) does not know {}", key.name);
+    for key in tables.into_iter().flatten().filter(|key| **key != "activation") {
+        let is_it = |heading: &&str| heading.split(" , ").any(|name| name == *key);
+        assert!(headings.iter().any(is_it), "jit-sudo-policy(5) does not know {key}");
     }
 }
 

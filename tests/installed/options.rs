@@ -283,15 +283,18 @@ fn a_password_is_remembered_for_what_the_policy_says() {
     assert!(output.stderr.ends_with("jit-sudo: a password is required\n"), "{output:?}");
 }
 
+/// What stands on the screen when a password was asked for and typed.
+fn screen_of_a_password(person: &Person, program: &str) -> String {
+    let mut session = root().pty_as(&person.name, [program, "true"]);
+    session.type_password("password for", &person.password);
+    assert!(session.wait().success(), "{}", session.screen());
+    session.screen().replace('\r', "")
+}
+
 #[test]
 fn people_are_lectured_once() {
     let person = root().person(&["opt-lecture"]);
-    let screen = |program: &str| {
-        let mut session = root().pty_as(&person.name, [program, "true"]);
-        session.type_password("password for", &person.password);
-        assert!(session.wait().success(), "{}", session.screen());
-        session.screen().replace('\r', "")
-    };
+    let screen = |program: &str| screen_of_a_password(&person, program);
     let first = screen("jit-sudo");
     assert!(first.contains("great responsibility"), "{first}");
     assert_eq!(first, screen("sudo"), "sudo lectures in the same words");
@@ -329,12 +332,7 @@ fn the_prompt_of_the_policy_may_be_stronger_than_others() {
 fn people_are_lectured_every_time_in_the_administrators_words() {
     root().write("/etc/lecture", 0o644, "Mind the gap.\n");
     let person = root().person(&["opt-always"]);
-    let screen = |program: &str| {
-        let mut session = root().pty_as(&person.name, [program, "true"]);
-        session.type_password("password for", &person.password);
-        assert!(session.wait().success(), "{}", session.screen());
-        session.screen().replace('\r', "")
-    };
+    let screen = |program: &str| screen_of_a_password(&person, program);
     let first = screen("jit-sudo");
     assert!(first.contains("Mind the gap."), "{first}");
     assert_eq!(first, screen("jit-sudo"));

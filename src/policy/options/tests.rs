@@ -61,7 +61,7 @@ fn every_key_can_be_said_and_is_written_back_as_it_was_read() {
         env_editor = false
     "#;
     for key in OPTIONS {
-        assert!(text.contains(&format!(" {} = ", key.name)), "{}", key.name);
+        assert!(text.contains(&format!(" {key} = ")), "{key}");
     }
     let options = role(text, "");
     let changed = options.changed();
