@@ -96,11 +96,8 @@ impl From<WordPattern> for String {
 
 /// Whether a name matches a pattern in which `*` is any run of bytes (`LC_*`, `*_TOKEN`); case matters.
 pub fn name_matches(pattern: &str, name: &[u8]) -> bool {
-    glob(&name_tokens(pattern), name)
-}
-
-fn name_tokens(pattern: &str) -> Vec<Token> {
-    pattern.bytes().map(|byte| if byte == b'*' { Token::AnyRun } else { Token::Byte(byte) }).collect()
+    let token = |byte: &u8| if *byte == b'*' { Token::AnyRun } else { Token::Byte(*byte) };
+    glob(|at| pattern.as_bytes().get(at).map(token), name)
 }
 
 /// A component that a wildcard fills must be a name: `/var/log/*` is not `/var/log/..`, nor `--in=*` `--in=..`.
@@ -110,22 +107,23 @@ fn component_matches(tokens: &[Token], component: &[u8]) -> bool {
     if wild && (component.is_empty() || last == b"." || last == b"..") {
         return false;
     }
-    glob(tokens, component)
+    glob(|at| tokens.get(at).copied(), component)
 }
 
-/// Two places to come back to instead of recursion: only the last `*` ever needs to give more.
-fn glob(tokens: &[Token], text: &[u8]) -> bool {
+/// Two places to come back to instead of recursion: only the last `*` ever needs to give more. `token_at` says which token
+/// stands where.
+fn glob(token_at: impl Fn(usize) -> Option<Token>, text: &[u8]) -> bool {
     let (mut token, mut at) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     loop {
         let rest = text.get(at..).unwrap_or_default();
-        let step = match tokens.get(token) {
+        let step = match token_at(token) {
             Some(Token::AnyRun) => {
                 retry = Some((token + 1, at));
                 token += 1;
                 continue;
             }
-            Some(Token::Byte(byte)) if rest.first() == Some(byte) => Some(1),
+            Some(Token::Byte(byte)) if rest.first() == Some(&byte) => Some(1),
             Some(Token::AnyCharacter) if !rest.is_empty() => Some(character_length(rest)),
             None if rest.is_empty() => return true,
             Some(Token::Byte(_) | Token::AnyCharacter) | None => None,
@@ -250,9 +248,9 @@ mod tests {
                     assert!(!wild || !(got == b".." || got == b"." || got.is_empty()), "{pattern} {word:?}");
                 }
             }
-            let tokens: Vec<Token> = parsed.tokens.clone();
+            let tokens = &parsed.tokens;
             let plain: Vec<char> = word.iter().map(|byte| char::from(*byte)).collect();
-            assert_eq!(glob(&tokens, &word), reference(&tokens, &plain), "{pattern} {word:?}");
+            assert_eq!(glob(|at| tokens.get(at).copied(), &word), reference(tokens, &plain), "{pattern} {word:?}");
         }
         assert!(both[0] > 1000 && both[1] > 1000, "{both:?}");
     }

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,7 @@ pub struct Role {
     pub authenticate: bool,
     /// How its commands are run: the keys of `[defaults]` with its own over them.
     #[serde(default, serialize_with = "Options::serialize_changed")]
-    pub options: Options,
+    pub options: Rc<Options>,
     /// A PAM service other than `jit-sudo` and `jit-sudo-i`.
     pub pam_service: Option<String>,
     /// What becomes of a running command when its grant expires.

@@ -1,5 +1,7 @@
 //! The tables `[roles.NAME]` and `[roles.NAME.activation]`: every key, and what contradicts what.
 
+use std::rc::Rc;
+
 use toml::de::DeValue;
 
 use super::command_rule::CommandRule;
@@ -124,7 +126,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         hosts: hosts(table)?,
         commands: commands(table)?,
         authenticate,
-        options: defaults.options.clone().read(table, Lists::Add)?,
+        options: Rc::new(defaults.options.clone().read(table, Lists::Add)?),
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
         recording,

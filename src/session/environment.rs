@@ -139,7 +139,7 @@ enum Listed {
 
 /// Whether one of `patterns` means the variable. LOGNAME and USER are one: a list that has either means both.
 fn listed(patterns: &[String], name: &[u8], value: &[u8]) -> Option<Listed> {
-    let names: [&[u8]; 2] = if matches!(name, b"LOGNAME" | b"USER") { [b"LOGNAME", b"USER"] } else { [name, name] };
+    let names: &[&[u8]] = if matches!(name, b"LOGNAME" | b"USER") { &[b"LOGNAME", b"USER"] } else { &[name] };
     patterns.iter().find_map(|pattern| {
         let (wanted, content) = pattern.split_once('=').map_or((pattern.as_str(), None), |(n, v)| (n, Some(v)));
         let named = names.iter().any(|name| name_matches(wanted, name));

@@ -3,6 +3,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 pub use libc::{
     SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1,
@@ -14,6 +15,11 @@ use crate::process::Pid;
 
 /// The highest signal number of Linux.
 const LAST_SIGNAL: i32 = 64;
+
+/// 32 and 33 belong to libc's threads, which it lets nobody block.
+const LIBCS_OWN: u64 = 0b11 << 31;
+
+const _: () = assert!(size_of::<libc::sigset_t>() >= 8 && align_of::<libc::sigset_t>() >= 8);
 
 /// A set of signal numbers, 1 to 64.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -56,26 +62,16 @@ impl SignalSet {
     }
 
     fn to_raw(self) -> libc::sigset_t {
-        // SAFETY: sigset_t is a plain array of integers, for which zero is valid; sigemptyset makes it empty.
+        // SAFETY: sigset_t is a plain array of integers, for which zero is valid.
         let mut raw: libc::sigset_t = unsafe { mem::zeroed() };
-        // SAFETY: `raw` is a valid, exclusively borrowed set.
-        unsafe { libc::sigemptyset(&raw mut raw) };
-        for signal in self.iter() {
-            // SAFETY: as above; a number that libc keeps for itself is refused by it and left out.
-            unsafe { libc::sigaddset(&raw mut raw, signal) };
-        }
+        // SAFETY: libc's set begins with the kernel's, one bit for each of its 64 signals, and is longer and aligned for it.
+        unsafe { (&raw mut raw).cast::<u64>().write(self.0 & !LIBCS_OWN) };
         raw
     }
 
     fn from_raw(raw: &libc::sigset_t) -> Self {
-        let mut set = Self::EMPTY;
-        for signal in 1..=LAST_SIGNAL {
-            // SAFETY: `raw` is a valid set filled in by the kernel, only read here.
-            if unsafe { libc::sigismember(raw, signal) } == 1 {
-                set.insert(signal);
-            }
-        }
-        set
+        // SAFETY: as above; the whole set is initialized.
+        Self(unsafe { ptr::from_ref(raw).cast::<u64>().read() } & !LIBCS_OWN)
     }
 }
 
@@ -108,8 +104,8 @@ pub fn set_disposition(signal: i32, disposition: Disposition) -> io::Result<Disp
 
 /// Every signal whose disposition a process may change.
 pub(crate) fn changeable() -> impl Iterator<Item = i32> {
-    // 32 and 33 belong to libc's threads.
-    (1..=LAST_SIGNAL).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33))
+    let changeable = SignalSet(!LIBCS_OWN & !bit(SIGKILL) & !bit(SIGSTOP));
+    (1..=LAST_SIGNAL).filter(move |signal| changeable.contains(*signal))
 }
 
 /// Replaces the mask of blocked signals and gives the one before.
@@ -243,6 +239,12 @@ mod tests {
     fn kernel_form_and_back_is_the_same_set() {
         let set = SignalSet::of(&[1, 2, 15, 34, 64]);
         assert_eq!(SignalSet::from_raw(&set.to_raw()), set);
+        assert_eq!(SignalSet::from_raw(&SignalSet::of(&[32, 33]).to_raw()), SignalSet::EMPTY);
+        for signal in (1..=LAST_SIGNAL).filter(|signal| bit(*signal) & LIBCS_OWN == 0) {
+            // SAFETY: a valid set, only read.
+            let is_member = |set: SignalSet| unsafe { libc::sigismember(&set.to_raw(), signal) };
+            assert_eq!((is_member(SignalSet::of(&[signal])), is_member(SignalSet::EMPTY)), (1, 0), "{signal}");
+        }
     }
 
     #[test]

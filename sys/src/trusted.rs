@@ -162,8 +162,8 @@ impl TrustedFile {
         let refused = || TrustError::NotCanonical { path: path.to_owned() };
         let directory = path.parent().ok_or_else(refused)?;
         let name = path.file_name().ok_or_else(refused)?;
-        let directory = Walked::to(directory)?;
-        Self::open_in(directory.fd.as_fd(), path.to_owned(), name)
+        let directory = TrustedDirectory::open(directory)?;
+        Self::open_in(directory.as_fd(), path.to_owned(), name)
     }
 
     /// The whole of it.
@@ -229,14 +229,16 @@ pub struct TrustedDirectory {
 impl TrustedDirectory {
     /// Opens and checks a directory and every one above it.
     pub fn open(path: &Path) -> Result<Self, TrustError> {
-        Self::of(&Walked::to(path)?, path)
+        walk(path)?;
+        let fd = nix::fcntl::open(path, DIRECTORY, Mode::empty()).map_err(|errno| failed(path.to_owned(), errno))?;
+        Self::checked(fd, path)
     }
 
-    fn of(walked: &Walked, path: &Path) -> Result<Self, TrustError> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd =
-            openat(walked.fd.as_fd(), ".", flags, Mode::empty()).map_err(|errno| failed(path.to_owned(), errno))?;
-        Ok(Self { fd, path: path.to_owned(), mode: walked.mode })
+    fn checked(fd: OwnedFd, path: &Path) -> Result<Self, TrustError> {
+        let file = File::from(fd);
+        let metadata = file.metadata().map_err(|error| TrustError::Io { path: path.to_owned(), error })?;
+        root_only(&metadata, path)?;
+        Ok(Self { fd: file.into(), path: path.to_owned(), mode: metadata.permissions().mode() & 0o7777 })
     }
 
     /// Where it was found.
@@ -251,13 +253,13 @@ impl TrustedDirectory {
 
     /// The names in it, sorted by their bytes, without `.` and `..`.
     pub fn entries(&self) -> Result<Vec<OsString>, TrustError> {
-        let failed = |errno| failed(self.path.clone(), errno);
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        // A descriptor of its own, so that reading twice begins at the beginning.
-        let mut directory = nix::dir::Dir::openat(self.fd.as_fd(), ".", flags, Mode::empty()).map_err(failed)?;
+        let io_failed = |error| TrustError::Io { path: self.path.clone(), error };
+        let fd = self.fd.try_clone().map_err(io_failed)?;
+        let mut directory = nix::dir::Dir::from_fd(fd).map_err(|errno| failed(self.path.clone(), errno))?;
         let mut names = Vec::new();
+        // Goes back to the beginning when it is dropped, for whoever reads them next.
         for entry in directory.iter() {
-            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
+            let name = entry.map_err(|errno| io_failed(errno.into()))?.file_name().to_bytes().to_vec();
             if matches!(name.as_slice(), b"." | b"..") {
                 continue;
             }
@@ -273,7 +275,12 @@ impl TrustedDirectory {
     /// Opens and checks a directory in it.
     pub fn directory(&self, name: &OsStr) -> Result<Self, TrustError> {
         let path = self.child(name)?;
-        Self::of(&Walked::step(self.fd.as_fd(), name, &path)?, &path)
+        match openat(self.fd.as_fd(), name, DIRECTORY, Mode::empty()) {
+            Ok(fd) => Self::checked(fd, &path),
+            // A link is none either.
+            Err(Errno::ENOTDIR) => Err(directory(&path).err().unwrap_or(TrustError::NotDirectory { path })),
+            Err(errno) => Err(failed(path, errno)),
+        }
     }
 
     /// Opens and checks a file in it.
@@ -373,54 +380,45 @@ impl AsFd for TrustedDirectory {
 /// That every directory above a canonical path, and the file itself, are root's and written by nobody else: then the
 /// path will still mean the same file when it is executed.
 pub fn trusted_program(path: &Path) -> Result<(), TrustError> {
-    TrustedFile::open(path).map(drop)
+    walk(path.parent().ok_or_else(|| TrustError::NotCanonical { path: path.to_owned() })?)?;
+    let metadata = look_at(path)?;
+    if metadata.is_file() { root_only(&metadata, path) } else { Err(TrustError::NotRegular { path: path.to_owned() }) }
 }
 
-const WALKING: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// A directory reached from `/` through checked directories only.
-struct Walked {
-    fd: OwnedFd,
-    mode: u32,
-}
-
-impl Walked {
-    fn to(path: &Path) -> Result<Self, TrustError> {
-        let mut components = path.components();
-        if components.next() != Some(Component::RootDir) {
+/// Checks every directory from `/` down to `path`, the highest first. By name, not by descriptor: once a directory is known
+/// to be root's alone, nobody else can change what the names in it mean, and so on down.
+fn walk(path: &Path) -> Result<(), TrustError> {
+    let mut components = path.components();
+    if components.next() != Some(Component::RootDir) {
+        return Err(TrustError::NotCanonical { path: path.to_owned() });
+    }
+    let mut so_far = PathBuf::from("/");
+    directory(&so_far)?;
+    for component in components {
+        let Component::Normal(name) = component else {
             return Err(TrustError::NotCanonical { path: path.to_owned() });
-        }
-        let mut so_far = PathBuf::from("/");
-        let root = nix::fcntl::open("/", WALKING | OFlag::O_DIRECTORY, Mode::empty());
-        let mut here = Self::checked(root.map_err(|errno| failed(so_far.clone(), errno))?, &so_far)?;
-        for component in components {
-            let Component::Normal(name) = component else {
-                return Err(TrustError::NotCanonical { path: path.to_owned() });
-            };
-            so_far.push(name);
-            here = Self::step(here.fd.as_fd(), name, &so_far)?;
-        }
-        Ok(here)
+        };
+        so_far.push(name);
+        directory(&so_far)?;
     }
+    Ok(())
+}
 
-    /// Into the directory `name`, which `path` names in errors.
-    fn step(here: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Self, TrustError> {
-        let fd = openat(here, name, WALKING, Mode::empty());
-        Self::checked(fd.map_err(|errno| failed(path.to_owned(), errno))?, path)
-    }
+fn directory(path: &Path) -> Result<(), TrustError> {
+    let metadata = look_at(path)?;
+    if metadata.is_dir() { root_only(&metadata, path) } else { Err(TrustError::NotDirectory { path: path.to_owned() }) }
+}
 
-    fn checked(fd: OwnedFd, path: &Path) -> Result<Self, TrustError> {
-        let file = File::from(fd);
-        let metadata = file.metadata().map_err(|error| TrustError::Io { path: path.to_owned(), error })?;
-        if metadata.is_symlink() {
-            return Err(TrustError::Symlink { path: path.to_owned() });
-        }
-        if !metadata.is_dir() {
-            return Err(TrustError::NotDirectory { path: path.to_owned() });
-        }
-        root_only(&metadata, path)?;
-        Ok(Self { fd: file.into(), mode: metadata.permissions().mode() & 0o7777 })
-    }
+/// At anything but a link.
+fn look_at(path: &Path) -> Result<Metadata, TrustError> {
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => TrustError::Missing { path: path.to_owned() },
+        io::ErrorKind::NotADirectory => TrustError::NotDirectory { path: path.to_owned() },
+        _ => TrustError::Io { path: path.to_owned(), error },
+    })?;
+    if metadata.is_symlink() { Err(TrustError::Symlink { path: path.to_owned() }) } else { Ok(metadata) }
 }
 
 fn root_only(metadata: &Metadata, path: &Path) -> Result<(), TrustError> {

@@ -10,7 +10,7 @@ fn parse(text: &str) -> Result<Policy, PolicyError> {
 
 fn role(defaults: &str, own: &str) -> Options {
     let text = format!("[defaults]\n{defaults}\n[roles.r]\ncommands = \"ALL\"\n{own}\n");
-    parse(&text).unwrap_or_else(|error| panic!("{error}")).roles()[0].options.clone()
+    parse(&text).unwrap_or_else(|error| panic!("{error}")).roles()[0].options.as_ref().clone()
 }
 
 #[test]
