@@ -46,6 +46,20 @@ pub struct Database {
     wal: Wal,
     /// Of the write that is under way, or of the last one.
     durability: Cell<Durability>,
+    /// A [`Reading`] is under way.
+    is_reading: Cell<bool>,
+}
+
+/// One state of the database, for questions that follow each other at once: SQLite takes its locks once for all of them.
+/// Nothing that waits may happen meanwhile, because what others write is not seen and the WAL cannot begin anew. It ends when
+/// it is dropped, or with the next write of the same process.
+#[must_use = "a state of the database lasts as long as this value"]
+pub struct Reading<'a>(&'a Database);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.end_reading();
+    }
 }
 
 /// The longest WAL that is kept, in bytes; a longer one is cut when it begins anew.
@@ -161,8 +175,9 @@ impl Database {
             _ => DatabaseError::Sqlite(path.to_owned(), error),
         })?;
         let frames = count_frames(&mut connection).map_err(|error| DatabaseError::Sqlite(path.to_owned(), error))?;
+        let durability = Cell::new(Durability::Synced);
         let database =
-            Self { connection, path: path.to_owned(), frames, wal, durability: Cell::new(Durability::Synced) };
+            Self { connection, path: path.to_owned(), frames, wal, durability, is_reading: Cell::new(false) };
         // One read transaction for all checks: they see one state, and take SQLite's locks once.
         let transaction = Transaction::new_unchecked(&database.connection, TransactionBehavior::Deferred);
         let transaction = transaction.map_err(|error| database.sqlite(error))?;
@@ -209,6 +224,19 @@ impl Database {
         &self.connection
     }
 
+    /// Keeps one state of the database in sight. Where that fails, each question sees a state of its own, as ever.
+    pub fn reading(&self) -> Reading<'_> {
+        self.is_reading.set(self.connection.execute_batch("BEGIN DEFERRED").is_ok());
+        Reading(self)
+    }
+
+    fn end_reading(&self) {
+        if self.is_reading.replace(false) {
+            // There is nothing in it that could fail to be kept.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -231,6 +259,7 @@ impl Database {
         durability: Durability,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.end_reading();
         let turn = self.queue()?;
         self.durability.set(durability);
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)

@@ -23,7 +23,7 @@ use crate::clock::{BootTime, Clock, Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
-use crate::grant::{Approvers, HostId, HostKey, Vouchers};
+use crate::grant::{Approvers, HostId, HostKey, HostPublicKey, Vouchers};
 use crate::policy::index::{self, IndexError, PolicyIndex};
 use crate::policy::{AuditSettings, Policy, PolicyError, PolicyText, Role, SyslogMode};
 use crate::store::{self, GrantStore};
@@ -161,10 +161,10 @@ pub struct Host {
     name: String,
 }
 
-/// The host's key and the identity that it gives.
-pub struct Identity {
+/// The host's key, or the public half alone, and the identity that it gives.
+pub struct Identity<K = HostKey> {
     /// Signs and verifies grants.
-    pub key: HostKey,
+    pub key: K,
     /// What grants must name.
     pub id: HostId,
 }
@@ -244,7 +244,7 @@ impl Host {
     pub fn seal(&self, journal: &Journal<'_>, due: Due) -> Result<(), HostError> {
         let moment = self.now()?;
         if let Some(last) = journal.unsealed(&moment, due)? {
-            let identity = self.key_and_id()?;
+            let identity = Self::identified(self.key()?)?;
             journal.seal(last, &moment, &identity.key, &identity.id)?;
         }
         Ok(())
@@ -298,7 +298,15 @@ impl Host {
     /// The key of this host and its identity, for signing and verifying grants: not while the database is an older copy
     /// that nobody has accepted. An identity that is not the journal's is recorded.
     pub fn identity(&self) -> Result<Identity, HostError> {
-        let identity = self.key_and_id()?;
+        self.accepted(Self::identified(self.key()?)?)
+    }
+
+    /// The same for verifying alone.
+    pub fn public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
+        self.accepted(Self::identified(HostPublicKey::from_openssh(&self.key_file()?)?)?)
+    }
+
+    fn accepted<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
         let journal = self.journal(&AuditSettings::default());
         if let Some(how) = journal.restored()? {
             return Err(HostError::Restored(how));
@@ -308,22 +316,24 @@ impl Host {
         Ok(identity)
     }
 
-    fn key_and_id(&self) -> Result<Identity, HostError> {
-        let key = self.key()?;
+    fn identified<K: AsRef<HostPublicKey>>(key: K) -> Result<Identity<K>, HostError> {
         // A host without a machine-id is told apart by its key alone.
         let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let id = key.host_id(&machine);
+        let id = key.as_ref().host_id(&machine);
         Ok(Identity { key, id })
     }
 
     /// The key of this host.
     pub fn key(&self) -> Result<HostKey, HostError> {
+        Ok(HostKey::from_openssh(&self.key_file()?)?)
+    }
+
+    fn key_file(&self) -> Result<String, HostError> {
         let file = self.state.file(HOST_KEY.as_ref()).map_err(|error| match error {
             TrustError::Missing { .. } => HostError::NoKey,
             error => HostError::Trust(error),
         })?;
-        let text = String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?;
-        Ok(HostKey::from_openssh(&text)?)
+        Ok(String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?)
     }
 
     /// The bell that wakes whoever waits for a request or watches a grant.

@@ -60,11 +60,12 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     let policy = host.policy()?;
     let journal = host.journal(&policy.settings().audit);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
+    let reading = host.database().reading();
     host.tend(&journal)?;
 
     edit::mind_the_name(run);
     let attempt = Attempt::of(run, &caller);
-    let mut recorded = authorize(run, caller, &scene)
+    let mut recorded = authorize(run, caller, &scene, reading)
         .and_then(|authorized| record(authorized, &scene)) // on disk before anything runs
         .map_err(|refusal| attempt.reject(refusal, &scene))?;
 

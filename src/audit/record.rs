@@ -95,7 +95,7 @@ impl Record {
     /// The exact bytes: one compact JSON object with sorted keys. They are made once, stored and hashed as they are.
     pub fn encode(&self) -> Result<String, serde_json::Error> {
         // A `Value` keeps its keys in a BTreeMap, so they come out sorted at every depth.
-        Ok(serde_json::to_value(self)?.to_string())
+        serde_json::to_string(&serde_json::to_value(self)?)
     }
 
     /// Reads exact bytes back. Keys that a later minor version added are ignored.

@@ -98,7 +98,7 @@ impl Desk<'_> {
         if roles.is_empty() {
             return Ok(None);
         }
-        let identity = self.host.identity()?;
+        let identity = self.host.public_identity()?;
         let vouchers = self.host.vouchers(&roles, holder.uid(), now)?;
         let facts = Facts {
             key: &identity.key,

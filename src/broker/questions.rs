@@ -58,7 +58,7 @@ impl Desk<'_> {
             Ok(Judgement::Eligible(eligible)) => {
                 let uid = eligible.elevation().caller().uid();
                 let candidates = self.host.store().candidates(uid, self.now())?;
-                let identity = self.host.identity()?;
+                let identity = self.host.public_identity()?;
                 let high_water = self.journal.high_water()?;
                 let vouchers = self.host.vouchers(eligible.roles(), uid, self.now())?;
                 let facts = Facts {

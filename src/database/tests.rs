@@ -237,6 +237,26 @@ fn what_sqlite_could_do_with_a_hostile_statement_is_switched_off() {
 }
 
 #[test]
+fn a_reading_sees_one_state_until_it_is_dropped_or_something_is_written() {
+    let scratch = Scratch::new("reading");
+    let (database, other) = (create(&scratch), open(&scratch).unwrap());
+    let reading = database.reading();
+    assert_eq!(count(&database), 0);
+    insert(&other, "one").unwrap();
+    assert_eq!(count(&database), 0);
+    drop(reading);
+    assert_eq!(count(&database), 1);
+    let reading = database.reading();
+    assert_eq!(count(&database), 1);
+    insert(&other, "two").unwrap();
+    insert(&database, "three").unwrap();
+    assert_eq!(count(&database), 3);
+    drop(reading);
+    insert(&database, "four").unwrap();
+    assert_eq!(count(&other), 4);
+}
+
+#[test]
 fn a_failed_change_leaves_nothing_and_the_next_one_works() {
     let scratch = Scratch::new("rollback");
     let database = create(&scratch);

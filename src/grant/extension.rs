@@ -3,10 +3,10 @@
 
 use super::sshsig::Namespace;
 use super::terms::{GrantTerms, VERSION, decode};
-use super::{HostKey, SignedGrant};
+use super::{HostPublicKey, SignedGrant};
 
 /// The terms of `signed` when it extends `old`; that `old` is good on this host was verified before.
-pub fn extends(signed: &SignedGrant, old: &GrantTerms, key: &HostKey) -> Option<GrantTerms> {
+pub fn extends(signed: &SignedGrant, old: &GrantTerms, key: &HostPublicKey) -> Option<GrantTerms> {
     let terms: GrantTerms = decode(&signed.bytes)?;
     key.verify(Namespace::Grant, &signed.bytes, &signed.signature).ok()?;
     let same = terms.extends.as_ref() == Some(&old.id)

@@ -2,6 +2,7 @@
 //! root can enter, and stock `ssh-keygen` can read it.
 
 use std::fmt;
+use std::ops::Deref;
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -16,10 +17,14 @@ const HEADER: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
 const FOOTER: &str = "-----END OPENSSH PRIVATE KEY-----";
 const COMMENT: &str = "jit-sudo host key";
 
-/// The key with which this host signs grants.
+/// The key with which this host signs grants; it is also its public half.
 pub struct HostKey {
     signing: SigningKey,
+    public: HostPublicKey,
 }
+
+/// The public half alone, by which grants are verified: a run has no need of the other.
+pub struct HostPublicKey(VerifyingKey);
 
 /// Which host a grant is for: it names the key and the machine, so that neither a copied database nor a copied key
 /// alone carries a grant to another machine.
@@ -39,22 +44,22 @@ impl fmt::Display for InvalidHostKey {
 impl HostKey {
     /// Makes a key from 32 random bytes.
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self { signing: SigningKey::from_bytes(&seed) }
+        SigningKey::from_bytes(&seed).into()
     }
 
     /// Reads the text of a private key file.
     pub fn from_openssh(text: &str) -> Result<Self, InvalidHostKey> {
-        parse_private(text).map(|signing| Self { signing }).ok_or(InvalidHostKey)
+        parse_private(text).map(Self::from).ok_or(InvalidHostKey)
     }
 
     /// The text of a private key file. `check` is any random number (PROTOCOL.key's checkint).
     pub fn to_openssh(&self, check: u32) -> String {
-        let public = public_blob(&self.signing.verifying_key());
+        let public = public_blob(&self.public.0);
         let mut secret = Vec::new();
         secret.extend_from_slice(&check.to_be_bytes());
         secret.extend_from_slice(&check.to_be_bytes());
         push_string(&mut secret, b"ssh-ed25519");
-        push_string(&mut secret, self.signing.verifying_key().as_bytes());
+        push_string(&mut secret, self.public.0.as_bytes());
         push_string(&mut secret, &self.signing.to_keypair_bytes());
         push_string(&mut secret, COMMENT.as_bytes());
         for padding in 1u8.. {
@@ -82,41 +87,79 @@ impl HostKey {
         text
     }
 
+    /// Signs exact bytes.
+    pub fn sign(&self, namespace: Namespace, message: &[u8]) -> Vec<u8> {
+        sign(&self.signing, namespace, message)
+    }
+}
+
+impl From<SigningKey> for HostKey {
+    fn from(signing: SigningKey) -> Self {
+        let public = HostPublicKey(signing.verifying_key());
+        Self { signing, public }
+    }
+}
+
+impl Deref for HostKey {
+    type Target = HostPublicKey;
+    fn deref(&self) -> &HostPublicKey {
+        &self.public
+    }
+}
+
+impl AsRef<HostPublicKey> for HostKey {
+    fn as_ref(&self) -> &HostPublicKey {
+        &self.public
+    }
+}
+
+impl AsRef<HostPublicKey> for HostPublicKey {
+    fn as_ref(&self) -> &HostPublicKey {
+        self
+    }
+}
+
+impl HostPublicKey {
+    /// Reads the public half out of the text of a private key file.
+    pub fn from_openssh(text: &str) -> Result<Self, InvalidHostKey> {
+        let read = || {
+            let file = decode(text)?;
+            let (public, _) = halves(&file)?;
+            let mut blob = Reader::new(public);
+            let is_ours = blob.string()? == b"ssh-ed25519";
+            let key = VerifyingKey::from_bytes(blob.string()?.try_into().ok()?).ok()?;
+            blob.end()?;
+            is_ours.then_some(Self(key))
+        };
+        read().ok_or(InvalidHostKey)
+    }
+
     /// `ssh-ed25519 AAAA… jit-sudo host key`
     pub fn public_line(&self) -> String {
-        format!("ssh-ed25519 {} {COMMENT}", Base64::encode_string(&public_blob(&self.public())))
+        format!("ssh-ed25519 {} {COMMENT}", Base64::encode_string(&public_blob(&self.0)))
     }
 
     /// `SHA256:…`, as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
-        format!("SHA256:{}", Base64Unpadded::encode_string(&digest(&public_blob(&self.public()))))
+        format!("SHA256:{}", Base64Unpadded::encode_string(&digest(&public_blob(&self.0))))
     }
 
     /// The identity of the host that holds this key and has this machine-id(5).
     pub fn host_id(&self, machine_id: &str) -> HostId {
         let mut bytes = b"jit-sudo host v1\0".to_vec();
-        push_string(&mut bytes, &public_blob(&self.public()));
+        push_string(&mut bytes, &public_blob(&self.0));
         push_string(&mut bytes, machine_id.as_bytes());
         HostId(crate::escape::hex(&digest(&bytes)))
     }
 
-    /// Signs exact bytes.
-    pub fn sign(&self, namespace: Namespace, message: &[u8]) -> Vec<u8> {
-        sign(&self.signing, namespace, message)
-    }
-
     /// Checks a signature of this host.
     pub fn verify(&self, namespace: Namespace, message: &[u8], signature: &[u8]) -> Result<(), SignatureFault> {
-        verify(&self.public(), namespace, message, signature)
+        verify(&self.0, namespace, message, signature)
     }
 
     /// The public half, as it stands in signatures.
     pub fn public_key(&self) -> PublicKey {
-        PublicKey::Plain(self.public().to_bytes())
-    }
-
-    fn public(&self) -> VerifyingKey {
-        self.signing.verifying_key()
+        PublicKey::Plain(self.0.to_bytes())
     }
 }
 
@@ -127,19 +170,27 @@ impl HostId {
     }
 }
 
-fn parse_private(text: &str) -> Option<SigningKey> {
+fn decode(text: &str) -> Option<Vec<u8>> {
     let body = text.trim().strip_prefix(HEADER)?.strip_suffix(FOOTER)?;
     let encoded: String = body.split_ascii_whitespace().collect();
-    let bytes = Base64::decode_vec(&encoded).ok()?;
-    let mut outer = Reader::new(&bytes);
+    Base64::decode_vec(&encoded).ok()
+}
+
+/// The public key's blob and the part that holds the secret one.
+fn halves(file: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut outer = Reader::new(file);
     outer.literal(MAGIC)?;
     if outer.string()? != b"none" || outer.string()? != b"none" || !outer.string()?.is_empty() || outer.uint32()? != 1 {
         return None;
     }
-    let public = outer.string()?;
-    let secret = outer.string()?;
+    let halves = (outer.string()?, outer.string()?);
     outer.end()?;
+    Some(halves)
+}
 
+fn parse_private(text: &str) -> Option<SigningKey> {
+    let file = decode(text)?;
+    let (public, secret) = halves(&file)?;
     let mut inner = Reader::new(secret);
     if inner.uint32()? != inner.uint32()? || inner.string()? != b"ssh-ed25519" {
         return None;
@@ -165,13 +216,14 @@ mod tests {
         let text = key.to_openssh(42);
         let again = HostKey::from_openssh(&text).unwrap();
         assert_eq!(again.public_line(), key.public_line());
+        assert_eq!(HostPublicKey::from_openssh(&text).unwrap().public_line(), key.public_line());
         assert!(key.fingerprint().starts_with("SHA256:"));
     }
 
     #[test]
     fn damaged_key_files_are_refused() {
         let text = HostKey::from_seed([7; 32]).to_openssh(42);
-        assert!(HostKey::from_openssh("").is_err());
+        assert!(HostKey::from_openssh("").is_err() && HostPublicKey::from_openssh("").is_err());
         assert!(HostKey::from_openssh(&text.replace("OPENSSH", "RSA")).is_err());
         for index in HEADER.len() + 1..text.len() - FOOTER.len() - 2 {
             let mut bytes = text.clone().into_bytes();

@@ -18,7 +18,7 @@ mod tests;
 
 pub use approval::{Approval, ApprovalFault, Vouchers};
 pub use approvers::Approvers;
-pub use hostkey::{HostId, HostKey};
+pub use hostkey::{HostId, HostKey, HostPublicKey};
 pub use public_key::PublicKey;
 pub use signed::SignedGrant;
 pub use terms::{ApprovalTerms, GrantTerms, RequestTerms};

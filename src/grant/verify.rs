@@ -11,12 +11,12 @@ use crate::policy::judge::Eligible;
 use super::approval::{ApprovalFault, Vouchers};
 use super::sshsig::{Namespace, SignatureFault};
 use super::terms::{GrantTerms, VERSION, decode};
-use super::{HostId, HostKey, SignedGrant};
+use super::{HostId, HostPublicKey, SignedGrant};
 
 /// What this host knows when it verifies.
 pub struct Facts<'a> {
     /// The key that must have signed.
-    pub key: &'a HostKey,
+    pub key: &'a HostPublicKey,
     /// The host that must be named.
     pub host: &'a HostId,
     /// Now.

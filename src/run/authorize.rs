@@ -10,6 +10,7 @@ use crate::auth::prompt::{Askpass, PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand, How};
 use crate::authorized::{Authorized, password_due};
 use crate::cli::{Asking, PasswordFrom, Run};
+use crate::database::Reading;
 use crate::elevation::run_as::typed_word;
 use crate::elevation::{Caller, CommandError, Elevation, ElevationError};
 use crate::escape::Word;
@@ -27,8 +28,13 @@ const LOGIN_SERVICE: &str = "jit-sudo-i";
 /// The service of everything else, unless the role names a stricter one.
 pub(super) const SERVICE: &str = "jit-sudo";
 
-/// Passes the gate, or says why not.
-pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<Authorized, Refusal> {
+/// Passes the gate, or says why not. `reading` lasts until somebody is asked or told something.
+pub(super) fn authorize(
+    run: &Run,
+    caller: Caller,
+    scene: &Scene<'_>,
+    reading: Reading<'_>,
+) -> Result<Authorized, Refusal> {
     let path = scene.policy.settings().options.path_variable();
     let elevation = Elevation::resolve(run, caller, &path, scene.inherited).or_else(|error| match error {
         ElevationError::Command(CommandError::Hidden(path)) => Err(hidden(path, run, scene)?),
@@ -40,6 +46,7 @@ pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<
 
     match judge(elevation, scene.policy, &first)? {
         Judgement::Standing(standing) => {
+            drop(reading);
             let proof = authenticate(standing.role(), standing.elevation(), &run.asking, scene)?;
             Ok(Authorized::by_standing(*standing, proof)?)
         }
@@ -48,7 +55,9 @@ pub(super) fn authorize(run: &Run, caller: Caller, scene: &Scene<'_>) -> Result<
                 Some(name) => Box::new(eligible.only(name).map_err(|wrong| Refusal::OtherRole(name.clone(), wrong))?),
                 None => eligible,
             };
-            let grant = match find_grant(*eligible, grants, scene) {
+            let found = find_grant(*eligible, grants, scene);
+            drop(reading);
+            let grant = match found {
                 Err(Refusal::NoGrant(refused)) => {
                     let eligible = offer::activate(*refused, run, scene)?;
                     let (uid, now) = (eligible.elevation().caller().uid(), scene.host.now()?.wall.seconds());
@@ -85,7 +94,7 @@ fn hidden(path: Word, run: &Run, scene: &Scene<'_>) -> Result<Refusal, Refusal> 
 fn find_grant(eligible: Eligible, candidates: Vec<SignedGrant>, scene: &Scene<'_>) -> Result<VerifiedGrant, Refusal> {
     let moment = scene.host.now()?;
     let (uid, now) = (eligible.elevation().caller().uid(), moment.wall.seconds());
-    let identity = scene.host.identity()?;
+    let identity = scene.host.public_identity()?;
     let vouchers = scene.host.vouchers(eligible.roles(), uid, now)?;
     let facts = Facts {
         key: &identity.key,

@@ -243,7 +243,7 @@ impl<'a> GrantWatch<'a> {
         if candidates.is_empty() {
             return None;
         }
-        let key = self.host.identity().ok()?.key;
+        let key = self.host.public_identity().ok()?.key;
         let is_good = |terms: &GrantTerms| {
             !terms.left(moment).is_zero() && self.is_vouched_for(terms, moment) && self.claims(terms, moment)
         };

@@ -130,7 +130,7 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
     let allowed = match judge(Elevation::question(caller, run_as, command), policy, &[]) {
         Ok(Judgement::Standing(_)) => true,
         Ok(Judgement::Eligible(eligible)) => {
-            let identity = host.identity()?;
+            let identity = host.public_identity()?;
             let high_water = host.journal(&policy.settings().audit).high_water()?;
             let vouchers = host.vouchers(eligible.roles(), uid, moment.wall.seconds())?;
             let facts = Facts {
