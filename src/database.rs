@@ -3,6 +3,8 @@
 //! May not: create a file while opening one, follow a symlink, or hold a second descriptor on the file (closing
 //! that one would drop SQLite's POSIX locks).
 
+mod migration;
+
 use std::cell::Cell;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -18,11 +20,13 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use sys::lock::Locked;
 
+pub use migration::Earlier;
+
 /// `PRAGMA application_id` of our files: "jits", so that file(1) and `open` can tell them from other databases.
 pub const APPLICATION_ID: i32 = 0x6a69_7473;
 
 /// `PRAGMA user_version` of the schema that this build reads and writes.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// The longest row, statement or value that SQLite accepts from us, in bytes.
 pub const LENGTH_LIMIT: i32 = 64 << 20;
@@ -134,6 +138,13 @@ pub enum DatabaseError {
         /// The newest one that this build knows.
         known: i32,
     },
+    /// Written by an earlier version, and not brought up to date yet.
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i32,
+    },
     /// Other processes held the write lock for the whole of [`WRITE_PATIENCE`].
     Busy(PathBuf),
     /// A file could not be examined or made.
@@ -154,6 +165,9 @@ impl fmt::Display for DatabaseError {
                 "the database {} has schema version {found}, this program knows {known}: it is too old for it",
                 path.display()
             ),
+            Self::Older { path, found } => {
+                write!(f, "the database {} has schema version {found} instead of {SCHEMA_VERSION}", path.display())
+            }
             Self::Busy(path) => {
                 write!(f, "the database {} was locked for {} seconds", path.display(), WRITE_PATIENCE.as_secs())
             }
@@ -169,15 +183,7 @@ impl Database {
     /// Opens an existing database whose schema is exactly `schema`: CREATE statements separated by `;`, written as
     /// SQLite stores them (`CREATE TABLE name (…)`, one space between the first words, no `IF NOT EXISTS`).
     pub fn open(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
-        let wal = check_files(path)?;
-        let mut connection = connect(path, wal).map_err(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::CannotOpen) if !path.exists() => DatabaseError::Missing(path.to_owned()),
-            _ => DatabaseError::Sqlite(path.to_owned(), error),
-        })?;
-        let frames = count_frames(&mut connection).map_err(|error| DatabaseError::Sqlite(path.to_owned(), error))?;
-        let durability = Cell::new(Durability::Synced);
-        let database =
-            Self { connection, path: path.to_owned(), frames, wal, durability, is_reading: Cell::new(false) };
+        let database = Self::connected(path)?;
         // One read transaction for all checks: they see one state, and take SQLite's locks once.
         let transaction = Transaction::new_unchecked(&database.connection, TransactionBehavior::Deferred);
         let transaction = transaction.map_err(|error| database.sqlite(error))?;
@@ -185,6 +191,18 @@ impl Database {
         database.check_schema(schema)?;
         transaction.commit().map_err(|error| database.sqlite(error))?;
         Ok(database)
+    }
+
+    /// Of files that only root could have made, but whatever is in them.
+    fn connected(path: &Path) -> Result<Self, DatabaseError> {
+        let wal = check_files(path)?;
+        let mut connection = connect(path, wal).map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen) if !path.exists() => DatabaseError::Missing(path.to_owned()),
+            _ => DatabaseError::Sqlite(path.to_owned(), error),
+        })?;
+        let frames = count_frames(&mut connection).map_err(|error| DatabaseError::Sqlite(path.to_owned(), error))?;
+        let durability = Cell::new(Durability::Synced);
+        Ok(Self { connection, path: path.to_owned(), frames, wal, durability, is_reading: Cell::new(false) })
     }
 
     /// Creates the database with `schema` (see [`Self::open`]) in WAL mode, mode 0600, and opens it. A file that a
@@ -233,7 +251,7 @@ impl Database {
     fn end_reading(&self) {
         if self.is_reading.replace(false) {
             // There is nothing in it that could fail to be kept.
-            let _ = self.connection.execute_batch("ROLLBACK");
+            let _ = self.connection.execute_batch("COMMIT");
         }
     }
 
@@ -339,8 +357,7 @@ impl Database {
             return Err(DatabaseError::Newer { path: self.path.clone(), found, known: SCHEMA_VERSION });
         }
         if found != SCHEMA_VERSION {
-            let difference = format!("has schema version {found} instead of {SCHEMA_VERSION}");
-            return Err(DatabaseError::Schema(self.path.clone(), difference));
+            return Err(DatabaseError::Older { path: self.path.clone(), found });
         }
         // Only a database in WAL mode keeps the file.
         if self.wal != Wal::New {

@@ -5,6 +5,7 @@ mod cure;
 mod inspection;
 mod lectures;
 mod recordings;
+mod schema;
 mod shelf;
 
 use std::fmt;
@@ -18,7 +19,6 @@ use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Courier, Sink, Transport};
 use crate::audit::{self, Due, Journal, JournalError, Mark, Supervisor, Sweep};
-use crate::auth::cache;
 use crate::clock::{BootTime, Clock, Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
@@ -26,7 +26,7 @@ use crate::grant::hostkey::InvalidHostKey;
 use crate::grant::{Approvers, HostId, HostKey, HostPublicKey, Vouchers};
 use crate::policy::index::{self, IndexError, PolicyIndex};
 use crate::policy::{AuditSettings, Policy, PolicyError, PolicyText, Role, SyslogMode};
-use crate::store::{self, GrantStore};
+use crate::store::GrantStore;
 use anchor::Anchor;
 pub use inspection::Mirror;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
@@ -83,10 +83,6 @@ const ANCHOR: &str = "anchor";
 const POLICY_LIMIT: usize = 64 << 20;
 
 const KEY_LIMIT: usize = 16 << 10;
-
-/// Every table of the one database.
-const SCHEMA: [&str; 6] =
-    [audit::SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::EXTENSION_SCHEMA, cache::SCHEMA, index::SCHEMA];
 
 /// Why this host cannot serve.
 #[derive(Debug)]
@@ -186,7 +182,7 @@ impl Host {
     /// Opens the state directory and the database; `name` is the host name that records carry.
     pub fn open(name: &str) -> Result<Self, HostError> {
         let state = state_directory()?;
-        let database = Database::open(&Path::new(STATE).join(DATABASE), &SCHEMA)?;
+        let database = schema::open(&Path::new(STATE).join(DATABASE))?;
         Ok(Self { state, database, name: name.to_owned() })
     }
 
@@ -197,9 +193,11 @@ impl Host {
         if !path.exists() {
             let anchor = Anchor::at(Path::new(STATE).join(ANCHOR));
             anchor.remove().map_err(|error| HostError::System("remove the anchor", error))?;
-            let database = Database::create(&path, &SCHEMA)?;
+            let database = schema::create(&path)?;
             let key = random("make a redaction key")?;
             database.write(Durability::Synced, |tx| audit::set_up(tx, key))?;
+        } else {
+            drop(schema::open(&path)?);
         }
         if !Path::new(STATE).join(BELL).exists() {
             state.create(BELL.as_ref(), b"", 0o600)?;

@@ -22,7 +22,7 @@ use crate::names::GrantId;
 /// searching; `high` is the greatest `at` since root last accepted the state of the host. Verification compares them all with the record.
 pub const SCHEMA: &str = "
 CREATE TABLE record (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, uid INTEGER, run TEXT, grant_id TEXT, at INTEGER NOT NULL, high INTEGER NOT NULL, hash BLOB NOT NULL, body BLOB NOT NULL) STRICT;
-CREATE INDEX record_by_kind ON record (kind);
+CREATE INDEX record_by_kind ON record (kind) WHERE kind NOT IN ('start', 'end');
 CREATE INDEX record_by_uid ON record (uid) WHERE uid IS NOT NULL;
 CREATE INDEX record_by_run ON record (run) WHERE run IS NOT NULL;
 CREATE INDEX record_by_grant ON record (grant_id, kind) WHERE grant_id IS NOT NULL;

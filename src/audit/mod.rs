@@ -21,7 +21,7 @@ pub mod redact;
 mod review_event;
 mod run_event;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod session_event;
 pub mod sink;
 #[cfg(test)]

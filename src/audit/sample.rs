@@ -75,7 +75,7 @@ pub(super) fn ending() -> Ending {
 }
 
 /// A run that was started at `second` and is open.
-pub(super) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started {
+pub(crate) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started {
     journal.start(&moment(second), start(run), SELF, |_| Ok::<_, JournalError>(())).unwrap().0
 }
 

@@ -60,7 +60,7 @@ fn database(error: &DatabaseError) -> Option<String> {
         DatabaseError::Untrusted(path, Distrust::Open) => Some(private(path)),
         DatabaseError::Untrusted(path, _) => Some(format!("look at it, and move it away: {}", shell(path))),
         DatabaseError::Newer { .. } => Some("install the version of jit-sudo that wrote it, or a later one".to_owned()),
-        DatabaseError::Schema(path, _) => {
+        DatabaseError::Schema(path, _) | DatabaseError::Older { path, .. } => {
             Some(format!("restore {} from a backup, then jitctl key accept --reason 'WHY'", shell(path)))
         }
         DatabaseError::Exists(_) | DatabaseError::Busy(_) | DatabaseError::File(..) | DatabaseError::Sqlite(..) => None,

@@ -8,8 +8,7 @@ use crate::names::GrantId;
 
 /// The table of this file.
 pub(super) const SCHEMA: &str = "
-CREATE TABLE extension (request TEXT PRIMARY KEY, extends TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE INDEX extension_of ON extension (extends);
+CREATE TABLE extension (extends TEXT NOT NULL, request TEXT NOT NULL, PRIMARY KEY (extends, request)) STRICT, WITHOUT ROWID;
 ";
 
 /// More extensions of one grant than this are not looked at.

@@ -241,6 +241,39 @@ fn a_newer_and_a_foreign_database_are_told_apart() {
     assert_eq!(faults(&root)[0]["area"], "state");
 }
 
+/// What turns a database of today back into one of the first schema.
+const FIRST_SCHEMA: &str = "DROP INDEX record_by_kind; CREATE INDEX record_by_kind ON record (kind);
+    DROP TABLE extension; CREATE TABLE extension (request TEXT PRIMARY KEY, extends TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX extension_of ON extension (extends); PRAGMA user_version = 1";
+
+#[test]
+fn an_earlier_database_is_brought_up_to_date_by_whoever_comes_first_while_a_session_runs() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    try_it(&root).succeeded();
+    let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo begun; read line; echo done"]);
+    session.expect("begun");
+    let sql = |text: &str| root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{text}\""));
+    sql(FIRST_SCHEMA);
+    // A stranger among its tables is no less refused.
+    sql("CREATE TABLE surplus (x)");
+    refuses(&root, "a foreign table in an earlier schema", "holds an unknown or altered table 'surplus'");
+    assert_eq!(sql("PRAGMA user_version").trim(), "1");
+    sql("DROP TABLE surplus");
+
+    try_it(&root).succeeded();
+    assert_eq!(sql("PRAGMA user_version").trim(), "2");
+    session.type_line("");
+    session.expect("done");
+    session.wait();
+    let ends = crate::records_of(&root, &person).iter().filter(|record| record.kind() == "end").count();
+    assert!(ends >= 1, "the session that was running has its end");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    sql(FIRST_SCHEMA);
+    root.as_root(["jitctl", "key", "init"]).succeeded();
+    assert_eq!(sql("PRAGMA user_version").trim(), "2");
+}
+
 #[test]
 fn a_sweep_closes_compresses_and_prunes() {
     let root = own_root();

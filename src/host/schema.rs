@@ -1,0 +1,72 @@
+//! All tables of the one database, and how those of earlier versions become these.
+
+use std::path::Path;
+
+use crate::audit;
+use crate::auth::cache;
+use crate::database::{Database, DatabaseError, Earlier};
+use crate::policy::index;
+use crate::store;
+
+const SCHEMA: [&str; 6] =
+    [audit::SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::EXTENSION_SCHEMA, cache::SCHEMA, index::SCHEMA];
+
+/// The schemas of earlier versions, each with the way to the next.
+const EARLIER: [Earlier; 1] =
+    [Earlier { version: 1, schema: include_str!("schema/1.sql"), steps: include_str!("schema/1-to-2.sql") }];
+
+/// Opens the database, brought up to date where an earlier version wrote it.
+pub(super) fn open(path: &Path) -> Result<Database, DatabaseError> {
+    match Database::open(path, &SCHEMA) {
+        Err(DatabaseError::Older { .. }) => {
+            Database::bring_up_to_date(path, &EARLIER, &SCHEMA)?;
+            Database::open(path, &SCHEMA)
+        }
+        opened => opened,
+    }
+}
+
+/// Makes a new one.
+pub(super) fn create(path: &Path) -> Result<Database, DatabaseError> {
+    Database::create(path, &SCHEMA)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Journal, sample};
+    use crate::database::tests::Scratch;
+    use rusqlite::Connection;
+
+    #[test]
+    fn the_first_schema_becomes_this_one_with_everything_in_it() {
+        let scratch = Scratch::new("schema-1");
+        drop(Database::create(&scratch.path(), &[EARLIER[0].schema]).unwrap());
+        let rows = "INSERT INTO extension (request, extends) VALUES ('r1', 'g1'), ('r2', 'g1'), ('r3', 'g2');
+            INSERT INTO review_debt (id, uid, user, role, at) VALUES ('d', 7, 'alice', 'ops', 5);
+            PRAGMA user_version = 1";
+        Connection::open(scratch.path()).unwrap().execute_batch(rows).unwrap();
+
+        let database = open(&scratch.path()).unwrap();
+        let text = |query| database.connection().query_row(query, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(text("SELECT group_concat(extends || request) FROM extension"), "g1r1,g1r2,g2r3");
+        assert_eq!(text("SELECT id FROM review_debt WHERE uid = 7"), "d");
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let _ = sample::started(&journal, "run000000001", 1);
+        assert!(journal.verify_all().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_program_of_the_first_version_that_is_running_can_still_end_its_run() {
+        let scratch = Scratch::new("schema-running");
+        drop(Database::create(&scratch.path(), &[EARLIER[0].schema]).unwrap());
+        Connection::open(scratch.path()).unwrap().execute_batch("PRAGMA user_version = 1").unwrap();
+        let running = Connection::open(scratch.path()).unwrap();
+        let record = "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) VALUES (?1, 'end', 1, 'r', 'g', 1, 1, x'', x'')";
+        let mut statement = running.prepare(record).unwrap();
+        statement.execute([1]).unwrap();
+        drop(open(&scratch.path()).unwrap());
+        statement.execute([2]).unwrap();
+        running.execute("DELETE FROM open_run WHERE start = 1", []).unwrap();
+    }
+}
