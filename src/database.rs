@@ -375,6 +375,9 @@ impl Database {
 
     /// Compares all of sqlite_schema with what the rooms declared: one more trigger would be code run by root.
     fn check_schema(&self, schema: &[&str]) -> Result<(), DatabaseError> {
+        if self.is_as_created(schema).map_err(|error| self.sqlite(error))? {
+            return Ok(());
+        }
         let mut missing: Vec<&str> = statements(schema).collect();
         let mut compare = || -> rusqlite::Result<Option<String>> {
             let mut statement = self.connection.prepare("SELECT type, name, sql FROM sqlite_schema")?;
@@ -401,6 +404,22 @@ impl Database {
             None => Ok(()),
             Some(difference) => Err(DatabaseError::Schema(self.path.clone(), difference)),
         }
+    }
+}
+
+impl Database {
+    /// The same in one look, which is enough where everything stands in the order in which it was created.
+    fn is_as_created(&self, schema: &[&str]) -> rusqlite::Result<bool> {
+        // SQLite's own indexes have no text.
+        let query = "SELECT group_concat(sql, ';'), total(sql IS NULL AND type <> 'index') FROM sqlite_schema";
+        self.connection.query_row(query, [], |row| {
+            let mut rest = row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default();
+            for statement in statements(schema) {
+                let Some(after) = rest.strip_prefix(statement.as_bytes()) else { return Ok(false) };
+                rest = after.strip_prefix(b";").unwrap_or(after);
+            }
+            Ok(rest.is_empty() && row.get::<_, f64>(1)? == 0.0)
+        })
     }
 }
 

@@ -55,9 +55,9 @@ pub fn run(run: &Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
 /// The run itself; `begun` is called when nothing can refuse it any more.
 fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
-    // Not dropped: this process ends with the run, and the kernel closes faster than SQLite does.
+    // Not dropped: this process ends with the run, and the kernel closes and frees faster than SQLite and we do.
     let host = ManuallyDrop::new(Host::open(caller.host())?);
-    let policy = host.policy()?;
+    let policy = ManuallyDrop::new(host.policy()?);
     let journal = host.journal(&policy.settings().audit);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     let reading = host.database().reading();

@@ -82,7 +82,7 @@ fn details(role: &Role) -> RoleDetails {
         standing_for: role.standing.as_written(),
         run_as_groups: role.run_as_groups.as_written(),
         hosts: role.hosts.as_written(),
-        env_keep: role.options.env_keep.clone(),
+        env_keep: role.options.env_keep.iter().map(ToString::to_string).collect(),
         setenv: role.lets_set_variables(),
         noexec: role.noexec,
         options: others(&role.options, &["env_keep", "setenv"]),
@@ -108,7 +108,7 @@ fn settings(settings: &Settings) -> SettingsInfo {
         passwd_tries: settings.options.passwd_tries,
         passwd_timeout: settings.options.passwd_timeout,
         grace_period_ms: u64::try_from(settings.grace_period.as_millis()).unwrap_or(u64::MAX),
-        env_keep: settings.options.env_keep.clone(),
+        env_keep: settings.options.env_keep.iter().map(ToString::to_string).collect(),
         options: others(
             &settings.options,
             &["secure_path", "timestamp_timeout", "passwd_tries", "passwd_timeout", "env_keep"],

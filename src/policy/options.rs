@@ -5,6 +5,7 @@ mod limit;
 mod values;
 mod variables;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -76,11 +77,11 @@ pub struct Options {
     /// The command gets a new environment; otherwise the caller's, cleaned.
     pub env_reset: bool,
     /// Variables kept from the caller; see [`name_matches`](super::name_matches), and `NAME=VALUE` patterns match both.
-    pub env_keep: Vec<String>,
+    pub env_keep: Vec<Cow<'static, str>>,
     /// Variables kept when their values are harmless.
-    pub env_check: Vec<String>,
+    pub env_check: Vec<Cow<'static, str>>,
     /// Variables dropped where the environment is not reset.
-    pub env_delete: Vec<String>,
+    pub env_delete: Vec<Cow<'static, str>>,
     /// Whether the caller may set any variable; unsaid, whoever may run every command may.
     pub setenv: Option<bool>,
     /// Where commands are looked for, and PATH of the command: absolute directories, at least one.
@@ -240,7 +241,7 @@ impl Options {
 /// Debian's sudo: its sudoers, and sudoers(5) with `sudo -V` for the rest.
 impl Default for Options {
     fn default() -> Self {
-        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let texts = |list: &[&'static str]| list.iter().copied().map(Cow::Borrowed).collect();
         let secure_path = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
         Self {
             env_reset: true,

@@ -1,5 +1,7 @@
 //! What a policy may say and should not: found by `jitctl policy check`, never by a run.
 
+use std::borrow::Cow;
+
 use super::command_rule::{CommandRule, Effect};
 use super::pattern::name_matches;
 use super::principal::Principal;
@@ -47,7 +49,7 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     }
     warnings.extend(subtraction(role));
     warnings.extend(role.commands.iter().filter_map(rule_warning));
-    let own: Vec<String> =
+    let own: Vec<Cow<'_, str>> =
         role.options.env_keep.iter().filter(|name| !settings.options.env_keep.contains(name)).cloned().collect();
     warnings.extend(dangerous(&own).map(|text| format!("has an env_keep that {text}")));
     if role.options.setenv == Some(true) && !role.commands.iter().any(CommandRule::means_all) {
@@ -92,7 +94,7 @@ fn rule_warning(rule: &CommandRule) -> Option<String> {
     ))
 }
 
-fn dangerous(patterns: &[String]) -> impl Iterator<Item = String> {
+fn dangerous(patterns: &[Cow<'_, str>]) -> impl Iterator<Item = String> {
     patterns.iter().filter_map(|pattern| {
         let name = DANGEROUS.iter().find(|name| name_matches(pattern, name.as_bytes()))?;
         Some(format!("keeps {name} ('{pattern}'), with which a caller runs code of their own"))

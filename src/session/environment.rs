@@ -1,6 +1,7 @@
 //! The environment of the command: sudo's rules (sudoers(5), "Command environment"). Built before the `start` record,
 //! because the record holds it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -138,10 +139,10 @@ enum Listed {
 }
 
 /// Whether one of `patterns` means the variable. LOGNAME and USER are one: a list that has either means both.
-fn listed(patterns: &[String], name: &[u8], value: &[u8]) -> Option<Listed> {
+fn listed(patterns: &[Cow<'_, str>], name: &[u8], value: &[u8]) -> Option<Listed> {
     let names: &[&[u8]] = if matches!(name, b"LOGNAME" | b"USER") { &[b"LOGNAME", b"USER"] } else { &[name] };
     patterns.iter().find_map(|pattern| {
-        let (wanted, content) = pattern.split_once('=').map_or((pattern.as_str(), None), |(n, v)| (n, Some(v)));
+        let (wanted, content) = pattern.split_once('=').map_or((pattern.as_ref(), None), |(n, v)| (n, Some(v)));
         let named = names.iter().any(|name| name_matches(wanted, name));
         match content {
             _ if !named => None,

@@ -1,11 +1,12 @@
 //! A syslog daemon that does not read stalls everybody who calls syslog(3): PAM modules do, and libc waits for ever. While
 //! the daemon is stuck, a timer interrupts the wait; libc tries once more over a new connection and then lets it be.
 
+use std::cell::RefCell;
 use std::mem;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::kernel::check;
 use crate::poll::{PollEntry, poll};
@@ -17,6 +18,14 @@ const SOCKET: &str = "/dev/log";
 const TICK: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
 
 const NEVER: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 0 };
+
+/// How long a connection tells of the daemon: another one may be there later.
+const FRESH: Duration = Duration::from_millis(200);
+
+thread_local! {
+    /// A connection to the daemon, and since when: a run calls PAM several times in a row.
+    static LINE: RefCell<Option<(UnixDatagram, Instant)>> = const { RefCell::new(None) };
+}
 
 /// Interrupts what waits in this process every now and then, until it is dropped.
 pub(crate) struct Interruption {
@@ -54,14 +63,17 @@ impl Drop for Interruption {
 extern "C" fn nothing(_signal: libc::c_int) {}
 
 fn is_stuck() -> bool {
-    let full = || -> std::io::Result<bool> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(SOCKET)?;
-        let mut entries = [PollEntry::writing(socket.as_fd())];
-        Ok(poll(&mut entries, Some(Duration::ZERO))? == 0)
-    };
-    // A daemon that is not there at all makes nobody wait.
-    full().unwrap_or(false)
+    LINE.with_borrow_mut(|line| {
+        if line.as_ref().is_none_or(|(_, since)| since.elapsed() > FRESH) {
+            *line = UnixDatagram::unbound()
+                .and_then(|socket| socket.connect(SOCKET).map(|()| socket))
+                .ok()
+                .map(|socket| (socket, Instant::now()));
+        }
+        // A daemon that is not there at all makes nobody wait.
+        let Some((socket, _)) = line else { return false };
+        poll(&mut [PollEntry::writing(socket.as_fd())], Some(Duration::ZERO)).is_ok_and(|ready| ready == 0)
+    })
 }
 
 fn set_timer(interval: libc::timeval) -> Option<()> {

@@ -74,7 +74,7 @@ fn every_key_can_be_said_and_is_written_back_as_it_was_read() {
 #[test]
 fn a_role_says_otherwise_and_adds_to_the_lists() {
     let options = role("env_keep = [\"A\", \"B\"]\numask = \"027\"", "env_keep = [\"C\", \"!A\"]\numask = \"0777\"");
-    assert_eq!((options.env_keep, options.umask.bits()), (vec!["B".to_owned(), "C".to_owned()], None));
+    assert_eq!((options.env_keep, options.umask.bits()), (vec!["B".into(), "C".into()], None));
     assert_eq!(role("env_keep = [\"A\"]", "env_keep = [\"!*\", \"D\"]").env_keep, ["D"]);
     assert_eq!(role("", "env_check = [\"MINE\"]").env_check.len(), ENV_CHECK.len() + 1);
 }

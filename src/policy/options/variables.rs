@@ -1,5 +1,7 @@
 //! `env_keep`, `env_check`, `env_delete`: how such a list is read, and what stands in it when nothing is said.
 
+use std::borrow::Cow;
+
 use super::super::role_file::variable_pattern;
 
 /// What becomes of a list that stands in a table.
@@ -31,15 +33,15 @@ fn variable(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn change(list: &mut Vec<String>, entries: Vec<(bool, String)>, lists: Lists) {
+pub(super) fn change(list: &mut Vec<Cow<'static, str>>, entries: Vec<(bool, String)>, lists: Lists) {
     if lists == Lists::Replace {
         list.clear();
     }
     for (is_taken_away, pattern) in entries {
         if is_taken_away {
-            list.retain(|known| pattern != "*" && known != &pattern);
-        } else if !list.contains(&pattern) {
-            list.push(pattern);
+            list.retain(|known| pattern != "*" && *known != pattern);
+        } else if !list.iter().any(|known| *known == pattern) {
+            list.push(pattern.into());
         }
     }
 }
