@@ -44,9 +44,9 @@ pub(crate) enum PolicyVerb {
     /// The policy is printed and gives the same answers. It reads with the rights of who calls it, and writes nothing
     /// but its answer. Everybody has `standing` roles, as in sudoers(5).
     ///
-    /// What cannot be carried over is told on the standard error, one line each, `FILE:LINE: what`, and the status is
-    /// 1. What a rule allows under a condition that the policy cannot say is refused, never allowed without it.
-    /// Paths, aliases and names in capitals are looked up on this host: import a file where it is used.
+    /// What cannot be carried over is told on the standard error, one line each, `FILE:LINE: what`; the status is 1 then.
+    /// What a rule allows under a condition that the policy cannot say is refused, never allowed without it. Paths,
+    /// aliases and names in capitals are looked up on this host: import a file where it is used.
     Import(PolicyImportWords),
 }
 
