@@ -35,6 +35,7 @@ help:
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs'
 	@echo 'make man            writes the parts of the manual pages that come from the tables of words'
+	@echo 'make book           the manual with the manual pages as a book of web pages, in target/book'
 	@echo 'make ansible        plays of Ansible (from PyPI, kept below the target directory) through jit-sudo and sudo'
 	@echo 'make recording-cost  what a recording costs beside sudo'"'"'s'
 	@echo 'make bench          measured beside sudo and doas'
@@ -177,6 +178,10 @@ check: deps
 man:
 	UPDATE=1 $(CARGO) test --quiet --locked -p jitctl --test manual_pages
 
+# Needs mandoc; mdBook is compiled below the target directory where it is missing.
+book:
+	CARGO='$(CARGO)' packaging/book
+
 deps:
 	packaging/deps try
 
@@ -186,4 +191,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help man build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips soak million test check deps build-deps clean ansible import-compare
+.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips soak million test check deps build-deps clean ansible import-compare

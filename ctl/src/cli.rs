@@ -65,7 +65,7 @@ pub(crate) fn format_wanted(arguments: &[OsString]) -> Format {
 pub(crate) enum Verb {
     /// List the roles you may activate, and on what terms
     ///
-    /// With those that you have standing. It tells as whom they run commands, for how long at most, what an
+    /// Those that you have standing are listed too. It tells as whom they run commands, for how long at most, what an
     /// activation needs, and which commands they allow. A command that begins with `!` is excluded; the last entry
     /// that matches decides.
     Roles,
