@@ -26,6 +26,7 @@ mod json;
 mod know;
 mod life;
 mod listing;
+mod manual;
 mod noexec;
 mod options;
 mod pam;
