@@ -26,12 +26,14 @@ mod json;
 mod know;
 mod life;
 mod listing;
+mod locked_out;
 mod manual;
 mod noexec;
 mod options;
 mod pam;
 mod pam_module;
 mod pam_sessions;
+mod pam_stacks;
 mod past;
 mod policy;
 mod property;
@@ -43,6 +45,7 @@ mod shells;
 mod signed;
 mod sinks;
 mod terminal;
+mod tokens;
 
 use std::sync::OnceLock;
 

@@ -39,13 +39,15 @@ fn the_way_to_zero_standing_access_does_what_it_says() {
 }
 
 #[test]
-fn the_audit_does_what_it_says() {
+fn the_audit_and_the_evidence_are_what_they_say() {
     let mut player = Player::start();
     player.play("quick-start.md");
     let written = player.root.journal().len();
     eventually("syslog has every record", PATIENCE, || (player.root.syslog().len() >= written).then_some(()));
     player.root.script("cp /var/log/auth.log /home/auditor/web1.log; chown auditor /home/auditor/web1.log");
     player.play("audit.md");
+    player.root.script("mkdir -p -m 700 /srv/evidence");
+    player.play("evidence.md");
     player.try_table("audit.md");
 }
 
