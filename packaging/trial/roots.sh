@@ -16,7 +16,7 @@ describe() {
         ;;
     booted)
         suite=bookworm
-        with="systemd-sysv dbus libpam-systemd openssh-server openssh-client needrestart procps"
+        with="systemd-sysv dbus-user-session libpam-systemd openssh-server openssh-client needrestart procps"
         ;;
     esac
 }
@@ -55,33 +55,34 @@ ubuntu_keyring() {
 }
 
 # enclosed NAME: in namespaces of its own, with a control group as its root, runs packaging/test --inside NAME.
-enclosed() {
-    local base status=0
+enclosed() (
     base=$(mktemp -d /var/tmp/jit-sudo-packages.XXXXXX)
+    cgroup=
+    trap clear_up EXIT
+    own_cgroup
     (
-        cgroup=$(own_cgroup "${base##*/}") && echo "$BASHPID" >"$cgroup/cgroup.procs"
+        [ -z "$cgroup" ] || echo "$BASHPID" >"$cgroup/cgroup.procs"
         exec unshare --mount --pid --uts --ipc --net --cgroup --fork --kill-child packaging/test --inside "$1" "$base"
-    ) || status=$?
-    remove_cgroup "$(own_cgroup "${base##*/}")"
-    rm -rf --one-file-system "$base"
-    return $status
-}
+    )
+)
 
 own_cgroup() {
     local tree
     tree=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
-    [ -n "$tree" ] || return 1
-    mkdir -p "$tree/$1"
-    echo "$tree/$1"
+    [ -n "$tree" ] || return 0
+    cgroup=$tree/${base##*/}
+    mkdir "$cgroup"
 }
 
-# What has ended leaves its group a moment later.
-remove_cgroup() {
+clear_up() {
     local tries
+    # What has ended leaves its group a moment later.
     for tries in $(seq 100); do
-        [ -d "$1" ] && ! find "$1" -depth -type d -exec rmdir {} + 2>/dev/null || return 0
+        [ -d "$cgroup" ] || break
+        find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null && break
         sleep 0.1
     done
+    rm -rf --one-file-system "$base"
 }
 
 # mount_root NAME: a copy of that system as $base/root, with devices of its own.

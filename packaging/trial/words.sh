@@ -6,6 +6,8 @@ say() {
 
 fail() {
     echo "packages: FAILED: $*" >&2
+    # To look round where it has failed.
+    [ -z "${HOLD-}" ] || { echo "HOLD: ${entered[*]}" >&2; sleep infinity; }
     exit 1
 }
 
