@@ -16,7 +16,7 @@ use crate::escape::Word;
 use crate::grant::GrantTerms;
 use crate::policy::{OnExpiry, SyslogMode};
 use crate::refusal::Refusal;
-use crate::run::grant_watch::{GrantWatch, Watched};
+use crate::run::grant_watch::{GrantWatch, Watched, What};
 use crate::session::{Hosted, stand_alone};
 use crate::store::is_open;
 use sha2::{Digest as _, Sha256};
@@ -83,6 +83,7 @@ impl Desk<'_> {
             uid: holder.uid(),
             user: Word::from(holder.name().as_str()),
             run,
+            what: What::Session,
             unsent,
         };
         let mut watch = GrantWatch::over(watched, self.host, self.journal);

@@ -54,15 +54,71 @@ impl Guests {
 
     /// Sends a signal to every one, and again to those that appeared meanwhile; gives how many were signalled.
     ///
-    /// For SIGKILL all are stopped first, so that none forks faster than it is killed.
+    /// For SIGKILL all are frozen first, or stopped where that cannot be, so that none forks faster than it is killed.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
     pub fn signal(&self, signal: i32) -> io::Result<usize> {
-        if signal == libc::SIGKILL {
+        if signal == libc::SIGKILL && self.freeze().is_err() {
             self.signal_all(libc::SIGSTOP)?;
         }
         self.signal_all(signal)
+    }
+
+    /// Stops every one until [`Self::thaw`], and what they beget: in a group of control of their own, where neither their parents
+    /// notice it nor anybody but root can wake them, as SIGCONT could (kill(2): whoever is of the same session).
+    ///
+    /// # Errors
+    /// `Unsupported` where there are no groups of control; whatever the kernel says where they cannot be written.
+    pub fn freeze(&self) -> io::Result<()> {
+        let ice = self.ice()?;
+        ice.freeze()?;
+        for _ in 0..MAX_PASSES {
+            let warm = self.seen()?.into_iter().filter(|guest| !ice.holds(guest.pid));
+            // One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
+            if warm.filter(|guest| ice.adopt(guest.pid).is_ok()).count() == 0 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets all go on that [`Self::freeze`] has stopped, where they were before.
+    ///
+    /// # Errors
+    /// As `freeze`.
+    pub fn thaw(&self) -> io::Result<()> {
+        let ice = self.ice()?;
+        ice.thaw()?;
+        for pid in ice.members() {
+            // Whoever has ended needs no place.
+            let _ = match (self.scope.get(), &self.group) {
+                (Some(scope), _) => scope.adopt(pid),
+                (None, Some(group)) => group.adopt(pid),
+                (None, None) => Ok(()),
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether one of them has a terminal; none has it any more when that was hung up.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be listed.
+    pub fn have_terminal(&self) -> io::Result<bool> {
+        Ok(self.seen()?.into_iter().any(|guest| procfs::stat(guest.pid).is_ok_and(|stat| stat.terminal != 0)))
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be listed.
+    pub fn count(&self) -> io::Result<usize> {
+        Ok(self.seen()?.len())
+    }
+
+    fn ice(&self) -> io::Result<Cgroup> {
+        self.group.as_ref().ok_or(io::Error::from(io::ErrorKind::Unsupported))?.below("frozen")
     }
 
     /// Lets the program itself go on: su(1) stops when what it waits for is stopped.
@@ -170,6 +226,42 @@ mod tests {
         child.wait().unwrap();
         assert!(!guests.host_lives());
         assert_eq!(guests.signal(libc::SIGKILL).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_frozen_stands_still_though_it_is_told_to_go_on_and_the_program_does_not() {
+        let (mut child, pid) = host();
+        let Ok(group) = Cgroup::create("sys-tests", "icebox") else { return drop(child.kill()) };
+        let guests = Guests::of(pid, Some(group)).unwrap();
+        let place = std::env::temp_dir().join(format!("sys-guests-{}", std::process::id()));
+        let size = || fs::metadata(&place).map_or(0, |found| found.len());
+        let grows = || {
+            let before = size();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            size() > before
+        };
+        writeln!(child.stdin.as_mut().unwrap(), "sh -c 'while sleep 0.01; do echo; done' >{} &", place.display())
+            .unwrap();
+        assert!((0..50).any(|_| grows()));
+        guests.freeze().unwrap();
+        for _ in 0..3 {
+            guests.signal(libc::SIGCONT).unwrap();
+            assert!(!grows());
+        }
+        assert_eq!(procfs::stat(pid).unwrap().state, b'S');
+        guests.thaw().unwrap();
+        assert!((0..50).any(|_| grows()));
+        // And a frozen one can be killed.
+        guests.freeze().unwrap();
+        guests.signal(libc::SIGKILL).unwrap();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!((0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            guests.count().unwrap() == 0
+        }));
+        guests.part();
+        let _ = fs::remove_file(&place);
     }
 
     #[test]

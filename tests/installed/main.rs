@@ -26,11 +26,13 @@ mod json;
 mod know;
 mod life;
 mod listing;
+mod locked_out;
 mod noexec;
 mod options;
 mod pam;
 mod pam_module;
 mod pam_sessions;
+mod pam_stacks;
 mod past;
 mod policy;
 mod property;
@@ -42,6 +44,7 @@ mod shells;
 mod signed;
 mod sinks;
 mod terminal;
+mod tokens;
 
 use std::sync::OnceLock;
 
