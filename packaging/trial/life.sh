@@ -1,0 +1,137 @@
+# The life of the packages on a system: installed, used, upgraded while a session runs, removed, purged, installed again.
+
+life() {
+    mount_root "$1"
+    entered=(chroot "$root")
+    add_user --groups sudo alice
+    add_user bob
+    install_it
+    first_run
+    profile
+    edit_and_upgrade
+    newer_database
+    remove_and_return
+    purge
+}
+
+install_it() {
+    holds "installed with dpkg alone" there dpkg -i "/root/jit-sudo_$version~previous_$arch.deb"
+    modes <<'MODES'
+4755 /usr/bin/jit-sudo
+4755 /usr/libexec/jit-sudo/jit-sudo-broker
+755 /usr/bin/jitctl
+700 /var/lib/jit-sudo
+600 /var/lib/jit-sudo/host_key
+600 /var/lib/jit-sudo/journal.db
+755 /etc/jit-sudo
+640 /etc/jit-sudo/policy.toml
+644 /etc/pam.d/jit-sudo
+MODES
+    holds "the user of the hooks is there" there getent passwd jit-sudo-hooks
+    [ ! -e "$root/usr/bin/sudo" ] && [ ! -e "$root/usr/local/bin/sudo" ] || fail "the package took the name sudo"
+    say "nobody took the name sudo"
+    holds "the timer is enabled" test -L "$root/etc/systemd/system/timers.target.wants/jit-sudo-sweep.timer"
+    holds "cron sweeps where systemd does not run" there /etc/cron.daily/jit-sudo
+    doctor
+}
+
+# Without errors; this root has no syslog and perhaps no clock daemon, which are warnings.
+doctor() {
+    local said
+    said=$(there jitctl doctor) || [ $? = 4 ] || fail "doctor: $said"
+    say "doctor finds no error"
+}
+
+first_run() {
+    prints "alice asks, and runs as root" 0 as alice sh -c 'echo secret | jit-sudo -S -p "" --reason "first run" id -u'
+    holds "the first run is in the journal" there sh -c "jitctl audit search 'first run' | grep -q alice"
+    holds "she gives her grant back" as alice jitctl release
+}
+
+# The account stack of every service, but for root and the system's users, asks for a grant; and then no more.
+profile() {
+    holds "the module's package is installed" there dpkg -i "/root/libpam-jit-sudo_$version~previous_$arch.deb"
+    [ -e "$root/usr/share/pam-configs/jit-sudo" ] || fail "there is no profile"
+    ! grep -rq pam_jit_sudo "$root/etc/pam.d" || fail "the profile is on"
+    say "the profile of pam-auth-update is off"
+    cp -a "$root/etc/pam.d" "$base/pam.d"
+    prints "with bob's password alice becomes bob" bob as alice sh -c 'echo secret | su bob -c "id -un"'
+    holds "the profile is switched on" there pam-auth-update --enable jit-sudo
+    for kind in auth account session password; do
+        case $kind in account) wanted=1 ;; *) wanted=0 ;; esac
+        [ "$(grep -c pam_jit_sudo "$root/etc/pam.d/common-$kind")" = $wanted ] || fail "common-$kind: $(cat "$root/etc/pam.d/common-$kind")"
+    done
+    say "it is in common-account alone"
+    refuses "and without a grant she is refused" "you have no active grant" as alice sh -c 'echo secret | su bob -c "id -un"'
+    prints "root is not asked" bob there su bob -c "id -un"
+    holds "she asks for a grant" as alice jitctl request --role admin --for 5m --reason profile
+    prints "and becomes bob again" bob as alice sh -c 'echo secret | su bob -c "id -un"'
+    holds "she gives her grant back" as alice jitctl release
+    holds "the profile is switched off" there pam-auth-update --disable jit-sudo
+    holds "no file of PAM differs from what it was" diff -r "$base/pam.d" "$root/etc/pam.d"
+    holds "switched on once more" there pam-auth-update --enable jit-sudo
+    holds "the package is removed" there dpkg -r libpam-jit-sudo
+    holds "no file of PAM differs from what it was" diff -r "$base/pam.d" "$root/etc/pam.d"
+}
+
+edit_and_upgrade() {
+    local key session status=0
+    key=$(there jitctl key show)
+    echo '# ours' >>"$root/etc/jit-sudo/policy.toml"
+    printf '[roles.deploy]\nstanding = ["alice"]\ncommands = ["ALL"]\nauthenticate = false\n' >"$root/etc/jit-sudo/policy.d/deploy.toml"
+    holds "the edited policy is good" there jitctl policy check
+    as alice jit-sudo -n sh -c 'echo >/tmp/begun; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo done >/tmp/survived; exit 7' &
+    session=$!
+    within 20 "a session runs" test -e "$root/tmp/begun"
+    holds "upgraded meanwhile" there dpkg -i "/root/jit-sudo_${version}_$arch.deb" "/root/libpam-jit-sudo_${version}_$arch.deb"
+    touch "$root/tmp/go"
+    wait "$session" || status=$?
+    [ "$status" = 7 ] && [ -e "$root/tmp/survived" ] || fail "the session ended with $status"
+    say "the session went on and ended as its command did"
+    tail -n 1 "$root/etc/jit-sudo/policy.toml" | grep -qx '# ours' || fail "the policy was replaced"
+    say "the policy is the administrator's"
+    prints "the host has its old key" "$key" there jitctl key show
+    prints "who had a role has it" 0 as alice jit-sudo -n id -u
+    holds "the journal is intact" there jitctl audit verify
+    doctor
+}
+
+newer_database() {
+    local is
+    is=$(sqlite3 "$root$state/journal.db" 'PRAGMA user_version')
+    sqlite3 "$root$state/journal.db" 'PRAGMA user_version = 99'
+    refuses "an old program refuses a newer database" "it is too old for it" as alice jit-sudo -n id -u
+    sqlite3 "$root$state/journal.db" "PRAGMA user_version = $is"
+    prints "and serves again with its own" 0 as alice jit-sudo -n id -u
+}
+
+remove_and_return() {
+    local key
+    key=$(there jitctl key show)
+    there update-alternatives --quiet --install /usr/local/bin/sudo sudo /usr/bin/jit-sudo 100
+    prints "by an alternative it answers to sudo" 0 as alice /usr/local/bin/sudo -n id -u
+    holds "removed" there dpkg -r libpam-jit-sudo jit-sudo
+    [ ! -e "$root/usr/bin/jit-sudo" ] && [ ! -L "$root/usr/local/bin/sudo" ] || fail "something stayed"
+    [ -e "$root/etc/jit-sudo/policy.d/deploy.toml" ] && [ -e "$root$state/journal.db" ] || fail "policy or evidence went"
+    say "the programs and the alternative are gone, policy and evidence stay"
+    holds "installed again" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
+    prints "with the same key" "$key" there jitctl key show
+    holds "and the same journal" there sh -c 'jitctl audit verify && jitctl audit search "first run" | grep -q alice'
+    there ln -s /usr/bin/jit-sudo /usr/local/bin/sudo
+    prints "by a link it answers to sudo as well" 0 as alice /usr/local/bin/sudo -n id -u
+    rm "$root/usr/local/bin/sudo"
+}
+
+purge() {
+    holds "purged" there dpkg --purge jit-sudo
+    [ -e "$root$state/journal.db" ] && [ ! -e "$root/etc/jit-sudo/policy.toml" ] || fail "purging took evidence, or left the policy"
+    say "without a word purging keeps the evidence"
+    holds "installed again" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
+    holds "the old journal goes on" there sh -c 'jitctl audit verify && jitctl audit search "first run" | grep -q alice'
+    echo 'jit-sudo jit-sudo/purge-evidence boolean true' | there debconf-set-selections
+    holds "purged, with the word" there dpkg --purge jit-sudo
+    [ ! -e "$root$state" ] || fail "evidence stayed: $(ls "$root$state")"
+    say "purging with the word removes the evidence"
+    holds "installed on a host that knows nothing any more" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
+    prints "a new journal begins" 1 there sh -c 'jit-sudo -n true; jitctl --json audit list --limit 1 | grep -c "\"seq\""'
+}
