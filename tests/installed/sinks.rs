@@ -69,6 +69,7 @@ fn a_json_file_holds_the_journal_line_by_line() {
     let file = || root.read("/var/log/jit-sudo/audit.jsonl").lines().map(record_of).collect::<Vec<_>>();
     // The file begins with the first record that anybody tried to write.
     same_as_journal(&root, file);
+    root.as_root(["jitctl", "audit", "verify", "--anchor", "/var/log/jit-sudo/audit.jsonl"]).succeeded();
     assert_eq!(root.script("stat -c '%a %U' /var/log/jit-sudo/audit.jsonl").trim(), "600 root");
     root.run_as(&person.name, ["cat", "/var/log/jit-sudo/audit.jsonl"]).exited(1);
 }
