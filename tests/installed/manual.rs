@@ -205,10 +205,12 @@ fn is_id(word: &str) -> bool {
     long && word.bytes().all(plain) && word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// What is another each time: an id, or a time of the day.
+/// What is another each time: an id, a time of the day, or how long something takes.
 fn is_any(word: &str) -> bool {
-    let word = word.trim_end_matches([':', ',']);
-    is_id(word) || (word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b':'))
+    let word = word.trim_matches(['(', ')', ':', ',']);
+    let of_time = word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(|c: char| !c.is_ascii_digit());
+    let time = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit() || b":.smhd".contains(&byte));
+    is_id(word) || word == "now" || (time(word) && (of_time || word.contains(':')))
 }
 
 fn steps(page: &str) -> Vec<Step> {
