@@ -8,6 +8,7 @@ life() {
     install_it
     first_run
     profile
+    older_database
     edit_and_upgrade
     newer_database
     remove_and_return
@@ -72,6 +73,24 @@ profile() {
     holds "switched on once more" there pam-auth-update --enable jit-sudo
     holds "the package is removed" there dpkg -r libpam-jit-sudo
     holds "no file of PAM differs from what it was" diff -r "$base/pam.d" "$root/etc/pam.d"
+}
+
+# What the first schema left on a host, as an upgrade finds it: the state after `first_run`, by the first version that had one.
+older_database() {
+    local known key
+    known=$(sed -n 's/^pub const SCHEMA_VERSION: i32 = \(.*\);$/\1/p' src/database.rs)
+    mv "$root$state" "$base/state"
+    mv "$root/etc/machine-id" "$base/"
+    tar -C "$root" --numeric-owner -xJf packaging/trial/version-1.tar.xz
+    key=$(cut -d ' ' -f 2 "$root$state/host_key.pub")
+    holds "upgraded over a database of the first schema" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
+    holds "its journal goes on" there sh -c 'jitctl audit verify && jitctl audit search "first run" | grep -q alice'
+    holds "with its key" there sh -c "jitctl key show | grep -qF $key"
+    prints "and the schema of today" "$known" sqlite3 "$root$state/journal.db" 'PRAGMA user_version'
+    rm -rf "${root:?}$state"
+    mv "$base/state" "$root$state"
+    mv "$base/machine-id" "$root/etc/"
+    holds "back to the previous version" there dpkg -i "/root/jit-sudo_$version~previous_$arch.deb"
 }
 
 edit_and_upgrade() {
