@@ -147,10 +147,29 @@ purge() {
     say "without a word purging keeps the evidence"
     holds "installed again" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
     holds "the old journal goes on" there sh -c 'jitctl audit verify && jitctl audit search "first run" | grep -q alice'
-    echo 'jit-sudo jit-sudo/purge-evidence boolean true' | there debconf-set-selections
-    holds "purged, with the word" there dpkg --purge jit-sudo
+    holds "on a terminal purging asks first" purge_saying no
+    [ -e "$root$state/journal.db" ] || fail "the answer was no, and the evidence went"
+    say "and keeps the evidence when the answer is no"
+    holds "installed again" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
+    holds "asked again" purge_saying yes
     [ ! -e "$root$state" ] || fail "evidence stayed: $(ls "$root$state")"
-    say "purging with the word removes the evidence"
+    say "and removes it when the answer is yes"
     holds "installed on a host that knows nothing any more" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
     prints "a new journal begins" 1 there sh -c 'jit-sudo -n true; jitctl --json audit list --limit 1 | grep -c "\"seq\""'
+    echo 'jit-sudo jit-sudo/purge-evidence boolean true' | there debconf-set-selections
+    holds "purged, with the word given before" there dpkg --purge jit-sudo
+    [ ! -e "$root$state" ] || fail "evidence stayed: $(ls "$root$state")"
+    say "the evidence is gone"
+}
+
+# Types an answer to the question of debconf, on a terminal.
+purge_saying() {
+    mkfifo "$base/typed"
+    exec 7<>"$base/typed"
+    echo "$1" >&7
+    script -qec "chroot '$root' /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb DEBIAN_FRONTEND=teletype \
+        dpkg --purge jit-sudo" /dev/null <&7 >"$base/asked"
+    exec 7>&-
+    rm "$base/typed"
+    grep -q 'Remove the journal, its key and all recordings?' "$base/asked"
 }
