@@ -27,6 +27,7 @@ mod know;
 mod life;
 mod listing;
 mod locked_out;
+mod manual;
 mod noexec;
 mod options;
 mod pam;
