@@ -8,6 +8,7 @@ life() {
     install_it
     first_run
     profile
+    older_database
     edit_and_upgrade
     newer_database
     remove_and_return
@@ -74,6 +75,24 @@ profile() {
     holds "no file of PAM differs from what it was" diff -r "$base/pam.d" "$root/etc/pam.d"
 }
 
+# What the first schema left on a host, as an upgrade finds it: the state after `first_run`, by the first version that had one.
+older_database() {
+    local known key
+    known=$(sed -n 's/^pub const SCHEMA_VERSION: i32 = \(.*\);$/\1/p' src/database.rs)
+    mv "$root$state" "$base/state"
+    mv "$root/etc/machine-id" "$base/"
+    tar -C "$root" --numeric-owner -xJf packaging/trial/version-1.tar.xz
+    key=$(cut -d ' ' -f 2 "$root$state/host_key.pub")
+    holds "upgraded over a database of the first schema" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
+    holds "its journal goes on" there sh -c 'jitctl audit verify && jitctl audit search "first run" | grep -q alice'
+    holds "with its key" there sh -c "jitctl key show | grep -qF $key"
+    prints "and the schema of today" "$known" sqlite3 "$root$state/journal.db" 'PRAGMA user_version'
+    rm -rf "${root:?}$state"
+    mv "$base/state" "$root$state"
+    mv "$base/machine-id" "$root/etc/"
+    holds "back to the previous version" there dpkg -i "/root/jit-sudo_$version~previous_$arch.deb"
+}
+
 edit_and_upgrade() {
     local key session status=0
     key=$(there jitctl key show)
@@ -128,10 +147,29 @@ purge() {
     say "without a word purging keeps the evidence"
     holds "installed again" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
     holds "the old journal goes on" there sh -c 'jitctl audit verify && jitctl audit search "first run" | grep -q alice'
-    echo 'jit-sudo jit-sudo/purge-evidence boolean true' | there debconf-set-selections
-    holds "purged, with the word" there dpkg --purge jit-sudo
+    holds "on a terminal purging asks first" purge_saying no
+    [ -e "$root$state/journal.db" ] || fail "the answer was no, and the evidence went"
+    say "and keeps the evidence when the answer is no"
+    holds "installed again" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
+    holds "asked again" purge_saying yes
     [ ! -e "$root$state" ] || fail "evidence stayed: $(ls "$root$state")"
-    say "purging with the word removes the evidence"
+    say "and removes it when the answer is yes"
     holds "installed on a host that knows nothing any more" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
     prints "a new journal begins" 1 there sh -c 'jit-sudo -n true; jitctl --json audit list --limit 1 | grep -c "\"seq\""'
+    echo 'jit-sudo jit-sudo/purge-evidence boolean true' | there debconf-set-selections
+    holds "purged, with the word given before" there dpkg --purge jit-sudo
+    [ ! -e "$root$state" ] || fail "evidence stayed: $(ls "$root$state")"
+    say "the evidence is gone"
+}
+
+# Types an answer to the question of debconf, on a terminal.
+purge_saying() {
+    mkfifo "$base/typed"
+    exec 7<>"$base/typed"
+    echo "$1" >&7
+    script -qec "chroot '$root' /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb DEBIAN_FRONTEND=teletype \
+        dpkg --purge jit-sudo" /dev/null <&7 >"$base/asked"
+    exec 7>&-
+    rm "$base/typed"
+    grep -q 'Remove the journal, its key and all recordings?' "$base/asked"
 }
