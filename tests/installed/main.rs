@@ -42,6 +42,7 @@ mod recordings;
 mod run;
 mod screen;
 mod shells;
+mod shippers;
 mod signed;
 mod sinks;
 mod terminal;

@@ -11,7 +11,7 @@ use harness::{PATIENCE, PrivateRoot, PtySession, eventually, project};
 const TOWN: &str = r#"
 for name in /usr/bin/apt /usr/bin/systemctl /usr/local/bin/deploy; do
     rm -f $name
-    printf '#!/bin/sh\nexit 0\n' >$name
+    printf '#!/bin/sh\n' >$name
     chmod 755 $name
 done
 cat >/etc/sudoers <<'SUDOERS'
@@ -22,7 +22,11 @@ root	ALL=(ALL:ALL) ALL
 %sudo	ALL=(ALL:ALL) ALL
 deploy	ALL=(root) NOPASSWD: /usr/local/bin/deploy *
 SUDOERS
+echo 'echo deploying $1 as $(id -un)' >>/usr/local/bin/deploy
 groupadd auditors
+groupadd release-managers
+usermod --append --groups release-managers bob
+useradd --create-home --shell /bin/bash ci
 useradd --create-home --shell /bin/bash --groups auditors auditor
 useradd --create-home --shell /bin/bash deploy
 usermod --append --groups sudo alice
@@ -31,6 +35,15 @@ usermod --append --groups sudo alice
 #[test]
 fn the_quick_start_does_what_it_says() {
     Player::start().play("quick-start.md");
+}
+
+#[test]
+fn the_protocol_for_programs_in_the_readme_is_all_they_need() {
+    let mut player = Player::start();
+    let manual = blocks(&read("man/jit-sudo-policy.5"), ".Bd -literal -offset indent\n", ".Ed");
+    let role = manual.iter().find(|text| text.starts_with("[roles.release]")).unwrap();
+    player.root.write("/etc/jit-sudo/policy.d/release.toml", 0o640, role);
+    player.play("../README.md");
 }
 
 #[test]
@@ -157,7 +170,10 @@ impl Player {
 
     /// The id in the newest record of this kind.
     fn newest(&self, kind: &str) -> String {
-        self.root.journal().iter().rfind(|record| record.kind() == kind).unwrap().text("grant").to_owned()
+        eventually(&format!("a {kind} is recorded"), PATIENCE, || {
+            let journal = self.root.journal();
+            journal.iter().rfind(|record| record.kind() == kind).map(|record| record.text("grant").to_owned())
+        })
     }
 
     /// Each command of the page's tables, its capitals filled in; root types it.
@@ -189,10 +205,12 @@ fn is_id(word: &str) -> bool {
     long && word.bytes().all(plain) && word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// What is another each time: an id, or a time of the day.
+/// What is another each time: an id, a time of the day, or how long something takes.
 fn is_any(word: &str) -> bool {
-    let word = word.trim_end_matches([':', ',']);
-    is_id(word) || (word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b':'))
+    let word = word.trim_matches(['(', ')', ':', ',']);
+    let of_time = word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(|c: char| !c.is_ascii_digit());
+    let time = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit() || b":.smhd".contains(&byte));
+    is_id(word) || word == "now" || (time(word) && (of_time || word.contains(':')))
 }
 
 fn steps(page: &str) -> Vec<Step> {
