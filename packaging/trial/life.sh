@@ -127,12 +127,18 @@ newer_database() {
 remove_and_return() {
     local key
     key=$(there jitctl key show)
-    there update-alternatives --quiet --install /usr/local/bin/sudo sudo /usr/bin/jit-sudo 100
-    prints "by an alternative it answers to sudo" 0 as alice /usr/local/bin/sudo -n id -u
+    # As Ubuntu 25.10 has it, where sudo is one of several.
+    there ln -s true /usr/bin/sudo.ws
+    there update-alternatives --quiet --install /usr/bin/sudo sudo /usr/bin/sudo.ws 40
+    there update-alternatives --quiet --install /usr/bin/sudo sudo /usr/bin/jit-sudo 100 --slave /usr/bin/sudoedit sudoedit /usr/bin/jit-sudoedit
+    prints "by an alternative it answers to sudo" 0 as alice sudo -n id -u
+    prints "and to sudoedit" /usr/bin/jit-sudo there realpath /usr/bin/sudoedit
     holds "removed" there dpkg -r libpam-jit-sudo jit-sudo
-    [ ! -e "$root/usr/bin/jit-sudo" ] && [ ! -L "$root/usr/local/bin/sudo" ] || fail "something stayed"
+    [ ! -e "$root/usr/bin/jit-sudo" ] && [ ! -L "$root/usr/bin/sudoedit" ] || fail "something stayed"
     [ -e "$root/etc/jit-sudo/policy.d/deploy.toml" ] && [ -e "$root$state/journal.db" ] || fail "policy or evidence went"
     say "the programs and the alternative are gone, policy and evidence stay"
+    prints "the other sudo has its name back" /usr/bin/true there realpath /usr/bin/sudo
+    there update-alternatives --quiet --remove sudo /usr/bin/sudo.ws
     holds "installed again" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
     prints "with the same key" "$key" there jitctl key show
     holds "and the same journal" there sh -c 'jitctl audit verify && jitctl audit search "first run" | grep -q alice'

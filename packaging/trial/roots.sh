@@ -36,7 +36,8 @@ make_root() {
         printf '#!/bin/sh\nexit 101\n' >"$root.new/usr/sbin/policy-rc.d"
         chmod 755 "$root.new/usr/sbin/policy-rc.d"
         # shellcheck disable=SC2086  # one word for each package
-        DEBIAN_FRONTEND=noninteractive chroot "$root.new" apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y $with
+        unshare --mount --pid --fork --mount-proc="$root.new/proc" chroot "$root.new" /usr/bin/env DEBIAN_FRONTEND=noninteractive \
+            apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y $with
     } >"$target/$1.log" 2>&1 || { tail "$target/$1.log" >&2; fail "no $1 could be made"; }
     mv "$root.new" "$root"
 }
