@@ -46,7 +46,17 @@ help:
 	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
 	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
-# The directories are part of the programs: nothing that a caller can set moves them.
+# The directories are part of the programs: nothing that a caller can set moves them. The sources have the usual ones.
+ifneq ($(PREFIX) $(SYSCONFDIR) $(STATEDIR),/usr /etc /var/lib/jit-sudo)
+export JIT_SUDO_SYSCONFDIR   := $(SYSCONFDIR)/jit-sudo
+export JIT_SUDO_HOOKSDIR     := $(SYSCONFDIR)/jit-sudo/hooks.d
+export JIT_SUDO_STATEDIR     := $(STATEDIR)
+export JIT_SUDO_BROKER       := $(LIBEXECDIR)/jit-sudo-broker
+export JIT_SUDO_HOOK_RUNNER  := $(LIBEXECDIR)/jit-sudo-hooks
+export JIT_SUDO_SHRINKER     := $(LIBEXECDIR)/jit-sudo-shrink
+export JIT_SUDO_PAM_SERVICES := $(SERVICES)
+endif
+
 build:
 	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jitctl -p pam_jit_sudo
 
@@ -60,6 +70,9 @@ SETUID := install -m 4755
 CONFIG := packaging/install-config
 
 install: $(BINARIES)
+	@grep -qF '$(LIBEXECDIR)/jit-sudo-broker' $(BUILT)/jitctl && grep -qF '$(SYSCONFDIR)/jit-sudo' $(BUILT)/jit-sudo && \
+	    grep -qF '$(STATEDIR)' $(BUILT)/jit-sudo || \
+	    { echo 'the programs in $(BUILT) were built for other directories; give `make` the same PREFIX, SYSCONFDIR and STATEDIR first'; exit 1; }
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR)/pam.d
 	install -d -m 755 $(addprefix $(DESTDIR)$(SYSCONFDIR)/jit-sudo,/ /policy.d /hooks.d)
 	install -d -m 700 $(DESTDIR)$(STATEDIR)
@@ -106,7 +119,7 @@ uninstall:
 deb rpm: package-deps
 	packaging/package $@
 
-# Installed, used, upgraded, removed, purged and installed again in a Debian 12 made by debootstrap; the rpm in an empty root.
+# Their whole life in Debian 12 and 13, Ubuntu 24.04 and under a systemd that has booted; the rpm in an empty root; some minutes.
 package-test: package-deps
 	packaging/test
 

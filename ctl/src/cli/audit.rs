@@ -147,7 +147,7 @@ pub(crate) struct AuditVerifyWords {
     /// A file of `audit export`, or - for standard input; needs no privilege and no jit-sudo on this machine
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Compare with the heads in this file: syslog lines, an anchor, or an earlier export (may be repeated)
+    /// Compare with the heads in this file: syslog lines, a JSON file, an anchor, or an earlier export (may be repeated)
     #[arg(long, value_name = "FILE")]
     pub(crate) anchor: Vec<PathBuf>,
     /// Only checkpoints by this key count: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]
