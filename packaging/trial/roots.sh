@@ -3,7 +3,7 @@
 
 # What a system is, and what is in it besides its smallest form.
 describe() {
-    suite=$1 mirror=http://deb.debian.org/debian components=main script=
+    suite=${1%-booted} mirror=http://deb.debian.org/debian components=main script=
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     with="cron rsyslog systemd-standalone-sysusers systemd-standalone-tmpfiles"
     case $1 in
@@ -14,8 +14,7 @@ describe() {
         script=/usr/share/debootstrap/scripts/jammy
         keyring=$target/ubuntu-keyring.gpg
         ;;
-    booted)
-        suite=bookworm
+    *-booted)
         with="systemd-sysv dbus-user-session libpam-systemd openssh-server openssh-client needrestart procps"
         ;;
     esac
