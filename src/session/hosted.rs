@@ -1,12 +1,13 @@
 //! A session that another program has opened, such as sshd or su: watched and ended from outside. The program tells on a
 //! line when it closes the session; when it dies without that, what it has left behind is ended.
 
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
-use super::family::PARENT;
+use super::family::{PARENT, PROGRAMS};
 use super::outcome::ended_by;
 use super::watch::{Ending, Watch};
 use crate::audit::record;
@@ -15,7 +16,7 @@ use sys::cgroup::Cgroup;
 use sys::guests::Guests;
 use sys::poll::{PollEntry, poll, read};
 use sys::process::Pid;
-use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
+use sys::signals::{SIGCONT, SIGHUP, SIGKILL, SIGTERM, SignalQueue};
 
 /// Between two looks at a program whose line is gone, and at one that does not end though its session was ended.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -37,20 +38,27 @@ pub struct Hosted {
 }
 
 impl Hosted {
-    /// The session of `run`: what `host` begets from now on.
+    /// The session of `run`: what `host` begets from now on. Who asks for it sits at `terminal`, as far as `host` says.
     ///
     /// # Errors
     /// When there is no such process.
-    pub fn found(run: &str, host: Pid) -> io::Result<Self> {
-        Ok(Self { guests: Guests::of(host, Cgroup::create(PARENT, run).ok())? })
+    pub fn found(run: &str, host: Pid, terminal: Option<&OsStr>) -> io::Result<Self> {
+        let guests = Guests::of(host, Cgroup::create(PARENT, run).ok(), &PROGRAMS)?;
+        Ok(Self {
+            guests: match terminal {
+                Some(terminal) => guests.seated_at(terminal),
+                None => guests,
+            },
+        })
     }
 
     /// Watches it until the program closes it on `line`, or dies; `grace` is the time between SIGTERM and SIGKILL.
     pub fn supervise(self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::Ending {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, grace, None);
+        let ear = Ear { line, call: SignalQueue::open(&[SIGHUP]).ok() };
         enforcer.begun();
-        let closed = self.until_closed(line, &mut enforcer);
+        let closed = self.until_closed(&ear, &mut enforcer);
         if !closed {
             self.clear_up(grace);
         }
@@ -64,7 +72,7 @@ impl Hosted {
     }
 
     /// Until the program has closed the session, and what had to end has ended; false when it died before it closed it.
-    fn until_closed(&self, line: BorrowedFd<'_>, enforcer: &mut Enforcer<'_>) -> bool {
+    fn until_closed(&self, ear: &Ear<'_>, enforcer: &mut Enforcer<'_>) -> bool {
         let mut state = Line::Open;
         let mut looks = LOOKS;
         let mut seated = false;
@@ -84,15 +92,11 @@ impl Hosted {
             let left = step.act.map_or(usize::MAX, |act| self.act(&act, enforcer));
             // When nobody is left to kill, the program has not noticed yet.
             let patience = if left == 0 { GLANCE } else { step.patience.unwrap_or(GLANCE) };
-            state = match state {
-                Line::Open => listen(line, patience),
+            match state {
                 Line::Lost if !self.guests.host_lives() => return false,
                 Line::Closed if enforcer.runs() || self.guests.count().is_ok_and(|count| count == 0) => return true,
-                Line::Lost | Line::Closed => {
-                    std::thread::sleep(patience.min(ROUND));
-                    state
-                }
-            };
+                Line::Open | Line::Lost | Line::Closed => state = ear.listen(state, patience),
+            }
         }
     }
 
@@ -113,7 +117,7 @@ impl Hosted {
     fn freeze(&self, enforcer: &mut Enforcer<'_>) {
         let Err(error) = self.guests.freeze() else { return };
         if enforcer.frozen_by() == Some(Ending::Kill) {
-            self.signal(SIGSTOP);
+            let _ = self.guests.stop(); // the next look tries again
         } else {
             self.tell(&format!("the session cannot be frozen here and is ended: {error}"));
             enforcer.give_up();
@@ -180,18 +184,38 @@ enum Line {
     Open,
     /// It has closed it, and waits until that was recorded.
     Closed,
-    /// It cannot be heard any more: most likely it has died.
+    /// It cannot be heard any more: most likely it has died. Some programs close every descriptor that they do not know; these
+    /// have us called.
     Lost,
 }
 
-fn listen(line: BorrowedFd<'_>, patience: Duration) -> Line {
-    let mut entries = [PollEntry::reading(line)];
-    let _ = poll(&mut entries, Some(patience)); // a line that cannot be looked at shows as one that cannot be read
-    if !entries.iter().any(|entry| entry.ready_read || entry.hangup) {
-        return Line::Open;
-    }
-    match read(line, &mut [0]) {
-        Ok(count) if count > 0 => Line::Closed,
-        _ => Line::Lost,
+/// Where a program is heard.
+struct Ear<'a> {
+    line: BorrowedFd<'a>,
+    /// SIGHUP, by which the broker says that a program has closed the session whose line is lost.
+    call: Option<SignalQueue>,
+}
+
+impl Ear<'_> {
+    fn listen(&self, state: Line, patience: Duration) -> Line {
+        let line = PollEntry::reading(self.line);
+        let call = self.call.as_ref().map(|call| PollEntry::reading(call.as_fd()));
+        let (mut entries, patience) = match state {
+            Line::Open => (Some(line).into_iter().chain(call).collect::<Vec<_>>(), patience),
+            Line::Lost => (call.into_iter().collect(), patience.min(GLANCE)),
+            Line::Closed => (Vec::new(), patience.min(ROUND)),
+        };
+        let _ = poll(&mut entries, Some(patience)); // a line that cannot be looked at shows as one that cannot be read
+        if self.call.as_ref().is_some_and(|call| call.next_event().is_ok_and(|event| event.is_some())) {
+            return Line::Closed;
+        }
+        let is_heard = entries.first().is_some_and(|entry| entry.ready_read || entry.hangup);
+        match state {
+            Line::Open if is_heard => match read(self.line, &mut [0]) {
+                Ok(count) if count > 0 => Line::Closed,
+                Ok(_) | Err(_) => Line::Lost,
+            },
+            Line::Open | Line::Lost | Line::Closed => state,
+        }
     }
 }

@@ -175,11 +175,23 @@ pub fn leave_foreign(parent: &str, name: &str) -> io::Result<()> {
 /// # Errors
 /// As [`Cgroup::create`].
 pub fn settle(parent: &str, name: &str) -> io::Result<()> {
+    place(parent, name, "0")
+}
+
+/// Has another process settle there; one that was frozen goes on.
+///
+/// # Errors
+/// As [`settle`], and when there is no such process.
+pub fn take_out(pid: Pid, parent: &str, name: &str) -> io::Result<()> {
+    place(parent, name, &pid.to_string())
+}
+
+fn place(parent: &str, name: &str, who: &str) -> io::Result<()> {
     let parent = tree()?.join(parent);
     own_directory(&parent)?;
     let group = parent.join(name);
     own_directory(&group)?;
-    fs::write(group.join("cgroup.procs"), "0")
+    fs::write(group.join("cgroup.procs"), who)
 }
 
 fn adopt(group: &Path, pid: Pid) -> io::Result<()> {

@@ -142,6 +142,27 @@ fn an_altered_or_damaged_database_gives_way_to_its_backup() {
 }
 
 #[test]
+fn the_console_of_last_resort_is_out_of_the_modules_reach() {
+    let root = own_root();
+    let manual = include_str!("../../docs/man/pam_jit_sudo.8");
+    let line = "account sufficient pam_succeed_if.so uid = 0";
+    assert!(manual.contains(&format!(".B {line}\n")), "the manual does not say: {line}");
+    written("keep one of these out of its reach: see pam_jit_sudo(8)");
+    root.script("sed -i '1i account required pam_jit_sudo.so role=self-service' /etc/pam.d/login");
+    let mut session = root.pty_as("root", ["login", "-f", "root"]);
+    session.expect("you have no active grant");
+    assert!(!session.wait().success());
+    root.script(&format!("sed -i '1i {line}' /etc/pam.d/login"));
+    let mut session = root.pty_as("root", ["login", "-f", "root"]);
+    session.expect("root@web1");
+    session.type_line("exit");
+    session.wait();
+    let mut session = root.pty_as("root", ["login", "-f", "alice"]);
+    session.expect("you have no active grant");
+    assert!(!session.wait().success());
+}
+
+#[test]
 fn a_pam_service_that_is_gone_or_refuses_everybody_is_restored() {
     let root = own_root();
     let person = root.person(&["trusted"]);

@@ -171,6 +171,27 @@ fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
 }
 
 #[test]
+fn a_frozen_session_holds_up_nobody_elses_runs() {
+    let root = expiring("freeze");
+    let (person, other) = (root.person(&["door", "deploy"]), root.person(&["deploy"]));
+    request(&root, &person, "door", &["--for", "5s"]);
+    // Runs all the time, so that some are writing when the moment comes.
+    let line = "for i in 1 2 3 4; do while jit-sudo -n true; do echo >>/tmp/tick; done & done; wait";
+    let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", line]);
+    until(&root, "/tmp/tick", true);
+    session.expect("has expired and the session is frozen");
+    for _ in 0..5 {
+        root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();
+    }
+    until(&root, "/tmp/tick", false);
+    session.hang_up();
+    eventually("the session is ended", harness::PATIENCE, || {
+        let ended = |record: &harness::Record| record.kind() == "end" && record.text("ended_by") == "expiry";
+        crate::records_of(&root, &person).iter().any(ended).then_some(())
+    });
+}
+
+#[test]
 fn a_frozen_session_of_ssh_stays_so_until_it_is_ended() {
     let root = expiring("freeze");
     let person = root.person(&["door"]);
@@ -283,6 +304,32 @@ fn what_a_killed_su_leaves_behind_is_ended() {
     session.wait();
     assert!(end_of(doors(), &person).text("detail").contains("without closing it"));
     gone(doors(), "3004");
+}
+
+#[test]
+fn a_program_that_closes_every_descriptor_closes_its_session_all_the_same_and_lives_on() {
+    let root = own_root();
+    root.add_policy("doors", POLICY);
+    let resident = root.person(&["resident"]);
+    root.write("/etc/pam.d/seat", 0o644, "session required pam_jit_sudo.so role=open-door\n");
+    root.write("/usr/local/lib/careless.py", 0o644, include_str!("pam_careless.py"));
+    let mut program = root.pty_as("root", ["python3", "/usr/local/lib/careless.py", "seat", &resident.name]);
+    program.expect("opened 0");
+    program.type_line("");
+    program.expect("closed 0");
+    // The end of the session was recorded before, and the program is still there.
+    let end = last(&root, &resident, "end").unwrap();
+    assert_eq!(end.text("ended_by"), "itself");
+    assert!(!end.body.to_string().contains("without closing"), "{}", end.body);
+    program.type_line("");
+    program.expect("over");
+    assert!(program.wait().success());
+    // Others close nobody's session.
+    let ask = r#"{"verb":"close-session","run":"0123456789ab"}"#;
+    let output = root.command(&resident.name, [BROKER]).stdin(ask).run();
+    assert_eq!(output.json()["error"]["code"], "not-root", "{output:?}");
+    let output = root.command("root", [BROKER]).stdin(ask).run();
+    assert_eq!(output.json()["error"]["code"], "session-over", "{output:?}");
 }
 
 #[test]

@@ -132,9 +132,13 @@ fn sufficient_takes_the_place_of_the_password_and_every_refusal_asks_on() {
     for program in ["su", "sudo"] {
         cast.enters(&root, program);
     }
-    // Without a terminal, and without a password, too.
-    let said = root.run_as(&cast.person.name, ["sudo", "-n", "-u", &cast.target.name, "id", "-un"]);
-    assert_eq!(said.stdout.trim(), if said.status.success() { &cast.target.name } else { "" }, "{said:?}");
+    // With -n sudo asks no stack at all, unless its own policy says so.
+    let without_questions = || root.run_as(&cast.person.name, ["sudo", "-n", "-u", &cast.target.name, "id", "-un"]);
+    assert!(without_questions().stderr.contains("a password is required"));
+    root.script("echo 'Defaults noninteractive_auth' >>/etc/sudoers.d/stacks");
+    assert_eq!(without_questions().succeeded(), cast.target.name);
+    root.run_as(&cast.person.name, ["jitctl", "release"]).succeeded();
+    assert!(!without_questions().status.success());
 }
 
 #[test]
@@ -178,6 +182,24 @@ fn requisite_asks_for_no_password_where_there_is_no_grant() {
     for program in ["su", "sudo"] {
         cast.asks(&root, program);
     }
+}
+
+#[test]
+fn the_stack_of_su_in_the_manual_opens_for_who_holds_the_role() {
+    let manual = include_str!("../../docs/man/pam_jit_sudo.8");
+    let (_, example) = manual.split_once(".IR /etc/pam.d/su :\n.P\n.RS\n.nf\n").unwrap();
+    let (stack, _) = example.split_once(".fi").unwrap();
+    let root = own_root();
+    root.add_policy("doors", &POLICY.replace("[roles.door]", "[roles.root-shell]"));
+    root.write("/etc/pam.d/su", 0o644, stack);
+    let person = root.person(&["door"]);
+    let mut session = root.pty_as(&person.name, ["su", "-c", "id -u"]);
+    session.expect("you have no active grant of role root-shell");
+    assert!(!session.wait().success() && !session.screen().contains("Password"), "{}", session.screen());
+    request(&root, &person, "root-shell", &[]);
+    assert_eq!(root.run_as(&person.name, ["su", "-c", "id -u"]).succeeded(), "0");
+    // Root goes on without a grant.
+    assert_eq!(root.as_root(["su", &person.name, "-c", "id -un"]).succeeded(), person.name);
 }
 
 #[test]
