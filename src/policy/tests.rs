@@ -1,8 +1,8 @@
 //! Whole policies: what they mean, and what each mistake says.
 
 mod answers;
+mod manual;
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,17 +89,6 @@ break_glass           = false
 pam_service           = "jit-sudo-strong"
 authenticate          = false
 "##;
-
-#[test]
-fn the_manual_knows_every_key_and_no_other() {
-    let manual = include_str!("../../docs/man/jit-sudo-policy.5");
-    let headings = manual.lines().filter_map(|line| line.strip_prefix(".It Cm ")).flat_map(|line| line.split(" , "));
-    let described: BTreeSet<&str> = headings.collect();
-    let tables =
-        [file::DEFAULTS, audit_file::KEYS, role_file::ROLE, role_file::ACTIVATION, role_file::RULE, options::OPTIONS];
-    let known: BTreeSet<&str> = tables.into_iter().flatten().copied().filter(|key| *key != "activation").collect();
-    assert_eq!(described, known);
-}
 
 #[test]
 fn every_key_means_what_it_says() {
