@@ -1,7 +1,7 @@
 # The packages where systemd is process 1: the timer, journald, logind, an upgrade under a session, needrestart.
 
 booted() {
-    mount_root booted
+    mount_root "$1"
     mount -t proc proc /proc
     boot
     there systemctl is-system-running --wait >/dev/null || true
@@ -155,11 +155,11 @@ upgrade() {
     holds "the journal is intact" there jitctl audit verify
 }
 
-# It would name the session and sshd, which have the old module, and the old programs.
+# It would name sshd or the session of it, which have the old module, and the old programs.
 needrestart() {
     local file=/etc/needrestart/conf.d/jit-sudo.conf
     prints "needrestart has nothing to say" "" there sh -c 'needrestart -b -l -r l | sed /^NEEDRESTART-VER/d'
     there mv $file /root/
-    holds "without our file it would" there sh -c 'needrestart -b -l -r l | grep "^NEEDRESTART-SESS: alice"'
+    holds "without our file it would" there sh -c 'needrestart -b -l -r l | grep "^NEEDRESTART-S"'
     there mv "/root/${file##*/}" $file
 }

@@ -3,21 +3,20 @@
 
 # What a system is, and what is in it besides its smallest form.
 describe() {
-    suite=$1 mirror=http://deb.debian.org/debian components=main script=
+    suite=${1%-booted} mirror=http://deb.debian.org/debian components=main script=
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-    with="cron rsyslog systemd-standalone-sysusers systemd-standalone-tmpfiles"
-    case $1 in
-    bookworm | trixie) ;;
+    case $suite in
     noble)
         mirror=http://archive.ubuntu.com/ubuntu components=main,universe
         # This machine's debootstrap may be older than the suite; Ubuntu's suites share one script.
         script=/usr/share/debootstrap/scripts/jammy
         keyring=$target/ubuntu-keyring.gpg
+        [ -e "$keyring" ] || ubuntu_keyring
         ;;
-    booted)
-        suite=bookworm
-        with="systemd-sysv dbus-user-session libpam-systemd openssh-server openssh-client needrestart procps"
-        ;;
+    esac
+    case $1 in
+    *-booted) with="systemd-sysv dbus-user-session libpam-systemd openssh-server openssh-client needrestart procps" ;;
+    *) with="cron rsyslog systemd-standalone-sysusers systemd-standalone-tmpfiles" ;;
     esac
 }
 
@@ -26,7 +25,6 @@ make_root() {
     local suite mirror components script keyring with root=$target/$1
     [ ! -e "$root/etc/debian_version" ] || return 0
     describe "$1"
-    [ "$1" != noble ] || [ -e "$keyring" ] || ubuntu_keyring
     say "making a $1, once"
     rm -rf "$root.new"
     {

@@ -1,10 +1,10 @@
 # The rpms in an empty root, as far as a Debian can look at them.
 
-rpms() {
-    local base root=$target/rpmroot
-    base=$(mktemp -d /var/tmp/jit-sudo-rpms.XXXXXX)
-    rm -rf "$root"
-    mkdir -p "$root"
+rpms() (
+    base=$(mktemp -d /var/tmp/jit-sudo-packages.XXXXXX)
+    trap 'rm -rf "$base"' EXIT
+    root=$base/root
+    mkdir "$root"
     holds "the rpms go into an empty root" rpm --root "$root" --dbpath /var/lib/rpm --nodeps --noscripts --install \
         "$out/jit-sudo-$version-1.$(uname -m).rpm" "$out/pam_jit_sudo-$version-1.$(uname -m).rpm"
     modes <<'MODES'
@@ -21,5 +21,4 @@ MODES
     holds "what was installed is what is in them" rpm --root "$root" --dbpath /var/lib/rpm --verify --nodeps --noscripts jit-sudo pam_jit_sudo
     [ -z "$(find "$root" -perm /6000 ! -path "$root/usr/bin/jit-sudo" ! -path "$root/usr/libexec/jit-sudo/jit-sudo-broker")" ] || fail "something else is set-user-ID"
     say "only two files are set-user-ID"
-    rm -rf "$base"
-}
+)

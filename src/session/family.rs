@@ -17,7 +17,7 @@ const SUPERVISORS: &str = "supervisors";
 
 /// Our own programs go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody
 /// on the host. What they beget does not.
-pub(super) const PROGRAMS: [&str; 2] = ["jit-sudo", "jit-sudo-broker"];
+pub(super) const PROGRAMS: [&str; 4] = ["jit-sudo", "jit-sudo-broker", "jit-sudo-hooks", "jit-sudo-shrink"];
 
 /// Between two looks at processes that are about to end.
 const ROUND: Duration = Duration::from_millis(20);
@@ -59,7 +59,8 @@ impl Family {
         self.group.as_ref()
     }
 
-    /// Stops all of them until [`Self::thaw`]: unseen by their parents within the group, by SIGSTOP outside of it.
+    /// Stops all of them but our own programs until [`Self::thaw`]: unseen by their parents within the group, by SIGSTOP outside
+    /// of it.
     pub(super) fn freeze(&self) {
         self.of_group(Cgroup::freeze);
         for pid in self.group.as_ref().map(Cgroup::members).unwrap_or_default() {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use harness::{Output, Person, PrivateRoot, eventually, project};
+use harness::{Output, Person, PrivateRoot, eventually};
 use serde_json::Value;
 
 use crate::{id, own_root, request};
@@ -335,17 +335,6 @@ fn a_host_keeps_its_signals_children_descriptors_and_streams() {
     assert_ne!(report["answer"], 0, "a conversation that fails changes no refusal: {report}");
 }
 
-/// The module, built to panic wherever there is a file of an entry point's name in /run/pam_jit_sudo-panics.
-fn panicking_module() -> Vec<u8> {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| project().join("target").display().to_string());
-    let target = format!("{target}/panics");
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let words = ["build", "--quiet", "--locked", "-p", "pam_jit_sudo", "--features", "panics", "--target-dir", &target];
-    let built = std::process::Command::new(cargo).args(words).current_dir(project()).status();
-    assert!(built.unwrap().success(), "the panicking module cannot be built");
-    std::fs::read(format!("{target}/debug/libpam_jit_sudo.so")).unwrap()
-}
-
 #[test]
 fn a_panic_in_the_module_denies_and_the_program_lives() {
     let root = own_root();
@@ -353,7 +342,9 @@ fn a_panic_in_the_module_denies_and_the_program_lives() {
     root.write("/usr/local/lib/pam_host.py", 0o644, include_str!("pam_host.py"));
     root.script("mkdir /run/pam_jit_sudo-panics");
     let module = root.script("echo /usr/lib/*/security/pam_jit_sudo.so").trim().to_owned();
-    root.write(&module, 0o644, panicking_module());
+    // Built to panic wherever there is a file of an entry point's name in /run/pam_jit_sudo-panics.
+    let words = ["-p", "pam_jit_sudo", "--features", "panics"];
+    root.write(&module, 0o644, harness::extra(&words, "panics", "libpam_jit_sudo.so"));
     let lines: Vec<String> = ["auth", "account", "session"]
         .map(|facility| format!("{facility} required pam_jit_sudo.so role=open-door\n"))
         .into();

@@ -1,10 +1,9 @@
 //! docs/hardware-keys.md, typed word by word: OpenSSH's own ssh-keygen with a security key (tests/token, in software),
 //! approvals on the host and from elsewhere, and what a key that was not touched, or is somebody else's, does not do.
 
-use std::process::Command;
 use std::sync::OnceLock;
 
-use harness::{Output, Person, PrivateRoot, project};
+use harness::{Output, Person, PrivateRoot};
 
 use crate::own_root;
 
@@ -30,18 +29,21 @@ fn block(language: &str) -> &'static str {
     rest.split_once("```").unwrap().0
 }
 
-/// The token, built once.
-fn token() -> &'static [u8] {
+/// A root in which psql is installed, the role waits for `approvals`, and OpenSSH finds a token.
+fn host(approvals: u32) -> PrivateRoot {
     static TOKEN: OnceLock<Vec<u8>> = OnceLock::new();
-    TOKEN.get_or_init(|| {
-        let target =
-            std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| project().join("target").display().to_string());
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let built =
-            Command::new(cargo).args(["build", "--quiet", "--locked", "-p", "token"]).current_dir(project()).status();
-        assert!(built.unwrap().success(), "the token cannot be built");
-        std::fs::read(format!("{target}/debug/libtoken.so")).unwrap()
-    })
+    let root = own_root();
+    root.write(PROVIDER, 0o755, TOKEN.get_or_init(|| harness::extra(&["-p", "token"], "", "libtoken.so")));
+    root.write(
+        "/usr/local/bin/psql",
+        0o755,
+        "#!/bin/sh\necho psql as $(id -un)\nwhile [ -e /tmp/open ]; do sleep 0.1; done\n",
+    );
+    root.script("for name in bob carol; do install -d -o $name -m 700 /home/$name/.ssh; done");
+    let terms = block("toml");
+    assert!(terms.contains("approvals        = 2"), "{terms}");
+    root.add_policy("db", &format!("{ROLE}{}", terms.replace("= 2", &format!("= {approvals}"))));
+    root
 }
 
 /// A line that somebody types in their home, with their token plugged in, or held by nobody.
@@ -98,34 +100,24 @@ fn list(root: &PrivateRoot, lines: &[String]) {
 
 #[test]
 fn the_manual_of_hardware_keys_does_what_it_says() {
-    let root = own_root();
-    root.write(PROVIDER, 0o755, token());
-    root.write("/usr/local/bin/psql", 0o755, "#!/bin/sh\necho psql as $(id -un)\n");
-    root.script("mkdir -p /home/bob/.ssh /home/carol/.ssh; chown bob: /home/bob/.ssh; chown carol: /home/carol/.ssh");
+    let root = host(2);
     let (alice, bob, carol) = (Desk::of(&root, "alice"), Desk::of(&root, "bob"), Desk::of(&root, "carol"));
-    root.add_policy("db", &format!("{ROLE}{}", block("toml")));
-    assert!(
-        root.as_root(["jitctl", written("policy check").split(' ').next().unwrap(), "check"])
-            .stdout
-            .contains("nobody has a key")
-    );
+    let check = || root.as_root(["bash", "-c", written("jitctl policy check")]).succeeded().to_owned();
+    assert!(check().contains("nobody has a key"), "{}", check());
 
     let make = written("ssh-keygen -t ed25519-sk -O resident -C bob@laptop");
     let bobs = bob.key(make, "");
     let carols = carol.key(&make.replace("bob@laptop", "carol@laptop"), "");
     assert!(bobs.starts_with("sk-ssh-ed25519@openssh.com ") && bobs.ends_with(" bob@laptop"), "{bobs}");
     list(&root, &[line("bob", &bobs), line("carol", &carols)]);
-    assert!(!root.as_root(["jitctl", "policy", "check"]).succeeded().contains("nobody has a key"));
+    assert!(!check().contains("nobody has a key"), "{}", check());
 
     // On the host, with a touch; and from elsewhere, by texts.
     let request = written("jitctl request --role db-admin --reason 'index is broken' --print -- psql >request.txt");
     alice.types(request).succeeded();
-    let asked = root.read("/home/alice/request.txt");
-    let id = asked.lines().find_map(|line| line.strip_prefix("request ")).map_or_else(
-        || alice.types("jitctl --json requests").json()["requests"][0]["id"].as_str().unwrap().to_owned(),
-        str::to_owned,
-    );
-    let said = bob.types(&written("jitctl approve 4k2 --key ~/.ssh/id_ed25519_sk").replace("4k2", &id));
+    let pending = alice.types("jitctl --json requests").json();
+    let id = pending["requests"][0]["id"].as_str().unwrap_or_else(|| panic!("{pending}"));
+    let said = bob.types(&written("jitctl approve 4k2 --key ~/.ssh/id_ed25519_sk").replace("4k2", id));
     assert!(said.succeeded().contains("1 of 2"), "{said:?}");
     assert!(said.stderr.contains("Confirm user presence for key ED25519-SK"), "a touch is asked for: {said:?}");
     alice.types("jit-sudo -n psql").refused("Sorry");
@@ -146,26 +138,30 @@ fn the_manual_of_hardware_keys_does_what_it_says() {
     // What was signed verifies anywhere.
     let said = alice.types(&format!("jitctl show {id} --export evidence"));
     let checks: Vec<&str> = said.succeeded().lines().filter(|line| line.starts_with("ssh-keygen")).collect();
+    assert_eq!(checks.len(), 4, "request, two approvals, grant: {said:?}");
     for check in checks {
         let judged = alice.types(&format!("cd evidence && {check}"));
         assert!(judged.status.success() && judged.stdout.contains("Good"), "{check}: {judged:?}");
     }
 
-    // A lost key: its line goes, and what rests on it serves no more.
+    // A lost key: its line goes, and what rests on it serves no more; what runs goes on until it is revoked.
+    root.script("touch /tmp/open");
+    let mut session = root.pty_as("alice", ["jit-sudo", "-n", "psql"]);
+    session.expect("psql as root");
     list(&root, &[line("carol", &carols)]);
     alice.types("jit-sudo -n psql").refused("is not theirs");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(!session.screen().contains("jit-sudo:"), "{}", session.screen());
     root.as_root(["bash", "-c", written("jitctl revoke --all --reason 'lost key'")]).succeeded();
+    session.expect("was revoked: the command is ended");
+    session.wait();
     list(&root, &[line("bob", &bobs), line("carol", &carols)]);
     alice.types("jit-sudo -n psql").refused("you have no active grant");
 }
 
 #[test]
 fn a_token_that_was_not_touched_or_is_another_approvers_approves_nothing() {
-    let root = own_root();
-    root.write(PROVIDER, 0o755, token());
-    root.write("/usr/local/bin/psql", 0o755, "#!/bin/sh\necho psql\n");
-    root.script("mkdir -p /home/bob/.ssh /home/carol/.ssh; chown bob: /home/bob/.ssh; chown carol: /home/carol/.ssh");
-    root.add_policy("db", &format!("{ROLE}{}", block("toml").replace("= 2", "= 1")));
+    let root = host(1);
     let (alice, bob, carol) = (Desk::of(&root, "alice"), Desk::of(&root, "bob"), Desk::of(&root, "carol"));
     let bobs = bob.key("ssh-keygen -t ed25519-sk", "");
     let lazy = bob.key("ssh-keygen -t ed25519-sk -O no-touch-required", "lazy");
@@ -199,5 +195,5 @@ fn a_token_that_was_not_touched_or_is_another_approvers_approves_nothing() {
     );
     // With the right one, touched, by plain ssh-keygen.
     bob.types(&past("~/.ssh/id_ed25519_sk", "bob")).succeeded();
-    assert_eq!(alice.types("jit-sudo -n psql").succeeded(), "psql");
+    assert_eq!(alice.types("jit-sudo -n psql").succeeded(), "psql as root");
 }
