@@ -65,7 +65,7 @@ profile() {
     say "it is in common-account alone"
     refuses "and without a grant she is refused" "you have no active grant" as alice sh -c 'echo secret | su bob -c "id -un"'
     prints "root is not asked" bob there su bob -c "id -un"
-    holds "she asks for a grant" as alice jitctl request --role admin --for 5m --reason profile
+    prints "jit-sudo still takes her to a grant, and to root" 0 as alice sh -c 'echo secret | jit-sudo -S -p "" --reason profile id -u'
     prints "and becomes bob again" bob as alice sh -c 'echo secret | su bob -c "id -un"'
     holds "she gives her grant back" as alice jitctl release
     holds "the profile is switched off" there pam-auth-update --disable jit-sudo
@@ -94,25 +94,36 @@ older_database() {
 }
 
 edit_and_upgrade() {
-    local key session status=0
+    local key
     key=$(there jitctl key show)
     echo '# ours' >>"$root/etc/jit-sudo/policy.toml"
     printf '[roles.deploy]\nstanding = ["alice"]\ncommands = ["ALL"]\nauthenticate = false\n' >"$root/etc/jit-sudo/policy.d/deploy.toml"
     holds "the edited policy is good" there jitctl policy check
-    as alice jit-sudo -n sh -c 'echo >/tmp/begun; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo done >/tmp/survived; exit 7' &
-    session=$!
-    within 20 "a session runs" test -e "$root/tmp/begun"
+    a_session
     holds "upgraded meanwhile" there dpkg -i "/root/jit-sudo_${version}_$arch.deb" "/root/libpam-jit-sudo_${version}_$arch.deb"
-    touch "$root/tmp/go"
-    wait "$session" || status=$?
-    [ "$status" = 7 ] && [ -e "$root/tmp/survived" ] || fail "the session ended with $status"
-    say "the session went on and ended as its command did"
+    went_on
     tail -n 1 "$root/etc/jit-sudo/policy.toml" | grep -qx '# ours' || fail "the policy was replaced"
     say "the policy is the administrator's"
     prints "the host has its old key" "$key" there jitctl key show
     prints "who had a role has it" 0 as alice jit-sudo -n id -u
     holds "the journal is intact" there jitctl audit verify
     doctor
+}
+
+# A run that lasts until `went_on` looks whether it was disturbed.
+a_session() {
+    rm -f "$root/tmp/begun" "$root/tmp/go"
+    as alice jit-sudo -n sh -c 'echo >/tmp/begun; while [ ! -e /tmp/go ]; do sleep 0.1; done; exit 7' &
+    session=$!
+    within 20 "a session runs" test -e "$root/tmp/begun"
+}
+
+went_on() {
+    local status=0
+    touch "$root/tmp/go"
+    wait "$session" || status=$?
+    [ "$status" = 7 ] || fail "the session ended with $status"
+    say "the session went on and ended as its command did"
 }
 
 newer_database() {
@@ -133,7 +144,9 @@ remove_and_return() {
     there update-alternatives --quiet --install /usr/bin/sudo sudo /usr/bin/jit-sudo 100 --slave /usr/bin/sudoedit sudoedit /usr/bin/jit-sudoedit
     prints "by an alternative it answers to sudo" 0 as alice sudo -n id -u
     prints "and to sudoedit" /usr/bin/jit-sudo there realpath /usr/bin/sudoedit
-    holds "removed" there dpkg -r libpam-jit-sudo jit-sudo
+    a_session
+    holds "removed meanwhile" there dpkg -r libpam-jit-sudo jit-sudo
+    went_on
     [ ! -e "$root/usr/bin/jit-sudo" ] && [ ! -L "$root/usr/bin/sudoedit" ] || fail "something stayed"
     [ -e "$root/etc/jit-sudo/policy.d/deploy.toml" ] && [ -e "$root$state/journal.db" ] || fail "policy or evidence went"
     say "the programs and the alternative are gone, policy and evidence stay"
@@ -141,6 +154,8 @@ remove_and_return() {
     there update-alternatives --quiet --remove sudo /usr/bin/sudo.ws
     holds "installed again" there dpkg -i "/root/jit-sudo_${version}_$arch.deb"
     prints "with the same key" "$key" there jitctl key show
+    prints "every run has its end, also the one during which it was removed" '{"sessions":[]}' there jitctl --json session list
+    prints "and none was lost" "" there sh -c 'jitctl audit list | grep lost || true'
     holds "and the same journal" there sh -c 'jitctl audit verify && jitctl audit search "first run" | grep -q alice'
     there ln -s /usr/bin/jit-sudo /usr/local/bin/sudo
     prints "by a link it answers to sudo as well" 0 as alice /usr/local/bin/sudo -n id -u
