@@ -1,6 +1,7 @@
 //! The words of jitctl. Whoever holds a [`Cli`] holds checked ids, names, durations and times.
 
 mod audit;
+mod policy;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub(crate) use audit::{
     AuditExportWords, AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, AuditVerb, AuditVerifyWords,
     ExportFormat, Which,
 };
+pub(crate) use policy::{PolicyCheckWords, PolicyImportWords, PolicyShowWords, PolicyTestWords, PolicyVerb};
 
 const AFTER_HELP: &str = "\
 Durations are written 30s, 15m, 1h, 1h30m or 7d. IDs may be shortened to their first characters.
@@ -62,30 +64,75 @@ pub(crate) fn format_wanted(arguments: &[OsString]) -> Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// List the roles you may activate, and on what terms
+    ///
+    /// Those that you have standing are listed too. It tells as whom they run commands, for how long at most, what an
+    /// activation needs, and which commands they allow. A command that begins with `!` is excluded; the last entry
+    /// that matches decides.
     Roles,
     /// Tell whether a command may run now, and if not, what would help
+    ///
+    /// It tells through which role and grant, or which rule said no, what each role says of it and what to type. The
+    /// status is 1 when it may not run now.
     Why(WhyWords),
     /// Ask for a grant
+    ///
+    /// Either a role or the command must be given; the role is found by the command when it is not named. Everything
+    /// after the first word of the command belongs to the command. A role that needs no approver is activated at
+    /// once; otherwise the request is pending until enough approvers have approved it, until one denies it, or until
+    /// its deadline.
     Request(RequestWords),
     /// List pending requests that you made or may decide
+    ///
+    /// The latter are marked with an asterisk.
     Requests(ListWords),
     /// Show everything about one request or grant
+    ///
+    /// Each word of the command stands on a line of its own, and a word with characters outside ASCII is shown a
+    /// second time byte by byte, so that nothing can look like something else. It also tells how often the requester
+    /// ran this very command before, and what else the role would allow.
+    ///
+    /// With `-` a text of another host is shown, on any machine; compare the fingerprint of the host's key with what
+    /// `jitctl key show` prints there.
     Show(ShowWords),
     /// Approve a pending request, perhaps narrowed
+    ///
+    /// An approval never widens what was asked for, and where several approvals are needed the grant is the
+    /// intersection of all. Nobody decides on their own request.
+    ///
+    /// With `-` the approval goes to the standard output, to be sent back by any channel.
     Approve(ApproveWords),
     /// Submit an approval that was signed elsewhere
+    ///
+    /// Anybody may do that: the host checks the signature, the keys of `/etc/jit-sudo/approvers`, the policy, its own
+    /// identity, and that the very request is still pending. The text may stand inside a mail; the exact bytes with
+    /// the signature of ssh-keygen(1) behind them serve as well.
     Import(ImportWords),
     /// Deny a pending request
     Deny(DenyWords),
     /// Take your own pending request back
     Cancel(IdWords),
     /// List active and scheduled grants
+    ///
+    /// Yours, and those that are over while a command still runs under them; for root and readers of the audit those
+    /// of everybody.
     Grants(ListWords),
     /// Give your own grant back, or all of them
+    ///
+    /// It takes effect at once, with what extends them, and ends running commands too.
     Release(ReleaseWords),
     /// End grants of others at once, running commands included
+    ///
+    /// For root and the approvers of the role.
     Revoke(RevokeWords),
     /// Ask for more time for your own grant and what runs under it
+    ///
+    /// It is a request of its own that refers to your grant and carries everything of it but its end. The role's
+    /// rules hold as for any request: its maximum, a reason, and approval where it needs one. The extension begins
+    /// where the grant ends, or with the approval where that comes later. Commands that run under the grant go on
+    /// under the extension, and frozen ones are thawed.
+    ///
+    /// A grant can be extended while it is active, or while a command still runs under it. An extension of a grant
+    /// for one run serves that run only.
     Extend(ExtendWords),
     /// Check, show or test the policy
     #[command(subcommand)]
@@ -97,19 +144,46 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Key(KeyVerb),
     /// Print the completion script of a shell
+    ///
+    /// The scripts are installed where the shells look for them.
     Completion(CompletionWords),
     /// Review broken glass, unused eligibility, and who may ask for a role
+    ///
+    /// Without options it lists the break-glass grants that no approver has reviewed; those that you may review are
+    /// marked with an asterisk. With an ID and a comment the review is done, and who broke the glass may do so again.
+    /// Nobody reviews their own break-glass or their own assignment.
+    ///
+    /// The answers are records; the policy itself is root's to change.
     Review(ReviewWords),
     /// Play the recording of a session, or export it
+    ///
+    /// Space stops and goes on, the arrows jump five seconds, + and - change the speed, q leaves. Into a pipe or file
+    /// it goes all at once.
+    ///
+    /// What the command sent to its terminal is shown as far as it draws. What would act on your terminal is left
+    /// out: questions that it answers, titles, the clipboard, modes of keyboard and mouse, the printer, the bell.
+    ///
+    /// Everybody may replay their own runs; root and readers of the audit everybody's. Each time that somebody is
+    /// given a recording of somebody else, this is recorded before.
     Replay(ReplayWords),
     /// Watch a session while it runs
+    ///
+    /// It must be one that is recorded. What it showed so far is shown at once, and then what comes, at most a second
+    /// late. q leaves. For yourself, root, readers of the audit and the observers of its role.
     Watch(WatchWords),
     /// List running sessions; freeze, thaw or end one
     #[command(subcommand)]
     Session(SessionVerb),
     /// Tell what is wrong with this host, and the command that mends it
+    ///
+    /// It looks at everything that jit-sudo needs: programs, PAM services, clock and kernel for everybody; policy,
+    /// state directory, database, free space, key, anchor, mirrors, control groups and hooks for root. It changes
+    /// nothing.
     Doctor,
     /// Do what nobody waits for: close lost runs, compress recordings, remove what is older than `keep` (root)
+    ///
+    /// Runs are lost whose supervisor was killed. `keep` is in `[audit]` of jit-sudo-policy(5); without it nothing is
+    /// removed. For a timer.
     Sweep,
 }
 
@@ -141,6 +215,8 @@ pub(crate) struct RequestWords {
     #[arg(long = "at", value_name = "TIME", value_parser = when::parse_start, allow_hyphen_values = true)]
     pub(crate) start: Option<i64>,
     /// Why
+    ///
+    /// Approvers see it, and the journal keeps it.
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Option<Word>,
     /// The ticket, where the role demands one
@@ -150,15 +226,19 @@ pub(crate) struct RequestWords {
     #[arg(long)]
     pub(crate) one_shot: bool,
     /// Wait for the decision, at most this long [default: until the request's deadline]
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = when::parse_duration)]
+    ///
+    /// On a terminal a countdown is shown. An interrupt (^C) ends the wait, and the request stays pending.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = when::parse_duration, group = "then")]
     pub(crate) wait: Option<Option<u64>>,
     /// As whom the command will run: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
     /// Print the request as a text, to be approved on another machine
-    #[arg(long, conflicts_with = "wait")]
+    #[arg(long, group = "then")]
     pub(crate) print: bool,
     /// At once and without approvers, in an emergency: everybody is alerted, and an approver reviews it
+    ///
+    /// For a role that has `break_glass`. Until an approver has reviewed it, you cannot do it again.
     #[arg(long)]
     pub(crate) break_glass: bool,
     /// The command the grant is wanted for
@@ -170,6 +250,8 @@ pub(crate) struct RequestWords {
 #[derive(Debug, Args)]
 pub(crate) struct ListWords {
     /// Also those that are over
+    ///
+    /// Looked at are the newest 200 requests.
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -208,6 +290,8 @@ pub(crate) struct ShowWords {
     #[arg(long)]
     pub(crate) print: bool,
     /// Write request, approvals and grant with their signatures into this new directory
+    ///
+    /// They are written byte by byte, and the commands of ssh-keygen(1) that verify them anywhere are printed.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) export: Option<PathBuf>,
 }
@@ -239,13 +323,18 @@ pub(crate) struct ApproveWords {
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) comment: Option<Word>,
     /// Sign with this key: a private key, or a public one whose private half an agent or a security key holds
-    #[arg(long, value_name = "FILE")]
+    ///
+    /// It is ssh-keygen(1) that signs.
+    #[arg(long, value_name = "FILE", group = "signature")]
     pub(crate) key: Option<PathBuf>,
     /// Your name on the host, where it is another one than here
     #[arg(long = "as", value_name = "NAME", value_parser = UserName::parse)]
     pub(crate) approver: Option<UserName>,
     /// Print the approval's exact bytes, to be signed with ssh-keygen
-    #[arg(long, conflicts_with = "key")]
+    ///
+    /// That is `ssh-keygen -Y sign -f KEY -n jit-sudo/approval/v1 FILE`; `jitctl import` takes the bytes with the
+    /// signature behind them.
+    #[arg(long, group = "signature")]
     pub(crate) unsigned: bool,
 }
 
@@ -295,9 +384,16 @@ pub(crate) struct ReviewWords {
     #[arg(value_name = "ID", value_parser = IdPrefix::parse, requires = "comment", add = ArgValueCandidates::new(complete::debts))]
     pub(crate) id: Option<IdPrefix>,
     /// List eligibility that was not used for so long
+    ///
+    /// Per person where the policy names people, per group where it names groups. For root, readers of the audit and
+    /// approvers of a role.
     #[arg(long, value_name = "DURATION", value_parser = when::parse_duration)]
     pub(crate) unused: Option<u64>,
     /// List who may ask for what and who stands for it; with --confirm or --remove, answer for it
+    ///
+    /// Told are when they last did, and what a reviewer said of it. An approver of the role or root answers for its
+    /// assignments: for all but their own, or for one `--user` alone, who may also be a member of a group that the
+    /// policy names.
     #[arg(long, value_name = "ROLE", num_args = 0..=1, value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::assigned_roles))]
     pub(crate) recertify: Option<Option<RoleName>>,
     /// Only this assignment: a user, or %group as the policy writes it [default: all of the role but your own]
@@ -314,75 +410,19 @@ pub(crate) struct ReviewWords {
     pub(crate) comment: Option<Word>,
 }
 
-/// Below `policy`
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyVerb {
-    /// Check the installed policy, or files before they are installed
-    Check(PolicyCheckWords),
-    /// Show the policy in force, or one role of it, with every default filled in
-    Show(PolicyShowWords),
-    /// Tell what the policy says of a command, or compare it with a file of expected answers
-    Test(PolicyTestWords),
-    /// Make a policy of a sudoers, and tell by file and line what cannot be carried over
-    Import(PolicyImportWords),
-}
-
-/// `policy check`
-#[derive(Debug, Args)]
-pub(crate) struct PolicyCheckWords {
-    /// Files that make one policy together, in this order [default: the installed policy]
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-}
-
-/// `policy import`
-#[derive(Debug, Args)]
-pub(crate) struct PolicyImportWords {
-    /// The sudoers; what it includes is read too
-    #[arg(value_name = "FILE", default_value = "/etc/sudoers")]
-    pub(crate) file: PathBuf,
-    /// People have to activate what they stand for in the sudoers; only root has it
-    #[arg(long)]
-    pub(crate) eligible: bool,
-}
-
-/// `policy show`
-#[derive(Debug, Args)]
-pub(crate) struct PolicyShowWords {
-    /// Only this role
-    #[arg(value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::policy_roles))]
-    pub(crate) role: Option<RoleName>,
-}
-
-/// `policy test`
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").args(["file", "command"]).required(true))]
-pub(crate) struct PolicyTestWords {
-    /// A TOML file of [[case]] tables: user, command, expect = "standing", "eligible:ROLE" or "denied"; run_as, run_as_group, groups, host
-    #[arg(value_name = "FILE", conflicts_with_all = ["user", "run_as"])]
-    pub(crate) file: Option<PathBuf>,
-    /// Test these files, which make one policy in this order, and not the installed one
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Vec<PathBuf>,
-    /// Who would run it [default: you]
-    #[arg(long, value_name = "USER", value_parser = UserName::parse)]
-    pub(crate) user: Option<UserName>,
-    /// As whom it would run: a name or #UID
-    #[arg(short = 'u', value_name = "USER", value_parser = word())]
-    pub(crate) run_as: Option<Word>,
-    /// The command and its arguments
-    #[arg(value_name = "COMMAND", last = true, value_parser = word())]
-    pub(crate) command: Vec<Word>,
-}
-
 /// Below `key`
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyVerb {
     /// Make the host's key and the database where there are none (root)
     Init,
     /// Show the host's public key
+    ///
+    /// Every grant is signed with its other half.
     Show,
     /// State that the database, identity and clock of this host are right as they stand; ends every open grant (root)
+    ///
+    /// This is needed after an older copy of the database was restored: until then no grant is given or accepted. It
+    /// helps after the clock stood in the future for a while: until then the journal counts from there.
     Accept(KeyAcceptWords),
 }
 

@@ -68,6 +68,11 @@ pub fn complete_if_asked() {
     CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).completer("jitctl").bin("jitctl").complete();
 }
 
+/// The words of jitctl as clap has them, for its manual page.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// A script is a text for a shell in either format.
 fn completion(words: &complete::CompletionWords, screen: &Screen) -> Exit {
     let script = complete::script(words).unwrap_or_default();

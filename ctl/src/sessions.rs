@@ -19,12 +19,20 @@ use crate::when;
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionVerb {
     /// List the sessions that run: yours, and those that you may watch or end
+    ///
+    /// For root and readers of the audit everybody's.
     List,
     /// Stop every process of a session until it is thawed
+    ///
+    /// For root and the approvers of the session's role, as are `jitctl session thaw` and `jitctl session kill`. It
+    /// happens within half a second, is said on the session's terminal, and is recorded with the reason. A frozen
+    /// session still ends when its grant does.
     Freeze(SessionWords),
     /// Let a frozen session go on
     Thaw(SessionWords),
     /// End every process of a session
+    ///
+    /// They get SIGTERM, and after the policy's `grace_period` SIGKILL.
     Kill(SessionWords),
 }
 

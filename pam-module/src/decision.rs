@@ -172,7 +172,7 @@ impl Matter<'_> {
             }
             answer => answer.map_err(Trouble::Answer)?,
         };
-        let session = Session::on(line);
+        let session = Session::on(line, &begun.run);
         match self.announce_session(&begun) {
             Ok(()) => self.handle.keep(session)?,
             Err(error) => {

@@ -25,7 +25,7 @@ const ANSWER_LIMIT: usize = 16 << 10;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long the end of a session may take to be recorded.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Ends a question; the asker stays on the line.
 const END: u8 = 0;

@@ -25,6 +25,15 @@ enum Facility {
 }
 
 impl Facility {
+    /// Its entry point, without the prefix that all have.
+    fn entry(self) -> &'static str {
+        match self {
+            Self::Auth => "authenticate",
+            Self::Account => "acct_mgmt",
+            Self::Session => "open_session",
+        }
+    }
+
     /// The one answer besides success: never one that a stack passes over.
     fn denied(self) -> c_int {
         match self {
@@ -100,11 +109,9 @@ pub unsafe extern "C" fn pam_sm_close_session(
     _: c_int,
     _: *const *const c_char,
 ) -> c_int {
-    let closed = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: libpam has passed it, and waits for this function.
-        close(&unsafe { Handle::new(handle) })
-    }));
-    closed.unwrap_or(PAM_SESSION_ERR)
+    // SAFETY: libpam has passed it, and waits for this function.
+    let handle = unsafe { Handle::new(handle) };
+    walled("close_session", &handle, PAM_SESSION_ERR, || close(&handle))
 }
 
 /// # Safety
@@ -116,18 +123,45 @@ unsafe fn enter(
     count: c_int,
     arguments: *const *const c_char,
 ) -> c_int {
-    // This copy of the standard library is the module's own: the program's hook is another one.
-    static SILENCE: Once = Once::new();
-    let decided = catch_unwind(AssertUnwindSafe(|| {
-        SILENCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
-        // SAFETY: the caller of this function says so.
-        let handle = unsafe { Handle::new(handle) };
+    // SAFETY: the caller of this function says so.
+    let handle = unsafe { Handle::new(handle) };
+    walled(facility.entry(), &handle, facility.denied(), || {
         // SAFETY: as above.
         let Ok(words) = (unsafe { words(count, arguments) }) else {
             handle.log(Loudness::Error, "the options are no text");
             return facility.denied();
         };
         decide(facility, &handle, flags, &words)
+    })
+}
+
+/// The wall between the module and the program: a panic stays on this side, and is a no.
+fn walled(entry: &str, handle: &Handle, denied: c_int, call: impl FnOnce() -> c_int) -> c_int {
+    // This copy of the standard library is the module's own: the program's hook is another one.
+    static SILENCE: Once = Once::new();
+    let answer = catch_unwind(AssertUnwindSafe(|| {
+        SILENCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+        let answer = call();
+        panics::here(entry);
+        answer
     }));
-    decided.unwrap_or_else(|_| facility.denied())
+    answer.unwrap_or_else(|_| {
+        handle.log(Loudness::Error, "denied: the module has panicked, which is a bug in it");
+        denied
+    })
+}
+
+/// For the test of the wall alone, which builds a module of its own with this feature: an entry point panics when all is done
+/// and a yes on its tongue, where there is a file of this name.
+mod panics {
+    #[cfg(feature = "panics")]
+    #[allow(clippy::panic)]
+    pub(super) fn here(entry: &str) {
+        if std::path::Path::new("/run/pam_jit_sudo-panics").join(entry).exists() {
+            panic!("as the test wants it");
+        }
+    }
+
+    #[cfg(not(feature = "panics"))]
+    pub(super) fn here(_: &str) {}
 }

@@ -103,6 +103,25 @@ mod tests {
     }
 
     #[test]
+    fn every_option_of_the_manual_is_understood() {
+        let manual = include_str!("../../docs/man/pam_jit_sudo.8");
+        let section = manual.split(".SH OPTIONS").nth(1).unwrap().split(".SH ").next().unwrap();
+        let mut lines = section.lines();
+        let mut seen = 0;
+        while lines.any(|line| line == ".TP") {
+            let head = lines.next().unwrap();
+            // `.B quiet` and `.BI wait= SECONDS`
+            let name = head.split(' ').nth(1).unwrap();
+            let word = if name.ends_with('=') { format!("{name}7") } else { name.to_owned() };
+            let names_role = ["role=", "any_role", "service_role"].contains(&name);
+            let read = Options::parse(std::iter::once(word.as_str()).chain((!names_role).then_some("role=a")));
+            assert!(read.is_ok(), "{head}: {read:?}");
+            seen += 1;
+        }
+        assert_eq!(seen, 6, "as many as `parse` knows");
+    }
+
+    #[test]
     fn what_is_not_understood_is_an_error() {
         for (words, error) in [
             (&["role=a", "sufficient"][..], "unknown option 'sufficient'"),

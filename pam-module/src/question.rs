@@ -30,6 +30,8 @@ pub(crate) enum Question<'a> {
         remote: Option<&'a str>,
         pid: i32,
     },
+    /// The end of a session whose line is lost.
+    CloseSession { run: &'a str },
 }
 
 /// Whom it is about.
@@ -53,6 +55,7 @@ enum Reply {
 enum Answer {
     Membership(Membership),
     Session(Begun),
+    Closed {},
 }
 
 /// A session that has begun.
@@ -112,7 +115,7 @@ impl Question<'_> {
 pub(crate) fn membership(line: &[u8]) -> Result<Membership, NoAnswer> {
     match understand(line)? {
         Answer::Membership(membership) => Ok(membership),
-        Answer::Session(_) => Err(NoAnswer::Garbled),
+        Answer::Session(_) | Answer::Closed {} => Err(NoAnswer::Garbled),
     }
 }
 
@@ -120,7 +123,15 @@ pub(crate) fn membership(line: &[u8]) -> Result<Membership, NoAnswer> {
 pub(crate) fn session(line: &[u8]) -> Result<Begun, NoAnswer> {
     match understand(line)? {
         Answer::Session(begun) => Ok(begun),
-        Answer::Membership(_) => Err(NoAnswer::Garbled),
+        Answer::Membership(_) | Answer::Closed {} => Err(NoAnswer::Garbled),
+    }
+}
+
+/// Reads the answer to [`Question::CloseSession`].
+pub(crate) fn closed(line: &[u8]) -> Result<(), NoAnswer> {
+    match understand(line)? {
+        Answer::Closed {} => Ok(()),
+        Answer::Membership(_) | Answer::Session(_) => Err(NoAnswer::Garbled),
     }
 }
 
@@ -165,6 +176,16 @@ mod tests {
         let ask: wire::Ask = serde_json::from_slice(&question.encode().unwrap()).unwrap();
         let wire::Ask::OpenSession(new) = ask else { panic!("{ask:?}") };
         assert_eq!((new.run_as.as_str(), new.pid, new.tty), ("alice", 42, None));
+    }
+
+    #[test]
+    fn the_end_of_a_session_is_asked_for_and_told() {
+        let question = Question::CloseSession { run: "abc" }.encode().unwrap();
+        let ask: wire::Ask = serde_json::from_slice(&question).unwrap();
+        assert!(matches!(ask, wire::Ask::CloseSession { run } if run == "abc"));
+        let line = serde_json::to_vec(&wire::Reply::Ok(wire::Answer::Closed {})).unwrap();
+        assert_eq!(closed(&line), Ok(()));
+        assert!(membership(&line).is_err() && closed(b"{\"ok\":{}}").is_err());
     }
 
     #[test]

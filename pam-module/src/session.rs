@@ -1,32 +1,56 @@
 //! An open session: the line to its supervisor, kept in the program until it closes the session. When the program dies the
 //! kernel closes the line, and the supervisor ends what the program has left behind.
 
+use std::fmt;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use crate::door::{self, DoorError};
+use crate::door::{self, DoorError, FAREWELL};
+use crate::question::{NoAnswer, Question, closed};
 
 /// Where logind keeps its seats: sd_booted(3) for it, as pam_systemd looks.
 const SEATS: &str = "/run/systemd/seats";
 
-/// The line, and what it was when it was opened.
+/// The line, what it was when it was opened, and whose it is.
 pub(crate) struct Session {
     line: ManuallyDrop<UnixStream>,
     file: Option<(u64, u64)>,
+    run: String,
+}
+
+/// Why the end of a session was not confirmed.
+#[derive(Debug)]
+pub(crate) enum NotClosed {
+    Door(DoorError),
+    Answer(NoAnswer),
+}
+
+impl fmt::Display for NotClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Door(error) => error.fmt(f),
+            Self::Answer(error) => error.fmt(f),
+        }
+    }
 }
 
 impl Session {
-    /// The session at the other end of `line`.
-    pub(crate) fn on(line: UnixStream) -> Self {
+    /// The session of `run`, at the other end of `line`.
+    pub(crate) fn on(line: UnixStream, run: &str) -> Self {
         let file = file(&line);
-        Self { line: ManuallyDrop::new(line), file }
+        Self { line: ManuallyDrop::new(line), file, run: run.to_owned() }
     }
 
-    /// Ends it in good order.
-    pub(crate) fn close(self) -> Result<(), DoorError> {
-        if self.is_ours() { door::close(&self.line) } else { Err(DoorError::Silent) }
+    /// Ends it in good order; through the broker's door where the program has closed the line.
+    pub(crate) fn close(self) -> Result<(), NotClosed> {
+        if self.is_ours() {
+            return door::close(&self.line).map_err(NotClosed::Door);
+        }
+        let question = Question::CloseSession { run: &self.run }.encode().map_err(NotClosed::Answer)?;
+        let (answer, _) = door::ask(question, FAREWELL).map_err(NotClosed::Door)?;
+        closed(&answer).map_err(NotClosed::Answer)
     }
 
     /// Programs close descriptors that they do not know, and open others under the same number: those are not touched.
@@ -67,7 +91,7 @@ mod tests {
     fn a_number_that_the_program_uses_for_something_else_is_left_alone() {
         let (line, _other) = UnixStream::pair().unwrap();
         let number = line.as_raw_fd();
-        let session = Session::on(line);
+        let session = Session::on(line, "no-such-run");
         let null = std::fs::File::open("/dev/null").unwrap();
         // SAFETY: as programs do that close all they do not know: the number is taken for something else.
         assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), number) }, number);
@@ -81,6 +105,6 @@ mod tests {
     fn a_line_that_nobody_holds_cannot_be_closed_in_good_order() {
         let (line, other) = UnixStream::pair().unwrap();
         drop(other);
-        assert!(Session::on(line).close().is_err());
+        assert!(Session::on(line, "no-such-run").close().is_err());
     }
 }

@@ -3,10 +3,12 @@
 
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use super::Desk;
 use super::failure::{Refused, refused};
 use super::membership::Held;
+use super::sessions::over;
 use super::wire::{Answer, LoginInfo, NewSession, Reply};
 use crate::audit::record::{Assignment, Authentication, Digest, EndedBy, Ending, Start};
 use crate::audit::sink::Delivery;
@@ -16,15 +18,20 @@ use crate::escape::Word;
 use crate::grant::GrantTerms;
 use crate::policy::{OnExpiry, SyslogMode};
 use crate::refusal::Refusal;
-use crate::run::grant_watch::{GrantWatch, Watched};
+use crate::run::grant_watch::{GrantWatch, Watched, What};
 use crate::session::{Hosted, stand_alone};
 use crate::store::is_open;
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
+use sys::signals::SIGHUP;
 use sys::users::Account;
 
 /// The first word of what is recorded as the command; the service is the second.
 const COMMAND: &str = "pam-session";
+
+/// How long the end of a session may take to be recorded, and between two looks whether it was.
+const RECORDED_WITHIN: Duration = Duration::from_secs(4);
+const ROUND: Duration = Duration::from_millis(20);
 
 /// The group of control in which supervisors live, away from the session that they end.
 const SUPERVISORS: &str = "supervisors";
@@ -47,7 +54,7 @@ impl Desk<'_> {
 
         stand_alone(SUPERVISORS);
         let run = self.host.new_run_id()?;
-        let session = Hosted::found(&run, program).map_err(gone)?;
+        let session = Hosted::found(&run, program, new.tty.as_ref().map(Word::as_os_str)).map_err(gone)?;
         let start = start(new, &holder, &held, &run_as, run.clone()).map_err(failed)?;
         let (own, terms) = (Pid::own(), held.terms());
         let supervisor = Process { pid: own.raw(), start: sys::process::process_start(own).map_err(gone)? };
@@ -83,6 +90,7 @@ impl Desk<'_> {
             uid: holder.uid(),
             user: Word::from(holder.name().as_str()),
             run,
+            what: What::Session,
             unsent,
         };
         let mut watch = GrantWatch::over(watched, self.host, self.journal);
@@ -92,6 +100,28 @@ impl Desk<'_> {
         self.close(&started, watch.complete(ending));
         let _ = out.write_all(b"\n"); // for a program that waits for it
         Ok(())
+    }
+
+    /// Tells the supervisor of a session that its program has closed it, and waits for the end.
+    pub(super) fn close_session(&self, run: &str) -> Result<Answer, Refused> {
+        if self.caller.uid() != 0 {
+            return Err(refused("not-root", "only a program of root closes sessions"));
+        }
+        self.host.close_every_lost(self.journal)?;
+        let open = || -> Result<_, Refused> { Ok(self.journal.open_runs()?.into_iter().find(|open| open.run == run)) };
+        let hosted = self.known_run(run)?.is_some_and(|known| known.start.path == COMMAND.into());
+        let Some(found) = open()?.filter(|_| hosted) else { return Err(over(run)) };
+        let gone = |error| refused("session-over", format!("its supervisor is gone: {error}"));
+        let supervisor = Pid::new(found.supervisor.process.pid).ok_or_else(|| over(run))?;
+        sys::process::kill(supervisor, SIGHUP).map_err(gone)?;
+        let deadline = Instant::now() + RECORDED_WITHIN;
+        while open()?.is_some() {
+            if Instant::now() > deadline {
+                return Err(refused("not-recorded", "the end of the session was not recorded in time"));
+            }
+            std::thread::sleep(ROUND);
+        }
+        Ok(Answer::Closed {})
     }
 
     /// Records the end; what cannot be recorded is shouted.

@@ -160,6 +160,7 @@ impl Desk<'_> {
             Ask::Recordings { purpose, after } => return self.recordings(purpose, after, out).map(|()| None),
             // Root, that is a program that root or its set-user-ID bit has started.
             Ask::OpenSession(new) => return self.open_session(&new, out).map(|()| None),
+            Ask::CloseSession { run } => self.close_session(&run),
             // As far as it is theirs to see; root and approvers of the role may act.
             Ask::Sessions {} => self.sessions(),
             Ask::Intervene { run, act, reason } => self.intervene(&run, act, &reason),

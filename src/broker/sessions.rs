@@ -110,6 +110,6 @@ impl Desk<'_> {
     }
 }
 
-fn over(run: &str) -> Refused {
+pub(super) fn over(run: &str) -> Refused {
     refused("session-over", format!("the session of run {run} is over")).hint(format!("jitctl audit show {run}"))
 }

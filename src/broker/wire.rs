@@ -312,6 +312,12 @@ pub enum Ask {
     /// A session that another program opens for who holds a role. It lasts until that program writes a byte on the line, or
     /// dies: root only. Answer: [`Answer::Session`], and an empty line when its end was recorded.
     OpenSession(NewSession),
+    /// Such a session is closed by a program that has lost the line: root only. Answer: [`Answer::Closed`], when its end was
+    /// recorded.
+    CloseSession {
+        /// Its run.
+        run: String,
+    },
 }
 
 fn is_default(filter: &RecordFilter) -> bool {
@@ -472,6 +478,8 @@ pub enum Answer {
     Membership(MembershipInfo),
     /// To `open-session`.
     Session(LoginInfo),
+    /// To `close-session`.
+    Closed {},
 }
 
 /// The host's key.

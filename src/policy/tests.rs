@@ -1,6 +1,7 @@
 //! Whole policies: what they mean, and what each mistake says.
 
 mod answers;
+mod manual;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -88,18 +89,6 @@ break_glass           = false
 pam_service           = "jit-sudo-strong"
 authenticate          = false
 "##;
-
-#[test]
-fn every_key_is_in_the_manual() {
-    let manual = include_str!("../../docs/man/jit-sudo-policy.5");
-    let headings: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
-    let tables =
-        [file::DEFAULTS, audit_file::KEYS, role_file::ROLE, role_file::ACTIVATION, role_file::RULE, options::OPTIONS];
-    for key in tables.into_iter().flatten().filter(|key| **key != "activation") {
-        let is_it = |heading: &&str| heading.split(" , ").any(|name| name == *key);
-        assert!(headings.iter().any(is_it), "jit-sudo-policy(5) does not know {key}");
-    }
-}
 
 #[test]
 fn every_key_means_what_it_says() {

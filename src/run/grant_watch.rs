@@ -40,6 +40,7 @@ pub(crate) struct GrantWatch<'a> {
     concerns: Alert,
     host: &'a Host,
     journal: &'a Journal<'a>,
+    what: What,
     /// The start, until it was mirrored.
     unsent: Option<Written>,
     caught_up: bool,
@@ -71,8 +72,36 @@ pub(crate) struct Watched {
     pub(crate) user: Word,
     /// Its id.
     pub(crate) run: String,
+    /// What it is called when its user is told of it.
+    pub(crate) what: What,
     /// The start, until it was mirrored.
     pub(crate) unsent: Option<Written>,
+}
+
+/// What goes on under a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A command, which hears ^C through us.
+    Command,
+    /// A session of another program.
+    Session,
+}
+
+impl What {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Command => "the command",
+            Self::Session => "the session",
+        }
+    }
+
+    /// How its user ends it while it is frozen; not every program hears of a user who leaves its session.
+    fn way_out(self) -> &'static str {
+        match self {
+            Self::Command => "; ^C ends it",
+            Self::Session => "",
+        }
+    }
 }
 
 impl<'a> GrantWatch<'a> {
@@ -89,6 +118,7 @@ impl<'a> GrantWatch<'a> {
             uid: caller.uid(),
             user: Word::from(caller.name().as_str()),
             run: recorded.run().to_owned(),
+            what: What::Command,
             unsent,
         };
         Self::over(watched, host, journal)
@@ -108,6 +138,7 @@ impl<'a> GrantWatch<'a> {
             },
             host,
             journal,
+            what: watched.what,
             unsent: watched.unsent,
             caught_up: false,
             // Without a bell the database is asked at every glance: slower, never blind.
@@ -176,7 +207,7 @@ impl<'a> GrantWatch<'a> {
             OnExpiry::Terminate => Verdict::End(Ending::Expiry),
             OnExpiry::Freeze => Verdict::Freeze(Ending::Expiry),
             OnExpiry::Finish => {
-                let words = || format!("grant {} has expired; the command may finish", last.id);
+                let words = || format!("grant {} has expired; {} may finish", last.id, self.what.noun());
                 self.words = self.words.take().or_else(|| (!before.is_zero()).then(words));
                 Verdict::Run
             }
@@ -227,7 +258,7 @@ impl<'a> GrantWatch<'a> {
             }
             Some(Wish { act: Act::Freeze, by }) => {
                 self.frozen = true;
-                let words = || format!("{by} has frozen this session; ^C ends it");
+                let words = || format!("{by} has frozen this session{}", self.what.way_out());
                 self.words = self.words.take().or_else(|| (!was_frozen).then(words));
             }
             Some(Wish { act: Act::Thaw, .. }) | None => {}
@@ -295,10 +326,11 @@ impl<'a> GrantWatch<'a> {
             length > **seconds && before > limit && self.left <= limit
         };
         let span = spell(*WARNINGS.iter().rev().find(crossed)?);
+        let what = self.what.noun();
         let then = match self.role.on_expiry {
-            OnExpiry::Terminate => "then the command is ended",
-            OnExpiry::Freeze => "then the command is frozen",
-            OnExpiry::Finish => "the command may finish",
+            OnExpiry::Terminate => format!("then {what} is ended"),
+            OnExpiry::Freeze => format!("then {what} is frozen"),
+            OnExpiry::Finish => format!("{what} may finish"),
         };
         Some(format!("grant {0} expires in {span}, {then}; for more time: {1}", last.id, extend_hint(last)))
     }
@@ -308,8 +340,10 @@ impl<'a> GrantWatch<'a> {
         match verdict {
             Verdict::Run | Verdict::Say(_) => None,
             Verdict::Freeze(Ending::Expiry) => Some(format!(
-                "grant {} has expired and the command is frozen; ^C ends it, and it goes on after: {}",
+                "grant {} has expired and {} is frozen{}; it goes on after: {}",
                 last.id,
+                self.what.noun(),
+                self.what.way_out(),
                 extend_hint(last)
             )),
             // Said when the wish was seen.
@@ -322,7 +356,7 @@ impl<'a> GrantWatch<'a> {
                     // Not the grant's doing, and said by whoever did it.
                     Ending::Unrecorded | Ending::Kill | Ending::TimeLimit => return None,
                 };
-                Some(format!("grant {} {how}: the command is ended", last.id))
+                Some(format!("grant {} {how}: {} is ended", last.id, self.what.noun()))
             }
         }
     }

@@ -30,7 +30,8 @@ enum Unrecorded {
 
 enum State {
     Runs,
-    Frozen,
+    /// And would end so, if nobody wants to wait.
+    Frozen(Ending),
     /// The caller does not want to wait for a frozen command any longer.
     GivenUp,
     Ends(Ending, Instant),
@@ -73,7 +74,7 @@ impl<'a> Enforcer<'a> {
     pub(super) fn ending(&self) -> Option<Ending> {
         match self.state {
             State::Ends(ending, _) => Some(ending),
-            State::Runs | State::Frozen | State::GivenUp => None,
+            State::Runs | State::Frozen(_) | State::GivenUp => None,
         }
     }
 
@@ -81,13 +82,26 @@ impl<'a> Enforcer<'a> {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Ends(_, since) => Some(since + self.grace),
-            State::Runs | State::Frozen | State::GivenUp => None,
+            State::Runs | State::Frozen(_) | State::GivenUp => None,
         }
     }
 
     /// The command was stopped by us: it neither gets signals nor are its stops those of a job.
     pub(super) fn is_frozen(&self) -> bool {
-        matches!(self.state, State::Frozen)
+        self.frozen_by().is_some()
+    }
+
+    /// The same, and how the command would end.
+    pub(super) fn frozen_by(&self) -> Option<Ending> {
+        match self.state {
+            State::Frozen(ending) => Some(ending),
+            State::Runs | State::GivenUp | State::Ends(..) => None,
+        }
+    }
+
+    /// The command may go on, and does.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.state, State::Runs)
     }
 
     /// The caller wants a frozen command to end: it could not obey before it is thawed.
@@ -138,19 +152,18 @@ impl<'a> Enforcer<'a> {
         match (&self.state, self.watch.verdict()) {
             (_, Verdict::Say(words)) => Step::act(Act::Say(words), Duration::ZERO),
             (_, Verdict::End(ending)) => self.end(ending, now),
-            (State::Frozen, Verdict::Run) => {
+            (State::Frozen(_), Verdict::Run) => {
                 self.state = State::Runs;
                 Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) }
             }
             (State::GivenUp, Verdict::Run) => self.end(Ending::Expiry, now),
             (State::GivenUp, Verdict::Freeze(ending)) => self.end(ending, now),
-            (State::Runs, Verdict::Freeze(_)) => {
-                self.state = State::Frozen;
+            (State::Runs, Verdict::Freeze(ending)) => {
+                self.state = State::Frozen(ending);
                 Step { act: Some(Act::Freeze), ..Step::wait(self.watch.patience()) }
             }
-            (State::Runs | State::Ends(..), Verdict::Run) | (State::Frozen | State::Ends(..), Verdict::Freeze(_)) => {
-                Step::wait(self.watch.patience())
-            }
+            (State::Runs | State::Ends(..), Verdict::Run)
+            | (State::Frozen(_) | State::Ends(..), Verdict::Freeze(_)) => Step::wait(self.watch.patience()),
         }
     }
 

@@ -6,10 +6,18 @@ use std::time::{Duration, Instant};
 
 use sys::cgroup::{self, Cgroup};
 use sys::process::{Pid, Waiting, kill_descendants, signal_descendants, wait_any};
+use sys::procfs;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
 /// The group below which every run has one of its own.
 pub(super) const PARENT: &str = "jit-sudo";
+
+/// The group below it in which supervisors live that may not stay where they were.
+const SUPERVISORS: &str = "supervisors";
+
+/// Our own programs go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody
+/// on the host. What they beget does not.
+pub(super) const PROGRAMS: [&str; 4] = ["jit-sudo", "jit-sudo-broker", "jit-sudo-hooks", "jit-sudo-shrink"];
 
 /// Between two looks at processes that are about to end.
 const ROUND: Duration = Duration::from_millis(20);
@@ -21,7 +29,7 @@ const KILL_ROUNDS: u32 = 100;
 /// watches a command. To be called before either.
 pub fn stand_apart() {
     // Where that cannot be done the caller can hold us up, as on a host without control groups: nothing to refuse for.
-    let _ = cgroup::leave_foreign(PARENT, "supervisors");
+    let _ = cgroup::leave_foreign(PARENT, SUPERVISORS);
 }
 
 /// Takes this process, which goes on when its caller has gone, out of the caller's session for good.
@@ -51,16 +59,22 @@ impl Family {
         self.group.as_ref()
     }
 
-    /// Stops all of them until [`Self::thaw`]: unseen by their parents within the group, by SIGSTOP outside of it.
+    /// Stops all of them but our own programs until [`Self::thaw`]: unseen by their parents within the group, by SIGSTOP outside
+    /// of it.
     pub(super) fn freeze(&self) {
         self.of_group(Cgroup::freeze);
-        self.signal_outsiders(SIGSTOP);
+        for pid in self.group.as_ref().map(Cgroup::members).unwrap_or_default() {
+            if is_our_own(pid) {
+                let _ = cgroup::take_out(pid, PARENT, SUPERVISORS); // it may have ended
+            }
+        }
+        signal(SIGSTOP, &|pid| self.is_outside(pid) && !is_our_own(pid));
     }
 
     /// Lets all of them go on.
     pub(super) fn thaw(&self) {
         self.of_group(Cgroup::thaw);
-        self.signal_outsiders(SIGCONT);
+        signal(SIGCONT, &|pid| self.is_outside(pid));
     }
 
     /// SIGTERM to all of them; a frozen or stopped process cannot obey, so they go on.
@@ -100,9 +114,13 @@ impl Family {
         let _ = self.group.as_ref().map(act);
     }
 
-    fn signal_outsiders(&self, number: i32) {
-        signal(number, &|pid| !self.group.as_ref().is_some_and(|group| group.holds(pid)));
+    fn is_outside(&self, pid: Pid) -> bool {
+        !self.group.as_ref().is_some_and(|group| group.holds(pid))
     }
+}
+
+fn is_our_own(pid: Pid) -> bool {
+    procfs::runs_as_root(pid, &PROGRAMS)
 }
 
 fn signal(number: i32, meant: &dyn Fn(Pid) -> bool) {

@@ -50,6 +50,19 @@ impl Cgroup {
         Ok(Self { directory, path })
     }
 
+    /// Makes a group inside of this one, or takes it where it was made before; it goes when this one is removed.
+    ///
+    /// # Errors
+    /// Whatever mkdir(2) says where it cannot be made.
+    pub fn below(&self, name: &str) -> io::Result<Self> {
+        let path = self.path.join(name);
+        match DirBuilder::new().mode(0o755).create(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        Ok(Self { directory: open(&path)?, path })
+    }
+
     /// Stops every process in it, without a signal and for whatever will be started in it too; they can still be
     /// killed.
     pub fn freeze(&self) -> io::Result<()> {
@@ -78,7 +91,7 @@ impl Cgroup {
     /// # Errors
     /// When there is no such process.
     pub fn adopt(&self, pid: Pid) -> io::Result<()> {
-        self.write("cgroup.procs", &pid.to_string())
+        adopt(&self.path, pid)
     }
 
     /// The processes in it and in groups below it.
@@ -113,6 +126,14 @@ impl Cgroup {
 pub struct Scope(PathBuf);
 
 impl Scope {
+    /// Moves a process into it.
+    ///
+    /// # Errors
+    /// When there is no such process, or the group is gone.
+    pub fn adopt(&self, pid: Pid) -> io::Result<()> {
+        adopt(&self.0, pid)
+    }
+
     /// The processes in it and in groups below it.
     pub fn members(&self) -> Vec<Pid> {
         let mut found = Vec::new();
@@ -154,11 +175,27 @@ pub fn leave_foreign(parent: &str, name: &str) -> io::Result<()> {
 /// # Errors
 /// As [`Cgroup::create`].
 pub fn settle(parent: &str, name: &str) -> io::Result<()> {
+    place(parent, name, "0")
+}
+
+/// Has another process settle there; one that was frozen goes on.
+///
+/// # Errors
+/// As [`settle`], and when there is no such process.
+pub fn take_out(pid: Pid, parent: &str, name: &str) -> io::Result<()> {
+    place(parent, name, &pid.to_string())
+}
+
+fn place(parent: &str, name: &str, who: &str) -> io::Result<()> {
     let parent = tree()?.join(parent);
     own_directory(&parent)?;
     let group = parent.join(name);
     own_directory(&group)?;
-    fs::write(group.join("cgroup.procs"), "0")
+    fs::write(group.join("cgroup.procs"), who)
+}
+
+fn adopt(group: &Path, pid: Pid) -> io::Result<()> {
+    OpenOptions::new().write(true).open(group.join("cgroup.procs"))?.write_all(pid.to_string().as_bytes())
 }
 
 fn tree() -> io::Result<PathBuf> {

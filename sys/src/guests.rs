@@ -3,9 +3,11 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
 use crate::cgroup::{Cgroup, Scope};
 use crate::descendants::{Living, MAX_PASSES, scan, send};
@@ -18,22 +20,35 @@ pub struct Guests {
     host: Living,
     since: u64,
     group: Option<Cgroup>,
+    /// The programs that go on when the others are frozen.
+    spared: &'static [&'static str],
+    /// The terminal at which the program was asked, by its number, and whose it was.
+    seat: Option<(u32, u32)>,
     /// Where logind has moved them.
     scope: OnceCell<Scope>,
 }
 
 impl Guests {
     /// What `host` begets from now on. With a `group`, `host` is moved there, so that whatever leaves its family stays in
-    /// sight; where that is not possible its family alone is seen.
+    /// sight; where that is not possible its family alone is seen. What runs one of the programs `spared` with the rights of root
+    /// is never frozen or stopped by [`Self::freeze`] and [`Self::stop`]: it may hold what others wait for.
     ///
     /// # Errors
     /// When there is no such process.
-    pub fn of(host: Pid, group: Option<Cgroup>) -> io::Result<Self> {
+    pub fn of(host: Pid, group: Option<Cgroup>, spared: &'static [&'static str]) -> io::Result<Self> {
         let started = procfs::stat(host)?.started;
         let group = group.filter(|group| group.adopt(host).is_ok());
         // This very process was started when the host asked: whatever is younger is meant.
         let since = procfs::stat(Pid::own())?.started;
-        Ok(Self { host: Living { pid: host, started }, since, group, scope: OnceCell::new() })
+        Ok(Self { host: Living { pid: host, started }, since, group, spared, seat: None, scope: OnceCell::new() })
+    }
+
+    /// Who asks sits at this terminal, such as `/dev/pts/3` or `pts/3`; what the program begets may have none, or another.
+    #[must_use]
+    pub fn seated_at(self, terminal: &OsStr) -> Self {
+        let path = Path::new("/dev").join(terminal); // an absolute path stays as it is
+        let seat = fs::symlink_metadata(path).ok().filter(|found| found.file_type().is_char_device());
+        Self { seat: seat.map(|found| (number(found.rdev()), found.uid())), ..self }
     }
 
     /// Looks whether logind has given the program a group of its own, as pam_systemd has it do; whatever leaves the family is
@@ -54,15 +69,85 @@ impl Guests {
 
     /// Sends a signal to every one, and again to those that appeared meanwhile; gives how many were signalled.
     ///
-    /// For SIGKILL all are stopped first, so that none forks faster than it is killed.
+    /// For SIGKILL all are frozen first, or stopped where that cannot be, so that none forks faster than it is killed.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
     pub fn signal(&self, signal: i32) -> io::Result<usize> {
-        if signal == libc::SIGKILL {
-            self.signal_all(libc::SIGSTOP)?;
+        if signal == libc::SIGKILL && self.freeze().is_err() {
+            self.signal_all(libc::SIGSTOP, |_| true)?;
         }
-        self.signal_all(signal)
+        self.signal_all(signal, |_| true)
+    }
+
+    /// SIGSTOP, where [`Self::freeze`] cannot be had: whoever may signal them can wake them.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be listed.
+    pub fn stop(&self) -> io::Result<usize> {
+        self.signal_all(libc::SIGSTOP, |guest| self.may_be_frozen(guest))
+    }
+
+    /// Stops every one until [`Self::thaw`], and what they beget: in a group of control of their own, where neither their parents
+    /// notice it nor anybody but root can wake them, as SIGCONT could (kill(2): whoever is of the same session).
+    ///
+    /// # Errors
+    /// `Unsupported` where there are no groups of control; whatever the kernel says where they cannot be written.
+    pub fn freeze(&self) -> io::Result<()> {
+        let ice = self.ice()?;
+        ice.freeze()?;
+        for _ in 0..MAX_PASSES {
+            let seen = self.seen()?.into_iter();
+            let warm = seen.filter(|guest| !ice.holds(guest.pid) && self.may_be_frozen(*guest));
+            // One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
+            if warm.filter(|guest| ice.adopt(guest.pid).is_ok()).count() == 0 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets all go on that [`Self::freeze`] has stopped, where they were before.
+    ///
+    /// # Errors
+    /// As `freeze`.
+    pub fn thaw(&self) -> io::Result<()> {
+        let ice = self.ice()?;
+        ice.thaw()?;
+        for pid in ice.members() {
+            // Whoever has ended needs no place.
+            let _ = match (self.scope.get(), &self.group) {
+                (Some(scope), _) => scope.adopt(pid),
+                (None, Some(group)) => group.adopt(pid),
+                (None, None) => Ok(()),
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether one of them, or the program, has a terminal; none has it any more when that was hung up.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be listed.
+    pub fn have_terminal(&self) -> io::Result<bool> {
+        let mut all = self.seen()?.into_iter().chain([self.host]);
+        Ok(all.any(|one| procfs::stat(one.pid).is_ok_and(|stat| stat.terminal != 0)))
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be listed.
+    pub fn count(&self) -> io::Result<usize> {
+        Ok(self.seen()?.len())
+    }
+
+    fn may_be_frozen(&self, guest: Living) -> bool {
+        !procfs::runs_as_root(guest.pid, self.spared)
+    }
+
+    fn ice(&self) -> io::Result<Cgroup> {
+        self.group.as_ref().ok_or(io::Error::from(io::ErrorKind::Unsupported))?.below("frozen")
     }
 
     /// Lets the program itself go on: su(1) stops when what it waits for is stopped.
@@ -70,12 +155,17 @@ impl Guests {
         let _ = send(self.host, libc::SIGCONT); // it may have ended
     }
 
-    /// Writes a line on each terminal that they have, where that can be done without waiting.
+    /// Writes a line on each terminal that they have, and on that of [`Self::seated_at`], where that can be done without waiting.
     pub fn tell(&self, line: &str) {
-        let mut told = HashSet::new();
-        for guest in self.seen().unwrap_or_default() {
-            let Ok(stat) = procfs::stat(guest.pid) else { continue };
-            let Some(path) = terminal(stat.terminal).filter(|_| told.insert(stat.terminal)) else { continue };
+        let seen = self.seen().unwrap_or_default();
+        let mut numbers: HashSet<u32> =
+            seen.into_iter().filter_map(|guest| procfs::stat(guest.pid).ok()).map(|stat| stat.terminal).collect();
+        // By now it may be somebody else's.
+        let is_theirs = |(number, uid): &(u32, u32)| {
+            terminal(*number).is_some_and(|path| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == *uid))
+        };
+        numbers.extend(self.seat.filter(is_theirs).map(|(number, _)| number));
+        for path in numbers.into_iter().filter_map(terminal) {
             let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
             // Nobody may be there to read it, and the session goes on.
             let _ = OpenOptions::new()
@@ -91,12 +181,12 @@ impl Guests {
         self.group.into_iter().for_each(Cgroup::remove);
     }
 
-    fn signal_all(&self, signal: i32) -> io::Result<usize> {
+    fn signal_all(&self, signal: i32, meant: impl Fn(Living) -> bool) -> io::Result<usize> {
         let mut seen = HashSet::new();
         for _ in 0..MAX_PASSES {
             let before = seen.len();
             for guest in self.seen()? {
-                if seen.insert(guest) {
+                if meant(guest) && seen.insert(guest) {
                     // It may have ended since; then there is nothing to signal.
                     let _ = send(guest, signal);
                 }
@@ -125,6 +215,12 @@ impl Guests {
     }
 }
 
+/// The number of a terminal (proc_pid_stat(5), `tty_nr`) from that of its device.
+fn number(device: u64) -> u32 {
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+}
+
 /// The terminal of this number (proc_pid_stat(5), `tty_nr`), if it is one that people sit at.
 fn terminal(number: u32) -> Option<String> {
     let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00));
@@ -144,6 +240,10 @@ mod tests {
     fn terminals_have_the_names_that_people_know() {
         assert_eq!(terminal(0), None);
         assert_eq!(terminal(0x0500), None, "/dev/tty itself");
+        for number_of in [0x8800, 0x8803, 0x0401, 0x0010_8812] {
+            let device = libc::makedev((number_of >> 8) & 0xfff, (number_of & 0xff) | ((number_of >> 12) & 0xf_ff00));
+            assert_eq!(number(device), number_of);
+        }
         assert!(terminal(0x8800).is_none_or(|path| path == "/dev/pts/0"));
     }
 
@@ -157,7 +257,7 @@ mod tests {
     #[test]
     fn what_a_program_begets_is_ended_and_the_program_is_not() {
         let (mut child, pid) = host();
-        let guests = Guests::of(pid, None).unwrap();
+        let guests = Guests::of(pid, None, &[]).unwrap();
         writeln!(child.stdin.as_mut().unwrap(), "sleep 61 & sleep 62").unwrap();
         let found = (0..500).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -173,10 +273,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_frozen_stands_still_though_it_is_told_to_go_on_and_the_program_does_not() {
+        let (mut child, pid) = host();
+        let Ok(group) = Cgroup::create("sys-tests", "icebox") else { return drop(child.kill()) };
+        let guests = Guests::of(pid, Some(group), &[]).unwrap();
+        let place = std::env::temp_dir().join(format!("sys-guests-{}", std::process::id()));
+        let size = || fs::metadata(&place).map_or(0, |found| found.len());
+        let grows = || {
+            let before = size();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            size() > before
+        };
+        writeln!(child.stdin.as_mut().unwrap(), "sh -c 'while sleep 0.01; do echo; done' >{} &", place.display())
+            .unwrap();
+        assert!((0..50).any(|_| grows()));
+        guests.freeze().unwrap();
+        for _ in 0..3 {
+            guests.signal(libc::SIGCONT).unwrap();
+            assert!(!grows());
+        }
+        assert_eq!(procfs::stat(pid).unwrap().state, b'S');
+        guests.thaw().unwrap();
+        assert!((0..50).any(|_| grows()));
+        // And a frozen one can be killed.
+        guests.freeze().unwrap();
+        guests.signal(libc::SIGKILL).unwrap();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!((0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            guests.count().unwrap() == 0
+        }));
+        guests.part();
+        let _ = fs::remove_file(&place);
+    }
+
+    #[test]
     fn a_daemon_that_left_the_family_is_found_in_the_group() {
         let (mut child, pid) = host();
         let Ok(group) = Cgroup::create("sys-tests", "guests") else { return drop(child.kill()) };
-        let guests = Guests::of(pid, Some(group)).unwrap();
+        let guests = Guests::of(pid, Some(group), &[]).unwrap();
         writeln!(child.stdin.as_mut().unwrap(), "setsid sh -c 'sleep 63 & exit' & wait; exit").unwrap();
         child.wait().unwrap();
         assert!(!guests.host_lives());

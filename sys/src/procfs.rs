@@ -1,6 +1,6 @@
-//! `/proc/PID/stat`, read without being fooled by a process's name. Opens nothing but `/proc`.
+//! `/proc/PID/stat` and the like, read without being fooled by a process's name. Opens nothing but `/proc`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 
 use crate::process::Pid;
@@ -33,6 +33,22 @@ pub fn stat(pid: Pid) -> io::Result<ProcessStat> {
     let mut bytes = Vec::with_capacity(512);
     File::open(format!("/proc/{}/stat", pid.raw()))?.take(MAX_STAT).read_to_end(&mut bytes)?;
     parse_stat(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed /proc/PID/stat"))
+}
+
+/// Whether a process runs a program of one of these names with the rights of root: what an ordinary user has started looks so
+/// only where the program is set-user-ID.
+pub fn runs_as_root(pid: Pid, programs: &[&str]) -> bool {
+    let pid = pid.raw();
+    let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+    let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    // proc(5): a program that was replaced meanwhile.
+    let is_meant = programs.contains(&name.strip_suffix(" (deleted)").unwrap_or(name));
+    is_meant && fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| effective_uid(&status) == Some(0))
+}
+
+/// The second number of the line `Uid:` (proc_pid_status(5)); the name of the process stands there without newlines.
+fn effective_uid(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Parses a line. The name in it may hold spaces, newlines and `)`, so all else is counted from the LAST `)`
@@ -68,6 +84,19 @@ mod tests {
         let parsed = parse_stat(line).unwrap();
         assert_eq!((parsed.state, parsed.parent, parsed.group, parsed.session), (b'T', 7, 8, 9));
         assert_eq!((parsed.terminal, parsed.started), (34817, 123_456));
+    }
+
+    #[test]
+    fn who_runs_as_root_is_not_asked_of_the_name_alone() {
+        // The kernel writes a newline in a name as a backslash and an n.
+        assert_eq!(effective_uid("Name:\tx\\nUid:\t0\t0\nUid:\t1000\t1000\t0\t0\n"), Some(1000));
+        assert_eq!(effective_uid("Name:\tx\n"), None);
+        assert_eq!(effective_uid("Name:\tx\nUid:\t1000\t0\t0\t0\n"), Some(0));
+        let own = fs::read_link("/proc/self/exe").unwrap();
+        let name = own.file_name().unwrap().to_str().unwrap().to_owned();
+        let root = effective_uid(&fs::read_to_string("/proc/self/status").unwrap()) == Some(0);
+        assert_eq!(runs_as_root(Pid::own(), &["another", &name]), root);
+        assert!(!runs_as_root(Pid::own(), &["another"]));
     }
 
     #[test]

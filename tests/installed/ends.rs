@@ -355,3 +355,29 @@ fn a_killed_supervisor_takes_its_command_along() {
     root().script(&format!("kill -9 {}", start.number("pid")));
     harness::eventually("all of the command has ended", harness::PATIENCE, || ticking.is_still().then_some(()));
 }
+
+#[test]
+fn a_frozen_run_holds_up_nobody_elses() {
+    let root = crate::own_root();
+    root.add_policy("ends", include_str!("ends.policy.toml"));
+    let other = root.person(&["deploy"]);
+    let person = root.person(&["freezing"]);
+    request(&root, &person, "freezing", &["--for", "4s"]);
+    // Runs within the run all the time, so that some are writing when the moment comes; and one that stays.
+    let loops = "jit-sudo -n sleep 3077 & for i in 1 2 3 4 5 6; do while jit-sudo -n true; do echo; done & done; wait";
+    let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "bash", "-c", loops]);
+    session.expect("and the command is frozen");
+    let groups =
+        || root.script("for pid in $(pgrep -f '^jit-sudo -n sleep 3077'); do grep ^0:: /proc/$pid/cgroup; done");
+    harness::eventually("our own programs have left the frozen group", harness::PATIENCE, || {
+        let groups = groups();
+        (!groups.is_empty() && groups.lines().all(|group| group == "0::/jit-sudo/supervisors")).then_some(())
+    });
+    let command = root.script("ps -o state= -p $(pgrep -xf 'sleep 3077')");
+    assert_eq!(command.trim(), "T", "what they have begotten stands still");
+    for _ in 0..3 {
+        root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();
+    }
+    session.type_text("\x03");
+    assert!(!session.wait().success());
+}

@@ -1,9 +1,10 @@
 //! Installing, and the private root itself: what the administrator wrote is kept, and the host stays as it is.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use harness::PrivateRoot;
+use harness::{Output, PrivateRoot};
 
 use crate::own_root;
 
@@ -41,6 +42,83 @@ fn the_installed_files_have_the_owners_and_modes_that_they_need() {
     ] {
         let status = std::fs::metadata(root.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!((status.uid(), status.gid(), status.mode() & 0o7777), (0, 0, mode), "{path}: {:o}", status.mode());
+    }
+}
+
+/// What is below the directory, links too, by its path from there.
+fn files(root: &PrivateRoot, directory: &str) -> BTreeSet<String> {
+    let found = root.script(&format!("cd {directory} && find . ! -type d -printf '/%P\\n'"));
+    found.lines().map(str::to_owned).collect()
+}
+
+/// `make` with these words, in the private root.
+fn make(root: &PrivateRoot, words: &str) -> Output {
+    let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned());
+    let line = format!(
+        "make --silent -C /run/private-root/project CARGO_TARGET_DIR=/run/private-root/target PROFILE={profile} {words}"
+    );
+    root.as_root(["sh", "-c", &line])
+}
+
+#[test]
+fn an_image_gets_every_file_and_loses_all_but_policy_and_evidence_again() {
+    let root = own_root();
+    root.script("touch /run/before");
+    make(&root, "install DESTDIR=/root/image").succeeded();
+    let installed = files(&root, "/root/image");
+    for file in [
+        "/usr/bin/jit-sudo",
+        "/usr/bin/jit-sudoedit",
+        "/usr/bin/jitctl",
+        "/usr/libexec/jit-sudo/jit-sudo-broker",
+        "/usr/libexec/jit-sudo/jit-sudo-hooks",
+        "/usr/libexec/jit-sudo/jit-sudo-shrink",
+        "/usr/libexec/jit-sudo/pam.d/jit-sudo",
+        "/usr/libexec/jit-sudo/pam.d/jit-sudo-i",
+        "/usr/libexec/jit-sudo/pam.d/other",
+        "/usr/share/man/man5/jit-sudo-policy.5",
+        "/usr/share/man/man8/jit-sudo.8",
+        "/usr/share/man/man8/jit-sudoedit.8",
+        "/usr/share/man/man8/jitctl.8",
+        "/usr/share/man/man8/pam_jit_sudo.8",
+        "/usr/share/bash-completion/completions/jit-sudo",
+        "/usr/share/bash-completion/completions/jitctl",
+        "/usr/share/fish/vendor_completions.d/jit-sudo.fish",
+        "/usr/share/fish/vendor_completions.d/jitctl.fish",
+        "/usr/share/zsh/vendor-completions/_jit-sudo",
+        "/usr/share/zsh/vendor-completions/_jitctl",
+        "/etc/jit-sudo/policy.toml",
+        "/etc/pam.d/jit-sudo",
+        "/etc/pam.d/jit-sudo-i",
+    ] {
+        assert!(installed.contains(file), "{file} is not installed: {installed:?}");
+    }
+    assert!(installed.iter().any(|file| file.ends_with("/security/pam_jit_sudo.so")), "{installed:?}");
+    assert_eq!(installed.len(), 24, "{installed:?}");
+    let elsewhere = root.script("find /etc /usr /var/lib /srv /opt -newer /run/before ! -type d");
+    assert_eq!(elsewhere, "", "an installation with DESTDIR reached out of it");
+
+    make(&root, "uninstall DESTDIR=/root/image").succeeded();
+    let kept = ["/etc/jit-sudo/policy.toml", "/etc/pam.d/jit-sudo", "/etc/pam.d/jit-sudo-i"];
+    assert_eq!(files(&root, "/root/image"), kept.into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn programs_are_not_installed_where_they_would_not_find_each_other() {
+    let root = own_root();
+    for words in ["PREFIX=/usr/local", "SYSCONFDIR=/usr/local/etc", "STATEDIR=/srv/jit-sudo"] {
+        let refused = make(&root, &format!("install DESTDIR=/root/image {words}"));
+        assert!(!refused.status.success(), "{words}");
+        assert!(refused.stdout.contains("were built for other directories"), "{words}: {refused:?}");
+        assert!(!root.path("/root/image").exists(), "{words}");
+    }
+}
+
+#[test]
+fn man_finds_every_page() {
+    let root = own_root();
+    for page in ["5 jit-sudo-policy", "8 jit-sudo", "8 jit-sudoedit", "8 jitctl", "8 pam_jit_sudo"] {
+        root.script(&format!("man -w {page} && man {page} | grep -q ."));
     }
 }
 

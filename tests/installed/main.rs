@@ -26,11 +26,14 @@ mod json;
 mod know;
 mod life;
 mod listing;
+mod locked_out;
+mod manual;
 mod noexec;
 mod options;
 mod pam;
 mod pam_module;
 mod pam_sessions;
+mod pam_stacks;
 mod past;
 mod policy;
 mod property;
@@ -39,9 +42,11 @@ mod recordings;
 mod run;
 mod screen;
 mod shells;
+mod shippers;
 mod signed;
 mod sinks;
 mod terminal;
+mod tokens;
 
 use std::sync::OnceLock;
 

@@ -336,6 +336,49 @@ fn a_host_keeps_its_signals_children_descriptors_and_streams() {
 }
 
 #[test]
+fn a_panic_in_the_module_denies_and_the_program_lives() {
+    let root = own_root();
+    root.add_policy("doors", POLICY);
+    root.write("/usr/local/lib/pam_host.py", 0o644, include_str!("pam_host.py"));
+    root.script("mkdir /run/pam_jit_sudo-panics");
+    let module = root.script("echo /usr/lib/*/security/pam_jit_sudo.so").trim().to_owned();
+    // Built to panic wherever there is a file of an entry point's name in /run/pam_jit_sudo-panics.
+    let words = ["-p", "pam_jit_sudo", "--features", "panics"];
+    root.write(&module, 0o644, harness::extra(&words, "panics", "libpam_jit_sudo.so"));
+    let lines: Vec<String> = ["auth", "account", "session"]
+        .map(|facility| format!("{facility} required pam_jit_sudo.so role=open-door\n"))
+        .into();
+    root.write("/etc/pam.d/door", 0o644, lines.concat());
+    root.write("/etc/pam.d/su", 0o644, lines.concat());
+    let person = root.person(&["resident"]);
+    let calls = ["authenticate", "acct_mgmt", "open_session", "close_session"];
+    let plays = || root.as_root([&["pamtester", "door", &person.name][..], &calls].concat());
+    plays().succeeded();
+    root.run_as(&person.name, ["su", "-c", "id -u"]).succeeded();
+    for entry in calls {
+        root.script(&format!("touch /run/pam_jit_sudo-panics/{entry}"));
+        let output = plays();
+        assert_eq!(output.status.code(), Some(1), "pamtester says no, and was not killed: {entry}: {output:?}");
+        assert!(!output.stderr.contains("panicked"), "{entry}: {output:?}");
+        // All before it went well.
+        let passed = calls.into_iter().take_while(|call| *call != entry).count();
+        assert_eq!(output.stdout.lines().count(), passed, "{entry}: {output:?}");
+        let line = eventually("a line in syslog", harness::PATIENCE, || logged(&root, "has panicked").pop());
+        assert!(line.contains("denied: the module has panicked"), "{line}");
+        let su = root.run_as(&person.name, ["su", "-c", "id -u"]);
+        assert_eq!(su.status.signal(), None, "{entry}: {su:?}");
+        // What has run already when the end of a session is to be recorded has run.
+        assert_eq!(su.stdout.trim(), if entry == "close_session" { "0" } else { "" }, "{entry}: {su:?}");
+        root.script(&format!("rm /run/pam_jit_sudo-panics/{entry}"));
+    }
+    root.script("touch /run/pam_jit_sudo-panics/acct_mgmt");
+    let report = hosted(&root, "root", &["door", &person.name, "400", "children"]);
+    assert_eq!(report["answer"], 6, "PAM_PERM_DENIED each time: {report}");
+    assert_eq!(report["grown_fds"], 0, "{report}");
+    assert!(report["grown_kib"].as_i64().unwrap() < 512, "{report}");
+}
+
+#[test]
 fn ten_thousand_loads_and_unloads_leave_nothing_behind() {
     let root = own_root();
     root.write("/usr/local/lib/pam_host.py", 0o644, include_str!("pam_host.py"));

@@ -91,37 +91,206 @@ fn a_session_ends_when_its_grant_is_revoked_and_when_somebody_ends_it() {
     }
 }
 
+/// A shell line that adds to a file again and again, and obeys no signal that it may ignore.
+fn ticker(file: &str) -> String {
+    format!("trap '' TERM HUP INT; while sleep 0.05; do echo >>{file}; done")
+}
+
+fn ticks(root: &PrivateRoot, file: &str) -> bool {
+    let size = || std::fs::metadata(root.path(file)).map_or(0, |found| found.len());
+    let before = size();
+    std::thread::sleep(Duration::from_millis(500));
+    size() > before
+}
+
+fn until(root: &PrivateRoot, file: &str, wanted: bool) {
+    let what = if wanted { "the session goes on" } else { "the session stands still" };
+    eventually(what, harness::PATIENCE, || (ticks(root, file) == wanted).then_some(()));
+}
+
 #[test]
 fn a_session_stands_still_while_it_is_frozen() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &[]);
-    let state = || doors().as_root(["ps", "-o", "state=", "-C", "sleep", "-o", "args="]).stdout;
-    let is = |letter: char| {
-        let wanted = format!("{letter} sleep 3007");
-        let seen = || state().lines().any(|line| line.starts_with(&wanted)).then_some(());
-        eventually(&format!("the state {letter}"), harness::PATIENCE, seen);
-    };
-    let mut session = doors().pty_as(&person.name, ["su", "-", "-c", "sleep 3007; echo over"]);
-    is('S');
+    let mut session = doors().pty_as(&person.name, ["su", "-", "-c", &ticker("/tmp/tick1")]);
+    until(doors(), "/tmp/tick1", true);
     let run = last(doors(), &person, "start").unwrap().text("run").to_owned();
     let act = |act: &str| doors().as_root(["jitctl", "session", act, &run, "--reason", "x"]).succeeded().to_owned();
     act("freeze");
-    is('T');
+    session.expect("root has frozen this session");
+    until(doors(), "/tmp/tick1", false);
     act("thaw");
-    is('S');
-    doors().script("pkill -xf 'sleep 3007'");
-    // Not waited for: what brought su into this root stops with it, and nobody wakes that.
-    session.expect("over");
-    assert_eq!(end_of(doors(), &person).text("ended_by"), "itself");
+    until(doors(), "/tmp/tick1", true);
     // A frozen one can be ended.
-    let _session = doors().pty_as(&person.name, ["su", "-", "-c", "sleep 3008"]);
-    eventually("the session runs", harness::PATIENCE, || runs(doors(), "3008").then_some(()));
-    let run = last(doors(), &person, "start").unwrap().text("run").to_owned();
-    let act = |act: &str| doors().as_root(["jitctl", "session", act, &run, "--reason", "x"]).succeeded().to_owned();
     act("freeze");
+    until(doors(), "/tmp/tick1", false);
     act("kill");
+    session.wait();
     assert_eq!(end_of(doors(), &person).text("ended_by"), "kill");
-    gone(doors(), "3008");
+    assert!(!ticks(doors(), "/tmp/tick1"));
+}
+
+/// A root whose role does this when its grant expires.
+fn expiring(on_expiry: &str) -> PrivateRoot {
+    let root = own_root();
+    root.add_policy(
+        "doors",
+        &POLICY.replacen("[roles.door]\n", &format!("[roles.door]\non_expiry = \"{on_expiry}\"\n"), 1),
+    );
+    let lines =
+        "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_jit_sudo.so role=door\n";
+    for service in ["su", "login"] {
+        root.write(&format!("/etc/pam.d/{service}"), 0o644, lines);
+    }
+    root.script("echo 'session required pam_jit_sudo.so role=door' >>/etc/pam.d/sshd");
+    root
+}
+
+#[test]
+fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
+    let root = expiring("freeze");
+    let person = root.person(&["door"]);
+    let grant = id(&request(&root, &person, "door", &["--for", "6s"]));
+    let mut session = root.pty_as(&person.name, ["su", "-c", &ticker("/tmp/tick")]);
+    until(&root, "/tmp/tick", true);
+    session.expect(&format!(
+        "grant {grant} has expired and the session is frozen; it goes on after: jitctl extend {grant}"
+    ));
+    until(&root, "/tmp/tick", false);
+    // Whoever is of the same terminal session may send SIGCONT to anybody in it; that thaws nothing.
+    root.script("for i in 1 2 3 4 5; do pkill -CONT -f 'echo >>/tmp/tick'; sleep 0.1; done");
+    assert!(!ticks(&root, "/tmp/tick"));
+    root.run_as(&person.name, ["jitctl", "extend", &grant, "--for", "8s", "--reason", "nearly done"]).succeeded();
+    session.expect("the grant was extended by");
+    until(&root, "/tmp/tick", true);
+    session.expect("has expired and the session is frozen");
+    until(&root, "/tmp/tick", false);
+    session.hang_up();
+    assert_eq!(end_of(&root, &person).text("ended_by"), "expiry");
+    assert!(!root.as_root(["pgrep", "-f", "echo >>/tmp/tick"]).status.success(), "nothing of it is left");
+}
+
+#[test]
+fn a_frozen_session_holds_up_nobody_elses_runs() {
+    let root = expiring("freeze");
+    let (person, other) = (root.person(&["door", "deploy"]), root.person(&["deploy"]));
+    request(&root, &person, "door", &["--for", "6s"]);
+    // Runs all the time, so that some are writing when the moment comes.
+    let line = "for i in 1 2 3 4; do while jit-sudo -n true; do echo >>/tmp/tick; done & done; wait";
+    let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", line]);
+    until(&root, "/tmp/tick", true);
+    session.expect("has expired and the session is frozen");
+    for _ in 0..5 {
+        root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();
+    }
+    until(&root, "/tmp/tick", false);
+    session.hang_up();
+    eventually("the session is ended", harness::PATIENCE, || {
+        let ended = |record: &harness::Record| record.kind() == "end" && record.text("ended_by") == "expiry";
+        crate::records_of(&root, &person).iter().any(ended).then_some(())
+    });
+}
+
+#[test]
+fn a_frozen_session_of_ssh_stays_so_until_it_is_ended() {
+    let root = expiring("freeze");
+    let person = root.person(&["door"]);
+    let ssh = ssh(&root, sshd(&root), &person);
+    let grant = id(&request(&root, &person, "door", &["--for", "8s"]));
+    let tick = format!("{}/tick", person.home);
+    let mut session = root.pty_as(&person.name, [ssh, vec!["-tt".to_owned(), ticker(&tick)]].concat());
+    until(&root, &tick, true);
+    session.expect("has expired and the session is frozen; it goes on after");
+    until(&root, &tick, false);
+    // The process of sshd that serves the connection stands still too, so nobody hears the user go.
+    session.hang_up();
+    until(&root, &tick, false);
+    let run = last(&root, &person, "start").unwrap().text("run").to_owned();
+    let listed = root.as_root(["jitctl", "session", "list"]).stdout;
+    assert!(listed.contains(&run), "{grant}: {listed}");
+    root.as_root(["jitctl", "session", "kill", &run, "--reason", "x"]).succeeded();
+    assert_eq!(end_of(&root, &person).text("ended_by"), "kill");
+    assert!(!root.as_root(["pgrep", "-f", "/tick"]).status.success(), "nothing of it is left");
+}
+
+#[test]
+fn without_control_groups_a_session_that_should_freeze_is_ended() {
+    let root = expiring("freeze");
+    root.script("umount /sys/fs/cgroup");
+    let person = root.person(&["door"]);
+    request(&root, &person, "door", &["--for", "6s"]);
+    let mut session = root.pty_as(&person.name, ["su", "-c", &ticker("/tmp/tick")]);
+    session.expect("the session cannot be frozen here and is ended: ");
+    // Not waited for: before it is killed it is stopped here, su stops with it, and what brought su into this root does too.
+    assert_eq!(end_of(&root, &person).text("ended_by"), "expiry");
+    assert!(!ticks(&root, "/tmp/tick"));
+}
+
+#[test]
+fn a_session_may_finish_and_its_record_says_that_the_grant_was_over() {
+    let root = expiring("finish");
+    let person = root.person(&["door"]);
+    let grant = id(&request(&root, &person, "door", &["--for", "4s"]));
+    let mut session = root.pty_as("root", ["login", "-f", &person.name]);
+    session.expect(&format!("{}@web1", person.name));
+    session.expect(&format!("grant {grant} has expired; the session may finish"));
+    session.type_line("echo still $((1 + 1)) here");
+    session.expect("still 2 here");
+    session.type_line("exit");
+    session.wait();
+    let end = end_of(&root, &person);
+    assert_eq!(end.text("ended_by"), "itself");
+    assert!(end.number("expired") > 0, "{}", end.body);
+    let listed = root.as_root(["jitctl", "audit", "list", "--kind", "end"]).stdout;
+    assert!(listed.contains(&format!("{}: closed after ", end.text("run"))), "{listed}");
+    // Whoever comes now is not let in, and a session under a grant that is taken back ends all the same.
+    assert!(!root.as_root(["login", "-f", &person.name]).status.success());
+    let grant = id(&request(&root, &person, "door", &["--for", "1m"]));
+    let mut session = root.pty_as("root", ["login", "-f", &person.name]);
+    session.expect(&format!("{}@web1", person.name));
+    root.as_root(["jitctl", "revoke", &grant, "--reason", "x"]).succeeded();
+    session.expect(&format!("grant {grant} was revoked: the session is ended"));
+    session.wait();
+    assert_eq!(end_of(&root, &person).text("ended_by"), "revocation");
+    let listed = root.as_root(["jitctl", "audit", "list", "--kind", "end"]).stdout;
+    assert!(listed.contains("ended by revocation after "), "{listed}");
+}
+
+#[test]
+fn a_session_is_warned_on_its_terminal_before_its_grant_ends() {
+    let root = expiring("terminate");
+    let person = root.person(&["door"]);
+    let ssh = ssh(&root, sshd(&root), &person);
+    let grant = id(&request(&root, &person, "door", &["--for", "80s"]));
+    let warning = format!(
+        "jit-sudo: grant {grant} expires in 1m, then the session is ended; for more time: jitctl extend {grant}"
+    );
+    let mut over_ssh = root.pty_as(&person.name, [ssh, vec!["-tt".to_owned()]].concat());
+    over_ssh.expect(&format!("{}@web1", person.name));
+    let mut su = root.pty_as(&person.name, ["su"]);
+    su.expect("root@web1");
+    let mut login = root.pty_as("root", ["login", "-f", &person.name]);
+    login.expect(&format!("{}@web1", person.name));
+    for session in [&mut over_ssh, &mut su, &mut login] {
+        session.expect_within(&warning, Duration::from_secs(60));
+    }
+    root.run_as(&person.name, ["jitctl", "release"]).succeeded();
+    for mut session in [over_ssh, su, login] {
+        session.expect(&format!("grant {grant} was released: the session is ended"));
+        session.wait();
+    }
+}
+
+#[test]
+fn what_ignores_sigterm_does_not_outlive_the_grant_though_its_session_is_closed() {
+    let person = doors().person(&["door"]);
+    request(doors(), &person, "door", &["--for", "6s"]);
+    // The session's own process obeys at once, so that su closes the session while the other has its grace.
+    let line = format!("setsid sh -c \"{}\" </dev/null >/dev/null 2>&1 & sleep 3009", ticker("/tmp/tick9"));
+    let output = doors().run_as(&person.name, ["su", "-", "-c", &line]);
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(end_of(doors(), &person).text("ended_by"), "expiry");
+    assert!(!ticks(doors(), "/tmp/tick9") && !doors().as_root(["pgrep", "-f", "/tmp/tick9"]).status.success());
 }
 
 #[test]
@@ -135,6 +304,32 @@ fn what_a_killed_su_leaves_behind_is_ended() {
     session.wait();
     assert!(end_of(doors(), &person).text("detail").contains("without closing it"));
     gone(doors(), "3004");
+}
+
+#[test]
+fn a_program_that_closes_every_descriptor_closes_its_session_all_the_same_and_lives_on() {
+    let root = own_root();
+    root.add_policy("doors", POLICY);
+    let resident = root.person(&["resident"]);
+    root.write("/etc/pam.d/seat", 0o644, "session required pam_jit_sudo.so role=open-door\n");
+    root.write("/usr/local/lib/careless.py", 0o644, include_str!("pam_careless.py"));
+    let mut program = root.pty_as("root", ["python3", "/usr/local/lib/careless.py", "seat", &resident.name]);
+    program.expect("opened 0");
+    program.type_line("");
+    program.expect("closed 0");
+    // The end of the session was recorded before, and the program is still there.
+    let end = last(&root, &resident, "end").unwrap();
+    assert_eq!(end.text("ended_by"), "itself");
+    assert!(!end.body.to_string().contains("without closing"), "{}", end.body);
+    program.type_line("");
+    program.expect("over");
+    assert!(program.wait().success());
+    // Others close nobody's session.
+    let ask = r#"{"verb":"close-session","run":"0123456789ab"}"#;
+    let output = root.command(&resident.name, [BROKER]).stdin(ask).run();
+    assert_eq!(output.json()["error"]["code"], "not-root", "{output:?}");
+    let output = root.command("root", [BROKER]).stdin(ask).run();
+    assert_eq!(output.json()["error"]["code"], "session-over", "{output:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn mirrored(audit: &str) -> (PrivateRoot, Person) {
 
 /// Runs whose records hold what breaks log formats: line feeds, escapes, quotes, bytes that are not UTF-8, and a
 /// megabyte of environment.
-fn hostile_runs(root: &PrivateRoot, person: &Person) {
+pub(crate) fn hostile_runs(root: &PrivateRoot, person: &Person) {
     use std::os::unix::ffi::OsStringExt;
     let bytes = std::ffi::OsString::from_vec(b"\xff\xfe\x80 not UTF-8 \\xff \"quoted\" %s %n \xe2\x80\xae".to_vec());
     let run = |argument: &std::ffi::OsStr| {
@@ -69,6 +69,7 @@ fn a_json_file_holds_the_journal_line_by_line() {
     let file = || root.read("/var/log/jit-sudo/audit.jsonl").lines().map(record_of).collect::<Vec<_>>();
     // The file begins with the first record that anybody tried to write.
     same_as_journal(&root, file);
+    root.as_root(["jitctl", "audit", "verify", "--anchor", "/var/log/jit-sudo/audit.jsonl"]).succeeded();
     assert_eq!(root.script("stat -c '%a %U' /var/log/jit-sudo/audit.jsonl").trim(), "600 root");
     root.run_as(&person.name, ["cat", "/var/log/jit-sudo/audit.jsonl"]).exited(1);
 }
@@ -262,16 +263,21 @@ fn word(value: &Value) -> Vec<u8> {
 }
 
 /// Debian's syslog-ng takes rsyslog's place in the root, as on a host where the administrator chose it.
-#[test]
-fn syslog_ng_has_every_record_whole() {
-    let (root, person) = mirrored("");
-    let install = "kill $(cat /run/rsyslogd.pid); rm -f /dev/log; printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; \
+pub(crate) fn install_syslog_ng(root: &PrivateRoot) {
+    let install = "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; \
          chmod 755 /usr/sbin/policy-rc.d; export DEBIAN_FRONTEND=noninteractive; \
          apt-get -qq -y --no-install-recommends install syslog-ng-core >/run/apt.out 2>&1 || \
          { apt-get -qq update && apt-get -qq -y --no-install-recommends install syslog-ng-core; } >/run/apt.out 2>&1 || \
          { cat /run/apt.out >&2; exit 1; }";
     // From the mirror, however slow it is today.
     root.command("root", ["sh", "-euc", install]).patience(Duration::from_secs(180)).run().succeeded();
+}
+
+#[test]
+fn syslog_ng_has_every_record_whole() {
+    let (root, person) = mirrored("");
+    root.script("kill $(cat /run/rsyslogd.pid); rm -f /dev/log");
+    install_syslog_ng(&root);
     let conf = "@version: 3.38\noptions { keep-hostname(yes); log-msg-size(65536); };\n\
         source s { unix-dgram(\"/dev/log\"); };\n\
         parser p { json-parser(prefix(\".cee.\") marker(\"@cee:\")); };\n\

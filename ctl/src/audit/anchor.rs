@@ -1,4 +1,4 @@
-//! Heads of a journal that were kept elsewhere: in syslog, in a copy of the anchor, in an earlier export.
+//! Heads of a journal that were kept elsewhere: in syslog, in a JSON file, in a copy of the anchor, in an earlier export.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -26,8 +26,9 @@ pub(super) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<Mark>, Trouble> {
         let before = marks.len();
         marks.extend(heads(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)?);
         if marks.len() == before {
-            let notice = Notice::new(format!("{shown} holds no head of a journal"))
-                .with_hint("give a file of syslog lines of jit-sudo, a copy of its anchor, or an earlier export");
+            let notice = Notice::new(format!("{shown} holds no head of a journal")).with_hint(
+                "give a file of syslog lines of jit-sudo, its JSON file, a copy of its anchor, or an earlier export",
+            );
             return Err(Trouble::Local("no-anchor", notice));
         }
     }
@@ -53,10 +54,11 @@ fn head(line: &str) -> Option<(u64, [u8; 32])> {
     if let Some(mark) = Mark::parse(format!("{line}\n").as_bytes()) {
         return Some((mark.seq, mark.hash.0));
     }
-    // A checkpoint of an export, whose statement is a text within the line; else a line of syslog, which any program may
-    // write, so that only what calls itself ours counts.
+    // A checkpoint of an export, whose statement is a text within the line; a line of our JSON file; else a line of syslog,
+    // which any program may write, so that only what calls itself ours counts.
     let inner = match line.strip_prefix("{\"checkpoint\":") {
         Some(rest) => rest.replace("\\\"", "\""),
+        None if line.starts_with("{\"seq\":") => line.to_owned(),
         None => line.split_once("@cee:").filter(|(tag, _)| tag.contains("jit-sudo["))?.1.to_owned(),
     };
     let own = inner.split("\"record\"").next()?;
@@ -85,6 +87,7 @@ mod tests {
             format!(
                 "Jan 15 08:00:01 web1 jit-sudo[42]: @cee: {{\"seq\":9,\"head\":\"{hash}\",\"record\":{{\"seq\":3}}}}"
             ),
+            format!("{{\"seq\":9,\"head\":\"{hash}\",\"record\":{{\"seq\":3}}}}"),
             format!("<85>Jan 15 jit-sudo[42]: @cee: {{\"seq\": 9, \"head\": \"{hash}\", \"part\":1,\"data\":\"x\"}}"),
             format!("{{\"checkpoint\":\"{checkpoint}\",\"kind\":\"checkpoint\",\"seq\":9,\"signature\":\"x\"}}"),
         ] {
@@ -93,6 +96,7 @@ mod tests {
         for line in [
             String::new(),
             format!("9 {hash}"),
+            format!("{{\"seq\":9,\"record\":{{\"head\":\"{hash}\"}}}}"),
             format!("Jan 15 web1 evil[42]: @cee: {{\"seq\":9,\"head\":\"{hash}\"}}"),
             format!("jit-sudo[42]: @cee: {{\"record\":{{\"seq\":9,\"head\":\"{hash}\"}}}}"),
             format!("jit-sudo[42]: @cee: {{\"seq\":-9,\"head\":\"{hash}\"}}"),

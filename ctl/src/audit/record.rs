@@ -201,15 +201,22 @@ impl<'a> Record<'a> {
     }
 
     fn end_summary(&self) -> String {
-        let outcome = match (self.text("signal"), self.text("exit")) {
-            (Some(signal), _) => format!("killed by signal {signal}"),
-            (None, Some(status)) => format!("exit status {status}"),
-            (None, None) => "no status".to_owned(),
+        let by = self.text("ended_by").filter(|by| by != "itself");
+        let by = by.as_deref();
+        let also = by.map(|by| format!(", ended by {by}")).unwrap_or_default();
+        let (outcome, also) = match (self.text("signal"), self.text("exit"), by) {
+            (Some(signal), _, _) => (format!("killed by signal {signal}"), also),
+            (None, Some(status), _) => (format!("exit status {status}"), also),
+            // Of a session of another program no status is known, and of what was lost neither.
+            (None, None, Some("lost")) => ("lost".to_owned(), String::new()),
+            (None, None, Some("not-executed")) => ("not executed".to_owned(), String::new()),
+            (None, None, Some(by)) => (format!("ended by {by}"), String::new()),
+            (None, None, None) if self.text("detail").is_some() => ("abandoned".to_owned(), String::new()),
+            (None, None, None) => ("closed".to_owned(), String::new()),
         };
         let time = self.fields.get("duration_us").and_then(Value::as_u64).map(when::duration_of_micros);
         let time = time.map(|time| format!(" after {time}")).unwrap_or_default();
-        let by = self.text("ended_by").filter(|by| by != "itself").map(|by| format!(", ended by {by}"));
-        format!("{}: {outcome}{time}{}", self.or_dash("run"), by.unwrap_or_default())
+        format!("{}: {outcome}{time}{also}", self.or_dash("run"))
     }
 
     fn edit_summary(&self) -> String {
@@ -363,6 +370,16 @@ mod tests {
         assert_eq!(ended(body), "r: exit status 0 after 1.204s");
         let body = r#"{"kind":"end","run":"r","signal":15,"duration_us":5400000000,"ended_by":"expiry"}"#;
         assert_eq!(ended(body), "r: killed by signal 15 after 1h30m, ended by expiry");
+        // A session of another program, which has no status.
+        for (ended_by, outcome) in [
+            (r#""itself""#, "closed after 2.000s"),
+            (r#""itself","detail":"the program ended""#, "abandoned after 2.000s"),
+            (r#""expiry""#, "ended by expiry after 2.000s"),
+            (r#""lost""#, "lost after 2.000s"),
+        ] {
+            let body = format!(r#"{{"kind":"end","run":"r","duration_us":2000000,"ended_by":{ended_by}}}"#);
+            assert_eq!(ended(&body), format!("r: {outcome}"));
+        }
     }
 
     #[test]

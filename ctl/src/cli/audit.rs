@@ -17,16 +17,35 @@ use crate::when;
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditVerb {
     /// List records, one a line; without --after the newest ones
+    ///
+    /// A line holds number, local time, kind, user and what happened. Who is not root or a reader of the audit sees
+    /// their own, and what others decided about their requests. Options narrow it, together if several are given.
     List(AuditListWords),
     /// Show every record of one run or grant, or one record
+    ///
+    /// Values of variables with secret names are stored as a keyed digest and shown as such.
     Show(AuditShowWords),
     /// Verify chain, signatures and anchors: of this host's journal, or of an exported file on any machine
+    ///
+    /// Verified is the hash chain from the first record to the last, the columns beside it, the signed checkpoints,
+    /// and the heads that were kept elsewhere, those of the host's own anchor among them. The first bad record is
+    /// named. It changes nothing. For root and readers of the audit; for a file, no privilege is needed. Such a file
+    /// must begin with the journal, or after what was pruned, or with the record that `--from` says; and it must end
+    /// with a checkpoint, as every export does.
     Verify(AuditVerifyWords),
     /// List the records that hold a text in any of their words
+    ///
+    /// Environments are not looked into.
     Search(AuditSearchWords),
     /// Write the records out, for other programs or for keeping (root and readers)
+    ///
+    /// They go to the standard output, or into a file that only its owner can read. The last line of what it says
+    /// names the number for the next `--from`.
     Export(AuditExportWords),
     /// Remove old records; what stays still verifies (root)
+    ///
+    /// Whole segments go, up to a checkpoint, with the recordings of the runs that ended in them. Nothing is removed
+    /// from a journal that is not intact.
     Prune(AuditPruneWords),
 }
 
@@ -44,6 +63,9 @@ pub(crate) struct AuditSearchWords {
     #[arg(value_name = "TEXT", value_parser = word())]
     pub(crate) text: Word,
     /// Look in what recorded sessions showed, and not in records; says where to jump to
+    ///
+    /// In yours, or for root and readers of the audit everybody's: each line that holds the text, with the `jitctl
+    /// replay` that begins there; at most 20 lines of one recording. That readers did so is recorded, once.
     #[arg(long, conflicts_with = "Which")]
     pub(crate) recordings: bool,
     #[command(flatten)]
@@ -72,12 +94,16 @@ pub(crate) struct Which {
     #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
     /// Only commands whose line holds this text, such as "systemctl restart"
+    ///
+    /// The words of the line are parted by single spaces.
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) command: Option<Word>,
     /// Only records of this host
     #[arg(long, value_name = "NAME", value_parser = word())]
     pub(crate) host: Option<Word>,
     /// Only ends of runs: an exit status, failed, signal, expiry, revocation, release, not-executed, lost or itself
+    ///
+    /// `failed` is any status but 0, and signals.
     #[arg(long, value_name = "STATUS", value_parser = status)]
     pub(crate) status: Option<String>,
     /// Not before: "2h" (ago), "14:30", "yesterday 09:00", "2026-07-01", "2026-07-01 09:00" (local time) or RFC 3339
@@ -121,16 +147,21 @@ pub(crate) struct AuditVerifyWords {
     /// A file of `audit export`, or - for standard input; needs no privilege and no jit-sudo on this machine
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Compare with the heads in this file: syslog lines, an anchor, or an earlier export (may be repeated)
+    /// Compare with the heads in this file: syslog lines, a JSON file, an anchor, or an earlier export (may be repeated)
     #[arg(long, value_name = "FILE")]
     pub(crate) anchor: Vec<PathBuf>,
     /// Only checkpoints by this key count: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]
+    ///
+    /// For a file without it, any key counts, and its fingerprint is shown.
     #[arg(long, value_name = "KEY")]
     pub(crate) public_key: Option<String>,
     /// The file begins with this record, because it was exported so
     #[arg(long, value_name = "SEQ", requires = "file", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from: Option<u64>,
     /// Compare the recordings of this host with their digests in the journal too
+    ///
+    /// They are read once the chain has proved intact. One that is missing or was altered is named. That they were
+    /// read is recorded.
     #[arg(long, conflicts_with = "file")]
     pub(crate) recordings: bool,
 }
@@ -138,7 +169,7 @@ pub(crate) struct AuditVerifyWords {
 /// `audit export`
 #[derive(Debug, Args)]
 pub(crate) struct AuditExportWords {
-    /// jsonl can be verified; the others are for log systems
+    /// In which form: jsonl can be verified, the others are for log systems
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     pub(crate) format: ExportFormat,
     /// Begin with this record

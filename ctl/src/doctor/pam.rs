@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 
 use jit_sudo::broker::wire::Finding;
 use jit_sudo::escape::{command_line, escape};
+use jit_sudo::host::CONFIGURATION;
 use sys::trusted::{TrustError, TrustedFile};
 
 use super::{AGAIN, bad, good};
 
 const AREA: &str = "PAM";
-
-/// Where services are, the first that has one counts (pam.conf(5)).
-const PLACES: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
 /// Where modules are, on the distributions that we know; `*` is one directory.
 const MODULES: [&str; 6] = [
@@ -30,15 +28,22 @@ const MODULES: [&str; 6] = [
 const LENGTH: usize = 1 << 20;
 const FILES: usize = 64;
 
+/// Where services are, the first that has one counts (pam.conf(5)); ours stand beside our configuration.
+fn places() -> [PathBuf; 3] {
+    [Path::new(CONFIGURATION).with_file_name("pam.d"), PathBuf::from("/etc/pam.d"), PathBuf::from("/usr/lib/pam.d")]
+}
+
 pub(super) fn look(services: &[String]) -> Vec<Finding> {
-    let mut stack = Stack { modules: module_directories(), seen: BTreeSet::new(), findings: Vec::new() };
+    let (places, modules) = (places(), module_directories());
+    let ours = places[0].display().to_string();
+    let mut stack = Stack { places, modules, seen: BTreeSet::new(), findings: Vec::new() };
     for service in services {
         if !stack.read(service) {
             let name = escape(service.as_bytes());
             stack.findings.push(bad(
                 AREA,
-                format!("there is no service {name} in {}, so the rules of \"other\" hold", PLACES[0]),
-                format!("{AGAIN}, or write {}/{name}", PLACES[0]),
+                format!("there is no service {name} in {ours}, so the rules of \"other\" hold"),
+                format!("{AGAIN}, or write {ours}/{name}"),
             ));
         }
     }
@@ -50,6 +55,7 @@ pub(super) fn look(services: &[String]) -> Vec<Finding> {
 }
 
 struct Stack {
+    places: [PathBuf; 3],
     modules: Vec<PathBuf>,
     seen: BTreeSet<String>,
     findings: Vec<Finding>,
@@ -61,7 +67,7 @@ impl Stack {
         if service.contains('/') || self.seen.len() >= FILES {
             return true;
         }
-        let Some(path) = PLACES.iter().map(|place| Path::new(place).join(service)).find(|path| path.exists()) else {
+        let Some(path) = self.places.iter().map(|place| place.join(service)).find(|path| path.exists()) else {
             return false;
         };
         if !self.seen.insert(service.to_owned()) {
@@ -80,7 +86,7 @@ impl Stack {
                 Some(Line::Include(name)) if !self.read(name) => {
                     let (from, name) = (path.display(), escape(name.as_bytes()));
                     let said = format!("{from} includes {name}, which is not there: PAM refuses everybody");
-                    self.findings.push(bad(AREA, said, format!("restore {}/{name}", PLACES[0])));
+                    self.findings.push(bad(AREA, said, format!("restore /etc/pam.d/{name}")));
                 }
                 Some(Line::Module { name, optional: false }) if !self.has(name) => {
                     let (from, name) = (path.display(), escape(name.as_bytes()));

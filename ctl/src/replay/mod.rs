@@ -42,9 +42,13 @@ pub(crate) struct ReplayWords {
     #[arg(long, value_name = "TIME", value_parser = place)]
     at: Option<Duration>,
     /// Send to this terminal whatever the command sent to its own, unfiltered
+    ///
+    /// It is for terminals that you can do without.
     #[arg(long)]
     raw: bool,
     /// Write the recording into this new file, for asciinema or a browser, instead of playing it; - for standard output
+    ///
+    /// It is an asciicast of version 2.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["speed", "idle_limit", "at", "raw"])]
     export: Option<PathBuf>,
 }

@@ -11,7 +11,7 @@ mod run;
 pub use evidence::{Record, SyslogLine};
 pub use person::Person;
 pub use pty::PtySession;
-pub use root::{PrivateRoot, project};
+pub use root::{PrivateRoot, extra, project};
 pub use run::{Output, Run, Status};
 
 use std::time::{Duration, Instant};

@@ -181,6 +181,23 @@ pub fn project() -> &'static Path {
     PROJECT.get_or_init(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap_or_default())
 }
 
+/// Has cargo make something that is not installed, with these words besides, in `place` below the target directory; gives the
+/// bytes of `file` there. What has other features than the product needs a place of its own.
+pub fn extra(words: &[&str], place: &str, file: &str) -> Vec<u8> {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project().join("target"), PathBuf::from).join(place);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let made = Command::new(cargo)
+        .args(["build", "--quiet", "--locked", "--target-dir"])
+        .arg(&target)
+        .args(words)
+        .current_dir(project())
+        .status();
+    assert!(made.is_ok_and(|status| status.success()), "cargo build {words:?} failed");
+    let file = target.join("debug").join(file);
+    fs::read(&file).unwrap_or_else(|error| panic!("{file:?} was not made: {error}"))
+}
+
 /// Brings the programs up to date, once per process: cargo has built this test but perhaps not jitctl.
 fn build(profile: &str) {
     static BUILT: OnceLock<()> = OnceLock::new();

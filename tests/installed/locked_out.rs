@@ -1,0 +1,198 @@
+//! docs/locked-out.md, row by row: what stands in its table is made to happen, the screen shows what it says, and what it tells
+//! root to type makes the product run again. A full disk is in audit.rs, a newer database with its cure in doctor.rs,
+//! break-glass in glass.rs and the clock in clocks.rs.
+
+use harness::{Person, PrivateRoot};
+
+use crate::{granted, own_root};
+
+const MANUAL: &str = include_str!("../../docs/locked-out.md");
+
+/// What stands in the manual.
+#[track_caller]
+fn written(text: &str) -> &str {
+    assert!(MANUAL.contains(text), "the manual does not say: {text}");
+    text
+}
+
+/// A root, and somebody in it who holds a grant without a password.
+fn host() -> (PrivateRoot, Person) {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    runs(&root, &person);
+    (root, person)
+}
+
+#[track_caller]
+fn runs(root: &PrivateRoot, person: &Person) {
+    assert_eq!(root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
+}
+
+/// What makes it so, what the person reads, and what root types: the one from the manual with the other's name in it.
+#[track_caller]
+fn row(root: &PrivateRoot, person: &Person, make: &str, says: &str, cure: &str) {
+    root.script(make);
+    root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).refused(written(says));
+    let doctor = root.as_root(["jitctl", "doctor"]);
+    assert_eq!(doctor.status.code(), Some(1), "after {make}: {doctor:?}");
+    root.script(cure);
+    runs(root, person);
+}
+
+#[test]
+fn programs_and_files_with_wrong_owners_and_modes_are_mended_as_written() {
+    let (root, person) = host();
+    let cure = written("chown root:root /usr/bin/jit-sudo && chmod 4755 /usr/bin/jit-sudo");
+    let says = "must be owned by uid 0 and have the setuid bit set";
+    row(&root, &person, "chmod u-s /usr/bin/jit-sudo", says, cure);
+    row(&root, &person, "chown daemon /usr/bin/jit-sudo", says, cure);
+    let broker = "/usr/libexec/jit-sudo/jit-sudo-broker";
+    root.script(&format!("chmod u-s {broker}"));
+    root.run_as(&person.name, ["jitctl", "roles"]).refused(says);
+    root.script(&cure.replace("/usr/bin/jit-sudo", broker));
+    root.run_as(&person.name, ["jitctl", "roles"]).succeeded();
+
+    let policy = "/etc/jit-sudo/policy.toml";
+    let closed = format!("{} {policy}", written("chmod go-w"));
+    row(&root, &person, &format!("chmod g+w {policy}"), "is writable by its group", &closed);
+    let owned = format!("{} {policy}", written("chown root:root"));
+    row(&root, &person, &format!("chown daemon {policy}"), "is owned by uid", &owned);
+}
+
+#[test]
+fn a_broken_policy_keeps_root_neither_from_the_evidence_nor_from_ending_a_grant() {
+    let (root, person) = host();
+    let grant = root.run_as(&person.name, ["jitctl", "--json", "grants"]).json()["grants"][0]["id"].clone();
+    let grant = grant.as_str().unwrap();
+    root.script("echo 'nonsense = 1' >>/etc/jit-sudo/policy.d/tests.toml");
+    let said = root.run_as(&person.name, ["jit-sudo", "-n", "id"]);
+    said.refused("/etc/jit-sudo/policy.d/tests.toml:");
+    written("a file and a line of the policy");
+    written("root's `jitctl audit`, `grants`, `show` and `revoke` answer as always");
+    for words in [&["audit", "list"][..], &["audit", "verify"], &["grants", "--all"], &["show", grant]] {
+        assert!(!root.as_root([&["jitctl"][..], words].concat()).succeeded().is_empty(), "{words:?}");
+    }
+    root.as_root(["jitctl", "policy", "check"]).refused("unknown key 'nonsense'");
+    root.script("sed -i '$d' /etc/jit-sudo/policy.d/tests.toml");
+    root.as_root(["bash", "-c", written("jitctl policy check")]).succeeded();
+    runs(&root, &person);
+    root.script("echo 'nonsense = 1' >>/etc/jit-sudo/policy.d/tests.toml");
+    root.as_root(["jitctl", "revoke", grant, "--reason", "x"]).succeeded();
+    root.script("sed -i '$d' /etc/jit-sudo/policy.d/tests.toml");
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("no active grant");
+}
+
+#[test]
+fn a_lost_key_is_restored_or_made_anew() {
+    let (root, person) = host();
+    root.script("cp -a /var/lib/jit-sudo/host_key /root/");
+    let cure = "cp -a /root/host_key /var/lib/jit-sudo/";
+    row(&root, &person, "rm /var/lib/jit-sudo/host_key", "this host has no key", cure);
+    // The public half may be left behind.
+    for lost in ["host_key", "host_key*"] {
+        root.script(&format!("rm /var/lib/jit-sudo/{lost}"));
+        root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("this host has no key");
+        root.as_root(["bash", "-c", written("jitctl key init")]).succeeded();
+        written("a new key ends every grant");
+        root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("does not serve");
+        let key = root.script("cut -d' ' -f2 /var/lib/jit-sudo/host_key.pub");
+        assert!(root.as_root(["jitctl", "key", "show"]).succeeded().contains(key.trim()));
+    }
+    crate::request(&root, &person, "self-service", &[]);
+    runs(&root, &person);
+}
+
+#[test]
+fn an_old_copy_of_the_database_serves_when_root_says_why() {
+    let (root, person) = host();
+    root.script("cp -a /var/lib/jit-sudo /root/old");
+    runs(&root, &person);
+    root.script("cp -a /root/old/journal.db* /var/lib/jit-sudo/");
+    let said = root.run_as(&person.name, ["jit-sudo", "-n", "id"]);
+    said.refused(written("the database is older than its anchor"));
+    root.as_root(["bash", "-c", written("jitctl audit verify")]).succeeded();
+    root.as_root(["bash", "-c", written("jitctl key accept --reason WHY")]).succeeded();
+    // Who knows which of these grants had been ended since? So all are.
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("no active grant");
+    crate::request(&root, &person, "self-service", &[]);
+    runs(&root, &person);
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn an_altered_or_damaged_database_gives_way_to_its_backup() {
+    let (root, person) = host();
+    written("keep a copy of `/var/lib/jit-sudo` for who will ask; restore the last backup of it");
+    for (harm, says) in [
+        ("sqlite3 /var/lib/jit-sudo/journal.db 'CREATE TABLE surplus (x)'", "holds an unknown or altered"),
+        ("dd if=/dev/urandom of=/var/lib/jit-sudo/journal.db bs=1k count=64 conv=notrunc 2>/dev/null", "malformed"),
+    ] {
+        root.script("rm -rf /root/backup; cp -a /var/lib/jit-sudo /root/backup");
+        runs(&root, &person); // after the backup was made
+        root.script(harm);
+        root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused(written(says));
+        assert_eq!(root.as_root(["jitctl", "doctor"]).status.code(), Some(1));
+        root.script("cp -a /var/lib/jit-sudo /root/evidence-$(date +%s%N)");
+        root.script("rm -r /var/lib/jit-sudo; cp -a /root/backup /var/lib/jit-sudo");
+        root.as_root(["bash", "-c", written("jitctl key accept --reason WHY")]).succeeded();
+        crate::request(&root, &person, "self-service", &[]);
+        runs(&root, &person);
+        root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    }
+}
+
+#[test]
+fn the_console_of_last_resort_is_out_of_the_modules_reach() {
+    let root = own_root();
+    let manual = include_str!("../../docs/man/pam_jit_sudo.8");
+    let line = "account sufficient pam_succeed_if.so uid = 0";
+    assert!(manual.contains(&format!(".B {line}\n")), "the manual does not say: {line}");
+    written("keep one of these out of its reach: see pam_jit_sudo(8)");
+    root.script("sed -i '1i account required pam_jit_sudo.so role=self-service' /etc/pam.d/login");
+    let mut session = root.pty_as("root", ["login", "-f", "root"]);
+    session.expect("you have no active grant");
+    assert!(!session.wait().success());
+    root.script(&format!("sed -i '1i {line}' /etc/pam.d/login"));
+    let mut session = root.pty_as("root", ["login", "-f", "root"]);
+    session.expect("root@web1");
+    session.type_line("exit");
+    session.wait();
+    let mut session = root.pty_as("root", ["login", "-f", "alice"]);
+    session.expect("you have no active grant");
+    assert!(!session.wait().success());
+}
+
+#[test]
+fn a_pam_service_that_is_gone_or_refuses_everybody_is_restored() {
+    let root = own_root();
+    let person = root.person(&["trusted"]);
+    let tries = || {
+        let words = ["jit-sudo", "-S", "-k", "id", "-u"];
+        root.command(&person.name, words).stdin(format!("{}\n", person.password)).run()
+    };
+    assert_eq!(tries().succeeded(), "0");
+    root.script("cp -a /etc/pam.d /root/");
+    let restored = || {
+        root.script("rm -r /etc/pam.d; cp -a /root/pam.d /etc/pam.d");
+        assert_eq!(tries().succeeded(), "0");
+        let said = root.as_root(["jitctl", "doctor"]).stdout;
+        assert!(said.contains("the services jit-sudo, jit-sudo-i are complete"), "{said}");
+    };
+    let doctor = |says: &str| {
+        let said = root.as_root(["jitctl", "doctor"]);
+        assert!(said.stdout.contains(says), "{said:?}");
+    };
+    root.script("rm /etc/pam.d/jit-sudo");
+    doctor(written("there is no service"));
+    restored();
+    root.script("echo 'auth required pam_gone.so' >>/etc/pam.d/common-auth");
+    assert!(!tries().status.success());
+    written("`jitctl doctor` follows the files that it includes");
+    doctor("names the module pam_gone.so");
+    restored();
+    root.script("sed -i '1i auth required pam_deny.so' /etc/pam.d/jit-sudo");
+    let said = tries();
+    assert!(!said.status.success() && said.stderr.contains("Sorry, try again."), "{said:?}");
+    written("every password is wrong");
+    restored();
+}

@@ -1,0 +1,186 @@
+//! A security key in software, for the tests alone: OpenSSH's own ssh-keygen loads it in the place of a FIDO2 token
+//! (`SSH_SK_PROVIDER`; PROTOCOL.u2f and sk-api.h of OpenSSH). What a token keeps to itself is written into the key's handle
+//! here, so it guards nothing. Who holds it touches it, unless `TOKEN_TOUCH=never` is in the environment.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::fs::File;
+use std::io::Read;
+use std::ptr;
+
+use ed25519_dalek::{Signer, SigningKey};
+use sha2::{Digest, Sha256};
+
+/// The interface of OpenSSH 8.9 and later (sk-api.h, SSH_SK_VERSION_MAJOR).
+const VERSION: u32 = 0x000a_0000;
+
+const ED25519: u32 = 1;
+const USER_PRESENCE: u8 = 1;
+
+const GENERAL: c_int = -1;
+const UNSUPPORTED: c_int = -2;
+
+/// sk-api.h; the caller gives each pointer to free(3).
+#[repr(C)]
+pub struct Enrolled {
+    flags: u8,
+    public_key: *mut u8,
+    public_key_len: usize,
+    key_handle: *mut u8,
+    key_handle_len: usize,
+    signature: *mut u8,
+    signature_len: usize,
+    attestation_cert: *mut u8,
+    attestation_cert_len: usize,
+    authdata: *mut u8,
+    authdata_len: usize,
+}
+
+/// As above.
+#[repr(C)]
+pub struct Signed {
+    flags: u8,
+    counter: u32,
+    sig_r: *mut u8,
+    sig_r_len: usize,
+    sig_s: *mut u8,
+    sig_s_len: usize,
+}
+
+/// Which interface this is.
+#[unsafe(no_mangle)]
+pub extern "C" fn sk_api_version() -> u32 {
+    VERSION
+}
+
+/// A new key, when it is touched.
+///
+/// # Safety
+/// For OpenSSH alone: see sk-api.h.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sk_enroll(
+    algorithm: u32,
+    _challenge: *const u8,
+    _challenge_len: usize,
+    _application: *const c_char,
+    flags: u8,
+    _pin: *const c_char,
+    _options: *mut *mut c_void,
+    out: *mut *mut Enrolled,
+) -> c_int {
+    if algorithm != ED25519 {
+        return UNSUPPORTED;
+    }
+    let mut seed = [0; 32];
+    if !is_touched() || File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut seed)).is_err() {
+        return GENERAL;
+    }
+    let (public_key, public_key_len) = given(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
+    let (key_handle, key_handle_len) = given(&seed);
+    let (signature, signature_len) = given(&[0; 64]); // its maker's, in which nobody here is interested
+    let enrolled = Enrolled {
+        flags,
+        public_key,
+        public_key_len,
+        key_handle,
+        key_handle_len,
+        signature,
+        signature_len,
+        attestation_cert: ptr::null_mut(),
+        attestation_cert_len: 0,
+        authdata: ptr::null_mut(),
+        authdata_len: 0,
+    };
+    // SAFETY: the caller has given a place for the answer.
+    unsafe { out.write(boxed(enrolled)) };
+    0
+}
+
+/// A signature: over the application, the flags, a counter and the data (PROTOCOL.u2f). Where presence is demanded, when it is
+/// touched.
+///
+/// # Safety
+/// For OpenSSH alone: see sk-api.h.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sk_sign(
+    algorithm: u32,
+    data: *const u8,
+    data_len: usize,
+    application: *const c_char,
+    handle: *const u8,
+    handle_len: usize,
+    flags: u8,
+    _pin: *const c_char,
+    _options: *mut *mut c_void,
+    out: *mut *mut Signed,
+) -> c_int {
+    // SAFETY: the caller says how many bytes stand at each place, and the application ends with NUL.
+    let (data, handle, application) = unsafe {
+        (
+            std::slice::from_raw_parts(data, data_len),
+            std::slice::from_raw_parts(handle, handle_len),
+            CStr::from_ptr(application),
+        )
+    };
+    let Ok(seed) = <&[u8; 32]>::try_from(handle) else { return GENERAL };
+    if algorithm != ED25519 {
+        return UNSUPPORTED;
+    }
+    if flags & USER_PRESENCE != 0 && !is_touched() {
+        return GENERAL;
+    }
+    let flags = flags & USER_PRESENCE;
+    let counter: u32 = 7;
+    let mut message = Sha256::digest(application.to_bytes()).to_vec();
+    message.push(flags);
+    message.extend_from_slice(&counter.to_be_bytes());
+    message.extend_from_slice(&Sha256::digest(data));
+    let (sig_r, sig_r_len) = given(&SigningKey::from_bytes(seed).sign(&message).to_bytes());
+    // SAFETY: the caller has given a place for the answer.
+    unsafe { out.write(boxed(Signed { flags, counter, sig_r, sig_r_len, sig_s: ptr::null_mut(), sig_s_len: 0 })) };
+    0
+}
+
+/// It remembers no keys.
+///
+/// # Safety
+/// For OpenSSH alone: see sk-api.h.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sk_load_resident_keys(
+    _pin: *const c_char,
+    _options: *mut *mut c_void,
+    _keys: *mut *mut *mut c_void,
+    _count: *mut usize,
+) -> c_int {
+    UNSUPPORTED
+}
+
+fn is_touched() -> bool {
+    std::env::var_os("TOKEN_TOUCH").is_none_or(|how| how != "never")
+}
+
+/// Bytes that the caller frees.
+fn given(bytes: &[u8]) -> (*mut u8, usize) {
+    // SAFETY: as many bytes are copied as there are, to memory that is nobody else's; calloc of some bytes that fails has
+    // nothing to do with what is tested, and ends the program.
+    unsafe {
+        let place = libc::calloc(1, bytes.len()).cast::<u8>();
+        if place.is_null() {
+            libc::abort();
+        }
+        ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len());
+        (place, bytes.len())
+    }
+}
+
+/// A value that the caller frees.
+fn boxed<T>(value: T) -> *mut T {
+    // SAFETY: calloc gives memory that is aligned for everything here, of the size of the value; see `given`.
+    unsafe {
+        let place = libc::calloc(1, size_of::<T>()).cast::<T>();
+        if place.is_null() {
+            libc::abort();
+        }
+        place.write(value);
+        place
+    }
+}
