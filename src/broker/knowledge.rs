@@ -9,7 +9,7 @@ use super::wire::{Answer, CommandWords, Forecast, PolicyShown, RoleDetails, Sett
 use crate::elevation::Caller;
 use crate::names::{RoleName, UserName};
 use crate::policy::index::Next;
-use crate::policy::judge::{JudgeError, Judgement, NotAllowed, judge};
+use crate::policy::judge::{Among, JudgeError, Judgement, NotAllowed, judge};
 use crate::policy::{OnExpiry, Options, Role, Settings, SyslogMode};
 use crate::refusal::Refusal;
 
@@ -45,7 +45,7 @@ impl Desk<'_> {
             because: String::new(),
             terms: None,
         };
-        match judge(elevation, self.policy, &[]) {
+        match judge(elevation, self.policy, Among::All(&[])) {
             Ok(Judgement::Standing(standing)) => forecast.allow("standing", std::slice::from_ref(standing.role())),
             Ok(Judgement::Eligible(eligible)) => forecast.allow("eligible", eligible.roles()),
             Err(JudgeError::NotAllowed(not)) if not.elevation.command().is_hidden() => return Err(no_role()),

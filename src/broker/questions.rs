@@ -9,7 +9,7 @@ use crate::grant::Approvers;
 use crate::grant::verify::{Facts, verify};
 use crate::host::{CONFIGURATION, Host};
 use crate::names::UserName;
-use crate::policy::judge::{JudgeError, Judgement, ask, judge, subject};
+use crate::policy::judge::{Among, JudgeError, Judgement, ask, judge, subject};
 use crate::policy::{Answer as Verdict, Assignment, Policy, Role};
 use crate::refusal::{Refusal, request_line};
 
@@ -49,7 +49,7 @@ impl Desk<'_> {
             hint: None,
             roles: self.verdicts(&elevation)?,
         };
-        match judge(elevation, self.policy, &[]) {
+        match judge(elevation, self.policy, Among::All(&[])) {
             Ok(Judgement::Standing(standing)) => {
                 info.allowed = true;
                 info.because = format!("role {} is standing", standing.role().name);

@@ -15,7 +15,7 @@ use crate::elevation::{Command, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::names::{IdPrefix, RoleName};
-use crate::policy::judge::{Eligible, Judgement, ask, judge, subject};
+use crate::policy::judge::{Among, Eligible, Judgement, ask, judge, subject};
 use crate::policy::{Answer as Verdict, Assignment, Role};
 use crate::store::{Ended, Which, decide_request};
 
@@ -175,7 +175,7 @@ impl Desk<'_> {
                 _ => Err(refused("not-allowed", format!("role {} does not allow this command", role.name))
                     .hint("jitctl why -- COMMAND")),
             },
-            None => match judge(elevation, self.policy, &[])? {
+            None => match judge(elevation, self.policy, Among::All(&[]))? {
                 Judgement::Standing(standing) => Err(refused(
                     "standing",
                     format!("no grant is needed: role {} is standing for you", standing.role().name),

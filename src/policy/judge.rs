@@ -109,33 +109,32 @@ impl Eligible {
         &self.roles
     }
 
-    /// With one role alone, the one that the caller named.
-    ///
-    /// # Errors
-    /// The roles that there are, when it is none of them.
-    pub fn only(mut self, name: &RoleName) -> Result<Self, Vec<RoleName>> {
-        match self.roles.iter().position(|role| &role.name == name) {
-            Some(place) => {
-                self.roles = vec![self.roles.swap_remove(place)];
-                Ok(self)
-            }
-            None => Err(self.roles.into_iter().map(|role| role.name).collect()),
-        }
-    }
-
     /// Gives the elevation back.
     pub fn into_elevation(self) -> Elevation {
         self.elevation
     }
 }
 
-/// Judges `elevation`. The roles in `preferred` (those that the caller's open grants name) are asked before the rest, so
+/// Which roles may serve.
+#[derive(Debug, Clone, Copy)]
+pub enum Among<'a> {
+    /// Any; these are asked before the rest.
+    All(&'a [RoleName]),
+    /// The one that the caller named.
+    Only(&'a RoleName),
+}
+
+/// Judges `elevation`. The roles that are preferred (those that the caller's open grants name) are asked before the rest, so
 /// that the cost of a run under a grant does not grow with the number of roles; in a policy with orders, where another
 /// role may refuse what they allow, every role of the caller is asked.
-pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, preferred: &[RoleName]) -> Result<Judgement, JudgeError> {
+pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, among: Among<'_>) -> Result<Judgement, JudgeError> {
+    let (preferred, only) = match among {
+        Among::All(preferred) => (preferred, None),
+        Among::Only(name) => (std::slice::from_ref(name), Some(name)),
+    };
     let subject = subject(elevation.caller())?;
     let mut denied = None;
-    let mut decided = |roles| decide(roles, |role| ask(role, &elevation), &mut denied);
+    let mut decided = |roles| decide(roles, |role| ask(role, &elevation), only, &mut denied);
     let candidates = |assignment| index.roles_for(&subject, assignment).map(|roles| with(assignment, roles));
 
     let mut roles = candidates(Assignment::Standing)?;
@@ -220,10 +219,11 @@ pub(super) fn with(assignment: Assignment, roles: Vec<Role>) -> Vec<(Assignment,
 }
 
 /// Of the roles that mean the command those of the highest order decide, and of these one that allows is enough; a
-/// standing one is better. `denied` keeps the last rule that said no.
+/// standing one is better; of those that allow, the `only` one where one is named. `denied` keeps the last rule that said no.
 pub(super) fn decide(
     mut roles: Vec<(Assignment, Role)>,
     answers: impl for<'r> Fn(&'r Role) -> Answer<'r>,
+    only: Option<&RoleName>,
     denied: &mut Option<(RoleName, String)>,
 ) -> Option<Decision> {
     roles.sort_by_key(|(_, role)| Reverse(role.order));
@@ -231,6 +231,7 @@ pub(super) fn decide(
         let (mut standing, mut eligible, mut refused) = (Vec::new(), Vec::new(), false);
         for (assignment, role) in level {
             match answers(role) {
+                Answer::Allowed { .. } if only.is_some_and(|only| *only != role.name) => {}
                 Answer::Allowed { .. } if *assignment == Assignment::Standing => standing.push(role.clone()),
                 Answer::Allowed { .. } => eligible.push(role.clone()),
                 Answer::Denied { rule } => {

@@ -27,7 +27,7 @@ impl Policy {
         };
         let mut candidates = assigned(Assignment::Standing);
         candidates.extend(assigned(Assignment::Eligible));
-        match decide(candidates, |role| role.answers(question), &mut denied) {
+        match decide(candidates, |role| role.answers(question), None, &mut denied) {
             Some(Decision::Standing(role)) => Weighed::Standing(role),
             Some(Decision::Eligible(roles)) => Weighed::Eligible(roles),
             None => Weighed::Denied(denied),

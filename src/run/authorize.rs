@@ -17,7 +17,8 @@ use crate::escape::Word;
 use crate::grant::verify::{Facts, verify};
 use crate::grant::{SignedGrant, VerifiedGrant};
 use crate::host::{HostError, PAM_SERVICES};
-use crate::policy::judge::{Eligible, Judgement, judge, subject};
+use crate::names::RoleName;
+use crate::policy::judge::{Among, Eligible, JudgeError, Judgement, judge, subject};
 use crate::policy::{Assignment, Lecture, Manner, Options, Role, TimestampType};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
@@ -42,19 +43,20 @@ pub(super) fn authorize(
     })?;
     let now = scene.host.now()?.wall.seconds();
     let (roles, grants) = scene.host.store().held(elevation.caller().uid(), now)?;
-    let first = run.activation.role.as_ref().map_or(roles, |named| vec![named.clone()]);
+    let judgement = match &run.activation.role {
+        None => judge(elevation, scene.policy, Among::All(&roles))?,
+        Some(named) => {
+            judge(elevation, scene.policy, Among::Only(named)).map_err(|error| other_role(error, named, scene))?
+        }
+    };
 
-    match judge(elevation, scene.policy, &first)? {
+    match judgement {
         Judgement::Standing(standing) => {
             drop(reading);
             let proof = authenticate(standing.role(), standing.elevation(), &run.asking, scene)?;
             Ok(Authorized::by_standing(*standing, proof)?)
         }
         Judgement::Eligible(eligible) => {
-            let eligible = match &run.activation.role {
-                Some(name) => Box::new(eligible.only(name).map_err(|wrong| Refusal::OtherRole(name.clone(), wrong))?),
-                None => eligible,
-            };
             let found = find_grant(*eligible, grants, scene);
             drop(reading);
             let grant = match found {
@@ -69,6 +71,17 @@ pub(super) fn authorize(
             Ok(Authorized::by_grant(grant, proof, &scene.host.now()?, scene.journal.high_water()?)?)
         }
     }
+}
+
+/// Whoever named a role that does not serve hears which would.
+fn other_role(error: JudgeError, named: &RoleName, scene: &Scene<'_>) -> Refusal {
+    let JudgeError::NotAllowed(not) = error else { return error.into() };
+    let roles = match judge(not.elevation, scene.policy, Among::All(&[])) {
+        Ok(Judgement::Standing(standing)) => vec![standing.role().name.clone()],
+        Ok(Judgement::Eligible(eligible)) => eligible.roles().iter().map(|role| role.name.clone()).collect(),
+        Err(error) => return error.into(),
+    };
+    Refusal::OtherRole(named.clone(), roles)
 }
 
 /// The refusal of a command that is not there, in a place where the caller may not look: whoever may run everything is

@@ -8,7 +8,7 @@ use crate::elevation::{Caller, Command, CommandError, Elevation, ElevationError,
 use crate::escape::command_line;
 use crate::grant::verify::{Facts, verify};
 use crate::host::Host;
-use crate::policy::judge::{Judgement, judge, names, subject};
+use crate::policy::judge::{Among, Judgement, judge, names, subject};
 use crate::policy::{Assignment, PolicyIndex, Role, Settings};
 use crate::refusal::Refusal;
 use crate::run::entries;
@@ -127,7 +127,7 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
     let moment = host.now()?;
     let uid = caller.uid();
     let candidates = host.store().candidates(uid, moment.wall.seconds())?;
-    let allowed = match judge(Elevation::question(caller, run_as, command), policy, &[]) {
+    let allowed = match judge(Elevation::question(caller, run_as, command), policy, Among::All(&[])) {
         Ok(Judgement::Standing(_)) => true,
         Ok(Judgement::Eligible(eligible)) => {
             let identity = host.public_identity()?;

@@ -132,6 +132,30 @@ fn an_approver_narrows_and_never_widens() {
 }
 
 #[test]
+fn the_role_that_is_named_serves_also_beside_a_standing_one() {
+    let person = root().person(&["deploy", "self-service"]);
+    let run = |words: &[&str]| root().run_as(&person.name, ["jit-sudo", "-n"].iter().chain(words));
+    let served = || {
+        records_of(root(), &person)
+            .into_iter()
+            .rfind(|record| record.kind() == "start")
+            .unwrap()
+            .text("role")
+            .to_owned()
+    };
+    run(&["id"]).succeeded();
+    assert_eq!(served(), "deploy");
+    let refusal = run(&["--role", "self-service", "id"]);
+    refusal.refused("no active grant");
+    request(root(), &person, "self-service", &[]);
+    run(&["--role", "self-service", "id"]).succeeded();
+    assert_eq!(served(), "self-service");
+    run(&["--role", "deploy", "id"]).succeeded();
+    assert_eq!(served(), "deploy");
+    run(&["--role", "reviewed", "id"]).refused("role reviewed does not allow you this command");
+}
+
+#[test]
 fn a_denied_request_gives_nothing_and_says_why() {
     let (person, approver) = (root().person(&["reviewed"]), root().person(&["approvers"]));
     let pending = id(&request(root(), &person, "reviewed", &[]));
