@@ -4,8 +4,8 @@ booted() {
     mount_root "$1"
     mount -t proc proc /proc
     boot
-    there systemctl is-system-running --wait >/dev/null || true
-    prints "systemd has come up, and no service failed" "" there systemctl list-units --failed --type=service --no-legend --plain
+    there timeout 120 systemctl is-system-running --wait >/dev/null || true
+    prints "it has come up, and no service failed" "" there systemctl list-units --failed --type=service --no-legend --plain
     add_user --groups sudo alice
     holds "installed" there dpkg -i "/root/jit-sudo_$version~previous_$arch.deb" "/root/libpam-jit-sudo_$version~previous_$arch.deb"
     by_systemd
@@ -24,9 +24,15 @@ boot() {
         echo "$BASHPID" >"$group/cgroup.procs"
         exec unshare --mount --pid --cgroup --fork --kill-child packaging/test --inside init "$base"
     ) &
-    until init=$(cat "/proc/$!/task/$!/children") && [ -n "$init" ] && [ -e "$base/up" ]; do sleep 0.1; done
+    within 60 "systemd is process 1" answers "$!"
+}
+
+# answers PID: systemd is the child of that process.
+answers() {
+    local init
+    init=$(cat "/proc/$1/task/$1/children") && [ -n "$init" ] && [ -e "$base/up" ] || return 1
     entered=(nsenter --target "${init% }" --mount --pid --uts --ipc --net --cgroup --root --wdns=/)
-    until there test -S /run/dbus/system_bus_socket; do sleep 0.1; done
+    there test -S /run/dbus/system_bus_socket
 }
 
 # What systemd must not do to this machine it cannot: the kernel's settings, modules and clock are out of its reach.
@@ -48,19 +54,20 @@ init() {
 
 # What the package leaves to systemd has been done.
 by_systemd() {
-    holds "sysusers made the user of the hooks" there sh -c 'systemd-sysusers --cat-config | grep -q jit-sudo-hooks && getent passwd jit-sudo-hooks'
+    holds "sysusers knows the user of the hooks" there sh -c 'systemd-sysusers --cat-config | grep "^u jit-sudo-hooks"'
+    holds "who is there" there getent passwd jit-sudo-hooks
     there mv "$state" "$state.aside"
     holds "where /var begins empty tmpfiles makes the directory" there systemd-tmpfiles --create jit-sudo.conf
     prints "for root alone" "700 root:root" there stat -c '%a %U:%G' "$state"
     there sh -c "rmdir $state && mv $state.aside $state"
     prints "the timer is enabled" enabled there systemctl is-enabled jit-sudo-sweep.timer
     prints "and runs" active there systemctl is-active jit-sudo-sweep.timer
-    holds "it has a time to fire" there sh -c 'systemctl list-timers --no-legend jit-sudo-sweep.timer | grep -v "^n/a" | grep -q jit-sudo-sweep.service'
+    holds "with a time to fire" there sh -c 'systemctl list-timers --no-legend jit-sudo-sweep.timer | grep "^[^n-].*jit-sudo-sweep.service"'
 }
 
 # A run whose supervisor was killed is closed by the service of the timer, for all that it is shut in.
 sweep() {
-    printf '[roles.deploy]\nstanding = ["alice"]\ncommands = ["ALL"]\nauthenticate = false\n' >"$root/etc/jit-sudo/policy.d/deploy.toml"
+    add_role
     as alice jit-sudo -n sleep 601 >/dev/null 2>&1 &
     within 20 "a run begins" there pgrep -xf "sleep 601"
     there pkill -KILL -x jit-sudo
