@@ -150,7 +150,7 @@ fn expiring(on_expiry: &str) -> PrivateRoot {
 fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
     let root = expiring("freeze");
     let person = root.person(&["door"]);
-    let grant = id(&request(&root, &person, "door", &["--for", "4s"]));
+    let grant = id(&request(&root, &person, "door", &["--for", "6s"]));
     let mut session = root.pty_as(&person.name, ["su", "-c", &ticker("/tmp/tick")]);
     until(&root, "/tmp/tick", true);
     session.expect(&format!(
@@ -174,7 +174,7 @@ fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
 fn a_frozen_session_holds_up_nobody_elses_runs() {
     let root = expiring("freeze");
     let (person, other) = (root.person(&["door", "deploy"]), root.person(&["deploy"]));
-    request(&root, &person, "door", &["--for", "5s"]);
+    request(&root, &person, "door", &["--for", "6s"]);
     // Runs all the time, so that some are writing when the moment comes.
     let line = "for i in 1 2 3 4; do while jit-sudo -n true; do echo >>/tmp/tick; done & done; wait";
     let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", line]);
@@ -196,7 +196,7 @@ fn a_frozen_session_of_ssh_stays_so_until_it_is_ended() {
     let root = expiring("freeze");
     let person = root.person(&["door"]);
     let ssh = ssh(&root, sshd(&root), &person);
-    let grant = id(&request(&root, &person, "door", &["--for", "5s"]));
+    let grant = id(&request(&root, &person, "door", &["--for", "8s"]));
     let tick = format!("{}/tick", person.home);
     let mut session = root.pty_as(&person.name, [ssh, vec!["-tt".to_owned(), ticker(&tick)]].concat());
     until(&root, &tick, true);
@@ -218,7 +218,7 @@ fn without_control_groups_a_session_that_should_freeze_is_ended() {
     let root = expiring("freeze");
     root.script("umount /sys/fs/cgroup");
     let person = root.person(&["door"]);
-    request(&root, &person, "door", &["--for", "3s"]);
+    request(&root, &person, "door", &["--for", "6s"]);
     let mut session = root.pty_as(&person.name, ["su", "-c", &ticker("/tmp/tick")]);
     session.expect("the session cannot be frozen here and is ended: ");
     // Not waited for: before it is killed it is stopped here, su stops with it, and what brought su into this root does too.
@@ -230,7 +230,7 @@ fn without_control_groups_a_session_that_should_freeze_is_ended() {
 fn a_session_may_finish_and_its_record_says_that_the_grant_was_over() {
     let root = expiring("finish");
     let person = root.person(&["door"]);
-    let grant = id(&request(&root, &person, "door", &["--for", "2s"]));
+    let grant = id(&request(&root, &person, "door", &["--for", "4s"]));
     let mut session = root.pty_as("root", ["login", "-f", &person.name]);
     session.expect(&format!("{}@web1", person.name));
     session.expect(&format!("grant {grant} has expired; the session may finish"));
@@ -261,7 +261,7 @@ fn a_session_is_warned_on_its_terminal_before_its_grant_ends() {
     let root = expiring("terminate");
     let person = root.person(&["door"]);
     let ssh = ssh(&root, sshd(&root), &person);
-    let grant = id(&request(&root, &person, "door", &["--for", "64s"]));
+    let grant = id(&request(&root, &person, "door", &["--for", "80s"]));
     let warning = format!(
         "jit-sudo: grant {grant} expires in 1m, then the session is ended; for more time: jitctl extend {grant}"
     );
@@ -272,7 +272,7 @@ fn a_session_is_warned_on_its_terminal_before_its_grant_ends() {
     let mut login = root.pty_as("root", ["login", "-f", &person.name]);
     login.expect(&format!("{}@web1", person.name));
     for session in [&mut over_ssh, &mut su, &mut login] {
-        session.expect(&warning);
+        session.expect_within(&warning, Duration::from_secs(60));
     }
     root.run_as(&person.name, ["jitctl", "release"]).succeeded();
     for mut session in [over_ssh, su, login] {
@@ -284,7 +284,7 @@ fn a_session_is_warned_on_its_terminal_before_its_grant_ends() {
 #[test]
 fn what_ignores_sigterm_does_not_outlive_the_grant_though_its_session_is_closed() {
     let person = doors().person(&["door"]);
-    request(doors(), &person, "door", &["--for", "4s"]);
+    request(doors(), &person, "door", &["--for", "6s"]);
     // The session's own process obeys at once, so that su closes the session while the other has its grace.
     let line = format!("setsid sh -c \"{}\" </dev/null >/dev/null 2>&1 & sleep 3009", ticker("/tmp/tick9"));
     let output = doors().run_as(&person.name, ["su", "-", "-c", &line]);

@@ -51,7 +51,7 @@ fn lines(paragraph: &str, values: &[String]) -> String {
                 line.push_str(&format!("{space}{guard}{}", word.replace('\\', "\\e")));
             }
         }
-        // "man page" wants no space before a new sentence but a new line.
+        // A new sentence begins a new line (mdoc(7)).
         if word.trim_end_matches(')').ends_with(['.', '?']) {
             end(&mut page, &mut line);
         }
