@@ -97,7 +97,7 @@ edit_and_upgrade() {
     local key
     key=$(there jitctl key show)
     echo '# ours' >>"$root/etc/jit-sudo/policy.toml"
-    printf '[roles.deploy]\nstanding = ["alice"]\ncommands = ["ALL"]\nauthenticate = false\n' >"$root/etc/jit-sudo/policy.d/deploy.toml"
+    add_role
     holds "the edited policy is good" there jitctl policy check
     a_session
     holds "upgraded meanwhile" there dpkg -i "/root/jit-sudo_${version}_$arch.deb" "/root/libpam-jit-sudo_${version}_$arch.deb"

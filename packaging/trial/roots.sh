@@ -27,17 +27,17 @@ make_root() {
     describe "$1"
     say "making a $1, once"
     rm -rf "$root.new"
-    {
-        # shellcheck disable=SC2086  # no script means no argument
-        debootstrap --variant=minbase --force-check-gpg --keyring="$keyring" --components="$components" \
-            "$suite" "$root.new" "$mirror" $script
-        printf '#!/bin/sh\nexit 101\n' >"$root.new/usr/sbin/policy-rc.d"
-        chmod 755 "$root.new/usr/sbin/policy-rc.d"
-        # shellcheck disable=SC2086  # one word for each package
-        unshare --mount --pid --fork --mount-proc="$root.new/proc" chroot "$root.new" /usr/bin/env DEBIAN_FRONTEND=noninteractive \
-            apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y $with
-    } >"$target/$1.log" 2>&1 || { tail "$target/$1.log" >&2; fail "no $1 could be made"; }
+    bootstrap "$root.new" >"$target/$1.log" 2>&1 || { tail "$target/$1.log" >&2; fail "no $1 could be made"; }
     mv "$root.new" "$root"
+}
+
+# shellcheck disable=SC2086  # no script means no argument, and a package is a word
+bootstrap() {
+    debootstrap --variant=minbase --force-check-gpg --keyring="$keyring" --components="$components" "$suite" "$1" "$mirror" $script &&
+        printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d" &&
+        chmod 755 "$1/usr/sbin/policy-rc.d" &&
+        unshare --mount --pid --fork --mount-proc="$1/proc" chroot "$1" /usr/bin/env DEBIAN_FRONTEND=noninteractive \
+            apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y $with
 }
 
 # Ubuntu's keys as Debian vouches for them: from a package in the archive of a Debian whose signature was checked.
@@ -123,4 +123,9 @@ mount_devices() {
 add_user() {
     there useradd --create-home --shell /bin/bash "$@"
     echo "${*: -1}:secret" | there chpasswd
+}
+
+# What alice may do without asking, and without a password.
+add_role() {
+    printf '[roles.deploy]\nstanding = ["alice"]\ncommands = ["ALL"]\nauthenticate = false\n' >"$root/etc/jit-sudo/policy.d/deploy.toml"
 }

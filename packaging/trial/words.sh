@@ -6,8 +6,7 @@ say() {
 
 fail() {
     echo "packages: FAILED: $*" >&2
-    # To look round where it has failed.
-    [ -z "${HOLD-}" ] || { echo "HOLD: ${entered[*]}" >&2; sleep infinity; }
+    [ -z "${HOLD-}" ] || { echo "packages: held in the namespaces of $base: ${entered[*]-}" >&2; sleep infinity; }
     exit 1
 }
 
