@@ -277,18 +277,40 @@ impl Database {
         durability: Durability,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        let value = self.commit(durability, change)?;
+        match durability {
+            Durability::Synced => self.wal()?.sync_data().map_err(|error| self.unsynced(error))?,
+            Durability::Ordered => {}
+        }
+        Ok(value)
+    }
+
+    /// The same, [`Durability::Synced`], and does `meanwhile` while the disk writes.
+    pub fn write_meanwhile<T, M, E: From<DatabaseError>>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+        meanwhile: impl FnOnce() -> M,
+    ) -> Result<(T, M), E> {
+        let value = self.commit(Durability::Synced, change)?;
+        let wal = self.wal()?;
+        sys::disk::write_out(&wal);
+        let done = meanwhile();
+        wal.sync_data().map_err(|error| self.unsynced(error))?;
+        Ok((value, done))
+    }
+
+    fn commit<T, E: From<DatabaseError>>(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.end_reading();
-        let turn = self.queue()?;
+        let _turn = self.queue()?;
         self.durability.set(durability);
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(|error| self.sqlite(error))?;
         let value = change(&transaction)?;
         transaction.commit().map_err(|error| self.sqlite(error))?;
-        drop(turn);
-        match durability {
-            Durability::Synced => self.sync()?,
-            Durability::Ordered => {}
-        }
         Ok(value)
     }
 
@@ -321,15 +343,18 @@ impl Database {
         }
     }
 
-    /// Every commit so far is on the disk when this returns. SQLite takes no locks on the WAL, so that a descriptor of
-    /// our own may be opened and closed.
-    fn sync(&self) -> Result<(), DatabaseError> {
-        let wal = beside(&self.path, "-wal");
-        let synced = File::open(&wal).and_then(|file| file.sync_data()).and_then(|()| match self.wal {
-            Wal::Old | Wal::Long => Ok(()),
-            Wal::New => File::open(directory_of(&self.path)).and_then(|directory| directory.sync_all()),
+    /// The WAL, to be synced: then every commit so far is on the disk. SQLite takes no locks on it, so that a descriptor of
+    /// our own may be opened and closed. The name of a new one is on the disk when this returns.
+    fn wal(&self) -> Result<File, DatabaseError> {
+        let named = File::open(beside(&self.path, "-wal")).and_then(|file| match self.wal {
+            Wal::Old | Wal::Long => Ok(file),
+            Wal::New => File::open(directory_of(&self.path)).and_then(|directory| directory.sync_all()).map(|()| file),
         });
-        synced.map_err(|error| DatabaseError::File(wal, error))
+        named.map_err(|error| self.unsynced(error))
+    }
+
+    fn unsynced(&self, error: std::io::Error) -> DatabaseError {
+        DatabaseError::File(beside(&self.path, "-wal"), error)
     }
 
     /// A place in the queue of writers: a lock on the directory, which the kernel gives in the order of asking.

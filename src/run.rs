@@ -26,7 +26,7 @@ use crate::host::Host;
 use crate::policy::{PolicyIndex, SyslogMode};
 use crate::refusal::Refusal;
 use crate::session::environment::build;
-use crate::session::{ExitStatus, Outcome, Session};
+use crate::session::{ExitStatus, Family, Outcome, Session};
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
@@ -65,7 +65,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
 
     edit::mind_the_name(run);
     let attempt = Attempt::of(run, &caller);
-    let mut recorded = authorize(run, caller, &scene, reading)
+    let (mut recorded, family) = authorize(run, caller, &scene, reading)
         .and_then(|authorized| record(authorized, &scene)) // on disk before anything runs
         .map_err(|refusal| attempt.reject(refusal, &scene))?;
 
@@ -75,7 +75,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     let file = reel::file(&recorded, &host);
     let mut tape = reel::tape(&recorded, &scene, &file);
     let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, |recorded, editor, watch| {
-        Session::open(recorded, inherited, grace).editing(editor).run(watch, &mut tape)
+        Session::open(recorded, family, inherited, grace).editing(editor).run(watch, &mut tape)
     });
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
@@ -86,8 +86,9 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     Ok(outcome?.exit_status())
 }
 
-/// Opens the PAM session, builds the environment and commits the start with both.
-fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Refusal> {
+/// Opens the PAM session, builds the environment and commits the start with both. While the disk writes, a place is made for
+/// what will run.
+fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<(Recorded, Family), Refusal> {
     let settings = scene.policy.settings();
     edit::choose_editor(&authorized, scene)?;
     let target = authorized.run_as().name().to_string();
@@ -100,13 +101,15 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<Recorded, Ref
         None => build(&authorized, &pam, &id)?,
     };
     let moment = scene.host.now()?;
-    let mut recorded = Recorded::commit(scene.journal, authorized, environment, id, &settings.audit.redact, &moment)?;
+    let redacted = &settings.audit.redact;
+    let (mut recorded, family) =
+        Recorded::commit(scene.journal, authorized, environment, id, redacted, &moment, Family::found)?;
 
     if settings.audit.syslog == SyslogMode::Required && recorded.mirror(scene.journal) == Delivery::Missed {
         end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), scene);
         return Err(Refusal::SyslogRequired);
     }
-    Ok(recorded)
+    Ok((recorded, family))
 }
 
 /// Records the end. The command has had its way: its status stays whatever happens here, but a journal that fails now is

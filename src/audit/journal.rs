@@ -234,14 +234,30 @@ impl<'a> Journal<'a> {
     where
         E: From<DatabaseError> + From<JournalError>,
     {
+        self.start_meanwhile(moment, start, supervisor, claim, || ()).map(|(started, ())| started)
+    }
+
+    /// The same, and does `meanwhile` while the disk writes.
+    pub fn start_meanwhile<T, M, E>(
+        &self,
+        moment: &Moment,
+        start: Start,
+        supervisor: Process,
+        claim: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+        meanwhile: impl FnOnce() -> M,
+    ) -> Result<((Started, T), M), E>
+    where
+        E: From<DatabaseError> + From<JournalError>,
+    {
         let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
         let command = precedent::command(&start);
-        self.database.write(Durability::Synced, |transaction| {
+        let change = |transaction: &Transaction<'_>| {
             let claimed = claim(transaction)?;
             let written = self.append(transaction, moment, Event::Start(Box::new(start)))?;
             open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;
             Ok((Started { run, uid, grant, command, written }, claimed))
-        })
+        };
+        self.database.write_meanwhile(change, meanwhile)
     }
 
     /// Records what a file is about to become, by a run that has begun; on the disk when this returns.

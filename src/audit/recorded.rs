@@ -82,26 +82,30 @@ impl Recorded {
     /// The start is not mirrored yet: see [`Self::mirror`] and [`Self::unsent`].
     ///
     /// Commits the start of `authorized`, with the very `environment` that the command will get. In the same transaction
-    /// the grant is claimed: it must still stand, and a one-shot grant is used up.
-    pub fn commit(
+    /// the grant is claimed: it must still stand, and a one-shot grant is used up. While the disk writes, `meanwhile` is done
+    /// with the id of the run.
+    pub fn commit<M>(
         journal: &Journal<'_>,
         authorized: Authorized,
         environment: Vec<OsString>,
         run: String,
         redacted: &[String],
         moment: &Moment,
-    ) -> Result<Self, StartError> {
+        meanwhile: impl FnOnce(&str) -> M,
+    ) -> Result<(Self, M), StartError> {
+        let name = run.clone();
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
         let start = start_event(&authorized, &environment, run, &redactor)?;
         let pid = sys::process::Pid::own();
         let supervisor =
             Process { pid: pid.raw(), start: sys::process::process_start(pid).map_err(StartError::Process)? };
-        let (started, ()) = journal.start(moment, start, supervisor, |tx| match authorized.power() {
+        let claim = |tx: &Transaction<'_>| match authorized.power() {
             Power::Grant(terms) => claim(tx, terms, moment),
             Power::Standing => Ok(()),
-        })?;
+        };
+        let ((started, ()), done) = journal.start_meanwhile(moment, start, supervisor, claim, || meanwhile(&name))?;
         let unsent = Some(started.written().clone());
-        Ok(Self { authorized, environment, started, unsent })
+        Ok((Self { authorized, environment, started, unsent }, done))
     }
 
     /// The run's id.

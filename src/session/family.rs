@@ -44,13 +44,13 @@ pub fn can_found() -> std::io::Result<()> {
 }
 
 /// The processes of one run. Acts on them from the process that is the subreaper; elsewhere on the group alone.
-pub(super) struct Family {
+pub struct Family {
     group: Option<Cgroup>,
 }
 
 impl Family {
     /// For the run of this id; without a group of its own where there are none, or where we may not make one.
-    pub(super) fn found(run: &str) -> Self {
+    pub fn found(run: &str) -> Self {
         Self { group: Cgroup::create(PARENT, run).ok() }
     }
 
@@ -104,11 +104,6 @@ impl Family {
         }
     }
 
-    /// The run is over. A group in which daemons of the command stay is left to them.
-    pub(super) fn part(self) {
-        self.group.into_iter().for_each(Cgroup::remove);
-    }
-
     fn of_group(&self, act: fn(&Cgroup) -> std::io::Result<()>) {
         // An older kernel has no cgroup.kill, and a group may be gone: the descendants are always seen to as well.
         let _ = self.group.as_ref().map(act);
@@ -121,6 +116,13 @@ impl Family {
 
 fn is_our_own(pid: Pid) -> bool {
     procfs::runs_as_root(pid, &PROGRAMS)
+}
+
+/// The run is over, or never began. A group in which daemons of the command stay is left to them.
+impl Drop for Family {
+    fn drop(&mut self) {
+        self.group.take().into_iter().for_each(Cgroup::remove);
+    }
 }
 
 fn signal(number: i32, meant: &dyn Fn(Pid) -> bool) {

@@ -97,7 +97,7 @@ enum PreparedImage {
 
 impl Launch {
     /// Prepares what `recorded` says.
-    pub(super) fn prepare(recorded: &Recorded, inherited: &Inherited) -> Result<Self, LaunchError> {
+    pub(super) fn prepare(recorded: &Recorded, family: Family, inherited: &Inherited) -> Result<Self, LaunchError> {
         let authorized = recorded.authorized();
         let elevation = authorized.elevation();
         Ok(Self {
@@ -110,7 +110,7 @@ impl Launch {
             umask: umask(&authorized.role().options, inherited.umask),
             detached: elevation.wish().background,
             limits: authorized.session_limits(&inherited.limits),
-            family: Family::found(recorded.run()),
+            family,
             programs: if recorded.authorized().role().noexec { Programs::ThisAlone } else { Programs::Any },
         })
     }
@@ -119,6 +119,7 @@ impl Launch {
     pub(super) fn prepare_editor(
         recorded: &Recorded,
         editor: &Editor,
+        family: Family,
         inherited: &Inherited,
     ) -> Result<Self, LaunchError> {
         let caller = recorded.authorized().elevation().caller();
@@ -132,7 +133,7 @@ impl Launch {
             umask: inherited.umask,
             detached: false,
             limits: inherited.limits.clone(),
-            family: Family::found(recorded.run()),
+            family,
             programs: Programs::Any,
         })
     }
@@ -150,11 +151,6 @@ impl Launch {
     /// The command and all that it will beget.
     pub(super) fn family(&self) -> &Family {
         &self.family
-    }
-
-    /// What is left of the launch when the command has ended.
-    pub(super) fn into_family(self) -> Family {
-        self.family
     }
 
     /// Starts the command as our child, with the standard streams that we have but for the given `ends`.

@@ -22,7 +22,7 @@ mod taps;
 use std::time::{Duration, Instant};
 
 pub use environment::EnvironmentError;
-pub use family::{can_found, stand_alone, stand_apart};
+pub use family::{Family, can_found, stand_alone, stand_apart};
 pub use hosted::Hosted;
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
@@ -41,15 +41,17 @@ use sys::terminal::Terminal;
 #[must_use = "an opened session is run"]
 pub struct Session<'a> {
     recorded: Recorded,
+    family: Family,
     inherited: &'a Inherited,
     grace: Duration,
     editor: Option<Editor>,
 }
 
 impl<'a> Session<'a> {
-    /// A session for what was recorded. `grace` is the time between SIGTERM and SIGKILL when we end the command.
-    pub fn open(recorded: Recorded, inherited: &'a Inherited, grace: Duration) -> Self {
-        Self { recorded, inherited, grace, editor: None }
+    /// A session for what was recorded; all that is begotten lives in `family`. `grace` is the time between SIGTERM and
+    /// SIGKILL when we end the command.
+    pub fn open(recorded: Recorded, family: Family, inherited: &'a Inherited, grace: Duration) -> Self {
+        Self { recorded, family, inherited, grace, editor: None }
     }
 
     /// The same session with an editor in the place of the command, as the caller and in the environment that was recorded.
@@ -59,28 +61,33 @@ impl<'a> Session<'a> {
 
     /// Runs the command until it has ended; on a pty of its own when the caller has a terminal, and the role wants it.
     pub fn run(self, watch: &mut dyn Watch, tape: &mut Tape<'_>) -> (Recorded, Result<Outcome, LaunchError>) {
-        let outcome = self.perform(watch, tape);
-        (self.recorded, outcome)
+        let Self { recorded, family, inherited, grace, editor } = self;
+        let launch = match &editor {
+            None => Launch::prepare(&recorded, family, inherited),
+            Some(editor) => Launch::prepare_editor(&recorded, editor, family, inherited),
+        };
+        let outcome = launch.and_then(|launch| {
+            let limit = recorded.authorized().manner().time_limit.map(Duration::from_secs);
+            let enforcer = Enforcer::new(watch, grace, limit);
+            perform(&launch, recorded.authorized().role(), inherited, enforcer, tape)
+        });
+        (recorded, outcome)
     }
+}
 
-    fn perform(&self, watch: &mut dyn Watch, tape: &mut Tape<'_>) -> Result<Outcome, LaunchError> {
-        let launch = match &self.editor {
-            None => Launch::prepare(&self.recorded, self.inherited)?,
-            Some(editor) => Launch::prepare_editor(&self.recorded, editor, self.inherited)?,
-        };
-        let begun = Instant::now();
-        let authorized = self.recorded.authorized();
-        let limit = authorized.manner().time_limit.map(Duration::from_secs);
-        let mut enforcer = Enforcer::new(watch, self.grace, limit);
-        let end = match Terminal::controlling() {
-            Ok(terminal) if wants_pty(authorized.role()) => {
-                relay::run(&launch, self.inherited, terminal, &mut enforcer, tape)
-            }
-            _ => direct::run(&launch, self.inherited, &mut enforcer, tape),
-        };
-        launch.into_family().part();
-        Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed(), failed: None })
-    }
+fn perform(
+    launch: &Launch,
+    role: &Role,
+    inherited: &Inherited,
+    mut enforcer: Enforcer<'_>,
+    tape: &mut Tape<'_>,
+) -> Result<Outcome, LaunchError> {
+    let begun = Instant::now();
+    let end = match Terminal::controlling() {
+        Ok(terminal) if wants_pty(role) => relay::run(launch, inherited, terminal, &mut enforcer, tape),
+        _ => direct::run(launch, inherited, &mut enforcer, tape),
+    };
+    Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed(), failed: None })
 }
 
 /// What is shown on a terminal can be recorded only on one of our own (sudo's rule too).

@@ -68,8 +68,22 @@ fn at_terminal(command: Run<'_>, person: &Person, behaviour: &Behaviour) -> Outc
 
 fn type_line(session: &mut PtySession, person: &Person, text: &str) {
     match text.strip_prefix('^').map(str::as_bytes) {
-        Some(&[key]) => session.type_text([key & 0x1f]),
+        Some(&[key]) => {
+            keys_are_passed_on(session);
+            session.type_text([key & 0x1f]);
+        }
         _ => session.type_line(&text.replace("$PASSWORD", &person.password).replace("$EMPTY", "")),
+    }
+}
+
+/// Waits a moment for the program to hand the terminal over, as somebody does who looks before they type ^C: a busy machine may
+/// show what the command says before that. Where a command has no terminal of its own it never comes.
+fn keys_are_passed_on(session: &PtySession) {
+    for _ in 0..20 {
+        if !session.makes_signals() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
