@@ -3,13 +3,14 @@
 //! May not: create a file while opening one, follow a symlink, or hold a second descriptor on the file (closing
 //! that one would drop SQLite's POSIX locks).
 
+mod error;
+mod files;
 mod migration;
 
 use std::cell::Cell;
-use std::fmt;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -20,6 +21,8 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use sys::lock::Locked;
 
+pub use error::{DatabaseError, Distrust};
+use files::{beside, check_directory, check_files, directory_of};
 pub use migration::Earlier;
 
 /// `PRAGMA application_id` of our files: "jits", so that file(1) and `open` can tell them from other databases.
@@ -87,97 +90,6 @@ pub enum Durability {
     /// In order, at the latest with the next synced commit; a power cut may take it, a killed process may not.
     Ordered,
 }
-
-/// What is wrong with a file or directory of the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Distrust {
-    /// Somebody else owns it.
-    NotRoots,
-    /// Somebody else may read, write or enter it.
-    Open,
-    /// It is a link, a device, or the like.
-    NotRegular,
-    /// It has another name.
-    Linked,
-    /// It should be a directory.
-    NotDirectory,
-    /// A rollback journal, which SQLite would play back.
-    Rollback,
-}
-
-impl fmt::Display for Distrust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotRoots => "does not belong to root",
-            Self::Open => "is open to others than root",
-            Self::NotRegular => "is not a regular file",
-            Self::Linked => "has more than one name (hard links)",
-            Self::NotDirectory => "is not a directory",
-            Self::Rollback => "does not belong beside a database in WAL mode",
-        })
-    }
-}
-
-/// Why the database cannot be used; `Display` is a sentence fragment that names the file.
-#[derive(Debug)]
-pub enum DatabaseError {
-    /// There is no such file; the administrator runs `jitctl key init`.
-    Missing(PathBuf),
-    /// `create` found a database that is in use.
-    Exists(PathBuf),
-    /// A file or directory that somebody else could write; the administrator acts.
-    Untrusted(PathBuf, Distrust),
-    /// Tables, indexes, triggers or views that differ from what this build knows, or no database of ours at all.
-    Schema(PathBuf, String),
-    /// Written by a newer version.
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema version.
-        found: i32,
-        /// The newest one that this build knows.
-        known: i32,
-    },
-    /// Written by an earlier version, and not brought up to date yet.
-    Older {
-        /// The file.
-        path: PathBuf,
-        /// Its schema version.
-        found: i32,
-    },
-    /// Other processes held the write lock for the whole of [`WRITE_PATIENCE`].
-    Busy(PathBuf),
-    /// A file could not be examined or made.
-    File(PathBuf, std::io::Error),
-    /// What SQLite said: disk full, read-only, corrupt, and so on.
-    Sqlite(PathBuf, rusqlite::Error),
-}
-
-impl fmt::Display for DatabaseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(path) => write!(f, "there is no database {}", path.display()),
-            Self::Exists(path) => write!(f, "the database {} exists already", path.display()),
-            Self::Untrusted(path, cause) => write!(f, "{} {cause}", path.display()),
-            Self::Schema(path, difference) => write!(f, "the database {} {difference}", path.display()),
-            Self::Newer { path, found, known } => write!(
-                f,
-                "the database {} has schema version {found}, this program knows {known}: it is too old for it",
-                path.display()
-            ),
-            Self::Older { path, found } => {
-                write!(f, "the database {} has schema version {found} instead of {SCHEMA_VERSION}", path.display())
-            }
-            Self::Busy(path) => {
-                write!(f, "the database {} was locked for {} seconds", path.display(), WRITE_PATIENCE.as_secs())
-            }
-            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Sqlite(path, error) => write!(f, "the database {}: {error}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for DatabaseError {}
 
 impl Database {
     /// Opens an existing database whose schema is exactly `schema`: CREATE statements separated by `;`, written as
@@ -500,73 +412,6 @@ fn objects(connection: &Connection) -> rusqlite::Result<i64> {
 
 fn statements<'a>(schema: &[&'a str]) -> impl Iterator<Item = &'a str> {
     schema.iter().flat_map(|text| text.split(';')).map(str::trim).filter(|statement| !statement.is_empty())
-}
-
-/// The directory is private to root, and so are the database and what SQLite keeps beside it. SQLite opens by path,
-/// so this guards against mistakes; what makes it safe is that only root can change a 0700 directory of root.
-fn check_files(path: &Path) -> Result<Wal, DatabaseError> {
-    check_directory(path)?;
-    if check_file(path)?.is_none() {
-        return Err(DatabaseError::Missing(path.to_owned()));
-    }
-    let wal = match check_file(&beside(path, "-wal"))? {
-        None => Wal::New,
-        Some(length) if length > WAL_LIMIT => Wal::Long,
-        Some(_) => Wal::Old,
-    };
-    check_file(&beside(path, "-shm"))?;
-    let rollback = beside(path, "-journal");
-    match fs::symlink_metadata(&rollback) {
-        Ok(_) => Err(DatabaseError::Untrusted(rollback, Distrust::Rollback)),
-        Err(_) => Ok(wal),
-    }
-}
-
-fn check_directory(path: &Path) -> Result<(), DatabaseError> {
-    let directory = directory_of(path);
-    let metadata = fs::symlink_metadata(directory).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => DatabaseError::Missing(path.to_owned()),
-        _ => DatabaseError::File(directory.to_owned(), error),
-    })?;
-    let fault = if metadata.is_dir() { fault_of(&metadata) } else { Some(Distrust::NotDirectory) };
-    fault.map_or(Ok(()), |cause| Err(DatabaseError::Untrusted(directory.to_owned(), cause)))
-}
-
-/// The length of the file, where it exists; then it must be trustworthy.
-fn check_file(path: &Path) -> Result<Option<u64>, DatabaseError> {
-    let metadata = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DatabaseError::File(path.to_owned(), error)),
-        Ok(metadata) => metadata,
-    };
-    let fault = if !metadata.is_file() {
-        Some(Distrust::NotRegular)
-    } else if metadata.nlink() != 1 {
-        Some(Distrust::Linked)
-    } else {
-        fault_of(&metadata)
-    };
-    fault.map_or(Ok(Some(metadata.len())), |cause| Err(DatabaseError::Untrusted(path.to_owned(), cause)))
-}
-
-fn fault_of(metadata: &Metadata) -> Option<Distrust> {
-    if metadata.uid() != 0 {
-        Some(Distrust::NotRoots)
-    } else if metadata.mode() & 0o077 != 0 {
-        Some(Distrust::Open)
-    } else {
-        None
-    }
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(path)
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 #[cfg(test)]

@@ -224,31 +224,25 @@ impl<'a> Journal<'a> {
 
     /// Records the start of a run and whatever `claim` does (such as using a one-shot grant up) in one transaction
     /// that is on the disk when this returns. When it fails, nothing may run.
-    pub fn start<T, E>(
+    pub fn start<T, E: From<DatabaseError> + From<JournalError>>(
         &self,
         moment: &Moment,
         start: Start,
         supervisor: Process,
         claim: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
-    ) -> Result<(Started, T), E>
-    where
-        E: From<DatabaseError> + From<JournalError>,
-    {
+    ) -> Result<(Started, T), E> {
         self.start_meanwhile(moment, start, supervisor, claim, || ()).map(|(started, ())| started)
     }
 
     /// The same, and does `meanwhile` while the disk writes.
-    pub fn start_meanwhile<T, M, E>(
+    pub fn start_meanwhile<T, M, E: From<DatabaseError> + From<JournalError>>(
         &self,
         moment: &Moment,
         start: Start,
         supervisor: Process,
         claim: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
         meanwhile: impl FnOnce() -> M,
-    ) -> Result<((Started, T), M), E>
-    where
-        E: From<DatabaseError> + From<JournalError>,
-    {
+    ) -> Result<((Started, T), M), E> {
         let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
         let command = precedent::command(&start);
         let change = |transaction: &Transaction<'_>| {

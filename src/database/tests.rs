@@ -1,7 +1,7 @@
 //! Hostile files, foreign schemas, full disks, killed writers and crowds of them.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 

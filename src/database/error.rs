@@ -1,0 +1,97 @@
+//! Why a database cannot be used.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::{SCHEMA_VERSION, WRITE_PATIENCE};
+
+/// What is wrong with a file or directory of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// Somebody else owns it.
+    NotRoots,
+    /// Somebody else may read, write or enter it.
+    Open,
+    /// It is a link, a device, or the like.
+    NotRegular,
+    /// It has another name.
+    Linked,
+    /// It should be a directory.
+    NotDirectory,
+    /// A rollback journal, which SQLite would play back.
+    Rollback,
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotRoots => "does not belong to root",
+            Self::Open => "is open to others than root",
+            Self::NotRegular => "is not a regular file",
+            Self::Linked => "has more than one name (hard links)",
+            Self::NotDirectory => "is not a directory",
+            Self::Rollback => "does not belong beside a database in WAL mode",
+        })
+    }
+}
+
+/// Why the database cannot be used; `Display` is a sentence fragment that names the file.
+#[derive(Debug)]
+pub enum DatabaseError {
+    /// There is no such file; the administrator runs `jitctl key init`.
+    Missing(PathBuf),
+    /// `create` found a database that is in use.
+    Exists(PathBuf),
+    /// A file or directory that somebody else could write; the administrator acts.
+    Untrusted(PathBuf, Distrust),
+    /// Tables, indexes, triggers or views that differ from what this build knows, or no database of ours at all.
+    Schema(PathBuf, String),
+    /// Written by a newer version.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i32,
+        /// The newest one that this build knows.
+        known: i32,
+    },
+    /// Written by an earlier version, and not brought up to date yet.
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i32,
+    },
+    /// Other processes held the write lock for the whole of [`WRITE_PATIENCE`].
+    Busy(PathBuf),
+    /// A file could not be examined or made.
+    File(PathBuf, std::io::Error),
+    /// What SQLite said: disk full, read-only, corrupt, and so on.
+    Sqlite(PathBuf, rusqlite::Error),
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(path) => write!(f, "there is no database {}", path.display()),
+            Self::Exists(path) => write!(f, "the database {} exists already", path.display()),
+            Self::Untrusted(path, cause) => write!(f, "{} {cause}", path.display()),
+            Self::Schema(path, difference) => write!(f, "the database {} {difference}", path.display()),
+            Self::Newer { path, found, known } => write!(
+                f,
+                "the database {} has schema version {found}, this program knows {known}: it is too old for it",
+                path.display()
+            ),
+            Self::Older { path, found } => {
+                write!(f, "the database {} has schema version {found} instead of {SCHEMA_VERSION}", path.display())
+            }
+            Self::Busy(path) => {
+                write!(f, "the database {} was locked for {} seconds", path.display(), WRITE_PATIENCE.as_secs())
+            }
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Sqlite(path, error) => write!(f, "the database {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for DatabaseError {}
