@@ -86,7 +86,8 @@ fn a_session_with_a_terminal_is_recorded_and_sealed_in_its_end_record() {
     assert!(header["title"].as_str().unwrap().contains(&person.name), "{header}");
     assert!(header["command"].as_str().unwrap().starts_with("sh -c "), "{header}");
     assert!(shown(&events, "o").ends_with("\u{1b}[31mred\u{1b}[0m\r\ngrün \"\\\r\n"), "{events:?}");
-    assert!(events.last().unwrap().0 - events.first().unwrap().0 >= 0.3, "{events:?}");
+    // When it was read, which on a busy machine is a moment after it was shown.
+    assert!(events.last().unwrap().0 - events.first().unwrap().0 >= 0.2, "{events:?}");
     assert_eq!(
         root().script(&format!("stat -c %a%U {LIVE} {DONE} {DONE}/{}.cast", end.text("run"))),
         "700root\n700root\n600root\n"
