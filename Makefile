@@ -24,7 +24,7 @@ BUILT      := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jit-sudo-shrink jitctl libpam_jit_sudo.so)
 MANPAGES   := $(wildcard docs/man/*.[1-8])
 # Most tests wait for something: a clock, a prompt, the end of a grant.
-TEST_THREADS ?= $(shell expr 2 '*' $$(nproc))
+TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
 
 all: build
 
