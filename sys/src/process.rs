@@ -94,7 +94,8 @@ pub fn fork_into(group: Option<&Cgroup>, child: impl FnOnce() -> Infallible) -> 
         return Err(io::Error::other("a program with threads does not fork"));
     }
     // SAFETY: there is one thread, checked above, so the child's memory is consistent and it may allocate. In test
-    // harnesses, glibc takes its allocator's locks around fork, and children only use the allocator and the kernel.
+    // harnesses, glibc takes its allocator's locks around fork, and children only use the allocator and the kernel; those
+    // born in a group, around which nobody takes locks, do not even allocate.
     match unsafe { birth::fork(group.map(AsFd::as_fd)) }? {
         0 => match catch_unwind(AssertUnwindSafe(child)) {
             Ok(never) => match never {},

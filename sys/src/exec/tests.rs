@@ -122,8 +122,10 @@ fn directory_is_entered_with_the_new_credentials() {
 fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
     let path = c"/tmp/sys-exec-script";
     let file = path.to_str().unwrap();
-    std::fs::write(file, "echo \"$0\" \"$@\"\n").unwrap();
-    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // Written by another process: a child of another test could inherit our descriptor, and what is open for writing cannot be
+    // executed.
+    let write = format!("echo 'echo \"$0\" \"$@\"' >{file}; chmod 755 {file}");
+    assert!(std::process::Command::new("sh").args(["-c", &write]).status().unwrap().success());
     let (output, event) = shell("one", |execution| execution.image = Image::Path(path));
     std::fs::remove_file(file).unwrap();
     assert_eq!((output, event), (format!("{file} -c one\n"), WaitEvent::Exited(0)));
