@@ -197,16 +197,16 @@ impl Database {
         Ok(value)
     }
 
-    /// The same, [`Durability::Synced`], and does `meanwhile` while the disk writes.
+    /// The same, [`Durability::Synced`], and does `meanwhile` with what came of it while the disk writes.
     pub fn write_meanwhile<T, M, E: From<DatabaseError>>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
-        meanwhile: impl FnOnce() -> M,
+        meanwhile: impl FnOnce(&T) -> M,
     ) -> Result<(T, M), E> {
         let value = self.commit(Durability::Synced, change)?;
         let wal = self.wal()?;
         sys::disk::write_out(&wal);
-        let done = meanwhile();
+        let done = meanwhile(&value);
         wal.sync_data().map_err(|error| self.unsynced(error))?;
         Ok((value, done))
     }
@@ -342,9 +342,7 @@ impl Database {
             Some(difference) => Err(DatabaseError::Schema(self.path.clone(), difference)),
         }
     }
-}
 
-impl Database {
     /// The same in one look, which is enough where everything stands in the order in which it was created.
     fn is_as_created(&self, schema: &[&str]) -> rusqlite::Result<bool> {
         // SQLite's own indexes have no text.

@@ -8,6 +8,7 @@ mod recordings;
 mod schema;
 mod shelf;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -315,10 +316,10 @@ impl Host {
         Ok(identity)
     }
 
-    fn identified<K: AsRef<HostPublicKey>>(key: K) -> Result<Identity<K>, HostError> {
+    fn identified<K: Borrow<HostPublicKey>>(key: K) -> Result<Identity<K>, HostError> {
         // A host without a machine-id is told apart by its key alone.
         let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let id = key.as_ref().host_id(&machine);
+        let id = key.borrow().host_id(&machine);
         Ok(Identity { key, id })
     }
 

@@ -231,17 +231,17 @@ impl<'a> Journal<'a> {
         supervisor: Process,
         claim: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<(Started, T), E> {
-        self.start_meanwhile(moment, start, supervisor, claim, || ()).map(|(started, ())| started)
+        self.start_meanwhile(moment, start, supervisor, claim, |_| ()).map(|(started, ())| started)
     }
 
-    /// The same, and does `meanwhile` while the disk writes.
+    /// The same, and does `meanwhile` with the run while the disk writes.
     pub fn start_meanwhile<T, M, E: From<DatabaseError> + From<JournalError>>(
         &self,
         moment: &Moment,
         start: Start,
         supervisor: Process,
         claim: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
-        meanwhile: impl FnOnce() -> M,
+        meanwhile: impl FnOnce(&Started) -> M,
     ) -> Result<((Started, T), M), E> {
         let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
         let command = precedent::command(&start);
@@ -251,7 +251,7 @@ impl<'a> Journal<'a> {
             open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;
             Ok((Started { run, uid, grant, command, written }, claimed))
         };
-        self.database.write_meanwhile(change, meanwhile)
+        self.database.write_meanwhile(change, |(started, _)| meanwhile(started))
     }
 
     /// Records what a file is about to become, by a run that has begun; on the disk when this returns.

@@ -93,7 +93,6 @@ impl Recorded {
         moment: &Moment,
         meanwhile: impl FnOnce(&str) -> M,
     ) -> Result<(Self, M), StartError> {
-        let name = run.clone();
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
         let start = start_event(&authorized, &environment, run, &redactor)?;
         let pid = sys::process::Pid::own();
@@ -103,7 +102,8 @@ impl Recorded {
             Power::Grant(terms) => claim(tx, terms, moment),
             Power::Standing => Ok(()),
         };
-        let ((started, ()), done) = journal.start_meanwhile(moment, start, supervisor, claim, || meanwhile(&name))?;
+        let ((started, ()), done) =
+            journal.start_meanwhile(moment, start, supervisor, claim, |started| meanwhile(started.run()))?;
         let unsent = Some(started.written().clone());
         Ok((Self { authorized, environment, started, unsent }, done))
     }

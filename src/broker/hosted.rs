@@ -108,14 +108,13 @@ impl Desk<'_> {
             return Err(refused("not-root", "only a program of root closes sessions"));
         }
         self.host.close_every_lost(self.journal)?;
-        let open = || -> Result<_, Refused> { Ok(self.journal.open_runs()?.into_iter().find(|open| open.run == run)) };
         let hosted = self.known_run(run)?.is_some_and(|known| known.start.path == COMMAND.into());
-        let Some(found) = open()?.filter(|_| hosted) else { return Err(over(run)) };
+        let Some(found) = self.open_run(run)?.filter(|_| hosted) else { return Err(over(run)) };
         let gone = |error| refused("session-over", format!("its supervisor is gone: {error}"));
         let supervisor = Pid::new(found.supervisor.process.pid).ok_or_else(|| over(run))?;
         sys::process::kill(supervisor, SIGHUP).map_err(gone)?;
         let deadline = Instant::now() + RECORDED_WITHIN;
-        while open()?.is_some() {
+        while self.open_run(run)?.is_some() {
             if Instant::now() > deadline {
                 return Err(refused("not-recorded", "the end of the session was not recorded in time"));
             }

@@ -24,10 +24,15 @@ impl Desk<'_> {
         Ok(Answer::Sessions(sessions))
     }
 
+    /// The run of this id, while it has no end.
+    pub(super) fn open_run(&self, run: &str) -> Result<Option<OpenRun>, Refused> {
+        Ok(self.journal.open_runs()?.into_iter().find(|open| open.run == run))
+    }
+
     /// Leaves word for the supervisor of a session.
     pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Answer, Refused> {
         self.host.close_every_lost(self.journal)?;
-        let open = self.journal.open_runs()?.into_iter().find(|open| open.run == run);
+        let open = self.open_run(run)?;
         let seen = open.as_ref().map(|open| self.session(open)).transpose()?.flatten();
         let (Some(open), Some(seen)) = (open, seen) else {
             return match self.known_run(run)? {

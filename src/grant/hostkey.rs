@@ -1,6 +1,7 @@
 //! The host's ed25519 key in OpenSSH's private key format (PROTOCOL.key), unencrypted: it lies in a directory that only
 //! root can enter, and stock `ssh-keygen` can read it.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 
@@ -107,15 +108,9 @@ impl Deref for HostKey {
     }
 }
 
-impl AsRef<HostPublicKey> for HostKey {
-    fn as_ref(&self) -> &HostPublicKey {
+impl Borrow<HostPublicKey> for HostKey {
+    fn borrow(&self) -> &HostPublicKey {
         &self.public
-    }
-}
-
-impl AsRef<HostPublicKey> for HostPublicKey {
-    fn as_ref(&self) -> &HostPublicKey {
-        self
     }
 }
 
@@ -125,11 +120,8 @@ impl HostPublicKey {
         let read = || {
             let file = decode(text)?;
             let (public, _) = halves(&file)?;
-            let mut blob = Reader::new(public);
-            let is_ours = blob.string()? == b"ssh-ed25519";
-            let key = VerifyingKey::from_bytes(blob.string()?.try_into().ok()?).ok()?;
-            blob.end()?;
-            is_ours.then_some(Self(key))
+            let PublicKey::Plain(point) = PublicKey::from_blob(public)? else { return None };
+            VerifyingKey::from_bytes(&point).ok().map(Self)
         };
         read().ok_or(InvalidHostKey)
     }

@@ -91,7 +91,7 @@ impl Cgroup {
     /// # Errors
     /// When there is no such process.
     pub fn adopt(&self, pid: Pid) -> io::Result<()> {
-        adopt(&self.path, pid)
+        self.write("cgroup.procs", &pid.to_string())
     }
 
     /// The processes in it and in groups below it.
@@ -117,7 +117,7 @@ impl Cgroup {
     }
 
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
-        OpenOptions::new().write(true).open(self.path.join(file))?.write_all(text.as_bytes())
+        write(&self.path, file, text)
     }
 }
 
@@ -131,7 +131,7 @@ impl Scope {
     /// # Errors
     /// When there is no such process, or the group is gone.
     pub fn adopt(&self, pid: Pid) -> io::Result<()> {
-        adopt(&self.0, pid)
+        write(&self.0, "cgroup.procs", &pid.to_string())
     }
 
     /// The processes in it and in groups below it.
@@ -191,11 +191,11 @@ fn place(parent: &str, name: &str, who: &str) -> io::Result<()> {
     own_directory(&parent)?;
     let group = parent.join(name);
     own_directory(&group)?;
-    fs::write(group.join("cgroup.procs"), who)
+    write(&group, "cgroup.procs", who)
 }
 
-fn adopt(group: &Path, pid: Pid) -> io::Result<()> {
-    OpenOptions::new().write(true).open(group.join("cgroup.procs"))?.write_all(pid.to_string().as_bytes())
+fn write(group: &Path, file: &str, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(group.join(file))?.write_all(text.as_bytes())
 }
 
 fn tree() -> io::Result<PathBuf> {
