@@ -344,3 +344,10 @@ fn fault(bytes: &[u8]) -> TermsFault {
         _ => TermsFault::Malformed,
     }
 }
+
+/// The id that unusable bytes claim to have, for telling people which they are.
+pub(super) fn claimed_id(bytes: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let id = value.get("id").and_then(serde_json::Value::as_str).and_then(|id| GrantId::parse(id).ok());
+    id.map_or_else(|| "(unreadable)".to_owned(), |id| id.to_string())
+}
