@@ -3,6 +3,7 @@
 
 mod arguments;
 mod audit_file;
+mod change;
 mod command_rule;
 mod digest;
 mod error;
@@ -29,6 +30,7 @@ mod weigh;
 
 use std::path::PathBuf;
 
+pub use change::{Became, FileEntry, LISTED, Names, PolicyChange, SourceFile, digest_of, policy_digest};
 pub use command_rule::{Algorithm, CommandRule, Effect};
 pub use error::{Cause, PolicyError, Suggestion};
 pub use host::Hosts;

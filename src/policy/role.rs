@@ -58,6 +58,9 @@ pub struct Role {
     pub order: u32,
     /// Where it stands in the policy.
     pub source: Source,
+    /// The digest of the compiled policy from which it was read; of a role that comes from the files alone there is none.
+    #[serde(skip)]
+    pub policy: Option<[u8; 32]>,
 }
 
 /// The terms of activation; times in seconds.

@@ -134,6 +134,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         activation,
         order: table.number("order", 0..1_000_001)?.unwrap_or(0),
         source,
+        policy: None,
     })
 }
 
