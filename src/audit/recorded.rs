@@ -209,6 +209,7 @@ fn start_event(
             .map(|editor| editor.words.iter().map(Word::from).collect()),
         service: None,
         remote: None,
+        policy: authorized.role().policy.map(Digest),
     })
 }
 

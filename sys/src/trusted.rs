@@ -193,6 +193,11 @@ impl TrustedFile {
         Stamp::of(&self.metadata)
     }
 
+    /// Who owns it.
+    pub fn owner(&self) -> u32 {
+        self.metadata.uid()
+    }
+
     /// That nobody but root may read it either.
     pub fn private(&self) -> Result<(), TrustError> {
         let mode = self.metadata.permissions().mode() & 0o7777;
