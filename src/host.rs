@@ -27,7 +27,7 @@ use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
 use crate::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
 use crate::policy::index::IndexError;
-use crate::policy::{AuditSettings, PolicyError, Role, SyslogMode};
+use crate::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use inspection::Mirror;
@@ -136,6 +136,18 @@ impl fmt::Display for HostError {
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
+        }
+    }
+}
+
+impl HostError {
+    /// What is said only to whoever may read the policy, where there is more to say than `Display` does.
+    pub fn words(&self) -> Option<PolicyWords> {
+        match self {
+            Self::Policy(error) => Some(error.words()),
+            Self::Approvers(error) => Some(error.words()),
+            Self::Index(error) => Some(error.words()),
+            _ => None,
         }
     }
 }

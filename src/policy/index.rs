@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::Policy;
 use super::change::{Digests, PolicyChange, SourceFile, policy_digest};
 use super::principal::{Principal, Subject};
+use super::reader::PolicyWords;
 use super::role::{Assignment, Role, Source};
 use super::settings::Settings;
 use crate::escape::hex;
@@ -39,7 +40,7 @@ const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/6");
 pub enum IndexError {
     /// SQLite refused.
     Database(rusqlite::Error),
-    /// A row is not what was stored; which one.
+    /// A row is not what was stored; which one, which is the policy's to know.
     Damaged(String),
     /// No policy was stored.
     Empty,
@@ -50,17 +51,28 @@ pub enum IndexError {
 impl fmt::Display for IndexError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Database(error) => write!(f, "the compiled policy cannot be read: {error}"),
-            Self::Damaged(what) => {
-                write!(f, "the compiled policy is damaged at {}", crate::escape::escape(what.as_bytes()))
-            }
+            Self::Database(_) => f.write_str("the compiled policy cannot be read"),
+            Self::Damaged(_) => f.write_str("the compiled policy is damaged"),
             Self::Empty => f.write_str("no policy has been compiled"),
-            Self::Encoding(error) => write!(f, "the policy cannot be compiled: {error}"),
+            Self::Encoding(_) => f.write_str("the policy cannot be compiled"),
         }
     }
 }
 
 impl std::error::Error for IndexError {}
+
+impl IndexError {
+    /// The same with what SQLite said and which role it is about.
+    pub fn words(&self) -> PolicyWords {
+        let detail = match self {
+            Self::Database(error) => format!(": {error}"),
+            Self::Damaged(what) => format!(" at {}", crate::escape::escape(what.as_bytes())),
+            Self::Empty => String::new(),
+            Self::Encoding(error) => format!(": {error}"),
+        };
+        PolicyWords::new(format!("{self}{detail}"))
+    }
+}
 
 impl From<rusqlite::Error> for IndexError {
     fn from(error: rusqlite::Error) -> Self {

@@ -19,6 +19,7 @@ mod options;
 mod pattern;
 mod power;
 mod principal;
+mod reader;
 mod recording;
 mod role;
 mod role_file;
@@ -33,7 +34,7 @@ use std::path::PathBuf;
 
 pub use change::{Became, FileEntry, LISTED, Names, PolicyChange, SourceFile, digest_of, policy_digest};
 pub use command_rule::{Algorithm, CommandRule, Effect};
-pub use error::{Cause, PolicyError, Suggestion};
+pub use error::PolicyError;
 pub use host::Hosts;
 pub use index::{IndexError, PolicyIndex};
 pub use listed::{Entry, Line, Listed, Side};
@@ -42,6 +43,7 @@ pub use options::{Lecture, Options, RESOURCES, Rlimit, RunDirectory, TimestampTy
 pub use pattern::{WordPattern, name_matches};
 pub use power::{InvalidPower, Narrowed, RolePower};
 pub use principal::{People, Principal, Subject};
+pub use reader::{PolicyReader, PolicyWords};
 pub use recording::{Record, Recording, RecordingMode, RecordingSettings};
 pub use role::{Activation, Answer, Assignment, LONGEST_TICKET, OnExpiry, Question, Role, Source, TicketPattern};
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
