@@ -7,6 +7,7 @@
 
 mod ansible;
 mod audit;
+mod binding;
 mod broker;
 mod caller;
 mod clocks;
