@@ -354,8 +354,16 @@ mod tests {
     fn of_policies(kinds: &[(&str, &str)]) -> Vec<Vec<u8>> {
         let mut prev = Digest::ZERO;
         let record = |(seq, (kind, policy)): (u64, &(&str, &str))| {
-            let named = if *kind == "prune" { format!("\"policies\":[\"{policy}\"]") } else { format!("\"policy\":\"{policy}\"") };
-            let more = if *kind == "prune" { format!(",\"through\":2,\"head\":\"{}\"", Digest([9; 32])) } else { String::new() };
+            let named = if *kind == "prune" {
+                format!("\"policies\":[\"{policy}\"]")
+            } else {
+                format!("\"policy\":\"{policy}\"")
+            };
+            let more = if *kind == "prune" {
+                format!(",\"through\":2,\"head\":\"{}\"", Digest([9; 32]))
+            } else {
+                String::new()
+            };
             let body = format!("{{\"kind\":\"{kind}\",{named},\"prev\":\"{prev}\",\"seq\":{seq},\"time\":1{more}}}");
             prev = hash(body.as_bytes());
             body.into_bytes()

@@ -210,8 +210,15 @@ pub(super) fn events() -> Vec<Event> {
         verdict: Verdict::Settled,
         comment: hostile(),
     };
-    let prune =
-        Prune { uid: 0, user: "root".into(), before: Timestamp(3), through: 7, head: Digest([7; 32]), records: 7, policies: vec![Digest([8; 32])] };
+    let prune = Prune {
+        uid: 0,
+        user: "root".into(),
+        before: Timestamp(3),
+        through: 7,
+        head: Digest([7; 32]),
+        records: 7,
+        policies: vec![Digest([8; 32])],
+    };
     let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
     let change = Change {
         path: hostile(),

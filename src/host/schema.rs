@@ -72,7 +72,10 @@ mod tests {
             let query = format!("SELECT count(*) FROM {table}");
             assert_eq!(database.connection().query_row(&query, [], |row| row.get::<_, i64>(0)), Ok(0), "{table}");
         }
-        assert!(matches!(crate::policy::PolicyIndex::open(database.connection()), Err(crate::policy::IndexError::Empty)));
+        assert!(matches!(
+            crate::policy::PolicyIndex::open(database.connection()),
+            Err(crate::policy::IndexError::Empty)
+        ));
     }
 
     #[test]
