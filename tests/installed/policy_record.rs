@@ -58,6 +58,8 @@ fn a_standing_role_that_came_and_went_is_in_the_journal() {
         (vec!["brief".to_owned()], vec![], vec![])
     );
     assert_eq!((came.text("policy"), start.text("policy")), (named.as_str(), named.as_str()));
+    let shown = root.as_root(["jitctl", "--json", "policy", "show"]).json();
+    assert_eq!(shown["policy"]["sha256"], went.text("policy"), "the policy in force says its name");
     assert_eq!(came.text("replaces"), before.text("policy"));
     assert_eq!((names(went, "removed"), went.number("removed_count")), (vec!["brief".to_owned()], 1));
     assert_eq!((went.text("replaces"), went.text("policy")), (named.as_str(), before.text("policy")));
