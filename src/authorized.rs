@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::auth::{Authenticated, How};
 use crate::clock::{Moment, Timestamp};
-use crate::elevation::{Elevation, RunAs};
+use crate::elevation::{CallersEnvironment, Elevation, RunAs};
+use crate::escape::Word;
 use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
 use crate::policy::judge::Standing;
 use crate::policy::{Manner, NotPermitted, Rlimit, Role};
@@ -19,6 +20,14 @@ pub enum Power {
     Standing,
 }
 
+/// What the caller's variables have to do with those of the command.
+pub enum EnvironmentPolicy {
+    /// As the role's options say.
+    Role(CallersEnvironment),
+    /// The environment is made anew, and only these come from the caller, who named them in the request: `NAME=VALUE`.
+    Exact(Vec<Word>),
+}
+
 /// Permission to run one elevation now.
 #[must_use = "permission leads to the journal"]
 pub struct Authorized {
@@ -26,6 +35,7 @@ pub struct Authorized {
     role: Role,
     power: Power,
     manner: Manner,
+    environment: EnvironmentPolicy,
     authenticated: Authenticated,
 }
 
@@ -72,7 +82,12 @@ impl Authorized {
         Self::admit(elevation, role, Power::Standing, authenticated)
     }
 
-    fn admit(elevation: Elevation, role: Role, power: Power, authenticated: Authenticated) -> Result<Self, GateError> {
+    fn admit(
+        mut elevation: Elevation,
+        role: Role,
+        power: Power,
+        authenticated: Authenticated,
+    ) -> Result<Self, GateError> {
         if authenticated.uid() != elevation.caller().uid() {
             return Err(GateError::OtherCaller);
         }
@@ -80,7 +95,8 @@ impl Authorized {
             return Err(GateError::NotAuthenticated);
         }
         let manner = Manner::of(&role, &elevation).map_err(GateError::NotPermitted)?;
-        Ok(Self { elevation, role, power, manner, authenticated })
+        let environment = EnvironmentPolicy::of(elevation.take_environment(), &power);
+        Ok(Self { elevation, role, power, manner, environment, authenticated })
     }
 
     /// What may run.
@@ -108,6 +124,11 @@ impl Authorized {
         &self.manner
     }
 
+    /// What comes of the caller's variables.
+    pub fn environment(&self) -> &EnvironmentPolicy {
+        &self.environment
+    }
+
     /// The authentication, whose PAM session is still to be opened.
     pub fn authenticated(&mut self) -> &mut Authenticated {
         &mut self.authenticated
@@ -131,6 +152,23 @@ impl Authorized {
     /// How the caller was authenticated.
     pub fn how(&self) -> How {
         self.authenticated.how()
+    }
+}
+
+impl EnvironmentPolicy {
+    /// An exact grant leaves nothing of the caller's variables but what it names itself.
+    fn of(callers: Option<CallersEnvironment>, power: &Power) -> Self {
+        let exact = match power {
+            Power::Grant(terms) if terms.exact.is_set() => Some(terms),
+            Power::Grant(_) | Power::Standing => None,
+        };
+        match (exact, callers) {
+            (None, Some(callers)) => Self::Role(callers),
+            (Some(terms), _) => {
+                Self::Exact(terms.command.as_ref().map_or_else(Vec::new, |command| command.environment.clone()))
+            }
+            (None, None) => Self::Exact(Vec::new()),
+        }
     }
 }
 

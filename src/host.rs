@@ -25,9 +25,9 @@ use crate::clock::{BootTime, Clock, Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
-use crate::grant::{Approvers, HostId, HostKey, HostPublicKey, Vouchers};
+use crate::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
 use crate::policy::index::IndexError;
-use crate::policy::{AuditSettings, PolicyError, Role, SyslogMode};
+use crate::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use inspection::Mirror;
@@ -107,6 +107,8 @@ pub enum HostError {
     Journal(JournalError),
     /// A row of the database cannot be read back.
     Damaged(String),
+    /// The request or grant of this id is of another version.
+    Terms(String, TermsFault),
     /// There is no host key yet.
     NoKey,
     /// The host key is damaged.
@@ -129,10 +131,23 @@ impl fmt::Display for HostError {
             Self::Database(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
             Self::Damaged(what) => write!(f, "the database holds damaged terms: {what}"),
+            Self::Terms(id, fault) => write!(f, "request {id} cannot be used: {fault}"),
             Self::NoKey => write!(f, "this host has no key: {STATE}/{HOST_KEY} is missing"),
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
+        }
+    }
+}
+
+impl HostError {
+    /// What is said only to whoever may read the policy, where there is more to say than `Display` does.
+    pub fn words(&self) -> Option<PolicyWords> {
+        match self {
+            Self::Policy(error) => Some(error.words()),
+            Self::Approvers(error) => Some(error.words()),
+            Self::Index(error) => Some(error.words()),
+            _ => None,
         }
     }
 }
@@ -168,6 +183,8 @@ pub struct Identity<K = HostKey> {
     pub key: K,
     /// What grants must name.
     pub id: HostId,
+    /// What requests say of it.
+    pub host: HostDescriptor,
 }
 
 /// The system's clocks.
@@ -244,7 +261,7 @@ impl Host {
     pub fn seal(&self, journal: &Journal<'_>, due: Due) -> Result<(), HostError> {
         let moment = self.now()?;
         if let Some(last) = journal.unsealed(&moment, due)? {
-            let identity = Self::identified(self.key()?)?;
+            let identity = self.identified(self.key()?)?;
             journal.seal(last, &moment, &identity.key, &identity.id)?;
         }
         Ok(())
@@ -298,12 +315,12 @@ impl Host {
     /// The key of this host and its identity, for signing and verifying grants: not while the database is an older copy
     /// that nobody has accepted. An identity that is not the journal's is recorded.
     pub fn identity(&self) -> Result<Identity, HostError> {
-        self.accepted(Self::identified(self.key()?)?)
+        self.accepted(self.identified(self.key()?)?)
     }
 
     /// The same for verifying alone.
     pub fn public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
-        self.accepted(Self::identified(HostPublicKey::from_openssh(&self.key_file()?)?)?)
+        self.accepted(self.identified(HostPublicKey::from_openssh(&self.key_file()?)?)?)
     }
 
     fn accepted<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
@@ -316,11 +333,12 @@ impl Host {
         Ok(identity)
     }
 
-    fn identified<K: Borrow<HostPublicKey>>(key: K) -> Result<Identity<K>, HostError> {
+    fn identified<K: Borrow<HostPublicKey>>(&self, key: K) -> Result<Identity<K>, HostError> {
         // A host without a machine-id is told apart by its key alone.
         let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let id = key.borrow().host_id(&machine);
-        Ok(Identity { key, id })
+        let host = HostDescriptor::of(key.borrow(), &self.name, &machine);
+        let id = host.host_id().ok_or(HostError::Key(InvalidHostKey))?;
+        Ok(Identity { key, id, host })
     }
 
     /// The key of this host.

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::chain::{Begin, Cause, Chain, FirstBad, Row};
-use super::checkpoint::{Checkpoint, Statement, VERSION};
+use super::checkpoint::{Checkpoint, Statement};
 use super::mark::Mark;
 use super::record::Digest;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
-use crate::grant::terms::decode;
 
 /// Whose checkpoints count.
 #[derive(Debug, Clone)]
@@ -101,7 +100,7 @@ impl Proof {
         if checkpoint.seq > last.seq {
             return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(checkpoint.seq) });
         }
-        let Some(statement) = decode::<Statement>(&checkpoint.body).filter(|found| found.version == VERSION) else {
+        let Some(statement) = Statement::decode(&checkpoint.body) else {
             return bad(Cause::Checkpoint("is not in the format that this version knows".to_owned()));
         };
         if statement.seq != checkpoint.seq || checkpoint.seq != last.seq {
@@ -144,6 +143,7 @@ impl Proof {
 mod tests {
     use serde_json::Value;
 
+    use super::super::checkpoint::VERSION;
     use super::*;
     use crate::audit::chain;
     use crate::audit::sample::{self, HOST_SEED};

@@ -9,7 +9,7 @@ use crate::audit::record::*;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::database::Durability;
 use crate::escape::Word;
-use crate::grant::HostKey;
+use crate::grant::{HostDescriptor, HostKey};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{Became, FileEntry, Names, PolicyChange};
 
@@ -105,7 +105,7 @@ pub(super) const HOST_SEED: u8 = 7;
 pub(super) fn seal(journal: &Journal<'_>, second: i64) {
     let last = journal.unsealed(&moment(second), Due::Now).unwrap().unwrap();
     let key = HostKey::from_seed([HOST_SEED; 32]);
-    journal.seal(last, &moment(second), &key, &key.host_id("machine")).unwrap();
+    journal.seal(last, &moment(second), &key, &HostDescriptor::of(&key, "web1", "machine").host_id().unwrap()).unwrap();
 }
 
 /// Appends `count` records of all kinds.

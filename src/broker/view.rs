@@ -2,7 +2,7 @@
 
 use super::Desk;
 use super::failure::Refused;
-use super::wire::{ApprovalInfo, EndedInfo, GrantInfo, RoleInfo};
+use super::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, RoleInfo};
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::{GrantFault, window};
@@ -86,8 +86,10 @@ impl Desk<'_> {
             requester_uid: terms.uid,
             role: terms.role.clone(),
             run_as: terms.run_as.to_string(),
-            command: terms.argv.clone(),
-            sha256: (!terms.program.is_empty()).then(|| terms.program.clone()),
+            command: terms.argv().to_vec(),
+            bound: terms.command.clone().map(BoundInfo::from),
+            sha256: terms.command.as_ref().map(|command| command.program.clone()),
+            role_changed: role.as_ref().is_none_or(|role| role.digest != terms.role_digest),
             reason: terms.reason.clone(),
             ticket: (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.clone()),
             duration,

@@ -3,15 +3,16 @@
 pub mod caller;
 pub mod command;
 pub mod edit;
+pub mod environment;
 pub mod run_as;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
 pub use caller::{Caller, CallerError, Tty};
 pub use command::{Command, CommandError};
 pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
+pub use environment::CallersEnvironment;
 pub use run_as::{RunAs, RunAsError};
 
 use crate::cli::{EnvironmentWish, Mode, Run};
@@ -24,9 +25,12 @@ pub struct Elevation {
     run_as: RunAs,
     command: Command,
     wish: Wish,
+    /// Until the gate takes it.
+    environment: Option<CallersEnvironment>,
 }
 
 /// How the caller wishes the command to be run, as far as the policy lets them.
+#[derive(Default)]
 pub struct Wish {
     /// -i: a login shell in the target's home.
     pub login: bool,
@@ -44,10 +48,6 @@ pub struct Wish {
     pub close_from: Option<u32>,
     /// -T, in seconds.
     pub time_limit: Option<u64>,
-    /// -E, --preserve-env=list and VAR=value.
-    pub environment: EnvironmentWish,
-    /// The environment as the caller's shell handed it over.
-    pub inherited: Vec<OsString>,
 }
 
 /// Why what was typed is not an elevation at all.
@@ -116,27 +116,23 @@ impl Elevation {
             directory: run.directory.clone().map(PathBuf::from),
             close_from: run.close_from,
             time_limit: run.time_limit,
-            environment: run.environment.clone(),
-            inherited: inherited.environment.clone(),
         };
-        Ok(Self { caller, run_as, command, wish })
+        let environment = CallersEnvironment::new(inherited.environment.clone(), run.environment.clone());
+        Ok(Self { caller, run_as, command, wish, environment: Some(environment) })
     }
 
-    /// The same question without the wish to run anything, for `why`, requests and listings.
-    pub fn question(caller: Caller, run_as: RunAs, command: Command) -> Self {
-        let wish = Wish {
-            login: false,
-            shell: false,
-            set_home: false,
-            preserve_groups: false,
-            background: false,
-            directory: None,
-            close_from: None,
-            time_limit: None,
-            environment: EnvironmentWish::default(),
-            inherited: Vec::new(),
-        };
-        Self { caller, run_as, command, wish }
+    /// What is asked about and not run: for `why`, requests and listings. `directory` is -D, `wished` are variables that
+    /// are typed before the command.
+    pub fn question(
+        caller: Caller,
+        run_as: RunAs,
+        command: Command,
+        directory: Option<PathBuf>,
+        wished: EnvironmentWish,
+    ) -> Self {
+        let wish = Wish { directory, ..Wish::default() };
+        let environment = Some(CallersEnvironment::new(Vec::new(), wished));
+        Self { caller, run_as, command, wish, environment }
     }
 
     /// Who calls.
@@ -157,5 +153,23 @@ impl Elevation {
     /// How.
     pub fn wish(&self) -> &Wish {
         &self.wish
+    }
+
+    /// The caller's variables, until the gate has taken them.
+    pub fn environment(&self) -> Option<&CallersEnvironment> {
+        self.environment.as_ref()
+    }
+
+    /// For the gate: what the caller's variables may do is decided there, and nobody sees them here afterwards.
+    pub(crate) fn take_environment(&mut self) -> Option<CallersEnvironment> {
+        self.environment.take()
+    }
+
+    /// The supplementary groups of the command: the run-as user's, or with -P the caller's.
+    ///
+    /// # Errors
+    /// The account database cannot be read.
+    pub fn supplementary_groups(&self) -> Result<&[u32], RunAsError> {
+        if self.wish.preserve_groups { Ok(self.caller.group_ids()) } else { self.run_as.group_ids() }
     }
 }

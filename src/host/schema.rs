@@ -8,12 +8,20 @@ use crate::database::{Database, DatabaseError, Earlier};
 use crate::policy::index;
 use crate::store;
 
-const SCHEMA: [&str; 6] =
-    [audit::SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::EXTENSION_SCHEMA, cache::SCHEMA, index::SCHEMA];
+const SCHEMA: [&str; 7] = [
+    audit::SCHEMA,
+    store::SCHEMA,
+    store::REVIEW_SCHEMA,
+    store::EXTENSION_SCHEMA,
+    store::ROLE_SCHEMA,
+    cache::SCHEMA,
+    index::SCHEMA,
+];
 
 /// The schemas of earlier versions, each with the way to the next.
 const EARLIER: [Earlier; 2] = [
     Earlier { version: 1, schema: include_str!("schema/1.sql"), steps: include_str!("schema/1-to-2.sql") },
+    // Requests of the first format cannot be approved any more.
     // The compiled policy goes: the first record of a policy tells of all its roles.
     Earlier { version: 2, schema: include_str!("schema/2.sql"), steps: include_str!("schema/2-to-3.sql") },
 ];

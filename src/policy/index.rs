@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::Policy;
 use super::change::{Digests, PolicyChange, SourceFile, policy_digest};
 use super::principal::{Principal, Subject};
+use super::reader::PolicyWords;
 use super::role::{Assignment, Role};
 use super::settings::Settings;
 use crate::escape::hex;
@@ -39,7 +40,7 @@ const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/6");
 pub enum IndexError {
     /// SQLite refused.
     Database(rusqlite::Error),
-    /// A row is not what was stored; which one.
+    /// A row is not what was stored; which one, which is the policy's to know.
     Damaged(String),
     /// No policy was stored.
     Empty,
@@ -50,17 +51,28 @@ pub enum IndexError {
 impl fmt::Display for IndexError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Database(error) => write!(f, "the compiled policy cannot be read: {error}"),
-            Self::Damaged(what) => {
-                write!(f, "the compiled policy is damaged at {}", crate::escape::escape(what.as_bytes()))
-            }
+            Self::Database(_) => f.write_str("the compiled policy cannot be read"),
+            Self::Damaged(_) => f.write_str("the compiled policy is damaged"),
             Self::Empty => f.write_str("no policy has been compiled"),
-            Self::Encoding(error) => write!(f, "the policy cannot be compiled: {error}"),
+            Self::Encoding(_) => f.write_str("the policy cannot be compiled"),
         }
     }
 }
 
 impl std::error::Error for IndexError {}
+
+impl IndexError {
+    /// The same with what SQLite said and which role it is about.
+    pub fn words(&self) -> PolicyWords {
+        let detail = match self {
+            Self::Database(error) => format!(": {error}"),
+            Self::Damaged(what) => format!(" at {}", crate::escape::escape(what.as_bytes())),
+            Self::Empty => String::new(),
+            Self::Encoding(error) => format!(": {error}"),
+        };
+        PolicyWords::new(format!("{self}{detail}"))
+    }
+}
 
 impl From<rusqlite::Error> for IndexError {
     fn from(error: rusqlite::Error) -> Self {
@@ -130,12 +142,15 @@ fn store_roles(transaction: &Transaction<'_>, roles: &[Role]) -> Result<Digests,
 /// What a role is told from another by, in records: all of it, assignments and terms included, but not the place in the
 /// files, which moves with every line above it.
 fn role_digest(role: &Role, body: &[u8]) -> Result<[u8; 32], IndexError> {
-    // The place is written last. Written anew without it, 100,000 roles would take twice as long.
+    // Taken out of what is written anyway: written anew without it, 100,000 roles would take twice as long. No text holds
+    // such bytes, because a quote in it is escaped.
     let source = serde_json::to_vec(&role.source).map_err(|error| IndexError::Encoding(error.to_string()))?;
-    let place = [b",\"source\":", source.as_slice(), b"}"].concat();
-    let rest = body.strip_suffix(place.as_slice());
-    let rest = rest.ok_or_else(|| IndexError::Encoding(format!("the place of role '{}' is not its end", role.name)))?;
-    Ok(whole(&digest(role.name.as_str(), rest)))
+    let place = [b",\"source\":", source.as_slice()].concat();
+    let missing = || IndexError::Encoding(format!("role '{}' is written without its place", role.name));
+    let at = body.windows(place.len()).rposition(|part| part == place).ok_or_else(missing)?;
+    let (before, behind) = body.split_at_checked(at).ok_or_else(missing)?;
+    let rest = [before, behind.strip_prefix(place.as_slice()).ok_or_else(missing)?].concat();
+    Ok(whole(&digest(role.name.as_str(), &rest)))
 }
 
 /// A digest as it was stored; a damaged one is that of nothing, so that it differs from every other.

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::cli::{Length, List};
+use crate::cli::{EnvironmentWish, Length, List};
 use crate::clock::duration::spell;
 use crate::elevation::{Caller, Command, CommandError, Elevation, ElevationError, RunAs};
 use crate::escape::command_line;
@@ -127,7 +127,8 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
     let moment = host.now()?;
     let uid = caller.uid();
     let candidates = host.store().candidates(uid, moment.wall.seconds())?;
-    let allowed = match judge(Elevation::question(caller, run_as, command), policy, Among::All(&[])) {
+    let elevation = Elevation::question(caller, run_as, command, None, EnvironmentWish::default());
+    let allowed = match judge(elevation, policy, Among::All(&[])) {
         Ok(Judgement::Standing(_)) => true,
         Ok(Judgement::Eligible(eligible)) => {
             let identity = host.public_identity()?;
@@ -139,6 +140,7 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
                 moment: &moment,
                 high_water,
                 vouchers: vouchers.as_ref(),
+                approved: &|digest| host.store().role(digest),
             };
             verify(candidates, *eligible, &facts).is_ok()
         }

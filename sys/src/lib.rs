@@ -22,6 +22,7 @@ pub mod lock;
 pub mod machine;
 pub mod mount;
 pub mod netgroup;
+pub mod opened;
 pub mod pam;
 pub mod place;
 pub mod poll;

@@ -1,3 +1,5 @@
+CREATE TABLE role_text (digest TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+UPDATE request SET state = 'expired' WHERE state = 'pending';
 DELETE FROM policy_stamp;
 DELETE FROM policy_principal;
 DROP TABLE policy_settings;
