@@ -38,6 +38,7 @@ mod pam_sessions;
 mod pam_stacks;
 mod past;
 mod policy;
+mod policy_record;
 mod property;
 mod recording_cost;
 mod recordings;
