@@ -46,7 +46,7 @@ fn canonical(command: &Command) -> &OsStr {
 /// Where the command would run, as text: the caller's directory unless they or the role say another.
 fn directory(elevation: &Elevation, role: &Role) -> Word {
     let home = || elevation.run_as().account().home.clone();
-    let path: Option<PathBuf> = match Manner::of(role, elevation).ok().and_then(|manner| manner.directory) {
+    let path: Option<PathBuf> = match Manner::run_directory(role, elevation).ok().flatten() {
         // As typed, but for where it begins.
         Some(RunDirectory::Path(path)) => Some(elevation.caller().directory().unwrap_or(Path::new("/")).join(path)),
         Some(RunDirectory::TargetsHome) => Some(home()),

@@ -65,18 +65,23 @@ impl Manner {
             (_, 0) => None,
             (_, most) => Some(most),
         };
-        Ok(Self { directory: directory(role, elevation)?, closefrom, time_limit })
+        Ok(Self { directory: Self::run_directory(role, elevation)?, closefrom, time_limit })
     }
-}
 
-fn directory(role: &Role, elevation: &Elevation) -> Result<Option<RunDirectory>, NotPermitted> {
-    let (wish, said) = (elevation.wish(), &role.options.runcwd);
-    let wished = wish.directory.as_deref().filter(|wished| Some(*wished) != elevation.caller().directory());
-    match (wished, said) {
-        (Some(wished), Some(RunDirectory::CallersChoice)) => Ok(Some(typed(wished))),
-        (Some(_), _) => Err(NotPermitted::Directory(Word::from(elevation.command().path().as_os_str()))),
-        (None, None | Some(RunDirectory::CallersChoice)) => Ok(None),
-        (None, Some(said)) => Ok(Some(said.clone())),
+    /// Where `role` lets `elevation` run, whatever else is wished; `None` is where the caller is, or the target's home for
+    /// -i.
+    ///
+    /// # Errors
+    /// The role does not allow the directory that is wished.
+    pub fn run_directory(role: &Role, elevation: &Elevation) -> Result<Option<RunDirectory>, NotPermitted> {
+        let (wish, said) = (elevation.wish(), &role.options.runcwd);
+        let wished = wish.directory.as_deref().filter(|wished| Some(*wished) != elevation.caller().directory());
+        match (wished, said) {
+            (Some(wished), Some(RunDirectory::CallersChoice)) => Ok(Some(typed(wished))),
+            (Some(_), _) => Err(NotPermitted::Directory(Word::from(elevation.command().path().as_os_str()))),
+            (None, None | Some(RunDirectory::CallersChoice)) => Ok(None),
+            (None, Some(said)) => Ok(Some(said.clone())),
+        }
     }
 }
 
