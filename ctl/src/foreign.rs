@@ -7,14 +7,18 @@ use jit_sudo::broker::wire::{Answer, Background, BoundInfo, GrantInfo};
 use jit_sudo::escape::{Word, hex};
 use jit_sudo::grant::{RequestTerms, digest};
 use jit_sudo::policy::{OnExpiry, RolePower};
+use serde_json::Value;
 
 use crate::known_hosts::Host;
 use crate::paper::{self, Request};
 use crate::screen::{Report, Screen, clean};
-use crate::show::{self, ascii, bound_fields, exact_words};
+use crate::show::{self, bound_fields, exact_word, exact_words};
 use crate::speech::Trouble;
 use crate::table::{Fields, Tone};
 use crate::when;
+
+/// The longest value of a list, in characters: beside its name it fits 80 columns.
+const LINE: usize = 66;
 
 /// The request on standard input, to be signed by whoever types. The host is one for which something may be signed.
 ///
@@ -86,10 +90,11 @@ fn described(request: &Request, host: &Host<'_>, screen: &Screen) -> String {
     let mut text = host_fields(request, host).render_on(screen);
     text.push('\n');
     text.push_str(&request_fields(request, screen.now).render_on(screen));
-    text.push_str(&format!("\nthe role as it was asked for; an approval is for no more, whatever {name} makes of it:\n"));
+    text.push_str("\nthe role as it was asked for; an approval gives no more than this:\n");
     text.push_str(&role_fields(&request.role, &request.terms.role_digest).render_on(screen));
     text.push_str(&format!("\nhow the request stands on {name}, and who may decide, this text cannot tell\n"));
-    text.push_str("to approve: jitctl approve - --key FILE, with this text again, then jitctl import there\n");
+    text.push_str("to approve: jitctl approve - --key FILE, with this text again;\n");
+    text.push_str("            then there: jitctl import\n");
     text
 }
 
@@ -148,7 +153,10 @@ fn times(fields: &mut Fields, terms: &RequestTerms, now: i64) {
 fn role_fields(role: &RolePower, digest: &str) -> Fields {
     let mut fields = Fields::default();
     fields.add("role", role.name.as_str());
-    several(&mut fields, "allows", &texts(&role.commands));
+    for (index, rule) in role.commands.iter().enumerate() {
+        exact_word(&mut fields, if index == 0 { "allows" } else { "" }, &Word::from(rule.to_string().as_str()));
+        fields.maybe("   means", rule.meaning());
+    }
     fields.add("as", role.run_as.as_written().join(", "));
     fields.add("groups", besides(&role.run_as_groups.as_written()));
     fields.add("on hosts", role.hosts.as_written().join(", "));
@@ -160,19 +168,35 @@ fn role_fields(role: &RolePower, digest: &str) -> Fields {
         OnExpiry::Finish => "a running command may go on to its end",
     });
     let options = role.changed_options();
-    several(&mut fields, "with", &options.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>());
+    for (index, (key, value)) in options.iter().enumerate() {
+        option(&mut fields, if index == 0 { "with" } else { "" }, key, value);
+    }
     fields.add("digest", digest);
     fields
 }
 
-/// Texts one below the other; those with characters outside ASCII a second time as bytes.
-fn several(fields: &mut Fields, name: &str, texts: &[String]) {
-    for (index, text) in texts.iter().enumerate() {
-        fields.add(if index == 0 { name } else { "" }, text);
-        if !text.is_ascii() {
-            fields.add("   bytes", ascii(&Word::from(text.as_str())));
+/// One option; a list over several lines where it is long.
+fn option(fields: &mut Fields, name: &str, key: &str, value: &Value) {
+    let mut line = format!("{key} =");
+    let Some(entries) = value.as_array() else {
+        fields.add(name, format!("{line} {value}"));
+        return;
+    };
+    let mut name = name;
+    let last = entries.len().saturating_sub(1);
+    for (index, entry) in entries.iter().enumerate() {
+        let (open, close) = (if index == 0 { "[" } else { "" }, if index == last { "]" } else { "," });
+        let piece = format!("{open}{entry}{close}");
+        if line.chars().count() + piece.chars().count() > LINE {
+            fields.add(name, &line);
+            (name, line) = ("", " ".to_owned());
         }
+        line.push_str(&format!(" {piece}"));
     }
+    if entries.is_empty() {
+        line.push_str(" []");
+    }
+    fields.add(name, line);
 }
 
 fn besides(texts: &[String]) -> String {

@@ -193,7 +193,8 @@ pub(crate) fn exact_words(fields: &mut Fields, command: &[Word]) {
     }
 }
 
-fn exact_word(fields: &mut Fields, name: &str, word: &Word) {
+/// A word, and its bytes where characters outside ASCII could look like others.
+pub(crate) fn exact_word(fields: &mut Fields, name: &str, word: &Word) {
     fields.add(name, word.to_string());
     if !word.as_bytes().is_ascii() {
         fields.add("   bytes", ascii(word));
@@ -201,7 +202,7 @@ fn exact_word(fields: &mut Fields, name: &str, word: &Word) {
 }
 
 /// The word with every byte outside ASCII written as `\xNN`.
-pub(crate) fn ascii(word: &Word) -> String {
+fn ascii(word: &Word) -> String {
     let bytes = word.as_os_str().as_bytes();
     bytes.iter().map(|byte| if byte.is_ascii() { escape(&[*byte]) } else { format!("\\x{byte:02x}") }).collect()
 }

@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(fields.render(), "\\x1bname  a\\x0ab\n");
         fields.toned("b", "\x1b[0m", Tone::Bad);
         assert_eq!(fields.rendered(Surface::Plain), fields.render());
-        let red = "b       \x1b[31m\\x1b[0m\x1b[0m\n";
+        let red = "b         \x1b[31m\\x1b[0m\x1b[0m\n";
         assert!(fields.rendered(Surface::Colour).ends_with(red), "{:?}", fields.rendered(Surface::Colour));
     }
 }

@@ -34,6 +34,7 @@ mod pam;
 mod pam_module;
 mod pam_sessions;
 mod pam_stacks;
+mod papers;
 mod past;
 mod policy;
 mod property;
