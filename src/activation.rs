@@ -301,7 +301,7 @@ pub fn grant(
     let signed = SignedGrant::issue(&terms, &identity.key)?;
     store::decide_request(tx, &terms.id, RequestState::Approved, None)?;
     store::insert_grant(tx, &terms, &signed)?;
-    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes()))?)
+    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes(), decided.policy))?)
 }
 
 /// Makes the debt of an activation without approval, and the alert. One debt at a time: whoever has one is refused.
@@ -461,7 +461,7 @@ fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
     }))
 }
 
-fn grant_event(terms: &GrantTerms, bytes: &[u8]) -> Event {
+fn grant_event(terms: &GrantTerms, bytes: &[u8], policy: Option<[u8; 32]>) -> Event {
     Event::Grant(Box::new(record::Grant {
         grant: terms.id.clone(),
         uid: terms.uid,
@@ -475,6 +475,7 @@ fn grant_event(terms: &GrantTerms, bytes: &[u8]) -> Event {
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
+        policy: policy.map(Digest),
     }))
 }
 

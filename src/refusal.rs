@@ -16,7 +16,7 @@ use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::HostError;
 use crate::names::{GrantId, RoleName};
 use crate::policy::judge::{JudgeError, NotAllowed};
-use crate::policy::{NotPermitted, Role};
+use crate::policy::{NotPermitted, PolicyReader, PolicyWords, Role};
 use crate::session::{EnvironmentError, LaunchError};
 use crate::store::FindError;
 use sys::sanitize::SanitizeError;
@@ -194,6 +194,15 @@ impl Refusal {
         }
     }
 
+    /// What happened in the words of the policy, for whoever may read it; `None` where the sentence says all.
+    pub fn words(&self) -> Option<PolicyWords> {
+        match self {
+            Self::Host(error) | Self::Activation(ActivationError::Host(error)) => error.words(),
+            Self::Judge(JudgeError::Index(error)) => Some(error.words()),
+            _ => None,
+        }
+    }
+
     /// More about it, each a line of its own.
     fn explanation(&self) -> Option<String> {
         match self {
@@ -241,7 +250,9 @@ impl Refusal {
             Self::Pending(_, id, _) => Some(format!(
                 "run the command again when it is approved; jitctl show {id} tells how it stands, jitctl cancel {id} takes it back"
             )),
-            Self::Host(error) => error.cure().map(|cure| format!("as root: {cure}")),
+            Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
+                error.cure().map(|cure| format!("as root: {cure}"))
+            }
             Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),
             _ => None,
         }
@@ -269,15 +280,18 @@ impl Refusal {
         }
     }
 
-    /// Says it on standard error.
-    pub fn tell(&self) {
+    /// Says it on standard error, in the words of the policy where `reader` may read them.
+    pub fn tell(&self, reader: Option<&PolicyReader>) {
+        let words = self.words();
+        let whole = words.as_ref().zip(reader).map(|(words, reader)| words.told_to(reader));
+        let sentence = whole.map_or_else(|| self.sentence(), str::to_owned);
         let mut text = match self {
             // sudo says these without its name, and scripts know them so.
             Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::Pending(..) | Self::NoRole(..) => {
-                format!("{}.\n", self.sentence())
+                format!("{sentence}.\n")
             }
             Self::Usage(error) => error.report(),
-            _ => format!("jit-sudo: {}\n", self.sentence()),
+            _ => format!("jit-sudo: {sentence}\n"),
         };
         if let Self::Auth(AuthError::NoTerminal) = self {
             text.push_str("jit-sudo: a password is required\n");

@@ -346,3 +346,10 @@ pub fn decode<T: Terms>(bytes: &[u8]) -> Result<T, TermsFault> {
         Some(_) => Err(TermsFault::Malformed),
     }
 }
+
+/// The id that unusable bytes claim to have, for telling people which they are.
+pub(super) fn claimed_id(bytes: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let id = value.get("id").and_then(serde_json::Value::as_str).and_then(|id| GrantId::parse(id).ok());
+    id.map_or_else(|| "(unreadable)".to_owned(), |id| id.to_string())
+}

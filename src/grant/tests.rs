@@ -1,5 +1,7 @@
 //! What a stored grant is worth: every way in which it may be wrong is tried on a real elevation of the root account.
 
+mod random_policies;
+
 use super::extension::extends;
 use super::terms::{Extensions, Flag, VERSION, decode, encode};
 use super::verify::{Facts, GrantFault, verify, window};

@@ -10,7 +10,7 @@ use crate::policy::{Answer, Role, RolePower};
 use super::approval::{ApprovalFault, Vouchers};
 use super::exact::is_the_very_command;
 use super::sshsig::{Namespace, SignatureFault};
-use super::terms::{GrantTerms, TermsFault, decode};
+use super::terms::{GrantTerms, TermsFault, claimed_id, decode};
 use super::{HostId, HostPublicKey, SignedGrant};
 
 /// What this host knows when it verifies.
@@ -110,7 +110,7 @@ pub fn verify(
     for signed in candidates {
         match decode::<GrantTerms>(&signed.bytes) {
             Ok(terms) => claims.push((signed, terms)),
-            Err(fault) => faults.push(("unreadable".to_owned(), GrantFault::Terms(fault))),
+            Err(fault) => faults.push((claimed_id(&signed.bytes), GrantFault::Terms(fault))),
         }
     }
     // Sorted by what they claim, so that one signature check is enough where the narrowest holds.

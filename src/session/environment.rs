@@ -48,7 +48,7 @@ impl fmt::Display for EnvironmentError {
 
 /// Builds the environment for `authorized`; `pam` is what the PAM stack wants set, `run` is the id of the run.
 pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Vec<OsString>, EnvironmentError> {
-    let mut environment = match authorized.environment() {
+    let mut environment = match authorized.plan().environment() {
         EnvironmentPolicy::Role(callers) => from_caller(authorized, callers, pam)?,
         EnvironmentPolicy::Exact(named) => made_anew(authorized, named, pam)?,
     };

@@ -166,6 +166,9 @@ pub struct ImportedPolicy {
     pub roles: usize,
     /// What could not be carried over: `FILE:LINE: what`.
     pub left_out: Vec<String>,
+    /// With `--untrusted`, the files and directories that sudo would not read, and why.
+    #[serde(default)]
+    pub untrusted: Vec<String>,
 }
 
 /// What came of a file of expected answers.
