@@ -46,7 +46,7 @@ fn canonical(command: &Command) -> &OsStr {
 /// the role does not let the command run at all.
 fn directory(elevation: &Elevation, role: &Role) -> Option<Word> {
     elevation.command().program()?;
-    Some(Manner::of(role, elevation).ok()?.directory.word(elevation.caller()))
+    Some(Manner::working_directory(role, elevation).ok()?.word(elevation.caller()))
 }
 
 fn sorted(groups: &[u32]) -> Vec<u32> {

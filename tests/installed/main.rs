@@ -36,6 +36,7 @@ mod pam;
 mod pam_module;
 mod pam_sessions;
 mod pam_stacks;
+mod papers;
 mod past;
 mod policy;
 mod policy_record;
