@@ -202,7 +202,9 @@ mod tests {
         for (role, found) in [("web-ops", true), ("dba", true), ("web", false)] {
             assert_eq!(fits(body, |words| words.role = RoleName::parse(role).ok()), found, "{role}");
         }
-        for (text, found) in [("policy.toml", true), ("WEB-OPS", true), ("beef", false), ("cafe", false), ("ab12", false)] {
+        for (text, found) in
+            [("policy.toml", true), ("WEB-OPS", true), ("beef", false), ("cafe", false), ("ab12", false)]
+        {
             assert_eq!(fits(body, |words| words.text = Some(text.into())), found, "{text}");
         }
     }

@@ -13,6 +13,7 @@ pub mod listing;
 mod mark;
 pub mod open_run;
 mod policy_event;
+pub mod power;
 pub mod precedent;
 pub mod proof;
 pub mod prune;
@@ -25,6 +26,7 @@ mod run_event;
 pub(crate) mod sample;
 mod session_event;
 pub mod sink;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod verification;

@@ -40,6 +40,12 @@ pub struct Prune {
     /// The policies of which removed records told, the latest first: records that stay may name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Digest>,
+    /// So many rows of `request`, the oldest, have no record any more; records of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// The same of `granted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<u64>,
 }
 
 /// The last record that was removed, as it is remembered; the proof stands in the chain.
@@ -79,6 +85,14 @@ fn policies(connection: &Connection, through: u64) -> Result<Vec<Digest>, Journa
         }
     }
     Ok(found)
+}
+
+/// How many rows of `table` have no record of `kind` behind `last`. Whoever prunes has verified that each had one.
+fn unrecorded(connection: &Connection, table: &str, kind: &str, last: Mark) -> Result<u64, JournalError> {
+    let records = "SELECT count(*) FROM record WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq > ?2";
+    let query = format!("SELECT (SELECT count(*) FROM {table}) - ({records})");
+    let count: i64 = connection.query_row(&query, params![kind, sql_bound(last.seq)], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 impl Journal<'_> {
@@ -125,6 +139,8 @@ impl Journal<'_> {
                 head: last.hash,
                 records: count.unsigned_abs(),
                 policies: policies(tx, last.seq)?,
+                requests: Some(unrecorded(tx, "request", "request", last)?),
+                grants: Some(unrecorded(tx, "granted", "grant", last)?),
             };
             set_meta(tx, PRUNED, format!("{last}\n").as_bytes())?;
             tx.execute("DELETE FROM checkpoint WHERE seq < ?1", [sql_bound(last.seq)])?;
@@ -175,6 +191,9 @@ mod tests {
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use crate::grant::HostKey;
+    use crate::store;
+
+    const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::EXTENSION_SCHEMA, store::ROLE_SCHEMA];
 
     fn signers() -> Signers {
         Signers::These(vec![HostKey::from_seed([sample::HOST_SEED; 32]).public_key()])
@@ -206,7 +225,7 @@ mod tests {
     #[test]
     fn whole_segments_go_and_the_rest_still_verifies() {
         let scratch = Scratch::new("prune");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
         assert_eq!(journal.prunable(sample::moment(1).wall).unwrap(), None, "nothing is old enough");
         let before = sample::moment(2).wall;
@@ -229,13 +248,14 @@ mod tests {
     #[test]
     fn the_policies_of_removed_records_are_remembered_for_those_that_stay() {
         let scratch = Scratch::new("prune-policies");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let write = |event: Event| {
             let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &sample::moment(1), event);
             let _ = database.write(Durability::Ordered, append).unwrap();
         };
-        let policy = |byte| write(Event::Policy(Box::new(PolicyRecord { policy: Digest([byte; 32]), ..sample::policy() })));
+        let policy =
+            |byte| write(Event::Policy(Box::new(PolicyRecord { policy: Digest([byte; 32]), ..sample::policy() })));
         let start = |byte| {
             let policy = Some(Digest([byte; 32]));
             write(Event::Start(Box::new(Start { policy, ..sample::start("run000000001") })));
@@ -273,7 +293,7 @@ mod tests {
     #[test]
     fn records_removed_by_hand_are_missed() {
         let scratch = Scratch::new("prune-by-hand");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
         let head = journal.by_seq(1000).unwrap().unwrap().hash;
         database.connection().execute("DELETE FROM record WHERE seq <= 1000", []).unwrap();
@@ -289,7 +309,7 @@ mod tests {
     #[test]
     fn an_open_run_keeps_its_start() {
         let scratch = Scratch::new("prune-open");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         sample::fill(&journal, 5);
         sample::seal(&journal, 1);
@@ -305,7 +325,7 @@ mod tests {
     #[test]
     fn each_run_that_ended_is_told_before_its_records_go() {
         let scratch = Scratch::new("prune-runs");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let open = sample::started(&journal, "run000000001", 1);
         let _ = journal.end(&open, &sample::moment(1), sample::ending()).unwrap();
@@ -330,7 +350,7 @@ mod tests {
     #[test]
     fn an_interrupted_pruning_is_finished_by_the_next() {
         let scratch = Scratch::new("prune-interrupted");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
         let stays = journal.by_seq(3).unwrap().unwrap();
         let before = sample::moment(2).wall;

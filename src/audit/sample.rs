@@ -156,6 +156,7 @@ pub(super) fn events() -> Vec<Event> {
         sha256: Digest([1; 32]),
         break_glass: None,
         extends: None,
+        needed: Some(1),
     };
     let approval = Approval {
         grant: grant.clone(),
@@ -210,8 +211,17 @@ pub(super) fn events() -> Vec<Event> {
         verdict: Verdict::Settled,
         comment: hostile(),
     };
-    let prune =
-        Prune { uid: 0, user: "root".into(), before: Timestamp(3), through: 7, head: Digest([7; 32]), records: 7, policies: vec![Digest([8; 32])] };
+    let prune = Prune {
+        uid: 0,
+        user: "root".into(),
+        before: Timestamp(3),
+        through: 7,
+        head: Digest([7; 32]),
+        records: 7,
+        policies: vec![Digest([8; 32])],
+        requests: Some(2),
+        grants: Some(1),
+    };
     let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
     let change = Change {
         path: hostile(),

@@ -1,15 +1,17 @@
 //! The verification of the journal in the database: every record in one pass over a snapshot, with its columns, its
-//! checkpoints and the heads that were kept elsewhere.
+//! checkpoints and the heads that were kept elsewhere; then every row of the tables that give power.
 //! May not: write.
 
 use rusqlite::{Connection, Row as SqlRow, Transaction, TransactionBehavior, params};
 
-use super::chain::{Begin, Chain, Copies, FirstBad, Row, Verified};
+use super::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified};
 use super::checkpoint::checkpoints;
 use super::journal::{Journal, JournalError, sql_bound};
 use super::mark::Mark;
+use super::power::Power;
 use super::proof::{Proof, Proven, Signers};
 use super::prune::pruned;
+use super::tables;
 
 /// So many of the newest records may lack a checkpoint: they are made every thousand records, but not by each process of
 /// a crowd that runs at once.
@@ -30,20 +32,35 @@ impl Journal<'_> {
             }
             Ok(())
         };
-        let first = match begin {
-            Begin::Pruned(mark) => mark.seq,
-            _ => 0,
+        let (first, mut power) = match begin {
+            Begin::Pruned(mark) => (mark.seq, Power::new(Some(mark.seq))),
+            Begin::First | Begin::Part(_) => (0, Power::new(None)),
         };
         let done = check(&mut proof, first).and(Ok(())).map_or_else(
             |bad| Ok(Err(bad)),
             |()| {
                 each_row(&snapshot, first, |row| {
                     proof.record(row)?;
+                    if let Some(copies) = &row.copies {
+                        power.record(row.seq, copies, row.body)?;
+                    }
                     check(&mut proof, row.seq)
                 })
             },
         )?;
-        Ok(done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL)))
+        let mut proven = match done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL)) {
+            Ok(proven) => proven,
+            Err(bad) => return Ok(Err(bad)),
+        };
+        // Only a good journal says anything of the tables.
+        tables::compare(&snapshot, &mut power)?;
+        Ok(match power.end() {
+            Ok(compared) => {
+                proven.compared = Some(compared);
+                Ok(proven)
+            }
+            Err(differences) => Err(FirstBad { seq: proven.last.seq, cause: Cause::Rows(differences) }),
+        })
     }
 
     /// Verifies the chain alone, from the first record to the last.

@@ -9,8 +9,8 @@ use crate::database::DatabaseError;
 use crate::elevation::{CallerError, CommandError, RunAsError};
 use crate::host::HostError;
 use crate::names::{IdPrefix, InvalidName};
-use crate::policy::{IndexError, PolicyReader, PolicyWords};
 use crate::policy::judge::JudgeError;
+use crate::policy::{IndexError, PolicyReader, PolicyWords};
 use crate::refusal::Refusal;
 use crate::store::FindError;
 

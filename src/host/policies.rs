@@ -133,16 +133,8 @@ impl Sources {
         let mut text = String::new();
         let mut add = |path: &Path, s: Stamp| {
             // Writing to a text does not fail.
-            let _ = writeln!(
-                text,
-                "{}\t{}\t{}\t{}\t{}\t{}",
-                path.display(),
-                s.dev,
-                s.ino,
-                s.size,
-                s.mtime_ns,
-                s.ctime_ns
-            );
+            let _ =
+                writeln!(text, "{}\t{}\t{}\t{}\t{}\t{}", path.display(), s.dev, s.ino, s.size, s.mtime_ns, s.ctime_ns);
         };
         self.files.iter().for_each(|file| add(file.path(), file.stamp()));
         self.approvers.into_iter().for_each(|stamp| add(&approvers_path(), stamp));
@@ -157,8 +149,7 @@ impl Sources {
             let path = file.path().to_owned();
             let bytes = file.read(POLICY_LIMIT)?;
             sources.push(source(file, &bytes));
-            let text =
-                String::from_utf8(bytes).map_err(|_| HostError::PolicyEncoding(path.display().to_string()))?;
+            let text = String::from_utf8(bytes).map_err(|_| HostError::PolicyEncoding(path.display().to_string()))?;
             texts.push(PolicyText { path, text });
         }
         sources.extend(approvers()?);

@@ -27,7 +27,7 @@ const EARLIER: [Earlier; 2] = [
 ];
 
 /// Opens the database, brought up to date where an earlier version wrote it.
-pub(super) fn open(path: &Path) -> Result<Database, DatabaseError> {
+pub fn open(path: &Path) -> Result<Database, DatabaseError> {
     match Database::open(path, &SCHEMA) {
         Err(DatabaseError::Older { .. }) => {
             Database::bring_up_to_date(path, &EARLIER, &SCHEMA)?;
@@ -80,7 +80,10 @@ mod tests {
             let query = format!("SELECT count(*) FROM {table}");
             assert_eq!(database.connection().query_row(&query, [], |row| row.get::<_, i64>(0)), Ok(0), "{table}");
         }
-        assert!(matches!(crate::policy::PolicyIndex::open(database.connection()), Err(crate::policy::IndexError::Empty)));
+        assert!(matches!(
+            crate::policy::PolicyIndex::open(database.connection()),
+            Err(crate::policy::IndexError::Empty)
+        ));
     }
 
     #[test]

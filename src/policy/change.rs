@@ -118,8 +118,7 @@ fn names(all: &Digests, is_meant: impl Fn(&str, &[u8; 32]) -> bool) -> Names {
     Names {
         first: meant.iter().take(LISTED).map(|(name, sha256)| ((*name).clone(), **sha256)).collect(),
         count: count(meant.len()),
-        sha256: (meant.len() > LISTED)
-            .then(|| digest_of(meant.iter().map(|(name, sha256)| (name.as_str(), *sha256)))),
+        sha256: (meant.len() > LISTED).then(|| digest_of(meant.iter().map(|(name, sha256)| (name.as_str(), *sha256)))),
     }
 }
 
@@ -196,11 +195,10 @@ mod tests {
             PolicyChange::between(Some(policy_digest(&files)), (&known(&files), &files), (old, new))
         };
         let change = between(&before, &now).unwrap();
-        assert_eq!((shown(&change.added), shown(&change.changed), shown(&change.removed)), (
-            vec!["new"],
-            vec!["other"],
-            vec!["gone"]
-        ));
+        assert_eq!(
+            (shown(&change.added), shown(&change.changed), shown(&change.removed)),
+            (vec!["new"], vec!["other"], vec!["gone"])
+        );
         assert_eq!((change.changed.first[0].1, change.removed.first[0].1), ([5; 32], [1; 32]));
         assert_eq!(between(&now, &now), None, "the files and roles are the same");
     }
@@ -212,8 +210,7 @@ mod tests {
         let change =
             PolicyChange::between(Some(policy_digest(&before)), (&known(&before), &now), (&nothing, &nothing)).unwrap();
         let became: Vec<_> = change.files.iter().map(|entry| (entry.path.as_str(), entry.became)).collect();
-        let expected =
-            [("/a", Some(Became::Changed)), ("/c", Some(Became::Added)), ("/b", Some(Became::Removed))];
+        let expected = [("/a", Some(Became::Changed)), ("/c", Some(Became::Added)), ("/b", Some(Became::Removed))];
         assert_eq!((became.as_slice(), change.file_count), (&expected[..], 2));
         let first = PolicyChange::between(None, (&nothing, &[]), (&nothing, &nothing)).unwrap();
         assert_eq!((first.before, first.file_count), (None, 0), "the first policy is one, however empty");

@@ -187,11 +187,10 @@ impl<'a> PolicyIndex<'a> {
         let row = db.prepare(query)?.query_row(parameters, columns).optional()?;
         let Some((body, sha256, policy)): Option<(Vec<u8>, Vec<u8>, Vec<u8>)> = row else { return Ok(None) };
         let digest = whole(&policy);
-        let settings = decode(&settings_name(&digest), &body, &sha256)
-            .map_err(|error| match error {
-                IndexError::Damaged(_) => IndexError::Damaged("settings".to_owned()),
-                other => other,
-            })?;
+        let settings = decode(&settings_name(&digest), &body, &sha256).map_err(|error| match error {
+            IndexError::Damaged(_) => IndexError::Damaged("settings".to_owned()),
+            other => other,
+        })?;
         Ok(Some(Self { db, settings, digest, last: RefCell::default() }))
     }
 

@@ -117,9 +117,14 @@ mod tests {
 
     #[test]
     fn nobody_has_logged_in_where_the_kernel_says_minus_one() {
-        for (text, uid) in
-            [("1000", Some(1000)), ("0\n", Some(0)), ("4294967295", None), ("4294967296", None), ("", None), ("-1", None)]
-        {
+        for (text, uid) in [
+            ("1000", Some(1000)),
+            ("0\n", Some(0)),
+            ("4294967295", None),
+            ("4294967296", None),
+            ("", None),
+            ("-1", None),
+        ] {
             assert_eq!(parse_login_uid(text), uid, "{text:?}");
         }
         let own = fs::read_to_string("/proc/self/loginuid").ok();

@@ -149,8 +149,7 @@ fn a_damaged_row_is_an_error_and_never_another_policy() {
 fn every_bit_of_a_stored_role_counts() {
     let db = database();
     put(&db, &policy(INDEXED), "x");
-    let body: Vec<u8> =
-        db.query_row("SELECT body FROM policy_role WHERE name = 'c'", [], |row| row.get(0)).unwrap();
+    let body: Vec<u8> = db.query_row("SELECT body FROM policy_role WHERE name = 'c'", [], |row| row.get(0)).unwrap();
     for bit in 0..body.len() * 8 {
         let mut flipped = body.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
