@@ -76,6 +76,8 @@ pub struct Power {
 struct Place {
     rowid: i64,
     seq: u64,
+    /// Where a row is missing, and the row that stands there instead.
+    gap: Option<(i64, Id)>,
 }
 
 /// The tables whose rows stand in the order of their records.
@@ -200,26 +202,35 @@ impl Power {
         }
     }
 
-    /// The ids of which `is` holds, in order: rows that are missing.
-    fn lacking(&mut self, table: Table, is: impl Fn(&Said) -> bool) {
+    /// The ids of which `is` holds, in order: rows that are missing. How many there are.
+    fn lacking(&mut self, table: Table, is: impl Fn(&Said) -> bool) -> usize {
         let mut ids: Vec<Id> = self.said.iter().filter(|(_, said)| is(said)).map(|(id, _)| *id).collect();
         ids.sort_unstable();
-        for id in ids {
+        for id in &ids {
             self.differs(table, &id.to_string(), "its row is missing".to_owned());
+        }
+        ids.len()
+    }
+
+    /// The same of a table whose rows are numbered: where no record names the row that is missing, the number does.
+    fn lacking_in_order(&mut self, which: Ordered, table: Table, is: impl Fn(&Said) -> bool) {
+        let gap = self.place.get(which as usize).and_then(|place| place.gap);
+        if let (0, Some((rowid, id))) = (self.lacking(table, is), gap) {
+            self.differs(table, &id.to_string(), format!("row {rowid}, which stood before it, is missing"));
         }
     }
 
     /// Rows are numbered from 1 on without a gap, in the order of their records, and only the first of them may have lost
     /// theirs. True where the record of this one is gone.
-    fn placed(&mut self, which: Ordered, rowid: i64, seq: Option<u64>) -> Result<bool, String> {
+    fn placed(&mut self, which: Ordered, rowid: i64, id: Id, seq: Option<u64>) -> Result<bool, String> {
         let index = which as usize;
         let (Some(place), Some(lost)) = (self.place.get_mut(index), self.lost.get_mut(index)) else {
             return Err("it belongs to no table".to_owned());
         };
         let expected = place.rowid.saturating_add(1);
         place.rowid = rowid;
-        if rowid != expected {
-            return Err(format!("it is row {rowid} where row {expected} should be"));
+        if rowid != expected && place.gap.is_none() {
+            place.gap = Some((expected, id));
         }
         let among = match *lost {
             Lost::Exactly(count) => rowid.unsigned_abs() <= count,
@@ -236,3 +247,6 @@ impl Power {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -69,14 +69,14 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
     root.script(&format!("cp -a {STATE} /root/state"));
     let forget = "ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL";
     let harm = [
-        ("revoked", format!("UPDATE granted SET {forget} WHERE id = 'ID'"), "the database says active, the journal says revoked by person0 at "),
+        ("revoked", format!("UPDATE granted SET {forget} WHERE id = 'ID'"), "the database says active, the journal says revoked by person"),
         ("used", format!("UPDATE granted SET {forget} WHERE id = 'ID'"), "the database says active, the journal says used at "),
         ("revoked", "UPDATE granted SET expires = expires + 86400 WHERE id = 'ID'".into(), "the column 'expires'"),
         ("revoked", "DELETE FROM approval WHERE request = 'ID'".into(), "table approval): its row is missing"),
         ("revoked", "DELETE FROM granted WHERE id = 'ID'".into(), "table granted): "),
         ("denied", "DELETE FROM request WHERE id = 'ID'".into(), "table request): "),
         ("denied", "UPDATE request SET state = 'pending', ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE id = 'ID'".into(),
-            "the database says pending, the journal says denied by person0 at "),
+            "the database says pending, the journal says denied by person"),
         ("debt", "DELETE FROM review_debt WHERE id = 'ID'".into(), "table review_debt): its row is missing"),
         ("debt", "UPDATE review_debt SET reviewer = 'bob', reviewed = at, comment = x'6f6b' WHERE id = 'ID'".into(),
             "the database says reviewed, the journal says open"),
@@ -520,6 +520,7 @@ fn cases(root: &PrivateRoot, copies: usize, each: usize, place: &Path, random: &
         for number in 0..each {
             let path = place.join(format!("{copy}-{number}.db"));
             std::fs::copy(&from, &path).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
             let pruned = number % 5 == 0 && prune(&path);
             let db = Connection::open(&path).unwrap();
             let mut damage = None;

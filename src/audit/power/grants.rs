@@ -19,7 +19,7 @@ impl Power {
 
     /// There are no more. Whatever was used, ended or approved was there.
     pub fn end_of_grants(&mut self) {
-        self.lacking(Table::Granted, |said| {
+        self.lacking_in_order(Ordered::Grants, Table::Granted, |said| {
             let known = said.grant.is_some() || said.ended.is_some() || said.starts > 0 || said.went_on;
             (known || said.rows.approved) && !said.rows.grant
         });
@@ -28,7 +28,7 @@ impl Power {
     fn compare_grant(&mut self, row: &GrantRow<'_>) -> Result<(), String> {
         let id = Id::parse(row.id).ok_or("its id is none")?;
         let seq = self.said.get(&id).and_then(|said| said.grant).map(|issued| issued.seq);
-        let placed = self.placed(Ordered::Grants, row.rowid, seq);
+        let placed = self.placed(Ordered::Grants, row.rowid, id, seq);
         let said = self.said.entry(id).or_default();
         if std::mem::replace(&mut said.rows.grant, true) {
             return Err("it stands there twice".to_owned());

@@ -20,13 +20,13 @@ impl Power {
 
     /// There are no more.
     pub fn end_of_requests(&mut self) {
-        self.lacking(Table::Request, |said| said.request.is_some() && !said.rows.request);
+        self.lacking_in_order(Ordered::Requests, Table::Request, |said| said.request.is_some() && !said.rows.request);
     }
 
     fn compare_request(&mut self, row: &RequestRow<'_>) -> Result<(), String> {
         let id = Id::parse(row.id).ok_or("its id is none")?;
         let seq = self.said.get(&id).and_then(|said| said.request).map(|asked| asked.seq);
-        let placed = self.placed(Ordered::Requests, row.rowid, seq);
+        let placed = self.placed(Ordered::Requests, row.rowid, id, seq);
         let said = self.said.entry(id).or_default();
         if std::mem::replace(&mut said.rows.request, true) {
             return Err("it stands there twice".to_owned());
