@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(written.seq, 3011);
         assert_eq!(journal.first_since(Timestamp(0)).unwrap(), 2001);
         sample::seal(&journal, 9);
-        let proven = journal.prove(signers(), Vec::new()).unwrap().unwrap();
+        let proven = journal.prove_records(signers()).unwrap().unwrap();
         assert_eq!((proven.before, proven.records, proven.last.seq), (2000, 1011, 3011));
         assert_eq!(journal.verify_all().unwrap().unwrap().records, 1011);
         sample::fill(&journal, 10);
@@ -242,7 +242,7 @@ mod tests {
         sample::fill(&journal, 1);
         let (_, again, _) = pruned_with(&journal, 10, sample::moment(10).wall);
         sample::seal(&journal, 10);
-        assert_eq!(journal.prove(signers(), Vec::new()).unwrap().unwrap().before, again.seq);
+        assert_eq!(journal.prove_records(signers()).unwrap().unwrap().before, again.seq);
     }
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
         let (written, last, _) = pruned_with(&journal, 9, sample::moment(2).wall);
         assert_eq!((last.seq, remembered(&written)), (3, vec![Digest([2; 32]), Digest([1; 32])]));
         sample::seal(&journal, 9);
-        assert_eq!(journal.prove(signers(), Vec::new()).unwrap().unwrap().records, 6);
+        assert_eq!(journal.prove_records(signers()).unwrap().unwrap().records, 6);
         start(2);
         sample::seal(&journal, 9);
         start(1);
@@ -284,9 +284,9 @@ mod tests {
         assert_eq!(remembered(&written), [Digest([3; 32]), Digest([2; 32]), Digest([1; 32])], "and once more");
         start(2);
         sample::seal(&journal, 10);
-        assert!(journal.prove(signers(), Vec::new()).unwrap().is_ok());
+        assert!(journal.prove_records(signers()).unwrap().is_ok());
         start(9);
-        let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
+        let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!(bad.cause, Cause::UnknownPolicy(Digest([9; 32]).to_string()));
     }
 
@@ -297,12 +297,12 @@ mod tests {
         let journal = filled(&database);
         let head = journal.by_seq(1000).unwrap().unwrap().hash;
         database.connection().execute("DELETE FROM record WHERE seq <= 1000", []).unwrap();
-        let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
+        let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1, Cause::Gap { found: 1001 }));
         let forged =
             format!("INSERT INTO journal_meta VALUES ('pruned', CAST('{:020} {head}' || char(10) AS BLOB))", 1000);
         database.connection().execute(&forged, []).unwrap();
-        let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
+        let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1000, Cause::NotPruned));
     }
 
@@ -359,7 +359,7 @@ mod tests {
             "INSERT INTO record (seq, kind, at, high, hash, body) VALUES (3, 'start', 1, 1, zeroblob(32), ?1)";
         database.connection().execute(restore, [stays.body.into_bytes()]).unwrap();
         sample::seal(&journal, 9);
-        assert!(journal.prove(signers(), Vec::new()).unwrap().is_ok());
+        assert!(journal.prove_records(signers()).unwrap().is_ok());
         let refused = journal.sweep(|_| Err(JournalError::Damaged("a shelf")));
         assert!(refused.is_ok(), "nothing that ended is left");
         assert_eq!(journal.by_seq(3).unwrap(), None);

@@ -21,38 +21,11 @@ impl Journal<'_> {
     /// Proves as much as there is to prove. `anchor`: heads that were kept elsewhere.
     pub fn prove(&self, signers: Signers, anchor: Vec<Mark>) -> Result<Result<Proven, FirstBad>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        let begin = begin(&snapshot)?;
-        let mut proof = Proof::new(begin, signers, anchor);
-        let stored = checkpoints(&snapshot, 0, u64::MAX)?;
-        let mut stored = stored.iter().peekable();
-        // That of the last pruned record is met before any record.
-        let mut check = |proof: &mut Proof, seq: u64| {
-            while let Some(checkpoint) = stored.next_if(|checkpoint| checkpoint.seq <= seq) {
-                proof.checkpoint(checkpoint)?;
-            }
-            Ok(())
-        };
-        let (first, mut power) = match begin {
-            Begin::Pruned(mark) => (mark.seq, Power::new(Some(mark.seq))),
-            Begin::First | Begin::Part(_) => (0, Power::new(None)),
-        };
-        let done = check(&mut proof, first).and(Ok(())).map_or_else(
-            |bad| Ok(Err(bad)),
-            |()| {
-                each_row(&snapshot, first, |row| {
-                    proof.record(row)?;
-                    if let Some(copies) = &row.copies {
-                        power.record(row.seq, copies, row.body)?;
-                    }
-                    check(&mut proof, row.seq)
-                })
-            },
-        )?;
-        let mut proven = match done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL)) {
+        // Only a good journal says anything of the tables.
+        let (mut proven, mut power) = match records(&snapshot, signers, anchor)? {
             Ok(proven) => proven,
             Err(bad) => return Ok(Err(bad)),
         };
-        // Only a good journal says anything of the tables.
         tables::compare(&snapshot, &mut power)?;
         Ok(match power.end() {
             Ok(compared) => {
@@ -63,6 +36,12 @@ impl Journal<'_> {
         })
     }
 
+    /// The same of the records alone, for tests whose records have no rows.
+    #[cfg(test)]
+    pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
+        Ok(records(self.database.connection(), signers, Vec::new())?.map(|(proven, _)| proven))
+    }
+
     /// Verifies the chain alone, from the first record to the last.
     pub fn verify_all(&self) -> Result<Result<Verified, FirstBad>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
@@ -71,6 +50,41 @@ impl Journal<'_> {
         let first = chain.last().seq;
         Ok(each_row(&snapshot, first, |row| chain.feed(row))?.and_then(|()| chain.end()))
     }
+}
+
+/// What the records prove, and what they say of the tables.
+fn records(
+    snapshot: &Connection,
+    signers: Signers,
+    anchor: Vec<Mark>,
+) -> Result<Result<(Proven, Power), FirstBad>, JournalError> {
+    let begin = begin(snapshot)?;
+    let mut proof = Proof::new(begin, signers, anchor);
+    let stored = checkpoints(snapshot, 0, u64::MAX)?;
+    let mut stored = stored.iter().peekable();
+    // That of the last pruned record is met before any record.
+    let mut check = |proof: &mut Proof, seq: u64| {
+        while let Some(checkpoint) = stored.next_if(|checkpoint| checkpoint.seq <= seq) {
+            proof.checkpoint(checkpoint)?;
+        }
+        Ok(())
+    };
+    let (first, mut power) = match begin {
+        Begin::Pruned(mark) => (mark.seq, Power::new(Some(mark.seq))),
+        Begin::First | Begin::Part(_) => (0, Power::new(None)),
+    };
+    if let Err(bad) = check(&mut proof, first) {
+        return Ok(Err(bad));
+    }
+    let done = each_row(snapshot, first, |row| {
+        proof.record(row)?;
+        if let Some(copies) = &row.copies {
+            power.record(row.seq, copies, row.body)?;
+        }
+        check(&mut proof, row.seq)
+    })?;
+    let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL));
+    Ok(done.map(|proven| (proven, power)))
 }
 
 fn begin(connection: &Connection) -> Result<Begin, JournalError> {
