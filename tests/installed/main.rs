@@ -24,6 +24,7 @@ mod host;
 mod hygiene;
 mod import;
 mod jitctl;
+mod journals;
 mod json;
 mod know;
 mod life;
