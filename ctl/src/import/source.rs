@@ -38,8 +38,7 @@ pub(super) struct Source {
 
 /// Reads `path` and all that it includes.
 pub(super) fn read(path: &Path, authors: Authors, host: &str, findings: &mut Findings) -> Result<Source, Trouble> {
-    let mut reader =
-        Reader { sudoers: Sudoers::default(), authors, host, findings, untrusted: Vec::new(), files: 0 };
+    let mut reader = Reader { sudoers: Sudoers::default(), authors, host, findings, untrusted: Vec::new(), files: 0 };
     let (path, text) = if path == Path::new(STANDARD_INPUT) {
         (Path::new("stdin"), reader.standard_input())
     } else {
@@ -142,7 +141,8 @@ impl Reader<'_> {
 
     /// Nobody can tell who wrote what comes through a pipe.
     fn standard_input(&mut self) -> Result<String, Unread> {
-        let fault = Distrust { what: "has no owner that could be looked at".to_owned(), cure: "name the file instead of" };
+        let fault =
+            Distrust { what: "has no owner that could be looked at".to_owned(), cure: "name the file instead of" };
         match self.authors {
             Authors::Root => Err(Unread::Untrusted(fault)),
             Authors::Anybody => {

@@ -83,13 +83,21 @@ const CASES: &[Case] = &[
         "mkdir /etc/w; mv /etc/x /etc/w/x; chmod 666 /etc/w/x",
         "/etc/sudoers:2: /etc/w/x is writable by everybody (mode 0666)",
     ),
-    case("@includedir /etc/w", "mkdir /etc/w; chown alice /etc/x; ln -s ../x /etc/w/x", "/etc/w/x is owned by uid 1001"),
+    case(
+        "@includedir /etc/w",
+        "mkdir /etc/w; chown alice /etc/x; ln -s ../x /etc/w/x",
+        "/etc/w/x is owned by uid 1001",
+    ),
     case("@includedir /etc/w", "mkdir /etc/v; mv /etc/x /etc/v/x; ln -s v /etc/w", ""),
     case("@includedir /etc/w", "mkdir /etc/w; mv /etc/x '/etc/w/a b\nc'", ""),
     // Names that sudo passes over, whoever owns them.
     case("@includedir /etc/w", "mkdir /etc/w; mv /etc/x /etc/w/x~", ""),
     case("@includedir /etc/w", "mkdir /etc/w; mv /etc/x /etc/w/x.bak; chmod 666 /etc/w/x.bak", ""),
-    case("@includedir /etc/w", "mkdir -p /etc/w/d; mkfifo /etc/w/f; ln -s /dev/null /etc/w/n; ln -s nowhere /etc/w/l", ""),
+    case(
+        "@includedir /etc/w",
+        "mkdir -p /etc/w/d; mkfifo /etc/w/f; ln -s /dev/null /etc/w/n; ln -s nowhere /etc/w/l",
+        "",
+    ),
     case("@includedir /etc/x", "", "/etc/sudoers:2: /etc/x cannot be read: it is not a directory"),
     case("@includedir /etc/nowhere", "", ""),
 ];
@@ -165,7 +173,8 @@ fn a_copy_can_be_reviewed_and_says_in_the_policy_that_sudo_would_not_read_it() {
         assert!(reviewed.stdout.lines().any(|said| said == format!("# WARNING: {line}.")), "{reviewed:?}");
         assert!(reviewed.stderr.lines().any(|said| said == format!("jitctl: warning: {line}")), "{reviewed:?}");
     }
-    let object: Value = serde_json::from_str(&import(&["--untrusted", "mine", "--eligible"]).stdout).unwrap_or_default();
+    let object: Value =
+        serde_json::from_str(&import(&["--untrusted", "mine", "--eligible"]).stdout).unwrap_or_default();
     assert_eq!(object, Value::Null);
     let output = root.command("alice", ["jitctl", "--json", "policy", "import", "--untrusted", "mine"]);
     let object: Value = serde_json::from_str(&output.cwd("/home/alice").run().stdout).unwrap();
