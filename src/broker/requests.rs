@@ -4,14 +4,15 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use super::Desk;
-use super::failure::{Refused, no_role, refused};
+use super::failure::{Refused, refused};
 use super::view::texts;
 use super::wire::{Answer, CommandWords, NewRequest};
+use crate::activation::insight::Sight;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
 use crate::audit::Event;
 use crate::audit::record::Cancellation;
 use crate::database::Durability;
-use crate::elevation::{Command, Elevation, RunAs};
+use crate::elevation::{Command, CommandError, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::names::{IdPrefix, RoleName};
@@ -171,7 +172,6 @@ impl Desk<'_> {
         match named {
             Some(role) => match ask(&role, &elevation) {
                 Verdict::Allowed { .. } => Ok((role, Some(elevation), Vec::new())),
-                _ if elevation.command().is_hidden() => Err(no_role()),
                 _ => Err(refused("not-allowed", format!("role {} does not allow this command", role.name))
                     .hint("jitctl why -- COMMAND")),
             },
@@ -220,8 +220,14 @@ impl Desk<'_> {
     ) -> Result<Elevation, Refused> {
         let typed: Vec<OsString> = words.command.iter().map(|word| word.0.clone()).collect();
         let run_as = RunAs::resolve(words.run_as.as_ref().map(Word::as_os_str), None, &caller)?;
-        let command = Command::find(&typed, self.secure_path, &caller)?;
-        Ok(Elevation::question(caller, run_as, command))
+        let command = match Command::find_for(&typed, self.secure_path, &caller, self.caller) {
+            Err(CommandError::Hidden(hidden)) => {
+                let sight = Sight { host: self.host, policy: self.policy, journal: self.journal, moment: self.moment };
+                sight.reveal::<Refused>(hidden, self.caller, &run_as)?
+            }
+            found => found,
+        };
+        Ok(Elevation::question(caller, run_as, command?))
     }
 
     /// As whom a whole role is asked for: what was typed, else root where the role allows it, else its first account.

@@ -463,10 +463,10 @@ mod tests {
             assert!(error.starts_with("/a:2: ") && error.contains(sentence), "{line}: {error}");
         }
         let error = Approvers::parse("/a", b"\xff").unwrap_err();
-        assert_eq!((error.to_string().as_str(), format!("{error:?}").as_str()), (
-            "/a:1: the list of keys has an error",
-            "ApproversError(/a:1: the list of keys has an error)"
-        ));
+        assert_eq!(
+            (error.to_string().as_str(), format!("{error:?}").as_str()),
+            ("/a:1: the list of keys has an error", "ApproversError(/a:1: the list of keys has an error)")
+        );
     }
 
     #[test]

@@ -175,6 +175,21 @@ impl HeldRole {
     }
 }
 
+/// Those of `candidates` that are good for `holder` now, each with the one of `roles` that it activates. Whether one covers
+/// a command is another question.
+pub fn good_for<'r>(
+    candidates: &'r [SignedGrant],
+    holder: &'r Caller,
+    roles: &'r [Role],
+    facts: &'r Facts<'r>,
+) -> impl Iterator<Item = (&'r Role, GrantTerms)> {
+    candidates.iter().filter_map(move |signed| {
+        let terms = decode::<GrantTerms>(&signed.bytes)?;
+        let role = genuine(signed, &terms, holder, roles, facts).ok()?;
+        Some((role, terms))
+    })
+}
+
 /// Checks that `moment` lies in the window of `terms`, on every clock there is.
 pub fn window(terms: &GrantTerms, moment: &Moment, high_water: Option<Timestamp>) -> Result<(), GrantFault> {
     let high_water = high_water.unwrap_or(moment.wall);
