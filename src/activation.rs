@@ -14,10 +14,10 @@ use crate::audit::{Event, JournalError, Written};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Timestamp};
 use crate::database::{DatabaseError, Durability};
-use crate::elevation::{Caller, Command, CommandError, RunAs};
-use crate::escape::{Word, hex};
+use crate::elevation::{Caller, CommandError, Elevation, RunAs};
+use crate::escape::Word;
 use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
-use crate::grant::terms::{Flag, TERMS_LIMIT, VERSION, encode};
+use crate::grant::terms::{CommandTerms, Extensions, Flag, TERMS_LIMIT, VERSION, encode};
 use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
@@ -39,7 +39,7 @@ pub struct Wanted<'a> {
     /// The role, for which the caller is eligible.
     pub role: &'a Role,
     /// The command it is wanted for.
-    pub command: Option<&'a Command>,
+    pub elevation: Option<&'a Elevation>,
     /// As whom.
     pub run_as: &'a RunAs,
     /// Seconds; the role's maximum when absent.
@@ -218,6 +218,7 @@ fn submit(
             within_rate(tx, terms, policy.settings().request_rate)?;
         }
         store::insert_request(tx, terms, &bytes, needed)?;
+        store::keep_role(tx, &terms.role_digest, role)?;
         let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes))?];
         if needed > 0 {
             return Ok((Activation::Pending(terms.id.clone()), written));
@@ -296,7 +297,7 @@ pub fn grant(
     let signed = SignedGrant::issue(&terms, &identity.key)?;
     store::decide_request(tx, &terms.id, RequestState::Approved, None)?;
     store::insert_grant(tx, &terms, &signed)?;
-    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes()))?)
+    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes(), decided.policy))?)
 }
 
 /// Makes the debt of an activation without approval, and the alert. One debt at a time: whoever has one is refused.
@@ -362,26 +363,28 @@ fn request_terms(
     let duration = within_maximum(role, wanted.duration)?;
     let deadline = created.saturating_add(i64::try_from(rules.request_lifetime).unwrap_or(i64::MAX));
     let start = start(wanted.start, created, deadline)?;
-    let (argv, program) = match wanted.command {
-        Some(command) => (command.resolved_words(), hex(&command.digest().map_err(ActivationError::Command)?)),
+    let command = match wanted.elevation {
+        Some(elevation) => Some(CommandTerms::of(elevation, role).map_err(ActivationError::Command)?),
         None if rules.exact_command => return Err(ActivationError::CommandMissing(role.name.clone())),
-        None => (Vec::new(), String::new()),
+        None => None,
     };
     let random = sys::random::random().map_err(|error| HostError::System("make an id", error))?;
     Ok(RequestTerms {
-        argv,
         break_glass: Flag::from(urgent),
+        command,
         created,
+        critical: Vec::new(),
         deadline,
         duration,
         exact: Flag::from(rules.exact_command),
         extends: None,
-        host: identity.id.as_str().to_owned(),
+        extensions: Extensions::new(),
+        host: identity.host.clone(),
         id: GrantId::from_random(random),
         one_shot: Flag::from(wanted.one_shot || rules.one_shot),
-        program,
         reason,
         role: role.name.clone(),
+        role_digest: role.digest.clone(),
         run_as: wanted.run_as.name().clone(),
         start,
         ticket,
@@ -438,7 +441,7 @@ fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
         user: Word::from(terms.user.as_str()),
         role: terms.role.clone(),
         run_as: Word::from(terms.run_as.as_str()),
-        argv: terms.argv.clone(),
+        argv: terms.argv().to_vec(),
         duration: terms.duration,
         starts: (terms.start > 0).then(|| Timestamp::from_seconds(terms.start)),
         deadline: Timestamp::from_seconds(terms.deadline),
@@ -451,7 +454,7 @@ fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
     }))
 }
 
-fn grant_event(terms: &GrantTerms, bytes: &[u8]) -> Event {
+fn grant_event(terms: &GrantTerms, bytes: &[u8], policy: Option<[u8; 32]>) -> Event {
     Event::Grant(Box::new(record::Grant {
         grant: terms.id.clone(),
         uid: terms.uid,
@@ -465,6 +468,7 @@ fn grant_event(terms: &GrantTerms, bytes: &[u8]) -> Event {
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
+        policy: policy.map(Digest),
     }))
 }
 

@@ -1,14 +1,17 @@
 //! THE GATE. An [`Authorized`] is made here and nowhere else, from power (a verified grant or a standing assignment) and
 //! an authentication of the same caller. What it holds is all that a run may know of its permission.
 
+mod plan;
+
 use std::fmt;
 
 use crate::auth::{Authenticated, How};
 use crate::clock::{Moment, Timestamp};
-use crate::elevation::{Elevation, RunAs};
+use crate::elevation::{Elevation, RunAs, RunAsError};
 use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
 use crate::policy::judge::Standing;
 use crate::policy::{Manner, NotPermitted, Rlimit, Role};
+pub use plan::{EnvironmentPolicy, ExecPlan};
 use sys::limits::{Limit, Limits};
 
 /// Where the power comes from.
@@ -22,7 +25,7 @@ pub enum Power {
 /// Permission to run one elevation now.
 #[must_use = "permission leads to the journal"]
 pub struct Authorized {
-    elevation: Elevation,
+    plan: ExecPlan,
     role: Role,
     power: Power,
     manner: Manner,
@@ -30,7 +33,7 @@ pub struct Authorized {
 }
 
 /// Why the gate stays shut.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum GateError {
     /// The authentication is another person's.
     OtherCaller,
@@ -40,6 +43,8 @@ pub enum GateError {
     Grant(GrantFault),
     /// The role does not allow what was wished besides the command.
     NotPermitted(NotPermitted),
+    /// The target's groups cannot be looked up.
+    RunAs(RunAsError),
 }
 
 impl fmt::Display for GateError {
@@ -48,6 +53,7 @@ impl fmt::Display for GateError {
             Self::OtherCaller => f.write_str("the authentication is not the caller's"),
             Self::NotAuthenticated => f.write_str("a password is required"),
             Self::NotPermitted(error) => error.fmt(f),
+            Self::RunAs(error) => error.fmt(f),
             Self::Grant(fault) => write!(f, "the grant does not hold any more: {fault}"),
         }
     }
@@ -80,17 +86,23 @@ impl Authorized {
             return Err(GateError::NotAuthenticated);
         }
         let manner = Manner::of(&role, &elevation).map_err(GateError::NotPermitted)?;
-        Ok(Self { elevation, role, power, manner, authenticated })
+        let plan = ExecPlan::new(elevation, &role.options, &manner, &power).map_err(GateError::RunAs)?;
+        Ok(Self { plan, role, power, manner, authenticated })
     }
 
     /// What may run.
     pub fn elevation(&self) -> &Elevation {
-        &self.elevation
+        self.plan.elevation()
+    }
+
+    /// How exactly.
+    pub fn plan(&self) -> &ExecPlan {
+        &self.plan
     }
 
     /// As whom.
     pub fn run_as(&self) -> &RunAs {
-        self.elevation.run_as()
+        self.elevation().run_as()
     }
 
     /// Under which role.

@@ -29,7 +29,7 @@ pub use migration::Earlier;
 pub const APPLICATION_ID: i32 = 0x6a69_7473;
 
 /// `PRAGMA user_version` of the schema that this build reads and writes.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 
 /// The longest row, statement or value that SQLite accepts from us, in bytes.
 pub const LENGTH_LIMIT: i32 = 64 << 20;

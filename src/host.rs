@@ -4,6 +4,7 @@ mod anchor;
 mod cure;
 mod inspection;
 mod lectures;
+mod policies;
 mod recordings;
 mod schema;
 mod shelf;
@@ -24,9 +25,9 @@ use crate::clock::{BootTime, Clock, Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
-use crate::grant::{Approvers, HostId, HostKey, HostPublicKey, Vouchers};
-use crate::policy::index::{self, IndexError, PolicyIndex};
-use crate::policy::{AuditSettings, Policy, PolicyError, PolicyText, PolicyWords, Role, SyslogMode};
+use crate::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
+use crate::policy::index::IndexError;
+use crate::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use inspection::Mirror;
@@ -98,12 +99,16 @@ pub enum HostError {
     PolicyEncoding(String),
     /// The compiled policy.
     Index(IndexError),
+    /// The files of the policy change faster than they are read.
+    Unsettled,
     /// The database.
     Database(DatabaseError),
     /// The journal.
     Journal(JournalError),
     /// A row of the database cannot be read back.
     Damaged(String),
+    /// The request or grant of this id is of another version.
+    Terms(String, TermsFault),
     /// There is no host key yet.
     NoKey,
     /// The host key is damaged.
@@ -122,9 +127,11 @@ impl fmt::Display for HostError {
             Self::Approvers(error) => error.fmt(f),
             Self::PolicyEncoding(path) => write!(f, "{path} is not UTF-8 text"),
             Self::Index(error) => error.fmt(f),
+            Self::Unsettled => write!(f, "the policy in {CONFIGURATION} changes while it is read"),
             Self::Database(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
             Self::Damaged(what) => write!(f, "the database holds damaged terms: {what}"),
+            Self::Terms(id, fault) => write!(f, "request {id} cannot be used: {fault}"),
             Self::NoKey => write!(f, "this host has no key: {STATE}/{HOST_KEY} is missing"),
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
@@ -176,6 +183,8 @@ pub struct Identity<K = HostKey> {
     pub key: K,
     /// What grants must name.
     pub id: HostId,
+    /// What requests say of it.
+    pub host: HostDescriptor,
 }
 
 /// The system's clocks.
@@ -239,11 +248,7 @@ impl Host {
     /// What each visit does first, in a few indexed looks: runs whose supervisor has died get an `end` that says `lost`,
     /// and a clock that was changed or a database that is older than its anchor is recorded.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        // The anchor before the database: what it names was committed before.
-        let anchor = self.anchored()?;
-        let moment = self.now()?;
-        let noticed = journal.notice(&moment, anchor)?;
-        let _ = journal.mirror(&noticed);
+        let moment = self.notice(journal)?;
         self.close_lost(journal, &moment, Sweep::Sample)
     }
 
@@ -256,7 +261,7 @@ impl Host {
     pub fn seal(&self, journal: &Journal<'_>, due: Due) -> Result<(), HostError> {
         let moment = self.now()?;
         if let Some(last) = journal.unsealed(&moment, due)? {
-            let identity = Self::identified(self.key()?)?;
+            let identity = self.identified(self.key()?)?;
             journal.seal(last, &moment, &identity.key, &identity.id)?;
         }
         Ok(())
@@ -310,12 +315,12 @@ impl Host {
     /// The key of this host and its identity, for signing and verifying grants: not while the database is an older copy
     /// that nobody has accepted. An identity that is not the journal's is recorded.
     pub fn identity(&self) -> Result<Identity, HostError> {
-        self.accepted(Self::identified(self.key()?)?)
+        self.accepted(self.identified(self.key()?)?)
     }
 
     /// The same for verifying alone.
     pub fn public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
-        self.accepted(Self::identified(HostPublicKey::from_openssh(&self.key_file()?)?)?)
+        self.accepted(self.identified(HostPublicKey::from_openssh(&self.key_file()?)?)?)
     }
 
     fn accepted<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
@@ -328,11 +333,12 @@ impl Host {
         Ok(identity)
     }
 
-    fn identified<K: Borrow<HostPublicKey>>(key: K) -> Result<Identity<K>, HostError> {
+    fn identified<K: Borrow<HostPublicKey>>(&self, key: K) -> Result<Identity<K>, HostError> {
         // A host without a machine-id is told apart by its key alone.
         let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let id = key.borrow().host_id(&machine);
-        Ok(Identity { key, id })
+        let host = HostDescriptor::of(key.borrow(), &self.name, &machine);
+        let id = host.host_id().ok_or(HostError::Key(InvalidHostKey))?;
+        Ok(Identity { key, id, host })
     }
 
     /// The key of this host.
@@ -358,18 +364,6 @@ impl Host {
         let _ = self.bell().map(|bell| bell.ring());
     }
 
-    /// The compiled policy, compiled again when one of its files has changed.
-    pub fn policy(&self) -> Result<PolicyIndex<'_>, HostError> {
-        let files = policy_files()?;
-        let stamp = stamp(&files);
-        let connection = self.database.connection();
-        if let Some(current) = PolicyIndex::current(connection, &stamp)? {
-            return Ok(current);
-        }
-        index::store(connection, &parse(&files)?, &stamp)?;
-        Ok(PolicyIndex::open(connection)?)
-    }
-
     /// Whose key is whose; nobody's where there is no file.
     pub fn approvers(&self) -> Result<Approvers, HostError> {
         let path = Path::new(CONFIGURATION).join(APPROVERS);
@@ -389,16 +383,19 @@ impl Host {
         let approvals = self.store().candidate_approvals(uid, now)?;
         Ok(Some(Vouchers { approvers: self.approvers()?, approvals }))
     }
-
-    /// The installed policy as it stands in its files, with their paths: for checking.
-    pub fn parsed_policy() -> Result<(Policy, Vec<String>), HostError> {
-        let files = policy_files()?;
-        let paths = files.iter().map(|file| file.path().display().to_string()).collect();
-        Ok((parse(&files)?, paths))
-    }
 }
 
 impl Host {
+    /// A clock that was changed, or a database that is older than its anchor, is recorded. Gives the time.
+    fn notice(&self, journal: &Journal<'_>) -> Result<Moment, HostError> {
+        // The anchor before the database: what it names was committed before.
+        let anchor = self.anchored()?;
+        let moment = self.now()?;
+        let noticed = journal.notice(&moment, anchor)?;
+        let _ = journal.mirror(&noticed);
+        Ok(moment)
+    }
+
     fn close_lost(&self, journal: &Journal<'_>, moment: &Moment, sweep: Sweep) -> Result<(), HostError> {
         let alive = |supervisor: &Supervisor| {
             supervisor.boot_id == moment.boot_id
@@ -443,54 +440,6 @@ fn state_directory() -> Result<TrustedDirectory, HostError> {
     let directory = TrustedDirectory::open(Path::new(STATE))?;
     directory.private()?;
     Ok(directory)
-}
-
-/// policy.toml, then policy.d/*.toml in name order; the directory may be missing.
-fn policy_files() -> Result<Vec<TrustedFile>, HostError> {
-    let configuration = TrustedDirectory::open(Path::new(CONFIGURATION))?;
-    let mut files = vec![configuration.file(POLICY.as_ref())?];
-    match configuration.directory(POLICY_DIRECTORY.as_ref()) {
-        Ok(directory) => {
-            for name in directory.entries()? {
-                let text = name.to_string_lossy();
-                if text.ends_with(".toml") && !text.starts_with('.') {
-                    files.push(directory.file(&name)?);
-                }
-            }
-        }
-        Err(TrustError::Missing { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(files)
-}
-
-/// Changes whenever a file is edited, replaced, added or removed: ctime cannot be set back without the raw disk.
-fn stamp(files: &[TrustedFile]) -> String {
-    let mut text = String::new();
-    for file in files {
-        let s = file.stamp();
-        text.push_str(&format!(
-            "{}\t{}\t{}\t{}\t{}\t{}\n",
-            file.path().display(),
-            s.dev,
-            s.ino,
-            s.size,
-            s.mtime_ns,
-            s.ctime_ns
-        ));
-    }
-    text
-}
-
-fn parse(files: &[TrustedFile]) -> Result<Policy, HostError> {
-    let mut texts = Vec::with_capacity(files.len());
-    for file in files {
-        let path = file.path().to_owned();
-        let text = String::from_utf8(file.read(POLICY_LIMIT)?)
-            .map_err(|_| HostError::PolicyEncoding(path.display().to_string()))?;
-        texts.push(PolicyText { path, text });
-    }
-    Ok(Policy::parse(&texts)?)
 }
 
 fn random<const N: usize>(what: &'static str) -> Result<[u8; N], HostError> {

@@ -124,6 +124,7 @@ impl From<FindError> for Refusal {
         Self::Host(match error {
             FindError::Database(error) => error.into(),
             FindError::Damaged(what) => HostError::Damaged(what),
+            FindError::Terms(id, fault) => HostError::Terms(id, fault),
             FindError::Unknown => HostError::Damaged("a request that was there".to_owned()),
         })
     }

@@ -3,15 +3,17 @@
 
 mod extension;
 mod review;
+mod role;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
-use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant};
+use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant, TermsFault};
 use crate::names::{GrantId, IdPrefix, RoleName};
 
 pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt, settle_debt};
+pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};
 
 /// The tables and indexes of this room.
 pub const SCHEMA: &str = "
@@ -86,6 +88,8 @@ pub enum FindError {
     Database(rusqlite::Error),
     /// The stored bytes are damaged.
     Damaged(String),
+    /// The terms of this id are of another version.
+    Terms(String, TermsFault),
 }
 
 impl From<rusqlite::Error> for FindError {
@@ -162,7 +166,11 @@ impl<'a> GrantStore<'a> {
         let rows = statement.query_map(params![uid, limit, now], |row| Ok(read_request(row, now)))?;
         let mut requests = Vec::new();
         for row in rows {
-            requests.push(row??);
+            match row? {
+                // Whoever asks for it by its id is told; a listing has nothing to show of it.
+                Err(FindError::Terms(_, TermsFault::Earlier)) => {}
+                request => requests.push(request?),
+            }
         }
         Ok(requests)
     }
@@ -241,7 +249,10 @@ impl<'a> GrantStore<'a> {
         let rows = statement.query_map(params![uid, now], |row| Ok(read_grant(row)))?;
         let mut grants = Vec::new();
         for row in rows {
-            grants.push(row??);
+            match row? {
+                Err(FindError::Terms(_, TermsFault::Earlier)) => {}
+                grant => grants.push(grant?),
+            }
         }
         Ok(grants)
     }
@@ -373,14 +384,14 @@ pub fn end_grant(tx: &Transaction<'_>, id: &GrantId, end: GrantEnd, ended: &Ende
 fn read_approval(row: &Row<'_>) -> rusqlite::Result<Option<Approval>> {
     let bytes: Vec<u8> = row.get(0)?;
     let (uid, signature) = (row.get(1)?, row.get(2)?);
-    Ok(decode(&bytes).map(|terms| Approval { terms, bytes, uid, signature }))
+    Ok(decode(&bytes).ok().map(|terms| Approval { terms, bytes, uid, signature }))
 }
 
 fn read_request(row: &Row<'_>, now: i64) -> Result<StoredRequest, FindError> {
     let id: String = row.get(6)?;
     let damaged = || FindError::Damaged(id.clone());
     let bytes: Vec<u8> = row.get(0)?;
-    let terms: RequestTerms = decode(&bytes).ok_or_else(damaged)?;
+    let terms: RequestTerms = decode(&bytes).map_err(|fault| unusable(&id, fault))?;
     let state: String = row.get(1)?;
     let mut state = RequestState::parse(&state).ok_or_else(damaged)?;
     if state == RequestState::Pending && now >= terms.deadline {
@@ -393,11 +404,18 @@ fn read_grant(row: &Row<'_>) -> Result<StoredGrant, FindError> {
     let id: String = row.get(5)?;
     let damaged = || FindError::Damaged(id.clone());
     let bytes: Vec<u8> = row.get(0)?;
-    let terms = decode(&bytes).ok_or_else(damaged)?;
+    let terms = decode(&bytes).map_err(|fault| unusable(&id, fault))?;
     let end: Option<String> = row.get(1)?;
     let end = end.map(|word| GrantEnd::parse(&word).ok_or_else(damaged)).transpose()?;
     let ended = read_ended(row, 2)?;
     Ok(StoredGrant { terms, end: end.zip(ended) })
+}
+
+fn unusable(id: &str, fault: TermsFault) -> FindError {
+    match fault {
+        TermsFault::Malformed => FindError::Damaged(id.to_owned()),
+        fault => FindError::Terms(id.to_owned(), fault),
+    }
 }
 
 fn read_ended(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Ended>> {

@@ -11,8 +11,8 @@ use std::process::{Command, Output};
 
 use jit_sudo::escape::Word;
 use jit_sudo::grant::sshsig::{Namespace, armor};
-use jit_sudo::grant::terms::{Flag, VERSION, encode};
-use jit_sudo::grant::{GrantTerms, HostKey, SignedGrant};
+use jit_sudo::grant::terms::{Extensions, Flag, VERSION, encode};
+use jit_sudo::grant::{CommandTerms, GrantTerms, HostDescriptor, HostKey, SignedGrant};
 use jit_sudo::names::{GrantId, RoleName, UserName};
 
 const GRANT: &str = "jit-sudo/grant/v1";
@@ -113,20 +113,31 @@ fn terms(key: &HostKey) -> GrantTerms {
     GrantTerms {
         approvals: vec!["34857caa15656bfe1181fd853939a1ba027cd4ad8a58d8d78d6c20f527f4e44d".to_owned()],
         approvers: vec![UserName::parse("bob").unwrap()],
-        argv: ["/usr/bin/systemctl", "restart", "nginx"].map(Word::from).to_vec(),
         boot_deadline: 7_200_000_000,
         boot_id: "0d5e0b7c-1f0a-4c1e-9d50-1a2b3c4d5e6f".to_owned(),
         break_glass: Flag::No,
+        command: Some(CommandTerms {
+            argv: ["/usr/bin/systemctl", "restart", "nginx"].map(Word::from).to_vec(),
+            cwd: Word::from("/home/alice"),
+            environment: vec![Word::from("SYSTEMD_COLORS=0")],
+            path: Word::from("/usr/bin/systemctl"),
+            program: "a3d987dd3f9ec0610dc13b7fdccef84895628065434f44247a65ef0d2a341b3c".to_owned(),
+            run_as_gid: 0,
+            run_as_groups: vec![0],
+            run_as_uid: 0,
+        }),
+        critical: Vec::new(),
         exact: Flag::Yes,
         expires: 1_800_003_600,
         extends: None,
-        host: key.host_id("3d1219c7c4c5404aaa1f6d2a48adfda4").as_str().to_owned(),
+        extensions: Extensions::new(),
+        host: HostDescriptor::of(key, "web1", "3d1219c7c4c5404aaa1f6d2a48adfda4").id,
         id: GrantId::parse("7r1eg3w07r").unwrap(),
         issued: 1_800_000_000,
         one_shot: Flag::No,
-        program: "a3d987dd3f9ec0610dc13b7fdccef84895628065434f44247a65ef0d2a341b3c".to_owned(),
         request: "e291e9f102967822da411498894aad2111f2be64fb352f7f99d1489cb49e27d4".to_owned(),
         role: RoleName::parse("web-ops").unwrap(),
+        role_digest: "6e9ba6d1ce61ee4b53dc6ed1ca27b0ab5f1fc2e5b6c0dba57c5be4d3ad1d3a6e".to_owned(),
         run_as: UserName::parse("root").unwrap(),
         starts: 1_800_000_000,
         uid: 1000,

@@ -238,6 +238,12 @@ pub(crate) struct RequestWords {
     /// As whom the command will run: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
+    /// With which primary group: a name or #GID
+    #[arg(short = 'g', value_name = "GROUP", value_parser = word())]
+    pub(crate) run_as_group: Option<Word>,
+    /// In which directory [default: this one]
+    #[arg(short = 'D', value_name = "DIRECTORY", value_parser = word())]
+    pub(crate) directory: Option<Word>,
     /// Print the request as a text, to be approved on another machine
     #[arg(long, group = "then")]
     pub(crate) print: bool,
@@ -246,7 +252,7 @@ pub(crate) struct RequestWords {
     /// For a role that has `break_glass`. Until an approver has reviewed it, you cannot do it again.
     #[arg(long)]
     pub(crate) break_glass: bool,
-    /// The command the grant is wanted for
+    /// The command the grant is wanted for, with variables (NAME=VALUE) before it
     #[arg(value_name = "COMMAND", trailing_var_arg = true, value_parser = word())]
     pub(crate) command: Vec<Word>,
 }

@@ -82,7 +82,7 @@ impl Judge<'_> {
                 }
                 let user = UserName::parse(&asked.user).map_err(|error| bad_case(&error.to_string()))?;
                 let run_as = asked.run_as.as_deref().map(Word::from);
-                let command = CommandWords { run_as, command: asked.command.clone() };
+                let command = CommandWords { run_as, command: asked.command.clone(), ..CommandWords::default() };
                 Ok(*answer!(broker.ask(&Ask::PolicyTest { user, command })?, Answer::Forecast(forecast) => forecast))
             }
             Self::Files(policy) => {

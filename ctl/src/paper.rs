@@ -10,7 +10,8 @@ use jit_sudo::broker::wire::{Paper, RequestPaper};
 use jit_sudo::escape::escape;
 use jit_sudo::grant::sshsig::{self, Namespace};
 use jit_sudo::grant::terms::decode;
-use jit_sudo::grant::{ApprovalTerms, PublicKey, RequestTerms};
+use jit_sudo::grant::{ApprovalTerms, PublicKey, RequestTerms, TermsFault};
+use jit_sudo::policy::RolePower;
 
 use crate::door::io_cause;
 use crate::speech::{Notice, Trouble};
@@ -39,13 +40,16 @@ impl Kind {
     }
 }
 
-/// A request from some host, whole and with that host's signature.
+/// A request from some host, whole: everything in it is covered by the digest that an approval names, and the host's key
+/// has signed it. Whether that key is the host's, the paper itself cannot tell.
 pub(crate) struct Request {
-    /// What the host says besides.
-    pub(crate) paper: RequestPaper,
     /// The request.
     pub(crate) terms: RequestTerms,
-    /// The host's key, which is as good as its fingerprint is known.
+    /// Its exact bytes.
+    pub(crate) bytes: String,
+    /// The role as it was asked for.
+    pub(crate) role: RolePower,
+    /// The host's key.
     pub(crate) host_key: PublicKey,
 }
 
@@ -96,30 +100,44 @@ pub(crate) fn read<P: AsRef<Path>>(files: &[P]) -> Result<String, Trouble> {
     files.iter().map(|file| read_one(file.as_ref())).collect()
 }
 
-/// A request whose host's signature holds.
+/// The request in a text, checked by itself.
 pub(crate) fn request(text: &str) -> Result<Request, Trouble> {
-    let (Kind::Request, paper) = from_text(text)? else {
-        return Err(bad("the text is an approval, not a request"));
-    };
-    let altered = || bad("the request was altered: its host's signature does not hold");
-    let contents: RequestPaper =
-        serde_json::from_str(&paper.body).map_err(|_| bad("the request is of a version that is not known here"))?;
-    let mut words = contents.host_key.split(' ');
-    let key = PublicKey::from_words(words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let host_key = key.ok_or_else(altered)?;
-    let signature = paper.signature.as_deref().and_then(sshsig::dearmor).ok_or_else(altered)?;
-    match sshsig::signer(Namespace::Request, paper.body.as_bytes(), &signature) {
-        Ok(signer) if signer == host_key => {}
-        _ => return Err(altered()),
+    match from_text(text)? {
+        (Kind::Request, paper) => Request::read(&paper),
+        (Kind::Approval, _) => Err(bad("the text is an approval, not a request")),
     }
-    let terms = decode::<RequestTerms>(contents.request.as_bytes())
-        .ok_or_else(|| bad("the request is of a version that is not known here"))?;
-    Ok(Request { paper: contents, terms, host_key })
+}
+
+impl Request {
+    /// Checks that the parts of a paper belong together: the host's description and its id, the role's text and its digest,
+    /// and the signature of the key that the host has by its own description.
+    pub(crate) fn read(paper: &Paper) -> Result<Self, Trouble> {
+        let altered = || bad("the request was altered: its host's signature does not hold");
+        let contents: RequestPaper =
+            serde_json::from_str(&paper.body).map_err(|_| bad("the request is of a version that is not known here"))?;
+        let terms = decode::<RequestTerms>(contents.request.as_bytes())
+            .map_err(|fault| bad(&format!("the request cannot be used: {fault}")))?;
+        let described = terms.host.host_id().and(terms.host.public_key());
+        let host_key = described.ok_or_else(|| bad("the request is not whole: its host's id does not fit its key"))?;
+        let signature = paper.signature.as_deref().and_then(sshsig::dearmor).ok_or_else(altered)?;
+        match sshsig::signer(Namespace::Request, paper.body.as_bytes(), &signature) {
+            Ok(signer) if signer == host_key => {}
+            _ => return Err(altered()),
+        }
+        let role = RolePower::named(&terms.role_digest, contents.role.as_bytes())
+            .ok()
+            .filter(|role| role.name == terms.role)
+            .ok_or_else(|| bad("the request is not whole: the text of its role does not fit its digest"))?;
+        Ok(Self { terms, bytes: contents.request, role, host_key })
+    }
 }
 
 /// An approval as it stands in a text, and the key that made its signature. Whose key that is, only the host can tell.
 pub(crate) fn approval(paper: &Paper) -> Result<(ApprovalTerms, PublicKey), Trouble> {
-    let terms = decode::<ApprovalTerms>(paper.body.as_bytes()).ok_or_else(|| bad("the text is no approval"))?;
+    let terms = decode::<ApprovalTerms>(paper.body.as_bytes()).map_err(|fault| match fault {
+        TermsFault::Malformed => bad("the text is no approval"),
+        fault => bad(&format!("the approval cannot be used: {fault}")),
+    })?;
     let signature = paper.signature.as_deref().and_then(sshsig::dearmor);
     let signature = signature.ok_or_else(|| bad("the approval has no signature"))?;
     let key = sshsig::signer(Namespace::Approval, paper.body.as_bytes(), &signature)

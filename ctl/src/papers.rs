@@ -4,14 +4,14 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, GrantInfo, Paper, PapersInfo, RequestPaper, RoleInfo};
+use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, BoundInfo, GrantInfo, Paper, PapersInfo};
 use jit_sudo::escape::{Word, command_line, escape};
 use jit_sudo::grant::terms::RequestTerms;
 use jit_sudo::names::IdPrefix;
+use jit_sudo::policy::RolePower;
 
 use crate::door::{Broker, answer, io_cause};
 use crate::paper::{self, Kind, Request, bad};
-use crate::roles;
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::speech::{Notice, Trouble};
@@ -28,8 +28,7 @@ pub(crate) fn print(id: IdPrefix, broker: &Broker) -> Result<Report, Trouble> {
 /// `jitctl show ID --export DIRECTORY`: exact bytes, signatures and the host's key, for any `ssh-keygen -Y verify`.
 pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<Report, Trouble> {
     let papers = fetch(id, broker)?;
-    let contents: RequestPaper =
-        serde_json::from_str(&papers.request.body).map_err(|_| bad("the broker's papers cannot be understood"))?;
+    let request = Request::read(&papers.request)?;
     let shown = escape(directory.as_os_str().as_encoded_bytes());
     let failed = |error: &std::io::Error| {
         let notice = Notice::new(format!("cannot write to {shown}: {}", io_cause(error)));
@@ -41,9 +40,10 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
         let file = OpenOptions::new().write(true).create_new(true).open(directory.join(name));
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| failed(&error))
     };
-    let signers = format!("host namespaces=\"jit-sudo/grant/v1,jit-sudo/request/v1\" {}\n", contents.host_key);
+    let signers = format!("host namespaces=\"jit-sudo/grant/v1,jit-sudo/request/v1\" {}\n", request.terms.host.key);
     write("signers", &signers)?;
-    write("request.json", &contents.request)?;
+    write("request.json", &request.bytes)?;
+    write("role.json", &encoded(&request.role)?)?;
     let mut named: Vec<(String, &Paper, &str, &str)> =
         vec![("paper.json".into(), &papers.request, "host", "jit-sudo/request/v1")];
     for approval in &papers.approvals {
@@ -105,9 +105,8 @@ pub(crate) fn fetch(id: IdPrefix, broker: &Broker) -> Result<PapersInfo, Trouble
 
 /// A request from elsewhere in the form of one from here. How it stands there now, nobody here knows.
 fn as_info(request: &Request) -> GrantInfo {
-    let RequestTerms { id, user, uid, role, run_as, argv, program, reason, ticket, duration, created, .. } =
+    let RequestTerms { id, user, uid, role, run_as, command, reason, ticket, duration, created, .. } =
         request.terms.clone();
-    let rules = request.paper.role.as_ref();
     GrantInfo {
         break_glass: false,
         id,
@@ -117,8 +116,9 @@ fn as_info(request: &Request) -> GrantInfo {
         requester_uid: uid,
         role,
         run_as: run_as.to_string(),
-        command: argv,
-        sha256: (!program.is_empty()).then_some(program),
+        command: request.terms.argv().to_vec(),
+        sha256: command.as_ref().map(|command| command.program.clone()),
+        bound: command.map(BoundInfo::from),
         reason,
         ticket: (!ticket.as_bytes().is_empty()).then_some(ticket),
         duration,
@@ -128,8 +128,9 @@ fn as_info(request: &Request) -> GrantInfo {
         expires: None,
         one_shot: request.terms.one_shot.is_set(),
         exact: request.terms.exact.is_set(),
-        approvals_needed: rules.map_or(0, |rules| rules.approvals),
-        approvers: rules.map_or_else(Vec::new, |rules| rules.approvers.clone()),
+        // Who has to approve is not part of what is signed.
+        approvals_needed: 0,
+        approvers: Vec::new(),
         approvals: Vec::<ApprovalInfo>::new(),
         may_decide: false,
         ended: None,
@@ -137,50 +138,55 @@ fn as_info(request: &Request) -> GrantInfo {
         background: None,
         extends: request.terms.extends.clone(),
         extended_by: None,
-        signed_approvals: rules.is_some_and(|rules| rules.signed_approvals),
+        signed_approvals: true,
+        role_changed: false,
     }
 }
 
 fn described(request: &Request, info: &GrantInfo, now: i64) -> String {
     let mut fields = Fields::default();
-    fields.add("from host", &request.paper.host);
+    fields.add("from host", &request.terms.host.name);
     fields.add("host key", request.host_key.fingerprint());
     let mut text = fields.render();
     text.push_str(&show::everything(info, now));
-    if let Some(role) = &request.paper.role {
-        text.push_str(&allows(role));
-    }
+    text.push_str(&allows(&request.role));
     text.push_str("\nthe host key must be the one that `jitctl key show` prints there\n");
     text.push_str("to approve: jitctl approve - --key FILE, with this text again, then jitctl import there\n");
     text
 }
 
 /// What the role would allow beyond this request.
-fn allows(role: &RoleInfo) -> String {
+fn allows(role: &RolePower) -> String {
     let mut fields = Fields::default();
-    fields.add("role", format!("{} {}", role.name, role.description).trim_end());
-    fields.add("  run as", role.run_as.join(", "));
+    fields.add("role", role.name.as_str());
+    fields.add("  run as", role.run_as.as_written().join(", "));
     for (index, command) in role.commands.iter().enumerate() {
-        fields.add(if index == 0 { "  allows" } else { "" }, command);
+        fields.add(if index == 0 { "  allows" } else { "" }, command.to_string());
     }
-    if role.require_approval {
-        fields.add("  needs", roles::approvals(role.approvals, &role.approvers));
+    for (index, (key, value)) in role.changed_options().iter().enumerate() {
+        fields.add(if index == 0 { "  with" } else { "" }, format!("{key} = {value}"));
     }
     format!("\n{}", fields.render())
 }
 
+/// The exact bytes of a role.
+fn encoded(role: &RolePower) -> Result<String, Trouble> {
+    let bytes = role.encode().ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    bytes.ok_or_else(|| bad("the role cannot be written"))
+}
+
 /// One line on what is about to be signed, for the eyes of who signs it.
-pub(crate) fn in_one_line(terms: &RequestTerms, host: &str) -> String {
-    let command = if terms.argv.is_empty() {
+pub(crate) fn in_one_line(terms: &RequestTerms) -> String {
+    let command = if terms.argv().is_empty() {
         "the whole role".to_owned()
     } else {
-        command_line(terms.argv.iter().map(Word::as_os_str))
+        command_line(terms.argv().iter().map(Word::as_os_str))
     };
     format!(
         "request {} of {} on {} for role {} as {}: {command}",
         terms.id,
         clean(terms.user.as_str()),
-        clean(host),
+        clean(&terms.host.name),
         terms.role,
         clean(terms.run_as.as_str())
     )

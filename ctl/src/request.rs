@@ -16,7 +16,13 @@ use crate::when;
 /// `jitctl request`
 pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let wait = words.wait;
-    let typed = Typed { run_as: words.run_as.clone(), command: words.command.clone() };
+    let (environment, command) = show::variables_first(words.command);
+    let typed = Typed {
+        run_as: words.run_as.clone(),
+        run_as_group: words.run_as_group.clone(),
+        directory: words.directory.clone(),
+        words: environment.iter().chain(&command).cloned().collect(),
+    };
     let new = NewRequest {
         role: words.role,
         duration: words.duration,
@@ -25,7 +31,10 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
         ticket: words.ticket,
         one_shot: words.one_shot,
         run_as: words.run_as,
-        command: words.command,
+        run_as_group: words.run_as_group,
+        directory: words.directory,
+        environment,
+        command,
         break_glass: words.break_glass,
     };
     let info = *answer!(broker.ask(&Ask::Request(new))?, Answer::Grant(info) => info);
@@ -60,15 +69,20 @@ fn chosen(info: &GrantInfo) -> Option<String> {
 /// What was typed, for the command to type next.
 struct Typed {
     run_as: Option<Word>,
-    command: Vec<Word>,
+    run_as_group: Option<Word>,
+    directory: Option<Word>,
+    words: Vec<Word>,
 }
 
 impl Typed {
     fn next_command(&self) -> String {
-        let run_as = self.run_as.iter().flat_map(|user| [Word::from("-u"), user.clone()]);
-        let words: Vec<Word> = std::iter::once("jit-sudo".into()).chain(run_as).chain(self.command.clone()).collect();
+        let options = [("-u", &self.run_as), ("-g", &self.run_as_group), ("-D", &self.directory)];
+        let options = options
+            .into_iter()
+            .flat_map(|(flag, value)| value.iter().flat_map(move |value| [flag.into(), value.clone()]));
+        let words: Vec<Word> = std::iter::once("jit-sudo".into()).chain(options).chain(self.words.clone()).collect();
         let line = show::line(&words);
-        if self.command.is_empty() { format!("{line} COMMAND") } else { line }
+        if self.words.is_empty() { format!("{line} COMMAND") } else { line }
     }
 }
 
@@ -163,7 +177,8 @@ mod tests {
     use crate::show::tests::pending;
 
     fn typed() -> Typed {
-        Typed { run_as: Some("www-data".into()), command: vec!["ls".into(), "a b".into()] }
+        let words = vec!["ls".into(), "a b".into()];
+        Typed { run_as: Some("www-data".into()), run_as_group: None, directory: None, words }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use jit_sudo::escape::command_line;
 use crate::cli::WhyWords;
 use crate::door::{Broker, answer};
 use crate::screen::{Report, Screen, clean};
+use crate::show;
 use crate::speech::{Exit, Notice, Trouble};
 use crate::table::{Entry, Fields, Listing, Tone};
 use crate::when;
@@ -34,7 +35,8 @@ pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> 
 
 /// `jitctl why`: the status is 0 only when the command may run now.
 pub(crate) fn why(words: WhyWords, broker: &Broker) -> Result<Report, Trouble> {
-    let command = CommandWords { run_as: words.run_as, command: words.command };
+    let (environment, command) = show::variables_first(words.command);
+    let command = CommandWords { run_as: words.run_as, environment, command, ..CommandWords::default() };
     let why = answer!(broker.ask(&Ask::Why { user: words.for_user, command })?, Answer::Why(why) => why);
     let text = reasons(&why);
     let allowed = why.allowed;

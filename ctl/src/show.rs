@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, Background, GrantInfo, Precedent};
+use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, Background, BoundInfo, GrantInfo, Precedent};
 use jit_sudo::escape::{Word, command_line, escape};
 use jit_sudo::names::GrantId;
 
@@ -57,6 +57,21 @@ pub(crate) fn matter(info: &GrantInfo) -> String {
     }
 }
 
+/// What is typed for a command: variables (`NAME=VALUE`) before it, as jit-sudo(8) takes them, and the command.
+pub(crate) fn variables_first(typed: Vec<Word>) -> (Vec<Word>, Vec<Word>) {
+    let is_variable = |word: &&Word| {
+        let bytes = word.as_bytes();
+        bytes
+            .iter()
+            .position(|byte| *byte == b'=')
+            .is_some_and(|at| at > 0 && !bytes.iter().take(at).any(|byte| *byte == b'/'))
+    };
+    let count = typed.iter().take_while(is_variable).count();
+    let mut variables = typed;
+    let command = variables.split_off(count);
+    (variables, command)
+}
+
 /// Words as one line.
 pub(crate) fn line(words: &[Word]) -> String {
     command_line(words.iter().map(Word::as_os_str))
@@ -82,10 +97,18 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     fields.maybe("extends", info.extends.as_ref().map(GrantId::as_str));
     fields.maybe("extended by", info.extended_by.as_ref().map(GrantId::as_str));
     fields.add("requester", format!("{} (uid {})", clean(info.requester.as_str()), info.requester_uid));
-    fields.add("role", info.role.as_str());
+    let changed = if info.role_changed {
+        " (changed since it was asked for: only what it allowed then and allows now)"
+    } else {
+        ""
+    };
+    fields.add("role", format!("{}{changed}", info.role));
     fields.add("run as", &info.run_as);
     fields.add("command", command(info));
     words(&mut fields, &info.command);
+    if let Some(bound) = &info.bound {
+        bound_fields(&mut fields, info, bound);
+    }
     fields.maybe("sha256", info.sha256.as_ref());
     fields.add("reason", info.reason.to_string());
     fields.maybe("ticket", info.ticket.as_ref().map(Word::to_string));
@@ -149,6 +172,19 @@ fn weigh(fields: &mut Fields, info: &GrantInfo, background: &Background, now: i6
     }
 }
 
+/// Where and with what the command runs: binding where the grant is exact.
+fn bound_fields(fields: &mut Fields, info: &GrantInfo, bound: &BoundInfo) {
+    if info.command.first() != Some(&bound.path) {
+        fields.add("program", bound.path.to_string());
+    }
+    fields.add("directory", bound.directory.to_string());
+    let groups: Vec<String> = bound.run_as_groups.iter().map(ToString::to_string).collect();
+    fields.add("ids", format!("uid {}, gid {}, groups {}", bound.run_as_uid, bound.run_as_gid, groups.join(" ")));
+    for (index, variable) in bound.environment.iter().enumerate() {
+        fields.add(if index == 0 { "variables" } else { "" }, variable.to_string());
+    }
+}
+
 /// Each word on a line of its own, so that no space inside a word looks like one between words; and its bytes, where
 /// characters outside ASCII could look like others.
 fn words(fields: &mut Fields, command: &[Word]) {
@@ -204,6 +240,14 @@ pub(crate) mod tests {
             role: RoleName::parse("web-ops").unwrap(),
             run_as: "root".into(),
             command: ["/usr/bin/systemctl", "restart", "nginx"].map(Word::from).to_vec(),
+            bound: Some(BoundInfo {
+                path: "/usr/bin/systemctl".into(),
+                directory: "/home/alice".into(),
+                environment: vec!["LANG=C".into()],
+                run_as_uid: 0,
+                run_as_gid: 0,
+                run_as_groups: vec![0],
+            }),
             sha256: Some("ab".repeat(32)),
             reason: "disk full".into(),
             ticket: None,
@@ -225,15 +269,24 @@ pub(crate) mod tests {
             extended_by: None,
             signed_approvals: false,
             break_glass: false,
+            role_changed: false,
         }
     }
 
     #[test]
     fn an_approver_sees_every_word_and_what_to_type() {
         let text = everything(&pending(), 1_000_060);
-        for part in
-            ["alice (uid 1001)", "word 2   nginx", "abababab", "0 of 2 given", "(1m ago)", "jitctl approve 0123456789"]
-        {
+        for part in [
+            "alice (uid 1001)",
+            "word 2   nginx",
+            "directory  /home/alice",
+            "uid 0, gid 0, groups 0",
+            "variables  LANG=C",
+            "abababab",
+            "0 of 2 given",
+            "(1m ago)",
+            "jitctl approve 0123456789",
+        ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
     }

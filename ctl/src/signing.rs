@@ -5,17 +5,17 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper, RequestPaper};
+use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
 use jit_sudo::escape::{escape, hex};
 use jit_sudo::grant::sshsig::Namespace;
-use jit_sudo::grant::terms::{Flag, RequestTerms, VERSION, decode, encode};
+use jit_sudo::grant::terms::{Extensions, Flag, RequestTerms, VERSION, encode};
 use jit_sudo::grant::{ApprovalTerms, digest};
 use jit_sudo::names::{IdPrefix, UserName};
 
 use crate::cli::ApproveWords;
 use crate::decide::after_approval;
 use crate::door::{Broker, answer, io_cause};
-use crate::paper::{self, Kind, bad};
+use crate::paper::{self, Kind, Request, bad};
 use crate::papers;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
@@ -30,13 +30,10 @@ pub(crate) fn approve_here(
     screen: &Screen,
 ) -> Result<Report, Trouble> {
     let papers = papers::fetch(id, broker)?;
-    let contents: RequestPaper =
-        serde_json::from_str(&papers.request.body).map_err(|_| bad("the broker's papers cannot be understood"))?;
-    let terms: RequestTerms =
-        decode(contents.request.as_bytes()).ok_or_else(|| bad("the broker's papers cannot be understood"))?;
+    let Request { terms, bytes, .. } = Request::read(&papers.request)?;
     let approver = words.approver.clone().unwrap_or(papers.you);
-    let body = approval(words, approver, &contents.request, &terms)?;
-    screen.note(&Notice::new(format!("signing the approval of {}", papers::in_one_line(&terms, &contents.host))));
+    let body = approval(words, approver, &bytes, &terms)?;
+    screen.note(&Notice::new(format!("signing the approval of {}", papers::in_one_line(&terms))));
     let signature = sign(key, &body)?;
     answer!(broker.ask(&Ask::Import { approval: body, signature })?, Answer::Imported(info) => info);
     let id = IdPrefix::from(&terms.id);
@@ -61,8 +58,8 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
     if request.terms.deadline <= screen.now {
         return Err(bad(&format!("request {} has died at its deadline", request.terms.id)));
     }
-    let body = approval(words, approver.clone(), &request.paper.request, &request.terms)?;
-    let what = papers::in_one_line(&request.terms, &request.paper.host);
+    let body = approval(words, approver.clone(), &request.bytes, &request.terms)?;
+    let what = papers::in_one_line(&request.terms);
     let host_key = request.host_key.fingerprint();
     screen.note(&Notice::new(format!("the approval of {what}, made on the host with the key {host_key}")));
     let Some(key) = key.filter(|_| !unsigned) else {
@@ -105,19 +102,22 @@ fn approval(words: ApproveWords, approver: UserName, request: &str, asked: &Requ
         let (most, wanted) = (when::spell(asked.duration), when::spell(duration));
         return Err(bad(&format!("an approver may only shorten: {most} was asked, not {wanted}")));
     }
-    if words.exact && asked.argv.is_empty() {
+    if words.exact && asked.command.is_none() {
         return Err(bad("the request names no command, so it cannot be narrowed to one"));
     }
     let terms = ApprovalTerms {
         approver,
         at: when::now(),
         comment: words.comment.unwrap_or_default(),
+        critical: Vec::new(),
         duration,
         exact: Flag::from(words.exact),
-        host: asked.host.clone(),
+        extensions: Extensions::new(),
+        host: asked.host.id.clone(),
         id: asked.id.clone(),
         one_shot: Flag::from(words.one_shot),
         request: hex(&digest(request.as_bytes())),
+        role_digest: asked.role_digest.clone(),
         version: VERSION,
     };
     let bytes = encode(&terms).ok().and_then(|bytes| String::from_utf8(bytes).ok());

@@ -3,9 +3,9 @@
 use super::{Activation, ActivationError, justification, submit, within_maximum};
 use crate::clock::Moment;
 use crate::escape::Word;
-use crate::grant::terms::{Flag, VERSION};
+use crate::grant::terms::{Extensions, Flag, VERSION};
 use crate::grant::{GrantTerms, RequestTerms};
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, Identity};
 use crate::names::GrantId;
 use crate::policy::{PolicyIndex, Role};
 
@@ -33,29 +33,36 @@ pub fn extend(
 ) -> Result<Activation, ActivationError> {
     let identity = host.identity()?;
     let random = sys::random::random().map_err(|error| HostError::System("make an id", error))?;
-    let terms = terms(wanted, GrantId::from_random(random), identity.id.as_str(), moment)?;
+    let terms = terms(wanted, GrantId::from_random(random), &identity, moment)?;
     submit(host, policy, wanted.role, &terms, &identity, moment)
 }
 
-fn terms(wanted: &Longer<'_>, id: GrantId, host: &str, moment: &Moment) -> Result<RequestTerms, ActivationError> {
+fn terms(
+    wanted: &Longer<'_>,
+    id: GrantId,
+    identity: &Identity,
+    moment: &Moment,
+) -> Result<RequestTerms, ActivationError> {
     let Longer { old, ticket, role, .. } = wanted;
     let created = moment.wall.seconds();
     let (reason, ticket) = justification(role, wanted.reason, Some(ticket))?;
     let lifetime = i64::try_from(role.activation.request_lifetime).unwrap_or(i64::MAX);
     Ok(RequestTerms {
         break_glass: Flag::No,
-        argv: old.argv.clone(),
+        command: old.command.clone(),
         created,
+        critical: Vec::new(),
         deadline: created.saturating_add(lifetime),
         duration: within_maximum(role, wanted.duration)?,
         exact: old.exact,
         extends: Some(old.id.clone()),
-        host: host.to_owned(),
+        extensions: Extensions::new(),
+        host: identity.host.clone(),
         id,
         one_shot: old.one_shot.or(Flag::from(role.activation.one_shot)),
-        program: old.program.clone(),
         reason,
         role: role.name.clone(),
+        role_digest: old.role_digest.clone(),
         run_as: old.run_as.clone(),
         start: if old.expires > created { old.expires } else { 0 },
         ticket,

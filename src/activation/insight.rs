@@ -85,15 +85,16 @@ impl Sight<'_> {
             moment: self.moment,
             high_water: self.journal.high_water()?,
             vouchers: vouchers.as_ref(),
+            approved: &|digest| self.host.store().role(digest),
         };
-        Ok(good_for(&grants, asker, &held, &facts).any(|(role, terms)| {
+        Ok(good_for(&grants, asker, &held, &facts).any(|(roles, terms)| {
             // A grant for one command is no power over another, nor over one that is not there.
             let covers = match (terms.exact.is_set(), hidden.judged()) {
                 (false, _) => true,
-                (true, Some(command)) => terms.argv == command.resolved_words(),
+                (true, Some(command)) => terms.command.is_some_and(|bound| bound.argv == command.resolved_words()),
                 (true, None) => false,
             };
-            covers && allows(role, hidden, asker, run_as)
+            covers && roles.iter().all(|role| allows(role, hidden, asker, run_as))
         }))
     }
 }

@@ -1,6 +1,7 @@
 //! The hash chain: each record carries the hash of the one before, and the hash of the last one vouches for all.
 //! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -107,6 +108,8 @@ pub enum Cause {
     CutOff(u64),
     /// No checkpoint covers it, nor anything behind it.
     Unsigned,
+    /// It names a policy, by this digest, of which no earlier record tells.
+    UnknownPolicy(String),
 }
 
 impl fmt::Display for FirstBad {
@@ -139,6 +142,9 @@ impl fmt::Display for FirstBad {
                     "record {seq} is missing: the journal ends before it, and record {known} was signed or anchored"
                 )
             }
+            Cause::UnknownPolicy(policy) => {
+                write!(f, "record {seq} names policy {policy}, and no policy record before it has that digest")
+            }
             Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
         }
     }
@@ -157,6 +163,7 @@ pub struct Chain {
     high: Option<i64>,
     /// What is to be proved by a `prune` record.
     pruned: Option<Mark>,
+    policies: Policies,
 }
 
 impl Chain {
@@ -167,7 +174,8 @@ impl Chain {
             Begin::Pruned(mark) => (mark.seq, Some(mark.hash), None, Some(mark)),
             Begin::Part(first) => (first.saturating_sub(1), None, None, None),
         };
-        Self { records: 0, last, head, high, pruned }
+        let policies = if let Begin::Part(_) = begin { Policies::Unasked } else { Policies::default() };
+        Self { records: 0, last, head, high, pruned, policies }
     }
 
     /// Checks the next record as it is stored.
@@ -212,7 +220,9 @@ impl Chain {
         }
         if self.pruned.is_some_and(|mark| inside.tells_of(mark)) {
             self.pruned = None;
+            self.policies.recall(&inside)?;
         }
+        self.policies.feed(&inside, self.pruned.is_some())?;
         self.records = self.records.saturating_add(1);
         (self.last, self.head, self.high) = (inside.seq, Some(hash), Some(high));
         Ok(())
@@ -246,6 +256,49 @@ pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, F
     Ok(chain.verified())
 }
 
+/// The policies of which the records so far have told.
+#[derive(Debug, Clone)]
+enum Policies {
+    /// What was before is taken for granted.
+    Unasked,
+    Asked {
+        known: BTreeSet<String>,
+        /// Named behind a pruned beginning, each by this record first: the `prune` record has to know it.
+        owed: BTreeMap<String, u64>,
+    },
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self::Asked { known: BTreeSet::new(), owed: BTreeMap::new() }
+    }
+}
+
+impl Policies {
+    /// The policy that a record names is known, or becomes so by it.
+    fn feed(&mut self, inside: &Inside<'_>, beginning_is_missing: bool) -> Result<(), FirstBad> {
+        let (Self::Asked { known, owed }, Some(policy)) = (self, inside.policy) else { return Ok(()) };
+        match inside.kind {
+            "policy" => drop(known.insert(policy.to_owned())),
+            _ if known.contains(policy) => {}
+            _ if beginning_is_missing => drop(owed.entry(policy.to_owned()).or_insert(inside.seq)),
+            _ => return Err(FirstBad { seq: inside.seq, cause: Cause::UnknownPolicy(policy.to_owned()) }),
+        }
+        Ok(())
+    }
+
+    /// The record of the pruning was found: what was named before it, it knows.
+    fn recall(&mut self, prune: &Inside<'_>) -> Result<(), FirstBad> {
+        let Self::Asked { known, owed } = self else { return Ok(()) };
+        known.extend(prune.policies.iter().flatten().map(|policy| (*policy).to_owned()));
+        let missing = std::mem::take(owed).into_iter().filter(|(policy, _)| !known.contains(policy));
+        match missing.min_by_key(|(_, seq)| *seq) {
+            Some((policy, seq)) => Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy) }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The keys that the chain and the columns need; everything else is skipped unread.
 #[derive(Deserialize)]
 struct Inside<'a> {
@@ -259,8 +312,12 @@ struct Inside<'a> {
     /// Of a `prune` record.
     through: Option<u64>,
     head: Option<&'a str>,
+    /// Of a `prune` record: the policies of which records told that are gone.
+    policies: Option<Vec<&'a str>>,
     /// Of an alert or a refusal.
     code: Option<&'a str>,
+    /// Of a start, a grant, and the policy itself.
+    policy: Option<&'a str>,
 }
 
 impl<'a> Inside<'a> {
@@ -292,6 +349,72 @@ mod tests {
     use crate::audit::sample;
 
     type Chained = (u64, String, Digest);
+
+    /// A chain of these kinds; the second word is the policy that a record names.
+    fn of_policies(kinds: &[(&str, &str)]) -> Vec<Vec<u8>> {
+        let mut prev = Digest::ZERO;
+        let record = |(seq, (kind, policy)): (u64, &(&str, &str))| {
+            let named = if *kind == "prune" {
+                format!("\"policies\":[\"{policy}\"]")
+            } else {
+                format!("\"policy\":\"{policy}\"")
+            };
+            let more = if *kind == "prune" {
+                format!(",\"through\":2,\"head\":\"{}\"", Digest([9; 32]))
+            } else {
+                String::new()
+            };
+            let body = format!("{{\"kind\":\"{kind}\",{named},\"prev\":\"{prev}\",\"seq\":{seq},\"time\":1{more}}}");
+            prev = hash(body.as_bytes());
+            body.into_bytes()
+        };
+        (1..).zip(kinds).map(record).collect()
+    }
+
+    fn fed(begin: Begin, kinds: &[(&str, &str)]) -> Result<Verified, FirstBad> {
+        let mut chain = Chain::new(begin);
+        for body in of_policies(kinds) {
+            chain.feed_bare(&body)?;
+        }
+        chain.end()
+    }
+
+    #[test]
+    fn a_start_or_grant_names_a_policy_of_which_a_record_before_it_tells() {
+        let unknown = |seq, policy: &str| Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
+        let two = [("policy", "a"), ("policy", "b"), ("start", "a"), ("grant", "b"), ("start", "b")];
+        assert_eq!(fed(Begin::First, &two).unwrap().records, 5);
+        assert_eq!(fed(Begin::First, &two[1..]), unknown(2, "a"));
+        assert_eq!(fed(Begin::First, &[("start", "a"), ("policy", "a")]), unknown(1, "a"), "not afterwards");
+        assert_eq!(fed(Begin::First, &[("policy", "a"), ("grant", "b")]), unknown(2, "b"));
+        assert_eq!(fed(Begin::Part(1), &two[2..]).unwrap().records, 3, "what was before a part is taken for granted");
+        let said = fed(Begin::First, &[("start", "a")]).unwrap_err().to_string();
+        assert_eq!(said, "record 1 names policy a, and no policy record before it has that digest");
+    }
+
+    #[test]
+    fn behind_a_pruned_beginning_the_record_of_the_pruning_knows_the_policies() {
+        let mark = Mark { seq: 2, hash: Digest([9; 32]) };
+        // The records of a pruned chain are numbered and linked behind the last one that went.
+        let fed = |kinds: &[(&str, &str)]| {
+            let mut chain = Chain::new(Begin::Pruned(mark));
+            let mut prev = mark.hash;
+            for (seq, body) in (3..).zip(of_policies(kinds)) {
+                let mut record: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                (record["seq"], record["prev"]) = (seq.into(), prev.to_string().into());
+                let body = record.to_string();
+                prev = hash(body.as_bytes());
+                chain.feed_bare(body.as_bytes())?;
+            }
+            chain.end()
+        };
+        assert!(fed(&[("start", "a"), ("prune", "a"), ("start", "a")]).is_ok());
+        assert!(fed(&[("prune", "a"), ("start", "a"), ("policy", "b"), ("start", "b"), ("start", "a")]).is_ok());
+        let unknown = |seq, policy: &str| Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
+        assert_eq!(fed(&[("start", "b"), ("start", "c"), ("prune", "a")]), unknown(3, "b"));
+        assert_eq!(fed(&[("start", "a"), ("prune", "a"), ("start", "b")]), unknown(5, "b"));
+        assert!(matches!(fed(&[("start", "b")]), Err(FirstBad { cause: Cause::NotPruned, .. })));
+    }
 
     fn verify_records(records: &[Chained]) -> Result<Verified, FirstBad> {
         verify(records.iter().map(|(seq, body, hash)| Row {

@@ -39,6 +39,15 @@ pub struct Statement {
     pub version: u32,
 }
 
+impl Statement {
+    /// Reads exact bytes; anything that this version would not have written itself is none.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let statement: Self = serde_json::from_slice(bytes).ok()?;
+        let exact = encode(&statement).ok()? == bytes && statement.version == VERSION;
+        exact.then_some(statement)
+    }
+}
+
 /// A statement and its signature, as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::chain::{Begin, Cause, Chain, FirstBad, Row};
-use super::checkpoint::{Checkpoint, Statement, VERSION};
+use super::checkpoint::{Checkpoint, Statement};
 use super::mark::Mark;
 use super::record::Digest;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
-use crate::grant::terms::decode;
 
 /// Whose checkpoints count.
 #[derive(Debug, Clone)]
@@ -101,7 +100,7 @@ impl Proof {
         if checkpoint.seq > last.seq {
             return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(checkpoint.seq) });
         }
-        let Some(statement) = decode::<Statement>(&checkpoint.body).filter(|found| found.version == VERSION) else {
+        let Some(statement) = Statement::decode(&checkpoint.body) else {
             return bad(Cause::Checkpoint("is not in the format that this version knows".to_owned()));
         };
         if statement.seq != checkpoint.seq || checkpoint.seq != last.seq {
@@ -144,6 +143,7 @@ impl Proof {
 mod tests {
     use serde_json::Value;
 
+    use super::super::checkpoint::VERSION;
     use super::*;
     use crate::audit::chain;
     use crate::audit::sample::{self, HOST_SEED};
@@ -280,13 +280,15 @@ mod tests {
                 assert_eq!(prove(&with(records[index].2), &signed, &[]), bad(seq, Cause::Hash), "{path}");
                 let hash = chain::hash(altered.as_bytes());
                 let found = prove(&with(hash), &signed, &[]).unwrap_err();
-                let in_place = ["/seq", "/prev", "/time", "/kind"].contains(&path.as_str());
-                assert_eq!(
-                    found.seq,
-                    if in_place && path != "/time" && path != "/kind" { seq } else { seq + 1 },
-                    "{path}: {found}"
-                );
-                if path != "/seq" && path != "/prev" {
+                // A record that names a policy has to follow the record of that policy.
+                let kind = body["kind"].as_str().unwrap();
+                let unknown = matches!((kind, path.as_str()), ("policy", "/kind") | ("grant", "/policy"));
+                let in_place = unknown || ["/seq", "/prev"].contains(&path.as_str());
+                assert_eq!(found.seq, if in_place { seq } else { seq + 1 }, "{path}: {found}");
+                if unknown || (kind, path.as_str()) == ("policy", "/policy") {
+                    let anew = prove(&sample::relink(&with(hash)), &signed, &[]).unwrap_err();
+                    assert!(matches!(anew.cause, Cause::UnknownPolicy(_)), "{path}: {anew}");
+                } else if path != "/seq" && path != "/prev" {
                     let anew = sample::relink(&with(hash));
                     assert_eq!(prove(&anew, &signed, &[]), bad(end.0, Cause::OtherSigned), "{path}");
                     let mark = Mark { seq: seq + 1, hash: records[index + 1].2 };

@@ -9,8 +9,9 @@ use crate::audit::record::*;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::database::Durability;
 use crate::escape::Word;
-use crate::grant::HostKey;
+use crate::grant::{HostDescriptor, HostKey};
 use crate::names::{GrantId, RoleName};
+use crate::policy::{Became, FileEntry, Names, PolicyChange};
 
 pub(super) const SELF: Process = Process { pid: 4242, start: 1_000 };
 
@@ -60,6 +61,7 @@ pub(super) fn start(run: &str) -> Start {
         editor: None,
         service: None,
         remote: None,
+        policy: None,
     }
 }
 
@@ -74,6 +76,23 @@ pub(super) fn ending() -> Ending {
     }
 }
 
+/// The record of a policy.
+pub(super) fn policy() -> PolicyRecord {
+    let names = |count| Names { first: vec![("web-ops".to_owned(), [6; 32])], count, sha256: Some([5; 32]) };
+    let path = "/etc/jit-sudo/policy.toml".to_owned();
+    let file = |became, written| FileEntry { path: path.clone(), sha256: [3; 32], written, became };
+    let change = PolicyChange {
+        policy: [8; 32],
+        before: Some([7; 32]),
+        files: vec![file(None, Some((1_700_000_000_000_000, 0))), file(Some(Became::Removed), None)],
+        file_count: 1,
+        added: names(300),
+        changed: names(1),
+        removed: Names::default(),
+    };
+    PolicyRecord::new(change, CompiledBy { caller: Some("alice".into()), caller_uid: Some(1000), loginuid: Some(1000) })
+}
+
 /// A run that was started at `second` and is open.
 pub(crate) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started {
     journal.start(&moment(second), start(run), SELF, |_| Ok::<_, JournalError>(())).unwrap().0
@@ -86,7 +105,7 @@ pub(super) const HOST_SEED: u8 = 7;
 pub(super) fn seal(journal: &Journal<'_>, second: i64) {
     let last = journal.unsealed(&moment(second), Due::Now).unwrap().unwrap();
     let key = HostKey::from_seed([HOST_SEED; 32]);
-    journal.seal(last, &moment(second), &key, &key.host_id("machine")).unwrap();
+    journal.seal(last, &moment(second), &key, &HostDescriptor::of(&key, "web1", "machine").host_id().unwrap()).unwrap();
 }
 
 /// Appends `count` records of all kinds.
@@ -162,6 +181,7 @@ pub(super) fn events() -> Vec<Event> {
         sha256: Digest([4; 32]),
         break_glass: Some(1),
         extends: Some(grant.clone()),
+        policy: Some(policy().policy),
     };
     let revocation = Revocation {
         grant: grant.clone(),
@@ -190,8 +210,15 @@ pub(super) fn events() -> Vec<Event> {
         verdict: Verdict::Settled,
         comment: hostile(),
     };
-    let prune =
-        Prune { uid: 0, user: "root".into(), before: Timestamp(3), through: 7, head: Digest([7; 32]), records: 7 };
+    let prune = Prune {
+        uid: 0,
+        user: "root".into(),
+        before: Timestamp(3),
+        through: 7,
+        head: Digest([7; 32]),
+        records: 7,
+        policies: vec![Digest([8; 32])],
+    };
     let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
     let change = Change {
         path: hostile(),
@@ -225,6 +252,7 @@ pub(super) fn events() -> Vec<Event> {
         Event::Start(Box::new(start("run000000001"))),
         Event::End(Box::new(end)),
         Event::Reject(Box::new(reject)),
+        Event::Policy(Box::new(policy())),
         Event::Request(Box::new(request)),
         Event::Approval(Box::new(approval)),
         Event::Denial(Box::new(denial)),

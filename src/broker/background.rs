@@ -25,7 +25,7 @@ impl Desk<'_> {
 
     fn background(&self, request: &StoredRequest, chosen_among: Vec<RoleName>) -> Result<Background, Refused> {
         let terms = &request.terms;
-        let precedent = self.journal.precedent(terms.uid, &Word::from(terms.run_as.as_str()), &terms.argv)?;
+        let precedent = self.journal.precedent(terms.uid, &Word::from(terms.run_as.as_str()), terms.argv())?;
         let role = self.policy.role(&terms.role)?;
         Ok(Background {
             precedent: precedent.map(|found| Precedent { runs: found.runs, last: found.last.seconds() }),

@@ -11,7 +11,7 @@ use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::escape::{Word, hex};
 use crate::grant::lifecycle::{Decided, RequestState};
-use crate::grant::terms::{Flag, VERSION, encode};
+use crate::grant::terms::{Extensions, Flag, VERSION, encode};
 use crate::grant::{Approval, ApprovalFault, ApprovalTerms, Approvers, RequestTerms, digest};
 use crate::host::Identity;
 use crate::names::IdPrefix;
@@ -177,12 +177,15 @@ impl Desk<'_> {
             approver: self.caller.name().clone(),
             at: self.now(),
             comment,
+            critical: Vec::new(),
             duration: narrowing.duration.unwrap_or(0),
             exact: Flag::from(narrowing.exact),
+            extensions: Extensions::new(),
             host: host.to_owned(),
             id: asked.id.clone(),
             one_shot: Flag::from(narrowing.one_shot),
             request: hex(&digest(&request.bytes)),
+            role_digest: asked.role_digest.clone(),
             version: VERSION,
         };
         narrows(&terms, asked)?;
@@ -196,7 +199,7 @@ pub(super) fn narrows(approval: &ApprovalTerms, asked: &RequestTerms) -> Result<
         let (most, wanted) = (spell(asked.duration), spell(approval.duration));
         return Err(refused("duration", format!("an approver may only shorten: {most} was asked, not {wanted}")));
     }
-    if approval.exact.is_set() && asked.argv.is_empty() {
+    if approval.exact.is_set() && asked.command.is_none() {
         return Err(refused("no-command", "the request names no command, so it cannot be narrowed to one"));
     }
     Ok(())

@@ -131,6 +131,7 @@ impl From<FindError> for Refused {
         match error {
             FindError::Database(error) => error.into(),
             FindError::Damaged(what) => refused("damaged", format!("the database holds damaged terms: {what}")),
+            FindError::Terms(id, fault) => refused("other-version", format!("request {id} cannot be used: {fault}")),
             FindError::Unknown => refused("unknown-id", "there is no such request or grant"),
         }
     }

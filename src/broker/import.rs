@@ -8,8 +8,8 @@ use super::wire::{Answer, ImportInfo};
 use crate::activation::WORDS_LIMIT;
 use crate::escape::hex;
 use crate::grant::sshsig::dearmor;
-use crate::grant::terms::{VERSION, decode};
-use crate::grant::{Approval, ApprovalFault, ApprovalTerms, digest};
+use crate::grant::terms::decode;
+use crate::grant::{Approval, ApprovalFault, ApprovalTerms, TermsFault, digest};
 use crate::store::{FindError, StoredRequest};
 
 /// The longest approval in bytes: its comment, every byte of it escaped, and what else it says.
@@ -77,10 +77,10 @@ fn read(text: &str, signature: &str) -> Result<Approval, Refused> {
         return Err(refused("too-large", format!("the approval is longer than {APPROVAL_LIMIT} bytes")));
     }
     let bytes = text.as_bytes().to_vec();
-    let terms: ApprovalTerms = decode(&bytes).ok_or_else(|| malformed("the text is not an approval"))?;
-    if terms.version != VERSION {
-        return Err(malformed("the approval is of a version that this host does not know"));
-    }
+    let terms: ApprovalTerms = decode(&bytes).map_err(|fault| match fault {
+        TermsFault::Malformed => malformed("the text is not an approval"),
+        fault => refused("other-version", format!("the approval cannot be used: {fault}")),
+    })?;
     if terms.comment.as_bytes().len() > WORDS_LIMIT {
         return Err(refused("too-long", format!("the comment is longer than {WORDS_LIMIT} bytes")));
     }

@@ -106,6 +106,7 @@ impl Desk<'_> {
             moment: self.moment,
             high_water: self.journal.high_water()?,
             vouchers: vouchers.as_ref(),
+            approved: &|digest| self.host.store().role(digest),
         };
         Ok(HeldRole::find(&grants, holder, &roles, &facts).map(|held| Held::Granted(Box::new(held))))
     }

@@ -124,8 +124,16 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
         _ => {}
     }
     let host = Host::open(caller.host())?;
-    let nothing;
-    let policy = match host.policy() {
+    // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
+    let only_looks = matches!(ask, Ask::AuditVerify { .. });
+    let (aside, nothing);
+    let policy = if only_looks {
+        aside = rusqlite::Connection::open_in_memory()?;
+        host.policy_aside(&aside)
+    } else {
+        host.policy(Some(&caller))
+    };
+    let policy = match policy {
         Err(error) if caller.uid() == 0 && is_evidence(&ask) => {
             // A broken policy must not hide what happened, nor keep root from ending it.
             let reader = PolicyReader::root(&inherited.identity);
@@ -137,8 +145,6 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
         policy => policy?,
     };
     let journal = host.journal(&policy.settings().audit);
-    // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
-    let only_looks = matches!(ask, Ask::AuditVerify { .. });
     if !only_looks {
         host.tend(&journal)?;
     }

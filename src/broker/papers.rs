@@ -2,7 +2,6 @@
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::view::role_info;
 use super::wire::{Answer, ApprovalPaper, Paper, PapersInfo, RequestPaper};
 use crate::grant::sshsig::{Namespace, armor};
 use crate::grant::terms::VERSION;
@@ -14,10 +13,8 @@ impl Desk<'_> {
         let terms = &request.terms;
         let key = self.host.identity()?.key;
         let body = serde_json::to_string(&RequestPaper {
-            host: self.host.name().to_owned(),
-            host_key: key.public_line(),
             request: text(request.bytes.clone())?,
-            role: self.policy.role(&terms.role)?.map(|role| role_info(&role, false)),
+            role: text(self.host.store().role_text(&terms.role_digest)?.unwrap_or_default())?,
             version: VERSION,
         })?;
         let signature = Some(armor(&key.sign(Namespace::Request, body.as_bytes())));

@@ -68,6 +68,7 @@ impl Desk<'_> {
                     moment: self.moment,
                     high_water,
                     vouchers: vouchers.as_ref(),
+                    approved: &|digest| self.host.store().role(digest),
                 };
                 match verify(candidates, *eligible, &facts) {
                     Ok(grant) => {

@@ -1,6 +1,8 @@
 //! Requests: made, listed, shown, waited for, taken back.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Desk;
@@ -11,7 +13,9 @@ use crate::activation::insight::Sight;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
 use crate::audit::Event;
 use crate::audit::record::Cancellation;
+use crate::cli::EnvironmentWish;
 use crate::database::Durability;
+use crate::elevation::environment::split;
 use crate::elevation::{Command, CommandError, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
@@ -31,19 +35,25 @@ const WAIT_LIMIT: u64 = 3600;
 
 impl Desk<'_> {
     pub(super) fn request(&self, new: NewRequest) -> Result<Answer, Refused> {
-        let words = CommandWords { run_as: new.run_as.clone(), command: new.command.clone() };
+        let words = CommandWords {
+            run_as: new.run_as.clone(),
+            run_as_group: new.run_as_group.clone(),
+            directory: new.directory.clone(),
+            environment: new.environment.clone(),
+            command: new.command.clone(),
+        };
         let (role, elevation, chosen_among) = self.role_for(&new, &words)?;
         let run_as;
-        let (command, target) = match &elevation {
-            Some(elevation) => (Some(elevation.command()), elevation.run_as()),
+        let target = match &elevation {
+            Some(elevation) => elevation.run_as(),
             None => {
                 run_as = self.run_as_of(&role, new.run_as.as_ref())?;
-                (None, &run_as)
+                &run_as
             }
         };
         let wanted = Wanted {
             role: &role,
-            command,
+            elevation: elevation.as_ref(),
             run_as: target,
             duration: new.duration,
             start: new.start,
@@ -219,7 +229,8 @@ impl Desk<'_> {
         words: &CommandWords,
     ) -> Result<Elevation, Refused> {
         let typed: Vec<OsString> = words.command.iter().map(|word| word.0.clone()).collect();
-        let run_as = RunAs::resolve(words.run_as.as_ref().map(Word::as_os_str), None, &caller)?;
+        let (user, group) = (words.run_as.as_ref(), words.run_as_group.as_ref());
+        let run_as = RunAs::resolve(user.map(Word::as_os_str), group.map(Word::as_os_str), &caller)?;
         let command = match Command::find_for(&typed, self.secure_path, &caller, self.caller) {
             Err(CommandError::Hidden(hidden)) => {
                 let sight = Sight { host: self.host, policy: self.policy, journal: self.journal, moment: self.moment };
@@ -227,7 +238,8 @@ impl Desk<'_> {
             }
             found => found,
         };
-        Ok(Elevation::question(caller, run_as, command?))
+        let directory = words.directory.as_ref().map(|word| PathBuf::from(word.as_os_str()));
+        Ok(Elevation::question(caller, run_as, command?, directory, wished(&words.environment)?))
     }
 
     /// As whom a whole role is asked for: what was typed, else root where the role allows it, else its first account.
@@ -241,6 +253,17 @@ impl Desk<'_> {
             user => Ok(RunAs::resolve(Some(OsStr::new(user)), None, self.caller)?),
         }
     }
+}
+
+/// The variables of a request.
+fn wished(entries: &[Word]) -> Result<EnvironmentWish, Refused> {
+    let mut set = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let no_variable = || refused("variable", format!("{entry} is no variable; write NAME=VALUE"));
+        let (name, value) = split(entry.as_os_str()).ok_or_else(no_variable)?;
+        set.push((OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())));
+    }
+    Ok(EnvironmentWish { set, ..EnvironmentWish::default() })
 }
 
 /// The narrowest role that fits; in an emergency the narrowest that may be had by breaking the glass, where one may.

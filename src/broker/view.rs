@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Desk;
 use super::failure::Refused;
-use super::wire::{ApprovalInfo, EndedInfo, GrantInfo, RoleInfo};
+use super::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, RoleInfo};
 use crate::elevation::edit::EDIT;
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
@@ -90,8 +90,10 @@ impl Desk<'_> {
             requester_uid: terms.uid,
             role: terms.role.clone(),
             run_as: terms.run_as.to_string(),
-            command: terms.argv.clone(),
+            command: terms.argv().to_vec(),
+            bound: terms.command.clone().map(BoundInfo::from),
             sha256: self.digest_of(request)?,
+            role_changed: role.as_ref().is_none_or(|role| role.digest != terms.role_digest),
             reason: terms.reason.clone(),
             ticket: (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.clone()),
             duration,
@@ -125,13 +127,13 @@ impl Desk<'_> {
     /// let them tell what is in it.
     fn digest_of(&self, request: &StoredRequest) -> Result<Option<String>, Refused> {
         let (terms, caller) = (&request.terms, self.caller);
-        let Some(program) = terms.argv.first().filter(|_| !terms.program.is_empty()) else { return Ok(None) };
+        let Some(command) = &terms.command else { return Ok(None) };
+        let program = Path::new(command.path.as_os_str());
         let told = terms.uid != caller.uid()
             || self.is_reader()?
-            || Path::new(program.as_os_str()) == Path::new(EDIT)
-            || can_read(caller.uid(), caller.gid(), caller.group_ids(), Path::new(program.as_os_str()))
-                .unwrap_or(false);
-        Ok(told.then(|| terms.program.clone()))
+            || program == Path::new(EDIT)
+            || can_read(caller.uid(), caller.gid(), caller.group_ids(), program).unwrap_or(false);
+        Ok(told.then(|| command.program.clone()))
     }
 
     /// The state of a grant in the eyes of the gate: the clocks by which it is shown are those by which it serves.

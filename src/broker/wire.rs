@@ -18,7 +18,7 @@ pub use self::evidence::{
     CheckpointInfo, ExportInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage, SignedInfo,
     VerifyInfo,
 };
-pub use self::grants::{ApprovalInfo, EndedInfo, GrantInfo};
+pub use self::grants::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo};
 pub use self::health::{Finding, Severity, SweepInfo};
 pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
@@ -340,6 +340,15 @@ pub struct CommandWords {
     /// As whom; root (or what the role says) when absent. A name or `#uid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<Word>,
+    /// -g: the primary group. A name or `#gid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as_group: Option<Word>,
+    /// -D: the working directory; where the caller is when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<Word>,
+    /// Variables for the command, `NAME=VALUE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<Word>,
     /// The words typed; may be empty in a request for a whole role.
     #[serde(default)]
     pub command: Vec<Word>,
@@ -370,6 +379,15 @@ pub struct NewRequest {
     /// As whom; see [`CommandWords::run_as`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<Word>,
+    /// See [`CommandWords::run_as_group`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as_group: Option<Word>,
+    /// See [`CommandWords::directory`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<Word>,
+    /// See [`CommandWords::environment`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<Word>,
     /// The command the grant is wanted for; shown to approvers.
     #[serde(default)]
     pub command: Vec<Word>,

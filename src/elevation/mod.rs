@@ -3,16 +3,17 @@
 pub mod caller;
 pub mod command;
 pub mod edit;
+pub mod environment;
 pub mod hidden;
 pub mod run_as;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
 pub use caller::{Caller, CallerError, Tty};
 pub use command::{Command, CommandError};
 pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
+pub use environment::CallersEnvironment;
 pub use hidden::Hidden;
 pub use run_as::{RunAs, RunAsError};
 
@@ -26,9 +27,12 @@ pub struct Elevation {
     run_as: RunAs,
     command: Command,
     wish: Wish,
+    /// Until the gate takes it.
+    environment: Option<CallersEnvironment>,
 }
 
 /// How the caller wishes the command to be run, as far as the policy lets them.
+#[derive(Default)]
 pub struct Wish {
     /// -i: a login shell in the target's home.
     pub login: bool,
@@ -46,10 +50,8 @@ pub struct Wish {
     pub close_from: Option<u32>,
     /// -T, in seconds.
     pub time_limit: Option<u64>,
-    /// -E, --preserve-env=list and VAR=value.
-    pub environment: EnvironmentWish,
-    /// The environment as the caller's shell handed it over.
-    pub inherited: Vec<OsString>,
+    /// The file mode mask that the caller has.
+    pub umask: u32,
 }
 
 /// Why what was typed is not an elevation at all.
@@ -101,22 +103,22 @@ impl Elevation {
         inherited: &Inherited,
         reveal: impl FnOnce(Box<Hidden>, &Caller, &RunAs) -> Result<Result<Command, CommandError>, E>,
     ) -> Result<Self, E> {
-        let found = |error: CommandError| E::from(error.into());
         let run_as = RunAs::resolve(run.run_as.as_deref(), run.run_as_group.as_deref(), &caller)
             .map_err(|error| E::from(error.into()))?;
         let command = match run.mode {
             Mode::Command if run.command.first().is_some_and(|word| is_edit_word(word)) => {
                 Command::edit(run.command.get(1..).unwrap_or_default(), &caller, &run_as)
             }
-            Mode::Command => match Command::find(&run.command, secure_path, &caller) {
-                Err(CommandError::Hidden(hidden)) => reveal(hidden, &caller, &run_as)?,
-                command => command,
-            },
-            Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command, &caller),
+            Mode::Command => Command::find(&run.command, secure_path, &caller),
+            Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command),
             Mode::Edit => Command::edit(&run.command, &caller, &run_as),
             Mode::Shell => Command::shell(&caller.preferred_shell(&inherited.environment), &run.command, &caller),
         };
-        let command = command.map_err(found)?;
+        let command = match command {
+            Err(CommandError::Hidden(hidden)) => reveal(hidden, &caller, &run_as)?,
+            command => command,
+        };
+        let command = command.map_err(|error| E::from(error.into()))?;
         let wish = Wish {
             login: run.mode == Mode::LoginShell,
             shell: run.mode == Mode::Shell,
@@ -126,27 +128,24 @@ impl Elevation {
             directory: run.directory.clone().map(PathBuf::from),
             close_from: run.close_from,
             time_limit: run.time_limit,
-            environment: run.environment.clone(),
-            inherited: inherited.environment.clone(),
+            umask: inherited.umask,
         };
-        Ok(Self { caller, run_as, command, wish })
+        let environment = CallersEnvironment::new(inherited.environment.clone(), run.environment.clone());
+        Ok(Self { caller, run_as, command, wish, environment: Some(environment) })
     }
 
-    /// The same question without the wish to run anything, for `why`, requests and listings.
-    pub fn question(caller: Caller, run_as: RunAs, command: Command) -> Self {
-        let wish = Wish {
-            login: false,
-            shell: false,
-            set_home: false,
-            preserve_groups: false,
-            background: false,
-            directory: None,
-            close_from: None,
-            time_limit: None,
-            environment: EnvironmentWish::default(),
-            inherited: Vec::new(),
-        };
-        Self { caller, run_as, command, wish }
+    /// What is asked about and not run: for `why`, requests and listings. `directory` is -D, `wished` are variables that
+    /// are typed before the command.
+    pub fn question(
+        caller: Caller,
+        run_as: RunAs,
+        command: Command,
+        directory: Option<PathBuf>,
+        wished: EnvironmentWish,
+    ) -> Self {
+        let wish = Wish { directory, ..Wish::default() };
+        let environment = Some(CallersEnvironment::new(Vec::new(), wished));
+        Self { caller, run_as, command, wish, environment }
     }
 
     /// Who calls.
@@ -167,5 +166,23 @@ impl Elevation {
     /// How.
     pub fn wish(&self) -> &Wish {
         &self.wish
+    }
+
+    /// The caller's variables, until the gate has taken them.
+    pub fn environment(&self) -> Option<&CallersEnvironment> {
+        self.environment.as_ref()
+    }
+
+    /// For the gate: what the caller's variables may do is decided there, and nobody sees them here afterwards.
+    pub(crate) fn take_environment(&mut self) -> Option<CallersEnvironment> {
+        self.environment.take()
+    }
+
+    /// The supplementary groups of the command: the run-as user's, or with -P the caller's.
+    ///
+    /// # Errors
+    /// The account database cannot be read.
+    pub fn supplementary_groups(&self) -> Result<&[u32], RunAsError> {
+        if self.wish.preserve_groups { Ok(self.caller.group_ids()) } else { self.run_as.group_ids() }
     }
 }

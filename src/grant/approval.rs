@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::escape::Word;
     use crate::grant::sshsig::sign;
-    use crate::grant::terms::{Flag, VERSION, decode, encode};
+    use crate::grant::terms::{Extensions, Flag, VERSION, decode, encode};
     use crate::grant::{GrantTerms, HostKey};
     use crate::names::{GrantId, RoleName};
 
@@ -145,12 +145,15 @@ mod tests {
             approver: name(approver),
             at: NOW,
             comment: Word::from("fine"),
+            critical: Vec::new(),
             duration: 600,
             exact: Flag::No,
+            extensions: Extensions::new(),
             host: hex(&[1; 32]),
             id: GrantId::parse("0123456789").unwrap(),
             one_shot: Flag::Yes,
             request: hex(&[2; 32]),
+            role_digest: hex(&[3; 32]),
             version: VERSION,
         };
         let bytes = encode(&terms).unwrap();
@@ -163,19 +166,21 @@ mod tests {
             break_glass: Flag::No,
             approvals: approvals.iter().map(|approval| hex(&digest(&approval.bytes))).collect(),
             approvers: approvals.iter().map(|approval| approval.terms.approver.clone()).collect(),
-            argv: Vec::new(),
             boot_deadline: 0,
             boot_id: String::new(),
+            command: None,
+            critical: Vec::new(),
             exact: Flag::No,
             expires: NOW + 600,
             extends: None,
+            extensions: Extensions::new(),
             host: hex(&[1; 32]),
             id: GrantId::parse("0123456789").unwrap(),
             issued: NOW,
             one_shot: Flag::Yes,
-            program: String::new(),
             request: hex(&[2; 32]),
             role: RoleName::parse("ops").unwrap(),
+            role_digest: hex(&[3; 32]),
             run_as: name("root"),
             starts: NOW,
             uid: 1000,
@@ -266,7 +271,7 @@ mod tests {
                 host.verify(Namespace::Grant, &bytes, &signature).is_ok()
             } else {
                 let signed = Approval { bytes: bytes.clone(), signature: Some(signature), ..good.clone() };
-                signed.signer(&list, NOW).is_ok() && decode::<ApprovalTerms>(&bytes).is_some()
+                signed.signer(&list, NOW).is_ok() && decode::<ApprovalTerms>(&bytes).is_ok()
             };
             accepted += u32::from(passed);
         }

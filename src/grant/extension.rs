@@ -2,18 +2,18 @@
 //! nothing wider than what it extends.
 
 use super::sshsig::Namespace;
-use super::terms::{GrantTerms, VERSION, decode};
+use super::terms::{GrantTerms, decode};
 use super::{HostPublicKey, SignedGrant};
 
 /// The terms of `signed` when it extends `old`; that `old` is good on this host was verified before.
 pub fn extends(signed: &SignedGrant, old: &GrantTerms, key: &HostPublicKey) -> Option<GrantTerms> {
-    let terms: GrantTerms = decode(&signed.bytes)?;
+    let terms: GrantTerms = decode(&signed.bytes).ok()?;
     key.verify(Namespace::Grant, &signed.bytes, &signed.signature).ok()?;
     let same = terms.extends.as_ref() == Some(&old.id)
-        && terms.version == VERSION
         && (&terms.host, terms.uid, &terms.user) == (&old.host, old.uid, &old.user)
         && (&terms.role, &terms.run_as) == (&old.role, &old.run_as)
-        && (&terms.argv, &terms.program) == (&old.argv, &old.program);
+        && terms.role_digest == old.role_digest
+        && terms.command == old.command;
     let not_wider = (terms.exact.is_set() || !old.exact.is_set())
         && (terms.one_shot.is_set() || !old.one_shot.is_set())
         && terms.expires > old.expires;

@@ -27,11 +27,6 @@ pub struct HostKey {
 /// The public half alone, by which grants are verified: a run has no need of the other.
 pub struct HostPublicKey(VerifyingKey);
 
-/// Which host a grant is for: it names the key and the machine, so that neither a copied database nor a copied key
-/// alone carries a grant to another machine.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HostId(String);
-
 /// The file is not an unencrypted ed25519 key in OpenSSH's format.
 #[derive(Debug)]
 pub struct InvalidHostKey;
@@ -136,29 +131,18 @@ impl HostPublicKey {
         format!("SHA256:{}", Base64Unpadded::encode_string(&digest(&public_blob(&self.0))))
     }
 
-    /// The identity of the host that holds this key and has this machine-id(5).
-    pub fn host_id(&self, machine_id: &str) -> HostId {
-        let mut bytes = b"jit-sudo host v1\0".to_vec();
-        push_string(&mut bytes, &public_blob(&self.0));
-        push_string(&mut bytes, machine_id.as_bytes());
-        HostId(crate::escape::hex(&digest(&bytes)))
-    }
-
     /// Checks a signature of this host.
     pub fn verify(&self, namespace: Namespace, message: &[u8], signature: &[u8]) -> Result<(), SignatureFault> {
         verify(&self.0, namespace, message, signature)
     }
 
+    pub(super) fn verifying(&self) -> &VerifyingKey {
+        &self.0
+    }
+
     /// The public half, as it stands in signatures.
     pub fn public_key(&self) -> PublicKey {
         PublicKey::Plain(self.0.to_bytes())
-    }
-}
-
-impl HostId {
-    /// Lower-case hexadecimal.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -225,13 +209,5 @@ mod tests {
                 assert_eq!(key.public_line(), HostKey::from_seed([7; 32]).public_line());
             }
         }
-    }
-
-    #[test]
-    fn another_machine_or_another_key_is_another_host() {
-        let (one, two) = (HostKey::from_seed([1; 32]), HostKey::from_seed([2; 32]));
-        assert!(one.host_id("m") == one.host_id("m"));
-        assert!(one.host_id("m") != one.host_id("n"));
-        assert!(one.host_id("m") != two.host_id("m"));
     }
 }

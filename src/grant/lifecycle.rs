@@ -6,7 +6,7 @@ use crate::names::UserName;
 use crate::policy::Role;
 
 use super::approval::Approval;
-use super::terms::{ApprovalTerms, Flag, GrantTerms, RequestTerms, VERSION};
+use super::terms::{ApprovalTerms, Extensions, Flag, GrantTerms, RequestTerms, VERSION};
 use super::{HostId, digest};
 
 /// The state of a request.
@@ -85,6 +85,8 @@ pub struct Decided<'a> {
     pub role_exact: bool,
     /// The role's maximum in seconds, now.
     pub maximum_duration: u64,
+    /// The digest of the policy that has the role.
+    pub policy: Option<[u8; 32]>,
 }
 
 impl<'a> Decided<'a> {
@@ -97,6 +99,7 @@ impl<'a> Decided<'a> {
             role_one_shot: role.activation.one_shot,
             role_exact: role.activation.exact_command,
             maximum_duration: role.activation.maximum_duration,
+            policy: role.policy,
         }
     }
 }
@@ -120,20 +123,22 @@ pub fn grant_terms(decided: &Decided<'_>, host: &HostId, moment: &Moment) -> Gra
     GrantTerms {
         approvals: approvals.iter().map(|approval| hex(&digest(&approval.bytes))).collect(),
         approvers: approvals.iter().map(|approval| approval.terms.approver.clone()).collect::<Vec<UserName>>(),
-        argv: request.argv.clone(),
         boot_deadline: moment.boot.0.saturating_add(expires.saturating_sub(now).saturating_mul(1_000_000)),
         boot_id: moment.boot_id.clone(),
         break_glass: request.break_glass,
+        command: request.command.clone(),
+        critical: Vec::new(),
         exact: request.exact.or(any(|approval| approval.exact)).or(Flag::from(decided.role_exact)),
         expires,
         extends: request.extends.clone(),
+        extensions: Extensions::new(),
         host: host.as_str().to_owned(),
         id: request.id.clone(),
         issued: now,
         one_shot: request.one_shot.or(any(|approval| approval.one_shot)).or(Flag::from(decided.role_one_shot)),
-        program: request.program.clone(),
         request: hex(&digest(decided.request_bytes)),
         role: request.role.clone(),
+        role_digest: request.role_digest.clone(),
         run_as: request.run_as.clone(),
         starts,
         uid: request.uid,

@@ -3,12 +3,15 @@
 
 pub mod approval;
 pub mod approvers;
+pub mod exact;
 pub mod extension;
+pub mod host;
 pub mod hostkey;
 pub mod lifecycle;
 pub mod public_key;
 pub mod signed;
 pub mod sshsig;
+pub mod statement;
 pub mod terms;
 pub mod verify;
 
@@ -18,10 +21,12 @@ mod tests;
 
 pub use approval::{Approval, ApprovalFault, Vouchers};
 pub use approvers::Approvers;
-pub use hostkey::{HostId, HostKey, HostPublicKey};
+pub use host::{HostDescriptor, HostId};
+pub use hostkey::{HostKey, HostPublicKey};
 pub use public_key::PublicKey;
 pub use signed::SignedGrant;
-pub use terms::{ApprovalTerms, GrantTerms, RequestTerms};
+pub use statement::{StatementKind, StatementTerms};
+pub use terms::{ApprovalTerms, CommandTerms, GrantTerms, RequestTerms, TermsFault};
 pub use verify::{GrantFault, VerifiedGrant};
 
 use sha2::{Digest as _, Sha256};

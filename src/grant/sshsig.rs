@@ -22,6 +22,8 @@ pub enum Namespace {
     Request,
     /// The host states its chain head.
     Checkpoint,
+    /// The host, or a person with a key, states what a person did: denied, cancelled, revoked, released, reviewed.
+    Statement,
 }
 
 impl Namespace {
@@ -32,6 +34,7 @@ impl Namespace {
             Self::Approval => "jit-sudo/approval/v1",
             Self::Request => "jit-sudo/request/v1",
             Self::Checkpoint => "jit-sudo/checkpoint/v1",
+            Self::Statement => "jit-sudo/statement/v1",
         }
     }
 }

@@ -1,20 +1,82 @@
-//! What is asked, approved and granted, as the exact bytes that are stored, hashed and signed: compact JSON, keys sorted,
-//! only strings and integers (and lists of strings). The fields below stand in alphabetical order for that reason.
+//! What is asked, approved and granted, as the exact bytes that are stored, hashed and signed: compact JSON, keys sorted at
+//! every depth, only strings, integers, lists and objects of them. The fields below stand in alphabetical order for that
+//! reason.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::host::HostDescriptor;
 use crate::clock::{Moment, Timestamp};
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName, UserName};
 
-/// The version of all three formats.
-pub const VERSION: u32 = 1;
+/// The version of every format of this room.
+pub const VERSION: u32 = 2;
 
 /// The longest encoded terms in bytes: room for 2 MiB of arguments, all escaped.
 pub const TERMS_LIMIT: usize = 16 << 20;
+
+/// Additions of later versions, by name. A reader ignores those that it does not know, unless `critical` names them.
+pub type Extensions = BTreeMap<String, String>;
+
+/// Terms of this version.
+pub trait Terms: DeserializeOwned + Serialize {
+    /// [`VERSION`].
+    fn version(&self) -> u32;
+    /// The extensions without which the rest would be misunderstood.
+    fn critical(&self) -> &[String];
+    /// The additions.
+    fn extensions(&self) -> &Extensions;
+}
+
+macro_rules! terms {
+    ($($name:ty),*) => {
+        $(impl $crate::grant::terms::Terms for $name {
+            fn version(&self) -> u32 {
+                self.version
+            }
+            fn critical(&self) -> &[String] {
+                &self.critical
+            }
+            fn extensions(&self) -> &$crate::grant::terms::Extensions {
+                &self.extensions
+            }
+        })*
+    };
+}
+pub(super) use terms;
+terms!(RequestTerms, ApprovalTerms, GrantTerms);
+
+/// Why bytes are not terms that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TermsFault {
+    /// An earlier version made them.
+    Earlier,
+    /// A later version made them.
+    Later,
+    /// They say that this extension must be known, and it is not.
+    Critical(String),
+    /// They are not what this version would have written.
+    Malformed,
+}
+
+impl fmt::Display for TermsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earlier => f.write_str("it was made by an earlier version; ask again"),
+            Self::Later => f.write_str("it was made by a later version, which this one cannot read"),
+            Self::Critical(key) => {
+                let key = crate::escape::escape(key.as_bytes());
+                write!(f, "it demands \"{key}\", which this version does not know")
+            }
+            Self::Malformed => f.write_str("its terms are not readable"),
+        }
+    }
+}
 
 /// A flag that is an integer on paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,17 +131,42 @@ fn is_no(flag: &Flag) -> bool {
     !flag.is_set()
 }
 
+/// The command of a request: everything that an exact grant binds but the run-as user's name, which stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandTerms {
+    /// The path by which rules know the program, and the arguments.
+    pub argv: Vec<Word>,
+    /// The working directory.
+    pub cwd: Word,
+    /// The variables that the requester names for it, `NAME=VALUE`, sorted. Nothing else comes from the caller.
+    pub environment: Vec<Word>,
+    /// The canonical path of the program; the word `sudoedit` where files are edited.
+    pub path: Word,
+    /// SHA-256 of the program, lower-case hexadecimal.
+    pub program: String,
+    /// The gid that it runs with.
+    pub run_as_gid: u32,
+    /// The supplementary groups, sorted.
+    pub run_as_groups: Vec<u32>,
+    /// The uid that it runs with.
+    pub run_as_uid: u32,
+}
+
 /// A request as it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestTerms {
-    /// The command asked for, resolved path first; empty for the whole role.
-    pub argv: Vec<Word>,
     /// Granted without approval, in an emergency; absent otherwise.
     #[serde(default = "no", skip_serializing_if = "is_no")]
     pub break_glass: Flag,
+    /// The command asked for; absent for the whole role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandTerms>,
     /// Seconds since 1970.
     pub created: i64,
+    /// Names of extensions that every reader must know.
+    pub critical: Vec<String>,
     /// When a pending request dies; seconds since 1970.
     pub deadline: i64,
     /// Seconds asked for.
@@ -89,18 +176,20 @@ pub struct RequestTerms {
     /// The grant whose runs this shall let go on; absent in an ordinary request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
-    /// The host it was made on ([`super::HostId`]).
-    pub host: String,
+    /// Additions of later versions.
+    pub extensions: Extensions,
+    /// The host it was made on.
+    pub host: HostDescriptor,
     /// The id of the request and of its grant.
     pub id: GrantId,
     /// Only one run.
     pub one_shot: Flag,
-    /// SHA-256 of the executable, lower-case hexadecimal; empty without a command.
-    pub program: String,
     /// The words of the requester.
     pub reason: Word,
     /// For which role.
     pub role: RoleName,
+    /// The digest of that role's power ([`crate::policy::RolePower`]) at that time, lower-case hexadecimal.
+    pub role_digest: String,
     /// As whom.
     pub run_as: UserName,
     /// Not before this time; 0 for at once.
@@ -125,11 +214,15 @@ pub struct ApprovalTerms {
     pub at: i64,
     /// Empty when there is none.
     pub comment: Word,
+    /// Names of extensions that every reader must know.
+    pub critical: Vec<String>,
     /// At most this many seconds; 0 for what was asked.
     pub duration: u64,
     /// Only the very command.
     pub exact: Flag,
-    /// The host it is for.
+    /// Additions of later versions.
+    pub extensions: Extensions,
+    /// The id of the host it is for ([`super::HostId`]).
     pub host: String,
     /// The id of the request.
     pub id: GrantId,
@@ -137,6 +230,8 @@ pub struct ApprovalTerms {
     pub one_shot: Flag,
     /// SHA-256 of the exact bytes of the request, lower-case hexadecimal.
     pub request: String,
+    /// The role digest of the request.
+    pub role_digest: String,
     /// [`VERSION`].
     pub version: u32,
 }
@@ -149,8 +244,6 @@ pub struct GrantTerms {
     pub approvals: Vec<String>,
     /// Who approved.
     pub approvers: Vec<UserName>,
-    /// The command it was asked for, resolved path first; empty for the whole role. Binding when `exact` is set.
-    pub argv: Vec<Word>,
     /// The end on the boot clock of the boot in which it was signed, in microseconds.
     pub boot_deadline: i64,
     /// That boot.
@@ -158,14 +251,21 @@ pub struct GrantTerms {
     /// Nobody approved it: the glass was broken, and an approver is to review it. Absent otherwise.
     #[serde(default = "no", skip_serializing_if = "is_no")]
     pub break_glass: Flag,
-    /// Serves only the very command and binary.
+    /// The command it was asked for; absent for the whole role. Binding when `exact` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandTerms>,
+    /// Names of extensions that every reader must know.
+    pub critical: Vec<String>,
+    /// Serves only the very command, in its directory, as its user and with its environment.
     pub exact: Flag,
     /// The end; seconds since 1970.
     pub expires: i64,
     /// The grant whose runs this lets go on; absent in an ordinary grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
-    /// The only host it is good for ([`super::HostId`]).
+    /// Additions of later versions.
+    pub extensions: Extensions,
+    /// The id of the only host it is good for ([`super::HostId`]).
     pub host: String,
     /// Its id.
     pub id: GrantId,
@@ -173,12 +273,12 @@ pub struct GrantTerms {
     pub issued: i64,
     /// Serves only one run.
     pub one_shot: Flag,
-    /// SHA-256 of the executable, lower-case hexadecimal; empty without a command. Binding when `exact` is set.
-    pub program: String,
     /// SHA-256 of the exact bytes of the request, lower-case hexadecimal.
     pub request: String,
     /// Which role it activates.
     pub role: RoleName,
+    /// The role digest of the request: a run needs what the role allowed then and allows now.
+    pub role_digest: String,
     /// As whom the command was asked for. Binding when `exact` is set.
     pub run_as: UserName,
     /// The begin; seconds since 1970.
@@ -201,16 +301,53 @@ impl GrantTerms {
     }
 }
 
+impl RequestTerms {
+    /// The words of the command; none for the whole role.
+    pub fn argv(&self) -> &[Word] {
+        self.command.as_ref().map_or(&[], |command| &command.argv)
+    }
+}
+
 /// Terms as exact bytes.
 pub fn encode<T: Serialize>(terms: &T) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(terms)
 }
 
-/// Reads exact bytes; anything that this version would not have written itself is refused.
-pub fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
+/// Reads exact bytes.
+///
+/// # Errors
+/// Anything that this version would not have written itself, but for extensions that nobody has to know.
+pub fn decode<T: Terms>(bytes: &[u8]) -> Result<T, TermsFault> {
     if bytes.len() > TERMS_LIMIT {
-        return None;
+        return Err(TermsFault::Malformed);
     }
-    let terms: T = serde_json::from_slice(bytes).ok()?;
-    (encode(&terms).ok()? == bytes).then_some(terms)
+    let terms = serde_json::from_slice::<T>(bytes).map_err(|_| fault(bytes))?;
+    if terms.version() != VERSION {
+        return Err(fault(bytes));
+    }
+    if encode(&terms).ok().as_deref() != Some(bytes) {
+        return Err(TermsFault::Malformed);
+    }
+    match terms.critical().first() {
+        None => Ok(terms),
+        Some(key) if terms.extensions().contains_key(key) => Err(TermsFault::Critical(key.clone())),
+        Some(_) => Err(TermsFault::Malformed),
+    }
+}
+
+/// Why bytes are not terms: the version tells, where there is one.
+fn fault(bytes: &[u8]) -> TermsFault {
+    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    match value.get("version").and_then(serde_json::Value::as_u64) {
+        Some(1) => TermsFault::Earlier,
+        Some(version) if version > u64::from(VERSION) => TermsFault::Later,
+        _ => TermsFault::Malformed,
+    }
+}
+
+/// The id that unusable bytes claim to have, for telling people which they are.
+pub(super) fn claimed_id(bytes: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let id = value.get("id").and_then(serde_json::Value::as_str).and_then(|id| GrantId::parse(id).ok());
+    id.map_or_else(|| "(unreadable)".to_owned(), |id| id.to_string())
 }

@@ -1,21 +1,28 @@
 //! What a stored grant is worth: every way in which it may be wrong is tried on a real elevation of the root account.
 
+mod random_policies;
+
 use super::extension::extends;
-use super::terms::{Flag, decode, encode};
+use super::terms::{Extensions, Flag, VERSION, decode, encode};
 use super::verify::{Facts, GrantFault, verify, window};
-use super::{GrantTerms, HostKey, SignedGrant};
+use super::{CommandTerms, GrantTerms, HostDescriptor, HostId, HostKey, SignedGrant, TermsFault};
+use crate::cli::EnvironmentWish;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::elevation::{Caller, Command, Elevation, RunAs};
 use crate::escape::{Word, hex};
 use crate::grant::sshsig::{Namespace, SignatureFault};
 use crate::names::{GrantId, RoleName, UserName};
 use crate::policy::judge::Eligible;
-use crate::policy::{Policy, PolicyText, Role};
+use crate::policy::{Policy, PolicyText, Role, RolePower};
 
 const NOW: i64 = 1_800_000_000;
 
 fn host() -> HostKey {
     HostKey::from_seed([1; 32])
+}
+
+fn id() -> HostId {
+    HostDescriptor::of(&host(), "web1", "machine").host_id().unwrap()
 }
 
 fn moment(seconds: i64) -> Moment {
@@ -33,7 +40,7 @@ fn elevation(words: &[&str]) -> Elevation {
     let run_as = RunAs::resolve(None, None, &caller).unwrap();
     let words: Vec<_> = words.iter().map(Into::into).collect();
     let command = Command::find(&words, "/usr/bin:/bin", &caller).unwrap();
-    Elevation::question(caller, run_as, command)
+    Elevation::question(caller, run_as, command, None, EnvironmentWish::default())
 }
 
 fn eligible() -> Eligible {
@@ -45,25 +52,27 @@ fn terms() -> GrantTerms {
     GrantTerms {
         approvals: Vec::new(),
         approvers: Vec::new(),
-        argv: elevation.command().resolved_words(),
         boot_deadline: (NOW + 3600) * 1_000_000,
         boot_id: "this boot".into(),
         break_glass: Flag::No,
+        command: Some(CommandTerms::of(&elevation, &role()).unwrap()),
+        critical: Vec::new(),
         exact: Flag::No,
         expires: NOW + 3600,
         extends: None,
-        host: host().host_id("machine").as_str().into(),
+        extensions: Extensions::new(),
+        host: id().as_str().into(),
         id: GrantId::parse("0123456789").unwrap(),
         issued: NOW,
         one_shot: Flag::No,
-        program: hex(&elevation.command().digest().unwrap()),
         request: hex(&[0; 32]),
         role: RoleName::parse("ops").unwrap(),
+        role_digest: role().digest,
         run_as: UserName::parse("root").unwrap(),
         starts: NOW,
         uid: 0,
         user: UserName::parse("root").unwrap(),
-        version: 1,
+        version: VERSION,
     }
 }
 
@@ -73,9 +82,15 @@ fn verdict(signed: SignedGrant) -> Result<(), GrantFault> {
 }
 
 fn verdict_at(signed: SignedGrant, moment: &Moment, high_water: Option<i64>) -> Result<(), GrantFault> {
-    let (key, id) = (host(), host().host_id("machine"));
-    let facts =
-        Facts { key: &key, host: &id, moment, high_water: high_water.map(Timestamp::from_seconds), vouchers: None };
+    let (key, id) = (host(), id());
+    let facts = Facts {
+        key: &key,
+        host: &id,
+        moment,
+        high_water: high_water.map(Timestamp::from_seconds),
+        vouchers: None,
+        approved: &|_| None,
+    };
     match verify(vec![signed], eligible(), &facts) {
         Ok(_) => Ok(()),
         Err(refused) => Err(refused.faults[0].1.clone()),
@@ -96,14 +111,17 @@ fn a_proper_grant_holds() {
 
 #[test]
 fn terms_of_somebody_or_something_else_are_refused() {
-    let other_host = HostKey::from_seed([1; 32]).host_id("another machine");
+    let other_host = HostDescriptor::of(&host(), "web1", "another machine").host_id().unwrap();
     assert_eq!(verdict(issue(|terms| terms.host = other_host.as_str().into())), Err(GrantFault::OtherHost));
     assert_eq!(verdict(issue(|terms| terms.uid = 1000)), Err(GrantFault::OtherHolder));
     let alice = UserName::parse("alice").unwrap();
     assert_eq!(verdict(issue(|terms| terms.user = alice)), Err(GrantFault::OtherHolder));
     let role = RoleName::parse("other").unwrap();
     assert_eq!(verdict(issue(|terms| terms.role = role)), Err(GrantFault::OtherRole));
-    assert_eq!(verdict(issue(|terms| terms.version = 2)), Err(GrantFault::Malformed));
+    let version = |number| verdict(issue(|terms| terms.version = number));
+    assert_eq!(version(0), Err(GrantFault::Terms(TermsFault::Malformed)));
+    assert_eq!(version(1), Err(GrantFault::Terms(TermsFault::Earlier)));
+    assert_eq!(version(3), Err(GrantFault::Terms(TermsFault::Later)));
 }
 
 #[test]
@@ -114,11 +132,29 @@ fn an_exact_grant_serves_one_command_one_binary_one_target() {
             change(terms);
         }))
     };
+    let command = |change: fn(&mut CommandTerms)| {
+        verdict(issue(|terms| {
+            terms.exact = Flag::Yes;
+            change(terms.command.as_mut().unwrap());
+        }))
+    };
     assert_eq!(exact(|_| {}), Ok(()));
-    assert_eq!(exact(|terms| terms.argv.push(Word::from("more"))), Err(GrantFault::OtherCommand));
-    assert_eq!(exact(|terms| terms.argv.clear()), Err(GrantFault::OtherCommand));
-    assert_eq!(exact(|terms| terms.program = hex(&[7; 32])), Err(GrantFault::OtherCommand));
-    assert_eq!(exact(|terms| terms.program.clear()), Err(GrantFault::OtherCommand));
+    assert_eq!(command(|command| command.argv.push(Word::from("more"))), Err(GrantFault::OtherCommand));
+    assert_eq!(command(|command| command.argv.clear()), Err(GrantFault::OtherCommand));
+    assert_eq!(command(|command| command.program = hex(&[7; 32])), Err(GrantFault::OtherCommand));
+    assert_eq!(command(|command| command.program.clear()), Err(GrantFault::OtherCommand));
+    let other: [fn(&mut CommandTerms); 6] = [
+        |command| command.cwd = Word::from("/elsewhere"),
+        |command| command.environment.push(Word::from("LD_PRELOAD=/x.so")),
+        |command| command.path = Word::from("/usr/bin/false"),
+        |command| command.run_as_uid = 1,
+        |command| command.run_as_gid = 1,
+        |command| command.run_as_groups.push(4242),
+    ];
+    for change in other {
+        assert_eq!(command(change), Err(GrantFault::OtherCommand));
+    }
+    assert_eq!(exact(|terms| terms.command = None), Err(GrantFault::OtherCommand));
     assert_eq!(exact(|terms| terms.run_as = UserName::parse("daemon").unwrap()), Err(GrantFault::OtherCommand));
 }
 
@@ -150,9 +186,9 @@ fn every_flipped_bit_of_the_terms_is_refused() {
 #[test]
 fn bytes_that_we_would_not_write_ourselves_are_not_terms() {
     let good = String::from_utf8(encode(&terms()).unwrap()).unwrap();
-    assert!(decode::<GrantTerms>(good.as_bytes()).is_some());
+    assert!(decode::<GrantTerms>(good.as_bytes()).is_ok());
     for bad in [
-        good.replace(":1}", ": 1}"),
+        good.replace(":2}", ": 2}"),
         good.replace("\"one_shot\":0", "\"one_shot\":2"),
         good.replace("\"uid\":0", "\"uid\":-1"),
         good.replace("{\"approvals\"", "{\"more\":1,\"approvals\""),
@@ -160,7 +196,7 @@ fn bytes_that_we_would_not_write_ourselves_are_not_terms() {
         format!("{good} "),
         String::new(),
     ] {
-        assert!(decode::<GrantTerms>(bad.as_bytes()).is_none(), "{bad}");
+        assert_eq!(decode::<GrantTerms>(bad.as_bytes()), Err(TermsFault::Malformed), "{bad}");
     }
 }
 
@@ -202,8 +238,8 @@ fn the_narrowest_grant_is_used() {
         terms.exact = Flag::Yes;
         terms.expires = NOW;
     });
-    let (key, id, moment) = (host(), host().host_id("machine"), moment(NOW));
-    let facts = Facts { key: &key, host: &id, moment: &moment, high_water: None, vouchers: None };
+    let (key, id, moment) = (host(), id(), moment(NOW));
+    let facts = Facts { key: &key, host: &id, moment: &moment, high_water: None, vouchers: None, approved: &|_| None };
     let Ok(grant) = verify(vec![wide, expired, exact], eligible(), &facts) else { panic!("refused") };
     assert_eq!(grant.terms().id.as_str(), "eeeeeeeeee");
     assert_eq!(
@@ -228,15 +264,16 @@ fn an_extension_is_signed_for_its_grant_and_nothing_wider() {
     let good = |signed: &SignedGrant| extends(signed, &old, &host()).is_some();
     assert!(good(&extension(|_| {})));
     assert!(good(&extension(|terms| (terms.exact, terms.one_shot) = (Flag::Yes, Flag::Yes))));
-    let wrong: [fn(&mut GrantTerms); 9] = [
+    let wrong: [fn(&mut GrantTerms); 10] = [
         |terms| terms.extends = None,
         |terms| terms.extends = Some(GrantId::parse("yyyyyyyyyy").unwrap()),
         |terms| terms.host = "other".into(),
         |terms| terms.uid = 1,
         |terms| terms.role = RoleName::parse("other").unwrap(),
         |terms| terms.run_as = UserName::parse("other").unwrap(),
-        |terms| terms.argv.clear(),
-        |terms| terms.version = 2,
+        |terms| terms.command = None,
+        |terms| terms.role_digest.clear(),
+        |terms| terms.version = 1,
         |terms| terms.expires = NOW + 3600,
     ];
     for (number, change) in wrong.into_iter().enumerate() {
@@ -259,8 +296,59 @@ fn an_extension_of_a_one_shot_grant_serves_no_new_run() {
 fn what_extends_nothing_has_the_bytes_that_it_always_had() {
     let bytes = encode(&terms()).unwrap();
     assert!(!String::from_utf8_lossy(&bytes).contains("extends"));
-    let null = String::from_utf8_lossy(&bytes).replace("\"host\"", "\"extends\":null,\"host\"");
-    assert!(decode::<GrantTerms>(null.as_bytes()).is_none(), "one grant has one form");
+    let null = String::from_utf8_lossy(&bytes).replace("\"extensions\"", "\"extends\":null,\"extensions\"");
+    assert!(decode::<GrantTerms>(null.as_bytes()).is_err(), "one grant has one form");
     let set = encode(&GrantTerms { extends: Some(terms().id), ..terms() }).unwrap();
     assert_eq!(decode::<GrantTerms>(&set).unwrap().extends, Some(terms().id));
+}
+
+#[test]
+fn an_extension_is_ignored_unless_it_is_critical() {
+    let extended = |critical: &[&str]| {
+        issue(|terms| {
+            terms.extensions.insert("colour".into(), "red".into());
+            terms.critical = critical.iter().map(|key| (*key).to_owned()).collect();
+        })
+    };
+    assert_eq!(verdict(extended(&[])), Ok(()));
+    assert_eq!(verdict(extended(&["colour"])), Err(GrantFault::Terms(TermsFault::Critical("colour".into()))));
+    assert_eq!(verdict(extended(&["shape"])), Err(GrantFault::Terms(TermsFault::Malformed)));
+}
+
+/// A policy with one role, of which these are the commands.
+fn role_of(commands: &str) -> Role {
+    let text = format!("[roles.ops]\neligible = [\"root\"]\ncommands = {commands}\n");
+    Policy::parse(&[PolicyText { path: "policy.toml".into(), text }]).unwrap().roles()[0].clone()
+}
+
+/// The verdict on a grant of a role that was `then` when it was approved and is `now`.
+fn changed(then: &Role, now: &Role, stored: Option<&Role>) -> Result<Role, GrantFault> {
+    let (key, id, moment) = (host(), id(), moment(NOW));
+    let approved = |digest: &str| stored.map(RolePower::of).filter(|_| digest == then.digest);
+    let facts = Facts { key: &key, host: &id, moment: &moment, high_water: None, vouchers: None, approved: &approved };
+    let signed = issue(|terms| terms.role_digest.clone_from(&then.digest));
+    let eligible = Eligible::for_tests(elevation(&["env", "true"]), vec![now.clone()]);
+    match verify(vec![signed], eligible, &facts) {
+        Ok(grant) => Ok(grant.role().clone()),
+        Err(refused) => Err(refused.faults[0].1.clone()),
+    }
+}
+
+#[test]
+fn a_widened_role_widens_no_grant() {
+    let (narrow, wide) = (role_of("[\"/usr/bin/id **\"]"), role_of("\"ALL\""));
+    assert_eq!(changed(&narrow, &wide, Some(&narrow)), Err(GrantFault::RoleWidened));
+    assert_eq!(changed(&narrow, &wide, None), Err(GrantFault::RoleReplaced));
+    // What covers the command is still narrower than the present role.
+    let env = role_of("[\"/usr/bin/env **\"]");
+    let left = changed(&env, &wide, Some(&env)).unwrap();
+    assert!(!left.allows_everything() && !left.lets_set_variables());
+    assert!(changed(&wide, &wide, None).unwrap().allows_everything());
+}
+
+#[test]
+fn a_role_with_nothing_in_common_replaces_what_was_approved() {
+    let path = |path: &str| role_of(&format!("\"ALL\"\nsecure_path = \"{path}\""));
+    let (then, now) = (path("/opt/bin"), path("/usr/bin"));
+    assert_eq!(changed(&then, &now, Some(&then)), Err(GrantFault::RoleReplaced));
 }

@@ -4,13 +4,13 @@ use std::fmt;
 
 use crate::clock::{Moment, Timestamp};
 use crate::elevation::{Caller, Elevation};
-use crate::escape::{Word, hex};
-use crate::policy::Role;
-use crate::policy::judge::Eligible;
+use crate::policy::judge::{Eligible, ask};
+use crate::policy::{Answer, Role, RolePower};
 
 use super::approval::{ApprovalFault, Vouchers};
+use super::exact::is_the_very_command;
 use super::sshsig::{Namespace, SignatureFault};
-use super::terms::{GrantTerms, VERSION, decode};
+use super::terms::{GrantTerms, TermsFault, claimed_id, decode};
 use super::{HostId, HostPublicKey, SignedGrant};
 
 /// What this host knows when it verifies.
@@ -25,6 +25,8 @@ pub struct Facts<'a> {
     pub high_water: Option<Timestamp>,
     /// What signed approvals rest on; needed where one of the roles takes signed ones only.
     pub vouchers: Option<&'a Vouchers>,
+    /// The power of the role with this digest, as it was approved; asked for only where the role has changed since.
+    pub approved: &'a dyn Fn(&str) -> Option<RolePower>,
 }
 
 /// Why a stored grant gives no power for this elevation.
@@ -32,14 +34,18 @@ pub struct Facts<'a> {
 pub enum GrantFault {
     /// The signature does not hold.
     Signature(SignatureFault),
-    /// The host signed it, but the bytes are not terms that this version writes.
-    Malformed,
+    /// The bytes are not terms that can be used.
+    Terms(TermsFault),
     /// It was made for another host.
     OtherHost,
     /// It belongs to somebody else.
     OtherHolder,
     /// Its role does not cover the command, or the caller is no longer eligible for it.
     OtherRole,
+    /// Its role covers the command now, and did not when the grant was approved.
+    RoleWidened,
+    /// Its role has changed so much that nothing is left of what was approved.
+    RoleReplaced,
     /// It serves exactly one command, which this is not.
     OtherCommand,
     /// Its time has not come.
@@ -59,11 +65,15 @@ impl fmt::Display for GrantFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signature(fault) => fault.fmt(f),
-            Self::Malformed => f.write_str("the signed terms are not readable"),
+            Self::Terms(fault) => fault.fmt(f),
             Self::OtherHost => f.write_str("it was made for another host"),
             Self::OtherHolder => f.write_str("it belongs to somebody else"),
             Self::OtherRole => f.write_str("its role does not cover this command"),
-            Self::OtherCommand => f.write_str("it serves exactly one other command"),
+            Self::RoleWidened => f.write_str("its role did not cover this command when it was approved"),
+            Self::RoleReplaced => f.write_str("its role has changed too much since it was approved; ask again"),
+            Self::OtherCommand => f.write_str(
+                "it serves exactly one command, with its directory, user, groups and variables, and this is another",
+            ),
             Self::NotYet => f.write_str("it has not begun"),
             Self::Expired => f.write_str("it has expired"),
             Self::OnlyExtends => f.write_str("it lets a run under an earlier grant go on and serves no other"),
@@ -99,8 +109,8 @@ pub fn verify(
     let mut claims = Vec::new();
     for signed in candidates {
         match decode::<GrantTerms>(&signed.bytes) {
-            Some(terms) => claims.push((signed, terms)),
-            None => faults.push(("unreadable".to_owned(), GrantFault::Malformed)),
+            Ok(terms) => claims.push((signed, terms)),
+            Err(fault) => faults.push((claimed_id(&signed.bytes), GrantFault::Terms(fault))),
         }
     }
     // Sorted by what they claim, so that one signature check is enough where the narrowest holds.
@@ -157,8 +167,11 @@ impl HeldRole {
     pub fn find(candidates: &[SignedGrant], holder: &Caller, roles: &[Role], facts: &Facts<'_>) -> Option<Self> {
         let whole = |terms: &GrantTerms| !terms.exact.is_set() && !terms.one_shot.is_set();
         let held = candidates.iter().filter_map(|signed| {
-            let terms = decode::<GrantTerms>(&signed.bytes).filter(whole)?;
-            let role = genuine(signed, &terms, holder, roles, facts).ok()?.clone();
+            let terms = decode::<GrantTerms>(&signed.bytes).ok().filter(whole)?;
+            let role = match genuine(signed, &terms, holder, roles, facts).ok()? {
+                Serving::Unchanged(role) => role.clone(),
+                Serving::Changed { present, approved } => present.narrowed(&approved)?.both,
+            };
             Some(Self { role, terms })
         });
         held.max_by_key(|held| held.terms.expires)
@@ -175,18 +188,21 @@ impl HeldRole {
     }
 }
 
-/// Those of `candidates` that are good for `holder` now, each with the one of `roles` that it activates. Whether one covers
-/// a command is another question.
+/// Those of `candidates` that are good for `holder` now, each with the roles that all have to allow a command: the one of
+/// `roles` that it activates and, where that has changed since, what it was. Whether they do is another question.
 pub fn good_for<'r>(
     candidates: &'r [SignedGrant],
     holder: &'r Caller,
     roles: &'r [Role],
     facts: &'r Facts<'r>,
-) -> impl Iterator<Item = (&'r Role, GrantTerms)> {
+) -> impl Iterator<Item = (Vec<Role>, GrantTerms)> {
     candidates.iter().filter_map(move |signed| {
-        let terms = decode::<GrantTerms>(&signed.bytes)?;
-        let role = genuine(signed, &terms, holder, roles, facts).ok()?;
-        Some((role, terms))
+        let terms = decode::<GrantTerms>(&signed.bytes).ok()?;
+        let roles = match genuine(signed, &terms, holder, roles, facts).ok()? {
+            Serving::Unchanged(role) => vec![role.clone()],
+            Serving::Changed { present, approved } => vec![present.clone(), present.narrowed(&approved)?.approved],
+        };
+        Some((roles, terms))
     })
 }
 
@@ -209,11 +225,28 @@ pub fn window(terms: &GrantTerms, moment: &Moment, high_water: Option<Timestamp>
 
 fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &Facts<'_>) -> Result<Role, GrantFault> {
     let elevation = eligible.elevation();
-    let role = genuine(signed, terms, elevation.caller(), eligible.roles(), facts)?;
-    if terms.exact.is_set() && !is_the_very_command(terms, elevation) {
+    let role = match genuine(signed, terms, elevation.caller(), eligible.roles(), facts)? {
+        Serving::Unchanged(role) => role.clone(),
+        Serving::Changed { present, approved } => {
+            let narrowed = present.narrowed(&approved).ok_or(GrantFault::RoleReplaced)?;
+            match ask(&narrowed.approved, elevation) {
+                Answer::Allowed { .. } => narrowed.both,
+                _ => return Err(GrantFault::RoleWidened),
+            }
+        }
+    };
+    if terms.exact.is_set() && !is_the_very_command(terms, elevation, &role) {
         return Err(GrantFault::OtherCommand);
     }
-    Ok(role.clone())
+    Ok(role)
+}
+
+/// The role that a grant activates.
+enum Serving<'r> {
+    /// As it was approved.
+    Unchanged(&'r Role),
+    /// It was another when the grant was approved: what both allow counts.
+    Changed { present: &'r Role, approved: RolePower },
 }
 
 /// Everything that does not depend on a command; gives the one of `roles` that it activates.
@@ -223,11 +256,8 @@ fn genuine<'r>(
     holder: &Caller,
     roles: &'r [Role],
     facts: &Facts<'_>,
-) -> Result<&'r Role, GrantFault> {
+) -> Result<Serving<'r>, GrantFault> {
     facts.key.verify(Namespace::Grant, &signed.bytes, &signed.signature).map_err(GrantFault::Signature)?;
-    if terms.version != VERSION {
-        return Err(GrantFault::Malformed);
-    }
     if terms.host != facts.host.as_str() {
         return Err(GrantFault::OtherHost);
     }
@@ -247,18 +277,11 @@ fn genuine<'r>(
         let now = facts.moment.wall.max(facts.high_water.unwrap_or(facts.moment.wall));
         vouchers.vouch(terms, now.seconds()).map_err(GrantFault::Approval)?;
     }
-    Ok(role)
-}
-
-fn is_the_very_command(terms: &GrantTerms, elevation: &Elevation) -> bool {
-    let command = elevation.command();
-    let words: Vec<Word> = command.resolved_words();
-    !words.is_empty()
-        && terms.argv == words
-        && &terms.run_as == elevation.run_as().name()
-        && command.digest().is_ok_and(|digest| hex(&digest) == terms.program)
-        // A file that its owner can rewrite between the check and the exec is never the very binary (CVE-2015-8239).
-        && !command.is_writable_by_others()
+    if role.digest == terms.role_digest {
+        return Ok(Serving::Unchanged(role));
+    }
+    let approved = (facts.approved)(&terms.role_digest).ok_or(GrantFault::RoleReplaced)?;
+    Ok(Serving::Changed { present: role, approved })
 }
 
 /// Smaller is narrower: the very command, one run, the narrowest role, the nearest end.

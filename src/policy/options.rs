@@ -2,6 +2,7 @@
 //! and in every role; a role has those of `[defaults]` with its own over them, so that a run looks in one place.
 
 mod limit;
+mod narrowed;
 mod values;
 mod variables;
 
@@ -154,12 +155,15 @@ impl Options {
 
     /// The keys whose values are not those that hold when nobody says anything, for the index and for people.
     pub fn changed(&self) -> Map<String, Value> {
-        let fields = |options: &Self| match serde_json::to_value(options) {
+        let usual = Self::default().fields();
+        self.fields().into_iter().filter(|(key, value)| usual.get(key) != Some(value)).collect()
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(), // a struct of numbers and texts is always an object
-        };
-        let usual = fields(&Self::default());
-        fields(self).into_iter().filter(|(key, value)| usual.get(key) != Some(value)).collect()
+        }
     }
 
     /// Writes only what [`Self::changed`] tells: most roles say nothing, and every run reads one.

@@ -58,6 +58,11 @@ pub struct Role {
     pub order: u32,
     /// Where it stands in the policy.
     pub source: Source,
+    /// The digest of its [`RolePower`](super::RolePower), lower-case hexadecimal.
+    pub digest: String,
+    /// The digest of the compiled policy from which it was read; of a role that comes from the files alone there is none.
+    #[serde(skip)]
+    pub policy: Option<[u8; 32]>,
 }
 
 /// The terms of activation; times in seconds.
@@ -239,6 +244,11 @@ impl Role {
 }
 
 impl OnExpiry {
+    /// The one that ends a command sooner.
+    pub(super) fn narrower(self, other: Self) -> Self {
+        [Self::Terminate, Self::Freeze].into_iter().find(|one| *one == self || *one == other).unwrap_or(Self::Finish)
+    }
+
     /// Reads the word of the policy; the error is a sentence fragment.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {

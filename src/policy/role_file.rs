@@ -9,6 +9,7 @@ use super::error::PolicyError;
 use super::host::Hosts;
 use super::listed::{Entry, Line, Listed};
 use super::options::{Lists, OPTIONS, Options};
+use super::power::{POWER_LIMIT, RolePower, digest_of};
 use super::principal::Principal;
 use super::recording::{Record, Recording};
 use super::role::{Activation, OnExpiry, Role, TicketPattern};
@@ -116,7 +117,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         input: holder("record_input").boolean("record_input")?.unwrap_or(defaults.record_input),
         observers: principals(table, "observers")?,
     };
-    Ok(Role {
+    let mut role = Role {
         name,
         description: table.parsed("description", description)?.unwrap_or_default(),
         eligible: lines(table, "eligible")?.unwrap_or_default(),
@@ -134,7 +135,15 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         activation,
         order: table.number("order", 0..1_000_001)?.unwrap_or(0),
         source,
-    })
+        digest: String::new(),
+        policy: None,
+    };
+    let text = RolePower::of(&role).encode().map_err(|error| table.invalid("commands", error.to_string()))?;
+    if text.len() > POWER_LIMIT {
+        return Err(table.invalid("commands", format!("takes more than {POWER_LIMIT} bytes; make several roles")));
+    }
+    role.digest = digest_of(&text);
+    Ok(role)
 }
 
 /// A duration that may be neither nothing nor endless.

@@ -108,6 +108,7 @@ fn find_grant(eligible: Eligible, candidates: Vec<SignedGrant>, scene: &Scene<'_
         moment: &moment,
         high_water: scene.journal.high_water()?,
         vouchers: vouchers.as_ref(),
+        approved: &|digest| scene.host.store().role(digest),
     };
     verify(candidates, eligible, &facts).map_err(Refusal::NoGrant)
 }

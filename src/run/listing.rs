@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::activation::insight::Sight;
-use crate::cli::{Length, List};
+use crate::cli::{EnvironmentWish, Length, List};
 use crate::clock::duration::spell;
 use crate::elevation::{Caller, Command, CommandError, Elevation, ElevationError, RunAs};
 use crate::escape::command_line;
@@ -20,7 +20,7 @@ use sys::sanitize::Inherited;
 pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
-    let policy = host.policy()?;
+    let policy = host.policy(Some(&caller))?;
     let other = match &wanted.other_user {
         None => None,
         Some(name) => Some(other(name, &caller, &policy)?),
@@ -142,7 +142,8 @@ fn one(
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
     let uid = caller.uid();
     let candidates = host.store().candidates(uid, moment.wall.seconds())?;
-    let allowed = match judge(Elevation::question(caller, run_as, command), policy, Among::All(&[])) {
+    let elevation = Elevation::question(caller, run_as, command, None, EnvironmentWish::default());
+    let allowed = match judge(elevation, policy, Among::All(&[])) {
         Ok(Judgement::Standing(_)) => true,
         Ok(Judgement::Eligible(eligible)) => {
             let identity = host.public_identity()?;
@@ -154,6 +155,7 @@ fn one(
                 moment: &moment,
                 high_water,
                 vouchers: vouchers.as_ref(),
+                approved: &|digest| host.store().role(digest),
             };
             verify(candidates, *eligible, &facts).is_ok()
         }

@@ -6,9 +6,9 @@ use crate::activation::{Activation, ActivationError, Urgency, Wanted, request};
 use crate::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
 use crate::clock::duration::{self, spell};
 use crate::escape::Word;
-use crate::grant::RequestTerms;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::NoGrant;
+use crate::grant::{CommandTerms, RequestTerms};
 use crate::names::GrantId;
 use crate::policy::Role;
 use crate::policy::judge::Eligible;
@@ -59,7 +59,8 @@ fn asked_before(
     let elevation = refused.eligible.elevation();
     let now = scene.host.now()?.wall.seconds();
     let pending = scene.host.store().pending_for(elevation.caller().uid(), &role.name, now)?;
-    let serves = |terms: &RequestTerms| !terms.exact.is_set() || terms.argv == elevation.command().resolved_words();
+    let very = CommandTerms::of(elevation, role).ok();
+    let serves = |terms: &RequestTerms| !terms.exact.is_set() || (very.is_some() && terms.command == very);
     Ok(pending.filter(|request| serves(&request.terms)).map(|request| request.terms.id))
 }
 
@@ -79,7 +80,7 @@ fn ask_now(
     let elevation = refused.eligible.elevation();
     let wanted = Wanted {
         role,
-        command: Some(elevation.command()),
+        elevation: Some(elevation),
         run_as: elevation.run_as(),
         duration: wish.duration,
         start: None,

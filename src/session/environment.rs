@@ -7,8 +7,9 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::authorized::{Authorized, Power};
-use crate::elevation::{Elevation, Wish};
+use crate::authorized::{Authorized, EnvironmentPolicy, Power};
+use crate::elevation::environment::{Variable, split};
+use crate::elevation::{CallersEnvironment, Elevation, Wish};
 use crate::escape::Word;
 use crate::policy::{Options, Role, name_matches};
 
@@ -47,24 +48,58 @@ impl fmt::Display for EnvironmentError {
 
 /// Builds the environment for `authorized`; `pam` is what the PAM stack wants set, `run` is the id of the run.
 pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Vec<OsString>, EnvironmentError> {
-    let elevation = authorized.elevation();
-    let wish = elevation.wish();
-    let rules = Rules::of(authorized.role(), wish);
-    let wished = rules.wished(wish)?;
-
-    let mut environment = Environment::default();
-    environment.take_from_caller(wish, &rules);
-    environment.set_target(elevation, &rules);
-    for (name, value) in wished {
-        environment.put(name, value);
-    }
-    environment.merge_pam(pam, &rules);
-    environment.set_sudo(elevation);
+    let mut environment = match authorized.plan().environment() {
+        EnvironmentPolicy::Role(callers) => from_caller(authorized, callers, pam)?,
+        EnvironmentPolicy::Exact(named) => made_anew(authorized, named, pam)?,
+    };
+    environment.set_sudo(authorized.elevation());
     environment.set("JIT_SUDO_RUN", run);
     if let Power::Grant(terms) = authorized.power() {
         environment.set("JIT_SUDO_GRANT", terms.id.as_str());
     }
     Ok(environment.into_entries())
+}
+
+/// What the role lets through of the caller's variables, and what it lets them set.
+fn from_caller(
+    authorized: &Authorized,
+    callers: &CallersEnvironment,
+    pam: &[OsString],
+) -> Result<Environment, EnvironmentError> {
+    let elevation = authorized.elevation();
+    let wish = elevation.wish();
+    let rules = Rules::of(authorized.role(), wish, callers.wants_everything());
+    let wished = rules.wished(callers)?;
+
+    let mut environment = Environment::default();
+    environment.take_from_caller(callers, &rules);
+    environment.set_target(elevation, &rules);
+    for (name, value) in wished {
+        environment.put(name, value);
+    }
+    environment.merge_pam(pam, &rules);
+    let prompt = callers.variables().find(|(name, _)| name == b"SUDO_PS1");
+    if let Some((_, prompt)) = prompt {
+        environment.put(b"PS1", prompt);
+    }
+    Ok(environment)
+}
+
+/// For an exact grant: nothing of the caller's but what the request named and the approver saw, as far as the role lets
+/// the caller set it.
+fn made_anew(authorized: &Authorized, named: &[Word], pam: &[OsString]) -> Result<Environment, EnvironmentError> {
+    let elevation = authorized.elevation();
+    let rules = Rules { reset: true, shell: false, ..Rules::of(authorized.role(), elevation.wish(), false) };
+    let named: Vec<Variable<'_>> = named.iter().filter_map(|entry| split(entry.as_os_str())).collect();
+    rules.permit(&named)?;
+
+    let mut environment = Environment::default();
+    environment.set_target(elevation, &rules);
+    for (name, value) in named {
+        environment.put(name, value);
+    }
+    environment.merge_pam(pam, &rules);
+    Ok(environment)
 }
 
 /// What the role says of variables, for this wish.
@@ -78,28 +113,28 @@ struct Rules<'a> {
 }
 
 impl<'a> Rules<'a> {
-    fn of(role: &'a Role, wish: &Wish) -> Self {
+    fn of(role: &'a Role, wish: &Wish, wants_everything: bool) -> Self {
         let (options, may_set) = (&role.options, role.lets_set_variables());
-        let preserves = wish.environment.preserve_all && may_set;
+        let preserves = wants_everything && may_set;
         Self { options, reset: wish.login || (options.env_reset && !preserves), may_set, shell: wish.shell }
     }
 
-    /// What the caller said on the command line, where all of it is allowed; in the order typed.
-    fn wished<'w>(&self, wish: &'w Wish) -> Result<Vec<Variable<'w>>, EnvironmentError> {
-        let wanted = &wish.environment;
-        if wanted.preserve_all && !self.may_set {
+    /// What the caller said on the command line, where all of it is allowed.
+    fn wished<'w>(&self, callers: &'w CallersEnvironment) -> Result<Vec<Variable<'w>>, EnvironmentError> {
+        if callers.wants_everything() && !self.may_set {
             return Err(EnvironmentError::Preserve);
         }
-        let preserved = wanted.preserve.iter().filter_map(|name| {
-            let entries = wish.inherited.iter().filter_map(|entry| split(entry));
-            entries.into_iter().find(|(known, _)| name.as_bytes() == *known)
-        });
-        let set = wanted.set.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let wished: Vec<Variable<'w>> = preserved.chain(set).collect();
-        let is_refused = |(name, value): &&Variable<'w>| !self.may_set && !self.allows(name, value);
+        let wished = callers.wished();
+        self.permit(&wished)?;
+        Ok(wished)
+    }
+
+    /// Checks that the caller may set all of these.
+    fn permit(&self, variables: &[Variable<'_>]) -> Result<(), EnvironmentError> {
+        let is_refused = |(name, value): &&Variable<'_>| !self.may_set && !self.allows(name, value);
         let refused: Vec<Word> =
-            wished.iter().filter(is_refused).map(|(name, _)| Word::from(OsStr::from_bytes(name))).collect();
-        if refused.is_empty() { Ok(wished) } else { Err(EnvironmentError::Set(refused)) }
+            variables.iter().filter(is_refused).map(|(name, _)| Word::from(OsStr::from_bytes(name))).collect();
+        if refused.is_empty() { Ok(()) } else { Err(EnvironmentError::Set(refused)) }
     }
 
     /// Whether somebody without `setenv` may set it: what would be kept anyway, and never PATH.
@@ -127,9 +162,6 @@ impl<'a> Rules<'a> {
             || (listed(&self.options.env_check, name, value).is_some() && !is_harmless(name, value))
     }
 }
-
-/// Name and value.
-type Variable<'a> = (&'a [u8], &'a [u8]);
 
 /// How a list means a variable.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -184,8 +216,8 @@ impl Environment {
         self.variables.contains_key(name.as_bytes())
     }
 
-    fn take_from_caller(&mut self, wish: &Wish, rules: &Rules<'_>) {
-        for (name, value) in wish.inherited.iter().filter_map(|entry| split(entry)) {
+    fn take_from_caller(&mut self, callers: &CallersEnvironment, rules: &Rules<'_>) {
+        for (name, value) in callers.variables() {
             let taken = if rules.reset { rules.keeps(name, value) } else { !rules.deletes(name, value) };
             // The first of two wins, as with getenv(3); ours are nobody else's to set.
             if taken && !self.variables.contains_key(name) && !name.starts_with(b"JIT_SUDO_") {
@@ -256,10 +288,6 @@ impl Environment {
             Some(tty) => self.set("SUDO_TTY", &tty.name),
             None => drop(self.variables.remove(&b"SUDO_TTY"[..])),
         }
-        let inherited = &elevation.wish().inherited;
-        if let Some(prompt) = inherited.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"SUDO_PS1=")) {
-            self.set("PS1", OsStr::from_bytes(prompt));
-        }
     }
 
     fn into_entries(self) -> Vec<OsString> {
@@ -272,28 +300,12 @@ impl Environment {
     }
 }
 
-/// Name and value of an entry; an entry without a name or without `=` is none.
-fn split(entry: &OsStr) -> Option<Variable<'_>> {
-    let bytes = entry.as_bytes();
-    let equals = bytes.iter().position(|byte| *byte == b'=').filter(|index| *index > 0)?;
-    let (name, value) = bytes.split_at_checked(equals)?;
-    Some((name, value.get(1..)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn rules(options: &Options, reset: bool) -> Rules<'_> {
         Rules { options, reset, may_set: false, shell: false }
-    }
-
-    #[test]
-    fn entries_without_name_or_value_are_not_variables() {
-        assert_eq!(split(OsStr::new("A=b=c")), Some((&b"A"[..], &b"b=c"[..])));
-        assert_eq!(split(OsStr::new("=x")), None);
-        assert_eq!(split(OsStr::new("A")), None);
-        assert_eq!(split(OsStr::new("")), None);
     }
 
     #[test]

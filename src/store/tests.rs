@@ -1,7 +1,7 @@
 use super::*;
 use crate::escape::Word;
-use crate::grant::HostKey;
-use crate::grant::terms::{Flag, encode};
+use crate::grant::terms::{Extensions, Flag, VERSION, encode};
+use crate::grant::{HostDescriptor, HostKey};
 use crate::names::UserName;
 
 const NOW: i64 = 1_000;
@@ -16,24 +16,26 @@ fn database() -> Connection {
 fn request(id: &str, uid: u32) -> RequestTerms {
     RequestTerms {
         break_glass: Flag::No,
-        argv: vec![Word::from("/usr/bin/id")],
+        command: None,
         created: NOW,
+        critical: Vec::new(),
         deadline: NOW + 100,
         duration: 60,
         exact: Flag::No,
         extends: None,
-        host: "host".into(),
+        extensions: Extensions::new(),
+        host: HostDescriptor::of(&HostKey::from_seed([1; 32]), "web1", "machine"),
         id: GrantId::parse(id).unwrap(),
         one_shot: Flag::No,
-        program: String::new(),
         reason: Word::from("because"),
         role: RoleName::parse("ops").unwrap(),
+        role_digest: String::new(),
         run_as: UserName::parse("root").unwrap(),
         start: 0,
         ticket: Word::default(),
         uid,
         user: UserName::parse("alice").unwrap(),
-        version: 1,
+        version: VERSION,
     }
 }
 
@@ -42,24 +44,26 @@ fn grant(id: &str, uid: u32, expires: i64) -> GrantTerms {
         break_glass: Flag::No,
         approvals: Vec::new(),
         approvers: Vec::new(),
-        argv: Vec::new(),
         boot_deadline: 0,
         boot_id: "boot".into(),
+        command: None,
+        critical: Vec::new(),
         exact: Flag::No,
         expires,
         extends: None,
+        extensions: Extensions::new(),
         host: "host".into(),
         id: GrantId::parse(id).unwrap(),
         issued: NOW,
         one_shot: Flag::No,
-        program: String::new(),
         request: String::new(),
         role: RoleName::parse("ops").unwrap(),
+        role_digest: String::new(),
         run_as: UserName::parse("root").unwrap(),
         starts: NOW,
         uid,
         user: UserName::parse("alice").unwrap(),
-        version: 1,
+        version: VERSION,
     }
 }
 

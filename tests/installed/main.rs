@@ -15,6 +15,7 @@ mod doctor;
 mod edit;
 mod ends;
 mod evidence;
+mod exact;
 mod glass;
 mod grants;
 mod hooks;

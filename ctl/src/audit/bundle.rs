@@ -7,7 +7,6 @@ use jit_sudo::audit::checkpoint::Statement;
 use jit_sudo::audit::proof::Proof;
 use jit_sudo::audit::{Checkpoint, FirstBad, Mark, Proven, Signers};
 use jit_sudo::grant::sshsig::dearmor;
-use jit_sudo::grant::terms::decode;
 use serde::{Deserialize, Serialize};
 
 /// The longest line in bytes: no record is longer than what the database accepts.
@@ -50,7 +49,7 @@ pub(super) fn prove(
     let mut line = Vec::new();
     read_line(&mut lines, &mut line)?;
     let first = CheckpointLine::read(&line);
-    let begin = match (from, first.as_ref().and_then(|first| decode::<Statement>(&first.body))) {
+    let begin = match (from, first.as_ref().and_then(|first| Statement::decode(&first.body))) {
         (Some(from), _) => Begin::Part(from),
         // What is left of pruned records.
         (None, Some(last)) => Begin::Pruned(Mark { seq: last.seq, hash: last.head }),

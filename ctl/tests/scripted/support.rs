@@ -136,6 +136,7 @@ pub(crate) fn pending() -> GrantInfo {
         role: RoleName::parse("web-ops").unwrap(),
         run_as: "root".into(),
         command: ["/usr/bin/systemctl", "restart", "nginx"].map(Word::from).to_vec(),
+        bound: None,
         sha256: Some("ab".repeat(32)),
         reason: "disk full".into(),
         ticket: None,
@@ -157,6 +158,7 @@ pub(crate) fn pending() -> GrantInfo {
         extended_by: None,
         signed_approvals: false,
         break_glass: false,
+        role_changed: false,
     }
 }
 

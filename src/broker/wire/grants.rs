@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Background;
 use crate::escape::Word;
+use crate::grant::CommandTerms;
 use crate::names::{GrantId, RoleName, UserName};
 
 /// One request, its approvals and the grant that came of it.
@@ -26,6 +27,9 @@ pub struct GrantInfo {
     pub run_as: String,
     /// The command asked for, resolved path first; empty for the whole role.
     pub command: Vec<Word>,
+    /// What else an exact grant binds; absent for the whole role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<BoundInfo>,
     /// SHA-256 of the executable asked for, lower-case hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -78,6 +82,26 @@ pub struct GrantInfo {
     /// Granted without approval, in an emergency.
     #[serde(default)]
     pub break_glass: bool,
+    /// The role has changed since it was asked for, or is gone: a run needs what it allowed then and allows now.
+    #[serde(default)]
+    pub role_changed: bool,
+}
+
+/// What an exact grant binds besides the words of the command and the program's bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BoundInfo {
+    /// The canonical path of the program.
+    pub path: Word,
+    /// The working directory.
+    pub directory: Word,
+    /// The variables that the requester named, `NAME=VALUE`; no others come from the caller.
+    pub environment: Vec<Word>,
+    /// The uid that the command runs with.
+    pub run_as_uid: u32,
+    /// Its gid.
+    pub run_as_gid: u32,
+    /// Its supplementary groups.
+    pub run_as_groups: Vec<u32>,
 }
 
 /// One approval.
@@ -111,4 +135,17 @@ pub struct EndedInfo {
     pub at: i64,
     /// Their reason; empty when none was given.
     pub reason: Word,
+}
+
+impl From<CommandTerms> for BoundInfo {
+    fn from(command: CommandTerms) -> Self {
+        Self {
+            path: command.path,
+            directory: command.cwd,
+            environment: command.environment,
+            run_as_uid: command.run_as_uid,
+            run_as_gid: command.run_as_gid,
+            run_as_groups: command.run_as_groups,
+        }
+    }
 }

@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RoleInfo;
 use crate::names::{GrantId, UserName};
 
 /// Everything that is signed, or to be signed, about one request.
@@ -42,19 +41,15 @@ pub struct ApprovalPaper {
     pub paper: Paper,
 }
 
-/// What an approver elsewhere needs to decide: the exact request, from which host, and what its role would allow.
+/// What an approver elsewhere needs to decide: the exact request, which names its host, and the text of its role.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RequestPaper {
-    /// The host's name.
-    pub host: String,
-    /// The host's public key, one line in OpenSSH's format.
-    pub host_key: String,
     /// The request's exact bytes ([`crate::grant::RequestTerms`]): an approval names their SHA-256.
     pub request: String,
-    /// The role as the policy has it now; absent when it no longer does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<RoleInfo>,
-    /// 1
+    /// The exact bytes of the role ([`crate::policy::RolePower`]) whose digest the request names.
+    pub role: String,
+    /// 2
     pub version: u32,
 }
 

@@ -10,7 +10,7 @@ use crate::names::UserName;
 /// A file mode mask, written in octal; 0777 leaves the caller's as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Umask(u32);
+pub struct Umask(pub(super) u32);
 
 /// `runcwd`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

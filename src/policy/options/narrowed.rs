@@ -1,0 +1,137 @@
+//! Which options give power, and what two sets of them have in common: a grant runs under what the role said when it was
+//! approved and says now, whichever is narrower.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use super::{Options, Rlimit, RunDirectory, Umask};
+
+/// How a caller is authenticated and what is said to them: the present policy decides that alone.
+const POWERLESS: [&str; 13] = [
+    "rootpw",
+    "targetpw",
+    "timestamp_timeout",
+    "timestamp_type",
+    "passwd_tries",
+    "passwd_timeout",
+    "passprompt",
+    "passprompt_override",
+    "badpass_message",
+    "lecture",
+    "lecture_file",
+    "pam_login_service",
+    "set_logname",
+];
+
+impl Options {
+    /// Every option that gives power, said or not.
+    pub(in crate::policy) fn powers(&self) -> Map<String, Value> {
+        let mut fields = self.fields();
+        fields.retain(|key, _| !POWERLESS.contains(&key.as_str()));
+        fields
+    }
+
+    /// The options that allow no more than `self` and no more than `other`; `None` where nothing is allowed by both. What
+    /// gives no power is as in `self`.
+    pub(in crate::policy) fn narrowed(&self, other: &Self) -> Option<Self> {
+        let env_reset = self.env_reset || other.env_reset;
+        let secure_path: Vec<PathBuf> = common(&self.secure_path, &other.secure_path);
+        if secure_path.is_empty() {
+            return None;
+        }
+        Some(Self {
+            env_reset,
+            env_keep: common(&self.env_keep, &other.env_keep),
+            // Where the environment is reset the list keeps variables, otherwise it takes some away.
+            env_check: if env_reset {
+                common(&self.env_check, &other.env_check)
+            } else {
+                both(&self.env_check, &other.env_check)
+            },
+            env_delete: both(&self.env_delete, &other.env_delete),
+            secure_path,
+            set_home: self.set_home || other.set_home,
+            always_set_home: self.always_set_home || other.always_set_home,
+            umask: self.umask.narrowed(other.umask),
+            umask_override: self.umask_override && other.umask_override,
+            use_pty: self.use_pty || other.use_pty,
+            runcwd: directory(self.runcwd.as_ref(), other.runcwd.as_ref())?,
+            closefrom: self.closefrom.min(other.closefrom),
+            closefrom_override: self.closefrom_override && other.closefrom_override,
+            command_timeout: limit(self.command_timeout, other.command_timeout),
+            user_command_timeouts: self.user_command_timeouts && other.user_command_timeouts,
+            rlimits: self.narrowed_limits(other),
+            requiretty: self.requiretty || other.requiretty,
+            editor: common(&self.editor, &other.editor),
+            env_editor: self.env_editor && other.env_editor,
+            ..self.clone()
+        })
+    }
+
+    fn narrowed_limits(&self, other: &Self) -> std::collections::BTreeMap<String, Rlimit> {
+        let mut limits = other.rlimits.clone();
+        for (name, limit) in &self.rlimits {
+            let narrower = limits.get(name).map_or(*limit, |other| limit.narrowed(*other));
+            limits.insert(name.clone(), narrower);
+        }
+        limits
+    }
+}
+
+impl Umask {
+    /// Takes away what either takes away; the caller's own counts where one of them leaves it alone.
+    fn narrowed(self, other: Self) -> Self {
+        match (self.bits(), other.bits()) {
+            (Some(one), Some(two)) => Self(one | two),
+            (Some(_), None) => self,
+            (None, _) => other,
+        }
+    }
+}
+
+impl Rlimit {
+    /// The lower of two numbers; a number rather than the system's or the caller's own.
+    fn narrowed(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Limit { soft, hard }, Self::Limit { soft: other_soft, hard: other_hard }) => {
+                Self::Limit { soft: soft.min(other_soft), hard: hard.min(other_hard) }
+            }
+            (limit @ Self::Limit { .. }, _) | (_, limit @ Self::Limit { .. }) => limit,
+            (Self::Caller, Self::Caller) => Self::Caller,
+            _ => Self::Default,
+        }
+    }
+}
+
+/// The narrower of two rules for the working directory; the outer `None` where they have no directory in common.
+#[allow(clippy::option_option, reason = "the inner one is the absence of the key, which means something")]
+fn directory(one: Option<&RunDirectory>, two: Option<&RunDirectory>) -> Option<Option<RunDirectory>> {
+    let choice = Some(&RunDirectory::CallersChoice);
+    match (one, two) {
+        (one, two) if one == two => Some(one.cloned()),
+        (one, two) if one == choice => Some(two.cloned()),
+        (one, two) if two == choice => Some(one.cloned()),
+        _ => None,
+    }
+}
+
+/// Zero is no limit.
+fn limit(one: u64, two: u64) -> u64 {
+    match (one, two) {
+        (0, limit) | (limit, 0) => limit,
+        (one, two) => one.min(two),
+    }
+}
+
+/// What stands in both lists, in the order of the first.
+fn common<T: PartialEq + Clone>(one: &[T], two: &[T]) -> Vec<T> {
+    one.iter().filter(|entry| two.contains(entry)).cloned().collect()
+}
+
+/// What stands in either.
+fn both(one: &[Cow<'static, str>], two: &[Cow<'static, str>]) -> Vec<Cow<'static, str>> {
+    let more = two.iter().filter(|entry| !one.contains(entry));
+    one.iter().chain(more).cloned().collect()
+}

@@ -1,0 +1,124 @@
+use super::*;
+use crate::policy::{Policy, PolicyText};
+
+fn role(text: &str) -> Role {
+    let text = format!("[roles.ops]\neligible = [\"alice\"]\n{text}");
+    let file = PolicyText { path: "/etc/p.toml".into(), text };
+    Policy::parse(&[file]).unwrap_or_else(|error| panic!("{error}")).roles()[0].clone()
+}
+
+/// What is left of a role that is `now`, where a grant was approved while it was `then`.
+fn left(now: &str, then: &str) -> Option<Narrowed> {
+    role(now).narrowed(&RolePower::of(&role(then)))
+}
+
+const ID: &str = "commands = [\"/usr/bin/id\"]\n";
+
+#[test]
+fn a_role_text_round_trips_and_no_other_bytes_are_one() {
+    let power =
+        RolePower::of(&role("commands = [\"/usr/bin/id **\", \"!/usr/bin/id -u\"]\nrun_as = \"ALL\"\numask = \"077\""));
+    let bytes = power.encode().unwrap();
+    assert_eq!(RolePower::named(&digest_of(&bytes), &bytes), Ok(power));
+    for index in 0..bytes.len() {
+        let mut other = bytes.clone();
+        other[index] ^= 1;
+        assert_eq!(RolePower::named(&digest_of(&bytes), &other), Err(InvalidPower), "byte {index}");
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    for (from, to) in [
+        ("{\"authenticate\"", "{\"admin\":1,\"authenticate\""),
+        ("\"umask\":", "\"unmask\":1,\"umask\":"),
+        ("\"0077\"", "\"077\""),
+        ("{\"authenticate\":true,", "{"),
+        ("\":", "\" :"),
+    ] {
+        let other = text.replacen(from, to, 1);
+        assert_ne!(other, text, "{from}");
+        assert!(RolePower::decode(other.as_bytes()).is_err(), "{to}");
+    }
+}
+
+#[test]
+fn the_digest_changes_with_power_and_with_nothing_else() {
+    let plain = role(ID).digest;
+    assert_eq!(plain.len(), 64);
+    for same in ["passprompt = \"x\"\n", "description = \"d\"\n", "[roles.ops.activation]\nmaximum_duration = \"2h\"\n"]
+    {
+        assert_eq!(role(&format!("{ID}{same}")).digest, plain, "{same}");
+    }
+    for other in [
+        "setenv = true\n",
+        "run_as = \"ALL\"\n",
+        "run_as_groups = \"ALL\"\n",
+        "hosts = [\"web*\"]\n",
+        "noexec = true\n",
+        "on_expiry = \"finish\"\n",
+        "authenticate = false\n",
+        "env_keep = [\"X\"]\n",
+        "secure_path = \"/bin\"\n",
+        "runcwd = \"*\"\n",
+    ] {
+        assert_ne!(role(&format!("{ID}{other}")).digest, plain, "{other}");
+    }
+}
+
+#[test]
+fn of_each_option_the_narrower_is_left() {
+    let both = |now: &str, then: &str| left(&format!("{ID}{now}"), &format!("{ID}{then}")).unwrap().both;
+    for (wide, narrow) in [
+        ("authenticate = false\n", ""),
+        ("", "noexec = true\n"),
+        ("on_expiry = \"finish\"\n", ""),
+        ("on_expiry = \"finish\"\n", "on_expiry = \"freeze\"\n"),
+        ("setenv = true\n", "setenv = false\n"),
+        ("env_reset = false\n", ""),
+        ("closefrom_override = true\n", ""),
+        ("user_command_timeouts = true\n", ""),
+        ("command_timeout = \"1h\"\n", "command_timeout = \"1m\"\n"),
+        ("", "command_timeout = \"1m\"\n"),
+        ("umask = \"0\"\n", ""),
+        ("umask_override = true\n", ""),
+        ("", "requiretty = true\n"),
+        ("use_pty = false\n", ""),
+        ("rlimit_nproc = \"9,9\"\n", "rlimit_nproc = \"5,6\"\n"),
+        ("rlimit_nproc = \"user\"\n", "rlimit_nproc = \"5,6\"\n"),
+    ] {
+        let expected = RolePower { options: Map::new(), ..RolePower::of(&role(&format!("{ID}{narrow}"))) };
+        for (now, then) in [(wide, narrow), (narrow, wide)] {
+            let left = both(now, then);
+            assert_eq!(RolePower { options: Map::new(), ..RolePower::of(&left) }, expected, "{now}{then}");
+            let usual =
+                Options { setenv: left.options.setenv, ..role(&format!("{ID}{narrow}")).options.as_ref().clone() };
+            assert_eq!(*left.options, usual, "{now}{then}");
+        }
+    }
+}
+
+#[test]
+fn lists_keep_what_both_have() {
+    let (one, two) = (format!("{ID}env_keep = [\"A\", \"B\"]\n"), format!("{ID}env_keep = [\"B\", \"C\"]\n"));
+    let kept = left(&one, &two).unwrap().both.options.env_keep.clone();
+    assert!(kept.iter().any(|name| name == "B") && !kept.iter().any(|name| name == "A" || name == "C"));
+    let path = |text: &str| format!("{ID}secure_path = \"{text}\"\n");
+    let left_path = left(&path("/usr/bin:/bin"), &path("/bin:/sbin")).unwrap().both.options.path_variable();
+    assert_eq!(left_path, "/bin");
+    assert!(left(&path("/usr/bin"), &path("/bin")).is_none());
+    let directory = |text: &str| format!("{ID}runcwd = \"{text}\"\n");
+    assert!(left(&directory("/srv"), &directory("/tmp")).is_none());
+    assert_eq!(
+        left(&directory("*"), &directory("/tmp")).unwrap().both.options.runcwd,
+        role(&directory("/tmp")).options.runcwd
+    );
+}
+
+#[test]
+fn all_commands_are_left_only_where_both_had_them() {
+    let all = "commands = \"ALL\"\n";
+    for (now, then, every) in [(all, all, true), (all, ID, false), (ID, all, false), (ID, ID, false)] {
+        let left = left(now, then).unwrap();
+        assert_eq!(left.both.allows_everything(), every);
+        assert_eq!(left.both.lets_set_variables(), every);
+        assert_eq!(left.approved.allows_everything(), then == all);
+    }
+}

@@ -1,0 +1,41 @@
+//! Roles as they were when grants were asked for, by their digests. A request, its approvals and its grant name the digest.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::GrantStore;
+use crate::policy::{InvalidPower, Role, RolePower};
+
+/// The table of this file.
+pub const SCHEMA: &str = "
+CREATE TABLE role_text (digest TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+impl GrantStore<'_> {
+    /// The exact bytes of the role with this digest, for showing and for papers.
+    pub fn role_text(&self, digest: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+        let mut statement = self.connection.prepare("SELECT body FROM role_text WHERE digest = ?1")?;
+        statement.query_row([digest], |row| row.get(0)).optional()
+    }
+
+    /// The role with this digest; `None` where it is not there, cannot be read, or is another: it gives no power then.
+    pub fn role(&self, digest: &str) -> Option<RolePower> {
+        let bytes = self.role_text(digest).ok()??;
+        RolePower::named(digest, &bytes).ok()
+    }
+}
+
+/// Keeps what `role` gives power to under `digest`, unless it is there.
+///
+/// # Errors
+/// The database's; also where `role` is no longer the one that `digest` names, and that one is not there.
+pub fn keep_role(tx: &Transaction<'_>, digest: &str, role: &Role) -> rusqlite::Result<()> {
+    if GrantStore::new(tx).role_text(digest)?.is_some() {
+        return Ok(());
+    }
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| rusqlite::Error::ToSqlConversionFailure(error);
+    let body = RolePower::of(role).encode().map_err(|error| failed(error.into()))?;
+    RolePower::named(digest, &body)
+        .map_err(|InvalidPower| failed("the role is not the one that was asked for".into()))?;
+    tx.execute("INSERT INTO role_text (digest, body) VALUES (?1, ?2)", params![digest, body])?;
+    Ok(())
+}

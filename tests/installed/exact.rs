@@ -1,0 +1,286 @@
+//! What was approved is what runs: an exact grant binds the program, its arguments, its directory, its user and groups and
+//! its environment, and no grant serves more than its role allowed when it was approved.
+
+use std::collections::BTreeSet;
+
+use harness::{Output, Person, PrivateRoot};
+use serde_json::Value;
+
+use crate::{granted, id, own_root, records_of, request, root};
+
+/// An approved grant for exactly these words; `bob` narrows what the requester asked for.
+fn exactly(root: &PrivateRoot, person: &Person, cwd: &str, words: &[&str]) -> String {
+    let base = ["jitctl", "--json", "request", "--role", "narrowed", "--reason", "a test needs it"];
+    let output = root.command(&person.name, [&base[..], words].concat()).cwd(cwd).run();
+    output.succeeded();
+    let id = id(&output.json()["grant"]);
+    let approver = root.person(&["approvers"]);
+    root.run_as(&approver.name, ["jitctl", "approve", &id, "--exact"]).succeeded();
+    id
+}
+
+/// A role that allows everything, so that only what was approved stands between the holder and root.
+const POLICY: &str = r#"
+[roles.narrowed]
+eligible      = ["%narrowed"]
+commands      = "ALL"
+run_as        = ["ALL"]
+run_as_groups = ["ALL"]
+runcwd        = "*"
+setenv        = true
+authenticate  = false
+
+[roles.narrowed.activation]
+require_approval = true
+approvers        = ["%approvers"]
+"#;
+
+fn exact_root() -> &'static PrivateRoot {
+    static ROOT: std::sync::OnceLock<PrivateRoot> = std::sync::OnceLock::new();
+    ROOT.get_or_init(|| {
+        let root = own_root();
+        root.add_policy("narrowed", POLICY);
+        root
+    })
+}
+
+fn run(root: &PrivateRoot, person: &Person, cwd: &str, words: &[&str]) -> Output {
+    root.command(&person.name, [&["jit-sudo", "-n"][..], words].concat()).cwd(cwd).run()
+}
+
+#[test]
+fn an_exact_grant_takes_no_variable_that_was_not_approved() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    exactly(root, &person, "/", &["--", "env"]);
+    let names = |output: &Output| -> BTreeSet<String> {
+        output.succeeded().lines().map(|line| line.split('=').next().unwrap_or_default().to_owned()).collect()
+    };
+    let preload = format!("LD_PRELOAD={}/x.so", person.home);
+    for words in [
+        &[preload.as_str(), "env"][..],
+        &["-E", "env"],
+        &["--preserve-env=BASH_ENV", "env"],
+        &["BASH_ENV=/tmp/x", "env"],
+        &["PYTHONPATH=/tmp", "env"],
+        &["TERM=xterm", "env"],
+    ] {
+        let output = root
+            .command(&person.name, [&["jit-sudo", "-n"][..], words].concat())
+            .env("BASH_ENV", "/tmp/evil")
+            .cwd("/")
+            .run();
+        output.refused("it serves exactly one command, with its directory, user, groups and variables");
+    }
+    // What the caller's shell has and the role would let through does not come along either.
+    let bare = root
+        .command(&person.name, ["jit-sudo", "-n", "env"])
+        .env("LANG", "C.UTF-8")
+        .env("DISPLAY", ":7")
+        .env("LS_COLORS", "x")
+        .env("SUDO_PS1", "evil")
+        .env("EDITOR", "/tmp/x")
+        .cwd("/")
+        .run();
+    let expected = "HOME JIT_SUDO_GRANT JIT_SUDO_RUN LOGNAME MAIL PATH SHELL SUDO_COMMAND SUDO_GID SUDO_HOME SUDO_UID SUDO_USER \
+                    TERM USER";
+    let mut found = names(&bare);
+    found.retain(|name| name != "LANG" || bare.succeeded().contains(":7")); // pam_env may set the host's own LANG
+    assert_eq!(found.into_iter().collect::<Vec<_>>().join(" "), expected);
+    assert!(bare.succeeded().contains("\nTERM=unknown\n"), "{bare:?}");
+}
+
+#[test]
+fn a_constructor_in_a_preloaded_library_never_runs_under_an_exact_grant() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    let source = "#include <stdio.h>\n#include <unistd.h>\n__attribute__((constructor)) static void evil(void)\n\
+                  { FILE *f = fopen(\"/tmp/preloaded\", \"a\"); fprintf(f, \"%d\\n\", geteuid()); fclose(f); }\n";
+    root.write("/tmp/evil.c", 0o644, source);
+    root.script("rm -f /tmp/preloaded; cc -shared -fPIC -o /tmp/evil.so /tmp/evil.c");
+    exactly(root, &person, "/", &["--one-shot", "--", "/usr/bin/id"]);
+    run(root, &person, "/", &["LD_PRELOAD=/tmp/evil.so", "/usr/bin/id"]).refused("exactly one command");
+    let output = root
+        .command(&person.name, ["jit-sudo", "-n", "-E", "/usr/bin/id"])
+        .env("LD_PRELOAD_", "x")
+        .env("LD_PRELOAD", "/tmp/none.so")
+        .cwd("/")
+        .run();
+    assert_ne!(output.status.code(), Some(0));
+    assert_eq!(run(root, &person, "/", &["/usr/bin/id", "-u"]).status.code(), Some(1), "another command");
+    assert!(run(root, &person, "/", &["/usr/bin/id"]).succeeded().starts_with("uid=0"));
+    assert_eq!(root.script("cat /tmp/preloaded 2>/dev/null || true"), "");
+}
+
+#[test]
+fn a_variable_that_was_asked_for_and_seen_is_set_and_no_other_value() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    let grant = exactly(root, &person, "/", &["--", "COLOUR=red", "printenv", "COLOUR"]);
+    let shown = root.run_as(&person.name, ["jitctl", "--json", "show", &grant]).json()["grant"].clone();
+    assert_eq!(shown["bound"]["environment"], serde_json::json!(["COLOUR=red"]), "{shown}");
+    run(root, &person, "/", &["printenv", "COLOUR"]).refused("exactly one command");
+    run(root, &person, "/", &["COLOUR=blue", "printenv", "COLOUR"]).refused("exactly one command");
+    run(root, &person, "/", &["COLOUR=red", "X=1", "printenv", "COLOUR"]).refused("exactly one command");
+    assert_eq!(run(root, &person, "/", &["COLOUR=red", "printenv", "COLOUR"]).succeeded(), "red");
+    let preserved = root
+        .command(&person.name, ["jit-sudo", "-n", "--preserve-env=COLOUR", "printenv", "COLOUR"])
+        .env("COLOUR", "red")
+        .cwd("/")
+        .run();
+    assert_eq!(preserved.succeeded(), "red");
+}
+
+#[test]
+fn an_exact_grant_serves_in_the_directory_that_was_approved_and_in_no_other() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    root.script("mkdir -p /srv/app && echo 'echo installed' >/srv/app/install.sh");
+    let evil = format!("{}/install.sh", person.home);
+    root.write(&evil, 0o755, "echo evil; id -u\n");
+    let grant = exactly(root, &person, "/srv/app", &["--", "sh", "install.sh"]);
+    let shown = root.run_as(&person.name, ["jitctl", "show", &grant]);
+    let said = |line: &str| line.starts_with("directory") && line.ends_with(" /srv/app");
+    assert!(shown.succeeded().lines().any(said), "{shown:?}");
+    run(root, &person, &person.home, &["sh", "install.sh"]).refused("exactly one command, with its directory");
+    run(root, &person, "/srv/app", &["-D", &person.home, "sh", "install.sh"]).refused("exactly one command");
+    run(root, &person, &person.home, &["-D", "/srv/app/../app", "sh", "install.sh"]).refused("exactly one command");
+    assert_eq!(run(root, &person, "/srv/app", &["sh", "install.sh"]).succeeded(), "installed");
+    assert_eq!(run(root, &person, &person.home, &["-D", "/srv/app", "sh", "install.sh"]).succeeded(), "installed");
+}
+
+#[test]
+fn a_directory_may_be_part_of_a_request() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    exactly(root, &person, "/", &["-D", "/srv", "--", "pwd"]);
+    run(root, &person, "/", &["pwd"]).refused("exactly one command");
+    assert_eq!(run(root, &person, "/", &["-D", "/srv", "pwd"]).succeeded(), "/srv");
+}
+
+#[test]
+fn an_exact_grant_serves_with_the_user_and_groups_that_were_approved() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    exactly(root, &person, "/", &["-u", "daemon", "-g", "www-data", "--", "id"]);
+    let other: [&[&str]; 4] = [
+        &["id"],
+        &["-u", "daemon", "id"],
+        &["-u", "root", "-g", "www-data", "id"],
+        &["-P", "-u", "daemon", "-g", "www-data", "id"],
+    ];
+    for words in other {
+        run(root, &person, "/", words).refused("exactly one command");
+    }
+    let output = run(root, &person, "/", &["-u", "daemon", "-g", "www-data", "id"]);
+    assert!(output.succeeded().contains("gid=33(www-data)"), "{output:?}");
+    // A group that daemon gets later was not approved.
+    root.script("groupadd later && usermod -aG later daemon");
+    run(root, &person, "/", &["-u", "daemon", "-g", "www-data", "id"]).refused("exactly one command");
+}
+
+#[test]
+fn a_grant_serves_what_its_role_allowed_when_it_was_approved_and_allows_now() {
+    let root = own_root();
+    let role = |commands: &str, more: &str| {
+        root.add_policy(
+            "web",
+            &format!(
+                "[roles.web]\neligible = [\"%web\"]\ncommands = {commands}\nauthenticate = false\n{more}\
+                 [roles.web.activation]\nrequire_approval = true\napprovers = [\"%approvers\"]\n"
+            ),
+        );
+    };
+    role("[\"/usr/bin/id **\", \"/usr/bin/env **\"]", "");
+    let (person, approver) = (root.person(&["web"]), root.person(&["approvers"]));
+    let grant = id(&request(&root, &person, "web", &[]));
+    root.run_as(&approver.name, ["jitctl", "approve", &grant]).succeeded();
+    assert_eq!(run(&root, &person, "/", &["id", "-u"]).succeeded(), "0");
+
+    role("\"ALL\"", "");
+    run(&root, &person, "/", &["cat", "/etc/shadow"])
+        .refused("its role did not cover this command when it was approved");
+    run(&root, &person, "/", &["LD_PRELOAD=/tmp/x.so", "env"]).refused("not allowed to set");
+    assert_eq!(run(&root, &person, "/", &["id", "-u"]).succeeded(), "0");
+    let shown = root.run_as(&approver.name, ["jitctl", "show", &grant]);
+    assert!(shown.succeeded().contains("changed since"), "{shown:?}");
+    let why = root.run_as(&person.name, ["jitctl", "why", "--", "cat", "/etc/shadow"]);
+    assert!(why.stdout.contains("did not cover this command when it was approved"), "{why:?}");
+
+    role("[\"/usr/bin/env **\"]", "");
+    let narrowed = run(&root, &person, "/", &["id", "-u"]);
+    assert_ne!(narrowed.status.code(), Some(0), "narrowing acts at once: {narrowed:?}");
+    run(&root, &person, "/", &["env"]).succeeded();
+    role("[\"/usr/bin/id **\", \"/usr/bin/env **\"]", "");
+    assert_eq!(run(&root, &person, "/", &["id", "-u"]).succeeded(), "0");
+
+    // Options as well: what was approved with a password-less environment of its own stays so.
+    role("[\"/usr/bin/id **\", \"/usr/bin/env **\"]", "setenv = true\nenv_reset = false\n");
+    run(&root, &person, "/", &["X=1", "env"]).refused("not allowed to set");
+    let kept = root.command(&person.name, ["jit-sudo", "-n", "env"]).env("SMUGGLED", "1").run();
+    assert!(!kept.succeeded().contains("SMUGGLED"), "{kept:?}");
+}
+
+#[test]
+fn a_role_text_that_was_changed_in_the_database_gives_no_power() {
+    let root = own_root();
+    let role = |commands: &str| {
+        let text = format!("[roles.web]\neligible = [\"%web\"]\ncommands = {commands}\nauthenticate = false\n");
+        root.add_policy("web", &text);
+    };
+    role("[\"/usr/bin/id **\"]");
+    let person = granted(&root, "web");
+    role("\"ALL\"");
+    let text = "sqlite3 /var/lib/jit-sudo/journal.db";
+    root.script(&format!(
+        "{text} \"UPDATE role_text SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/env') AS BLOB)\""
+    ));
+    run(&root, &person, "/", &["env"]).refused("its role has changed too much since it was approved");
+    root.script(&format!("{text} 'DELETE FROM role_text'"));
+    run(&root, &person, "/", &["id"]).refused("its role has changed too much since it was approved");
+}
+
+#[test]
+fn what_an_earlier_version_made_says_so_and_gives_nothing() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    let database = "/var/lib/jit-sudo/journal.db";
+    for table in ["granted", "request"] {
+        let body = r#"CAST(replace(CAST(body AS TEXT), '"version":2', '"version":1') AS BLOB)"#;
+        root.as_root(["sqlite3", database, &format!("UPDATE {table} SET body = {body}")]).succeeded();
+    }
+    let refused = run(&root, &person, "/", &["id"]);
+    refused.refused("it was made by an earlier version; ask again");
+    let grant =
+        records_of(&root, &person).iter().find(|record| record.kind() == "grant").unwrap().text("grant").to_owned();
+    let shown = root.run_as(&person.name, ["jitctl", "show", &grant]);
+    assert!(shown.stderr.contains("made by an earlier version; ask again"), "{shown:?}");
+    root.run_as(&person.name, ["jitctl", "requests", "--all"]).succeeded();
+    root.run_as(&person.name, ["jitctl", "grants", "--all"]).succeeded();
+    let again: Value = request(&root, &person, "self-service", &[]);
+    assert_eq!(again["grant"], "active");
+    run(&root, &person, "/", &["id"]).succeeded();
+}
+
+#[test]
+fn a_request_names_its_host_its_role_and_its_command_whole() {
+    let person = root().person(&["reviewed"]);
+    let pending = id(&request(root(), &person, "reviewed", &["--", "id", "-u"]));
+    let query = format!("SELECT body FROM request WHERE id = '{pending}'");
+    let body = root().as_root(["sqlite3", "-readonly", "/var/lib/jit-sudo/journal.db", &query]).succeeded().to_owned();
+    let request: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(request["version"], 2);
+    assert_eq!(request["host"]["name"], "web1");
+    assert_eq!(request["command"]["argv"], serde_json::json!(["/usr/bin/id", "-u"]));
+    assert_eq!(request["command"]["run_as_uid"], 0);
+    let text = format!("SELECT body FROM role_text WHERE digest = '{}'", request["role_digest"].as_str().unwrap());
+    let role = root().as_root(["sqlite3", "-readonly", "/var/lib/jit-sudo/journal.db", &text]).succeeded().to_owned();
+    let digest = root().script(&format!("printf %s {} | sha256sum | cut -d ' ' -f 1", shell_word(&role)));
+    assert_eq!(digest.trim(), request["role_digest"].as_str().unwrap());
+    let pinned = root().script("jitctl key show | head -n 1 | cut -d ' ' -f 1,2");
+    assert_eq!(request["host"]["key"].as_str(), Some(pinned.trim()));
+}
+
+fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
