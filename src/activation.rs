@@ -2,6 +2,7 @@
 //! Whatever changes here is in the journal by the same transaction.
 
 pub mod extension;
+pub mod insight;
 pub mod wish;
 
 use std::ffi::OsString;

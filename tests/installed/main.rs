@@ -52,6 +52,7 @@ mod signed;
 mod sinks;
 mod terminal;
 mod tokens;
+mod told;
 
 use std::sync::OnceLock;
 
