@@ -151,7 +151,7 @@ pub struct VerifyInfo {
     pub anchored: Option<u64>,
     /// Which rows of the database say what the records say; absent for an exported file, and where something is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compared: Option<ComparedInfo>,
+    pub compared: Option<Box<ComparedInfo>>,
     /// The rows of the database that say something else, at most a hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<DifferenceInfo>,
@@ -216,13 +216,15 @@ impl From<crate::audit::Proven> for VerifyInfo {
             signed,
             foreign: proven.foreign,
             anchored: proven.anchored,
-            compared: proven.compared.map(|compared| ComparedInfo {
-                requests: compared.requests,
-                approvals: compared.approvals,
-                grants: compared.grants,
-                debts: compared.debts,
-                older: compared.older,
-                older_open: compared.older_open,
+            compared: proven.compared.map(|compared| {
+                Box::new(ComparedInfo {
+                    requests: compared.requests,
+                    approvals: compared.approvals,
+                    grants: compared.grants,
+                    debts: compared.debts,
+                    older: compared.older,
+                    older_open: compared.older_open,
+                })
             }),
             differences: Vec::new(),
             recordings: None,
