@@ -17,7 +17,7 @@ use crate::elevation::{Caller, Command, CommandError, RunAs};
 use crate::escape::{Word, hex};
 use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
 use crate::grant::terms::{Flag, TERMS_LIMIT, VERSION, encode};
-use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant, digest};
+use crate::grant::{Attested, GrantTerms, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{PolicyIndex, Role};
@@ -324,7 +324,8 @@ fn break_glass(
 }
 
 /// The record of an approval.
-pub fn approval_event(approval: &Approval, role: &RoleName) -> Event {
+pub fn approval_event(attested: &Attested, role: &RoleName) -> Event {
+    let approval = attested.approval();
     let terms = &approval.terms;
     Event::Approval(Box::new(record::Approval {
         grant: terms.id.clone(),
@@ -335,6 +336,7 @@ pub fn approval_event(approval: &Approval, role: &RoleName) -> Event {
         limits: limits(terms.one_shot, terms.exact),
         comment: (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.clone()),
         key: approval.fingerprint().map(Word::from),
+        authenticated: Some(attested.means()),
         sha256: Digest(digest(&approval.bytes)),
     }))
 }
