@@ -19,7 +19,7 @@ use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
 use crate::grant::terms::{CommandTerms, Extensions, Flag, TERMS_LIMIT, VERSION, encode};
-use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant, digest};
+use crate::grant::{Attested, GrantTerms, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{PolicyIndex, Role};
@@ -331,7 +331,8 @@ fn break_glass(
 }
 
 /// The record of an approval.
-pub fn approval_event(approval: &Approval, role: &RoleName) -> Event {
+pub fn approval_event(attested: &Attested, role: &RoleName) -> Event {
+    let approval = attested.approval();
     let terms = &approval.terms;
     Event::Approval(Box::new(record::Approval {
         grant: terms.id.clone(),
@@ -342,6 +343,7 @@ pub fn approval_event(approval: &Approval, role: &RoleName) -> Event {
         limits: limits(terms.one_shot, terms.exact),
         comment: (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.clone()),
         key: approval.fingerprint().map(Word::from),
+        authenticated: Some(attested.means()),
         sha256: Digest(digest(&approval.bytes)),
     }))
 }

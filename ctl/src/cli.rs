@@ -104,6 +104,10 @@ pub(crate) enum Verb {
     /// An approval never widens what was asked for, and where several approvals are needed the grant is the
     /// intersection of all. Nobody decides on their own request.
     ///
+    /// Where the role demands it (`approval_authentication`, the default for two approvals or more), your password is
+    /// asked for at the terminal, for each approval anew. Without a terminal such an approval is refused, unless it is
+    /// signed with a key.
+    ///
     /// With `-` the approval goes to the standard output, to be sent back by any channel.
     Approve(ApproveWords),
     /// Submit an approval that was signed elsewhere
@@ -156,7 +160,8 @@ pub(crate) enum Verb {
     ///
     /// Without options it lists the break-glass grants that no approver has reviewed; those that you may review are
     /// marked with an asterisk. With an ID and a comment the review is done, and who broke the glass may do so again.
-    /// Nobody reviews their own break-glass or their own assignment.
+    /// Nobody reviews their own break-glass or their own assignment. Where an approval of the role needs a password, so does
+    /// the review of a break-glass.
     ///
     /// The answers are records; the policy itself is root's to change.
     Review(ReviewWords),

@@ -22,7 +22,7 @@ pub(crate) fn review(words: ReviewWords, broker: &Broker, screen: &Screen) -> Re
     match (words.id, words.unused, words.recertify, verdict) {
         (Some(id), None, None, _) => {
             let comment = spoken(words.comment)?;
-            let info = answer!(broker.ask(&Ask::ReviewSettle { id, comment })?, Answer::Grant(info) => info);
+            let info = answer!(broker.ask_person(&Ask::ReviewSettle { id, comment })?, Answer::Grant(info) => info);
             let text = format!("break-glass grant {} of {}: reviewed\n", info.id, clean(info.requester.as_str()));
             Ok(Report::done(Answer::Grant(info), text))
         }

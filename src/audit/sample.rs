@@ -9,7 +9,7 @@ use crate::audit::record::*;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::database::Durability;
 use crate::escape::Word;
-use crate::grant::{HostDescriptor, HostKey};
+use crate::grant::{HostDescriptor, HostKey, Means};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{Became, FileEntry, Names, PolicyChange};
 
@@ -167,6 +167,7 @@ pub(super) fn events() -> Vec<Event> {
         limits: limits.clone(),
         comment: Some("fine".into()),
         key: Some("SHA256:abc".into()),
+        authenticated: Some(Means::Key),
         sha256: Digest([2; 32]),
     };
     let signed = Grant {

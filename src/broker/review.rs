@@ -1,7 +1,7 @@
 //! Reviews: broken glass that an approver has to look at. Whoever broke it is never the one who settles it.
 
 use super::Desk;
-use super::decisions::given;
+use super::decisions::{given, unattested};
 use super::failure::{Refused, refused};
 use super::view::texts;
 use super::wire::{Answer, DebtInfo};
@@ -9,10 +9,11 @@ use crate::audit::Event;
 use crate::audit::record::{Review, Verdict};
 use crate::database::Durability;
 use crate::escape::Word;
-use crate::names::{IdPrefix, RoleName};
+use crate::grant::{Act, Consent};
+use crate::names::{GrantId, IdPrefix, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
-use crate::store::{Debt, settle_debt};
+use crate::store::{Debt, FindError, StoredRequest, settle_debt};
 
 impl Desk<'_> {
     pub(super) fn review_debts(&self) -> Result<Answer, Refused> {
@@ -27,21 +28,21 @@ impl Desk<'_> {
         Ok(Answer::Debts(infos))
     }
 
-    pub(super) fn review_settle(&self, id: &IdPrefix, comment: &Word) -> Result<Answer, Refused> {
+    pub(super) fn review_settle(
+        &self,
+        id: &IdPrefix,
+        comment: &Word,
+        consent: Option<Consent>,
+    ) -> Result<Answer, Refused> {
         let comment = given("comment", comment)?;
-        let request = self.visible(id)?;
+        let (request, debt, role) = self.settleable(id)?;
         let id = &request.terms.id;
-        let owes_nothing = || refused("no-debt", format!("grant {id} waits for no review")).hint("jitctl review");
-        let debt = self.host.store().open_debt(id).map_err(|error| match error {
-            crate::store::FindError::Unknown => owes_nothing(),
-            error => Refused::from(error),
-        })?;
-        if debt.uid == self.caller.uid() {
-            return Err(refused("own-request", "nobody reviews their own break-glass"));
-        }
-        if !self.may_settle(&debt)? {
-            return Err(refused("not-an-approver", format!("you are not an approver of role {}", debt.role)));
-        }
+        let uid = self.caller.uid();
+        let act = match &role {
+            Some(role) => Act::in_person(uid, &request.bytes, &role.activation, consent)
+                .map_err(|fault| unattested(fault).hint(format!("jitctl review {id} --comment 'WHAT YOU FOUND'")))?,
+            None => Act::of_root(uid).ok_or_else(|| not_approver(&debt.role))?,
+        };
         let event = Event::Review(Box::new(Review {
             grant: Some(id.clone()),
             uid: self.caller.uid(),
@@ -53,13 +54,31 @@ impl Desk<'_> {
             comment: comment.clone(),
         }));
         let written = self.host.database().write(Durability::Synced, |tx| {
-            if !settle_debt(tx, id, self.caller.name(), self.now(), comment.as_bytes())? {
-                return Err(owes_nothing());
+            if !settle_debt(tx, id, &act, self.caller.name(), self.now(), comment.as_bytes())? {
+                return Err(owes_nothing(id));
             }
             Ok::<_, Refused>(self.journal.append(tx, self.moment, event)?)
         })?;
         let _ = self.journal.mirror(&[written]);
         Ok(Answer::Grant(Box::new(self.info_of(id)?)))
+    }
+
+    /// The break-glass that the caller may settle, with its role where the policy still has it.
+    pub(super) fn settleable(&self, id: &IdPrefix) -> Result<(StoredRequest, Debt, Option<Role>), Refused> {
+        let request = self.visible(id)?;
+        let id = &request.terms.id;
+        let debt = self.host.store().open_debt(id).map_err(|error| match error {
+            FindError::Unknown => owes_nothing(id),
+            error => Refused::from(error),
+        })?;
+        if debt.uid == self.caller.uid() {
+            return Err(refused("own-request", "nobody reviews their own break-glass"));
+        }
+        if !self.may_settle(&debt)? {
+            return Err(not_approver(&debt.role));
+        }
+        let role = self.policy.role(&debt.role)?;
+        Ok((request, debt, role))
     }
 
     /// The approvers of the role as the policy stands now; root for a role that it no longer knows, which nobody else
@@ -83,11 +102,7 @@ impl Desk<'_> {
     pub(super) fn reviewable(&self, name: &RoleName) -> Result<Role, Refused> {
         let role = self.policy.role(name)?;
         let role = role.ok_or_else(|| refused("unknown-role", format!("the policy does not know a role {name}")))?;
-        if self.caller.uid() == 0 || self.approves(&role)? {
-            Ok(role)
-        } else {
-            Err(refused("not-an-approver", format!("you are not an approver of role {name}")))
-        }
+        if self.caller.uid() == 0 || self.approves(&role)? { Ok(role) } else { Err(not_approver(name)) }
     }
 
     fn debt_info(&self, debt: &Debt, may_review: bool) -> Result<DebtInfo, Refused> {
@@ -106,4 +121,12 @@ impl Desk<'_> {
             may_review,
         })
     }
+}
+
+fn owes_nothing(id: &GrantId) -> Refused {
+    refused("no-debt", format!("grant {id} waits for no review")).hint("jitctl review")
+}
+
+fn not_approver(role: &RoleName) -> Refused {
+    refused("not-an-approver", format!("you are not an approver of role {role}"))
 }

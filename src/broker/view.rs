@@ -170,6 +170,8 @@ pub(super) fn role_info(role: &Role, standing: bool) -> RoleInfo {
         one_shot: rules.one_shot,
         exact_command: rules.exact_command,
         signed_approvals: rules.signed_approvals,
+        approval_authentication: rules.approval_authentication,
+        user_verification: rules.user_verification,
         break_glass: rules.break_glass,
     }
 }

@@ -275,7 +275,7 @@ fn genuine<'r>(
         let vouchers = facts.vouchers.ok_or(GrantFault::Approval(ApprovalFault::Missing))?;
         // A clock that was set back makes no expired key young again.
         let now = facts.moment.wall.max(facts.high_water.unwrap_or(facts.moment.wall));
-        vouchers.vouch(terms, now.seconds()).map_err(GrantFault::Approval)?;
+        vouchers.vouch(terms, &role.activation, now.seconds()).map_err(GrantFault::Approval)?;
     }
     if role.digest == terms.role_digest {
         return Ok(Serving::Unchanged(role));

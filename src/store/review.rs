@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{FindError, GrantStore, LIST_LIMIT};
-use crate::grant::RequestTerms;
+use crate::grant::{Act, RequestTerms};
 use crate::names::{GrantId, RoleName, UserName};
 
 /// The tables of reviews.
@@ -116,6 +116,7 @@ pub fn insert_debt(tx: &Transaction<'_>, terms: &RequestTerms) -> rusqlite::Resu
 pub fn settle_debt(
     tx: &Transaction<'_>,
     id: &GrantId,
+    _act: &Act,
     reviewer: &UserName,
     at: i64,
     comment: &[u8],
@@ -173,10 +174,10 @@ mod tests {
         assert_eq!(store.open_debts().unwrap().len(), 2);
         let id = store.open_debt_of(1000).unwrap().unwrap();
         assert_eq!(id.as_str(), "0000000001");
-        let bob = UserName::parse("bob").unwrap();
+        let (bob, act) = (UserName::parse("bob").unwrap(), Act::of_root(0).unwrap());
         for first in [true, false] {
             let tx = database.connection().unchecked_transaction().unwrap();
-            assert_eq!(settle_debt(&tx, &id, &bob, 9, b"fine").unwrap(), first);
+            assert_eq!(settle_debt(&tx, &id, &act, &bob, 9, b"fine").unwrap(), first);
             tx.commit().unwrap();
         }
         assert_eq!(store.open_debt_of(1000).unwrap(), None);
