@@ -3,6 +3,7 @@
 
 pub mod extension;
 pub mod insight;
+pub mod wish;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::names::{GrantId, RoleName};
 use crate::policy::{PolicyIndex, Role};
 use crate::store;
 use sys::poll::{PollEntry, poll};
+use wish::{WishError, served};
 
 /// How many requests of one person may be pending.
 pub const PENDING_LIMIT: u32 = 20;
@@ -96,6 +98,8 @@ pub enum ActivationError {
     TooOften(u32, Timestamp),
     /// The role serves exact commands only, and none was named.
     CommandMissing(RoleName),
+    /// The role does not let the caller have the directory or the variables.
+    Wish(RoleName, WishError),
     /// The role may not be had by breaking the glass.
     NoGlass(RoleName),
     /// The glass is broken for what is to be done now.
@@ -136,6 +140,7 @@ impl fmt::Display for ActivationError {
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
             }
+            Self::Wish(role, error) => write!(f, "role {role}: {error}"),
             Self::NoGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
             Self::GlassLater => f.write_str("break-glass is for now, not for a later start"),
             Self::Unreviewed(id) => {
@@ -219,7 +224,7 @@ fn submit(
         }
         store::insert_request(tx, terms, &bytes, needed)?;
         store::keep_role(tx, &terms.role_digest, role)?;
-        let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes))?];
+        let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed))?];
         if needed > 0 {
             return Ok((Activation::Pending(terms.id.clone()), written));
         }
@@ -364,7 +369,10 @@ fn request_terms(
     let deadline = created.saturating_add(i64::try_from(rules.request_lifetime).unwrap_or(i64::MAX));
     let start = start(wanted.start, created, deadline)?;
     let command = match wanted.elevation {
-        Some(elevation) => Some(CommandTerms::of(elevation, role).map_err(ActivationError::Command)?),
+        Some(elevation) => {
+            served(role, elevation).map_err(|error| ActivationError::Wish(role.name.clone(), error))?;
+            Some(CommandTerms::of(elevation, role).map_err(ActivationError::Command)?)
+        }
         None if rules.exact_command => return Err(ActivationError::CommandMissing(role.name.clone())),
         None => None,
     };
@@ -434,7 +442,7 @@ fn words(what: &'static str, typed: Option<&Word>) -> Result<Word, ActivationErr
     if typed.as_bytes().len() > WORDS_LIMIT { Err(ActivationError::Words(what, WORDS_LIMIT)) } else { Ok(typed) }
 }
 
-fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
+fn request_event(terms: &RequestTerms, bytes: &[u8], needed: u32) -> Event {
     Event::Request(Box::new(record::Request {
         grant: terms.id.clone(),
         uid: terms.uid,
@@ -451,6 +459,7 @@ fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
+        needed: Some(needed),
     }))
 }
 

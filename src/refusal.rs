@@ -1,6 +1,7 @@
 //! Every "no": one sentence, a hint with the exact words to type, a stable code, and whether the journal hears of it.
 //! The only room that makes sentences for people out of the rooms' errors.
 
+use std::ffi::OsStr;
 use std::io::Write;
 
 use crate::activation::ActivationError;
@@ -260,10 +261,7 @@ impl Refusal {
                 Some(request_line(role, refused.eligible.elevation()))
             }
             Self::Hidden(_) => Some(UNNAMED.to_owned()),
-            Self::NotAllowed(refused) => {
-                let words = refused.elevation.command().refused_words();
-                Some(format!("jitctl why -- {}", command_line(words.iter().map(Word::as_os_str))))
-            }
+            Self::NotAllowed(refused) => Some(why_line(&refused.elevation)),
             Self::Activation(ActivationError::ReasonMissing(_)) => Some("add --reason 'WHY'".to_owned()),
             Self::Activation(ActivationError::Ticket(..)) => Some("add --ticket ID".to_owned()),
             Self::Activation(ActivationError::TooLong(_, _, most)) => {
@@ -365,10 +363,31 @@ pub fn request_line(role: &Role, elevation: &Elevation) -> String {
     if role.activation.ticket.is_some() {
         line.push_str(" --ticket ID");
     }
-    if elevation.run_as().uid() != 0 {
-        line.push_str(&format!(" -u {}", elevation.run_as().name()));
+    line.push_str(&about(elevation, &elevation.command().resolved_words()));
+    line
+}
+
+/// The exact line that asks why this elevation is refused.
+pub fn why_line(elevation: &Elevation) -> String {
+    format!("jitctl why{}", about(elevation, &elevation.command().refused_words()))
+}
+
+/// The options and words by which jitctl means this very elevation: user, group, directory, variables, command.
+fn about(elevation: &Elevation, command: &[Word]) -> String {
+    let run_as = elevation.run_as();
+    let mut line = String::new();
+    let mut option = |flag: &str, value: &OsStr| line.push_str(&format!(" {flag} {}", command_line([value])));
+    if run_as.uid() != 0 || run_as.group().is_some() {
+        option("-u", OsStr::new(run_as.name().as_str()));
     }
+    if let Some(group) = run_as.group() {
+        option("-g", OsStr::new(&group.name));
+    }
+    if let Some(directory) = &elevation.wish().directory {
+        option("-D", directory.as_os_str());
+    }
+    let variables = elevation.environment().map(|callers| callers.named()).unwrap_or_default();
     line.push_str(" -- ");
-    line.push_str(&command_line(elevation.command().resolved_words().iter().map(Word::as_os_str)));
+    line.push_str(&command_line(variables.iter().chain(command).map(Word::as_os_str)));
     line
 }

@@ -15,8 +15,8 @@ mod reviews;
 use serde::{Deserialize, Serialize};
 
 pub use self::evidence::{
-    CheckpointInfo, ExportInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage, SignedInfo,
-    VerifyInfo,
+    CheckpointInfo, ComparedInfo, DifferenceInfo, ExportInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter,
+    RecordInfo, RecordPage, SignedInfo, VerifyInfo,
 };
 pub use self::grants::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo};
 pub use self::health::{Finding, Severity, SweepInfo};
@@ -25,7 +25,7 @@ pub use self::knowledge::{
     SettingsInfo, WhyInfo,
 };
 pub use self::membership::{Holder, LoginInfo, MembershipInfo, NewSession};
-pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
+pub use self::papers::{ApprovalPaper, HostInfo, ImportInfo, Paper, PapersInfo, RequestPaper};
 pub use self::policies::{PolicyInfo, RoleInfo};
 pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
 pub use self::reviews::{AssignmentInfo, DebtInfo};

@@ -79,7 +79,28 @@ impl Manner {
             (_, 0) => None,
             (_, most) => Some(most),
         };
-        Ok(Self { directory: directory(role, elevation)?, closefrom, time_limit })
+        Ok(Self { directory: Self::working_directory(role, elevation)?, closefrom, time_limit })
+    }
+
+    /// Where `role` lets `elevation` run, whatever else is wished.
+    ///
+    /// # Errors
+    /// The role does not allow the directory that is wished, or nobody has the home that it is.
+    pub fn working_directory(role: &Role, elevation: &Elevation) -> Result<WorkingDirectory, NotPermitted> {
+        let home = &elevation.run_as().account().home;
+        Ok(match run_directory(role, elevation)? {
+            // As typed, but for where it begins.
+            Some(RunDirectory::Path(path)) => {
+                WorkingDirectory::Path(elevation.caller().directory().unwrap_or(Path::new("/")).join(path))
+            }
+            Some(RunDirectory::TargetsHome) => WorkingDirectory::Path(home.clone()),
+            Some(RunDirectory::HomeOf(user)) => match sys::users::account_by_name(user.as_str()) {
+                Ok(Some(account)) => WorkingDirectory::Path(account.home),
+                Ok(None) | Err(_) => return Err(NotPermitted::NoHome(user)),
+            },
+            None | Some(RunDirectory::CallersChoice) if elevation.wish().login => WorkingDirectory::Home(home.clone()),
+            None | Some(RunDirectory::CallersChoice) => WorkingDirectory::Callers,
+        })
     }
 }
 
@@ -91,23 +112,6 @@ impl WorkingDirectory {
             Self::Path(path) | Self::Home(path) => Word::from(path.as_os_str()),
         }
     }
-}
-
-fn directory(role: &Role, elevation: &Elevation) -> Result<WorkingDirectory, NotPermitted> {
-    let home = &elevation.run_as().account().home;
-    Ok(match run_directory(role, elevation)? {
-        // As typed, but for where it begins.
-        Some(RunDirectory::Path(path)) => {
-            WorkingDirectory::Path(elevation.caller().directory().unwrap_or(Path::new("/")).join(path))
-        }
-        Some(RunDirectory::TargetsHome) => WorkingDirectory::Path(home.clone()),
-        Some(RunDirectory::HomeOf(user)) => match sys::users::account_by_name(user.as_str()) {
-            Ok(Some(account)) => WorkingDirectory::Path(account.home),
-            Ok(None) | Err(_) => return Err(NotPermitted::NoHome(user)),
-        },
-        None | Some(RunDirectory::CallersChoice) if elevation.wish().login => WorkingDirectory::Home(home.clone()),
-        None | Some(RunDirectory::CallersChoice) => WorkingDirectory::Callers,
-    })
 }
 
 fn run_directory(role: &Role, elevation: &Elevation) -> Result<Option<RunDirectory>, NotPermitted> {

@@ -7,6 +7,7 @@
 
 mod ansible;
 mod audit;
+mod binding;
 mod broker;
 mod caller;
 mod clocks;
@@ -23,6 +24,7 @@ mod host;
 mod hygiene;
 mod import;
 mod jitctl;
+mod journals;
 mod json;
 mod know;
 mod life;
@@ -35,8 +37,10 @@ mod pam;
 mod pam_module;
 mod pam_sessions;
 mod pam_stacks;
+mod papers;
 mod past;
 mod policy;
+mod policy_record;
 mod property;
 mod recording_cost;
 mod recordings;
