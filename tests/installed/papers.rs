@@ -177,7 +177,9 @@ fn a_cloned_machine_and_a_changed_key_are_refused() {
     let approve = ["approve", "-", "--key", "key", "--as", &bob.name];
 
     // The same key on another machine, under either name.
-    root.script("head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n' >/etc/machine-id && jitctl key accept --reason copied");
+    root.script(
+        "head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n' >/etc/machine-id && jitctl key accept --reason copied",
+    );
     let (_, text) = printed(&root, &alice, "signed", &["--", "id"]);
     let shown = jitctl(&root, &bob, &["show", "-"], &text);
     assert!(shown.succeeded().contains("NO: it has the key of web1"), "{shown:?}");

@@ -135,7 +135,11 @@ fn altered(value: &Value) -> Vec<(String, Value)> {
         }
         Value::String(word) => {
             let mut digits = word.clone();
-            if digits.pop() == Some('7') { digits.push('1') } else { digits.push('7') }
+            if digits.pop() == Some('7') {
+                digits.push('1')
+            } else {
+                digits.push('7')
+            }
             others.extend([("+".into(), format!("{word}x").into()), ("7".into(), digits.into())]);
         }
         Value::Number(number) => {
