@@ -312,7 +312,7 @@ fn break_glass(
     terms: &RequestTerms,
     moment: &Moment,
 ) -> Result<Written, ActivationError> {
-    if let Some(open) = store::GrantStore::new(tx).open_debt_of(terms.uid)? {
+    if let Some(open) = store::GrantStore::new(tx).open_debt_of(terms.uid, &terms.user)? {
         return Err(ActivationError::Unreviewed(open));
     }
     store::insert_debt(tx, terms)?;

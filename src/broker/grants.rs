@@ -26,7 +26,11 @@ impl Desk<'_> {
         let store = self.host.store();
         let mut answers = Vec::new();
         if all {
+            let mine_alone = matches!(which, Which::OfUser(_));
             for request in store.requests(which, self.now())? {
+                if mine_alone && !self.is_mine(&request.terms) {
+                    continue;
+                }
                 let info = self.info(&request)?;
                 if info.grant.is_some() {
                     answers.push(info);
@@ -83,7 +87,7 @@ impl Desk<'_> {
     }
 
     fn own(&self, request: &StoredRequest) -> Result<(), Refused> {
-        if request.terms.uid == self.caller.uid() {
+        if self.is_mine(&request.terms) {
             return Ok(());
         }
         let id = &request.terms.id;
@@ -106,13 +110,16 @@ impl Desk<'_> {
     fn endable(&self, which: Which) -> Result<Vec<StoredGrant>, Refused> {
         let store = self.host.store();
         let mut grants = store.open_grants(which, self.now())?;
+        if matches!(which, Which::OfUser(_)) {
+            grants.retain(|grant| self.caller.is(grant.terms.uid, grant.terms.user.as_str()));
+        }
         for id in self.journal.grants_in_use()? {
             // A run goes on under the extensions of its grant.
             let mut next = store.grant(&id)?;
             while let Some(grant) = next {
                 next = store.extension(&grant.terms.id)?;
                 let wanted = match which {
-                    Which::OfUser(uid) => grant.terms.uid == uid,
+                    Which::OfUser(_) => self.caller.is(grant.terms.uid, grant.terms.user.as_str()),
                     Which::Pending | Which::Everybody => true,
                 };
                 let taken = grant.end.as_ref().is_some_and(|(end, _)| *end != GrantEnd::Used);

@@ -77,13 +77,13 @@ impl Desk<'_> {
             (true, false) => {
                 let mut own = store.requests(Which::OfUser(self.caller.uid()), self.now())?;
                 let pending = store.requests(Which::Pending, self.now())?;
-                own.extend(pending.into_iter().filter(|request| request.terms.uid != self.caller.uid()));
+                own.extend(pending.into_iter().filter(|request| !self.is_mine(&request.terms)));
                 own
             }
         };
         let mut answers = Vec::new();
         for row in rows {
-            let mine = row.terms.uid == self.caller.uid();
+            let mine = self.is_mine(&row.terms);
             let listed = all || row.state == RequestState::Pending;
             if listed && (mine || self.is_reader()? || self.is_approver(&row)?) {
                 answers.push(self.info(&row)?);
@@ -110,7 +110,7 @@ impl Desk<'_> {
     pub(super) fn cancel(&self, id: &IdPrefix) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
         let terms = &request.terms;
-        if terms.uid != self.caller.uid() {
+        if !self.is_mine(terms) {
             return Err(refused("not-yours", format!("request {} was made by {}", terms.id, terms.user))
                 .hint(format!("jitctl deny {} --reason WHY", terms.id)));
         }

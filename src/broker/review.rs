@@ -21,7 +21,7 @@ impl Desk<'_> {
         let mut infos = Vec::new();
         for debt in self.host.store().open_debts()? {
             let may_review = self.may_settle(&debt)?;
-            if reader || may_review || debt.uid == self.caller.uid() {
+            if reader || may_review || self.caller.is(debt.uid, debt.user.as_str()) {
                 infos.push(self.debt_info(&debt, may_review)?);
             }
         }

@@ -10,7 +10,7 @@ use crate::names::{GrantId, RoleName, UserName};
 /// The tables of reviews.
 pub const SCHEMA: &str = "
 CREATE TABLE review_debt (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, user TEXT NOT NULL, role TEXT NOT NULL, at INTEGER NOT NULL, reviewer TEXT, reviewed INTEGER, comment BLOB) STRICT;
-CREATE UNIQUE INDEX review_debt_open ON review_debt (uid) WHERE reviewer IS NULL;
+CREATE UNIQUE INDEX review_debt_open ON review_debt (uid, user) WHERE reviewer IS NULL;
 CREATE TABLE certification (role TEXT NOT NULL, holder TEXT NOT NULL, verdict TEXT NOT NULL, reviewer TEXT NOT NULL, at INTEGER NOT NULL, comment BLOB NOT NULL, PRIMARY KEY (role, holder)) STRICT, WITHOUT ROWID;
 CREATE INDEX granted_by_role ON granted (role, uid, starts);
 ";
@@ -47,10 +47,14 @@ pub struct Certification {
 
 impl GrantStore<'_> {
     /// The grant under which `uid` broke the glass and which nobody has reviewed.
-    pub fn open_debt_of(&self, uid: u32) -> rusqlite::Result<Option<GrantId>> {
+    pub fn open_debt_of(&self, uid: u32, user: &UserName) -> rusqlite::Result<Option<GrantId>> {
         let id: Option<String> = self
             .connection
-            .query_row("SELECT id FROM review_debt WHERE uid = ?1 AND reviewer IS NULL", [uid], |row| row.get(0))
+            .query_row(
+                "SELECT id FROM review_debt WHERE uid = ?1 AND user = ?2 AND reviewer IS NULL",
+                params![uid, user.as_str()],
+                |row| row.get(0),
+            )
             .optional()?;
         id.map(|id| GrantId::parse(&id).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into())))
             .transpose()
@@ -172,7 +176,9 @@ mod tests {
         assert!(owe(&database, "0000000002", 1000).is_err());
         owe(&database, "0000000003", 1001).unwrap();
         assert_eq!(store.open_debts().unwrap().len(), 2);
-        let id = store.open_debt_of(1000).unwrap().unwrap();
+        let (alice, dave) = (UserName::parse("alice").unwrap(), UserName::parse("dave").unwrap());
+        assert_eq!(store.open_debt_of(1000, &dave).unwrap(), None, "who gets a uid does not get its debts");
+        let id = store.open_debt_of(1000, &alice).unwrap().unwrap();
         assert_eq!(id.as_str(), "0000000001");
         let (bob, act) = (UserName::parse("bob").unwrap(), Act::of_root(0).unwrap());
         for first in [true, false] {
@@ -180,7 +186,7 @@ mod tests {
             assert_eq!(settle_debt(&tx, &id, &act, &bob, 9, b"fine").unwrap(), first);
             tx.commit().unwrap();
         }
-        assert_eq!(store.open_debt_of(1000).unwrap(), None);
+        assert_eq!(store.open_debt_of(1000, &alice).unwrap(), None);
         assert!(matches!(store.open_debt(&id), Err(FindError::Unknown)));
         owe(&database, "0000000002", 1000).unwrap();
     }

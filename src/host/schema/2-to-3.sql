@@ -9,3 +9,7 @@ CREATE TABLE policy_settings (
 CREATE TABLE policy_role (
     name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL, digest BLOB NOT NULL) STRICT;
 CREATE TABLE policy_file (path TEXT PRIMARY KEY, sha256 BLOB NOT NULL) STRICT, WITHOUT ROWID;
+DROP INDEX review_debt_open;
+CREATE UNIQUE INDEX review_debt_open ON review_debt (uid, user) WHERE reviewer IS NULL;
+DELETE FROM credential_cache;
+DELETE FROM precedent;
