@@ -23,6 +23,7 @@ mod grants;
 mod hooks;
 mod host;
 mod hygiene;
+mod identity;
 mod import;
 mod jitctl;
 mod journals;
