@@ -91,15 +91,16 @@ pub(crate) enum Verb {
     /// second time byte by byte, so that nothing can look like something else. It also tells how often the requester
     /// ran this very command before, and what else the role would allow.
     ///
-    /// With `-` a text of another host is shown, on any machine; compare the fingerprint of the host's key with what
-    /// `jitctl key show` prints there.
+    /// With `-` a text of another host is shown, on any machine. Of a host that is new here, compare the fingerprint of the
+    /// key with what `jitctl key show` prints there; after that its key is known, and another one is refused.
     Show(ShowWords),
     /// Approve a pending request, perhaps narrowed
     ///
     /// An approval never widens what was asked for, and where several approvals are needed the grant is the
     /// intersection of all. Nobody decides on their own request.
     ///
-    /// With `-` the approval goes to the standard output, to be sent back by any channel.
+    /// With `-` the approval goes to the standard output, to be sent back by any channel. The host has to be the one that is
+    /// known by its name here, as for `show -`.
     Approve(ApproveWords),
     /// Submit an approval that was signed elsewhere
     ///

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod ansible;
+mod asking;
 mod audit;
 mod broker;
 mod caller;

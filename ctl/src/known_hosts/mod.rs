@@ -77,8 +77,11 @@ impl<'p> Host<'p> {
         Some(match &self.standing {
             Standing::Known(_) => return None,
             Standing::New(pinned) => {
-                let unpinned =
-                    pinned.as_ref().err().map(|cause| format!("; it was not written down: {cause}")).unwrap_or_default();
+                let unpinned = pinned
+                    .as_ref()
+                    .err()
+                    .map(|cause| format!("; it was not written down: {cause}"))
+                    .unwrap_or_default();
                 let message = format!("the host {name} is not known here: its key is {print}{unpinned}");
                 Notice::new(message).with_hint(compare)
             }
@@ -160,8 +163,11 @@ fn standing(path: &PathBuf, host: &HostDescriptor, key: &PublicKey) -> Result<St
 
 fn changed(host: &HostDescriptor, key: &PublicKey, old: &PublicKey, line: &str) -> Trouble {
     let (name, old, new) = (&host.name, old.fingerprint(), key.fingerprint());
-    let message = format!("the key of {name} has CHANGED: {line} says {old}, this paper is signed with {new}; refusing");
-    untrusted(Some(Notice::new(message).with_hint(format!("remove {line} if `jitctl key show` on {name} prints the new one"))))
+    let message =
+        format!("the key of {name} has CHANGED: {line} says {old}, this paper is signed with {new}; refusing");
+    untrusted(Some(
+        Notice::new(message).with_hint(format!("remove {line} if `jitctl key show` on {name} prints the new one")),
+    ))
 }
 
 fn untrusted(notice: Option<Notice>) -> Trouble {
