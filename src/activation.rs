@@ -2,6 +2,7 @@
 //! Whatever changes here is in the journal by the same transaction.
 
 pub mod extension;
+pub mod insight;
 pub mod wish;
 
 use std::ffi::OsString;
@@ -223,7 +224,7 @@ fn submit(
         }
         store::insert_request(tx, terms, &bytes, needed)?;
         store::keep_role(tx, &terms.role_digest, role)?;
-        let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes))?];
+        let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed))?];
         if needed > 0 {
             return Ok((Activation::Pending(terms.id.clone()), written));
         }
@@ -441,7 +442,7 @@ fn words(what: &'static str, typed: Option<&Word>) -> Result<Word, ActivationErr
     if typed.as_bytes().len() > WORDS_LIMIT { Err(ActivationError::Words(what, WORDS_LIMIT)) } else { Ok(typed) }
 }
 
-fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
+fn request_event(terms: &RequestTerms, bytes: &[u8], needed: u32) -> Event {
     Event::Request(Box::new(record::Request {
         grant: terms.id.clone(),
         uid: terms.uid,
@@ -458,6 +459,7 @@ fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
+        needed: Some(needed),
     }))
 }
 

@@ -73,6 +73,8 @@ pub(crate) enum Verb {
     ///
     /// It tells through which role and grant, or which rule said no, what each role says of it and what to type. The
     /// status is 1 when it may not run now.
+    ///
+    /// Of a command in a directory that you may not look into it tells nothing, unless you may run it now.
     Why(WhyWords),
     /// Ask for a grant
     ///
@@ -80,6 +82,8 @@ pub(crate) enum Verb {
     /// after the first word of the command belongs to the command. A role that needs no approver is activated at
     /// once; otherwise the request is pending until enough approvers have approved it, until one denies it, or until
     /// its deadline.
+    ///
+    /// A command in a directory that you may not look into cannot be named: ask for the role alone.
     Request(RequestWords),
     /// List pending requests that you made or may decide
     ///
@@ -89,7 +93,8 @@ pub(crate) enum Verb {
     ///
     /// Each word of the command stands on a line of its own, and a word with characters outside ASCII is shown a
     /// second time byte by byte, so that nothing can look like something else. It also tells how often the requester
-    /// ran this very command before, and what else the role would allow.
+    /// ran this very command before, and what else the role would allow. The digest of the program is shown to the
+    /// requester only if they could read the program.
     ///
     /// With `-` a text of another host is shown, on any machine. Of a host that is new here, compare the fingerprint of the
     /// key with what `jitctl key show` prints there; after that its key is known, and another one is refused.

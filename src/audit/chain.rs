@@ -1,7 +1,6 @@
 //! The hash chain: each record carries the hash of the one before, and the hash of the last one vouches for all.
 //! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -9,6 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::custody;
 use super::mark::Mark;
+use super::policies::Policies;
+use super::power::Differences;
 use super::record::Digest;
 use crate::escape::hex;
 
@@ -108,6 +109,8 @@ pub enum Cause {
     CutOff(u64),
     /// No checkpoint covers it, nor anything behind it.
     Unsigned,
+    /// Every record is good up to this one, the last, and rows of the tables that give power say something else.
+    Rows(Differences),
     /// It names a policy, by this digest, of which no earlier record tells.
     UnknownPolicy(String),
 }
@@ -145,6 +148,7 @@ impl fmt::Display for FirstBad {
             Cause::UnknownPolicy(policy) => {
                 write!(f, "record {seq} names policy {policy}, and no policy record before it has that digest")
             }
+            Cause::Rows(differences) => write!(f, "{differences}"),
             Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
         }
     }
@@ -174,7 +178,7 @@ impl Chain {
             Begin::Pruned(mark) => (mark.seq, Some(mark.hash), None, Some(mark)),
             Begin::Part(first) => (first.saturating_sub(1), None, None, None),
         };
-        let policies = if let Begin::Part(_) = begin { Policies::Unasked } else { Policies::default() };
+        let policies = if let Begin::Part(_) = begin { Policies::Unasked } else { Policies::asked() };
         Self { records: 0, last, head, high, pruned, policies }
     }
 
@@ -220,9 +224,11 @@ impl Chain {
         }
         if self.pruned.is_some_and(|mark| inside.tells_of(mark)) {
             self.pruned = None;
-            self.policies.recall(&inside)?;
+            self.policies.remembered(inside.policies.iter().flatten())?;
         }
-        self.policies.feed(&inside, self.pruned.is_some())?;
+        if let Some(policy) = inside.policy {
+            self.policies.named(inside.seq, inside.kind, policy, self.pruned.is_some())?;
+        }
         self.records = self.records.saturating_add(1);
         (self.last, self.head, self.high) = (inside.seq, Some(hash), Some(high));
         Ok(())
@@ -254,49 +260,6 @@ pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, F
         chain.feed(&row)?;
     }
     Ok(chain.verified())
-}
-
-/// The policies of which the records so far have told.
-#[derive(Debug, Clone)]
-enum Policies {
-    /// What was before is taken for granted.
-    Unasked,
-    Asked {
-        known: BTreeSet<String>,
-        /// Named behind a pruned beginning, each by this record first: the `prune` record has to know it.
-        owed: BTreeMap<String, u64>,
-    },
-}
-
-impl Default for Policies {
-    fn default() -> Self {
-        Self::Asked { known: BTreeSet::new(), owed: BTreeMap::new() }
-    }
-}
-
-impl Policies {
-    /// The policy that a record names is known, or becomes so by it.
-    fn feed(&mut self, inside: &Inside<'_>, beginning_is_missing: bool) -> Result<(), FirstBad> {
-        let (Self::Asked { known, owed }, Some(policy)) = (self, inside.policy) else { return Ok(()) };
-        match inside.kind {
-            "policy" => drop(known.insert(policy.to_owned())),
-            _ if known.contains(policy) => {}
-            _ if beginning_is_missing => drop(owed.entry(policy.to_owned()).or_insert(inside.seq)),
-            _ => return Err(FirstBad { seq: inside.seq, cause: Cause::UnknownPolicy(policy.to_owned()) }),
-        }
-        Ok(())
-    }
-
-    /// The record of the pruning was found: what was named before it, it knows.
-    fn recall(&mut self, prune: &Inside<'_>) -> Result<(), FirstBad> {
-        let Self::Asked { known, owed } = self else { return Ok(()) };
-        known.extend(prune.policies.iter().flatten().map(|policy| (*policy).to_owned()));
-        let missing = std::mem::take(owed).into_iter().filter(|(policy, _)| !known.contains(policy));
-        match missing.min_by_key(|(_, seq)| *seq) {
-            Some((policy, seq)) => Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy) }),
-            None => Ok(()),
-        }
-    }
 }
 
 /// The keys that the chain and the columns need; everything else is skipped unread.
@@ -349,72 +312,6 @@ mod tests {
     use crate::audit::sample;
 
     type Chained = (u64, String, Digest);
-
-    /// A chain of these kinds; the second word is the policy that a record names.
-    fn of_policies(kinds: &[(&str, &str)]) -> Vec<Vec<u8>> {
-        let mut prev = Digest::ZERO;
-        let record = |(seq, (kind, policy)): (u64, &(&str, &str))| {
-            let named = if *kind == "prune" {
-                format!("\"policies\":[\"{policy}\"]")
-            } else {
-                format!("\"policy\":\"{policy}\"")
-            };
-            let more = if *kind == "prune" {
-                format!(",\"through\":2,\"head\":\"{}\"", Digest([9; 32]))
-            } else {
-                String::new()
-            };
-            let body = format!("{{\"kind\":\"{kind}\",{named},\"prev\":\"{prev}\",\"seq\":{seq},\"time\":1{more}}}");
-            prev = hash(body.as_bytes());
-            body.into_bytes()
-        };
-        (1..).zip(kinds).map(record).collect()
-    }
-
-    fn fed(begin: Begin, kinds: &[(&str, &str)]) -> Result<Verified, FirstBad> {
-        let mut chain = Chain::new(begin);
-        for body in of_policies(kinds) {
-            chain.feed_bare(&body)?;
-        }
-        chain.end()
-    }
-
-    #[test]
-    fn a_start_or_grant_names_a_policy_of_which_a_record_before_it_tells() {
-        let unknown = |seq, policy: &str| Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
-        let two = [("policy", "a"), ("policy", "b"), ("start", "a"), ("grant", "b"), ("start", "b")];
-        assert_eq!(fed(Begin::First, &two).unwrap().records, 5);
-        assert_eq!(fed(Begin::First, &two[1..]), unknown(2, "a"));
-        assert_eq!(fed(Begin::First, &[("start", "a"), ("policy", "a")]), unknown(1, "a"), "not afterwards");
-        assert_eq!(fed(Begin::First, &[("policy", "a"), ("grant", "b")]), unknown(2, "b"));
-        assert_eq!(fed(Begin::Part(1), &two[2..]).unwrap().records, 3, "what was before a part is taken for granted");
-        let said = fed(Begin::First, &[("start", "a")]).unwrap_err().to_string();
-        assert_eq!(said, "record 1 names policy a, and no policy record before it has that digest");
-    }
-
-    #[test]
-    fn behind_a_pruned_beginning_the_record_of_the_pruning_knows_the_policies() {
-        let mark = Mark { seq: 2, hash: Digest([9; 32]) };
-        // The records of a pruned chain are numbered and linked behind the last one that went.
-        let fed = |kinds: &[(&str, &str)]| {
-            let mut chain = Chain::new(Begin::Pruned(mark));
-            let mut prev = mark.hash;
-            for (seq, body) in (3..).zip(of_policies(kinds)) {
-                let mut record: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                (record["seq"], record["prev"]) = (seq.into(), prev.to_string().into());
-                let body = record.to_string();
-                prev = hash(body.as_bytes());
-                chain.feed_bare(body.as_bytes())?;
-            }
-            chain.end()
-        };
-        assert!(fed(&[("start", "a"), ("prune", "a"), ("start", "a")]).is_ok());
-        assert!(fed(&[("prune", "a"), ("start", "a"), ("policy", "b"), ("start", "b"), ("start", "a")]).is_ok());
-        let unknown = |seq, policy: &str| Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
-        assert_eq!(fed(&[("start", "b"), ("start", "c"), ("prune", "a")]), unknown(3, "b"));
-        assert_eq!(fed(&[("start", "a"), ("prune", "a"), ("start", "b")]), unknown(5, "b"));
-        assert!(matches!(fed(&[("start", "b")]), Err(FirstBad { cause: Cause::NotPruned, .. })));
-    }
 
     fn verify_records(records: &[Chained]) -> Result<Verified, FirstBad> {
         verify(records.iter().map(|(seq, body, hash)| Row {

@@ -55,6 +55,9 @@ pub struct Request {
     /// The grant whose runs this shall let go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
+    /// How many approvals it needs; records of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed: Option<u32>,
 }
 
 /// An approver agreed.

@@ -156,6 +156,7 @@ pub(super) fn events() -> Vec<Event> {
         sha256: Digest([1; 32]),
         break_glass: None,
         extends: None,
+        needed: Some(1),
     };
     let approval = Approval {
         grant: grant.clone(),
@@ -218,6 +219,8 @@ pub(super) fn events() -> Vec<Event> {
         head: Digest([7; 32]),
         records: 7,
         policies: vec![Digest([8; 32])],
+        requests: Some(2),
+        grants: Some(1),
     };
     let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
     let change = Change {

@@ -3,10 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::Desk;
-use super::failure::{Refused, no_role, refused};
+use super::failure::{Refused, refused};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, Forecast, PolicyShown, RoleDetails, SettingsInfo};
 use crate::elevation::Caller;
+use crate::escape::hex;
 use crate::names::{RoleName, UserName};
 use crate::policy::index::Next;
 use crate::policy::judge::{Among, JudgeError, Judgement, NotAllowed, judge};
@@ -28,7 +29,8 @@ impl Desk<'_> {
                 Next::Continue
             })?,
         }
-        Ok(Answer::Policy(Box::new(PolicyShown { settings: settings(self.policy.settings()), roles })))
+        let sha256 = hex(&self.policy.digest());
+        Ok(Answer::Policy(Box::new(PolicyShown { sha256, settings: settings(self.policy.settings()), roles })))
     }
 
     pub(super) fn policy_test(&self, user: &UserName, words: &CommandWords) -> Result<Answer, Refused> {
@@ -48,7 +50,6 @@ impl Desk<'_> {
         match judge(elevation, self.policy, Among::All(&[])) {
             Ok(Judgement::Standing(standing)) => forecast.allow("standing", std::slice::from_ref(standing.role())),
             Ok(Judgement::Eligible(eligible)) => forecast.allow("eligible", eligible.roles()),
-            Err(JudgeError::NotAllowed(not)) if not.elevation.command().is_hidden() => return Err(no_role()),
             Err(JudgeError::NotAllowed(not)) => forecast.because = denial(&not),
             Err(error) => return Err(Refusal::from(error).into()),
         }

@@ -17,7 +17,7 @@ impl CommandTerms {
         let (command, run_as) = (elevation.command(), elevation.run_as());
         Ok(Self {
             argv: command.resolved_words(),
-            cwd: directory(elevation, role),
+            cwd: directory(elevation, role).unwrap_or_default(),
             environment: elevation.environment().map(|callers| callers.named()).unwrap_or_default(),
             path: Word::from(canonical(command)),
             program: hex(&command.digest()?),
@@ -42,9 +42,11 @@ fn canonical(command: &Command) -> &OsStr {
     command.program().map_or(command.path(), OpenedProgram::path).as_os_str()
 }
 
-/// Where the command would run; nowhere is where the role does not let it run at all.
-fn directory(elevation: &Elevation, role: &Role) -> Word {
-    Manner::working_directory(role, elevation).map(|directory| directory.word(elevation.caller())).unwrap_or_default()
+/// Where the command would run. Files to edit are named by where they lie, and their editor has no power; and nowhere is where
+/// the role does not let the command run at all.
+fn directory(elevation: &Elevation, role: &Role) -> Option<Word> {
+    elevation.command().program()?;
+    Some(Manner::working_directory(role, elevation).ok()?.word(elevation.caller()))
 }
 
 fn sorted(groups: &[u32]) -> Vec<u32> {

@@ -9,7 +9,7 @@ use super::error::PolicyError;
 use super::host::Hosts;
 use super::listed::{Entry, Line, Listed};
 use super::options::{Lists, OPTIONS, Options};
-use super::power::{POWER_LIMIT, RolePower, digest_of};
+use super::power::{POWER_LIMIT, RolePower, role_digest};
 use super::principal::Principal;
 use super::recording::{Record, Recording};
 use super::role::{Activation, OnExpiry, Role, TicketPattern};
@@ -142,7 +142,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     if text.len() > POWER_LIMIT {
         return Err(table.invalid("commands", format!("takes more than {POWER_LIMIT} bytes; make several roles")));
     }
-    role.digest = digest_of(&text);
+    role.digest = role_digest(&text);
     Ok(role)
 }
 

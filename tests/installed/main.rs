@@ -8,6 +8,7 @@
 mod ansible;
 mod asking;
 mod audit;
+mod binding;
 mod broker;
 mod caller;
 mod clocks;
@@ -24,6 +25,7 @@ mod host;
 mod hygiene;
 mod import;
 mod jitctl;
+mod journals;
 mod json;
 mod know;
 mod life;
@@ -39,6 +41,7 @@ mod pam_stacks;
 mod papers;
 mod past;
 mod policy;
+mod policy_record;
 mod property;
 mod recording_cost;
 mod recordings;
@@ -50,6 +53,7 @@ mod signed;
 mod sinks;
 mod terminal;
 mod tokens;
+mod told;
 
 use std::sync::OnceLock;
 

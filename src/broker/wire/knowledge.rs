@@ -34,6 +34,8 @@ pub struct Precedent {
 /// The policy as it is in force.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PolicyShown {
+    /// The digest that names it in records, lower-case hexadecimal.
+    pub sha256: String,
     /// What holds for the whole host.
     pub settings: SettingsInfo,
     /// The roles in alphabetical order.

@@ -24,13 +24,14 @@ pub(super) fn entry(entry: &Value, now: i64) -> String {
         return plain(entry);
     };
     let written = fields.get("mtime").and_then(Value::as_i64);
-    let parts = [
-        text(fields, "path").or_else(|| text(fields, "role")),
+    let about = [
         text(fields, "change"),
-        text(fields, "uid").map(|uid| format!("of uid {uid}")),
+        text(fields, "uid").map(|uid| format!("uid {uid}")),
         written.map(|micros| format!("written {}", when::short(micros.div_euclid(1_000_000), now))),
-        text(fields, "sha256"),
     ];
+    let about = about.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let about = (!about.is_empty()).then(|| format!("({about})"));
+    let parts = [text(fields, "path").or_else(|| text(fields, "role")), about, text(fields, "sha256")];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
@@ -95,7 +96,7 @@ mod tests {
         let shown = |text: &str| entry(&serde_json::from_str(text).unwrap(), 0);
         assert_eq!(shown(r#"{"role":"web-ops","sha256":"ab"}"#), "web-ops ab");
         let file = shown(r#"{"path":"/a","sha256":"ab","change":"changed","uid":0,"mtime":1000000}"#);
-        assert!(file.starts_with("/a changed of uid 0 written ") && file.ends_with(" ab"), "{file}");
+        assert!(file.starts_with("/a (changed, uid 0, written ") && file.ends_with(") ab"), "{file}");
         assert!(shown(r#"{"path":"/a","novel":1}"#).contains("novel"));
         assert_eq!(shown("7"), "7");
     }
