@@ -96,8 +96,8 @@ pub(crate) enum Verb {
     /// ran this very command before, and what else the role would allow. The digest of the program is shown to the
     /// requester only if they could read the program.
     ///
-    /// With `-` a text of another host is shown, on any machine; compare the fingerprint of the host's key with what
-    /// `jitctl key show` prints there.
+    /// With `-` a text of another host is shown, on any machine. Of a host that is new here, compare the fingerprint of the
+    /// key with what `jitctl key show` prints there; after that its key is known, and another one is refused.
     Show(ShowWords),
     /// Approve a pending request, perhaps narrowed
     ///
@@ -108,7 +108,8 @@ pub(crate) enum Verb {
     /// asked for at the terminal, for each approval anew. Without a terminal such an approval is refused, unless it is
     /// signed with a key.
     ///
-    /// With `-` the approval goes to the standard output, to be sent back by any channel.
+    /// With `-` the approval goes to the standard output, to be sent back by any channel. The host has to be the one that is
+    /// known by its name here, as for `show -`.
     Approve(ApproveWords),
     /// Submit an approval that was signed elsewhere
     ///

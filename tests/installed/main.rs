@@ -7,6 +7,7 @@
 
 mod ansible;
 mod approving;
+mod asking;
 mod audit;
 mod binding;
 mod broker;
