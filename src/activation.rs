@@ -215,7 +215,7 @@ fn submit(
     let rules = &role.activation;
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
     let (activation, written) = host.database().write(Durability::Synced, |tx| {
-        if store::GrantStore::new(tx).pending_of(terms.uid, terms.created)? >= PENDING_LIMIT {
+        if store::GrantStore::new(tx).pending_of(&terms.person(), terms.created)? >= PENDING_LIMIT as usize {
             return Err(ActivationError::TooMany(PENDING_LIMIT));
         }
         // An emergency does not wait; its own limit is the debt that it leaves.
@@ -243,12 +243,12 @@ fn submit(
 /// Refuses a request beyond `rate` in an hour. The clock may have been set back since: what was made later than now counts.
 fn within_rate(tx: &rusqlite::Transaction<'_>, terms: &RequestTerms, rate: u32) -> Result<(), ActivationError> {
     let since = terms.created.saturating_sub(RATE_WINDOW);
-    match store::GrantStore::new(tx).nth_newest_request_of(terms.uid, rate)? {
-        Some(made) if made > since => {
+    match store::GrantStore::new(tx).nth_newest_request_of(&terms.person(), rate, since)? {
+        Some(made) => {
             let free = made.saturating_add(RATE_WINDOW);
             Err(ActivationError::TooOften(rate, Timestamp::from_seconds(free)))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -312,7 +312,7 @@ fn break_glass(
     terms: &RequestTerms,
     moment: &Moment,
 ) -> Result<Written, ActivationError> {
-    if let Some(open) = store::GrantStore::new(tx).open_debt_of(terms.uid, &terms.user)? {
+    if let Some(open) = store::GrantStore::new(tx).open_debt_of(&terms.person())? {
         return Err(ActivationError::Unreviewed(open));
     }
     store::insert_debt(tx, terms)?;

@@ -26,6 +26,7 @@ use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
 use crate::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
+use crate::names::Person;
 use crate::policy::index::IndexError;
 use crate::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 use crate::store::GrantStore;
@@ -376,12 +377,12 @@ impl Host {
         Ok(Approvers::parse(&path.display().to_string(), &file.read(APPROVERS_LIMIT)?)?)
     }
 
-    /// What the open grants of `uid` rest on, where one of `roles` takes signed approvals only.
-    pub fn vouchers(&self, roles: &[Role], uid: u32, now: i64) -> Result<Option<Vouchers>, HostError> {
+    /// What the open grants of `holder` rest on, where one of `roles` takes signed approvals only.
+    pub fn vouchers(&self, roles: &[Role], holder: &Person, now: i64) -> Result<Option<Vouchers>, HostError> {
         if !roles.iter().any(|role| role.activation.signed_approvals) {
             return Ok(None);
         }
-        let approvals = self.store().candidate_approvals(uid, now)?;
+        let approvals = self.store().candidate_approvals(holder, now)?;
         Ok(Some(Vouchers { approvers: self.approvers()?, approvals }))
     }
 }

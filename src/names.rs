@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::escape::Word;
+
 /// Why a text is not a name; `Display` is a sentence fragment such as `role name "a b" may not contain ' '`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidName {
@@ -167,6 +169,33 @@ impl fmt::Display for IdPrefix {
     }
 }
 
+/// One person of this host: a uid and the name that goes with it, never one without the other. A uid is given to the next
+/// account when its account is deleted, and a name can be given to another uid, so either alone would inherit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Person {
+    /// The user id.
+    pub uid: u32,
+    /// The login name.
+    pub name: UserName,
+}
+
+impl Person {
+    /// Whether these two mean this person.
+    pub fn is(&self, uid: u32, name: &UserName) -> bool {
+        self.uid == uid && self.name == *name
+    }
+
+    /// The same for a name as records keep it.
+    pub fn is_recorded(&self, uid: u32, name: &Word) -> bool {
+        self.uid == uid && self.name.as_str().as_bytes() == name.as_bytes()
+    }
+
+    /// Whether one of the two is theirs: enough to keep somebody from deciding about themselves.
+    pub fn shares(&self, uid: u32, name: &UserName) -> bool {
+        self.uid == uid || self.name == *name
+    }
+}
+
 fn base32(mut number: u64, length: usize) -> String {
     let mut text = String::with_capacity(length);
     for _ in 0..length {
@@ -214,15 +243,6 @@ fn grant_id(text: &str) -> Option<&'static str> {
     } else {
         Some("is not 10 characters of an id")
     }
-}
-
-/// Somebody of whom something is kept: both must fit. A uid is given to another account one day, and a name to another uid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
-    /// The uid.
-    pub uid: u32,
-    /// The login name.
-    pub name: UserName,
 }
 
 #[cfg(test)]

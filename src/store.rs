@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
 use crate::grant::{Approval, Attested, GrantTerms, RequestTerms, SignedGrant, TermsFault};
-use crate::names::{GrantId, IdPrefix, RoleName};
+use crate::names::{GrantId, IdPrefix, Person, RoleName, UserName};
 
 pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt, settle_debt};
 pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};
@@ -33,13 +33,13 @@ pub const EXTENSION_SCHEMA: &str = extension::SCHEMA;
 pub const LIST_LIMIT: u32 = 1000;
 
 /// The most pending requests of everybody that are looked through; each person has few.
-const PENDING_LIMIT: u32 = 20_000;
+const PENDING_LIMIT: usize = 20_000;
 
 /// The most requests of the past that a listing returns, so that it stays quick however many there were.
-pub const PAST_LIMIT: u32 = 200;
+pub const PAST_LIMIT: usize = 200;
 
 /// The most open grants of one user that a run looks at.
-const CANDIDATE_LIMIT: u32 = 256;
+const CANDIDATE_LIMIT: usize = 256;
 
 /// The requests and grants of this host.
 pub struct GrantStore<'a> {
@@ -104,26 +104,32 @@ impl<'a> GrantStore<'a> {
         Self { connection }
     }
 
-    /// The signed grants of `uid` that end after `now` and were not ended.
-    pub fn candidates(&self, uid: u32, now: i64) -> rusqlite::Result<Vec<SignedGrant>> {
-        Ok(self.held(uid, now)?.1)
+    /// The signed grants of `holder` that end after `now` and were not ended. The last may be one of another name of the
+    /// same uid: verification refuses it, and whoever was renamed hears why.
+    pub fn candidates(&self, holder: &Person, now: i64) -> rusqlite::Result<Vec<SignedGrant>> {
+        Ok(self.held(holder, now)?.1)
     }
 
-    /// The same with the roles that they claim, each once: where the policy is asked first.
-    pub fn held(&self, uid: u32, now: i64) -> rusqlite::Result<(Vec<RoleName>, Vec<SignedGrant>)> {
+    /// The same with the roles that those of `holder` claim, each once: where the policy is asked first.
+    pub fn held(&self, holder: &Person, now: i64) -> rusqlite::Result<(Vec<RoleName>, Vec<SignedGrant>)> {
         let mut statement = self.connection.prepare(
             "SELECT role, body, signature FROM granted WHERE uid = ?1 AND ended IS NULL AND expires > ?2 \
-             ORDER BY expires LIMIT ?3",
+             ORDER BY expires",
         )?;
-        let rows = statement.query_map(params![uid, now, CANDIDATE_LIMIT], |row| {
+        let rows = statement.query_map(params![holder.uid, now], |row| {
             Ok((row.get::<_, String>(0)?, SignedGrant::from_stored(row.get(1)?, row.get(2)?)))
         })?;
-        let (mut roles, mut grants) = (Vec::new(), Vec::new());
+        let (mut roles, mut grants, mut other) = (Vec::new(), Vec::new(), None);
         for row in rows {
             let (role, grant) = row?;
-            roles.extend(RoleName::parse(&role).ok().filter(|role| !roles.contains(role)));
-            grants.push(grant);
+            if !belongs(grant.bytes(), holder) {
+                other.get_or_insert(grant);
+            } else if grants.len() < CANDIDATE_LIMIT {
+                roles.extend(RoleName::parse(&role).ok().filter(|role| !roles.contains(role)));
+                grants.push(grant);
+            }
         }
+        grants.extend(other);
         Ok((roles, grants))
     }
 
@@ -153,39 +159,47 @@ impl<'a> GrantStore<'a> {
     }
 
     /// Requests, newest first: all that are pending, or all of one user.
-    pub fn requests(&self, which: Which, now: i64) -> Result<Vec<StoredRequest>, FindError> {
-        let (condition, order, uid, limit) = match which {
-            Which::Pending => ("state = 'pending' AND deadline > ?3", "created", 0, PENDING_LIMIT),
-            Which::OfUser(uid) => ("uid = ?1", "created", uid, PAST_LIMIT),
-            Which::Everybody => ("1", "rowid", 0, PAST_LIMIT),
+    pub fn requests(&self, which: Which<'_>, now: i64) -> Result<Vec<StoredRequest>, FindError> {
+        let (condition, order, person, limit) = match which {
+            Which::Pending => ("state = 'pending' AND deadline > ?2", "created", None, PENDING_LIMIT),
+            Which::Of(person) => ("uid = ?1", "created", Some(person), PAST_LIMIT),
+            Which::Everybody => ("1", "rowid", None, PAST_LIMIT),
         };
+        let uid = person.map_or(0, |person| person.uid);
         let mut statement = self.connection.prepare(&format!(
             "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
-             WHERE {condition} AND ?1 >= 0 AND ?3 IS NOT NULL ORDER BY {order} DESC LIMIT ?2"
+             WHERE {condition} AND ?1 >= 0 AND ?2 IS NOT NULL ORDER BY {order} DESC"
         ))?;
-        let rows = statement.query_map(params![uid, limit, now], |row| Ok(read_request(row, now)))?;
+        let rows = statement.query_map(params![uid, now], |row| Ok(read_request(row, now)))?;
         let mut requests = Vec::new();
         for row in rows {
             match row? {
                 // Whoever asks for it by its id is told; a listing has nothing to show of it.
                 Err(FindError::Terms(_, TermsFault::Earlier)) => {}
+                Ok(request) if person.is_some_and(|person| !person.is(request.terms.uid, &request.terms.user)) => {}
                 request => requests.push(request?),
+            }
+            if requests.len() >= limit {
+                break;
             }
         }
         Ok(requests)
     }
 
-    /// The newest pending request of `uid` for `role`.
-    pub fn pending_for(&self, uid: u32, role: &RoleName, now: i64) -> Result<Option<StoredRequest>, FindError> {
-        self.connection
-            .query_row(
-                "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
-                 WHERE state = 'pending' AND uid = ?1 AND role = ?2 AND deadline > ?3 ORDER BY created DESC LIMIT 1",
-                params![uid, role.as_str(), now],
-                |row| Ok(read_request(row, now)),
-            )
-            .optional()?
-            .transpose()
+    /// The newest pending request of `person` for `role`.
+    pub fn pending_for(&self, person: &Person, role: &RoleName, now: i64) -> Result<Option<StoredRequest>, FindError> {
+        let mut statement = self.connection.prepare(
+            "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
+             WHERE state = 'pending' AND uid = ?1 AND role = ?2 AND deadline > ?3 ORDER BY created DESC",
+        )?;
+        let rows = statement.query_map(params![person.uid, role.as_str(), now], |row| Ok(read_request(row, now)))?;
+        for row in rows {
+            let request = row??;
+            if person.is(request.terms.uid, &request.terms.user) {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
     }
 
     /// The approvals of a request.
@@ -201,15 +215,17 @@ impl<'a> GrantStore<'a> {
     }
 
     /// The approvals behind the grants of [`GrantStore::candidates`]; what is damaged vouches for nothing.
-    pub fn candidate_approvals(&self, uid: u32, now: i64) -> rusqlite::Result<Vec<Approval>> {
+    pub fn candidate_approvals(&self, holder: &Person, now: i64) -> rusqlite::Result<Vec<Approval>> {
         let mut statement = self.connection.prepare(
-            "SELECT a.body, a.uid, a.signature FROM granted g JOIN approval a ON a.request = g.id \
+            "SELECT a.body, a.uid, a.signature, g.body FROM granted g JOIN approval a ON a.request = g.id \
              WHERE g.uid = ?1 AND g.ended IS NULL AND g.expires > ?2 AND a.signature IS NOT NULL",
         )?;
-        let rows = statement.query_map(params![uid, now], |row| Ok(read_approval(row)))?;
+        let rows =
+            statement.query_map(params![holder.uid, now], |row| Ok((read_approval(row), row.get::<_, Vec<u8>>(3)?)))?;
         let mut approvals = Vec::new();
         for row in rows {
-            approvals.extend(row??);
+            let (approval, grant) = row?;
+            approvals.extend(approval?.filter(|_| belongs(&grant, holder)));
         }
         Ok(approvals)
     }
@@ -237,20 +253,22 @@ impl<'a> GrantStore<'a> {
     }
 
     /// Every grant that ends after `now` and was not ended, newest end last: of one user or of everybody.
-    pub fn open_grants(&self, which: Which, now: i64) -> Result<Vec<StoredGrant>, FindError> {
-        let (condition, uid) = match which {
-            Which::OfUser(uid) => ("uid = ?1", uid),
-            Which::Pending | Which::Everybody => ("?1 >= 0", 0),
+    pub fn open_grants(&self, which: Which<'_>, now: i64) -> Result<Vec<StoredGrant>, FindError> {
+        let (condition, person) = match which {
+            Which::Of(person) => ("uid = ?1", Some(person)),
+            Which::Pending | Which::Everybody => ("?1 >= 0", None),
         };
         let mut statement = self.connection.prepare(&format!(
             "SELECT body, ended, ended_by, ended_at, ended_reason, id FROM granted \
              WHERE {condition} AND ended IS NULL AND expires > ?2 ORDER BY expires"
         ))?;
+        let uid = person.map_or(0, |person| person.uid);
         let rows = statement.query_map(params![uid, now], |row| Ok(read_grant(row)))?;
         let mut grants = Vec::new();
         for row in rows {
             match row? {
                 Err(FindError::Terms(_, TermsFault::Earlier)) => {}
+                Ok(grant) if person.is_some_and(|person| !person.is(grant.terms.uid, &grant.terms.user)) => {}
                 grant => grants.push(grant?),
             }
         }
@@ -270,34 +288,57 @@ impl<'a> GrantStore<'a> {
         })
     }
 
-    /// How many requests of `uid` are pending.
-    pub fn pending_of(&self, uid: u32, now: i64) -> rusqlite::Result<u32> {
-        self.connection.query_row(
-            "SELECT count(*) FROM request INDEXED BY request_pending WHERE state = 'pending' AND uid = ?1 AND deadline > ?2",
-            params![uid, now],
-            |row| row.get(0),
-        )
+    /// How many requests of `person` are pending.
+    pub fn pending_of(&self, person: &Person, now: i64) -> rusqlite::Result<usize> {
+        let query = "SELECT body FROM request INDEXED BY request_pending \
+                     WHERE state = 'pending' AND uid = ?1 AND deadline > ?2";
+        self.count(query, person, now)
     }
 
-    /// When `uid` made the request that is the `nth` from the newest, counted from 1; seconds since 1970.
-    pub fn nth_newest_request_of(&self, uid: u32, nth: u32) -> rusqlite::Result<Option<i64>> {
-        self.connection
-            .query_row(
-                "SELECT created FROM request WHERE uid = ?1 ORDER BY created DESC LIMIT 1 OFFSET ?2",
-                params![uid, nth.saturating_sub(1)],
-                |row| row.get(0),
-            )
-            .optional()
+    /// When `person` made the request that is the `nth` from the newest, counted from 1, if that was after `since`; both
+    /// in seconds since 1970.
+    pub fn nth_newest_request_of(&self, person: &Person, nth: u32, since: i64) -> rusqlite::Result<Option<i64>> {
+        let query = "SELECT body, created FROM request WHERE uid = ?1 AND created > ?2 ORDER BY created DESC";
+        let mut statement = self.connection.prepare(query)?;
+        let mut rows = statement.query(params![person.uid, since])?;
+        let mut left = nth.max(1);
+        while let Some(row) = rows.next()? {
+            left = left.saturating_sub(u32::from(belongs(row.get_ref(0)?.as_bytes()?, person)));
+            if left == 0 {
+                return row.get(1).map(Some);
+            }
+        }
+        Ok(None)
     }
+
+    fn count(&self, query: &str, person: &Person, now: i64) -> rusqlite::Result<usize> {
+        let mut statement = self.connection.prepare(query)?;
+        let mut rows = statement.query(params![person.uid, now])?;
+        let mut count = 0_usize;
+        while let Some(row) = rows.next()? {
+            count = count.saturating_add(usize::from(belongs(row.get_ref(0)?.as_bytes()?, person)));
+        }
+        Ok(count)
+    }
+}
+
+/// Whether these exact bytes of a request or grant are of this person: the columns have the uid alone.
+fn belongs(bytes: &[u8], person: &Person) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Owner {
+        uid: u32,
+        user: UserName,
+    }
+    serde_json::from_slice::<Owner>(bytes).is_ok_and(|owner| person.is(owner.uid, &owner.user))
 }
 
 /// Whose rows a listing returns.
 #[derive(Debug, Clone, Copy)]
-pub enum Which {
+pub enum Which<'a> {
     /// Every pending request.
     Pending,
-    /// Everything of one user.
-    OfUser(u32),
+    /// Everything of one person.
+    Of(&'a Person),
     /// Everything.
     Everybody,
 }

@@ -70,7 +70,7 @@ impl Sight<'_> {
         run_as: &RunAs,
     ) -> Result<bool, HostError> {
         let now = self.moment.wall.seconds();
-        let (names, grants) = self.host.store().held(asker.uid(), now)?;
+        let (names, grants) = self.host.store().held(asker.person(), now)?;
         if names.is_empty() {
             return Ok(false);
         }
@@ -78,7 +78,7 @@ impl Sight<'_> {
         let held: Vec<Role> =
             roles.into_iter().flatten().filter(|role| role.assigns(who, Assignment::Eligible)).collect();
         let identity = self.host.public_identity()?;
-        let vouchers = self.host.vouchers(&held, asker.uid(), now)?;
+        let vouchers = self.host.vouchers(&held, asker.person(), now)?;
         let facts = Facts {
             key: &identity.key,
             host: &identity.id,

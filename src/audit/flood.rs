@@ -10,6 +10,7 @@ use super::record::{Alert, Event};
 use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
 use crate::escape::Word;
+use crate::names::Person;
 
 /// How many refusals of one person are recorded one by one, at once.
 pub const BURST: u32 = 60;
@@ -20,7 +21,7 @@ pub const REFILL: u32 = 10;
 /// So long, in seconds, refusals are counted before the count is recorded.
 pub const COUNTED_FOR: u32 = 600;
 
-/// Before the uid, in `journal_meta`.
+/// Before the uid and the name, in `journal_meta`.
 const NAME: &str = "rejects:";
 
 /// A bucket that drips, by the boot clock, which nobody can set.
@@ -86,12 +87,13 @@ impl Bucket {
 
 impl Journal<'_> {
     /// Records a refusal of this person, or counts it where there were too many.
-    pub fn reject(&self, moment: &Moment, uid: u32, user: &Word, event: Event) -> Result<Vec<Written>, JournalError> {
+    pub fn reject(&self, moment: &Moment, person: &Person, event: Event) -> Result<Vec<Written>, JournalError> {
+        let (name, user) = (name(person), Word::from(person.name.as_str()));
         let mut written = self.tell_counted(moment)?;
         written.extend(self.database.write(Durability::Ordered, |tx| {
-            let mut bucket = load(tx, uid)?.unwrap_or_else(|| Bucket::new(user, moment));
+            let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&user, moment));
             let recorded = bucket.take(moment);
-            store(tx, uid, &bucket)?;
+            store(tx, &name, &bucket)?;
             if recorded { self.append(tx, moment, event).map(Some) } else { Ok::<_, JournalError>(None) }
         })?);
         Ok(written)
@@ -100,19 +102,19 @@ impl Journal<'_> {
     /// Records what was counted long enough, of anybody: the flood may be over and its maker gone.
     pub fn tell_counted(&self, moment: &Moment) -> Result<Vec<Written>, JournalError> {
         let settled = |bucket: &Bucket| bucket.is_due(moment) || bucket.is_over(moment);
-        if !all(self.database.connection())?.iter().any(|(_, bucket)| settled(bucket)) {
+        if !all(self.database.connection())?.iter().any(|(_, _, bucket)| settled(bucket)) {
             return Ok(Vec::new());
         }
         self.database.write(Durability::Ordered, |tx| {
             let mut written = Vec::new();
-            for (uid, mut bucket) in all(tx)? {
+            for (name, uid, mut bucket) in all(tx)? {
                 if bucket.is_due(moment) {
                     written.push(self.append(tx, moment, bucket.alert(uid))?);
                     bucket.counted = 0;
-                    store(tx, uid, &bucket)?;
+                    store(tx, &name, &bucket)?;
                 }
                 if bucket.is_over(moment) {
-                    tx.execute("DELETE FROM journal_meta WHERE name = ?1", [name(uid)])?;
+                    tx.execute("DELETE FROM journal_meta WHERE name = ?1", [&name])?;
                 }
             }
             Ok(written)
@@ -124,32 +126,33 @@ fn micros(seconds: u32) -> i64 {
     i64::from(seconds).saturating_mul(1_000_000)
 }
 
-fn name(uid: u32) -> String {
-    format!("{NAME}{uid}")
+fn name(person: &Person) -> String {
+    format!("{NAME}{}:{}", person.uid, person.name)
 }
 
 /// One that cannot be read is a new one: the journal itself decides nothing by it.
-fn load(connection: &Connection, uid: u32) -> rusqlite::Result<Option<Bucket>> {
+fn load(connection: &Connection, name: &str) -> rusqlite::Result<Option<Bucket>> {
     let query = "SELECT value FROM journal_meta WHERE name = ?1";
-    let value: Option<Vec<u8>> = connection.query_row(query, [name(uid)], |row| row.get(0)).optional()?;
+    let value: Option<Vec<u8>> = connection.query_row(query, [name], |row| row.get(0)).optional()?;
     Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
 }
 
-fn store(tx: &Transaction<'_>, uid: u32, bucket: &Bucket) -> Result<(), JournalError> {
+fn store(tx: &Transaction<'_>, name: &str, bucket: &Bucket) -> Result<(), JournalError> {
     let value = serde_json::to_vec(bucket)?;
-    tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name(uid), value])?;
+    tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
     Ok(())
 }
 
-fn all(connection: &Connection) -> rusqlite::Result<Vec<(u32, Bucket)>> {
+fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, u32, Bucket)>> {
     let mut statement =
         connection.prepare("SELECT name, value FROM journal_meta WHERE name >= 'rejects:' AND name < 'rejects;'")?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let mut buckets = Vec::new();
     for row in rows {
         let (name, value) = row?;
-        let uid = name.strip_prefix(NAME).and_then(|uid| uid.parse().ok());
-        buckets.extend(uid.zip(serde_json::from_slice(&value).ok()));
+        let person = name.strip_prefix(NAME).unwrap_or_default();
+        let uid = person.split(':').next().and_then(|uid| uid.parse().ok());
+        buckets.extend(uid.zip(serde_json::from_slice(&value).ok()).map(|(uid, bucket)| (name, uid, bucket)));
     }
     Ok(buckets)
 }
@@ -171,7 +174,8 @@ mod tests {
     /// The kinds of what one refusal at `seconds` leaves.
     fn refused(journal: &Journal<'_>, uid: u32, seconds: i64) -> Vec<&'static str> {
         let event = sample::events().into_iter().find(|event| event.keys().kind == "reject").unwrap();
-        let written = journal.reject(&moment(seconds), uid, &Word::from("alice"), event).unwrap();
+        let person = Person { uid, name: crate::names::UserName::parse("alice").unwrap() };
+        let written = journal.reject(&moment(seconds), &person, event).unwrap();
         written.iter().map(Written::kind).collect()
     }
 

@@ -9,8 +9,7 @@ use super::record::{Digest, Event, Record};
 use super::sink::Backlog;
 use crate::clock::Timestamp;
 use crate::grant::Means;
-use crate::names::GrantId;
-use crate::names::Person;
+use crate::names::{GrantId, Person};
 
 /// The most records that one page of a listing holds.
 pub const PAGE_LIMIT: u32 = 10_000;
@@ -63,15 +62,15 @@ impl Between {
 }
 
 /// Whose records to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Whose {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Whose<'a> {
     /// Everybody's.
     #[default]
     Everybody,
-    /// What this user did.
-    By(Person),
-    /// What this user did, and what others did about their requests and grants.
-    About(Person),
+    /// What this person did.
+    By(&'a Person),
+    /// What this person did, and what others did about their requests and grants.
+    About(&'a Person),
 }
 
 /// Which records to list.
@@ -82,7 +81,7 @@ pub struct Filter<'a> {
     /// Only what somebody was refused, by the program or by a person.
     pub denied: bool,
     /// Whose.
-    pub whose: Whose,
+    pub whose: Whose<'a>,
     /// Of which time.
     pub span: Span,
     /// What they must say.
@@ -117,28 +116,20 @@ impl Journal<'_> {
                 "SELECT seq, body, hash, kind, at FROM record WHERE seq > ?1 AND seq < ?2 {by_kind} AND {condition}"
             )
         };
-        let (rows, person) = match &filter.whose {
-            Whose::Everybody => (select("?4 IS NULL AND ?5 IS NULL"), None),
-            Whose::By(person) => (select(BY_PERSON), Some(person)),
-            Whose::About(person) => (format!("{} UNION ALL {}", select(BY_PERSON), select(&of_others())), Some(person)),
+        let (rows, uid) = match filter.whose {
+            Whose::Everybody => (select("?4 IS NULL"), None),
+            Whose::By(person) => (select("uid = ?4"), Some(person.uid)),
+            Whose::About(person) => {
+                (format!("{} UNION ALL {}", select("uid = ?4"), select(&of_others())), Some(person.uid))
+            }
         };
-        let (uid, name) = (person.map(|person| person.uid), person.map(|person| person.name.as_str()));
         let query = format!("{rows} ORDER BY seq {direction}");
-        let parameters = params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid, name];
+        let parameters = params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid];
         let mut page = self.page(&query, parameters, limit, filter)?;
         if order == Order::Newest {
             page.records.reverse();
         }
         Ok(page)
-    }
-
-    /// Whether the person did what this record tells.
-    pub fn is_by(&self, person: &Person, seq: u64) -> rusqlite::Result<bool> {
-        let query = format!("SELECT count(*) FROM record WHERE seq = ?1 AND ?2 IS NULL AND ?3 IS NULL AND {BY_PERSON}");
-        let nothing: Option<i64> = None;
-        let parameters = params![sql_bound(seq), nothing, nothing, person.uid, person.name.as_str()];
-        let count: i64 = self.database.connection().query_row(&query, parameters, |row| row.get(0))?;
-        Ok(count > 0)
     }
 
     /// The number of the first record that is not older than `time`, the clock never taken back: where an export of what
@@ -200,6 +191,14 @@ impl Journal<'_> {
         Ok(digests)
     }
 
+    fn is_of(&self, whose: Whose<'_>, stored: &Stored) -> Result<bool, JournalError> {
+        match whose {
+            Whose::Everybody => Ok(true),
+            Whose::By(person) => self.is_by(person, stored),
+            Whose::About(person) => self.is_about(person, stored),
+        }
+    }
+
     fn page(
         &self,
         query: &str,
@@ -225,7 +224,7 @@ impl Journal<'_> {
                 continue;
             }
             let stored = stored(row)?;
-            if filter.words.fit(&stored.body) {
+            if filter.words.fit(&stored.body) && self.is_of(filter.whose, &stored)? {
                 bytes += stored.body.len();
                 page.records.push(stored);
             }
@@ -234,15 +233,10 @@ impl Journal<'_> {
     }
 }
 
-/// What the person of uid ?4 and name ?5 did: the record names them, or the start of its run does.
-const BY_PERSON: &str = "uid = ?4 AND ?5 = coalesce(json_extract(CAST(body AS TEXT), '$.user'), (SELECT \
-    json_extract(CAST(s.body AS TEXT), '$.user') FROM record s WHERE s.run = record.run AND s.kind = 'start'), '')";
-
-/// What others did about the requests and grants of that person.
+/// What others did about the requests and grants of user ?4.
 fn of_others() -> String {
     format!(
-        "uid IS NOT ?4 AND grant_id IN (SELECT id FROM request WHERE uid = ?4 \
-         AND ?5 = json_extract(CAST(body AS TEXT), '$.user') ORDER BY created DESC LIMIT {OWN_REQUESTS})"
+        "uid IS NOT ?4 AND grant_id IN (SELECT id FROM request WHERE uid = ?4 ORDER BY created DESC LIMIT {OWN_REQUESTS})"
     )
 }
 
@@ -306,7 +300,7 @@ mod tests {
     }
 
     /// The people of the sample.
-    fn person(uid: u32) -> Person {
+    fn owner(uid: u32) -> Person {
         let name = if uid == 1001 { "bob" } else { "alice" };
         Person { uid, name: crate::names::UserName::parse(name).unwrap() }
     }
@@ -318,7 +312,8 @@ mod tests {
         fill(&database);
         let journal = Journal::new(&database, "web1", Vec::new());
         let count = |kind, uid: Option<u32>| {
-            let whose = uid.map_or(Whose::Everybody, |uid| Whose::By(person(uid)));
+            let person = uid.map(owner);
+            let whose = person.as_ref().map_or(Whose::Everybody, Whose::By);
             let filter = Filter { kind, whose, ..Filter::default() };
             journal.list(Between::after(0), 1000, Order::Newest, &filter).unwrap().records.len()
         };
@@ -328,15 +323,10 @@ mod tests {
         assert_eq!(count(Some("denial"), Some(1000)), 0);
         assert_eq!(count(Some("x' OR 1=1 --"), None), 0);
         assert_eq!(count(None, Some(u32::MAX)), 0);
-        let own = journal.list(Between::after(0), 1, Order::Newest, &by(person(1001))).unwrap().records.remove(0).seq;
-        let later = Person { uid: 1001, ..person(1000) };
-        assert!(journal.is_by(&person(1001), own).unwrap() && !journal.is_by(&later, own).unwrap());
-        let inherited = journal.list(Between::after(0), 1000, Order::Newest, &by(later)).unwrap().records;
+        let next = Person { uid: 1001, ..owner(1000) };
+        let filter = Filter { whose: Whose::About(&next), ..Filter::default() };
+        let inherited = journal.list(Between::after(0), 1000, Order::Newest, &filter).unwrap().records;
         assert!(inherited.is_empty(), "who gets a uid does not get its records");
-    }
-
-    fn by(person: Person) -> Filter<'static> {
-        Filter { whose: Whose::By(person), ..Filter::default() }
     }
 
     #[test]
@@ -346,17 +336,18 @@ mod tests {
         fill(&database);
         let journal = Journal::new(&database, "web1", Vec::new());
         let about = |uid, order| {
-            let filter = Filter { whose: Whose::About(person(uid)), ..Filter::default() };
+            let person = owner(uid);
+            let filter = Filter { whose: Whose::About(&person), ..Filter::default() };
             numbers(&journal.list(Between::after(0), 1000, order, &filter).unwrap())
         };
         assert_eq!(about(1001, Order::Newest).len(), 30);
         let request = "INSERT INTO request (id, uid, role, state, created, deadline, needed, body) \
-                       VALUES (?1, 1000, 'web-ops', 'approved', 1, 2, 1, CAST('{\"user\":\"alice\"}' AS BLOB))";
+                       VALUES (?1, 1000, 'web-ops', 'approved', 1, 2, 1, CAST('{\"uid\":1000,\"user\":\"alice\"}' AS BLOB))";
         database.connection().execute(request, [sample::grant().as_str()]).unwrap();
         let all = about(1000, Order::Oldest);
         assert!(all.is_sorted() && all == about(1000, Order::Newest), "{all:?}");
         assert_eq!(all.len(), 100, "their own and those of bob about their grant, and no alert about root");
-        let filter = Filter { whose: Whose::About(person(1000)), kind: Some("denial"), ..Filter::default() };
+        let filter = Filter { whose: Whose::About(&owner(1000)), kind: Some("denial"), ..Filter::default() };
         assert_eq!(journal.list(Between::after(0), 1000, Order::Newest, &filter).unwrap().records.len(), 10);
     }
 

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod listing;
 mod mark;
 pub mod open_run;
+mod owner;
 mod policies;
 mod policy_event;
 pub mod power;

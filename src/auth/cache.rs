@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::elevation::Caller;
+use crate::names::Person;
 use sys::process::{Pid, process_start};
 
 /// The table of this room.
 pub const SCHEMA: &str = "
-CREATE TABLE credential_cache (uid INTEGER NOT NULL, boot_id TEXT NOT NULL, leader INTEGER NOT NULL, leader_start INTEGER NOT NULL, tty INTEGER NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (uid, boot_id, leader, leader_start, tty, service)) STRICT, WITHOUT ROWID;
+CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, boot_id TEXT NOT NULL, leader INTEGER NOT NULL, leader_start INTEGER NOT NULL, tty INTEGER NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (uid, user, boot_id, leader, leader_start, tty, service)) STRICT, WITHOUT ROWID;
 ";
 
 /// A remembered authentication is renewed by use, but not more often than this: a run need not write for it.
@@ -36,7 +37,7 @@ pub enum Bond {
 /// Whose authentication, where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheKey {
-    uid: u32,
+    person: Person,
     leader: i32,
     leader_start: u64,
     tty: u64,
@@ -57,9 +58,7 @@ impl CacheKey {
         if bond != Bond::Caller && (leader <= 0 || leader_start == 0) {
             return None;
         }
-        // The name stands before the service: a uid that was given to somebody else remembers nothing.
-        let service = format!("{}/{service}", caller.name());
-        Some(Self { uid: caller.uid(), leader, leader_start, tty, service })
+        Some(Self { person: caller.person().clone(), leader, leader_start, tty, service: service.to_owned() })
     }
 }
 
@@ -81,10 +80,11 @@ impl<'a> CredentialCache<'a> {
         }
         self.connection.execute("DELETE FROM credential_cache WHERE boot_id <> ?1", [&moment.boot_id])?;
         self.connection.execute(
-            "INSERT OR REPLACE INTO credential_cache (uid, boot_id, leader, leader_start, tty, service, at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT OR REPLACE INTO credential_cache (uid, user, boot_id, leader, leader_start, tty, service, at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
-                key.uid,
+                key.person.uid,
+                key.person.name.as_str(),
                 moment.boot_id,
                 key.leader,
                 stored(key.leader_start),
@@ -99,15 +99,16 @@ impl<'a> CredentialCache<'a> {
     /// -k: forgets this terminal and session, for every service.
     pub fn forget(&self, key: &CacheKey) -> rusqlite::Result<()> {
         self.connection.execute(
-            "DELETE FROM credential_cache WHERE uid = ?1 AND leader = ?2 AND tty = ?3",
-            params![key.uid, key.leader, stored(key.tty)],
+            "DELETE FROM credential_cache WHERE uid = ?1 AND user = ?2 AND leader = ?3 AND tty = ?4",
+            params![key.person.uid, key.person.name.as_str(), key.leader, stored(key.tty)],
         )?;
         Ok(())
     }
 
-    /// -K: forgets everything of a user.
-    pub fn forget_all(&self, uid: u32) -> rusqlite::Result<()> {
-        self.connection.execute("DELETE FROM credential_cache WHERE uid = ?1", [uid])?;
+    /// -K: forgets everything of a person.
+    pub fn forget_all(&self, person: &Person) -> rusqlite::Result<()> {
+        let query = "DELETE FROM credential_cache WHERE uid = ?1 AND user = ?2";
+        self.connection.execute(query, params![person.uid, person.name.as_str()])?;
         Ok(())
     }
 
@@ -116,9 +117,17 @@ impl<'a> CredentialCache<'a> {
         let at: Option<i64> = self
             .connection
             .query_row(
-                "SELECT at FROM credential_cache WHERE uid = ?1 AND boot_id = ?2 AND leader = ?3 \
-                 AND leader_start = ?4 AND tty = ?5 AND service = ?6",
-                params![key.uid, moment.boot_id, key.leader, stored(key.leader_start), stored(key.tty), key.service],
+                "SELECT at FROM credential_cache WHERE uid = ?1 AND user = ?2 AND boot_id = ?3 AND leader = ?4 \
+                 AND leader_start = ?5 AND tty = ?6 AND service = ?7",
+                params![
+                    key.person.uid,
+                    key.person.name.as_str(),
+                    moment.boot_id,
+                    key.leader,
+                    stored(key.leader_start),
+                    stored(key.tty),
+                    key.service
+                ],
                 |row| row.get(0),
             )
             .optional()?;
@@ -148,8 +157,12 @@ mod tests {
         connection
     }
 
+    fn person(uid: u32, name: &str) -> Person {
+        Person { uid, name: crate::names::UserName::parse(name).unwrap() }
+    }
+
     fn key() -> CacheKey {
-        CacheKey { uid: 1000, leader: 7, leader_start: 9, tty: 34816, service: "jit-sudo".into() }
+        CacheKey { person: person(1000, "alice"), leader: 7, leader_start: 9, tty: 34816, service: "jit-sudo".into() }
     }
 
     #[test]
@@ -162,7 +175,8 @@ mod tests {
         assert!(!cache.remembers(&key(), &moment("b", 99)).unwrap(), "from the future");
         assert!(!cache.remembers(&key(), &moment("c", 101)).unwrap(), "another boot");
         for other in [
-            CacheKey { uid: 1001, ..key() },
+            CacheKey { person: person(1001, "alice"), ..key() },
+            CacheKey { person: person(1000, "dave"), ..key() },
             CacheKey { leader: 8, ..key() },
             CacheKey { leader_start: 10, ..key() },
             CacheKey { tty: 34817, ..key() },
@@ -191,7 +205,7 @@ mod tests {
         cache.forget(&key()).unwrap();
         assert!(!cache.remembers(&key(), &moment("b", 101)).unwrap());
         assert!(cache.remembers(&elsewhere, &moment("b", 101)).unwrap());
-        cache.forget_all(1000).unwrap();
+        cache.forget_all(&person(1000, "alice")).unwrap();
         assert!(!cache.remembers(&elsewhere, &moment("b", 101)).unwrap());
     }
 }

@@ -163,10 +163,9 @@ impl Matter {
             Deed::Approve => ["jitctl", "approve", self.id.as_str()],
             Deed::Review => ["jitctl", "review", self.id.as_str()],
         };
-        let user = Word::from(caller.name().as_str());
         let event = Event::Reject(Box::new(Reject {
             uid: caller.uid(),
-            user: user.clone(),
+            user: Word::from(caller.name().as_str()),
             tty: caller.tty().map(|tty| Word::from(tty.name.as_os_str())),
             cwd: Some(caller.directory_word()),
             argv: words.map(Word::from).to_vec(),
@@ -176,7 +175,7 @@ impl Matter {
         }));
         match Host::open(caller.host()) {
             Ok(host) => {
-                if let Err(error) = record(&host, caller, &user, event) {
+                if let Err(error) = record(&host, caller, event) {
                     host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()));
                 }
             }
@@ -200,10 +199,10 @@ impl Matter {
     }
 }
 
-fn record(host: &Host, caller: &Caller, user: &Word, event: Event) -> Result<(), Refusal> {
+fn record(host: &Host, caller: &Caller, event: Event) -> Result<(), Refusal> {
     let policy = host.policy(Some(caller))?;
     let journal = host.journal(&policy.settings().audit);
-    let written = journal.reject(&host.now()?, caller.uid(), user, event)?;
+    let written = journal.reject(&host.now()?, caller.person(), event)?;
     let _ = journal.mirror(&written);
     host.seal_in_time(&journal);
     Ok(())

@@ -8,7 +8,7 @@ use crate::audit::Event;
 use crate::audit::record::{Denial, Digest};
 use crate::clock::duration::spell;
 use crate::database::Durability;
-use crate::elevation::Caller;
+use crate::elevation::{Caller, CallerError};
 use crate::escape::{Word, hex};
 use crate::grant::lifecycle::{Decided, RequestState};
 use crate::grant::terms::{Extensions, Flag, VERSION, encode};
@@ -166,7 +166,7 @@ impl Desk<'_> {
             .policy
             .role(&terms.role)?
             .ok_or_else(|| refused("unknown-role", format!("the policy no longer knows the role {}", terms.role)))?;
-        if terms.uid == approver.uid() {
+        if approver.person().shares(terms.uid, &terms.user) {
             return Err(refused("own-request", "nobody decides about their own request"));
         }
         if !names(&role.activation.approvers, &subject(approver)?) {
@@ -181,6 +181,7 @@ impl Desk<'_> {
     fn still_eligible(&self, request: &StoredRequest, role: &Role) -> Result<(), Refused> {
         let requester = described(request.terms.uid)?;
         let eligible = match &requester {
+            Some(requester) if !requester.person().is(request.terms.uid, &request.terms.user) => false,
             Some(requester) => role.assigns(&subject(requester)?, Assignment::Eligible),
             None => false,
         };
@@ -271,7 +272,11 @@ fn still_approves(approval: &Approval, role: &Role) -> bool {
 pub(super) fn described(uid: u32) -> Result<Option<Caller>, Refused> {
     let account = sys::users::account_by_uid(uid)
         .map_err(|error| refused("lookup", format!("unable to look up uid {uid}: {error}")))?;
-    Ok(account.map(Caller::described).transpose()?)
+    match account.map(Caller::described).transpose() {
+        // Whose name or uid is another's is nobody.
+        Err(CallerError::OtherAccount(..) | CallerError::OtherName(..)) => Ok(None),
+        described => Ok(described?),
+    }
 }
 
 /// Words that must be there and not too many.

@@ -22,15 +22,11 @@ const ENDED_AT_ONCE: usize = 1000;
 
 impl Desk<'_> {
     pub(super) fn grants(&self, all: bool) -> Result<Answer, Refused> {
-        let which = if self.is_reader()? { Which::Everybody } else { Which::OfUser(self.caller.uid()) };
+        let which = if self.is_reader()? { Which::Everybody } else { Which::Of(self.caller.person()) };
         let store = self.host.store();
         let mut answers = Vec::new();
         if all {
-            let mine_alone = matches!(which, Which::OfUser(_));
             for request in store.requests(which, self.now())? {
-                if mine_alone && !self.is_mine(&request.terms) {
-                    continue;
-                }
                 let info = self.info(&request)?;
                 if info.grant.is_some() {
                     answers.push(info);
@@ -45,7 +41,7 @@ impl Desk<'_> {
     }
 
     pub(super) fn release(&self, id: Option<&IdPrefix>) -> Result<Answer, Refused> {
-        let mut open = self.endable(Which::OfUser(self.caller.uid()))?;
+        let mut open = self.endable(Which::Of(self.caller.person()))?;
         if let Some(prefix) = id {
             let request = self.visible(prefix)?;
             self.own(&request)?;
@@ -87,7 +83,7 @@ impl Desk<'_> {
     }
 
     fn own(&self, request: &StoredRequest) -> Result<(), Refused> {
-        if self.is_mine(&request.terms) {
+        if self.is_own(request) {
             return Ok(());
         }
         let id = &request.terms.id;
@@ -107,19 +103,16 @@ impl Desk<'_> {
 
     /// Grants that can still be ended: those that are open, and those that are over or used up while a command runs on
     /// under them.
-    fn endable(&self, which: Which) -> Result<Vec<StoredGrant>, Refused> {
+    fn endable(&self, which: Which<'_>) -> Result<Vec<StoredGrant>, Refused> {
         let store = self.host.store();
         let mut grants = store.open_grants(which, self.now())?;
-        if matches!(which, Which::OfUser(_)) {
-            grants.retain(|grant| self.caller.is(grant.terms.uid, grant.terms.user.as_str()));
-        }
         for id in self.journal.grants_in_use()? {
             // A run goes on under the extensions of its grant.
             let mut next = store.grant(&id)?;
             while let Some(grant) = next {
                 next = store.extension(&grant.terms.id)?;
                 let wanted = match which {
-                    Which::OfUser(_) => self.caller.is(grant.terms.uid, grant.terms.user.as_str()),
+                    Which::Of(person) => person.is(grant.terms.uid, &grant.terms.user),
                     Which::Pending | Which::Everybody => true,
                 };
                 let taken = grant.end.as_ref().is_some_and(|(end, _)| *end != GrantEnd::Used);

@@ -70,7 +70,10 @@ impl Desk<'_> {
             Holder::Uid(uid) => sys::users::account_by_uid(*uid).map_err(failed)?,
         };
         match (account, self.caller.uid()) {
-            (Some(account), caller) if caller == 0 || caller == account.uid => Ok(Caller::described(account)?),
+            (Some(account), 0) => Ok(Caller::described(account)?),
+            (Some(account), caller) if caller == account.uid && account.name == self.caller.name().as_str() => {
+                Ok(Caller::described(account)?)
+            }
             // Who exists is not for everybody to ask.
             (_, caller) if caller != 0 => Err(refused("not-root", "only root may ask about others")),
             _ => Err(refused("unknown-user", "unknown user")),
@@ -89,7 +92,7 @@ impl Desk<'_> {
             return Ok(Some(Held::Standing(Box::new(role))));
         }
         let now = self.moment.wall.seconds();
-        let (names, grants) = self.host.store().held(holder.uid(), now)?;
+        let (names, grants) = self.host.store().held(holder.person(), now)?;
         let mut roles = Vec::new();
         for name in names {
             let eligible = |role: &Role| wanted(role) && role.assigns(&subject, Assignment::Eligible);
@@ -99,7 +102,7 @@ impl Desk<'_> {
             return Ok(None);
         }
         let identity = self.host.public_identity()?;
-        let vouchers = self.host.vouchers(&roles, holder.uid(), now)?;
+        let vouchers = self.host.vouchers(&roles, holder.person(), now)?;
         let facts = Facts {
             key: &identity.key,
             host: &identity.id,
@@ -114,10 +117,9 @@ impl Desk<'_> {
     /// The newest request of theirs for the role that waits for its decision.
     fn pending(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<GrantId>, Refused> {
         let now = self.host.now()?.wall.seconds();
-        let own = self.host.store().requests(Which::OfUser(holder.uid()), now)?;
+        let own = self.host.store().requests(Which::Of(holder.person()), now)?;
         let waits = own.into_iter().filter(|request| {
-            let theirs = holder.is(request.terms.uid, request.terms.user.as_str());
-            theirs && request.state == RequestState::Pending && role.is_none_or(|role| *role == request.terms.role)
+            request.state == RequestState::Pending && role.is_none_or(|role| *role == request.terms.role)
         });
         Ok(waits.max_by_key(|request| request.terms.created).map(|request| request.terms.id))
     }

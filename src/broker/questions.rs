@@ -57,11 +57,11 @@ impl Desk<'_> {
                 info.allow(standing.role(), standing.elevation());
             }
             Ok(Judgement::Eligible(eligible)) => {
-                let uid = eligible.elevation().caller().uid();
-                let candidates = self.host.store().candidates(uid, self.now())?;
+                let holder = eligible.elevation().caller().person();
+                let candidates = self.host.store().candidates(holder, self.now())?;
                 let identity = self.host.public_identity()?;
                 let high_water = self.journal.high_water()?;
-                let vouchers = self.host.vouchers(eligible.roles(), uid, self.now())?;
+                let vouchers = self.host.vouchers(eligible.roles(), holder, self.now())?;
                 let facts = Facts {
                     key: &identity.key,
                     host: &identity.id,

@@ -10,9 +10,9 @@ use super::wire::{Answer, AssignmentInfo, Certify, EndedInfo};
 use crate::audit::Event;
 use crate::audit::record::{Review, Verdict};
 use crate::database::Durability;
-use crate::elevation::Caller;
+use crate::elevation::{Caller, CallerError};
 use crate::escape::Word;
-use crate::names::{RoleName, UserName};
+use crate::names::{Person, RoleName, UserName};
 use crate::policy::index::Next;
 use crate::policy::judge::subject;
 use crate::policy::{Assignment, Principal, Role};
@@ -161,7 +161,7 @@ impl Desk<'_> {
         for answer in members {
             // Who has left the group, or whose line has left the policy, is no matter of review any more.
             let Some((member, principal)) = member(role, &answer.holder)? else { continue };
-            let last_used = uses.iter().find(|(uid, _)| *uid == member.uid()).map(|(_, at)| *at);
+            let last_used = uses.iter().find(|(person, _)| person == member.person()).map(|(_, at)| *at);
             let through = format!("through {principal}");
             rows.push(row(&role.name, answer.holder.clone(), through, last_used, Some(answer)));
         }
@@ -225,9 +225,10 @@ fn row(
 }
 
 /// The latest use by anybody whom `principal` means today.
-fn last_use(principal: &Principal, uses: &[(u32, i64)], people: &mut People) -> Result<Option<i64>, Refused> {
+fn last_use(principal: &Principal, uses: &[(Person, i64)], people: &mut People) -> Result<Option<i64>, Refused> {
     let mut latest = None;
-    for (uid, at) in uses {
+    for (used, at) in uses {
+        let uid = &used.uid;
         if latest.is_some_and(|latest| latest >= *at) {
             continue;
         }
@@ -235,6 +236,7 @@ fn last_use(principal: &Principal, uses: &[(u32, i64)], people: &mut People) -> 
             people.insert(*uid, person(sys::users::account_by_uid(*uid), &format!("uid {uid}"))?);
         }
         if let Some(Some(user)) = people.get(uid)
+            && user.person() == used
             && principal.matches(&subject(user)?)
         {
             latest = Some(*at);
@@ -269,5 +271,9 @@ fn holder_of(principal: &Principal) -> Result<Holder, Refused> {
 
 fn person(found: std::io::Result<Option<sys::users::Account>>, who: &str) -> Result<Option<Caller>, Refused> {
     let account = found.map_err(|error| refused("lookup", format!("unable to look up {who}: {error}")))?;
-    Ok(account.map(Caller::described).transpose()?)
+    match account.map(Caller::described).transpose() {
+        // Whose name or uid is another's is nobody.
+        Err(CallerError::OtherAccount(..) | CallerError::OtherName(..)) => Ok(None),
+        described => Ok(described?),
+    }
 }

@@ -34,7 +34,7 @@ impl Desk<'_> {
     /// Answers with the recording of one run, and sends it.
     pub(super) fn recording(&self, run: &str, purpose: Purpose, out: &mut dyn Write) -> Result<(), Refused> {
         let known = self.known_run(run)?.ok_or_else(|| unknown(run))?;
-        let own = self.caller.is(known.start.uid, &known.start.user.to_string());
+        let own = self.caller.person().is_recorded(known.start.uid, &known.start.user);
         let stored = self.host.recording(run)?;
         let live = stored.as_ref().is_some_and(|stored| stored.stage == Stage::Live);
         let observes = || Ok::<_, Refused>(purpose == Purpose::Watch && live && self.observes(&known.start)?);

@@ -75,15 +75,15 @@ impl Desk<'_> {
             (false, _) => store.requests(Which::Pending, self.now())?,
             (true, true) => store.requests(Which::Everybody, self.now())?,
             (true, false) => {
-                let mut own = store.requests(Which::OfUser(self.caller.uid()), self.now())?;
+                let mut own = store.requests(Which::Of(self.caller.person()), self.now())?;
                 let pending = store.requests(Which::Pending, self.now())?;
-                own.extend(pending.into_iter().filter(|request| !self.is_mine(&request.terms)));
+                own.extend(pending.into_iter().filter(|request| !self.is_own(request)));
                 own
             }
         };
         let mut answers = Vec::new();
         for row in rows {
-            let mine = self.is_mine(&row.terms);
+            let mine = self.is_own(&row);
             let listed = all || row.state == RequestState::Pending;
             if listed && (mine || self.is_reader()? || self.is_approver(&row)?) {
                 answers.push(self.info(&row)?);
@@ -110,7 +110,7 @@ impl Desk<'_> {
     pub(super) fn cancel(&self, id: &IdPrefix) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
         let terms = &request.terms;
-        if !self.is_mine(terms) {
+        if !self.is_own(&request) {
             return Err(refused("not-yours", format!("request {} was made by {}", terms.id, terms.user))
                 .hint(format!("jitctl deny {} --reason WHY", terms.id)));
         }

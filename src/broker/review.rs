@@ -21,7 +21,7 @@ impl Desk<'_> {
         let mut infos = Vec::new();
         for debt in self.host.store().open_debts()? {
             let may_review = self.may_settle(&debt)?;
-            if reader || may_review || self.caller.is(debt.uid, debt.user.as_str()) {
+            if reader || may_review || self.caller.person().is(debt.uid, &debt.user) {
                 infos.push(self.debt_info(&debt, may_review)?);
             }
         }
@@ -84,7 +84,7 @@ impl Desk<'_> {
     /// The approvers of the role as the policy stands now; root for a role that it no longer knows, which nobody else
     /// could ever settle.
     fn may_settle(&self, debt: &Debt) -> Result<bool, Refused> {
-        if debt.uid == self.caller.uid() {
+        if self.caller.person().shares(debt.uid, &debt.user) {
             return Ok(false);
         }
         match self.policy.role(&debt.role)? {

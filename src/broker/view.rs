@@ -7,7 +7,6 @@ use super::failure::Refused;
 use super::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, RoleInfo};
 use crate::elevation::edit::EDIT;
 use crate::escape::Word;
-use crate::grant::RequestTerms;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::{GrantFault, window};
 use crate::names::{GrantId, IdPrefix};
@@ -45,13 +44,13 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether the caller made the request: the uid and the name, because a uid may be somebody else's by now.
-    pub(super) fn is_mine(&self, terms: &RequestTerms) -> bool {
-        self.caller.is(terms.uid, terms.user.as_str())
+    /// Whether the caller made it.
+    pub(super) fn is_own(&self, request: &StoredRequest) -> bool {
+        self.caller.person().is(request.terms.uid, &request.terms.user)
     }
 
     fn may_see(&self, request: &StoredRequest) -> Result<bool, Refused> {
-        Ok(self.is_mine(&request.terms) || self.is_reader()? || self.is_approver(request)?)
+        Ok(self.is_own(request) || self.is_reader()? || self.is_approver(request)?)
     }
 
     /// Whether the caller is an approver of the request's role, as the policy stands now.
@@ -78,8 +77,9 @@ impl Desk<'_> {
         let grant = store.grant(&terms.id)?;
         let approvals = store.approvals(&terms.id)?;
         let role = self.policy.role(&terms.role)?;
-        let may_decide =
-            request.state == RequestState::Pending && terms.uid != self.caller.uid() && self.is_approver(request)?;
+        let may_decide = request.state == RequestState::Pending
+            && !self.caller.person().shares(terms.uid, &terms.user)
+            && self.is_approver(request)?;
         let (duration, one_shot, exact) = match &grant {
             Some(grant) => (
                 u64::try_from(grant.terms.expires.saturating_sub(grant.terms.starts)).unwrap_or(0),
@@ -136,7 +136,7 @@ impl Desk<'_> {
         let (terms, caller) = (&request.terms, self.caller);
         let Some(command) = &terms.command else { return Ok(None) };
         let program = Path::new(command.path.as_os_str());
-        let told = terms.uid != caller.uid()
+        let told = !caller.person().shares(terms.uid, &terms.user)
             || self.is_reader()?
             || program == Path::new(EDIT)
             || can_read(caller.uid(), caller.gid(), caller.group_ids(), program).unwrap_or(false);

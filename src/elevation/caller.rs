@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::escape::Word;
+use crate::escape::{Word, escape};
 use crate::names::{InvalidName, Person, UserName};
 use sys::machine::host_name;
 use sys::process::SessionKey;
@@ -17,9 +17,8 @@ use sys::users::{Account, account_by_name, account_by_uid, group_by_gid};
 
 /// Who calls: identity, terminal, session and place.
 pub struct Caller {
-    name: UserName,
+    person: Person,
     account: Account,
-    uid: u32,
     gid: u32,
     group_ids: Vec<u32>,
     named_groups: OnceCell<Vec<(u32, Option<String>)>>,
@@ -47,6 +46,8 @@ pub enum CallerError {
     Name(InvalidName),
     /// The account database gives its name to another uid: who goes by it would be somebody else.
     OtherAccount(UserName, u32, u32),
+    /// The account database gives its uid another name first, and the kernel knows the uid alone.
+    OtherName(UserName, u32, String),
     /// The account database, the host name or procfs could not be read.
     Lookup(&'static str, io::Error),
 }
@@ -56,12 +57,15 @@ impl fmt::Display for CallerError {
         match self {
             Self::Unknown(uid) => write!(f, "you do not exist in the passwd database (uid {uid})"),
             Self::Name(error) => error.fmt(f),
-            Self::OtherAccount(name, uid, other) => {
-                write!(
-                    f,
-                    "the name {name} of uid {uid} belongs to uid {other}; ask the administrator to rename one of them"
-                )
-            }
+            Self::OtherAccount(name, uid, other) => write!(
+                f,
+                "the name {name} of uid {uid} belongs to uid {other}; ask the administrator to rename one of them"
+            ),
+            Self::OtherName(name, uid, first) => write!(
+                f,
+                "{name} has the uid {uid} of {}; ask the administrator to give each of them a uid",
+                escape(first.as_bytes())
+            ),
             Self::Lookup(what, error) => write!(f, "unable to look up {what}: {error}"),
         }
     }
@@ -82,19 +86,24 @@ impl Caller {
     pub fn described(account: Account) -> Result<Self, CallerError> {
         let lookup = |error| CallerError::Lookup("groups", error);
         let group_ids = sys::users::groups_of(&account.name, account.gid).map_err(lookup)?;
-        Self::build(account.uid, account.gid, group_ids, None)
+        let caller = Self::build(account.uid, account.gid, group_ids, None)?;
+        // Of two names of one uid the second is nobody that the kernel could tell from the first.
+        if caller.account.name != account.name {
+            let name = UserName::parse(&account.name).map_err(CallerError::Name)?;
+            return Err(CallerError::OtherName(name, account.uid, caller.account.name));
+        }
+        Ok(caller)
     }
 
     fn build(uid: u32, gid: u32, group_ids: Vec<u32>, tty: Option<Tty>) -> Result<Self, CallerError> {
         let account = account_by_uid(uid)
             .map_err(|error| CallerError::Lookup("your account", error))?
             .ok_or(CallerError::Unknown(uid))?;
-        let name = UserName::parse(&account.name).map_err(CallerError::Name)?;
-        leads_back(&name, uid)?;
+        let person = Person { uid, name: UserName::parse(&account.name).map_err(CallerError::Name)? };
+        leads_back(&person)?;
         Ok(Self {
-            name,
+            person,
             account,
-            uid,
             gid,
             group_ids,
             named_groups: OnceCell::new(),
@@ -107,17 +116,12 @@ impl Caller {
 
     /// The login name.
     pub fn name(&self) -> &UserName {
-        &self.name
+        &self.person.name
     }
 
-    /// Whether they are the person with this uid and this name. A uid alone is nobody: the next account may get it.
-    pub fn is(&self, uid: u32, name: &str) -> bool {
-        self.uid == uid && self.name.as_str() == name
-    }
-
-    /// Who they are, for what is kept of people.
-    pub fn person(&self) -> Person {
-        Person { uid: self.uid, name: self.name.clone() }
+    /// Uid and name.
+    pub fn person(&self) -> &Person {
+        &self.person
     }
 
     /// The whole entry of the account database.
@@ -127,7 +131,7 @@ impl Caller {
 
     /// The real uid.
     pub fn uid(&self) -> u32 {
-        self.uid
+        self.person.uid
     }
 
     /// The real gid.
@@ -188,15 +192,17 @@ impl Caller {
     }
 }
 
-/// A name has to lead back to its uid, because the policy names people. Root is known by the uid alone.
-fn leads_back(name: &UserName, uid: u32) -> Result<(), CallerError> {
-    if uid == 0 {
+/// PAM and the policy go by the name, so it has to lead back to its uid: glibc reads the name root in the line
+/// " root:x:1234:…" too. Root is known by the uid alone.
+fn leads_back(person: &Person) -> Result<(), CallerError> {
+    let Person { uid, name } = person;
+    if *uid == 0 {
         return Ok(());
     }
     let account = account_by_name(name.as_str()).map_err(|error| CallerError::Lookup("your account", error))?;
     match account {
-        Some(account) if account.uid != uid => Err(CallerError::OtherAccount(name.clone(), uid, account.uid)),
+        Some(account) if account.uid != *uid => Err(CallerError::OtherAccount(name.clone(), *uid, account.uid)),
         Some(_) => Ok(()),
-        None => Err(CallerError::Unknown(uid)),
+        None => Err(CallerError::Unknown(*uid)),
     }
 }

@@ -29,6 +29,8 @@ pub enum RunAsError {
     UnknownGroup(Word),
     /// Its name is not one that can be handled safely.
     Name(InvalidName),
+    /// The name of this id belongs to another one.
+    NotTheirs(UserName, u32),
     /// The account database could not be read.
     Lookup(&'static str, io::Error),
 }
@@ -39,6 +41,7 @@ impl fmt::Display for RunAsError {
             Self::UnknownUser(name) => write!(f, "unknown user {name}"),
             Self::UnknownGroup(name) => write!(f, "unknown group {name}"),
             Self::Name(error) => error.fmt(f),
+            Self::NotTheirs(name, id) => write!(f, "the name {name} of id {id} belongs to another account or group"),
             Self::Lookup(what, error) => write!(f, "unable to look up the {what}: {error}"),
         }
     }
@@ -53,6 +56,11 @@ impl RunAs {
             (None, None) => find_account(OsStr::new("root"))?,
         };
         let name = UserName::parse(&account.name).map_err(RunAsError::Name)?;
+        let named = || account_by_name(name.as_str()).map_err(|error| RunAsError::Lookup("target user", error));
+        // A name that was typed leads to its uid already; the policy goes by the name of any other.
+        if user.is_some_and(|user| user != name.as_str()) && named()?.is_none_or(|named| named.uid != account.uid) {
+            return Err(RunAsError::NotTheirs(name, account.uid));
+        }
         let group = group.map(find_group).transpose()?;
         Ok(Self { name, account, group, group_ids: OnceCell::new() })
     }
@@ -119,7 +127,12 @@ fn find_group(typed: &OsStr) -> Result<Group, RunAsError> {
         Some(number) => group_by_gid(parse_id(number).ok_or_else(unknown)?).map_err(lookup)?,
         None => group_by_name(UserName::parse(text).map_err(|_| unknown())?.as_str()).map_err(lookup)?,
     };
-    group.ok_or_else(unknown)
+    let group = group.ok_or_else(unknown)?;
+    let named = || group_by_name(&group.name).map_err(lookup);
+    if text != group.name && named()?.is_none_or(|named| named.gid != group.gid) {
+        return Err(RunAsError::NotTheirs(UserName::parse(&group.name).map_err(RunAsError::Name)?, group.gid));
+    }
+    Ok(group)
 }
 
 /// A decimal id. -1 means "no change" to the kernel and 4294967295 is the same number (CVE-2019-14287): neither is an id.

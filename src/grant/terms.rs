@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::host::HostDescriptor;
 use crate::clock::{Moment, Timestamp};
 use crate::escape::Word;
-use crate::names::{GrantId, RoleName, UserName};
+use crate::names::{GrantId, Person, RoleName, UserName};
 
 /// The version of every format of this room.
 pub const VERSION: u32 = 2;
@@ -304,6 +304,11 @@ pub struct GrantTerms {
 }
 
 impl GrantTerms {
+    /// The holder.
+    pub fn person(&self) -> Person {
+        Person { uid: self.uid, name: self.user.clone() }
+    }
+
     /// The time until it ends on the first of the clocks that know it.
     pub fn left(&self, moment: &Moment) -> Duration {
         let wall = Timestamp::from_seconds(self.expires).0.saturating_sub(moment.wall.0);
@@ -314,6 +319,11 @@ impl GrantTerms {
 }
 
 impl RequestTerms {
+    /// The requester.
+    pub fn person(&self) -> Person {
+        Person { uid: self.uid, name: self.user.clone() }
+    }
+
     /// The words of the command; none for the whole role.
     pub fn argv(&self) -> &[Word] {
         self.command.as_ref().map_or(&[], |command| &command.argv)

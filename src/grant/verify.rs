@@ -67,7 +67,7 @@ impl fmt::Display for GrantFault {
             Self::Signature(fault) => fault.fmt(f),
             Self::Terms(fault) => fault.fmt(f),
             Self::OtherHost => f.write_str("it was made for another host"),
-            Self::OtherHolder => f.write_str("it belongs to somebody else"),
+            Self::OtherHolder => f.write_str("it was given to another account; ask for a grant of your own"),
             Self::OtherRole => f.write_str("its role does not cover this command"),
             Self::RoleWidened => f.write_str("its role did not cover this command when it was approved"),
             Self::RoleReplaced => f.write_str("its role has changed too much since it was approved; ask again"),
@@ -261,7 +261,7 @@ fn genuine<'r>(
     if terms.host != facts.host.as_str() {
         return Err(GrantFault::OtherHost);
     }
-    if terms.uid != holder.uid() || &terms.user != holder.name() {
+    if !holder.person().is(terms.uid, &terms.user) {
         return Err(GrantFault::OtherHolder);
     }
     window(terms, facts.moment, facts.high_water)?;

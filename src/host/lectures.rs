@@ -5,9 +5,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Host, STATE};
+use crate::names::Person;
 use sys::trusted::TrustedFile;
 
-/// A file for each uid that has been lectured, below the state directory.
+/// A file for each person who has been lectured, below the state directory.
 const LECTURED: &str = "lectured";
 
 /// The longest lecture in bytes.
@@ -27,14 +28,14 @@ For security reasons, the password you type will not be visible.
 ";
 
 impl Host {
-    /// Whether this uid has heard the lecture and typed a password after it.
-    pub fn was_lectured(&self, uid: u32) -> bool {
-        mark(uid).exists()
+    /// Whether this person has heard the lecture and typed a password after it.
+    pub fn was_lectured(&self, person: &Person) -> bool {
+        mark(person).exists()
     }
 
     /// Notes that it has. Where that cannot be noted, it is heard again.
-    pub fn note_lecture(&self, uid: u32) {
-        let path = mark(uid);
+    pub fn note_lecture(&self, person: &Person) {
+        let path = mark(person);
         let directory = path.parent().map_or(Ok(()), fs::create_dir_all);
         let _ =
             directory.and_then(|()| OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path));
@@ -47,6 +48,6 @@ impl Host {
     }
 }
 
-fn mark(uid: u32) -> PathBuf {
-    Path::new(STATE).join(LECTURED).join(uid.to_string())
+fn mark(person: &Person) -> PathBuf {
+    Path::new(STATE).join(LECTURED).join(format!("{}.{}", person.uid, person.name))
 }

@@ -22,6 +22,7 @@ const SCHEMA: [&str; 7] = [
 const EARLIER: [Earlier; 2] = [
     Earlier { version: 1, schema: include_str!("schema/1.sql"), steps: include_str!("schema/1-to-2.sql") },
     // Requests of the first format cannot be approved any more.
+    // Who ran what is counted by uid and name from now on, and passwords are remembered so.
     // The compiled policy goes: the first record of a policy tells of all its roles.
     Earlier { version: 2, schema: include_str!("schema/2.sql"), steps: include_str!("schema/2-to-3.sql") },
 ];

@@ -83,7 +83,10 @@ impl Principal {
             Self::All => true,
             Self::User(name) => name.as_str() == subject.name,
             Self::Uid(uid) => *uid == subject.uid,
-            Self::Group(name) => subject.groups.iter().any(|(_, known)| known.as_deref() == Some(name.as_str())),
+            Self::Group(name) => subject
+                .groups
+                .iter()
+                .any(|(gid, known)| known.as_deref() == Some(name.as_str()) && names_no_other(name, *gid)),
             Self::Gid(gid) => subject.groups.iter().any(|(known, _)| known == gid),
             Self::Netgroup(name) => sys::netgroup::has_user(name, subject.name),
         }
@@ -146,6 +149,12 @@ impl Subject<'_> {
         keys.dedup();
         keys
     }
+}
+
+/// Whether the name of a group leads to no other group than this one: of two groups of one name the first alone has it.
+/// A group that is not in the account database (a forecast may suppose one) shares its name with nobody.
+fn names_no_other(name: &GroupName, gid: u32) -> bool {
+    sys::users::group_by_name(name.as_str()).is_ok_and(|group| group.is_none_or(|group| group.gid == gid))
 }
 
 /// The name of a netgroup, without its `+`.

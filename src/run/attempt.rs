@@ -8,12 +8,14 @@ use crate::cli::Run;
 use crate::elevation::Caller;
 use crate::elevation::run_as::typed_word;
 use crate::escape::Word;
+use crate::names::Person;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 
 /// Words and place of one attempt.
 pub(super) struct Attempt {
     reject: Reject,
+    person: Person,
     non_interactive: bool,
 }
 
@@ -29,7 +31,7 @@ impl Attempt {
             code: String::new(),
             sentence: Word::default(),
         };
-        Self { reject, non_interactive: run.asking.non_interactive }
+        Self { reject, person: caller.person().clone(), non_interactive: run.asking.non_interactive }
     }
 
     /// Records the refusal, where it is one of a person. The refusal stands even where the journal fails.
@@ -37,14 +39,14 @@ impl Attempt {
         if !refusal.is_rejection(self.non_interactive) {
             return refusal;
         }
-        let (uid, user) = (self.reject.uid, self.reject.user.clone());
+        let person = self.person;
         let event = Event::Reject(Box::new(Reject {
             code: refusal.code().to_owned(),
             sentence: Word::from(refusal.sentence()),
             ..self.reject
         }));
         let moment = scene.host.now().map_err(Refusal::from);
-        let written = moment.and_then(|moment| scene.journal.reject(&moment, uid, &user, event).map_err(Refusal::from));
+        let written = moment.and_then(|moment| scene.journal.reject(&moment, &person, event).map_err(Refusal::from));
         scene.host.database().tidy();
         match written {
             Ok(written) => {

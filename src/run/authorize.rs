@@ -55,7 +55,7 @@ pub(super) fn authorize(
 /// Judges what was typed, and leads to the gate.
 fn decide(elevation: Elevation, run: &Run, scene: &Scene<'_>, reading: Reading<'_>) -> Result<Authorized, Refusal> {
     let now = scene.host.now()?.wall.seconds();
-    let (roles, grants) = scene.host.store().held(elevation.caller().uid(), now)?;
+    let (roles, grants) = scene.host.store().held(elevation.caller().person(), now)?;
     let judgement = match &run.activation.role {
         None => judge(elevation, scene.policy, Among::All(&roles))?,
         Some(named) => {
@@ -75,8 +75,9 @@ fn decide(elevation: Elevation, run: &Run, scene: &Scene<'_>, reading: Reading<'
             let grant = match found {
                 Err(Refusal::NoGrant(refused)) if !refused.eligible.elevation().command().is_hidden() => {
                     let eligible = offer::activate(*refused, run, scene)?;
-                    let (uid, now) = (eligible.elevation().caller().uid(), scene.host.now()?.wall.seconds());
-                    find_grant(eligible, scene.host.store().candidates(uid, now)?, scene)?
+                    let now = scene.host.now()?.wall.seconds();
+                    let candidates = scene.host.store().candidates(eligible.elevation().caller().person(), now)?;
+                    find_grant(eligible, candidates, scene)?
                 }
                 found => found?,
             };
@@ -99,9 +100,9 @@ fn other_role(error: JudgeError, named: &RoleName, scene: &Scene<'_>) -> Refusal
 
 fn find_grant(eligible: Eligible, candidates: Vec<SignedGrant>, scene: &Scene<'_>) -> Result<VerifiedGrant, Refusal> {
     let moment = scene.host.now()?;
-    let (uid, now) = (eligible.elevation().caller().uid(), moment.wall.seconds());
+    let (holder, now) = (eligible.elevation().caller().person(), moment.wall.seconds());
     let identity = scene.host.public_identity()?;
-    let vouchers = scene.host.vouchers(eligible.roles(), uid, now)?;
+    let vouchers = scene.host.vouchers(eligible.roles(), holder, now)?;
     let facts = Facts {
         key: &identity.key,
         host: &identity.id,
@@ -195,7 +196,7 @@ pub(super) fn prove(
     };
     let proof = Authenticated::prove(demand, &scene.host.now()?)?;
     if is_lectured && proof.how() == How::Password {
-        scene.host.note_lecture(caller.uid());
+        scene.host.note_lecture(caller.person());
     }
     Ok(proof)
 }
@@ -219,7 +220,7 @@ fn lecture(matter: &Matter<'_>, caller: &Caller, asking: &Asking, scene: &Scene<
     let options = matter.options;
     let is_due = match options.lecture {
         Lecture::Never => false,
-        Lecture::Once => !scene.host.was_lectured(caller.uid()),
+        Lecture::Once => !scene.host.was_lectured(caller.person()),
         Lecture::Always => true,
     };
     let is_heard = caller.tty().is_some() && asking.password_from == PasswordFrom::Terminal && !asking.non_interactive;

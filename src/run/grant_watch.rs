@@ -284,7 +284,7 @@ impl<'a> GrantWatch<'a> {
     /// Where the role takes signed approvals only, they must hold now.
     fn is_vouched_for(&self, terms: &GrantTerms, moment: &Moment) -> bool {
         let now = moment.wall.seconds();
-        match self.host.vouchers(std::slice::from_ref(&self.role), terms.uid, now) {
+        match self.host.vouchers(std::slice::from_ref(&self.role), &terms.person(), now) {
             Ok(Some(vouchers)) => vouchers.vouch(terms, &self.role.activation, now).is_ok(),
             Ok(None) => true,
             Err(_) => false,

@@ -38,7 +38,7 @@ pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal>
 fn other(name: &std::ffi::OsStr, caller: &Caller, policy: &PolicyIndex<'_>) -> Result<Caller, Refusal> {
     let target = RunAs::resolve(Some(name), None, caller).map_err(ElevationError::RunAs)?;
     let reader = caller.uid() == 0 || names(&policy.settings().audit.readers, &subject(caller)?);
-    if !reader && target.uid() != caller.uid() {
+    if !reader && !caller.person().is(target.uid(), target.name()) {
         return Err(Refusal::NoRole(caller.name().to_string(), caller.host().to_owned()));
     }
     Ok(Caller::described(target.account().clone())?)
@@ -56,7 +56,7 @@ fn everything(
     let here = |roles: Vec<Role>| roles.into_iter().filter(|role| role.holds_on(caller.host())).collect::<Vec<Role>>();
     let mut now = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
     let eligible = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
-    let (held, _) = host.store().held(caller.uid(), host.now()?.wall.seconds())?;
+    let (held, _) = host.store().held(caller.person(), host.now()?.wall.seconds())?;
     let (active, later): (Vec<Role>, Vec<Role>) = eligible.into_iter().partition(|role| held.contains(&role.name));
     now.extend(active);
 
@@ -140,15 +140,15 @@ fn one(
         found => found.map_err(ElevationError::Command)?,
     };
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
-    let uid = caller.uid();
-    let candidates = host.store().candidates(uid, moment.wall.seconds())?;
+    let holder = caller.person().clone();
+    let candidates = host.store().candidates(&holder, moment.wall.seconds())?;
     let elevation = Elevation::question(caller, run_as, command, None, EnvironmentWish::default());
     let allowed = match judge(elevation, policy, Among::All(&[])) {
         Ok(Judgement::Standing(_)) => true,
         Ok(Judgement::Eligible(eligible)) => {
             let identity = host.public_identity()?;
             let high_water = journal.high_water()?;
-            let vouchers = host.vouchers(eligible.roles(), uid, moment.wall.seconds())?;
+            let vouchers = host.vouchers(eligible.roles(), &holder, moment.wall.seconds())?;
             let facts = Facts {
                 key: &identity.key,
                 host: &identity.id,

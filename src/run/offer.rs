@@ -58,11 +58,10 @@ fn asked_before(
     }
     let elevation = refused.eligible.elevation();
     let now = scene.host.now()?.wall.seconds();
-    let pending = scene.host.store().pending_for(elevation.caller().uid(), &role.name, now)?;
+    let pending = scene.host.store().pending_for(elevation.caller().person(), &role.name, now)?;
     let very = CommandTerms::of(elevation, role).ok();
     let serves = |terms: &RequestTerms| !terms.exact.is_set() || (very.is_some() && terms.command == very);
-    let is_own = |terms: &RequestTerms| elevation.caller().is(terms.uid, terms.user.as_str());
-    Ok(pending.filter(|request| is_own(&request.terms) && serves(&request.terms)).map(|request| request.terms.id))
+    Ok(pending.filter(|request| serves(&request.terms)).map(|request| request.terms.id))
 }
 
 /// Makes the request, with what was said on the command line or is typed now; `None` when the person leaves.

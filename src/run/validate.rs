@@ -56,7 +56,7 @@ pub fn forget(extent: Extent, inherited: &Inherited) -> Result<ExitStatus, Refus
     let host = Host::open(caller.host())?;
     let cache = CredentialCache::new(host.database().connection(), std::time::Duration::ZERO);
     match extent {
-        Extent::Everything => cache.forget_all(caller.uid())?,
+        Extent::Everything => cache.forget_all(caller.person())?,
         Extent::ThisSession => {
             // Without a key nothing can have been remembered here.
             let keys = [Bond::Terminal, Bond::Parent, Bond::Caller].map(|bond| CacheKey::of(&caller, SERVICE, bond));

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{FindError, GrantStore, LIST_LIMIT};
 use crate::grant::{Act, RequestTerms};
-use crate::names::{GrantId, RoleName, UserName};
+use crate::names::{GrantId, Person, RoleName, UserName};
 
 /// The tables of reviews.
 pub const SCHEMA: &str = "
@@ -46,16 +46,11 @@ pub struct Certification {
 }
 
 impl GrantStore<'_> {
-    /// The grant under which `uid` broke the glass and which nobody has reviewed.
-    pub fn open_debt_of(&self, uid: u32, user: &UserName) -> rusqlite::Result<Option<GrantId>> {
-        let id: Option<String> = self
-            .connection
-            .query_row(
-                "SELECT id FROM review_debt WHERE uid = ?1 AND user = ?2 AND reviewer IS NULL",
-                params![uid, user.as_str()],
-                |row| row.get(0),
-            )
-            .optional()?;
+    /// The grant under which `person` broke the glass and which nobody has reviewed.
+    pub fn open_debt_of(&self, person: &Person) -> rusqlite::Result<Option<GrantId>> {
+        let query = "SELECT id FROM review_debt WHERE uid = ?1 AND user = ?2 AND reviewer IS NULL";
+        let id: Option<String> =
+            self.connection.query_row(query, params![person.uid, person.name.as_str()], |row| row.get(0)).optional()?;
         id.map(|id| GrantId::parse(&id).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into())))
             .transpose()
     }
@@ -99,11 +94,22 @@ impl GrantStore<'_> {
     }
 
     /// Who ever had a grant of `role`, and the begin of their last one.
-    pub fn last_uses(&self, role: &RoleName) -> rusqlite::Result<Vec<(u32, i64)>> {
+    /// Of several names of one uid only the latest: the others have no account.
+    pub fn last_uses(&self, role: &RoleName) -> Result<Vec<(Person, i64)>, FindError> {
         let query = "SELECT uid, max(starts) FROM granted WHERE role = ?1 GROUP BY uid";
         let mut statement = self.connection.prepare(query)?;
-        let rows = statement.query_map([role.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.collect()
+        let rows = statement.query_map([role.as_str()], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)))?;
+        let body = "SELECT id FROM granted WHERE role = ?1 AND uid = ?2 AND starts = ?3 LIMIT 1";
+        let mut latest = self.connection.prepare(body)?;
+        let mut uses = Vec::new();
+        for row in rows {
+            let (uid, at) = row?;
+            let id: String = latest.query_row(params![role.as_str(), uid, at], |row| row.get(0))?;
+            let id = GrantId::parse(&id).map_err(|_| FindError::Damaged(id))?;
+            let grant = self.grant(&id)?.ok_or(FindError::Unknown)?;
+            uses.push((grant.terms.person(), at));
+        }
+        Ok(uses)
     }
 }
 
@@ -176,9 +182,10 @@ mod tests {
         assert!(owe(&database, "0000000002", 1000).is_err());
         owe(&database, "0000000003", 1001).unwrap();
         assert_eq!(store.open_debts().unwrap().len(), 2);
-        let (alice, dave) = (UserName::parse("alice").unwrap(), UserName::parse("dave").unwrap());
-        assert_eq!(store.open_debt_of(1000, &dave).unwrap(), None, "who gets a uid does not get its debts");
-        let id = store.open_debt_of(1000, &alice).unwrap().unwrap();
+        let alice = Person { uid: 1000, name: UserName::parse("alice").unwrap() };
+        let next = Person { uid: 1000, name: UserName::parse("dave").unwrap() };
+        assert_eq!(store.open_debt_of(&next).unwrap(), None, "the uid alone owes nothing");
+        let id = store.open_debt_of(&alice).unwrap().unwrap();
         assert_eq!(id.as_str(), "0000000001");
         let (bob, act) = (UserName::parse("bob").unwrap(), Act::of_root(0).unwrap());
         for first in [true, false] {
@@ -186,7 +193,7 @@ mod tests {
             assert_eq!(settle_debt(&tx, &id, &act, &bob, 9, b"fine").unwrap(), first);
             tx.commit().unwrap();
         }
-        assert_eq!(store.open_debt_of(1000, &alice).unwrap(), None);
+        assert_eq!(store.open_debt_of(&alice).unwrap(), None);
         assert!(matches!(store.open_debt(&id), Err(FindError::Unknown)));
         owe(&database, "0000000002", 1000).unwrap();
     }

@@ -13,6 +13,10 @@ fn database() -> Connection {
     connection
 }
 
+fn person(uid: u32, name: &str) -> Person {
+    Person { uid, name: UserName::parse(name).unwrap() }
+}
+
 fn request(id: &str, uid: u32) -> RequestTerms {
     RequestTerms {
         break_glass: Flag::No,
@@ -119,10 +123,18 @@ fn a_request_dies_at_its_deadline_by_itself() {
     let store = GrantStore::new(&connection);
     assert_eq!(store.request(&terms.id, NOW + 99).unwrap().state, RequestState::Pending);
     assert_eq!(store.request(&terms.id, NOW + 100).unwrap().state, RequestState::Expired);
-    assert_eq!((store.pending_of(7, NOW).unwrap(), store.pending_of(7, NOW + 100).unwrap()), (1, 0));
-    assert!(store.pending_for(7, &terms.role, NOW).unwrap().is_some());
-    assert!(store.pending_for(8, &terms.role, NOW).unwrap().is_none());
-    assert!(store.pending_for(7, &RoleName::parse("other").unwrap(), NOW).unwrap().is_none());
+    let alice = person(7, "alice");
+    assert_eq!((store.pending_of(&alice, NOW).unwrap(), store.pending_of(&alice, NOW + 100).unwrap()), (1, 0));
+    assert!(store.pending_for(&alice, &terms.role, NOW).unwrap().is_some());
+    assert_eq!(store.nth_newest_request_of(&alice, 1, NOW - 1).unwrap(), Some(NOW));
+    assert_eq!(store.nth_newest_request_of(&alice, 1, NOW).unwrap(), None);
+    for other in [person(8, "alice"), person(7, "dave")] {
+        assert_eq!(store.pending_of(&other, NOW).unwrap(), 0);
+        assert!(store.pending_for(&other, &terms.role, NOW).unwrap().is_none());
+        assert_eq!(store.nth_newest_request_of(&other, 1, NOW - 1).unwrap(), None);
+        assert!(store.requests(Which::Of(&other), NOW).unwrap().is_empty());
+    }
+    assert!(store.pending_for(&alice, &RoleName::parse("other").unwrap(), NOW).unwrap().is_none());
 }
 
 #[test]
@@ -135,8 +147,12 @@ fn only_open_grants_of_the_user_are_candidates() {
             insert_grant(tx, &terms, &SignedGrant::issue(&terms, &key).unwrap()).unwrap();
         }
     });
-    let candidates = || GrantStore::new(&connection).candidates(1, NOW).unwrap().len();
+    let alice = person(1, "alice");
+    let candidates = || GrantStore::new(&connection).candidates(&alice, NOW).unwrap().len();
     assert_eq!(candidates(), 1);
+    let (roles, refused) = GrantStore::new(&connection).held(&person(1, "dave"), NOW).unwrap();
+    assert_eq!((roles.len(), refused.len()), (0, 1), "one of another name is kept to be refused, and no role of it");
+    assert!(GrantStore::new(&connection).open_grants(Which::Of(&person(1, "dave")), NOW).unwrap().is_empty());
     let id = GrantId::parse("aaaaaaaaaa").unwrap();
     put(&connection, |tx| {
         assert!(is_open(tx, &id).unwrap());
