@@ -91,3 +91,152 @@ fn a_name_that_belongs_to_another_account_is_nobodys() {
     // Root itself, which the default policy knows by its uid, goes on.
     assert_eq!(root.as_root(["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
 }
+
+/// `person` is deleted, and `dave` gets their uid and these groups.
+fn hand_over(root: &PrivateRoot, person: &Person, groups: &str) -> Person {
+    let (name, uid) = (&person.name, person.uid);
+    root.script(&format!("userdel -f {name}; useradd -u {uid} -m -s /bin/bash -G {groups} dave"));
+    root.script("echo dave:dave-password | chpasswd");
+    root.user("dave")
+}
+
+/// Words that run as this uid in this group alone, whatever the account database calls them.
+fn bare<'w>(uid: u32, gid: &str, words: &[&'w str]) -> Vec<String> {
+    let ids = [format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()];
+    let words = words.iter().map(|&word: &&'w str| word.to_owned());
+    std::iter::once("setpriv".to_owned()).chain(ids).chain(words).collect()
+}
+
+#[test]
+fn limits_debts_and_roles_stay_with_the_person_who_has_left() {
+    let root = own_root();
+    root.add_policy(
+        "glass",
+        "[roles.glass]\neligible = [\"%reviewed\"]\ncommands = [\"/usr/bin/uname **\"]\nauthenticate = false\n\
+         [roles.glass.activation]\nrequire_approval = true\napprovers = [\"bob\"]\nbreak_glass = true\n",
+    );
+    let carol = root.person(&["self-service", "reviewed"]);
+    let broken = ["jit-sudo", "--break-glass", "--reason", "fire", "--role", "glass", "uname"];
+    root.run_as(&carol.name, broken).succeeded();
+    root.run_as(&carol.name, broken).refused("no approver has reviewed yet");
+    request(&root, &carol, "self-service", &[]);
+    let many =
+        "for i in $(seq 20); do jitctl request --role reviewed --reason x -- id -u $i >/dev/null || exit 0; done";
+    root.run_as(&carol.name, ["sh", "-c", many]).succeeded();
+    let full = ["jitctl", "request", "--role", "reviewed", "--reason", "x", "--", "id"];
+    root.run_as(&carol.name, full).refused("pending requests already");
+    let flood = "for i in $(seq 70); do jit-sudo -n --role nonsense id; done 2>/dev/null; true";
+    root.run_as(&carol.name, ["sh", "-c", flood]).succeeded();
+    assert!(root.run_as(&carol.name, ["jit-sudo", "-l"]).stdout.contains("may run the following"));
+    let mut session = root.pty_as(&carol.name, ["jit-sudo", "-n", "sh", "-c", "echo ready; exec sleep 120"]);
+    session.expect("ready");
+    let starts = records_of(&root, &carol).into_iter().filter(|record| record.kind() == "start");
+    let run = starts.last().unwrap().text("run").to_owned();
+
+    let dave = hand_over(&root, &carol, "self-service,reviewed");
+    let sees = |words: &[&str]| root.run_as("dave", words);
+    assert!(!sees(&["jit-sudo", "-l"]).stdout.contains("may run the following"), "her active role is not his");
+    let json = |verb: &[&str]| sees(&[&["jitctl", "--json"][..], verb].concat()).json();
+    assert_eq!(json(&["session", "list"])["sessions"].as_array().map(Vec::len), Some(0));
+    sees(&["jitctl", "session", "kill", &run, "--reason", "x"]).refused("there is no run");
+    sees(&["jitctl", "watch", &run]).refused("there is no run");
+    assert_eq!(json(&["review"])["debts"].as_array().map(Vec::len), Some(0));
+    sees(&full).succeeded();
+    assert_eq!(sees(&broken).succeeded(), "Linux", "he owes no review");
+    sees(&["jit-sudo", "-n", "--role", "nonsense", "id"]);
+    let refused = records_of(&root, &dave).into_iter().filter(|record| record.kind() == "reject");
+    assert_eq!(refused.filter(|record| record.text("user") == "dave").count(), 1, "her flood does not hide him");
+    root.as_root(["jitctl", "session", "kill", &run, "--reason", "the test is over"]).succeeded();
+    session.wait();
+}
+
+#[test]
+fn a_lecture_is_for_a_person() {
+    let root = own_root();
+    root.add_policy(
+        "lecture",
+        "[roles.lectured]\nstanding = [\"%lectured\"]\ncommands = [\"ALL\"]\nlecture = \"once\"\ntimestamp_timeout = \"0s\"\n",
+    );
+    let lectured = |person: &Person| {
+        let mut session = root.pty_as(&person.name, ["jit-sudo", "true"]);
+        session.type_password("password for", &person.password);
+        session.wait();
+        session.screen().contains("great responsibility")
+    };
+    let carol = root.person(&["lectured"]);
+    assert!(lectured(&carol) && !lectured(&carol));
+    assert!(lectured(&hand_over(&root, &carol, "lectured")));
+}
+
+#[test]
+fn who_was_renamed_hears_why_their_grant_does_not_serve() {
+    let root = own_root();
+    let carol = root.person(&["self-service"]);
+    request(&root, &carol, "self-service", &[]);
+    root.script(&format!("usermod -l renamed {}", carol.name));
+    let output = root.run_as("renamed", ["jit-sudo", "-n", "id"]);
+    output.refused("it was given to another account; ask for a grant of your own");
+    root.run_as("renamed", ["jitctl", "release"]).refused("no active grant");
+    request(&root, &root.user("renamed"), "self-service", &[]);
+    root.run_as("renamed", ["jit-sudo", "-n", "id"]).succeeded();
+}
+
+#[test]
+fn a_second_group_of_a_name_has_nothing_of_the_first() {
+    let root = own_root();
+    let carol = root.person(&["deploy"]);
+    root.script("echo 'deploy:x:7777:' >>/etc/group; echo ' deploy:x:7778:' >>/etc/group");
+    for gid in ["7777", "7778"] {
+        root.as_root(bare(carol.uid, gid, &["jit-sudo", "-n", "id", "-u"])).refused("may not");
+    }
+    assert_eq!(root.run_as(&carol.name, ["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
+    root.run_as(&carol.name, ["jit-sudo", "-n", "-g", "#7777", "id"]).refused("the name deploy of id 7777 belongs to");
+}
+
+#[test]
+fn a_run_as_user_is_not_the_namesake_of_another() {
+    let root = own_root();
+    let carol = root.person(&["as-www"]);
+    root.script("echo ' www-data:x:4321:4321::/tmp:/bin/sh' >>/etc/passwd");
+    assert_eq!(root.run_as(&carol.name, ["jit-sudo", "-n", "-u", "www-data", "id", "-u"]).succeeded(), "33");
+    let output = root.run_as(&carol.name, ["jit-sudo", "-n", "-u", "#4321", "id", "-u"]);
+    output.refused("the name www-data of id 4321 belongs to another");
+}
+
+#[test]
+fn two_names_of_one_uid_are_two_people_who_do_not_decide_about_each_other() {
+    let root = own_root();
+    let carol = root.person(&["self-service", "reviewed"]);
+    let uid = carol.uid;
+    root.script(&format!(
+        "useradd -o -u {uid} -g approvers -m -s /bin/bash second 2>/dev/null || \
+                          {{ groupadd approvers; useradd -o -u {uid} -g approvers -m -s /bin/bash second; }}"
+    ));
+    request(&root, &carol, "self-service", &[]);
+    let pending = id(&request(&root, &carol, "reviewed", &["--", "id"]));
+    root.run_as(&carol.name, ["jit-sudo", "-n", "id"]).succeeded();
+    root.as_root(bare(uid, "approvers", &["jitctl", "approve", &pending])).refused("nobody decides about their own");
+    root.as_root(["jit-sudo", "-l", "-U", "second"]).refused(&format!("second has the uid {uid} of {}", carol.name));
+
+    // Now the account database gives the uid the other name first.
+    root.script(
+        "grep '^second:' /etc/passwd >/tmp/new; grep -v '^second:' /etc/passwd >>/tmp/new; cat /tmp/new >/etc/passwd",
+    );
+    let second = |words: &[&str]| root.as_root(bare(uid, "self-service", words));
+    second(&["jit-sudo", "-n", "id"]).refused("it was given to another account");
+    second(&["jitctl", "show", &pending]).refused("there is no request");
+    assert_eq!(second(&["jitctl", "--json", "grants", "--all"]).json()["grants"].as_array().map(Vec::len), Some(0));
+    root.as_root(bare(uid, "approvers", &["jitctl", "approve", &pending])).refused("nobody decides about their own");
+}
+
+#[test]
+fn a_name_with_a_backslash_keeps_its_own_records() {
+    let root = own_root();
+    root.add_policy("corp", "[roles.corp]\nstanding = [\"#5555\"]\ncommands = [\"ALL\"]\nauthenticate = false\n");
+    root.script(r"printf '%s\n' 'CORP\carol:x:5555:5555::/tmp:/bin/sh' >>/etc/passwd");
+    root.script(r"printf '%s\n' 'CORP\carol:*:19000:0:99999:7:::' >>/etc/shadow");
+    let corp = |words: &[&str]| root.as_root(bare(5555, "5555", words));
+    assert_eq!(corp(&["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
+    let listed = corp(&["jitctl", "--json", "audit", "list"]).json();
+    assert_eq!(listed["records"]["records"].as_array().map(Vec::len), Some(2), "start and end: {listed}");
+}
