@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
 use jit_sudo::escape::{escape, hex};
-use jit_sudo::grant::sshsig::Namespace;
+use jit_sudo::grant::sshsig::{self, Namespace};
 use jit_sudo::grant::terms::{Extensions, Flag, RequestTerms, VERSION, encode};
 use jit_sudo::grant::{ApprovalTerms, digest};
 use jit_sudo::names::{IdPrefix, UserName};
@@ -19,6 +19,7 @@ use crate::paper::{self, Kind, Request, bad};
 use crate::papers;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
+use crate::statement;
 use crate::when;
 
 /// `jitctl approve ID --key FILE`: fetched, signed and submitted in one step.
@@ -34,7 +35,7 @@ pub(crate) fn approve_here(
     let approver = words.approver.clone().unwrap_or(papers.you);
     let body = approval(words, approver, &bytes, &terms)?;
     screen.note(&Notice::new(format!("signing the approval of {}", papers::in_one_line(&terms))));
-    let signature = sign(key, &body)?;
+    let signature = sign(key, Namespace::Approval, &body)?;
     answer!(broker.ask(&Ask::Import { approval: body, signature })?, Answer::Imported(info) => info);
     let id = IdPrefix::from(&terms.id);
     let info = answer!(broker.ask(&Ask::Show { id })?, Answer::Grant(info) => info);
@@ -67,16 +68,20 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
         // The very bytes, without a line break: they are what is to be signed.
         return Ok(Report::done(Answer::Approval(ApprovalPaper { approver, paper }), body));
     };
-    let paper = Paper { signature: Some(sign(&key, &body)?), body };
+    let paper = Paper { signature: Some(sign(&key, Namespace::Approval, &body)?), body };
     let text = paper::to_text(Kind::Approval, &paper);
     Ok(Report::done(Answer::Approval(ApprovalPaper { approver, paper }), text))
 }
 
 /// `jitctl import`
 pub(crate) fn import<P: AsRef<Path>>(files: &[P], broker: &Broker) -> Result<Report, Trouble> {
-    let (Kind::Approval, paper) = paper::from_text(&paper::read(files)?)? else {
-        let notice = Notice::new("the text is a request, not an approval").with_hint("jitctl approve - --key FILE");
-        return Err(Trouble::Local("bad-paper", notice));
+    let paper = match paper::from_text(&paper::read(files)?)? {
+        (Kind::Approval, paper) => paper,
+        (Kind::Statement, paper) => return statement::import(paper, broker),
+        (Kind::Request, _) => {
+            let notice = Notice::new("the text is a request, not an approval").with_hint("jitctl approve - --key FILE");
+            return Err(Trouble::Local("bad-paper", notice));
+        }
     };
     let signature = paper.signature.ok_or_else(|| bad("the approval has no signature"))?;
     let ask = Ask::Import { approval: paper.body, signature };
@@ -125,13 +130,13 @@ fn approval(words: ApproveWords, approver: UserName, request: &str, asked: &Requ
 }
 
 /// Has ssh-keygen sign, and looks at what it made: what the host would refuse is better refused here.
-fn sign(key: &Path, body: &str) -> Result<String, Trouble> {
+pub(crate) fn sign(key: &Path, purpose: Namespace, body: &str) -> Result<String, Trouble> {
     let shown = escape(key.as_os_str().as_encoded_bytes());
     let failed = |cause: &str| {
         Trouble::Local("not-signed", Notice::new(format!("ssh-keygen cannot sign with {shown}: {cause}")))
     };
     let mut child = Command::new("ssh-keygen")
-        .args(["-q", "-Y", "sign", "-n", Namespace::Approval.as_str(), "-f"])
+        .args(["-q", "-Y", "sign", "-n", purpose.as_str(), "-f"])
         .arg(key)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -144,15 +149,12 @@ fn sign(key: &Path, body: &str) -> Result<String, Trouble> {
         return Err(failed("it has said why"));
     }
     let signature = String::from_utf8(output.stdout).map_err(|_| failed("its signature is no text"))?;
-    let paper = Paper { body: body.to_owned(), signature: Some(signature.clone()) };
-    match paper::approval(&paper) {
-        Ok(_) => Ok(signature),
-        Err(_) => Err(failed("only ed25519 keys serve, and a security key must be touched")),
-    }
+    let made = sshsig::dearmor(&signature).is_some_and(|blob| sshsig::signer(purpose, body.as_bytes(), &blob).is_ok());
+    if made { Ok(signature) } else { Err(failed("only ed25519 keys serve, and a security key must be touched")) }
 }
 
 /// The name of whoever types, as far as the environment knows it; the host compares it with the key.
-fn account() -> Option<UserName> {
+pub(crate) fn account() -> Option<UserName> {
     ["LOGNAME", "USER"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().and_then(|value| UserName::parse(&value).ok()))

@@ -3,23 +3,24 @@
 use super::Desk;
 use super::decisions::given;
 use super::failure::{Refused, refused};
+use super::statement::{Matter, Speaker};
 use super::view::texts;
 use super::wire::{Answer, DebtInfo};
-use crate::audit::Event;
-use crate::audit::record::{Review, Verdict};
 use crate::database::Durability;
+use crate::elevation::Caller;
 use crate::escape::Word;
+use crate::grant::StatementKind;
 use crate::names::{IdPrefix, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
-use crate::store::{Debt, settle_debt};
+use crate::store::{Debt, StoredRequest};
 
 impl Desk<'_> {
     pub(super) fn review_debts(&self) -> Result<Answer, Refused> {
         let reader = self.is_reader()?;
         let mut infos = Vec::new();
         for debt in self.host.store().open_debts()? {
-            let may_review = self.may_settle(&debt)?;
+            let may_review = self.may_settle(self.caller, &debt)?;
             if reader || may_review || debt.uid == self.caller.uid() {
                 infos.push(self.debt_info(&debt, may_review)?);
             }
@@ -28,49 +29,51 @@ impl Desk<'_> {
     }
 
     pub(super) fn review_settle(&self, id: &IdPrefix, comment: &Word) -> Result<Answer, Refused> {
-        let comment = given("comment", comment)?;
         let request = self.visible(id)?;
+        self.settle_as(Speaker::Here(self.caller), &request, comment)?;
+        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+    }
+
+    pub(super) fn settle_as(
+        &self,
+        speaker: Speaker<'_>,
+        request: &StoredRequest,
+        comment: &Word,
+    ) -> Result<(), Refused> {
+        let comment = given("comment", comment)?;
         let id = &request.terms.id;
         let owes_nothing = || refused("no-debt", format!("grant {id} waits for no review")).hint("jitctl review");
         let debt = self.host.store().open_debt(id).map_err(|error| match error {
             crate::store::FindError::Unknown => owes_nothing(),
             error => Refused::from(error),
         })?;
-        if debt.uid == self.caller.uid() {
+        let who = speaker.who();
+        if debt.uid == who.uid() {
             return Err(refused("own-request", "nobody reviews their own break-glass"));
         }
-        if !self.may_settle(&debt)? {
-            return Err(refused("not-an-approver", format!("you are not an approver of role {}", debt.role)));
+        if !self.may_settle(who, &debt)? {
+            let (name, role) = (who.name(), &debt.role);
+            return Err(refused("not-an-approver", format!("{name} is not an approver of role {role}")));
         }
-        let event = Event::Review(Box::new(Review {
-            grant: Some(id.clone()),
-            uid: self.caller.uid(),
-            user: Word::from(self.caller.name().as_str()),
-            holder: Word::from(debt.user.as_str()),
-            holder_uid: Some(debt.uid),
-            role: debt.role,
-            verdict: Verdict::Settled,
-            comment: comment.clone(),
-        }));
-        let written = self.host.database().write(Durability::Synced, |tx| {
-            if !settle_debt(tx, id, self.caller.name(), self.now(), comment.as_bytes())? {
-                return Err(owes_nothing());
-            }
-            Ok::<_, Refused>(self.journal.append(tx, self.moment, event)?)
-        })?;
+        let matter = Matter::of_debt(&debt, request);
+        let statement = self.stated(speaker, StatementKind::Review, &matter, comment, &self.host.witness()?)?;
+        let written = self
+            .host
+            .database()
+            .write(Durability::Synced, |tx| self.carry_out(tx, &statement, &matter)?.ok_or_else(owes_nothing))?;
         let _ = self.journal.mirror(&[written]);
-        Ok(Answer::Grant(Box::new(self.info_of(id)?)))
+        Ok(())
     }
 
     /// The approvers of the role as the policy stands now; root for a role that it no longer knows, which nobody else
     /// could ever settle.
-    fn may_settle(&self, debt: &Debt) -> Result<bool, Refused> {
-        if debt.uid == self.caller.uid() {
+    fn may_settle(&self, who: &Caller, debt: &Debt) -> Result<bool, Refused> {
+        if debt.uid == who.uid() {
             return Ok(false);
         }
         match self.policy.role(&debt.role)? {
-            Some(role) => self.approves(&role),
-            None => Ok(self.caller.uid() == 0),
+            Some(role) => Ok(names(&role.activation.approvers, &subject(who)?)),
+            None => Ok(who.uid() == 0),
         }
     }
 

@@ -112,18 +112,6 @@ pub fn insert_debt(tx: &Transaction<'_>, terms: &RequestTerms) -> rusqlite::Resu
     Ok(())
 }
 
-/// Settles a debt; false when somebody has done so before.
-pub fn settle_debt(
-    tx: &Transaction<'_>,
-    id: &GrantId,
-    reviewer: &UserName,
-    at: i64,
-    comment: &[u8],
-) -> rusqlite::Result<bool> {
-    let query = "UPDATE review_debt SET reviewer = ?2, reviewed = ?3, comment = ?4 WHERE id = ?1 AND reviewer IS NULL";
-    Ok(tx.execute(query, params![id.as_str(), reviewer.as_str(), at, comment])? == 1)
-}
-
 /// Keeps the latest answer about an assignment.
 pub fn certify(tx: &Transaction<'_>, role: &RoleName, answer: &Certification) -> rusqlite::Result<()> {
     tx.execute(
@@ -152,9 +140,11 @@ mod tests {
     use super::*;
     use crate::database::Database;
     use crate::database::tests::Scratch;
+    use crate::grant::StatementKind;
+    use crate::store::carry_out;
 
     fn database(scratch: &Scratch) -> Database {
-        Database::create(&scratch.path(), &[super::super::SCHEMA, SCHEMA]).unwrap()
+        Database::create(&scratch.path(), &[super::super::SCHEMA, super::super::STATEMENT_SCHEMA, SCHEMA]).unwrap()
     }
 
     fn owe(database: &Database, id: &str, uid: u32) -> Result<(), rusqlite::Error> {
@@ -173,12 +163,13 @@ mod tests {
         assert_eq!(store.open_debts().unwrap().len(), 2);
         let id = store.open_debt_of(1000).unwrap().unwrap();
         assert_eq!(id.as_str(), "0000000001");
-        let bob = UserName::parse("bob").unwrap();
+        let review = super::super::tests::statement(StatementKind::Review, &id);
         for first in [true, false] {
             let tx = database.connection().unchecked_transaction().unwrap();
-            assert_eq!(settle_debt(&tx, &id, &bob, 9, b"fine").unwrap(), first);
+            assert_eq!(carry_out(&tx, &review, 9).unwrap(), first);
             tx.commit().unwrap();
         }
+        assert_eq!(store.statements(&id).unwrap().len(), 1);
         assert_eq!(store.open_debt_of(1000).unwrap(), None);
         assert!(matches!(store.open_debt(&id), Err(FindError::Unknown)));
         owe(&database, "0000000002", 1000).unwrap();
