@@ -2,6 +2,7 @@
 //! Whatever changes here is in the journal by the same transaction.
 
 pub mod extension;
+pub mod wish;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::names::{GrantId, RoleName};
 use crate::policy::{PolicyIndex, Role};
 use crate::store;
 use sys::poll::{PollEntry, poll};
+use wish::{WishError, served};
 
 /// How many requests of one person may be pending.
 pub const PENDING_LIMIT: u32 = 20;
@@ -95,6 +97,8 @@ pub enum ActivationError {
     TooOften(u32, Timestamp),
     /// The role serves exact commands only, and none was named.
     CommandMissing(RoleName),
+    /// The role does not let the caller have the directory or the variables.
+    Wish(RoleName, WishError),
     /// The role may not be had by breaking the glass.
     NoGlass(RoleName),
     /// The glass is broken for what is to be done now.
@@ -135,6 +139,7 @@ impl fmt::Display for ActivationError {
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
             }
+            Self::Wish(role, error) => write!(f, "role {role}: {error}"),
             Self::NoGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
             Self::GlassLater => f.write_str("break-glass is for now, not for a later start"),
             Self::Unreviewed(id) => {
@@ -296,7 +301,7 @@ pub fn grant(
     let signed = SignedGrant::issue(&terms, &identity.key)?;
     store::approve_request(tx, &terms.id)?;
     store::insert_grant(tx, &terms, &signed)?;
-    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes()))?)
+    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes(), decided.policy))?)
 }
 
 /// Makes the debt of an activation without approval, and the alert. One debt at a time: whoever has one is refused.
@@ -363,7 +368,10 @@ fn request_terms(
     let deadline = created.saturating_add(i64::try_from(rules.request_lifetime).unwrap_or(i64::MAX));
     let start = start(wanted.start, created, deadline)?;
     let command = match wanted.elevation {
-        Some(elevation) => Some(CommandTerms::of(elevation, role).map_err(ActivationError::Command)?),
+        Some(elevation) => {
+            served(role, elevation).map_err(|error| ActivationError::Wish(role.name.clone(), error))?;
+            Some(CommandTerms::of(elevation, role).map_err(ActivationError::Command)?)
+        }
         None if rules.exact_command => return Err(ActivationError::CommandMissing(role.name.clone())),
         None => None,
     };
@@ -453,7 +461,7 @@ fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
     }))
 }
 
-fn grant_event(terms: &GrantTerms, bytes: &[u8]) -> Event {
+fn grant_event(terms: &GrantTerms, bytes: &[u8], policy: Option<[u8; 32]>) -> Event {
     Event::Grant(Box::new(record::Grant {
         grant: terms.id.clone(),
         uid: terms.uid,
@@ -467,6 +475,7 @@ fn grant_event(terms: &GrantTerms, bytes: &[u8]) -> Event {
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
+        policy: policy.map(Digest),
     }))
 }
 

@@ -1,15 +1,17 @@
 //! THE GATE. An [`Authorized`] is made here and nowhere else, from power (a verified grant or a standing assignment) and
 //! an authentication of the same caller. What it holds is all that a run may know of its permission.
 
+mod plan;
+
 use std::fmt;
 
 use crate::auth::{Authenticated, How};
 use crate::clock::{Moment, Timestamp};
-use crate::elevation::{CallersEnvironment, Elevation, RunAs};
-use crate::escape::Word;
+use crate::elevation::{Elevation, RunAs, RunAsError};
 use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
 use crate::policy::judge::Standing;
 use crate::policy::{Manner, NotPermitted, Rlimit, Role};
+pub use plan::{EnvironmentPolicy, ExecPlan};
 use sys::limits::{Limit, Limits};
 
 /// Where the power comes from.
@@ -20,27 +22,18 @@ pub enum Power {
     Standing,
 }
 
-/// What the caller's variables have to do with those of the command.
-pub enum EnvironmentPolicy {
-    /// As the role's options say.
-    Role(CallersEnvironment),
-    /// The environment is made anew, and only these come from the caller, who named them in the request: `NAME=VALUE`.
-    Exact(Vec<Word>),
-}
-
 /// Permission to run one elevation now.
 #[must_use = "permission leads to the journal"]
 pub struct Authorized {
-    elevation: Elevation,
+    plan: ExecPlan,
     role: Role,
     power: Power,
     manner: Manner,
-    environment: EnvironmentPolicy,
     authenticated: Authenticated,
 }
 
 /// Why the gate stays shut.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum GateError {
     /// The authentication is another person's.
     OtherCaller,
@@ -50,6 +43,8 @@ pub enum GateError {
     Grant(GrantFault),
     /// The role does not allow what was wished besides the command.
     NotPermitted(NotPermitted),
+    /// The target's groups cannot be looked up.
+    RunAs(RunAsError),
 }
 
 impl fmt::Display for GateError {
@@ -58,6 +53,7 @@ impl fmt::Display for GateError {
             Self::OtherCaller => f.write_str("the authentication is not the caller's"),
             Self::NotAuthenticated => f.write_str("a password is required"),
             Self::NotPermitted(error) => error.fmt(f),
+            Self::RunAs(error) => error.fmt(f),
             Self::Grant(fault) => write!(f, "the grant does not hold any more: {fault}"),
         }
     }
@@ -82,12 +78,7 @@ impl Authorized {
         Self::admit(elevation, role, Power::Standing, authenticated)
     }
 
-    fn admit(
-        mut elevation: Elevation,
-        role: Role,
-        power: Power,
-        authenticated: Authenticated,
-    ) -> Result<Self, GateError> {
+    fn admit(elevation: Elevation, role: Role, power: Power, authenticated: Authenticated) -> Result<Self, GateError> {
         if authenticated.uid() != elevation.caller().uid() {
             return Err(GateError::OtherCaller);
         }
@@ -95,18 +86,23 @@ impl Authorized {
             return Err(GateError::NotAuthenticated);
         }
         let manner = Manner::of(&role, &elevation).map_err(GateError::NotPermitted)?;
-        let environment = EnvironmentPolicy::of(elevation.take_environment(), &power);
-        Ok(Self { elevation, role, power, manner, environment, authenticated })
+        let plan = ExecPlan::new(elevation, &role.options, &manner, &power).map_err(GateError::RunAs)?;
+        Ok(Self { plan, role, power, manner, authenticated })
     }
 
     /// What may run.
     pub fn elevation(&self) -> &Elevation {
-        &self.elevation
+        self.plan.elevation()
+    }
+
+    /// How exactly.
+    pub fn plan(&self) -> &ExecPlan {
+        &self.plan
     }
 
     /// As whom.
     pub fn run_as(&self) -> &RunAs {
-        self.elevation.run_as()
+        self.elevation().run_as()
     }
 
     /// Under which role.
@@ -122,11 +118,6 @@ impl Authorized {
     /// In which manner.
     pub fn manner(&self) -> &Manner {
         &self.manner
-    }
-
-    /// What comes of the caller's variables.
-    pub fn environment(&self) -> &EnvironmentPolicy {
-        &self.environment
     }
 
     /// The authentication, whose PAM session is still to be opened.
@@ -152,23 +143,6 @@ impl Authorized {
     /// How the caller was authenticated.
     pub fn how(&self) -> How {
         self.authenticated.how()
-    }
-}
-
-impl EnvironmentPolicy {
-    /// An exact grant leaves nothing of the caller's variables but what it names itself.
-    fn of(callers: Option<CallersEnvironment>, power: &Power) -> Self {
-        let exact = match power {
-            Power::Grant(terms) if terms.exact.is_set() => Some(terms),
-            Power::Grant(_) | Power::Standing => None,
-        };
-        match (exact, callers) {
-            (None, Some(callers)) => Self::Role(callers),
-            (Some(terms), _) => {
-                Self::Exact(terms.command.as_ref().map_or_else(Vec::new, |command| command.environment.clone()))
-            }
-            (None, None) => Self::Exact(Vec::new()),
-        }
     }
 }
 

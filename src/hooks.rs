@@ -261,7 +261,7 @@ fn alert(code: &str, sentence: &str, repeated: Repeated) {
 }
 
 fn record(host: &Host, code: &str, sentence: &str, repeated: Repeated) -> Option<()> {
-    let audit = host.policy().map_or_else(|_| AuditSettings::default(), |policy| policy.settings().audit.clone());
+    let audit = host.policy(None).map_or_else(|_| AuditSettings::default(), |policy| policy.settings().audit.clone());
     let journal = host.journal_without_hooks(&audit);
     if repeated == Repeated::Once {
         let filter = Filter { kind: Some("alert"), ..Filter::default() };

@@ -4,6 +4,7 @@ mod anchor;
 mod cure;
 mod inspection;
 mod lectures;
+mod policies;
 mod recordings;
 mod schema;
 mod shelf;
@@ -25,8 +26,8 @@ use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
 use crate::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
-use crate::policy::index::{self, IndexError, PolicyIndex};
-use crate::policy::{AuditSettings, Policy, PolicyError, PolicyText, Role, SyslogMode};
+use crate::policy::index::IndexError;
+use crate::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use inspection::Mirror;
@@ -98,6 +99,8 @@ pub enum HostError {
     PolicyEncoding(String),
     /// The compiled policy.
     Index(IndexError),
+    /// The files of the policy change faster than they are read.
+    Unsettled,
     /// The database.
     Database(DatabaseError),
     /// The journal.
@@ -124,6 +127,7 @@ impl fmt::Display for HostError {
             Self::Approvers(error) => error.fmt(f),
             Self::PolicyEncoding(path) => write!(f, "{path} is not UTF-8 text"),
             Self::Index(error) => error.fmt(f),
+            Self::Unsettled => write!(f, "the policy in {CONFIGURATION} changes while it is read"),
             Self::Database(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
             Self::Damaged(what) => write!(f, "the database holds damaged terms: {what}"),
@@ -132,6 +136,18 @@ impl fmt::Display for HostError {
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
+        }
+    }
+}
+
+impl HostError {
+    /// What is said only to whoever may read the policy, where there is more to say than `Display` does.
+    pub fn words(&self) -> Option<PolicyWords> {
+        match self {
+            Self::Policy(error) => Some(error.words()),
+            Self::Approvers(error) => Some(error.words()),
+            Self::Index(error) => Some(error.words()),
+            _ => None,
         }
     }
 }
@@ -232,11 +248,7 @@ impl Host {
     /// What each visit does first, in a few indexed looks: runs whose supervisor has died get an `end` that says `lost`,
     /// and a clock that was changed or a database that is older than its anchor is recorded.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        // The anchor before the database: what it names was committed before.
-        let anchor = self.anchored()?;
-        let moment = self.now()?;
-        let noticed = journal.notice(&moment, anchor)?;
-        let _ = journal.mirror(&noticed);
+        let moment = self.notice(journal)?;
         self.close_lost(journal, &moment, Sweep::Sample)
     }
 
@@ -358,18 +370,6 @@ impl Host {
         let _ = self.bell().map(|bell| bell.ring());
     }
 
-    /// The compiled policy, compiled again when one of its files has changed.
-    pub fn policy(&self) -> Result<PolicyIndex<'_>, HostError> {
-        let files = policy_files()?;
-        let stamp = stamp(&files);
-        let connection = self.database.connection();
-        if let Some(current) = PolicyIndex::current(connection, &stamp)? {
-            return Ok(current);
-        }
-        index::store(connection, &parse(&files)?, &stamp)?;
-        Ok(PolicyIndex::open(connection)?)
-    }
-
     /// Whose key is whose; nobody's where there is no file.
     pub fn approvers(&self) -> Result<Approvers, HostError> {
         let path = Path::new(CONFIGURATION).join(APPROVERS);
@@ -389,16 +389,19 @@ impl Host {
         let approvals = self.store().candidate_approvals(uid, now)?;
         Ok(Some(Vouchers { approvers: self.approvers()?, approvals }))
     }
-
-    /// The installed policy as it stands in its files, with their paths: for checking.
-    pub fn parsed_policy() -> Result<(Policy, Vec<String>), HostError> {
-        let files = policy_files()?;
-        let paths = files.iter().map(|file| file.path().display().to_string()).collect();
-        Ok((parse(&files)?, paths))
-    }
 }
 
 impl Host {
+    /// A clock that was changed, or a database that is older than its anchor, is recorded. Gives the time.
+    fn notice(&self, journal: &Journal<'_>) -> Result<Moment, HostError> {
+        // The anchor before the database: what it names was committed before.
+        let anchor = self.anchored()?;
+        let moment = self.now()?;
+        let noticed = journal.notice(&moment, anchor)?;
+        let _ = journal.mirror(&noticed);
+        Ok(moment)
+    }
+
     fn close_lost(&self, journal: &Journal<'_>, moment: &Moment, sweep: Sweep) -> Result<(), HostError> {
         let alive = |supervisor: &Supervisor| {
             supervisor.boot_id == moment.boot_id
@@ -443,54 +446,6 @@ fn state_directory() -> Result<TrustedDirectory, HostError> {
     let directory = TrustedDirectory::open(Path::new(STATE))?;
     directory.private()?;
     Ok(directory)
-}
-
-/// policy.toml, then policy.d/*.toml in name order; the directory may be missing.
-fn policy_files() -> Result<Vec<TrustedFile>, HostError> {
-    let configuration = TrustedDirectory::open(Path::new(CONFIGURATION))?;
-    let mut files = vec![configuration.file(POLICY.as_ref())?];
-    match configuration.directory(POLICY_DIRECTORY.as_ref()) {
-        Ok(directory) => {
-            for name in directory.entries()? {
-                let text = name.to_string_lossy();
-                if text.ends_with(".toml") && !text.starts_with('.') {
-                    files.push(directory.file(&name)?);
-                }
-            }
-        }
-        Err(TrustError::Missing { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(files)
-}
-
-/// Changes whenever a file is edited, replaced, added or removed: ctime cannot be set back without the raw disk.
-fn stamp(files: &[TrustedFile]) -> String {
-    let mut text = String::new();
-    for file in files {
-        let s = file.stamp();
-        text.push_str(&format!(
-            "{}\t{}\t{}\t{}\t{}\t{}\n",
-            file.path().display(),
-            s.dev,
-            s.ino,
-            s.size,
-            s.mtime_ns,
-            s.ctime_ns
-        ));
-    }
-    text
-}
-
-fn parse(files: &[TrustedFile]) -> Result<Policy, HostError> {
-    let mut texts = Vec::with_capacity(files.len());
-    for file in files {
-        let path = file.path().to_owned();
-        let text = String::from_utf8(file.read(POLICY_LIMIT)?)
-            .map_err(|_| HostError::PolicyEncoding(path.display().to_string()))?;
-        texts.push(PolicyText { path, text });
-    }
-    Ok(Policy::parse(&texts)?)
 }
 
 fn random<const N: usize>(what: &'static str) -> Result<[u8; N], HostError> {

@@ -5,35 +5,39 @@
 use std::io::Write;
 
 use jit_sudo::cli::{self, Invocation};
+use jit_sudo::policy::PolicyReader;
 use jit_sudo::refusal::Refusal;
 use jit_sudo::run::{listing, run, validate};
 use jit_sudo::session::{ExitStatus, stand_apart};
+use sys::Inherited;
 
 sys::program!(run_and_exit);
 
 fn run_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo");
     // A bug is a refusal like any other: nothing runs that was not recorded, and the status is 1.
-    let status = match std::panic::catch_unwind(jit_sudo_main) {
-        Ok(Ok(status)) => status,
-        Ok(Err(refusal)) => {
-            refusal.tell();
-            ExitStatus::Code(1)
-        }
-        Err(_) => ExitStatus::Code(1),
-    };
-    status.exit()
+    std::panic::catch_unwind(jit_sudo_main).unwrap_or(ExitStatus::Code(1)).exit()
 }
 
-fn jit_sudo_main() -> Result<ExitStatus, Refusal> {
-    let inherited = sys::sanitize()?;
+fn jit_sudo_main() -> ExitStatus {
+    let (answer, reader) = match sys::sanitize() {
+        Ok(inherited) => (answer(&inherited), PolicyReader::root(&inherited.identity)),
+        Err(error) => (Err(error.into()), None),
+    };
+    answer.unwrap_or_else(|refusal| {
+        refusal.tell(reader.as_ref());
+        ExitStatus::Code(1)
+    })
+}
+
+fn answer(inherited: &Inherited) -> Result<ExitStatus, Refusal> {
     stand_apart();
     match cli::parse(&inherited.arguments)? {
-        Invocation::Run(wanted) => run(&wanted, &inherited),
-        Invocation::List(wanted) => listing::list(&wanted, &inherited),
-        Invocation::Validate(wanted) => validate::validate(&wanted, &inherited),
-        Invocation::InvalidateCache => validate::forget(validate::Extent::ThisSession, &inherited),
-        Invocation::RemoveCache => validate::forget(validate::Extent::Everything, &inherited),
+        Invocation::Run(wanted) => run(&wanted, inherited),
+        Invocation::List(wanted) => listing::list(&wanted, inherited),
+        Invocation::Validate(wanted) => validate::validate(&wanted, inherited),
+        Invocation::InvalidateCache => validate::forget(validate::Extent::ThisSession, inherited),
+        Invocation::RemoveCache => validate::forget(validate::Extent::Everything, inherited),
         Invocation::Version => say(&cli::version()),
         Invocation::Help(name) => say(&cli::help(name)),
     }

@@ -1,6 +1,7 @@
 //! Every "no": one sentence, a hint with the exact words to type, a stable code, and whether the journal hears of it.
 //! The only room that makes sentences for people out of the rooms' errors.
 
+use std::ffi::OsStr;
 use std::io::Write;
 
 use crate::activation::ActivationError;
@@ -15,7 +16,7 @@ use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::HostError;
 use crate::names::{GrantId, RoleName};
 use crate::policy::judge::{JudgeError, NotAllowed};
-use crate::policy::{NotPermitted, Role};
+use crate::policy::{NotPermitted, PolicyReader, PolicyWords, Role};
 use crate::session::{EnvironmentError, LaunchError};
 use crate::store::FindError;
 use sys::sanitize::SanitizeError;
@@ -193,6 +194,15 @@ impl Refusal {
         }
     }
 
+    /// What happened in the words of the policy, for whoever may read it; `None` where the sentence says all.
+    pub fn words(&self) -> Option<PolicyWords> {
+        match self {
+            Self::Host(error) | Self::Activation(ActivationError::Host(error)) => error.words(),
+            Self::Judge(JudgeError::Index(error)) => Some(error.words()),
+            _ => None,
+        }
+    }
+
     /// More about it, each a line of its own.
     fn explanation(&self) -> Option<String> {
         match self {
@@ -225,10 +235,7 @@ impl Refusal {
             Self::Hidden(command) => {
                 Some(format!("jitctl why -- {}", command_line(command.words.iter().map(Word::as_os_str))))
             }
-            Self::NotAllowed(refused) => {
-                let words = refused.elevation.command().refused_words();
-                Some(format!("jitctl why -- {}", command_line(words.iter().map(Word::as_os_str))))
-            }
+            Self::NotAllowed(refused) => Some(why_line(&refused.elevation)),
             Self::Activation(ActivationError::ReasonMissing(_)) => Some("add --reason 'WHY'".to_owned()),
             Self::Activation(ActivationError::Ticket(..)) => Some("add --ticket ID".to_owned()),
             Self::Activation(ActivationError::TooLong(_, _, most)) => {
@@ -243,7 +250,9 @@ impl Refusal {
             Self::Pending(_, id, _) => Some(format!(
                 "run the command again when it is approved; jitctl show {id} tells how it stands, jitctl cancel {id} takes it back"
             )),
-            Self::Host(error) => error.cure().map(|cure| format!("as root: {cure}")),
+            Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
+                error.cure().map(|cure| format!("as root: {cure}"))
+            }
             Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),
             _ => None,
         }
@@ -271,15 +280,18 @@ impl Refusal {
         }
     }
 
-    /// Says it on standard error.
-    pub fn tell(&self) {
+    /// Says it on standard error, in the words of the policy where `reader` may read them.
+    pub fn tell(&self, reader: Option<&PolicyReader>) {
+        let words = self.words();
+        let whole = words.as_ref().zip(reader).map(|(words, reader)| words.told_to(reader));
+        let sentence = whole.map_or_else(|| self.sentence(), str::to_owned);
         let mut text = match self {
             // sudo says these without its name, and scripts know them so.
             Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::Pending(..) | Self::NoRole(..) => {
-                format!("{}.\n", self.sentence())
+                format!("{sentence}.\n")
             }
             Self::Usage(error) => error.report(),
-            _ => format!("jit-sudo: {}\n", self.sentence()),
+            _ => format!("jit-sudo: {sentence}\n"),
         };
         if let Self::Auth(AuthError::NoTerminal) = self {
             text.push_str("jit-sudo: a password is required\n");
@@ -317,10 +329,31 @@ pub fn request_line(role: &Role, elevation: &Elevation) -> String {
     if role.activation.ticket.is_some() {
         line.push_str(" --ticket ID");
     }
-    if elevation.run_as().uid() != 0 {
-        line.push_str(&format!(" -u {}", elevation.run_as().name()));
+    line.push_str(&about(elevation, &elevation.command().resolved_words()));
+    line
+}
+
+/// The exact line that asks why this elevation is refused.
+pub fn why_line(elevation: &Elevation) -> String {
+    format!("jitctl why{}", about(elevation, &elevation.command().refused_words()))
+}
+
+/// The options and words by which jitctl means this very elevation: user, group, directory, variables, command.
+fn about(elevation: &Elevation, command: &[Word]) -> String {
+    let run_as = elevation.run_as();
+    let mut line = String::new();
+    let mut option = |flag: &str, value: &OsStr| line.push_str(&format!(" {flag} {}", command_line([value])));
+    if run_as.uid() != 0 || run_as.group().is_some() {
+        option("-u", OsStr::new(run_as.name().as_str()));
     }
+    if let Some(group) = run_as.group() {
+        option("-g", OsStr::new(&group.name));
+    }
+    if let Some(directory) = &elevation.wish().directory {
+        option("-D", directory.as_os_str());
+    }
+    let variables = elevation.environment().map(|callers| callers.named()).unwrap_or_default();
     line.push_str(" -- ");
-    line.push_str(&command_line(elevation.command().resolved_words().iter().map(Word::as_os_str)));
+    line.push_str(&command_line(variables.iter().chain(command).map(Word::as_os_str)));
     line
 }

@@ -57,7 +57,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
     let caller = Caller::identify(&inherited.identity)?;
     // Not dropped: this process ends with the run, and the kernel closes and frees faster than SQLite and we do.
     let host = ManuallyDrop::new(Host::open(caller.host())?);
-    let policy = ManuallyDrop::new(host.policy()?);
+    let policy = ManuallyDrop::new(host.policy(Some(&caller))?);
     let journal = host.journal(&policy.settings().audit);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     let reading = host.database().reading();

@@ -198,10 +198,16 @@ pub(crate) struct WhyWords {
     /// As whom the command would run: a name or #UID [default: what the role says, else root]
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
+    /// With which primary group: a name or #GID
+    #[arg(short = 'g', value_name = "GROUP", value_parser = word())]
+    pub(crate) run_as_group: Option<Word>,
+    /// In which directory [default: this one]
+    #[arg(short = 'D', value_name = "DIRECTORY", value_parser = word())]
+    pub(crate) directory: Option<Word>,
     /// Ask on behalf of this user (root and readers of the audit)
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) for_user: Option<UserName>,
-    /// The command and its arguments
+    /// The command and its arguments, with variables (NAME=VALUE) before it
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, value_parser = word())]
     pub(crate) command: Vec<Word>,
 }

@@ -224,7 +224,9 @@ fn told(forecast: &Forecast) -> String {
 fn in_words(shown: &PolicyShown, whole: bool) -> String {
     let mut parts = Vec::new();
     if whole {
-        parts.push(settings(&shown.settings));
+        let mut named = Fields::default();
+        named.add("policy", &shown.sha256);
+        parts.push(named.render() + &settings(&shown.settings));
     }
     parts.extend(shown.roles.iter().map(role));
     parts.join("\n")

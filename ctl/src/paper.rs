@@ -9,11 +9,13 @@ use base64ct::{Base64, Encoding};
 use jit_sudo::broker::wire::{Paper, RequestPaper};
 use jit_sudo::escape::escape;
 use jit_sudo::grant::sshsig::{self, Namespace};
-use jit_sudo::grant::terms::decode;
+use jit_sudo::grant::terms::{VERSION, decode};
 use jit_sudo::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, TermsFault};
 use jit_sudo::policy::RolePower;
 
 use crate::door::io_cause;
+use crate::known_hosts::is_plain_name;
+use crate::screen::clean;
 use crate::speech::{Notice, Trouble};
 
 /// The longest text that is read, in bytes: a request with 2 MiB of arguments, all escaped, in base64.
@@ -119,12 +121,14 @@ impl Request {
     /// and the signature of the key that the host has by its own description.
     pub(crate) fn read(paper: &Paper) -> Result<Self, Trouble> {
         let altered = || bad("the request was altered: its host's signature does not hold");
-        let contents: RequestPaper =
-            serde_json::from_str(&paper.body).map_err(|_| bad("the request is of a version that is not known here"))?;
+        let contents = contents(&paper.body)?;
         let terms = decode::<RequestTerms>(contents.request.as_bytes())
             .map_err(|fault| bad(&format!("the request cannot be used: {fault}")))?;
         let described = terms.host.host_id().and(terms.host.public_key());
         let host_key = described.ok_or_else(|| bad("the request is not whole: its host's id does not fit its key"))?;
+        if !is_plain_name(&terms.host.name) {
+            return Err(bad(&format!("the request names no host: \"{}\" is no name of one", clean(&terms.host.name))));
+        }
         let signature = paper.signature.as_deref().and_then(sshsig::dearmor).ok_or_else(altered)?;
         match sshsig::signer(Namespace::Request, paper.body.as_bytes(), &signature) {
             Ok(signer) if signer == host_key => {}
@@ -149,6 +153,19 @@ pub(crate) fn approval(paper: &Paper) -> Result<(ApprovalTerms, PublicKey), Trou
     let key = sshsig::signer(Namespace::Approval, paper.body.as_bytes(), &signature)
         .map_err(|fault| bad(&format!("the approval does not hold: {fault}")))?;
     Ok((terms, key))
+}
+
+/// The parts of a request's paper, which are what this version writes, byte by byte.
+fn contents(body: &str) -> Result<RequestPaper, Trouble> {
+    let unusable = |fault: TermsFault| bad(&format!("the request cannot be used: {fault}"));
+    let read: Option<RequestPaper> = serde_json::from_str(body).ok();
+    if let Some(contents) = read.filter(|contents| contents.version == VERSION) {
+        return match serde_json::to_string(&contents) {
+            Ok(again) if again == body => Ok(contents),
+            _ => Err(unusable(TermsFault::Malformed)),
+        };
+    }
+    Err(unusable(TermsFault::of_version(body.as_bytes())))
 }
 
 /// A paper that cannot be used.

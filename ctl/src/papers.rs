@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, BoundInfo, GrantInfo, Paper, PapersInfo};
+use jit_sudo::broker::wire::{Answer, Ask, Paper, PapersInfo};
 use jit_sudo::escape::{Word, command_line, escape};
 use jit_sudo::grant::sshsig::Namespace;
 use jit_sudo::grant::terms::RequestTerms;
@@ -12,6 +12,7 @@ use jit_sudo::names::IdPrefix;
 use jit_sudo::policy::RolePower;
 
 use crate::door::{Broker, answer, io_cause};
+use crate::foreign;
 use crate::paper::{self, Kind, Request, bad};
 use crate::screen::{Report, Screen, clean};
 use crate::show;
@@ -88,12 +89,7 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
     let text = paper::read::<&Path>(&[])?;
     let (kind, paper) = paper::from_text(&text)?;
     match kind {
-        Kind::Request => {
-            let request = paper::request(&text)?;
-            let info = as_info(&request);
-            let text = described(&request, &info, screen.now);
-            Ok(Report::done(Answer::Grant(Box::new(info)), text))
-        }
+        Kind::Request => foreign::show(&Request::read(&paper)?, screen),
         Kind::Statement => statement::show(paper, screen),
         Kind::Approval => {
             let (terms, key) = paper::approval(&paper)?;
@@ -117,72 +113,6 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
 /// The papers of one request.
 pub(crate) fn fetch(id: IdPrefix, broker: &Broker) -> Result<PapersInfo, Trouble> {
     Ok(*answer!(broker.ask(&Ask::Papers { id })?, Answer::Papers(papers) => papers))
-}
-
-/// A request from elsewhere in the form of one from here. How it stands there now, nobody here knows.
-fn as_info(request: &Request) -> GrantInfo {
-    let RequestTerms { id, user, uid, role, run_as, command, reason, ticket, duration, created, .. } =
-        request.terms.clone();
-    GrantInfo {
-        break_glass: false,
-        id,
-        state: "pending".into(),
-        grant: None,
-        requester: user,
-        requester_uid: uid,
-        role,
-        run_as: run_as.to_string(),
-        command: request.terms.argv().to_vec(),
-        sha256: command.as_ref().map(|command| command.program.clone()),
-        bound: command.map(BoundInfo::from),
-        reason,
-        ticket: (!ticket.as_bytes().is_empty()).then_some(ticket),
-        duration,
-        requested: created,
-        deadline: request.terms.deadline,
-        starts: (request.terms.start > 0).then_some(request.terms.start),
-        expires: None,
-        one_shot: request.terms.one_shot.is_set(),
-        exact: request.terms.exact.is_set(),
-        // Who has to approve is not part of what is signed.
-        approvals_needed: 0,
-        approvers: Vec::new(),
-        approvals: Vec::<ApprovalInfo>::new(),
-        may_decide: false,
-        ended: None,
-        runs: 0,
-        background: None,
-        extends: request.terms.extends.clone(),
-        extended_by: None,
-        signed_approvals: true,
-        role_changed: false,
-    }
-}
-
-fn described(request: &Request, info: &GrantInfo, now: i64) -> String {
-    let mut fields = Fields::default();
-    fields.add("from host", &request.terms.host.name);
-    fields.add("host key", request.host_key.fingerprint());
-    let mut text = fields.render();
-    text.push_str(&show::everything(info, now));
-    text.push_str(&allows(&request.role));
-    text.push_str("\nthe host key must be the one that `jitctl key show` prints there\n");
-    text.push_str("to approve: jitctl approve - --key FILE, with this text again, then jitctl import there\n");
-    text
-}
-
-/// What the role would allow beyond this request.
-fn allows(role: &RolePower) -> String {
-    let mut fields = Fields::default();
-    fields.add("role", role.name.as_str());
-    fields.add("  run as", role.run_as.as_written().join(", "));
-    for (index, command) in role.commands.iter().enumerate() {
-        fields.add(if index == 0 { "  allows" } else { "" }, command.to_string());
-    }
-    for (index, (key, value)) in role.changed_options().iter().enumerate() {
-        fields.add(if index == 0 { "  with" } else { "" }, format!("{key} = {value}"));
-    }
-    format!("\n{}", fields.render())
 }
 
 /// The exact bytes of a role.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jit_sudo::broker::wire::{Answer, Ask, PolicyInfo};
 use jit_sudo::escape::escape;
-use jit_sudo::policy::{Policy, PolicyText};
+use jit_sudo::policy::{Policy, PolicyReader, PolicyText};
 
 use crate::cli::PolicyCheckWords;
 use crate::door::{Broker, answer, io_cause};
@@ -51,7 +51,11 @@ pub(crate) fn parse_files(files: &[PathBuf]) -> Result<Policy, Trouble> {
 }
 
 fn parse(texts: &[PolicyText]) -> Result<Policy, Trouble> {
-    Policy::parse(texts).map_err(|error| Trouble::Local("bad-policy", Notice::new(error.to_string())))
+    Policy::parse(texts).map_err(|error| {
+        // Read with the caller's own rights: they may know what stands there.
+        let sentence = error.words().told_to(&PolicyReader::of(texts)).to_owned();
+        Trouble::Local("bad-policy", Notice::new(sentence))
+    })
 }
 
 fn info(texts: &[PolicyText]) -> Result<PolicyInfo, Trouble> {

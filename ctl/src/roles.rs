@@ -36,7 +36,13 @@ pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> 
 /// `jitctl why`: the status is 0 only when the command may run now.
 pub(crate) fn why(words: WhyWords, broker: &Broker) -> Result<Report, Trouble> {
     let (environment, command) = show::variables_first(words.command);
-    let command = CommandWords { run_as: words.run_as, environment, command, ..CommandWords::default() };
+    let command = CommandWords {
+        run_as: words.run_as,
+        run_as_group: words.run_as_group,
+        directory: words.directory,
+        environment,
+        command,
+    };
     let why = answer!(broker.ask(&Ask::Why { user: words.for_user, command })?, Answer::Why(why) => why);
     let text = reasons(&why);
     let allowed = why.allowed;

@@ -7,6 +7,7 @@ use jit_sudo::escape::{escape, unescape};
 use serde::Serialize;
 
 use crate::speech::{Exit, Notice, Trouble};
+use crate::table::Tone;
 use crate::when;
 
 /// How the answer is wanted.
@@ -126,7 +127,16 @@ impl Screen {
 
     /// One line with our prefix on stderr, and the hint below it.
     pub(crate) fn note(&self, notice: &Notice) {
-        let mut text = format!("jitctl: {}\n", clean(&notice.message));
+        self.speak(notice, Tone::Plain);
+    }
+
+    /// The same in red, where stderr has colours: nobody vouches for what is shown.
+    pub(crate) fn alarm(&self, notice: &Notice) {
+        self.speak(notice, Tone::Bad);
+    }
+
+    fn speak(&self, notice: &Notice, tone: Tone) {
+        let mut text = format!("jitctl: {}\n", tone.paint(&clean(&notice.message), self.err));
         if let Some(hint) = &notice.hint {
             text.push_str(&format!("hint: {}\n", clean(hint)));
         }

@@ -105,9 +105,9 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     fields.add("role", format!("{}{changed}", info.role));
     fields.add("run as", &info.run_as);
     fields.add("command", command(info));
-    words(&mut fields, &info.command);
+    exact_words(&mut fields, &info.command);
     if let Some(bound) = &info.bound {
-        bound_fields(&mut fields, info, bound);
+        bound_fields(&mut fields, &info.command, bound);
     }
     fields.maybe("sha256", info.sha256.as_ref());
     fields.add("reason", info.reason.to_string());
@@ -174,26 +174,31 @@ fn weigh(fields: &mut Fields, info: &GrantInfo, background: &Background, now: i6
 }
 
 /// Where and with what the command runs: binding where the grant is exact.
-fn bound_fields(fields: &mut Fields, info: &GrantInfo, bound: &BoundInfo) {
-    if info.command.first() != Some(&bound.path) {
-        fields.add("program", bound.path.to_string());
+pub(crate) fn bound_fields(fields: &mut Fields, command: &[Word], bound: &BoundInfo) {
+    if command.first() != Some(&bound.path) {
+        exact_word(fields, "program", &bound.path);
     }
-    fields.add("directory", bound.directory.to_string());
+    exact_word(fields, "directory", &bound.directory);
     let groups: Vec<String> = bound.run_as_groups.iter().map(ToString::to_string).collect();
     fields.add("ids", format!("uid {}, gid {}, groups {}", bound.run_as_uid, bound.run_as_gid, groups.join(" ")));
     for (index, variable) in bound.environment.iter().enumerate() {
-        fields.add(if index == 0 { "variables" } else { "" }, variable.to_string());
+        exact_word(fields, if index == 0 { "variables" } else { "" }, variable);
     }
 }
 
 /// Each word on a line of its own, so that no space inside a word looks like one between words; and its bytes, where
 /// characters outside ASCII could look like others.
-fn words(fields: &mut Fields, command: &[Word]) {
+pub(crate) fn exact_words(fields: &mut Fields, command: &[Word]) {
     for (index, word) in command.iter().enumerate() {
-        fields.add(&format!("  word {index}"), word.to_string());
-        if !word.as_bytes().is_ascii() {
-            fields.add("   bytes", ascii(word));
-        }
+        exact_word(fields, &format!("  word {index}"), word);
+    }
+}
+
+/// A word, and its bytes where characters outside ASCII could look like others.
+pub(crate) fn exact_word(fields: &mut Fields, name: &str, word: &Word) {
+    fields.add(name, word.to_string());
+    if !word.as_bytes().is_ascii() {
+        fields.add("   bytes", ascii(word));
     }
 }
 
@@ -266,6 +271,7 @@ pub(crate) mod tests {
             ended: None,
             runs: 0,
             background: None,
+            host: None,
             extends: None,
             extended_by: None,
             signed_approvals: false,

@@ -15,6 +15,7 @@ use jit_sudo::names::{IdPrefix, UserName};
 use crate::cli::ApproveWords;
 use crate::decide::after_approval;
 use crate::door::{Broker, answer, io_cause};
+use crate::foreign;
 use crate::paper::{self, Kind, Request, bad};
 use crate::papers;
 use crate::screen::{Report, Screen, clean};
@@ -55,7 +56,7 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
         words.approver.clone().or_else(account).ok_or_else(|| {
             Trouble::Usage(Notice::new("your name on that host is not known").with_hint("add --as NAME"))
         })?;
-    let request = paper::request(&paper::read::<&Path>(&[])?)?;
+    let request = foreign::to_sign(screen)?;
     if request.terms.deadline <= screen.now {
         return Err(bad(&format!("request {} has died at its deadline", request.terms.id)));
     }

@@ -11,6 +11,7 @@ use jit_sudo::names::{IdPrefix, UserName};
 
 use crate::cli::{KeyWords, Place};
 use crate::door::{Broker, answer};
+use crate::foreign;
 use crate::paper::{self, Kind, Request, bad};
 use crate::papers;
 use crate::screen::{Report, Screen, clean};
@@ -76,7 +77,7 @@ fn elsewhere(saying: Saying, key: &Path, screen: &Screen) -> Result<Report, Trou
         saying.signed.name.clone().or_else(account).ok_or_else(|| {
             Trouble::Usage(Notice::new("your name on that host is not known").with_hint("add --as NAME"))
         })?;
-    let request = paper::request(&paper::read::<&Path>(&[])?)?;
+    let request = foreign::to_sign(screen)?;
     let pending = matches!(kind, StatementKind::Denial | StatementKind::Cancellation);
     if pending && request.terms.deadline <= screen.now {
         return Err(bad(&format!("request {} has died at its deadline", request.terms.id)));

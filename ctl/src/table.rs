@@ -21,6 +21,19 @@ pub(crate) enum Tone {
     Bad,
 }
 
+impl Tone {
+    /// A cleaned text in its colour, where the surface has colours.
+    pub(crate) fn paint(self, text: &str, surface: Surface) -> String {
+        let colour = match (surface, self) {
+            (Surface::Colour, Self::Good) => "32",
+            (Surface::Colour, Self::Waiting) => "33",
+            (Surface::Colour, Self::Bad) => "31",
+            _ => return text.to_owned(),
+        };
+        format!("\x1b[{colour}m{text}\x1b[0m")
+    }
+}
+
 /// A cell of a listing.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -127,13 +140,18 @@ fn cut(text: &str) -> String {
 /// Names and values, one a line, the values aligned.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    rows: Vec<(String, String)>,
+    rows: Vec<(String, String, Tone)>,
 }
 
 impl Fields {
     /// Adds a field.
     pub(crate) fn add(&mut self, name: &str, value: impl AsRef<str>) -> &mut Self {
-        self.rows.push((clean(name), clean(value.as_ref())));
+        self.toned(name, value, Tone::Plain)
+    }
+
+    /// Adds a field that stands out.
+    pub(crate) fn toned(&mut self, name: &str, value: impl AsRef<str>, tone: Tone) -> &mut Self {
+        self.rows.push((clean(name), clean(value.as_ref()), tone));
         self
     }
 
@@ -145,10 +163,21 @@ impl Fields {
         self
     }
 
-    /// Whole lines.
+    /// Whole lines without colours.
     pub(crate) fn render(&self) -> String {
-        let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        let line = |(name, value): &(String, String)| format!("{}\n", format!("{name:width$}  {value}").trim_end());
+        self.rendered(Surface::Pipe)
+    }
+
+    /// Whole lines, in colours where stdout has them.
+    pub(crate) fn render_on(&self, screen: &Screen) -> String {
+        self.rendered(screen.out)
+    }
+
+    fn rendered(&self, surface: Surface) -> String {
+        let width = self.rows.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
+        let line = |(name, value, tone): &(String, String, Tone)| {
+            format!("{}\n", format!("{name:width$}  {}", tone.paint(value, surface)).trim_end())
+        };
         self.rows.iter().map(line).collect()
     }
 }
@@ -202,5 +231,9 @@ mod tests {
         let mut fields = Fields::default();
         fields.add("\x1bname", "a\nb");
         assert_eq!(fields.render(), "\\x1bname  a\\x0ab\n");
+        fields.toned("b", "\x1b[0m", Tone::Bad);
+        assert_eq!(fields.rendered(Surface::Plain), fields.render());
+        let red = "b         \x1b[31m\\x1b[0m\x1b[0m\n";
+        assert!(fields.rendered(Surface::Colour).ends_with(red), "{:?}", fields.rendered(Surface::Colour));
     }
 }

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::custody;
 use super::mark::Mark;
+use super::policies::Policies;
 use super::record::Digest;
 use crate::escape::hex;
 
@@ -107,6 +108,8 @@ pub enum Cause {
     CutOff(u64),
     /// No checkpoint covers it, nor anything behind it.
     Unsigned,
+    /// It names a policy, by this digest, of which no earlier record tells.
+    UnknownPolicy(String),
 }
 
 impl fmt::Display for FirstBad {
@@ -139,6 +142,9 @@ impl fmt::Display for FirstBad {
                     "record {seq} is missing: the journal ends before it, and record {known} was signed or anchored"
                 )
             }
+            Cause::UnknownPolicy(policy) => {
+                write!(f, "record {seq} names policy {policy}, and no policy record before it has that digest")
+            }
             Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
         }
     }
@@ -157,6 +163,7 @@ pub struct Chain {
     high: Option<i64>,
     /// What is to be proved by a `prune` record.
     pruned: Option<Mark>,
+    policies: Policies,
 }
 
 impl Chain {
@@ -167,7 +174,8 @@ impl Chain {
             Begin::Pruned(mark) => (mark.seq, Some(mark.hash), None, Some(mark)),
             Begin::Part(first) => (first.saturating_sub(1), None, None, None),
         };
-        Self { records: 0, last, head, high, pruned }
+        let policies = if let Begin::Part(_) = begin { Policies::Unasked } else { Policies::asked() };
+        Self { records: 0, last, head, high, pruned, policies }
     }
 
     /// Checks the next record as it is stored.
@@ -212,6 +220,10 @@ impl Chain {
         }
         if self.pruned.is_some_and(|mark| inside.tells_of(mark)) {
             self.pruned = None;
+            self.policies.remembered(inside.policies.iter().flatten())?;
+        }
+        if let Some(policy) = inside.policy {
+            self.policies.named(inside.seq, inside.kind, policy, self.pruned.is_some())?;
         }
         self.records = self.records.saturating_add(1);
         (self.last, self.head, self.high) = (inside.seq, Some(hash), Some(high));
@@ -259,8 +271,12 @@ struct Inside<'a> {
     /// Of a `prune` record.
     through: Option<u64>,
     head: Option<&'a str>,
+    /// Of a `prune` record: the policies of which records told that are gone.
+    policies: Option<Vec<&'a str>>,
     /// Of an alert or a refusal.
     code: Option<&'a str>,
+    /// Of a start, a grant, and the policy itself.
+    policy: Option<&'a str>,
 }
 
 impl<'a> Inside<'a> {

@@ -10,7 +10,7 @@ use crate::names::RoleName;
 /// What the words of a record must say; what is absent does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words {
-    /// Only records that name this role.
+    /// Only records that name this role, and those of policies that change it.
     pub role: Option<RoleName>,
     /// Only records whose command line holds this text.
     pub command: Option<Word>,
@@ -36,7 +36,24 @@ pub enum Status {
 }
 
 /// Not searched: what is no word of a person, or is too much of it.
-const UNSEARCHED: [&str; 7] = ["environment", "prev", "boot_id", "sha256", "kind", "head", "assignment"];
+const UNSEARCHED: [&str; 13] = [
+    "environment",
+    "prev",
+    "boot_id",
+    "sha256",
+    "kind",
+    "head",
+    "assignment",
+    "policy",
+    "policies",
+    "replaces",
+    "added_sha256",
+    "changed_sha256",
+    "removed_sha256",
+];
+
+/// The lists of roles that the record of a policy has.
+const ROLE_LISTS: [&str; 3] = ["added", "changed", "removed"];
 
 impl Status {
     /// Reads a number, `failed`, `signal`, or a word of `ended_by`.
@@ -76,7 +93,7 @@ impl Words {
         let Ok(record) = serde_json::from_str::<Map<String, Value>>(body) else { return false };
         let is = |key: &str, wanted: &str| record.get(key).and_then(Value::as_str) == Some(wanted);
         let same = |key: &str, word: &Option<Word>| word.as_ref().is_none_or(|word| is(key, &word.to_string()));
-        self.role.as_ref().is_none_or(|role| is("role", role.as_str()))
+        self.role.as_ref().is_none_or(|role| is("role", role.as_str()) || lists_role(&record, role.as_str()))
             && same("host", &self.host)
             && self.status.as_ref().is_none_or(|status| status.fits(&record))
             && self
@@ -86,7 +103,7 @@ impl Words {
             && self.text.as_ref().is_none_or(|text| {
                 let text = text.to_string().to_ascii_lowercase();
                 line(&record).is_some_and(|line| line.to_ascii_lowercase().contains(&text))
-                    || record.iter().any(|(key, value)| !UNSEARCHED.contains(&key.as_str()) && holds(value, &text))
+                    || fields_hold(&record, &text)
             })
     }
 }
@@ -101,9 +118,18 @@ fn holds(value: &Value, text: &str) -> bool {
     match value {
         Value::String(word) => word.to_ascii_lowercase().contains(text),
         Value::Array(values) => values.iter().any(|value| holds(value, text)),
-        Value::Object(fields) => fields.values().any(|value| holds(value, text)),
+        Value::Object(fields) => fields_hold(fields, text),
         _ => false,
     }
+}
+
+fn fields_hold(fields: &Map<String, Value>, text: &str) -> bool {
+    fields.iter().any(|(key, value)| !UNSEARCHED.contains(&key.as_str()) && holds(value, text))
+}
+
+fn lists_role(record: &Map<String, Value>, role: &str) -> bool {
+    let lists = ROLE_LISTS.iter().filter_map(|list| record.get(*list)?.as_array());
+    lists.flatten().any(|entry| entry.get("role").and_then(Value::as_str) == Some(role))
 }
 
 /// From when to when, µs; both ends belong to it.
@@ -166,6 +192,20 @@ mod tests {
             ("bob", false),
         ] {
             assert_eq!(fits(START, |words| words.text = Some(text.into())), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_policy_is_found_by_the_roles_that_it_changes_and_not_by_digits_of_a_digest() {
+        let body = r#"{"kind":"policy","policy":"ab12","added":[{"role":"web-ops","sha256":"beef"}],"removed":[{"role":"dba"}],
+            "files":[{"path":"/etc/jit-sudo/policy.toml","sha256":"cafe","change":"changed"}],"host":"web1"}"#;
+        for (role, found) in [("web-ops", true), ("dba", true), ("web", false)] {
+            assert_eq!(fits(body, |words| words.role = RoleName::parse(role).ok()), found, "{role}");
+        }
+        for (text, found) in
+            [("policy.toml", true), ("WEB-OPS", true), ("beef", false), ("cafe", false), ("ab12", false)]
+        {
+            assert_eq!(fits(body, |words| words.text = Some(text.into())), found, "{text}");
         }
     }
 

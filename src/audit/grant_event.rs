@@ -152,6 +152,9 @@ pub struct Grant {
     /// The grant whose runs this lets go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
+    /// The digest of the policy by which it was given; an earlier `policy` record has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
 }
 
 /// A grant was ended by others.

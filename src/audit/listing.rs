@@ -241,7 +241,8 @@ mod tests {
         let journal = Journal::new(database, "web1", Vec::new());
         database
             .write(Durability::Ordered, |transaction| {
-                for event in sample::events().into_iter().take(11).cycle().take(110) {
+                let events = sample::events().into_iter().filter(|event| event.keys().kind != "policy");
+                for event in events.take(11).cycle().take(110) {
                     let _ = journal.append(transaction, &sample::moment(1), event)?;
                 }
                 Ok::<_, JournalError>(())
@@ -329,7 +330,7 @@ mod tests {
         assert_eq!(numbers(&journal.list(Between::after(last - 9), 10, Order::Oldest, &since).unwrap()), [last]);
         let denied = Filter { denied: true, ..Filter::default() };
         let between = Between { after: 0, before: 14 };
-        assert_eq!(numbers(&journal.list(between, 99, Order::Oldest, &denied).unwrap()), [3, 6]);
+        assert_eq!(numbers(&journal.list(between, 99, Order::Oldest, &denied).unwrap()), [3, 7]);
         for (second, wanted) in [(0, 1), (1, 1), (2, last), (5, last), (6, last + 1)] {
             assert_eq!(journal.first_since(sample::moment(second).wall).unwrap(), wanted, "{second}");
         }

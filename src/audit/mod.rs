@@ -12,6 +12,8 @@ pub mod journal;
 pub mod listing;
 mod mark;
 pub mod open_run;
+mod policies;
+mod policy_event;
 pub mod precedent;
 pub mod proof;
 pub mod prune;

@@ -280,13 +280,15 @@ mod tests {
                 assert_eq!(prove(&with(records[index].2), &signed, &[]), bad(seq, Cause::Hash), "{path}");
                 let hash = chain::hash(altered.as_bytes());
                 let found = prove(&with(hash), &signed, &[]).unwrap_err();
-                let in_place = ["/seq", "/prev", "/time", "/kind"].contains(&path.as_str());
-                assert_eq!(
-                    found.seq,
-                    if in_place && path != "/time" && path != "/kind" { seq } else { seq + 1 },
-                    "{path}: {found}"
-                );
-                if path != "/seq" && path != "/prev" {
+                // A record that names a policy has to follow the record of that policy.
+                let kind = body["kind"].as_str().unwrap();
+                let unknown = matches!((kind, path.as_str()), ("policy", "/kind") | ("grant", "/policy"));
+                let in_place = unknown || ["/seq", "/prev"].contains(&path.as_str());
+                assert_eq!(found.seq, if in_place { seq } else { seq + 1 }, "{path}: {found}");
+                if unknown || (kind, path.as_str()) == ("policy", "/policy") {
+                    let anew = prove(&sample::relink(&with(hash)), &signed, &[]).unwrap_err();
+                    assert!(matches!(anew.cause, Cause::UnknownPolicy(_)), "{path}: {anew}");
+                } else if path != "/seq" && path != "/prev" {
                     let anew = sample::relink(&with(hash));
                     assert_eq!(prove(&anew, &signed, &[]), bad(end.0, Cause::OtherSigned), "{path}");
                     let mark = Mark { seq: seq + 1, hash: records[index + 1].2 };

@@ -16,6 +16,9 @@ use crate::escape::Word;
 /// The name in `journal_meta`.
 const PRUNED: &str = "pruned";
 
+/// So many policies whose records are gone are remembered.
+const POLICIES: usize = 256;
+
 /// So many records are deleted in one transaction, so that runs need not wait.
 const BATCH: u32 = 1000;
 
@@ -34,12 +37,48 @@ pub struct Prune {
     pub head: Digest,
     /// How many were removed now.
     pub records: u64,
+    /// The policies of which removed records told, the latest first: records that stay may name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Digest>,
 }
 
 /// The last record that was removed, as it is remembered; the proof stands in the chain.
 pub(super) fn pruned(connection: &Connection) -> Result<Option<Mark>, JournalError> {
     let Some(text) = meta(connection, PRUNED)? else { return Ok(None) };
     Mark::parse(&text).map(Some).ok_or(JournalError::Damaged("what is remembered of the last pruning"))
+}
+
+/// The latest policies of which records up to `through` told, as far back as the pruning before remembers them. A run may be
+/// recorded long after it was judged by one of them; that so many have come meanwhile is not to be expected.
+fn policies(connection: &Connection, through: u64) -> Result<Vec<Digest>, JournalError> {
+    #[derive(Deserialize)]
+    struct Named {
+        policy: Option<Digest>,
+        #[serde(default)]
+        policies: Vec<Digest>,
+    }
+    let told = "SELECT body FROM record WHERE kind = 'policy' AND kind NOT IN ('start', 'end') AND seq <= ?1 \
+                ORDER BY seq DESC";
+    let remembered = "SELECT body FROM record WHERE kind = 'prune' AND kind NOT IN ('start', 'end') AND ?1 > 0 \
+                      ORDER BY seq DESC LIMIT 1";
+    let mut found: Vec<Digest> = Vec::new();
+    for query in [told, remembered] {
+        let mut statement = connection.prepare(query)?;
+        let mut rows = statement.query([sql_bound(through)])?;
+        while let Some(row) = rows.next()? {
+            // A record that cannot be read is the verification's to find.
+            let Ok(named) = serde_json::from_slice::<Named>(&row.get::<_, Vec<u8>>(0)?) else { continue };
+            for policy in named.policy.into_iter().chain(named.policies) {
+                if found.len() >= POLICIES {
+                    return Ok(found);
+                }
+                if !found.contains(&policy) {
+                    found.push(policy);
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl Journal<'_> {
@@ -85,6 +124,7 @@ impl Journal<'_> {
                 through: last.seq,
                 head: last.hash,
                 records: count.unsigned_abs(),
+                policies: policies(tx, last.seq)?,
             };
             set_meta(tx, PRUNED, format!("{last}\n").as_bytes())?;
             tx.execute("DELETE FROM checkpoint WHERE seq < ?1", [sql_bound(last.seq)])?;
@@ -130,6 +170,7 @@ mod tests {
     use super::*;
     use crate::audit::chain::Cause;
     use crate::audit::proof::Signers;
+    use crate::audit::record::{PolicyRecord, Record, Start};
     use crate::audit::{SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
@@ -183,6 +224,51 @@ mod tests {
         let (_, again, _) = pruned_with(&journal, 10, sample::moment(10).wall);
         sample::seal(&journal, 10);
         assert_eq!(journal.prove(signers(), Vec::new()).unwrap().unwrap().before, again.seq);
+    }
+
+    #[test]
+    fn the_policies_of_removed_records_are_remembered_for_those_that_stay() {
+        let scratch = Scratch::new("prune-policies");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let write = |event: Event| {
+            let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &sample::moment(1), event);
+            let _ = database.write(Durability::Ordered, append).unwrap();
+        };
+        let policy =
+            |byte| write(Event::Policy(Box::new(PolicyRecord { policy: Digest([byte; 32]), ..sample::policy() })));
+        let start = |byte| {
+            let policy = Some(Digest([byte; 32]));
+            write(Event::Start(Box::new(Start { policy, ..sample::start("run000000001") })));
+        };
+        let remembered = |written: &Written| match Record::decode(&written.body).unwrap().event {
+            Event::Prune(prune) => prune.policies,
+            other => panic!("{other:?}"),
+        };
+        policy(1);
+        start(1);
+        policy(2);
+        sample::seal(&journal, 1);
+        for byte in [2, 1, 2] {
+            start(byte); // of 1, because it was judged before
+        }
+        policy(3);
+        start(3);
+        let (written, last, _) = pruned_with(&journal, 9, sample::moment(2).wall);
+        assert_eq!((last.seq, remembered(&written)), (3, vec![Digest([2; 32]), Digest([1; 32])]));
+        sample::seal(&journal, 9);
+        assert_eq!(journal.prove(signers(), Vec::new()).unwrap().unwrap().records, 6);
+        start(2);
+        sample::seal(&journal, 9);
+        start(1);
+        let (written, _, _) = pruned_with(&journal, 10, sample::moment(10).wall);
+        assert_eq!(remembered(&written), [Digest([3; 32]), Digest([2; 32]), Digest([1; 32])], "and once more");
+        start(2);
+        sample::seal(&journal, 10);
+        assert!(journal.prove(signers(), Vec::new()).unwrap().is_ok());
+        start(9);
+        let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
+        assert_eq!(bad.cause, Cause::UnknownPolicy(Digest([9; 32]).to_string()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::edit_event::{Change, Edit};
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
+pub use super::policy_event::{CompiledBy, PolicyRecord};
 pub use super::prune::Prune;
 pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable};
@@ -140,6 +141,8 @@ pub enum Event {
     Intervention(Box<Intervention>),
     /// Old records were removed.
     Prune(Box<Prune>),
+    /// Another policy was compiled.
+    Policy(Box<PolicyRecord>),
 }
 
 /// The keys of an event by which records are searched; the journal keeps copies of them in columns.
@@ -171,6 +174,8 @@ impl Event {
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
             Self::Prune(e) => ("prune", Some(e.uid), None, None),
+            // Who met the new policy first did nothing, and may not know all that it tells.
+            Self::Policy(_) => ("policy", None, None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
             Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
             Self::Reading(e) => ("reading", Some(e.uid), e.run.as_deref(), None),

@@ -16,7 +16,7 @@ use crate::auth::How;
 use crate::authorized::{Authorized, Power};
 use crate::clock::{Moment, Timestamp};
 use crate::database::DatabaseError;
-use crate::elevation::{CommandError, Elevation, RunAsError};
+use crate::elevation::CommandError;
 use crate::escape::Word;
 use crate::grant::GrantTerms;
 use crate::names::GrantId;
@@ -41,8 +41,6 @@ pub enum StartError {
     GrantEnded(GrantId),
     /// The opened program cannot be read to the end.
     Program(CommandError),
-    /// The target's groups cannot be looked up.
-    RunAs(RunAsError),
     /// Our own entry in procfs cannot be read.
     Process(std::io::Error),
 }
@@ -53,7 +51,6 @@ impl fmt::Display for StartError {
             Self::Journal(error) => write!(f, "the run cannot be recorded, so it does not begin: {error}"),
             Self::GrantEnded(id) => write!(f, "grant {id} was ended or used meanwhile"),
             Self::Program(error) => error.fmt(f),
-            Self::RunAs(error) => error.fmt(f),
             Self::Process(error) => write!(f, "unable to read /proc: {error}"),
         }
     }
@@ -165,7 +162,7 @@ fn start_event(
     run: String,
     redactor: &Redactor<'_>,
 ) -> Result<Start, StartError> {
-    let elevation: &Elevation = authorized.elevation();
+    let (plan, elevation) = (authorized.plan(), authorized.elevation());
     let (caller, run_as, command) = (elevation.caller(), elevation.run_as(), elevation.command());
     let grant = match authorized.power() {
         Power::Grant(terms) => Some(terms.id.clone()),
@@ -178,12 +175,12 @@ fn start_event(
         gid: caller.gid(),
         groups: caller.group_ids().to_vec(),
         tty: caller.tty().map(|tty| Word::from(tty.name.as_os_str())),
-        cwd: caller.directory_word(),
+        cwd: plan.directory().word(caller),
         pid: sys::process::Pid::own().raw(),
         run_as: Word::from(run_as.name().as_str()),
-        run_as_uid: run_as.uid(),
-        run_as_gid: run_as.gid(),
-        run_as_groups: run_as.group_ids().map_err(StartError::RunAs)?.to_vec(),
+        run_as_uid: plan.credentials().uid,
+        run_as_gid: plan.credentials().gid,
+        run_as_groups: plan.credentials().groups.clone(),
         argv: command.argv().map(Word::from).collect(),
         environment: redactor.environment(environment.iter().map(|entry| split(entry))),
         path: Word::from(command.program().map_or(command.path(), OpenedProgram::path).as_os_str()),
@@ -204,6 +201,7 @@ fn start_event(
             .map(|editor| editor.words.iter().map(Word::from).collect()),
         service: None,
         remote: None,
+        policy: authorized.role().policy.map(Digest),
     })
 }
 

@@ -67,6 +67,9 @@ pub struct Start {
     /// From which host, for such a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Word>,
+    /// The digest of the policy by which it was judged; an earlier `policy` record has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
 }
 
 /// Through what a caller has the power to run a command.

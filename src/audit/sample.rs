@@ -11,6 +11,7 @@ use crate::database::Durability;
 use crate::escape::Word;
 use crate::grant::{HostDescriptor, HostKey};
 use crate::names::{GrantId, RoleName};
+use crate::policy::{Became, FileEntry, Names, PolicyChange};
 
 pub(super) const SELF: Process = Process { pid: 4242, start: 1_000 };
 
@@ -60,6 +61,7 @@ pub(super) fn start(run: &str) -> Start {
         editor: None,
         service: None,
         remote: None,
+        policy: None,
     }
 }
 
@@ -72,6 +74,23 @@ pub(super) fn ending() -> Ending {
         max_rss_kib: Some(4096),
         ..Ending::unknown(EndedBy::Itself)
     }
+}
+
+/// The record of a policy.
+pub(super) fn policy() -> PolicyRecord {
+    let names = |count| Names { first: vec![("web-ops".to_owned(), [6; 32])], count, sha256: Some([5; 32]) };
+    let path = "/etc/jit-sudo/policy.toml".to_owned();
+    let file = |became, written| FileEntry { path: path.clone(), sha256: [3; 32], written, became };
+    let change = PolicyChange {
+        policy: [8; 32],
+        before: Some([7; 32]),
+        files: vec![file(None, Some((1_700_000_000_000_000, 0))), file(Some(Became::Removed), None)],
+        file_count: 1,
+        added: names(300),
+        changed: names(1),
+        removed: Names::default(),
+    };
+    PolicyRecord::new(change, CompiledBy { caller: Some("alice".into()), caller_uid: Some(1000), loginuid: Some(1000) })
 }
 
 /// A run that was started at `second` and is open.
@@ -162,6 +181,7 @@ pub(super) fn events() -> Vec<Event> {
         sha256: Digest([4; 32]),
         break_glass: Some(1),
         extends: Some(grant.clone()),
+        policy: Some(policy().policy),
     };
     let revocation = Revocation {
         grant: grant.clone(),
@@ -194,8 +214,15 @@ pub(super) fn events() -> Vec<Event> {
         key: None,
         sha256: Some(Digest([6; 32])),
     };
-    let prune =
-        Prune { uid: 0, user: "root".into(), before: Timestamp(3), through: 7, head: Digest([7; 32]), records: 7 };
+    let prune = Prune {
+        uid: 0,
+        user: "root".into(),
+        before: Timestamp(3),
+        through: 7,
+        head: Digest([7; 32]),
+        records: 7,
+        policies: vec![Digest([8; 32])],
+    };
     let sha256 = Some(Digest([6; 32]));
     let denial = Denial {
         grant: grant.clone(),
@@ -240,6 +267,7 @@ pub(super) fn events() -> Vec<Event> {
         Event::Start(Box::new(start("run000000001"))),
         Event::End(Box::new(end)),
         Event::Reject(Box::new(reject)),
+        Event::Policy(Box::new(policy())),
         Event::Request(Box::new(request)),
         Event::Approval(Box::new(approval)),
         Event::Denial(Box::new(denial)),

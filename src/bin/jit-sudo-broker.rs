@@ -14,7 +14,7 @@ fn answer_and_exit() -> ! {
             jit_sudo::broker::serve(&inherited)
         }
         Err(error) => {
-            Refusal::from(error).tell();
+            Refusal::from(error).tell(None);
             1
         }
     };

@@ -9,17 +9,23 @@ use crate::database::DatabaseError;
 use crate::elevation::{CallerError, CommandError, RunAsError};
 use crate::host::HostError;
 use crate::names::{IdPrefix, InvalidName};
-use crate::policy::IndexError;
 use crate::policy::judge::JudgeError;
+use crate::policy::{IndexError, PolicyReader, PolicyWords};
 use crate::refusal::Refusal;
 use crate::store::FindError;
 
 /// A refused question; nothing was changed.
-pub(crate) struct Refused(pub(crate) Failure);
+pub(crate) struct Refused {
+    /// As everybody may hear it.
+    pub(crate) failure: Failure,
+    /// The message in the words of the policy.
+    words: Option<PolicyWords>,
+}
 
 /// A refusal with a stable code.
 pub(crate) fn refused(code: &str, message: impl Display) -> Refused {
-    Refused(Failure { code: code.to_owned(), message: message.to_string(), hint: None, exit: 1 })
+    let failure = Failure { code: code.to_owned(), message: message.to_string(), hint: None, exit: 1 };
+    Refused { failure, words: None }
 }
 
 /// About a command in a place where the caller may not look: whether it is there is not said.
@@ -30,8 +36,16 @@ pub(crate) fn no_role() -> Refused {
 impl Refused {
     /// With the words to type.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        self.failure.hint = Some(hint.into());
         self
+    }
+
+    /// The answer for somebody who may read the policy, or for anybody else.
+    pub(crate) fn told_to(self, reader: Option<&PolicyReader>) -> Failure {
+        match (&self.words, reader) {
+            (Some(words), Some(reader)) => Failure { message: words.told_to(reader).to_owned(), ..self.failure },
+            _ => self.failure,
+        }
     }
 
     /// Nothing that the caller may see begins with `prefix`.
@@ -50,8 +64,8 @@ impl Refused {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let mut answer = refused(refusal.code(), refusal.sentence());
-        answer.0.hint = refusal.hint();
-        answer
+        answer.failure.hint = refusal.hint();
+        Self { words: refusal.words(), ..answer }
     }
 }
 

@@ -80,9 +80,11 @@ impl Desk<'_> {
 
     /// One grant.
     pub(super) fn revoke_as(&self, speaker: Speaker<'_>, id: &GrantId, reason: &Word) -> Result<Vec<GrantId>, Refused> {
-        self.revoke_those(speaker, |terms| &terms.id == id, reason).map_err(|refusal| match refusal.0.code.as_str() {
-            NO_GRANT => refused("not-active", format!("there is no active grant {id}")),
-            _ => refusal,
+        self.revoke_those(speaker, |terms| &terms.id == id, reason).map_err(|refusal| {
+            match refusal.failure.code.as_str() {
+                NO_GRANT => refused("not-active", format!("there is no active grant {id}")),
+                _ => refusal,
+            }
         })
     }
 

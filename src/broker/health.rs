@@ -10,7 +10,7 @@ use crate::audit::Journal;
 use crate::clock::duration::spell;
 use crate::elevation::Caller;
 use crate::host::{CONFIGURATION, Host, HostError, STATE};
-use crate::policy::{AuditSettings, Policy, SyslogMode};
+use crate::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
 
 /// A clock that stands so far before the latest record was set back, µs.
 const TOLERANCE_US: i64 = 60_000_000;
@@ -19,15 +19,15 @@ const TOLERANCE_US: i64 = 60_000_000;
 const SPACE: u64 = 256 << 20;
 
 /// What was found so far.
-#[derive(Default)]
-struct Findings(Vec<Finding>);
+struct Findings {
+    found: Vec<Finding>,
+    reader: PolicyReader,
+}
 
-/// Looks at everything.
-pub(super) fn examine(caller: &Caller) -> Result<Answer, Refused> {
-    if caller.uid() != 0 {
-        return Err(refused("not-root", "only root may look at the state of this host"));
-    }
-    let mut findings = Findings::default();
+/// Looks at everything, for root.
+pub(super) fn examine(caller: &Caller, root: Option<PolicyReader>) -> Result<Answer, Refused> {
+    let reader = root.ok_or_else(|| refused("not-root", "only root may look at the state of this host"))?;
+    let mut findings = Findings { found: Vec::new(), reader };
     let policy = match Host::parsed_policy() {
         Ok((policy, files)) => {
             findings.good("policy", format!("{} roles in {}", policy.roles().len(), files.join(", ")));
@@ -43,7 +43,7 @@ pub(super) fn examine(caller: &Caller) -> Result<Answer, Refused> {
         Err(error) => findings.fault("state", &error),
     }
     findings.hooks();
-    Ok(Answer::Findings(findings.0))
+    Ok(Answer::Findings(findings.found))
 }
 
 impl Findings {
@@ -175,10 +175,11 @@ impl Findings {
         let mend = error
             .cure()
             .or_else(|| Some(format!("look at {STATE} and {CONFIGURATION}, and at the kernel's log for the disk")));
-        self.add(area, Severity::Error, error, mend);
+        let words = error.words().map(|words| words.told_to(&self.reader).to_owned());
+        self.add(area, Severity::Error, words.unwrap_or_else(|| error.to_string()), mend);
     }
 
     fn add(&mut self, area: &str, severity: Severity, message: impl Display, mend: Option<String>) {
-        self.0.push(Finding { area: area.to_owned(), severity, message: message.to_string(), mend });
+        self.found.push(Finding { area: area.to_owned(), severity, message: message.to_string(), mend });
     }
 }

@@ -178,5 +178,6 @@ fn start(new: &NewSession, holder: &Caller, held: &Held, run_as: &Account, run: 
         editor: None,
         service: Some(new.service.clone()),
         remote: new.remote.clone(),
+        policy: held.role().policy.map(Digest),
     })
 }

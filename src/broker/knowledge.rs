@@ -7,6 +7,7 @@ use super::failure::{Refused, no_role, refused};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, Forecast, PolicyShown, RoleDetails, SettingsInfo};
 use crate::elevation::Caller;
+use crate::escape::hex;
 use crate::names::{RoleName, UserName};
 use crate::policy::index::Next;
 use crate::policy::judge::{Among, JudgeError, Judgement, NotAllowed, judge};
@@ -28,7 +29,8 @@ impl Desk<'_> {
                 Next::Continue
             })?,
         }
-        Ok(Answer::Policy(Box::new(PolicyShown { settings: settings(self.policy.settings()), roles })))
+        let sha256 = hex(&self.policy.digest());
+        Ok(Answer::Policy(Box::new(PolicyShown { sha256, settings: settings(self.policy.settings()), roles })))
     }
 
     pub(super) fn policy_test(&self, user: &UserName, words: &CommandWords) -> Result<Answer, Refused> {

@@ -33,9 +33,8 @@ use crate::audit::Journal;
 use crate::clock::Moment;
 use crate::elevation::Caller;
 use crate::host::Host;
-use crate::policy::PolicyIndex;
 use crate::policy::judge::{names, subject};
-use crate::refusal::Refusal;
+use crate::policy::{PolicyIndex, PolicyReader};
 use failure::{Refused, refused};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
@@ -59,10 +58,16 @@ pub fn serve(inherited: &Inherited) -> i32 {
     // ^Z asks for no permission, and who is stopped while reading holds the database's log for everybody.
     let _ = sys::signals::block(SignalSet::of(&[SIGTSTP, SIGTTIN, SIGTTOU]));
     let mut out = std::io::stdout();
-    let (reply, status) = match read_question().and_then(|ask| answer(ask, inherited, &mut out)) {
+    let mut reader = None;
+    let answer = read_question().and_then(|ask| {
+        reader = reader_of(&ask, inherited);
+        answer(ask, inherited, &mut out)
+    });
+    let (reply, status) = match answer {
         Ok(None) => return 0,
         Ok(Some(answer)) => (Reply::Ok(answer), 0),
-        Err(Refused(failure)) => {
+        Err(refused) => {
+            let failure = refused.told_to(reader.as_ref());
             let status = i32::from(failure.exit);
             (Reply::Error(failure), status)
         }
@@ -71,6 +76,12 @@ pub fn serve(inherited: &Inherited) -> i32 {
         Ok(()) => status,
         Err(_) => 1,
     }
+}
+
+/// Who asks, if they may read the policy. A program that asks for somebody writes what it hears into the host's log.
+fn reader_of(ask: &Ask, inherited: &Inherited) -> Option<PolicyReader> {
+    let logged = matches!(ask, Ask::Membership { .. } | Ask::OpenSession(_) | Ask::CloseSession { .. });
+    PolicyReader::root(&inherited.identity).filter(|_| !logged)
 }
 
 /// One reply on one line.
@@ -110,15 +121,24 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
     // The two verbs that work on a host that has nothing yet.
     match ask {
         Ask::KeyInit {} => return key_init(&caller).map(Some),
-        Ask::Examine {} => return health::examine(&caller).map(Some),
+        Ask::Examine {} => return health::examine(&caller, PolicyReader::root(&inherited.identity)).map(Some),
         _ => {}
     }
     let host = Host::open(caller.host())?;
-    let nothing;
-    let policy = match host.policy() {
+    // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
+    let only_looks = matches!(ask, Ask::AuditVerify { .. });
+    let (aside, nothing);
+    let policy = if only_looks {
+        aside = rusqlite::Connection::open_in_memory()?;
+        host.policy_aside(&aside)
+    } else {
+        host.policy(Some(&caller))
+    };
+    let policy = match policy {
         Err(error) if caller.uid() == 0 && is_evidence(&ask) => {
             // A broken policy must not hide what happened, nor keep root from ending it.
-            let sentence = Refusal::from(error).sentence();
+            let reader = PolicyReader::root(&inherited.identity);
+            let sentence = Refused::from(error).told_to(reader.as_ref()).message;
             let _ = writeln!(std::io::stderr(), "jit-sudo: warning: {sentence}; no role is known until it is mended");
             nothing = rusqlite::Connection::open_in_memory()?;
             PolicyIndex::empty(&nothing)?
@@ -126,8 +146,6 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
         policy => policy?,
     };
     let journal = host.journal(&policy.settings().audit);
-    // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
-    let only_looks = matches!(ask, Ask::AuditVerify { .. });
     if !only_looks {
         host.tend(&journal)?;
     }
@@ -216,7 +234,7 @@ impl Desk<'_> {
             }
             // Answered before.
             Ask::KeyInit {} => key_init(self.caller),
-            Ask::Examine {} => health::examine(self.caller),
+            Ask::Examine {} => health::examine(self.caller, None),
         };
         answer.map(Some)
     }
@@ -319,8 +337,8 @@ mod tests {
                     assert_eq!(serde_json::to_vec(&understand(&again).ok().unwrap()).unwrap(), again);
                 }
                 Err(refused) => {
-                    assert_eq!((refused.0.code.as_str(), refused.0.exit), ("malformed", 1));
-                    assert!(!refused.0.message.contains(|c: char| c.is_control()), "{}", refused.0.message);
+                    assert_eq!((refused.failure.code.as_str(), refused.failure.exit), ("malformed", 1));
+                    assert!(!refused.failure.message.contains(|c: char| c.is_control()), "{}", refused.failure.message);
                 }
             }
         }

@@ -4,7 +4,8 @@ use super::Desk;
 use super::failure::{Refused, no_role, refused};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
-use crate::elevation::Caller;
+use crate::activation::wish::served;
+use crate::elevation::{Caller, Elevation};
 use crate::grant::Approvers;
 use crate::grant::verify::{Facts, verify};
 use crate::host::{CONFIGURATION, Host};
@@ -51,9 +52,8 @@ impl Desk<'_> {
         };
         match judge(elevation, self.policy, Among::All(&[])) {
             Ok(Judgement::Standing(standing)) => {
-                info.allowed = true;
                 info.because = format!("role {} is standing", standing.role().name);
-                info.role = Some(standing.role().name.clone());
+                info.allow(standing.role(), standing.elevation());
             }
             Ok(Judgement::Eligible(eligible)) => {
                 let uid = eligible.elevation().caller().uid();
@@ -71,19 +71,21 @@ impl Desk<'_> {
                 };
                 match verify(candidates, *eligible, &facts) {
                     Ok(grant) => {
-                        info.allowed = true;
                         info.because = format!("grant {} of role {} covers it", grant.terms().id, grant.role().name);
-                        info.role = Some(grant.role().name.clone());
+                        info.allow(grant.role(), grant.elevation());
                         info.grant = Some(grant.terms().id.clone());
                     }
                     Err(none) => {
-                        let role = none.eligible.roles().first();
+                        let (roles, elevation) = (none.eligible.roles(), none.eligible.elevation());
+                        let served = |role: &&Role| served(role, elevation).is_ok();
+                        let role = roles.iter().find(served).or(roles.first());
                         info.role = role.map(|role| role.name.clone());
                         info.approvers = role.map_or_else(Vec::new, |role| texts(&role.activation.approvers));
-                        info.hint = role.map(|role| request_line(role, none.eligible.elevation()));
-                        info.because = match none.faults.first() {
-                            Some((id, fault)) => format!("grant {id} does not serve: {fault}"),
-                            None => "there is no active grant".to_owned(),
+                        info.hint = role.filter(served).map(|role| request_line(role, elevation));
+                        info.because = match (none.faults.first(), role.and_then(|role| unserved(role, elevation))) {
+                            (_, Some(why)) => why,
+                            (Some((id, fault)), None) => format!("grant {id} does not serve: {fault}"),
+                            (None, None) => "there is no active grant".to_owned(),
                         };
                     }
                 }
@@ -114,7 +116,7 @@ impl Desk<'_> {
         }))
     }
 
-    fn verdicts(&self, elevation: &crate::elevation::Elevation) -> Result<Vec<RoleVerdict>, Refused> {
+    fn verdicts(&self, elevation: &Elevation) -> Result<Vec<RoleVerdict>, Refused> {
         let subject = subject(elevation.caller())?;
         let mut verdicts: Vec<RoleVerdict> = Vec::new();
         for assignment in [Assignment::Standing, Assignment::Eligible] {
@@ -128,7 +130,23 @@ impl Desk<'_> {
     }
 }
 
-fn verdict(role: &Role, elevation: &crate::elevation::Elevation) -> RoleVerdict {
+impl WhyInfo {
+    /// Through `role`, unless it does not let the caller have the directory or the variables.
+    fn allow(&mut self, role: &Role, elevation: &Elevation) {
+        self.role = Some(role.name.clone());
+        match unserved(role, elevation) {
+            None => self.allowed = true,
+            Some(why) => self.because = why,
+        }
+    }
+}
+
+/// What the role does not let the caller have besides the command.
+fn unserved(role: &Role, elevation: &Elevation) -> Option<String> {
+    served(role, elevation).err().map(|error| format!("role {} allows the command, but: {error}", role.name))
+}
+
+fn verdict(role: &Role, elevation: &Elevation) -> RoleVerdict {
     let (verdict, rule) = match ask(role, elevation) {
         Verdict::Allowed { rule } => ("allows", Some(rule.to_string())),
         Verdict::Denied { rule } => ("refuses", Some(rule.to_string())),

@@ -88,12 +88,12 @@ impl Desk<'_> {
                 let known = match self.known_run(&end.run) {
                     Ok(Some(known)) => known,
                     Ok(None) => continue,
-                    Err(refused) => return Err(other(&refused.0.message)),
+                    Err(refused) => return Err(other(&refused.failure.message)),
                 };
                 match self.host.recording(&end.run).map_err(|error| other(&error))? {
                     Some(StoredRecording { file, encoding, .. }) => {
                         if !std::mem::replace(&mut on_record, true) {
-                            self.record_reading(purpose, None).map_err(|refused| other(&refused.0.message))?;
+                            self.record_reading(purpose, None).map_err(|refused| other(&refused.failure.message))?;
                         }
                         frame(out, &Frame::Begin(known.info(false, encoding)))?;
                         send(&file, out)?;

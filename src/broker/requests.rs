@@ -10,6 +10,7 @@ use super::failure::{Refused, no_role, refused};
 use super::statement::{Matter, Speaker};
 use super::view::texts;
 use super::wire::{Answer, CommandWords, NewRequest};
+use crate::activation::wish::served;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
 use crate::cli::EnvironmentWish;
 use crate::database::Durability;
@@ -21,6 +22,7 @@ use crate::grant::lifecycle::RequestState;
 use crate::names::{IdPrefix, RoleName};
 use crate::policy::judge::{Among, Eligible, Judgement, ask, judge, subject};
 use crate::policy::{Answer as Verdict, Assignment, Role};
+use crate::refusal::why_line;
 use crate::store::{StoredRequest, Which};
 
 /// The role of a request, its command, and among which roles it was chosen (none when it was named).
@@ -175,8 +177,8 @@ impl Desk<'_> {
             Some(role) => match ask(&role, &elevation) {
                 Verdict::Allowed { .. } => Ok((role, Some(elevation), Vec::new())),
                 _ if elevation.command().is_hidden() => Err(no_role()),
-                _ => Err(refused("not-allowed", format!("role {} does not allow this command", role.name))
-                    .hint("jitctl why -- COMMAND")),
+                verdict => Err(refused("not-allowed", format!("role {} {}", role.name, refusal_words(&verdict)))
+                    .hint(why_line(&elevation))),
             },
             None => match judge(elevation, self.policy, Among::All(&[]))? {
                 Judgement::Standing(standing) => Err(refused(
@@ -186,8 +188,11 @@ impl Desk<'_> {
                 Judgement::Eligible(eligible) => match fitting(&eligible, new).cloned() {
                     Some(role) => {
                         // Broken glass looks for the role that may be had so, not for the narrowest.
-                        let roles = eligible.roles().iter().filter(|_| !new.break_glass);
-                        let among = roles.map(|role| role.name.clone()).collect();
+                        let elevation = eligible.elevation();
+                        let would_do = |other: &&Role| {
+                            !new.break_glass && (other.name == role.name || served(other, elevation).is_ok())
+                        };
+                        let among = eligible.roles().iter().filter(would_do).map(|role| role.name.clone()).collect();
                         Ok((role, Some(eligible.into_elevation()), among))
                     }
                     None => Err(refused("not-eligible", "no role allows this command")),
@@ -242,6 +247,16 @@ impl Desk<'_> {
     }
 }
 
+/// Why the role that was named does not serve.
+fn refusal_words(verdict: &Verdict<'_>) -> &'static str {
+    match verdict {
+        Verdict::OtherRunAs => "does not run commands as that user",
+        Verdict::OtherGroup => "does not run commands with that group",
+        Verdict::OtherHost => "is for other hosts",
+        Verdict::Allowed { .. } | Verdict::Denied { .. } | Verdict::NoRule => "does not allow this command",
+    }
+}
+
 /// The variables of a request.
 fn wished(entries: &[Word]) -> Result<EnvironmentWish, Refused> {
     let mut set = Vec::with_capacity(entries.len());
@@ -253,9 +268,11 @@ fn wished(entries: &[Word]) -> Result<EnvironmentWish, Refused> {
     Ok(EnvironmentWish { set, ..EnvironmentWish::default() })
 }
 
-/// The narrowest role that fits; in an emergency the narrowest that may be had by breaking the glass, where one may.
+/// The narrowest role that fits, and lets the caller have the directory and the variables where one does; in an emergency the narrowest that may be had by breaking the glass, where one may.
 fn fitting<'r>(eligible: &'r Eligible, new: &NewRequest) -> Option<&'r Role> {
-    let roles = eligible.roles();
-    let urgent = roles.iter().find(|role| new.break_glass && role.activation.break_glass);
-    urgent.or(roles.first())
+    let (roles, elevation) = (eligible.roles(), eligible.elevation());
+    let urgent = |role: &&Role| !new.break_glass || role.activation.break_glass;
+    let serves = |role: &&Role| served(role, elevation).is_ok();
+    let mut some = roles.iter().filter(urgent);
+    some.clone().find(serves).or_else(|| some.next()).or(roles.first())
 }

@@ -112,6 +112,7 @@ impl Desk<'_> {
                 .transpose()?,
             runs: self.journal.count_runs_of_grant(&terms.id)?,
             background: None,
+            host: None,
             break_glass: terms.break_glass.is_set(),
             extends: terms.extends.clone(),
             extended_by: store.extension(&terms.id)?.map(|extension| extension.terms.id),

@@ -26,7 +26,7 @@ pub use self::knowledge::{
     SettingsInfo, WhyInfo,
 };
 pub use self::membership::{Holder, LoginInfo, MembershipInfo, NewSession};
-pub use self::papers::{ApprovalPaper, ImportInfo, Paper, PapersInfo, RequestPaper};
+pub use self::papers::{ApprovalPaper, HostInfo, ImportInfo, Paper, PapersInfo, RequestPaper};
 pub use self::policies::{PolicyInfo, RoleInfo};
 pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
 pub use self::reviews::{AssignmentInfo, DebtInfo};

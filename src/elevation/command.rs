@@ -20,7 +20,7 @@ use sys::program::OpenedProgram;
 /// An opened program with its arguments, or files to edit.
 pub struct Command {
     what: What,
-    /// Where it was found: a canonical directory and the name as typed.
+    /// By which rules know it: see [`OpenedProgram::place`].
     path: PathBuf,
     /// argv[0] of the command.
     name: OsString,
@@ -78,13 +78,7 @@ impl Command {
             return Ok(Self::edit_with(arguments, caller, &Credentials { uid: 0, gid: 0, groups: Vec::new() }));
         }
         if name.as_bytes().contains(&b'/') {
-            let path = caller.directory().unwrap_or(Path::new("/")).join(name);
-            let hidden = !may_look_into(path.parent().unwrap_or(&path), caller);
-            return match Self::open(&path, name.clone(), arguments.to_vec()) {
-                Ok(command) if hidden => Ok(Self { hidden: Some(path), ..command }),
-                Err(_) if hidden => Err(CommandError::Hidden(Word::from(path.as_os_str()))),
-                found => found,
-            };
+            return Self::open_as(caller, Path::new(name), name.clone(), arguments.to_vec());
         }
         let mut refused = CommandError::NotFound(Word::from(name));
         for directory in secure_path.split(':').filter(|directory| directory.starts_with('/')) {
@@ -115,7 +109,7 @@ impl Command {
     }
 
     /// -i: the target's shell as a login shell, with the words quoted for its `-c` as sudo does.
-    pub fn login_shell(shell: &Path, words: &[OsString], _caller: &Caller) -> Result<Self, CommandError> {
+    pub fn login_shell(shell: &Path, words: &[OsString]) -> Result<Self, CommandError> {
         let base = shell.file_name().unwrap_or(OsStr::new("sh"));
         let mut name = OsString::from("-");
         name.push(base);
@@ -123,24 +117,37 @@ impl Command {
     }
 
     /// -s: the caller's shell.
-    pub fn shell(shell: &Path, words: &[OsString], _caller: &Caller) -> Result<Self, CommandError> {
-        let name = shell.as_os_str().to_owned();
-        Self::open(shell, name, shell_arguments(words))
+    pub fn shell(shell: &Path, words: &[OsString], caller: &Caller) -> Result<Self, CommandError> {
+        Self::open_as(caller, shell, shell.as_os_str().to_owned(), shell_arguments(words))
+    }
+
+    /// What the caller names by a path is looked up as far as they may look. Beyond that root looks, because the program
+    /// may be one that they may run; whoever may not learns nothing of what is there.
+    fn open_as(caller: &Caller, path: &Path, name: OsString, arguments: Vec<OsString>) -> Result<Self, CommandError> {
+        let looker = Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.group_ids().to_vec() };
+        match OpenedProgram::open_as(path, &looker) {
+            Ok(Some(program)) => Ok(Self::of(program, name, arguments)),
+            Ok(None) => {
+                let hidden = caller.directory().unwrap_or(Path::new("/")).join(path);
+                match Self::open(path, name, arguments) {
+                    Ok(command) => Ok(Self { hidden: Some(hidden), ..command }),
+                    Err(_) => Err(CommandError::Hidden(Word::from(hidden.as_os_str()))),
+                }
+            }
+            Err(error) => Err(not_opened(path, &name, error)),
+        }
     }
 
     fn open(path: &Path, name: OsString, arguments: Vec<OsString>) -> Result<Self, CommandError> {
-        let typed = name.as_bytes().contains(&b'/');
-        let shown = || Word::from(if typed { name.as_os_str() } else { path.as_os_str() });
-        let program = OpenedProgram::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
-                CommandError::NotFound(Word::from(&name))
-            }
-            io::ErrorKind::IsADirectory => CommandError::NotExecutable(shown(), "is a directory"),
-            io::ErrorKind::PermissionDenied => CommandError::NotExecutable(shown(), "is not executable"),
-            _ => CommandError::Io(shown(), error),
-        })?;
-        let path = canonical_place(path).map_err(|error| CommandError::Io(shown(), error))?;
-        Ok(Self { what: What::Program(program), path, name, arguments, digest: OnceCell::new(), hidden: None })
+        match OpenedProgram::open(path) {
+            Ok(program) => Ok(Self::of(program, name, arguments)),
+            Err(error) => Err(not_opened(path, &name, error)),
+        }
+    }
+
+    fn of(program: OpenedProgram, name: OsString, arguments: Vec<OsString>) -> Self {
+        let path = program.place().to_owned();
+        Self { what: What::Program(program), path, name, arguments, digest: OnceCell::new(), hidden: None }
     }
 
     /// The opened file; none for an edit, whose editor has no power.
@@ -159,7 +166,8 @@ impl Command {
         }
     }
 
-    /// Where it was found, which is what command rules match; [`EDIT`] for an edit.
+    /// What command rules match: the canonical path, or the name by which the program was found where that is root's alone to
+    /// give; [`EDIT`] for an edit.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -240,19 +248,16 @@ impl Command {
     }
 }
 
-/// Whether the caller could find out by themselves what lies in a directory.
-fn may_look_into(directory: &Path, caller: &Caller) -> bool {
-    // The directory itself must be open to them, not only known: a name in it is what is asked about.
-    let inside = directory.join(".");
-    sys::sight::can_see(caller.uid(), caller.gid(), caller.group_ids(), &inside).unwrap_or(false)
-}
-
-/// The directory without symlinks, and the last name as typed: `/bin/vi` is `/usr/bin/vi` on a host with a merged
-/// `/usr`, whatever `vi` links to.
-fn canonical_place(path: &Path) -> io::Result<PathBuf> {
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => Ok(parent.canonicalize()?.join(name)),
-        _ => path.canonicalize(),
+fn not_opened(path: &Path, name: &OsStr, error: io::Error) -> CommandError {
+    let typed = name.as_bytes().contains(&b'/');
+    let shown = || Word::from(if typed { name } else { path.as_os_str() });
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
+            CommandError::NotFound(Word::from(name))
+        }
+        io::ErrorKind::IsADirectory => CommandError::NotExecutable(shown(), "is a directory"),
+        io::ErrorKind::PermissionDenied => CommandError::NotExecutable(shown(), "is not executable"),
+        _ => CommandError::Io(shown(), error),
     }
 }
 
@@ -286,10 +291,5 @@ mod tests {
         let words = [OsString::from("echo"), OsString::from("a b;$HOME")];
         assert_eq!(shell_arguments(&words), ["-c", "echo a\\ b\\;$HOME"]);
         assert!(shell_arguments(&[]).is_empty());
-    }
-
-    #[test]
-    fn a_place_keeps_the_name_that_was_typed() {
-        assert_eq!(canonical_place(Path::new("/usr/../usr/bin/env")).unwrap(), PathBuf::from("/usr/bin/env"));
     }
 }

@@ -48,6 +48,8 @@ pub struct Wish {
     pub close_from: Option<u32>,
     /// -T, in seconds.
     pub time_limit: Option<u64>,
+    /// The file mode mask that the caller has.
+    pub umask: u32,
 }
 
 /// Why what was typed is not an elevation at all.
@@ -103,7 +105,7 @@ impl Elevation {
                 Command::edit(run.command.get(1..).unwrap_or_default(), &caller, &run_as)?
             }
             Mode::Command => Command::find(&run.command, secure_path, &caller)?,
-            Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command, &caller)?,
+            Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command)?,
             Mode::Edit => Command::edit(&run.command, &caller, &run_as)?,
             Mode::Shell => Command::shell(&caller.preferred_shell(&inherited.environment), &run.command, &caller)?,
         };
@@ -116,6 +118,7 @@ impl Elevation {
             directory: run.directory.clone().map(PathBuf::from),
             close_from: run.close_from,
             time_limit: run.time_limit,
+            umask: inherited.umask,
         };
         let environment = CallersEnvironment::new(inherited.environment.clone(), run.environment.clone());
         Ok(Self { caller, run_as, command, wish, environment: Some(environment) })

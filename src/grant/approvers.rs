@@ -9,6 +9,7 @@ use super::public_key::PublicKey;
 use super::sshsig::Namespace;
 use crate::escape::escape;
 use crate::names::UserName;
+use crate::policy::PolicyWords;
 
 /// The largest file in bytes.
 pub const APPROVERS_LIMIT: usize = 4 << 20;
@@ -32,8 +33,9 @@ struct Line {
     valid_before: Option<i64>,
 }
 
-/// A mistake in the file; `Display` begins with file and line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A mistake in the file. `Display` and `Debug` are for everybody and tell file and line; what stands there, only
+/// [`ApproversError::words`].
+#[derive(Clone, PartialEq, Eq)]
 pub struct ApproversError {
     file: String,
     line: usize,
@@ -42,7 +44,24 @@ pub struct ApproversError {
 
 impl fmt::Display for ApproversError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", escape(self.file.as_bytes()), self.line, self.cause)
+        write!(f, "{}: the list of keys has an error", self.place())
+    }
+}
+
+impl fmt::Debug for ApproversError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApproversError({self})")
+    }
+}
+
+impl ApproversError {
+    /// File, line and what is wrong.
+    pub fn words(&self) -> PolicyWords {
+        PolicyWords::new(format!("{}: {}", self.place(), self.cause))
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}", escape(self.file.as_bytes()), self.line)
     }
 }
 
@@ -319,6 +338,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
+    use crate::policy::PolicyReader;
 
     const NOW: i64 = 1_800_000_000; // 2027-01-15T08:00:00Z
 
@@ -331,7 +351,8 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<Approvers, String> {
-        Approvers::parse("/a", text.as_bytes()).map_err(|error| error.to_string())
+        let reader = PolicyReader::of(&[]);
+        Approvers::parse("/a", text.as_bytes()).map_err(|error| error.words().told_to(&reader).to_owned())
     }
 
     fn bob() -> UserName {
@@ -441,7 +462,11 @@ mod tests {
             let error = parse(&format!("# first\n{line}\n")).unwrap_err();
             assert!(error.starts_with("/a:2: ") && error.contains(sentence), "{line}: {error}");
         }
-        assert!(Approvers::parse("/a", b"\xff").is_err());
+        let error = Approvers::parse("/a", b"\xff").unwrap_err();
+        assert_eq!(
+            (error.to_string().as_str(), format!("{error:?}").as_str()),
+            ("/a:1: the list of keys has an error", "ApproversError(/a:1: the list of keys has an error)")
+        );
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! The command of an elevation as it stands in a request, and whether an elevation is the very one of an exact grant.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
 
 use super::terms::{CommandTerms, GrantTerms};
 use crate::elevation::{Command, CommandError, Elevation};
 use crate::escape::{Word, hex};
-use crate::policy::{Manner, Role, RunDirectory};
+use crate::policy::{Manner, Role};
 use sys::program::OpenedProgram;
 
 impl CommandTerms {
@@ -18,7 +17,7 @@ impl CommandTerms {
         let (command, run_as) = (elevation.command(), elevation.run_as());
         Ok(Self {
             argv: command.resolved_words(),
-            cwd: directory(elevation, role),
+            cwd: directory(elevation, role).unwrap_or_default(),
             environment: elevation.environment().map(|callers| callers.named()).unwrap_or_default(),
             path: Word::from(canonical(command)),
             program: hex(&command.digest()?),
@@ -43,18 +42,11 @@ fn canonical(command: &Command) -> &OsStr {
     command.program().map_or(command.path(), OpenedProgram::path).as_os_str()
 }
 
-/// Where the command would run, as text: the caller's directory unless they or the role say another.
-fn directory(elevation: &Elevation, role: &Role) -> Word {
-    let home = || elevation.run_as().account().home.clone();
-    let path: Option<PathBuf> = match Manner::of(role, elevation).ok().and_then(|manner| manner.directory) {
-        // As typed, but for where it begins.
-        Some(RunDirectory::Path(path)) => Some(elevation.caller().directory().unwrap_or(Path::new("/")).join(path)),
-        Some(RunDirectory::TargetsHome) => Some(home()),
-        Some(other @ RunDirectory::HomeOf(_)) => Some(PathBuf::from(other.to_string())),
-        None | Some(RunDirectory::CallersChoice) if elevation.wish().login => Some(home()),
-        None | Some(RunDirectory::CallersChoice) => None,
-    };
-    path.map_or_else(|| elevation.caller().directory_word(), |path| Word::from(path.as_os_str()))
+/// Where the command would run. Files to edit are named by where they lie, and their editor has no power; and nowhere is where
+/// the role does not let the command run at all.
+fn directory(elevation: &Elevation, role: &Role) -> Option<Word> {
+    elevation.command().program()?;
+    Some(Manner::working_directory(role, elevation).ok()?.word(elevation.caller()))
 }
 
 fn sorted(groups: &[u32]) -> Vec<u32> {

@@ -85,6 +85,8 @@ pub struct Decided<'a> {
     pub role_exact: bool,
     /// The role's maximum in seconds, now.
     pub maximum_duration: u64,
+    /// The digest of the policy that has the role.
+    pub policy: Option<[u8; 32]>,
 }
 
 impl<'a> Decided<'a> {
@@ -97,6 +99,7 @@ impl<'a> Decided<'a> {
             role_one_shot: role.activation.one_shot,
             role_exact: role.activation.exact_command,
             maximum_duration: role.activation.maximum_duration,
+            policy: role.policy,
         }
     }
 }

@@ -64,6 +64,18 @@ pub enum TermsFault {
     Malformed,
 }
 
+impl TermsFault {
+    /// Why bytes are not what this version writes: their version tells, where there is one.
+    pub fn of_version(bytes: &[u8]) -> Self {
+        let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+        match value.get("version").and_then(serde_json::Value::as_u64) {
+            Some(1) => Self::Earlier,
+            Some(version) if version > u64::from(VERSION) => Self::Later,
+            _ => Self::Malformed,
+        }
+    }
+}
+
 impl fmt::Display for TermsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -321,9 +333,9 @@ pub fn decode<T: Terms>(bytes: &[u8]) -> Result<T, TermsFault> {
     if bytes.len() > TERMS_LIMIT {
         return Err(TermsFault::Malformed);
     }
-    let terms = serde_json::from_slice::<T>(bytes).map_err(|_| fault(bytes))?;
+    let terms = serde_json::from_slice::<T>(bytes).map_err(|_| TermsFault::of_version(bytes))?;
     if terms.version() != VERSION {
-        return Err(fault(bytes));
+        return Err(TermsFault::of_version(bytes));
     }
     if encode(&terms).ok().as_deref() != Some(bytes) {
         return Err(TermsFault::Malformed);
@@ -332,16 +344,6 @@ pub fn decode<T: Terms>(bytes: &[u8]) -> Result<T, TermsFault> {
         None => Ok(terms),
         Some(key) if terms.extensions().contains_key(key) => Err(TermsFault::Critical(key.clone())),
         Some(_) => Err(TermsFault::Malformed),
-    }
-}
-
-/// Why bytes are not terms: the version tells, where there is one.
-fn fault(bytes: &[u8]) -> TermsFault {
-    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-    match value.get("version").and_then(serde_json::Value::as_u64) {
-        Some(1) => TermsFault::Earlier,
-        Some(version) if version > u64::from(VERSION) => TermsFault::Later,
-        _ => TermsFault::Malformed,
     }
 }
 

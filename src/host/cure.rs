@@ -21,7 +21,12 @@ impl HostError {
                  ends every grant"
             )),
             Self::Restored(_) => Some("jitctl audit verify, then jitctl key accept --reason 'WHY'".to_owned()),
-            Self::Index(_) | Self::Journal(_) | Self::Damaged(_) | Self::Terms(..) | Self::System(..) => None,
+            Self::Index(_)
+            | Self::Unsettled
+            | Self::Journal(_)
+            | Self::Damaged(_)
+            | Self::Terms(..)
+            | Self::System(..) => None,
         }
     }
 }

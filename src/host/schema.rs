@@ -23,6 +23,7 @@ const SCHEMA: [&str; 8] = [
 const EARLIER: [Earlier; 2] = [
     Earlier { version: 1, schema: include_str!("schema/1.sql"), steps: include_str!("schema/1-to-2.sql") },
     // Requests of the first format cannot be approved any more.
+    // The compiled policy goes: the first record of a policy tells of all its roles.
     Earlier { version: 2, schema: include_str!("schema/2.sql"), steps: include_str!("schema/2-to-3.sql") },
 ];
 
@@ -65,6 +66,25 @@ mod tests {
         let journal = Journal::new(&database, "web1", Vec::new());
         let _ = sample::started(&journal, "run000000001", 1);
         assert!(journal.verify_all().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_policy_that_was_compiled_without_a_record_is_compiled_anew() {
+        let scratch = Scratch::new("schema-2");
+        drop(Database::create(&scratch.path(), &[EARLIER[1].schema]).unwrap());
+        let rows = "INSERT INTO policy_stamp VALUES (1, 'x', 'y'); INSERT INTO policy_settings VALUES (1, x'00', x'00');
+            INSERT INTO policy_role VALUES ('a', x'00', x'00'); INSERT INTO policy_principal VALUES ('alice', 'standing', 'a');
+            PRAGMA user_version = 2";
+        Connection::open(scratch.path()).unwrap().execute_batch(rows).unwrap();
+        let database = open(&scratch.path()).unwrap();
+        for table in ["policy_stamp", "policy_settings", "policy_role", "policy_principal", "policy_file"] {
+            let query = format!("SELECT count(*) FROM {table}");
+            assert_eq!(database.connection().query_row(&query, [], |row| row.get::<_, i64>(0)), Ok(0), "{table}");
+        }
+        assert!(matches!(
+            crate::policy::PolicyIndex::open(database.connection()),
+            Err(crate::policy::IndexError::Empty)
+        ));
     }
 
     #[test]

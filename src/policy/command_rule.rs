@@ -92,6 +92,16 @@ impl CommandRule {
         Ok(Self { text: table.text(&digests), effect, means, digests })
     }
 
+    /// What the rule means, as JSON, unless its text alone says all of it: a text of the table form leaves some of it open,
+    /// and beside a rule that was read from elsewhere any text may stand.
+    pub fn meaning(&self) -> Option<String> {
+        if Self::parse(&self.text).as_ref() == Ok(self) {
+            return None;
+        }
+        let Self { text: _, effect, means, digests } = self;
+        Some(serde_json::json!({"digests": digests, "effect": effect, "means": means}).to_string())
+    }
+
     /// What the rule does with a command that it means.
     pub fn effect(&self) -> Effect {
         self.effect

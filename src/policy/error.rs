@@ -1,14 +1,17 @@
-//! What is wrong with a policy file, and where. Every error here is the administrator's to mend.
+//! What is wrong with a policy file, and where. Every error here is the administrator's to mend, and what it quotes is told
+//! to nobody else.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use super::reader::PolicyWords;
 use super::role::Source;
 use crate::escape::escape;
 
-/// The first mistake in the policy. `Display`: `/etc/jit-sudo/policy.toml:12: unknown key 'aprovers' in
-/// [roles.web-ops.activation]; did you mean 'approvers'?`
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The first mistake in the policy. `Display` and `Debug` are for everybody: `/etc/jit-sudo/policy.toml:12: the policy has an
+/// error`. What is wrong, such as `unknown key 'aprovers' in [roles.web-ops.activation]; did you mean 'approvers'?`, is for
+/// whoever may read the policy: [`PolicyError::words`].
+#[derive(Clone, PartialEq, Eq)]
 pub struct PolicyError {
     /// The file.
     pub file: PathBuf,
@@ -17,12 +20,12 @@ pub struct PolicyError {
     /// Column in characters from 1; 0 when the error is about the whole file.
     pub column: usize,
     /// What is wrong.
-    pub cause: Cause,
+    pub(super) cause: Cause,
 }
 
 /// What is wrong with a line of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
+pub(super) enum Cause {
     /// It is not TOML.
     Syntax(String),
     /// A key or table that the policy does not have there.
@@ -56,7 +59,7 @@ pub enum Cause {
 
 /// What an unknown key may have been.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Suggestion {
+pub(super) enum Suggestion {
     /// Nothing is near.
     Nothing,
     /// A key of the same table.
@@ -65,13 +68,32 @@ pub enum Suggestion {
     Table(String),
 }
 
+impl PolicyError {
+    /// File, line and what is wrong, in one line.
+    pub fn words(&self) -> PolicyWords {
+        PolicyWords::new(format!("{}: {}", self.place(), self.cause))
+    }
+
+    /// What is wrong, without its place.
+    pub fn cause(&self) -> PolicyWords {
+        PolicyWords::new(self.cause.to_string())
+    }
+
+    fn place(&self) -> String {
+        let file = escape(self.file.as_os_str().as_encoded_bytes());
+        if self.line > 0 { format!("{file}:{}", self.line) } else { file }
+    }
+}
+
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&escape(self.file.as_os_str().as_encoded_bytes()))?;
-        if self.line > 0 {
-            write!(f, ":{}", self.line)?;
-        }
-        write!(f, ": {}", self.cause)
+        write!(f, "{}: the policy has an error", self.place())
+    }
+}
+
+impl fmt::Debug for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PolicyError({self})")
     }
 }
 

@@ -4,15 +4,18 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::Policy;
+use super::change::{Digests, PolicyChange, SourceFile, policy_digest};
 use super::principal::{Principal, Subject};
+use super::reader::PolicyWords;
 use super::role::{Assignment, Role};
 use super::settings::Settings;
+use crate::escape::hex;
 use crate::names::RoleName;
 
 /// The tables of this room.
@@ -20,23 +23,24 @@ pub const SCHEMA: &str = "
 CREATE TABLE policy_stamp (
     id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, text TEXT NOT NULL) STRICT;
 CREATE TABLE policy_settings (
-    id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL, sha256 BLOB NOT NULL) STRICT;
+    id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL, sha256 BLOB NOT NULL, policy BLOB NOT NULL) STRICT;
 CREATE TABLE policy_role (
-    name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL) STRICT;
+    name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL, digest BLOB NOT NULL) STRICT;
 CREATE TABLE policy_principal (
     principal TEXT NOT NULL, kind TEXT NOT NULL, role TEXT NOT NULL,
     PRIMARY KEY (principal, kind, role)) STRICT, WITHOUT ROWID;
+CREATE TABLE policy_file (path TEXT PRIMARY KEY, sha256 BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// The form of the stored bodies; another version of the program compiles the policy anew.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/5");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/6");
 
 /// Why the compiled policy could not be used. All of it is the administrator's: the files themselves are unharmed.
 #[derive(Debug)]
 pub enum IndexError {
     /// SQLite refused.
     Database(rusqlite::Error),
-    /// A row is not what was stored; which one.
+    /// A row is not what was stored; which one, which is the policy's to know.
     Damaged(String),
     /// No policy was stored.
     Empty,
@@ -47,17 +51,28 @@ pub enum IndexError {
 impl fmt::Display for IndexError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Database(error) => write!(f, "the compiled policy cannot be read: {error}"),
-            Self::Damaged(what) => {
-                write!(f, "the compiled policy is damaged at {}", crate::escape::escape(what.as_bytes()))
-            }
+            Self::Database(_) => f.write_str("the compiled policy cannot be read"),
+            Self::Damaged(_) => f.write_str("the compiled policy is damaged"),
             Self::Empty => f.write_str("no policy has been compiled"),
-            Self::Encoding(error) => write!(f, "the policy cannot be compiled: {error}"),
+            Self::Encoding(_) => f.write_str("the policy cannot be compiled"),
         }
     }
 }
 
 impl std::error::Error for IndexError {}
+
+impl IndexError {
+    /// The same with what SQLite said and which role it is about.
+    pub fn words(&self) -> PolicyWords {
+        let detail = match self {
+            Self::Database(error) => format!(": {error}"),
+            Self::Damaged(what) => format!(" at {}", crate::escape::escape(what.as_bytes())),
+            Self::Empty => String::new(),
+            Self::Encoding(error) => format!(": {error}"),
+        };
+        PolicyWords::new(format!("{self}{detail}"))
+    }
+}
 
 impl From<rusqlite::Error> for IndexError {
     fn from(error: rusqlite::Error) -> Self {
@@ -72,37 +87,89 @@ pub fn stored_stamp(db: &Connection) -> rusqlite::Result<Option<String>> {
         .optional()
 }
 
-/// Replaces the compiled policy, in one transaction of its own. `stamp` tells the files from later ones.
-pub fn store(db: &Connection, policy: &Policy, stamp: &str) -> Result<(), IndexError> {
-    let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
-    for table in ["policy_stamp", "policy_settings", "policy_role", "policy_principal"] {
+/// A policy that is to be stored.
+pub struct Compiled<'a> {
+    /// What the files say.
+    pub policy: &'a Policy,
+    /// The files, and the list of the approvers' keys where there is one.
+    pub files: &'a [SourceFile],
+    /// Tells these files from later ones.
+    pub stamp: &'a str,
+}
+
+/// Replaces the compiled policy inside the transaction of the caller, who records what it changes in the same one:
+/// nothing where only the stamp is another.
+pub fn store(transaction: &Transaction<'_>, compiled: &Compiled<'_>) -> Result<Option<PolicyChange>, IndexError> {
+    let Compiled { policy, files, stamp } = compiled;
+    let old_files = digests(transaction, "SELECT path, sha256 FROM policy_file")?;
+    let old_roles = digests(transaction, "SELECT name, digest FROM policy_role")?;
+    let before = transaction.query_row("SELECT policy FROM policy_settings", [], |row| row.get(0)).optional()?;
+    let before = before.map(|bytes: Vec<u8>| whole(&bytes));
+    for table in ["policy_stamp", "policy_settings", "policy_role", "policy_principal", "policy_file"] {
         transaction.execute(&format!("DELETE FROM {table}"), [])?;
     }
-    let (body, sha256) = encode("settings", policy.settings())?;
-    transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2)", params![body, sha256])?;
-    {
-        let mut insert_role = transaction.prepare("INSERT INTO policy_role VALUES (?1, ?2, ?3)")?;
-        let mut insert_principal = transaction.prepare("INSERT OR IGNORE INTO policy_principal VALUES (?1, ?2, ?3)")?;
-        for role in policy.roles() {
-            let (body, sha256) = encode(role.name.as_str(), role)?;
-            insert_role.execute(params![role.name.as_str(), body, sha256])?;
-            for assignment in [Assignment::Standing, Assignment::Eligible] {
-                for principal in role.assigned(assignment).named() {
-                    insert_principal.execute(params![principal.key(), kind(assignment), role.name.as_str()])?;
-                }
+    let named = policy_digest(files);
+    let (body, sha256) = encode(&settings_name(&named), policy.settings())?;
+    transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2, ?3)", params![body, sha256, named])?;
+    let roles = store_roles(transaction, policy.roles())?;
+    let mut insert_file = transaction.prepare("INSERT INTO policy_file VALUES (?1, ?2)")?;
+    for file in *files {
+        insert_file.execute(params![file.path.to_string(), file.sha256])?;
+    }
+    transaction.execute("INSERT INTO policy_stamp VALUES (1, ?1, ?2)", [FORMAT, *stamp])?;
+    Ok(PolicyChange::between(before, (&old_files, files), (&old_roles, &roles)))
+}
+
+/// Their digests by their names.
+fn store_roles(transaction: &Transaction<'_>, roles: &[Role]) -> Result<Digests, IndexError> {
+    let mut insert_role = transaction.prepare("INSERT INTO policy_role VALUES (?1, ?2, ?3, ?4)")?;
+    let mut insert_principal = transaction.prepare("INSERT OR IGNORE INTO policy_principal VALUES (?1, ?2, ?3)")?;
+    let mut digests = Digests::new();
+    for role in roles {
+        let (body, sha256) = encode(role.name.as_str(), role)?;
+        let digest = role_digest(role, &body)?;
+        insert_role.execute(params![role.name.as_str(), body, sha256, digest])?;
+        digests.insert(role.name.to_string(), digest);
+        for assignment in [Assignment::Standing, Assignment::Eligible] {
+            for principal in role.assigned(assignment).named() {
+                insert_principal.execute(params![principal.key(), kind(assignment), role.name.as_str()])?;
             }
         }
     }
-    transaction.execute("INSERT INTO policy_stamp VALUES (1, ?1, ?2)", [FORMAT, stamp])?;
-    transaction.commit()?;
-    Ok(())
+    Ok(digests)
+}
+
+/// What a role is told from another by, in records: all of it, assignments and terms included, but not the place in the
+/// files, which moves with every line above it.
+fn role_digest(role: &Role, body: &[u8]) -> Result<[u8; 32], IndexError> {
+    // Taken out of what is written anyway: written anew without it, 100,000 roles would take twice as long. No text holds
+    // such bytes, because a quote in it is escaped.
+    let source = serde_json::to_vec(&role.source).map_err(|error| IndexError::Encoding(error.to_string()))?;
+    let place = [b",\"source\":", source.as_slice()].concat();
+    let missing = || IndexError::Encoding(format!("role '{}' is written without its place", role.name));
+    let at = body.windows(place.len()).rposition(|part| part == place).ok_or_else(missing)?;
+    let (before, behind) = body.split_at_checked(at).ok_or_else(missing)?;
+    let rest = [before, behind.strip_prefix(place.as_slice()).ok_or_else(missing)?].concat();
+    Ok(whole(&digest(role.name.as_str(), &rest)))
+}
+
+/// A digest as it was stored; a damaged one is that of nothing, so that it differs from every other.
+fn whole(bytes: &[u8]) -> [u8; 32] {
+    bytes.try_into().unwrap_or_default()
+}
+
+fn digests(db: &Connection, query: &str) -> Result<Digests, IndexError> {
+    let mut statement = db.prepare(query)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, whole(&row.get::<_, Vec<u8>>(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The compiled policy, read row by row. For several questions that must agree with each other the caller holds a
-/// read transaction.
+/// read transaction; each role says of which policy it is.
 pub struct PolicyIndex<'a> {
     db: &'a Connection,
     settings: Settings,
+    digest: [u8; 32],
     /// The role that was read last: a listing asks for the same one again and again.
     last: RefCell<Option<Role>>,
 }
@@ -110,28 +177,46 @@ pub struct PolicyIndex<'a> {
 impl<'a> PolicyIndex<'a> {
     /// The compiled policy, where it was stored with this `stamp` by this version of the program.
     pub fn current(db: &'a Connection, stamp: &str) -> Result<Option<Self>, IndexError> {
-        let query = "SELECT body, sha256 FROM policy_settings WHERE id = 1 \
+        let query = "SELECT body, sha256, policy FROM policy_settings WHERE id = 1 \
                      AND (SELECT format = ?1 AND text = ?2 FROM policy_stamp WHERE id = 1)";
-        let row = db.prepare(query)?.query_row([FORMAT, stamp], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let Some((body, sha256)): Option<(Vec<u8>, Vec<u8>)> = row else { return Ok(None) };
-        Ok(Some(Self { db, settings: decode("settings", &body, &sha256)?, last: RefCell::default() }))
+        Self::read(db, query, params![FORMAT, stamp])
     }
 
     /// Reads the settings; the roles are read when they are asked for.
     pub fn open(db: &'a Connection) -> Result<Self, IndexError> {
-        let row = db
-            .prepare("SELECT body, sha256 FROM policy_settings WHERE id = 1")?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let (body, sha256): (Vec<u8>, Vec<u8>) = row.ok_or(IndexError::Empty)?;
-        Ok(Self { db, settings: decode("settings", &body, &sha256)?, last: RefCell::default() })
+        let query = "SELECT body, sha256, policy FROM policy_settings WHERE id = 1";
+        Self::read(db, query, params![])?.ok_or(IndexError::Empty)
+    }
+
+    fn read(db: &'a Connection, query: &str, parameters: impl Params) -> Result<Option<Self>, IndexError> {
+        let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let row = db.prepare(query)?.query_row(parameters, columns).optional()?;
+        let Some((body, sha256, policy)): Option<(Vec<u8>, Vec<u8>, Vec<u8>)> = row else { return Ok(None) };
+        let digest = whole(&policy);
+        let settings = decode(&settings_name(&digest), &body, &sha256).map_err(|error| match error {
+            IndexError::Damaged(_) => IndexError::Damaged("settings".to_owned()),
+            other => other,
+        })?;
+        Ok(Some(Self { db, settings, digest, last: RefCell::default() }))
     }
 
     /// A policy in `db`, an empty database in memory, by which nobody may do anything.
     pub fn empty(db: &'a Connection) -> Result<Self, IndexError> {
+        Self::aside(db, &Compiled { policy: &Policy::nothing(), files: &[], stamp: "" })
+    }
+
+    /// A policy in `db`, an empty database in memory, of which no record tells: for looking, never for a run.
+    pub fn aside(db: &'a Connection, compiled: &Compiled<'_>) -> Result<Self, IndexError> {
         db.execute_batch(SCHEMA)?;
-        store(db, &Policy::nothing(), "")?;
+        let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+        store(&transaction, compiled)?;
+        transaction.commit()?;
         Self::open(db)
+    }
+
+    /// The digest that names it.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// What holds for the whole host.
@@ -144,13 +229,10 @@ impl<'a> PolicyIndex<'a> {
         if let Some(role) = self.last.borrow().as_ref().filter(|role| &role.name == name) {
             return Ok(Some(role.clone()));
         }
-        let row = self
-            .db
-            .prepare("SELECT body, sha256 FROM policy_role WHERE name = ?1")?
-            .query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((body, sha256)): Option<(Vec<u8>, Vec<u8>)> = row else { return Ok(None) };
-        let role = decode_role(name.as_str(), &body, &sha256)?;
+        let query = format!("SELECT {ROLE_COLUMNS} FROM policy_role WHERE name = ?1");
+        let row = self.db.prepare(&query)?.query_row([name.as_str()], StoredRole::read).optional()?;
+        let Some(stored) = row else { return Ok(None) };
+        let role = stored.decode(name.as_str())?;
         self.last.replace(Some(role.clone()));
         Ok(Some(role))
     }
@@ -197,11 +279,10 @@ impl<'a> PolicyIndex<'a> {
 
     /// Calls `see` with every role in alphabetical order, one at a time, until it says [`Next::Stop`].
     pub fn each_role(&self, mut see: impl FnMut(Role) -> Next) -> Result<(), IndexError> {
-        let mut statement = self.db.prepare("SELECT name, body, sha256 FROM policy_role ORDER BY name")?;
+        let mut statement = self.db.prepare(&format!("SELECT {ROLE_COLUMNS}, name FROM policy_role ORDER BY name"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (name, body, sha256): (String, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            match see(decode_role(&name, &body, &sha256)?) {
+            match see(StoredRole::read(row)?.decode(&row.get::<_, String>(3)?)?) {
                 Next::Continue => {}
                 Next::Stop => break,
             }
@@ -239,12 +320,34 @@ fn decode<T: DeserializeOwned>(name: &str, body: &[u8], sha256: &[u8]) -> Result
     serde_json::from_slice(body).map_err(|_| IndexError::Damaged(name.to_owned()))
 }
 
-fn decode_role(name: &str, body: &[u8], sha256: &[u8]) -> Result<Role, IndexError> {
-    let role: Role = decode(name, body, sha256).map_err(|error| match error {
-        IndexError::Damaged(name) => IndexError::Damaged(format!("role '{name}'")),
-        other => other,
-    })?;
-    if role.name.as_str() == name { Ok(role) } else { Err(IndexError::Damaged(format!("role '{name}'"))) }
+/// What a role is read from: its row, and the policy that is stored at the same moment.
+const ROLE_COLUMNS: &str = "body, sha256, (SELECT policy FROM policy_settings WHERE id = 1)";
+
+/// These columns.
+struct StoredRole {
+    body: Vec<u8>,
+    sha256: Vec<u8>,
+    policy: Vec<u8>,
+}
+
+impl StoredRole {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { body: row.get(0)?, sha256: row.get(1)?, policy: row.get(2)? })
+    }
+
+    fn decode(self, name: &str) -> Result<Role, IndexError> {
+        let damaged = || IndexError::Damaged(format!("role '{name}'"));
+        let role: Role = decode(name, &self.body, &self.sha256).map_err(|error| match error {
+            IndexError::Damaged(_) => damaged(),
+            other => other,
+        })?;
+        if role.name.as_str() == name { Ok(Role { policy: Some(whole(&self.policy)), ..role }) } else { Err(damaged()) }
+    }
+}
+
+/// The digest of the policy is part of what is digested of the settings.
+fn settings_name(policy: &[u8; 32]) -> String {
+    format!("settings of {}", hex(policy))
 }
 
 /// The name is part of what is digested, so that two rows cannot change places.
@@ -253,179 +356,4 @@ fn digest(name: &str, body: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::policy::PolicyText;
-
-    fn policy(text: &str) -> Policy {
-        let file = PolicyText { path: "/etc/p.toml".into(), text: text.to_owned() };
-        Policy::parse(&[file]).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn name(text: &str) -> RoleName {
-        RoleName::parse(text).unwrap()
-    }
-
-    const WHOLE: &str = r##"
-[defaults]
-passwd_tries = 2
-[roles.web-ops]
-eligible = ["alice", "%web"]
-commands = ["/usr/bin/systemctl restart nginx", "!/usr/bin/x ** \\*"]
-[roles.web-ops.activation]
-ticket = '^OPS-[0-9]+$'
-require_approval = true
-approvers = ["bob", "%#7"]
-"##;
-
-    fn database() -> Connection {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(SCHEMA).unwrap();
-        db
-    }
-
-    fn alice(groups: &[(u32, Option<String>)]) -> Subject<'_> {
-        Subject { name: "alice", uid: 1001, groups }
-    }
-
-    const INDEXED: &str = r##"
-[roles.a]
-eligible = ["alice"]
-commands = ["ALL"]
-[roles.b]
-eligible = ["%#33", "alice", "#1001"]
-commands = ["ALL"]
-[roles.c]
-standing = ["ALL"]
-commands = ["/usr/bin/id"]
-[roles.d]
-eligible = ["%web"]
-commands = ["ALL"]
-[roles.e]
-eligible = ["bob"]
-commands = ["ALL"]
-[roles.f]
-standing = ["ALL", "!%web"]
-eligible = ["+nobody-is-in-it"]
-commands = ["ALL"]
-"##;
-
-    #[test]
-    fn the_index_gives_back_what_was_stored() {
-        let db = database();
-        assert!(matches!(PolicyIndex::open(&db), Err(IndexError::Empty)));
-        assert_eq!(stored_stamp(&db).unwrap(), None);
-        let whole = policy(WHOLE);
-        store(&db, &whole, "first").unwrap();
-        assert_eq!(stored_stamp(&db).unwrap().as_deref(), Some("first"));
-        let index = PolicyIndex::open(&db).unwrap();
-        assert_eq!(index.settings(), whole.settings());
-        assert_eq!(index.role(&name("web-ops")).unwrap().as_ref(), Some(&whole.roles()[0]));
-        assert_eq!(index.role(&name("nothing")).unwrap(), None);
-        store(&db, &policy(INDEXED), "second").unwrap();
-        let index = PolicyIndex::open(&db).unwrap();
-        assert_eq!(index.role(&name("web-ops")).unwrap(), None);
-        let mut seen = Vec::new();
-        index
-            .each_role(|role| {
-                seen.push(role.name.to_string());
-                if seen.len() == 4 { Next::Stop } else { Next::Continue }
-            })
-            .unwrap();
-        assert_eq!(seen, ["a", "b", "c", "d"]);
-    }
-
-    #[test]
-    fn the_index_finds_the_roles_of_a_person_as_the_policy_does() {
-        let db = database();
-        let policy = policy(INDEXED);
-        store(&db, &policy, "x").unwrap();
-        let index = PolicyIndex::open(&db).unwrap();
-        let web = [(33, Some("web".to_owned())), (33, Some("web".to_owned()))];
-        for groups in [&web[..], &[(33, None)], &[(7, Some("alice".to_owned()))], &[]] {
-            for assignment in [Assignment::Standing, Assignment::Eligible] {
-                let subject = alice(groups);
-                let found: Vec<Role> = index.roles_for(&subject, assignment).unwrap();
-                let expected: Vec<Role> =
-                    policy.roles().iter().filter(|role| role.assigns(&subject, assignment)).cloned().collect();
-                assert_eq!(found, expected);
-            }
-        }
-        assert_eq!(index.role_names_for(&alice(&web), Assignment::Eligible).unwrap(), ["a", "b", "d", "f"].map(name));
-    }
-
-    #[test]
-    fn a_damaged_row_is_an_error_and_never_another_policy() {
-        let groups = [(33, Some("web".to_owned()))];
-        for damage in [
-            "UPDATE policy_role SET body = CAST(replace(CAST(body AS TEXT), 'root', 'toor') AS BLOB) WHERE name = 'a'",
-            "UPDATE policy_role SET sha256 = zeroblob(32) WHERE name = 'a'",
-            "UPDATE policy_role SET sha256 = x'' WHERE name = 'a'",
-            "UPDATE policy_role SET (body, sha256) = (SELECT body, sha256 FROM policy_role WHERE name = 'e') WHERE name = 'a'",
-            "DELETE FROM policy_role WHERE name = 'a'",
-            "INSERT INTO policy_principal VALUES ('alice', 'eligible', 'e')",
-            "INSERT INTO policy_principal VALUES ('alice', 'eligible', 'no such')",
-            "UPDATE policy_role SET body = x'00ff' WHERE name = 'a'",
-        ] {
-            let db = database();
-            store(&db, &policy(INDEXED), "x").unwrap();
-            assert_eq!(db.execute(damage, []).unwrap(), 1, "{damage}");
-            let index = PolicyIndex::open(&db).unwrap();
-            let result = index.roles_for(&alice(&groups), Assignment::Eligible);
-            assert!(matches!(result, Err(IndexError::Damaged(_))), "{damage}: {result:?}");
-        }
-        let db = database();
-        store(&db, &policy(INDEXED), "x").unwrap();
-        db.execute("UPDATE policy_settings SET sha256 = zeroblob(32)", []).unwrap();
-        assert!(matches!(PolicyIndex::open(&db), Err(IndexError::Damaged(_))));
-    }
-
-    #[test]
-    fn every_bit_of_a_stored_role_counts() {
-        let db = database();
-        store(&db, &policy(INDEXED), "x").unwrap();
-        let body: Vec<u8> =
-            db.query_row("SELECT body FROM policy_role WHERE name = 'c'", [], |row| row.get(0)).unwrap();
-        for bit in 0..body.len() * 8 {
-            let mut flipped = body.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            db.execute("UPDATE policy_role SET body = ?1 WHERE name = 'c'", [flipped]).unwrap();
-            assert!(PolicyIndex::open(&db).unwrap().role(&name("c")).is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn a_failed_store_leaves_the_old_policy() {
-        let db = database();
-        store(&db, &policy(WHOLE), "old").unwrap();
-        db.execute_batch(
-            "CREATE TRIGGER t BEFORE INSERT ON policy_role WHEN new.name = 'c' BEGIN SELECT raise(ABORT, 'full'); END",
-        )
-        .unwrap();
-        assert!(matches!(store(&db, &policy(INDEXED), "new"), Err(IndexError::Database(_))));
-        assert_eq!(stored_stamp(&db).unwrap().as_deref(), Some("old"));
-        assert!(PolicyIndex::open(&db).unwrap().role(&name("web-ops")).unwrap().is_some());
-    }
-
-    #[test]
-    fn a_hundred_thousand_roles_cost_one_lookup_nothing() {
-        let db = database();
-        let role = |n: usize| format!("[roles.r{n}]\neligible = [\"user{n}\"]\ncommands = [\"/usr/bin/id {n}\"]\n");
-        let count = 20_000;
-        let text: String = (0..count).map(role).collect();
-        let policy = policy(&text);
-        assert_eq!(policy.roles()[count - 1].source.line, (count - 1) * 3 + 1);
-        store(&db, &policy, "x").unwrap();
-        let index = PolicyIndex::open(&db).unwrap();
-        let started = std::time::Instant::now();
-        for n in 0..100 {
-            let user = format!("user{}", n * 100);
-            let subject = Subject { name: &user, uid: 5, groups: &[] };
-            assert_eq!(index.roles_for(&subject, Assignment::Eligible).unwrap().len(), 1);
-            assert_eq!(index.roles_for(&subject, Assignment::Standing).unwrap().len(), 0);
-        }
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
-    }
-}
+mod tests;

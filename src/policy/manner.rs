@@ -5,19 +5,30 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Role, RunDirectory};
-use crate::elevation::Elevation;
+use crate::elevation::{Caller, Elevation};
 use crate::escape::Word;
 use crate::names::UserName;
 
 /// How a command is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manner {
-    /// Where; `None` is where the caller is, or the target's home for -i.
-    pub directory: Option<RunDirectory>,
+    /// Where.
+    pub directory: WorkingDirectory,
     /// Descriptors from this one on are closed.
     pub closefrom: u32,
     /// For how long at most, in seconds.
     pub time_limit: Option<u64>,
+}
+
+/// Where a command begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkingDirectory {
+    /// Where the caller is.
+    Callers,
+    /// There, or it does not begin.
+    Path(PathBuf),
+    /// The home of a login: where that cannot be entered, the caller is told and it begins where they are.
+    Home(PathBuf),
 }
 
 /// The role does not allow the wish. The sentences are sudo's.
@@ -31,6 +42,8 @@ pub enum NotPermitted {
     Directory(Word),
     /// -T without `user_command_timeouts`.
     TimeLimit,
+    /// The home of nobody that the account database knows.
+    NoHome(UserName),
 }
 
 impl fmt::Display for NotPermitted {
@@ -39,6 +52,7 @@ impl fmt::Display for NotPermitted {
             Self::NoTerminal => f.write_str("sorry, you must have a tty to run sudo"),
             Self::CloseFrom => f.write_str("you are not permitted to use the -C option"),
             Self::Directory(command) => write!(f, "you are not permitted to use the -D option with {command}"),
+            Self::NoHome(user) => write!(f, "unknown user {user}"),
             // Sic.
             Self::TimeLimit => f.write_str("sorry, you are not allowed set a command timeout"),
         }
@@ -65,11 +79,42 @@ impl Manner {
             (_, 0) => None,
             (_, most) => Some(most),
         };
-        Ok(Self { directory: directory(role, elevation)?, closefrom, time_limit })
+        Ok(Self { directory: Self::working_directory(role, elevation)?, closefrom, time_limit })
+    }
+
+    /// Where `role` lets `elevation` run, whatever else is wished.
+    ///
+    /// # Errors
+    /// The role does not allow the directory that is wished, or nobody has the home that it is.
+    pub fn working_directory(role: &Role, elevation: &Elevation) -> Result<WorkingDirectory, NotPermitted> {
+        let home = &elevation.run_as().account().home;
+        Ok(match run_directory(role, elevation)? {
+            // As typed, but for where it begins.
+            Some(RunDirectory::Path(path)) => {
+                WorkingDirectory::Path(elevation.caller().directory().unwrap_or(Path::new("/")).join(path))
+            }
+            Some(RunDirectory::TargetsHome) => WorkingDirectory::Path(home.clone()),
+            Some(RunDirectory::HomeOf(user)) => match sys::users::account_by_name(user.as_str()) {
+                Ok(Some(account)) => WorkingDirectory::Path(account.home),
+                Ok(None) | Err(_) => return Err(NotPermitted::NoHome(user)),
+            },
+            None | Some(RunDirectory::CallersChoice) if elevation.wish().login => WorkingDirectory::Home(home.clone()),
+            None | Some(RunDirectory::CallersChoice) => WorkingDirectory::Callers,
+        })
     }
 }
 
-fn directory(role: &Role, elevation: &Elevation) -> Result<Option<RunDirectory>, NotPermitted> {
+impl WorkingDirectory {
+    /// As it stands in records and requests.
+    pub fn word(&self, caller: &Caller) -> Word {
+        match self {
+            Self::Callers => caller.directory_word(),
+            Self::Path(path) | Self::Home(path) => Word::from(path.as_os_str()),
+        }
+    }
+}
+
+fn run_directory(role: &Role, elevation: &Elevation) -> Result<Option<RunDirectory>, NotPermitted> {
     let (wish, said) = (elevation.wish(), &role.options.runcwd);
     let wished = wish.directory.as_deref().filter(|wished| Some(*wished) != elevation.caller().directory());
     match (wished, said) {

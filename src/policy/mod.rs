@@ -3,6 +3,7 @@
 
 mod arguments;
 mod audit_file;
+mod change;
 mod command_rule;
 mod digest;
 mod error;
@@ -18,6 +19,7 @@ mod options;
 mod pattern;
 mod power;
 mod principal;
+mod reader;
 mod recording;
 mod role;
 mod role_file;
@@ -30,16 +32,18 @@ mod weigh;
 
 use std::path::PathBuf;
 
+pub use change::{Became, FileEntry, LISTED, Names, PolicyChange, SourceFile, digest_of, policy_digest};
 pub use command_rule::{Algorithm, CommandRule, Effect};
-pub use error::{Cause, PolicyError, Suggestion};
+pub use error::PolicyError;
 pub use host::Hosts;
 pub use index::{IndexError, PolicyIndex};
 pub use listed::{Entry, Line, Listed, Side};
-pub use manner::{Manner, NotPermitted};
+pub use manner::{Manner, NotPermitted, WorkingDirectory};
 pub use options::{Lecture, Options, RESOURCES, Rlimit, RunDirectory, TimestampType, UNTIL_REBOOT, Umask};
 pub use pattern::{WordPattern, name_matches};
-pub use power::{InvalidPower, Narrowed, RolePower, digest_of};
+pub use power::{InvalidPower, Narrowed, RolePower};
 pub use principal::{People, Principal, Subject};
+pub use reader::{PolicyReader, PolicyWords};
 pub use recording::{Record, Recording, RecordingMode, RecordingSettings};
 pub use role::{Activation, Answer, Assignment, LONGEST_TICKET, OnExpiry, Question, Role, Source, TicketPattern};
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};

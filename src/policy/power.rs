@@ -125,7 +125,7 @@ impl RolePower {
 }
 
 /// SHA-256 of a role's exact bytes, lower-case hexadecimal.
-pub fn digest_of(bytes: &[u8]) -> String {
+pub(super) fn digest_of(bytes: &[u8]) -> String {
     hex(&<[u8; 32]>::from(Sha256::digest(bytes)))
 }
 

@@ -60,6 +60,9 @@ pub struct Role {
     pub source: Source,
     /// The digest of its [`RolePower`](super::RolePower), lower-case hexadecimal.
     pub digest: String,
+    /// The digest of the compiled policy from which it was read; of a role that comes from the files alone there is none.
+    #[serde(skip)]
+    pub policy: Option<[u8; 32]>,
 }
 
 /// The terms of activation; times in seconds.

@@ -136,6 +136,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         order: table.number("order", 0..1_000_001)?.unwrap_or(0),
         source,
         digest: String::new(),
+        policy: None,
     };
     let text = RolePower::of(&role).encode().map_err(|error| table.invalid("commands", error.to_string()))?;
     if text.len() > POWER_LIMIT {

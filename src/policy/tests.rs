@@ -23,9 +23,19 @@ fn policy(text: &str) -> Policy {
 
 fn mistake(text: &str) -> String {
     match Policy::parse(&files(&[text])) {
-        Err(error) => error.to_string(),
+        Err(error) => whole(&error),
         Ok(_) => panic!("accepted: {text}"),
     }
+}
+
+/// What is said to somebody who may read the policy; that nobody else hears more than the place is seen on the way.
+fn whole(error: &PolicyError) -> String {
+    let (words, cause) = (error.words(), error.cause());
+    let reader = PolicyReader::of(&[]);
+    let place = words.told_to(&reader).strip_suffix(cause.told_to(&reader)).unwrap();
+    assert_eq!(error.to_string(), format!("{place}the policy has an error"));
+    assert_eq!(format!("{error:?}{words:?}"), format!("PolicyError({error})PolicyWords(…)"));
+    words.told_to(&reader).to_owned()
 }
 
 fn role(text: &str) -> Role {
@@ -196,10 +206,10 @@ fn mistakes_are_told_with_file_line_and_cause() {
 fn what_is_said_twice_names_both_places() {
     let (one, two) = (with(""), format!("\n\n{}", with("")));
     let error = Policy::parse(&files(&[&one, &two])).unwrap_err();
-    assert_eq!(error.to_string(), "/etc/p1.toml:3: role 'r' is already defined at /etc/p0.toml:1");
+    assert_eq!(whole(&error), "/etc/p1.toml:3: role 'r' is already defined at /etc/p0.toml:1");
     let error =
         Policy::parse(&files(&["[defaults]\nauthenticate = true\n", "[defaults]\nauthenticate = true\n"])).unwrap_err();
-    assert_eq!(error.to_string(), "/etc/p1.toml:2: authenticate in [defaults] is already defined at /etc/p0.toml:2");
+    assert_eq!(whole(&error), "/etc/p1.toml:2: authenticate in [defaults] is already defined at /etc/p0.toml:2");
     assert!(
         mistake(&with("authenticate = false\n[roles.r.activation]\nauthenticate = true"))
             .contains("stands in [roles.r] too")
@@ -406,7 +416,7 @@ fn random_changes_to_a_policy_never_panic_and_errors_stay_one_line() {
         match Policy::parse(&files(&[&text])) {
             Ok(_) => accepted += 1,
             Err(error) => {
-                let sentence = error.to_string();
+                let sentence = whole(&error);
                 assert!(sentence.len() < 2000 && !sentence.chars().any(char::is_control), "{sentence}");
             }
         }

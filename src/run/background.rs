@@ -4,6 +4,7 @@
 use std::os::fd::AsFd;
 
 use crate::cli::Run;
+use crate::policy::PolicyReader;
 use crate::refusal::Refusal;
 use crate::run::perform;
 use crate::session::ExitStatus;
@@ -18,7 +19,7 @@ pub(super) fn run(run: &Run, inherited: &Inherited) -> Result<ExitStatus, Refusa
     let child = fork(|| {
         let told = || drop(write(tell.as_fd(), b"!"));
         let status = perform(run, inherited, told).unwrap_or_else(|refusal| {
-            refusal.tell();
+            refusal.tell(PolicyReader::root(&inherited.identity).as_ref());
             ExitStatus::Code(1)
         });
         status.exit()

@@ -8,7 +8,7 @@ use crate::audit::recorded::Recorded;
 use crate::authorized::Authorized;
 use crate::cli::{Mode, Run};
 use crate::edit::{Copied, Copy, EditError, Hands};
-use crate::elevation::edit::{credentials_of_caller, credentials_of_run_as};
+use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Edit, Editor, Editors, is_edit_word};
 use crate::escape::Word;
 use crate::refusal::Refusal;
@@ -43,9 +43,10 @@ pub(super) fn around<W: Watch>(
     let Some((edit, editor)) = wish.and_then(|edit| Some((Rc::clone(&edit), edit.editor()?.clone()))) else {
         return run(recorded, None, watch);
     };
-    let hands = match credentials_of_run_as(elevation.run_as()) {
-        Ok(run_as) => Hands { run_as, caller: credentials_of_caller(elevation.caller()), umask: scene.inherited.umask },
-        Err(error) => return (recorded, Err(LaunchError::RunAs(error))),
+    let hands = Hands {
+        run_as: recorded.authorized().plan().credentials().clone(),
+        caller: credentials_of_caller(elevation.caller()),
+        umask: scene.inherited.umask,
     };
     let copies = match copy_out(&edit, &hands) {
         Ok(copies) => copies,

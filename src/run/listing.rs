@@ -19,7 +19,7 @@ use sys::sanitize::Inherited;
 pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
-    let policy = host.policy()?;
+    let policy = host.policy(Some(&caller))?;
     let (asker, asked_about) = match &wanted.other_user {
         None => (Asker::Themselves, caller),
         Some(name) => (Asker::Other, other(name, caller, &policy)?),

@@ -25,7 +25,7 @@ pub enum Extent {
 pub fn validate(wanted: &Validate, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
-    let policy = host.policy()?;
+    let policy = host.policy(Some(&caller))?;
     let journal = host.journal(&policy.settings().audit);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     let subject = subject(&caller)?;

@@ -48,7 +48,7 @@ impl fmt::Display for EnvironmentError {
 
 /// Builds the environment for `authorized`; `pam` is what the PAM stack wants set, `run` is the id of the run.
 pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Vec<OsString>, EnvironmentError> {
-    let mut environment = match authorized.environment() {
+    let mut environment = match authorized.plan().environment() {
         EnvironmentPolicy::Role(callers) => from_caller(authorized, callers, pam)?,
         EnvironmentPolicy::Exact(named) => made_anew(authorized, named, pam)?,
     };
@@ -58,6 +58,18 @@ pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Vec
         environment.set("JIT_SUDO_GRANT", terms.id.as_str());
     }
     Ok(environment.into_entries())
+}
+
+/// Whether `role` would let the caller have what they wish of their variables.
+///
+/// # Errors
+/// What it does not let them have.
+pub fn may_have(role: &Role, elevation: &Elevation) -> Result<(), EnvironmentError> {
+    let Some(callers) = elevation.environment() else { return Ok(()) };
+    let exact = role.activation.exact_command;
+    let rules = Rules::of(role, elevation.wish(), callers.wants_everything());
+    let rules = if exact { rules.anew() } else { rules };
+    rules.wished(callers).map(|_| ())
 }
 
 /// What the role lets through of the caller's variables, and what it lets them set.
@@ -89,7 +101,7 @@ fn from_caller(
 /// the caller set it.
 fn made_anew(authorized: &Authorized, named: &[Word], pam: &[OsString]) -> Result<Environment, EnvironmentError> {
     let elevation = authorized.elevation();
-    let rules = Rules { reset: true, shell: false, ..Rules::of(authorized.role(), elevation.wish(), false) };
+    let rules = Rules::of(authorized.role(), elevation.wish(), false).anew();
     let named: Vec<Variable<'_>> = named.iter().filter_map(|entry| split(entry.as_os_str())).collect();
     rules.permit(&named)?;
 
@@ -117,6 +129,11 @@ impl<'a> Rules<'a> {
         let (options, may_set) = (&role.options, role.lets_set_variables());
         let preserves = wants_everything && may_set;
         Self { options, reset: wish.login || (options.env_reset && !preserves), may_set, shell: wish.shell }
+    }
+
+    /// The same for an environment that is made anew.
+    fn anew(self) -> Self {
+        Self { reset: true, shell: false, ..self }
     }
 
     /// What the caller said on the command line, where all of it is allowed.

@@ -12,12 +12,11 @@ use std::path::PathBuf;
 use super::family::Family;
 use super::taps::{Ends, end_of};
 use crate::audit::recorded::Recorded;
-use crate::authorized::Authorized;
 use crate::edit::EditError;
+use crate::elevation::Editor;
 use crate::elevation::edit::credentials_of_caller;
-use crate::elevation::{Editor, Elevation, RunAsError};
 use crate::escape::Word;
-use crate::policy::{Manner, Options, RunDirectory};
+use crate::policy::{Manner, WorkingDirectory};
 use crate::recording::RecordingError;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::limits::Limits;
@@ -30,11 +29,7 @@ use sys::trusted::trusted_program;
 pub enum LaunchError {
     /// Arguments or variables hold a NUL byte.
     Nul,
-    /// The target's groups cannot be looked up.
-    RunAs(RunAsError),
-    /// The directory is nobody's home.
-    Home(String),
-    /// A script does not lie in a trusted place, or is not the file that was opened.
+    /// A script does not lie in a trusted place, or the program is not the file that was opened.
     Script(String),
     /// The kernel refused a step before exec.
     Exec(ExecError),
@@ -52,8 +47,6 @@ impl fmt::Display for LaunchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
-            Self::RunAs(error) => error.fmt(f),
-            Self::Home(user) => write!(f, "unknown user {user}"),
             Self::Script(cause) => f.write_str(cause),
             Self::Exec(error) => error.fmt(f),
             Self::Edit(error) => error.fmt(f),
@@ -90,8 +83,23 @@ enum Place {
     Home(CString, String),
 }
 
+impl Place {
+    fn of(directory: &WorkingDirectory) -> Result<Self, LaunchError> {
+        match directory {
+            WorkingDirectory::Callers => Ok(Self::Here),
+            WorkingDirectory::Path(path) => c_string(path.as_os_str()).map(Self::There),
+            WorkingDirectory::Home(home) => {
+                let home = home.as_os_str();
+                let told = format!("jit-sudo: unable to change directory to {}", Word::from(home));
+                Ok(Self::Home(c_string(home)?, told))
+            }
+        }
+    }
+}
+
 enum PreparedImage {
     Descriptor(OwnedFd),
+    Script(OwnedFd),
     Path(CString),
 }
 
@@ -99,15 +107,15 @@ impl Launch {
     /// Prepares what `recorded` says.
     pub(super) fn prepare(recorded: &Recorded, family: Family, inherited: &Inherited) -> Result<Self, LaunchError> {
         let authorized = recorded.authorized();
-        let elevation = authorized.elevation();
+        let (plan, elevation) = (authorized.plan(), authorized.elevation());
         Ok(Self {
             image: image(recorded)?,
             argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
-            credentials: credentials(elevation)?,
-            directory: place(authorized)?,
+            credentials: plan.credentials().clone(),
+            directory: Place::of(plan.directory())?,
             kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, authorized.manner())).collect(),
-            umask: umask(&authorized.role().options, inherited.umask),
+            umask: plan.umask(),
             detached: elevation.wish().background,
             limits: authorized.session_limits(&inherited.limits),
             family,
@@ -176,6 +184,7 @@ impl Launch {
     fn execution<'a>(&'a self, inherited: &'a Inherited, standard: [Option<BorrowedFd<'a>>; 3]) -> Execution<'a> {
         let image = match &self.image {
             PreparedImage::Descriptor(fd) => Image::Descriptor(fd.as_fd()),
+            PreparedImage::Script(fd) => Image::Script(fd.as_fd()),
             PreparedImage::Path(path) => Image::Path(path),
         };
         Execution {
@@ -225,71 +234,37 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
     }
 }
 
-/// By its path, where the place it lies in is beyond everybody's reach but root's and still holds the opened file: then the
-/// process has its proper name (an older kernel names what is executed by descriptor after the number, which killall and
-/// pgrep do not find). The opened file itself where others could swap it. A script can only be run by path, because its
-/// interpreter opens it by name (and whatever is no binary may be a script for /bin/sh): out of an untrusted place only where the role allows everything anyway.
+/// By the path that was judged, where nobody but root has a hand in what it means: then the process has its proper name, and a
+/// script and a program with many names see that name in their `$0`. Else the opened file itself, which nobody can swap; a
+/// script then goes to its interpreter as `/dev/fd/N`, and only where the role allows everything anyway: what it reads beside
+/// itself is in others' hands.
 fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = recorded.authorized().elevation().command();
     let program = command.program().ok_or_else(|| look(io::ErrorKind::InvalidInput.into()))?;
-    let trusted = trusted_program(program.path());
-    let is_script = !program.is_binary().map_err(look)?;
-    if trusted.is_err() && !is_script {
-        return Ok(PreparedImage::Descriptor(program.as_fd().try_clone_to_owned().map_err(look)?));
+    let changed =
+        || LaunchError::Script(format!("{} changed while it was checked", Word::from(program.path().as_os_str())));
+    if !program.unchanged().map_err(look)? {
+        return Err(changed());
     }
-    if let Err(error) = trusted
-        && !recorded.authorized().role().allows_everything()
-    {
+    let Err(error) = trusted_program(program.path()) else {
+        if !program.same_as(command.path()).map_err(look)? {
+            return Err(changed());
+        }
+        return Ok(PreparedImage::Path(c_string(command.path().as_os_str())?));
+    };
+    let opened = || program.as_fd().try_clone_to_owned().map_err(look);
+    if program.is_binary().map_err(look)? {
+        return Ok(PreparedImage::Descriptor(opened()?));
+    }
+    if !recorded.authorized().role().allows_everything() {
         return Err(LaunchError::Script(format!("the script cannot be trusted: {error}")));
     }
-    // The name that was typed is what a script and a program with many names see in their $0.
-    if !program.same_as(command.path()).map_err(look)? {
-        return Err(LaunchError::Script(format!("{} was replaced while it was checked", program.path().display())));
-    }
-    Ok(PreparedImage::Path(c_string(command.path().as_os_str())?))
-}
-
-fn credentials(elevation: &Elevation) -> Result<Credentials, LaunchError> {
-    let run_as = elevation.run_as();
-    let groups = if elevation.wish().preserve_groups {
-        elevation.caller().group_ids().to_vec()
-    } else {
-        run_as.group_ids().map_err(LaunchError::RunAs)?.to_vec()
-    };
-    Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups })
-}
-
-fn place(authorized: &Authorized) -> Result<Place, LaunchError> {
-    let there = |path: PathBuf| c_string(path.as_os_str()).map(Place::There);
-    let home = &authorized.run_as().account().home;
-    match &authorized.manner().directory {
-        Some(RunDirectory::TargetsHome) => there(home.clone()),
-        Some(RunDirectory::Path(path)) => there(path.clone()),
-        Some(RunDirectory::HomeOf(user)) => match sys::users::account_by_name(user.as_str()) {
-            Ok(Some(account)) => there(account.home),
-            Ok(None) => Err(LaunchError::Home(user.to_string())),
-            Err(error) => Err(LaunchError::System("look up a home directory", error)),
-        },
-        None | Some(RunDirectory::CallersChoice) if authorized.elevation().wish().login => {
-            let home = home.as_os_str();
-            Ok(Place::Home(c_string(home)?, format!("jit-sudo: unable to change directory to {}", Word::from(home))))
-        }
-        None | Some(RunDirectory::CallersChoice) => Ok(Place::Here),
-    }
+    Ok(PreparedImage::Script(opened()?))
 }
 
 fn is_below(fd: RawFd, manner: &Manner) -> bool {
     u32::try_from(fd).is_ok_and(|fd| fd < manner.closefrom)
-}
-
-/// The caller's mask and the role's; one alone where the role says so.
-fn umask(options: &Options, callers: u32) -> u32 {
-    match options.umask.bits() {
-        None => callers,
-        Some(bits) if options.umask_override => bits,
-        Some(bits) => bits | callers,
-    }
 }
 
 fn c_string(text: &OsStr) -> Result<CString, LaunchError> {

@@ -71,6 +71,9 @@ pub enum Image<'a> {
     /// The opened file itself, whatever its path means by now. Not for scripts: their interpreter needs a path. Before
     /// Linux 6.14 the process is listed under the descriptor's number instead of its name.
     Descriptor(BorrowedFd<'a>),
+    /// The opened file itself, a script: its interpreter reads it as `/dev/fd/N`, so the descriptor stays open. Without an
+    /// interpreter (`ENOEXEC`) it is one for /bin/sh.
+    Script(BorrowedFd<'a>),
     /// The file at a path, found at this moment. What the kernel does not know how to execute (`ENOEXEC`) is a script for
     /// /bin/sh, as for every shell.
     Path(&'a CStr),
@@ -163,6 +166,10 @@ impl Execution<'_> {
     pub fn run(self) -> Result<Infallible, ExecError> {
         let argv = pointers(self.argv);
         let environment = pointers(self.environment);
+        let script = match self.image {
+            Image::Script(fd) => CString::new(format!("/dev/fd/{}", fd.as_raw_fd())).ok(),
+            Image::Descriptor(_) | Image::Path(_) => None,
+        };
         close_on_exec().map_err(at(Step::Descriptors))?;
         place_streams(self.standard).map_err(at(Step::Descriptors))?;
         self.kept.iter().try_for_each(|fd| keep_over_exec(*fd)).map_err(at(Step::Descriptors))?;
@@ -189,19 +196,19 @@ impl Execution<'_> {
         let error = match self.image {
             Image::Path(path) => match execute(path, &argv, &environment, &pass) {
                 error if error.raw_os_error() == Some(libc::ENOEXEC) => {
-                    let words = [c"sh".as_ptr(), path.as_ptr()];
-                    let argv: Vec<_> = words.into_iter().chain(argv.iter().skip(1).copied()).collect();
-                    execute(c"/bin/sh", &argv, &environment, &pass)
+                    execute_by_shell(path, &argv, &environment, &pass)
                 }
                 error => error,
             },
-            Image::Descriptor(fd) => {
-                let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
-                let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
-                // SAFETY: the strings end in NUL, both arrays end with a null pointer, and all of them live on; the empty
-                // path with AT_EMPTY_PATH names the descriptor, which is open. A filter reads the sixth argument.
-                unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv, environment, flags, pass.word()) };
-                io::Error::last_os_error()
+            Image::Descriptor(fd) => execute_opened(fd, &argv, &environment, &pass),
+            Image::Script(fd) => {
+                keep_over_exec(fd.as_raw_fd()).map_err(at(Step::Descriptors))?;
+                match (execute_opened(fd, &argv, &environment, &pass), script) {
+                    (error, Some(script)) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                        execute_by_shell(&script, &argv, &environment, &pass)
+                    }
+                    (error, _) => error,
+                }
             }
         };
         Err(at(Step::Image)(error))
@@ -328,6 +335,33 @@ fn execute(path: &CStr, argv: &[*const libc::c_char], environment: &[*const libc
     // three arguments, and a filter the sixth.
     unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv, environment, 0, 0, pass.word()) };
     io::Error::last_os_error()
+}
+
+/// The same with an opened program.
+fn execute_opened(
+    fd: BorrowedFd<'_>,
+    argv: &[*const libc::c_char],
+    environment: &[*const libc::c_char],
+    pass: &Pass,
+) -> io::Error {
+    let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
+    let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
+    // SAFETY: the strings end in NUL, both arrays end with a null pointer, and all of them live on; the empty path with
+    // AT_EMPTY_PATH names the descriptor, which is open. A filter reads the sixth argument.
+    unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv, environment, flags, pass.word()) };
+    io::Error::last_os_error()
+}
+
+/// The same with a script that names no interpreter.
+fn execute_by_shell(
+    script: &CStr,
+    argv: &[*const libc::c_char],
+    environment: &[*const libc::c_char],
+    pass: &Pass,
+) -> io::Error {
+    let words = [c"sh".as_ptr(), script.as_ptr()];
+    let argv: Vec<_> = words.into_iter().chain(argv.iter().skip(1).copied()).collect();
+    execute(c"/bin/sh", &argv, environment, pass)
 }
 
 fn at(step: Step) -> impl Fn(io::Error) -> ExecError {

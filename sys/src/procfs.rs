@@ -8,6 +8,9 @@ use crate::process::Pid;
 /// The longest `/proc/PID/stat` that is believed, in bytes: 52 numbers and a name of 15 or 64 bytes.
 const MAX_STAT: u64 = 4096;
 
+/// The longest number of 32 bits with its line break, in bytes.
+const MAX_NUMBER: u64 = 16;
+
 /// What is used of `/proc/PID/stat` (proc(5)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProcessStat {
@@ -33,6 +36,19 @@ pub fn stat(pid: Pid) -> io::Result<ProcessStat> {
     let mut bytes = Vec::with_capacity(512);
     File::open(format!("/proc/{}/stat", pid.raw()))?.take(MAX_STAT).read_to_end(&mut bytes)?;
     parse_stat(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed /proc/PID/stat"))
+}
+
+/// As whom this process has logged in, whoever it has become since (proc_pid_loginuid(5)); `None` where nobody has, or where
+/// the kernel keeps no audit.
+pub fn login_uid() -> Option<u32> {
+    let mut text = String::new();
+    File::open("/proc/self/loginuid").ok()?.take(MAX_NUMBER).read_to_string(&mut text).ok()?;
+    parse_login_uid(&text)
+}
+
+/// The kernel's word for nobody is -1, written without its sign.
+fn parse_login_uid(text: &str) -> Option<u32> {
+    text.trim_ascii().parse().ok().filter(|uid| *uid != u32::MAX)
 }
 
 /// Whether a process runs a program of one of these names with the rights of root: what an ordinary user has started looks so
@@ -97,6 +113,22 @@ mod tests {
         let root = effective_uid(&fs::read_to_string("/proc/self/status").unwrap()) == Some(0);
         assert_eq!(runs_as_root(Pid::own(), &["another", &name]), root);
         assert!(!runs_as_root(Pid::own(), &["another"]));
+    }
+
+    #[test]
+    fn nobody_has_logged_in_where_the_kernel_says_minus_one() {
+        for (text, uid) in [
+            ("1000", Some(1000)),
+            ("0\n", Some(0)),
+            ("4294967295", None),
+            ("4294967296", None),
+            ("", None),
+            ("-1", None),
+        ] {
+            assert_eq!(parse_login_uid(text), uid, "{text:?}");
+        }
+        let own = fs::read_to_string("/proc/self/loginuid").ok();
+        assert_eq!(login_uid(), own.and_then(|text| parse_login_uid(&text)));
     }
 
     #[test]

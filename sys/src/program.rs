@@ -1,6 +1,6 @@
 //! A program that was opened once: what is judged, hashed and executed is this descriptor.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -8,7 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::trusted::Stamp;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use crate::exec::Credentials;
+use crate::lent::as_user;
+use crate::trusted::{Stamp, trusted_chain};
 
 /// An open regular file with an execute bit.
 #[derive(Debug)]
@@ -16,20 +21,35 @@ use crate::trusted::Stamp;
 pub struct OpenedProgram {
     file: File,
     path: PathBuf,
+    place: PathBuf,
     stamp: Stamp,
     mode: u32,
     uid: u32,
 }
 
 impl OpenedProgram {
-    /// Opens a program. What is no regular file is never opened for reading, so that no device acts on it.
+    /// Opens what a path means to root. What is no regular file is never opened for reading, so that no device acts on it.
     ///
     /// # Errors
     /// `NotFound`; `PermissionDenied` also when no execute bit is set; `IsADirectory`; `InvalidInput` for other files
     /// that are not regular; `NotADirectory` and `FilesystemLoop` as open(2) says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
-        let metadata = handle.metadata()?;
+        Self::new(Found::at(path)?)
+    }
+
+    /// Opens what a path means to somebody who may look no further than these ids let them.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `None` where they may not look so far (`EACCES` on the way).
+    pub fn open_as(path: &Path, who: &Credentials) -> io::Result<Option<Self>> {
+        match as_user(who, || Found::at(path))? {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            found => Self::new(found?).map(Some),
+        }
+    }
+
+    fn new(found: Found) -> io::Result<Self> {
+        let metadata = found.file.metadata()?;
         let mode = metadata.permissions().mode() & 0o7777;
         if metadata.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
@@ -40,11 +60,12 @@ impl OpenedProgram {
         if mode & 0o111 == 0 {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
-        let own = format!("/proc/self/fd/{}", handle.as_raw_fd());
-        let canonical = fs::read_link(&own)?;
+        let own = own_link(&found.file);
+        let path = fs::read_link(&own)?;
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&own)?;
         let stamp = Stamp::of(&metadata);
-        let opened = Self { file, path: canonical, stamp, mode, uid: metadata.uid() };
+        let place = found.place(&path)?;
+        let opened = Self { file, path, place, stamp, mode, uid: metadata.uid() };
         // The kernel's name for it has no meaning when it was deleted, or lies outside our root.
         if opened.same_as(&opened.path)? { Ok(opened) } else { Err(io::Error::from(io::ErrorKind::NotFound)) }
     }
@@ -52,6 +73,12 @@ impl OpenedProgram {
     /// Its canonical path, from the kernel, at the time of opening.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The name by which it was found, in its directory without links, where nobody but root has a hand in what the name
+    /// means: no directory and no link on the way to the file is anybody else's. Otherwise the canonical path.
+    pub fn place(&self) -> &Path {
+        &self.place
     }
 
     /// Device, inode, size and times at the time of opening.
@@ -110,6 +137,42 @@ impl OpenedProgram {
     pub fn name(&self) -> &OsStr {
         self.path.file_name().unwrap_or_else(|| OsStr::from_bytes(b"/"))
     }
+}
+
+/// A file and the directory in which its name was looked up: one walk.
+struct Found {
+    directory: File,
+    name: OsString,
+    file: File,
+}
+
+impl Found {
+    fn at(path: &Path) -> io::Result<Self> {
+        let (parent, name) = match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => (parent, name),
+            _ => (path, OsStr::new(".")), // a directory, whatever it is called
+        };
+        // `.` in it asks for the permission to search it.
+        let parent =
+            OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(parent.join("."))?;
+        let mut looked_up = name.to_owned();
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            looked_up.push("/"); // a directory, or nothing
+        }
+        let file = openat(&parent, looked_up.as_os_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        Ok(Self { directory: parent, name: name.to_owned(), file: file.into() })
+    }
+
+    /// See [`OpenedProgram::place`].
+    fn place(&self, canonical: &Path) -> io::Result<PathBuf> {
+        let named = fs::read_link(own_link(&self.directory))?.join(&self.name);
+        let is_roots = named == canonical || trusted_chain(&named).is_ok_and(|leads_to| leads_to == canonical);
+        Ok(if is_roots { named } else { canonical.to_owned() })
+    }
+}
+
+fn own_link(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 impl AsFd for OpenedProgram {
@@ -174,6 +237,46 @@ mod tests {
             program.reader().read_to_string(&mut text).unwrap();
             assert_eq!(text, "#! /bin/sh -e \necho\n");
         }
+    }
+
+    #[test]
+    fn a_name_counts_where_every_link_to_the_file_is_roots() {
+        let place = Place::new();
+        let tool = place.file("tool", "one", 0o755);
+        let open = |path: &Path| OpenedProgram::open(path).unwrap();
+        symlink("tool", place.0.join("link")).unwrap();
+        symlink(place.0.join("link"), place.0.join("alias")).unwrap();
+        symlink(&place.0, place.0.join("here")).unwrap();
+        assert_eq!(open(&tool).place(), tool);
+        assert_eq!(open(&place.0.join("alias")).place(), place.0.join("alias"));
+        assert_eq!(open(&place.0.join("here/link")).place(), place.0.join("link"));
+        // A link on the way lies where somebody else may put another.
+        let others = place.0.join("others");
+        fs::create_dir(&others).unwrap();
+        symlink(&tool, others.join("mine")).unwrap();
+        symlink(others.join("mine"), place.0.join("far")).unwrap();
+        std::os::unix::fs::chown(&others, Some(65534), None).unwrap();
+        for path in [others.join("mine"), place.0.join("far"), place.0.join("here/far")] {
+            assert_eq!(open(&path).place(), tool, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_not_look_so_far_opens_nothing_and_learns_nothing() {
+        let place = Place::new();
+        let nobody = Credentials { uid: 65534, gid: 65534, groups: vec![] };
+        let seen = place.file("seen", "", 0o755);
+        let hidden = place.0.join("hidden");
+        fs::create_dir(&hidden).unwrap();
+        fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();
+        place.file("hidden/tool", "", 0o755);
+        symlink(hidden.join("tool"), place.0.join("to-tool")).unwrap();
+        symlink(hidden.join("none"), place.0.join("to-none")).unwrap();
+        assert!(OpenedProgram::open_as(&seen, &nobody).unwrap().is_some());
+        for path in ["hidden/tool", "hidden/none", "to-tool", "to-none"] {
+            assert!(OpenedProgram::open_as(&place.0.join(path), &nobody).unwrap().is_none(), "{path}");
+        }
+        assert!(OpenedProgram::open_as(&place.0.join("nothing"), &nobody).is_err());
     }
 
     #[test]

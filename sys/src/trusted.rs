@@ -193,6 +193,11 @@ impl TrustedFile {
         Stamp::of(&self.metadata)
     }
 
+    /// Who owns it.
+    pub fn owner(&self) -> u32 {
+        self.metadata.uid()
+    }
+
     /// That nobody but root may read it either.
     pub fn private(&self) -> Result<(), TrustError> {
         let mode = self.metadata.permissions().mode() & 0o7777;
@@ -383,6 +388,51 @@ pub fn trusted_program(path: &Path) -> Result<(), TrustError> {
     walk(path.parent().ok_or_else(|| TrustError::NotCanonical { path: path.to_owned() })?)?;
     let metadata = look_at(path)?;
     if metadata.is_file() { root_only(&metadata, path) } else { Err(TrustError::NotRegular { path: path.to_owned() }) }
+}
+
+/// The most links on one way (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// Follows a path, links and all, and gives the canonical path that it leads to: nobody but root has a hand in where that is.
+///
+/// # Errors
+/// A directory or link on the way that is not root's, or that others may write; a way that cannot be followed.
+pub fn trusted_chain(path: &Path) -> Result<PathBuf, TrustError> {
+    let mut left: Vec<OsString> = components_reversed(path);
+    let (mut so_far, mut links) = (PathBuf::from("/"), 0);
+    directory(&so_far)?;
+    while let Some(name) = left.pop() {
+        match name.as_encoded_bytes() {
+            b"/" => so_far = PathBuf::from("/"),
+            b"." => {}
+            b".." => drop(so_far.pop()),
+            _ => {
+                let next = so_far.join(&name);
+                let metadata =
+                    std::fs::symlink_metadata(&next).map_err(|error| TrustError::Io { path: next.clone(), error })?;
+                if metadata.is_symlink() {
+                    links += 1;
+                    let target =
+                        std::fs::read_link(&next).map_err(|error| TrustError::Io { path: next.clone(), error })?;
+                    if links > MOST_LINKS || metadata.uid() != 0 {
+                        return Err(TrustError::Symlink { path: next });
+                    }
+                    left.extend(components_reversed(&target));
+                    continue;
+                }
+                if !left.is_empty() {
+                    directory(&next)?;
+                }
+                so_far = next;
+            }
+        }
+    }
+    Ok(so_far)
+}
+
+/// The components of a path, the last first; `/` stands for the beginning of an absolute one.
+fn components_reversed(path: &Path) -> Vec<OsString> {
+    path.components().rev().map(|component| component.as_os_str().to_owned()).collect()
 }
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);

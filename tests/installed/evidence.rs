@@ -52,22 +52,26 @@ fn rewrite(root: &PrivateRoot, change: impl FnOnce(&Connection)) {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
-/// Replaces all records by `count` of the kinds of the first run, of `time` on, as this host would have written them.
+/// Replaces all records by `count` of the kinds of the first run, of `time` on, as this host would have written them. In
+/// the place of the first start stands the policy that all of them name.
 fn forge(root: &PrivateRoot, count: u64, time: i64) {
     let run = root.journal();
     let template = |kind: &str| {
         let mut record = run.iter().find(|record| record.kind() == kind).unwrap().json.clone();
-        for (key, mark) in [("seq", "@SEQ@"), ("prev", "@PREV@"), ("time", "@TIME@"), ("run", "@RUN@")] {
+        for (key, mark) in [("seq", "@SEQ@"), ("prev", "@PREV@"), ("time", "@TIME@")] {
             record[key] = mark.into();
+        }
+        if kind != "policy" {
+            record["run"] = "@RUN@".into();
         }
         if kind == "end" {
             record["start"] = "@START@".into();
         }
         // Of another boot, so that the clocks of today do not contradict it.
         record["boot_id"] = "00000000-0000-4000-8000-000000000000".into();
-        (kind.to_owned(), record["uid"].as_i64().unwrap(), record.to_string())
+        (kind.to_owned(), record["uid"].as_i64(), record.to_string())
     };
-    let templates = [template("start"), template("end")];
+    let (templates, policy) = ([template("start"), template("end")], template("policy"));
     let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
     rewrite(root, |connection| {
         connection
@@ -78,7 +82,7 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
             .unwrap();
         let mut prev = Digest::ZERO;
         for seq in 1..=count {
-            let (kind, uid, template) = &templates[usize::from(seq % 2 == 0)];
+            let (kind, uid, template) = if seq == 1 { &policy } else { &templates[usize::from(seq % 2 == 0)] };
             let (run, at) = (format!("{:012}", seq.div_ceil(2)), time + seq.cast_signed());
             let body = template
                 .replace("\"@SEQ@\"", &seq.to_string())
@@ -87,6 +91,7 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
                 .replace("@PREV@", &prev.to_string())
                 .replace("@RUN@", &run);
             prev = hash(body.as_bytes());
+            let run = (seq > 1).then_some(run);
             insert.execute(params![seq.cast_signed(), kind, uid, run, at, prev.0, body.as_bytes()]).unwrap();
             if seq % 1000 == 0 || seq == count {
                 sign(connection, seq, prev, &key);
@@ -135,7 +140,7 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
     let (root, person) = with_runs(1);
     let first = root.journal()[0].clone();
     let signed = || sql(&root, "SELECT max(seq) FROM checkpoint").parse::<u64>().unwrap();
-    assert_eq!((first.kind(), signed()), ("start", 1), "the first of all is due at once, while its command runs");
+    assert_eq!((first.kind(), signed()), ("policy", 1), "the first of all is due at once, behind the broker's answer");
     for _ in 0..3 {
         root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     }
@@ -148,7 +153,7 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
         sign(connection, 1, head, &key);
     });
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    assert_eq!(signed(), 9, "its start");
+    assert_eq!(signed(), 10, "its start");
     verify(&root, &[]).succeeded();
 }
 
@@ -229,11 +234,11 @@ fn an_export_is_verified_by_anybody_anywhere() {
         )
     };
     let said = check(&[]);
-    assert!(said.succeeded().contains("chain intact: 8 records"), "{said:?}");
-    root.script("sed -i '4s/usr.bin.id/usr\\/bin\\/ls/' /home/alice/journal.jsonl");
+    assert!(said.succeeded().contains("chain intact: 9 records"), "{said:?}");
+    root.script("sed -i '5s/usr.bin.id/usr\\/bin\\/ls/' /home/alice/journal.jsonl");
     let said = check(&[]);
     said.exited(1);
-    assert!(said.stderr.contains("record 4 does not follow record 3: one of the two was altered"), "{said:?}");
+    assert!(said.stderr.contains("record 5 does not follow record 4: one of the two was altered"), "{said:?}");
     let _ = person;
 }
 
@@ -241,11 +246,11 @@ fn an_export_is_verified_by_anybody_anywhere() {
 fn an_export_goes_on_where_the_last_one_ended_and_has_four_forms() {
     let (root, person) = with_runs(3);
     let first = root.as_root(["jitctl", "--json", "audit", "export", "-o", "/root/one"]).json()["export"].clone();
-    assert_eq!((&first["records"], &first["next"]), (&json!(6), &json!(7)), "{first}");
+    assert_eq!((&first["records"], &first["next"]), (&json!(7), &json!(8)), "{first}");
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    let second = root.as_root(["jitctl", "--json", "audit", "export", "--from", "7", "-o", "/root/two"]).json();
+    let second = root.as_root(["jitctl", "--json", "audit", "export", "--from", "8", "-o", "/root/two"]).json();
     assert_eq!(second["export"]["records"], 2, "{second}");
-    root.as_root(["jitctl", "audit", "verify", "/root/two", "--from", "7"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify", "/root/two", "--from", "8"]).succeeded();
     root.as_root(["jitctl", "audit", "verify", "/root/two"]).exited(1);
     let bodies: Vec<String> = root.journal().into_iter().map(|record| record.body).collect();
     let both = root.read("/root/one") + &root.read("/root/two");
@@ -258,7 +263,7 @@ fn an_export_goes_on_where_the_last_one_ended_and_has_four_forms() {
     assert_eq!(none.succeeded(), "");
     assert_eq!(
         root.as_root(["jitctl", "audit", "export", "--since", "1h", "--format", "cef"]).succeeded().lines().count(),
-        8
+        9
     );
 }
 
@@ -314,6 +319,8 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     assert_eq!(root.journal()[0].seq, 3001);
     let prune = root.journal().into_iter().find(|record| record.kind() == "prune").unwrap();
     assert_eq!((prune.number("through"), prune.text("user")), (3000, "root"));
+    let named = root.journal()[0].text("policy").to_owned();
+    assert_eq!(prune.json["policies"], json!([named]), "the policy whose record went, for those that stay and name it");
     let said = verify(&root, &[]);
     assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");
     root.script("jitctl audit export -o /root/rest.jsonl && jitctl key show >/root/key");

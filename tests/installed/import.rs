@@ -3,6 +3,7 @@
 
 mod compare;
 mod generator;
+mod trust;
 
 use std::path::Path;
 use std::time::Duration;

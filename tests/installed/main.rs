@@ -7,6 +7,7 @@
 
 mod ansible;
 mod audit;
+mod binding;
 mod broker;
 mod caller;
 mod clocks;
@@ -35,8 +36,10 @@ mod pam;
 mod pam_module;
 mod pam_sessions;
 mod pam_stacks;
+mod papers;
 mod past;
 mod policy;
+mod policy_record;
 mod property;
 mod recording_cost;
 mod recordings;
@@ -46,6 +49,7 @@ mod shells;
 mod shippers;
 mod signed;
 mod sinks;
+mod statements;
 mod terminal;
 mod tokens;
 

@@ -30,20 +30,20 @@ signed_approvals = true
 "#;
 
 /// A root for one test with two roles that take signed approvals only, and nobody's key yet.
-fn signed_root() -> PrivateRoot {
+pub(crate) fn signed_root() -> PrivateRoot {
     let root = own_root();
     root.add_policy("signed", POLICY);
     root
 }
 
 /// The same for the tests that only add keys.
-fn shared() -> &'static PrivateRoot {
+pub(crate) fn shared() -> &'static PrivateRoot {
     static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(signed_root)
 }
 
 /// Adds keys to the list of the shared root.
-fn enlist(lines: &[String]) {
+pub(crate) fn enlist(lines: &[String]) {
     static LISTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let mut listed = LISTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     listed.extend_from_slice(lines);
@@ -51,31 +51,31 @@ fn enlist(lines: &[String]) {
 }
 
 /// Makes a key in the person's home; its public line.
-fn key(root: &PrivateRoot, person: &Person, name: &str) -> String {
+pub(crate) fn key(root: &PrivateRoot, person: &Person, name: &str) -> String {
     let words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", name];
     root.command(&person.name, words).cwd(&person.home).run().succeeded();
     root.read(&format!("{}/{name}.pub", person.home)).trim().to_owned()
 }
 
 /// Installs the list of approvers' keys.
-fn list(root: &PrivateRoot, lines: &[String]) {
+pub(crate) fn list(root: &PrivateRoot, lines: &[String]) {
     root.write("/etc/jit-sudo/approvers", 0o644, lines.join("\n") + "\n");
 }
 
 /// Somebody who may approve, with a key that is on the list of the returned line.
-fn signer(root: &PrivateRoot) -> (Person, String) {
+pub(crate) fn signer(root: &PrivateRoot) -> (Person, String) {
     let person = root.person(&["signers"]);
     let line = format!("{} namespaces=\"jit-sudo/approval/v1\" {}", person.name, key(root, &person, "key"));
     (person, line)
 }
 
 /// jitctl by somebody in their home, with a text on standard input.
-fn jitctl(root: &PrivateRoot, person: &Person, words: &[&str], text: &str) -> Output {
+pub(crate) fn jitctl(root: &PrivateRoot, person: &Person, words: &[&str], text: &str) -> Output {
     root.command(&person.name, [&["jitctl"][..], words].concat()).cwd(&person.home).stdin(text).run()
 }
 
 /// The approval of `request` as a text, made as on another machine.
-fn approval(root: &PrivateRoot, approver: &Person, request: &str, more: &[&str]) -> String {
+pub(crate) fn approval(root: &PrivateRoot, approver: &Person, request: &str, more: &[&str]) -> String {
     let words = [&["approve", "-", "--key", "key", "--as", &approver.name][..], more].concat();
     let output = jitctl(root, approver, &words, request);
     output.succeeded();
@@ -83,7 +83,7 @@ fn approval(root: &PrivateRoot, approver: &Person, request: &str, more: &[&str])
 }
 
 /// The text of a new request by somebody eligible, and its id.
-fn printed(root: &PrivateRoot, person: &Person, role: &str, more: &[&str]) -> (String, String) {
+pub(crate) fn printed(root: &PrivateRoot, person: &Person, role: &str, more: &[&str]) -> (String, String) {
     let grant = id(&request(root, person, role, more));
     let output = jitctl(root, person, &["show", &grant, "--print"], "");
     output.succeeded();

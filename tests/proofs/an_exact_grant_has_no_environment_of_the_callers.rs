@@ -1,7 +1,7 @@
 use jit_sudo::authorized::{Authorized, EnvironmentPolicy};
 
 fn variables(authorized: &Authorized) -> Vec<Vec<u8>> {
-    match authorized.environment() {
+    match authorized.plan().environment() {
         EnvironmentPolicy::Role(callers) => callers.variables().map(|(name, _)| name.to_vec()).collect(),
         EnvironmentPolicy::Exact(named) => named.variables().map(|(name, _)| name.to_vec()).collect(),
     }

@@ -1,5 +1,7 @@
 //! One record for people. It knows the usual fields by name, and shows those that it does not know as they are.
 
+mod policy;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
@@ -12,7 +14,7 @@ use crate::table::Fields;
 use crate::when;
 
 /// The order in which details are shown; fields that are not named here follow, and the chain's own come last.
-const ORDER: [&str; 48] = [
+const ORDER: [&str; 64] = [
     "time",
     "host",
     "run",
@@ -43,6 +45,22 @@ const ORDER: [&str; 48] = [
     "dev",
     "ino",
     "sha256",
+    "policy",
+    "replaces",
+    "file_count",
+    "files",
+    "added_count",
+    "added",
+    "added_sha256",
+    "changed_count",
+    "changed",
+    "changed_sha256",
+    "removed_count",
+    "removed",
+    "removed_sha256",
+    "caller",
+    "caller_uid",
+    "loginuid",
     "argv",
     "reason",
     "ticket",
@@ -133,6 +151,7 @@ impl<'a> Record<'a> {
                 let (act, run, reason) = (self.or_dash("act"), self.or_dash("run"), self.or_dash("reason"));
                 format!("{act} {run}{}: {reason}", self.holder())
             }
+            "policy" => policy::summary(&self.fields),
             "prune" => format!("records up to {} were removed", self.or_dash("through")),
             _ => self.unknown_summary(),
         }
@@ -193,6 +212,11 @@ impl<'a> Record<'a> {
             }
             (_, Value::Number(number)) if name.ends_with("_kib") => {
                 fields.add(&label, format!("{number} KiB"));
+            }
+            ("files" | "added" | "changed" | "removed", Value::Array(entries)) => {
+                for (index, entry) in entries.iter().enumerate() {
+                    fields.add(if index == 0 { &label } else { "" }, policy::entry(entry, now));
+                }
             }
             (_, value) => {
                 fields.add(&label, plain(value));

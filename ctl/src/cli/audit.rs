@@ -28,8 +28,8 @@ pub(crate) enum AuditVerb {
     /// Verify chain, signatures and anchors: of this host's journal, or of an exported file on any machine
     ///
     /// Verified is the hash chain from the first record to the last, the columns beside it, the signed checkpoints,
-    /// and the heads that were kept elsewhere, those of the host's own anchor among them. The first bad record is
-    /// named. It changes nothing. For root and readers of the audit; for a file, no privilege is needed. Such a file
+    /// and the heads that were kept elsewhere, those of the host's own anchor among them; and that the policy that a run
+    /// or a grant names has a record before it. The first bad record is named. It changes nothing. For root and readers of the audit; for a file, no privilege is needed. Such a file
     /// must begin with the journal, or after what was pruned, or with the record that `--from` says; and it must end
     /// with a checkpoint, as every export does.
     Verify(AuditVerifyWords),
@@ -84,13 +84,13 @@ pub(crate) struct Which {
     /// At most this many records
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, reading, intervention
+    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, reading, intervention, policy
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub(crate) kind: Option<String>,
     /// Only what this user did
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) user: Option<UserName>,
-    /// Only records that name this role
+    /// Only records that name this role, or tell of a policy that changed it
     #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
     /// Only commands whose line holds this text, such as "systemctl restart"

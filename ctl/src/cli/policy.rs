@@ -47,6 +47,11 @@ pub(crate) enum PolicyVerb {
     /// What cannot be carried over is told on the standard error, one line each, `FILE:LINE: what`; the status is 1 then.
     /// What a rule allows under a condition that the policy cannot say is refused, never allowed without it. Paths,
     /// aliases and names in capitals are looked up on this host: import a file where it is used.
+    ///
+    /// It reads only files that sudo would read: regular files of root that nobody else may write to, in directories of
+    /// root that nobody else may write to where a directory is included. A group may write where it is root's own. Any
+    /// other included file or directory is left out, and told with what is wrong with it; where it is FILE itself,
+    /// nothing is printed.
     Import(PolicyImportWords),
 }
 
@@ -61,12 +66,15 @@ pub(crate) struct PolicyCheckWords {
 /// `policy import`
 #[derive(Debug, Args)]
 pub(crate) struct PolicyImportWords {
-    /// The sudoers; what it includes is read too
+    /// The sudoers; what it includes is read too; with --untrusted, - is standard input
     #[arg(value_name = "FILE", default_value = "/etc/sudoers")]
     pub(crate) file: PathBuf,
     /// People have to activate what they stand for in the sudoers; only root has it
     #[arg(long)]
     pub(crate) eligible: bool,
+    /// Read files that others than root can have written too, each with a warning: to review a copy
+    #[arg(long)]
+    pub(crate) untrusted: bool,
 }
 
 /// `policy show`

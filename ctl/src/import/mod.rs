@@ -1,5 +1,6 @@
 //! `jitctl policy import`: a sudoers becomes a policy that gives the same answers, and whatever could not be carried over is
-//! told by file and line. Reads with the caller's own rights, asks no broker and writes nothing but its answer.
+//! told by file and line. Reads what sudo would read, with the caller's own rights, asks no broker and writes nothing but its
+//! answer.
 
 mod carry;
 mod command;
@@ -15,6 +16,7 @@ mod source;
 mod token;
 mod toml;
 mod tree;
+mod trust;
 mod write;
 
 use chrono::Utc;
@@ -26,20 +28,22 @@ use crate::cli::PolicyImportWords;
 use crate::screen::{Report, Screen};
 use crate::speech::{Exit, Notice, Trouble};
 use finding::Findings;
+use trust::Authors;
 
 /// `jitctl policy import`
 pub(crate) fn import(words: &PolicyImportWords, screen: &Screen) -> Result<Report, Trouble> {
     let host = this_host().unwrap_or_default();
     let short = host.split('.').next().unwrap_or_default();
     let mut findings = Findings::default();
-    let sudoers = source::read(&words.file, short, &mut findings)?;
+    let authors = if words.untrusted { Authors::Anybody } else { Authors::Root };
+    let source::Source { sudoers, untrusted } = source::read(&words.file, authors, short, &mut findings)?;
     let settings = defaults::everywhere(&sudoers, &mut findings);
     let roles = carry::roles(&sudoers, &settings, Utc::now(), &mut findings);
     let roles = defaults::somewhere(&sudoers, roles, &mut findings);
 
     let name = escape(words.file.as_os_str().as_encoded_bytes());
     let people = if words.eligible { write::People::Eligible } else { write::People::Standing };
-    let policy = write::policy(&name, &settings, &roles, people);
+    let policy = write::policy(&name, &untrusted, &settings, &roles, people);
     toml::accepted(&policy)
         .map_err(|why| Trouble::Local("bad-policy", Notice::new(format!("cannot make a policy of {name}: {why}"))))?;
     let left_out = findings.lines();
@@ -49,9 +53,13 @@ pub(crate) fn import(words: &PolicyImportWords, screen: &Screen) -> Result<Repor
             policy: policy.clone(),
             roles: roles.len(),
             left_out: left_out.clone(),
+            untrusted: untrusted.clone(),
         }),
         policy,
     );
+    for line in untrusted {
+        screen.note(&Notice::new(format!("warning: {line}, so sudo would not read it")));
+    }
     if count == 0 {
         return Ok(report);
     }

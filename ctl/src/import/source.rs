@@ -1,13 +1,16 @@
-//! The files of a sudoers: opened one after the other, where they are included, with the caller's own rights.
+//! The files of a sudoers: opened one after the other, where they are included, with the caller's own rights. What is read
+//! is what was looked at: each file is found once, and its owner and mode are those of the open file.
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use jit_sudo::escape::escape;
+use jit_sudo::escape::{command_line, escape};
+use sys::opened::{Opened, standard_input};
 
 use super::finding::Findings;
 use super::grammar::{Event, Parser};
 use super::tree::{Place, Sudoers};
+use super::trust::{Authors, Believed, Distrust, Kind, Unread};
 use crate::door::io_cause;
 use crate::speech::{Notice, Trouble};
 
@@ -17,24 +20,62 @@ const LONGEST: u64 = 16 << 20;
 /// The most files, so that two that include each other come to an end.
 const MOST_FILES: usize = 2000;
 
+/// The most names in a directory.
+const MOST_NAMES: usize = 100_000;
+
 /// The deepest include, as in sudo.
 const DEEPEST: usize = 128;
 
+/// What stands for standard input.
+const STANDARD_INPUT: &str = "-";
+
+/// A sudoers with all that it includes.
+pub(super) struct Source {
+    pub(super) sudoers: Sudoers,
+    /// What sudo would not have read and the caller wanted to be read, one line each.
+    pub(super) untrusted: Vec<String>,
+}
+
 /// Reads `path` and all that it includes.
-pub(super) fn read(path: &Path, host: &str, findings: &mut Findings) -> Result<Sudoers, Trouble> {
-    let mut reader = Reader { sudoers: Sudoers::default(), host, findings, files: 0 };
-    let text = text_of(path).map_err(|why| {
-        let name = escape(path.as_os_str().as_encoded_bytes());
-        Trouble::Local("unreadable-file", Notice::new(format!("cannot read {name}: {why}")))
-    })?;
-    reader.file(path, &text, 0);
-    Ok(reader.sudoers)
+pub(super) fn read(path: &Path, authors: Authors, host: &str, findings: &mut Findings) -> Result<Source, Trouble> {
+    let mut reader = Reader { sudoers: Sudoers::default(), authors, host, findings, untrusted: Vec::new(), files: 0 };
+    let (path, text) = if path == Path::new(STANDARD_INPUT) {
+        (Path::new("stdin"), reader.standard_input())
+    } else {
+        (path, reader.text(path, Opened::find(path)))
+    };
+    match text {
+        Ok(text) => reader.file(path, &text, 0),
+        Err(why) => return Err(unusable(path, why)),
+    }
+    Ok(Source { sudoers: reader.sudoers, untrusted: reader.untrusted })
+}
+
+fn unusable(path: &Path, why: Unread) -> Trouble {
+    let shown = escape(path.as_os_str().as_encoded_bytes());
+    match why {
+        Unread::Unreadable(why) => {
+            Trouble::Local("unreadable-file", Notice::new(format!("cannot read {shown}: {why}")))
+        }
+        Unread::Untrusted(fault) => {
+            let notice = Notice::new(format!("{shown} {}, so sudo does not read it", fault.what));
+            let cure = mend(&fault, path);
+            Trouble::Local("untrusted-file", notice.with_hint(format!("{cure}; to review a copy, add --untrusted")))
+        }
+    }
+}
+
+/// What root types.
+fn mend(fault: &Distrust, path: &Path) -> String {
+    format!("look at it, then {} {}", fault.cure, command_line([path.as_os_str()]))
 }
 
 struct Reader<'a> {
     sudoers: Sudoers,
+    authors: Authors,
     host: &'a str,
     findings: &'a mut Findings,
+    untrusted: Vec<String>,
     files: usize,
 }
 
@@ -45,27 +86,91 @@ impl Reader<'_> {
         while let Some(event) = parser.next_event(&mut self.sudoers) {
             match event {
                 Event::Wrong(why, place) => self.findings.lost(&place, format!("a line that sudo refuses: {why}")),
-                Event::Include(name, place) => self.include(&self.included(path, &name), &place, depth + 1),
-                Event::IncludeDirectory(name, place) => {
-                    for file in directory(&self.included(path, &name)) {
-                        self.include(&file, &place, depth + 1);
-                    }
+                Event::Include(name, place) => {
+                    let path = self.included(path, &name);
+                    self.include(&path, Opened::find(&path), &place, depth + 1);
                 }
+                Event::IncludeDirectory(name, place) => self.directory(&self.included(path, &name), &place, depth + 1),
             }
         }
     }
 
-    fn include(&mut self, path: &Path, place: &Place, depth: usize) {
-        let name = escape(path.as_os_str().as_encoded_bytes());
+    fn include(&mut self, path: &Path, found: io::Result<Opened>, place: &Place, depth: usize) {
         if depth > DEEPEST || self.files >= MOST_FILES {
+            let name = path.display();
             self.findings
                 .lost(place, format!("{name} is included too deep, or there are more than {MOST_FILES} files"));
             return;
         }
-        match text_of(path) {
+        match self.text(path, found) {
             Ok(text) => self.file(path, &text, depth),
-            Err(why) => self.findings.lost(place, format!("{name} cannot be read: {why}")),
+            Err(why) => self.left_out(path, &why, place),
         }
+    }
+
+    /// The files of a directory that sudo reads: names without a dot or a `~` at the end, in the order of their bytes.
+    fn directory(&mut self, path: &Path, place: &Place, depth: usize) {
+        let found = match Opened::find(path) {
+            // A directory that is not there is no mistake.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            found => found,
+        };
+        let listed = self.believed(Kind::Directory, path, found).and_then(|directory| {
+            let names = directory.opened().names(MOST_NAMES).map_err(|error| unreadable(&error))?;
+            Ok((directory, names.ok_or_else(|| Unread::Unreadable(format!("it has more than {MOST_NAMES} names")))?))
+        });
+        let (directory, names) = match listed {
+            Ok(listed) => listed,
+            Err(why) => return self.left_out(path, &why, place),
+        };
+        let counts = |name: &[u8]| !name.contains(&b'.') && !name.ends_with(b"~");
+        for name in names.iter().filter(|name| counts(name.as_encoded_bytes())) {
+            match directory.opened().find_in(name) {
+                // What is no file, or a link to nothing, is passed over in silence, as sudo does.
+                Ok(found) if !found.metadata().is_file() => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                found => self.include(&path.join(name), found, place, depth),
+            }
+        }
+    }
+
+    fn text(&mut self, path: &Path, found: io::Result<Opened>) -> Result<String, Unread> {
+        let believed = self.believed(Kind::File, path, found)?;
+        text(believed.opened().read(LONGEST))
+    }
+
+    /// Nobody can tell who wrote what comes through a pipe.
+    fn standard_input(&mut self) -> Result<String, Unread> {
+        let fault =
+            Distrust { what: "has no owner that could be looked at".to_owned(), cure: "name the file instead of" };
+        match self.authors {
+            Authors::Root => Err(Unread::Untrusted(fault)),
+            Authors::Anybody => {
+                self.untrusted.push(format!("stdin {}", fault.what));
+                text(standard_input(LONGEST))
+            }
+        }
+    }
+
+    fn believed(&mut self, kind: Kind, path: &Path, found: io::Result<Opened>) -> Result<Believed, Unread> {
+        let believed = Believed::of(kind, found.map_err(|error| unreadable(&error))?, self.authors)?;
+        if let Some(fault) = &believed.despite {
+            self.untrusted.push(format!("{} {}", escape(path.as_os_str().as_encoded_bytes()), fault.what));
+        }
+        Ok(believed)
+    }
+
+    fn left_out(&mut self, path: &Path, why: &Unread, place: &Place) {
+        let name = path.display();
+        self.findings.lost(
+            place,
+            match why {
+                Unread::Unreadable(why) => format!("{name} cannot be read: {why}"),
+                Unread::Untrusted(fault) => {
+                    format!("{name} {}, so sudo does not read it: {}", fault.what, mend(fault, path))
+                }
+            },
+        );
     }
 
     /// `%h` is the short name of the host; a relative path begins where the including file is.
@@ -75,31 +180,13 @@ impl Reader<'_> {
     }
 }
 
-/// The files of a directory that sudo reads: names without a dot or a `~` at the end, in the order of their bytes.
-fn directory(path: &Path) -> Vec<PathBuf> {
-    // A directory that is not there is no mistake.
-    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    let counts = |name: &[u8]| !name.contains(&b'.') && !name.ends_with(b"~");
-    let mut files: Vec<PathBuf> = entries
-        .flatten()
-        .filter(|entry| counts(entry.file_name().as_encoded_bytes()))
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-        .collect();
-    files.sort();
-    files
+fn unreadable(error: &io::Error) -> Unread {
+    Unread::Unreadable(io_cause(error))
 }
 
-fn text_of(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| io_cause(&error))?;
-    // Nothing else has an end that can be trusted.
-    if !metadata.is_file() {
-        return Err("it is not a file".to_owned());
-    }
-    if metadata.len() > LONGEST {
-        return Err(format!("it is longer than {} MiB", LONGEST >> 20));
-    }
-    let bytes = fs::read(path).map_err(|error| io_cause(&error))?;
+fn text(bytes: io::Result<Option<Vec<u8>>>) -> Result<String, Unread> {
+    let bytes = bytes.map_err(|error| unreadable(&error))?;
+    let bytes = bytes.ok_or_else(|| Unread::Unreadable(format!("it is longer than {} MiB", LONGEST >> 20)))?;
     // As in sudo, a NUL ends its line; other bytes that are no text end up in names that nobody has.
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok(text.split_inclusive('\n').map(until_nul).collect())

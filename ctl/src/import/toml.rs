@@ -1,6 +1,6 @@
 //! Texts as TOML writes them, and whether the policy knows a key.
 
-use jit_sudo::policy::{Policy, PolicyText};
+use jit_sudo::policy::{Policy, PolicyReader, PolicyText};
 
 /// A TOML string: basic, or literal where that needs no backslashes.
 pub(super) fn quoted(text: &str) -> String {
@@ -32,12 +32,9 @@ pub(super) fn accepted(text: &str) -> Result<(), String> {
 
 /// This text as a policy.
 pub(super) fn policy(text: &str) -> Result<Policy, String> {
-    let file = PolicyText { path: "policy".into(), text: text.to_owned() };
-    Policy::parse(&[file]).map_err(|error| {
-        let sentence = error.to_string();
-        // Without its place: that is one in a text that nobody sees.
-        sentence.split_once(": ").map_or(sentence.as_str(), |(_, what)| what).to_owned()
-    })
+    let files = [PolicyText { path: "policy".into(), text: text.to_owned() }];
+    // Without its place: that is one in a text that nobody sees.
+    Policy::parse(&files).map_err(|error| error.cause().told_to(&PolicyReader::of(&files)).to_owned())
 }
 
 #[cfg(test)]

@@ -20,8 +20,17 @@ pub(super) enum People {
 const WIDTH: usize = 110;
 
 /// The whole file.
-pub(super) fn policy(source: &str, settings: &Settings, roles: &[Role], people: People) -> String {
+pub(super) fn policy(
+    source: &str,
+    untrusted: &[String],
+    settings: &Settings,
+    roles: &[Role],
+    people: People,
+) -> String {
     let mut text = format!("# What {source} allows, carried over by `jitctl policy import`.\n");
+    for line in untrusted {
+        text.push_str(&format!("# WARNING: {line}, so sudo would not read it.\n"));
+    }
     text.push_str("# Look at it, then try it: jitctl policy check FILE; jitctl policy test --policy FILE -- COMMAND\n");
     if !settings.keys.is_empty() {
         text.push_str("\n[defaults]\n");

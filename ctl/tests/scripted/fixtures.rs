@@ -111,7 +111,7 @@ pub(crate) fn policy() -> PolicyShown {
         observers: vec!["carol".into()],
         source: "/etc/jit-sudo/policy.toml:7".into(),
     };
-    PolicyShown { settings, roles: vec![details] }
+    PolicyShown { sha256: "ab".repeat(32), settings, roles: vec![details] }
 }
 
 pub(crate) fn forecast() -> Forecast {

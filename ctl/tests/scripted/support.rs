@@ -154,6 +154,7 @@ pub(crate) fn pending() -> GrantInfo {
         ended: None,
         runs: 0,
         background: None,
+        host: None,
         extends: None,
         extended_by: None,
         signed_approvals: false,

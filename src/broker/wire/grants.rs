@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Background;
+use super::{Background, HostInfo};
 use crate::escape::Word;
 use crate::grant::CommandTerms;
 use crate::names::{GrantId, RoleName, UserName};
@@ -82,6 +82,9 @@ pub struct GrantInfo {
     /// Granted without approval, in an emergency.
     #[serde(default)]
     pub break_glass: bool,
+    /// Where it was made; only of a request from elsewhere, whose text tells nothing of its state or of who may decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostInfo>,
     /// The role has changed since it was asked for, or is gone: a run needs what it allowed then and allows now.
     #[serde(default)]
     pub role_changed: bool,

@@ -34,6 +34,8 @@ pub struct Precedent {
 /// The policy as it is in force.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PolicyShown {
+    /// The digest that names it in records, lower-case hexadecimal.
+    pub sha256: String,
     /// What holds for the whole host.
     pub settings: SettingsInfo,
     /// The roles in alphabetical order.
@@ -166,6 +168,9 @@ pub struct ImportedPolicy {
     pub roles: usize,
     /// What could not be carried over: `FILE:LINE: what`.
     pub left_out: Vec<String>,
+    /// With `--untrusted`, the files and directories that sudo would not read, and why.
+    #[serde(default)]
+    pub untrusted: Vec<String>,
 }
 
 /// What came of a file of expected answers.

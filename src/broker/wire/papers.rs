@@ -57,6 +57,21 @@ pub struct RequestPaper {
     pub version: u32,
 }
 
+/// A host as a text from elsewhere describes it, and what is known of it where the text is read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Its name.
+    pub name: String,
+    /// Its public key: `ssh-ed25519 AAAA…`.
+    pub key: String,
+    /// The same as `SHA256:…`.
+    pub fingerprint: String,
+    /// The host id.
+    pub id: String,
+    /// `known`, `new`, `renamed`, `cloned` or `unchecked`.
+    pub standing: String,
+}
+
 /// What became of an approval that was carried here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ImportInfo {

@@ -1,6 +1,6 @@
 //! The keys, as they are read, written back and refused.
 
-use super::super::{Policy, PolicyText};
+use super::super::{Policy, PolicyReader, PolicyText};
 use super::variables::ENV_CHECK;
 use super::*;
 
@@ -108,8 +108,8 @@ fn impossible_values_are_named() {
     ] {
         let key = line.split(' ').next().unwrap();
         for place in ["[defaults]\n", "[roles.r]\ncommands = \"ALL\"\n"] {
-            let error = parse(&format!("{place}{line}\n")).unwrap_err().to_string();
-            assert!(error.contains(key), "{line}: {error}");
+            let (error, reader) = (parse(&format!("{place}{line}\n")).unwrap_err(), PolicyReader::of(&[]));
+            assert!(error.words().told_to(&reader).contains(key), "{line}: {error}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Open Cybersecurity Schema Framework 1.8.0 (schema.ocsf.io): one event a record. Runs are Process Activity (1007), what
 //! happens to requests and grants is User Access Management (3005, which 1.9 takes into User Management), a refused run is
-//! Authorize Session (3003), an alert a Detection Finding (2004), a pruning Event Log Activity (1008). `raw_data` holds
-//! the exact record.
+//! Authorize Session (3003), an alert a Detection Finding (2004), a pruning Event Log Activity (1008), a change of the policy
+//! Entity Management (3004). `raw_data` holds the exact record.
 
 use std::sync::LazyLock;
 
@@ -21,13 +21,14 @@ struct Class {
 const OTHER: i64 = 99;
 
 pub(super) fn line(entry: &Entry<'_>) -> String {
-    let class = class(entry.kind());
+    let class = class(entry);
     let mut event = common(entry, &class);
     match class.uid {
         1007 => process(entry, &mut event),
         2004 => finding(entry, &mut event),
         3003 => session(entry, &mut event),
         3005 => access(entry, &mut event),
+        3004 => policy(entry, &mut event),
         1008 => set(&mut event, "log_name", json!("jit-sudo journal")),
         _ => {}
     }
@@ -37,8 +38,8 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
     format!("{}\n", Value::Object(event))
 }
 
-fn class(kind: &str) -> Class {
-    let (uid, category, activity) = match kind {
+fn class(entry: &Entry<'_>) -> Class {
+    let (uid, category, activity) = match entry.kind() {
         "start" => (1007, 1, 1),
         "end" => (1007, 1, 2),
         "reject" => (3003, 3, 1),
@@ -47,6 +48,8 @@ fn class(kind: &str) -> Class {
         "request" | "approval" | "denial" | "cancellation" | "review" => (3005, 3, OTHER),
         "alert" => (2004, 2, 1),
         "prune" => (1008, 1, 2),
+        // Created, or updated.
+        "policy" => (3004, 3, if entry.text("replaces").is_none() { 1 } else { 3 }),
         _ => (0, 0, OTHER),
     };
     Class { uid, category, activity }
@@ -85,7 +88,7 @@ fn common(entry: &Entry<'_>, class: &Class) -> Map<String, Value> {
 fn severity(entry: &Entry<'_>) -> i64 {
     match entry.kind() {
         "alert" => 4,
-        "reject" | "denial" | "revocation" | "prune" => 3,
+        "reject" | "denial" | "revocation" | "prune" | "policy" => 3,
         "grant" | "review" => 2,
         _ => 1,
     }
@@ -162,6 +165,13 @@ fn session(entry: &Entry<'_>, event: &mut Map<String, Value>) {
     }
 }
 
+/// Who changed it, nobody knows: the actor stays unnamed.
+fn policy(entry: &Entry<'_>, event: &mut Map<String, Value>) {
+    let digest = entry.text("policy").unwrap_or("unknown");
+    let policy = json!({"name": "jit-sudo policy", "uid": digest, "version": digest});
+    set(event, "entity", json!({"type": "Policy", "type_id": 5, "name": "jit-sudo policy", "policy": policy}));
+}
+
 fn finding(entry: &Entry<'_>, event: &mut Map<String, Value>) {
     let title = entry.text("sentence").or(entry.text("code")).unwrap_or("alert");
     set(event, "finding_info", json!({"uid": entry.info.hash, "title": title}));
@@ -187,7 +197,7 @@ mod tests {
     /// What the published schema says of the classes and objects that are used here; see CONTRIBUTING.md.
     const PUBLISHED: &str = include_str!("ocsf-1.8.0.json");
 
-    const RECORDS: [&str; 15] = [
+    const RECORDS: [&str; 17] = [
         r#"{"kind":"start","run":"r","uid":7,"user":"alice","run_as":"root","run_as_uid":0,"argv":["/bin/ls","a b"],"path":"/bin/ls","cwd":"/","sha256":"ab","host":"web1","time":1800000000000001}"#,
         r#"{"kind":"end","run":"r","uid":7,"exit":3,"duration_us":5000,"ended_by":"itself","host":"web1","time":1}"#,
         r#"{"kind":"end","run":"r","uid":7,"ended_by":"lost","host":"web1","time":1}"#,
@@ -201,6 +211,8 @@ mod tests {
         r#"{"kind":"alert","code":"clock-set-back","sentence":"the clock was set back","host":"web1","time":1}"#,
         r#"{"kind":"review","uid":8,"user":"bob","holder":"%web","role":"ops","verdict":"confirmed","comment":"x","host":"web1","time":1}"#,
         r#"{"kind":"prune","uid":0,"user":"root","through":7,"host":"web1","time":1}"#,
+        r#"{"kind":"policy","policy":"aa","file_count":1,"files":[],"added_count":3,"caller":"alice","caller_uid":7,"host":"web1","time":1}"#,
+        r#"{"kind":"policy","policy":"bb","replaces":"aa","file_count":1,"files":[],"removed_count":1,"host":"web1","time":1}"#,
         r#"{"kind":"novel","host":"web1","time":1}"#,
         "not a record",
     ];
@@ -282,5 +294,10 @@ mod tests {
             (&revocation["user"]["name"], &revocation["actor"]["user"]["name"]),
             (&json!("alice"), &json!("bob"))
         );
+        let (first, second) = (event(RECORDS[13]), event(RECORDS[14]));
+        assert_eq!((&first["type_uid"], &second["type_uid"]), (&json!(300_401), &json!(300_403)));
+        assert_eq!((&second["entity"]["policy"]["uid"], &second["severity_id"]), (&json!("bb"), &json!(3)));
+        assert!(first["actor"].is_null(), "whoever met it first did not change it: {first}");
+        assert_eq!(first["message"], "3 roles added; compiled for alice");
     }
 }

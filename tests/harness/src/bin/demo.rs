@@ -83,7 +83,8 @@ impl Story<'_> {
             println!("{:>3}  {}…  {}", record.seq, cut(&record.hash, 12), cut(&record.body, 190));
         }
         let kinds: Vec<&str> = journal.iter().map(harness::Record::kind).collect();
-        let story = ["reject", "request", "approval", "grant", "start", "end", "reject", "start", "end", "reject"];
+        let story =
+            ["policy", "reject", "request", "approval", "grant", "start", "end", "reject", "start", "end", "reject"];
         self.check(kinds == story, &format!("the records are {story:?}, not {kinds:?}"));
 
         chapter("syslog, as rsyslogd stored it (cut at the margin)");

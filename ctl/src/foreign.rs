@@ -1,0 +1,214 @@
+//! A request from elsewhere, as text or to be signed. Everything that is shown here is part of what the host signed and
+//! an approval names by its digest, or says what is known of that host on this machine.
+
+use std::path::Path;
+
+use jit_sudo::broker::wire::{Answer, Background, BoundInfo, GrantInfo};
+use jit_sudo::escape::{Word, hex};
+use jit_sudo::grant::{RequestTerms, digest};
+use jit_sudo::policy::{OnExpiry, RolePower};
+use serde_json::Value;
+
+use crate::known_hosts::Host;
+use crate::paper::{self, Request};
+use crate::screen::{Report, Screen, clean};
+use crate::show::{self, bound_fields, exact_word, exact_words};
+use crate::speech::Trouble;
+use crate::table::{Fields, Tone};
+use crate::when;
+
+/// The longest value of a list, in characters: beside its name it fits 80 columns.
+const LINE: usize = 66;
+
+/// The request on standard input, to be signed by whoever types. The host is one for which something may be signed.
+///
+/// # Errors
+/// The text is no whole request, or its host is not the one that is known here.
+pub(crate) fn to_sign(screen: &Screen) -> Result<Request, Trouble> {
+    let request = paper::request(&paper::read::<&Path>(&[])?)?;
+    let host = Host::meet(&request.terms.host, &request.host_key)?;
+    host.may_be_signed_for()?;
+    if let Some(warning) = host.warning() {
+        screen.alarm(&warning);
+    }
+    Ok(request)
+}
+
+/// `jitctl show -` of a request.
+pub(crate) fn show(request: &Request, screen: &Screen) -> Result<Report, Trouble> {
+    let host = Host::meet(&request.terms.host, &request.host_key)?;
+    if let Some(warning) = host.warning() {
+        screen.alarm(&warning);
+    }
+    let text = described(request, &host, screen);
+    Ok(Report::done(Answer::Grant(Box::new(as_info(request, &host))), text))
+}
+
+/// The form for programs. How it stands on its host, who decides there and what ran before, nobody here knows.
+fn as_info(request: &Request, host: &Host<'_>) -> GrantInfo {
+    let terms = request.terms.clone();
+    let role = &request.role;
+    let (role_commands, role_run_as) = (texts(&role.commands), role.run_as.as_written());
+    GrantInfo {
+        break_glass: terms.break_glass.is_set(),
+        command: terms.argv().to_vec(),
+        id: terms.id,
+        state: "unknown".into(),
+        grant: None,
+        host: Some(host.info()),
+        requester: terms.user,
+        requester_uid: terms.uid,
+        role: terms.role,
+        run_as: terms.run_as.to_string(),
+        sha256: terms.command.as_ref().map(|command| command.program.clone()),
+        bound: terms.command.map(BoundInfo::from),
+        reason: terms.reason,
+        ticket: (!terms.ticket.as_bytes().is_empty()).then_some(terms.ticket),
+        duration: terms.duration,
+        requested: terms.created,
+        deadline: terms.deadline,
+        starts: (terms.start > 0).then_some(terms.start),
+        expires: None,
+        one_shot: terms.one_shot.is_set(),
+        exact: terms.exact.is_set(),
+        approvals_needed: 0,
+        approvers: Vec::new(),
+        approvals: Vec::new(),
+        may_decide: false,
+        ended: None,
+        runs: 0,
+        background: Some(Background { role_commands, role_run_as, ..Background::default() }),
+        extends: terms.extends,
+        extended_by: None,
+        signed_approvals: true,
+        role_changed: false,
+    }
+}
+
+fn described(request: &Request, host: &Host<'_>, screen: &Screen) -> String {
+    let name = clean(&request.terms.host.name);
+    let mut text = host_fields(request, host).render_on(screen);
+    text.push('\n');
+    text.push_str(&request_fields(request, screen.now).render_on(screen));
+    text.push_str("\nthe role as it was asked for; an approval gives no more than this:\n");
+    text.push_str(&role_fields(&request.role, &request.terms.role_digest).render_on(screen));
+    text.push_str(&format!("\nhow the request stands on {name}, and who may decide, this text cannot tell\n"));
+    text.push_str("to approve: jitctl approve - --key FILE, with this text again;\n");
+    text.push_str("            then there: jitctl import\n");
+    text
+}
+
+fn host_fields(request: &Request, host: &Host<'_>) -> Fields {
+    let mut fields = Fields::default();
+    fields.add("from host", &request.terms.host.name);
+    fields.add("host key", request.host_key.fingerprint());
+    let (words, tone) = host.in_words();
+    fields.toned("known here", words, tone);
+    fields.add("host id", &request.terms.host.id);
+    fields
+}
+
+fn request_fields(request: &Request, now: i64) -> Fields {
+    let terms = &request.terms;
+    let mut fields = Fields::default();
+    fields.add("id", terms.id.as_str());
+    fields.add("requester", format!("{} (uid {})", clean(terms.user.as_str()), terms.uid));
+    fields.add("role", terms.role.as_str());
+    fields.add("run as", terms.run_as.as_str());
+    if terms.argv().is_empty() {
+        fields.add("command", "(the whole role)");
+    } else {
+        fields.add("command", show::line(terms.argv()));
+        exact_words(&mut fields, terms.argv());
+    }
+    if let Some(command) = &terms.command {
+        bound_fields(&mut fields, &command.argv, &BoundInfo::from(command.clone()));
+        fields.add("sha256", &command.program);
+    }
+    fields.add("reason", terms.reason.to_string());
+    fields.maybe("ticket", (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.to_string()));
+    times(&mut fields, terms, now);
+    for (name, value) in &terms.extensions {
+        fields.toned("unknown", format!("{name} = {value}"), Tone::Bad);
+    }
+    fields.add("digest", hex(&digest(request.bytes.as_bytes())));
+    fields
+}
+
+fn times(fields: &mut Fields, terms: &RequestTerms, now: i64) {
+    fields.add("duration", when::spell(terms.duration));
+    let narrowed = show::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
+    fields.add("serves", if narrowed.is_empty() { "any number of runs of the role's commands" } else { &narrowed });
+    if terms.break_glass.is_set() {
+        fields.toned("break-glass", "yes: nobody is asked for approval", Tone::Bad);
+    }
+    fields.maybe("extends", terms.extends.as_ref().map(|id| format!("grant {id}, and its runs go on")));
+    fields.add("requested", when::long(terms.created, now));
+    fields.maybe("starts", (terms.start > 0).then(|| when::long(terms.start, now)));
+    let tone = if terms.deadline <= now { Tone::Bad } else { Tone::Plain };
+    fields.toned("deadline", when::long(terms.deadline, now), tone);
+}
+
+/// What the role would allow beyond this request: every part of its text but the options that are as usual.
+fn role_fields(role: &RolePower, digest: &str) -> Fields {
+    let mut fields = Fields::default();
+    fields.add("role", role.name.as_str());
+    for (index, rule) in role.commands.iter().enumerate() {
+        exact_word(&mut fields, if index == 0 { "allows" } else { "" }, &Word::from(rule.to_string().as_str()));
+        fields.maybe("   means", rule.meaning());
+    }
+    fields.add("as", role.run_as.as_written().join(", "));
+    fields.add("groups", besides(&role.run_as_groups.as_written()));
+    fields.add("on hosts", role.hosts.as_written().join(", "));
+    fields.add("password", if role.authenticate { "asked for" } else { "not asked for" });
+    fields.add("programs", if role.noexec { "may start no others" } else { "may start others" });
+    fields.add(
+        "on expiry",
+        match role.on_expiry {
+            OnExpiry::Terminate => "a running command is ended",
+            OnExpiry::Freeze => "a running command is stopped until the grant is extended",
+            OnExpiry::Finish => "a running command may go on to its end",
+        },
+    );
+    let options = role.changed_options();
+    for (index, (key, value)) in options.iter().enumerate() {
+        option(&mut fields, if index == 0 { "with" } else { "" }, key, value);
+    }
+    fields.add("digest", digest);
+    fields
+}
+
+/// One option; a list over several lines where it is long.
+fn option(fields: &mut Fields, name: &str, key: &str, value: &Value) {
+    let mut line = format!("{key} =");
+    let Some(entries) = value.as_array() else {
+        fields.add(name, format!("{line} {value}"));
+        return;
+    };
+    let mut name = name;
+    let last = entries.len().saturating_sub(1);
+    for (index, entry) in entries.iter().enumerate() {
+        let (open, close) = (if index == 0 { "[" } else { "" }, if index == last { "]" } else { "," });
+        let piece = format!("{open}{entry}{close}");
+        if line.chars().count() + piece.chars().count() > LINE {
+            fields.add(name, &line);
+            (name, line) = ("", " ".to_owned());
+        }
+        line.push_str(&format!(" {piece}"));
+    }
+    if entries.is_empty() {
+        line.push_str(" []");
+    }
+    fields.add(name, line);
+}
+
+fn besides(texts: &[String]) -> String {
+    if texts.is_empty() { "none besides the user's own".to_owned() } else { texts.join(", ") }
+}
+
+fn texts<T: ToString>(things: &[T]) -> Vec<String> {
+    things.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests;

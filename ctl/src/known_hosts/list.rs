@@ -1,0 +1,176 @@
+//! The text of `known_hosts` and what it says of a host that describes itself. No files here.
+
+use std::fmt;
+
+use jit_sudo::escape::{escape, unhex};
+use jit_sudo::grant::{HostDescriptor, PublicKey};
+
+/// A host that was seen before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KnownHost {
+    /// In which line it stands, from 1.
+    line: usize,
+    name: String,
+    key: PublicKey,
+    id: String,
+}
+
+/// Every host of a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct List(Vec<KnownHost>);
+
+/// A line that is neither a host, a comment nor empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BrokenLine(pub(super) usize);
+
+impl fmt::Display for BrokenLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} is not \"NAME ssh-ed25519 KEY HOSTID\"", self.0)
+    }
+}
+
+/// What the list says of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Name, key and id stand in this line.
+    Here(usize),
+    /// Neither its name nor its key stands anywhere.
+    Nowhere,
+    /// Key and id stand in this line, with this name.
+    UnderName(usize, String),
+    /// The key stands in this line, with this name and the id of another machine.
+    OtherMachine(usize, String),
+    /// The name stands in this line, with this key.
+    OtherKey(usize, PublicKey),
+}
+
+impl List {
+    /// Reads the text of a file.
+    pub(super) fn parse(text: &str) -> Result<Self, BrokenLine> {
+        let mut hosts = Vec::new();
+        for (index, content) in text.lines().enumerate() {
+            let line = index.saturating_add(1);
+            let content = content.trim();
+            if content.is_empty() || content.starts_with('#') {
+                continue;
+            }
+            hosts.push(host(line, content).ok_or(BrokenLine(line))?);
+        }
+        Ok(Self(hosts))
+    }
+
+    /// Looks for a host. Names of hosts are the same in capitals and in small letters (RFC 4343).
+    pub(super) fn find(&self, host: &HostDescriptor, key: &PublicKey) -> Found {
+        let named = |known: &&KnownHost| known.name.eq_ignore_ascii_case(&host.name);
+        let keyed = |known: &&KnownHost| known.key == *key;
+        let same = |known: &&KnownHost| known.id == host.id;
+        let hosts = || self.0.iter();
+        if let Some(known) = hosts().find(|known| named(known) && keyed(known) && same(known)) {
+            return Found::Here(known.line);
+        }
+        if let Some(known) = hosts().find(|known| named(known) && keyed(known)) {
+            return Found::OtherMachine(known.line, known.name.clone());
+        }
+        if let Some(known) = hosts().find(named) {
+            return Found::OtherKey(known.line, known.key.clone());
+        }
+        if let Some(known) = hosts().find(|known| keyed(known) && same(known)) {
+            return Found::UnderName(known.line, known.name.clone());
+        }
+        match hosts().find(keyed) {
+            Some(known) => Found::OtherMachine(known.line, known.name.clone()),
+            None => Found::Nowhere,
+        }
+    }
+}
+
+/// The line for a host.
+pub(super) fn line_of(host: &HostDescriptor) -> String {
+    format!("{} {} {}\n", host.name, host.key, host.id)
+}
+
+/// Whether a name can stand in the list, and looks like what it is: visible ASCII characters, at most 255 (RFC 1035).
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let visible = name.bytes().all(|byte| byte.is_ascii_graphic());
+    visible && !name.starts_with('#') && (1..=255).contains(&name.len()) && escape(name.as_bytes()) == name
+}
+
+fn host(line: usize, content: &str) -> Option<KnownHost> {
+    let mut words = content.split_ascii_whitespace();
+    let (name, algorithm, encoded, id) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let key = PublicKey::from_words(algorithm, encoded).filter(|key| matches!(key, PublicKey::Plain(_)))?;
+    unhex::<32>(id)?;
+    (is_plain_name(name) && words.next().is_none()).then(|| KnownHost {
+        line,
+        name: name.to_owned(),
+        key,
+        id: id.to_owned(),
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use jit_sudo::grant::HostKey;
+
+    use super::*;
+
+    pub(in crate::known_hosts) fn described(seed: u8, name: &str, machine: &str) -> HostDescriptor {
+        HostDescriptor::of(&HostKey::from_seed([seed; 32]), name, machine)
+    }
+
+    fn find(list: &str, host: &HostDescriptor) -> Found {
+        List::parse(list).unwrap().find(host, &host.public_key().unwrap())
+    }
+
+    #[test]
+    fn a_host_is_known_by_name_key_and_id_together() {
+        let web1 = described(1, "web1", "m");
+        let list = format!("# hosts\n\n  {}", line_of(&web1));
+        assert_eq!(find(&list, &web1), Found::Here(3));
+        assert_eq!(find(&list, &described(1, "WEB1", "m")), Found::Here(3));
+        assert_eq!(find(&list, &described(2, "web2", "m")), Found::Nowhere);
+        assert_eq!(find("", &web1), Found::Nowhere);
+        assert_eq!(find(&list, &described(2, "web1", "m")), Found::OtherKey(3, web1.public_key().unwrap()));
+        assert_eq!(find(&list, &described(1, "web9", "m")), Found::UnderName(3, "web1".into()));
+        for clone in [described(1, "web1", "n"), described(1, "web9", "n")] {
+            assert_eq!(find(&list, &clone), Found::OtherMachine(3, "web1".into()));
+        }
+    }
+
+    #[test]
+    fn a_second_line_of_a_name_counts_too() {
+        let (old, new) = (described(1, "web1", "m"), described(2, "web1", "n"));
+        let list = format!("{}{}", line_of(&old), line_of(&new));
+        assert_eq!((find(&list, &old), find(&list, &new)), (Found::Here(1), Found::Here(2)));
+        assert!(matches!(find(&list, &described(3, "web1", "m")), Found::OtherKey(1, _)));
+    }
+
+    #[test]
+    fn a_broken_line_is_named_and_nothing_after_it_counts() {
+        let good = line_of(&described(1, "web1", "m"));
+        let words: Vec<&str> = good.split_whitespace().collect();
+        let [name, algorithm, key, id] = words[..] else { panic!("{good}") };
+        for bad in [
+            format!("{name} {algorithm} {key}"),
+            format!("{name} {algorithm} {key} {id} more"),
+            format!("{name} ssh-rsa {key} {id}"),
+            format!("{name} {algorithm} {} {id}", &key[..key.len() - 4]),
+            format!("{name} {algorithm} {key} {}", id.to_uppercase()),
+            format!("{name} {algorithm} {key} {}", &id[1..]),
+            format!("wéb1 {algorithm} {key} {id}"),
+            "<<<<<<< HEAD".to_owned(),
+        ] {
+            assert_eq!(List::parse(&format!("{good}{bad}\n")), Err(BrokenLine(2)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_visible_word() {
+        for name in ["web1", "web1.example.org", "[::1]", "a_b-c"] {
+            assert!(is_plain_name(name), "{name}");
+        }
+        for name in ["", "#web1", "web 1", "wéb1", "w\u{435}b1", "web1\n", "a\\x20b", &"a".repeat(256)] {
+            assert!(!is_plain_name(name), "{name}");
+        }
+    }
+}

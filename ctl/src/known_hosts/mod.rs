@@ -1,0 +1,229 @@
+//! The hosts whose papers were seen here, kept as ssh(1) keeps hosts: written down at first sight, with a warning, and
+//! compared ever after. A paper proves by itself that some key made it; whose key that is, only this list can tell.
+
+mod file;
+mod list;
+
+use std::path::PathBuf;
+
+use jit_sudo::broker::wire::HostInfo;
+use jit_sudo::escape::escape;
+use jit_sudo::grant::{HostDescriptor, PublicKey};
+
+use crate::speech::{Notice, Trouble};
+use crate::table::Tone;
+use file::{look, pin, place};
+use list::Found;
+
+pub(crate) use list::is_plain_name;
+
+/// What is known here of the host that a paper names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Seen before, just so: `FILE:LINE`.
+    Known(String),
+    /// Seen for the first time; where it was written down, or why not.
+    New(Result<String, String>),
+    /// Seen before, key and machine, under this other name: `FILE:LINE`.
+    Renamed(String, String),
+    /// Its key was seen before, under this name, on another machine: `FILE:LINE`.
+    Cloned(String, String),
+    /// It cannot be told; why not.
+    Unchecked(String),
+}
+
+/// A host as it describes itself, and what is known of it.
+pub(crate) struct Host<'p> {
+    described: &'p HostDescriptor,
+    key: &'p PublicKey,
+    standing: Standing,
+}
+
+impl<'p> Host<'p> {
+    /// Looks for the host in the list, and writes it down where it is new.
+    ///
+    /// # Errors
+    /// Its key has changed.
+    pub(crate) fn meet(described: &'p HostDescriptor, key: &'p PublicKey) -> Result<Self, Trouble> {
+        let standing = match place() {
+            Some(path) => standing(&path, described, key)?,
+            None => Standing::New(Err("neither HOME nor XDG_CONFIG_HOME names a directory".to_owned())),
+        };
+        Ok(Self { described, key, standing })
+    }
+
+    /// A host of which this is known.
+    #[cfg(test)]
+    pub(crate) fn of(described: &'p HostDescriptor, key: &'p PublicKey, standing: Standing) -> Self {
+        Self { described, key, standing }
+    }
+
+    /// In one line, for the eyes of who decides, and whether it is good.
+    pub(crate) fn in_words(&self) -> (String, Tone) {
+        match &self.standing {
+            Standing::Known(line) => (format!("yes, by {line}"), Tone::Good),
+            Standing::New(Ok(line)) => (format!("NO: seen for the first time, now in {line}"), Tone::Bad),
+            Standing::New(Err(_)) => ("NO: seen for the first time".to_owned(), Tone::Bad),
+            Standing::Renamed(name, line) => (format!("as {name}, by {line}"), Tone::Waiting),
+            Standing::Cloned(name, line) => (format!("NO: it has the key of {name}, by {line}"), Tone::Bad),
+            Standing::Unchecked(_) => ("NO: the list of hosts cannot be used".to_owned(), Tone::Bad),
+        }
+    }
+
+    /// What whoever decides has to hear; nothing of a host that is known.
+    pub(crate) fn warning(&self) -> Option<Notice> {
+        let (name, print) = (&self.described.name, self.key.fingerprint());
+        let compare = format!("compare it with `jitctl key show` on {name}");
+        Some(match &self.standing {
+            Standing::Known(_) => return None,
+            Standing::New(pinned) => {
+                let unpinned = pinned
+                    .as_ref()
+                    .err()
+                    .map(|cause| format!("; it was not written down: {cause}"))
+                    .unwrap_or_default();
+                let message = format!("the host {name} is not known here: its key is {print}{unpinned}");
+                Notice::new(message).with_hint(compare)
+            }
+            Standing::Renamed(known, line) => {
+                Notice::new(format!("the host {name} is known here as {known} ({line}): it has that host's key"))
+                    .with_hint(format!("change the name in {line} if the host was renamed"))
+            }
+            Standing::Cloned(..) => self.cloned()?,
+            Standing::Unchecked(cause) => {
+                Notice::new(format!("nobody vouches for the host {name}, its key is {print}: {cause}"))
+                    .with_hint(compare)
+            }
+        })
+    }
+
+    /// Whether something may be signed for the host.
+    ///
+    /// # Errors
+    /// Its key is that of another machine, or nothing can be told.
+    pub(crate) fn may_be_signed_for(&self) -> Result<(), Trouble> {
+        match &self.standing {
+            Standing::Known(_) | Standing::New(_) | Standing::Renamed(..) => Ok(()),
+            Standing::Cloned(..) => Err(untrusted(self.cloned())),
+            Standing::Unchecked(_) => Err(untrusted(self.warning())),
+        }
+    }
+
+    /// For programs.
+    pub(crate) fn info(&self) -> HostInfo {
+        let standing = match &self.standing {
+            Standing::Known(_) => "known",
+            Standing::New(_) => "new",
+            Standing::Renamed(..) => "renamed",
+            Standing::Cloned(..) => "cloned",
+            Standing::Unchecked(_) => "unchecked",
+        };
+        HostInfo {
+            name: self.described.name.clone(),
+            key: self.described.key.clone(),
+            fingerprint: self.key.fingerprint(),
+            id: self.described.id.clone(),
+            standing: standing.to_owned(),
+        }
+    }
+
+    fn cloned(&self) -> Option<Notice> {
+        let Standing::Cloned(known, line) = &self.standing else { return None };
+        let name = &self.described.name;
+        let message = format!(
+            "the host {name} has the key of {known} ({line}) and is another machine: a copy of it, or its machine-id has \
+             changed; nothing is signed for it"
+        );
+        Some(Notice::new(message).with_hint(format!(
+            "make a key of its own on the copy; if {known} itself has changed, remove line {} of its file",
+            line.rsplit(':').next().unwrap_or_default()
+        )))
+    }
+}
+
+fn standing(path: &PathBuf, host: &HostDescriptor, key: &PublicKey) -> Result<Standing, Trouble> {
+    let file = escape(path.as_os_str().as_encoded_bytes());
+    let found = match look(path, host, key) {
+        Ok(Found::Nowhere) => match pin(path, host, key) {
+            Ok(Ok(line)) => return Ok(Standing::New(Ok(format!("{file}:{line}")))),
+            Ok(Err(found)) => found,
+            Err(cause) => return Ok(Standing::New(Err(format!("{file}: {cause}")))),
+        },
+        Ok(found) => found,
+        Err(cause) => return Ok(Standing::Unchecked(format!("{file}: {cause}"))),
+    };
+    Ok(match found {
+        Found::Here(line) => Standing::Known(format!("{file}:{line}")),
+        Found::UnderName(line, name) => Standing::Renamed(name, format!("{file}:{line}")),
+        Found::OtherMachine(line, name) => Standing::Cloned(name, format!("{file}:{line}")),
+        Found::OtherKey(line, old) => return Err(changed(host, key, &old, &format!("line {line} of {file}"))),
+        Found::Nowhere => Standing::Unchecked(format!("{file} changes while it is read")),
+    })
+}
+
+fn changed(host: &HostDescriptor, key: &PublicKey, old: &PublicKey, line: &str) -> Trouble {
+    let (name, old, new) = (&host.name, old.fingerprint(), key.fingerprint());
+    let message =
+        format!("the key of {name} has CHANGED: {line} says {old}, this paper is signed with {new}; refusing");
+    untrusted(Some(
+        Notice::new(message).with_hint(format!("remove {line} if `jitctl key show` on {name} prints the new one")),
+    ))
+}
+
+fn untrusted(notice: Option<Notice>) -> Trouble {
+    Trouble::Local("unknown-host", notice.unwrap_or_else(|| Notice::new("the host is not known here")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::list::tests::described;
+    use super::*;
+
+    fn met(path: &PathBuf, host: &HostDescriptor) -> Result<Standing, String> {
+        standing(path, host, &host.public_key().unwrap()).map_err(|trouble| trouble.notice().message)
+    }
+
+    fn said(host: &HostDescriptor, standing: Standing) -> (String, bool) {
+        let key = host.public_key().unwrap();
+        let host = Host { described: host, key: &key, standing };
+        let message = host.warning().map(|notice| notice.message).unwrap_or_default();
+        (message, host.may_be_signed_for().is_ok())
+    }
+
+    #[test]
+    fn a_host_is_new_once_and_known_ever_after() {
+        let place = std::env::temp_dir().join(format!("jitctl-standing-{}", std::process::id()));
+        let path = place.join("known_hosts");
+        let (web1, file) = (described(1, "web1", "m"), path.display().to_string());
+        assert_eq!(met(&path, &web1), Ok(Standing::New(Ok(format!("{file}:2")))));
+        assert_eq!(met(&path, &web1), Ok(Standing::Known(format!("{file}:2"))));
+        let message = met(&path, &described(2, "web1", "m")).unwrap_err();
+        for part in ["CHANGED", "line 2 of", "refusing", &web1.public_key().unwrap().fingerprint()] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        let renamed = Standing::Renamed("web1".into(), format!("{file}:2"));
+        assert_eq!(met(&path, &described(1, "web9", "m")), Ok(renamed));
+        let cloned = Standing::Cloned("web1".into(), format!("{file}:2"));
+        assert_eq!(met(&path, &described(1, "web1", "n")), Ok(cloned));
+        fs::write(&path, "web1\n").unwrap();
+        let unchecked = format!("{file}: line 1 is not \"NAME ssh-ed25519 KEY HOSTID\"");
+        assert_eq!(met(&path, &web1), Ok(Standing::Unchecked(unchecked)));
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_signed_for_a_copy_or_where_nothing_can_be_told() {
+        let web1 = described(1, "web1", "m");
+        assert_eq!(said(&web1, Standing::Known("f:1".into())), (String::new(), true));
+        let (message, may) = said(&web1, Standing::New(Err("read-only file system".into())));
+        assert!(message.contains("is not known here") && message.contains("not written down: read-only") && may);
+        let (message, may) = said(&web1, Standing::Renamed("old".into(), "f:1".into()));
+        assert!(message.contains("known here as old") && may, "{message}");
+        let (message, may) = said(&web1, Standing::Cloned("old".into(), "f:1".into()));
+        assert!(message.contains("another machine") && !may, "{message}");
+        let (message, may) = said(&web1, Standing::Unchecked("f: line 3".into()));
+        assert!(message.contains("line 3") && !may, "{message}");
+    }
+}

@@ -1,0 +1,181 @@
+//! The policy of this host: its files, when they are compiled anew, and the record of each change.
+
+use std::fmt::Write;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use sha2::{Digest as _, Sha256};
+
+use super::{APPROVERS, CONFIGURATION, Host, HostError, POLICY, POLICY_DIRECTORY, POLICY_LIMIT};
+use crate::audit::record::{CompiledBy, PolicyRecord};
+use crate::audit::{Event, Written};
+use crate::database::Durability;
+use crate::elevation::Caller;
+use crate::escape::Word;
+use crate::grant::approvers::APPROVERS_LIMIT;
+use crate::policy::index::{self, Compiled, PolicyIndex};
+use crate::policy::{AuditSettings, Policy, PolicyChange, PolicyText, SourceFile};
+use sys::trusted::{Stamp, TrustError, TrustedDirectory, TrustedFile};
+
+/// How often the files are read again where they changed while they were compiled.
+const ATTEMPTS: u32 = 16;
+
+impl Host {
+    /// The compiled policy, compiled again when one of its files has changed; `caller` stands in the record of that.
+    pub fn policy(&self, caller: Option<&Caller>) -> Result<PolicyIndex<'_>, HostError> {
+        for _ in 0..ATTEMPTS {
+            let sources = Sources::find()?;
+            if let Some(current) = PolicyIndex::current(self.database.connection(), &sources.stamp())? {
+                return Ok(current);
+            }
+            self.compile(&sources, caller)?;
+        }
+        Err(HostError::Unsettled)
+    }
+
+    /// The same for whoever may change nothing: where a file has changed, compiled into `memory`, an empty database. By such
+    /// a policy nothing may run, because no record tells of it.
+    pub fn policy_aside<'a>(&'a self, memory: &'a Connection) -> Result<PolicyIndex<'a>, HostError> {
+        let sources = Sources::find()?;
+        let stamp = sources.stamp();
+        match PolicyIndex::current(self.database.connection(), &stamp)? {
+            Some(current) => Ok(current),
+            None => {
+                let (policy, files) = sources.read()?;
+                Ok(PolicyIndex::aside(memory, &Compiled { policy: &policy, files: &files, stamp: &stamp })?)
+            }
+        }
+    }
+
+    /// The installed policy as it stands in its files, with their paths: for checking.
+    pub fn parsed_policy() -> Result<(Policy, Vec<String>), HostError> {
+        let sources = Sources::find()?;
+        let paths = sources.files.iter().map(|file| file.path().display().to_string()).collect();
+        Ok((sources.read()?.0, paths))
+    }
+
+    /// Stores the policy of these files and records what it changes, in one transaction; nothing where others did so meanwhile,
+    /// or where the files are no longer these.
+    fn compile(&self, sources: &Sources, caller: Option<&Caller>) -> Result<(), HostError> {
+        let (policy, files) = sources.read()?;
+        let stamp = sources.stamp();
+        let compiled = Compiled { policy: &policy, files: &files, stamp: &stamp };
+        let before = PolicyIndex::open(self.database.connection()).ok().map(|index| index.settings().audit.clone());
+        let now = &policy.settings().audit;
+        let journal = self.journal(now);
+        // A clock that was changed and a database that is an older copy show in the last record: before another one follows.
+        let moment = self.notice(&journal)?;
+        let written = self.database.write(Durability::Synced, |tx| {
+            if index::stored_stamp(tx)?.is_some_and(|stored| stored == stamp) || Sources::find()?.stamp() != stamp {
+                return Ok(None);
+            }
+            let Some(change) = index::store(tx, &compiled)? else { return Ok(None) };
+            Ok::<_, HostError>(Some(journal.append(tx, &moment, event(change, caller))?))
+        })?;
+        if let Some(written) = written {
+            let _ = journal.mirror(std::slice::from_ref(&written)); // the journal has it; a sink never decides
+            self.tell_former(&written, before.filter(|before| before != now));
+        }
+        Ok(())
+    }
+
+    /// A mirror that the policy takes away hears of that as the last thing.
+    fn tell_former(&self, written: &Written, former: Option<AuditSettings>) {
+        if let Some(audit) = former {
+            let _ = self.journal_without_hooks(&audit).mirror(std::slice::from_ref(written));
+        }
+    }
+}
+
+fn event(change: PolicyChange, caller: Option<&Caller>) -> Event {
+    let compiled = CompiledBy {
+        caller: caller.map(|caller| Word::from(caller.name().as_str())),
+        caller_uid: caller.map(Caller::uid),
+        loginuid: sys::procfs::login_uid(),
+    };
+    Event::Policy(Box::new(PolicyRecord::new(change, compiled)))
+}
+
+/// policy.toml, then policy.d/*.toml in name order; the directory may be missing. Beside them the list of the approvers' keys.
+struct Sources {
+    files: Vec<TrustedFile>,
+    approvers: Option<Stamp>,
+}
+
+impl Sources {
+    fn find() -> Result<Self, HostError> {
+        let configuration = TrustedDirectory::open(Path::new(CONFIGURATION))?;
+        let mut files = vec![configuration.file(POLICY.as_ref())?];
+        match configuration.directory(POLICY_DIRECTORY.as_ref()) {
+            Ok(directory) => {
+                for name in directory.entries()? {
+                    let text = name.to_string_lossy();
+                    if text.ends_with(".toml") && !text.starts_with('.') {
+                        files.push(directory.file(&name)?);
+                    }
+                }
+            }
+            Err(TrustError::Missing { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Most runs ask nobody for a signature: a look is enough to see that it is as it was.
+        let approvers = match std::fs::symlink_metadata(approvers_path()) {
+            Ok(metadata) => Some(Stamp::of(&metadata)),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(HostError::System("look at the list of approvers' keys", error)),
+        };
+        Ok(Self { files, approvers })
+    }
+
+    /// Changes whenever a file is edited, replaced, added or removed: ctime cannot be set back without the raw disk.
+    fn stamp(&self) -> String {
+        let mut text = String::new();
+        let mut add = |path: &Path, s: Stamp| {
+            // Writing to a text does not fail.
+            let _ =
+                writeln!(text, "{}\t{}\t{}\t{}\t{}\t{}", path.display(), s.dev, s.ino, s.size, s.mtime_ns, s.ctime_ns);
+        };
+        self.files.iter().for_each(|file| add(file.path(), file.stamp()));
+        self.approvers.into_iter().for_each(|stamp| add(&approvers_path(), stamp));
+        text
+    }
+
+    /// The policy, and the digests of the files with the list of the approvers' keys behind them.
+    fn read(&self) -> Result<(Policy, Vec<SourceFile>), HostError> {
+        let mut texts = Vec::with_capacity(self.files.len());
+        let mut sources = Vec::with_capacity(self.files.len().saturating_add(1));
+        for file in &self.files {
+            let path = file.path().to_owned();
+            let bytes = file.read(POLICY_LIMIT)?;
+            sources.push(source(file, &bytes));
+            let text = String::from_utf8(bytes).map_err(|_| HostError::PolicyEncoding(path.display().to_string()))?;
+            texts.push(PolicyText { path, text });
+        }
+        sources.extend(approvers()?);
+        Ok((Policy::parse(&texts)?, sources))
+    }
+}
+
+/// The list as it counts: one that others than root could have written, which no run takes, is as good as none.
+fn approvers() -> Result<Option<SourceFile>, HostError> {
+    let read = TrustedFile::open(&approvers_path()).and_then(|file| Ok(source(&file, &file.read(APPROVERS_LIMIT)?)));
+    match read {
+        Ok(source) => Ok(Some(source)),
+        Err(error @ TrustError::Io { .. }) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+fn source(file: &TrustedFile, bytes: &[u8]) -> SourceFile {
+    SourceFile {
+        path: Word::from(file.path().as_os_str()),
+        sha256: Sha256::digest(bytes).into(),
+        written: i64::try_from(file.stamp().mtime_ns.div_euclid(1000)).unwrap_or_default(),
+        owner: file.owner(),
+    }
+}
+
+fn approvers_path() -> PathBuf {
+    Path::new(CONFIGURATION).join(APPROVERS)
+}

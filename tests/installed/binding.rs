@@ -1,0 +1,184 @@
+//! What was judged is what runs: callers who exchange files, links and directories while their command is looked at. Each race is
+//! run at least 500 times; what runs as root says so in a file.
+
+use std::time::Duration;
+
+use harness::{Person, PrivateRoot, Record};
+
+use crate::own_root;
+
+const TRIES: usize = 500;
+
+const POLICY: &str = r#"
+[roles.by-path]
+standing     = ["%by-path"]
+commands     = ["/usr/bin/true", "/home/*/script"]
+authenticate = false
+
+[roles.by-glob]
+standing     = ["%by-glob"]
+commands     = ["/usr/bin/true", "/home/*/w/*"]
+authenticate = false
+
+[roles.by-digest]
+standing     = ["%by-digest"]
+commands     = [{ path = "ALL", sha256 = "DIGEST" }]
+authenticate = false
+
+[roles.everything]
+standing     = ["%everything"]
+commands     = "ALL"
+authenticate = false
+"#;
+
+/// Exchanges two names for ever, as fast as the kernel can (renameat2 with RENAME_EXCHANGE).
+const FLIP: &str = r#"
+import ctypes, sys
+libc, one, two = ctypes.CDLL(None), sys.argv[1].encode(), sys.argv[2].encode()
+while True:
+    libc.renameat2(-100, one, -100, two, 2)
+"#;
+
+/// What nobody allowed: it leaves its effective uid behind. Anybody may append to the file.
+const EVIL: &str = "#include <stdio.h>\n#include <unistd.h>\nint main(void) { FILE *f = fopen(\"/tmp/evil\", \"a\"); \
+                    if (f) { fprintf(f, \"%d\\n\", geteuid()); fclose(f); } return 0; }\n";
+
+/// A root with the policy, the racer's tools and a program that says who it was.
+fn racing_root() -> PrivateRoot {
+    let root = own_root();
+    let digest = root.script("sha256sum /usr/bin/true | cut -d ' ' -f 1");
+    root.add_policy("binding", &POLICY.replace("DIGEST", digest.trim()));
+    root.write("/tmp/flip.py", 0o755, FLIP);
+    root.write("/tmp/evil.c", 0o644, EVIL);
+    root.script("cc -O -o /tmp/evil-program /tmp/evil.c && touch /tmp/evil && chmod 666 /tmp/evil");
+    root
+}
+
+/// Sets the scene in the person's home, flips `one` and `two` there, and runs `command` 500 times meanwhile. How many of the
+/// runs succeeded.
+fn race(root: &PrivateRoot, person: &Person, scene: &str, (one, two): (&str, &str), command: &str) -> usize {
+    let script = format!(
+        "cd ~ && mkdir w evil && {scene}\n\
+         python3 /tmp/flip.py {one} {two} & flip=$!\n\
+         ok=0; for i in $(seq {TRIES}); do jit-sudo -n {command} >/dev/null 2>&1 && ok=$((ok + 1)); done\n\
+         kill $flip; echo $ok"
+    );
+    let output = root.command(&person.name, ["bash", "-lc", &script]).patience(Duration::from_secs(240)).run();
+    output.succeeded().trim().parse().unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+/// How often the caller's own program ran as root.
+fn evil_runs(root: &PrivateRoot) -> usize {
+    root.read("/tmp/evil").lines().filter(|uid| *uid == "0").count()
+}
+
+/// The runs of the person that executed what `is_meant`: recorded, and not refused before exec.
+fn runs_of(root: &PrivateRoot, person: &Person, is_meant: impl Fn(&Record) -> bool) -> usize {
+    let records = crate::records_of(root, person);
+    let executed = |run: &str| {
+        let end = records.iter().find(|record| record.kind() == "end" && record.text("run") == run);
+        end.is_some_and(|end| end.text("ended_by") != "not-executed")
+    };
+    let starts = records.iter().filter(|record| record.kind() == "start" && is_meant(record));
+    starts.filter(|start| executed(start.text("run"))).count()
+}
+
+/// Nothing ran but this program, and the records name no other.
+fn only(root: &PrivateRoot, person: &Person, path: &str) {
+    assert_eq!(evil_runs(root), 0, "the caller's program ran as root");
+    assert_eq!(runs_of(root, person, |start| start.text("path") != path), 0);
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_link_that_is_exchanged_leads_to_nothing_else() {
+    let root = racing_root();
+    let person = root.person(&["by-path"]);
+    let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
+    let succeeded = race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
+    assert!(succeeded > 0, "the link never led to the program that may run");
+    only(&root, &person, "/usr/bin/true");
+}
+
+#[test]
+fn a_rule_over_a_directory_of_the_callers_runs_what_the_record_names() {
+    let root = racing_root();
+    let person = root.person(&["by-glob"]);
+    let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
+    race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
+    // A real file there is the caller's own, and the rule allows it. Each run of it is recorded as one.
+    let own = format!("{}/w/true", person.home);
+    assert_eq!(runs_of(&root, &person, |start| start.text("path") == own), evil_runs(&root));
+    assert_eq!(runs_of(&root, &person, |start| start.text("path") != own && start.text("path") != "/usr/bin/true"), 0);
+}
+
+#[test]
+fn a_digest_is_that_of_the_file_that_runs() {
+    let root = racing_root();
+    let person = root.person(&["by-digest"]);
+    let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
+    let succeeded = race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
+    assert!(succeeded > 0, "the link never led to the program that may run");
+    only(&root, &person, "/usr/bin/true");
+}
+
+#[test]
+fn a_directory_that_is_exchanged_is_looked_up_once() {
+    let root = racing_root();
+    let person = root.person(&["by-path"]);
+    let scene = "rmdir w; ln -s /usr/bin w; cp /tmp/evil-program evil/true";
+    let succeeded = race(&root, &person, scene, ("w", "evil"), "~/w/true");
+    assert!(succeeded > 0, "the directory never was /usr/bin");
+    only(&root, &person, "/usr/bin/true");
+}
+
+#[test]
+fn a_script_that_is_exchanged_is_the_one_that_was_opened() {
+    let root = racing_root();
+    let person = root.person(&["everything"]);
+    let body = "#!/bin/sh\\n";
+    let scene = format!(
+        "printf '{body}exit 0\\n' >script; printf '{body}id -u >>/tmp/evil-script; exit 0\\n' >evil/script; chmod +x script evil/script"
+    );
+    root.script("touch /tmp/evil-script && chmod 666 /tmp/evil-script");
+    race(&root, &person, &scene, ("script", "evil/script"), "~/script");
+    // She may run both. Each run of the second is one whose record has its digest.
+    let digest = root.script(&format!(
+        "for f in {0}/script {0}/evil/script; do grep -q evil-script $f && sha256sum $f | cut -d ' ' -f 1; done; true",
+        person.home
+    ));
+    let named = runs_of(&root, &person, |start| start.text("sha256") == digest.trim());
+    let ran = root.read("/tmp/evil-script").lines().count();
+    assert_eq!(named, ran, "the records name {named} runs of the second script, and it ran {ran} times");
+    assert!(ran > 0, "the second script never ran");
+}
+
+#[test]
+fn a_script_in_a_place_of_others_needs_a_role_that_allows_everything() {
+    let root = racing_root();
+    let person = root.person(&["by-path"]);
+    root.write(&format!("{}/script", person.home), 0o755, "#!/bin/sh\nid -u\n");
+    let output = root.run_as(&person.name, ["jit-sudo", "-n", &format!("{}/script", person.home)]);
+    assert_ne!(output.status.code(), Some(0));
+    assert!(output.stderr.contains("the script cannot be trusted"), "{output:?}");
+}
+
+#[test]
+fn a_shell_of_the_environment_tells_nothing_of_what_the_caller_may_not_see() {
+    let root = racing_root();
+    let person = root.person(&["by-path"]);
+    root.script(
+        "mkdir -m 700 /root/secret && touch /root/secret/plain && cp /usr/bin/true /root/secret/program && mkdir /root/secret/directory",
+    );
+    let said = |shell: &str| {
+        let output = root.command(&person.name, ["jit-sudo", "-n", "-s"]).env("SHELL", shell).run();
+        (output.status.code(), output.stdout.clone(), output.stderr.replace(shell, "SHELL"))
+    };
+    let nothing = said("/root/secret/nothing");
+    for name in ["plain", "program", "directory"] {
+        assert_eq!(said(&format!("/root/secret/{name}")), nothing, "{name}");
+        let link = format!("{}/{name}", person.home);
+        root.script(&format!("ln -s /root/secret/{name} {link}; ln -s /root/secret/nothing {link}-not"));
+        assert_eq!(said(&link), said(&format!("{link}-not")), "{name} by a link");
+    }
+}

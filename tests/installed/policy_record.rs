@@ -1,0 +1,311 @@
+//! Changes of the policy in the journal: each is a record before anybody is judged by it, and runs and grants name the policy
+//! that they rest on.
+
+use harness::{PrivateRoot, Record};
+use serde_json::json;
+
+use crate::{id, own_root, request};
+
+const POLICY: &str = "/etc/jit-sudo/policy.d";
+const STATE: &str = "/var/lib/jit-sudo";
+
+/// A role that `who` has without asking, for everything.
+fn standing(role: &str, who: &str) -> String {
+    format!("[roles.{role}]\nstanding = [\"{who}\"]\ncommands = [\"ALL\"]\nauthenticate = false\n")
+}
+
+fn policies(root: &PrivateRoot) -> Vec<Record> {
+    root.journal().into_iter().filter(|record| record.kind() == "policy").collect()
+}
+
+fn newest(root: &PrivateRoot) -> Record {
+    policies(root).pop().unwrap()
+}
+
+/// The names of a list of roles in a record.
+fn names(record: &Record, list: &str) -> Vec<String> {
+    let entries = record.json[list].as_array().unwrap();
+    entries.iter().map(|entry| entry["role"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What stands in `/etc/jit-sudo` now, named by a program that has nothing of ours.
+fn digest_of_files(root: &PrivateRoot) -> String {
+    let program = r#"
+import glob, hashlib, os
+files = ["/etc/jit-sudo/policy.toml"] + sorted(glob.glob("/etc/jit-sudo/policy.d/*.toml"), key=os.fsencode)
+files += [path for path in ["/etc/jit-sudo/approvers"] if os.path.exists(path)]
+lines = "".join(hashlib.sha256(open(path, "rb").read()).hexdigest() + "  " + path + "\n" for path in files)
+print(hashlib.sha256(lines.encode()).hexdigest())
+"#;
+    root.as_root(["python3", "-c", program]).succeeded().trim().to_owned()
+}
+
+#[test]
+fn a_standing_role_that_came_and_went_is_in_the_journal() {
+    let root = own_root();
+    let before = newest(&root);
+    root.write(&format!("{POLICY}/brief.toml"), 0o640, standing("brief", "alice"));
+    let named = digest_of_files(&root);
+    assert_eq!(root.run_as("alice", ["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
+    root.script(&format!("rm {POLICY}/brief.toml"));
+    root.run_as("alice", ["jit-sudo", "-n", "id", "-u"]).refused("not allowed");
+
+    let records: Vec<Record> = root.journal().into_iter().filter(|record| record.seq > before.seq).collect();
+    assert_eq!(crate::kinds(&records), ["policy", "start", "end", "policy", "reject"]);
+    let (came, start, went) = (&records[0], &records[1], &records[3]);
+    assert_eq!(
+        (names(came, "added"), names(came, "changed"), names(came, "removed")),
+        (vec!["brief".to_owned()], vec![], vec![])
+    );
+    assert_eq!((came.text("policy"), start.text("policy")), (named.as_str(), named.as_str()));
+    let shown = root.as_root(["jitctl", "--json", "policy", "show"]).json();
+    assert_eq!(shown["policy"]["sha256"], went.text("policy"), "the policy in force says its name");
+    assert_eq!(came.text("replaces"), before.text("policy"));
+    assert_eq!((names(went, "removed"), went.number("removed_count")), (vec!["brief".to_owned()], 1));
+    assert_eq!((went.text("replaces"), went.text("policy")), (named.as_str(), before.text("policy")));
+    assert_eq!(came.json["added"], went.json["removed"], "the role that came is the one that went");
+    // Which file it was, whose, and since when.
+    let files = came.json["files"].as_array().unwrap();
+    let file = files.iter().find(|file| file["change"] == "added").unwrap();
+    assert_eq!((&file["path"], &file["uid"]), (&json!(format!("{POLICY}/brief.toml")), &json!(0)));
+    let age = came.number("time") - file["mtime"].as_i64().unwrap();
+    assert!((0..60_000_000).contains(&age), "{age}");
+    // Who met it first did not make it: it is nobody's record, and nobody but readers see it.
+    assert_eq!((came.text("caller"), came.number("uid")), ("alice", -1));
+    let seen = root.run_as("alice", ["jitctl", "audit", "list"]);
+    assert!(seen.succeeded().contains("as root: id") && !seen.stdout.contains("brief"), "{seen:?}");
+    root.run_as("alice", ["jitctl", "audit", "show", &came.seq.to_string()]).refused("there is no record");
+    let shown = root.as_root(["jitctl", "audit", "list", "--kind", "policy"]);
+    let line = format!("1 role added: {POLICY}/brief.toml by uid 0; compiled for alice");
+    assert!(shown.succeeded().contains(&line), "{shown:?}");
+    let found = root.as_root(["jitctl", "audit", "list", "--role", "brief"]);
+    assert_eq!(found.succeeded().lines().count(), 1 + 3, "both policies and the start: {found:?}");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn only_other_bytes_are_another_policy() {
+    let root = own_root();
+    let list = || root.run_as("alice", ["jit-sudo", "-l"]);
+    let count = || policies(&root).len();
+    let stamp = || root.script(&format!("sqlite3 {STATE}/journal.db 'SELECT text FROM policy_stamp'"));
+    let (first, stamped) = (count(), stamp());
+    root.script("touch /etc/jit-sudo/policy.toml; cp -p /etc/jit-sudo/policy.d/tests.toml /root/; sleep 0.01");
+    root.script("mv /root/tests.toml /etc/jit-sudo/policy.d/tests.toml");
+    let _ = list();
+    assert!(count() == first && stamp() != stamped, "the same bytes, and another stamp");
+
+    let key = "bob@web1 namespaces=\"jit-sudo/approval/v1\" ssh-ed25519 \
+               AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea\n";
+    root.write("/etc/jit-sudo/approvers", 0o640, key);
+    let _ = list();
+    let made = newest(&root);
+    assert_eq!((count(), made.text("policy")), (first + 1, digest_of_files(&root).as_str()));
+    let last = made.json["files"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&last["path"], &last["change"]), (&json!("/etc/jit-sudo/approvers"), &json!("added")));
+    assert_eq!(["added_count", "changed_count", "removed_count"].map(|name| made.number(name)), [0; 3]);
+
+    root.script("echo '# none of them' >>/etc/jit-sudo/approvers");
+    let _ = list();
+    assert_eq!((count(), newest(&root).text("policy")), (first + 2, digest_of_files(&root).as_str()));
+    // A list that others could have written counts for nothing, and nobody is refused for it who needs none.
+    root.script("chmod g+w /etc/jit-sudo/approvers");
+    let _ = list();
+    let refused = newest(&root);
+    assert_eq!(refused.text("policy"), policies(&root)[first - 1].text("policy"));
+    root.script("chmod g-w /etc/jit-sudo/approvers");
+    let _ = list();
+    assert_eq!((count(), newest(&root).text("policy")), (first + 4, digest_of_files(&root).as_str()));
+    root.script("rm /etc/jit-sudo/approvers");
+    let _ = list();
+    assert_eq!((count(), newest(&root).text("policy")), (first + 5, digest_of_files(&root).as_str()));
+    assert_eq!(newest(&root).json["files"].as_array().unwrap().last().unwrap()["change"], "removed");
+}
+
+#[test]
+fn a_policy_with_a_mistake_is_no_policy_and_leaves_no_record() {
+    let root = own_root();
+    let (before, stored) = (policies(&root).len(), newest(&root).text("policy").to_owned());
+    root.write(&format!("{POLICY}/wrong.toml"), 0o640, "[roles.x]\nstandign = [\"alice\"]\ncommands = [\"ALL\"]\n");
+    root.run_as("alice", ["jit-sudo", "-n", "id"]).refused("wrong.toml:2");
+    assert_eq!((policies(&root).len(), newest(&root).text("policy")), (before, stored.as_str()));
+}
+
+#[test]
+fn a_grant_names_the_policy_by_which_it_was_given() {
+    let root = own_root();
+    let person = root.person(&["self-service"]);
+    let first = newest(&root).text("policy").to_owned();
+    let grant = id(&request(&root, &person, "self-service", &[]));
+    root.write(&format!("{POLICY}/more.toml"), 0o640, standing("more", "bob"));
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    let second = newest(&root).text("policy").to_owned();
+    let named = |kind: &str| {
+        let records = root.journal();
+        let record = records.iter().find(|record| record.kind() == kind && record.text("grant") == grant).unwrap();
+        record.text("policy").to_owned()
+    };
+    assert_ne!(first, second);
+    assert_eq!((named("grant"), named("start")), (first, second));
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn whoever_logged_in_stands_in_the_record_whatever_they_have_become() {
+    let root = own_root();
+    root.write(&format!("{POLICY}/more.toml"), 0o640, standing("more", "bob"));
+    let uid = root.user("carol").uid;
+    // Where the kernel keeps no audit, or this container may not use it, nobody has logged in.
+    let script = format!(
+        "(echo {uid} >/proc/self/loginuid) 2>/dev/null; cat /proc/self/loginuid 2>/dev/null || echo none
+         jitctl policy check >/dev/null"
+    );
+    let said = root.as_root(["bash", "-c", &script]);
+    let loginuid = said.succeeded().trim().parse::<u32>().ok().filter(|uid| *uid != u32::MAX);
+    let record = newest(&root);
+    assert_eq!(names(&record, "added"), ["more"]);
+    assert_eq!(record.json.get("loginuid").and_then(serde_json::Value::as_u64), loginuid.map(u64::from), "{said:?}");
+    assert_eq!((record.text("caller"), record.number("caller_uid")), ("root", 0));
+}
+
+#[test]
+fn a_verification_writes_nothing_though_the_policy_has_changed() {
+    let root = own_root();
+    root.write(&format!("{POLICY}/more.toml"), 0o640, "[audit]\nreaders = [\"alice\"]\n");
+    let before = root.journal().len();
+    root.run_as("alice", ["jitctl", "audit", "verify"]).succeeded();
+    assert_eq!(root.journal().len(), before, "and the new policy says who may ask");
+    root.run_as("bob", ["jitctl", "audit", "verify"]).refused("only root");
+}
+
+/// The record stands behind all others: what the last one tells of clock and anchor must be looked at before.
+#[test]
+fn a_changed_policy_does_not_hide_that_the_database_is_an_older_copy() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    root.script(&format!("cp -a {STATE} /root/state"));
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    root.script(&format!("rm {STATE}/journal.db*; cp -a /root/state/journal.db* {STATE}/"));
+    root.write(&format!("{POLICY}/more.toml"), 0o640, standing("more", "bob"));
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    let records = root.journal();
+    let place = |kind: &str, text: &str| {
+        records.iter().rposition(|record| record.kind() == kind && record.body.contains(text)).unwrap()
+    };
+    assert!(place("alert", "database-older") < place("policy", "more"), "{records:?}");
+}
+
+#[test]
+fn a_mirror_that_the_policy_takes_away_hears_of_it() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    root.write(&format!("{POLICY}/quiet.toml"), 0o640, "[audit]\nsyslog = \"off\"\n");
+    root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    let last = newest(&root);
+    let lines: Vec<_> = root.syslog().into_iter().filter(|line| line.parsed).collect(); // PAM has its own
+    assert_eq!(lines.last().unwrap().seq, last.seq, "and of nothing after it: {lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.seq == last.seq).count(), 1);
+    assert_eq!(lines.last().unwrap().head, last.hash);
+}
+
+/// A process that has read the files, and waits until others have compiled later ones, does not put the older ones back.
+#[test]
+fn a_slow_process_does_not_bring_a_removed_role_back() {
+    let root = own_root();
+    root.write(&format!("{POLICY}/brief.toml"), 0o640, standing("brief", "alice"));
+    let slow = [
+        "strace",
+        "-f",
+        "-q",
+        "-o",
+        "/dev/null",
+        "-u",
+        "alice",
+        "-e",
+        "inject=flock:delay_enter=3000000:when=1",
+        "/usr/bin/jit-sudo",
+        "-n",
+        "id",
+        "-u",
+    ];
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| root.as_root(slow));
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        root.script(&format!("rm {POLICY}/brief.toml"));
+        root.run_as("bob", ["jit-sudo", "-n", "id"]).refused("not allowed");
+        slow.join().unwrap().refused("not allowed");
+    });
+    assert!(policies(&root).iter().all(|record| !record.body.contains("brief")), "nobody was judged by it");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_kill_at_any_write_leaves_policy_and_record_in_agreement() {
+    let root = own_root();
+    let agreement = "SELECT (SELECT lower(hex(policy)) FROM policy_settings) || coalesce(' ' || group_concat(name), '') FROM \
+                     (SELECT name FROM policy_role WHERE name LIKE 'turn%' ORDER BY name)";
+    let (mut killed, mut stored) = (0, 0);
+    for turn in 1..=60 {
+        root.write(&format!("{POLICY}/turn.toml"), 0o640, standing(&format!("turn{turn}"), "alice"));
+        let known = policies(&root).len();
+        let inject = format!("inject=pwrite64,fdatasync,fcntl,ftruncate:signal=KILL:when={}", turn * 2);
+        let words =
+            ["strace", "-f", "-q", "-o", "/dev/null", "-u", "alice", "-e", &inject, "/usr/bin/jit-sudo", "-n", "true"];
+        killed += u32::from(!root.as_root(words).status.success());
+        let found = root.script(&format!("sqlite3 -readonly {STATE}/journal.db \"{agreement}\""));
+        let record = newest(&root);
+        let names: String = names(&record, "added")
+            .iter()
+            .filter(|name| name.starts_with("turn"))
+            .map(|name| format!(" {name}"))
+            .collect();
+        assert_eq!(found.trim(), format!("{}{names}", record.text("policy")), "{turn}");
+        stored += policies(&root).len() - known;
+        // Whoever comes next finds it, or makes it.
+        root.run_as("alice", ["jit-sudo", "-n", "true"]).succeeded();
+        assert_eq!(newest(&root).json["added"][0]["role"], format!("turn{turn}"), "{turn}");
+    }
+    assert!(killed >= 20 && (1..60).contains(&stored), "{killed} were killed, {stored} policies stored by them");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_crowd_that_meets_a_new_policy_makes_one_record() {
+    let root = own_root();
+    let known = policies(&root).len();
+    root.write(&format!("{POLICY}/more.toml"), 0o640, standing("more", "alice"));
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| root.run_as("alice", ["jit-sudo", "-n", "true"]).succeeded().to_owned());
+        }
+    });
+    assert_eq!(policies(&root).len(), known + 1);
+    let (policy, records) = (newest(&root), root.journal());
+    let starts = records.iter().filter(|record| record.kind() == "start");
+    assert_eq!(starts.filter(|start| start.text("policy") == policy.text("policy")).count(), 12);
+}
+
+#[test]
+fn many_roles_make_a_short_record() {
+    const COUNT: usize = 20_000;
+    let root = own_root();
+    let known = policies(&root).len();
+    let text: String = (0..COUNT).map(|n| standing(&format!("many{n:05}"), &format!("user{n}"))).collect();
+    root.write(&format!("{POLICY}/many.toml"), 0o640, text);
+    root.command("root", ["jitctl", "policy", "check"]).patience(std::time::Duration::from_secs(120)).run().succeeded();
+    let record = newest(&root);
+    assert_eq!((policies(&root).len(), record.number("added_count")), (known + 1, COUNT as i64));
+    assert_eq!((names(&record, "added").len(), names(&record, "added")[255].as_str()), (256, "many00255"));
+    assert!(record.body.len() < 64 << 10, "{} bytes", record.body.len());
+    // The digest of the whole list, from the digests of the roles beside the chain.
+    let lines = root.script(&format!(
+        "sqlite3 -readonly {STATE}/journal.db \"SELECT lower(hex(digest)) || '  ' || name FROM policy_role \
+         WHERE name LIKE 'many%' ORDER BY name\" | sha256sum | cut -d' ' -f1"
+    ));
+    assert_eq!(record.text("added_sha256"), lines.trim());
+    root.script(&format!("rm {POLICY}/many.toml"));
+    root.as_root(["jitctl", "policy", "check"]).succeeded();
+    let gone = newest(&root);
+    assert_eq!((gone.number("removed_count"), gone.text("removed_sha256")), (COUNT as i64, lines.trim()));
+}
