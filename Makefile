@@ -45,6 +45,7 @@ help:
 	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
 	@echo 'make million        verification, export and listing of 1,000,000 records'
 	@echo 'make import-compare  5,000 generated sudoers files, imported, and their answers compared with sudo'"'"'s (FILES= SEED=)'
+	@echo 'make journals       1,000 random journals, half of them damaged, by our verification and by one written from the formats'
 	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
 	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
 
@@ -165,6 +166,10 @@ recording-cost: deps build
 million: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_million_records -- --ignored --nocapture
 
+# Random journals by the installed product, and both checkers must say the same of each; a minute or two.
+journals: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_random_journals -- --ignored --nocapture
+
 ansible: deps build $(TARGET)/ansible
 	$(CARGO) test --locked --test installed ansible:: -- --ignored
 
@@ -206,4 +211,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips soak million test check deps build-deps clean ansible import-compare
+.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips journals soak million test check deps build-deps clean ansible import-compare

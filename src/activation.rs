@@ -2,6 +2,7 @@
 //! Whatever changes here is in the journal by the same transaction.
 
 pub mod extension;
+pub mod insight;
 pub mod wish;
 
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
 use crate::grant::terms::{CommandTerms, Extensions, Flag, TERMS_LIMIT, VERSION, encode};
-use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant, digest};
+use crate::grant::{Attested, GrantTerms, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{PolicyIndex, Role};
@@ -223,7 +224,7 @@ fn submit(
         }
         store::insert_request(tx, terms, &bytes, needed)?;
         store::keep_role(tx, &terms.role_digest, role)?;
-        let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes))?];
+        let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed))?];
         if needed > 0 {
             return Ok((Activation::Pending(terms.id.clone()), written));
         }
@@ -330,7 +331,8 @@ fn break_glass(
 }
 
 /// The record of an approval.
-pub fn approval_event(approval: &Approval, role: &RoleName) -> Event {
+pub fn approval_event(attested: &Attested, role: &RoleName) -> Event {
+    let approval = attested.approval();
     let terms = &approval.terms;
     Event::Approval(Box::new(record::Approval {
         grant: terms.id.clone(),
@@ -341,6 +343,7 @@ pub fn approval_event(approval: &Approval, role: &RoleName) -> Event {
         limits: limits(terms.one_shot, terms.exact),
         comment: (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.clone()),
         key: approval.fingerprint().map(Word::from),
+        authenticated: Some(attested.means()),
         sha256: Digest(digest(&approval.bytes)),
     }))
 }
@@ -441,7 +444,7 @@ fn words(what: &'static str, typed: Option<&Word>) -> Result<Word, ActivationErr
     if typed.as_bytes().len() > WORDS_LIMIT { Err(ActivationError::Words(what, WORDS_LIMIT)) } else { Ok(typed) }
 }
 
-fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
+fn request_event(terms: &RequestTerms, bytes: &[u8], needed: u32) -> Event {
     Event::Request(Box::new(record::Request {
         grant: terms.id.clone(),
         uid: terms.uid,
@@ -458,6 +461,7 @@ fn request_event(terms: &RequestTerms, bytes: &[u8]) -> Event {
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
+        needed: Some(needed),
     }))
 }
 

@@ -32,6 +32,7 @@ use crate::store::GrantStore;
 use anchor::Anchor;
 pub use inspection::Mirror;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
+pub use schema::open as open_database;
 pub use shelf::Shelved;
 use sys::bell::Bell;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};

@@ -10,7 +10,7 @@ use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
 use crate::authorized::GateError;
 use crate::cli::UsageError;
-use crate::elevation::{CallerError, EditorError, Elevation, ElevationError};
+use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
 use crate::escape::{Word, command_line};
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::HostError;
@@ -35,7 +35,7 @@ pub enum Refusal {
     Judge(JudgeError),
     /// No role allows it.
     NotAllowed(Box<NotAllowed>),
-    /// What was typed as a path is not there or no program, in a place that the caller may not look into.
+    /// What was typed lies in a place that the caller may not look into, and they may not run it now, if it is there.
     Hidden(Box<HiddenCommand>),
     /// A role would allow it, but there is no grant.
     NoGrant(Box<NoGrant>),
@@ -65,7 +65,7 @@ pub enum Refusal {
     NoRole(String, String),
 }
 
-/// A command about which nothing is told: it sounds like any other that is not allowed.
+/// A command about which nothing is told.
 pub struct HiddenCommand {
     /// The caller.
     pub user: String,
@@ -75,6 +75,18 @@ pub struct HiddenCommand {
     pub run_as: String,
     /// Here.
     pub host: String,
+}
+
+impl HiddenCommand {
+    /// What was typed.
+    pub fn of(hidden: &Hidden, caller: &Caller, run_as: &RunAs) -> Self {
+        Self {
+            user: caller.name().to_string(),
+            words: hidden.words(),
+            run_as: described(run_as),
+            host: caller.host().to_owned(),
+        }
+    }
 }
 
 macro_rules! from {
@@ -194,6 +206,19 @@ impl Refusal {
         }
     }
 
+    /// True for what is said to somebody who may not run the command now: it would tell that the command is there.
+    pub fn tells_of_command(&self) -> bool {
+        matches!(
+            self,
+            Self::Elevation(ElevationError::Command(CommandError::Hidden(_)))
+                | Self::NotAllowed(_)
+                | Self::NoGrant(_)
+                | Self::OtherRole(..)
+                | Self::Pending(..)
+                | Self::Activation(_)
+        )
+    }
+
     /// What happened in the words of the policy, for whoever may read it; `None` where the sentence says all.
     pub fn words(&self) -> Option<PolicyWords> {
         match self {
@@ -217,6 +242,9 @@ impl Refusal {
                     None => format!("you have no active grant; you may activate role {}", names.join(" or ")),
                 })
             }
+            Self::Hidden(_) => {
+                Some("you may not look into its directory, so nothing is said of what is there".to_owned())
+            }
             Self::Editor(EditorError::Dashes(_)) => Some("editor arguments may not contain \"--\"".to_owned()),
             Self::Pending(_, id, approvers) => {
                 Some(format!("request {id} waits for the approval of {}", approvers.join(" or ")))
@@ -232,9 +260,7 @@ impl Refusal {
                 let role = refused.eligible.roles().first()?;
                 Some(request_line(role, refused.eligible.elevation()))
             }
-            Self::Hidden(command) => {
-                Some(format!("jitctl why -- {}", command_line(command.words.iter().map(Word::as_os_str))))
-            }
+            Self::Hidden(_) => Some(UNNAMED.to_owned()),
             Self::NotAllowed(refused) => Some(why_line(&refused.elevation)),
             Self::Activation(ActivationError::ReasonMissing(_)) => Some("add --reason 'WHY'".to_owned()),
             Self::Activation(ActivationError::Ticket(..)) => Some("add --ticket ID".to_owned()),
@@ -307,12 +333,20 @@ impl Refusal {
     }
 }
 
+/// How somebody gets power over what they may not look at.
+pub const UNNAMED: &str =
+    "ask for a role of yours without naming the command: jitctl request --role ROLE --reason 'WHY'";
+
 /// sudo's sentence.
 fn sorry(elevation: &Elevation) -> String {
-    let (caller, run_as) = (elevation.caller(), elevation.run_as());
-    let group = run_as.group().map_or(String::new(), |group| format!(":{}", group.name));
-    let run_as = format!("{}{group}", run_as.name());
+    let (caller, run_as) = (elevation.caller(), described(elevation.run_as()));
     sorry_about(caller.name().as_str(), &elevation.command().refused_words(), &run_as, caller.host())
+}
+
+/// `root`, or `root:adm` with a group.
+fn described(run_as: &RunAs) -> String {
+    let group = run_as.group().map_or(String::new(), |group| format!(":{}", group.name));
+    format!("{}{group}", run_as.name())
 }
 
 fn sorry_about(user: &str, words: &[Word], run_as: &str, host: &str) -> String {

@@ -10,12 +10,12 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
-use crate::grant::{Approval, GrantTerms, RequestTerms, SignedGrant, TermsFault};
+use crate::grant::{Approval, Attested, GrantTerms, RequestTerms, SignedGrant, TermsFault};
 use crate::names::{GrantId, IdPrefix, RoleName};
 
 pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt};
 pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};
-pub use statement::{SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out};
+pub use statement::{SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, settle};
 
 /// The tables and indexes of this room.
 pub const SCHEMA: &str = "
@@ -315,7 +315,8 @@ pub fn insert_request(tx: &Transaction<'_>, terms: &RequestTerms, bytes: &[u8], 
 }
 
 /// Stores an approval at `now`; a second one by the same approver replaces the first.
-pub fn insert_approval(tx: &Transaction<'_>, approval: &Approval, now: i64) -> rusqlite::Result<()> {
+pub fn insert_approval(tx: &Transaction<'_>, attested: &Attested, now: i64) -> rusqlite::Result<()> {
+    let approval = attested.approval();
     let Approval { terms, bytes, uid, signature } = approval;
     tx.execute(
         "INSERT OR REPLACE INTO approval (request, uid, at, body, signature, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -96,6 +96,21 @@ fn grants_and_policy_open_no_file() {
 }
 
 #[test]
+fn what_is_sealed_is_opened_in_one_place() {
+    for file in sources("src") {
+        let opens = |what: &str| file.code().any(|line| line.contains(what));
+        let name = file.path.strip_prefix(project()).unwrap();
+        assert!(
+            !opens("Insight::proven(") || name == Path::new("src/activation/insight.rs"),
+            "{} tells what lies in hidden places",
+            name.display()
+        );
+        // The texts of somebody's own are read by jitctl, never here.
+        assert!(!opens("PolicyReader::of("), "{} quotes the policy to whoever asks", name.display());
+    }
+}
+
+#[test]
 fn only_host_names_a_concrete_store_or_sink() {
     let concrete: Vec<String> = ["src/store", "src/audit/sink"]
         .iter()

@@ -75,6 +75,8 @@ pub(crate) enum Verb {
     ///
     /// It tells through which role and grant, or which rule said no, what each role says of it and what to type. The
     /// status is 1 when it may not run now.
+    ///
+    /// Of a command in a directory that you may not look into it tells nothing, unless you may run it now.
     Why(WhyWords),
     /// Ask for a grant
     ///
@@ -82,6 +84,8 @@ pub(crate) enum Verb {
     /// after the first word of the command belongs to the command. A role that needs no approver is activated at
     /// once; otherwise the request is pending until enough approvers have approved it, until one denies it, or until
     /// its deadline.
+    ///
+    /// A command in a directory that you may not look into cannot be named: ask for the role alone.
     Request(RequestWords),
     /// List pending requests that you made or may decide
     ///
@@ -91,7 +95,8 @@ pub(crate) enum Verb {
     ///
     /// Each word of the command stands on a line of its own, and a word with characters outside ASCII is shown a
     /// second time byte by byte, so that nothing can look like something else. It also tells how often the requester
-    /// ran this very command before, and what else the role would allow.
+    /// ran this very command before, and what else the role would allow. The digest of the program is shown to the
+    /// requester only if they could read the program.
     ///
     /// With `-` a text of another host is shown, on any machine; compare the fingerprint of the host's key with what
     /// `jitctl key show` prints there.
@@ -100,6 +105,10 @@ pub(crate) enum Verb {
     ///
     /// An approval never widens what was asked for, and where several approvals are needed the grant is the
     /// intersection of all. Nobody decides on their own request.
+    ///
+    /// Where the role demands it (`approval_authentication`, the default for two approvals or more), your password is
+    /// asked for at the terminal, for each approval anew. Without a terminal such an approval is refused, unless it is
+    /// signed with a key.
     ///
     /// With `-` the approval goes to the standard output, to be sent back by any channel.
     Approve(ApproveWords),
@@ -156,7 +165,8 @@ pub(crate) enum Verb {
     ///
     /// Without options it lists the break-glass grants that no approver has reviewed; those that you may review are
     /// marked with an asterisk. With an ID and a comment the review is done, and who broke the glass may do so again.
-    /// Nobody reviews their own break-glass or their own assignment.
+    /// Nobody reviews their own break-glass or their own assignment. Where an approval of the role needs a password, so does
+    /// the review of a break-glass.
     ///
     /// The answers are records; the policy itself is root's to change.
     Review(ReviewWords),

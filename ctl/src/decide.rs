@@ -27,7 +27,7 @@ pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> 
         return Err(Trouble::Usage(notice.with_hint("add --key FILE, or leave --as and --unsigned")));
     }
     let ask = Ask::Approve { id, duration, one_shot, exact, comment };
-    let info = answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
+    let info = answer!(broker.ask_person(&ask)?, Answer::Grant(info) => info);
     let text = after_approval(&info, screen.now);
     Ok(Report::done(Answer::Grant(info), text))
 }

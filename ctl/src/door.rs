@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use jit_sudo::broker::wire::{Answer, Ask, Failure, REQUEST_LIMIT, Reply};
 use jit_sudo::escape::escape;
+use sys::signals::{self, SIGINT, SIGQUIT, SignalSet};
 
 /// Where the broker is, fixed when the program is built.
 const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
@@ -113,6 +114,16 @@ impl Broker {
         let heard = listen(&mut child);
         let status = child.wait().map_err(DoorError::Pipe)?;
         understand(&heard?, status)
+    }
+
+    /// The same for what the broker may put to the person at the terminal first. ^C is the broker's meanwhile: it gives the
+    /// terminal its modes back before it answers, and then the signal that waited is ours.
+    pub(crate) fn ask_person(&self, ask: &Ask) -> Result<Answer, DoorError> {
+        let before = signals::block(SignalSet::of(&[SIGINT, SIGQUIT]));
+        let answer = self.ask(ask);
+        // Where the mask cannot be changed it was not changed before either.
+        let _ = before.and_then(signals::set_mask);
+        answer
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn review(words: ReviewWords, broker: &Broker, screen: &Screen) -> Re
                 Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },
                 Way::Plain(id) => Ask::ReviewSettle { id, comment },
             };
-            let info = answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
+            let info = answer!(broker.ask_person(&ask)?, Answer::Grant(info) => info);
             let text = format!("break-glass grant {} of {}: reviewed\n", info.id, clean(info.requester.as_str()));
             Ok(Report::done(Answer::Grant(info), text))
         }

@@ -78,7 +78,12 @@ pub(crate) fn asked_of_eligible(role: &RoleInfo) -> Vec<String> {
         needs.push(format!("ticket {pattern}"));
     }
     if role.require_approval {
-        let signed = if role.signed_approvals { ", signed" } else { "" };
+        let signed = match (role.signed_approvals, role.user_verification, role.approval_authentication) {
+            (true, true, _) => ", signed with a key that verifies its user",
+            (true, false, _) => ", signed",
+            (false, _, true) => ", each with the approver's password",
+            (false, _, false) => "",
+        };
         needs.push(format!("{}{signed}", approvals(role.approvals, &role.approvers)));
     }
     if role.authenticate {

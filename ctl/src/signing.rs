@@ -1,9 +1,10 @@
 //! Approvals that are signed with a key of the approver's own, here or on any other machine. The key is never read: it
 //! is ssh-keygen(1) that signs, so that agents and security keys work.
 
-use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
 use jit_sudo::escape::{escape, hex};
@@ -136,22 +137,49 @@ pub(crate) fn sign(key: &Path, purpose: Namespace, body: &str) -> Result<String,
     let failed = |cause: &str| {
         Trouble::Local("not-signed", Notice::new(format!("ssh-keygen cannot sign with {shown}: {cause}")))
     };
-    let mut child = Command::new("ssh-keygen")
+    let system = |error| failed(&io_cause(&error));
+    let desk = Desk::new().map_err(system)?;
+    let file = desk.0.join("approval");
+    fs::write(&file, body).map_err(system)?;
+    let status = Command::new("ssh-keygen")
         .args(["-q", "-Y", "sign", "-n", purpose.as_str(), "-f"])
-        .arg(key)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(&io_cause(&error)))?;
-    // Small enough for any pipe; a signer that does not read it says why by its status.
-    let written = child.stdin.take().map(|mut stdin| stdin.write_all(body.as_bytes()));
-    let output = child.wait_with_output().map_err(|error| failed(&io_cause(&error)))?;
-    if !output.status.success() || !matches!(written, Some(Ok(()))) {
+        .args([key, &file])
+        .stdin(terminal())
+        .stdout(Stdio::null())
+        .status()
+        .map_err(system)?;
+    if !status.success() {
         return Err(failed("it has said why"));
     }
-    let signature = String::from_utf8(output.stdout).map_err(|_| failed("its signature is no text"))?;
+    let signature = fs::read_to_string(desk.0.join("approval.sig")).map_err(system)?;
     let made = sshsig::dearmor(&signature).is_some_and(|blob| sshsig::signer(purpose, body.as_bytes(), &blob).is_ok());
     if made { Ok(signature) } else { Err(failed("only ed25519 keys serve, and a security key must be touched")) }
+}
+
+/// Where ssh-keygen asks for the PIN of a security key, or the passphrase of a file: only on a standard input that is a
+/// terminal, which ours need not be.
+fn terminal() -> Stdio {
+    fs::File::open("/dev/tty").map_or_else(|_| Stdio::null(), Stdio::from)
+}
+
+/// A directory of our own for what is signed; it goes with the value.
+struct Desk(PathBuf);
+
+impl Desk {
+    fn new() -> io::Result<Self> {
+        let name: [u8; 8] = sys::random::random()?;
+        let path = std::env::temp_dir().join(format!("jitctl-{}", hex(&name)));
+        // Fails where it exists already: nobody has laid anything in it.
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // What is left is an approval and its signature, which are no secrets.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The name of whoever types, as far as the environment knows it; the host compares it with the key.

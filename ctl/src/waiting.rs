@@ -42,7 +42,7 @@ pub(crate) enum Waited {
 }
 
 enum Event {
-    Answer(Result<Answer, DoorError>),
+    Answer(Box<Result<Answer, DoorError>>),
     Interrupt,
 }
 
@@ -89,7 +89,7 @@ fn rounds(
         let asked = Instant::now();
         ask_beside(&info.id, left.as_secs().clamp(1, LONGEST_ASK), broker, sender)?;
         let answer = match next_event(countdown, events, None) {
-            Some(Event::Answer(answer)) => answer,
+            Some(Event::Answer(answer)) => *answer,
             Some(Event::Interrupt) | None => return Ok(Waited::Interrupted(info)),
         };
         // ^C goes to the broker as well, and it may die of it before we hear of the signal.
@@ -117,7 +117,7 @@ fn killed_by_interrupt(status: std::process::ExitStatus) -> bool {
 fn ask_beside(id: &GrantId, seconds: u64, broker: &Broker, sender: &Sender<Event>) -> Result<(), Trouble> {
     let id = IdPrefix::parse(id.as_str()).map_err(|_| DoorError::OtherAnswer)?;
     let (broker, sender) = (broker.clone(), sender.clone());
-    let ask = move || drop(sender.send(Event::Answer(broker.ask(&Ask::Wait { id, seconds }))));
+    let ask = move || drop(sender.send(Event::Answer(Box::new(broker.ask(&Ask::Wait { id, seconds })))));
     thread::Builder::new().spawn(ask).map(drop).map_err(|error| DoorError::Pipe(error).into())
 }
 

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::custody;
 use super::mark::Mark;
 use super::policies::Policies;
+use super::power::Differences;
 use super::record::Digest;
 use crate::escape::hex;
 
@@ -108,6 +109,8 @@ pub enum Cause {
     CutOff(u64),
     /// No checkpoint covers it, nor anything behind it.
     Unsigned,
+    /// Every record is good up to this one, the last, and rows of the tables that give power say something else.
+    Rows(Differences),
     /// It names a policy, by this digest, of which no earlier record tells.
     UnknownPolicy(String),
 }
@@ -145,6 +148,7 @@ impl fmt::Display for FirstBad {
             Cause::UnknownPolicy(policy) => {
                 write!(f, "record {seq} names policy {policy}, and no policy record before it has that digest")
             }
+            Cause::Rows(differences) => write!(f, "{differences}"),
             Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::record::Digest;
 use crate::clock::Timestamp;
 use crate::escape::Word;
+use crate::grant::Means;
 use crate::names::{GrantId, RoleName};
 
 /// A limit that a request, an approval or a grant carries.
@@ -55,6 +56,9 @@ pub struct Request {
     /// The grant whose runs this shall let go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
+    /// How many approvals it needs; records of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed: Option<u32>,
 }
 
 /// An approver agreed.
@@ -79,6 +83,9 @@ pub struct Approval {
     /// The key that signed it, `SHA256:…`; absent when the kernel alone vouched for the approver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Word>,
+    /// By what it is known to be the approver's own; absent in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authenticated: Option<Means>,
     /// SHA-256 of the approval's exact bytes.
     pub sha256: Digest,
 }

@@ -5,9 +5,10 @@ use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
 use super::filter::{Span, Words};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
-use super::record::Digest;
+use super::record::{Digest, Event, Record};
 use super::sink::Backlog;
 use crate::clock::Timestamp;
+use crate::grant::Means;
 use crate::names::GrantId;
 
 /// The most records that one page of a listing holds.
@@ -168,6 +169,24 @@ impl Journal<'_> {
         let query = "SELECT count(*) FROM record WHERE grant_id = ?1 AND kind = 'start'";
         let count: i64 = self.database.connection().query_row(query, [grant.as_str()], |row| row.get(0))?;
         Ok(count.unsigned_abs())
+    }
+
+    /// The digests of those approvals of a request whose approvers PAM has authenticated, as the records say.
+    pub fn approvals_by_password(&self, grant: &GrantId) -> Result<Vec<Digest>, JournalError> {
+        let query = "SELECT body FROM record WHERE grant_id = ?1 AND kind = 'approval'";
+        let mut statement = self.database.connection().prepare(query)?;
+        let bodies = statement.query_map([grant.as_str()], |row| row.get::<_, Vec<u8>>(0))?;
+        let mut digests = Vec::new();
+        for body in bodies {
+            // A record that cannot be read says of no approval that it was authenticated.
+            match Record::decode(&String::from_utf8_lossy(&body?)).map(|record| record.event) {
+                Ok(Event::Approval(approval)) if approval.authenticated == Some(Means::Password) => {
+                    digests.push(approval.sha256);
+                }
+                _ => {}
+            }
+        }
+        Ok(digests)
     }
 
     fn page(

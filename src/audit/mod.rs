@@ -14,6 +14,7 @@ mod mark;
 pub mod open_run;
 mod policies;
 mod policy_event;
+pub mod power;
 pub mod precedent;
 pub mod proof;
 pub mod prune;
@@ -26,6 +27,7 @@ mod run_event;
 pub(crate) mod sample;
 mod session_event;
 pub mod sink;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod verification;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::chain::{Begin, Cause, Chain, FirstBad, Row};
 use super::checkpoint::{Checkpoint, Statement};
 use super::mark::Mark;
+use super::power::Compared;
 use super::record::Digest;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
@@ -46,6 +47,8 @@ pub struct Proven {
     pub foreign: u64,
     /// The greatest number of which the anchor agreed.
     pub anchored: Option<u64>,
+    /// Which rows of the database say what the records say; nothing where there is no database.
+    pub compared: Option<Compared>,
 }
 
 /// A verification in progress: feed it records in the order of their numbers, and each checkpoint behind its record.
@@ -66,7 +69,8 @@ impl Proof {
         for mark in anchor.into_iter().filter(|mark| mark.seq > last.seq) {
             marks.entry(mark.seq).or_default().push(mark.hash);
         }
-        let found = Proven { before: last.seq, records: 0, last, signed: None, foreign: 0, anchored: None };
+        let found =
+            Proven { before: last.seq, records: 0, last, signed: None, foreign: 0, anchored: None, compared: None };
         Self { chain, signers, marks, found }
     }
 

@@ -40,6 +40,12 @@ pub struct Prune {
     /// The policies of which removed records told, the latest first: records that stay may name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Digest>,
+    /// So many rows of `request`, the oldest, have no record any more; records of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// The same of `granted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<u64>,
 }
 
 /// The last record that was removed, as it is remembered; the proof stands in the chain.
@@ -79,6 +85,14 @@ fn policies(connection: &Connection, through: u64) -> Result<Vec<Digest>, Journa
         }
     }
     Ok(found)
+}
+
+/// How many rows of `table` have no record of `kind` behind `last`. Whoever prunes has verified that each had one.
+fn unrecorded(connection: &Connection, table: &str, kind: &str, last: Mark) -> Result<u64, JournalError> {
+    let records = "SELECT count(*) FROM record WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq > ?2";
+    let query = format!("SELECT (SELECT count(*) FROM {table}) - ({records})");
+    let count: i64 = connection.query_row(&query, params![kind, sql_bound(last.seq)], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 impl Journal<'_> {
@@ -125,6 +139,8 @@ impl Journal<'_> {
                 head: last.hash,
                 records: count.unsigned_abs(),
                 policies: policies(tx, last.seq)?,
+                requests: Some(unrecorded(tx, "request", "request", last)?),
+                grants: Some(unrecorded(tx, "granted", "grant", last)?),
             };
             set_meta(tx, PRUNED, format!("{last}\n").as_bytes())?;
             tx.execute("DELETE FROM checkpoint WHERE seq < ?1", [sql_bound(last.seq)])?;
@@ -175,6 +191,9 @@ mod tests {
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use crate::grant::HostKey;
+    use crate::store;
+
+    const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::EXTENSION_SCHEMA, store::ROLE_SCHEMA];
 
     fn signers() -> Signers {
         Signers::These(vec![HostKey::from_seed([sample::HOST_SEED; 32]).public_key()])
@@ -206,7 +225,7 @@ mod tests {
     #[test]
     fn whole_segments_go_and_the_rest_still_verifies() {
         let scratch = Scratch::new("prune");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
         assert_eq!(journal.prunable(sample::moment(1).wall).unwrap(), None, "nothing is old enough");
         let before = sample::moment(2).wall;
@@ -215,7 +234,7 @@ mod tests {
         assert_eq!(written.seq, 3011);
         assert_eq!(journal.first_since(Timestamp(0)).unwrap(), 2001);
         sample::seal(&journal, 9);
-        let proven = journal.prove(signers(), Vec::new()).unwrap().unwrap();
+        let proven = journal.prove_records(signers()).unwrap().unwrap();
         assert_eq!((proven.before, proven.records, proven.last.seq), (2000, 1011, 3011));
         assert_eq!(journal.verify_all().unwrap().unwrap().records, 1011);
         sample::fill(&journal, 10);
@@ -223,13 +242,13 @@ mod tests {
         sample::fill(&journal, 1);
         let (_, again, _) = pruned_with(&journal, 10, sample::moment(10).wall);
         sample::seal(&journal, 10);
-        assert_eq!(journal.prove(signers(), Vec::new()).unwrap().unwrap().before, again.seq);
+        assert_eq!(journal.prove_records(signers()).unwrap().unwrap().before, again.seq);
     }
 
     #[test]
     fn the_policies_of_removed_records_are_remembered_for_those_that_stay() {
         let scratch = Scratch::new("prune-policies");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let write = |event: Event| {
             let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &sample::moment(1), event);
@@ -257,7 +276,7 @@ mod tests {
         let (written, last, _) = pruned_with(&journal, 9, sample::moment(2).wall);
         assert_eq!((last.seq, remembered(&written)), (3, vec![Digest([2; 32]), Digest([1; 32])]));
         sample::seal(&journal, 9);
-        assert_eq!(journal.prove(signers(), Vec::new()).unwrap().unwrap().records, 6);
+        assert_eq!(journal.prove_records(signers()).unwrap().unwrap().records, 6);
         start(2);
         sample::seal(&journal, 9);
         start(1);
@@ -265,32 +284,32 @@ mod tests {
         assert_eq!(remembered(&written), [Digest([3; 32]), Digest([2; 32]), Digest([1; 32])], "and once more");
         start(2);
         sample::seal(&journal, 10);
-        assert!(journal.prove(signers(), Vec::new()).unwrap().is_ok());
+        assert!(journal.prove_records(signers()).unwrap().is_ok());
         start(9);
-        let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
+        let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!(bad.cause, Cause::UnknownPolicy(Digest([9; 32]).to_string()));
     }
 
     #[test]
     fn records_removed_by_hand_are_missed() {
         let scratch = Scratch::new("prune-by-hand");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
         let head = journal.by_seq(1000).unwrap().unwrap().hash;
         database.connection().execute("DELETE FROM record WHERE seq <= 1000", []).unwrap();
-        let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
+        let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1, Cause::Gap { found: 1001 }));
         let forged =
             format!("INSERT INTO journal_meta VALUES ('pruned', CAST('{:020} {head}' || char(10) AS BLOB))", 1000);
         database.connection().execute(&forged, []).unwrap();
-        let bad = journal.prove(signers(), Vec::new()).unwrap().unwrap_err();
+        let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1000, Cause::NotPruned));
     }
 
     #[test]
     fn an_open_run_keeps_its_start() {
         let scratch = Scratch::new("prune-open");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         sample::fill(&journal, 5);
         sample::seal(&journal, 1);
@@ -306,7 +325,7 @@ mod tests {
     #[test]
     fn each_run_that_ended_is_told_before_its_records_go() {
         let scratch = Scratch::new("prune-runs");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let open = sample::started(&journal, "run000000001", 1);
         let _ = journal.end(&open, &sample::moment(1), sample::ending()).unwrap();
@@ -331,7 +350,7 @@ mod tests {
     #[test]
     fn an_interrupted_pruning_is_finished_by_the_next() {
         let scratch = Scratch::new("prune-interrupted");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
         let stays = journal.by_seq(3).unwrap().unwrap();
         let before = sample::moment(2).wall;
@@ -340,7 +359,7 @@ mod tests {
             "INSERT INTO record (seq, kind, at, high, hash, body) VALUES (3, 'start', 1, 1, zeroblob(32), ?1)";
         database.connection().execute(restore, [stays.body.into_bytes()]).unwrap();
         sample::seal(&journal, 9);
-        assert!(journal.prove(signers(), Vec::new()).unwrap().is_ok());
+        assert!(journal.prove_records(signers()).unwrap().is_ok());
         let refused = journal.sweep(|_| Err(JournalError::Damaged("a shelf")));
         assert!(refused.is_ok(), "nothing that ended is left");
         assert_eq!(journal.by_seq(3).unwrap(), None);

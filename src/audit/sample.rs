@@ -9,7 +9,7 @@ use crate::audit::record::*;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::database::Durability;
 use crate::escape::Word;
-use crate::grant::{HostDescriptor, HostKey};
+use crate::grant::{HostDescriptor, HostKey, Means};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{Became, FileEntry, Names, PolicyChange};
 
@@ -156,6 +156,7 @@ pub(super) fn events() -> Vec<Event> {
         sha256: Digest([1; 32]),
         break_glass: None,
         extends: None,
+        needed: Some(1),
     };
     let approval = Approval {
         grant: grant.clone(),
@@ -166,6 +167,7 @@ pub(super) fn events() -> Vec<Event> {
         limits: limits.clone(),
         comment: Some("fine".into()),
         key: Some("SHA256:abc".into()),
+        authenticated: Some(Means::Key),
         sha256: Digest([2; 32]),
     };
     let signed = Grant {
@@ -222,6 +224,8 @@ pub(super) fn events() -> Vec<Event> {
         head: Digest([7; 32]),
         records: 7,
         policies: vec![Digest([8; 32])],
+        requests: Some(2),
+        grants: Some(1),
     };
     let sha256 = Some(Digest([6; 32]));
     let denial = Denial {

@@ -1,15 +1,17 @@
 //! The verification of the journal in the database: every record in one pass over a snapshot, with its columns, its
-//! checkpoints and the heads that were kept elsewhere.
+//! checkpoints and the heads that were kept elsewhere; then every row of the tables that give power.
 //! May not: write.
 
 use rusqlite::{Connection, Row as SqlRow, Transaction, TransactionBehavior, params};
 
-use super::chain::{Begin, Chain, Copies, FirstBad, Row, Verified};
+use super::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified};
 use super::checkpoint::checkpoints;
 use super::journal::{Journal, JournalError, sql_bound};
 use super::mark::Mark;
+use super::power::Power;
 use super::proof::{Proof, Proven, Signers};
 use super::prune::pruned;
+use super::tables;
 
 /// So many of the newest records may lack a checkpoint: they are made every thousand records, but not by each process of
 /// a crowd that runs at once.
@@ -19,31 +21,25 @@ impl Journal<'_> {
     /// Proves as much as there is to prove. `anchor`: heads that were kept elsewhere.
     pub fn prove(&self, signers: Signers, anchor: Vec<Mark>) -> Result<Result<Proven, FirstBad>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        let begin = begin(&snapshot)?;
-        let mut proof = Proof::new(begin, signers, anchor);
-        let stored = checkpoints(&snapshot, 0, u64::MAX)?;
-        let mut stored = stored.iter().peekable();
-        // That of the last pruned record is met before any record.
-        let mut check = |proof: &mut Proof, seq: u64| {
-            while let Some(checkpoint) = stored.next_if(|checkpoint| checkpoint.seq <= seq) {
-                proof.checkpoint(checkpoint)?;
+        // Only a good journal says anything of the tables.
+        let (mut proven, mut power) = match records(&snapshot, signers, anchor)? {
+            Ok(proven) => proven,
+            Err(bad) => return Ok(Err(bad)),
+        };
+        tables::compare(&snapshot, &mut power)?;
+        Ok(match power.end() {
+            Ok(compared) => {
+                proven.compared = Some(compared);
+                Ok(proven)
             }
-            Ok(())
-        };
-        let first = match begin {
-            Begin::Pruned(mark) => mark.seq,
-            _ => 0,
-        };
-        let done = check(&mut proof, first).and(Ok(())).map_or_else(
-            |bad| Ok(Err(bad)),
-            |()| {
-                each_row(&snapshot, first, |row| {
-                    proof.record(row)?;
-                    check(&mut proof, row.seq)
-                })
-            },
-        )?;
-        Ok(done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL)))
+            Err(differences) => Err(FirstBad { seq: proven.last.seq, cause: Cause::Rows(differences) }),
+        })
+    }
+
+    /// The same of the records alone, for tests whose records have no rows.
+    #[cfg(test)]
+    pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
+        Ok(records(self.database.connection(), signers, Vec::new())?.map(|(proven, _)| proven))
     }
 
     /// Verifies the chain alone, from the first record to the last.
@@ -54,6 +50,41 @@ impl Journal<'_> {
         let first = chain.last().seq;
         Ok(each_row(&snapshot, first, |row| chain.feed(row))?.and_then(|()| chain.end()))
     }
+}
+
+/// What the records prove, and what they say of the tables.
+fn records(
+    snapshot: &Connection,
+    signers: Signers,
+    anchor: Vec<Mark>,
+) -> Result<Result<(Proven, Power), FirstBad>, JournalError> {
+    let begin = begin(snapshot)?;
+    let mut proof = Proof::new(begin, signers, anchor);
+    let stored = checkpoints(snapshot, 0, u64::MAX)?;
+    let mut stored = stored.iter().peekable();
+    // That of the last pruned record is met before any record.
+    let mut check = |proof: &mut Proof, seq: u64| {
+        while let Some(checkpoint) = stored.next_if(|checkpoint| checkpoint.seq <= seq) {
+            proof.checkpoint(checkpoint)?;
+        }
+        Ok(())
+    };
+    let (first, mut power) = match begin {
+        Begin::Pruned(mark) => (mark.seq, Power::new(Some(mark.seq))),
+        Begin::First | Begin::Part(_) => (0, Power::new(None)),
+    };
+    if let Err(bad) = check(&mut proof, first) {
+        return Ok(Err(bad));
+    }
+    let done = each_row(snapshot, first, |row| {
+        proof.record(row)?;
+        if let Some(copies) = &row.copies {
+            power.record(row.seq, copies, row.body)?;
+        }
+        check(&mut proof, row.seq)
+    })?;
+    let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL));
+    Ok(done.map(|proven| (proven, power)))
 }
 
 fn begin(connection: &Connection) -> Result<Begin, JournalError> {

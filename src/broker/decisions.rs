@@ -5,15 +5,19 @@ use super::failure::{Refused, refused};
 use super::statement::Speaker;
 use super::wire::Answer;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
+use crate::audit::record::Digest;
 use crate::clock::duration::spell;
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::escape::{Word, hex};
 use crate::grant::lifecycle::Decided;
 use crate::grant::terms::{Extensions, Flag, VERSION, encode};
-use crate::grant::{Approval, ApprovalFault, ApprovalTerms, Approvers, RequestTerms, StatementKind, digest};
+use crate::grant::{
+    ActFault, Approval, ApprovalFault, ApprovalTerms, Approvers, Attested, Consent, RequestTerms, StatementKind,
+    UserVerification, digest,
+};
 use crate::host::Identity;
-use crate::names::IdPrefix;
+use crate::names::{IdPrefix, UserName};
 use crate::policy::judge::{names, subject};
 use crate::policy::{Assignment, Role};
 use crate::store::{GrantStore, StoredRequest, insert_approval};
@@ -27,7 +31,25 @@ pub(super) struct Narrowing {
 }
 
 impl Desk<'_> {
-    pub(super) fn approve(&self, id: &IdPrefix, narrowing: &Narrowing) -> Result<Answer, Refused> {
+    pub(super) fn approve(
+        &self,
+        id: &IdPrefix,
+        narrowing: &Narrowing,
+        consent: Option<Consent>,
+    ) -> Result<Answer, Refused> {
+        let (request, role) = self.approvable(id)?;
+        let identity = self.host.identity()?;
+        let terms = self.approval(&request, narrowing, identity.id.as_str())?;
+        let approval = Approval { bytes: encode(&terms)?, terms, uid: self.caller.uid(), signature: None };
+        let attested = Attested::in_person(approval, &request.bytes, &role.activation, consent)
+            .map_err(|fault| unattested(fault).hint(format!("jitctl approve {}", request.terms.id)))?;
+        self.add(&attested, &request, &role, &identity)?;
+        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+    }
+
+    /// What the caller would approve without a signature, and its role: where nothing is said against it now, the password
+    /// that the role may demand is not asked for in vain.
+    pub(super) fn approvable(&self, id: &IdPrefix) -> Result<(StoredRequest, Role), Refused> {
         let request = self.visible(id)?;
         let role = self.decidable(&request, self.caller)?;
         if role.activation.signed_approvals {
@@ -35,21 +57,22 @@ impl Desk<'_> {
             return Err(refused("unsigned", format!("role {} takes signed approvals only", role.name))
                 .hint(format!("jitctl approve {id} --key FILE")));
         }
-        let identity = self.host.identity()?;
-        let terms = self.approval(&request, narrowing, identity.id.as_str())?;
-        let approval = Approval { bytes: encode(&terms)?, terms, uid: self.caller.uid(), signature: None };
-        self.add(&approval, &request, &role, &identity)?;
-        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+        self.still_eligible(&request, &role)?;
+        self.still_extends(&request)?;
+        let before = self.counting(self.host.store().approvals(&request.terms.id)?, &request, &role)?;
+        not_again(&before, self.caller.uid(), self.caller.name(), &request)?;
+        Ok((request, role))
     }
 
     /// Adds an approval that may be given, and grants when it is the last one needed; how many count now.
     pub(super) fn add(
         &self,
-        approval: &Approval,
+        attested: &Attested,
         request: &StoredRequest,
         role: &Role,
         identity: &Identity,
     ) -> Result<usize, Refused> {
+        let approval = attested.approval();
         self.still_eligible(request, role)?;
         self.still_extends(request)?;
         let (count, written) = self.host.database().write(Durability::Synced, |tx| {
@@ -57,12 +80,9 @@ impl Desk<'_> {
             let store = GrantStore::new(tx);
             self.still_pending(&store.request(&request.terms.id, self.now())?)?;
             let before = self.counting(store.approvals(&request.terms.id)?, request, role)?;
-            if before.iter().any(|other| other.uid == approval.uid) {
-                let (id, name) = (&request.terms.id, &approval.terms.approver);
-                return Err(refused("already-approved", format!("{name} has approved request {id} already")));
-            }
-            insert_approval(tx, approval, self.now())?;
-            let mut written = vec![self.journal.append(tx, self.moment, approval_event(approval, &role.name))?];
+            not_again(&before, approval.uid, &approval.terms.approver, request)?;
+            insert_approval(tx, attested, self.now())?;
+            let mut written = vec![self.journal.append(tx, self.moment, approval_event(attested, &role.name))?];
             let approvals = self.counting(store.approvals(&request.terms.id)?, request, role)?;
             if approvals.len() <= before.len() {
                 return Err(refused("same-key", "another approval was signed with the same key"));
@@ -79,8 +99,8 @@ impl Desk<'_> {
         Ok(count)
     }
 
-    /// The approvals that count today: of people who still are approvers, and, where they are signed, with keys that
-    /// still are theirs and of which none serves twice.
+    /// The approvals that count today: of people who still are approvers, given as the role demands today, and, where they
+    /// are signed, with keys that still are theirs and of which none serves twice.
     fn counting(
         &self,
         mut approvals: Vec<Approval>,
@@ -93,16 +113,25 @@ impl Desk<'_> {
         } else {
             Approvers::default()
         };
+        let by_password = match role.activation.approval_authentication {
+            true => Some(self.journal.approvals_by_password(&request.terms.id)?),
+            false => None,
+        };
+        let in_person = |approval: &Approval| match &by_password {
+            Some(digests) => digests.contains(&Digest(digest(&approval.bytes))),
+            None => true,
+        };
+        let verification = UserVerification::of(&role.activation);
         let (mut keys, now) = (Vec::new(), self.latest()?);
         approvals.retain(|approval| {
             still_approves(approval, role)
-                && match approval.signer_for(&request.terms.user, &approvers, now) {
+                && match approval.signer_for(&request.terms.user, &approvers, verification, now) {
                     Ok(key) if keys.contains(&key) => false,
                     Ok(key) => {
                         keys.push(key);
                         true
                     }
-                    Err(ApprovalFault::Unsigned(_)) => !signed_only,
+                    Err(ApprovalFault::Unsigned(_)) => !signed_only && in_person(approval),
                     Err(_) => false,
                 }
         });
@@ -159,7 +188,12 @@ impl Desk<'_> {
         }
     }
 
-    fn approval(&self, request: &StoredRequest, narrowing: &Narrowing, host: &str) -> Result<ApprovalTerms, Refused> {
+    pub(super) fn approval(
+        &self,
+        request: &StoredRequest,
+        narrowing: &Narrowing,
+        host: &str,
+    ) -> Result<ApprovalTerms, Refused> {
         let asked = &request.terms;
         if narrowing.duration == Some(0) {
             return Err(refused("duration", "a duration of 0 is no grant"));
@@ -198,6 +232,25 @@ pub(super) fn narrows(approval: &ApprovalTerms, asked: &RequestTerms) -> Result<
         return Err(refused("no-command", "the request names no command, so it cannot be narrowed to one"));
     }
     Ok(())
+}
+
+/// An approver approves once.
+fn not_again(before: &[Approval], uid: u32, name: &UserName, request: &StoredRequest) -> Result<(), Refused> {
+    if before.iter().any(|other| other.uid == uid) {
+        let id = &request.terms.id;
+        return Err(refused("already-approved", format!("{name} has approved request {id} already")));
+    }
+    Ok(())
+}
+
+/// What became of the policy or the request while the approver was asked, or what the approval lacks.
+pub(super) fn unattested(fault: ActFault) -> Refused {
+    let code = match &fault {
+        ActFault::NotAuthenticated => "password-required",
+        ActFault::OtherConsent => "other-request",
+        ActFault::Approval(_) => "bad-approval",
+    };
+    refused(code, fault)
 }
 
 /// An approver who has left the role's list since does not count.

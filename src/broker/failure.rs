@@ -6,12 +6,13 @@ use super::wire::Failure;
 use crate::activation::ActivationError;
 use crate::audit::JournalError;
 use crate::database::DatabaseError;
-use crate::elevation::{CallerError, CommandError, RunAsError};
+use crate::elevation::{CallerError, CommandError, Elevation, RunAsError};
+use crate::escape::Word;
 use crate::host::HostError;
 use crate::names::{IdPrefix, InvalidName};
 use crate::policy::judge::JudgeError;
 use crate::policy::{IndexError, PolicyReader, PolicyWords};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, UNNAMED};
 use crate::store::FindError;
 
 /// A refused question; nothing was changed.
@@ -29,8 +30,14 @@ pub(crate) fn refused(code: &str, message: impl Display) -> Refused {
 }
 
 /// About a command in a place where the caller may not look: whether it is there is not said.
-pub(crate) fn no_role() -> Refused {
-    refused("not-allowed", "no role allows it")
+pub(crate) fn unsaid(elevation: &Elevation) -> Refused {
+    let words = elevation.command().refused_words();
+    unsaid_of(words.first().unwrap_or(&Word::default()))
+}
+
+fn unsaid_of(path: &Word) -> Refused {
+    refused("not-allowed", format!("you may not look into the directory of {path}, so nothing is said of it"))
+        .hint(UNNAMED)
 }
 
 impl Refused {
@@ -95,8 +102,7 @@ impl From<IndexError> for Refused {
 impl From<CommandError> for Refused {
     fn from(error: CommandError) -> Self {
         match error {
-            // As for a command that is there and that no role allows: see `Desk::why`.
-            CommandError::Hidden(_) => no_role(),
+            CommandError::Hidden(hidden) => unsaid_of(&Word::from(hidden.path().as_os_str())),
             error => refused("command-not-found", error),
         }
     }

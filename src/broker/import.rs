@@ -9,11 +9,14 @@ use crate::activation::WORDS_LIMIT;
 use crate::escape::hex;
 use crate::grant::sshsig::dearmor;
 use crate::grant::terms::decode;
-use crate::grant::{Approval, ApprovalFault, ApprovalTerms, TermsFault, digest};
+use crate::grant::{Approval, ApprovalFault, ApprovalTerms, Attested, TermsFault, UserVerification, digest};
 use crate::store::{FindError, StoredRequest};
 
 /// The longest approval in bytes: its comment, every byte of it escaped, and what else it says.
 const APPROVAL_LIMIT: usize = 32 << 10;
+
+/// How an approver gets a key that serves where the role has `user_verification`.
+pub(super) const VERIFYING_KEY: &str = "ssh-keygen -t ed25519-sk -O verify-required";
 
 impl Desk<'_> {
     pub(super) fn import(&self, text: &str, signature: &str) -> Result<Answer, Refused> {
@@ -26,8 +29,10 @@ impl Desk<'_> {
         let name = &terms.approver;
         let approvers = self.host.approvers()?;
         // The requester is not known yet, so nobody's own key is looked for: first of all the signature must hold. Who
-        // holds no approver's key learns nothing of the requests that there are.
-        let key = approval.signer(&approvers, self.latest()?).map_err(|fault| refused("bad-approval", fault))?;
+        // holds no approver's key learns nothing of the requests that there are. What its role demands is looked at below.
+        let key = approval
+            .signer(&approvers, UserVerification::NotDemanded, self.latest()?)
+            .map_err(|fault| refused("bad-approval", fault))?;
 
         let request = self.named(&approval)?;
         let unknown = || refused("unknown-user", format!("{name} is no user of this host"));
@@ -42,8 +47,14 @@ impl Desk<'_> {
         }
         narrows(&terms, &request.terms)?;
         approval.uid = approver.uid();
+        let requester = &request.terms.user;
+        let (attested, key) = Attested::signed(approval, requester, &role.activation, &approvers, self.latest()?)
+            .map_err(|fault| match &fault {
+                ApprovalFault::NotVerified(_) => refused("bad-approval", fault).hint(VERIFYING_KEY),
+                _ => refused("bad-approval", fault),
+            })?;
 
-        let count = self.add(&approval, &request, &role, &identity)?;
+        let count = self.add(&attested, &request, &role, &identity)?;
         let now = self.host.store().request(&request.terms.id, self.now())?;
         Ok(Answer::Imported(ImportInfo {
             id: request.terms.id,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Desk;
-use super::failure::{Refused, no_role, refused};
+use super::failure::{Refused, refused};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, Forecast, PolicyShown, RoleDetails, SettingsInfo};
 use crate::elevation::Caller;
@@ -50,7 +50,6 @@ impl Desk<'_> {
         match judge(elevation, self.policy, Among::All(&[])) {
             Ok(Judgement::Standing(standing)) => forecast.allow("standing", std::slice::from_ref(standing.role())),
             Ok(Judgement::Eligible(eligible)) => forecast.allow("eligible", eligible.roles()),
-            Err(JudgeError::NotAllowed(not)) if not.elevation.command().is_hidden() => return Err(no_role()),
             Err(JudgeError::NotAllowed(not)) => forecast.because = denial(&not),
             Err(error) => return Err(Refusal::from(error).into()),
         }

@@ -4,6 +4,7 @@
 pub mod wire;
 
 mod background;
+mod consent;
 mod custody;
 mod decisions;
 mod evidence;
@@ -32,9 +33,11 @@ use std::io::{BufRead, Read, Write};
 use crate::audit::Journal;
 use crate::clock::Moment;
 use crate::elevation::Caller;
+use crate::grant::Consent;
 use crate::host::Host;
 use crate::policy::judge::{names, subject};
 use crate::policy::{PolicyIndex, PolicyReader};
+use decisions::Narrowing;
 use failure::{Refused, refused};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
@@ -124,6 +127,8 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
         Ask::Examine {} => return health::examine(&caller, PolicyReader::root(&inherited.identity)).map(Some),
         _ => {}
     }
+    // An approver is asked before the database is opened for the answer: nobody else waits for what a person types.
+    let consent = consent::obtain(&ask, &caller)?;
     let host = Host::open(caller.host())?;
     // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
     let only_looks = matches!(ask, Ask::AuditVerify { .. });
@@ -163,7 +168,7 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
         moment: &moment,
         secure_path: &secure_path,
     };
-    let answer = desk.answer(ask, out);
+    let answer = desk.answer(ask, consent, out);
     if !only_looks {
         host.seal_in_time(&journal);
     }
@@ -172,7 +177,7 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
 
 impl Desk<'_> {
     /// THE TABLE: each verb, who may use it, and where it is answered.
-    fn answer(&self, ask: Ask, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
+    fn answer(&self, ask: Ask, consent: Option<Consent>, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
         let answer = match ask {
             // Anyone about themselves, root and readers about others, observers of the role while it happens.
             Ask::Recording { run, purpose } => return self.recording(&run, purpose, out).map(|()| None),
@@ -209,7 +214,7 @@ impl Desk<'_> {
             Ask::Membership { holder, role, wait } => self.membership(holder.as_ref(), role.as_ref(), wait),
             // Approvers of the role, and never the requester.
             Ask::Approve { id, duration, one_shot, exact, comment } => {
-                self.approve(&id, &decisions::Narrowing { duration, one_shot, exact, comment })
+                self.approve(&id, &Narrowing { duration, one_shot, exact, comment }, consent)
             }
             Ask::Deny { id, reason } => self.deny(&id, &reason),
             // Approvers of the role, and root.
@@ -226,7 +231,7 @@ impl Desk<'_> {
             Ask::Sweep {} => self.sweep(),
             // Approvers of the role, about others; root and readers see everything.
             Ask::ReviewDebts {} => self.review_debts(),
-            Ask::ReviewSettle { id, comment } => self.review_settle(&id, &comment),
+            Ask::ReviewSettle { id, comment } => self.review_settle(&id, &comment, consent),
             Ask::ReviewUnused { since } => self.review_unused(since),
             Ask::ReviewAssignments { role } => self.review_assignments(role.as_ref()),
             Ask::ReviewCertify { role, holder, verdict, comment } => {

@@ -1,7 +1,7 @@
 //! What may I do, and why not?
 
 use super::Desk;
-use super::failure::{Refused, no_role, refused};
+use super::failure::{Refused, refused, unsaid};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use crate::activation::wish::served;
@@ -39,6 +39,7 @@ impl Desk<'_> {
             _ => self.caller.account().clone(),
         };
         let elevation = self.elevation_of(about(account.clone())?, words)?;
+        let hidden = elevation.command().is_hidden().then(|| unsaid(&elevation));
         let mut info = WhyInfo {
             allowed: false,
             because: String::new(),
@@ -90,9 +91,6 @@ impl Desk<'_> {
                     }
                 }
             }
-            Err(JudgeError::NotAllowed(not_allowed)) if not_allowed.elevation.command().is_hidden() => {
-                return Err(no_role());
-            }
             Err(JudgeError::NotAllowed(not_allowed)) => {
                 info.because = match not_allowed.denied {
                     Some((role, rule)) => format!("role {role} refuses it by the rule \"{rule}\""),
@@ -101,7 +99,10 @@ impl Desk<'_> {
             }
             Err(error) => return Err(Refusal::from(error).into()),
         }
-        Ok(Answer::Why(info))
+        match hidden {
+            Some(unsaid) if !info.allowed => Err(unsaid),
+            _ => Ok(Answer::Why(info)),
+        }
     }
 
     pub(super) fn policy_check(&self) -> Result<Answer, Refused> {

@@ -6,16 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Desk;
-use super::failure::{Refused, no_role, refused};
+use super::failure::{Refused, refused};
 use super::statement::{Matter, Speaker};
 use super::view::texts;
 use super::wire::{Answer, CommandWords, NewRequest};
+use crate::activation::insight::Sight;
 use crate::activation::wish::served;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
 use crate::cli::EnvironmentWish;
 use crate::database::Durability;
 use crate::elevation::environment::split;
-use crate::elevation::{Command, Elevation, RunAs};
+use crate::elevation::{Command, CommandError, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::StatementKind;
 use crate::grant::lifecycle::RequestState;
@@ -176,7 +177,6 @@ impl Desk<'_> {
         match named {
             Some(role) => match ask(&role, &elevation) {
                 Verdict::Allowed { .. } => Ok((role, Some(elevation), Vec::new())),
-                _ if elevation.command().is_hidden() => Err(no_role()),
                 verdict => Err(refused("not-allowed", format!("role {} {}", role.name, refusal_words(&verdict)))
                     .hint(why_line(&elevation))),
             },
@@ -229,9 +229,15 @@ impl Desk<'_> {
         let typed: Vec<OsString> = words.command.iter().map(|word| word.0.clone()).collect();
         let (user, group) = (words.run_as.as_ref(), words.run_as_group.as_ref());
         let run_as = RunAs::resolve(user.map(Word::as_os_str), group.map(Word::as_os_str), &caller)?;
-        let command = Command::find(&typed, self.secure_path, &caller)?;
+        let command = match Command::find_for(&typed, self.secure_path, &caller, self.caller) {
+            Err(CommandError::Hidden(hidden)) => {
+                let sight = Sight { host: self.host, policy: self.policy, journal: self.journal, moment: self.moment };
+                sight.reveal::<Refused>(hidden, self.caller, &run_as)?
+            }
+            found => found,
+        };
         let directory = words.directory.as_ref().map(|word| PathBuf::from(word.as_os_str()));
-        Ok(Elevation::question(caller, run_as, command, directory, wished(&words.environment)?))
+        Ok(Elevation::question(caller, run_as, command?, directory, wished(&words.environment)?))
     }
 
     /// As whom a whole role is asked for: what was typed, else root where the role allows it, else its first account.

@@ -1,19 +1,20 @@
 //! Reviews: broken glass that an approver has to look at. Whoever broke it is never the one who settles it.
 
 use super::Desk;
-use super::decisions::given;
+use super::decisions::{given, unattested};
 use super::failure::{Refused, refused};
+use super::import::VERIFYING_KEY;
 use super::statement::{Matter, Speaker};
 use super::view::texts;
 use super::wire::{Answer, DebtInfo};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::escape::Word;
-use crate::grant::StatementKind;
-use crate::names::{IdPrefix, RoleName};
+use crate::grant::{Act, Consent, StatementKind};
+use crate::names::{GrantId, IdPrefix, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
-use crate::store::{Debt, StoredRequest};
+use crate::store::{Debt, FindError, StoredRequest, settle};
 
 impl Desk<'_> {
     pub(super) fn review_debts(&self) -> Result<Answer, Refused> {
@@ -28,9 +29,14 @@ impl Desk<'_> {
         Ok(Answer::Debts(infos))
     }
 
-    pub(super) fn review_settle(&self, id: &IdPrefix, comment: &Word) -> Result<Answer, Refused> {
+    pub(super) fn review_settle(
+        &self,
+        id: &IdPrefix,
+        comment: &Word,
+        consent: Option<Consent>,
+    ) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
-        self.settle_as(Speaker::Here(self.caller), &request, comment)?;
+        self.settle_as(Speaker::Here(self.caller), &request, comment, consent)?;
         Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
     }
 
@@ -39,30 +45,42 @@ impl Desk<'_> {
         speaker: Speaker<'_>,
         request: &StoredRequest,
         comment: &Word,
+        consent: Option<Consent>,
     ) -> Result<(), Refused> {
         let comment = given("comment", comment)?;
+        let (debt, role) = self.settleable_by(speaker.who(), request)?;
+        let act = settling(speaker, request, &debt, role.as_ref(), consent)?;
+        let matter = Matter::of_debt(&debt, request);
+        let statement = self.stated(speaker, StatementKind::Review, &matter, comment, &self.host.witness()?)?;
+        let written = self.host.database().write(Durability::Synced, |tx| {
+            let settled = settle(tx, &statement, &act, self.now())?;
+            self.recorded(tx, settled, &statement, &matter)?.ok_or_else(|| owes_nothing(&request.terms.id))
+        })?;
+        let _ = self.journal.mirror(&[written]);
+        Ok(())
+    }
+
+    /// The break-glass that the caller may settle, with its role where the policy still has it.
+    pub(super) fn settleable(&self, id: &IdPrefix) -> Result<(StoredRequest, Debt, Option<Role>), Refused> {
+        let request = self.visible(id)?;
+        let (debt, role) = self.settleable_by(self.caller, &request)?;
+        Ok((request, debt, role))
+    }
+
+    fn settleable_by(&self, who: &Caller, request: &StoredRequest) -> Result<(Debt, Option<Role>), Refused> {
         let id = &request.terms.id;
-        let owes_nothing = || refused("no-debt", format!("grant {id} waits for no review")).hint("jitctl review");
         let debt = self.host.store().open_debt(id).map_err(|error| match error {
-            crate::store::FindError::Unknown => owes_nothing(),
+            FindError::Unknown => owes_nothing(id),
             error => Refused::from(error),
         })?;
-        let who = speaker.who();
         if debt.uid == who.uid() {
             return Err(refused("own-request", "nobody reviews their own break-glass"));
         }
         if !self.may_settle(who, &debt)? {
-            let (name, role) = (who.name(), &debt.role);
-            return Err(refused("not-an-approver", format!("{name} is not an approver of role {role}")));
+            return Err(not_approver(&debt.role));
         }
-        let matter = Matter::of_debt(&debt, request);
-        let statement = self.stated(speaker, StatementKind::Review, &matter, comment, &self.host.witness()?)?;
-        let written = self
-            .host
-            .database()
-            .write(Durability::Synced, |tx| self.carry_out(tx, &statement, &matter)?.ok_or_else(owes_nothing))?;
-        let _ = self.journal.mirror(&[written]);
-        Ok(())
+        let role = self.policy.role(&debt.role)?;
+        Ok((debt, role))
     }
 
     /// The approvers of the role as the policy stands now; root for a role that it no longer knows, which nobody else
@@ -86,11 +104,7 @@ impl Desk<'_> {
     pub(super) fn reviewable(&self, name: &RoleName) -> Result<Role, Refused> {
         let role = self.policy.role(name)?;
         let role = role.ok_or_else(|| refused("unknown-role", format!("the policy does not know a role {name}")))?;
-        if self.caller.uid() == 0 || self.approves(&role)? {
-            Ok(role)
-        } else {
-            Err(refused("not-an-approver", format!("you are not an approver of role {name}")))
-        }
+        if self.caller.uid() == 0 || self.approves(&role)? { Ok(role) } else { Err(not_approver(name)) }
     }
 
     fn debt_info(&self, debt: &Debt, may_review: bool) -> Result<DebtInfo, Refused> {
@@ -108,5 +122,34 @@ impl Desk<'_> {
             reviewers: role.map_or_else(|| vec!["root".to_owned()], |role| texts(&role.activation.approvers)),
             may_review,
         })
+    }
+}
+
+fn owes_nothing(id: &GrantId) -> Refused {
+    refused("no-debt", format!("grant {id} waits for no review")).hint("jitctl review")
+}
+
+fn not_approver(role: &RoleName) -> Refused {
+    refused("not-an-approver", format!("you are not an approver of role {role}"))
+}
+
+/// That the review is the reviewer's own act, in the way that the role demands.
+fn settling(
+    speaker: Speaker<'_>,
+    request: &StoredRequest,
+    debt: &Debt,
+    role: Option<&Role>,
+    consent: Option<Consent>,
+) -> Result<Act, Refused> {
+    let uid = speaker.who().uid();
+    let Some(role) = role else {
+        return Act::of_root(uid).ok_or_else(|| not_approver(&debt.role));
+    };
+    let id = &request.terms.id;
+    match speaker {
+        Speaker::Here(_) => Act::in_person(uid, &request.bytes, &role.activation, consent)
+            .map_err(|fault| unattested(fault).hint(format!("jitctl review {id} --comment 'WHAT YOU FOUND'"))),
+        Speaker::Elsewhere(_, vouched) => Act::signed(uid, vouched, &role.activation)
+            .map_err(|fault| refused("bad-statement", fault).hint(VERIFYING_KEY)),
     }
 }

@@ -148,7 +148,19 @@ impl Desk<'_> {
         statement: &SignedStatement,
         matter: &Matter,
     ) -> Result<Option<Written>, Refused> {
-        if !carry_out(tx, statement, self.now())? {
+        let changed = carry_out(tx, statement, self.now())?;
+        self.recorded(tx, changed, statement, matter)
+    }
+
+    /// The record of a statement, where it has changed anything.
+    pub(super) fn recorded(
+        &self,
+        tx: &rusqlite::Transaction<'_>,
+        changed: bool,
+        statement: &SignedStatement,
+        matter: &Matter,
+    ) -> Result<Option<Written>, Refused> {
+        if !changed {
             return Ok(None);
         }
         Ok(Some(self.journal.append(tx, self.moment, event(statement, matter))?))
@@ -197,7 +209,7 @@ impl Desk<'_> {
         match terms.kind {
             StatementKind::Denial => self.deny_as(speaker, request, &terms.reason).map(|()| Vec::new()),
             StatementKind::Cancellation => self.cancel_as(speaker, request).map(|()| Vec::new()),
-            StatementKind::Review => self.settle_as(speaker, request, &terms.reason).map(|()| Vec::new()),
+            StatementKind::Review => self.settle_as(speaker, request, &terms.reason, None).map(|()| Vec::new()),
             StatementKind::Release => {
                 self.issued_before(terms)?;
                 self.release_as(speaker, request)
@@ -257,7 +269,13 @@ fn read(text: &str, signature: &str) -> Result<CarriedStatement, Refused> {
         TermsFault::Malformed => malformed("the text is not a statement"),
         fault => refused("other-version", format!("the statement cannot be used: {fault}")),
     })?;
-    if carried.terms().reason.as_bytes().len() > WORDS_LIMIT {
+    let StatementTerms { kind, reason, .. } = carried.terms();
+    let silent = matches!(kind, StatementKind::Cancellation | StatementKind::Release);
+    if silent && !reason.as_bytes().is_empty() {
+        // Its record has no place for it.
+        return Err(malformed("a cancellation or release gives no reason"));
+    }
+    if reason.as_bytes().len() > WORDS_LIMIT {
         return Err(refused("too-long", format!("the reason is longer than {WORDS_LIMIT} bytes")));
     }
     Ok(carried)

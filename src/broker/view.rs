@@ -1,8 +1,11 @@
 //! Requests, grants and roles as they are shown.
 
+use std::path::Path;
+
 use super::Desk;
 use super::failure::Refused;
 use super::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, RoleInfo};
+use crate::elevation::edit::EDIT;
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::{GrantFault, window};
@@ -10,6 +13,7 @@ use crate::names::{GrantId, IdPrefix};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
 use crate::store::{Ended, StoredGrant, StoredRequest};
+use sys::sight::can_read;
 
 /// The most ids with one beginning among which the caller's are looked for.
 const MATCHES: u32 = 256;
@@ -88,7 +92,7 @@ impl Desk<'_> {
             run_as: terms.run_as.to_string(),
             command: terms.argv().to_vec(),
             bound: terms.command.clone().map(BoundInfo::from),
-            sha256: terms.command.as_ref().map(|command| command.program.clone()),
+            sha256: self.digest_of(request)?,
             role_changed: role.as_ref().is_none_or(|role| role.digest != terms.role_digest),
             reason: terms.reason.clone(),
             ticket: (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.clone()),
@@ -121,6 +125,19 @@ impl Desk<'_> {
 }
 
 impl Desk<'_> {
+    /// The digest of the program: for its requester only where they could read the program themselves, because it would
+    /// let them tell what is in it.
+    fn digest_of(&self, request: &StoredRequest) -> Result<Option<String>, Refused> {
+        let (terms, caller) = (&request.terms, self.caller);
+        let Some(command) = &terms.command else { return Ok(None) };
+        let program = Path::new(command.path.as_os_str());
+        let told = terms.uid != caller.uid()
+            || self.is_reader()?
+            || program == Path::new(EDIT)
+            || can_read(caller.uid(), caller.gid(), caller.group_ids(), program).unwrap_or(false);
+        Ok(told.then(|| command.program.clone()))
+    }
+
     /// The state of a grant in the eyes of the gate: the clocks by which it is shown are those by which it serves.
     fn grant_state(&self, grant: &StoredGrant) -> Result<String, Refused> {
         if let Some((end, _)) = &grant.end {
@@ -154,6 +171,8 @@ pub(super) fn role_info(role: &Role, standing: bool) -> RoleInfo {
         one_shot: rules.one_shot,
         exact_command: rules.exact_command,
         signed_approvals: rules.signed_approvals,
+        approval_authentication: rules.approval_authentication,
+        user_verification: rules.user_verification,
         break_glass: rules.break_glass,
     }
 }

@@ -16,8 +16,8 @@ mod statements;
 use serde::{Deserialize, Serialize};
 
 pub use self::evidence::{
-    CheckpointInfo, ExportInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage, SignedInfo,
-    VerifyInfo,
+    CheckpointInfo, ComparedInfo, DifferenceInfo, ExportInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter,
+    RecordInfo, RecordPage, SignedInfo, VerifyInfo,
 };
 pub use self::grants::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo};
 pub use self::health::{Finding, Severity, SweepInfo};

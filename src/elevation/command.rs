@@ -12,7 +12,7 @@ use std::rc::Rc;
 use sha2::{Digest, Sha256};
 
 use crate::elevation::edit::{EDIT, Edit, credentials_of_run_as, is_edit_word};
-use crate::elevation::{Caller, RunAs, RunAsError};
+use crate::elevation::{Caller, Hidden, RunAs, RunAsError};
 use crate::escape::Word;
 use sys::exec::Credentials;
 use sys::program::OpenedProgram;
@@ -26,8 +26,8 @@ pub struct Command {
     name: OsString,
     arguments: Vec<OsString>,
     digest: OnceCell<[u8; 32]>,
-    /// What was typed, where the caller may not look into the directory: whoever is not allowed to run it shall not learn
-    /// that it is there (CVE-2021-23239).
+    /// What was typed, where the caller may not look into the directory: whoever is not allowed to run it after all shall
+    /// not learn that it is there (CVE-2021-23239).
     hidden: Option<PathBuf>,
 }
 
@@ -49,8 +49,8 @@ pub enum CommandError {
     Io(Word, io::Error),
     /// The target's groups cannot be looked up.
     RunAs(RunAsError),
-    /// It cannot be run, and why not is something that the caller could not find out by themselves.
-    Hidden(Word),
+    /// It lies where the caller may not look, so nothing is said of it, nor whether it is there.
+    Hidden(Box<Hidden>),
 }
 
 impl fmt::Display for CommandError {
@@ -61,7 +61,10 @@ impl fmt::Display for CommandError {
             Self::NotExecutable(name, cause) => write!(f, "{name}: {cause}"),
             Self::Io(name, error) => write!(f, "{name}: {error}"),
             Self::RunAs(error) => error.fmt(f),
-            Self::Hidden(name) => write!(f, "{name}: command not found"),
+            Self::Hidden(hidden) => {
+                let path = Word::from(hidden.path().as_os_str());
+                write!(f, "you may not look into the directory of {path}, so nothing is said of it")
+            }
         }
     }
 }
@@ -69,6 +72,16 @@ impl fmt::Display for CommandError {
 impl Command {
     /// Finds and opens `words[0]`: a name is looked up in `secure_path`, anything with a slash is taken as a path.
     pub fn find(words: &[OsString], secure_path: &str, caller: &Caller) -> Result<Self, CommandError> {
+        Self::find_for(words, secure_path, caller, caller)
+    }
+
+    /// The same for a question that `asker` puts about `caller`: told is what the asker may know.
+    pub fn find_for(
+        words: &[OsString],
+        secure_path: &str,
+        caller: &Caller,
+        asker: &Caller,
+    ) -> Result<Self, CommandError> {
         let (name, arguments) = words.split_first().ok_or(CommandError::Empty)?;
         if name.is_empty() {
             return Err(CommandError::NotFound(Word::from(name)));
@@ -78,16 +91,25 @@ impl Command {
             return Ok(Self::edit_with(arguments, caller, &Credentials { uid: 0, gid: 0, groups: Vec::new() }));
         }
         if name.as_bytes().contains(&b'/') {
-            return Self::open_as(caller, Path::new(name), name.clone(), arguments.to_vec());
+            return Self::open_as(asker, Path::new(name), name.clone(), arguments.to_vec());
         }
         let mut refused = CommandError::NotFound(Word::from(name));
-        for directory in secure_path.split(':').filter(|directory| directory.starts_with('/')) {
-            match Self::open(&Path::new(directory).join(name), name.clone(), arguments.to_vec()) {
+        let directories = secure_path.split(':').filter(|directory| directory.starts_with('/')).map(Path::new);
+        for directory in directories.clone() {
+            match Self::open(&directory.join(name), name.clone(), arguments.to_vec()) {
                 Err(CommandError::NotFound(_)) => {}
                 // As in a shell: an entry that cannot be run is remembered, a later one that can be wins.
                 Err(error) => refused = error,
-                found => return found,
+                Ok(command) if may_look_into(directory, asker) => return Ok(command),
+                Ok(command) => {
+                    let command = Self { hidden: Some(name.into()), ..command };
+                    return Err(CommandError::Hidden(Hidden::seal(name.into(), arguments, Ok(command))));
+                }
             }
+        }
+        // A name that is in no directory may be one of a directory that the asker may not look into.
+        if directories.into_iter().any(|directory| !may_look_into(directory, asker)) {
+            return Err(CommandError::Hidden(Hidden::seal(name.into(), arguments, Err(refused))));
         }
         Err(refused)
     }
@@ -128,11 +150,10 @@ impl Command {
         match OpenedProgram::open_as(path, &looker) {
             Ok(Some(program)) => Ok(Self::of(program, name, arguments)),
             Ok(None) => {
-                let hidden = caller.directory().unwrap_or(Path::new("/")).join(path);
-                match Self::open(path, name, arguments) {
-                    Ok(command) => Ok(Self { hidden: Some(hidden), ..command }),
-                    Err(_) => Err(CommandError::Hidden(Word::from(hidden.as_os_str()))),
-                }
+                let typed = caller.directory().unwrap_or(Path::new("/")).join(path);
+                let found = Self::open(path, name, arguments.clone())
+                    .map(|command| Self { hidden: Some(typed.clone()), ..command });
+                Err(CommandError::Hidden(Hidden::seal(typed, &arguments, found)))
             }
             Err(error) => Err(not_opened(path, &name, error)),
         }
@@ -246,6 +267,12 @@ impl Command {
     pub fn is_writable_by_others(&self) -> bool {
         self.program().is_some_and(OpenedProgram::writable_by_others)
     }
+}
+
+/// Whether the caller could find out by themselves what lies in a directory.
+fn may_look_into(directory: &Path, caller: &Caller) -> bool {
+    // The directory itself must be open to them, not only known: a name in it is what is asked about.
+    !sys::sight::is_hidden(caller.uid(), caller.gid(), caller.group_ids(), directory).unwrap_or(true)
 }
 
 fn not_opened(path: &Path, name: &OsStr, error: io::Error) -> CommandError {

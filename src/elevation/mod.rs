@@ -4,6 +4,7 @@ pub mod caller;
 pub mod command;
 pub mod edit;
 pub mod environment;
+pub mod hidden;
 pub mod run_as;
 
 use std::fmt;
@@ -13,6 +14,7 @@ pub use caller::{Caller, CallerError, Tty};
 pub use command::{Command, CommandError};
 pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
 pub use environment::CallersEnvironment;
+pub use hidden::Hidden;
 pub use run_as::{RunAs, RunAsError};
 
 use crate::cli::{EnvironmentWish, Mode, Run};
@@ -92,23 +94,31 @@ impl From<CommandError> for ElevationError {
 }
 
 impl Elevation {
-    /// Resolves what was typed: names through NSS, the command in `secure_path`, opened once.
-    pub fn resolve(
+    /// Resolves what was typed: names through NSS, the command in `secure_path`, opened once. `reveal` decides what is told
+    /// of one in a directory that the caller may not look into.
+    pub fn resolve<E: From<ElevationError>>(
         run: &Run,
         caller: Caller,
         secure_path: &str,
         inherited: &Inherited,
-    ) -> Result<Self, ElevationError> {
-        let run_as = RunAs::resolve(run.run_as.as_deref(), run.run_as_group.as_deref(), &caller)?;
+        reveal: impl FnOnce(Box<Hidden>, &Caller, &RunAs) -> Result<Result<Command, CommandError>, E>,
+    ) -> Result<Self, E> {
+        let run_as = RunAs::resolve(run.run_as.as_deref(), run.run_as_group.as_deref(), &caller)
+            .map_err(|error| E::from(error.into()))?;
         let command = match run.mode {
             Mode::Command if run.command.first().is_some_and(|word| is_edit_word(word)) => {
-                Command::edit(run.command.get(1..).unwrap_or_default(), &caller, &run_as)?
+                Command::edit(run.command.get(1..).unwrap_or_default(), &caller, &run_as)
             }
-            Mode::Command => Command::find(&run.command, secure_path, &caller)?,
-            Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command)?,
-            Mode::Edit => Command::edit(&run.command, &caller, &run_as)?,
-            Mode::Shell => Command::shell(&caller.preferred_shell(&inherited.environment), &run.command, &caller)?,
+            Mode::Command => Command::find(&run.command, secure_path, &caller),
+            Mode::LoginShell => Command::login_shell(run_as.shell(), &run.command),
+            Mode::Edit => Command::edit(&run.command, &caller, &run_as),
+            Mode::Shell => Command::shell(&caller.preferred_shell(&inherited.environment), &run.command, &caller),
         };
+        let command = match command {
+            Err(CommandError::Hidden(hidden)) => reveal(hidden, &caller, &run_as)?,
+            command => command,
+        };
+        let command = command.map_err(|error| E::from(error.into()))?;
         let wish = Wish {
             login: run.mode == Mode::LoginShell,
             shell: run.mode == Mode::Shell,

@@ -6,10 +6,11 @@ use std::fmt;
 use super::approvers::{Approvers, KeyFault};
 use super::digest;
 use super::public_key::PublicKey;
-use super::sshsig::{Namespace, SignatureFault, claimed_key, signer};
+use super::sshsig::{Namespace, SignatureFault, SignedBy, claimed_key, signed_by};
 use super::terms::{ApprovalTerms, GrantTerms};
 use crate::escape::hex;
 use crate::names::UserName;
+use crate::policy::Activation;
 
 /// One person's approval.
 #[derive(Debug, Clone)]
@@ -35,8 +36,26 @@ pub enum ApprovalFault {
     Key(UserName, String, KeyFault),
     /// The key, by its fingerprint, is the requester's.
     OwnKey(String),
+    /// The role demands a security key that verifies its user, and the signature does not say so.
+    NotVerified(UserName),
     /// A grant names an approval that is not there, or none at all.
     Missing,
+}
+
+/// What a signature must say of the person who signed, besides the touch that every security key needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserVerification {
+    /// Nothing.
+    NotDemanded,
+    /// That a security key has verified its user: no plain key can say so.
+    Demanded,
+}
+
+impl UserVerification {
+    /// What a role with these rules demands.
+    pub fn of(rules: &Activation) -> Self {
+        if rules.user_verification { Self::Demanded } else { Self::NotDemanded }
+    }
 }
 
 impl fmt::Display for ApprovalFault {
@@ -46,6 +65,9 @@ impl fmt::Display for ApprovalFault {
             Self::Signature(name, fault) => write!(f, "the approval of {name} does not hold: {fault}"),
             Self::Key(name, key, fault) => write!(f, "the approval of {name} does not hold: the key {key} {fault}"),
             Self::OwnKey(key) => write!(f, "nobody approves their own request, and {key} is the requester's key"),
+            Self::NotVerified(name) => {
+                write!(f, "the approval of {name} must be signed with a security key that verified its user")
+            }
             Self::Missing => f.write_str("no signed approval stands behind it"),
         }
     }
@@ -53,15 +75,23 @@ impl fmt::Display for ApprovalFault {
 
 impl Approval {
     /// The key that signed it, if that key speaks for the approver at `now` (seconds since 1970).
-    pub fn signer(&self, approvers: &Approvers, now: i64) -> Result<PublicKey, ApprovalFault> {
+    pub fn signer(
+        &self,
+        approvers: &Approvers,
+        verification: UserVerification,
+        now: i64,
+    ) -> Result<PublicKey, ApprovalFault> {
         let name = &self.terms.approver;
         let signature = self.signature.as_ref().ok_or_else(|| ApprovalFault::Unsigned(name.clone()))?;
-        let key = signer(Namespace::Approval, &self.bytes, signature)
+        let SignedBy { key, user_verified } = signed_by(Namespace::Approval, &self.bytes, signature)
             .map_err(|fault| ApprovalFault::Signature(name.clone(), fault))?;
         approvers
             .speaks(&key, name, Namespace::Approval, now)
             .map_err(|fault| ApprovalFault::Key(name.clone(), key.fingerprint(), fault))?;
-        Ok(key)
+        match verification {
+            UserVerification::Demanded if !user_verified => Err(ApprovalFault::NotVerified(name.clone())),
+            UserVerification::Demanded | UserVerification::NotDemanded => Ok(key),
+        }
     }
 
     /// The same, and the key is not one of the requester's.
@@ -69,9 +99,10 @@ impl Approval {
         &self,
         requester: &UserName,
         approvers: &Approvers,
+        verification: UserVerification,
         now: i64,
     ) -> Result<PublicKey, ApprovalFault> {
-        let key = self.signer(approvers, now)?;
+        let key = self.signer(approvers, verification, now)?;
         if approvers.is_of(&key, requester) { Err(ApprovalFault::OwnKey(key.fingerprint())) } else { Ok(key) }
     }
 
@@ -92,8 +123,10 @@ pub struct Vouchers {
 }
 
 impl Vouchers {
-    /// Checks that every approval that the grant names is there, unaltered, and signed with a key that is still good.
-    pub fn vouch(&self, grant: &GrantTerms, now: i64) -> Result<(), ApprovalFault> {
+    /// Checks that every approval that the grant names is there, unaltered, and signed as the role demands today with a key
+    /// that is still good.
+    pub fn vouch(&self, grant: &GrantTerms, rules: &Activation, now: i64) -> Result<(), ApprovalFault> {
+        let verification = UserVerification::of(rules);
         if grant.approvals.is_empty() {
             return Err(ApprovalFault::Missing);
         }
@@ -103,7 +136,8 @@ impl Vouchers {
                     && approval.terms.request == grant.request
                     && &hex(&digest(&approval.bytes)) == named
             });
-            approval.ok_or(ApprovalFault::Missing)?.signer_for(&grant.user, &self.approvers, now)?;
+            let approval = approval.ok_or(ApprovalFault::Missing)?;
+            approval.signer_for(&grant.user, &self.approvers, verification, now)?;
         }
         Ok(())
     }
@@ -120,8 +154,20 @@ mod tests {
     use crate::grant::terms::{Extensions, Flag, VERSION, decode, encode};
     use crate::grant::{GrantTerms, HostKey};
     use crate::names::{GrantId, RoleName};
+    use crate::policy::{Policy, PolicyText};
 
     const NOW: i64 = 1_800_000_000;
+    const ANY: UserVerification = UserVerification::NotDemanded;
+
+    /// The rules of a role that takes signed approvals only.
+    fn rules(more: &str) -> Activation {
+        let text = format!(
+            "[roles.ops]\ncommands = [\"ALL\"]\n[roles.ops.activation]\nrequire_approval = true\n\
+             approvers = [\"bob\"]\nsigned_approvals = true\n{more}"
+        );
+        let policy = Policy::parse(&[PolicyText { path: "policy.toml".into(), text }]).unwrap();
+        policy.roles()[0].activation.clone()
+    }
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])
@@ -190,28 +236,28 @@ mod tests {
     }
 
     fn vouched(lines: &[(&str, u8)], approvals: &[Approval], grant: &GrantTerms) -> Result<(), ApprovalFault> {
-        Vouchers { approvers: approvers(lines), approvals: approvals.to_vec() }.vouch(grant, NOW)
+        Vouchers { approvers: approvers(lines), approvals: approvals.to_vec() }.vouch(grant, &rules(""), NOW)
     }
 
     #[test]
     fn a_signature_speaks_for_the_approver_whose_key_made_it() {
         let list = approvers(&[("bob", 1), ("carol", 2), ("alice", 3)]);
-        assert!(approval("bob", 1).signer_for(&name("alice"), &list, NOW).is_ok());
-        assert!(matches!(approval("bob", 2).signer(&list, NOW), Err(ApprovalFault::Key(_, _, KeyFault::Unknown))));
-        assert!(matches!(approval("bob", 9).signer(&list, NOW), Err(ApprovalFault::Key(_, _, KeyFault::Unknown))));
+        assert!(approval("bob", 1).signer_for(&name("alice"), &list, ANY, NOW).is_ok());
+        assert!(matches!(approval("bob", 2).signer(&list, ANY, NOW), Err(ApprovalFault::Key(_, _, KeyFault::Unknown))));
+        assert!(matches!(approval("bob", 9).signer(&list, ANY, NOW), Err(ApprovalFault::Key(_, _, KeyFault::Unknown))));
         let unsigned = Approval { signature: None, ..approval("bob", 1) };
-        assert!(matches!(unsigned.signer(&list, NOW), Err(ApprovalFault::Unsigned(_))));
+        assert!(matches!(unsigned.signer(&list, ANY, NOW), Err(ApprovalFault::Unsigned(_))));
         let mut altered = approval("bob", 1);
         altered.bytes[5] ^= 1;
-        assert!(matches!(altered.signer(&list, NOW), Err(ApprovalFault::Signature(..))));
+        assert!(matches!(altered.signer(&list, ANY, NOW), Err(ApprovalFault::Signature(..))));
     }
 
     #[test]
     fn a_key_of_the_requester_approves_nothing_under_any_name() {
         let list = approvers(&[("bob", 1), ("alice", 1)]);
         let signed = approval("bob", 1);
-        assert!(matches!(signed.signer_for(&name("alice"), &list, NOW), Err(ApprovalFault::OwnKey(_))));
-        assert!(signed.signer_for(&name("dave"), &list, NOW).is_ok());
+        assert!(matches!(signed.signer_for(&name("alice"), &list, ANY, NOW), Err(ApprovalFault::OwnKey(_))));
+        assert!(signed.signer_for(&name("dave"), &list, ANY, NOW).is_ok());
     }
 
     #[test]
@@ -226,6 +272,19 @@ mod tests {
         assert_eq!(vouched(&keys, &all, &grant(&[])), Err(ApprovalFault::Missing));
         let unsigned = [one, Approval { signature: None, ..two }];
         assert!(matches!(vouched(&keys, &unsigned, &both), Err(ApprovalFault::Unsigned(_))));
+    }
+
+    #[test]
+    fn a_plain_key_does_not_say_who_used_it() {
+        let list = approvers(&[("bob", 1)]);
+        let signed = approval("bob", 1);
+        assert!(signed.signer(&list, ANY, NOW).is_ok());
+        let demanded = signed.signer(&list, UserVerification::Demanded, NOW);
+        assert_eq!(demanded, Err(ApprovalFault::NotVerified(name("bob"))));
+        let vouchers = Vouchers { approvers: list, approvals: vec![signed.clone()] };
+        assert_eq!(vouchers.vouch(&grant(&[&signed]), &rules(""), NOW), Ok(()));
+        let strict = vouchers.vouch(&grant(&[&signed]), &rules("user_verification = true\n"), NOW);
+        assert_eq!(strict, Err(ApprovalFault::NotVerified(name("bob"))));
     }
 
     #[test]
@@ -271,7 +330,7 @@ mod tests {
                 host.verify(Namespace::Grant, &bytes, &signature).is_ok()
             } else {
                 let signed = Approval { bytes: bytes.clone(), signature: Some(signature), ..good.clone() };
-                signed.signer(&list, NOW).is_ok() && decode::<ApprovalTerms>(&bytes).is_ok()
+                signed.signer(&list, ANY, NOW).is_ok() && decode::<ApprovalTerms>(&bytes).is_ok()
             };
             accepted += u32::from(passed);
         }

@@ -1,6 +1,7 @@
 //! Requests, approvals and the signed grants that come of them: exact bytes, signatures and the rules of time.
 //! This room opens no file and knows no database; it is given bytes and moments.
 
+pub mod act;
 pub mod approval;
 pub mod approvers;
 pub mod exact;
@@ -19,7 +20,8 @@ mod ssh_wire;
 #[cfg(test)]
 mod tests;
 
-pub use approval::{Approval, ApprovalFault, Vouchers};
+pub use act::{Act, ActFault, Attested, Consent, Means};
+pub use approval::{Approval, ApprovalFault, UserVerification, Vouchers};
 pub use approvers::Approvers;
 pub use host::{HostDescriptor, HostId};
 pub use hostkey::{HostKey, HostPublicKey};

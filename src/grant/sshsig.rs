@@ -77,6 +77,18 @@ const SIGNATURE_LIMIT: usize = 8 << 10;
 /// The bit of a token's flags that says that somebody touched it (WebAuthn, "UP").
 const USER_PRESENT: u8 = 1;
 
+/// The bit that says that the token knew its user, by a PIN or a fingerprint (WebAuthn, "UV").
+const USER_VERIFIED: u8 = 4;
+
+/// Who made a signature, as far as it says so itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedBy {
+    /// The key. Whose key it is, is for others to know.
+    pub key: PublicKey,
+    /// A token made it after it had verified its user. A plain key says nothing of its user.
+    pub user_verified: bool,
+}
+
 /// The public key as OpenSSH encodes it.
 pub fn public_blob(key: &VerifyingKey) -> Vec<u8> {
     PublicKey::Plain(key.to_bytes()).blob()
@@ -110,10 +122,16 @@ pub fn verify(key: &VerifyingKey, namespace: Namespace, message: &[u8], blob: &[
 
 /// The key that made `blob` over exactly `message` for `namespace`. Whose key it is, is for others to know.
 pub fn signer(namespace: Namespace, message: &[u8], blob: &[u8]) -> Result<PublicKey, SignatureFault> {
+    signed_by(namespace, message, blob).map(|signed| signed.key)
+}
+
+/// The same with what the token that holds the key says of its user; that is signed, too.
+pub fn signed_by(namespace: Namespace, message: &[u8], blob: &[u8]) -> Result<SignedBy, SignatureFault> {
     let parts = decode_for(namespace, blob)?;
     let point = parts.key.point().ok_or(SignatureFault::Malformed)?;
     parts.check(&point, namespace, message)?;
-    Ok(parts.key)
+    let user_verified = parts.token.is_some_and(|(flags, _)| flags & USER_VERIFIED != 0);
+    Ok(SignedBy { key: parts.key, user_verified })
 }
 
 /// The key that `blob` claims to come from, for showing: nothing is checked.
@@ -347,6 +365,22 @@ mod tests {
             verify(&ours.verifying_key(), Namespace::Approval, b"message", &touched),
             Err(SignatureFault::WrongKey)
         );
+    }
+
+    #[test]
+    fn only_a_token_says_that_it_verified_its_user() {
+        let ours = key(1);
+        let verified =
+            |blob: &[u8]| signed_by(Namespace::Approval, b"message", blob).map(|signed| signed.user_verified);
+        assert_eq!(verified(&token_signature(&ours, 1, b"message")), Ok(false));
+        assert_eq!(verified(&token_signature(&ours, 5, b"message")), Ok(true));
+        assert_eq!(verified(&sign(&ours, Namespace::Approval, b"message")), Ok(false));
+        // The bit cannot be added afterwards, and it stands in for no touch.
+        let mut forged = token_signature(&ours, 1, b"message");
+        let at = forged.len() - 5;
+        forged[at] |= 4;
+        assert_eq!(verified(&forged), Err(SignatureFault::Mismatch));
+        assert_eq!(verified(&token_signature(&ours, 4, b"message")), Err(SignatureFault::NobodyPresent));
     }
 
     #[test]

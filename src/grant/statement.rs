@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::approval::UserVerification;
 use super::approvers::{Approvers, KeyFault};
 use super::public_key::PublicKey;
-use super::sshsig::{Namespace, SignatureFault, signer};
+use super::sshsig::{Namespace, SignatureFault, SignedBy, signed_by};
 use super::terms::{Extensions, TermsFault, decode, encode, terms};
 use super::{HostKey, digest};
 use crate::escape::{Word, hex};
@@ -81,12 +82,17 @@ pub enum StatementFault {
     Signature(SignatureFault),
     /// The key, by its fingerprint, does not speak for who is said to have made it.
     Key(UserName, String, KeyFault),
+    /// The role demands a security key that verifies its user, and the signature does not say so.
+    NotVerified(UserName),
 }
 
 impl fmt::Display for StatementFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signature(fault) => write!(f, "the statement does not hold: {fault}"),
+            Self::NotVerified(name) => {
+                write!(f, "the statement of {name} must be signed with a security key that verified its user")
+            }
             Self::Key(name, key, KeyFault::OtherPurpose) => {
                 write!(f, "the statement of {name} does not hold: the key {key} is not for statements")
             }
@@ -120,16 +126,20 @@ impl CarriedStatement {
 
     /// The key that made its signature. Whose key that is, the list of a host tells ([`CarriedStatement::vouch`]).
     pub fn key(&self) -> Result<PublicKey, StatementFault> {
-        signer(Namespace::Statement, &self.bytes, &self.signature).map_err(StatementFault::Signature)
+        self.signed_by().map(|signed| signed.key)
+    }
+
+    fn signed_by(&self) -> Result<SignedBy, StatementFault> {
+        signed_by(Namespace::Statement, &self.bytes, &self.signature).map_err(StatementFault::Signature)
     }
 
     /// Checks that a key made its signature that speaks for whoever it names, at `now` (seconds since 1970).
     pub fn vouch(self, approvers: &Approvers, now: i64) -> Result<VouchedStatement, StatementFault> {
-        let (key, by) = (self.key()?, &self.terms.by);
+        let (SignedBy { key, user_verified }, by) = (self.signed_by()?, &self.terms.by);
         approvers
             .speaks(&key, by, Namespace::Statement, now)
             .map_err(|fault| StatementFault::Key(by.clone(), key.fingerprint(), fault))?;
-        Ok(VouchedStatement { carried: self, key })
+        Ok(VouchedStatement { carried: self, key, user_verified })
     }
 }
 
@@ -137,6 +147,7 @@ impl CarriedStatement {
 pub struct VouchedStatement {
     carried: CarriedStatement,
     key: PublicKey,
+    user_verified: bool,
 }
 
 impl VouchedStatement {
@@ -148,6 +159,16 @@ impl VouchedStatement {
     /// The key that signed it.
     pub fn key(&self) -> &PublicKey {
         &self.key
+    }
+
+    /// Checks what a role may demand of a signature besides.
+    pub fn verified(&self, verification: UserVerification) -> Result<(), StatementFault> {
+        match verification {
+            UserVerification::Demanded if !self.user_verified => {
+                Err(StatementFault::NotVerified(self.carried.terms.by.clone()))
+            }
+            UserVerification::Demanded | UserVerification::NotDemanded => Ok(()),
+        }
     }
 }
 
@@ -172,7 +193,7 @@ impl SignedStatement {
 
     /// What somebody signed elsewhere, as its exact bytes stand; `uid` is who they are on this host.
     pub fn carried(vouched: &VouchedStatement, uid: u32, key: &HostKey) -> Self {
-        let VouchedStatement { carried, key: theirs } = vouched;
+        let VouchedStatement { carried, key: theirs, .. } = vouched;
         Self {
             terms: carried.terms.clone(),
             host_signature: key.sign(Namespace::Statement, &carried.bytes),

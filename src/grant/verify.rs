@@ -188,6 +188,24 @@ impl HeldRole {
     }
 }
 
+/// Those of `candidates` that are good for `holder` now, each with the roles that all have to allow a command: the one of
+/// `roles` that it activates and, where that has changed since, what it was. Whether they do is another question.
+pub fn good_for<'r>(
+    candidates: &'r [SignedGrant],
+    holder: &'r Caller,
+    roles: &'r [Role],
+    facts: &'r Facts<'r>,
+) -> impl Iterator<Item = (Vec<Role>, GrantTerms)> {
+    candidates.iter().filter_map(move |signed| {
+        let terms = decode::<GrantTerms>(&signed.bytes).ok()?;
+        let roles = match genuine(signed, &terms, holder, roles, facts).ok()? {
+            Serving::Unchanged(role) => vec![role.clone()],
+            Serving::Changed { present, approved } => vec![present.clone(), present.narrowed(&approved)?.approved],
+        };
+        Some((roles, terms))
+    })
+}
+
 /// Checks that `moment` lies in the window of `terms`, on every clock there is.
 pub fn window(terms: &GrantTerms, moment: &Moment, high_water: Option<Timestamp>) -> Result<(), GrantFault> {
     let high_water = high_water.unwrap_or(moment.wall);
@@ -257,7 +275,7 @@ fn genuine<'r>(
         let vouchers = facts.vouchers.ok_or(GrantFault::Approval(ApprovalFault::Missing))?;
         // A clock that was set back makes no expired key young again.
         let now = facts.moment.wall.max(facts.high_water.unwrap_or(facts.moment.wall));
-        vouchers.vouch(terms, now.seconds()).map_err(GrantFault::Approval)?;
+        vouchers.vouch(terms, &role.activation, now.seconds()).map_err(GrantFault::Approval)?;
     }
     if role.digest == terms.role_digest {
         return Ok(Serving::Unchanged(role));

@@ -28,7 +28,7 @@ const EARLIER: [Earlier; 2] = [
 ];
 
 /// Opens the database, brought up to date where an earlier version wrote it.
-pub(super) fn open(path: &Path) -> Result<Database, DatabaseError> {
+pub fn open(path: &Path) -> Result<Database, DatabaseError> {
     match Database::open(path, &SCHEMA) {
         Err(DatabaseError::Older { .. }) => {
             Database::bring_up_to_date(path, &EARLIER, &SCHEMA)?;

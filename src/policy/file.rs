@@ -27,6 +27,8 @@ pub(super) const DEFAULTS: &[&str] = &[
     "require_justification",
     "request_lifetime",
     "authenticate",
+    "approval_authentication",
+    "user_verification",
     "pam_service",
     "record",
     "record_input",
@@ -149,6 +151,10 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     }
     if let Some(value) = table.boolean("authenticate")? {
         defaults.authenticate = value;
+    }
+    defaults.approval_authentication = table.boolean("approval_authentication")?.or(defaults.approval_authentication);
+    if let Some(value) = table.boolean("user_verification")? {
+        defaults.user_verification = value;
     }
     if let Some(value) = table.parsed("on_expiry", OnExpiry::parse)? {
         defaults.on_expiry = value;

@@ -174,10 +174,7 @@ pub fn ask<'r>(role: &'r Role, elevation: &Elevation) -> Answer<'r> {
         host: elevation.caller().host(),
         path: command.path(),
         arguments: command.arguments(),
-        digest: &|algorithm| {
-            // A rule with a digest never trusts a file that somebody else can rewrite after it was read (CVE-2015-8239).
-            if command.is_writable_by_others() { None } else { digest(command, algorithm) }
-        },
+        digest: &|algorithm| computed(command, algorithm),
     })
 }
 
@@ -198,7 +195,12 @@ pub fn named_groups(account: &Account) -> Groups {
     groups.into_iter().map(name).collect()
 }
 
-fn digest(command: &Command, algorithm: Algorithm) -> Option<Vec<u8>> {
+/// The digest of the opened program. A rule with a digest never trusts a file that somebody else can rewrite after it was read
+/// (CVE-2015-8239).
+pub fn computed(command: &Command, algorithm: Algorithm) -> Option<Vec<u8>> {
+    if command.is_writable_by_others() {
+        return None;
+    }
     match algorithm {
         Algorithm::Sha224 => command.hashed::<Sha224>().ok(),
         Algorithm::Sha256 => command.digest().ok().map(Vec::from),

@@ -41,7 +41,7 @@ pub use listed::{Entry, Line, Listed, Side};
 pub use manner::{Manner, NotPermitted, WorkingDirectory};
 pub use options::{Lecture, Options, RESOURCES, Rlimit, RunDirectory, TimestampType, UNTIL_REBOOT, Umask};
 pub use pattern::{WordPattern, name_matches};
-pub use power::{InvalidPower, Narrowed, RolePower};
+pub use power::{InvalidPower, Narrowed, RolePower, role_digest};
 pub use principal::{People, Principal, Subject};
 pub use reader::{PolicyReader, PolicyWords};
 pub use recording::{Record, Recording, RecordingMode, RecordingSettings};

@@ -95,7 +95,7 @@ impl RolePower {
     /// # Errors
     /// Other bytes, or what [`RolePower::decode`] refuses.
     pub fn named(digest: &str, bytes: &[u8]) -> Result<Self, InvalidPower> {
-        if digest_of(bytes) == digest { Self::decode(bytes) } else { Err(InvalidPower) }
+        if role_digest(bytes) == digest { Self::decode(bytes) } else { Err(InvalidPower) }
     }
 
     /// The options that differ from those that hold when nobody says anything, for people.
@@ -125,7 +125,7 @@ impl RolePower {
 }
 
 /// SHA-256 of a role's exact bytes, lower-case hexadecimal.
-pub(super) fn digest_of(bytes: &[u8]) -> String {
+pub fn role_digest(bytes: &[u8]) -> String {
     hex(&<[u8; 32]>::from(Sha256::digest(bytes)))
 }
 

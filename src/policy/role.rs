@@ -82,6 +82,10 @@ pub struct Activation {
     pub approvals: u32,
     /// Whether only approvals count that were signed with a key of /etc/jit-sudo/approvers.
     pub signed_approvals: bool,
+    /// Whether PAM authenticates who gives an approval without a signature, or reviews a break-glass.
+    pub approval_authentication: bool,
+    /// Whether a signed approval counts only with a security key that has verified its user, not merely been touched.
+    pub user_verification: bool,
     /// How long a request may stay pending.
     pub request_lifetime: u64,
     /// Whether a grant serves one run.

@@ -9,7 +9,7 @@ use super::error::PolicyError;
 use super::host::Hosts;
 use super::listed::{Entry, Line, Listed};
 use super::options::{Lists, OPTIONS, Options};
-use super::power::{POWER_LIMIT, RolePower, digest_of};
+use super::power::{POWER_LIMIT, RolePower, role_digest};
 use super::principal::Principal;
 use super::recording::{Record, Recording};
 use super::role::{Activation, OnExpiry, Role, TicketPattern};
@@ -48,6 +48,8 @@ pub(super) const ACTIVATION: &[&str] = &[
     "approvers",
     "approvals",
     "signed_approvals",
+    "approval_authentication",
+    "user_verification",
     "request_lifetime",
     "one_shot",
     "exact_command",
@@ -69,6 +71,10 @@ pub(super) struct Defaults {
     pub(super) request_lifetime: u64,
     pub(super) require_justification: bool,
     pub(super) authenticate: bool,
+    /// Where nobody says it, the quorum decides.
+    pub(super) approval_authentication: Option<bool>,
+    /// Of roles that take signed approvals only.
+    pub(super) user_verification: bool,
     pub(super) pam_service: Option<String>,
     pub(super) options: Options,
     pub(super) on_expiry: OnExpiry,
@@ -84,6 +90,8 @@ impl Default for Defaults {
             request_lifetime: 86_400,
             require_justification: true,
             authenticate: true,
+            approval_authentication: None,
+            user_verification: false,
             pam_service: None,
             options: Options::default(),
             on_expiry: OnExpiry::default(),
@@ -142,7 +150,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     if text.len() > POWER_LIMIT {
         return Err(table.invalid("commands", format!("takes more than {POWER_LIMIT} bytes; make several roles")));
     }
-    role.digest = digest_of(&text);
+    role.digest = role_digest(&text);
     Ok(role)
 }
 
@@ -182,6 +190,8 @@ fn plain_activation(defaults: &Defaults) -> Activation {
         approvers: Vec::new(),
         approvals: 1,
         signed_approvals: false,
+        approval_authentication: false,
+        user_verification: false,
         request_lifetime: defaults.request_lifetime,
         one_shot: false,
         exact_command: false,
@@ -191,15 +201,22 @@ fn plain_activation(defaults: &Defaults) -> Activation {
 
 fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation, PolicyError> {
     let plain = plain_activation(defaults);
-    let approvals = table.number("approvals", 1..101)?;
+    let require_approval = table.boolean("require_approval")?.unwrap_or(false);
+    let approvals = table.number("approvals", 1..101)?.unwrap_or(1);
+    let signed_approvals = table.boolean("signed_approvals")?.unwrap_or(false);
+    // Who wants a second approver wants two persons, and not two accounts that a program can use.
+    let authenticated = defaults.approval_authentication.unwrap_or(approvals > 1) && require_approval;
+    let verified = defaults.user_verification && signed_approvals;
     let activation = Activation {
         maximum_duration: span(table, "maximum_duration")?.unwrap_or(plain.maximum_duration),
         require_justification: table.boolean("require_justification")?.unwrap_or(plain.require_justification),
         ticket: table.parsed("ticket", TicketPattern::parse)?,
-        require_approval: table.boolean("require_approval")?.unwrap_or(false),
+        require_approval,
         approvers: principals(table, "approvers")?,
-        approvals: approvals.unwrap_or(1),
-        signed_approvals: table.boolean("signed_approvals")?.unwrap_or(false),
+        approvals,
+        signed_approvals,
+        approval_authentication: table.boolean("approval_authentication")?.unwrap_or(authenticated),
+        user_verification: table.boolean("user_verification")?.unwrap_or(verified),
         request_lifetime: span(table, "request_lifetime")?.unwrap_or(plain.request_lifetime),
         one_shot: table.boolean("one_shot")?.unwrap_or(false),
         exact_command: table.boolean("exact_command")?.unwrap_or(false),
@@ -211,11 +228,15 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
 
 /// Approval that is half said would be an approval that is not asked for.
 fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), PolicyError> {
+    if activation.user_verification && !activation.signed_approvals {
+        return Err(table.invalid("user_verification", "means nothing unless signed_approvals is true"));
+    }
     if !activation.require_approval {
         let useless = [
             ("approvers", !activation.approvers.is_empty()),
             ("approvals", activation.approvals > 1),
             ("signed_approvals", activation.signed_approvals),
+            ("approval_authentication", activation.approval_authentication),
             ("break_glass", activation.break_glass),
         ];
         return match useless.iter().find(|(_, given)| *given) {

@@ -92,6 +92,8 @@ require_approval      = true
 approvers             = ["bob", "%sre-leads"]
 approvals             = 2
 signed_approvals      = false
+approval_authentication = false
+user_verification     = false
 request_lifetime      = "24h"
 one_shot              = true
 exact_command         = true
@@ -274,6 +276,12 @@ fn half_an_approval_is_a_mistake() {
     assert!(terms("approvers = [\"bob\"]").contains("unless require_approval is true"));
     assert!(terms("approvals = 2").contains("unless require_approval is true"));
     assert!(terms("signed_approvals = true").contains("unless require_approval is true"));
+    assert!(terms("approval_authentication = true").contains("unless require_approval is true"));
+    assert!(terms("user_verification = true").contains("unless signed_approvals is true"));
+    assert!(
+        terms("require_approval = true\napprovers = [\"bob\"]\nuser_verification = true")
+            .contains("user_verification in [roles.r.activation]: means nothing unless signed_approvals is true")
+    );
     assert!(
         terms("require_approval = true\napprovers = [\"bob\", \"bob\"]\napprovals = 2")
             .contains("2 can never be reached: approvers names only 1")
@@ -283,6 +291,45 @@ fn half_an_approval_is_a_mistake() {
     assert!(terms("require_approval = true\napprovers = [\"bob\"]\napprovals = 1.5").contains("not 1.5"));
     role(&with("[roles.r.activation]\nrequire_approval = true\napprovers = [\"%sre\"]\napprovals = 3"));
     role(&with("[roles.r.activation]\nrequire_approval = true\napprovers = [\"bob\", \"#9\"]\napprovals = 2"));
+}
+
+#[test]
+fn a_quorum_of_two_asks_each_approver_for_a_password_unless_somebody_says_otherwise() {
+    let asks = |defaults: &str, terms: &str| {
+        let terms = format!("[roles.r.activation]\nrequire_approval = true\napprovers = [\"%sre\"]\n{terms}");
+        role(&format!("[defaults]\n{defaults}\n{}", with(&terms))).activation.approval_authentication
+    };
+    let (on, off) = ("approval_authentication = true", "approval_authentication = false");
+    for (defaults, terms, expected) in [
+        ("", "", false),
+        ("", "approvals = 1", false),
+        ("", "approvals = 2", true),
+        ("", on, true),
+        ("", "approvals = 2\napproval_authentication = false", false),
+        (on, "", true),
+        (off, "approvals = 3", false),
+        (off, "approvals = 3\napproval_authentication = true", true),
+        (on, off, false),
+    ] {
+        assert_eq!(asks(defaults, terms), expected, "{defaults}; {terms}");
+    }
+    // A default is for roles that ask for approval at all.
+    assert!(!role(&format!("[defaults]\n{on}\n{}", with(""))).activation.approval_authentication);
+    assert!(!role(&format!("[defaults]\n{on}\n{}", with("[roles.r.activation]"))).activation.approval_authentication);
+}
+
+#[test]
+fn a_verified_user_is_demanded_of_roles_that_take_signed_approvals_only() {
+    let demands = |defaults: &str, terms: &str| {
+        let terms = format!("[roles.r.activation]\nrequire_approval = true\napprovers = [\"%sre\"]\n{terms}");
+        role(&format!("[defaults]\n{defaults}\n{}", with(&terms))).activation.user_verification
+    };
+    let (on, signed) = ("user_verification = true", "signed_approvals = true");
+    assert!(!demands("", signed));
+    assert!(demands("", &format!("{signed}\n{on}")));
+    assert!(demands(on, signed));
+    assert!(!demands(on, ""));
+    assert!(!demands(on, &format!("{signed}\nuser_verification = false")));
 }
 
 #[test]

@@ -5,21 +5,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::activation::insight::Sight;
 use crate::auth::cache::{Bond, CacheKey, CredentialCache};
 use crate::auth::prompt::{Askpass, PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand, How};
 use crate::authorized::{Authorized, password_due};
 use crate::cli::{Asking, PasswordFrom, Run};
 use crate::database::Reading;
-use crate::elevation::run_as::typed_word;
-use crate::elevation::{Caller, CommandError, Elevation, ElevationError};
-use crate::escape::Word;
+use crate::elevation::{Caller, Elevation, Hidden, RunAs};
 use crate::grant::verify::{Facts, verify};
 use crate::grant::{SignedGrant, VerifiedGrant};
-use crate::host::{HostError, PAM_SERVICES};
+use crate::host::PAM_SERVICES;
 use crate::names::RoleName;
-use crate::policy::judge::{Among, Eligible, JudgeError, Judgement, judge, subject};
-use crate::policy::{Assignment, Lecture, Manner, Options, Role, TimestampType};
+use crate::policy::judge::{Among, Eligible, JudgeError, Judgement, judge};
+use crate::policy::{Lecture, Manner, Options, Role, TimestampType};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
 
@@ -37,10 +36,24 @@ pub(super) fn authorize(
     reading: Reading<'_>,
 ) -> Result<Authorized, Refusal> {
     let path = scene.policy.settings().options.path_variable();
-    let elevation = Elevation::resolve(run, caller, &path, scene.inherited).or_else(|error| match error {
-        ElevationError::Command(CommandError::Hidden(path)) => Err(hidden(path, run, scene)?),
-        error => Err(error.into()),
-    })?;
+    let moment = scene.host.now()?;
+    let sight = Sight { host: scene.host, policy: scene.policy, journal: scene.journal, moment: &moment };
+    let mut unsaid = None;
+    let reveal = |hidden: Box<Hidden>, caller: &Caller, run_as: &RunAs| {
+        unsaid = Some(HiddenCommand::of(&hidden, caller, run_as));
+        sight.reveal::<Refusal>(hidden, caller, run_as)
+    };
+    let elevation = Elevation::resolve(run, caller, &path, scene.inherited, reveal);
+    let authorized = elevation.and_then(|elevation| decide(elevation, run, scene, reading));
+    // Whoever may not run it now hears the same whatever is there, and whyever they may not.
+    match (authorized, unsaid) {
+        (Err(refusal), Some(command)) if refusal.tells_of_command() => Err(Refusal::Hidden(Box::new(command))),
+        (authorized, _) => authorized,
+    }
+}
+
+/// Judges what was typed, and leads to the gate.
+fn decide(elevation: Elevation, run: &Run, scene: &Scene<'_>, reading: Reading<'_>) -> Result<Authorized, Refusal> {
     let now = scene.host.now()?.wall.seconds();
     let (roles, grants) = scene.host.store().held(elevation.caller().uid(), now)?;
     let judgement = match &run.activation.role {
@@ -60,7 +73,7 @@ pub(super) fn authorize(
             let found = find_grant(*eligible, grants, scene);
             drop(reading);
             let grant = match found {
-                Err(Refusal::NoGrant(refused)) => {
+                Err(Refusal::NoGrant(refused)) if !refused.eligible.elevation().command().is_hidden() => {
                     let eligible = offer::activate(*refused, run, scene)?;
                     let (uid, now) = (eligible.elevation().caller().uid(), scene.host.now()?.wall.seconds());
                     find_grant(eligible, scene.host.store().candidates(uid, now)?, scene)?
@@ -82,26 +95,6 @@ fn other_role(error: JudgeError, named: &RoleName, scene: &Scene<'_>) -> Refusal
         Err(error) => return error.into(),
     };
     Refusal::OtherRole(named.clone(), roles)
-}
-
-/// The refusal of a command that is not there, in a place where the caller may not look: whoever may run everything is
-/// told so, and to everybody else it sounds like any other command that is not allowed.
-fn hidden(path: Word, run: &Run, scene: &Scene<'_>) -> Result<Refusal, Refusal> {
-    let caller = Caller::identify(&scene.inherited.identity)?;
-    let subject = subject(&caller)?;
-    for assignment in [Assignment::Standing, Assignment::Eligible] {
-        let roles = scene.policy.roles_for(&subject, assignment).map_err(HostError::Index)?;
-        if roles.iter().any(Role::allows_everything) {
-            return Ok(ElevationError::Command(CommandError::Hidden(path)).into());
-        }
-    }
-    let arguments = run.command.iter().skip(1).map(Word::from);
-    Ok(Refusal::Hidden(Box::new(HiddenCommand {
-        user: caller.name().to_string(),
-        words: std::iter::once(path).chain(arguments).collect(),
-        run_as: typed_word(run.run_as.as_deref()).to_string(),
-        host: caller.host().to_owned(),
-    })))
 }
 
 fn find_grant(eligible: Eligible, candidates: Vec<SignedGrant>, scene: &Scene<'_>) -> Result<VerifiedGrant, Refusal> {

@@ -285,7 +285,7 @@ impl<'a> GrantWatch<'a> {
     fn is_vouched_for(&self, terms: &GrantTerms, moment: &Moment) -> bool {
         let now = moment.wall.seconds();
         match self.host.vouchers(std::slice::from_ref(&self.role), terms.uid, now) {
-            Ok(Some(vouchers)) => vouchers.vouch(terms, now).is_ok(),
+            Ok(Some(vouchers)) => vouchers.vouch(terms, &self.role.activation, now).is_ok(),
             Ok(None) => true,
             Err(_) => false,
         }

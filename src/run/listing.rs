@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::activation::insight::Sight;
 use crate::cli::{EnvironmentWish, Length, List};
 use crate::clock::duration::spell;
 use crate::elevation::{Caller, Command, CommandError, Elevation, ElevationError, RunAs};
@@ -20,21 +21,23 @@ pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal>
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(&caller))?;
-    let (asker, asked_about) = match &wanted.other_user {
-        None => (Asker::Themselves, caller),
-        Some(name) => (Asker::Other, other(name, caller, &policy)?),
+    let other = match &wanted.other_user {
+        None => None,
+        Some(name) => Some(other(name, &caller, &policy)?),
     };
+    let asker = if other.is_some() { Asker::Other } else { Asker::Themselves };
     if wanted.command.is_empty() {
-        everything(asker, wanted, &asked_about, &host, &policy)
+        everything(asker, wanted, other.as_ref().unwrap_or(&caller), &host, &policy)
     } else {
-        one(wanted, asked_about, &host, &policy)
+        let identify = || Caller::identify(&inherited.identity);
+        one(wanted, &caller, other.map_or_else(identify, Ok)?, &host, &policy)
     }
 }
 
 /// -U: for root and the readers of the audit.
-fn other(name: &std::ffi::OsStr, caller: Caller, policy: &PolicyIndex<'_>) -> Result<Caller, Refusal> {
-    let target = RunAs::resolve(Some(name), None, &caller).map_err(ElevationError::RunAs)?;
-    let reader = caller.uid() == 0 || names(&policy.settings().audit.readers, &subject(&caller)?);
+fn other(name: &std::ffi::OsStr, caller: &Caller, policy: &PolicyIndex<'_>) -> Result<Caller, Refusal> {
+    let target = RunAs::resolve(Some(name), None, caller).map_err(ElevationError::RunAs)?;
+    let reader = caller.uid() == 0 || names(&policy.settings().audit.readers, &subject(caller)?);
     if !reader && target.uid() != caller.uid() {
         return Err(Refusal::NoRole(caller.name().to_string(), caller.host().to_owned()));
     }
@@ -112,19 +115,31 @@ impl Page<'_> {
 }
 
 /// `-l CMD`: the resolved command and 0 when it may run now, else 1 and nothing.
-fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> Result<ExitStatus, Refusal> {
-    let resolve = |caller: &Caller| -> Result<_, ElevationError> {
-        let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), caller)?;
-        let command = Command::find(&wanted.command, &policy.settings().options.path_variable(), caller)?;
-        Ok((run_as, command))
+fn one(
+    wanted: &List,
+    asker: &Caller,
+    caller: Caller,
+    host: &Host,
+    policy: &PolicyIndex<'_>,
+) -> Result<ExitStatus, Refusal> {
+    let moment = host.now()?;
+    let journal = host.journal(&policy.settings().audit);
+    let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), &caller)
+        .map_err(ElevationError::RunAs)?;
+    let path = policy.settings().options.path_variable();
+    let command = match Command::find_for(&wanted.command, &path, &caller, asker) {
+        Err(CommandError::Hidden(hidden)) => {
+            let sight = Sight { host, policy, journal: &journal, moment: &moment };
+            sight.reveal::<Refusal>(hidden, asker, &run_as)?
+        }
+        found => found,
     };
-    let (run_as, command) = match resolve(&caller) {
+    let command = match command {
         // As for a command that is there and not allowed.
-        Err(ElevationError::Command(CommandError::Hidden(_))) => return Ok(ExitStatus::Code(1)),
-        found => found?,
+        Err(CommandError::Hidden(_)) => return Ok(ExitStatus::Code(1)),
+        found => found.map_err(ElevationError::Command)?,
     };
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
-    let moment = host.now()?;
     let uid = caller.uid();
     let candidates = host.store().candidates(uid, moment.wall.seconds())?;
     let elevation = Elevation::question(caller, run_as, command, None, EnvironmentWish::default());
@@ -132,7 +147,7 @@ fn one(wanted: &List, caller: Caller, host: &Host, policy: &PolicyIndex<'_>) -> 
         Ok(Judgement::Standing(_)) => true,
         Ok(Judgement::Eligible(eligible)) => {
             let identity = host.public_identity()?;
-            let high_water = host.journal(&policy.settings().audit).high_water()?;
+            let high_water = journal.high_water()?;
             let vouchers = host.vouchers(eligible.roles(), uid, moment.wall.seconds())?;
             let facts = Facts {
                 key: &identity.key,

@@ -140,8 +140,8 @@ mod tests {
     use super::*;
     use crate::database::Database;
     use crate::database::tests::Scratch;
-    use crate::grant::StatementKind;
-    use crate::store::carry_out;
+    use crate::grant::{Act, StatementKind};
+    use crate::store::{carry_out, settle};
 
     fn database(scratch: &Scratch) -> Database {
         Database::create(&scratch.path(), &[super::super::SCHEMA, super::super::STATEMENT_SCHEMA, SCHEMA]).unwrap()
@@ -164,9 +164,12 @@ mod tests {
         let id = store.open_debt_of(1000).unwrap().unwrap();
         assert_eq!(id.as_str(), "0000000001");
         let review = super::super::tests::statement(StatementKind::Review, &id);
-        for first in [true, false] {
+        let (bob, root) = (Act::by_a_key(1001), Act::of_root(0).unwrap());
+        // Not without the reviewer's own act.
+        for (act, settled) in [(&root, false), (&bob, true), (&bob, false)] {
             let tx = database.connection().unchecked_transaction().unwrap();
-            assert_eq!(carry_out(&tx, &review, 9).unwrap(), first);
+            assert!(!carry_out(&tx, &review, 9).unwrap());
+            assert_eq!(settle(&tx, &review, act, 9).unwrap(), settled);
             tx.commit().unwrap();
         }
         assert_eq!(store.statements(&id).unwrap().len(), 1);

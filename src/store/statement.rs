@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::{FindError, GrantStore};
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
-use crate::grant::{SignedStatement, StatementKind, StatementTerms};
+use crate::grant::{Act, SignedStatement, StatementKind, StatementTerms};
 use crate::names::GrantId;
 
 /// The table of this file.
@@ -52,14 +52,15 @@ impl GrantStore<'_> {
 }
 
 /// Does what the statement says, at `now` (seconds since 1970), and keeps it; false, and nothing is kept, where there is
-/// nothing left to do: the request is pending no more, the grant is over, the debt settled.
+/// nothing left to do: the request is pending no more, the grant is over. A review does nothing without its reviewer's own act
+/// ([`settle`]).
 pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, now: i64) -> rusqlite::Result<bool> {
     let changed = match statement.terms().kind {
         StatementKind::Denial => decide(tx, statement, RequestState::Denied, now)?,
         StatementKind::Cancellation => decide(tx, statement, RequestState::Cancelled, now)?,
         StatementKind::Revocation => end(tx, statement, GrantEnd::Revoked, now)?,
         StatementKind::Release => end(tx, statement, GrantEnd::Released, now)?,
-        StatementKind::Review => settle(tx, statement, now)?,
+        StatementKind::Review => false,
     };
     if changed {
         keep(tx, statement, now)?;
@@ -85,11 +86,19 @@ fn end(tx: &Transaction<'_>, statement: &SignedStatement, end: GrantEnd, now: i6
     Ok(tx.execute(query, params![terms.id.as_str(), end.as_str(), terms.by.as_str(), now, reason, used])? == 1)
 }
 
-/// Settles the debt of a broken glass.
-fn settle(tx: &Transaction<'_>, statement: &SignedStatement, now: i64) -> rusqlite::Result<bool> {
+/// Settles the debt of a broken glass as the review says, and keeps it; false, and nothing is kept, where somebody has done so
+/// before, or where it is no review by the person whose act it is.
+pub fn settle(tx: &Transaction<'_>, statement: &SignedStatement, act: &Act, now: i64) -> rusqlite::Result<bool> {
     let terms = statement.terms();
+    if terms.kind != StatementKind::Review || act.uid() != statement.uid() {
+        return Ok(false);
+    }
     let query = "UPDATE review_debt SET reviewer = ?2, reviewed = ?3, comment = ?4 WHERE id = ?1 AND reviewer IS NULL";
-    Ok(tx.execute(query, params![terms.id.as_str(), terms.by.as_str(), now, terms.reason.as_bytes()])? == 1)
+    let changed = tx.execute(query, params![terms.id.as_str(), terms.by.as_str(), now, terms.reason.as_bytes()])? == 1;
+    if changed {
+        keep(tx, statement, now)?;
+    }
+    Ok(changed)
 }
 
 fn keep(tx: &Transaction<'_>, statement: &SignedStatement, now: i64) -> rusqlite::Result<()> {

@@ -34,6 +34,7 @@ pub mod random;
 pub mod sanitize;
 pub mod sealed;
 pub mod secret;
+pub mod sight;
 pub mod signals;
 pub mod terminal;
 pub mod time;

@@ -44,6 +44,11 @@ impl Opened {
         &self.metadata
     }
 
+    /// Whether it can be opened to be read by whoever asks now.
+    pub fn may_be_read(&self) -> bool {
+        self.again(OFlag::O_NONBLOCK).is_ok()
+    }
+
     /// All bytes of a regular file; `None` where there are more than `most`.
     ///
     /// # Errors

@@ -167,7 +167,7 @@ fn mistakes_with_the_policy_are_named_and_mended() {
         "link",
     );
     root.script("echo 'no_such_key = 1' >>/etc/jit-sudo/policy.d/tests.toml");
-    refuses(&root, "an unknown key", "no_such_key");
+    refuses(&root, "an unknown key", "/etc/jit-sudo/policy.d/tests.toml:");
     let faults = faults(&root);
     assert_eq!(faults[0]["mend"], "jitctl policy check", "{faults:?}");
 }

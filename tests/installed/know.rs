@@ -262,7 +262,7 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
         (&person, ["request", "--role", "self-service", "--reason", &long].to_vec(), "longer than 4096 bytes"),
         (&person, ["request", "--role", "self-service", "--reason", "x", "--ticket", &long].to_vec(), "longer than"),
         (&person, ["request", "--role", "no-such-role", "--reason", "x"].to_vec(), "no-such-role"),
-        (&person, ["request", "--reason", "x", "--", "/no/such/program"].to_vec(), "no role allows it"),
+        (&person, ["request", "--reason", "x", "--", "/no/such/program"].to_vec(), "command not found"),
         (&person, ["request", "--reason", "x", "-u", "nobody-here", "--", "id"].to_vec(), "nobody-here"),
         (&approver, ["approve", "zzzzzzzzzz"].to_vec(), "no request or grant"),
         (&approver, ["approve", &pending, "--for", "10000d"].to_vec(), "duration"),

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod ansible;
+mod approving;
 mod audit;
 mod binding;
 mod broker;
@@ -24,6 +25,7 @@ mod host;
 mod hygiene;
 mod import;
 mod jitctl;
+mod journals;
 mod json;
 mod know;
 mod life;
@@ -52,6 +54,7 @@ mod sinks;
 mod statements;
 mod terminal;
 mod tokens;
+mod told;
 
 use std::sync::OnceLock;
 

@@ -4,7 +4,7 @@
 use base64ct::{Base64, Encoding};
 use harness::{Output, Person, PrivateRoot};
 use jit_sudo::grant::{HostDescriptor, HostKey};
-use jit_sudo::policy::digest_of;
+use jit_sudo::policy::role_digest;
 use serde_json::{Value, json};
 
 use crate::signed::{approval, enlist, jitctl, key, list, printed, shared, signed_root, signer};
@@ -74,7 +74,7 @@ fn who_wraps_a_request_under_a_key_of_their_own_gets_nothing_approved() {
     let harmless = paper["role"].as_str().unwrap().replace("/usr/bin/id **", "/usr/bin/id");
     let forged = with_request(&json!({"request": paper["request"], "role": harmless, "version": 2}), |request| {
         request["host"] = serde_json::to_value(&sandbox).unwrap();
-        request["role_digest"] = digest_of(harmless.as_bytes()).into();
+        request["role_digest"] = role_digest(harmless.as_bytes()).into();
         request["run_as"] = "nobody".into();
     });
     let forged = wrapped(root, &alice, &forged);

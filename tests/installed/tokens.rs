@@ -58,6 +58,15 @@ impl<'a> Desk<'a> {
         Self { root, person: root.user(name), touch: "always" }
     }
 
+    /// `jitctl approve` with a key that verifies its user, at a terminal, with this PIN; what the screen then shows.
+    fn approves_by_pin(&self, id: &str, pin: &str) -> (bool, String) {
+        let words = ["jitctl", "approve", id, "--key", "verified"];
+        let run = self.root.command(&self.person.name, words).cwd(&self.person.home);
+        let mut session = run.env("SSH_SK_PROVIDER", PROVIDER).env("HOME", &self.person.home).on_terminal();
+        session.type_password("Enter PIN for ED25519-SK key", pin);
+        (session.wait().success(), session.screen())
+    }
+
     fn types(&self, line: &str) -> Output {
         let words = ["bash", "-c", line];
         let run = self.root.command(&self.person.name, words).cwd(&self.person.home);
@@ -196,4 +205,83 @@ fn a_token_that_was_not_touched_or_is_another_approvers_approves_nothing() {
     // With the right one, touched, by plain ssh-keygen.
     bob.types(&past("~/.ssh/id_ed25519_sk", "bob")).succeeded();
     assert_eq!(alice.types("jit-sudo -n psql").succeeded(), "psql as root");
+}
+
+#[test]
+fn where_the_role_wants_a_verified_user_a_touch_or_a_file_approves_nothing() {
+    let root = host(1);
+    let set = |more: &str| {
+        root.add_policy("db", &format!("{ROLE}{}{more}\n", block("toml").replace("= 2", "= 1")));
+    };
+    let (alice, bob) = (Desk::of(&root, "alice"), Desk::of(&root, "bob"));
+    let touched = bob.key("ssh-keygen -t ed25519-sk", "");
+    let verified = bob.key(&format!("ssh-keygen -t ed25519-sk {}", written("-O verify-required")), "verified");
+    bob.types("ssh-keygen -q -t ed25519 -N '' -C '' -f plain").succeeded();
+    let plain = root.read(&format!("{}/plain.pub", bob.person.home));
+    let plain = format!("bob {}\n", plain.trim());
+    let all = [line("bob", &touched), line("bob", &verified), plain];
+    list(&root, &all);
+    let ask = || {
+        alice.types("jitctl request --role db-admin --reason x -- psql").succeeded();
+        let pending = alice.types("jitctl --json requests").json();
+        pending["requests"][0]["id"].as_str().unwrap_or_else(|| panic!("{pending}")).to_owned()
+    };
+    let why = "the approval of bob must be signed with a security key that verified its user";
+
+    // Given with a touch while that was enough; and then it is not, and then it is again.
+    set("");
+    let touch = ask();
+    bob.types(&format!("jitctl approve {touch} --key .ssh/id_ed25519_sk")).succeeded();
+    alice.types("jit-sudo -n psql").succeeded();
+    let strict = written("user_verification = true");
+    set(strict);
+    alice.types("jit-sudo -n psql").refused(why);
+    set("");
+    alice.types("jit-sudo -n psql").succeeded();
+    alice.types("jitctl release").succeeded();
+
+    // When it is given.
+    set(strict);
+    let pending = ask();
+    for key in [".ssh/id_ed25519_sk", "plain"] {
+        let said = bob.types(&format!("jitctl approve {pending} --key {key}"));
+        assert!(!said.status.success() && said.stderr.contains(why), "{key}: {said:?}");
+        assert!(said.stderr.contains("hint: ssh-keygen -t ed25519-sk -O verify-required"), "{said:?}");
+    }
+    let (done, screen) = bob.approves_by_pin(&pending, "4321");
+    assert!(!done && screen.contains("ssh-keygen cannot sign with"), "{screen}");
+    alice.types("jit-sudo -n psql").refused("waits for the approval of");
+    let (done, screen) = bob.approves_by_pin(&pending, "1234");
+    assert!(done && screen.contains("the grant is active"), "{screen}");
+    alice.types("jit-sudo -n psql").succeeded();
+    let approvals = root.journal().into_iter().filter(|record| record.kind() == "approval").collect::<Vec<_>>();
+    assert!(approvals.iter().all(|record| record.text("authenticated") == "key"), "{approvals:?}");
+    assert_eq!(approvals.len(), 2, "what was refused is no approval");
+
+    // The list is the switch for these keys, too.
+    list(&root, &all[..1]);
+    alice.types("jit-sudo -n psql").refused("is not theirs");
+    list(&root, &all);
+    alice.types("jit-sudo -n psql").succeeded();
+}
+
+#[test]
+fn an_approval_by_touch_does_not_count_for_a_quorum_that_wants_verified_users_by_now() {
+    let root = host(2);
+    let set = |more: &str| root.add_policy("db", &format!("{ROLE}{}{more}\n", block("toml")));
+    let (alice, bob, carol) = (Desk::of(&root, "alice"), Desk::of(&root, "bob"), Desk::of(&root, "carol"));
+    let bobs = bob.key("ssh-keygen -t ed25519-sk", "");
+    let carols = carol.key("ssh-keygen -t ed25519-sk -O verify-required", "verified");
+    let again = bob.key("ssh-keygen -t ed25519-sk -O verify-required", "verified");
+    list(&root, &[line("bob", &bobs), line("carol", &carols), line("bob", &again)]);
+    set("");
+    alice.types("jitctl request --role db-admin --reason x -- psql").succeeded();
+    let pending = alice.types("jitctl --json requests").json();
+    let id = pending["requests"][0]["id"].as_str().unwrap_or_else(|| panic!("{pending}"));
+    bob.types(&format!("jitctl approve {id} --key .ssh/id_ed25519_sk")).succeeded();
+    set("user_verification = true");
+    assert!(carol.approves_by_pin(id, "1234").0);
+    alice.types("jit-sudo -n psql").refused("waits for the approval of");
+    assert!(bob.approves_by_pin(id, "1234").0);
+    alice.types("jit-sudo -n psql").succeeded();
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use jit_sudo::audit::{Mark, Signers};
-use jit_sudo::broker::wire::{Answer, Ask, MarkInfo, VerifyInfo};
+use jit_sudo::broker::wire::{Answer, Ask, ComparedInfo, DifferenceInfo, MarkInfo, VerifyInfo};
 use jit_sudo::grant::PublicKey;
 
 use super::{anchor, bundle};
@@ -66,8 +66,13 @@ fn of_file(
 fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     if !info.intact {
         let bad = info.first_bad.clone().unwrap_or_else(|| "the broker does not say where".to_owned());
-        let notice = Notice::new(format!("chain broken: {}", clean(&bad)))
-            .with_hint("compare with the sequence numbers and heads in the copies outside this host, such as syslog");
+        let notice = match info.differences.first() {
+            Some(difference) => Notice::new(format!("the database differs from the journal: {}", clean(&bad)))
+                .with_hint(hint(difference)),
+            None => Notice::new(format!("chain broken: {}", clean(&bad))).with_hint(
+                "compare with the sequence numbers and heads in the copies outside this host, such as syslog",
+            ),
+        };
         return Report::done(Answer::Verified(info), String::new()).but(Exit::Refused, notice);
     }
     let mut text = format!("chain intact: {} records, head {}\n", info.records, clean(&info.head));
@@ -81,6 +86,9 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     }
     if let Some(seq) = info.anchored {
         text.push_str(&format!("the anchor agrees up to record {seq}\n"));
+    }
+    if let Some(compared) = &info.compared {
+        text.push_str(&tables(compared));
     }
     if info.foreign > 0 {
         text.push_str(&format!("{} checkpoints by other keys count for nothing\n", info.foreign));
@@ -99,6 +107,27 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
         many => Notice::new(format!("{} recordings are not what the journal says", many.len())),
     };
     Report::done(Answer::Verified(info), text).but(Exit::Refused, notice)
+}
+
+/// The records say what should be there.
+fn hint(difference: &DifferenceInfo) -> String {
+    match difference.table.as_str() {
+        "role_text" => "jitctl audit list".to_owned(),
+        _ => format!("jitctl audit show {}", clean(&difference.id)),
+    }
+}
+
+fn tables(compared: &ComparedInfo) -> String {
+    let ComparedInfo { requests, approvals, grants, debts, older, older_open } = compared;
+    let mut text = format!(
+        "the database agrees: {requests} requests, {approvals} approvals, {grants} grants, {debts} break-glass reviews\n"
+    );
+    if *older > 0 {
+        text.push_str(&format!(
+            "{older} grants are older than the pruning, {older_open} of them open: their end was not compared\n"
+        ));
+    }
+    text
 }
 
 /// As many heads as can be asked about, spread over all of them, and always the last.

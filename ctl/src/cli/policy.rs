@@ -23,7 +23,8 @@ run_as  = "root"                # optional, as are run_as_group, groups and host
 pub(crate) enum PolicyVerb {
     /// Check the installed policy, or files before they are installed
     ///
-    /// Errors name file and line. The installed policy is read for root and readers of the audit only.
+    /// Errors name file and line, and say what is wrong there: of the installed policy to root alone. It is read for root
+    /// and readers of the audit only.
     Check(PolicyCheckWords),
     /// Show the policy in force, or one role of it, with every default filled in
     ///

@@ -3,7 +3,7 @@ use jit_sudo::grant::sshsig::{Namespace, armor};
 use jit_sudo::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_sudo::grant::{CommandTerms, HostDescriptor, HostKey};
 use jit_sudo::names::{GrantId, RoleName, UserName};
-use jit_sudo::policy::{Policy, PolicyText, digest_of};
+use jit_sudo::policy::{Policy, PolicyText, role_digest};
 use serde_json::Value;
 
 use super::*;
@@ -63,7 +63,7 @@ fn terms() -> RequestTerms {
         one_shot: Flag::No,
         reason: "disk full".into(),
         role: RoleName::parse("web-ops").unwrap(),
-        role_digest: digest_of(role().as_bytes()),
+        role_digest: role_digest(role().as_bytes()),
         run_as: UserName::parse("root").unwrap(),
         start: 1_800_001_000,
         ticket: "OPS-1".into(),
@@ -220,7 +220,7 @@ fn who_alters_a_request_and_signs_it_shows_what_they_would_get_approved() {
 fn who_alters_the_role_shows_the_role_that_would_be_approved() {
     let alice = HostDescriptor::of(&alices_key(), "web1", "her own machine");
     let with = |role: &str| {
-        let terms = RequestTerms { host: alice.clone(), role_digest: digest_of(role.as_bytes()), ..terms() };
+        let terms = RequestTerms { host: alice.clone(), role_digest: role_digest(role.as_bytes()), ..terms() };
         wrap(&text(&terms), role, VERSION, &alices_key())
     };
     let (_, plain) = shown(&with(&role())).unwrap();

@@ -32,6 +32,8 @@ pub(crate) fn role() -> RoleInfo {
         one_shot: false,
         exact_command: false,
         signed_approvals: false,
+        approval_authentication: false,
+        user_verification: false,
         break_glass: false,
     }
 }

@@ -1,6 +1,8 @@
 //! The form for programs.
 
-use jit_sudo::broker::wire::{Answer, ApprovalInfo, EndedInfo, KeyInfo, PolicyInfo, PruneInfo, VerifyInfo};
+use jit_sudo::broker::wire::{
+    Answer, ApprovalInfo, DifferenceInfo, EndedInfo, KeyInfo, PolicyInfo, PruneInfo, VerifyInfo,
+};
 use jit_sudo::names::GrantId;
 use serde_json::Value;
 
@@ -101,6 +103,8 @@ fn every_field_of_every_answer_is_documented() {
             records: 2,
             head: "x".into(),
             first_bad: Some("x".into()),
+            compared: Some(Box::default()),
+            differences: vec![DifferenceInfo { table: "granted".into(), id: "x".into(), what: "x".into() }],
             ..VerifyInfo::default()
         }),
         Answer::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),

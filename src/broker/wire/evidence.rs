@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::RecordingsChecked;
-use crate::escape::Word;
+use crate::audit::chain::Cause;
+use crate::audit::power::Difference;
+use crate::escape::{Word, escape};
 use crate::names::RoleName;
 
 /// Which records a listing holds, besides their kind and user.
@@ -147,9 +149,43 @@ pub struct VerifyInfo {
     /// The greatest number of which the anchor agreed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchored: Option<u64>,
+    /// Which rows of the database say what the records say; absent for an exported file, and where something is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Box<ComparedInfo>>,
+    /// The rows of the database that say something else, at most a hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<DifferenceInfo>,
     /// What came of comparing the recordings, where that was asked for; made by jitctl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recordings: Option<RecordingsChecked>,
+}
+
+/// How many rows of the database were compared with the records.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ComparedInfo {
+    /// Requests.
+    pub requests: u64,
+    /// Approvals.
+    pub approvals: u64,
+    /// Grants.
+    pub grants: u64,
+    /// Break-glass grants that were reviewed or are to be.
+    pub debts: u64,
+    /// Grants that are older than the pruning: whether they had ended is not known.
+    pub older: u64,
+    /// How many of these had not ended when the last record was written.
+    pub older_open: u64,
+}
+
+/// A row of the database that differs from the records.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DifferenceInfo {
+    /// The table.
+    pub table: String,
+    /// The id of the request or grant; for a role text its digest.
+    pub id: String,
+    /// What differs, as a clause.
+    pub what: String,
 }
 
 /// The last checkpoint that counts.
@@ -180,6 +216,17 @@ impl From<crate::audit::Proven> for VerifyInfo {
             signed,
             foreign: proven.foreign,
             anchored: proven.anchored,
+            compared: proven.compared.map(|compared| {
+                Box::new(ComparedInfo {
+                    requests: compared.requests,
+                    approvals: compared.approvals,
+                    grants: compared.grants,
+                    debts: compared.debts,
+                    older: compared.older,
+                    older_open: compared.older_open,
+                })
+            }),
+            differences: Vec::new(),
             recordings: None,
         }
     }
@@ -187,6 +234,16 @@ impl From<crate::audit::Proven> for VerifyInfo {
 
 impl From<crate::audit::FirstBad> for VerifyInfo {
     fn from(bad: crate::audit::FirstBad) -> Self {
-        Self { records: bad.seq.saturating_sub(1), first_bad: Some(bad.to_string()), ..Self::default() }
+        let first_bad = Some(bad.to_string());
+        let Cause::Rows(differences) = bad.cause else {
+            return Self { records: bad.seq.saturating_sub(1), first_bad, ..Self::default() };
+        };
+        let info = |difference: Difference| DifferenceInfo {
+            table: difference.table.name().to_owned(),
+            id: escape(difference.id.as_bytes()),
+            what: difference.what,
+        };
+        let differences = differences.found.into_iter().map(info).collect();
+        Self { records: bad.seq, first_bad, differences, ..Self::default() }
     }
 }

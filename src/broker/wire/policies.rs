@@ -39,6 +39,12 @@ pub struct RoleInfo {
     /// Only signed approvals count.
     #[serde(default)]
     pub signed_approvals: bool,
+    /// PAM authenticates who gives an approval without a signature.
+    #[serde(default)]
+    pub approval_authentication: bool,
+    /// A signed approval counts only with a security key that has verified its user.
+    #[serde(default)]
+    pub user_verification: bool,
     /// In an emergency it is activated without approval.
     #[serde(default)]
     pub break_glass: bool,

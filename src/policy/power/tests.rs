@@ -19,11 +19,11 @@ fn a_role_text_round_trips_and_no_other_bytes_are_one() {
     let power =
         RolePower::of(&role("commands = [\"/usr/bin/id **\", \"!/usr/bin/id -u\"]\nrun_as = \"ALL\"\numask = \"077\""));
     let bytes = power.encode().unwrap();
-    assert_eq!(RolePower::named(&digest_of(&bytes), &bytes), Ok(power));
+    assert_eq!(RolePower::named(&role_digest(&bytes), &bytes), Ok(power));
     for index in 0..bytes.len() {
         let mut other = bytes.clone();
         other[index] ^= 1;
-        assert_eq!(RolePower::named(&digest_of(&bytes), &other), Err(InvalidPower), "byte {index}");
+        assert_eq!(RolePower::named(&role_digest(&bytes), &other), Err(InvalidPower), "byte {index}");
     }
     let text = String::from_utf8(bytes).unwrap();
     for (from, to) in [

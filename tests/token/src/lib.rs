@@ -1,6 +1,7 @@
 //! A security key in software, for the tests alone: OpenSSH's own ssh-keygen loads it in the place of a FIDO2 token
 //! (`SSH_SK_PROVIDER`; PROTOCOL.u2f and sk-api.h of OpenSSH). What a token keeps to itself is written into the key's handle
-//! here, so it guards nothing. Who holds it touches it, unless `TOKEN_TOUCH=never` is in the environment.
+//! here, so it guards nothing. Who holds it touches it, unless `TOKEN_TOUCH=never` is in the environment. Its PIN is 1234, and it
+//! says that it has verified its user when that was typed.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs::File;
@@ -15,9 +16,12 @@ const VERSION: u32 = 0x000a_0000;
 
 const ED25519: u32 = 1;
 const USER_PRESENCE: u8 = 1;
+const USER_VERIFICATION: u8 = 4;
+const PIN: &CStr = c"1234";
 
 const GENERAL: c_int = -1;
 const UNSUPPORTED: c_int = -2;
+const PIN_REQUIRED: c_int = -3;
 
 /// sk-api.h; the caller gives each pointer to free(3).
 #[repr(C)]
@@ -109,7 +113,7 @@ pub unsafe extern "C" fn sk_sign(
     handle: *const u8,
     handle_len: usize,
     flags: u8,
-    _pin: *const c_char,
+    pin: *const c_char,
     _options: *mut *mut c_void,
     out: *mut *mut Signed,
 ) -> c_int {
@@ -128,7 +132,12 @@ pub unsafe extern "C" fn sk_sign(
     if flags & USER_PRESENCE != 0 && !is_touched() {
         return GENERAL;
     }
-    let flags = flags & USER_PRESENCE;
+    // SAFETY: the caller gives a text that ends with NUL, or none.
+    let is_known = !pin.is_null() && unsafe { CStr::from_ptr(pin) } == PIN;
+    if flags & USER_VERIFICATION != 0 && !is_known {
+        return PIN_REQUIRED;
+    }
+    let flags = flags & (USER_PRESENCE | USER_VERIFICATION);
     let counter: u32 = 7;
     let mut message = Sha256::digest(application.to_bytes()).to_vec();
     message.push(flags);

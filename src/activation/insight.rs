@@ -1,0 +1,133 @@
+//! Who is told what lies in a directory that they may not look into: root, and whoever may run it now, by a standing
+//! role or by a grant that holds. Somebody who may only ask for a role learns nothing, and cannot: for them a program
+//! that is there costs what one costs that is not.
+
+use crate::audit::Journal;
+use crate::clock::Moment;
+use crate::elevation::edit::credentials_of_run_as;
+use crate::elevation::hidden::{Hidden, Insight};
+use crate::elevation::{Caller, CallerError, Command, CommandError, RunAs};
+use crate::grant::verify::{Facts, good_for};
+use crate::host::{Host, HostError};
+use crate::policy::judge::{computed, named_groups, subject};
+use crate::policy::{Answer, Assignment, PolicyIndex, Question, Role, Subject, Target};
+
+/// What the question is answered from.
+pub struct Sight<'a> {
+    /// This host.
+    pub host: &'a Host,
+    /// Its policy.
+    pub policy: &'a PolicyIndex<'a>,
+    /// Its journal.
+    pub journal: &'a Journal<'a>,
+    /// Now.
+    pub moment: &'a Moment,
+}
+
+impl Sight<'_> {
+    /// What is there, for `asker` who may run it as `run_as`; else what was sealed comes back.
+    ///
+    /// # Errors
+    /// Where the policy, the store or the asker's groups cannot be read.
+    pub fn reveal<E: From<HostError> + From<CallerError>>(
+        &self,
+        hidden: Box<Hidden>,
+        asker: &Caller,
+        run_as: &RunAs,
+    ) -> Result<Result<Command, CommandError>, E> {
+        if self.may_run::<E>(&hidden, asker, run_as)? {
+            Ok(hidden.open(&Insight::proven()))
+        } else {
+            Ok(Err(CommandError::Hidden(hidden)))
+        }
+    }
+
+    fn may_run<E: From<HostError> + From<CallerError>>(
+        &self,
+        hidden: &Hidden,
+        asker: &Caller,
+        run_as: &RunAs,
+    ) -> Result<bool, E> {
+        if asker.uid() == 0 {
+            return Ok(true);
+        }
+        // What the target user cannot reach does not run, and its refusal would tell.
+        if !reaches(run_as, hidden) {
+            return Ok(false);
+        }
+        let who = subject(asker)?;
+        let standing = self.policy.roles_for(&who, Assignment::Standing).map_err(HostError::from)?;
+        Ok(standing.iter().any(|role| allows(role, hidden, asker, run_as))
+            || self.is_granted(hidden, &who, asker, run_as)?)
+    }
+
+    /// Whether a grant of theirs that holds now covers it.
+    fn is_granted(
+        &self,
+        hidden: &Hidden,
+        who: &Subject<'_>,
+        asker: &Caller,
+        run_as: &RunAs,
+    ) -> Result<bool, HostError> {
+        let now = self.moment.wall.seconds();
+        let (names, grants) = self.host.store().held(asker.uid(), now)?;
+        if names.is_empty() {
+            return Ok(false);
+        }
+        let roles = names.iter().map(|name| self.policy.role(name)).collect::<Result<Vec<_>, _>>()?;
+        let held: Vec<Role> =
+            roles.into_iter().flatten().filter(|role| role.assigns(who, Assignment::Eligible)).collect();
+        let identity = self.host.public_identity()?;
+        let vouchers = self.host.vouchers(&held, asker.uid(), now)?;
+        let facts = Facts {
+            key: &identity.key,
+            host: &identity.id,
+            moment: self.moment,
+            high_water: self.journal.high_water()?,
+            vouchers: vouchers.as_ref(),
+            approved: &|digest| self.host.store().role(digest),
+        };
+        Ok(good_for(&grants, asker, &held, &facts).any(|(roles, terms)| {
+            // A grant for one command is no power over another, nor over one that is not there.
+            let covers = match (terms.exact.is_set(), hidden.judged()) {
+                (false, _) => true,
+                (true, Some(command)) => terms.command.is_some_and(|bound| bound.argv == command.resolved_words()),
+                (true, None) => false,
+            };
+            covers && roles.iter().all(|role| allows(role, hidden, asker, run_as))
+        }))
+    }
+}
+
+/// Whether the role allows what was typed, as far as that can be said without what is there.
+fn allows(role: &Role, hidden: &Hidden, asker: &Caller, run_as: &RunAs) -> bool {
+    let command = hidden.judged();
+    let question = Question {
+        run_as: Target {
+            name: run_as.name().as_str(),
+            uid: run_as.uid(),
+            groups: &|| named_groups(run_as.account()),
+            is_caller: run_as.uid() == asker.uid(),
+        },
+        run_as_group: run_as.group().map(|group| (group.name.as_str(), group.gid)),
+        host: asker.host(),
+        path: command.map_or(hidden.path(), Command::path),
+        arguments: hidden.arguments(),
+        digest: &|algorithm| computed(command?, algorithm),
+    };
+    matches!(role.answers(&question), Answer::Allowed { .. })
+}
+
+/// Root reaches everything, also a directory that is not there: then it is that which is told.
+fn reaches(run_as: &RunAs, hidden: &Hidden) -> bool {
+    if run_as.uid() == 0 {
+        return true;
+    }
+    let path = hidden.judged().map_or(hidden.path(), Command::path);
+    match (credentials_of_run_as(run_as), path.parent()) {
+        (Ok(who), Some(directory)) if directory.is_absolute() => {
+            sys::sight::can_see(who.uid, who.gid, &who.groups, &directory.join(".")).unwrap_or(false)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,85 @@
+//! A row that is not what the records say.
+
+use std::fmt;
+
+/// The tables that give power, in the order in which they are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// What was asked.
+    Request,
+    /// Who agreed.
+    Approval,
+    /// What was granted, and how it ended.
+    Granted,
+    /// Which request extends which grant.
+    Extension,
+    /// Broken glass that somebody has to look at.
+    ReviewDebt,
+    /// What roles gave power to.
+    RoleText,
+}
+
+impl Table {
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Approval => "approval",
+            Self::Granted => "granted",
+            Self::Extension => "extension",
+            Self::ReviewDebt => "review_debt",
+            Self::RoleText => "role_text",
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Approval => "the approval of request",
+            Self::Granted => "grant",
+            Self::Extension => "the extension by request",
+            Self::ReviewDebt => "the review of grant",
+            Self::RoleText => "the text of role",
+        }
+    }
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// In which table.
+    pub table: Table,
+    /// Of which request or grant; for a role text its digest.
+    pub id: String,
+    /// What differs, as a clause.
+    pub what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = crate::escape::escape(self.id.as_bytes());
+        write!(f, "{} {id} (table {}): {}", self.table.noun(), self.table.name(), self.what)
+    }
+}
+
+/// What differs, the first first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// At most a hundred of them.
+    pub found: Vec<Difference>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(first) = self.found.first() {
+            first.fmt(f)?;
+        }
+        match self.count.saturating_sub(1) {
+            0 => Ok(()),
+            1 => f.write_str("; and one other difference"),
+            more => write!(f, "; and {more} other differences"),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The keys of requests, approvals and grants that are compared with columns, in whatever version they were written: the
+//! digests in the records vouch for the bytes, so they need not be decoded as strictly as where they give power.
+
+use serde::Deserialize;
+
+use crate::grant::PublicKey;
+use crate::grant::sshsig::{Namespace, signer};
+
+/// The version whose grants do not say which key signs them.
+const FIRST: u32 = 1;
+
+#[derive(Deserialize)]
+pub(super) struct RequestPaper {
+    pub(super) id: String,
+    pub(super) uid: i64,
+    pub(super) user: String,
+    pub(super) role: String,
+    #[serde(default)]
+    pub(super) role_digest: Option<String>,
+    pub(super) created: i64,
+    pub(super) deadline: i64,
+    #[serde(default)]
+    pub(super) break_glass: u8,
+    #[serde(default)]
+    pub(super) extends: Option<String>,
+    host: Host,
+    version: u32,
+}
+
+/// Version 1 has the host id alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Host {
+    Id(String),
+    Described { id: String, key: String },
+}
+
+impl RequestPaper {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are no request".to_owned())
+    }
+
+    pub(super) fn is_of_the_first_version(&self) -> bool {
+        self.version == FIRST
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct ApprovalPaper {
+    pub(super) approver: String,
+    pub(super) id: String,
+    pub(super) request: String,
+}
+
+impl ApprovalPaper {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are no approval".to_owned())
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct GrantPaper {
+    pub(super) id: String,
+    pub(super) uid: i64,
+    pub(super) user: String,
+    pub(super) role: String,
+    #[serde(default)]
+    pub(super) role_digest: Option<String>,
+    pub(super) starts: i64,
+    pub(super) expires: i64,
+    pub(super) one_shot: u8,
+    #[serde(default)]
+    pub(super) break_glass: u8,
+    #[serde(default)]
+    pub(super) extends: Option<String>,
+    pub(super) request: String,
+    pub(super) approvals: Vec<String>,
+    pub(super) approvers: Vec<String>,
+    host: String,
+}
+
+impl GrantPaper {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are no grant".to_owned())
+    }
+
+    /// The signature is by the key that the request names as its host's.
+    pub(super) fn is_signed(&self, asked: &RequestPaper, body: &[u8], signature: &[u8]) -> Result<(), String> {
+        let key = signer(Namespace::Grant, body, signature).map_err(|fault| fault.to_string())?;
+        let (id, right) = match &asked.host {
+            Host::Id(id) => (id, asked.is_of_the_first_version()),
+            Host::Described { id, key: words } => {
+                let named = words.split_once(' ').and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded));
+                (id, named.is_some_and(|named| named == key))
+            }
+        };
+        if !right {
+            return Err(format!("it was signed by another key, {}", key.fingerprint()));
+        }
+        if *id == self.host { Ok(()) } else { Err("it is for another host than its request".to_owned()) }
+    }
+}

@@ -1,0 +1,124 @@
+//! Rows as they are stored. Nothing in them is trusted.
+
+/// Who closed something, as the columns say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndColumns<'r> {
+    /// By whom.
+    pub by: Option<&'r str>,
+    /// When; seconds since 1970.
+    pub at: Option<i64>,
+    /// In which words.
+    pub words: Option<&'r [u8]>,
+}
+
+impl EndColumns<'_> {
+    pub(super) fn are_empty(&self) -> bool {
+        self.by.is_none() && self.at.is_none() && self.words.is_none()
+    }
+}
+
+/// A row of `request`.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestRow<'r> {
+    /// SQLite's number of the row.
+    pub rowid: i64,
+    /// The id.
+    pub id: &'r str,
+    /// The requester.
+    pub uid: i64,
+    /// The role.
+    pub role: &'r str,
+    /// The word of its state.
+    pub state: &'r str,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// Seconds since 1970.
+    pub deadline: i64,
+    /// How many approvals it needs.
+    pub needed: i64,
+    /// The exact bytes.
+    pub body: &'r [u8],
+    /// How it ended.
+    pub ended: EndColumns<'r>,
+}
+
+/// A row of `approval`.
+#[derive(Debug, Clone, Copy)]
+pub struct ApprovalRow<'r> {
+    /// The id of the request.
+    pub request: &'r str,
+    /// The approver.
+    pub uid: i64,
+    /// Seconds since 1970.
+    pub at: i64,
+    /// The exact bytes.
+    pub body: &'r [u8],
+    /// The approver's own signature.
+    pub signature: Option<&'r [u8]>,
+    /// The fingerprint of their key.
+    pub key: Option<&'r str>,
+}
+
+/// A row of `granted`.
+#[derive(Debug, Clone, Copy)]
+pub struct GrantRow<'r> {
+    /// SQLite's number of the row.
+    pub rowid: i64,
+    /// The id.
+    pub id: &'r str,
+    /// The holder.
+    pub uid: i64,
+    /// The role.
+    pub role: &'r str,
+    /// Seconds since 1970.
+    pub starts: i64,
+    /// Seconds since 1970.
+    pub expires: i64,
+    /// The exact bytes.
+    pub body: &'r [u8],
+    /// The host's signature.
+    pub signature: &'r [u8],
+    /// The word of its early end.
+    pub ended: Option<&'r str>,
+    /// By whom, when, why.
+    pub end: EndColumns<'r>,
+    /// The exact bytes of the request of the same id.
+    pub request: Option<&'r [u8]>,
+}
+
+/// A row of `extension`.
+#[derive(Debug, Clone, Copy)]
+pub struct ExtensionRow<'r> {
+    /// The grant that is extended.
+    pub extends: &'r str,
+    /// The request that does.
+    pub request: &'r str,
+}
+
+/// A row of `review_debt`.
+#[derive(Debug, Clone, Copy)]
+pub struct DebtRow<'r> {
+    /// The grant.
+    pub id: &'r str,
+    /// Who broke the glass.
+    pub uid: i64,
+    /// Their name.
+    pub user: &'r str,
+    /// The role.
+    pub role: &'r str,
+    /// Seconds since 1970.
+    pub at: i64,
+    /// How it was settled.
+    pub reviewed: EndColumns<'r>,
+    /// The exact bytes of the request of the same id.
+    pub request: Option<&'r [u8]>,
+}
+
+/// A row of `role_text`.
+#[derive(Debug, Clone, Copy)]
+pub struct RoleRow<'r> {
+    /// Lower-case hexadecimal.
+    pub digest: &'r str,
+    /// The exact bytes.
+    pub body: &'r [u8],
+}

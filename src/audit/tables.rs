@@ -1,0 +1,151 @@
+//! The rows of the tables that give power, as they are compared with the journal: each table whole and by itself, never by way
+//! of an index, which could hide a row.
+//! May not: write.
+
+use rusqlite::{Connection, Row};
+
+use super::journal::JournalError;
+use super::power::{ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, Power, RequestRow, RoleRow};
+
+/// Compares every row with what the records have said.
+pub(super) fn compare(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    requests(connection, power)?;
+    approvals(connection, power)?;
+    grants(connection, power)?;
+    extensions(connection, power)?;
+    debts(connection, power)?;
+    roles(connection, power)
+}
+
+fn requests(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    let query = "SELECT rowid, id, uid, role, state, created, deadline, needed, body, ended_by, ended_at, ended_reason \
+                 FROM request NOT INDEXED ORDER BY rowid";
+    each(connection, query, |row| {
+        power.request(&RequestRow {
+            rowid: row.get(0)?,
+            id: text(row, 1)?,
+            uid: row.get(2)?,
+            role: text(row, 3)?,
+            state: text(row, 4)?,
+            created: row.get(5)?,
+            deadline: row.get(6)?,
+            needed: row.get(7)?,
+            body: bytes(row, 8)?,
+            ended: end(row, 9)?,
+        });
+        Ok(())
+    })?;
+    power.end_of_requests();
+    Ok(())
+}
+
+fn approvals(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    let query = "SELECT request, uid, at, body, signature, key FROM approval ORDER BY request, uid";
+    each(connection, query, |row| {
+        power.approval(&ApprovalRow {
+            request: text(row, 0)?,
+            uid: row.get(1)?,
+            at: row.get(2)?,
+            body: bytes(row, 3)?,
+            signature: bytes_or_null(row, 4)?,
+            key: text_or_null(row, 5)?,
+        });
+        Ok(())
+    })?;
+    power.end_of_approvals();
+    Ok(())
+}
+
+fn grants(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    // That the request is found by its index is no harm: its digest is known, and one that is not found is missed.
+    let query = "SELECT g.rowid, g.id, g.uid, g.role, g.starts, g.expires, g.body, g.signature, g.ended, g.ended_by, g.ended_at, \
+                 g.ended_reason, r.body FROM granted g NOT INDEXED LEFT JOIN request r ON r.id = g.id ORDER BY g.rowid";
+    each(connection, query, |row| {
+        power.grant(&GrantRow {
+            rowid: row.get(0)?,
+            id: text(row, 1)?,
+            uid: row.get(2)?,
+            role: text(row, 3)?,
+            starts: row.get(4)?,
+            expires: row.get(5)?,
+            body: bytes(row, 6)?,
+            signature: bytes(row, 7)?,
+            ended: text_or_null(row, 8)?,
+            end: end(row, 9)?,
+            request: bytes_or_null(row, 12)?,
+        });
+        Ok(())
+    })?;
+    power.end_of_grants();
+    Ok(())
+}
+
+fn extensions(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    each(connection, "SELECT extends, request FROM extension ORDER BY extends, request", |row| {
+        power.extension(&ExtensionRow { extends: text(row, 0)?, request: text(row, 1)? });
+        Ok(())
+    })?;
+    power.end_of_extensions();
+    Ok(())
+}
+
+fn debts(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    let query = "SELECT d.id, d.uid, d.user, d.role, d.at, d.reviewer, d.reviewed, d.comment, r.body \
+                 FROM review_debt d NOT INDEXED LEFT JOIN request r ON r.id = d.id ORDER BY d.rowid";
+    each(connection, query, |row| {
+        power.debt(&DebtRow {
+            id: text(row, 0)?,
+            uid: row.get(1)?,
+            user: text(row, 2)?,
+            role: text(row, 3)?,
+            at: row.get(4)?,
+            reviewed: end(row, 5)?,
+            request: bytes_or_null(row, 8)?,
+        });
+        Ok(())
+    })?;
+    power.end_of_debts();
+    Ok(())
+}
+
+fn roles(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    each(connection, "SELECT digest, body FROM role_text ORDER BY digest", |row| {
+        power.role(&RoleRow { digest: text(row, 0)?, body: bytes(row, 1)? });
+        Ok(())
+    })?;
+    power.end_of_roles();
+    Ok(())
+}
+
+fn each(
+    connection: &Connection,
+    query: &str,
+    mut feed: impl FnMut(&Row<'_>) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        feed(row)?;
+    }
+    Ok(())
+}
+
+fn end<'r>(row: &'r Row<'_>, first: usize) -> Result<EndColumns<'r>, JournalError> {
+    Ok(EndColumns { by: text_or_null(row, first)?, at: row.get(first + 1)?, words: bytes_or_null(row, first + 2)? })
+}
+
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, JournalError> {
+    Ok(text_or_null(row, column)?.unwrap_or_default())
+}
+
+fn text_or_null<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, JournalError> {
+    row.get_ref(column)?.as_str_or_null().map_err(|_| JournalError::Damaged("a column that is not text"))
+}
+
+fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], JournalError> {
+    Ok(bytes_or_null(row, column)?.unwrap_or_default())
+}
+
+fn bytes_or_null<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r [u8]>, JournalError> {
+    row.get_ref(column)?.as_bytes_or_null().map_err(|_| JournalError::Damaged("a column that is not bytes"))
+}

@@ -1,0 +1,227 @@
+//! The approver's password, where the role demands it for an approval. What is to be approved is read and shown first; while
+//! the person types, the database is closed; and afterwards everything is read anew by whoever takes the [`Consent`]. Nothing
+//! that was remembered serves here: a program at the approver's terminal could use that as well as the approver.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Desk;
+use super::decisions::{Narrowing, given};
+use super::failure::{Refused, refused};
+use super::wire::Ask;
+use crate::audit::Event;
+use crate::audit::record::Reject;
+use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
+use crate::auth::{AuthError, Authenticated, Demand};
+use crate::clock::Moment;
+use crate::clock::duration::spell;
+use crate::elevation::Caller;
+use crate::escape::{Word, command_line};
+use crate::grant::{Consent, RequestTerms};
+use crate::host::{Host, PAM_SERVICES};
+use crate::names::{GrantId, IdPrefix};
+use crate::policy::{Options, Role};
+use crate::refusal::Refusal;
+use crate::store::StoredRequest;
+use sys::terminal::Terminal;
+
+/// The PAM service, unless the role names a stricter one.
+const SERVICE: &str = "jit-sudo";
+
+/// A prompt ends by itself even where `passwd_timeout` is 0.
+const LONGEST_PROMPT: Duration = Duration::from_secs(300);
+
+/// So much of a command is shown in one line; who wants to see all of it looks at the request.
+const SHOWN: usize = 300;
+
+/// What the person is asked to agree to, read while the database was open.
+struct Matter {
+    deed: Deed,
+    id: GrantId,
+    /// The exact bytes of the request that is shown.
+    request: Vec<u8>,
+    /// What stands before the first prompt.
+    line: String,
+    service: String,
+    options: Rc<Options>,
+    moment: Moment,
+}
+
+/// What the password is for.
+#[derive(Clone, Copy)]
+enum Deed {
+    Approve,
+    Review,
+}
+
+/// Asks the approver, where `ask` is an approval that its role wants authenticated.
+pub(super) fn obtain(ask: &Ask, caller: &Caller) -> Result<Option<Consent>, Refused> {
+    let Some(matter) = due(ask, caller)? else { return Ok(None) };
+    let consent = match matter.prove(caller) {
+        Ok(proof) => Consent::to(&matter.request, &proof),
+        Err(error) => return Err(matter.rejected(error, caller)),
+    };
+    // An authentication that asked nobody is none, and the approval is refused for the lack of it.
+    Ok(consent)
+}
+
+/// Reads what is to be decided, and closes the database again.
+fn due(ask: &Ask, caller: &Caller) -> Result<Option<Matter>, Refused> {
+    if !matches!(ask, Ask::Approve { .. } | Ask::ReviewSettle { .. }) {
+        return Ok(None);
+    }
+    let host = Host::open(caller.host())?;
+    let policy = host.policy(Some(caller))?;
+    let journal = host.journal(&policy.settings().audit);
+    let moment = host.now()?;
+    let secure_path = policy.settings().options.path_variable();
+    let desk =
+        Desk { host: &host, policy: &policy, journal: &journal, caller, moment: &moment, secure_path: &secure_path };
+    match ask {
+        Ask::Approve { id, duration, one_shot, exact, comment } => {
+            let narrowing =
+                Narrowing { duration: *duration, one_shot: *one_shot, exact: *exact, comment: comment.clone() };
+            desk.approval_due(id, &narrowing)
+        }
+        Ask::ReviewSettle { id, comment } => desk.review_due(id, comment),
+        _ => Ok(None),
+    }
+}
+
+impl Desk<'_> {
+    fn approval_due(&self, id: &IdPrefix, narrowing: &Narrowing) -> Result<Option<Matter>, Refused> {
+        let (request, role) = self.approvable(id)?;
+        if !role.activation.approval_authentication {
+            return Ok(None);
+        }
+        let asked = &request.terms;
+        // What no host would take is refused before the password.
+        let terms = self.approval(&request, narrowing, &asked.host.id)?;
+        let seconds = if terms.duration > 0 { terms.duration } else { asked.duration };
+        let line = format!("approving {}, for {}\n", summary(asked), spell(seconds));
+        Ok(Some(self.matter(Deed::Approve, request, &role, line)))
+    }
+
+    fn review_due(&self, id: &IdPrefix, comment: &Word) -> Result<Option<Matter>, Refused> {
+        given("comment", comment)?;
+        let (request, _, role) = self.settleable(id)?;
+        let Some(role) = role.filter(|role| role.activation.approval_authentication) else { return Ok(None) };
+        let line = format!("reviewing the break-glass of {}\n", summary(&request.terms));
+        Ok(Some(self.matter(Deed::Review, request, &role, line)))
+    }
+
+    fn matter(&self, deed: Deed, request: StoredRequest, role: &Role, line: String) -> Matter {
+        Matter {
+            deed,
+            id: request.terms.id,
+            request: request.bytes,
+            line,
+            service: role.pam_service.as_deref().unwrap_or(SERVICE).to_owned(),
+            options: Rc::clone(&role.options),
+            moment: self.moment.clone(),
+        }
+    }
+}
+
+impl Matter {
+    fn prove(&self, caller: &Caller) -> Result<Authenticated, AuthError> {
+        // PAM may not ask at all; who approves is at a terminal all the same.
+        Terminal::controlling().map_err(|_| AuthError::NoTerminal)?;
+        let (options, name) = (&self.options, caller.name().as_str());
+        let words = PromptWords { user: name, target: name, password_of: name, host: caller.host() };
+        let limit = Duration::from_secs(options.passwd_timeout);
+        let demand = Demand {
+            service: &self.service,
+            services: Path::new(PAM_SERVICES),
+            user: name,
+            password_of: name,
+            uid: caller.uid(),
+            tty: caller.tty().and_then(|tty| tty.name.to_str()),
+            password_due: true,
+            non_interactive: false,
+            source: Source::Terminal,
+            prompt: expand(OsStr::new(&options.passprompt), &words),
+            replaces: if options.passprompt_override { Replaces::EveryPrompt } else { Replaces::PlainPrompts },
+            lecture: Some(self.line.clone()),
+            badpass_message: &options.badpass_message,
+            tries: options.passwd_tries,
+            timeout: Some(if limit.is_zero() { LONGEST_PROMPT } else { limit }),
+            cache: None,
+            use_cache: false,
+            remember: false,
+        };
+        Authenticated::prove(demand, &self.moment)
+    }
+
+    /// Records the refusal as one of a run is recorded; it stands also where that fails.
+    fn rejected(&self, error: AuthError, caller: &Caller) -> Refused {
+        let refused = self.refusal(error);
+        let failure = &refused.failure;
+        let words = match self.deed {
+            Deed::Approve => ["jitctl", "approve", self.id.as_str()],
+            Deed::Review => ["jitctl", "review", self.id.as_str()],
+        };
+        let user = Word::from(caller.name().as_str());
+        let event = Event::Reject(Box::new(Reject {
+            uid: caller.uid(),
+            user: user.clone(),
+            tty: caller.tty().map(|tty| Word::from(tty.name.as_os_str())),
+            cwd: Some(caller.directory_word()),
+            argv: words.map(Word::from).to_vec(),
+            run_as: None,
+            code: failure.code.clone(),
+            sentence: Word::from(failure.message.as_str()),
+        }));
+        match Host::open(caller.host()) {
+            Ok(host) => {
+                if let Err(error) = record(&host, caller, &user, event) {
+                    host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()));
+                }
+            }
+            Err(error) => return Refusal::from(error).into(),
+        }
+        refused
+    }
+
+    fn refusal(&self, error: AuthError) -> Refused {
+        let AuthError::NoTerminal = error else { return Refusal::Auth(error).into() };
+        let (what, hint) = match self.deed {
+            Deed::Approve => {
+                ("approving", format!("approve at a terminal, or with a key: jitctl approve {} --key FILE", self.id))
+            }
+            Deed::Review => {
+                ("reviewing", format!("at a terminal: jitctl review {} --comment 'WHAT YOU FOUND'", self.id))
+            }
+        };
+        let code = Refusal::Auth(error).code();
+        refused(code, format!("{what} needs your password, and there is no terminal to ask for it")).hint(hint)
+    }
+}
+
+fn record(host: &Host, caller: &Caller, user: &Word, event: Event) -> Result<(), Refusal> {
+    let policy = host.policy(Some(caller))?;
+    let journal = host.journal(&policy.settings().audit);
+    let written = journal.reject(&host.now()?, caller.uid(), user, event)?;
+    let _ = journal.mirror(&written);
+    host.seal_in_time(&journal);
+    Ok(())
+}
+
+/// The request in one line, with what others typed escaped and cut.
+fn summary(asked: &RequestTerms) -> String {
+    let (id, role, user) = (&asked.id, &asked.role, &asked.user);
+    let command = match asked.command.is_none() {
+        true => "every command of the role".to_owned(),
+        false => command_line(asked.argv().iter().map(Word::as_os_str)),
+    };
+    let rest = command.chars().count().saturating_sub(SHOWN);
+    let command = match rest {
+        0 => command,
+        _ => {
+            format!("{}... (and {rest} characters: jitctl show {id})", command.chars().take(SHOWN).collect::<String>())
+        }
+    };
+    format!("request {id}: {role} for {user}, {command}")
+}

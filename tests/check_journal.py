@@ -1,0 +1,390 @@
+#!/usr/bin/env python3
+"""Checks copies of journal.db from docs/formats.md alone, with nothing but Python and ssh-keygen.
+
+    check_journal.py FILE KEY [FILE KEY ...]     KEY is the host's public key: "ssh-ed25519 AAAA..."
+    check_journal.py -                           the same from standard input, FILE and KEY on lines of their own
+
+Prints for each file `intact`, or what is the first to differ (`journal`, or the name of a table) and a sentence.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+
+
+class Bad(Exception):
+    def __init__(self, what, why):
+        super().__init__(why)
+        self.what = what
+
+
+def need(condition, what, why):
+    if not condition:
+        raise Bad(what, why)
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def unescape(word):
+    """The original bytes of an escaped word."""
+    out, raw, i = bytearray(), word.encode(), 0
+    while i < len(raw):
+        if raw[i:i + 2] == b"\\\\":
+            out.append(0x5C)
+            i += 2
+        elif raw[i:i + 2] == b"\\x":
+            out.append(int(raw[i + 2:i + 4], 16))
+            i += 4
+        else:
+            out.append(raw[i])
+            i += 1
+    return bytes(out)
+
+
+# --- signatures --------------------------------------------------------------------------------------------------------
+
+seen = {}
+
+
+def blob_of(signature):
+    """The public key inside of a binary SSHSIG."""
+    if signature[:10] != b"SSHSIG\0\0\0\x01":
+        return None
+    (length,) = struct.unpack(">I", signature[10:14])
+    return signature[14:14 + length]
+
+
+def signer(namespace, body, signature):
+    """The key that made a good signature, as the base64 of a public key file; None where it is not good."""
+    question = (namespace, body, signature)
+    if question not in seen:
+        seen[question] = None
+        with tempfile.NamedTemporaryFile("w", suffix=".sig") as file:
+            text = base64.b64encode(signature).decode()
+            lines = "\n".join(re.findall(".{1,70}", text))
+            file.write(f"-----BEGIN SSH SIGNATURE-----\n{lines}\n-----END SSH SIGNATURE-----\n")
+            file.flush()
+            words = ["ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", file.name]
+            done = subprocess.run(words, input=body, capture_output=True)
+        if done.returncode == 0:
+            seen[question] = base64.b64encode(blob_of(signature)).decode()
+    return seen[question]
+
+
+def fingerprint(key):
+    return "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(key)).digest()).decode().rstrip("=")
+
+
+# --- the journal -------------------------------------------------------------------------------------------------------
+
+def records(db, key):
+    """All records in order, each as its keys, when chain, columns and checkpoints are good."""
+    meta = db.execute("SELECT value FROM journal_meta WHERE name = 'pruned'").fetchone()
+    number, head = 0, "0" * 64
+    if meta:
+        text = bytes(meta[0]).decode()
+        number, head = int(text.split()[0]), text.split()[1]
+    begin, proved, high = number, meta is None, None if meta else -(1 << 63)
+    pruned = (number, head)
+    heads, result = {number: head}, []
+    query = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record WHERE seq > ? OR seq <= 0 ORDER BY seq"
+    for seq, kind, uid, run, grant, at, column_high, stored, body in db.execute(query, (begin,)):
+        need(seq == number + 1, "journal", f"record {number + 1} is missing")
+        need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
+        try:
+            record = json.loads(body)
+            same = (record["seq"], record["prev"]) == (seq, head)
+            columns = (record["kind"], record.get("uid"), record.get("run"), record.get("grant"), record["time"])
+        except (ValueError, KeyError, TypeError):
+            raise Bad("journal", f"record {seq} is none") from None
+        need(same, "journal", f"record {seq} does not follow")
+        accepted = kind == "alert" and record.get("code") == "state-accepted"
+        high = record["time"] if accepted else max(column_high if high is None else high, record["time"])
+        need(columns + (high,) == (kind, uid, run, grant, at, column_high), "journal", f"a column of record {seq}")
+        if kind == "prune" and (record["through"], record["head"]) == pruned:
+            proved = True
+        number, head = seq, stored.hex()
+        heads[seq] = head
+        result.append(record)
+    need(proved, "journal", "the beginning is missing")
+    for seq, body, signature in db.execute("SELECT seq, body, signature FROM checkpoint ORDER BY seq"):
+        need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
+        by = signer("jit-sudo/checkpoint/v1", body, signature)
+        need(by, "journal", f"the signature of the checkpoint of record {seq}")
+        said = json.loads(body)
+        need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
+        if by == key:
+            need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
+    return result, begin
+
+
+class Journal:
+    """What the records say of each id."""
+
+    def __init__(self, db, key):
+        self.request, self.approval, self.decision, self.grant = {}, {}, {}, {}
+        self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, set(), set(), {}
+        self.late = set()
+        self.lost = (0, 0)
+        found, begin = records(db, key)
+        if begin:
+            self.lost = (None, None)
+        for record in found:
+            self.take(record, begin)
+
+    def take(self, record, begin):
+        kind, id = record["kind"], record.get("grant")
+        record["seconds"] = record["time"] // 1_000_000
+        if kind == "request":
+            self.request[id] = record
+        elif kind == "approval":
+            self.approval[id, record["uid"]] = record
+        elif kind in ("denial", "cancellation"):
+            self.decision[id] = record
+        elif kind == "grant":
+            self.grant[id] = record
+        elif kind in ("revocation", "release"):
+            self.end[id] = record
+        elif kind == "start" and id:
+            self.starts.setdefault(id, []).append(record)
+            if id in self.end:
+                self.late.add(id)
+        elif kind == "end" and "extended_by" in record:
+            self.extended.add(record["extended_by"])
+        elif kind == "alert" and record["code"] == "break-glass" and id:
+            self.alert.add(id)
+        elif kind == "review" and record["verdict"] == "settled":
+            self.settled[id] = record
+        elif kind == "prune" and begin and record["through"] == begin:
+            self.lost = (record.get("requests"), record.get("grants"))
+
+
+def told(record, words):
+    """What the columns of an end must hold."""
+    return unescape(record["user"]).decode(), record["seconds"], unescape(record.get(words, ""))
+
+
+# --- the tables --------------------------------------------------------------------------------------------------------
+
+def in_order(table, rows, recorded, lost):
+    """The ids of the older rows: those that stand first and have lost their record."""
+    if lost is None:
+        lost = next((n for n, row in enumerate(rows) if row["id"] in recorded), len(rows))
+    last = 0
+    for number, row in enumerate(rows, 1):
+        record = recorded.get(row["id"])
+        need(row["rowid"] == number, table, f"row {number} is missing")
+        if number <= lost:
+            need(record is None, table, f"{row['id']} is older than the pruning and has a record")
+        else:
+            need(record, table, f"{row['id']} has no record")
+            need(record["seq"] > last, table, f"{row['id']} stands in another place than its record")
+            last = record["seq"]
+    return {row["id"] for row in rows[:lost]}
+
+
+def parsed(table, row):
+    try:
+        return json.loads(row["body"])
+    except ValueError:
+        raise Bad(table, f"the bytes of {row['id']}") from None
+
+
+class Tables:
+    def __init__(self, db, journal):
+        db.row_factory = sqlite3.Row
+        self.db, self.journal = db, journal
+        self.requests = self.read("SELECT rowid, * FROM request NOT INDEXED ORDER BY rowid")
+        self.approvals = self.read("SELECT *, request AS id FROM approval")
+        self.grants = self.read("SELECT rowid, * FROM granted NOT INDEXED ORDER BY rowid")
+        self.by_id = {row["id"]: row for row in self.requests}
+
+    def read(self, query):
+        return [dict(row) for row in self.db.execute(query)]
+
+    def check(self):
+        self.check_requests()
+        self.check_approvals()
+        self.check_grants()
+        self.check_extensions()
+        self.check_debts()
+        self.check_roles()
+
+    def check_requests(self):
+        journal, table = self.journal, "request"
+        self.older = in_order(table, self.requests, journal.request, journal.lost[0])
+        for row in self.requests:
+            id = row["id"]
+            record = journal.request.get(id)
+            if record:
+                need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
+                need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
+            row["paper"] = paper = parsed(table, row)
+            for column in ("id", "uid", "role", "created", "deadline"):
+                need(row[column] == paper[column], table, f"{column} of {id}")
+            self.check_state(row, paper)
+        missing = set(journal.request) - set(self.by_id)
+        need(not missing, table, f"{missing} missing")
+
+    def check_state(self, row, paper):
+        id, journal = row["id"], self.journal
+        columns = (row["ended_by"], row["ended_at"], row["ended_reason"])
+        decision, state = journal.decision.get(id), row["state"]
+        if id in journal.grant:
+            right = state == "approved"
+        elif decision:
+            right = state == {"denial": "denied", "cancellation": "cancelled"}[decision["kind"]]
+            need(right and columns == told(decision, "reason"), "request", f"the state of {id}: {state}, {decision}")
+            return
+        elif id in self.older:
+            need(state in ("pending", "approved", "denied", "cancelled", "expired"), "request", f"the state of {id}")
+            return
+        else:
+            right = state == "pending" or (state == "expired" and paper["version"] == 1)
+        need(right and columns == (None, None, None), "request", f"the state of {id}: {state}")
+
+    def check_approvals(self):
+        table, found = "approval", set()
+        for row in self.approvals:
+            id, uid = row["id"], row["uid"]
+            request, record = self.by_id.get(id), self.journal.approval.get((id, uid))
+            need(request, table, f"there is no request {id}")
+            need(record or id in self.older, table, f"the approval of {id} by {uid} has no record")
+            row["paper"] = paper = parsed(table, row)
+            if record:
+                need(sha(row["body"]) == record["sha256"], table, f"the bytes of the approval of {id} by {uid}")
+                columns = (record["seconds"], record.get("key"), unescape(record["user"]).decode())
+                need(columns == (row["at"], row["key"], paper["approver"]), table, f"the columns of {id} by {uid}")
+            same = (paper["id"], paper["request"]) == (id, sha(request["body"]))
+            need(same, table, f"the approval of {id} by {uid} is for another request")
+            if row["signature"] is not None or row["key"] is not None:
+                by = row["signature"] and signer("jit-sudo/approval/v1", row["body"], row["signature"])
+                need(by and fingerprint(by) == row["key"], table, f"the signature of {id} by {uid}")
+            found.add((id, uid))
+        need(not set(self.journal.approval) - found, table, "one is missing")
+
+    def check_grants(self):
+        journal, table = self.journal, "granted"
+        older = in_order(table, self.grants, journal.grant, journal.lost[1])
+        for row in self.grants:
+            id = row["id"]
+            if id not in older:
+                need(sha(row["body"]) == journal.grant[id]["sha256"], table, f"the bytes of {id}")
+            paper = parsed(table, row)
+            for column in ("id", "uid", "role", "starts", "expires"):
+                need(row[column] == paper[column], table, f"{column} of {id}")
+            self.check_asked(row, paper)
+            self.check_named(row, paper)
+            self.check_end(row, paper, id in older)
+        ids = {row["id"] for row in self.grants}
+        named = set(journal.grant) | set(journal.end) | set(journal.starts) | journal.extended
+        named |= {row["id"] for row in self.requests if row["state"] == "approved"}
+        need(not named - ids, table, f"{named - ids} missing")
+
+    def check_asked(self, row, paper):
+        id, request = row["id"], self.by_id.get(row["id"])
+        need(request and request["state"] == "approved", "granted", f"there is no approved request {id}")
+        need(sha(request["body"]) == paper["request"], "granted", f"{id} is for another request")
+        asked = request["paper"]
+        for key in ("uid", "user", "role", "role_digest", "break_glass", "extends"):
+            need(asked.get(key) == paper.get(key), "granted", f"{key} of {id} is not that of the request")
+        by, host = signer("jit-sudo/grant/v1", row["body"], row["signature"]), asked["host"]
+        need(by, "granted", f"the signature of {id}")
+        if asked["version"] > 1:
+            need(host["key"] == "ssh-ed25519 " + by and host["id"] == paper["host"], "granted", f"the key of {id}")
+        else:
+            need(host == paper["host"], "granted", f"the host of {id}")
+
+    def check_named(self, row, paper):
+        id, uids = row["id"], set()
+        beside = {sha(other["body"]): other for other in self.approvals if other["id"] == id}
+        need(len(paper["approvals"]) == len(paper["approvers"]), "granted", f"the approvers of {id}")
+        for digest, approver in zip(paper["approvals"], paper["approvers"]):
+            other = beside.get(digest)
+            need(other and other["paper"]["approver"] == approver, "granted", f"an approval of {id} is missing")
+            need(other["uid"] not in uids, "granted", f"an approval of {id} counts twice")
+            uids.add(other["uid"])
+        need(len(uids) >= self.by_id[id]["needed"], "granted", f"{id} has too few approvals")
+
+    def check_end(self, row, paper, older):
+        id, journal, ended = row["id"], self.journal, row["ended"]
+        columns = (row["ended_by"], row["ended_at"], row["ended_reason"])
+        starts, end = journal.starts.get(id, []), journal.end.get(id)
+        need(id not in journal.late, "granted", f"a run began after the end of {id}")
+        one_shot = paper["one_shot"] == 1
+        need(not one_shot or len(starts) <= 1, "granted", f"{id} was used more than once")
+        if end:
+            word = {"revocation": "revoked", "release": "released"}[end["kind"]]
+            need(ended == word and columns == told(end, "reason"), "granted", f"the end of {id}: {ended}, {end}")
+            return
+        used = ended == "used" and (columns[0], columns[2]) == (paper["user"], b"")
+        nothing = ended is None and columns == (None, None, None)
+        if one_shot and starts:
+            right = used and columns[1] == starts[0]["seconds"]
+        elif one_shot and id in journal.extended:
+            right = used
+        else:
+            right = nothing or (used and one_shot and ("extends" in paper or older))
+            right = right or (older and ended in ("revoked", "released"))
+        need(right, "granted", f"the end of {id}: {ended}, {columns}")
+
+    def check_extensions(self):
+        stored = {(row["extends"], row["request"]) for row in self.read("SELECT * FROM extension")}
+        said = {(row["paper"]["extends"], row["id"]) for row in self.requests if "extends" in row["paper"]}
+        need(stored == said, "extension", f"{stored ^ said}")
+
+    def check_debts(self):
+        journal, table = self.journal, "review_debt"
+        said = {row["id"] for row in self.requests if row["paper"].get("break_glass") == 1}
+        rows = self.read("SELECT * FROM review_debt NOT INDEXED")
+        for row in rows:
+            id = row["id"]
+            need(id in said, table, f"{id} broke no glass")
+            need(id in journal.alert or id in self.older, table, f"{id} has no alert")
+            paper = self.by_id[id]["paper"]
+            same = (row["uid"], row["user"], row["role"], row["at"])
+            need(same == (paper["uid"], paper["user"], paper["role"], paper["created"]), table, f"{id} is another's")
+            columns, record = (row["reviewer"], row["reviewed"], row["comment"]), journal.settled.get(id)
+            if record:
+                need(columns == told(record, "comment"), table, f"the review of {id}")
+            elif id not in self.older:
+                need(columns == (None, None, None), table, f"nobody reviewed {id}")
+        missing = (said | journal.alert | set(journal.settled)) - {row["id"] for row in rows}
+        need(not missing, table, f"{missing} missing")
+
+    def check_roles(self):
+        rows = {row["digest"]: row["body"] for row in self.read("SELECT * FROM role_text")}
+        said = {row["paper"]["role_digest"] for row in self.requests if "role_digest" in row["paper"]}
+        need(set(rows) == said, "role_text", f"{set(rows) ^ said}")
+        for digest, body in rows.items():
+            need(sha(body) == digest, "role_text", digest)
+
+
+def check(path, key):
+    db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+    try:
+        Tables(db, Journal(db, key.split()[1])).check()
+    except Bad as bad:
+        return f"{bad.what}: {bad}"
+    finally:
+        db.close()
+    return "intact"
+
+
+def main():
+    words = sys.stdin.read().splitlines() if sys.argv[1:] == ["-"] else sys.argv[1:]
+    verdicts = [check(path, key) for path, key in zip(words[::2], words[1::2])]
+    print("\n".join(verdicts))
+    sys.exit(0 if all(verdict == "intact" for verdict in verdicts) else 1)
+
+
+if __name__ == "__main__":
+    main()

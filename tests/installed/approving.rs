@@ -1,0 +1,390 @@
+//! An approval is the act of a person: where the role demands it the broker asks for the approver's password, at the
+//! terminal, each time, and while it waits nobody else does.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use harness::{Output, PATIENCE, Person, PrivateRoot, PtySession, Record, eventually};
+
+use crate::{id, kinds, own_root, records_of, request, root};
+
+/// Roles that say nothing of passwords, or one thing or the other.
+const POLICY: &str = r#"
+[roles.two]                             # a quorum of two, nothing more said
+eligible     = ["%asking"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+
+[roles.two.activation]
+require_approval = true
+approvers        = ["%persons"]
+approvals        = 2
+
+[roles.one]
+eligible     = ["%asking"]
+commands     = ["/usr/bin/id **", "/usr/bin/printf **"]
+authenticate = false
+
+[roles.one.activation]
+require_approval        = true
+approvers               = ["%persons"]
+approval_authentication = true
+break_glass             = true
+
+[roles.hasty]                           # its requests and its prompts do not live long
+eligible       = ["%asking"]
+commands       = ["/usr/bin/id **"]
+authenticate   = false
+passwd_timeout = "3s"
+
+[roles.hasty.activation]
+require_approval        = true
+approvers               = ["%persons"]
+approval_authentication = true
+
+[roles.fleeting]
+eligible     = ["%asking"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+
+[roles.fleeting.activation]
+require_approval        = true
+approvers               = ["%persons"]
+approval_authentication = true
+request_lifetime        = "3s"
+
+[roles.trusting]
+eligible     = ["%asking"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+
+[roles.trusting.activation]
+require_approval        = true
+approvers               = ["%persons"]
+approvals               = 2
+approval_authentication = false
+
+[roles.stacked]                         # with a PAM service of its own, which knows nobody
+eligible     = ["%asking"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+
+[roles.stacked.activation]
+require_approval        = true
+approvers               = ["%persons"]
+approval_authentication = true
+pam_service             = "nobody-approves"
+
+[roles.ordinary]                        # what fills the credential cache
+standing = ["%persons"]
+commands = ["/usr/bin/true"]
+"#;
+
+fn shared() -> &'static PrivateRoot {
+    static READY: OnceLock<()> = OnceLock::new();
+    READY.get_or_init(|| {
+        root().write(
+            "/etc/pam.d/nobody-approves",
+            0o644,
+            "auth required pam_deny.so\naccount required pam_permit.so\n",
+        );
+        root().add_policy("approving", POLICY);
+    });
+    root()
+}
+
+/// Somebody who asks for a role, an approver, and the id of the request.
+#[derive(Clone)]
+struct Scene {
+    person: Person,
+    approver: Person,
+    id: String,
+}
+
+impl Scene {
+    fn of(role: &str, more: &[&str]) -> Self {
+        let (person, approver) = (shared().person(&["asking"]), shared().person(&["persons"]));
+        let id = id(&request(shared(), &person, role, more));
+        Self { person, approver, id }
+    }
+
+    /// `jitctl approve` by the approver at a terminal.
+    fn approves(&self, more: &[&str]) -> PtySession {
+        shared().pty_as(&self.approver.name, [&["jitctl", "approve", &self.id][..], more].concat())
+    }
+
+    /// The same as their programs do it: without a terminal.
+    fn automaton(&self) -> Output {
+        shared().run_as(&self.approver.name, ["setsid", "--wait", "jitctl", "approve", &self.id])
+    }
+
+    fn state(&self) -> serde_json::Value {
+        shared().run_as(&self.person.name, ["jitctl", "--json", "show", &self.id]).json()["grant"].clone()
+    }
+
+    /// Nobody has decided anything.
+    #[track_caller]
+    fn is_untouched(&self) {
+        let state = self.state();
+        assert_eq!((state["state"].as_str(), state["approvals"].as_array().map(Vec::len)), (Some("pending"), Some(0)));
+        assert!(!kinds(&records_of(shared(), &self.approver)).contains(&"approval"));
+        shared().run_as(&self.person.name, ["jit-sudo", "-n", "id"]).refused("");
+    }
+
+    /// What was recorded of the approver's failures.
+    fn rejects(&self) -> Vec<Record> {
+        records_of(shared(), &self.approver).into_iter().filter(|record| record.kind() == "reject").collect()
+    }
+}
+
+const PROMPT: &str = "password for ";
+const WITHOUT: &str = "approving needs your password, and there is no terminal to ask for it";
+
+#[test]
+fn a_program_of_the_approver_does_not_approve_for_a_quorum_or_where_the_role_says_so() {
+    for role in ["two", "one"] {
+        let scene = Scene::of(role, &[]);
+        let said = scene.automaton();
+        let hint = format!("hint: approve at a terminal, or with a key: jitctl approve {} --key FILE", scene.id);
+        assert!(said.refused(WITHOUT).contains(&hint), "{said:?}");
+        // Past jitctl, with the password where no terminal is.
+        let ask = format!("{{\"verb\":\"approve\",\"id\":\"{}\"}}\0{}\n", scene.id, scene.approver.password);
+        let broker = ["setsid", "--wait", "/usr/libexec/jit-sudo/jit-sudo-broker"];
+        let said = shared().command(&scene.approver.name, broker).stdin(ask).run();
+        assert_eq!(said.json()["error"]["code"], "password-required", "{said:?}");
+        scene.is_untouched();
+        let rejects = scene.rejects();
+        assert_eq!(rejects.len(), 2, "{rejects:?}");
+        assert_eq!((rejects[0].text("code"), rejects[0].text("sentence")), ("password-required", WITHOUT));
+        assert!(rejects[0].body.contains(&format!("[\"jitctl\",\"approve\",\"{}\"]", scene.id)), "{}", rejects[0].body);
+        // No needs no password.
+        let deny = ["setsid", "--wait", "jitctl", "deny", &scene.id, "--reason", "no"];
+        shared().run_as(&scene.approver.name, deny).succeeded();
+    }
+}
+
+#[test]
+fn the_right_password_at_a_terminal_approves_what_was_shown() {
+    let scene = Scene::of("two", &["--", "id", "-u"]);
+    let second = Scene { approver: shared().person(&["persons"]), ..scene.clone() };
+    for (approver, more, span) in [(&scene, &[][..], "1h"), (&second, &["--for", "10m"], "10m")] {
+        let mut session = approver.approves(more);
+        let (id, person) = (&approver.id, &approver.person.name);
+        session.expect(&format!("approving request {id}: two for {person}, /usr/bin/id -u, for {span}"));
+        session.type_password(PROMPT, &approver.approver.password);
+        session.expect("request ");
+        assert!(session.wait().success(), "{}", session.screen());
+        assert!(!session.screen().contains(&approver.approver.password), "{}", session.screen());
+        let records = records_of(shared(), &approver.approver);
+        assert_eq!(kinds(&records).first(), Some(&"approval"));
+        assert_eq!(records[0].text("authenticated"), "password", "{}", records[0].body);
+    }
+    shared().run_as(&scene.person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
+}
+
+#[test]
+fn what_the_policy_excuses_says_none_in_its_record() {
+    let scene = Scene::of("trusting", &[]);
+    scene.automaton().succeeded();
+    let records = records_of(shared(), &scene.approver);
+    assert_eq!((kinds(&records), records[0].text("authenticated")), (vec!["approval"], "none"));
+}
+
+#[test]
+fn wrong_passwords_change_nothing_and_are_recorded() {
+    let scene = Scene::of("one", &[]);
+    let mut session = scene.approves(&[]);
+    session.expect(&format!(
+        "approving request {}: one for {}, every command of the role, for 1h",
+        scene.id, scene.person.name
+    ));
+    for word in ["wrong", "wronger", &scene.person.password] {
+        session.type_password(PROMPT, word);
+    }
+    session.expect("3 incorrect password attempts");
+    assert_eq!(session.wait().code(), Some(1), "{}", session.screen());
+    scene.is_untouched();
+    let rejects = scene.rejects();
+    assert_eq!(rejects.len(), 1, "{rejects:?}");
+    assert_eq!(
+        (rejects[0].text("code"), rejects[0].text("sentence")),
+        ("authentication", "3 incorrect password attempts")
+    );
+    // One that asks for nothing but the role's own stack.
+    let scene = Scene::of("stacked", &[]);
+    let mut session = scene.approves(&[]);
+    assert_eq!(session.wait().code(), Some(1), "{}", session.screen());
+    scene.is_untouched();
+}
+
+#[test]
+fn an_interrupt_an_end_of_input_and_a_slow_hand_change_nothing() {
+    for key in ["\x03", "\x04"] {
+        let scene = Scene::of("one", &[]);
+        let mut session = scene.approves(&[]);
+        let before = session.attributes();
+        session.expect(PROMPT);
+        eventually("no echo", PATIENCE, || (!session.echoes()).then_some(()));
+        session.type_text(key);
+        assert!(!session.wait().success(), "{}", session.screen());
+        assert_eq!(session.attributes(), before, "the terminal is as it was");
+        eventually("the broker is gone", PATIENCE, || left_on(session.name()).is_empty().then_some(()));
+        scene.is_untouched();
+    }
+    let scene = Scene::of("hasty", &[]);
+    let mut session = scene.approves(&[]);
+    session.expect("timed out reading password");
+    assert_eq!(session.wait().code(), Some(1), "{}", session.screen());
+    scene.is_untouched();
+}
+
+/// Our programs on a terminal.
+fn left_on(terminal: &str) -> String {
+    shared().script(&format!("ps -t {terminal} -o comm= | grep -e jitctl -e jit-sudo || true"))
+}
+
+#[test]
+fn what_happened_while_the_password_was_typed_counts() {
+    // Cancelled, decided by others, expired: each while the prompt was open.
+    let (cancelled, denied) = (Scene::of("one", &[]), Scene::of("one", &[]));
+    let other = shared().person(&["persons"]);
+    let mut sessions = [cancelled.approves(&[]), denied.approves(&[])];
+    for session in &mut sessions {
+        session.expect(PROMPT);
+    }
+    shared().run_as(&cancelled.person.name, ["jitctl", "cancel", &cancelled.id]).succeeded();
+    shared().run_as(&other.name, ["jitctl", "deny", &denied.id, "--reason", "no"]).succeeded();
+    for (session, (scene, state)) in sessions.iter_mut().zip([(&cancelled, "cancelled"), (&denied, "denied")]) {
+        session.type_line(&scene.approver.password);
+        session.expect(&format!("is not pending: it is {state}"));
+        assert_eq!(session.wait().code(), Some(1));
+        assert!(kinds(&records_of(shared(), &scene.approver)).is_empty());
+    }
+    let late = Scene::of("fleeting", &[]);
+    let mut session = late.approves(&[]);
+    session.expect(PROMPT);
+    std::thread::sleep(Duration::from_millis(3100));
+    session.type_line(&late.approver.password);
+    session.expect("expired");
+    assert_eq!(session.wait().code(), Some(1));
+}
+
+#[test]
+fn the_policy_counts_as_it_stands_after_the_prompt() {
+    let root = own_root();
+    let policy = |approvers: &str, more: &str| {
+        format!(
+            "[roles.fickle]\neligible = [\"alice\"]\ncommands = [\"/usr/bin/id **\"]\nauthenticate = false\n\
+             [roles.fickle.activation]\nrequire_approval = true\napprovers = {approvers}\n{more}\n"
+        )
+    };
+    let on = "approval_authentication = true";
+    root.add_policy("fickle", &policy("[\"bob\", \"carol\"]", on));
+    let (alice, bob) = (root.user("alice"), root.user("bob"));
+    let pending = id(&request(&root, &alice, "fickle", &[]));
+    let mut session = root.pty_as("bob", ["jitctl", "approve", &pending]);
+    session.expect(PROMPT);
+    root.add_policy("fickle", &policy("[\"carol\"]", on));
+    session.type_line(&bob.password);
+    session.expect("there is no request");
+    assert_eq!(session.wait().code(), Some(1));
+
+    // An approval without a password, given before the policy wanted one, does not count for the quorum afterwards.
+    let two = |word: &str| policy("[\"bob\", \"carol\"]", &format!("approvals = 2\napproval_authentication = {word}"));
+    root.add_policy("fickle", &two("false"));
+    root.run_as("bob", ["jitctl", "approve", &pending]).succeeded();
+    root.add_policy("fickle", &two("true"));
+    let carol = root.user("carol");
+    for (approver, expected) in [(&carol, "pending"), (&bob, "approved")] {
+        let mut session = root.pty_as(&approver.name, ["jitctl", "approve", &pending]);
+        session.type_password(PROMPT, &approver.password);
+        assert!(session.wait().success(), "{}", session.screen());
+        let shown = root.run_as("alice", ["jitctl", "--json", "show", &pending]).json();
+        assert_eq!(shown["grant"]["state"], expected, "{shown}");
+    }
+    root.run_as("alice", ["jit-sudo", "-n", "id"]).succeeded();
+}
+
+#[test]
+fn nobody_waits_for_whoever_types() {
+    let scene = Scene::of("one", &[]);
+    let mut session = scene.approves(&[]);
+    session.expect(PROMPT);
+    let begin = std::time::Instant::now();
+    let other = Scene::of("trusting", &[]);
+    other.automaton().succeeded();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    // The broker that asks holds no descriptor of the database.
+    let held = shared().script(
+        "for pid in $(pgrep -x jit-sudo-broke); do ls -l /proc/$pid/fd; done 2>/dev/null | grep /var/lib/jit-sudo || true",
+    );
+    assert_eq!(held, "");
+    session.type_line(&scene.approver.password);
+    assert!(session.wait().success(), "{}", session.screen());
+}
+
+#[test]
+fn a_password_that_is_remembered_serves_no_approval_and_one_for_an_approval_is_not_remembered() {
+    let scene = Scene::of("one", &[]);
+    let second = Scene { approver: scene.approver.clone(), ..Scene::of("one", &[]) };
+    let name = &scene.approver.name;
+    let mut shell = shared().pty_as(name, ["bash", "--norc", "-i"]);
+    shell.type_line(&format!("jitctl approve {} && echo first-$((1+1))", scene.id));
+    shell.type_password(PROMPT, &scene.approver.password);
+    shell.expect("first-2");
+    // The approval left nothing behind ...
+    shell.type_line("jit-sudo -n true || echo asked-$((1+1))");
+    shell.expect("asked-2");
+    shell.type_line("jit-sudo true && echo ran-$((1+1))");
+    shell.type_password(PROMPT, &scene.approver.password);
+    shell.expect("ran-2");
+    shell.type_line("jit-sudo -n true && echo cached-$((1+1))");
+    shell.expect("cached-2");
+    // ... and what the run has left behind does not approve.
+    shell.type_line(&format!("jitctl approve {}", second.id));
+    shell.expect("approving request");
+    shell.expect(PROMPT);
+    shell.type_text("\x03");
+    // What is typed ahead goes with the question.
+    shell.expect("$ ");
+    shell.type_line("exit");
+    shell.wait();
+    assert_eq!(second.state()["approvals"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn what_others_typed_is_shown_escaped_and_cut() {
+    let hostile = "a\u{1b}[2Jb\nroot's password: ";
+    let scene = Scene::of("one", &["--", "printf", hostile, &"x".repeat(2000)]);
+    let mut session = scene.approves(&[]);
+    let shown = session.expect(PROMPT);
+    assert!(!shown.contains('\u{1b}') && shown.contains("\\x1b[2Jb\\x0aroot"), "{shown}");
+    assert!(shown.contains(&format!("characters: jitctl show {})", scene.id)) && shown.len() < 600, "{shown}");
+    session.type_text("\x03");
+    session.wait();
+}
+
+#[test]
+fn a_review_of_a_break_glass_needs_the_same_password() {
+    let (person, reviewer) = (shared().person(&["asking"]), shared().person(&["persons"]));
+    let words = ["jit-sudo", "--break-glass", "--role", "one", "--reason", "it burns", "id", "-u"];
+    shared().run_as(&person.name, words).succeeded();
+    let grant = records_of(shared(), &person)[0].text("grant").to_owned();
+    let review = ["jitctl", "review", &grant, "--comment", "it did burn"];
+    let said = shared().run_as(&reviewer.name, review);
+    said.refused("reviewing needs your password, and there is no terminal to ask for it");
+    let mut session = shared().pty_as(&reviewer.name, review);
+    session.expect(&format!("reviewing the break-glass of request {grant}: one for {}, /usr/bin/id -u", person.name));
+    session.type_password(PROMPT, &reviewer.password);
+    session.expect("reviewed");
+    assert!(session.wait().success(), "{}", session.screen());
+}
+
+#[test]
+fn refusals_of_an_approver_are_limited_like_those_of_anybody() {
+    let scene = Scene::of("one", &[]);
+    let script = format!("for i in $(seq 75); do setsid --wait jitctl approve {} 2>/dev/null; done; true", scene.id);
+    shared().command(&scene.approver.name, ["sh", "-c", &script]).patience(Duration::from_secs(60)).run().succeeded();
+    let recorded = scene.rejects().len();
+    assert!((60..75).contains(&recorded), "{recorded}");
+}

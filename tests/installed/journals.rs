@@ -1,0 +1,606 @@
+//! The tables that give power against the journal: one changed row is named, and a checker that was written from
+//! docs/formats.md alone (tests/check_journal.py) says the same of random journals and random damage.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use harness::{Person, PrivateRoot, project};
+use jit_sudo::audit::chain::{Cause, hash};
+use jit_sudo::audit::{Journal, JournalError, Signers};
+use jit_sudo::clock::{BootTime, Moment, Timestamp};
+use jit_sudo::grant::sshsig::Namespace;
+use jit_sudo::grant::{HostKey, PublicKey};
+use jit_sudo::host::open_database;
+use rusqlite::{Connection, params};
+
+use crate::{id, own_root, request};
+
+const STATE: &str = "/var/lib/jit-sudo";
+
+const POLICY: &str = r#"
+[defaults]
+request_rate = 100000
+
+[roles.urgent]
+eligible     = ["%urgent"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+
+[roles.urgent.activation]
+maximum_duration = "10m"
+require_approval = true
+approvers        = ["%approvers"]
+break_glass      = true
+"#;
+
+const RUN: [&str; 4] = ["jit-sudo", "-n", "id", "-u"];
+
+/// A grant that was used and revoked, one for one run that was used, a denied request, a reviewed and an open break-glass grant.
+fn story(root: &PrivateRoot) -> BTreeMap<&'static str, String> {
+    root.add_policy("journals", POLICY);
+    let (bob, carol) = (root.person(&["approvers"]), root.person(&["reviewed", "once", "urgent"]));
+    let done = |person: &Person, words: &[&str]| drop(root.run_as(&person.name, words).succeeded().to_owned());
+    let revoked = id(&request(root, &carol, "reviewed", &[]));
+    done(&bob, &["jitctl", "approve", &revoked]);
+    done(&carol, &RUN);
+    done(&bob, &["jitctl", "revoke", &revoked, "--reason", "enough"]);
+    let denied = id(&request(root, &carol, "reviewed", &[]));
+    done(&bob, &["jitctl", "deny", &denied, "--reason", "no"]);
+    let used = id(&request(root, &carol, "once", &[]));
+    done(&carol, &RUN);
+    let reviewed = id(&request(root, &carol, "urgent", &["--break-glass"]));
+    done(&carol, &["jitctl", "release"]);
+    done(&bob, &["jitctl", "review", &reviewed, "--comment", "it did burn"]);
+    let debt = id(&request(root, &carol, "urgent", &["--break-glass"]));
+    BTreeMap::from([("revoked", revoked), ("denied", denied), ("used", used), ("reviewed", reviewed), ("debt", debt)])
+}
+
+#[test]
+fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
+    let root = own_root();
+    let ids = story(&root);
+    let text = root.as_root(["jitctl", "audit", "verify"]).succeeded().to_owned();
+    assert!(text.contains("the database agrees: 5 requests, 1 approvals, 4 grants, 2 break-glass reviews"), "{text}");
+    root.script(&format!("cp -a {STATE} /root/state"));
+    let forget = "ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL";
+    let harm = [
+        ("revoked", format!("UPDATE granted SET {forget} WHERE id = 'ID'"), "the database says active, the journal says revoked by person"),
+        ("used", format!("UPDATE granted SET {forget} WHERE id = 'ID'"), "the database says active, the journal says used at "),
+        ("revoked", "UPDATE granted SET expires = expires + 86400 WHERE id = 'ID'".into(), "the column 'expires'"),
+        ("revoked", "DELETE FROM approval WHERE request = 'ID'".into(), "table approval): its row is missing"),
+        ("revoked", "DELETE FROM granted WHERE id = 'ID'".into(), "table granted): "),
+        ("denied", "DELETE FROM request WHERE id = 'ID'".into(), "table request): "),
+        ("denied", "UPDATE request SET state = 'pending', ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE id = 'ID'".into(),
+            "the database says pending, the journal says denied by person"),
+        ("debt", "DELETE FROM review_debt WHERE id = 'ID'".into(), "table review_debt): its row is missing"),
+        ("debt", "UPDATE review_debt SET reviewer = 'bob', reviewed = at, comment = x'6f6b' WHERE id = 'ID'".into(),
+            "the database says reviewed, the journal says open"),
+        ("reviewed", "UPDATE review_debt SET reviewer = 'carol' WHERE id = 'ID'".into(), "table review_debt): "),
+        ("revoked", "INSERT INTO granted SELECT 'zzzzzzzzzz', uid, role, starts, expires, body, signature, NULL, NULL, NULL, NULL FROM granted WHERE id = 'ID'".into(),
+            "grant zzzzzzzzzz (table granted): the journal has no record of it"),
+        ("", "UPDATE role_text SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/sh') AS BLOB)".into(), "(table role_text): its bytes have another digest"),
+        ("revoked", "UPDATE request SET needed = 0 WHERE id = 'ID'".into(), "the database says 0 approvals, the journal says 1"),
+    ];
+    for (which, sql, sentence) in harm {
+        let id = ids.get(which).map_or("", String::as_str);
+        root.script(&format!("sqlite3 {STATE}/journal.db \"{}\"", sql.replace("ID", id)));
+        let output = root.as_root(["jitctl", "audit", "verify"]);
+        let said = output.refused("the database differs from the journal: ");
+        assert!(said.contains(sentence) && (said.contains(id) || sentence.contains("zzzzzzzzzz")), "{sql}: {said}");
+        let json = root.as_root(["jitctl", "--json", "audit", "verify"]).json()["verified"].clone();
+        assert_eq!(json["intact"], false, "{sql}: {json}");
+        assert!(json["differences"][0]["table"].is_string(), "{sql}: {json}");
+        root.as_root(["jitctl", "audit", "prune", "--keep", "1d"]).refused("not intact");
+        root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
+    }
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+/// Random verbs by random people, random runs, and now and then an export, which signs the head; a copy of the database every
+/// few steps, and a new host after every ten copies.
+const SCRIPT: &str = r#"
+set -u
+state=/var/lib/jit-sudo db=/var/lib/jit-sudo/journal.db
+mkdir -p /copies
+any() { local number=${numbers[$1]} list=("${@:2}"); echo "${list[number % ${#list[@]}]}"; }
+as() { setpriv --reuid="$1" --regid="$1" --init-groups --reset-env "${@:2}" >/dev/null 2>&1; }
+ask() { as "$1" /usr/libexec/jit-sudo/jit-sudo-broker <<<"$2"; }
+for ((step = 0; step < 8 * COPIES; step++)); do
+    if ((step % 80 == 0)); then
+        rm -rf $state/* && jitctl key init >/dev/null
+    fi
+    for ((i = 0; i < 12; i++)); do numbers[i]=$RANDOM; done
+    who=$(any 0 $PEOPLE)
+    id=$(sqlite3 -readonly $db "SELECT id FROM request ORDER BY rowid DESC LIMIT 1 OFFSET $((numbers[1] % 4))")
+    open="SELECT id, uid FROM granted WHERE ended IS NULL ORDER BY rowid DESC LIMIT 1 OFFSET $((numbers[2] % 3))"
+    IFS='|' read -r grant holder <<<"$(sqlite3 -readonly $db "$open")"
+    debt=$(sqlite3 -readonly $db "SELECT id FROM review_debt WHERE reviewer IS NULL ORDER BY id LIMIT 1")
+    narrow="\"one_shot\":$(any 3 true false false),\"exact\":false"
+    case $((numbers[7] % 24)) in
+    [0-5])
+        role=$(any 8 reviewed quorum once self-service urgent)
+        ask "$who" "{\"verb\":\"request\",\"role\":\"$role\",\"reason\":\"$(any 9 x 'é\\u0007\\\\x')\",\"one_shot\":$(any 10 true false)}"
+        ;;
+    [6-9] | 10) ask "$(any 4 $PEOPLE)" "{\"verb\":\"approve\",\"id\":\"$id\",$narrow}" ;;
+    11) ask "$who" "{\"verb\":\"deny\",\"id\":\"$id\",\"reason\":\"no \\\\ \\t\"}" ;;
+    12) ask "$(sqlite3 -readonly $db "SELECT uid FROM request WHERE id = '$id'")" "{\"verb\":\"cancel\",\"id\":\"$id\"}" ;;
+    13) ask "${holder:-$who}" "{\"verb\":\"release\"}" ;;
+    14) ask "$who" "{\"verb\":\"revoke\",\"target\":$(any 8 '"all"' "{\"id\":\"$grant\"}" "{\"id\":\"$id\"}"),\"reason\":\"x\"}" ;;
+    15 | 16) ask "${holder:-$who}" "{\"verb\":\"extend\",\"id\":\"$grant\",\"reason\":\"x\"}" ;;
+    17 | 18) ask "$who" "{\"verb\":\"request\",\"role\":\"urgent\",\"reason\":\"x\",\"break_glass\":true}" ;;
+    19) ask "$who" "{\"verb\":\"review-settle\",\"id\":\"$debt\",\"comment\":\"fine\"}" ;;
+    20 | 21) as "${holder:-$who}" jit-sudo -n id -u ;;
+    22) jitctl audit export --output - >/dev/null 2>&1 ;;
+    23) as "$who" jit-sudo -n id -u ;;
+    esac
+    if ((step % 8 == 7)); then
+        number=$((step / 8))
+        sqlite3 $db ".backup /copies/$number.db"
+        cp $state/host_key /copies/$number.key
+    fi
+done
+true
+"#;
+
+/// One damage: its name, whether a host whose rows have all their records must notice it, and what is done.
+type Damage = (&'static str, bool, fn(&Connection, &mut Random) -> rusqlite::Result<usize>);
+
+/// A number after the other, by the rule of xorshift.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).unwrap() % limit.max(1)
+    }
+}
+
+/// `statement` with a random row of `table` in the place of ROW.
+fn at(db: &Connection, random: &mut Random, table: &str, which: &str, statement: &str) -> rusqlite::Result<usize> {
+    let key = if table == "approval" {
+        "request || uid"
+    } else if table == "extension" {
+        "request"
+    } else if table == "role_text" {
+        "digest"
+    } else {
+        "rowid"
+    };
+    let mut query = db.prepare(&format!("SELECT quote({key}) FROM {table} WHERE {which} ORDER BY 1"))?;
+    let rows = query.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let Some(row) = rows.get(random.below(rows.len())) else { return Ok(0) };
+    let before = db.total_changes();
+    db.execute_batch(&statement.replace("ROW", &format!("{key} = {row}")))?;
+    Ok(usize::try_from(db.total_changes() - before).unwrap())
+}
+
+/// Puts the hash of the changed bytes beside them, and the right link into what follows, as whoever has no key can.
+fn relink(db: &Connection) -> rusqlite::Result<()> {
+    let mut query = db.prepare("SELECT seq, body FROM record ORDER BY seq")?;
+    let rows: Vec<(i64, Vec<u8>)> =
+        query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let mut prev: Option<String> = None;
+    for (seq, body) in rows {
+        let mut record: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        if let Some(prev) = prev {
+            record["prev"] = prev.into();
+        }
+        let body = record.to_string();
+        let digest = hash(body.as_bytes());
+        db.execute("UPDATE record SET body = ?2, hash = ?3 WHERE seq = ?1", params![seq, body.as_bytes(), digest.0])?;
+        prev = Some(digest.to_string());
+    }
+    Ok(())
+}
+
+fn swap(db: &Connection, random: &mut Random, table: &str) -> rusqlite::Result<usize> {
+    let count: i64 = db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
+    if count < 2 {
+        return Ok(0);
+    }
+    let first = i64::try_from(random.below(usize::try_from(count - 1).unwrap())).unwrap() + 1;
+    for (from, to) in [(first, 1_000_000), (first + 1, first), (1_000_000, first + 1)] {
+        db.execute(&format!("UPDATE {table} SET rowid = ?2 WHERE rowid = ?1"), [from, to])?;
+    }
+    Ok(2)
+}
+
+macro_rules! row {
+    ($name:literal, $noticed:literal, $table:literal, $which:literal, $statement:literal) => {
+        ($name, $noticed, |db, random| at(db, random, $table, $which, $statement))
+    };
+}
+
+const DAMAGE: &[Damage] = &[
+    row!(
+        "unrevoked",
+        true,
+        "granted",
+        "ended IS NOT NULL",
+        "UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE ROW"
+    ),
+    row!("unrevoked by half", true, "granted", "ended IS NOT NULL", "UPDATE granted SET ended = NULL WHERE ROW"),
+    row!(
+        "revoked by hand",
+        true,
+        "granted",
+        "ended IS NULL",
+        "UPDATE granted SET ended = 'revoked', ended_by = 'bob', ended_at = 5, ended_reason = x'' WHERE ROW"
+    ),
+    row!(
+        "another end",
+        true,
+        "granted",
+        "ended IS NOT NULL",
+        "UPDATE granted SET ended = CASE ended WHEN 'revoked' THEN 'released' ELSE 'revoked' END WHERE ROW"
+    ),
+    row!("ended by another", true, "granted", "ended IS NOT NULL", "UPDATE granted SET ended_by = 'mallory' WHERE ROW"),
+    row!("ended later", true, "granted", "ended IS NOT NULL", "UPDATE granted SET ended_at = ended_at + 1 WHERE ROW"),
+    row!(
+        "ended for another reason",
+        true,
+        "granted",
+        "ended IS NOT NULL",
+        "UPDATE granted SET ended_reason = x'41' WHERE ROW"
+    ),
+    row!("expires", true, "granted", "1", "UPDATE granted SET expires = expires + 3600 WHERE ROW"),
+    row!("starts", true, "granted", "1", "UPDATE granted SET starts = starts - 1 WHERE ROW"),
+    row!("holder", true, "granted", "1", "UPDATE granted SET uid = uid + 1 WHERE ROW"),
+    row!("role", true, "granted", "1", "UPDATE granted SET role = 'deploy' WHERE ROW"),
+    row!("grant removed", true, "granted", "1", "DELETE FROM granted WHERE ROW"),
+    row!(
+        "grant bytes",
+        true,
+        "granted",
+        "1",
+        "UPDATE granted SET body = CAST(replace(CAST(body AS TEXT), '\"exact\":0', '\"exact\":1') AS BLOB) WHERE ROW"
+    ),
+    row!(
+        "foreign grant",
+        true,
+        "granted",
+        "1",
+        "INSERT INTO granted SELECT 'zzzzzzzzzz', uid, role, starts, expires, body, signature, NULL, NULL, NULL, NULL FROM granted WHERE ROW"
+    ),
+    row!("grant signature", true, "granted", "1", "UPDATE granted SET signature = zeroblob(180) WHERE ROW"),
+    ("grant by another key", true, |db, random| {
+        let mut query = db.prepare("SELECT rowid, body FROM granted ORDER BY rowid")?;
+        let rows: Vec<(i64, Vec<u8>)> =
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let Some((rowid, body)) = rows.get(random.below(rows.len())) else { return Ok(0) };
+        let signature = HostKey::from_seed([9; 32]).sign(Namespace::Grant, body);
+        db.execute("UPDATE granted SET signature = ?2 WHERE rowid = ?1", params![rowid, signature])
+    }),
+    ("grants swapped", true, |db, random| swap(db, random, "granted")),
+    ("requests swapped", true, |db, random| swap(db, random, "request")),
+    row!(
+        "undecided",
+        true,
+        "request",
+        "state IN ('denied', 'cancelled')",
+        "UPDATE request SET state = 'pending', ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE ROW"
+    ),
+    row!("approved by hand", true, "request", "state <> 'approved'", "UPDATE request SET state = 'approved' WHERE ROW"),
+    row!("expired by hand", true, "request", "state = 'pending'", "UPDATE request SET state = 'expired' WHERE ROW"),
+    row!(
+        "denied by another",
+        true,
+        "request",
+        "ended_by IS NOT NULL",
+        "UPDATE request SET ended_by = 'mallory' WHERE ROW"
+    ),
+    row!("request words", true, "request", "ended_by IS NOT NULL", "UPDATE request SET ended_reason = x'41' WHERE ROW"),
+    row!("requester", true, "request", "1", "UPDATE request SET uid = uid + 1 WHERE ROW"),
+    row!("deadline", true, "request", "1", "UPDATE request SET deadline = deadline + 1 WHERE ROW"),
+    row!("created", true, "request", "1", "UPDATE request SET created = created - 1 WHERE ROW"),
+    row!("needed", true, "request", "needed > 0", "UPDATE request SET needed = 0 WHERE ROW"),
+    row!(
+        "request bytes",
+        true,
+        "request",
+        "1",
+        "UPDATE request SET body = CAST(replace(CAST(body AS TEXT), '\"duration\":', '\"duration\":9') AS BLOB) WHERE ROW"
+    ),
+    row!("request removed", true, "request", "1", "DELETE FROM request WHERE ROW"),
+    row!(
+        "foreign request",
+        true,
+        "request",
+        "1",
+        "INSERT INTO request SELECT 'zzzzzzzzzz', uid, role, state, created, deadline, needed, body, ended_by, ended_at, ended_reason FROM request WHERE ROW"
+    ),
+    row!("approval removed", true, "approval", "1", "DELETE FROM approval WHERE ROW"),
+    row!("approval of another time", true, "approval", "1", "UPDATE approval SET at = at + 1 WHERE ROW"),
+    row!("approver", true, "approval", "1", "UPDATE approval SET uid = uid + 1000 WHERE ROW"),
+    row!(
+        "approval bytes",
+        true,
+        "approval",
+        "1",
+        "UPDATE approval SET body = CAST(replace(CAST(body AS TEXT), '\"one_shot\":', '\"one_shot\": ') AS BLOB) WHERE ROW"
+    ),
+    row!(
+        "foreign approval",
+        true,
+        "approval",
+        "1",
+        "INSERT INTO approval SELECT request, uid + 1000, at, body, signature, key FROM approval WHERE ROW"
+    ),
+    row!(
+        "approval signed by nobody",
+        true,
+        "approval",
+        "1",
+        "UPDATE approval SET signature = x'00', key = 'SHA256:x' WHERE ROW"
+    ),
+    row!("debt removed", true, "review_debt", "1", "DELETE FROM review_debt WHERE ROW"),
+    row!(
+        "debt settled by hand",
+        true,
+        "review_debt",
+        "reviewer IS NULL",
+        "UPDATE review_debt SET reviewer = 'bob', reviewed = at, comment = x'41' WHERE ROW"
+    ),
+    row!(
+        "debt opened again",
+        true,
+        "review_debt",
+        "reviewer IS NOT NULL",
+        "UPDATE review_debt SET reviewer = NULL, reviewed = NULL, comment = NULL WHERE ROW"
+    ),
+    row!("debtor", true, "review_debt", "1", "UPDATE review_debt SET uid = uid + 1000 WHERE ROW"),
+    row!(
+        "foreign debt",
+        true,
+        "review_debt",
+        "1",
+        "INSERT INTO review_debt SELECT 'zzzzzzzzzz', uid + 1000, user, role, at, reviewer, reviewed, comment FROM review_debt WHERE ROW"
+    ),
+    row!("extension removed", true, "extension", "1", "DELETE FROM extension WHERE ROW"),
+    row!("extension of another", true, "extension", "1", "UPDATE extension SET extends = 'zzzzzzzzzz' WHERE ROW"),
+    row!(
+        "foreign extension",
+        true,
+        "granted",
+        "1",
+        "INSERT INTO extension SELECT 'zzzzzzzzzz', id FROM granted WHERE ROW"
+    ),
+    row!(
+        "role text",
+        true,
+        "role_text",
+        "1",
+        "UPDATE role_text SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/sh') AS BLOB) || x'20' WHERE ROW"
+    ),
+    row!("role text removed", true, "role_text", "1", "DELETE FROM role_text WHERE ROW"),
+    row!(
+        "foreign role text",
+        true,
+        "role_text",
+        "1",
+        "INSERT INTO role_text SELECT upper(digest), body FROM role_text WHERE ROW"
+    ),
+    row!("record removed", false, "record", "1", "DELETE FROM record WHERE ROW"),
+    row!("record hash", true, "record", "1", "UPDATE record SET hash = zeroblob(32) WHERE ROW"),
+    row!(
+        "record bytes",
+        true,
+        "record",
+        "1",
+        "UPDATE record SET body = CAST(replace(CAST(body AS TEXT), '\"host\":', '\"host\": ') AS BLOB) WHERE ROW"
+    ),
+    row!("record column", true, "record", "1", "UPDATE record SET uid = coalesce(uid, 0) + 1 WHERE ROW"),
+    row!("record kind", true, "record", "1", "UPDATE record SET kind = 'alert' WHERE ROW AND kind <> 'alert'"),
+    row!("record time", true, "record", "1", "UPDATE record SET high = high + 1 WHERE ROW"),
+    ("record swapped", true, |db, random| swap(db, random, "record")),
+    ("record written anew", false, |db, random| {
+        let statement = "UPDATE record SET body = CAST(replace(CAST(body AS TEXT), '\"kind\":\"revocation\"', '\"kind\":\"release\"') AS BLOB), kind = 'release' WHERE ROW";
+        let changed = at(db, random, "record", "kind = 'revocation'", statement)?;
+        relink(db)?;
+        Ok(changed)
+    }),
+    ("journal cut off and written anew", false, |db, random| {
+        let changed = at(
+            db,
+            random,
+            "record",
+            "kind NOT IN ('start', 'end', 'reject')",
+            "DELETE FROM record WHERE seq >= (SELECT seq FROM record WHERE ROW)",
+        )?;
+        db.execute("DELETE FROM checkpoint WHERE seq > (SELECT max(seq) FROM record)", [])?;
+        Ok(changed)
+    }),
+    ("checkpoint by another key", false, |db, random| {
+        let mut query = db.prepare("SELECT seq, body FROM checkpoint ORDER BY seq")?;
+        let rows: Vec<(i64, Vec<u8>)> =
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let Some((seq, body)) = rows.get(random.below(rows.len())) else { return Ok(0) };
+        let signature = HostKey::from_seed([9; 32]).sign(Namespace::Checkpoint, body);
+        db.execute("UPDATE checkpoint SET signature = ?2 WHERE seq = ?1", params![seq, signature])
+    }),
+    row!(
+        "checkpoint bytes",
+        true,
+        "checkpoint",
+        "1",
+        "UPDATE checkpoint SET body = CAST(replace(CAST(body AS TEXT), '\"at\":1', '\"at\":2') AS BLOB) WHERE ROW"
+    ),
+];
+
+/// A directory of the test's own, which goes with it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("jit-sudo-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn now() -> Moment {
+    let micros = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap();
+    Moment { wall: Timestamp(micros), boot: BootTime(1), boot_id: "0d5e0b7c-1f0a-4c1e-9d50-1a2b3c4d5e6f".to_owned() }
+}
+
+/// Removes all records that may go, where there are any.
+fn prune(path: &Path) -> bool {
+    let database = open_database(path).unwrap();
+    let journal = Journal::new(&database, "web1", Vec::new());
+    let moment = now();
+    let Some(last) = journal.prunable(moment.wall).unwrap() else { return false };
+    let _ = journal.prune(&moment, last, 0, "root", moment.wall).unwrap();
+    journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
+    true
+}
+
+/// What our own verification says: `intact`, `journal`, or the table that is the first to differ.
+fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
+    let database = match open_database(path) {
+        Ok(database) => database,
+        Err(error) => return ("schema".to_owned(), error.to_string()),
+    };
+    let journal = Journal::new(&database, "web1", Vec::new());
+    match journal.prove(Signers::These(vec![key.clone()]), Vec::new()).unwrap() {
+        Ok(_) => ("intact".to_owned(), String::new()),
+        Err(bad) => {
+            let kind = match &bad.cause {
+                Cause::Rows(differences) => differences.found[0].table.name(),
+                _ => "journal",
+            };
+            (kind.to_owned(), bad.to_string())
+        }
+    }
+}
+
+/// The copies that the script leaves behind.
+fn random_journals(root: &PrivateRoot, copies: usize, seed: u64) {
+    root.add_policy("journals", POLICY);
+    let groups: [&[&str]; 4] = [
+        &["reviewed", "quorum", "once", "urgent", "approvers"],
+        &["reviewed", "approvers", "once"],
+        &["quorum", "self-service", "approvers"],
+        &["reviewed", "urgent", "self-service"],
+    ];
+    let names: Vec<String> = groups.iter().map(|groups| root.person(groups).name).collect();
+    let script = format!("COPIES={copies} PEOPLE='{}' RANDOM={seed}\n{SCRIPT}", names.join(" "));
+    let output = root.command("root", ["bash", "-c", &script]).patience(Duration::from_secs(500)).run();
+    output.succeeded();
+    assert_eq!(output.stderr, "");
+}
+
+struct Case {
+    path: PathBuf,
+    key: PublicKey,
+    line: String,
+    /// What was done to it, and whether it must be noticed.
+    damage: Option<(&'static str, bool)>,
+}
+
+/// `each` journals of each copy, half of them damaged and some of them pruned before.
+fn cases(root: &PrivateRoot, copies: usize, each: usize, place: &Path, random: &mut Random) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for copy in 0..copies {
+        let from = root.path(&format!("/copies/{copy}.db"));
+        let key = HostKey::from_openssh(&root.read(&format!("/copies/{copy}.key"))).unwrap();
+        for number in 0..each {
+            let path = place.join(format!("{copy}-{number}.db"));
+            std::fs::copy(&from, &path).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let pruned = number % 5 == 0 && prune(&path);
+            let db = Connection::open(&path).unwrap();
+            let mut damage = None;
+            // A damage that finds nothing to damage is none.
+            while number % 2 == 1 && damage.is_none() {
+                let (name, noticed, change) = DAMAGE[random.below(DAMAGE.len())];
+                db.execute_batch("BEGIN").unwrap();
+                match change(&db, random) {
+                    Ok(changed) if changed > 0 => {
+                        db.execute_batch("COMMIT").unwrap();
+                        damage = Some((name, noticed && !pruned));
+                    }
+                    Ok(_) | Err(_) => db.execute_batch("ROLLBACK").unwrap(),
+                }
+            }
+            db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+            cases.push(Case { path, key: key.public_key(), line: key.public_line(), damage });
+        }
+    }
+    cases
+}
+
+fn checker(cases: &[Case]) -> Vec<String> {
+    let mut script = Command::new("python3")
+        .arg(project().join("tests/check_journal.py"))
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut words = String::new();
+    cases.iter().for_each(|case| writeln!(words, "{}\n{}", case.path.display(), case.line).unwrap());
+    script.stdin.take().unwrap().write_all(words.as_bytes()).unwrap();
+    let output = script.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Both checkers over `copies` random journals, `each` times damaged or not.
+fn compare(copies: usize, each: usize) {
+    let root = own_root();
+    let began = Instant::now();
+    random_journals(&root, copies, 4711);
+    let made = began.elapsed().as_secs_f64();
+    let place = Place::new("journals");
+    let cases = cases(&root, copies, each, &place.0, &mut Random(0x9e37_79b9_7f4a_7c15));
+    let began = Instant::now();
+    let ours: Vec<(String, String)> = cases.iter().map(|case| verdict(&case.path, &case.key)).collect();
+    let verified = began.elapsed().as_secs_f64();
+    let theirs = checker(&cases);
+    assert_eq!(ours.len(), theirs.len());
+    let (mut kinds, mut unnoticed) = (BTreeMap::<&str, usize>::new(), BTreeMap::<&str, usize>::new());
+    for ((case, (kind, sentence)), other) in cases.iter().zip(&ours).zip(&theirs) {
+        let theirs = other.split(':').next().unwrap();
+        assert_eq!(kind, theirs, "{:?} {:?}: {sentence} / {other}", case.path, case.damage);
+        *kinds.entry(kind).or_default() += 1;
+        match case.damage {
+            None => assert_eq!(kind, "intact", "{:?}: {sentence}", case.path),
+            Some((name, noticed)) if kind == "intact" => {
+                assert!(!noticed, "{:?}: nobody noticed: {name}", case.path);
+                *unnoticed.entry(name).or_default() += 1;
+            }
+            Some(_) => {}
+        }
+    }
+    println!(
+        "{} journals, made in {made:.1} s, verified in {verified:.1} s, compared after {:.1} s: {kinds:?}; harmless or pruned: {unnoticed:?}",
+        cases.len(),
+        began.elapsed().as_secs_f64()
+    );
+    assert!(kinds.len() >= 7, "{kinds:?}");
+}
+
+#[test]
+fn a_checker_written_from_the_documents_says_the_same_of_random_journals() {
+    compare(20, 10);
+}
+
+/// `make journals`.
+#[test]
+#[ignore = "takes a minute or two; `make journals`"]
+fn a_thousand_random_journals() {
+    compare(100, 10);
+}
