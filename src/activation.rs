@@ -300,7 +300,7 @@ pub fn grant(
     let later = Moment { wall: moment.wall.max(high), ..moment.clone() };
     let terms = grant_terms(decided, &identity.id, &later);
     let signed = SignedGrant::issue(&terms, &identity.key)?;
-    store::decide_request(tx, &terms.id, RequestState::Approved, None)?;
+    store::approve_request(tx, &terms.id)?;
     store::insert_grant(tx, &terms, &signed)?;
     Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes(), decided.policy))?)
 }

@@ -207,7 +207,7 @@ mod tests {
     fn a_denied_request_is_refused_in_the_approvers_words() {
         let mut info = pending();
         info.state = "denied".into();
-        info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "not\ntoday".into() });
+        info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "not\ntoday".into(), key: None });
         let report = report(info, &typed(), 0);
         assert_eq!(report.exit, Exit::Refused);
         let message = report.notice.unwrap().message;

@@ -118,7 +118,8 @@ impl Desk<'_> {
                 .and_then(|grant| grant.end)
                 .map(|(_, ended)| ended)
                 .or_else(|| request.ended.clone())
-                .map(ended),
+                .map(|end| Ok::<_, Refused>(ended(end, store.stated_with(&terms.id)?)))
+                .transpose()?,
             runs: self.journal.count_runs_of_grant(&terms.id)?,
             background: None,
             host: None,
@@ -201,6 +202,7 @@ fn approval(approval: crate::grant::Approval) -> ApprovalInfo {
     }
 }
 
-fn ended(ended: Ended) -> EndedInfo {
-    EndedInfo { by: ended.by, at: ended.at, reason: Word(std::os::unix::ffi::OsStringExt::from_vec(ended.reason)) }
+fn ended(ended: Ended, key: Option<String>) -> EndedInfo {
+    let reason = Word(std::os::unix::ffi::OsStringExt::from_vec(ended.reason));
+    EndedInfo { by: ended.by, at: ended.at, reason, key }
 }

@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{FindError, GrantStore, LIST_LIMIT};
-use crate::grant::{Act, RequestTerms};
+use crate::grant::RequestTerms;
 use crate::names::{GrantId, Person, RoleName, UserName};
 
 /// The tables of reviews.
@@ -122,19 +122,6 @@ pub fn insert_debt(tx: &Transaction<'_>, terms: &RequestTerms) -> rusqlite::Resu
     Ok(())
 }
 
-/// Settles a debt; false when somebody has done so before.
-pub fn settle_debt(
-    tx: &Transaction<'_>,
-    id: &GrantId,
-    _act: &Act,
-    reviewer: &UserName,
-    at: i64,
-    comment: &[u8],
-) -> rusqlite::Result<bool> {
-    let query = "UPDATE review_debt SET reviewer = ?2, reviewed = ?3, comment = ?4 WHERE id = ?1 AND reviewer IS NULL";
-    Ok(tx.execute(query, params![id.as_str(), reviewer.as_str(), at, comment])? == 1)
-}
-
 /// Keeps the latest answer about an assignment.
 pub fn certify(tx: &Transaction<'_>, role: &RoleName, answer: &Certification) -> rusqlite::Result<()> {
     tx.execute(
@@ -163,9 +150,11 @@ mod tests {
     use super::*;
     use crate::database::Database;
     use crate::database::tests::Scratch;
+    use crate::grant::{Act, StatementKind};
+    use crate::store::{carry_out, settle};
 
     fn database(scratch: &Scratch) -> Database {
-        Database::create(&scratch.path(), &[super::super::SCHEMA, SCHEMA]).unwrap()
+        Database::create(&scratch.path(), &[super::super::SCHEMA, super::super::STATEMENT_SCHEMA, SCHEMA]).unwrap()
     }
 
     fn owe(database: &Database, id: &str, uid: u32) -> Result<(), rusqlite::Error> {
@@ -187,12 +176,16 @@ mod tests {
         assert_eq!(store.open_debt_of(&next).unwrap(), None, "the uid alone owes nothing");
         let id = store.open_debt_of(&alice).unwrap().unwrap();
         assert_eq!(id.as_str(), "0000000001");
-        let (bob, act) = (UserName::parse("bob").unwrap(), Act::of_root(0).unwrap());
-        for first in [true, false] {
+        let review = super::super::tests::statement(StatementKind::Review, &id);
+        let (bob, root) = (Act::by_a_key(1001), Act::of_root(0).unwrap());
+        // Not without the reviewer's own act.
+        for (act, settled) in [(&root, false), (&bob, true), (&bob, false)] {
             let tx = database.connection().unchecked_transaction().unwrap();
-            assert_eq!(settle_debt(&tx, &id, &act, &bob, 9, b"fine").unwrap(), first);
+            assert!(!carry_out(&tx, &review, 9).unwrap());
+            assert_eq!(settle(&tx, &review, act, 9).unwrap(), settled);
             tx.commit().unwrap();
         }
+        assert_eq!(store.statements(&id).unwrap().len(), 1);
         assert_eq!(store.open_debt_of(&alice).unwrap(), None);
         assert!(matches!(store.open_debt(&id), Err(FindError::Unknown)));
         owe(&database, "0000000002", 1000).unwrap();

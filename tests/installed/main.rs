@@ -53,6 +53,7 @@ mod shells;
 mod shippers;
 mod signed;
 mod sinks;
+mod statements;
 mod terminal;
 mod tokens;
 mod told;

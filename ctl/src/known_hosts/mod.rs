@@ -4,7 +4,7 @@
 mod file;
 mod list;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use jit_sudo::broker::wire::HostInfo;
 use jit_sudo::escape::escape;
@@ -141,7 +141,7 @@ impl<'p> Host<'p> {
     }
 }
 
-fn standing(path: &PathBuf, host: &HostDescriptor, key: &PublicKey) -> Result<Standing, Trouble> {
+fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Standing, Trouble> {
     let file = escape(path.as_os_str().as_encoded_bytes());
     let found = match look(path, host, key) {
         Ok(Found::Nowhere) => match pin(path, host, key) {
@@ -181,7 +181,7 @@ mod tests {
     use super::list::tests::described;
     use super::*;
 
-    fn met(path: &PathBuf, host: &HostDescriptor) -> Result<Standing, String> {
+    fn met(path: &Path, host: &HostDescriptor) -> Result<Standing, String> {
         standing(path, host, &host.public_key().unwrap()).map_err(|trouble| trouble.notice().message)
     }
 
