@@ -10,6 +10,7 @@ use super::sink::Backlog;
 use crate::clock::Timestamp;
 use crate::grant::Means;
 use crate::names::GrantId;
+use crate::escape::Word;
 use crate::names::Person;
 
 /// The most records that one page of a listing holds.
@@ -118,13 +119,15 @@ impl Journal<'_> {
             )
         };
         let (rows, person) = match &filter.whose {
-            Whose::Everybody => (select("?4 IS NULL AND ?5 IS NULL"), None),
-            Whose::By(person) => (select(BY_PERSON), Some(person)),
+            Whose::Everybody => (select("?4 IS NULL AND ?5 IS NULL AND ?6 IS NULL"), None),
+            Whose::By(person) => (select(&format!("{BY_PERSON} AND ?6 IS NOT NULL")), Some(person)),
             Whose::About(person) => (format!("{} UNION ALL {}", select(BY_PERSON), select(&of_others())), Some(person)),
         };
-        let (uid, name) = (person.map(|person| person.uid), person.map(|person| person.name.as_str()));
+        let uid = person.map(|person| person.uid);
+        let in_record = person.map(|person| named(&Word::from(person.name.as_str())));
+        let in_request = person.map(|person| named(&person.name));
         let query = format!("{rows} ORDER BY seq {direction}");
-        let parameters = params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid, name];
+        let parameters = params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid, in_record, in_request];
         let mut page = self.page(&query, parameters, limit, filter)?;
         if order == Order::Newest {
             page.records.reverse();
@@ -136,7 +139,7 @@ impl Journal<'_> {
     pub fn is_by(&self, person: &Person, seq: u64) -> rusqlite::Result<bool> {
         let query = format!("SELECT count(*) FROM record WHERE seq = ?1 AND ?2 IS NULL AND ?3 IS NULL AND {BY_PERSON}");
         let nothing: Option<i64> = None;
-        let parameters = params![sql_bound(seq), nothing, nothing, person.uid, person.name.as_str()];
+        let parameters = params![sql_bound(seq), nothing, nothing, person.uid, named(&Word::from(person.name.as_str()))];
         let count: i64 = self.database.connection().query_row(&query, parameters, |row| row.get(0))?;
         Ok(count > 0)
     }
@@ -234,16 +237,23 @@ impl Journal<'_> {
     }
 }
 
-/// What the person of uid ?4 and name ?5 did: the record names them, or the start of its run does.
-const BY_PERSON: &str = "uid = ?4 AND ?5 = coalesce(json_extract(CAST(body AS TEXT), '$.user'), (SELECT \
-    json_extract(CAST(s.body AS TEXT), '$.user') FROM record s WHERE s.run = record.run AND s.kind = 'start'), '')";
+/// What the person of uid ?4 did: the record names them as the text ?5, or the start of its run does. The build of SQLite has
+/// no functions for JSON; a quotation mark inside of a text is never without its backslash, so the text is the key itself.
+const BY_PERSON: &str = "uid = ?4 AND (instr(body, ?5) > 0 OR instr(body, CAST('\"user\":' AS BLOB)) = 0 \
+    AND EXISTS (SELECT 1 FROM record s WHERE s.run = record.run AND s.kind = 'start' AND instr(s.body, ?5) > 0))";
 
-/// What others did about the requests and grants of that person.
+/// What others did about the requests and grants of that person, whom a request names as ?6.
 fn of_others() -> String {
     format!(
         "uid IS NOT ?4 AND grant_id IN (SELECT id FROM request WHERE uid = ?4 \
-         AND ?5 = json_extract(CAST(body AS TEXT), '$.user') ORDER BY created DESC LIMIT {OWN_REQUESTS})"
+         AND instr(body, ?6) > 0 ORDER BY created DESC LIMIT {OWN_REQUESTS})"
     )
+}
+
+/// The key and value by which exact bytes name a person.
+fn named<T: serde::Serialize>(user: &T) -> Vec<u8> {
+    // What cannot be written down names nobody: no record holds a zero byte.
+    serde_json::to_vec(user).map_or(vec![0], |value| [b"\"user\":", &value[..]].concat())
 }
 
 impl Backlog for Journal<'_> {
