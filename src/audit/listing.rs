@@ -8,9 +8,9 @@ use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::record::{Digest, Event, Record};
 use super::sink::Backlog;
 use crate::clock::Timestamp;
+use crate::escape::Word;
 use crate::grant::Means;
 use crate::names::GrantId;
-use crate::escape::Word;
 use crate::names::Person;
 
 /// The most records that one page of a listing holds.
@@ -127,7 +127,8 @@ impl Journal<'_> {
         let in_record = person.map(|person| named(&Word::from(person.name.as_str())));
         let in_request = person.map(|person| named(&person.name));
         let query = format!("{rows} ORDER BY seq {direction}");
-        let parameters = params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid, in_record, in_request];
+        let parameters =
+            params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid, in_record, in_request];
         let mut page = self.page(&query, parameters, limit, filter)?;
         if order == Order::Newest {
             page.records.reverse();
@@ -139,7 +140,8 @@ impl Journal<'_> {
     pub fn is_by(&self, person: &Person, seq: u64) -> rusqlite::Result<bool> {
         let query = format!("SELECT count(*) FROM record WHERE seq = ?1 AND ?2 IS NULL AND ?3 IS NULL AND {BY_PERSON}");
         let nothing: Option<i64> = None;
-        let parameters = params![sql_bound(seq), nothing, nothing, person.uid, named(&Word::from(person.name.as_str()))];
+        let parameters =
+            params![sql_bound(seq), nothing, nothing, person.uid, named(&Word::from(person.name.as_str()))];
         let count: i64 = self.database.connection().query_row(&query, parameters, |row| row.get(0))?;
         Ok(count > 0)
     }
