@@ -12,7 +12,6 @@ pub mod journal;
 pub mod listing;
 mod mark;
 pub mod open_run;
-mod owner;
 mod policies;
 mod policy_event;
 pub mod power;

@@ -4,7 +4,7 @@ use super::Desk;
 use super::failure::{Refused, refused};
 use super::wire::{Answer, CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage};
 use crate::audit::filter::{Span, Status, Words};
-use crate::audit::{Between, Checkpoint, Digest, Due, Filter, Mark, Order, Page, Signers, Stored, Whose};
+use crate::audit::{Between, Checkpoint, Digest, Due, Filter, Mark, Order, Page, Record, Signers, Stored, Whose};
 use crate::clock::Timestamp;
 use crate::escape::{escape, unhex};
 use crate::grant::{PublicKey, sshsig};
@@ -32,14 +32,13 @@ pub(super) struct Listing {
 
 impl Desk<'_> {
     pub(super) fn audit_list(&self, listing: &Listing) -> Result<Answer, Refused> {
-        let reader = self.is_reader()?;
-        let named = listing.user.as_ref().filter(|_| reader).map(person_of).transpose()?;
-        let whose = match (&listing.user, reader) {
-            (_, true) => named.as_ref().map_or(Whose::Everybody, Whose::By),
+        let whose = match (&listing.user, self.is_reader()?) {
+            (Some(user), true) => Whose::By(Person { uid: uid_of(user)?, name: user.clone() }),
+            (None, true) => Whose::Everybody,
             (Some(user), false) if user != self.caller.name() => {
                 return Err(refused("not-a-reader", "only root and the readers of the policy may see others"));
             }
-            (_, false) => Whose::About(self.caller.person()),
+            (_, false) => Whose::About(self.caller.person().clone()),
         };
         let order = if listing.newest { Order::Newest } else { Order::Oldest };
         let between = Between { after: listing.after, before: listing.before.unwrap_or(u64::MAX) };
@@ -61,13 +60,7 @@ impl Desk<'_> {
             },
         };
         if !self.is_reader()? {
-            let mut own = Vec::new();
-            for stored in page.records {
-                if self.journal.is_about(self.caller.person(), &stored)? {
-                    own.push(stored);
-                }
-            }
-            page.records = own;
+            page.records.retain(|stored| self.is_about_caller(stored));
         }
         if page.records.is_empty() {
             let shown = escape(what.as_bytes());
@@ -156,6 +149,17 @@ impl Desk<'_> {
         marks.extend(self.host.anchored()?);
         Ok(self.journal.prove(Signers::These(keys), marks)?)
     }
+
+    /// What the caller did, and what others did about their requests and grants.
+    fn is_about_caller(&self, stored: &Stored) -> bool {
+        let Ok(record) = Record::decode(&stored.body) else { return false };
+        let keys = record.event.keys();
+        let is_theirs =
+            |id: GrantId| self.host.store().request(&id, self.now()).is_ok_and(|request| self.is_own(&request));
+        let by_them = keys.uid == Some(self.caller.uid())
+            && self.journal.is_by(self.caller.person(), stored.seq).unwrap_or(false);
+        by_them || keys.grant.and_then(|id| GrantId::parse(id).ok()).is_some_and(is_theirs)
+    }
 }
 
 fn wanted(filter: &RecordFilter) -> Result<Filter<'static>, Refused> {
@@ -201,11 +205,10 @@ fn checkpoint(stored: &Checkpoint) -> CheckpointInfo {
     }
 }
 
-fn person_of(user: &UserName) -> Result<Person, Refused> {
+fn uid_of(user: &UserName) -> Result<u32, Refused> {
     let account = sys::users::account_by_name(user.as_str())
         .map_err(|error| refused("lookup", format!("unable to look up {user}: {error}")))?;
-    let person = account.map(|account| Person { uid: account.uid, name: user.clone() });
-    person.ok_or_else(|| refused("unknown-user", format!("unknown user {user}")))
+    account.map(|account| account.uid).ok_or_else(|| refused("unknown-user", format!("unknown user {user}")))
 }
 
 fn shown(page: Page) -> RecordPage {

@@ -199,7 +199,7 @@ impl Desk<'_> {
 
 /// Only their own.
 fn own(request: &StoredRequest, who: &Caller) -> Result<(), Refused> {
-    if who.is(request.terms.uid, request.terms.user.as_str()) {
+    if who.person().is(request.terms.uid, &request.terms.user) {
         return Ok(());
     }
     let id = &request.terms.id;

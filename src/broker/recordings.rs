@@ -74,7 +74,7 @@ impl Desk<'_> {
 
     fn send_all(&self, purpose: Purpose, everybody: bool, mut after: u64, out: &mut dyn Write) -> io::Result<()> {
         let mut on_record = !everybody;
-        let whose = if everybody { Whose::Everybody } else { Whose::By(self.caller.person()) };
+        let whose = if everybody { Whose::Everybody } else { Whose::By(self.caller.person().clone()) };
         let filter = Filter { kind: Some("end"), whose, ..Filter::default() };
         let other = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
         loop {

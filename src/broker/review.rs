@@ -73,7 +73,7 @@ impl Desk<'_> {
             FindError::Unknown => owes_nothing(id),
             error => Refused::from(error),
         })?;
-        if debt.uid == who.uid() {
+        if who.person().shares(debt.uid, &debt.user) {
             return Err(refused("own-request", "nobody reviews their own break-glass"));
         }
         if !self.may_settle(who, &debt)? {

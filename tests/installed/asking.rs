@@ -118,7 +118,7 @@ fn what_the_role_would_not_let_a_run_have_is_refused_when_it_is_asked_for() {
         ),
         (&["-D", "/tmp", "--", "id"], "not permitted to use the -D option with /usr/bin/id"),
     ] {
-        ask("request", words).refused(&format!("role asks-little: "));
+        ask("request", words).refused("role asks-little: ");
         ask("request", words).refused(sentence);
         let why = ask("why", words);
         why.exited(1);

@@ -69,7 +69,7 @@ fn a_password_is_remembered_for_the_person_and_not_for_the_uid() {
     let (_, dave) = carol_and_dave(&root);
     let kept = "sqlite3 /var/lib/jit-sudo/journal.db 'SELECT service FROM credential_cache'";
     assert_eq!(root.script(kept), "");
-    root.script("usermod -aG password dave; echo dave:dave-password | chpasswd");
+    root.script("groupadd -f password; usermod -aG password dave; echo dave:dave-password | chpasswd");
     request(&root, &dave, "password", &[]);
     let typed = root.command("dave", ["jit-sudo", "-S", "id"]).stdin("dave-password\n").run();
     typed.succeeded();

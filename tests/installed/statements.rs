@@ -22,9 +22,6 @@ break_glass      = true
 eligible     = ["%stated"]
 commands     = ["/usr/bin/sleep **"]
 authenticate = false
-
-[roles.stated-freely.activation]
-approvers = ["%staters"]
 "#;
 
 fn stated_root() -> PrivateRoot {
@@ -88,10 +85,17 @@ fn state(root: &PrivateRoot, person: &Person, grant: &str) -> String {
     info["grant"].as_str().or(info["state"].as_str()).unwrap_or_default().to_owned()
 }
 
-/// A command of the person's that runs under a grant without approval; its id.
-fn sleeping(root: &PrivateRoot, person: &Person) -> (harness::PtySession, String) {
-    let grant = id(&request(root, person, "stated-freely", &[]));
-    let session = root.pty_as(&person.name, ["jit-sudo", "-n", "--role", "stated-freely", "sleep", "1000"]);
+/// A grant of the person's that the other has approved; its id.
+fn approved(root: &PrivateRoot, person: &Person, approver: &Person) -> String {
+    let grant = id(&request(root, person, "stated", &[]));
+    root.run_as(&approver.name, ["jitctl", "approve", &grant]).succeeded();
+    grant
+}
+
+/// A command that runs under such a grant.
+fn sleeping(root: &PrivateRoot, person: &Person, approver: &Person) -> (harness::PtySession, String) {
+    let grant = approved(root, person, approver);
+    let session = root.pty_as(&person.name, ["jit-sudo", "-n", "sleep", "1000"]);
     harness::eventually("the command runs", harness::PATIENCE, || {
         records_of(root, person).iter().any(|record| record.kind() == "start").then_some(())
     });
@@ -126,10 +130,9 @@ fn whatever_ends_a_request_or_grant_leaves_its_object_with_and_without_a_key() {
         assert!(say(&approver, &["deny", &denied, "--reason", "no"]).contains("denied"));
         let cancelled = ask();
         assert!(say(&person, &["cancel", &cancelled]).contains("cancelled"));
-        let free = || id(&request(root, &person, "stated-freely", &[]));
-        let revoked = free();
+        let revoked = approved(root, &person, &approver);
         assert!(say(&approver, &["revoke", &revoked, "--reason", "enough"]).contains("revoked"));
-        let released = free();
+        let released = approved(root, &person, &approver);
         assert!(say(&person, &["release", &released]).contains("released"));
         let glass = id(&request(root, &person, "stated", &["--break-glass"]));
         assert!(say(&approver, &["review", &glass, "--comment", "it burnt"]).contains("reviewed"));
@@ -217,7 +220,7 @@ fn a_denial_made_elsewhere_denies_once() {
 fn a_revocation_made_elsewhere_ends_a_running_command_within_a_second_and_once() {
     let root = shared();
     let (person, approver) = (keyed(&["stated"]), keyed(&["staters"]));
-    let (mut session, grant) = sleeping(root, &person);
+    let (mut session, grant) = sleeping(root, &person, &approver);
     let text = printed(root, &person, &grant);
     let revocation = made(root, &approver, "revoke", &text, Some("enough"));
     jitctl(root, &root.user("carol"), &["import"], &revocation).succeeded();
@@ -227,7 +230,7 @@ fn a_revocation_made_elsewhere_ends_a_running_command_within_a_second_and_once()
     assert_eq!(records_of(root, &person).last().unwrap().text("ended_by"), "revocation");
     jitctl(root, &person, &["import"], &revocation).refused("no active grant");
     // The next grant is another one.
-    let next = id(&request(root, &person, "stated-freely", &[]));
+    let next = approved(root, &person, &approver);
     jitctl(root, &person, &["import"], &revocation).refused("no active grant");
     assert_eq!(state(root, &person, &next), "active");
     let release = made(root, &person, "release", &printed(root, &person, &next), None);
@@ -242,8 +245,7 @@ fn who_is_no_approver_or_holds_no_key_of_theirs_ends_nothing() {
     let outsider = root.person(&[]);
     let lines = [&person, &approver, &outsider].map(|who| key(&root, who));
     list(&root, &lines);
-    let (asked, granted) =
-        (id(&request(&root, &person, "stated", &[])), id(&request(&root, &person, "stated-freely", &[])));
+    let (asked, granted) = (id(&request(&root, &person, "stated", &[])), approved(&root, &person, &approver));
     let (pending, open) = (printed(&root, &person, &asked), printed(&root, &person, &granted));
     let refused = |paper: &str, sentence: &str| {
         jitctl(&root, &person, &["import"], paper).refused(sentence);
@@ -252,7 +254,7 @@ fn who_is_no_approver_or_holds_no_key_of_theirs_ends_nothing() {
     refused(&made(&root, &outsider, "deny", &pending, Some("x")), "not an approver");
     refused(&made(&root, &outsider, "revoke", &open, Some("x")), "approvers of the role may revoke");
     refused(&made(&root, &outsider, "release", &open, None), "belongs to");
-    refused(&made(&root, &person, "deny", &pending, Some("x")), "their own request");
+    refused(&made(&root, &person, "deny", &pending, Some("x")), "requester's own key");
     // In the name of the approver, with another's key.
     let forged =
         jitctl(&root, &outsider, &["deny", "-", "--key", "key", "--as", &approver.name, "--reason", "x"], &pending);
