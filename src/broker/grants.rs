@@ -25,11 +25,12 @@ const NO_GRANT: &str = "no-grant";
 
 impl Desk<'_> {
     pub(super) fn grants(&self, all: bool) -> Result<Answer, Refused> {
-        let which = if self.is_reader()? { Which::Everybody } else { Which::OfUser(self.caller.uid()) };
+        let holder = (!self.is_reader()?).then_some(self.caller);
+        let which = holder.map_or(Which::Everybody, |holder| Which::OfUser(holder.uid()));
         let store = self.host.store();
         let mut answers = Vec::new();
         if all {
-            let mine_alone = matches!(which, Which::OfUser(_));
+            let mine_alone = holder.is_some();
             for request in store.requests(which, self.now())? {
                 if mine_alone && !self.is_mine(&request.terms) {
                     continue;
@@ -40,7 +41,7 @@ impl Desk<'_> {
                 }
             }
         } else {
-            for grant in self.endable(which)?.iter().take(LISTED) {
+            for grant in self.endable(holder)?.iter().take(LISTED) {
                 answers.push(self.info_of(&grant.terms.id)?);
             }
         }
@@ -51,7 +52,7 @@ impl Desk<'_> {
         let speaker = Speaker::Here(self.caller);
         let ended = match id {
             Some(prefix) => self.release_as(speaker, &self.visible(prefix)?)?,
-            None => self.release_of(speaker, self.endable(Which::OfUser(self.caller.uid()))?)?,
+            None => self.release_of(speaker, self.endable(Some(self.caller))?)?,
         };
         Ok(Answer::Ended(ended))
     }
@@ -59,7 +60,7 @@ impl Desk<'_> {
     /// The grant of one request.
     pub(super) fn release_as(&self, speaker: Speaker<'_>, request: &StoredRequest) -> Result<Vec<GrantId>, Refused> {
         own(request, speaker.who())?;
-        let mut open = self.endable(Which::OfUser(speaker.who().uid()))?;
+        let mut open = self.endable(Some(speaker.who()))?;
         open.retain(|grant| grant.terms.id == request.terms.id);
         self.release_of(speaker, open)
     }
@@ -98,7 +99,7 @@ impl Desk<'_> {
         which: impl Fn(&GrantTerms) -> bool,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
-        let mut terms: Vec<GrantTerms> = self.endable(Which::Everybody)?.into_iter().map(|grant| grant.terms).collect();
+        let mut terms: Vec<GrantTerms> = self.endable(None)?.into_iter().map(|grant| grant.terms).collect();
         terms.retain(which);
         let found = !terms.is_empty();
         let mut mine = Vec::new();
@@ -126,24 +127,20 @@ impl Desk<'_> {
 
     /// Grants that can still be ended: those that are open, and those that are over or used up while a command runs on
     /// under them.
-    fn endable(&self, which: Which) -> Result<Vec<StoredGrant>, Refused> {
+    fn endable(&self, holder: Option<&Caller>) -> Result<Vec<StoredGrant>, Refused> {
         let store = self.host.store();
+        let which = holder.map_or(Which::Everybody, |holder| Which::OfUser(holder.uid()));
+        let wanted = |terms: &GrantTerms| holder.is_none_or(|holder| holder.is(terms.uid, terms.user.as_str()));
         let mut grants = store.open_grants(which, self.now())?;
-        if matches!(which, Which::OfUser(_)) {
-            grants.retain(|grant| self.caller.is(grant.terms.uid, grant.terms.user.as_str()));
-        }
+        grants.retain(|grant| wanted(&grant.terms));
         for id in self.journal.grants_in_use()? {
             // A run goes on under the extensions of its grant.
             let mut next = store.grant(&id)?;
             while let Some(grant) = next {
                 next = store.extension(&grant.terms.id)?;
-                let wanted = match which {
-                    Which::OfUser(_) => self.caller.is(grant.terms.uid, grant.terms.user.as_str()),
-                    Which::Pending | Which::Everybody => true,
-                };
                 let taken = grant.end.as_ref().is_some_and(|(end, _)| *end != GrantEnd::Used);
                 let listed = grants.iter().any(|listed| listed.terms.id == grant.terms.id);
-                if wanted && !taken && !listed {
+                if wanted(&grant.terms) && !taken && !listed {
                     grants.push(grant);
                 }
             }
