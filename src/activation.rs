@@ -300,7 +300,7 @@ pub fn grant(
     let later = Moment { wall: moment.wall.max(high), ..moment.clone() };
     let terms = grant_terms(decided, &identity.id, &later);
     let signed = SignedGrant::issue(&terms, &identity.key)?;
-    store::decide_request(tx, &terms.id, RequestState::Approved, None)?;
+    store::approve_request(tx, &terms.id)?;
     store::insert_grant(tx, &terms, &signed)?;
     Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes(), decided.policy))?)
 }
@@ -312,7 +312,7 @@ fn break_glass(
     terms: &RequestTerms,
     moment: &Moment,
 ) -> Result<Written, ActivationError> {
-    if let Some(open) = store::GrantStore::new(tx).open_debt_of(terms.uid)? {
+    if let Some(open) = store::GrantStore::new(tx).open_debt_of(terms.uid, &terms.user)? {
         return Err(ActivationError::Unreviewed(open));
     }
     store::insert_debt(tx, terms)?;

@@ -138,6 +138,20 @@ pub fn command_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Stri
     line
 }
 
+/// Words as a line that a shell reads as these very words; a word with bytes that cannot be shown stands in `$'…'`.
+pub fn shell_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String {
+    let quoted = |word: W| {
+        let bytes = word.as_ref().as_bytes();
+        let text = escape(bytes);
+        match std::str::from_utf8(bytes) {
+            Ok(plain) if !plain.is_empty() && plain.bytes().all(is_plain) && plain == text => text,
+            Ok(plain) if text == plain.replace('\\', "\\\\") => format!("'{}'", plain.replace('\'', "'\\''")),
+            _ => format!("$'{}'", text.replace('\'', "\\'")),
+        }
+    };
+    words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte) || byte >= 0x80
 }
@@ -207,5 +221,17 @@ mod tests {
         assert_eq!(unhex::<2>(&hex(&[0, 255])), Some([0, 255]));
         assert_eq!(unhex::<2>("00f"), None);
         assert_eq!(unhex::<2>("00FF"), None);
+    }
+
+    #[test]
+    fn a_shell_reads_the_very_words_from_a_line() {
+        let words: [&[u8]; 9] =
+            [b"id", b"", b"a b", b"it's", b"C:\\dir\\", b"\x1b[2J'", b"\xff\\", "gr\u{fc}n".as_bytes(), b"~"];
+        let line = shell_line(words.map(OsStr::from_bytes));
+        assert_eq!(line, r"id '' 'a b' 'it'\''s' 'C:\dir\' $'\x1b[2J\'' $'\xff\\' grün '~'");
+        let script = format!("printf '%s\\0' {line}");
+        let read = std::process::Command::new("bash").args(["-c", &script]).output().unwrap().stdout;
+        let read: Vec<&[u8]> = read.split(|byte| *byte == 0).take(words.len()).collect();
+        assert_eq!(read, words);
     }
 }

@@ -216,6 +216,15 @@ fn grant_id(text: &str) -> Option<&'static str> {
     }
 }
 
+/// Somebody of whom something is kept: both must fit. A uid is given to another account one day, and a name to another uid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The uid.
+    pub uid: u32,
+    /// The login name.
+    pub name: UserName,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

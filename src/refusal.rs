@@ -11,7 +11,7 @@ use crate::auth::AuthError;
 use crate::authorized::GateError;
 use crate::cli::UsageError;
 use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
-use crate::escape::{Word, command_line};
+use crate::escape::{Word, shell_line};
 use crate::grant::verify::{GrantFault, NoGrant};
 use crate::host::HostError;
 use crate::names::{GrantId, RoleName};
@@ -376,7 +376,7 @@ pub fn why_line(elevation: &Elevation) -> String {
 fn about(elevation: &Elevation, command: &[Word]) -> String {
     let run_as = elevation.run_as();
     let mut line = String::new();
-    let mut option = |flag: &str, value: &OsStr| line.push_str(&format!(" {flag} {}", command_line([value])));
+    let mut option = |flag: &str, value: &OsStr| line.push_str(&format!(" {flag} {}", shell_line([value])));
     if run_as.uid() != 0 || run_as.group().is_some() {
         option("-u", OsStr::new(run_as.name().as_str()));
     }
@@ -388,6 +388,6 @@ fn about(elevation: &Elevation, command: &[Word]) -> String {
     }
     let variables = elevation.environment().map(|callers| callers.named()).unwrap_or_default();
     line.push_str(" -- ");
-    line.push_str(&command_line(variables.iter().chain(command).map(Word::as_os_str)));
+    line.push_str(&shell_line(variables.iter().chain(command).map(Word::as_os_str)));
     line
 }

@@ -4,6 +4,7 @@
 mod extension;
 mod review;
 mod role;
+mod statement;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
@@ -12,8 +13,9 @@ use crate::grant::terms::decode;
 use crate::grant::{Approval, Attested, GrantTerms, RequestTerms, SignedGrant, TermsFault};
 use crate::names::{GrantId, IdPrefix, RoleName};
 
-pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt, settle_debt};
+pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt};
 pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};
+pub use statement::{SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, settle};
 
 /// The tables and indexes of this room.
 pub const SCHEMA: &str = "
@@ -323,25 +325,11 @@ pub fn insert_approval(tx: &Transaction<'_>, attested: &Attested, now: i64) -> r
     Ok(())
 }
 
-/// Takes a request out of `pending`; false when it no longer was.
-pub fn decide_request(
-    tx: &Transaction<'_>,
-    id: &GrantId,
-    state: RequestState,
-    ended: Option<&Ended>,
-) -> rusqlite::Result<bool> {
-    let changed = tx.execute(
-        "UPDATE request SET state = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
-         WHERE id = ?1 AND state = 'pending'",
-        params![
-            id.as_str(),
-            state.as_str(),
-            ended.map(|ended| ended.by.as_str()),
-            ended.map(|ended| ended.at),
-            ended.map(|ended| ended.reason.as_slice())
-        ],
-    )?;
-    Ok(changed == 1)
+/// Takes an approved request out of `pending`; false when it no longer was. Every other way out is a statement
+/// ([`carry_out`]).
+pub fn approve_request(tx: &Transaction<'_>, id: &GrantId) -> rusqlite::Result<bool> {
+    let query = "UPDATE request SET state = ?2 WHERE id = ?1 AND state = 'pending'";
+    Ok(tx.execute(query, params![id.as_str(), RequestState::Approved.as_str()])? == 1)
 }
 
 /// Stores a signed grant.
@@ -366,19 +354,12 @@ pub fn is_open(tx: &Transaction<'_>, id: &GrantId) -> rusqlite::Result<bool> {
     Ok(GrantStore::new(tx).end_of(id)?.is_none())
 }
 
-/// Ends a grant; false when it had already been ended. One that has served its one run may still be taken back from that
-/// run.
-pub fn end_grant(tx: &Transaction<'_>, id: &GrantId, end: GrantEnd, ended: &Ended) -> rusqlite::Result<bool> {
-    let over = match end {
-        GrantEnd::Used => "",
-        GrantEnd::Revoked | GrantEnd::Released => GrantEnd::Used.as_str(),
-    };
-    let changed = tx.execute(
-        "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
-         WHERE id = ?1 AND (ended IS NULL OR ended = ?6)",
-        params![id.as_str(), end.as_str(), ended.by, ended.at, ended.reason, over],
-    )?;
-    Ok(changed == 1)
+/// Uses a one-shot grant up at `at` (seconds since 1970); false when it was ended before. Every other end is a statement
+/// ([`carry_out`]).
+pub fn use_up(tx: &Transaction<'_>, terms: &GrantTerms, at: i64) -> rusqlite::Result<bool> {
+    let query = "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = x'' \
+                 WHERE id = ?1 AND ended IS NULL";
+    Ok(tx.execute(query, params![terms.id.as_str(), GrantEnd::Used.as_str(), terms.user.as_str(), at])? == 1)
 }
 
 /// `None` when the bytes are damaged.

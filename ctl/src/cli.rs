@@ -2,6 +2,7 @@
 
 mod audit;
 mod policy;
+mod statement;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) use audit::{
     ExportFormat, Which,
 };
 pub(crate) use policy::{PolicyCheckWords, PolicyImportWords, PolicyShowWords, PolicyTestWords, PolicyVerb};
+pub(crate) use statement::{CancelWords, DenyWords, KeyWords, ReleaseWords, RevokeWords};
 
 const AFTER_HELP: &str = "\
 Durations are written 30s, 15m, 1h, 1h30m or 7d. IDs may be shortened to their first characters.
@@ -96,8 +98,8 @@ pub(crate) enum Verb {
     /// ran this very command before, and what else the role would allow. The digest of the program is shown to the
     /// requester only if they could read the program.
     ///
-    /// With `-` a text of another host is shown, on any machine; compare the fingerprint of the host's key with what
-    /// `jitctl key show` prints there.
+    /// With `-` a text of another host is shown, on any machine. Of a host that is new here, compare the fingerprint of the
+    /// key with what `jitctl key show` prints there; after that its key is known, and another one is refused.
     Show(ShowWords),
     /// Approve a pending request, perhaps narrowed
     ///
@@ -108,18 +110,22 @@ pub(crate) enum Verb {
     /// asked for at the terminal, for each approval anew. Without a terminal such an approval is refused, unless it is
     /// signed with a key.
     ///
-    /// With `-` the approval goes to the standard output, to be sent back by any channel.
+    /// With `-` the approval goes to the standard output, to be sent back by any channel. The host has to be the one that is
+    /// known by its name here, as for `show -`.
     Approve(ApproveWords),
-    /// Submit an approval that was signed elsewhere
+    /// Submit an approval, or a denial, revocation or other statement, that was signed elsewhere
     ///
     /// Anybody may do that: the host checks the signature, the keys of `/etc/jit-sudo/approvers`, the policy, its own
-    /// identity, and that the very request is still pending. The text may stand inside a mail; the exact bytes with
+    /// identity, and that the very request is still pending, or its grant still open. The text may stand inside a mail; the exact bytes with
     /// the signature of ssh-keygen(1) behind them serve as well.
     Import(ImportWords),
     /// Deny a pending request
+    ///
+    /// With `-` the signed denial goes to the standard output, for `jitctl import`; so it is with `cancel`, `release`,
+    /// `revoke` and `review`.
     Deny(DenyWords),
     /// Take your own pending request back
-    Cancel(IdWords),
+    Cancel(CancelWords),
     /// List active and scheduled grants
     ///
     /// Yours, and those that are over while a command still runs under them; for root and readers of the audit those
@@ -278,15 +284,7 @@ pub(crate) struct ListWords {
     pub(crate) all: bool,
 }
 
-/// Verbs that need nothing but an id
-#[derive(Debug, Args)]
-pub(crate) struct IdWords {
-    /// Its id or the beginning of it
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::undecidable))]
-    pub(crate) id: IdPrefix,
-}
-
-/// One of this host's requests, or a text on standard input
+/// One of this host's requests, or the text of one on standard input
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// By its id.
@@ -321,7 +319,7 @@ pub(crate) struct ShowWords {
 /// `import`
 #[derive(Debug, Args)]
 pub(crate) struct ImportWords {
-    /// Files that hold the approval and its signature, read one after the other [default: standard input]
+    /// Files that hold the text and its signature, read one after the other [default: standard input]
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -360,51 +358,14 @@ pub(crate) struct ApproveWords {
     pub(crate) unsigned: bool,
 }
 
-/// `deny`
-#[derive(Debug, Args)]
-pub(crate) struct DenyWords {
-    /// Which request
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::decidable))]
-    pub(crate) id: IdPrefix,
-    /// Shown to the requester
-    #[arg(long, value_name = "TEXT", value_parser = word())]
-    pub(crate) reason: Word,
-}
-
-/// `release`
-#[derive(Debug, Args)]
-pub(crate) struct ReleaseWords {
-    /// Which grant [default: all your active ones]
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::grants))]
-    pub(crate) id: Option<IdPrefix>,
-}
-
-/// `revoke`
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("target").args(["id", "user", "all"]).required(true))]
-pub(crate) struct RevokeWords {
-    /// Which grant
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::grants))]
-    pub(crate) id: Option<IdPrefix>,
-    /// Every grant of this user
-    #[arg(long, value_name = "USER", value_parser = UserName::parse)]
-    pub(crate) user: Option<UserName>,
-    /// Every grant on this host
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Kept in the record and shown to the holder
-    #[arg(long, value_name = "TEXT", value_parser = word())]
-    pub(crate) reason: Word,
-}
-
 /// `review`
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("matter").args(["id", "unused", "recertify"]))]
 #[command(group = ArgGroup::new("verdict").args(["confirm", "remove"]).requires("recertify").requires("comment"))]
 pub(crate) struct ReviewWords {
     /// The break-glass grant that you have looked at [default: list those that wait for it]
-    #[arg(value_name = "ID", value_parser = IdPrefix::parse, requires = "comment", add = ArgValueCandidates::new(complete::debts))]
-    pub(crate) id: Option<IdPrefix>,
+    #[arg(value_name = "ID", value_parser = Place::parse, requires = "comment", add = ArgValueCandidates::new(complete::debts))]
+    pub(crate) id: Option<Place>,
     /// List eligibility that was not used for so long
     ///
     /// Per person where the policy names people, per group where it names groups. For root, readers of the audit and
@@ -430,6 +391,8 @@ pub(crate) struct ReviewWords {
     /// What you found; kept in the record
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) comment: Option<Word>,
+    #[command(flatten)]
+    pub(crate) signed: KeyWords,
 }
 
 /// Below `key`

@@ -1,13 +1,17 @@
 //! What becomes of a pending request: approve, deny, cancel.
 
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+use jit_sudo::escape::Word;
+use jit_sudo::grant::StatementKind;
+use jit_sudo::names::IdPrefix;
 
-use crate::cli::{ApproveWords, DenyWords, IdWords, Place};
+use crate::cli::{ApproveWords, CancelWords, DenyWords, Place};
 use crate::door::{Broker, answer};
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::signing;
 use crate::speech::{Notice, Trouble};
+use crate::statement::{Saying, Way, say};
 use crate::when;
 
 /// `jitctl approve`
@@ -29,15 +33,27 @@ pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> 
 }
 
 /// `jitctl deny`
-pub(crate) fn deny(words: DenyWords, broker: &Broker) -> Result<Report, Trouble> {
-    let info = answer!(broker.ask(&Ask::Deny { id: words.id, reason: words.reason })?, Answer::Grant(info) => info);
+pub(crate) fn deny(words: DenyWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let saying = Saying { kind: StatementKind::Denial, reason: words.reason.clone(), signed: words.signed };
+    let ask = match say(words.place, saying, broker, screen)? {
+        Way::Printed(report) => return Ok(report),
+        Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },
+        Way::Plain(id) => Ask::Deny { id, reason: words.reason },
+    };
+    let info = answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
     let text = format!("request {} of {} for {}: denied\n", info.id, clean(info.requester.as_str()), info.role);
     Ok(Report::done(Answer::Grant(info), text))
 }
 
 /// `jitctl cancel`
-pub(crate) fn cancel(words: IdWords, broker: &Broker) -> Result<Report, Trouble> {
-    let info = answer!(broker.ask(&Ask::Cancel { id: words.id })?, Answer::Grant(info) => info);
+pub(crate) fn cancel(words: CancelWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let saying = Saying { kind: StatementKind::Cancellation, reason: Word::default(), signed: words.signed };
+    let ask = match say(words.place, saying, broker, screen)? {
+        Way::Printed(report) => return Ok(report),
+        Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },
+        Way::Plain(id) => Ask::Cancel { id },
+    };
+    let info = answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
     let text = format!("request {} for {}: cancelled\n", info.id, info.role);
     Ok(Report::done(Answer::Grant(info), text))
 }

@@ -162,11 +162,14 @@ fn role_fields(role: &RolePower, digest: &str) -> Fields {
     fields.add("on hosts", role.hosts.as_written().join(", "));
     fields.add("password", if role.authenticate { "asked for" } else { "not asked for" });
     fields.add("programs", if role.noexec { "may start no others" } else { "may start others" });
-    fields.add("on expiry", match role.on_expiry {
-        OnExpiry::Terminate => "a running command is ended",
-        OnExpiry::Freeze => "a running command is stopped until the grant is extended",
-        OnExpiry::Finish => "a running command may go on to its end",
-    });
+    fields.add(
+        "on expiry",
+        match role.on_expiry {
+            OnExpiry::Terminate => "a running command is ended",
+            OnExpiry::Freeze => "a running command is stopped until the grant is extended",
+            OnExpiry::Finish => "a running command may go on to its end",
+        },
+    );
     let options = role.changed_options();
     for (index, (key, value)) in options.iter().enumerate() {
         option(&mut fields, if index == 0 { "with" } else { "" }, key, value);

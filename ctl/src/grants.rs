@@ -1,6 +1,8 @@
 //! Grants in force: list, give back, take away.
 
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, RevokeTarget};
+use jit_sudo::escape::Word;
+use jit_sudo::grant::StatementKind;
 use jit_sudo::names::GrantId;
 
 use crate::cli::{ListWords, ReleaseWords, RevokeWords};
@@ -8,6 +10,7 @@ use crate::door::{Broker, answer};
 use crate::screen::{Report, Screen};
 use crate::show;
 use crate::speech::{Notice, Trouble};
+use crate::statement::{Saying, Way, say, unsigned};
 use crate::table::Listing;
 use crate::when;
 
@@ -23,21 +26,53 @@ pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Resul
 }
 
 /// `jitctl release`
-pub(crate) fn release(words: ReleaseWords, broker: &Broker) -> Result<Report, Trouble> {
-    let ended = answer!(broker.ask(&Ask::Release { id: words.id })?, Answer::Ended(ended) => ended);
+pub(crate) fn release(words: ReleaseWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let id = match words.place {
+        None => {
+            unsigned(&words.signed)?;
+            None
+        }
+        Some(place) => {
+            let saying = Saying { kind: StatementKind::Release, reason: Word::default(), signed: words.signed };
+            match say(place, saying, broker, screen)? {
+                Way::Printed(report) => return Ok(report),
+                Way::Stated(info) => return Ok(ended_report(info.ended, "released")),
+                Way::Plain(id) => Some(id),
+            }
+        }
+    };
+    let ended = answer!(broker.ask(&Ask::Release { id })?, Answer::Ended(ended) => ended);
     Ok(ended_report(ended, "released"))
 }
 
 /// `jitctl revoke`
-pub(crate) fn revoke(words: RevokeWords, broker: &Broker) -> Result<Report, Trouble> {
-    let target = match (words.id, words.user, words.all) {
-        (Some(id), None, false) => RevokeTarget::Id(id),
-        (None, Some(user), false) => RevokeTarget::User(user),
-        (None, None, true) => RevokeTarget::All,
-        _ => return Err(Trouble::Usage(Notice::new("say one of ID, --user and --all"))),
+pub(crate) fn revoke(words: RevokeWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+    let target = match (words.place, words.user, words.all) {
+        (Some(place), None, false) => {
+            let reason = words.reason.clone();
+            let saying = Saying { kind: StatementKind::Revocation, reason, signed: words.signed };
+            match say(place, saying, broker, screen)? {
+                Way::Printed(report) => return Ok(report),
+                Way::Stated(info) => return Ok(ended_report(info.ended, "revoked")),
+                Way::Plain(id) => RevokeTarget::Id(id),
+            }
+        }
+        (None, user, all) => {
+            unsigned(&words.signed)?;
+            match (user, all) {
+                (Some(user), false) => RevokeTarget::User(user),
+                (None, true) => RevokeTarget::All,
+                _ => return Err(one_target()),
+            }
+        }
+        _ => return Err(one_target()),
     };
     let ended = answer!(broker.ask(&Ask::Revoke { target, reason: words.reason })?, Answer::Ended(ended) => ended);
     Ok(ended_report(ended, "revoked"))
+}
+
+fn one_target() -> Trouble {
+    Trouble::Usage(Notice::new("say one of ID, --user and --all"))
 }
 
 fn ended_report(ended: Vec<GrantId>, how: &str) -> Report {

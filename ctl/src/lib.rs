@@ -28,6 +28,7 @@ mod sessions;
 mod show;
 mod signing;
 mod speech;
+mod statement;
 mod stream;
 mod sweep;
 mod table;
@@ -90,11 +91,11 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Show(words) => show::show(words, broker, screen),
         Verb::Approve(words) => decide::approve(words, broker, screen),
         Verb::Import(words) => signing::import(&words.files, broker),
-        Verb::Deny(words) => decide::deny(words, broker),
-        Verb::Cancel(words) => decide::cancel(words, broker),
+        Verb::Deny(words) => decide::deny(words, broker, screen),
+        Verb::Cancel(words) => decide::cancel(words, broker, screen),
         Verb::Grants(words) => grants::list(&words, broker, screen),
-        Verb::Release(words) => grants::release(words, broker),
-        Verb::Revoke(words) => grants::revoke(words, broker),
+        Verb::Release(words) => grants::release(words, broker, screen),
+        Verb::Revoke(words) => grants::revoke(words, broker, screen),
         Verb::Review(words) => review::review(words, broker, screen),
         Verb::Extend(words) => extend::extend(words, broker, screen),
         Verb::Replay(words) => replay::replay(words, broker, screen),

@@ -10,7 +10,7 @@ use jit_sudo::broker::wire::{Paper, RequestPaper};
 use jit_sudo::escape::escape;
 use jit_sudo::grant::sshsig::{self, Namespace};
 use jit_sudo::grant::terms::{VERSION, decode};
-use jit_sudo::grant::{ApprovalTerms, PublicKey, RequestTerms, TermsFault};
+use jit_sudo::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, TermsFault};
 use jit_sudo::policy::RolePower;
 
 use crate::door::io_cause;
@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Request,
     /// An approval, signed by its approver.
     Approval,
+    /// A denial, cancellation, revocation, release or review, signed by whoever made it.
+    Statement,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
         match self {
             Self::Request => "REQUEST",
             Self::Approval => "APPROVAL",
+            Self::Statement => "STATEMENT",
         }
     }
 }
@@ -72,10 +75,10 @@ pub(crate) fn to_text(kind: Kind, paper: &Paper) -> String {
     text
 }
 
-/// The one paper in a text; what stands before and behind it is ignored, and so are marks of quotation. An approval may
-/// also stand as its exact bytes with the signature behind them, as `cat approval approval.sig` prints it.
+/// The one paper in a text; what stands before and behind it is ignored, and so are marks of quotation. An approval or a
+/// statement may also stand as its exact bytes with the signature behind them, as `cat approval approval.sig` prints it.
 pub(crate) fn from_text(text: &str) -> Result<(Kind, Paper), Trouble> {
-    for kind in [Kind::Request, Kind::Approval] {
+    for kind in [Kind::Request, Kind::Approval, Kind::Statement] {
         let (begin, end) =
             (format!("-----BEGIN JIT-SUDO {}-----", kind.word()), format!("-----END JIT-SUDO {}-----", kind.word()));
         if let Some(inside) = between(text, &begin, &end) {
@@ -88,9 +91,11 @@ pub(crate) fn from_text(text: &str) -> Result<(Kind, Paper), Trouble> {
     match text.find(SIGNATURE) {
         Some(at) if text.starts_with('{') => {
             let body = text.get(..at).unwrap_or_default().to_owned();
-            Ok((Kind::Approval, Paper { body, signature: signature(text) }))
+            let is_statement = decode::<StatementTerms>(body.as_bytes()).is_ok();
+            let kind = if is_statement { Kind::Statement } else { Kind::Approval };
+            Ok((kind, Paper { body, signature: signature(text) }))
         }
-        _ => Err(bad("there is no request or approval in the text")),
+        _ => Err(bad("there is no request or approval in the text, and no statement")),
     }
 }
 
@@ -107,6 +112,7 @@ pub(crate) fn request(text: &str) -> Result<Request, Trouble> {
     match from_text(text)? {
         (Kind::Request, paper) => Request::read(&paper),
         (Kind::Approval, _) => Err(bad("the text is an approval, not a request")),
+        (Kind::Statement, _) => Err(bad("the text is a statement, not a request")),
     }
 }
 
@@ -216,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_text_survives_mail() {
-        for kind in [Kind::Request, Kind::Approval] {
+        for kind in [Kind::Request, Kind::Approval, Kind::Statement] {
             let text = to_text(kind, &paper());
             assert!(text.lines().all(|line| line.len() <= 76));
             same(&text, kind);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use jit_sudo::broker::wire::{Answer, Ask, Paper, PapersInfo};
 use jit_sudo::escape::{Word, command_line, escape};
+use jit_sudo::grant::sshsig::Namespace;
 use jit_sudo::grant::terms::RequestTerms;
 use jit_sudo::names::IdPrefix;
 use jit_sudo::policy::RolePower;
@@ -16,6 +17,7 @@ use crate::paper::{self, Kind, Request, bad};
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::speech::{Notice, Trouble};
+use crate::statement;
 use crate::table::Fields;
 use crate::when;
 
@@ -41,7 +43,10 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
         let file = OpenOptions::new().write(true).create_new(true).open(directory.join(name));
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| failed(&error))
     };
-    let signers = format!("host namespaces=\"jit-sudo/grant/v1,jit-sudo/request/v1\" {}\n", request.terms.host.key);
+    let signers = format!(
+        "host namespaces=\"jit-sudo/grant/v1,jit-sudo/request/v1,jit-sudo/statement/v1\" {}\n",
+        request.terms.host.key
+    );
     write("signers", &signers)?;
     write("request.json", &request.bytes)?;
     write("role.json", &encoded(&request.role)?)?;
@@ -58,15 +63,25 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
     for (name, paper, signer, namespace) in named {
         write(&name, &paper.body)?;
         let Some(signature) = &paper.signature else { continue };
-        write(&format!("{name}.sig"), signature)?;
-        let signers = if signer == "host" { "signers" } else { "/etc/jit-sudo/approvers" };
-        let words = ["ssh-keygen", "-Y", "verify", "-f", signers, "-I", signer, "-n", namespace, "-s"];
         let file = format!("{name}.sig");
-        let line = command_line(words.into_iter().chain([file.as_str()]).map(std::ffi::OsStr::new));
-        text.push_str(&format!("{line} < {}\n", command_line([std::ffi::OsStr::new(&name)])));
+        write(&file, signature)?;
+        text.push_str(&verification(&name, &file, signer, namespace));
+    }
+    for signed in statement::signed_files(&papers.statements) {
+        signed.body.map_or(Ok(()), |body| write(&signed.name, body))?;
+        write(&signed.file, signed.signature)?;
+        text.push_str(&verification(&signed.name, &signed.file, signed.signer, Namespace::Statement.as_str()));
     }
     let head = format!("written to {shown}; each line below says whether one signature holds, typed there:\n");
     Ok(Report::done(Answer::Papers(Box::new(papers)), format!("{head}{text}")))
+}
+
+/// The line that says whether the signature in `file` over `name` holds.
+fn verification(name: &str, file: &str, signer: &str, namespace: &str) -> String {
+    let signers = if signer == "host" { "signers" } else { "/etc/jit-sudo/approvers" };
+    let words = ["ssh-keygen", "-Y", "verify", "-f", signers, "-I", signer, "-n", namespace, "-s", file];
+    let line = command_line(words.into_iter().map(std::ffi::OsStr::new));
+    format!("{line} < {}\n", command_line([std::ffi::OsStr::new(name)]))
 }
 
 /// `jitctl show -`: a request or an approval from elsewhere, without asking anybody.
@@ -75,6 +90,7 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
     let (kind, paper) = paper::from_text(&text)?;
     match kind {
         Kind::Request => foreign::show(&Request::read(&paper)?, screen),
+        Kind::Statement => statement::show(paper, screen),
         Kind::Approval => {
             let (terms, key) = paper::approval(&paper)?;
             let mut fields = Fields::default();

@@ -1,7 +1,7 @@
 //! Asking for a grant, and what to do next.
 
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, NewRequest};
-use jit_sudo::escape::Word;
+use jit_sudo::escape::{Word, shell_line};
 use jit_sudo::names::{IdPrefix, RoleName};
 
 use crate::cli::RequestWords;
@@ -81,7 +81,7 @@ impl Typed {
             .into_iter()
             .flat_map(|(flag, value)| value.iter().flat_map(move |value| [flag.into(), value.clone()]));
         let words: Vec<Word> = std::iter::once("jit-sudo".into()).chain(options).chain(self.words.clone()).collect();
-        let line = show::line(&words);
+        let line = shell_line(words.iter().map(Word::as_os_str));
         if self.words.is_empty() { format!("{line} COMMAND") } else { line }
     }
 }
@@ -207,7 +207,7 @@ mod tests {
     fn a_denied_request_is_refused_in_the_approvers_words() {
         let mut info = pending();
         info.state = "denied".into();
-        info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "not\ntoday".into() });
+        info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "not\ntoday".into(), key: None });
         let report = report(info, &typed(), 0);
         assert_eq!(report.exit, Exit::Refused);
         let message = report.notice.unwrap().message;

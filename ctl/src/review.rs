@@ -2,13 +2,15 @@
 
 use jit_sudo::broker::wire::{Answer, Ask, AssignmentInfo, Certify, DebtInfo};
 use jit_sudo::escape::Word;
-use jit_sudo::names::RoleName;
+use jit_sudo::grant::StatementKind;
+use jit_sudo::names::{IdPrefix, RoleName};
 
 use crate::cli::ReviewWords;
 use crate::door::{Broker, answer};
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::speech::{Notice, Trouble};
+use crate::statement::{Saying, Way, say, unsigned};
 use crate::table::{Entry, Listing, Tone};
 use crate::when;
 
@@ -19,10 +21,19 @@ pub(crate) fn review(words: ReviewWords, broker: &Broker, screen: &Screen) -> Re
         (_, true) => Some(Certify::Remove),
         (false, false) => None,
     };
+    if words.id.is_none() {
+        unsigned(&words.signed)?;
+    }
     match (words.id, words.unused, words.recertify, verdict) {
         (Some(id), None, None, _) => {
             let comment = spoken(words.comment)?;
-            let info = answer!(broker.ask_person(&Ask::ReviewSettle { id, comment })?, Answer::Grant(info) => info);
+            let saying = Saying { kind: StatementKind::Review, reason: comment.clone(), signed: words.signed };
+            let ask = match say(id, saying, broker, screen)? {
+                Way::Printed(report) => return Ok(report),
+                Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },
+                Way::Plain(id) => Ask::ReviewSettle { id, comment },
+            };
+            let info = answer!(broker.ask_person(&ask)?, Answer::Grant(info) => info);
             let text = format!("break-glass grant {} of {}: reviewed\n", info.id, clean(info.requester.as_str()));
             Ok(Report::done(Answer::Grant(info), text))
         }
@@ -165,7 +176,12 @@ mod tests {
     fn what_a_reviewer_said_stands_beside_it_and_cannot_deceive() {
         let mut row = assignment();
         row.verdict = Some("removal-proposed".into());
-        let said = jit_sudo::broker::wire::EndedInfo { by: "bob\x1b[2J".into(), at: 99_940, reason: "left\n".into() };
+        let said = jit_sudo::broker::wire::EndedInfo {
+            by: "bob\x1b[2J".into(),
+            at: 99_940,
+            reason: "left\n".into(),
+            key: None,
+        };
         row.reviewed = Some(said);
         let text = table(&[row], &PAPER);
         assert!(text.contains("removal proposed") && text.contains("left\\x0a"), "{text}");

@@ -138,7 +138,7 @@ impl Screen {
     fn speak(&self, notice: &Notice, tone: Tone) {
         let mut text = format!("jitctl: {}\n", tone.paint(&clean(&notice.message), self.err));
         if let Some(hint) = &notice.hint {
-            text.push_str(&format!("hint: {}\n", clean(hint)));
+            text.push_str(&format!("hint: {}\n", typeable(hint)));
         }
         // Nobody is left to hear that stderr is gone.
         let _ = io::stderr().write_all(text.as_bytes());
@@ -166,6 +166,11 @@ pub(crate) fn clean(text: &str) -> String {
     } else {
         escape(text.as_bytes())
     }
+}
+
+/// A line to be typed, fit for a terminal: its backslashes are the shell's.
+fn typeable(line: &str) -> String {
+    if clean(&line.replace('\\', "")) == line.replace('\\', "") { line.to_owned() } else { escape(line.as_bytes()) }
 }
 
 /// One line of JSON whose characters a terminal cannot obey: what [`escape`] would escape is written as `\uNNNN`.
@@ -207,6 +212,14 @@ mod tests {
         }
         assert_eq!(clean("DOMAIN\\user"), "DOMAIN\\\\user");
         assert_eq!(clean("\\x1b\x1b"), "\\\\x1b\\x1b", "one raw character makes all of it raw");
+    }
+
+    #[test]
+    fn a_line_to_be_typed_keeps_its_backslashes_and_nothing_else() {
+        for line in [r"jitctl why -- 'it'\''s' 'a\b' $'\x1b'", "remove line 3 of /home/bob/grün"] {
+            assert_eq!(typeable(line), line);
+        }
+        assert_eq!(typeable("a\\b\x1b[2J"), "a\\\\b\\x1b[2J");
     }
 
     #[test]

@@ -134,7 +134,8 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     }
     if let Some(ended) = &info.ended {
         let reason = if ended.reason.as_bytes().is_empty() { String::new() } else { format!(": {}", ended.reason) };
-        fields.add("ended by", format!("{}, {}{reason}", clean(&ended.by), when::long(ended.at, now)));
+        let key = ended.key.as_ref().map(|key| format!(", signed with {}", clean(key))).unwrap_or_default();
+        fields.add("ended by", format!("{}, {}{key}{reason}", clean(&ended.by), when::long(ended.at, now)));
     }
     fields.add("runs", info.runs.to_string());
     if let Some(background) = &info.background {
@@ -332,7 +333,7 @@ pub(crate) mod tests {
         let mut info = pending();
         info.run_as = "root\nstate: approved".into();
         info.approvers = vec!["\x1b[31mbob".into()];
-        info.ended = Some(EndedInfo { by: "x\r".into(), at: 0, reason: "\x07".into() });
+        info.ended = Some(EndedInfo { by: "x\r".into(), at: 0, reason: "\x07".into(), key: None });
         let text = everything(&info, 0);
         assert!(text.contains("root\\x0astate: approved") && text.contains("\\x1b[31mbob") && text.contains("\\x07"));
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'));

@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
 use jit_sudo::escape::{escape, hex};
-use jit_sudo::grant::sshsig::Namespace;
+use jit_sudo::grant::sshsig::{self, Namespace};
 use jit_sudo::grant::terms::{Extensions, Flag, RequestTerms, VERSION, encode};
 use jit_sudo::grant::{ApprovalTerms, digest};
 use jit_sudo::names::{IdPrefix, UserName};
@@ -21,6 +21,7 @@ use crate::paper::{self, Kind, Request, bad};
 use crate::papers;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
+use crate::statement;
 use crate::when;
 
 /// `jitctl approve ID --key FILE`: fetched, signed and submitted in one step.
@@ -36,7 +37,7 @@ pub(crate) fn approve_here(
     let approver = words.approver.clone().unwrap_or(papers.you);
     let body = approval(words, approver, &bytes, &terms)?;
     screen.note(&Notice::new(format!("signing the approval of {}", papers::in_one_line(&terms))));
-    let signature = sign(key, &body)?;
+    let signature = sign(key, Namespace::Approval, &body)?;
     answer!(broker.ask(&Ask::Import { approval: body, signature })?, Answer::Imported(info) => info);
     let id = IdPrefix::from(&terms.id);
     let info = answer!(broker.ask(&Ask::Show { id })?, Answer::Grant(info) => info);
@@ -69,16 +70,20 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
         // The very bytes, without a line break: they are what is to be signed.
         return Ok(Report::done(Answer::Approval(ApprovalPaper { approver, paper }), body));
     };
-    let paper = Paper { signature: Some(sign(&key, &body)?), body };
+    let paper = Paper { signature: Some(sign(&key, Namespace::Approval, &body)?), body };
     let text = paper::to_text(Kind::Approval, &paper);
     Ok(Report::done(Answer::Approval(ApprovalPaper { approver, paper }), text))
 }
 
 /// `jitctl import`
 pub(crate) fn import<P: AsRef<Path>>(files: &[P], broker: &Broker) -> Result<Report, Trouble> {
-    let (Kind::Approval, paper) = paper::from_text(&paper::read(files)?)? else {
-        let notice = Notice::new("the text is a request, not an approval").with_hint("jitctl approve - --key FILE");
-        return Err(Trouble::Local("bad-paper", notice));
+    let paper = match paper::from_text(&paper::read(files)?)? {
+        (Kind::Approval, paper) => paper,
+        (Kind::Statement, paper) => return statement::import(paper, broker),
+        (Kind::Request, _) => {
+            let notice = Notice::new("the text is a request, not an approval").with_hint("jitctl approve - --key FILE");
+            return Err(Trouble::Local("bad-paper", notice));
+        }
     };
     let signature = paper.signature.ok_or_else(|| bad("the approval has no signature"))?;
     let ask = Ask::Import { approval: paper.body, signature };
@@ -127,7 +132,7 @@ fn approval(words: ApproveWords, approver: UserName, request: &str, asked: &Requ
 }
 
 /// Has ssh-keygen sign, and looks at what it made: what the host would refuse is better refused here.
-fn sign(key: &Path, body: &str) -> Result<String, Trouble> {
+pub(crate) fn sign(key: &Path, purpose: Namespace, body: &str) -> Result<String, Trouble> {
     let shown = escape(key.as_os_str().as_encoded_bytes());
     let failed = |cause: &str| {
         Trouble::Local("not-signed", Notice::new(format!("ssh-keygen cannot sign with {shown}: {cause}")))
@@ -137,7 +142,7 @@ fn sign(key: &Path, body: &str) -> Result<String, Trouble> {
     let file = desk.0.join("approval");
     fs::write(&file, body).map_err(system)?;
     let status = Command::new("ssh-keygen")
-        .args(["-q", "-Y", "sign", "-n", Namespace::Approval.as_str(), "-f"])
+        .args(["-q", "-Y", "sign", "-n", purpose.as_str(), "-f"])
         .args([key, &file])
         .stdin(terminal())
         .stdout(Stdio::null())
@@ -147,11 +152,8 @@ fn sign(key: &Path, body: &str) -> Result<String, Trouble> {
         return Err(failed("it has said why"));
     }
     let signature = fs::read_to_string(desk.0.join("approval.sig")).map_err(system)?;
-    let paper = Paper { body: body.to_owned(), signature: Some(signature.clone()) };
-    match paper::approval(&paper) {
-        Ok(_) => Ok(signature),
-        Err(_) => Err(failed("only ed25519 keys serve, and a security key must be touched")),
-    }
+    let made = sshsig::dearmor(&signature).is_some_and(|blob| sshsig::signer(purpose, body.as_bytes(), &blob).is_ok());
+    if made { Ok(signature) } else { Err(failed("only ed25519 keys serve, and a security key must be touched")) }
 }
 
 /// Where ssh-keygen asks for the PIN of a security key, or the passphrase of a file: only on a standard input that is a
@@ -181,7 +183,7 @@ impl Drop for Desk {
 }
 
 /// The name of whoever types, as far as the environment knows it; the host compares it with the key.
-fn account() -> Option<UserName> {
+pub(crate) fn account() -> Option<UserName> {
     ["LOGNAME", "USER"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().and_then(|value| UserName::parse(&value).ok()))

@@ -103,6 +103,12 @@ pub struct Denial {
     pub role: RoleName,
     /// Why.
     pub reason: Word,
+    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Word>,
+    /// SHA-256 of the statement's exact bytes; absent from records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }
 
 /// The requester took the request back.
@@ -116,6 +122,12 @@ pub struct Cancellation {
     pub user: Word,
     /// The role asked for.
     pub role: RoleName,
+    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Word>,
+    /// SHA-256 of the statement's exact bytes; absent from records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }
 
 /// A grant was signed.
@@ -169,6 +181,12 @@ pub struct Revocation {
     pub role: RoleName,
     /// Why.
     pub reason: Word,
+    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Word>,
+    /// SHA-256 of the statement's exact bytes; absent from records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }
 
 /// A grant was given back by its holder.
@@ -182,4 +200,10 @@ pub struct Release {
     pub user: Word,
     /// Its role.
     pub role: RoleName,
+    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Word>,
+    /// SHA-256 of the statement's exact bytes; absent from records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }

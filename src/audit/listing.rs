@@ -8,8 +8,10 @@ use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::record::{Digest, Event, Record};
 use super::sink::Backlog;
 use crate::clock::Timestamp;
+use crate::escape::Word;
 use crate::grant::Means;
 use crate::names::GrantId;
+use crate::names::Person;
 
 /// The most records that one page of a listing holds.
 pub const PAGE_LIMIT: u32 = 10_000;
@@ -62,15 +64,15 @@ impl Between {
 }
 
 /// Whose records to list.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Whose {
     /// Everybody's.
     #[default]
     Everybody,
     /// What this user did.
-    By(u32),
+    By(Person),
     /// What this user did, and what others did about their requests and grants.
-    About(u32),
+    About(Person),
 }
 
 /// Which records to list.
@@ -116,18 +118,32 @@ impl Journal<'_> {
                 "SELECT seq, body, hash, kind, at FROM record WHERE seq > ?1 AND seq < ?2 {by_kind} AND {condition}"
             )
         };
-        let (rows, uid) = match filter.whose {
-            Whose::Everybody => (select("?4 IS NULL"), None),
-            Whose::By(uid) => (select("uid = ?4"), Some(uid)),
-            Whose::About(uid) => (format!("{} UNION ALL {}", select("uid = ?4"), select(&of_others())), Some(uid)),
+        let (rows, person) = match &filter.whose {
+            Whose::Everybody => (select("?4 IS NULL AND ?5 IS NULL AND ?6 IS NULL"), None),
+            Whose::By(person) => (select(&format!("{BY_PERSON} AND ?6 IS NOT NULL")), Some(person)),
+            Whose::About(person) => (format!("{} UNION ALL {}", select(BY_PERSON), select(&of_others())), Some(person)),
         };
+        let uid = person.map(|person| person.uid);
+        let in_record = person.map(|person| named(&Word::from(person.name.as_str())));
+        let in_request = person.map(|person| named(&person.name));
         let query = format!("{rows} ORDER BY seq {direction}");
-        let parameters = params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid];
+        let parameters =
+            params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid, in_record, in_request];
         let mut page = self.page(&query, parameters, limit, filter)?;
         if order == Order::Newest {
             page.records.reverse();
         }
         Ok(page)
+    }
+
+    /// Whether the person did what this record tells.
+    pub fn is_by(&self, person: &Person, seq: u64) -> rusqlite::Result<bool> {
+        let query = format!("SELECT count(*) FROM record WHERE seq = ?1 AND ?2 IS NULL AND ?3 IS NULL AND {BY_PERSON}");
+        let nothing: Option<i64> = None;
+        let parameters =
+            params![sql_bound(seq), nothing, nothing, person.uid, named(&Word::from(person.name.as_str()))];
+        let count: i64 = self.database.connection().query_row(&query, parameters, |row| row.get(0))?;
+        Ok(count > 0)
     }
 
     /// The number of the first record that is not older than `time`, the clock never taken back: where an export of what
@@ -223,11 +239,23 @@ impl Journal<'_> {
     }
 }
 
-/// What others did about the requests and grants of user ?4.
+/// What the person of uid ?4 did: the record names them as the text ?5, or the start of its run does. The build of SQLite has
+/// no functions for JSON; a quotation mark inside of a text is never without its backslash, so the text is the key itself.
+const BY_PERSON: &str = "uid = ?4 AND (instr(body, ?5) > 0 OR instr(body, CAST('\"user\":' AS BLOB)) = 0 \
+    AND EXISTS (SELECT 1 FROM record s WHERE s.run = record.run AND s.kind = 'start' AND instr(s.body, ?5) > 0))";
+
+/// What others did about the requests and grants of that person, whom a request names as ?6.
 fn of_others() -> String {
     format!(
-        "uid IS NOT ?4 AND grant_id IN (SELECT id FROM request WHERE uid = ?4 ORDER BY created DESC LIMIT {OWN_REQUESTS})"
+        "uid IS NOT ?4 AND grant_id IN (SELECT id FROM request WHERE uid = ?4 \
+         AND instr(body, ?6) > 0 ORDER BY created DESC LIMIT {OWN_REQUESTS})"
     )
+}
+
+/// The key and value by which exact bytes name a person.
+fn named<T: serde::Serialize>(user: &T) -> Vec<u8> {
+    // What cannot be written down names nobody: no record holds a zero byte.
+    serde_json::to_vec(user).map_or(vec![0], |value| [b"\"user\":", &value[..]].concat())
 }
 
 impl Backlog for Journal<'_> {
@@ -289,6 +317,12 @@ mod tests {
         assert_eq!(list(0, u32::MAX, Order::Oldest).records.len(), 110);
     }
 
+    /// The people of the sample.
+    fn person(uid: u32) -> Person {
+        let name = if uid == 1001 { "bob" } else { "alice" };
+        Person { uid, name: crate::names::UserName::parse(name).unwrap() }
+    }
+
     #[test]
     fn filters_by_kind_and_user_combine() {
         let scratch = Scratch::new("listing-filters");
@@ -296,7 +330,7 @@ mod tests {
         fill(&database);
         let journal = Journal::new(&database, "web1", Vec::new());
         let count = |kind, uid: Option<u32>| {
-            let whose = uid.map_or(Whose::Everybody, Whose::By);
+            let whose = uid.map_or(Whose::Everybody, |uid| Whose::By(person(uid)));
             let filter = Filter { kind, whose, ..Filter::default() };
             journal.list(Between::after(0), 1000, Order::Newest, &filter).unwrap().records.len()
         };
@@ -306,6 +340,15 @@ mod tests {
         assert_eq!(count(Some("denial"), Some(1000)), 0);
         assert_eq!(count(Some("x' OR 1=1 --"), None), 0);
         assert_eq!(count(None, Some(u32::MAX)), 0);
+        let own = journal.list(Between::after(0), 1, Order::Newest, &by(person(1001))).unwrap().records.remove(0).seq;
+        let later = Person { uid: 1001, ..person(1000) };
+        assert!(journal.is_by(&person(1001), own).unwrap() && !journal.is_by(&later, own).unwrap());
+        let inherited = journal.list(Between::after(0), 1000, Order::Newest, &by(later)).unwrap().records;
+        assert!(inherited.is_empty(), "who gets a uid does not get its records");
+    }
+
+    fn by(person: Person) -> Filter<'static> {
+        Filter { whose: Whose::By(person), ..Filter::default() }
     }
 
     #[test]
@@ -315,17 +358,17 @@ mod tests {
         fill(&database);
         let journal = Journal::new(&database, "web1", Vec::new());
         let about = |uid, order| {
-            let filter = Filter { whose: Whose::About(uid), ..Filter::default() };
+            let filter = Filter { whose: Whose::About(person(uid)), ..Filter::default() };
             numbers(&journal.list(Between::after(0), 1000, order, &filter).unwrap())
         };
         assert_eq!(about(1001, Order::Newest).len(), 30);
         let request = "INSERT INTO request (id, uid, role, state, created, deadline, needed, body) \
-                       VALUES (?1, 1000, 'web-ops', 'approved', 1, 2, 1, x'00')";
+                       VALUES (?1, 1000, 'web-ops', 'approved', 1, 2, 1, CAST('{\"user\":\"alice\"}' AS BLOB))";
         database.connection().execute(request, [sample::grant().as_str()]).unwrap();
         let all = about(1000, Order::Oldest);
         assert!(all.is_sorted() && all == about(1000, Order::Newest), "{all:?}");
         assert_eq!(all.len(), 100, "their own and those of bob about their grant, and no alert about root");
-        let filter = Filter { whose: Whose::About(1000), kind: Some("denial"), ..Filter::default() };
+        let filter = Filter { whose: Whose::About(person(1000)), kind: Some("denial"), ..Filter::default() };
         assert_eq!(journal.list(Between::after(0), 1000, Order::Newest, &filter).unwrap().records.len(), 10);
     }
 

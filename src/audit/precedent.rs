@@ -9,6 +9,7 @@ use super::journal::Journal;
 use super::record::Start;
 use crate::clock::Timestamp;
 use crate::escape::Word;
+use crate::names::Person;
 
 /// Earlier runs of one command by one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,16 +21,17 @@ pub struct Precedent {
 }
 
 impl Journal<'_> {
-    /// The earlier runs by `uid` of `words`, the program's path first, as `run_as`.
-    pub fn precedent(&self, uid: u32, run_as: &Word, words: &[Word]) -> rusqlite::Result<Option<Precedent>> {
+    /// The earlier runs by `person` of `words`, the program's path first, as `run_as`.
+    pub fn precedent(&self, person: &Person, run_as: &Word, words: &[Word]) -> rusqlite::Result<Option<Precedent>> {
         let Some((path, arguments)) = words.split_first() else { return Ok(None) };
-        look_up(self.database.connection(), uid, &key(run_as, path, arguments))
+        let user = Word::from(person.name.as_str());
+        look_up(self.database.connection(), person.uid, &key(&user, run_as, path, arguments))
     }
 }
 
 /// What [`count`] counts of a run.
 pub(super) fn command(start: &Start) -> [u8; 32] {
-    key(&start.run_as, &start.path, start.argv.get(1..).unwrap_or_default())
+    key(&start.user, &start.run_as, &start.path, start.argv.get(1..).unwrap_or_default())
 }
 
 pub(super) const AGAIN: &str =
@@ -55,9 +57,9 @@ fn look_up(connection: &Connection, uid: u32, key: &[u8; 32]) -> rusqlite::Resul
 }
 
 /// No word holds a NUL, so different words never make the same text.
-fn key(run_as: &Word, path: &Word, arguments: &[Word]) -> [u8; 32] {
+fn key(user: &Word, run_as: &Word, path: &Word, arguments: &[Word]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for word in [run_as, path].into_iter().chain(arguments) {
+    for word in [user, run_as, path].into_iter().chain(arguments) {
         hash.update(word.as_bytes());
         hash.update([0]);
     }
@@ -86,15 +88,19 @@ mod tests {
                 .unwrap();
         }
         let words: Vec<Word> = std::iter::once(start.path.clone()).chain(start.argv.iter().skip(1).cloned()).collect();
-        let found = journal.precedent(start.uid, &start.run_as, &words).unwrap();
+        let person = |uid, name: &str| Person { uid, name: crate::names::UserName::parse(name).unwrap() };
+        let alice = person(start.uid, &start.user.to_string());
+        let found = journal.precedent(&alice, &start.run_as, &words).unwrap();
         assert_eq!(found, Some(Precedent { runs: 3, last: sample::moment(7).wall }));
         let mut longer = words.clone();
         longer.push(Word::default());
         let joined = vec![words.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").as_str().into()];
         for other in [&longer[..], &words[..1], &joined, &[]] {
-            assert_eq!(journal.precedent(start.uid, &start.run_as, other).unwrap(), None, "{other:?}");
+            assert_eq!(journal.precedent(&alice, &start.run_as, other).unwrap(), None, "{other:?}");
         }
-        assert_eq!(journal.precedent(start.uid + 1, &start.run_as, &words).unwrap(), None);
-        assert_eq!(journal.precedent(start.uid, &"nobody".into(), &words).unwrap(), None);
+        for other in [person(start.uid + 1, alice.name.as_str()), person(start.uid, "dave")] {
+            assert_eq!(journal.precedent(&other, &start.run_as, &words).unwrap(), None, "{other:?}");
+        }
+        assert_eq!(journal.precedent(&alice, &"nobody".into(), &words).unwrap(), None);
     }
 }

@@ -230,6 +230,8 @@ mod tests {
             uid: 1000,
             user: "al\"ice\\\n".into(),
             role: sample::role(),
+            key: None,
+            sha256: None,
         }));
         let body = Record::new(1, Digest::ZERO, &sample::moment(0), "web1", event).encode().unwrap();
         let zeros = "0".repeat(64);

@@ -19,9 +19,8 @@ use crate::database::DatabaseError;
 use crate::elevation::CommandError;
 use crate::escape::Word;
 use crate::grant::GrantTerms;
-use crate::grant::lifecycle::GrantEnd;
 use crate::names::GrantId;
-use crate::store::{Ended, end_grant, is_open};
+use crate::store::{is_open, use_up};
 use sys::program::OpenedProgram;
 
 /// An authorized run whose start is durable.
@@ -152,12 +151,8 @@ impl Recorded {
 }
 
 fn claim(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Result<(), StartError> {
-    let stands = if terms.one_shot.is_set() {
-        let used = Ended { by: terms.user.to_string(), at: moment.wall.seconds(), reason: Vec::new() };
-        end_grant(tx, &terms.id, GrantEnd::Used, &used)?
-    } else {
-        is_open(tx, &terms.id)?
-    };
+    let stands =
+        if terms.one_shot.is_set() { use_up(tx, terms, moment.wall.seconds())? } else { is_open(tx, &terms.id)? };
     if stands { Ok(()) } else { Err(StartError::GrantEnded(terms.id.clone())) }
 }
 

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::record::Digest;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
 
@@ -55,4 +56,10 @@ pub struct Review {
     pub verdict: Verdict,
     /// The reviewer's words.
     pub comment: Word,
+    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for the reviewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Word>,
+    /// SHA-256 of the statement's exact bytes; absent for an assignment, and from records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }

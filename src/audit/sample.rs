@@ -193,6 +193,8 @@ pub(super) fn events() -> Vec<Event> {
         holder: "alice".into(),
         role: role.clone(),
         reason: "enough".into(),
+        key: Some("SHA256:abc".into()),
+        sha256: Some(Digest([6; 32])),
     };
     let alert = Alert {
         code: "clock-set-back".to_owned(),
@@ -211,6 +213,8 @@ pub(super) fn events() -> Vec<Event> {
         role: role.clone(),
         verdict: Verdict::Settled,
         comment: hostile(),
+        key: None,
+        sha256: Some(Digest([6; 32])),
     };
     let prune = Prune {
         uid: 0,
@@ -223,7 +227,18 @@ pub(super) fn events() -> Vec<Event> {
         requests: Some(2),
         grants: Some(1),
     };
-    let denial = Denial { grant: grant.clone(), uid: 1001, user: user.clone(), role: role.clone(), reason: hostile() };
+    let sha256 = Some(Digest([6; 32]));
+    let denial = Denial {
+        grant: grant.clone(),
+        uid: 1001,
+        user: user.clone(),
+        role: role.clone(),
+        reason: hostile(),
+        key: Some("SHA256:abc".into()),
+        sha256,
+    };
+    let cancellation =
+        Cancellation { grant: grant.clone(), uid: 1000, user: user.clone(), role: role.clone(), key: None, sha256 };
     let change = Change {
         path: hostile(),
         before: Some(Digest([4; 32])),
@@ -260,10 +275,10 @@ pub(super) fn events() -> Vec<Event> {
         Event::Request(Box::new(request)),
         Event::Approval(Box::new(approval)),
         Event::Denial(Box::new(denial)),
-        Event::Cancellation(Box::new(Cancellation { grant: grant.clone(), uid: 1000, user, role: role.clone() })),
+        Event::Cancellation(Box::new(cancellation)),
         Event::Grant(Box::new(signed)),
         Event::Revocation(Box::new(revocation)),
-        Event::Release(Box::new(Release { grant, uid: 1000, user: "alice".into(), role })),
+        Event::Release(Box::new(Release { grant, uid: 1000, user: "alice".into(), role, key: None, sha256: None })),
         Event::Alert(Box::new(alert)),
         Event::Review(Box::new(review)),
         Event::Edit(Box::new(edit)),

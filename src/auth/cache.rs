@@ -57,7 +57,9 @@ impl CacheKey {
         if bond != Bond::Caller && (leader <= 0 || leader_start == 0) {
             return None;
         }
-        Some(Self { uid: caller.uid(), leader, leader_start, tty, service: service.to_owned() })
+        // The name stands before the service: a uid that was given to somebody else remembers nothing.
+        let service = format!("{}/{service}", caller.name());
+        Some(Self { uid: caller.uid(), leader, leader_start, tty, service })
     }
 }
 

@@ -6,7 +6,7 @@ use super::failure::Refused;
 use super::view::texts;
 use super::wire::{Answer, Background, GrantInfo, Precedent};
 use crate::escape::Word;
-use crate::names::{GrantId, RoleName};
+use crate::names::{GrantId, Person, RoleName};
 use crate::store::StoredRequest;
 
 impl Desk<'_> {
@@ -25,7 +25,8 @@ impl Desk<'_> {
 
     fn background(&self, request: &StoredRequest, chosen_among: Vec<RoleName>) -> Result<Background, Refused> {
         let terms = &request.terms;
-        let precedent = self.journal.precedent(terms.uid, &Word::from(terms.run_as.as_str()), terms.argv())?;
+        let person = Person { uid: terms.uid, name: terms.user.clone() };
+        let precedent = self.journal.precedent(&person, &Word::from(terms.run_as.as_str()), terms.argv())?;
         let role = self.policy.role(&terms.role)?;
         Ok(Background {
             precedent: precedent.map(|found| Precedent { runs: found.runs, last: found.last.seconds() }),

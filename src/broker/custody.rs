@@ -4,14 +4,15 @@
 use super::Desk;
 use super::decisions::given;
 use super::failure::{Refused, refused};
+use super::statement::{Matter, Speaker};
 use super::wire::Answer;
-use crate::audit::record::{Alert, Revocation};
+use crate::audit::record::Alert;
 use crate::audit::{Event, Written, custody};
 use crate::database::Durability;
 use crate::escape::Word;
-use crate::grant::lifecycle::GrantEnd;
+use crate::grant::StatementKind;
 use crate::names::GrantId;
-use crate::store::{GrantStore, Which, end_grant};
+use crate::store::{GrantStore, Which};
 
 impl Desk<'_> {
     pub(super) fn key_accept(&self, reason: &Word) -> Result<Answer, Refused> {
@@ -38,30 +39,22 @@ impl Desk<'_> {
         Ok(Answer::Ended(ids))
     }
 
-    /// Ends every open grant, however many there are.
+    /// Ends every open grant, however many there are, each by a statement of its own.
     fn end_all(&self, tx: &rusqlite::Transaction<'_>, reason: &Word) -> Result<(Vec<GrantId>, Vec<Written>), Refused> {
-        let (ended, mut ids, mut written) = (self.ended(reason), Vec::new(), Vec::new());
+        let (identity, speaker) = (self.host.witness()?, Speaker::Here(self.caller));
+        let (mut ids, mut written) = (Vec::new(), Vec::new());
         loop {
             let open = GrantStore::new(tx).open_grants(Which::Everybody, self.now())?;
             if open.is_empty() {
                 return Ok((ids, written));
             }
             for grant in open {
-                let terms = grant.terms;
-                if !end_grant(tx, &terms.id, GrantEnd::Revoked, &ended)? {
-                    return Err(refused("damaged", format!("grant {} cannot be ended", terms.id)));
-                }
-                let event = Event::Revocation(Box::new(Revocation {
-                    grant: terms.id.clone(),
-                    uid: self.caller.uid(),
-                    user: Word::from(self.caller.name().as_str()),
-                    holder_uid: terms.uid,
-                    holder: Word::from(terms.user.as_str()),
-                    role: terms.role,
-                    reason: reason.clone(),
-                }));
-                written.push(self.journal.append(tx, self.moment, event)?);
-                ids.push(terms.id);
+                let matter = Matter::from(&grant.terms);
+                let statement = self.stated(speaker, StatementKind::Revocation, &matter, reason, &identity)?;
+                let record = self.carry_out(tx, &statement, &matter)?;
+                let cannot = || refused("damaged", format!("grant {} cannot be ended", grant.terms.id));
+                written.push(record.ok_or_else(cannot)?);
+                ids.push(grant.terms.id);
             }
         }
     }

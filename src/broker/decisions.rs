@@ -2,19 +2,19 @@
 
 use super::Desk;
 use super::failure::{Refused, refused};
+use super::statement::Speaker;
 use super::wire::Answer;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
-use crate::audit::Event;
-use crate::audit::record::{Denial, Digest};
+use crate::audit::record::Digest;
 use crate::clock::duration::spell;
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::escape::{Word, hex};
-use crate::grant::lifecycle::{Decided, RequestState};
+use crate::grant::lifecycle::Decided;
 use crate::grant::terms::{Extensions, Flag, VERSION, encode};
 use crate::grant::{
-    ActFault, Approval, ApprovalFault, ApprovalTerms, Approvers, Attested, Consent, RequestTerms, UserVerification,
-    digest,
+    ActFault, Approval, ApprovalFault, ApprovalTerms, Approvers, Attested, Consent, RequestTerms, StatementKind,
+    UserVerification, digest,
 };
 use crate::host::Identity;
 use crate::names::{IdPrefix, UserName};
@@ -146,17 +146,13 @@ impl Desk<'_> {
 
     pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
-        let role = self.decidable(&request, self.caller)?;
-        let reason = given("reason", reason)?;
-        let event = Event::Denial(Box::new(Denial {
-            grant: request.terms.id.clone(),
-            uid: self.caller.uid(),
-            user: Word::from(self.caller.name().as_str()),
-            role: role.name,
-            reason: reason.clone(),
-        }));
-        let ended = self.ended(reason);
-        self.decide(&request, RequestState::Denied, &ended, event)
+        self.deny_as(Speaker::Here(self.caller), &request, reason)?;
+        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+    }
+
+    pub(super) fn deny_as(&self, speaker: Speaker<'_>, request: &StoredRequest, reason: &Word) -> Result<(), Refused> {
+        self.decidable(request, speaker.who())?;
+        self.decide(speaker, StatementKind::Denial, request, given("reason", reason)?)
     }
 
     /// The role of a pending request that `approver` may decide.

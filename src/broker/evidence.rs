@@ -8,7 +8,7 @@ use crate::audit::{Between, Checkpoint, Digest, Due, Filter, Mark, Order, Page, 
 use crate::clock::Timestamp;
 use crate::escape::{escape, unhex};
 use crate::grant::{PublicKey, sshsig};
-use crate::names::{GrantId, UserName};
+use crate::names::{GrantId, Person, UserName};
 
 /// The most records in one answer.
 const PAGE: u32 = 1000;
@@ -33,12 +33,12 @@ pub(super) struct Listing {
 impl Desk<'_> {
     pub(super) fn audit_list(&self, listing: &Listing) -> Result<Answer, Refused> {
         let whose = match (&listing.user, self.is_reader()?) {
-            (Some(user), true) => Whose::By(uid_of(user)?),
+            (Some(user), true) => Whose::By(Person { uid: uid_of(user)?, name: user.clone() }),
             (None, true) => Whose::Everybody,
             (Some(user), false) if user != self.caller.name() => {
                 return Err(refused("not-a-reader", "only root and the readers of the policy may see others"));
             }
-            (_, false) => Whose::About(self.caller.uid()),
+            (_, false) => Whose::About(self.caller.person()),
         };
         let order = if listing.newest { Order::Newest } else { Order::Oldest };
         let between = Between { after: listing.after, before: listing.before.unwrap_or(u64::MAX) };
@@ -154,10 +154,11 @@ impl Desk<'_> {
     fn is_about_caller(&self, stored: &Stored) -> bool {
         let Ok(record) = Record::decode(&stored.body) else { return false };
         let keys = record.event.keys();
-        let is_theirs = |id: GrantId| {
-            self.host.store().request(&id, self.now()).is_ok_and(|request| request.terms.uid == self.caller.uid())
-        };
-        keys.uid == Some(self.caller.uid()) || keys.grant.and_then(|id| GrantId::parse(id).ok()).is_some_and(is_theirs)
+        let is_theirs =
+            |id: GrantId| self.host.store().request(&id, self.now()).is_ok_and(|request| self.is_mine(&request.terms));
+        let by_them = keys.uid == Some(self.caller.uid())
+            && self.journal.is_by(&self.caller.person(), stored.seq).unwrap_or(false);
+        by_them || keys.grant.and_then(|id| GrantId::parse(id).ok()).is_some_and(is_theirs)
     }
 }
 

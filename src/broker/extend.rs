@@ -21,7 +21,7 @@ impl Desk<'_> {
     ) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
         let id = &request.terms.id;
-        if request.terms.uid != self.caller.uid() {
+        if !self.is_mine(&request.terms) {
             return Err(refused("not-yours", format!("grant {id} belongs to {}", request.terms.user)));
         }
         let old = self.extensible(id)?;

@@ -3,16 +3,16 @@
 use super::Desk;
 use super::decisions::given;
 use super::failure::{Refused, refused};
+use super::statement::{Matter, Speaker};
 use super::wire::{Answer, RevokeTarget};
-use crate::audit::Event;
-use crate::audit::record::{Release, Revocation};
 use crate::database::Durability;
+use crate::elevation::Caller;
 use crate::escape::Word;
-use crate::grant::GrantTerms;
 use crate::grant::lifecycle::GrantEnd;
+use crate::grant::{GrantTerms, SignedStatement, StatementKind};
 use crate::names::{GrantId, IdPrefix};
 use crate::policy::judge::{names, subject};
-use crate::store::{LIST_LIMIT, StoredGrant, StoredRequest, Which, end_grant};
+use crate::store::{LIST_LIMIT, StoredGrant, StoredRequest, Which};
 
 /// The most grants that a listing shows.
 const LISTED: usize = LIST_LIMIT as usize;
@@ -20,13 +20,20 @@ const LISTED: usize = LIST_LIMIT as usize;
 /// The most grants that are ended in one transaction, so that no other process waits long.
 const ENDED_AT_ONCE: usize = 1000;
 
+/// Nothing fits what is to be revoked.
+const NO_GRANT: &str = "no-grant";
+
 impl Desk<'_> {
     pub(super) fn grants(&self, all: bool) -> Result<Answer, Refused> {
         let which = if self.is_reader()? { Which::Everybody } else { Which::OfUser(self.caller.uid()) };
         let store = self.host.store();
         let mut answers = Vec::new();
         if all {
+            let mine_alone = matches!(which, Which::OfUser(_));
             for request in store.requests(which, self.now())? {
+                if mine_alone && !self.is_mine(&request.terms) {
+                    continue;
+                }
                 let info = self.info(&request)?;
                 if info.grant.is_some() {
                     answers.push(info);
@@ -41,62 +48,78 @@ impl Desk<'_> {
     }
 
     pub(super) fn release(&self, id: Option<&IdPrefix>) -> Result<Answer, Refused> {
-        let mut open = self.endable(Which::OfUser(self.caller.uid()))?;
-        if let Some(prefix) = id {
-            let request = self.visible(prefix)?;
-            self.own(&request)?;
-            open.retain(|grant| grant.terms.id == request.terms.id);
-        }
+        let speaker = Speaker::Here(self.caller);
+        let ended = match id {
+            Some(prefix) => self.release_as(speaker, &self.visible(prefix)?)?,
+            None => self.release_of(speaker, self.endable(Which::OfUser(self.caller.uid()))?)?,
+        };
+        Ok(Answer::Ended(ended))
+    }
+
+    /// The grant of one request.
+    pub(super) fn release_as(&self, speaker: Speaker<'_>, request: &StoredRequest) -> Result<Vec<GrantId>, Refused> {
+        own(request, speaker.who())?;
+        let mut open = self.endable(Which::OfUser(speaker.who().uid()))?;
+        open.retain(|grant| grant.terms.id == request.terms.id);
+        self.release_of(speaker, open)
+    }
+
+    fn release_of(&self, speaker: Speaker<'_>, open: Vec<StoredGrant>) -> Result<Vec<GrantId>, Refused> {
         if open.is_empty() {
             return Err(refused("no-grant", "you have no active grant to release").hint("jitctl grants --all"));
         }
         let terms: Vec<GrantTerms> = open.into_iter().map(|grant| grant.terms).collect();
-        self.end(&terms, GrantEnd::Released, &Word::default())
+        self.end(speaker, terms, StatementKind::Release, &Word::default())
     }
 
     pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Answer, Refused> {
-        let reason = given("reason", reason)?;
-        let mut terms: Vec<GrantTerms> = self.endable(Which::Everybody)?.into_iter().map(|grant| grant.terms).collect();
-        match target {
-            RevokeTarget::Id(prefix) => {
-                let id = self.visible(prefix)?.terms.id;
-                if !terms.iter().any(|terms| terms.id == id) {
-                    return Err(refused("not-active", format!("there is no active grant {id}")));
-                }
-                terms.retain(|terms| terms.id == id);
+        let (reason, speaker) = (given("reason", reason)?, Speaker::Here(self.caller));
+        let ended = match target {
+            RevokeTarget::Id(prefix) => self.revoke_as(speaker, &self.visible(prefix)?.terms.id, reason)?,
+            RevokeTarget::User(user) => self.revoke_those(speaker, |terms| &terms.user == user, reason)?,
+            RevokeTarget::All => self.revoke_those(speaker, |_| true, reason)?,
+        };
+        Ok(Answer::Ended(ended))
+    }
+
+    /// One grant.
+    pub(super) fn revoke_as(&self, speaker: Speaker<'_>, id: &GrantId, reason: &Word) -> Result<Vec<GrantId>, Refused> {
+        self.revoke_those(speaker, |terms| &terms.id == id, reason).map_err(|refusal| {
+            match refusal.failure.code.as_str() {
+                NO_GRANT => refused("not-active", format!("there is no active grant {id}")),
+                _ => refusal,
             }
-            RevokeTarget::User(user) => terms.retain(|terms| &terms.user == user),
-            RevokeTarget::All => {}
-        }
+        })
+    }
+
+    fn revoke_those(
+        &self,
+        speaker: Speaker<'_>,
+        which: impl Fn(&GrantTerms) -> bool,
+        reason: &Word,
+    ) -> Result<Vec<GrantId>, Refused> {
+        let mut terms: Vec<GrantTerms> = self.endable(Which::Everybody)?.into_iter().map(|grant| grant.terms).collect();
+        terms.retain(which);
         let found = !terms.is_empty();
         let mut mine = Vec::new();
         for terms in terms {
-            if self.may_revoke(&terms)? {
+            if self.may_revoke(speaker.who(), &terms)? {
                 mine.push(terms);
             }
         }
         match (mine.is_empty(), found) {
-            (false, _) => self.end(&mine, GrantEnd::Revoked, reason),
+            (false, _) => self.end(speaker, mine, StatementKind::Revocation, reason),
             (true, true) => Err(refused("not-an-approver", "only root and approvers of the role may revoke")),
-            (true, false) => Err(refused("no-grant", "there is no active grant to revoke")),
+            (true, false) => Err(refused(NO_GRANT, "there is no active grant to revoke")),
         }
     }
 
-    fn own(&self, request: &StoredRequest) -> Result<(), Refused> {
-        if request.terms.uid == self.caller.uid() {
-            return Ok(());
-        }
-        let id = &request.terms.id;
-        Err(refused("not-yours", format!("grant {id} belongs to {}", request.terms.user))
-            .hint(format!("jitctl revoke {id} --reason 'WHY'")))
-    }
-
-    fn may_revoke(&self, terms: &GrantTerms) -> Result<bool, Refused> {
-        if self.caller.uid() == 0 {
+    fn may_revoke(&self, who: &Caller, terms: &GrantTerms) -> Result<bool, Refused> {
+        if who.uid() == 0 {
             return Ok(true);
         }
         match self.policy.role(&terms.role)? {
-            Some(role) => Ok(names(&role.activation.approvers, &subject(self.caller)?)),
+            Some(role) => Ok(names(&role.activation.approvers, &subject(who)?)),
             None => Ok(false),
         }
     }
@@ -106,13 +129,16 @@ impl Desk<'_> {
     fn endable(&self, which: Which) -> Result<Vec<StoredGrant>, Refused> {
         let store = self.host.store();
         let mut grants = store.open_grants(which, self.now())?;
+        if matches!(which, Which::OfUser(_)) {
+            grants.retain(|grant| self.caller.is(grant.terms.uid, grant.terms.user.as_str()));
+        }
         for id in self.journal.grants_in_use()? {
             // A run goes on under the extensions of its grant.
             let mut next = store.grant(&id)?;
             while let Some(grant) = next {
                 next = store.extension(&grant.terms.id)?;
                 let wanted = match which {
-                    Which::OfUser(uid) => grant.terms.uid == uid,
+                    Which::OfUser(_) => self.caller.is(grant.terms.uid, grant.terms.user.as_str()),
                     Which::Pending | Which::Everybody => true,
                 };
                 let taken = grant.end.as_ref().is_some_and(|(end, _)| *end != GrantEnd::Used);
@@ -125,32 +151,48 @@ impl Desk<'_> {
         Ok(grants)
     }
 
-    /// Whoever loses a grant loses what extends it.
-    fn with_extensions(&self, grants: &[GrantTerms]) -> Result<Vec<GrantTerms>, Refused> {
-        let mut all = grants.to_vec();
+    /// Whoever loses a grant loses what extends it; each of those with the place of the one that it extends.
+    fn with_extensions(&self, grants: Vec<GrantTerms>) -> Result<Vec<(GrantTerms, Option<usize>)>, Refused> {
+        let mut all: Vec<(GrantTerms, Option<usize>)> = grants.into_iter().map(|terms| (terms, None)).collect();
         let mut at = 0;
-        while let Some(id) = all.get(at).map(|terms| terms.id.clone()) {
+        while let Some(id) = all.get(at).map(|(terms, _)| terms.id.clone()) {
             if let Some(extension) = self.host.store().extension(&id)?
-                && !all.iter().any(|terms| terms.id == extension.terms.id)
+                && !all.iter().any(|(terms, _)| terms.id == extension.terms.id)
             {
-                all.push(extension.terms);
+                all.push((extension.terms, Some(at)));
             }
             at += 1;
         }
         Ok(all)
     }
 
-    /// Ends grants and records each; then wakes whoever runs under them. A thousand are ended together or not at all.
-    fn end(&self, grants: &[GrantTerms], end: GrantEnd, reason: &Word) -> Result<Answer, Refused> {
-        let ended = self.ended(reason);
+    /// Ends grants, each by a statement of its own, and records each; then wakes whoever runs under them. A thousand are
+    /// ended together or not at all.
+    fn end(
+        &self,
+        speaker: Speaker<'_>,
+        grants: Vec<GrantTerms>,
+        kind: StatementKind,
+        reason: &Word,
+    ) -> Result<Vec<GrantId>, Refused> {
+        let identity = self.host.witness()?;
+        let mut stated: Vec<(Matter, SignedStatement)> = Vec::new();
+        for (terms, cause) in self.with_extensions(grants)? {
+            let matter = Matter::from(&terms);
+            let statement = match cause.and_then(|at| stated.get(at)) {
+                Some((_, cause)) => self.followed(speaker, cause, &matter, &identity)?,
+                None => self.stated(speaker, kind, &matter, reason, &identity)?,
+            };
+            stated.push((matter, statement));
+        }
         let mut ids: Vec<GrantId> = Vec::new();
-        for grants in self.with_extensions(grants)?.chunks(ENDED_AT_ONCE) {
+        for some in stated.chunks(ENDED_AT_ONCE) {
             let written = self.host.database().write(Durability::Synced, |tx| {
                 let mut written = Vec::new();
-                for terms in grants {
-                    if end_grant(tx, &terms.id, end, &ended)? {
-                        written.push(self.journal.append(tx, self.moment, self.event(terms, end, reason))?);
-                        ids.push(terms.id.clone());
+                for (matter, statement) in some {
+                    if let Some(record) = self.carry_out(tx, statement, matter)? {
+                        written.push(record);
+                        ids.push(statement.terms().id.clone());
                     }
                 }
                 Ok::<_, Refused>(written)
@@ -158,23 +200,16 @@ impl Desk<'_> {
             let _ = self.journal.mirror(&written);
             self.host.ring();
         }
-        Ok(Answer::Ended(ids))
+        Ok(ids)
     }
+}
 
-    fn event(&self, terms: &GrantTerms, end: GrantEnd, reason: &Word) -> Event {
-        let (uid, user) = (self.caller.uid(), Word::from(self.caller.name().as_str()));
-        let (grant, role) = (terms.id.clone(), terms.role.clone());
-        match end {
-            GrantEnd::Released | GrantEnd::Used => Event::Release(Box::new(Release { grant, uid, user, role })),
-            GrantEnd::Revoked => Event::Revocation(Box::new(Revocation {
-                grant,
-                uid,
-                user,
-                holder_uid: terms.uid,
-                holder: Word::from(terms.user.as_str()),
-                role,
-                reason: reason.clone(),
-            })),
-        }
+/// Only their own.
+fn own(request: &StoredRequest, who: &Caller) -> Result<(), Refused> {
+    if who.is(request.terms.uid, request.terms.user.as_str()) {
+        return Ok(());
     }
+    let id = &request.terms.id;
+    Err(refused("not-yours", format!("grant {id} belongs to {}", request.terms.user))
+        .hint(format!("jitctl revoke {id} --reason 'WHY'")))
 }

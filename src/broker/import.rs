@@ -16,7 +16,7 @@ use crate::store::{FindError, StoredRequest};
 const APPROVAL_LIMIT: usize = 32 << 10;
 
 /// How an approver gets a key that serves where the role has `user_verification`.
-const VERIFYING_KEY: &str = "ssh-keygen -t ed25519-sk -O verify-required";
+pub(super) const VERIFYING_KEY: &str = "ssh-keygen -t ed25519-sk -O verify-required";
 
 impl Desk<'_> {
     pub(super) fn import(&self, text: &str, signature: &str) -> Result<Answer, Refused> {

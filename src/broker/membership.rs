@@ -116,7 +116,8 @@ impl Desk<'_> {
         let now = self.host.now()?.wall.seconds();
         let own = self.host.store().requests(Which::OfUser(holder.uid()), now)?;
         let waits = own.into_iter().filter(|request| {
-            request.state == RequestState::Pending && role.is_none_or(|role| *role == request.terms.role)
+            let theirs = holder.is(request.terms.uid, request.terms.user.as_str());
+            theirs && request.state == RequestState::Pending && role.is_none_or(|role| *role == request.terms.role)
         });
         Ok(waits.max_by_key(|request| request.terms.created).map(|request| request.terms.id))
     }

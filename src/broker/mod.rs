@@ -24,6 +24,7 @@ mod recordings;
 mod requests;
 mod review;
 mod sessions;
+mod statement;
 mod sweep;
 mod view;
 
@@ -204,6 +205,7 @@ impl Desk<'_> {
             Ask::AuditShow { what } => self.audit_show(&what),
             // Anyone who carries it: whose approval it is, its signature says.
             Ask::Import { approval, signature } => self.import(&approval, &signature),
+            Ask::ImportStatement { statement, signature } => self.import_statement(&statement, &signature),
             // Who made the request, who may decide it, root and readers.
             Ask::Show { id } => self.show(&id),
             Ask::Papers { id } => self.papers(&id),

@@ -2,10 +2,11 @@
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::wire::{Answer, ApprovalPaper, Paper, PapersInfo, RequestPaper};
+use super::wire::{Answer, ApprovalPaper, Paper, PapersInfo, RequestPaper, StatementPaper};
 use crate::grant::sshsig::{Namespace, armor};
 use crate::grant::terms::VERSION;
 use crate::names::IdPrefix;
+use crate::store::StoredStatement;
 
 impl Desk<'_> {
     pub(super) fn papers(&self, id: &IdPrefix) -> Result<Answer, Refused> {
@@ -30,8 +31,14 @@ impl Desk<'_> {
             }
             None => None,
         };
-        let (id, you) = (terms.id.clone(), self.caller.name().clone());
-        Ok(Answer::Papers(Box::new(PapersInfo { id, you, request: Paper { body, signature }, approvals, grant })))
+        let mut statements = Vec::new();
+        for StoredStatement { terms, bytes, host_signature, signature } in self.host.store().statements(&terms.id)? {
+            let paper = Paper { body: text(bytes)?, signature: signature.as_deref().map(armor) };
+            let host_signature = Some(armor(&host_signature));
+            statements.push(StatementPaper { kind: terms.kind, by: terms.by, paper, host_signature });
+        }
+        let (id, you, request) = (terms.id.clone(), self.caller.name().clone(), Paper { body, signature });
+        Ok(Answer::Papers(Box::new(PapersInfo { id, you, request, approvals, grant, statements })))
     }
 }
 

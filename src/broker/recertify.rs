@@ -108,6 +108,8 @@ impl Desk<'_> {
             role: role.clone(),
             verdict,
             comment: comment.clone(),
+            key: None,
+            sha256: None,
         }))
     }
 
@@ -220,6 +222,7 @@ fn row(
         by: answer.reviewer,
         at: answer.at,
         reason: Word(std::os::unix::ffi::OsStringExt::from_vec(answer.comment)),
+        key: None,
     });
     AssignmentInfo { role: role.clone(), holder, assignment, last_used, verdict, reviewed }
 }

@@ -34,7 +34,7 @@ impl Desk<'_> {
     /// Answers with the recording of one run, and sends it.
     pub(super) fn recording(&self, run: &str, purpose: Purpose, out: &mut dyn Write) -> Result<(), Refused> {
         let known = self.known_run(run)?.ok_or_else(|| unknown(run))?;
-        let own = known.start.uid == self.caller.uid();
+        let own = self.caller.is(known.start.uid, &known.start.user.to_string());
         let stored = self.host.recording(run)?;
         let live = stored.as_ref().is_some_and(|stored| stored.stage == Stage::Live);
         let observes = || Ok::<_, Refused>(purpose == Purpose::Watch && live && self.observes(&known.start)?);
@@ -74,7 +74,7 @@ impl Desk<'_> {
 
     fn send_all(&self, purpose: Purpose, everybody: bool, mut after: u64, out: &mut dyn Write) -> io::Result<()> {
         let mut on_record = !everybody;
-        let whose = if everybody { Whose::Everybody } else { Whose::By(self.caller.uid()) };
+        let whose = if everybody { Whose::Everybody } else { Whose::By(self.caller.person()) };
         let filter = Filter { kind: Some("end"), whose, ..Filter::default() };
         let other = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
         loop {

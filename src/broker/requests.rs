@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use super::Desk;
 use super::failure::{Refused, refused};
+use super::statement::{Matter, Speaker};
 use super::view::texts;
 use super::wire::{Answer, CommandWords, NewRequest};
 use crate::activation::insight::Sight;
 use crate::activation::wish::served;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
-use crate::audit::Event;
-use crate::audit::record::Cancellation;
 use crate::cli::EnvironmentWish;
 use crate::database::Durability;
 use crate::elevation::environment::split;
 use crate::elevation::{Command, CommandError, Elevation, RunAs};
 use crate::escape::Word;
+use crate::grant::StatementKind;
 use crate::grant::lifecycle::RequestState;
 use crate::names::{IdPrefix, RoleName};
 use crate::policy::judge::{Among, Eligible, Judgement, ask, judge, subject};
 use crate::policy::{Answer as Verdict, Assignment, Role};
 use crate::refusal::why_line;
-use crate::store::{Ended, Which, decide_request};
+use crate::store::{StoredRequest, Which};
 
 /// The role of a request, its command, and among which roles it was chosen (none when it was named).
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
@@ -77,13 +77,13 @@ impl Desk<'_> {
             (true, false) => {
                 let mut own = store.requests(Which::OfUser(self.caller.uid()), self.now())?;
                 let pending = store.requests(Which::Pending, self.now())?;
-                own.extend(pending.into_iter().filter(|request| request.terms.uid != self.caller.uid()));
+                own.extend(pending.into_iter().filter(|request| !self.is_mine(&request.terms)));
                 own
             }
         };
         let mut answers = Vec::new();
         for row in rows {
-            let mine = row.terms.uid == self.caller.uid();
+            let mine = self.is_mine(&row.terms);
             let listed = all || row.state == RequestState::Pending;
             if listed && (mine || self.is_reader()? || self.is_approver(&row)?) {
                 answers.push(self.info(&row)?);
@@ -109,52 +109,45 @@ impl Desk<'_> {
 
     pub(super) fn cancel(&self, id: &IdPrefix) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
+        self.cancel_as(Speaker::Here(self.caller), &request)?;
+        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+    }
+
+    pub(super) fn cancel_as(&self, speaker: Speaker<'_>, request: &StoredRequest) -> Result<(), Refused> {
         let terms = &request.terms;
-        if terms.uid != self.caller.uid() {
+        if !speaker.who().is(terms.uid, terms.user.as_str()) {
             return Err(refused("not-yours", format!("request {} was made by {}", terms.id, terms.user))
                 .hint(format!("jitctl deny {} --reason WHY", terms.id)));
         }
-        let ended = self.ended(&Word::default());
-        let event = Event::Cancellation(Box::new(Cancellation {
-            grant: terms.id.clone(),
-            uid: self.caller.uid(),
-            user: Word::from(self.caller.name().as_str()),
-            role: terms.role.clone(),
-        }));
-        self.decide(&request, RequestState::Cancelled, &ended, event)
+        self.decide(speaker, StatementKind::Cancellation, request, &Word::default())
     }
 
-    /// Takes a pending request out of its state, with its record, and shows it.
+    /// Takes a pending request out of its state, with its statement and its record.
     pub(super) fn decide(
         &self,
-        request: &crate::store::StoredRequest,
-        state: RequestState,
-        ended: &Ended,
-        event: Event,
-    ) -> Result<Answer, Refused> {
-        let id = &request.terms.id;
+        speaker: Speaker<'_>,
+        kind: StatementKind,
+        request: &StoredRequest,
+        reason: &Word,
+    ) -> Result<(), Refused> {
         self.still_pending(request)?;
+        let (id, matter) = (&request.terms.id, Matter::from(request));
+        let statement = self.stated(speaker, kind, &matter, reason, &self.host.witness()?)?;
         let written = self.host.database().write(Durability::Synced, |tx| {
-            if !decide_request(tx, id, state, Some(ended))? {
-                return Err(refused("not-pending", format!("request {id} was decided meanwhile")));
-            }
-            Ok::<_, Refused>(self.journal.append(tx, self.moment, event)?)
+            let written = self.carry_out(tx, &statement, &matter)?;
+            written.ok_or_else(|| refused("not-pending", format!("request {id} was decided meanwhile")))
         })?;
         let _ = self.journal.mirror(&[written]);
         self.host.ring();
-        Ok(Answer::Grant(Box::new(self.info_of(id)?)))
+        Ok(())
     }
 
-    pub(super) fn still_pending(&self, request: &crate::store::StoredRequest) -> Result<(), Refused> {
+    pub(super) fn still_pending(&self, request: &StoredRequest) -> Result<(), Refused> {
         if request.state == RequestState::Pending {
             return Ok(());
         }
         let (id, state) = (&request.terms.id, request.state.as_str());
         Err(refused("not-pending", format!("request {id} is not pending: it is {state}")))
-    }
-
-    pub(super) fn ended(&self, reason: &Word) -> Ended {
-        Ended { by: self.caller.name().to_string(), at: self.now(), reason: reason.as_bytes().to_vec() }
     }
 
     /// The role that was named, or the narrowest that fits the command; with the command resolved, where there is one, and

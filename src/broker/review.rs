@@ -3,25 +3,26 @@
 use super::Desk;
 use super::decisions::{given, unattested};
 use super::failure::{Refused, refused};
+use super::import::VERIFYING_KEY;
+use super::statement::{Matter, Speaker};
 use super::view::texts;
 use super::wire::{Answer, DebtInfo};
-use crate::audit::Event;
-use crate::audit::record::{Review, Verdict};
 use crate::database::Durability;
+use crate::elevation::Caller;
 use crate::escape::Word;
-use crate::grant::{Act, Consent};
+use crate::grant::{Act, Consent, StatementKind};
 use crate::names::{GrantId, IdPrefix, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
-use crate::store::{Debt, FindError, StoredRequest, settle_debt};
+use crate::store::{Debt, FindError, StoredRequest, settle};
 
 impl Desk<'_> {
     pub(super) fn review_debts(&self) -> Result<Answer, Refused> {
         let reader = self.is_reader()?;
         let mut infos = Vec::new();
         for debt in self.host.store().open_debts()? {
-            let may_review = self.may_settle(&debt)?;
-            if reader || may_review || debt.uid == self.caller.uid() {
+            let may_review = self.may_settle(self.caller, &debt)?;
+            if reader || may_review || self.caller.is(debt.uid, debt.user.as_str()) {
                 infos.push(self.debt_info(&debt, may_review)?);
             }
         }
@@ -34,62 +35,63 @@ impl Desk<'_> {
         comment: &Word,
         consent: Option<Consent>,
     ) -> Result<Answer, Refused> {
+        let request = self.visible(id)?;
+        self.settle_as(Speaker::Here(self.caller), &request, comment, consent)?;
+        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+    }
+
+    pub(super) fn settle_as(
+        &self,
+        speaker: Speaker<'_>,
+        request: &StoredRequest,
+        comment: &Word,
+        consent: Option<Consent>,
+    ) -> Result<(), Refused> {
         let comment = given("comment", comment)?;
-        let (request, debt, role) = self.settleable(id)?;
-        let id = &request.terms.id;
-        let uid = self.caller.uid();
-        let act = match &role {
-            Some(role) => Act::in_person(uid, &request.bytes, &role.activation, consent)
-                .map_err(|fault| unattested(fault).hint(format!("jitctl review {id} --comment 'WHAT YOU FOUND'")))?,
-            None => Act::of_root(uid).ok_or_else(|| not_approver(&debt.role))?,
-        };
-        let event = Event::Review(Box::new(Review {
-            grant: Some(id.clone()),
-            uid: self.caller.uid(),
-            user: Word::from(self.caller.name().as_str()),
-            holder: Word::from(debt.user.as_str()),
-            holder_uid: Some(debt.uid),
-            role: debt.role,
-            verdict: Verdict::Settled,
-            comment: comment.clone(),
-        }));
+        let (debt, role) = self.settleable_by(speaker.who(), request)?;
+        let act = settling(speaker, request, &debt, role.as_ref(), consent)?;
+        let matter = Matter::of_debt(&debt, request);
+        let statement = self.stated(speaker, StatementKind::Review, &matter, comment, &self.host.witness()?)?;
         let written = self.host.database().write(Durability::Synced, |tx| {
-            if !settle_debt(tx, id, &act, self.caller.name(), self.now(), comment.as_bytes())? {
-                return Err(owes_nothing(id));
-            }
-            Ok::<_, Refused>(self.journal.append(tx, self.moment, event)?)
+            let settled = settle(tx, &statement, &act, self.now())?;
+            self.recorded(tx, settled, &statement, &matter)?.ok_or_else(|| owes_nothing(&request.terms.id))
         })?;
         let _ = self.journal.mirror(&[written]);
-        Ok(Answer::Grant(Box::new(self.info_of(id)?)))
+        Ok(())
     }
 
     /// The break-glass that the caller may settle, with its role where the policy still has it.
     pub(super) fn settleable(&self, id: &IdPrefix) -> Result<(StoredRequest, Debt, Option<Role>), Refused> {
         let request = self.visible(id)?;
+        let (debt, role) = self.settleable_by(self.caller, &request)?;
+        Ok((request, debt, role))
+    }
+
+    fn settleable_by(&self, who: &Caller, request: &StoredRequest) -> Result<(Debt, Option<Role>), Refused> {
         let id = &request.terms.id;
         let debt = self.host.store().open_debt(id).map_err(|error| match error {
             FindError::Unknown => owes_nothing(id),
             error => Refused::from(error),
         })?;
-        if debt.uid == self.caller.uid() {
+        if debt.uid == who.uid() {
             return Err(refused("own-request", "nobody reviews their own break-glass"));
         }
-        if !self.may_settle(&debt)? {
+        if !self.may_settle(who, &debt)? {
             return Err(not_approver(&debt.role));
         }
         let role = self.policy.role(&debt.role)?;
-        Ok((request, debt, role))
+        Ok((debt, role))
     }
 
     /// The approvers of the role as the policy stands now; root for a role that it no longer knows, which nobody else
     /// could ever settle.
-    fn may_settle(&self, debt: &Debt) -> Result<bool, Refused> {
-        if debt.uid == self.caller.uid() {
+    fn may_settle(&self, who: &Caller, debt: &Debt) -> Result<bool, Refused> {
+        if debt.uid == who.uid() {
             return Ok(false);
         }
         match self.policy.role(&debt.role)? {
-            Some(role) => self.approves(&role),
-            None => Ok(self.caller.uid() == 0),
+            Some(role) => Ok(names(&role.activation.approvers, &subject(who)?)),
+            None => Ok(who.uid() == 0),
         }
     }
 
@@ -129,4 +131,25 @@ fn owes_nothing(id: &GrantId) -> Refused {
 
 fn not_approver(role: &RoleName) -> Refused {
     refused("not-an-approver", format!("you are not an approver of role {role}"))
+}
+
+/// That the review is the reviewer's own act, in the way that the role demands.
+fn settling(
+    speaker: Speaker<'_>,
+    request: &StoredRequest,
+    debt: &Debt,
+    role: Option<&Role>,
+    consent: Option<Consent>,
+) -> Result<Act, Refused> {
+    let uid = speaker.who().uid();
+    let Some(role) = role else {
+        return Act::of_root(uid).ok_or_else(|| not_approver(&debt.role));
+    };
+    let id = &request.terms.id;
+    match speaker {
+        Speaker::Here(_) => Act::in_person(uid, &request.bytes, &role.activation, consent)
+            .map_err(|fault| unattested(fault).hint(format!("jitctl review {id} --comment 'WHAT YOU FOUND'"))),
+        Speaker::Elsewhere(_, vouched) => Act::signed(uid, vouched, &role.activation)
+            .map_err(|fault| refused("bad-statement", fault).hint(VERIFYING_KEY)),
+    }
 }

@@ -36,7 +36,11 @@ impl Desk<'_> {
         let seen = open.as_ref().map(|open| self.session(open)).transpose()?.flatten();
         let (Some(open), Some(seen)) = (open, seen) else {
             return match self.known_run(run)? {
-                Some(known) if known.start.uid == self.caller.uid() || self.is_reader()? => Err(over(run)),
+                Some(known)
+                    if self.caller.is(known.start.uid, &known.start.user.to_string()) || self.is_reader()? =>
+                {
+                    Err(over(run))
+                }
                 _ => Err(unknown(run)),
             };
         };
@@ -83,7 +87,7 @@ impl Desk<'_> {
     fn session(&self, open: &OpenRun) -> Result<Option<SessionInfo>, Refused> {
         let Some(known) = self.known_run(&open.run)? else { return Ok(None) };
         let start = &known.start;
-        let (own, observes) = (start.uid == self.caller.uid(), self.observes(start)?);
+        let (own, observes) = (self.caller.is(start.uid, &start.user.to_string()), self.observes(start)?);
         let (reads, may_intervene) = (self.is_reader()?, self.caller.uid() == 0 || self.approves_role_of(start)?);
         if !(own || observes || reads || may_intervene) {
             return Ok(None);

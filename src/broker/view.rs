@@ -7,6 +7,7 @@ use super::failure::Refused;
 use super::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, RoleInfo};
 use crate::elevation::edit::EDIT;
 use crate::escape::Word;
+use crate::grant::RequestTerms;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::{GrantFault, window};
 use crate::names::{GrantId, IdPrefix};
@@ -44,8 +45,13 @@ impl Desk<'_> {
         }
     }
 
+    /// Whether the caller made the request: the uid and the name, because a uid may be somebody else's by now.
+    pub(super) fn is_mine(&self, terms: &RequestTerms) -> bool {
+        self.caller.is(terms.uid, terms.user.as_str())
+    }
+
     fn may_see(&self, request: &StoredRequest) -> Result<bool, Refused> {
-        Ok(request.terms.uid == self.caller.uid() || self.is_reader()? || self.is_approver(request)?)
+        Ok(self.is_mine(&request.terms) || self.is_reader()? || self.is_approver(request)?)
     }
 
     /// Whether the caller is an approver of the request's role, as the policy stands now.
@@ -112,7 +118,8 @@ impl Desk<'_> {
                 .and_then(|grant| grant.end)
                 .map(|(_, ended)| ended)
                 .or_else(|| request.ended.clone())
-                .map(ended),
+                .map(|end| Ok::<_, Refused>(ended(end, store.stated_with(&terms.id)?)))
+                .transpose()?,
             runs: self.journal.count_runs_of_grant(&terms.id)?,
             background: None,
             host: None,
@@ -195,6 +202,7 @@ fn approval(approval: crate::grant::Approval) -> ApprovalInfo {
     }
 }
 
-fn ended(ended: Ended) -> EndedInfo {
-    EndedInfo { by: ended.by, at: ended.at, reason: Word(std::os::unix::ffi::OsStringExt::from_vec(ended.reason)) }
+fn ended(ended: Ended, key: Option<String>) -> EndedInfo {
+    let reason = Word(std::os::unix::ffi::OsStringExt::from_vec(ended.reason));
+    EndedInfo { by: ended.by, at: ended.at, reason, key }
 }

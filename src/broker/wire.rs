@@ -11,6 +11,7 @@ mod papers;
 mod policies;
 mod recordings;
 mod reviews;
+mod statements;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,7 @@ pub use self::papers::{ApprovalPaper, HostInfo, ImportInfo, Paper, PapersInfo, R
 pub use self::policies::{PolicyInfo, RoleInfo};
 pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
 pub use self::reviews::{AssignmentInfo, DebtInfo};
+pub use self::statements::{StatedInfo, StatementPaper};
 pub use crate::audit::record::{Act, Purpose};
 use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
@@ -91,6 +93,14 @@ pub enum Ask {
         /// Its exact bytes.
         approval: String,
         /// The approver's SSHSIG over them, armored.
+        signature: String,
+    },
+    /// Submit a denial, cancellation, revocation, release or review that was signed anywhere, by anybody who carries it.
+    /// Answer: [`Answer::Stated`].
+    ImportStatement {
+        /// Its exact bytes.
+        statement: String,
+        /// The SSHSIG over them of who made it, armored.
         signature: String,
     },
     /// Deny a pending request. Answer: [`Answer::Grant`].
@@ -474,6 +484,10 @@ pub enum Answer {
     Imported(ImportInfo),
     /// To nothing: what jitctl itself prints of an approval that was made for another host.
     Approval(ApprovalPaper),
+    /// To `import-statement`.
+    Stated(StatedInfo),
+    /// To nothing: what jitctl itself prints of a statement that was made for another host.
+    Statement(StatementPaper),
     /// To `review-debts`.
     Debts(Vec<DebtInfo>),
     /// To `review-unused`, `review-assignments` and `review-certify`.

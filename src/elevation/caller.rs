@@ -8,12 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::escape::Word;
-use crate::names::{InvalidName, UserName};
+use crate::names::{InvalidName, Person, UserName};
 use sys::machine::host_name;
 use sys::process::{SessionKey, working_directory};
 use sys::sanitize::KernelIdentity;
 use sys::terminal::Terminal;
-use sys::users::{Account, account_by_uid, group_by_gid};
+use sys::users::{Account, account_by_name, account_by_uid, group_by_gid};
 
 /// Who calls: identity, terminal, session and place.
 pub struct Caller {
@@ -85,6 +85,8 @@ pub enum CallerError {
     Unknown(u32),
     /// Its name is not one that can be handled safely.
     Name(InvalidName),
+    /// The account database gives its name to another uid: who goes by it would be somebody else.
+    OtherAccount(UserName, u32, u32),
     /// The account database, the host name or procfs could not be read.
     Lookup(&'static str, io::Error),
 }
@@ -94,6 +96,12 @@ impl fmt::Display for CallerError {
         match self {
             Self::Unknown(uid) => write!(f, "you do not exist in the passwd database (uid {uid})"),
             Self::Name(error) => error.fmt(f),
+            Self::OtherAccount(name, uid, other) => {
+                write!(
+                    f,
+                    "the name {name} of uid {uid} belongs to uid {other}; ask the administrator to rename one of them"
+                )
+            }
             Self::Lookup(what, error) => write!(f, "unable to look up {what}: {error}"),
         }
     }
@@ -121,8 +129,10 @@ impl Caller {
         let account = account_by_uid(uid)
             .map_err(|error| CallerError::Lookup("your account", error))?
             .ok_or(CallerError::Unknown(uid))?;
+        let name = UserName::parse(&account.name).map_err(CallerError::Name)?;
+        leads_back(&name, uid)?;
         Ok(Self {
-            name: UserName::parse(&account.name).map_err(CallerError::Name)?,
+            name,
             account,
             uid,
             gid,
@@ -138,6 +148,16 @@ impl Caller {
     /// The login name.
     pub fn name(&self) -> &UserName {
         &self.name
+    }
+
+    /// Whether they are the person with this uid and this name. A uid alone is nobody: the next account may get it.
+    pub fn is(&self, uid: u32, name: &str) -> bool {
+        self.uid == uid && self.name.as_str() == name
+    }
+
+    /// Who they are, for what is kept of people.
+    pub fn person(&self) -> Person {
+        Person { uid: self.uid, name: self.name.clone() }
     }
 
     /// The whole entry of the account database.
@@ -210,5 +230,18 @@ impl Caller {
             .find_map(|entry| entry.as_bytes().strip_prefix(b"SHELL="))
             .filter(|shell| shell.first() == Some(&b'/'))
             .map_or_else(|| self.account.shell.clone(), |shell| PathBuf::from(OsStr::from_bytes(shell)))
+    }
+}
+
+/// A name has to lead back to its uid, because the policy names people. Root is known by the uid alone.
+fn leads_back(name: &UserName, uid: u32) -> Result<(), CallerError> {
+    if uid == 0 {
+        return Ok(());
+    }
+    let account = account_by_name(name.as_str()).map_err(|error| CallerError::Lookup("your account", error))?;
+    match account {
+        Some(account) if account.uid != uid => Err(CallerError::OtherAccount(name.clone(), uid, account.uid)),
+        Some(_) => Ok(()),
+        None => Err(CallerError::Unknown(uid)),
     }
 }

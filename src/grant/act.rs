@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::{Approval, ApprovalFault, UserVerification};
 use super::approvers::Approvers;
+use super::statement::{StatementFault, VouchedStatement};
 use super::{digest, public_key::PublicKey};
 use crate::auth::{Authenticated, How};
 use crate::names::UserName;
@@ -99,6 +100,17 @@ impl Act {
     /// What root decides about a role that the policy no longer has: there are no rules left that could ask for more.
     pub fn of_root(uid: u32) -> Option<Self> {
         (uid == 0).then_some(Self { uid, means: Means::None })
+    }
+
+    /// What `uid` has signed with a key that speaks for them ([`VouchedStatement`]), under the rules of its role.
+    pub fn signed(uid: u32, vouched: &VouchedStatement, rules: &Activation) -> Result<Self, StatementFault> {
+        vouched.verified(UserVerification::of(rules))?;
+        Ok(Self { uid, means: Means::Key })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn by_a_key(uid: u32) -> Self {
+        Self { uid, means: Means::Key }
     }
 
     /// Whose it is.

@@ -27,7 +27,9 @@ pub use host::{HostDescriptor, HostId};
 pub use hostkey::{HostKey, HostPublicKey};
 pub use public_key::PublicKey;
 pub use signed::SignedGrant;
-pub use statement::{StatementKind, StatementTerms};
+pub use statement::{
+    CarriedStatement, SignedStatement, StatementFault, StatementKind, StatementTerms, VouchedStatement,
+};
 pub use terms::{ApprovalTerms, CommandTerms, GrantTerms, RequestTerms, TermsFault};
 pub use verify::{GrantFault, VerifiedGrant};
 

@@ -8,12 +8,13 @@ use crate::database::{Database, DatabaseError, Earlier};
 use crate::policy::index;
 use crate::store;
 
-const SCHEMA: [&str; 7] = [
+const SCHEMA: [&str; 8] = [
     audit::SCHEMA,
     store::SCHEMA,
     store::REVIEW_SCHEMA,
     store::EXTENSION_SCHEMA,
     store::ROLE_SCHEMA,
+    store::STATEMENT_SCHEMA,
     cache::SCHEMA,
     index::SCHEMA,
 ];

@@ -22,7 +22,7 @@ use crate::grant::lifecycle::GrantEnd;
 use crate::host::{Host, SystemClock};
 use crate::policy::{OnExpiry, Role};
 use crate::session::{Ending, Verdict, Watch};
-use crate::store::{Ended, end_grant};
+use crate::store::use_up;
 use sys::bell::{Bell, Ring};
 
 /// How often the bell is looked at: a revocation is seen within this time.
@@ -293,14 +293,12 @@ impl<'a> GrantWatch<'a> {
 
     /// Of several runs only one goes on under a one-shot extension.
     fn claims(&self, terms: &GrantTerms, moment: &Moment) -> bool {
-        let used = Ended { by: terms.user.to_string(), at: moment.wall.seconds(), reason: Vec::new() };
+        let at = moment.wall.seconds();
         !terms.one_shot.is_set()
             || self
                 .host
                 .database()
-                .write(Durability::Ordered, |tx| {
-                    end_grant(tx, &terms.id, GrantEnd::Used, &used).map_err(JournalError::from)
-                })
+                .write(Durability::Ordered, |tx| use_up(tx, terms, at).map_err(JournalError::from))
                 .unwrap_or(false)
     }
 

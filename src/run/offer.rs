@@ -61,7 +61,8 @@ fn asked_before(
     let pending = scene.host.store().pending_for(elevation.caller().uid(), &role.name, now)?;
     let very = CommandTerms::of(elevation, role).ok();
     let serves = |terms: &RequestTerms| !terms.exact.is_set() || (very.is_some() && terms.command == very);
-    Ok(pending.filter(|request| serves(&request.terms)).map(|request| request.terms.id))
+    let is_own = |terms: &RequestTerms| elevation.caller().is(terms.uid, terms.user.as_str());
+    Ok(pending.filter(|request| is_own(&request.terms) && serves(&request.terms)).map(|request| request.terms.id))
 }
 
 /// Makes the request, with what was said on the command line or is typed now; `None` when the person leaves.

@@ -4,13 +4,13 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{FindError, GrantStore, LIST_LIMIT};
-use crate::grant::{Act, RequestTerms};
+use crate::grant::RequestTerms;
 use crate::names::{GrantId, RoleName, UserName};
 
 /// The tables of reviews.
 pub const SCHEMA: &str = "
 CREATE TABLE review_debt (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, user TEXT NOT NULL, role TEXT NOT NULL, at INTEGER NOT NULL, reviewer TEXT, reviewed INTEGER, comment BLOB) STRICT;
-CREATE UNIQUE INDEX review_debt_open ON review_debt (uid) WHERE reviewer IS NULL;
+CREATE UNIQUE INDEX review_debt_open ON review_debt (uid, user) WHERE reviewer IS NULL;
 CREATE TABLE certification (role TEXT NOT NULL, holder TEXT NOT NULL, verdict TEXT NOT NULL, reviewer TEXT NOT NULL, at INTEGER NOT NULL, comment BLOB NOT NULL, PRIMARY KEY (role, holder)) STRICT, WITHOUT ROWID;
 CREATE INDEX granted_by_role ON granted (role, uid, starts);
 ";
@@ -47,10 +47,14 @@ pub struct Certification {
 
 impl GrantStore<'_> {
     /// The grant under which `uid` broke the glass and which nobody has reviewed.
-    pub fn open_debt_of(&self, uid: u32) -> rusqlite::Result<Option<GrantId>> {
+    pub fn open_debt_of(&self, uid: u32, user: &UserName) -> rusqlite::Result<Option<GrantId>> {
         let id: Option<String> = self
             .connection
-            .query_row("SELECT id FROM review_debt WHERE uid = ?1 AND reviewer IS NULL", [uid], |row| row.get(0))
+            .query_row(
+                "SELECT id FROM review_debt WHERE uid = ?1 AND user = ?2 AND reviewer IS NULL",
+                params![uid, user.as_str()],
+                |row| row.get(0),
+            )
             .optional()?;
         id.map(|id| GrantId::parse(&id).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into())))
             .transpose()
@@ -112,19 +116,6 @@ pub fn insert_debt(tx: &Transaction<'_>, terms: &RequestTerms) -> rusqlite::Resu
     Ok(())
 }
 
-/// Settles a debt; false when somebody has done so before.
-pub fn settle_debt(
-    tx: &Transaction<'_>,
-    id: &GrantId,
-    _act: &Act,
-    reviewer: &UserName,
-    at: i64,
-    comment: &[u8],
-) -> rusqlite::Result<bool> {
-    let query = "UPDATE review_debt SET reviewer = ?2, reviewed = ?3, comment = ?4 WHERE id = ?1 AND reviewer IS NULL";
-    Ok(tx.execute(query, params![id.as_str(), reviewer.as_str(), at, comment])? == 1)
-}
-
 /// Keeps the latest answer about an assignment.
 pub fn certify(tx: &Transaction<'_>, role: &RoleName, answer: &Certification) -> rusqlite::Result<()> {
     tx.execute(
@@ -153,9 +144,11 @@ mod tests {
     use super::*;
     use crate::database::Database;
     use crate::database::tests::Scratch;
+    use crate::grant::{Act, StatementKind};
+    use crate::store::{carry_out, settle};
 
     fn database(scratch: &Scratch) -> Database {
-        Database::create(&scratch.path(), &[super::super::SCHEMA, SCHEMA]).unwrap()
+        Database::create(&scratch.path(), &[super::super::SCHEMA, super::super::STATEMENT_SCHEMA, SCHEMA]).unwrap()
     }
 
     fn owe(database: &Database, id: &str, uid: u32) -> Result<(), rusqlite::Error> {
@@ -172,15 +165,21 @@ mod tests {
         assert!(owe(&database, "0000000002", 1000).is_err());
         owe(&database, "0000000003", 1001).unwrap();
         assert_eq!(store.open_debts().unwrap().len(), 2);
-        let id = store.open_debt_of(1000).unwrap().unwrap();
+        let (alice, dave) = (UserName::parse("alice").unwrap(), UserName::parse("dave").unwrap());
+        assert_eq!(store.open_debt_of(1000, &dave).unwrap(), None, "who gets a uid does not get its debts");
+        let id = store.open_debt_of(1000, &alice).unwrap().unwrap();
         assert_eq!(id.as_str(), "0000000001");
-        let (bob, act) = (UserName::parse("bob").unwrap(), Act::of_root(0).unwrap());
-        for first in [true, false] {
+        let review = super::super::tests::statement(StatementKind::Review, &id);
+        let (bob, root) = (Act::by_a_key(1001), Act::of_root(0).unwrap());
+        // Not without the reviewer's own act.
+        for (act, settled) in [(&root, false), (&bob, true), (&bob, false)] {
             let tx = database.connection().unchecked_transaction().unwrap();
-            assert_eq!(settle_debt(&tx, &id, &act, &bob, 9, b"fine").unwrap(), first);
+            assert!(!carry_out(&tx, &review, 9).unwrap());
+            assert_eq!(settle(&tx, &review, act, 9).unwrap(), settled);
             tx.commit().unwrap();
         }
-        assert_eq!(store.open_debt_of(1000).unwrap(), None);
+        assert_eq!(store.statements(&id).unwrap().len(), 1);
+        assert_eq!(store.open_debt_of(1000, &alice).unwrap(), None);
         assert!(matches!(store.open_debt(&id), Err(FindError::Unknown)));
         owe(&database, "0000000002", 1000).unwrap();
     }

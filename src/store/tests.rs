@@ -1,7 +1,8 @@
 use super::*;
 use crate::escape::Word;
+use crate::grant::sshsig::Namespace;
 use crate::grant::terms::{Extensions, Flag, VERSION, encode};
-use crate::grant::{HostDescriptor, HostKey};
+use crate::grant::{HostDescriptor, HostKey, SignedStatement, StatementKind, StatementTerms};
 use crate::names::UserName;
 
 const NOW: i64 = 1_000;
@@ -10,6 +11,7 @@ fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(SCHEMA).unwrap();
     connection.execute_batch(EXTENSION_SCHEMA).unwrap();
+    connection.execute_batch(STATEMENT_SCHEMA).unwrap();
     connection
 }
 
@@ -67,8 +69,22 @@ fn grant(id: &str, uid: u32, expires: i64) -> GrantTerms {
     }
 }
 
-fn ended() -> Ended {
-    Ended { by: "bob".into(), at: NOW, reason: b"enough".to_vec() }
+/// What bob states about the request and grant of this id.
+pub(super) fn statement(kind: StatementKind, id: &GrantId) -> SignedStatement {
+    let terms = StatementTerms {
+        at: NOW,
+        by: UserName::parse("bob").unwrap(),
+        critical: Vec::new(),
+        extensions: Extensions::new(),
+        follows: None,
+        host: "host".into(),
+        id: id.clone(),
+        kind,
+        reason: Word::from("enough"),
+        request: String::new(),
+        version: VERSION,
+    };
+    SignedStatement::spoken(terms, 1001, &HostKey::from_seed([1; 32])).unwrap()
 }
 
 fn put<T>(connection: &Connection, change: impl FnOnce(&Transaction<'_>) -> T) -> T {
@@ -103,12 +119,18 @@ fn a_request_leaves_pending_once() {
     let terms = request("abc0000000", 1);
     put(&connection, |tx| {
         insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap();
-        assert!(decide_request(tx, &terms.id, RequestState::Denied, Some(&ended())).unwrap());
-        assert!(!decide_request(tx, &terms.id, RequestState::Approved, None).unwrap());
+        assert!(carry_out(tx, &statement(StatementKind::Denial, &terms.id), NOW).unwrap());
+        assert!(!approve_request(tx, &terms.id).unwrap());
+        assert!(!carry_out(tx, &statement(StatementKind::Cancellation, &terms.id), NOW).unwrap());
     });
     let stored = GrantStore::new(&connection).request(&terms.id, NOW).unwrap();
     assert_eq!((stored.state, stored.terms), (RequestState::Denied, terms));
     assert_eq!(stored.ended.unwrap().reason, b"enough");
+    // What was done has its statement, and what was not done has none.
+    let kept = GrantStore::new(&connection).statements(&request("abc0000000", 1).id).unwrap();
+    assert_eq!(kept.iter().map(|kept| kept.terms.kind).collect::<Vec<_>>(), [StatementKind::Denial]);
+    let key = HostKey::from_seed([1; 32]);
+    assert_eq!(key.verify(Namespace::Statement, &kept[0].bytes, &kept[0].host_signature), Ok(()));
 }
 
 #[test]
@@ -140,8 +162,8 @@ fn only_open_grants_of_the_user_are_candidates() {
     let id = GrantId::parse("aaaaaaaaaa").unwrap();
     put(&connection, |tx| {
         assert!(is_open(tx, &id).unwrap());
-        assert!(end_grant(tx, &id, GrantEnd::Revoked, &ended()).unwrap());
-        assert!(!end_grant(tx, &id, GrantEnd::Used, &ended()).unwrap(), "an end is final");
+        assert!(carry_out(tx, &statement(StatementKind::Revocation, &id), NOW).unwrap());
+        assert!(!use_up(tx, &grant("aaaaaaaaaa", 1, NOW + 9), NOW).unwrap(), "an end is final");
         assert!(!is_open(tx, &id).unwrap());
     });
     assert_eq!(candidates(), 0);
@@ -162,14 +184,14 @@ fn an_extension_is_found_from_what_it_extends_until_it_is_ended() {
     let terms = GrantTerms { extends: longer.extends.clone(), ..grant("bbbbbbbbbb", 7, NOW + 60) };
     let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
     put(&connection, |tx| {
-        decide_request(tx, &terms.id, RequestState::Approved, None).unwrap();
+        approve_request(tx, &terms.id).unwrap();
         insert_grant(tx, &terms, &signed).unwrap();
     });
     assert_eq!(store.pending_extension(&old, NOW).unwrap(), None);
     assert_eq!(store.extensions(&old).unwrap().len(), 1);
     assert_eq!(store.extension(&old).unwrap().unwrap().terms, terms);
-    let ended = Ended { by: "bob".into(), at: NOW, reason: Vec::new() };
-    put(&connection, |tx| assert!(end_grant(tx, &terms.id, GrantEnd::Revoked, &ended).unwrap()));
+    let revocation = statement(StatementKind::Revocation, &terms.id);
+    put(&connection, |tx| assert!(carry_out(tx, &revocation, NOW).unwrap()));
     assert!(store.extensions(&old).unwrap().is_empty());
 }
 
@@ -178,13 +200,12 @@ fn a_one_shot_grant_can_be_taken_back_from_its_run_and_nothing_twice() {
     let connection = database();
     let terms = grant("aaaaaaaaaa", 7, NOW + 60);
     let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
-    let ended = Ended { by: "bob".into(), at: NOW, reason: Vec::new() };
-    let end = |end| put(&connection, |tx| end_grant(tx, &terms.id, end, &ended).unwrap());
+    let end = |kind| put(&connection, |tx| carry_out(tx, &statement(kind, &terms.id), NOW).unwrap());
     put(&connection, |tx| insert_grant(tx, &terms, &signed).unwrap());
-    assert!(end(GrantEnd::Used));
-    assert!(!end(GrantEnd::Used));
-    assert!(end(GrantEnd::Revoked));
-    assert!(!end(GrantEnd::Released));
+    assert!(put(&connection, |tx| use_up(tx, &terms, NOW).unwrap()));
+    assert!(!put(&connection, |tx| use_up(tx, &terms, NOW).unwrap()));
+    assert!(end(StatementKind::Revocation));
+    assert!(!end(StatementKind::Release) && !end(StatementKind::Revocation));
     assert_eq!(GrantStore::new(&connection).end_of(&terms.id).unwrap(), Some(GrantEnd::Revoked));
 }
 

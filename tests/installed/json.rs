@@ -23,7 +23,7 @@ break_glass      = true
 "#;
 
 /// Which verb each line of [`calls`] is for; the unit tests of jitctl see to it that none is forgotten.
-const VERBS: [&str; 43] = [
+const VERBS: [&str; 44] = [
     "roles",
     "why",
     "request",
@@ -36,6 +36,7 @@ const VERBS: [&str; 43] = [
     "approve -",
     "import",
     "deny",
+    "deny -",
     "cancel",
     "requests",
     "grants",
@@ -165,6 +166,7 @@ fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'s
         call("show -", "carol", &["show", "-"], &text),
         call("approve -", you, &sign, &text),
         call("import", "carol", &["import"], &approval),
+        call("deny -", you, &["deny", "-", "--key", &private, "--as", you, "--reason", "no"], &text),
         call("revoke", "root", &["revoke", "--all", "--reason", "enough"], ""),
     ]);
     root.run_as(me, ["jit-sudo", "--break-glass", "--reason", "it burns", "id", "-u"]).succeeded();

@@ -7,6 +7,7 @@
 
 mod ansible;
 mod approving;
+mod asking;
 mod audit;
 mod binding;
 mod broker;
@@ -23,6 +24,7 @@ mod grants;
 mod hooks;
 mod host;
 mod hygiene;
+mod identity;
 mod import;
 mod jitctl;
 mod journals;
@@ -51,6 +53,7 @@ mod shells;
 mod shippers;
 mod signed;
 mod sinks;
+mod statements;
 mod terminal;
 mod tokens;
 mod told;

@@ -135,7 +135,11 @@ fn altered(value: &Value) -> Vec<(String, Value)> {
         }
         Value::String(word) => {
             let mut digits = word.clone();
-            if digits.pop() == Some('7') { digits.push('1') } else { digits.push('7') }
+            if digits.pop() == Some('7') {
+                digits.push('1')
+            } else {
+                digits.push('7')
+            }
             others.extend([("+".into(), format!("{word}x").into()), ("7".into(), digits.into())]);
         }
         Value::Number(number) => {
@@ -187,7 +191,7 @@ fn a_paper_of_the_host_is_shown_whole() {
     for part in ["pending", "approvers", "approvals"] {
         assert!(!text.contains(part), "{part:?} is not part of what is signed\n{text}");
     }
-    let wide = text.lines().find(|line| line.chars().count() > 80 && !line.starts_with("   means"));
+    let wide = text.lines().find(|line| line.chars().count() > 80 && !line.contains("3a6eb079"));
     assert_eq!(wide, None, "{text}");
 }
 

@@ -4,7 +4,7 @@
 mod file;
 mod list;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use jit_sudo::broker::wire::HostInfo;
 use jit_sudo::escape::escape;
@@ -77,8 +77,11 @@ impl<'p> Host<'p> {
         Some(match &self.standing {
             Standing::Known(_) => return None,
             Standing::New(pinned) => {
-                let unpinned =
-                    pinned.as_ref().err().map(|cause| format!("; it was not written down: {cause}")).unwrap_or_default();
+                let unpinned = pinned
+                    .as_ref()
+                    .err()
+                    .map(|cause| format!("; it was not written down: {cause}"))
+                    .unwrap_or_default();
                 let message = format!("the host {name} is not known here: its key is {print}{unpinned}");
                 Notice::new(message).with_hint(compare)
             }
@@ -138,7 +141,7 @@ impl<'p> Host<'p> {
     }
 }
 
-fn standing(path: &PathBuf, host: &HostDescriptor, key: &PublicKey) -> Result<Standing, Trouble> {
+fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Standing, Trouble> {
     let file = escape(path.as_os_str().as_encoded_bytes());
     let found = match look(path, host, key) {
         Ok(Found::Nowhere) => match pin(path, host, key) {
@@ -160,8 +163,11 @@ fn standing(path: &PathBuf, host: &HostDescriptor, key: &PublicKey) -> Result<St
 
 fn changed(host: &HostDescriptor, key: &PublicKey, old: &PublicKey, line: &str) -> Trouble {
     let (name, old, new) = (&host.name, old.fingerprint(), key.fingerprint());
-    let message = format!("the key of {name} has CHANGED: {line} says {old}, this paper is signed with {new}; refusing");
-    untrusted(Some(Notice::new(message).with_hint(format!("remove {line} if `jitctl key show` on {name} prints the new one"))))
+    let message =
+        format!("the key of {name} has CHANGED: {line} says {old}, this paper is signed with {new}; refusing");
+    untrusted(Some(
+        Notice::new(message).with_hint(format!("remove {line} if `jitctl key show` on {name} prints the new one")),
+    ))
 }
 
 fn untrusted(notice: Option<Notice>) -> Trouble {
@@ -175,7 +181,7 @@ mod tests {
     use super::list::tests::described;
     use super::*;
 
-    fn met(path: &PathBuf, host: &HostDescriptor) -> Result<Standing, String> {
+    fn met(path: &Path, host: &HostDescriptor) -> Result<Standing, String> {
         standing(path, host, &host.public_key().unwrap()).map_err(|trouble| trouble.notice().message)
     }
 

@@ -61,7 +61,7 @@ pub(crate) fn assignment() -> AssignmentInfo {
         assignment: "eligible".into(),
         last_used: Some(1),
         verdict: Some("confirmed".into()),
-        reviewed: Some(EndedInfo { by: "bob".into(), at: 2, reason: "still on call".into() }),
+        reviewed: Some(EndedInfo { by: "bob".into(), at: 2, reason: "still on call".into(), key: None }),
     }
 }
 

@@ -72,7 +72,7 @@ fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
 fn every_field_of_every_answer_is_documented() {
     let mut info = active();
     info.ticket = Some("OPS-1".into());
-    info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "x".into() });
+    info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "x".into(), key: None });
     info.approvals = vec![ApprovalInfo {
         approver: info.requester.clone(),
         at: 0,

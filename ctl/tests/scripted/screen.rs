@@ -17,7 +17,7 @@ fn escape_sequences_in_any_string_are_shown_not_obeyed() {
     info.reason = evil.into();
     info.command = vec![evil.into()];
     info.approvers = vec![evil.into()];
-    info.ended = Some(EndedInfo { by: evil.into(), at: 0, reason: evil.into() });
+    info.ended = Some(EndedInfo { by: evil.into(), at: 0, reason: evil.into(), key: None });
     let mut evil_role = role();
     evil_role.description = evil.into();
     evil_role.commands = vec![evil.into()];

@@ -27,7 +27,7 @@ fn a_request_says_its_id_who_may_approve_and_what_comes_next() {
 fn a_wait_ends_with_the_decision() {
     let mut denied = pending();
     denied.state = "denied".into();
-    denied.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "not today".into() });
+    denied.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "not today".into(), key: None });
     let broker = Scripted::answering_in_turn([grant(pending()), grant(active())]);
     let called = broker.call(&["request", "--wait=10s", "--reason", "x", "ls"]);
     assert_eq!(called.status, 0, "{}", called.stderr);

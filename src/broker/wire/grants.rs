@@ -138,6 +138,9 @@ pub struct EndedInfo {
     pub at: i64,
     /// Their reason; empty when none was given.
     pub reason: Word,
+    /// The key with which they signed it, `SHA256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl From<CommandTerms> for BoundInfo {

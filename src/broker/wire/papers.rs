@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::StatementPaper;
 use crate::names::{GrantId, UserName};
 
 /// Everything that is signed, or to be signed, about one request.
@@ -19,6 +20,9 @@ pub struct PapersInfo {
     /// The grant, signed by the host (`jit-sudo/grant/v1`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Paper>,
+    /// What else people have stated of it (`jit-sudo/statement/v1`), in that order.
+    #[serde(default)]
+    pub statements: Vec<StatementPaper>,
 }
 
 /// Exact bytes and the armored SSHSIG over them.

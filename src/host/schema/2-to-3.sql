@@ -1,4 +1,6 @@
 CREATE TABLE role_text (digest TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE statement (request TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL, uid INTEGER NOT NULL, body BLOB NOT NULL, host_signature BLOB NOT NULL, signature BLOB, key TEXT) STRICT;
+CREATE INDEX statement_by_request ON statement (request);
 UPDATE request SET state = 'expired' WHERE state = 'pending';
 DELETE FROM policy_stamp;
 DELETE FROM policy_principal;
@@ -9,3 +11,7 @@ CREATE TABLE policy_settings (
 CREATE TABLE policy_role (
     name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL, digest BLOB NOT NULL) STRICT;
 CREATE TABLE policy_file (path TEXT PRIMARY KEY, sha256 BLOB NOT NULL) STRICT, WITHOUT ROWID;
+DROP INDEX review_debt_open;
+CREATE UNIQUE INDEX review_debt_open ON review_debt (uid, user) WHERE reviewer IS NULL;
+DELETE FROM credential_cache;
+DELETE FROM precedent;

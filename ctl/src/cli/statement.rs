@@ -1,0 +1,75 @@
+//! The words of verbs that state something about a request or grant, each perhaps signed with a key.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+use clap_complete::ArgValueCandidates;
+use jit_sudo::escape::Word;
+use jit_sudo::names::UserName;
+
+use super::{Place, word};
+use crate::complete;
+
+/// The key of whoever states it
+#[derive(Debug, Args)]
+pub(crate) struct KeyWords {
+    /// Sign it with this key, as for `approve`; with the text of a request, print it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Your name on the host, where it is another one than here
+    #[arg(long = "as", value_name = "NAME", value_parser = UserName::parse, requires = "key")]
+    pub(crate) name: Option<UserName>,
+}
+
+/// `deny`
+#[derive(Debug, Args)]
+pub(crate) struct DenyWords {
+    /// Which request, or - for the text of one on standard input
+    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::decidable))]
+    pub(crate) place: Place,
+    /// Shown to the requester
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) reason: Word,
+    #[command(flatten)]
+    pub(crate) signed: KeyWords,
+}
+
+/// `cancel`
+#[derive(Debug, Args)]
+pub(crate) struct CancelWords {
+    /// Its id or the beginning of it, or - for its text on standard input
+    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::undecidable))]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) signed: KeyWords,
+}
+
+/// `release`
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseWords {
+    /// Which grant, or - for the text of its request on standard input [default: all your active ones]
+    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::grants))]
+    pub(crate) place: Option<Place>,
+    #[command(flatten)]
+    pub(crate) signed: KeyWords,
+}
+
+/// `revoke`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("target").args(["place", "user", "all"]).required(true))]
+pub(crate) struct RevokeWords {
+    /// Which grant, or - for the text of its request on standard input
+    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::grants))]
+    pub(crate) place: Option<Place>,
+    /// Every grant of this user
+    #[arg(long, value_name = "USER", value_parser = UserName::parse)]
+    pub(crate) user: Option<UserName>,
+    /// Every grant on this host
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Kept in the record and shown to the holder
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) reason: Word,
+    #[command(flatten)]
+    pub(crate) signed: KeyWords,
+}

@@ -1,0 +1,184 @@
+//! Denials, cancellations, revocations, releases and reviews that are signed with a key, here or on any other machine.
+
+use std::path::Path;
+
+use jit_sudo::broker::wire::{Answer, Ask, Paper, StatedInfo, StatementPaper};
+use jit_sudo::escape::{Word, hex};
+use jit_sudo::grant::sshsig::{self, Namespace};
+use jit_sudo::grant::terms::{Extensions, RequestTerms, VERSION, encode};
+use jit_sudo::grant::{CarriedStatement, PublicKey, StatementKind, StatementTerms, TermsFault, digest};
+use jit_sudo::names::{IdPrefix, UserName};
+
+use crate::cli::{KeyWords, Place};
+use crate::door::{Broker, answer};
+use crate::foreign;
+use crate::paper::{self, Kind, Request, bad};
+use crate::papers;
+use crate::screen::{Report, Screen, clean};
+use crate::signing::{account, sign};
+use crate::speech::{Notice, Trouble};
+use crate::table::Fields;
+use crate::when;
+
+/// What somebody wants to state.
+pub(crate) struct Saying {
+    pub(crate) kind: StatementKind,
+    pub(crate) reason: Word,
+    pub(crate) signed: KeyWords,
+}
+
+/// How it is said.
+pub(crate) enum Way {
+    /// Without a key: the kernel says who asks the broker.
+    Plain(IdPrefix),
+    /// It was signed and submitted.
+    Stated(StatedInfo),
+    /// It was signed, to be carried to its host.
+    Printed(Report),
+}
+
+/// Signs and submits where there is a key, and prints where the request is a text.
+pub(crate) fn say(place: Place, saying: Saying, broker: &Broker, screen: &Screen) -> Result<Way, Trouble> {
+    let kind = saying.kind.as_str();
+    match (place, saying.signed.key.clone()) {
+        (Place::Here(id), None) => Ok(Way::Plain(id)),
+        (Place::Here(id), Some(key)) => here(id, saying, &key, broker, screen).map(Way::Stated),
+        (Place::Text, Some(key)) => elsewhere(saying, &key, screen).map(Way::Printed),
+        (Place::Text, None) => {
+            let notice = Notice::new(format!("the {kind} of a text must be signed"));
+            Err(Trouble::Usage(notice.with_hint("add --key FILE")))
+        }
+    }
+}
+
+/// A key signs for one request or grant, which must be named.
+pub(crate) fn unsigned(signed: &KeyWords) -> Result<(), Trouble> {
+    match signed.key {
+        Some(_) => Err(Trouble::Usage(Notice::new("a key signs for one grant").with_hint("name its ID"))),
+        None => Ok(()),
+    }
+}
+
+fn here(id: IdPrefix, saying: Saying, key: &Path, broker: &Broker, screen: &Screen) -> Result<StatedInfo, Trouble> {
+    let papers = papers::fetch(id, broker)?;
+    let Request { terms, bytes, .. } = Request::read(&papers.request)?;
+    let kind = saying.kind.as_str();
+    let by = saying.signed.name.clone().unwrap_or(papers.you);
+    let statement = statement(saying, by, &bytes, &terms)?;
+    screen.note(&Notice::new(format!("signing the {kind} of {}", papers::in_one_line(&terms))));
+    let signature = sign(key, Namespace::Statement, &statement)?;
+    Ok(answer!(broker.ask(&Ask::ImportStatement { statement, signature })?, Answer::Stated(info) => info))
+}
+
+/// The request comes on standard input, the statement goes to standard output.
+fn elsewhere(saying: Saying, key: &Path, screen: &Screen) -> Result<Report, Trouble> {
+    let kind = saying.kind;
+    let by =
+        saying.signed.name.clone().or_else(account).ok_or_else(|| {
+            Trouble::Usage(Notice::new("your name on that host is not known").with_hint("add --as NAME"))
+        })?;
+    let request = foreign::to_sign(screen)?;
+    let pending = matches!(kind, StatementKind::Denial | StatementKind::Cancellation);
+    if pending && request.terms.deadline <= screen.now {
+        return Err(bad(&format!("request {} has died at its deadline", request.terms.id)));
+    }
+    let body = statement(saying, by.clone(), &request.bytes, &request.terms)?;
+    let (what, host_key) = (papers::in_one_line(&request.terms), request.host_key.fingerprint());
+    let word = kind.as_str();
+    screen.note(&Notice::new(format!("the {word} of {what}, made on the host with the key {host_key}")));
+    let paper = Paper { signature: Some(sign(key, Namespace::Statement, &body)?), body };
+    let text = paper::to_text(Kind::Statement, &paper);
+    Ok(Report::done(Answer::Statement(StatementPaper { kind, by, paper, host_signature: None }), text))
+}
+
+/// The exact text that is signed.
+fn statement(saying: Saying, by: UserName, request: &str, about: &RequestTerms) -> Result<String, Trouble> {
+    let terms = StatementTerms {
+        at: when::now(),
+        by,
+        critical: Vec::new(),
+        extensions: Extensions::new(),
+        follows: None,
+        host: about.host.id.clone(),
+        id: about.id.clone(),
+        kind: saying.kind,
+        reason: saying.reason,
+        request: hex(&digest(request.as_bytes())),
+        version: VERSION,
+    };
+    let bytes = encode(&terms).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    bytes.ok_or_else(|| bad("the statement cannot be written"))
+}
+
+/// A statement as it stands in a text, and the key that made its signature. Whose key that is, only the host can tell.
+pub(crate) fn read(paper: &Paper) -> Result<(StatementTerms, PublicKey), Trouble> {
+    let signature = paper.signature.as_deref().and_then(sshsig::dearmor);
+    let signature = signature.ok_or_else(|| bad("the statement has no signature"))?;
+    let carried = CarriedStatement::read(paper.body.clone().into_bytes(), signature).map_err(|fault| match fault {
+        TermsFault::Malformed => bad("the text is no statement"),
+        fault => bad(&format!("the statement cannot be used: {fault}")),
+    })?;
+    let key = carried.key().map_err(|fault| bad(&fault.to_string()))?;
+    Ok((carried.terms().clone(), key))
+}
+
+/// `jitctl import` of a statement
+pub(crate) fn import(paper: Paper, broker: &Broker) -> Result<Report, Trouble> {
+    let signature = paper.signature.ok_or_else(|| bad("the statement has no signature"))?;
+    let ask = Ask::ImportStatement { statement: paper.body, signature };
+    let info = answer!(broker.ask(&ask)?, Answer::Stated(info) => info);
+    let (kind, who, key) = (info.kind.as_str(), clean(info.by.as_str()), clean(&info.key));
+    let mut text = format!("request {}: {kind} of {who}, signed with {key}: {}\n", info.id, clean(&info.state));
+    text.extend(info.ended.iter().map(|id| format!("grant {id}: ended\n")));
+    Ok(Report::done(Answer::Stated(info), text))
+}
+
+/// `jitctl show -` of a statement
+pub(crate) fn show(paper: Paper, screen: &Screen) -> Result<Report, Trouble> {
+    let (terms, key) = read(&paper)?;
+    let mut fields = Fields::default();
+    fields.add(&format!("{} of", terms.kind.as_str()), terms.id.as_str());
+    fields.add("by", terms.by.as_str());
+    fields.add("signed with", key.fingerprint());
+    fields.add("at", when::long(terms.at, screen.now));
+    fields.maybe("reason", (!terms.reason.as_bytes().is_empty()).then(|| terms.reason.to_string()));
+    fields.add("host", &terms.host);
+    let answer = StatementPaper { kind: terms.kind, by: terms.by, paper, host_signature: None };
+    Ok(Report::done(Answer::Statement(answer), fields.render()))
+}
+
+/// One signature over one statement, as `--export` writes it.
+pub(crate) struct SignedFile<'p> {
+    /// The file of the exact bytes.
+    pub(crate) name: String,
+    /// The bytes, where this is the first signature over them.
+    pub(crate) body: Option<&'p str>,
+    /// The file of the signature.
+    pub(crate) file: String,
+    pub(crate) signature: &'p str,
+    /// `host`, or the name of who made the statement.
+    pub(crate) signer: &'p str,
+}
+
+/// The host's signature over each statement, and that of who made it.
+pub(crate) fn signed_files(statements: &[StatementPaper]) -> Vec<SignedFile<'_>> {
+    let mut files: Vec<SignedFile<'_>> = Vec::new();
+    for (index, statement) in statements.iter().enumerate() {
+        let kind = statement.kind.as_str();
+        // A kind comes once; were it twice, neither may cover the other.
+        let again = statements.iter().take(index).filter(|other| other.kind == statement.kind).count();
+        let name = if again == 0 {
+            format!("statement-{kind}.json")
+        } else {
+            format!("statement-{kind}-{}.json", again.saturating_add(1))
+        };
+        let own = format!("{name}.{}.sig", statement.by);
+        let host = statement.host_signature.as_deref().map(|signature| (format!("{name}.sig"), signature, "host"));
+        let person = statement.paper.signature.as_deref().map(|signature| (own, signature, statement.by.as_str()));
+        for (place, (file, signature, signer)) in host.into_iter().chain(person).enumerate() {
+            let body = (place == 0).then_some(statement.paper.body.as_str());
+            files.push(SignedFile { name: name.clone(), body, file, signature, signer });
+        }
+    }
+    files
+}

@@ -1,0 +1,313 @@
+//! Statements: what people do to requests and grants besides approving, signed by this host and by them where they use a
+//! key. Who brings a signed one is nobody in particular: everything is learnt from its exact bytes, the signature over them,
+//! the list of keys, the policy, and the request as it stands here.
+
+use super::Desk;
+use super::decisions::{described, given};
+use super::failure::{Refused, refused};
+use super::wire::{Answer, StatedInfo};
+use crate::activation::WORDS_LIMIT;
+use crate::audit::record::{Cancellation, Denial, Digest, Release, Review, Revocation, Verdict};
+use crate::audit::{Event, Written};
+use crate::elevation::Caller;
+use crate::escape::{Word, hex};
+use crate::grant::sshsig::dearmor;
+use crate::grant::terms::{Extensions, VERSION};
+use crate::grant::{
+    CarriedStatement, GrantTerms, RequestTerms, SignedStatement, StatementKind, StatementTerms, TermsFault,
+    VouchedStatement, digest,
+};
+use crate::host::Identity;
+use crate::names::{GrantId, RoleName, UserName};
+use crate::store::{Debt, FindError, StoredRequest, carry_out};
+
+/// The longest statement in bytes: its reason, every byte of it escaped, and what else it says.
+const STATEMENT_LIMIT: usize = 32 << 10;
+
+/// How many seconds the clock of another machine may be wrong.
+const SKEW: i64 = 300;
+
+/// Who states something, and how that is known.
+#[derive(Clone, Copy)]
+pub(super) enum Speaker<'a> {
+    /// The caller: the kernel says so.
+    Here(&'a Caller),
+    /// Somebody whose key has signed it.
+    Elsewhere(&'a Caller, &'a VouchedStatement),
+}
+
+impl<'a> Speaker<'a> {
+    /// Who it is.
+    pub(super) fn who(self) -> &'a Caller {
+        match self {
+            Self::Here(who) | Self::Elsewhere(who, _) => who,
+        }
+    }
+}
+
+/// The request or grant that a statement is about.
+pub(super) struct Matter {
+    id: GrantId,
+    /// SHA-256 of the exact bytes of the request, lower-case hexadecimal.
+    request: String,
+    role: RoleName,
+    holder: UserName,
+    holder_uid: u32,
+}
+
+impl From<&StoredRequest> for Matter {
+    fn from(request: &StoredRequest) -> Self {
+        let RequestTerms { id, role, user, uid, .. } = &request.terms;
+        let request = hex(&digest(&request.bytes));
+        Self { id: id.clone(), request, role: role.clone(), holder: user.clone(), holder_uid: *uid }
+    }
+}
+
+impl From<&GrantTerms> for Matter {
+    fn from(terms: &GrantTerms) -> Self {
+        Self {
+            id: terms.id.clone(),
+            request: terms.request.clone(),
+            role: terms.role.clone(),
+            holder: terms.user.clone(),
+            holder_uid: terms.uid,
+        }
+    }
+}
+
+impl Matter {
+    /// The same by the debt of a broken glass: its role and holder are those of that day.
+    pub(super) fn of_debt(debt: &Debt, request: &StoredRequest) -> Self {
+        let (role, holder) = (debt.role.clone(), debt.user.clone());
+        Self { role, holder, holder_uid: debt.uid, ..Self::from(request) }
+    }
+}
+
+impl Desk<'_> {
+    /// What `speaker` states about a request or grant, signed by this host.
+    pub(super) fn stated(
+        &self,
+        speaker: Speaker<'_>,
+        kind: StatementKind,
+        matter: &Matter,
+        reason: &Word,
+        identity: &Identity,
+    ) -> Result<SignedStatement, Refused> {
+        match speaker {
+            Speaker::Here(who) => {
+                let terms = self.statement(who, kind, matter, reason, identity);
+                Ok(SignedStatement::spoken(terms, who.uid(), &identity.key)?)
+            }
+            Speaker::Elsewhere(who, vouched) => Ok(SignedStatement::carried(vouched, who.uid(), &identity.key)),
+        }
+    }
+
+    /// What follows from a statement about the grant that this one extends: the host says it in the same person's name.
+    pub(super) fn followed(
+        &self,
+        speaker: Speaker<'_>,
+        cause: &SignedStatement,
+        matter: &Matter,
+        identity: &Identity,
+    ) -> Result<SignedStatement, Refused> {
+        let (said, who) = (cause.terms(), speaker.who());
+        let terms = StatementTerms {
+            follows: Some(cause.digest()),
+            ..self.statement(who, said.kind, matter, &said.reason, identity)
+        };
+        Ok(SignedStatement::spoken(terms, who.uid(), &identity.key)?)
+    }
+
+    fn statement(
+        &self,
+        who: &Caller,
+        kind: StatementKind,
+        matter: &Matter,
+        reason: &Word,
+        identity: &Identity,
+    ) -> StatementTerms {
+        StatementTerms {
+            at: self.now(),
+            by: who.name().clone(),
+            critical: Vec::new(),
+            extensions: Extensions::new(),
+            follows: None,
+            host: identity.id.as_str().to_owned(),
+            id: matter.id.clone(),
+            kind,
+            reason: reason.clone(),
+            request: matter.request.clone(),
+            version: VERSION,
+        }
+    }
+
+    /// Does what the statement says and records it, both or neither; `None` where nothing was left to do.
+    pub(super) fn carry_out(
+        &self,
+        tx: &rusqlite::Transaction<'_>,
+        statement: &SignedStatement,
+        matter: &Matter,
+    ) -> Result<Option<Written>, Refused> {
+        let changed = carry_out(tx, statement, self.now())?;
+        self.recorded(tx, changed, statement, matter)
+    }
+
+    /// The record of a statement, where it has changed anything.
+    pub(super) fn recorded(
+        &self,
+        tx: &rusqlite::Transaction<'_>,
+        changed: bool,
+        statement: &SignedStatement,
+        matter: &Matter,
+    ) -> Result<Option<Written>, Refused> {
+        if !changed {
+            return Ok(None);
+        }
+        Ok(Some(self.journal.append(tx, self.moment, event(statement, matter))?))
+    }
+
+    /// Takes a statement that was signed anywhere.
+    pub(super) fn import_statement(&self, text: &str, signature: &str) -> Result<Answer, Refused> {
+        let carried = read(text, signature)?;
+        let identity = self.host.witness()?;
+        if carried.terms().host != identity.id.as_str() {
+            return Err(refused("other-host", "the statement was made for another host"));
+        }
+        let approvers = self.host.approvers()?;
+        // The signature before all else: who holds no key of the list learns nothing of the requests that there are.
+        let vouched = carried.vouch(&approvers, self.latest()?).map_err(|fault| refused("bad-statement", fault))?;
+        let terms = vouched.terms();
+        let request = self.stated_about(terms)?;
+        self.in_time(terms, request.terms.created)?;
+        let name = &terms.by;
+        let unknown = || refused("unknown-user", format!("{name} is no user of this host"));
+        let account = sys::users::account_by_name(name.as_str())
+            .map_err(|error| refused("lookup", format!("unable to look up {name}: {error}")))?
+            .ok_or_else(unknown)?;
+        // By the uid again, so that two names of one uid are one person.
+        let who = described(account.uid)?.filter(|who| who.name() == name).ok_or_else(unknown)?;
+        let judges = matches!(terms.kind, StatementKind::Denial | StatementKind::Review);
+        if judges && approvers.is_of(vouched.key(), &request.terms.user) {
+            let key = vouched.key().fingerprint();
+            return Err(refused("own-request", format!("{key} is the requester's own key")));
+        }
+        let ended = self.act(&who, &vouched, &request)?;
+        let now = self.info_of(&request.terms.id)?;
+        Ok(Answer::Stated(StatedInfo {
+            id: request.terms.id,
+            kind: terms.kind,
+            by: terms.by.clone(),
+            key: vouched.key().fingerprint(),
+            state: now.grant.unwrap_or(now.state),
+            ended,
+        }))
+    }
+
+    /// What a signed statement asks for, by the rules that hold for whoever does it here; the grants that it ended.
+    fn act(&self, who: &Caller, vouched: &VouchedStatement, request: &StoredRequest) -> Result<Vec<GrantId>, Refused> {
+        let (terms, speaker) = (vouched.terms(), Speaker::Elsewhere(who, vouched));
+        match terms.kind {
+            StatementKind::Denial => self.deny_as(speaker, request, &terms.reason).map(|()| Vec::new()),
+            StatementKind::Cancellation => self.cancel_as(speaker, request).map(|()| Vec::new()),
+            StatementKind::Review => self.settle_as(speaker, request, &terms.reason, None).map(|()| Vec::new()),
+            StatementKind::Release => {
+                self.issued_before(terms)?;
+                self.release_as(speaker, request)
+            }
+            StatementKind::Revocation => {
+                self.issued_before(terms)?;
+                self.revoke_as(speaker, &terms.id, given("reason", &terms.reason)?)
+            }
+        }
+    }
+
+    /// The very request that the statement names, byte for byte.
+    fn stated_about(&self, terms: &StatementTerms) -> Result<StoredRequest, Refused> {
+        let id = &terms.id;
+        let request = self.host.store().request(id, self.now()).map_err(|error| match error {
+            FindError::Unknown => refused("unknown-id", format!("there is no request {id}")),
+            error => error.into(),
+        })?;
+        if terms.request == hex(&digest(&request.bytes)) {
+            Ok(request)
+        } else {
+            Err(refused("other-request", format!("the statement was made for another request than {id} of this host")))
+        }
+    }
+
+    /// A statement about a grant is not older than the grant.
+    fn issued_before(&self, terms: &StatementTerms) -> Result<(), Refused> {
+        match self.host.store().grant(&terms.id)? {
+            Some(grant) => self.in_time(terms, grant.terms.issued),
+            None => Ok(()),
+        }
+    }
+
+    /// Neither from the future nor from before what it is about, as far as clocks can tell.
+    fn in_time(&self, terms: &StatementTerms, since: i64) -> Result<(), Refused> {
+        let (kind, id) = (terms.kind.as_str(), &terms.id);
+        if terms.at > self.latest()?.saturating_add(SKEW) {
+            let sentence =
+                format!("the {kind} of {id} is dated in the future: the clock of one of the machines is wrong");
+            return Err(refused("other-time", sentence));
+        }
+        if terms.at < since.saturating_sub(SKEW) {
+            return Err(refused("other-time", format!("the {kind} of {id} is dated before what it is about")));
+        }
+        Ok(())
+    }
+}
+
+/// The statement that these texts are; not yet whether it holds.
+fn read(text: &str, signature: &str) -> Result<CarriedStatement, Refused> {
+    let malformed = |what: &str| refused("malformed", what);
+    if text.len() > STATEMENT_LIMIT || signature.len() > STATEMENT_LIMIT {
+        return Err(refused("too-large", format!("the statement is longer than {STATEMENT_LIMIT} bytes")));
+    }
+    let signature = dearmor(signature).ok_or_else(|| malformed("the signature is not in OpenSSH's format"))?;
+    let carried = CarriedStatement::read(text.as_bytes().to_vec(), signature).map_err(|fault| match fault {
+        TermsFault::Malformed => malformed("the text is not a statement"),
+        fault => refused("other-version", format!("the statement cannot be used: {fault}")),
+    })?;
+    let StatementTerms { kind, reason, .. } = carried.terms();
+    let silent = matches!(kind, StatementKind::Cancellation | StatementKind::Release);
+    if silent && !reason.as_bytes().is_empty() {
+        // Its record has no place for it.
+        return Err(malformed("a cancellation or release gives no reason"));
+    }
+    if reason.as_bytes().len() > WORDS_LIMIT {
+        return Err(refused("too-long", format!("the reason is longer than {WORDS_LIMIT} bytes")));
+    }
+    Ok(carried)
+}
+
+/// The record of a statement.
+fn event(statement: &SignedStatement, matter: &Matter) -> Event {
+    let terms = statement.terms();
+    let (grant, uid, user) = (terms.id.clone(), statement.uid(), Word::from(terms.by.as_str()));
+    let (holder, holder_uid) = (Word::from(matter.holder.as_str()), matter.holder_uid);
+    let (role, reason) = (matter.role.clone(), terms.reason.clone());
+    let (key, sha256) = (statement.fingerprint().map(Word::from), Some(Digest(digest(statement.bytes()))));
+    match terms.kind {
+        StatementKind::Denial => Event::Denial(Box::new(Denial { grant, uid, user, role, reason, key, sha256 })),
+        StatementKind::Cancellation => {
+            Event::Cancellation(Box::new(Cancellation { grant, uid, user, role, key, sha256 }))
+        }
+        StatementKind::Revocation => {
+            Event::Revocation(Box::new(Revocation { grant, uid, user, holder_uid, holder, role, reason, key, sha256 }))
+        }
+        StatementKind::Release => Event::Release(Box::new(Release { grant, uid, user, role, key, sha256 })),
+        StatementKind::Review => Event::Review(Box::new(Review {
+            grant: Some(grant),
+            uid,
+            user,
+            holder,
+            holder_uid: Some(holder_uid),
+            role,
+            verdict: Verdict::Settled,
+            comment: reason,
+            key,
+            sha256,
+        })),
+    }
+}

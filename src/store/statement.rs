@@ -1,0 +1,121 @@
+//! What people did to requests and grants besides approving: the only way to a denial, a cancellation, a revocation, a release
+//! or a settled debt, each with its exact bytes and signatures beside it. A row is added and never changed.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::{FindError, GrantStore};
+use crate::grant::lifecycle::{GrantEnd, RequestState};
+use crate::grant::terms::decode;
+use crate::grant::{Act, SignedStatement, StatementKind, StatementTerms};
+use crate::names::GrantId;
+
+/// The table of this file.
+pub const SCHEMA: &str = "
+CREATE TABLE statement (request TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL, uid INTEGER NOT NULL, body BLOB NOT NULL, host_signature BLOB NOT NULL, signature BLOB, key TEXT) STRICT;
+CREATE INDEX statement_by_request ON statement (request);
+";
+
+/// A statement as it is stored, for showing and for papers.
+pub struct StoredStatement {
+    /// What it says.
+    pub terms: StatementTerms,
+    /// Its exact bytes.
+    pub bytes: Vec<u8>,
+    /// The host's signature over them (binary SSHSIG).
+    pub host_signature: Vec<u8>,
+    /// That of the person who made it, where they used a key.
+    pub signature: Option<Vec<u8>>,
+}
+
+impl GrantStore<'_> {
+    /// Everything that was stated about a request and its grant, in the order in which it was.
+    pub fn statements(&self, id: &GrantId) -> Result<Vec<StoredStatement>, FindError> {
+        let query = "SELECT body, host_signature, signature FROM statement WHERE request = ?1 ORDER BY rowid";
+        let mut statement = self.connection.prepare(query)?;
+        let rows = statement.query_map([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let mut statements = Vec::new();
+        for row in rows {
+            let (bytes, host_signature, signature): (Vec<u8>, _, _) = row?;
+            let terms = decode(&bytes).map_err(|_| FindError::Damaged(format!("a statement about {id}")))?;
+            statements.push(StoredStatement { terms, bytes, host_signature, signature });
+        }
+        Ok(statements)
+    }
+
+    /// The fingerprint of the key with which the last statement about a request and its grant was signed; none where the
+    /// kernel alone vouched for who made it.
+    pub fn stated_with(&self, id: &GrantId) -> rusqlite::Result<Option<String>> {
+        let query = "SELECT key FROM statement WHERE request = ?1 AND kind <> 'review' ORDER BY rowid DESC LIMIT 1";
+        let key = self.connection.query_row(query, [id.as_str()], |row| row.get(0)).optional()?;
+        Ok(key.flatten())
+    }
+}
+
+/// Does what the statement says, at `now` (seconds since 1970), and keeps it; false, and nothing is kept, where there is
+/// nothing left to do: the request is pending no more, the grant is over. A review does nothing without its reviewer's own act
+/// ([`settle`]).
+pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, now: i64) -> rusqlite::Result<bool> {
+    let changed = match statement.terms().kind {
+        StatementKind::Denial => decide(tx, statement, RequestState::Denied, now)?,
+        StatementKind::Cancellation => decide(tx, statement, RequestState::Cancelled, now)?,
+        StatementKind::Revocation => end(tx, statement, GrantEnd::Revoked, now)?,
+        StatementKind::Release => end(tx, statement, GrantEnd::Released, now)?,
+        StatementKind::Review => false,
+    };
+    if changed {
+        keep(tx, statement, now)?;
+    }
+    Ok(changed)
+}
+
+/// Takes a request out of `pending`.
+fn decide(tx: &Transaction<'_>, statement: &SignedStatement, state: RequestState, now: i64) -> rusqlite::Result<bool> {
+    let terms = statement.terms();
+    let query = "UPDATE request SET state = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
+                 WHERE id = ?1 AND state = 'pending'";
+    let reason = terms.reason.as_bytes();
+    Ok(tx.execute(query, params![terms.id.as_str(), state.as_str(), terms.by.as_str(), now, reason])? == 1)
+}
+
+/// Ends a grant. One that has served its one run may still be taken back from that run.
+fn end(tx: &Transaction<'_>, statement: &SignedStatement, end: GrantEnd, now: i64) -> rusqlite::Result<bool> {
+    let terms = statement.terms();
+    let query = "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
+                 WHERE id = ?1 AND (ended IS NULL OR ended = ?6)";
+    let (reason, used) = (terms.reason.as_bytes(), GrantEnd::Used.as_str());
+    Ok(tx.execute(query, params![terms.id.as_str(), end.as_str(), terms.by.as_str(), now, reason, used])? == 1)
+}
+
+/// Settles the debt of a broken glass as the review says, and keeps it; false, and nothing is kept, where somebody has done so
+/// before, or where it is no review by the person whose act it is.
+pub fn settle(tx: &Transaction<'_>, statement: &SignedStatement, act: &Act, now: i64) -> rusqlite::Result<bool> {
+    let terms = statement.terms();
+    if terms.kind != StatementKind::Review || act.uid() != statement.uid() {
+        return Ok(false);
+    }
+    let query = "UPDATE review_debt SET reviewer = ?2, reviewed = ?3, comment = ?4 WHERE id = ?1 AND reviewer IS NULL";
+    let changed = tx.execute(query, params![terms.id.as_str(), terms.by.as_str(), now, terms.reason.as_bytes()])? == 1;
+    if changed {
+        keep(tx, statement, now)?;
+    }
+    Ok(changed)
+}
+
+fn keep(tx: &Transaction<'_>, statement: &SignedStatement, now: i64) -> rusqlite::Result<()> {
+    let terms = statement.terms();
+    tx.execute(
+        "INSERT INTO statement (request, kind, at, uid, body, host_signature, signature, key) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            terms.id.as_str(),
+            terms.kind.as_str(),
+            now,
+            statement.uid(),
+            statement.bytes(),
+            statement.host_signature(),
+            statement.signature(),
+            statement.fingerprint()
+        ],
+    )?;
+    Ok(())
+}
