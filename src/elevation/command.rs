@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-use crate::elevation::edit::{EDIT, Edit, credentials_of_run_as, is_edit_word};
 use crate::elevation::caller::Nowhere;
+use crate::elevation::edit::{EDIT, Edit, credentials_of_run_as, is_edit_word};
 use crate::elevation::{Caller, Hidden, RunAs, RunAsError};
 use crate::escape::Word;
 use sys::exec::Credentials;

@@ -306,7 +306,8 @@ fn a_directory_of_another_mount_namespace_is_not_the_one_that_was_approved() {
         assert_eq!(run(root, &person, "/srv/exact", &words).succeeded(), "approved\n");
     }
     // The record of a run under another role, and a request, do not name a directory that it is not.
-    let script = "cd /proc/self/cwd; mkdir gone; cd gone; rmdir ../gone; jitctl request --role narrowed --reason r -- id";
+    let script =
+        "cd /proc/self/cwd; mkdir gone; cd gone; rmdir ../gone; jitctl request --role narrowed --reason r -- id";
     let output = root.command(&person.name, ["bash", "-c", script]).cwd(&person.home).run();
     output.refused("the working directory was removed");
 }
