@@ -238,7 +238,7 @@ pub(super) fn events() -> Vec<Event> {
         sha256,
     };
     let cancellation =
-        Cancellation { grant: grant.clone(), uid: 1000, user: user.clone(), role: role.clone(), key: None, sha256 };
+        Cancellation { grant: grant.clone(), uid: 1000, user: "alice".into(), role: role.clone(), key: None, sha256 };
     let change = Change {
         path: hostile(),
         before: Some(Digest([4; 32])),

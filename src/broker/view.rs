@@ -44,7 +44,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether the caller made it.
+    /// Whether the caller made the request: the uid and the name, because a uid may be somebody else's by now.
     pub(super) fn is_own(&self, request: &StoredRequest) -> bool {
         self.caller.person().is(request.terms.uid, &request.terms.user)
     }

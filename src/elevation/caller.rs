@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::escape::{Word, escape};
 use crate::names::{InvalidName, Person, UserName};
 use sys::machine::host_name;
-use sys::process::SessionKey;
+use sys::process::{SessionKey, working_directory};
 use sys::sanitize::KernelIdentity;
 use sys::terminal::Terminal;
 use sys::users::{Account, account_by_name, account_by_uid, group_by_gid};
@@ -24,7 +24,7 @@ pub struct Caller {
     named_groups: OnceCell<Vec<(u32, Option<String>)>>,
     tty: Option<Tty>,
     session: SessionKey,
-    directory: Option<PathBuf>,
+    directory: Result<PathBuf, Nowhere>,
     host: String,
 }
 
@@ -35,6 +35,46 @@ pub struct Tty {
     pub name: PathBuf,
     /// Its device number.
     pub device: u64,
+}
+
+/// Why the caller's working directory has no name here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nowhere {
+    /// It was removed.
+    Removed,
+    /// It cannot be reached from our root, as in a mount namespace of the caller's own: a path would mean another directory.
+    Unreachable,
+    /// Its name cannot be had.
+    Nameless,
+}
+
+impl Nowhere {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Removed,
+            io::ErrorKind::Unsupported => Self::Unreachable,
+            _ => Self::Nameless,
+        }
+    }
+
+    /// For records, in the place of a path.
+    fn word(self) -> Word {
+        Word::from(match self {
+            Self::Removed => "(removed)",
+            Self::Unreachable => "(unreachable)",
+            Self::Nameless => "(unknown)",
+        })
+    }
+}
+
+impl fmt::Display for Nowhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Removed => "the working directory was removed",
+            Self::Unreachable => "the working directory cannot be reached from the root of this system",
+            Self::Nameless => "the name of the working directory cannot be read",
+        })
+    }
 }
 
 /// Why nobody can be named as the caller.
@@ -109,7 +149,7 @@ impl Caller {
             named_groups: OnceCell::new(),
             tty,
             session: sys::process::session_of_self(),
-            directory: std::env::current_dir().ok(),
+            directory: working_directory().map_err(|error| Nowhere::of(&error)),
             host: host_name().map_err(|error| CallerError::Lookup("the host name", error))?,
         })
     }
@@ -167,14 +207,19 @@ impl Caller {
         &self.session
     }
 
-    /// The working directory; `None` when it was removed.
+    /// The working directory; `None` when it has no name here.
     pub fn directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
+        self.directory.as_deref().ok()
+    }
+
+    /// The working directory, or why it has no name here.
+    pub fn whereabouts(&self) -> Result<&Path, Nowhere> {
+        self.directory.as_deref().map_err(|nowhere| *nowhere)
     }
 
     /// The working directory for records.
     pub fn directory_word(&self) -> Word {
-        Word::from(self.directory.clone().map_or_else(|| OsString::from("(removed)"), PathBuf::into_os_string))
+        self.whereabouts().map_or_else(Nowhere::word, |path| Word::from(path.as_os_str()))
     }
 
     /// The name of this host.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
+use crate::elevation::caller::Nowhere;
 use crate::elevation::edit::{EDIT, Edit, credentials_of_run_as, is_edit_word};
 use crate::elevation::{Caller, Hidden, RunAs, RunAsError};
 use crate::escape::Word;
@@ -49,6 +50,8 @@ pub enum CommandError {
     Io(Word, io::Error),
     /// The target's groups cannot be looked up.
     RunAs(RunAsError),
+    /// It would run where the caller is, and that has no name that could be approved.
+    Nowhere(Nowhere),
     /// It lies where the caller may not look, so nothing is said of it, nor whether it is there.
     Hidden(Box<Hidden>),
 }
@@ -61,6 +64,7 @@ impl fmt::Display for CommandError {
             Self::NotExecutable(name, cause) => write!(f, "{name}: {cause}"),
             Self::Io(name, error) => write!(f, "{name}: {error}"),
             Self::RunAs(error) => error.fmt(f),
+            Self::Nowhere(error) => error.fmt(f),
             Self::Hidden(hidden) => {
                 let path = Word::from(hidden.path().as_os_str());
                 write!(f, "you may not look into the directory of {path}, so nothing is said of it")

@@ -5,19 +5,19 @@ use std::ffi::OsStr;
 use super::terms::{CommandTerms, GrantTerms};
 use crate::elevation::{Command, CommandError, Elevation};
 use crate::escape::{Word, hex};
-use crate::policy::{Manner, Role};
+use crate::policy::{Manner, Role, WorkingDirectory};
 use sys::program::OpenedProgram;
 
 impl CommandTerms {
     /// The command of `elevation`, as `role` would let it run.
     ///
     /// # Errors
-    /// The program or the groups of the run-as user cannot be read.
+    /// The program or the groups of the run-as user cannot be read; the directory has no name.
     pub fn of(elevation: &Elevation, role: &Role) -> Result<Self, CommandError> {
         let (command, run_as) = (elevation.command(), elevation.run_as());
         Ok(Self {
             argv: command.resolved_words(),
-            cwd: directory(elevation, role).unwrap_or_default(),
+            cwd: directory(elevation, role)?,
             environment: elevation.environment().map(|callers| callers.named()).unwrap_or_default(),
             path: Word::from(canonical(command)),
             program: hex(&command.digest()?),
@@ -44,9 +44,16 @@ fn canonical(command: &Command) -> &OsStr {
 
 /// Where the command would run. Files to edit are named by where they lie, and their editor has no power; and nowhere is where
 /// the role does not let the command run at all.
-fn directory(elevation: &Elevation, role: &Role) -> Option<Word> {
-    elevation.command().program()?;
-    Some(Manner::working_directory(role, elevation).ok()?.word(elevation.caller()))
+fn directory(elevation: &Elevation, role: &Role) -> Result<Word, CommandError> {
+    let wanted = elevation.command().program().and_then(|_| Manner::working_directory(role, elevation).ok());
+    match wanted {
+        None => Ok(Word::default()),
+        Some(WorkingDirectory::Callers) => {
+            let path = elevation.caller().whereabouts().map_err(CommandError::Nowhere)?;
+            Ok(Word::from(path.as_os_str()))
+        }
+        Some(elsewhere) => Ok(elsewhere.word(elevation.caller())),
+    }
 }
 
 fn sorted(groups: &[u32]) -> Vec<u32> {

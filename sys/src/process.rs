@@ -1,13 +1,16 @@
 //! Processes: fork, wait, signals to them, sessions and groups, descendants.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::birth;
@@ -274,6 +277,32 @@ pub fn become_subreaper() -> io::Result<()> {
     // SAFETY: this prctl takes integers only.
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
 }
+
+/// Where this process is, as the kernel says it (getcwd(2)). The C library does not ask the kernel alone: a directory that
+/// cannot be reached from our root, because it lies in a mount namespace of somebody else's, gets a name from it that means
+/// another directory here.
+///
+/// # Errors
+/// `NotFound` when it was removed; `Unsupported` when it cannot be reached from our root; `ERANGE` when its name is longer
+/// than any that can be used.
+pub fn working_directory() -> io::Result<PathBuf> {
+    let mut buffer = vec![0_u8; LONGEST_PATH];
+    // SAFETY: pointer and length describe the buffer. The kernel gives the length with the NUL.
+    let length = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    if length < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    buffer.truncate(usize::try_from(length).unwrap_or(0).saturating_sub(1));
+    // "(unreachable)/where/it/is"
+    if buffer.first() == Some(&b'/') {
+        Ok(PathBuf::from(OsString::from_vec(buffer)))
+    } else {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+}
+
+/// The longest path with its NUL, in bytes (PATH_MAX).
+const LONGEST_PATH: usize = 4096;
 
 /// The number of threads of this process.
 fn threads() -> io::Result<u64> {

@@ -284,3 +284,30 @@ fn a_request_names_its_host_its_role_and_its_command_whole() {
 fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
+
+#[test]
+fn a_directory_of_another_mount_namespace_is_not_the_one_that_was_approved() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    root.script("mkdir -p /srv/exact/below && echo approved | tee /srv/exact/file >/srv/exact/below/file");
+    for (words, covered) in [(["cat", "file"], "/srv/exact"), (["cat", "below/file"], "/srv/exact/below")] {
+        exactly(root, &person, "/srv/exact", &[&["--"][..], &words].concat());
+        // In a user namespace of her own anybody may mount, and a directory of it can be entered from outside.
+        let script = format!(
+            "mkdir -p ~/evil && echo evil >~/evil/file && mkfifo ~/ready\n\
+             unshare -Urm bash -c 'mount --bind ~/evil {covered} && echo >~/ready && exec sleep 60' & there=$!\n\
+             read -r <~/ready; rm ~/ready\n\
+             cd /proc/$there/root/srv/exact && cat {file}; jit-sudo -n cat {file}; status=$?; kill $there; exit $status",
+            file = words[1]
+        );
+        let output = root.command(&person.name, ["bash", "-c", &script]).run();
+        assert_eq!(output.stdout, "evil\n", "mounted there, and not read by root: {output:?}");
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(run(root, &person, "/srv/exact", &words).succeeded(), "approved");
+    }
+    // The record of a run under another role, and a request, do not name a directory that it is not.
+    let script =
+        "cd /proc/self/cwd; mkdir gone; cd gone; rmdir ../gone; jitctl request --role narrowed --reason r -- id";
+    let output = root.command(&person.name, ["bash", "-c", script]).cwd(&person.home).run();
+    output.refused("the working directory was removed");
+}
