@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::Policy;
 use super::change::{Digests, PolicyChange, SourceFile, policy_digest};
-use super::principal::{Principal, Subject};
+use super::principal::Subject;
 use super::reader::PolicyWords;
 use super::role::{Assignment, Role};
 use super::settings::Settings;
@@ -264,12 +264,13 @@ impl<'a> PolicyIndex<'a> {
             let damaged = || IndexError::Damaged(format!("an assignment of role '{name}'"));
             let role = self.role(&name)?.ok_or_else(damaged)?;
             // The table of principals only finds; whom a role is assigned to is what the role itself says. A line may
-            // take out whom another names, and a netgroup is found for everybody.
-            let named =
-                |principal: &Principal| matches!(principal, Principal::Netgroup(_)) || principal.matches(subject);
+            // take out whom another names, a netgroup is found for everybody, and a group by a name that may be another's.
             if role.assigns(subject, assignment) {
                 roles.push(role);
-            } else if !role.assigned(assignment).named().any(named) {
+                continue;
+            }
+            let keys = subject.keys();
+            if !role.assigned(assignment).named().any(|principal| keys.contains(&principal.key())) {
                 return Err(damaged());
             }
         }

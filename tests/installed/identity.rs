@@ -1,6 +1,8 @@
 //! What is kept of a person is theirs by uid and name: a uid that is given to another account brings nothing along, and a
 //! name that belongs to somebody else is nobody's.
 
+use harness::{Person, PrivateRoot};
+
 use crate::{id, own_root, records_of, request};
 
 #[test]
@@ -91,6 +93,7 @@ fn limits_debts_and_roles_stay_with_the_person_who_has_left() {
     let carol = root.person(&["self-service", "reviewed"]);
     let broken = ["jit-sudo", "--break-glass", "--reason", "fire", "--role", "glass", "uname"];
     root.run_as(&carol.name, broken).succeeded();
+    root.run_as(&carol.name, ["jitctl", "release"]).succeeded();
     root.run_as(&carol.name, broken).refused("no approver has reviewed yet");
     request(&root, &carol, "self-service", &[]);
     let many =
@@ -116,11 +119,32 @@ fn limits_debts_and_roles_stay_with_the_person_who_has_left() {
     assert_eq!(json(&["review"])["debts"].as_array().map(Vec::len), Some(0));
     sees(&full).succeeded();
     assert_eq!(sees(&broken).succeeded(), "Linux", "he owes no review");
-    sees(&["jit-sudo", "-n", "--role", "nonsense", "id"]);
+    sees(&["jit-sudo", "-n", "--role", "nonsense", "id"]).exited(1);
     let refused = records_of(&root, &dave).into_iter().filter(|record| record.kind() == "reject");
     assert_eq!(refused.filter(|record| record.text("user") == "dave").count(), 1, "her flood does not hide him");
     root.as_root(["jitctl", "session", "kill", &run, "--reason", "the test is over"]).succeeded();
     session.wait();
+}
+
+#[test]
+fn a_password_is_remembered_for_the_person_and_not_for_the_uid() {
+    let root = own_root();
+    let carol = root.person(&["trusted"]);
+    // Her shell goes on, on its terminal and in its groups, when the account is somebody else's.
+    let mut shell = root.pty_as(&carol.name, ["sh"]);
+    shell.type_line("jit-sudo echo ty''ped");
+    shell.type_password("password for", &carol.password);
+    shell.expect("typed");
+    shell.expect("$ "); // until then what is typed is the command's
+    shell.type_line("jit-sudo -n echo remem''bered");
+    shell.expect("remembered");
+    shell.expect("$ ");
+    hand_over(&root, &carol, "trusted");
+    shell.type_line("jit-sudo -n echo inher''ited; echo status $?.");
+    let said = shell.expect("status 1.");
+    assert!(said.contains("a password is required") && !said.contains("inherited"), "{said}");
+    shell.type_line("exit");
+    shell.wait();
 }
 
 #[test]
@@ -160,7 +184,7 @@ fn a_second_group_of_a_name_has_nothing_of_the_first() {
     let carol = root.person(&["deploy"]);
     root.script("echo 'deploy:x:7777:' >>/etc/group; echo ' deploy:x:7778:' >>/etc/group");
     for gid in ["7777", "7778"] {
-        root.as_root(bare(carol.uid, gid, &["jit-sudo", "-n", "id", "-u"])).refused("may not");
+        root.as_root(bare(carol.uid, gid, &["jit-sudo", "-n", "id", "-u"])).refused("is not allowed to execute");
     }
     assert_eq!(root.run_as(&carol.name, ["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
     root.run_as(&carol.name, ["jit-sudo", "-n", "-g", "#7777", "id"]).refused("the name deploy of id 7777 belongs to");
