@@ -31,12 +31,15 @@ commands     = "ALL"
 authenticate = false
 "#;
 
-/// Exchanges two names for ever, as fast as the kernel can (renameat2 with RENAME_EXCHANGE).
+/// Exchanges two names for ever, as fast as the kernel can (renameat2 with RENAME_EXCHANGE), or with a pause in seconds.
 const FLIP: &str = r#"
-import ctypes, sys
+import ctypes, sys, time
 libc, one, two = ctypes.CDLL(None), sys.argv[1].encode(), sys.argv[2].encode()
+pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0
 while True:
     libc.renameat2(-100, one, -100, two, 2)
+    if pause:
+        time.sleep(pause)
 "#;
 
 /// What nobody allowed: it leaves its effective uid behind. Anybody may append to the file.
@@ -132,25 +135,36 @@ fn a_directory_that_is_exchanged_is_looked_up_once() {
     only(&root, &person, "/usr/bin/true");
 }
 
-#[test]
-fn a_script_that_is_exchanged_is_the_one_that_was_opened() {
+/// Two scripts of the person's, exchanged by `flipped`: each run of the second is one whose record has its digest.
+fn scripts_are_those_of_their_records(scene: &str, flipped: (&str, &str)) {
     let root = racing_root();
     let person = root.person(&["everything"]);
-    let body = "#!/bin/sh\\n";
-    let scene = format!(
-        "printf '{body}exit 0\\n' >script; printf '{body}id -u >>/tmp/evil-script; exit 0\\n' >evil/script; chmod +x script evil/script"
-    );
     root.script("touch /tmp/evil-script && chmod 666 /tmp/evil-script");
-    race(&root, &person, &scene, ("script", "evil/script"), "~/script");
-    // She may run both. Each run of the second is one whose record has its digest.
-    let digest = root.script(&format!(
-        "for f in {0}/script {0}/evil/script; do grep -q evil-script $f && sha256sum $f | cut -d ' ' -f 1; done; true",
-        person.home
-    ));
-    let named = runs_of(&root, &person, |start| start.text("sha256") == digest.trim());
+    let scene = format!(
+        "printf '#!/bin/sh\\nexit 0\\n' >good.sh; printf '#!/bin/sh\\nid -u >>/tmp/evil-script\\n' >evil.sh; \
+         chmod +x good.sh evil.sh; sha256sum <evil.sh >digest; {scene}"
+    );
+    race(&root, &person, &scene, flipped, "~/script");
+    let digest = root.read(&format!("{}/digest", person.home));
+    let digest = digest.split(' ').next().unwrap_or_default();
+    let named = runs_of(&root, &person, |start| start.text("sha256") == digest);
     let ran = root.read("/tmp/evil-script").lines().count();
     assert_eq!(named, ran, "the records name {named} runs of the second script, and it ran {ran} times");
-    assert!(ran > 0, "the second script never ran");
+    assert!(ran > 0 && ran < TRIES, "the scripts were never exchanged: {ran}");
+}
+
+#[test]
+fn a_script_behind_a_link_that_is_exchanged_is_the_one_that_was_opened() {
+    scripts_are_those_of_their_records(
+        "ln -s ~/good.sh script; ln -s ~/evil.sh evil/script",
+        ("script", "evil/script"),
+    );
+}
+
+#[test]
+fn a_script_that_is_exchanged_is_the_one_that_was_opened() {
+    // An exchange changes the file's ctime, and a file that changed while it was checked does not run at all.
+    scripts_are_those_of_their_records("mv good.sh script; mv evil.sh evil/script", ("script", "evil/script 0.003"));
 }
 
 #[test]
@@ -180,5 +194,26 @@ fn a_shell_of_the_environment_tells_nothing_of_what_the_caller_may_not_see() {
         let link = format!("{}/{name}", person.home);
         root.script(&format!("ln -s /root/secret/{name} {link}; ln -s /root/secret/nothing {link}-not"));
         assert_eq!(said(&link), said(&format!("{link}-not")), "{name} by a link");
+    }
+}
+
+#[test]
+fn a_directory_that_is_exchanged_shows_nothing_of_another() {
+    let root = racing_root();
+    let person = root.person(&["by-path"]);
+    root.script("mkdir -m 700 /root/secret && touch /root/secret/plain && mkdir /root/secret/directory");
+    let said = |scene: &str, words: &str| {
+        let script = format!(
+            "cd ~ && {scene}\n\
+             python3 /tmp/flip.py l own >/dev/null & flip=$!\n\
+             for i in $(seq {TRIES}); do {words} 2>&1; done | sort | uniq -c; kill $flip"
+        );
+        root.command(&person.name, ["bash", "-lc", &script]).patience(Duration::from_secs(120)).run().stdout
+    };
+    let shell = said("mkdir own && ln -s /root/secret l", "SHELL=$HOME/l/plain jit-sudo -n -s");
+    let command = said("true", "jit-sudo -n ~/l/directory");
+    for text in [shell, command] {
+        assert!(text.contains("not found") || text.contains("not allowed"), "{text}");
+        assert!(!text.contains("is not executable") && !text.contains("is a directory"), "{text}");
     }
 }
