@@ -98,10 +98,10 @@ mod tests {
         for other in [&longer[..], &words[..1], &joined, &[]] {
             assert_eq!(journal.precedent(&person, &start.run_as, other).unwrap(), None, "{other:?}");
         }
-        assert_eq!(
-            journal.precedent(&Person { uid: start.uid + 1, ..person.clone() }, &start.run_as, &words).unwrap(),
-            None
-        );
+        let next = crate::names::UserName::parse("dave").unwrap();
+        for other in [Person { uid: start.uid + 1, ..person.clone() }, Person { uid: start.uid, name: next }] {
+            assert_eq!(journal.precedent(&other, &start.run_as, &words).unwrap(), None, "{other:?}");
+        }
         assert_eq!(journal.precedent(&person, &"nobody".into(), &words).unwrap(), None);
     }
 }

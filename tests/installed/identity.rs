@@ -106,8 +106,8 @@ fn limits_debts_and_roles_stay_with_the_person_who_has_left() {
     assert!(root.run_as(&carol.name, ["jit-sudo", "-l"]).stdout.contains("may run the following"));
     let mut session = root.pty_as(&carol.name, ["jit-sudo", "-n", "sh", "-c", "echo ready; exec sleep 120"]);
     session.expect("ready");
-    let starts = records_of(&root, &carol).into_iter().filter(|record| record.kind() == "start");
-    let run = starts.last().unwrap().text("run").to_owned();
+    let mut starts = records_of(&root, &carol).into_iter().filter(|record| record.kind() == "start");
+    let run = starts.next_back().unwrap().text("run").to_owned();
 
     let dave = hand_over(&root, &carol, "self-service,reviewed");
     let sees = |words: &[&str]| root.run_as("dave", words);

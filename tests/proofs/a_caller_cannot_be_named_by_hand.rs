@@ -1,7 +1,8 @@
 use jit_sudo::elevation::Caller;
+use jit_sudo::names::Person;
 
-fn forge(uid: u32) -> Caller {
-    Caller { uid, ..unreachable!() }
+fn forge(person: Person) -> Caller {
+    Caller { person, ..unreachable!() }
 }
 
 fn main() {}
