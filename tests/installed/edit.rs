@@ -275,10 +275,11 @@ fn somebody_elses_change_is_not_overwritten() {
     assert_eq!(root().read(&file), "one\ntheirs\n");
     assert_eq!(root().read(&left_in(&output)), "one\nmine\n");
     // A link put in its place is not followed either.
-    let swap = format!("sh -c 'echo mine >>$0; jit-sudo -n ln -sf /etc/shadow {file}'");
-    let before = root().read("/etc/shadow");
+    let victim = format!("/root/{}-victim", person.name);
+    root().write(&victim, 0o600, "root's own\n");
+    let swap = format!("sh -c 'echo mine >>$0; jit-sudo -n ln -sf {victim} {file}'");
     edit(&person, &swap, &[&file]).refused("unable to write");
-    assert_eq!(root().read("/etc/shadow"), before);
+    assert_eq!(root().read(&victim), "root's own\n");
 }
 
 #[test]
