@@ -132,9 +132,10 @@ class Journal:
     def __init__(self, db, key):
         self.request, self.approval, self.decision, self.grant = {}, {}, {}, {}
         self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, set(), set(), {}
-        self.late = set()
+        self.late, self.stated, self.roles = set(), {}, set()
         self.lost = (0, 0)
         found, begin = records(db, key)
+        self.pruned = bool(begin)
         if begin:
             self.lost = (None, None)
         for record in found:
@@ -143,6 +144,10 @@ class Journal:
     def take(self, record, begin):
         kind, id = record["kind"], record.get("grant")
         record["seconds"] = record["time"] // 1_000_000
+        if kind == "start" and "role_digest" in record:
+            self.roles.add(record["role_digest"])
+        if kind in ("denial", "cancellation", "revocation", "release", "review") and "sha256" in record:
+            self.stated[record["sha256"]] = record
         if kind == "request":
             self.request[id] = record
         elif kind == "approval":
@@ -217,6 +222,7 @@ class Tables:
         self.check_extensions()
         self.check_debts()
         self.check_roles()
+        self.check_statements()
 
     def check_requests(self):
         journal, table = self.journal, "request"
@@ -362,10 +368,39 @@ class Tables:
 
     def check_roles(self):
         rows = {row["digest"]: row["body"] for row in self.read("SELECT * FROM role_text")}
-        said = {row["paper"]["role_digest"] for row in self.requests if "role_digest" in row["paper"]}
-        need(set(rows) == said, "role_text", f"{set(rows) ^ said}")
+        said = {row["paper"]["role_digest"] for row in self.requests if "role_digest" in row["paper"]} | self.journal.roles
+        surplus = set() if self.journal.pruned else set(rows) - said
+        need(not surplus and not said - set(rows), "role_text", f"{set(rows) ^ said}")
         for digest, body in rows.items():
             need(sha(body) == digest, "role_text", digest)
+
+    def check_statements(self):
+        table, found = "statement", set()
+        for row in self.read("SELECT *, request AS id FROM statement NOT INDEXED ORDER BY rowid"):
+            id, digest, request = row["id"], sha(row["body"]), self.by_id.get(row["id"])
+            need(request, table, f"there is no request {id}")
+            record, paper = self.journal.stated.get(digest), parsed(table, row)
+            if record:
+                columns = (record["grant"], record["kind"], record["seconds"], record["uid"], record.get("key"))
+                same = columns == (id, row["kind"], row["at"], row["uid"], row["key"])
+                need(same and paper["by"] == unescape(record["user"]).decode(), table, f"the columns of one of {id}")
+            else:
+                need(id in self.older, table, f"one of {id} has no record")
+            need(digest not in found, table, f"one of {id} stands there twice")
+            found.add(digest)
+            same = (paper["id"], paper["kind"], paper["request"]) == (id, row["kind"], sha(request["body"]))
+            need(same, table, f"one of {id} is of another request")
+            self.check_signatures(table, row, paper, request["paper"])
+        need(not set(self.journal.stated) - found, table, "one is missing")
+
+    def check_signatures(self, table, row, paper, asked):
+        by, host = signer("jit-sudo/statement/v1", row["body"], row["host_signature"]), asked["host"]
+        need(by, table, f"the host's signature of one of {row['id']}")
+        if asked["version"] > 1 and host["id"] == paper["host"]:
+            need(host["key"] == "ssh-ed25519 " + by, table, f"the host's key of one of {row['id']}")
+        if row["signature"] is not None or row["key"] is not None:
+            by = row["signature"] and signer("jit-sudo/statement/v1", row["body"], row["signature"])
+            need(by and fingerprint(by) == row["key"], table, f"the signature of one of {row['id']}")
 
 
 def check(path, key):

@@ -182,8 +182,8 @@ impl Chain {
         Self { records: 0, last, head, high, pruned, policies }
     }
 
-    /// Checks the next record as it is stored.
-    pub fn feed(&mut self, row: &Row<'_>) -> Result<(), FirstBad> {
+    /// Checks the next record as it is stored. What it tells of the role by which a run was judged: its digest.
+    pub fn feed<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
         if row.seq != self.next() {
             return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: row.seq } });
         }
@@ -195,7 +195,8 @@ impl Chain {
         if inside.seq != row.seq {
             return Err(FirstBad { seq: row.seq, cause: Cause::Number(inside.seq) });
         }
-        self.take(&inside, hash, row.copies)
+        self.take(&inside, hash, row.copies)?;
+        Ok(inside.role_digest)
     }
 
     /// Checks the next record of an export, where nothing stands beside it.
@@ -281,6 +282,8 @@ struct Inside<'a> {
     code: Option<&'a str>,
     /// Of a start, a grant, and the policy itself.
     policy: Option<&'a str>,
+    /// Of a start.
+    role_digest: Option<&'a str>,
 }
 
 impl<'a> Inside<'a> {

@@ -1,4 +1,5 @@
-//! Whether the tables that give power say what the records say: requests, approvals, grants, extensions, debts and role texts.
+//! Whether the tables that give power say what the records say: requests, approvals, grants, extensions, debts, role texts and
+//! statements.
 //! It is fed with every record in order and then with every row (docs/formats.md, "The tables that give power").
 //! May not: need SQLite, a privilege or a clock.
 
@@ -10,6 +11,7 @@ mod requests;
 mod rest;
 mod rows;
 mod said;
+mod statements;
 
 use std::collections::HashMap;
 
@@ -21,8 +23,9 @@ use crate::clock::Timestamp;
 use crate::escape::Word;
 
 pub use difference::{Difference, Differences, Table};
-pub use rows::{ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, RequestRow, RoleRow};
+pub use rows::{ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, RequestRow, RoleRow, StatementRow};
 use said::{Approved, Asked, Done, How, Id, Issued, Names, Said};
+use statements::Statements;
 
 /// So many differences are kept; the others are counted.
 const KEPT: usize = 100;
@@ -38,6 +41,8 @@ pub struct Compared {
     pub grants: u64,
     /// Rows of `review_debt`.
     pub debts: u64,
+    /// Rows of `statement`.
+    pub statements: u64,
     /// Grants whose record was pruned: their end may not be known, so it was not compared.
     pub older: u64,
     /// How many of these had not ended when the last record was written.
@@ -65,8 +70,9 @@ pub struct Power {
     place: [Place; 2],
     /// What requests say that they extend, by the request.
     extensions: HashMap<Id, Id>,
-    /// The roles that requests name, and whether the row of each was met.
+    /// The roles that requests and runs name, and whether the row of each was met.
     roles: HashMap<[u8; 32], bool>,
+    statements: Statements,
     compared: Compared,
     differences: Differences,
 }
@@ -118,6 +124,7 @@ impl Power {
             place: [Place::default(); 2],
             extensions: HashMap::new(),
             roles: HashMap::new(),
+            statements: Statements::new(),
             compared: Compared::default(),
             differences: Differences::default(),
         }
@@ -166,6 +173,7 @@ impl Power {
             None => Names::NOBODY,
         };
         let words = |words: Option<&Word>| said::digest_of(words.map_or(&[], Word::as_bytes));
+        self.stated(copies.kind, id, at, user, told)?;
         let done = |how, text| Some(Box::new(Done { how, by: user, at, words: words(text) }));
         let said = self.said.entry(id).or_default();
         match copies.kind {

@@ -74,10 +74,11 @@ impl Proof {
         Self { chain, signers, marks, found }
     }
 
-    /// Checks the next record as it is stored.
-    pub fn record(&mut self, row: &Row<'_>) -> Result<(), FirstBad> {
-        self.chain.feed(row)?;
-        self.compare()
+    /// Checks the next record as it is stored; what it tells is what [`Chain::feed`] says.
+    pub fn record<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
+        let told = self.chain.feed(row)?;
+        self.compare()?;
+        Ok(told)
     }
 
     /// Checks the next record of an export, where nothing stands beside it.

@@ -17,10 +17,10 @@ use crate::authorized::{Authorized, Power};
 use crate::clock::{Moment, Timestamp};
 use crate::database::DatabaseError;
 use crate::elevation::CommandError;
-use crate::escape::Word;
+use crate::escape::{Word, unhex};
 use crate::grant::GrantTerms;
 use crate::names::GrantId;
-use crate::store::{is_open, use_up};
+use crate::store::{is_open, keep_role, use_up};
 use sys::program::OpenedProgram;
 
 /// An authorized run whose start is durable.
@@ -94,10 +94,7 @@ impl Recorded {
         let pid = sys::process::Pid::own();
         let supervisor =
             Process { pid: pid.raw(), start: sys::process::process_start(pid).map_err(StartError::Process)? };
-        let claim = |tx: &Transaction<'_>| match authorized.power() {
-            Power::Grant(terms) => claim(tx, terms, moment),
-            Power::Standing => Ok(()),
-        };
+        let claim = |tx: &Transaction<'_>| claim(tx, &authorized, moment);
         let ((started, ()), done) =
             journal.start_meanwhile(moment, start, supervisor, claim, |started| meanwhile(started.run()))?;
         let unsent = Some(started.written().clone());
@@ -150,7 +147,20 @@ impl Recorded {
     }
 }
 
-fn claim(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Result<(), StartError> {
+fn claim(tx: &Transaction<'_>, authorized: &Authorized, moment: &Moment) -> Result<(), StartError> {
+    let role = authorized.role();
+    // Whoever asked for a grant has had the text of the role kept.
+    match authorized.power() {
+        Power::Grant(terms) if terms.role_digest == role.digest => {}
+        Power::Grant(_) | Power::Standing => keep_role(tx, &role.digest, role)?,
+    }
+    match authorized.power() {
+        Power::Grant(terms) => claim_grant(tx, terms, moment),
+        Power::Standing => Ok(()),
+    }
+}
+
+fn claim_grant(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Result<(), StartError> {
     let stands =
         if terms.one_shot.is_set() { use_up(tx, terms, moment.wall.seconds())? } else { is_open(tx, &terms.id)? };
     if stands { Ok(()) } else { Err(StartError::GrantEnded(terms.id.clone())) }
@@ -181,6 +191,7 @@ fn start_event(
         run_as_uid: plan.credentials().uid,
         run_as_gid: plan.credentials().gid,
         run_as_groups: plan.credentials().groups.clone(),
+        umask: Some(plan.umask()),
         argv: command.argv().map(Word::from).collect(),
         environment: redactor.environment(environment.iter().map(|entry| split(entry))),
         path: Word::from(command.program().map_or(command.path(), OpenedProgram::path).as_os_str()),
@@ -202,6 +213,7 @@ fn start_event(
         service: None,
         remote: None,
         policy: authorized.role().policy.map(Digest),
+        role_digest: unhex(&authorized.role().digest).map(Digest),
     })
 }
 

@@ -36,6 +36,9 @@ pub struct Start {
     pub run_as_gid: u32,
     /// Its supplementary groups.
     pub run_as_groups: Vec<u32>,
+    /// The file mode creation mask with which it begins; a session that another program opened has that of the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
     /// The words of the command.
     pub argv: Vec<Word>,
     /// The environment of the command, in its order.
@@ -70,6 +73,10 @@ pub struct Start {
     /// The digest of the policy by which it was judged; an earlier `policy` record has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
+    /// The digest of what its role gives power to, as the policy says it now; its text is kept under it
+    /// ([`crate::store::keep_role`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_digest: Option<Digest>,
 }
 
 /// Through what a caller has the power to run a command.

@@ -61,7 +61,9 @@ pub(super) fn start(run: &str) -> Start {
         editor: None,
         service: None,
         remote: None,
+        umask: Some(0o022),
         policy: None,
+        role_digest: None,
     }
 }
 

@@ -5,7 +5,9 @@
 use rusqlite::{Connection, Row};
 
 use super::journal::JournalError;
-use super::power::{ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, Power, RequestRow, RoleRow};
+use super::power::{
+    ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, Power, RequestRow, RoleRow, StatementRow,
+};
 
 /// Compares every row with what the records have said.
 pub(super) fn compare(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
@@ -14,7 +16,8 @@ pub(super) fn compare(connection: &Connection, power: &mut Power) -> Result<(), 
     grants(connection, power)?;
     extensions(connection, power)?;
     debts(connection, power)?;
-    roles(connection, power)
+    roles(connection, power)?;
+    statements(connection, power)
 }
 
 fn requests(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
@@ -114,6 +117,27 @@ fn roles(connection: &Connection, power: &mut Power) -> Result<(), JournalError>
         Ok(())
     })?;
     power.end_of_roles();
+    Ok(())
+}
+
+fn statements(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    let query = "SELECT s.request, s.kind, s.at, s.uid, s.body, s.host_signature, s.signature, s.key, r.body \
+                 FROM statement s NOT INDEXED LEFT JOIN request r ON r.id = s.request ORDER BY s.rowid";
+    each(connection, query, |row| {
+        power.statement(&StatementRow {
+            request: text(row, 0)?,
+            kind: text(row, 1)?,
+            at: row.get(2)?,
+            uid: row.get(3)?,
+            body: bytes(row, 4)?,
+            host_signature: bytes(row, 5)?,
+            signature: bytes_or_null(row, 6)?,
+            key: text_or_null(row, 7)?,
+            request_body: bytes_or_null(row, 8)?,
+        });
+        Ok(())
+    })?;
+    power.end_of_statements();
     Ok(())
 }
 

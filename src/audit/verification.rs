@@ -48,7 +48,7 @@ impl Journal<'_> {
         let begin = begin(&snapshot)?;
         let mut chain = Chain::new(begin);
         let first = chain.last().seq;
-        Ok(each_row(&snapshot, first, |row| chain.feed(row))?.and_then(|()| chain.end()))
+        Ok(each_row(&snapshot, first, |row| chain.feed(row).map(drop))?.and_then(|()| chain.end()))
     }
 }
 
@@ -77,7 +77,10 @@ fn records(
         return Ok(Err(bad));
     }
     let done = each_row(snapshot, first, |row| {
-        proof.record(row)?;
+        let role = proof.record(row)?;
+        if let Some(role) = role {
+            power.names_role(row.seq, role)?;
+        }
         if let Some(copies) = &row.copies {
             power.record(row.seq, copies, row.body)?;
         }

@@ -14,13 +14,13 @@ use crate::audit::record::{Assignment, Authentication, Digest, EndedBy, Ending, 
 use crate::audit::sink::Delivery;
 use crate::audit::{Due, Process, Started};
 use crate::elevation::Caller;
-use crate::escape::Word;
+use crate::escape::{Word, unhex};
 use crate::grant::GrantTerms;
 use crate::policy::{OnExpiry, SyslogMode};
 use crate::refusal::Refusal;
 use crate::run::grant_watch::{GrantWatch, Watched, What};
 use crate::session::{Hosted, stand_alone};
-use crate::store::is_open;
+use crate::store::{is_open, keep_role};
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
 use sys::signals::SIGHUP;
@@ -58,9 +58,12 @@ impl Desk<'_> {
         let start = start(new, &holder, &held, &run_as, run.clone()).map_err(failed)?;
         let (own, terms) = (Pid::own(), held.terms());
         let supervisor = Process { pid: own.raw(), start: sys::process::process_start(own).map_err(gone)? };
-        let (started, ()) = self.journal.start(self.moment, start, supervisor, |tx| match terms {
-            Some(terms) if !is_open(tx, &terms.id)? => Err(refused("not-held", "the grant was ended meanwhile")),
-            Some(_) | None => Ok(()),
+        let (started, ()) = self.journal.start(self.moment, start, supervisor, |tx| {
+            keep_role(tx, &held.role().digest, held.role())?;
+            match terms {
+                Some(terms) if !is_open(tx, &terms.id)? => Err(refused("not-held", "the grant was ended meanwhile")),
+                Some(_) | None => Ok(()),
+            }
         })?;
         let mut unsent = Some(started.written().clone());
         if self.policy.settings().audit.syslog == SyslogMode::Required
@@ -165,6 +168,7 @@ fn start(new: &NewSession, holder: &Caller, held: &Held, run_as: &Account, run: 
         run_as_uid: run_as.uid,
         run_as_gid: run_as.gid,
         run_as_groups: sys::users::groups_of(&run_as.name, run_as.gid)?,
+        umask: None,
         argv: vec![COMMAND.into(), new.service.clone()],
         environment: Vec::new(),
         path: COMMAND.into(),
@@ -179,5 +183,6 @@ fn start(new: &NewSession, holder: &Caller, held: &Held, run_as: &Account, run: 
         service: Some(new.service.clone()),
         remote: new.remote.clone(),
         policy: held.role().policy.map(Digest),
+        role_digest: unhex(&held.role().digest).map(Digest),
     })
 }

@@ -41,6 +41,12 @@ impl StatementKind {
             Self::Review => "review",
         }
     }
+
+    /// The kind whose records have this word too.
+    pub fn of_record(word: &str) -> Option<Self> {
+        let kinds = [Self::Denial, Self::Cancellation, Self::Revocation, Self::Release, Self::Review];
+        kinds.into_iter().find(|kind| kind.as_str() == word)
+    }
 }
 
 /// One such statement.

@@ -152,6 +152,7 @@ impl Role {
             noexec: self.noexec || approved.noexec,
             on_expiry: self.on_expiry.narrower(approved.on_expiry),
             options: Rc::new(options),
+            narrowed_from: Some(Rc::new(self.clone())),
             ..self.clone()
         };
         Some(Narrowed { approved, both })

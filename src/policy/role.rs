@@ -63,6 +63,9 @@ pub struct Role {
     /// The digest of the compiled policy from which it was read; of a role that comes from the files alone there is none.
     #[serde(skip)]
     pub policy: Option<[u8; 32]>,
+    /// Of what is left of a role beside what was approved: the role as the policy says it, which its digest names.
+    #[serde(skip)]
+    pub narrowed_from: Option<Rc<Role>>,
 }
 
 /// The terms of activation; times in seconds.

@@ -207,6 +207,13 @@ fn a_grant_serves_what_its_role_allowed_when_it_was_approved_and_allows_now() {
     let why = root.run_as(&person.name, ["jitctl", "why", "--", "cat", "/etc/shadow"]);
     assert!(why.stdout.contains("did not cover this command when it was approved"), "{why:?}");
 
+    // Each start names the role by which it was judged, and its text is there.
+    let named = "SELECT count(DISTINCT r.digest) FROM record s JOIN role_text r ON instr(CAST(s.body AS TEXT), \
+                 '\"role_digest\":\"' || r.digest || '\"') > 0 WHERE s.kind = 'start'";
+    let named = named.replace('"', "\\\"");
+    assert_eq!(root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{named}\"")).trim(), "2");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+
     role("[\"/usr/bin/env **\"]", "");
     let narrowed = run(&root, &person, "/", &["id", "-u"]);
     assert_ne!(narrowed.status.code(), Some(0), "narrowing acts at once: {narrowed:?}");

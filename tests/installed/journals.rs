@@ -65,7 +65,12 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
     let root = own_root();
     let ids = story(&root);
     let text = root.as_root(["jitctl", "audit", "verify"]).succeeded().to_owned();
-    assert!(text.contains("the database agrees: 5 requests, 1 approvals, 4 grants, 2 break-glass reviews"), "{text}");
+    assert!(
+        text.contains(
+            "the database agrees: 5 requests, 1 approvals, 4 grants, 2 break-glass reviews,\n4 statements of other acts"
+        ),
+        "{text}"
+    );
     root.script(&format!("cp -a {STATE} /root/state"));
     let forget = "ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL";
     let harm = [
@@ -84,6 +89,9 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         ("revoked", "INSERT INTO granted SELECT 'zzzzzzzzzz', uid, role, starts, expires, body, signature, NULL, NULL, NULL, NULL FROM granted WHERE id = 'ID'".into(),
             "grant zzzzzzzzzz (table granted): the journal has no record of it"),
         ("", "UPDATE role_text SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/sh') AS BLOB)".into(), "(table role_text): its bytes have another digest"),
+        ("revoked", "DELETE FROM statement WHERE request = 'ID'".into(), "(table statement): the row of its revocation is missing"),
+        ("denied", "UPDATE statement SET uid = uid + 1 WHERE request = 'ID'".into(), "its denial: a column differs from its record"),
+        ("reviewed", "UPDATE statement SET host_signature = zeroblob(180) WHERE request = 'ID' AND kind = 'review'".into(), "(table statement): its review: "),
         ("revoked", "UPDATE request SET needed = 0 WHERE id = 'ID'".into(), "the database says 0 approvals, the journal says 1"),
     ];
     for (which, sql, sentence) in harm {
@@ -379,6 +387,46 @@ const DAMAGE: &[Damage] = &[
         "1",
         "UPDATE role_text SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/sh') AS BLOB) || x'20' WHERE ROW"
     ),
+    row!("statement removed", true, "statement", "1", "DELETE FROM statement WHERE ROW"),
+    row!("statement by another", true, "statement", "1", "UPDATE statement SET uid = uid + 1 WHERE ROW"),
+    row!("statement of another time", true, "statement", "1", "UPDATE statement SET at = at - 1 WHERE ROW"),
+    row!(
+        "statement of another kind",
+        true,
+        "statement",
+        "1",
+        "UPDATE statement SET kind = CASE kind WHEN 'release' THEN 'revocation' ELSE 'release' END WHERE ROW"
+    ),
+    row!("statement with a key", true, "statement", "1", "UPDATE statement SET key = 'SHA256:x' WHERE ROW"),
+    row!(
+        "statement bytes",
+        true,
+        "statement",
+        "1",
+        "UPDATE statement SET body = CAST(replace(CAST(body AS TEXT), '\"version\":2', '\"version\": 2') AS BLOB) WHERE ROW"
+    ),
+    row!(
+        "statement twice",
+        true,
+        "statement",
+        "1",
+        "INSERT INTO statement SELECT request, kind, at, uid, body, host_signature, signature, key FROM statement WHERE ROW"
+    ),
+    row!(
+        "statement signature",
+        true,
+        "statement",
+        "1",
+        "UPDATE statement SET host_signature = zeroblob(180) WHERE ROW"
+    ),
+    ("statement by another host", true, |db, random| {
+        let mut query = db.prepare("SELECT rowid, body FROM statement ORDER BY rowid")?;
+        let rows: Vec<(i64, Vec<u8>)> =
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let Some((rowid, body)) = rows.get(random.below(rows.len())) else { return Ok(0) };
+        let signature = HostKey::from_seed([9; 32]).sign(Namespace::Statement, body);
+        db.execute("UPDATE statement SET host_signature = ?2 WHERE rowid = ?1", params![rowid, signature])
+    }),
     row!("role text removed", true, "role_text", "1", "DELETE FROM role_text WHERE ROW"),
     row!(
         "foreign role text",

@@ -14,7 +14,7 @@ use crate::table::Fields;
 use crate::when;
 
 /// The order in which details are shown; fields that are not named here follow, and the chain's own come last.
-const ORDER: [&str; 64] = [
+const ORDER: [&str; 66] = [
     "time",
     "host",
     "run",
@@ -46,6 +46,7 @@ const ORDER: [&str; 64] = [
     "ino",
     "sha256",
     "policy",
+    "role_digest",
     "replaces",
     "file_count",
     "files",
@@ -61,6 +62,7 @@ const ORDER: [&str; 64] = [
     "caller",
     "caller_uid",
     "loginuid",
+    "umask",
     "argv",
     "reason",
     "ticket",
@@ -183,6 +185,10 @@ impl<'a> Record<'a> {
             ("time" | "starts" | "expires" | "deadline", Value::Number(micros)) => {
                 let exact = micros.as_i64().map(|micros| when::long(micros.div_euclid(1_000_000), now));
                 fields.add(&label, exact.unwrap_or_else(|| micros.to_string()));
+            }
+            ("umask", Value::Number(bits)) => {
+                let octal = bits.as_u64().map(|bits| format!("{bits:04o}"));
+                fields.add(&label, octal.unwrap_or_else(|| bits.to_string()));
             }
             ("argv", Value::Array(words)) => {
                 fields.add(&label, words_line(words));

@@ -118,9 +118,10 @@ fn hint(difference: &DifferenceInfo) -> String {
 }
 
 fn tables(compared: &ComparedInfo) -> String {
-    let ComparedInfo { requests, approvals, grants, debts, older, older_open } = compared;
+    let ComparedInfo { requests, approvals, grants, debts, statements, older, older_open } = compared;
     let mut text = format!(
-        "the database agrees: {requests} requests, {approvals} approvals, {grants} grants, {debts} break-glass reviews\n"
+        "the database agrees: {requests} requests, {approvals} approvals, {grants} grants, {debts} break-glass reviews,\n\
+         {statements} statements of other acts\n"
     );
     if *older > 0 {
         text.push_str(&format!(

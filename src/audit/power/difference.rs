@@ -17,6 +17,8 @@ pub enum Table {
     ReviewDebt,
     /// What roles gave power to.
     RoleText,
+    /// What people did besides approving.
+    Statement,
 }
 
 impl Table {
@@ -29,6 +31,7 @@ impl Table {
             Self::Extension => "extension",
             Self::ReviewDebt => "review_debt",
             Self::RoleText => "role_text",
+            Self::Statement => "statement",
         }
     }
 
@@ -40,6 +43,7 @@ impl Table {
             Self::Extension => "the extension by request",
             Self::ReviewDebt => "the review of grant",
             Self::RoleText => "the text of role",
+            Self::Statement => "a statement about",
         }
     }
 }

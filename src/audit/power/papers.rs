@@ -35,6 +35,14 @@ enum Host {
     Described { id: String, key: String },
 }
 
+impl Host {
+    fn id(&self) -> &str {
+        match self {
+            Self::Id(id) | Self::Described { id, .. } => id,
+        }
+    }
+}
+
 impl RequestPaper {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|_| "its bytes are no request".to_owned())
@@ -42,6 +50,18 @@ impl RequestPaper {
 
     pub(super) fn is_of_the_first_version(&self) -> bool {
         self.version == FIRST
+    }
+
+    /// The key is the one that it names as its host's. Version 1 names none, so any key will do there.
+    fn is_of(&self, key: &PublicKey) -> Result<(), String> {
+        let right = match &self.host {
+            Host::Id(_) => self.is_of_the_first_version(),
+            Host::Described { key: words, .. } => {
+                let named = words.split_once(' ').and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded));
+                named.is_some_and(|named| named == *key)
+            }
+        };
+        if right { Ok(()) } else { Err(format!("it was signed by another key, {}", key.fingerprint())) }
     }
 }
 
@@ -87,16 +107,29 @@ impl GrantPaper {
     /// The signature is by the key that the request names as its host's.
     pub(super) fn is_signed(&self, asked: &RequestPaper, body: &[u8], signature: &[u8]) -> Result<(), String> {
         let key = signer(Namespace::Grant, body, signature).map_err(|fault| fault.to_string())?;
-        let (id, right) = match &asked.host {
-            Host::Id(id) => (id, asked.is_of_the_first_version()),
-            Host::Described { id, key: words } => {
-                let named = words.split_once(' ').and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded));
-                (id, named.is_some_and(|named| named == key))
-            }
-        };
-        if !right {
-            return Err(format!("it was signed by another key, {}", key.fingerprint()));
-        }
-        if *id == self.host { Ok(()) } else { Err("it is for another host than its request".to_owned()) }
+        asked.is_of(&key)?;
+        if asked.host.id() == self.host { Ok(()) } else { Err("it is for another host than its request".to_owned()) }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct StatementPaper {
+    pub(super) by: String,
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) request: String,
+    host: String,
+}
+
+impl StatementPaper {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are no statement".to_owned())
+    }
+
+    /// The signature is by the key that the request names as its host's. A host that has got another key since has another id,
+    /// and a statement of today names that; whose key it was then, the digest in the record alone vouches for.
+    pub(super) fn is_signed(&self, asked: &RequestPaper, body: &[u8], signature: &[u8]) -> Result<(), String> {
+        let key = signer(Namespace::Statement, body, signature).map_err(|fault| fault.to_string())?;
+        if asked.host.id() == self.host { asked.is_of(&key) } else { Ok(()) }
     }
 }

@@ -5,6 +5,7 @@ use super::requests::closed;
 use super::rows::{DebtRow, ExtensionRow, RoleRow};
 use super::said::{Id, digest_of};
 use super::{Power, Table};
+use crate::audit::chain::{Cause, FirstBad};
 use crate::escape::{hex, unhex};
 
 impl Power {
@@ -64,6 +65,16 @@ impl Power {
         }
     }
 
+    /// The next record names this digest of a role.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn names_role(&mut self, seq: u64, digest: &str) -> Result<(), FirstBad> {
+        let malformed = || FirstBad { seq, cause: Cause::Malformed("its role digest is none".to_owned()) };
+        self.roles.insert(unhex(digest).ok_or_else(malformed)?, false);
+        Ok(())
+    }
+
     /// The next row.
     pub fn role(&mut self, row: &RoleRow<'_>) {
         if let Err(what) = self.compare_role(row) {
@@ -79,11 +90,16 @@ impl Power {
             self.differs(Table::RoleText, &hex(&digest), "its row is missing".to_owned());
         }
     }
+
     fn compare_role(&mut self, row: &RoleRow<'_>) -> Result<(), String> {
         // An upper-case digest is another key, under which nobody looks.
         let named = unhex::<32>(row.digest).filter(|named| hex(named) == row.digest).ok_or("its digest is none")?;
-        let met = self.roles.get_mut(&named).ok_or("no request names it")?;
-        *met = true;
+        match self.roles.get_mut(&named) {
+            Some(met) => *met = true,
+            // A run that named it may be gone.
+            None if self.pruned.is_some() => {}
+            None => return Err("no request and no run names it".to_owned()),
+        }
         if digest_of(row.body) == named { Ok(()) } else { Err("its bytes have another digest".to_owned()) }
     }
 }

@@ -122,3 +122,26 @@ pub struct RoleRow<'r> {
     /// The exact bytes.
     pub body: &'r [u8],
 }
+
+/// A row of `statement`.
+#[derive(Debug, Clone, Copy)]
+pub struct StatementRow<'r> {
+    /// The id of the request.
+    pub request: &'r str,
+    /// The word of its kind.
+    pub kind: &'r str,
+    /// Seconds since 1970.
+    pub at: i64,
+    /// Who made it.
+    pub uid: i64,
+    /// The exact bytes.
+    pub body: &'r [u8],
+    /// The host's signature.
+    pub host_signature: &'r [u8],
+    /// The person's own signature.
+    pub signature: Option<&'r [u8]>,
+    /// The fingerprint of their key.
+    pub key: Option<&'r str>,
+    /// The exact bytes of the request.
+    pub request_body: Option<&'r [u8]>,
+}

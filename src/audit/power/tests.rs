@@ -101,6 +101,7 @@ impl Story {
         self.power.end_of_extensions();
         self.power.end_of_debts();
         self.power.end_of_roles();
+        self.power.end_of_statements();
     }
 }
 

@@ -171,6 +171,8 @@ pub struct ComparedInfo {
     pub grants: u64,
     /// Break-glass grants that were reviewed or are to be.
     pub debts: u64,
+    /// Denials, cancellations, revocations, releases and reviews.
+    pub statements: u64,
     /// Grants that are older than the pruning: whether they had ended is not known.
     pub older: u64,
     /// How many of these had not ended when the last record was written.
@@ -222,6 +224,7 @@ impl From<crate::audit::Proven> for VerifyInfo {
                     approvals: compared.approvals,
                     grants: compared.grants,
                     debts: compared.debts,
+                    statements: compared.statements,
                     older: compared.older,
                     older_open: compared.older_open,
                 })
