@@ -21,7 +21,7 @@ PAMDIR     ?= $(PREFIX)/$(or $(addprefix lib/,$(MULTIARCH)),$(if $(wildcard /usr
 CARGO      ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),$(wildcard /root/.cargo/bin/cargo),cargo)
 TARGET     := $(or $(CARGO_TARGET_DIR),target)
 BUILT      := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-hooks jit-sudo-shrink jitctl libpam_jit_sudo.so)
+BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-enforcer jit-sudo-hooks jit-sudo-shrink jitctl libpam_jit_sudo.so)
 MANPAGES   := $(wildcard docs/man/*.[1-8])
 # Most tests wait for something: a clock, a prompt, the end of a grant.
 TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
@@ -55,6 +55,7 @@ export JIT_SUDO_SYSCONFDIR   := $(SYSCONFDIR)/jit-sudo
 export JIT_SUDO_HOOKSDIR     := $(SYSCONFDIR)/jit-sudo/hooks.d
 export JIT_SUDO_STATEDIR     := $(STATEDIR)
 export JIT_SUDO_BROKER       := $(LIBEXECDIR)/jit-sudo-broker
+export JIT_SUDO_ENFORCER     := $(LIBEXECDIR)/jit-sudo-enforcer
 export JIT_SUDO_HOOK_RUNNER  := $(LIBEXECDIR)/jit-sudo-hooks
 export JIT_SUDO_SHRINKER     := $(LIBEXECDIR)/jit-sudo-shrink
 export JIT_SUDO_PAM_SERVICES := $(SERVICES)
@@ -82,6 +83,7 @@ install: $(BINARIES)
 	$(SETUID) $(BUILT)/jit-sudo $(DESTDIR)$(BINDIR)/jit-sudo
 	$(SETUID) $(BUILT)/jit-sudo-broker $(DESTDIR)$(LIBEXECDIR)/jit-sudo-broker
 	ln -sf jit-sudo $(DESTDIR)$(BINDIR)/jit-sudoedit
+	install -m 755 $(BUILT)/jit-sudo-enforcer $(DESTDIR)$(LIBEXECDIR)/jit-sudo-enforcer
 	install -m 755 $(BUILT)/jit-sudo-hooks $(DESTDIR)$(LIBEXECDIR)/jit-sudo-hooks
 	install -m 755 $(BUILT)/jit-sudo-shrink $(DESTDIR)$(LIBEXECDIR)/jit-sudo-shrink
 	install -m 755 $(BUILT)/jitctl $(DESTDIR)$(BINDIR)/jitctl
@@ -107,7 +109,7 @@ ifeq ($(DESTDIR),)
 endif
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,jit-sudo jit-sudoedit jitctl) $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-hooks jit-sudo-shrink)
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,jit-sudo jit-sudoedit jitctl) $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-enforcer jit-sudo-hooks jit-sudo-shrink)
 	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
 	rm -f $(addprefix $(DESTDIR)$(SERVICES)/,jit-sudo jit-sudo-i other)
 	rm -f $(DESTDIR)$(PAMDIR)/pam_jit_sudo.so

@@ -22,7 +22,7 @@ use sys::process::{
     Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, kill_descendants, new_session, wait_any,
 };
 use sys::sanitize::Inherited;
-use sys::signals::{SIGCHLD, SIGKILL, SignalQueue, SignalSet};
+use sys::signals::{SIGCHLD, SignalQueue, SignalSet};
 use sys::trusted::{TrustError, TrustedDirectory};
 
 /// Whom hooks run as.
@@ -121,7 +121,7 @@ impl Runner<'_> {
                             failed(&name, &failure);
                         }
                         // Nothing of a hook outlives its turn.
-                        let _ = kill_descendants(Pid::own(), SIGKILL);
+                        let _ = kill_descendants(Pid::own(), &|_| true);
                         while matches!(wait_any(Waiting::ForEnd), Ok(Some(_))) {}
                     }
                 }

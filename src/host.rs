@@ -68,6 +68,12 @@ pub const PAM_SERVICES: &str = match option_env!("JIT_SUDO_PAM_SERVICES") {
     None => "/usr/libexec/jit-sudo/pam.d",
 };
 
+/// The program that ends runs in time.
+pub const ENFORCER: &str = match option_env!("JIT_SUDO_ENFORCER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-enforcer",
+};
+
 /// The program that compresses recordings.
 pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     Some(path) => path,
@@ -411,7 +417,10 @@ impl Host {
                     .and_then(|pid| sys::process::process_start(pid).ok())
                     .is_some_and(|start| start == supervisor.process.start)
         };
-        let closed = journal.close_lost(moment, sweep, &alive)?;
+        let mut closed = journal.close_lost(moment, sweep, &alive)?;
+        if sweep == Sweep::All {
+            closed.extend(journal.close_lost_left(moment, &alive)?);
+        }
         let _ = journal.mirror(&closed); // the journal has them; a sink never decides
         Ok(())
     }

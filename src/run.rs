@@ -9,6 +9,7 @@ mod attempt;
 mod authorize;
 mod background;
 mod edit;
+pub mod enforcer;
 mod entries;
 mod offer;
 mod reel;
@@ -26,7 +27,7 @@ use crate::host::Host;
 use crate::policy::{PolicyIndex, SyslogMode};
 use crate::refusal::Refusal;
 use crate::session::environment::build;
-use crate::session::{ExitStatus, Family, Outcome, Session};
+use crate::session::{ExitStatus, Family, LaunchError, Outcome, Session};
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
@@ -78,7 +79,7 @@ fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<Exi
         Session::open(recorded, family, inherited, grace).editing(editor).run(watch, &mut tape)
     });
     watch.catch_up(); // where the command could not be started
-    let ending = outcome.as_ref().map_or_else(|error| not_executed(&error.to_string()), Outcome::to_record);
+    let ending = outcome.as_ref().map_or_else(without_outcome, Outcome::to_record);
     let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
     let recording_bytes = ending.recording_bytes;
     end(&recorded, ending, &scene);
@@ -126,6 +127,16 @@ fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>) {
     }
     if let Err(refusal) = written {
         scene.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()));
+    }
+}
+
+/// The command never began, or nobody saw how it ended.
+fn without_outcome(error: &LaunchError) -> Ending {
+    let why = error.to_string();
+    if error.has_begun() {
+        Ending { detail: Some(why.into()), ..Ending::unknown(EndedBy::Lost) }
+    } else {
+        not_executed(&why)
     }
 }
 

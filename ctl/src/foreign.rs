@@ -6,7 +6,7 @@ use std::path::Path;
 use jit_sudo::broker::wire::{Answer, Background, BoundInfo, GrantInfo};
 use jit_sudo::escape::{Word, hex};
 use jit_sudo::grant::{RequestTerms, digest};
-use jit_sudo::policy::{OnExpiry, RolePower};
+use jit_sudo::policy::{Leftovers, OnExpiry, RolePower};
 use serde_json::Value;
 
 use crate::known_hosts::Host;
@@ -170,6 +170,9 @@ fn role_fields(role: &RolePower, digest: &str) -> Fields {
             OnExpiry::Finish => "a running command may go on to its end",
         },
     );
+    if role.leftovers == Leftovers::Keep {
+        fields.add("left running", "what a finished command leaves behind may go on");
+    }
     let options = role.changed_options();
     for (index, (key, value)) in options.iter().enumerate() {
         option(&mut fields, if index == 0 { "with" } else { "" }, key, value);

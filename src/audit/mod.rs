@@ -9,6 +9,7 @@ pub mod filter;
 pub mod flood;
 mod grant_event;
 pub mod journal;
+mod left_run;
 pub mod listing;
 mod mark;
 pub mod open_run;

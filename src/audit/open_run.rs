@@ -93,7 +93,7 @@ impl Journal<'_> {
         alive: &dyn Fn(&Supervisor) -> bool,
     ) -> Result<Vec<Written>, JournalError> {
         let open = match sweep {
-            Sweep::All => open_runs(self.database.connection(), 0, None)?,
+            Sweep::All => runs_of(self.database.connection(), OPEN, 0, None)?,
             Sweep::Sample => self.sample_of_open_runs(moment)?,
         };
         let lost: Vec<OpenRun> = open.into_iter().filter(|run| !alive(&run.supervisor)).collect();
@@ -116,7 +116,8 @@ impl Journal<'_> {
 
     /// The grants under which runs that are open began, each once.
     pub fn grants_in_use(&self) -> Result<Vec<GrantId>, JournalError> {
-        let query = "SELECT DISTINCT grant_id FROM open_run WHERE grant_id IS NOT NULL";
+        let query = "SELECT grant_id FROM open_run WHERE grant_id IS NOT NULL \
+                     UNION SELECT grant_id FROM left_run WHERE grant_id IS NOT NULL";
         let mut statement = self.database.connection().prepare(query)?;
         let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
         let ids: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
@@ -125,12 +126,12 @@ impl Journal<'_> {
 
     /// All open runs, the oldest first.
     pub fn open_runs(&self) -> Result<Vec<OpenRun>, JournalError> {
-        open_runs(self.database.connection(), 0, None)
+        runs_of(self.database.connection(), OPEN, 0, None)
     }
 
     /// What somebody wants of this run.
     pub fn wish_for(&self, run: &str) -> Result<Option<Wish>, JournalError> {
-        let query = "SELECT wish FROM open_run WHERE run = ?1";
+        let query = "SELECT wish FROM open_run WHERE run = ?1 UNION ALL SELECT wish FROM left_run WHERE run = ?1";
         let mut statement = self.database.connection().prepare(query)?;
         let mut rows = statement.query([run])?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -140,22 +141,32 @@ impl Journal<'_> {
     /// All open runs while there are few; else the oldest ones and some from a place that moves with the time.
     fn sample_of_open_runs(&self, moment: &Moment) -> Result<Vec<OpenRun>, JournalError> {
         let connection = self.database.connection();
-        let mut sample = open_runs(connection, 0, Some(2 * SAMPLE + 1))?;
+        let mut sample = runs_of(connection, OPEN, 0, Some(2 * SAMPLE + 1))?;
         if sample.len() > 2 * SAMPLE as usize {
             sample.truncate(SAMPLE as usize);
             let bounds = "SELECT (SELECT min(start) FROM open_run), (SELECT max(start) FROM open_run)";
             let (first, last): (i64, i64) = connection.query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let pivot = first.saturating_add(moment.wall.0.rem_euclid(last.saturating_sub(first).max(1)));
-            sample.extend(open_runs(connection, pivot, Some(SAMPLE))?);
+            sample.extend(runs_of(connection, OPEN, pivot, Some(SAMPLE))?);
         }
         Ok(sample)
     }
 }
 
-fn open_runs(connection: &Connection, from: i64, limit: Option<u32>) -> Result<Vec<OpenRun>, JournalError> {
-    let query = "SELECT start, run, uid, grant_id, pid, pid_start, boot_id, wish FROM open_run WHERE start >= ?1 \
-                 ORDER BY start LIMIT ?2";
-    let mut statement = connection.prepare(query)?;
+const OPEN: &str = "open_run";
+
+/// The rows of one of the two tables that look alike.
+pub(super) fn runs_of(
+    connection: &Connection,
+    table: &'static str,
+    from: i64,
+    limit: Option<u32>,
+) -> Result<Vec<OpenRun>, JournalError> {
+    let query = format!(
+        "SELECT start, run, uid, grant_id, pid, pid_start, boot_id, wish FROM {table} WHERE start >= ?1 \
+         ORDER BY start LIMIT ?2"
+    );
+    let mut statement = connection.prepare(&query)?;
     let rows = statement.query_map(params![from, limit.map_or(-1, i64::from)], |row| {
         let grant: Option<String> = row.get(3)?;
         Ok(OpenRun {
@@ -201,8 +212,12 @@ pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1";
 
 /// Leaves a wish for the supervisor of an open run; false when the run is over.
 pub fn leave_wish(transaction: &Transaction<'_>, start: u64, wish: &Wish) -> Result<bool, JournalError> {
+    let (start, text) = (sql_integer(start)?, wish.to_text());
     let query = "UPDATE open_run SET wish = ?2 WHERE start = ?1";
-    Ok(transaction.execute(query, params![sql_integer(start)?, wish.to_text()])? == 1)
+    if transaction.execute(query, params![start, text])? == 1 {
+        return Ok(true);
+    }
+    Ok(transaction.execute("UPDATE left_run SET wish = ?2 WHERE start = ?1", params![start, text])? == 1)
 }
 
 /// False when it was closed before.

@@ -14,7 +14,7 @@ pub use super::policy_event::{CompiledBy, PolicyRecord};
 pub use super::prune::Prune;
 pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable};
-pub use super::session_event::{Act, Intervention, Purpose, Reading};
+pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, Reading};
 use crate::clock::{Moment, Timestamp};
 use crate::escape::{Word, hex, unhex};
 use crate::names::GrantId;
@@ -139,6 +139,10 @@ pub enum Event {
     Reading(Box<Reading>),
     /// Somebody froze, thawed or ended a session.
     Intervention(Box<Intervention>),
+    /// A command has ended, and what it started has not.
+    LeftRunning(Box<LeftRunning>),
+    /// That has ended too.
+    LeftEnded(Box<LeftEnded>),
     /// Old records were removed.
     Prune(Box<Prune>),
     /// Another policy was compiled.
@@ -179,6 +183,12 @@ impl Event {
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
             Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
             Self::Reading(e) => ("reading", Some(e.uid), e.run.as_deref(), None),
+            Self::LeftRunning(e) => {
+                ("left-running", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
+            }
+            Self::LeftEnded(e) => {
+                ("left-ended", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
+            }
             Self::Intervention(e) => {
                 ("intervention", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
             }

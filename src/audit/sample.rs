@@ -269,6 +269,21 @@ pub(super) fn events() -> Vec<Event> {
         grant: Some(grant.clone()),
         reason: hostile(),
     };
+    let left = LeftRunning {
+        run: "run000000001".to_owned(),
+        start: 1,
+        uid: 1000,
+        grant: Some(grant.clone()),
+        processes: vec![LeftProcess { pid: 4711, name: hostile() }],
+        count: 1,
+    };
+    let gone = LeftEnded {
+        run: "run000000001".to_owned(),
+        start: 1,
+        uid: 1000,
+        grant: Some(grant.clone()),
+        ended_by: EndedBy::Expiry,
+    };
     vec![
         Event::Start(Box::new(start("run000000001"))),
         Event::End(Box::new(end)),
@@ -286,6 +301,8 @@ pub(super) fn events() -> Vec<Event> {
         Event::Edit(Box::new(edit)),
         Event::Reading(Box::new(reading)),
         Event::Intervention(Box::new(intervention)),
+        Event::LeftRunning(Box::new(left)),
+        Event::LeftEnded(Box::new(gone)),
         Event::Prune(Box::new(prune)),
     ]
 }

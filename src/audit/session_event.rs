@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::run_event::EndedBy;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
 
@@ -77,4 +78,52 @@ pub enum Act {
     Thaw,
     /// They are ended.
     Kill,
+}
+
+/// A command has ended, and what it started has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftRunning {
+    /// The run.
+    pub run: String,
+    /// The number of its `start`.
+    pub start: u64,
+    /// The caller's uid, as in `start`.
+    pub uid: u32,
+    /// The grant with whose end they end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// The first of them, at most [`LeftRunning::LISTED`].
+    pub processes: Vec<LeftProcess>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl LeftRunning {
+    /// So many processes are listed.
+    pub const LISTED: usize = 32;
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftProcess {
+    /// Its id.
+    pub pid: i32,
+    /// Its name, as the kernel has it (proc_pid_comm(5)).
+    pub name: Word,
+}
+
+/// Nobody is left of what a command had left running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftEnded {
+    /// The run.
+    pub run: String,
+    /// The number of its `start`.
+    pub start: u64,
+    /// The caller's uid, as in `start`.
+    pub uid: u32,
+    /// The grant, as in `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// Who or what ended them.
+    pub ended_by: EndedBy,
 }

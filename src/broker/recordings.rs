@@ -27,7 +27,7 @@ const PAGE: u32 = 200;
 pub(super) struct KnownRun {
     pub(super) start: Box<Start>,
     pub(super) since: i64,
-    end: Option<Box<End>>,
+    pub(super) end: Option<Box<End>>,
 }
 
 impl Desk<'_> {

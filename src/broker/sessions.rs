@@ -18,7 +18,7 @@ impl Desk<'_> {
     pub(super) fn sessions(&self) -> Result<Answer, Refused> {
         self.host.close_every_lost(self.journal)?;
         let mut sessions = Vec::new();
-        for open in self.journal.open_runs()? {
+        for open in self.journal.open_runs()?.into_iter().chain(self.journal.left_runs()?) {
             sessions.extend(self.session(&open)?);
         }
         Ok(Answer::Sessions(sessions))
@@ -29,10 +29,16 @@ impl Desk<'_> {
         Ok(self.journal.open_runs()?.into_iter().find(|open| open.run == run))
     }
 
+    /// The same, or the one that has ended and left somebody running.
+    fn living_run(&self, run: &str) -> Result<Option<OpenRun>, Refused> {
+        let left = || Ok(self.journal.left_runs()?.into_iter().find(|left| left.run == run));
+        self.open_run(run)?.map_or_else(left, |open| Ok(Some(open)))
+    }
+
     /// Leaves word for the supervisor of a session.
     pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Answer, Refused> {
         self.host.close_every_lost(self.journal)?;
-        let open = self.open_run(run)?;
+        let open = self.living_run(run)?;
         let seen = open.as_ref().map(|open| self.session(open)).transpose()?.flatten();
         let (Some(open), Some(seen)) = (open, seen) else {
             return match self.known_run(run)? {
@@ -98,6 +104,7 @@ impl Desk<'_> {
         let state = match open.wish.as_ref().map(|wish| wish.act) {
             Some(Act::Freeze) => "frozen",
             Some(Act::Kill) => "ending",
+            Some(Act::Thaw) | None if known.end.is_some() => "left running",
             Some(Act::Thaw) | None => "running",
         };
         Ok(Some(SessionInfo {

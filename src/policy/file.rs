@@ -11,7 +11,7 @@ use super::audit_file;
 use super::error::{Cause, PolicyError};
 use super::options::{Lists, OPTIONS};
 use super::recording::Record;
-use super::role::{OnExpiry, Role, Source};
+use super::role::{Leftovers, OnExpiry, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
 use super::settings::Settings;
 use super::table::{Lines, Table};
@@ -32,6 +32,7 @@ pub(super) const DEFAULTS: &[&str] = &[
     "pam_service",
     "record",
     "record_input",
+    "leftovers",
     "on_expiry",
     "grace_period",
     "request_rate",
@@ -158,6 +159,9 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     }
     if let Some(value) = table.parsed("on_expiry", OnExpiry::parse)? {
         defaults.on_expiry = value;
+    }
+    if let Some(value) = table.parsed("leftovers", Leftovers::parse)? {
+        defaults.leftovers = value;
     }
     if let Some(value) = table.parsed("record", Record::parse)? {
         defaults.record = value;

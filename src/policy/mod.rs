@@ -45,7 +45,9 @@ pub use power::{InvalidPower, Narrowed, RolePower, role_digest};
 pub use principal::{People, Principal, Subject};
 pub use reader::{PolicyReader, PolicyWords};
 pub use recording::{Record, Recording, RecordingMode, RecordingSettings};
-pub use role::{Activation, Answer, Assignment, LONGEST_TICKET, OnExpiry, Question, Role, Source, TicketPattern};
+pub use role::{
+    Activation, Answer, Assignment, LONGEST_TICKET, Leftovers, OnExpiry, Question, Role, Source, TicketPattern,
+};
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
 pub use settings::{AuditSettings, JsonFile, Settings, SyslogMode};
 pub use weigh::Weighed;

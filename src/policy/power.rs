@@ -11,7 +11,8 @@ use super::command_rule::CommandRule;
 use super::host::Hosts;
 use super::listed::Listed;
 use super::options::Options;
-use super::role::{OnExpiry, Role};
+use super::recording::is_default;
+use super::role::{Leftovers, OnExpiry, Role};
 use super::run_as::{RunAs, RunAsGroups};
 use crate::escape::hex;
 use crate::names::RoleName;
@@ -30,6 +31,9 @@ pub struct RolePower {
     pub commands: Vec<CommandRule>,
     /// The hosts on which it means something.
     pub hosts: Listed<Hosts>,
+    /// What becomes of what a finished command left running; absent where it is ended.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub leftovers: Leftovers,
     /// Its name.
     pub name: RoleName,
     /// Whether its commands may execute no other program.
@@ -55,6 +59,7 @@ impl RolePower {
             authenticate: role.authenticate,
             commands: role.commands.clone(),
             hosts: role.hosts.clone(),
+            leftovers: role.leftovers,
             name: role.name.clone(),
             noexec: role.noexec,
             on_expiry: role.on_expiry,
@@ -109,6 +114,7 @@ impl RolePower {
             authenticate: self.authenticate,
             commands: self.commands.clone(),
             hosts: self.hosts.clone(),
+            leftovers: self.leftovers,
             name: self.name.clone(),
             noexec: self.noexec,
             on_expiry: self.on_expiry,
@@ -150,6 +156,7 @@ impl Role {
             authenticate: self.authenticate || approved.authenticate,
             commands: rules.clone(),
             noexec: self.noexec || approved.noexec,
+            leftovers: self.leftovers.narrower(approved.leftovers),
             on_expiry: self.on_expiry.narrower(approved.on_expiry),
             options: Rc::new(options),
             narrowed_from: Some(Rc::new(self.clone())),

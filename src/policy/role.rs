@@ -46,6 +46,9 @@ pub struct Role {
     pub pam_service: Option<String>,
     /// What becomes of a running command when its grant expires.
     pub on_expiry: OnExpiry,
+    /// What becomes of what a finished command left running.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub leftovers: Leftovers,
     /// Which of its sessions are recorded, and who may watch them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recording: Recording,
@@ -97,6 +100,17 @@ pub struct Activation {
     pub exact_command: bool,
     /// Whether it may be activated without approval in an emergency; only where approval is required.
     pub break_glass: bool,
+}
+
+/// What becomes of what a finished command left running when its grant expires; a revocation always ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leftovers {
+    /// It is ended.
+    #[default]
+    End,
+    /// It goes on: for roles that start daemons where no service manager does.
+    Keep,
 }
 
 /// What becomes of a running command when its grant expires; a revocation always ends it.
@@ -246,6 +260,22 @@ impl Role {
         match assignment {
             Assignment::Standing => &self.standing,
             Assignment::Eligible => &self.eligible,
+        }
+    }
+}
+
+impl Leftovers {
+    /// The one that ends them.
+    pub(super) fn narrower(self, other: Self) -> Self {
+        if self == Self::Keep { other } else { self }
+    }
+
+    /// Reads the word of the policy; the error is a sentence fragment.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "end" => Ok(Self::End),
+            "keep" => Ok(Self::Keep),
+            _ => Err("must be \"end\" or \"keep\""),
         }
     }
 }

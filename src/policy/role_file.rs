@@ -12,7 +12,7 @@ use super::options::{Lists, OPTIONS, Options};
 use super::power::{POWER_LIMIT, RolePower, role_digest};
 use super::principal::Principal;
 use super::recording::{Record, Recording};
-use super::role::{Activation, OnExpiry, Role, TicketPattern};
+use super::role::{Activation, Leftovers, OnExpiry, Role, TicketPattern};
 use super::rule_table::RuleTable;
 use super::run_as::{RunAs, RunAsGroups, RunAsUser};
 use super::table::{Placed, Table};
@@ -35,6 +35,7 @@ pub(super) const ROLE: &[&str] = &[
     "record",
     "record_input",
     "observers",
+    "leftovers",
     "on_expiry",
     "order",
 ];
@@ -78,6 +79,7 @@ pub(super) struct Defaults {
     pub(super) pam_service: Option<String>,
     pub(super) options: Options,
     pub(super) on_expiry: OnExpiry,
+    pub(super) leftovers: Leftovers,
     pub(super) record: Record,
     pub(super) record_input: bool,
     pub(super) noexec: bool,
@@ -95,6 +97,7 @@ impl Default for Defaults {
             pam_service: None,
             options: Options::default(),
             on_expiry: OnExpiry::default(),
+            leftovers: Leftovers::default(),
             record: Record::default(),
             record_input: false,
             noexec: false,
@@ -138,6 +141,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         options: Rc::new(defaults.options.clone().read(table, Lists::Add)?),
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
+        leftovers: table.parsed("leftovers", Leftovers::parse)?.unwrap_or(defaults.leftovers),
         recording,
         noexec: table.boolean("noexec")?.unwrap_or(defaults.noexec),
         activation,

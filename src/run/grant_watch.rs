@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::Transaction;
 
+use super::enforcer::Charge;
 use crate::audit::Journal;
 use crate::audit::Wish;
 use crate::audit::journal::Written;
@@ -21,9 +22,10 @@ use crate::grant::extension::extends;
 use crate::grant::lifecycle::GrantEnd;
 use crate::host::{Host, SystemClock};
 use crate::policy::{OnExpiry, Role};
-use crate::session::{Ending, Verdict, Watch};
+use crate::session::{Ending, Verdict, Wards, Watch};
 use crate::store::use_up;
 use sys::bell::{Bell, Ring};
+use sys::process::Pid;
 
 /// How often the bell is looked at: a revocation is seen within this time.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -56,6 +58,8 @@ pub(crate) struct GrantWatch<'a> {
     taken: Option<Ending>,
     /// Somebody wants the session to stand still.
     frozen: bool,
+    /// Another process watches as well, and is the one that takes a one-shot extension.
+    handed_over: bool,
     /// The last verdict of consequence, so that each is announced once.
     announced: Verdict,
 }
@@ -149,6 +153,7 @@ impl<'a> GrantWatch<'a> {
             left: Duration::ZERO,
             taken: None,
             frozen: false,
+            handed_over: false,
             announced: Verdict::Run,
         }
     }
@@ -294,6 +299,9 @@ impl<'a> GrantWatch<'a> {
     /// Of several runs only one goes on under a one-shot extension.
     fn claims(&self, terms: &GrantTerms, moment: &Moment) -> bool {
         let at = moment.wall.seconds();
+        if self.handed_over && terms.one_shot.is_set() {
+            return matches!(self.host.store().end_of(&terms.id), Ok(Some(GrantEnd::Used)));
+        }
         !terms.one_shot.is_set()
             || self
                 .host
@@ -365,6 +373,28 @@ impl Watch for GrantWatch<'_> {
         self.catch_up();
         self.journal.prepare_end();
         crate::auth::prepare_end();
+    }
+
+    fn hand_over(&mut self, wards: &Wards) -> Option<Pid> {
+        let watched = Watched {
+            grant: self.held.last().cloned(),
+            role: self.role.clone(),
+            uid: self.concerns.uid?,
+            user: self.concerns.user.clone()?,
+            run: self.concerns.run.clone()?,
+            what: self.what,
+            unsent: None,
+        };
+        match Charge::new(watched, wards).and_then(|charge| charge.hand_over()) {
+            Ok(enforcer) => {
+                self.handed_over = true;
+                Some(enforcer)
+            }
+            Err(error) => {
+                self.host.shout(&format!("no enforcer can be started, so a run may outlive its grant: {error}"));
+                None
+            }
+        }
     }
 
     fn verdict(&mut self) -> Verdict {

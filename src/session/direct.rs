@@ -10,11 +10,11 @@ use super::launch::{Launch, LaunchError};
 use super::outcome::CommandEnd;
 use super::tape::Tape;
 use super::taps::{Sinks, Taps, is_ready};
-use sys::poll::{PollEntry, poll};
+use sys::poll::{Blocking, PollEntry, poll, set_blocking};
 use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, wait};
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
-use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue};
+use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue, SignalSet};
 use sys::terminal::Terminal;
 
 /// What reaches us instead of the command, and is passed on.
@@ -36,15 +36,36 @@ pub(super) fn run(
     tape.begin(taps.window(), enforcer)?;
     let child = launch.spawn(inherited, &ends)?;
     drop(ends);
-    enforcer.begun();
     let family = launch.family();
+    enforcer.begun(Some(family.wards(Pid::own(), enforcer.grace())));
     let mut supervised = Supervised { child, family, signals: &signals, enforcer, taps: &mut taps, tape };
-    let end = supervised.supervise().map_err(system("wait for the command"))?;
+    let end = supervised.supervise().map_err(|error| {
+        family.kill();
+        LaunchError::Lost("wait for the command", error)
+    })?;
     taps.drain(tape, enforcer, &signals);
+    finish(family, enforcer);
+    Ok(end)
+}
+
+/// The command has ended: what it left behind ends too where its time is over, and is looked after where that is to come.
+pub(super) fn finish(family: &Family, enforcer: &mut Enforcer<'_>) {
+    enforcer.command_ended();
+    if enforcer.is_handed_over() {
+        return;
+    }
     if let Some(deadline) = enforcer.deadline() {
         family.end_leftovers(deadline);
+    } else if family.leaves_somebody() {
+        hand_over(family, enforcer);
     }
-    Ok(end)
+}
+
+/// Gives the run to the enforcer, where that was not done before.
+pub(super) fn hand_over(family: &Family, enforcer: &mut Enforcer<'_>) {
+    if let Some(pid) = enforcer.hand_over() {
+        family.hand_over(pid);
+    }
 }
 
 /// A running command and what watches it.
@@ -61,6 +82,9 @@ impl Supervised<'_, '_, '_> {
     fn supervise(&mut self) -> std::io::Result<CommandEnd> {
         let sinks = Sinks::new();
         loop {
+            if self.enforcer.lasts() || self.taps.carries() {
+                hand_over(self.family, self.enforcer);
+            }
             let patience = enforce(self.enforcer, self.family);
             let patience = self.tape.tend(patience, self.enforcer);
             let mut entries = vec![PollEntry::reading(self.signals.as_fd())];
@@ -73,7 +97,10 @@ impl Supervised<'_, '_, '_> {
             while let Some((event, usage)) = wait(self.child, Waiting::ChangeNow)? {
                 match event {
                     WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(CommandEnd { event, usage }),
-                    WaitEvent::Stopped(signal) if !self.enforcer.is_frozen() => share_stop(self.child, signal)?,
+                    WaitEvent::Stopped(signal) if !self.enforcer.is_frozen() => {
+                        hand_over(self.family, self.enforcer);
+                        share_stop(self.child, signal)?;
+                    }
                     WaitEvent::Stopped(_) | WaitEvent::Continued => {}
                 }
             }
@@ -111,11 +138,14 @@ fn enforce(enforcer: &mut Enforcer<'_>, family: &Family) -> Option<Duration> {
     step.patience
 }
 
-/// Without a terminal there is nobody to tell.
+/// Without a terminal there is nobody to tell, and nobody waits for one that takes no more or stops who writes to it.
 fn say(words: &str) {
-    if let Ok(terminal) = Terminal::controlling() {
+    let Ok(terminal) = Terminal::controlling() else { return };
+    let Ok(before) = sys::signals::block(SignalSet::of(&[SIGTTOU])) else { return };
+    if set_blocking(terminal.as_fd(), Blocking::No).is_ok() {
         let _ = sys::poll::write(terminal.as_fd(), format!("\r\njit-sudo: {words}\r\n").as_bytes());
     }
+    let _ = sys::signals::set_mask(before); // with SIGTTOU blocked we only stop less
 }
 
 /// What the terminal sends goes to the whole process group, so the command has it already; and a command that signals

@@ -3,12 +3,22 @@
 
 use std::time::{Duration, Instant};
 
-use super::watch::{Ending, Verdict, Watch};
+use super::watch::{Ending, Verdict, Wards, Watch};
 use crate::policy::RecordingMode;
 use crate::recording::RecordingError;
+use sys::process::{Pid, Waiting, wait};
 
 /// Between two looks at processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
+
+/// A command that has run for so long is worth a process that ends it in time.
+const LASTING: Duration = Duration::from_millis(50);
+
+/// How long behind its deadline the enforcer may kill before we do.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// How many words the watch may still have to say when the command has ended.
+const LAST_LOOKS: u32 = 8;
 
 /// Watches the grant of a running command and says what to do to it.
 pub(super) struct Enforcer<'a> {
@@ -20,6 +30,20 @@ pub(super) struct Enforcer<'a> {
     state: State,
     /// Said and done at the next step: nothing may run unrecorded.
     unrecorded: Option<Unrecorded>,
+    /// What runs, and since when; nothing where it is not ours to hand over.
+    running: Option<(Instant, Wards)>,
+    delegate: Delegate,
+}
+
+/// The process that ends the run in our place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delegate {
+    /// Not worth starting yet.
+    None,
+    /// It does all that the watch demands; we only speak.
+    Acts(Pid),
+    /// There can be none, or it was killed.
+    Lost,
 }
 
 /// What is still to be done about a session that must be recorded and cannot be.
@@ -62,7 +86,16 @@ pub(super) enum Act {
 impl<'a> Enforcer<'a> {
     /// `grace` is the time between SIGTERM and SIGKILL, `limit` that for which the command may run.
     pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Self {
-        Self { watch, grace, limit, over: None, state: State::Runs, unrecorded: None }
+        Self {
+            watch,
+            grace,
+            limit,
+            over: None,
+            state: State::Runs,
+            unrecorded: None,
+            running: None,
+            delegate: Delegate::None,
+        }
     }
 
     /// The time between SIGTERM and SIGKILL.
@@ -111,10 +144,45 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// Says that the command has been started.
-    pub(super) fn begun(&mut self) {
-        self.over = self.limit.map(|limit| Instant::now() + limit);
+    /// Says that the command has been started; `wards` are handed over when it lasts.
+    pub(super) fn begun(&mut self, wards: Option<Wards>) {
+        let now = Instant::now();
+        self.over = self.limit.map(|limit| now + limit);
+        self.running = wards.map(|wards| (now, wards));
         self.watch.begun();
+    }
+
+    /// Gives the run to the enforcer, unless that was done before: from now on this process may stop, wait and die. The process,
+    /// when it was begotten now.
+    pub(super) fn hand_over(&mut self) -> Option<Pid> {
+        let (Delegate::None, Some((_, wards))) = (self.delegate, &self.running) else { return None };
+        let limit = self.over.map(|over| over.saturating_duration_since(Instant::now()));
+        let enforcer = self.watch.hand_over(&Wards { limit, ..wards.clone() });
+        self.delegate = enforcer.map_or(Delegate::Lost, Delegate::Acts);
+        enforcer
+    }
+
+    /// Whether another process ends the run.
+    pub(super) fn is_handed_over(&mut self) -> bool {
+        if let Delegate::Acts(enforcer) = self.delegate
+            && !matches!(wait(enforcer, Waiting::EndNow), Ok(None))
+        {
+            self.delegate = Delegate::Lost;
+        }
+        matches!(self.delegate, Delegate::Acts(_))
+    }
+
+    /// The command has ended: by whom, where the enforcer was quicker than our own look at the grant.
+    pub(super) fn command_ended(&mut self) {
+        if self.runs() && self.is_handed_over() {
+            for _ in 0..LAST_LOOKS {
+                match self.watch.verdict() {
+                    Verdict::Say(_) => {}
+                    Verdict::End(ending) => return self.state = State::Ends(ending, Instant::now()),
+                    Verdict::Run | Verdict::Freeze(_) => return,
+                }
+            }
+        }
     }
 
     /// The session cannot be recorded any more: others are told, and where the policy is strict the command must end.
@@ -126,9 +194,24 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// Looks at the grant.
+    /// Looks at the grant. What the enforcer does is not ours to do, unless it should have been done long ago.
     pub(super) fn step(&mut self, now: Instant) -> Step {
+        let lasts = self.running.as_ref().map(|(begun, _)| (*begun + LASTING).saturating_duration_since(now));
+        let untold = lasts.filter(|_| self.delegate == Delegate::None);
+        let step = self.next(now);
+        let patience = step.patience.into_iter().chain(untold.filter(|wait| !wait.is_zero())).min();
+        Step { patience, ..step }
+    }
+
+    /// Whether the command has run for so long that it is worth an enforcer.
+    pub(super) fn lasts(&self) -> bool {
+        self.delegate == Delegate::None && self.running.as_ref().is_some_and(|(begun, _)| begun.elapsed() >= LASTING)
+    }
+
+    fn next(&mut self, now: Instant) -> Step {
+        let handed_over = self.is_handed_over();
         if let Some(deadline) = self.deadline() {
+            let deadline = if handed_over { deadline + SLACK } else { deadline };
             return if now < deadline { Step::wait(Some(deadline - now)) } else { Step::act(Act::Kill, ROUND) };
         }
         match self.unrecorded.take() {
@@ -141,7 +224,8 @@ impl<'a> Enforcer<'a> {
         }
         let left = self.over.map(|over| over.saturating_duration_since(now));
         if left.is_some_and(|left| left.is_zero()) {
-            return self.end(Ending::TimeLimit, now);
+            let step = self.end(Ending::TimeLimit, now);
+            return self.unless_handed_over(step);
         }
         let step = self.look(now);
         let patience = step.patience.into_iter().chain(left).min();
@@ -151,20 +235,29 @@ impl<'a> Enforcer<'a> {
     fn look(&mut self, now: Instant) -> Step {
         match (&self.state, self.watch.verdict()) {
             (_, Verdict::Say(words)) => Step::act(Act::Say(words), Duration::ZERO),
-            (_, Verdict::End(ending)) => self.end(ending, now),
+            (_, Verdict::End(ending)) => {
+                let step = self.end(ending, now);
+                self.unless_handed_over(step)
+            }
             (State::Frozen(_), Verdict::Run) => {
                 self.state = State::Runs;
-                Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) }
+                let step = Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) };
+                self.unless_handed_over(step)
             }
             (State::GivenUp, Verdict::Run) => self.end(Ending::Expiry, now),
             (State::GivenUp, Verdict::Freeze(ending)) => self.end(ending, now),
             (State::Runs, Verdict::Freeze(ending)) => {
                 self.state = State::Frozen(ending);
-                Step { act: Some(Act::Freeze), ..Step::wait(self.watch.patience()) }
+                let step = Step { act: Some(Act::Freeze), ..Step::wait(self.watch.patience()) };
+                self.unless_handed_over(step)
             }
             (State::Runs | State::Ends(..), Verdict::Run)
             | (State::Frozen(_) | State::Ends(..), Verdict::Freeze(_)) => Step::wait(self.watch.patience()),
         }
+    }
+
+    fn unless_handed_over(&self, step: Step) -> Step {
+        if let Delegate::Acts(_) = self.delegate { Step { act: None, ..step } } else { step }
     }
 
     fn end(&mut self, ending: Ending, now: Instant) -> Step {
@@ -267,7 +360,7 @@ mod tests {
         let limit = Duration::from_secs(60);
         let mut watch = Script(vec![Verdict::Run]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, Some(limit));
-        enforcer.begun();
+        enforcer.begun(None);
         let now = Instant::now();
         assert_eq!(enforcer.step(now), Step::wait(GLANCE));
         assert_eq!(enforcer.step(now + limit), Step::act(Act::Terminate, GRACE));

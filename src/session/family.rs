@@ -2,12 +2,15 @@
 //! alone can be left: as the members of a control group of its own (PAM modules may move a process elsewhere), and as
 //! the descendants of this process, a subreaper.
 
+use std::cell::Cell;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::watch::Wards;
 use sys::cgroup::{self, Cgroup};
-use sys::process::{Pid, Waiting, kill_descendants, signal_descendants, wait_any};
+use sys::process::{self, Pid, Waiting, descendants, kill_descendants, signal_descendants, wait_any};
 use sys::procfs;
-use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
+use sys::signals::{SIGCONT, SIGSTOP, SIGTERM};
 
 /// The group below which every run has one of its own.
 pub(super) const PARENT: &str = "jit-sudo";
@@ -17,7 +20,8 @@ const SUPERVISORS: &str = "supervisors";
 
 /// Our own programs go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody
 /// on the host. What they beget does not.
-pub(super) const PROGRAMS: [&str; 4] = ["jit-sudo", "jit-sudo-broker", "jit-sudo-hooks", "jit-sudo-shrink"];
+pub(super) const PROGRAMS: [&str; 5] =
+    ["jit-sudo", "jit-sudo-broker", "jit-sudo-enforcer", "jit-sudo-hooks", "jit-sudo-shrink"];
 
 /// Between two looks at processes that are about to end.
 const ROUND: Duration = Duration::from_millis(20);
@@ -43,15 +47,30 @@ pub fn can_found() -> std::io::Result<()> {
     Cgroup::create(PARENT, "trial").map(Cgroup::remove)
 }
 
-/// The processes of one run. Acts on them from the process that is the subreaper; elsewhere on the group alone.
+/// The processes of one run.
 pub struct Family {
     group: Option<Cgroup>,
+    /// Whose descendants they are; this process where there is none.
+    of: Option<Pid>,
+    /// A descendant that is none of them: the enforcer.
+    spared: Cell<Option<Pid>>,
+    /// The group is somebody else's to remove.
+    handed_over: Cell<bool>,
 }
 
 impl Family {
     /// For the run of this id; without a group of its own where there are none, or where we may not make one.
     pub fn found(run: &str) -> Self {
-        Self { group: Cgroup::create(PARENT, run).ok() }
+        Self::new(Cgroup::create(PARENT, run).ok(), None)
+    }
+
+    /// That of a run that another process supervises, whose descendants they are.
+    pub(super) fn of(supervisor: Pid, group: Option<&Path>) -> Self {
+        Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor))
+    }
+
+    fn new(group: Option<Cgroup>, of: Option<Pid>) -> Self {
+        Self { group, of, spared: Cell::new(None), handed_over: Cell::new(false) }
     }
 
     /// Where the command is to be born.
@@ -59,49 +78,103 @@ impl Family {
         self.group.as_ref()
     }
 
+    /// What the enforcer has to know of them; they descend from `parent`.
+    pub(super) fn wards(&self, parent: Pid, grace: Duration) -> Wards {
+        Wards { parent, group: self.group.as_ref().map(|group| group.path().to_owned()), grace, limit: None }
+    }
+
+    /// A child of ours looks after them from now on: it is none of them, and the group is its own to remove.
+    pub(super) fn hand_over(&self, enforcer: Pid) {
+        self.spared.set(Some(enforcer));
+        self.handed_over.set(true);
+    }
+
+    /// Whether any of them is left behind, as far as the group knows: one that is empty is removed.
+    pub(super) fn leaves_somebody(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| !group.remove_if_empty())
+    }
+
+    /// Whether any of them lives.
+    pub(super) fn lives(&self) -> bool {
+        self.group.as_ref().is_some_and(Cgroup::is_populated)
+            || descendants(self.root()).is_ok_and(|found| found.into_iter().any(|pid| self.is_meant(pid) && runs(pid)))
+    }
+
+    /// Those in the group.
+    pub(super) fn members(&self) -> Vec<Pid> {
+        self.group.as_ref().map(Cgroup::members).unwrap_or_default()
+    }
+
     /// Stops all of them but our own programs until [`Self::thaw`]: unseen by their parents within the group, by SIGSTOP outside
     /// of it.
     pub(super) fn freeze(&self) {
         self.of_group(Cgroup::freeze);
-        for pid in self.group.as_ref().map(Cgroup::members).unwrap_or_default() {
+        for pid in self.members() {
             if is_our_own(pid) {
                 let _ = cgroup::take_out(pid, PARENT, SUPERVISORS); // it may have ended
             }
         }
-        signal(SIGSTOP, &|pid| self.is_outside(pid) && !is_our_own(pid));
+        self.signal(SIGSTOP, &|pid| self.is_outside(pid) && !is_our_own(pid));
     }
 
     /// Lets all of them go on.
     pub(super) fn thaw(&self) {
         self.of_group(Cgroup::thaw);
-        signal(SIGCONT, &|pid| self.is_outside(pid));
+        self.signal(SIGCONT, &|pid| self.is_outside(pid));
     }
 
-    /// SIGTERM to all of them; a frozen or stopped process cannot obey, so they go on.
+    /// SIGTERM to all of them; a frozen or stopped process cannot obey, so they go on. Those in the group stand still while they
+    /// are counted, so that none is begotten meanwhile.
     pub(super) fn terminate(&self) {
-        signal(SIGTERM, &|_| true);
+        self.of_group(Cgroup::freeze);
+        let members = self.members();
+        for signal in [SIGTERM, SIGCONT] {
+            for pid in &members {
+                let _ = process::kill(*pid, signal); // it may have ended
+            }
+        }
         self.of_group(Cgroup::thaw);
-        signal(SIGCONT, &|_| true);
+        self.signal(SIGTERM, &|pid| !members.contains(&pid));
+        self.signal(SIGCONT, &|pid| !members.contains(&pid));
     }
 
     /// SIGKILL to all of them; in the group they die at once, so that no fork escapes.
     pub(super) fn kill(&self) {
         self.of_group(Cgroup::kill);
-        let _ = kill_descendants(Pid::own(), SIGKILL); // the next round sees to what could not be seen
+        let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid)); // the next round sees to what could not be seen
     }
 
     /// After the command itself has ended: what it left behind has until `deadline`, then it is killed.
     pub(super) fn end_leftovers(&self, deadline: Instant) {
-        while has_children() && Instant::now() < deadline {
+        while self.is_left() && Instant::now() < deadline {
             std::thread::sleep(ROUND);
         }
         for _ in 0..KILL_ROUNDS {
-            if !has_children() {
+            if !self.is_left() {
                 return;
             }
             self.kill();
             std::thread::sleep(ROUND);
         }
+    }
+
+    /// Buries our children that have ended.
+    fn is_left(&self) -> bool {
+        while let Ok(Some(_)) = wait_any(Waiting::EndNow) {}
+        self.lives()
+    }
+
+    fn root(&self) -> Pid {
+        self.of.unwrap_or_else(Pid::own)
+    }
+
+    fn is_meant(&self, pid: Pid) -> bool {
+        self.spared.get() != Some(pid)
+    }
+
+    fn signal(&self, number: i32, meant: &dyn Fn(Pid) -> bool) {
+        // A process that is gone by now needs no signal, and /proc that cannot be read is tried again in the next round.
+        let _ = signal_descendants(self.root(), number, &|pid| self.is_meant(pid) && meant(pid));
     }
 
     fn of_group(&self, act: fn(&Cgroup) -> std::io::Result<()>) {
@@ -114,29 +187,25 @@ impl Family {
     }
 }
 
+/// Has another of our own processes stand where we do: what ends its session does not reach it there.
+pub(super) fn settle_beside(pid: Pid) {
+    let _ = cgroup::take_out(pid, PARENT, SUPERVISORS); // as in `stand_apart`
+}
+
+/// It has not ended, though nobody may have buried it.
+fn runs(pid: Pid) -> bool {
+    procfs::stat(pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
+}
+
 fn is_our_own(pid: Pid) -> bool {
     procfs::runs_as_root(pid, &PROGRAMS)
 }
 
-/// The run is over, or never began. A group in which daemons of the command stay is left to them.
+/// The run is over, or never began.
 impl Drop for Family {
     fn drop(&mut self) {
-        self.group.take().into_iter().for_each(Cgroup::remove);
-    }
-}
-
-fn signal(number: i32, meant: &dyn Fn(Pid) -> bool) {
-    // A process that is gone by now needs no signal, and /proc that cannot be read is tried again in the next round.
-    let _ = signal_descendants(Pid::own(), number, meant);
-}
-
-/// Buries those that have ended; false when no child is left.
-fn has_children() -> bool {
-    loop {
-        match wait_any(Waiting::EndNow) {
-            Ok(Some(_)) => {}
-            Ok(None) => return true,
-            Err(_) => return false, // ECHILD
+        if !self.handed_over.get() {
+            self.group.take().into_iter().for_each(Cgroup::remove);
         }
     }
 }

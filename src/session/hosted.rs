@@ -43,7 +43,7 @@ impl Hosted {
     /// # Errors
     /// When there is no such process.
     pub fn found(run: &str, host: Pid, terminal: Option<&OsStr>) -> io::Result<Self> {
-        let guests = Guests::of(host, Cgroup::create(PARENT, run).ok(), &PROGRAMS)?;
+        let guests = Guests::of(host, Cgroup::create_for(PARENT, run, host).ok(), &PROGRAMS)?;
         Ok(Self {
             guests: match terminal {
                 Some(terminal) => guests.seated_at(terminal),
@@ -57,7 +57,7 @@ impl Hosted {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, grace, None);
         let ear = Ear { line, call: SignalQueue::open(&[SIGHUP]).ok() };
-        enforcer.begun();
+        enforcer.begun(None);
         let closed = self.until_closed(&ear, &mut enforcer);
         if !closed {
             self.clear_up(grace);

@@ -41,6 +41,15 @@ pub enum LaunchError {
     Path(&'static str, PathBuf, ExecError),
     /// A terminal, pipe or process could not be made.
     System(&'static str, io::Error),
+    /// The command was started, and how it ended cannot be known: whoever followed it was killed.
+    Lost(&'static str, io::Error),
+}
+
+impl LaunchError {
+    /// Whether the command may have run.
+    pub fn has_begun(&self) -> bool {
+        matches!(self, Self::Lost(..))
+    }
 }
 
 impl fmt::Display for LaunchError {
@@ -54,7 +63,7 @@ impl fmt::Display for LaunchError {
             Self::Path(what, path, error) => {
                 write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
             }
-            Self::System(what, error) => write!(f, "unable to {what}: {error}"),
+            Self::System(what, error) | Self::Lost(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
 }

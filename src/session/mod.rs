@@ -5,6 +5,8 @@ pub mod environment;
 pub mod outcome;
 pub mod watch;
 
+pub mod custody;
+
 mod buffer;
 mod direct;
 mod ending;
@@ -27,7 +29,7 @@ pub use hosted::Hosted;
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use tape::Tape;
-pub use watch::{Ending, Verdict, Watch};
+pub use watch::{Ending, Verdict, Wards, Watch};
 
 use crate::audit::recorded::Recorded;
 use crate::elevation::Editor;

@@ -76,7 +76,7 @@ impl Outcome {
 }
 
 /// Who has ended it, for the record.
-pub(super) fn ended_by(ending: Option<Ending>) -> EndedBy {
+pub fn ended_by(ending: Option<Ending>) -> EndedBy {
     match ending {
         None => EndedBy::Itself,
         Some(Ending::Expiry) => EndedBy::Expiry,

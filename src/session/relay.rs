@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
+use super::direct::{finish, hand_over};
 use super::ending::{Act, Enforcer};
 use super::launch::{Launch, LaunchError};
 use super::message::{Order, Place, Report, receive_report, send_order};
@@ -31,6 +32,10 @@ const LAST_WORDS: usize = 1 << 20;
 
 /// How often a parked command's terminal is looked at.
 const PARKED_LOOK: Duration = Duration::from_secs(1);
+
+/// How long a screen that takes nothing holds up the end of a command that was ended, and how often that is looked at.
+const LAST_FLUSH: Duration = Duration::from_secs(1);
+const FLUSH_LOOK: Duration = Duration::from_millis(250);
 
 /// ^C, as a raw terminal sends it.
 const INTERRUPT: u8 = 3;
@@ -118,7 +123,7 @@ pub(super) fn run(
     drop(ends);
     let ours = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
     let (leader, socket) = ours.map_err(system("keep the relay's ends"))?;
-    enforcer.begun();
+    enforcer.begun(Some(launch.family().wards(monitor, grace)));
 
     let mut relay = Relay {
         modes,
@@ -140,8 +145,11 @@ pub(super) fn run(
         killed_at: None,
     };
     let result = relay.carry(place);
+    if result.is_err() {
+        launch.family().kill();
+    }
     relay.close();
-    result.map_err(system("relay the terminal"))?
+    result.map_err(|error| LaunchError::Lost("relay the terminal", error))?
 }
 
 impl Relay<'_, '_, '_> {
@@ -156,10 +164,15 @@ impl Relay<'_, '_, '_> {
         }
         self.shape_output();
         loop {
+            if self.enforcer.lasts() || self.taps.carries() {
+                hand_over(self.launch.family(), self.enforcer);
+            }
             let patience = self.enforce()?;
             let patience = self.unpark(patience);
             let patience = self.tape.tend(patience, self.enforcer);
             if let Course::Over(end) = self.round(patience)? {
+                // Who is left behind must not outlive the grant while a screen takes its time.
+                finish(self.launch.family(), self.enforcer);
                 self.drain();
                 self.taps.drain(self.tape, self.enforcer, &self.signals);
                 return Ok(end);
@@ -299,7 +312,7 @@ impl Relay<'_, '_, '_> {
             None => {
                 // Whatever it had under it would run on without an eye on it.
                 self.launch.family().kill();
-                Course::Over(Err(LaunchError::System("follow the command", io::Error::other("its monitor was killed"))))
+                Course::Over(Err(LaunchError::Lost("follow the command", io::Error::other("its monitor was killed"))))
             }
         })
     }
@@ -314,6 +327,7 @@ impl Relay<'_, '_, '_> {
             self.order(Order::Continue(Place::Foreground));
             return Ok(());
         }
+        hand_over(self.launch.family(), self.enforcer);
         self.drain();
         self.modes.restore()?;
         let suspension = if self.detached {
@@ -450,11 +464,16 @@ impl Relay<'_, '_, '_> {
         self.flush();
     }
 
-    /// Waits until the screen has taken everything, is gone, or somebody wants us to end.
+    /// Waits until the screen has taken everything, is gone, or somebody wants us to end. A command that was ended has no time.
     fn flush(&mut self) {
+        let begun = Instant::now();
         while !self.to_caller.is_empty() && !self.terminal_gone {
             let mut entries = [PollEntry::writing(self.modes.as_fd()), PollEntry::reading(self.signals.as_fd())];
-            let ready = poll(&mut entries, None).is_ok();
+            let ready = poll(&mut entries, Some(FLUSH_LOOK)).is_ok();
+            self.enforcer.command_ended();
+            if self.enforcer.ending().is_some() && begun.elapsed() > LAST_FLUSH {
+                return;
+            }
             let signalled = entries.last().is_some_and(|entry| entry.ready_read);
             if !ready || (signalled && is_asked_to_end(&self.signals)) {
                 return;

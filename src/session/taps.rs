@@ -100,6 +100,11 @@ impl Taps {
         Ok(end)
     }
 
+    /// Whether anything passes through us to where the caller wants it, and may have to wait there.
+    pub(super) fn carries(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// What to wait for: one entry a tap that is still open.
     pub(super) fn entries<'t>(&'t self, sinks: &'t Sinks) -> impl Iterator<Item = PollEntry<'t>> {
         self.0.iter().map(|tap| match &tap.source {

@@ -1,6 +1,9 @@
 //! Whether a running command may go on. The session asks; it does not know the grant database.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use sys::process::Pid;
 
 /// Why a running command must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +35,28 @@ pub enum Verdict {
     End(Ending),
 }
 
+/// What the enforcer has to know of a running command.
+#[derive(Debug, Clone)]
+pub struct Wards {
+    /// The process whose descendants they are, beside the enforcer.
+    pub parent: Pid,
+    /// Their control group.
+    pub group: Option<PathBuf>,
+    /// The time between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// For how much longer the command may run, where a time limit says so.
+    pub limit: Option<Duration>,
+}
+
 /// The eye that `run.rs` keeps on the grant of a running command.
 pub trait Watch {
     /// Called once, as soon as the command has been started: the moment for work that no one waits for.
     fn begun(&mut self) {}
+
+    /// Gives the run to a process that ends it in time whatever becomes of this one; `None` where there is none.
+    fn hand_over(&mut self, _wards: &Wards) -> Option<Pid> {
+        None
+    }
 
     /// What the command may do now. Must be cheap: it is asked several times a second.
     fn verdict(&mut self) -> Verdict;

@@ -19,7 +19,7 @@ impl GrantStore<'_> {
     pub fn extensions(&self, old: &GrantId) -> rusqlite::Result<Vec<SignedGrant>> {
         let mut statement = self.connection.prepare(
             "SELECT g.body, g.signature FROM extension e JOIN granted g ON g.id = e.request \
-             WHERE e.extends = ?1 AND g.ended IS NULL ORDER BY g.expires DESC LIMIT ?2",
+             WHERE e.extends = ?1 AND (g.ended IS NULL OR g.ended = 'used') ORDER BY g.expires DESC LIMIT ?2",
         )?;
         let rows = statement
             .query_map(params![old.as_str(), LIMIT], |row| Ok(SignedGrant::from_stored(row.get(0)?, row.get(1)?)))?;

@@ -38,9 +38,24 @@ impl Cgroup {
     /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever
     /// mkdir(2) says where it cannot be written.
     pub fn create(parent: &str, name: &str) -> io::Result<Self> {
-        let parent = tree()?.join(parent);
+        Self::create_around(parent, name, "self")
+    }
+
+    /// The same, inside of the group of ours that a process is in, where it is in one: whatever ends that one ends this one too.
+    ///
+    /// # Errors
+    /// As [`Self::create`], and when there is no such process.
+    pub fn create_for(parent: &str, name: &str, process: Pid) -> io::Result<Self> {
+        Self::create_around(parent, name, &process.to_string())
+    }
+
+    fn create_around(parent: &str, name: &str, process: &str) -> io::Result<Self> {
+        let tree = tree()?;
+        let outer = outer(parent, &membership(process)?);
+        let parent = tree.join(parent);
         let links = own_directory(&parent)?.nlink();
-        let path = parent.join(format!("{name}.{}", Pid::own()));
+        let around = outer.map_or_else(|| parent.clone(), |outer| tree.join(outer));
+        let path = around.join(format!("{name}.{}", Pid::own()));
         DirBuilder::new().mode(0o755).create(&path)?;
         // Two links of its own, and one for each group that was in it.
         if links > 2 && Pid::own().raw() % SWEEPERS == 0 {
@@ -48,6 +63,37 @@ impl Cgroup {
         }
         let directory = open(&path)?;
         Ok(Self { directory, path })
+    }
+
+    /// The group at a path that [`Self::path`] gave.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone; `PermissionDenied` when it is not below `parent`, or not root's alone.
+    pub fn open(parent: &str, path: &Path) -> io::Result<Self> {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let is_below =
+            path.starts_with(tree()?.join(parent)) && !path.components().any(|part| part == Component::ParentDir);
+        if !is_below || !is_roots_alone(&fs::symlink_metadata(path)?) {
+            return Err(denied());
+        }
+        Ok(Self { directory: open(path)?, path: path.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a living process is in it or in a group below it; false when it is gone.
+    pub fn is_populated(&self) -> bool {
+        fs::read_to_string(self.path.join("cgroup.events"))
+            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+
+    /// Removes it if nobody is in it; false where somebody is.
+    pub fn remove_if_empty(&self) -> bool {
+        remove(&self.path, DEPTH);
+        !self.is_populated()
     }
 
     /// Makes a group inside of this one, or takes it where it was made before; it goes when this one is removed.
@@ -232,6 +278,19 @@ fn membership(pid: &str) -> io::Result<PathBuf> {
     parse_membership(&bytes).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
+/// The innermost group of a run below `parent` that a process at `membership` is in, as a path from the root of the tree.
+fn outer(parent: &str, membership: &Path) -> Option<PathBuf> {
+    let below = membership.strip_prefix("/").ok()?.strip_prefix(parent).ok()?;
+    let made = |part: &Component<'_>| part.as_os_str().to_str().is_some_and(|name| maker(name).is_some());
+    let path: PathBuf = below.components().take_while(made).collect();
+    (path.components().next().is_some()).then(|| Path::new(parent).join(path))
+}
+
+/// The process that made a group of this name.
+fn maker(name: &str) -> Option<Pid> {
+    name.rsplit_once('.').and_then(|(_, pid)| pid.parse().ok()).and_then(Pid::new)
+}
+
 fn parse_membership(bytes: &[u8]) -> Option<PathBuf> {
     let path = bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
     Some(PathBuf::from(std::ffi::OsStr::new(std::str::from_utf8(path).ok()?)))
@@ -243,8 +302,7 @@ fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let maker = name.to_str().and_then(|name| name.rsplit_once('.')).and_then(|(_, pid)| pid.parse().ok());
-        if let Some(maker) = maker.and_then(Pid::new)
+        if let Some(maker) = name.to_str().and_then(maker)
             && process::kill(maker, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
         {
             remove(&entry.path(), DEPTH);

@@ -26,17 +26,15 @@ pub fn descendants(of: Pid) -> io::Result<Vec<Pid>> {
     Ok(scan(of)?.into_iter().map(|process| process.pid).collect())
 }
 
-/// Sends a signal to every descendant, and again to those that appeared meanwhile; gives how many were signalled.
+/// SIGKILL to every descendant that is `meant`, and again to those that appeared meanwhile; gives how many there were.
 ///
-/// For SIGKILL everything is stopped first, so that a program that forks faster than it is killed loses the race.
+/// Everything is stopped first, so that a program that forks faster than it is killed loses the race.
 ///
 /// # Errors
 /// When `/proc` cannot be listed.
-pub fn kill_descendants(of: Pid, signal: i32) -> io::Result<usize> {
-    if signal == libc::SIGKILL {
-        signal_descendants(of, libc::SIGSTOP, &|_| true)?;
-    }
-    signal_descendants(of, signal, &|_| true)
+pub fn kill_descendants(of: Pid, meant: &dyn Fn(Pid) -> bool) -> io::Result<usize> {
+    signal_descendants(of, libc::SIGSTOP, meant)?;
+    signal_descendants(of, libc::SIGKILL, meant)
 }
 
 /// Sends a signal to every descendant that is `meant`, and again to those that appeared meanwhile; gives how many were
@@ -46,7 +44,9 @@ pub fn kill_descendants(of: Pid, signal: i32) -> io::Result<usize> {
 /// When `/proc` cannot be listed.
 pub fn signal_descendants(of: Pid, signal: i32, meant: &dyn Fn(Pid) -> bool) -> io::Result<usize> {
     let mut seen = HashSet::new();
-    for _ in 0..MAX_PASSES {
+    // What can be disobeyed needs no chase: who forks away from it meets SIGKILL next.
+    let passes = if matches!(signal, libc::SIGKILL | libc::SIGSTOP) { MAX_PASSES } else { 1 };
+    for _ in 0..passes {
         let before = seen.len();
         for process in scan(of)? {
             if !seen.contains(&process) && meant(process.pid) {
@@ -134,7 +134,7 @@ mod tests {
             .unwrap();
             wait(middle, Waiting::ForEnd).unwrap();
             let found = descendants(Pid::own()).unwrap();
-            let killed = kill_descendants(Pid::own(), libc::SIGKILL).unwrap();
+            let killed = kill_descendants(Pid::own(), &|_| true).unwrap();
             let (pid, event, _) = wait_any(Waiting::ForEnd).unwrap().unwrap();
             let left = descendants(Pid::own()).unwrap();
             let right = found == [pid]

@@ -6,11 +6,13 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::birth;
@@ -176,6 +178,27 @@ pub fn wait_any(waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Usage)>>
 pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: kill touches no memory; the pid is positive.
     check(unsafe { libc::kill(pid.0, signal) }).map(drop)
+}
+
+/// A descriptor of a process, readable when that has ended (pidfd_open(2)).
+///
+/// # Errors
+/// `ESRCH` when there is none; `ENOSYS` before Linux 5.3.
+pub fn open_process(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) } as libc::c_int)?;
+    // SAFETY: the kernel has just made the descriptor and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Starts a program in a session of its own, where no terminal and no shell of the caller's reaches it.
+///
+/// # Errors
+/// Whatever keeps the program from starting.
+pub fn spawn_apart(command: &mut Command) -> io::Result<Pid> {
+    // SAFETY: setsid is one system call, which is all that may be done between fork and exec.
+    let child = unsafe { command.pre_exec(|| new_session().map(drop)) }.spawn()?;
+    i32::try_from(child.id()).ok().and_then(Pid::new).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
 /// Sends a signal to every process of a group.

@@ -9,6 +9,11 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
+/// A file that has no name and lies in memory alone, close-on-exec.
+pub fn memory_file(name: &str) -> io::Result<File> {
+    Ok(File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?))
+}
+
 /// Sends `bytes` over a connected socket as a file that nobody can change any more.
 pub fn send_sealed(socket: &UnixDatagram, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::from(memfd_create("message", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);

@@ -373,8 +373,10 @@ fn a_frozen_run_holds_up_nobody_elses() {
         let groups = groups();
         (!groups.is_empty() && groups.lines().all(|group| group == "0::/jit-sudo/supervisors")).then_some(())
     });
-    let command = root.script("ps -o state= -p $(pgrep -xf 'sleep 3077')");
-    assert_eq!(command.trim(), "T", "what they have begotten stands still");
+    let place = "cat /sys/fs/cgroup$(sed -n s/^0:://p /proc/$(pgrep -xf 'sleep 3077')/cgroup)/cgroup.events";
+    harness::eventually("what they have begotten stands still", harness::PATIENCE, || {
+        root.script(place).contains("frozen 1").then_some(())
+    });
     for _ in 0..3 {
         root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();
     }

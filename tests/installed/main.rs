@@ -36,6 +36,7 @@ mod locked_out;
 mod manual;
 mod noexec;
 mod options;
+mod outliving;
 mod pam;
 mod pam_module;
 mod pam_sessions;

@@ -27,6 +27,7 @@ pub(super) fn look(broker: &Path) -> Vec<Finding> {
     for (path, right) in [
         (beside(&own, "jit-sudo"), Right::Root),
         (broker.to_owned(), Right::Root),
+        (beside(broker, "jit-sudo-enforcer"), Right::Callers),
         (beside(broker, "jit-sudo-hooks"), Right::Callers),
         (beside(broker, "jit-sudo-shrink"), Right::Callers),
     ] {

@@ -16,3 +16,4 @@ CREATE UNIQUE INDEX review_debt_open ON review_debt (uid, user) WHERE reviewer I
 DELETE FROM precedent;
 DROP TABLE credential_cache;
 CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, boot_id TEXT NOT NULL, leader INTEGER NOT NULL, leader_start INTEGER NOT NULL, tty INTEGER NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (uid, user, boot_id, leader, leader_start, tty, service)) STRICT, WITHOUT ROWID;
+CREATE TABLE left_run (start INTEGER PRIMARY KEY, run TEXT NOT NULL, uid INTEGER NOT NULL, grant_id TEXT, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, boot_id TEXT NOT NULL, wish TEXT) STRICT;

@@ -1,0 +1,182 @@
+//! jit-sudo-enforcer: the process that ends a run when its grant ends, and what a finished command left running with it. It is a
+//! program of its own, because no database may cross a fork, and holds nothing of the caller's: no terminal, no pipe, no directory.
+
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::grant_watch::{GrantWatch, Watched, What};
+use crate::audit::record::{EndedBy, LeftEnded, LeftProcess, LeftRunning};
+use crate::audit::{Journal, Process};
+use crate::escape::Word;
+use crate::grant::GrantTerms;
+use crate::host::{ENFORCER, Host, HostError};
+use crate::policy::{Leftovers, OnExpiry, Role};
+use crate::session::custody::{Custody, Left};
+use crate::session::{Ending, Wards, outcome::ended_by, stand_alone};
+use sys::process::{Pid, process_start, spawn_apart};
+use sys::sanitize::Inherited;
+
+/// The longest charge in bytes: a role and a grant, each of which is smaller.
+const CHARGE_LIMIT: u64 = 64 << 20;
+
+/// The control group of ours in which it lives.
+const PLACE: &str = "supervisors";
+
+/// What the enforcer is told, on its standard input.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Charge {
+    /// The run.
+    pub(super) run: String,
+    /// Whose it is.
+    pub(super) uid: u32,
+    /// Their name.
+    pub(super) user: Word,
+    /// The last grant that it goes on under.
+    pub(super) grant: Option<GrantTerms>,
+    /// Through which role.
+    pub(super) role: Role,
+    supervisor: i32,
+    /// In clock ticks since boot.
+    began: u64,
+    parent: i32,
+    group: Option<PathBuf>,
+    grace_ms: u64,
+    limit_ms: Option<u64>,
+}
+
+impl Charge {
+    pub(super) fn new(watched: Watched, wards: &Wards) -> io::Result<Self> {
+        let own = Pid::own();
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Ok(Self {
+            run: watched.run,
+            uid: watched.uid,
+            user: watched.user,
+            grant: watched.grant,
+            role: watched.role,
+            supervisor: own.raw(),
+            began: process_start(own)?,
+            parent: wards.parent.raw(),
+            group: wards.group.clone(),
+            grace_ms: ms(wards.grace),
+            limit_ms: wards.limit.map(ms),
+        })
+    }
+
+    /// Starts the program with it, and does not wait.
+    pub(super) fn hand_over(&self) -> io::Result<Pid> {
+        let mut file = sys::sealed::memory_file("charge")?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.rewind()?;
+        let mut command = std::process::Command::new(ENFORCER);
+        command.env_clear().current_dir("/").stdin(file).stdout(Stdio::null()).stderr(Stdio::null());
+        spawn_apart(&mut command)
+    }
+
+    fn watched(&self, role: Role) -> Watched {
+        Watched {
+            grant: self.grant.clone(),
+            role,
+            uid: self.uid,
+            user: self.user.clone(),
+            run: self.run.clone(),
+            what: What::Command,
+            unsent: None,
+        }
+    }
+
+    /// The role as it holds for what is left running: there is nobody who could wait for it to be thawed.
+    fn role_of_leftovers(&self) -> Role {
+        let on_expiry = match self.role.leftovers {
+            Leftovers::End => OnExpiry::Terminate,
+            Leftovers::Keep => OnExpiry::Finish,
+        };
+        Role { on_expiry, ..self.role.clone() }
+    }
+}
+
+/// The whole life of the program; its exit status. Only for root.
+pub fn serve(inherited: &Inherited) -> i32 {
+    if inherited.identity.uid() != 0 {
+        return 1;
+    }
+    stand_alone(PLACE);
+    let mut text = Vec::new();
+    let charge = match io::stdin().take(CHARGE_LIMIT).read_to_end(&mut text) {
+        Ok(_) => serde_json::from_slice::<Charge>(&text).ok(),
+        Err(_) => None,
+    };
+    i32::from(charge.is_none_or(|charge| enforce(&charge).is_err()))
+}
+
+fn enforce(charge: &Charge) -> Result<(), HostError> {
+    let (Some(supervisor), Some(parent)) = (Pid::new(charge.supervisor), Pid::new(charge.parent)) else {
+        return Ok(());
+    };
+    let custody = Custody::take(supervisor, charge.began, parent, charge.group.as_deref());
+    let grace = Duration::from_millis(charge.grace_ms);
+    let name = sys::machine::host_name().map_err(|error| HostError::System("read the host's name", error))?;
+    let host = Host::open(&name)?;
+    let policy = host.policy(None)?;
+    let journal = host.journal(&policy.settings().audit);
+
+    let mut watch = GrantWatch::over(charge.watched(charge.role.clone()), &host, &journal);
+    let ending = custody.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
+    drop(watch);
+    let unrecorded = journal.open_runs()?.into_iter().any(|open| open.run == charge.run);
+    if unrecorded || ending.is_some() {
+        // Nobody supervises it any more, or its time is over.
+        custody.end(if unrecorded { Duration::ZERO } else { grace });
+        host.close_every_lost(&journal)?;
+        let _ = custody.left();
+        return Ok(());
+    }
+    if custody.left() == Left::Somebody {
+        outlast(charge, &custody, &host, &journal, grace)?;
+    }
+    Ok(())
+}
+
+/// Until nobody is left of what a finished command left running.
+fn outlast(
+    charge: &Charge,
+    custody: &Custody,
+    host: &Host,
+    journal: &Journal<'_>,
+    grace: Duration,
+) -> Result<(), HostError> {
+    let Some(start) = journal.start_of(&charge.run)? else { return Ok(()) };
+    let grant = charge.grant.as_ref().map(|terms| terms.id.clone());
+    let own = Pid::own();
+    let began = process_start(own).map_err(|error| HostError::System("read /proc", error))?;
+    let members = custody.members();
+    let left = LeftRunning {
+        run: charge.run.clone(),
+        start,
+        uid: charge.uid,
+        grant: grant.clone(),
+        processes: members.iter().take(LeftRunning::LISTED).map(|pid| process(*pid)).collect(),
+        count: u64::try_from(members.len()).unwrap_or(u64::MAX),
+    };
+    let written = journal.left_running(&host.now()?, left, Process { pid: own.raw(), start: began })?;
+    let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
+
+    let mut watch = GrantWatch::over(charge.watched(charge.role_of_leftovers()), host, journal);
+    let ending: Option<Ending> = custody.outwatch(&mut watch, grace);
+    let ended_by: EndedBy = ended_by(ending);
+    let ended = LeftEnded { run: charge.run.clone(), start, uid: charge.uid, grant, ended_by };
+    if let Some(written) = journal.left_ended(&host.now()?, ended)? {
+        let _ = journal.mirror(&[written]); // as above
+    }
+    Ok(())
+}
+
+fn process(pid: Pid) -> LeftProcess {
+    let name = std::fs::read(Path::new("/proc").join(pid.to_string()).join("comm")).unwrap_or_default();
+    LeftProcess { pid: pid.raw(), name: Word::from(std::ffi::OsStr::from_bytes(name.trim_ascii_end())) }
+}

@@ -1,0 +1,132 @@
+//! A run from outside: the enforcer ends it in time, whatever its supervisor does meanwhile. It touches no terminal, no pipe and
+//! no directory of the caller's.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::ending::{Act, Enforcer};
+use super::family::{Family, settle_beside};
+use super::watch::{Ending, Watch};
+use sys::poll::{PollEntry, poll};
+use sys::process::{self, Pid, open_process};
+use sys::procfs;
+use sys::signals::SIGCONT;
+
+/// Between two looks at processes that are about to end, and at a group that may be empty.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// Between two looks at what a finished command has left behind.
+const GLANCE: Duration = Duration::from_millis(250);
+
+/// A run in the custody of the enforcer.
+pub struct Custody {
+    supervisor: Pid,
+    /// Ready when it has ended; nothing where it had before.
+    line: Option<OwnedFd>,
+    family: Family,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nobody is left of it.
+    Nobody,
+    /// Somebody is.
+    Somebody,
+}
+
+impl Custody {
+    /// Of the run that `supervisor`, which began at `began` (clock ticks since boot), supervises; its command is a descendant of
+    /// `parent`, and begotten in the control group at `group`. The processes of ours among them are put where nobody but root
+    /// ends them.
+    pub fn take(supervisor: Pid, began: u64, parent: Pid, group: Option<&Path>) -> Self {
+        // Opened first, so that the number cannot become another's between the two.
+        let line = open_process(supervisor).ok();
+        let line = line.filter(|_| process::process_start(supervisor).is_ok_and(|start| start == began));
+        if line.is_some() {
+            settle_beside(supervisor);
+            if parent != supervisor {
+                settle_beside(parent);
+            }
+        }
+        Self { supervisor, line, family: Family::of(parent, group) }
+    }
+
+    /// Watches until the supervisor has ended, and ends the run where the watch says so; why it was ended, if it was.
+    pub fn attend(&self, watch: &mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Option<Ending> {
+        let mut enforcer = Enforcer::new(watch, grace, limit);
+        enforcer.begun(None);
+        let mut woken = false;
+        loop {
+            let step = enforcer.step(Instant::now());
+            self.act(step.act.as_ref());
+            let over = enforcer.ending().is_some() && !self.family.lives();
+            if over && !woken {
+                self.wake_supervisor();
+                woken = true;
+            }
+            let patience = if enforcer.ending().is_some() && !over { Some(ROUND) } else { step.patience };
+            if self.has_ended(patience.or(over.then_some(GLANCE))) {
+                return enforcer.ending();
+            }
+        }
+    }
+
+    /// Ends whatever is left, after `grace` with no mercy.
+    pub fn end(&self, grace: Duration) {
+        self.family.terminate();
+        self.family.end_leftovers(Instant::now() + grace);
+    }
+
+    /// Whether anybody is left; an empty group is removed.
+    pub fn left(&self) -> Left {
+        if self.family.leaves_somebody() { Left::Somebody } else { Left::Nobody }
+    }
+
+    /// Those who are, as far as the control group knows.
+    pub fn members(&self) -> Vec<Pid> {
+        self.family.members()
+    }
+
+    /// Watches what a finished command has left behind, until nobody is left or the watch wants it ended, which is then done;
+    /// why, if it was.
+    pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
+        let mut enforcer = Enforcer::new(watch, grace, None);
+        enforcer.begun(None);
+        loop {
+            let step = enforcer.step(Instant::now());
+            self.act(step.act.as_ref());
+            if self.left() == Left::Nobody {
+                return enforcer.ending();
+            }
+            let patience = step.patience.unwrap_or(GLANCE).min(GLANCE);
+            std::thread::sleep(if enforcer.ending().is_some() { ROUND } else { patience });
+        }
+    }
+
+    fn act(&self, act: Option<&Act>) {
+        match act {
+            // The supervisor says it.
+            None | Some(Act::Say(_)) => {}
+            Some(Act::Freeze) => self.family.freeze(),
+            Some(Act::Thaw) => self.family.thaw(),
+            Some(Act::Terminate) => self.family.terminate(),
+            Some(Act::Kill) => self.family.kill(),
+        }
+    }
+
+    /// One that was stopped with its command has to see that it ended, and so have those whom it stopped along with itself.
+    fn wake_supervisor(&self) {
+        let is_stopped = procfs::stat(self.supervisor).is_ok_and(|stat| stat.state == b'T');
+        if let Some(group) = process::process_group(self.supervisor).filter(|_| is_stopped) {
+            let _ = process::kill_group(group, SIGCONT); // it may have ended
+        }
+    }
+
+    fn has_ended(&self, patience: Option<Duration>) -> bool {
+        let Some(line) = &self.line else { return true };
+        let mut entries = [PollEntry::reading(line.as_fd())];
+        poll(&mut entries, patience).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup)
+    }
+}

@@ -1,0 +1,238 @@
+//! Nobody outlives a grant: whatever a command, its terminal and its supervisor do, everything that it began ends with it.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use harness::{Person, PrivateRoot, PtySession};
+
+use crate::{id, records_of, request};
+
+const POLICY: &str = r#"
+[roles.lasting]
+eligible     = ["%lasting"]
+commands     = ["ALL"]
+run_as       = ["ALL"]
+authenticate = false
+
+[roles.daemons]
+eligible     = ["%daemons"]
+commands     = ["ALL"]
+authenticate = false
+leftovers    = "keep"
+"#;
+
+/// How late an end may be: the look at the bell, the grace period, and what a busy machine takes.
+const AT_ONCE: Duration = Duration::from_millis(1500);
+
+fn root() -> &'static PrivateRoot {
+    static ROOT: OnceLock<&'static PrivateRoot> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        crate::root().add_policy("outliving", POLICY);
+        crate::root()
+    })
+}
+
+/// A person with a grant, and a number of seconds that no other process of the root sleeps.
+struct Holder {
+    person: Person,
+    grant: String,
+    nap: String,
+}
+
+impl Holder {
+    fn of(role: &str) -> Holder {
+        static NAPS: AtomicU32 = AtomicU32::new(700_000);
+        let person = root().person(&[role]);
+        let grant = id(&request(root(), &person, role, &["--for", "10m"]));
+        Holder { person, grant, nap: NAPS.fetch_add(1, Ordering::Relaxed).to_string() }
+    }
+
+    fn on_terminal(&self, words: &[&str]) -> PtySession {
+        root().pty_as(&self.person.name, [&["jit-sudo", "-n"], words].concat())
+    }
+
+    fn sleepers(&self) -> usize {
+        root().script(&format!("pgrep -fxc 'sleep {}' || :", self.nap)).trim().parse().unwrap()
+    }
+
+    fn sleeps(&self, count: usize) {
+        harness::eventually("they sleep", harness::PATIENCE, || (self.sleepers() == count).then_some(()));
+    }
+
+    fn revoke(&self) {
+        root().as_root(["jitctl", "revoke", &self.grant, "--reason", "enough"]).succeeded();
+    }
+
+    fn ended_at_once(&self) {
+        let began = Instant::now();
+        harness::eventually("they end", harness::PATIENCE, || (self.sleepers() == 0).then_some(()));
+        assert!(began.elapsed() < AT_ONCE, "after {:?}", began.elapsed());
+    }
+
+    fn has_record(&self, kind: &str) -> harness::Record {
+        harness::eventually(&format!("a record {kind}"), harness::PATIENCE, || {
+            records_of(root(), &self.person).into_iter().find(|record| record.kind() == kind)
+        })
+    }
+
+    fn run_id(&self) -> String {
+        self.has_record("start").text("run").to_owned()
+    }
+}
+
+#[test]
+fn a_stopped_job_ends_with_its_grant() {
+    let holder = Holder::of("lasting");
+    let script = format!("trap '' TSTP; setsid sleep {0} & sleep {0}", holder.nap);
+    let shell = format!("set -m; jit-sudo -n sh -c '{script}'; echo stopped; read line");
+    let mut session = root().pty_as(&holder.person.name, ["bash", "-ic", &shell]);
+    holder.sleeps(2);
+    session.type_text("\x1a");
+    session.expect("stopped");
+    holder.revoke();
+    holder.ended_at_once();
+    assert_eq!(holder.has_record("end").text("ended_by"), "revocation");
+}
+
+#[test]
+fn a_command_that_stops_itself_takes_nobody_along_behind_its_grant() {
+    for words in [&["-u", "bob"][..], &[]] {
+        let holder = Holder::of("lasting");
+        let script = format!("setsid sleep {} & sleep 0.2; kill -STOP $$", holder.nap);
+        let words: Vec<&str> = words.iter().copied().chain(["sh", "-c", &script]).collect();
+        let session = holder.on_terminal(&words);
+        holder.sleeps(1);
+        std::thread::sleep(Duration::from_millis(400));
+        holder.revoke();
+        holder.ended_at_once();
+        // Woken by what ended the command, the supervisor records its end.
+        assert_eq!(holder.has_record("end").text("ended_by"), "revocation");
+        drop(session);
+        // The same without a terminal.
+        let holder = Holder::of("lasting");
+        let script = format!("setsid sleep {} & sleep 0.2; kill -STOP $$", holder.nap);
+        let words: Vec<&str> =
+            ["setsid", "jit-sudo", "-n"].into_iter().chain(words[..words.len() - 3].iter().copied()).collect();
+        let all: Vec<&str> = words.into_iter().chain(["sh", "-c", &script]).collect();
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| root().run_as(&holder.person.name, &all));
+            holder.sleeps(1);
+            std::thread::sleep(Duration::from_millis(400));
+            holder.revoke();
+            holder.ended_at_once();
+            let _ = run.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_holds_up_no_end() {
+    let holder = Holder::of("lasting");
+    // Standard output is a terminal that nobody reads.
+    let script = format!(
+        "import os, pty, subprocess\n\
+         leader, follower = pty.openpty()\n\
+         subprocess.run(['jit-sudo', '-n', 'sh', '-c', 'setsid sleep {0} & yes'], stdout=follower)\n",
+        holder.nap
+    );
+    let mut session = root().pty_as(&holder.person.name, ["python3", "-c", &script]);
+    holder.sleeps(1);
+    std::thread::sleep(Duration::from_millis(500));
+    holder.revoke();
+    holder.ended_at_once();
+    session.type_text("\x03");
+    session.hang_up();
+}
+
+#[test]
+fn a_terminal_that_stops_whoever_writes_holds_up_no_end() {
+    let holder = Holder::of("lasting");
+    let shell = format!("set -m; stty tostop; jit-sudo -n sleep {} & read line", holder.nap);
+    let session = root().pty_as(&holder.person.name, ["bash", "-ic", &shell]);
+    holder.sleeps(1);
+    std::thread::sleep(Duration::from_millis(300));
+    holder.revoke();
+    holder.ended_at_once();
+    drop(session);
+}
+
+#[test]
+fn what_a_finished_command_left_running_is_listed_and_ends_with_its_grant() {
+    for tail in ["sleep 0.2", ":"] {
+        let holder = Holder::of("lasting");
+        let script = format!("setsid sleep {} >/dev/null 2>&1 & {tail}", holder.nap);
+        root().run_as(&holder.person.name, ["jit-sudo", "-n", "sh", "-c", &script]).succeeded();
+        holder.sleeps(1);
+        let left = holder.has_record("left-running");
+        assert!(left.body.contains("\"name\":\"sleep\"") && left.number("count") == 1, "{}", left.body);
+        let listed = root().run_as(&holder.person.name, ["jitctl", "session", "list"]);
+        assert!(listed.succeeded().contains("left running"), "{listed:?}");
+        holder.revoke();
+        holder.ended_at_once();
+        assert_eq!(holder.has_record("left-ended").text("ended_by"), "revocation");
+        let listed = root().run_as(&holder.person.name, ["jitctl", "session", "list"]);
+        assert!(!listed.succeeded().contains("left running"), "{listed:?}");
+    }
+}
+
+#[test]
+fn what_was_left_running_ends_by_expiry_unless_the_role_keeps_it_and_by_a_kill() {
+    for (role, survives) in [("lasting", false), ("daemons", true)] {
+        let person = root().person(&[role]);
+        let grant = id(&request(root(), &person, role, &["--for", "2s"]));
+        let holder = Holder { person, grant, ..Holder::of(role) };
+        let script = format!("setsid sleep {} >/dev/null 2>&1 & :", holder.nap);
+        root().run_as(&holder.person.name, ["jit-sudo", "-n", "sh", "-c", &script]).succeeded();
+        let run = holder.run_id();
+        holder.has_record("left-running");
+        std::thread::sleep(Duration::from_millis(3500));
+        assert_eq!(holder.sleepers(), usize::from(survives), "{role}");
+        if survives {
+            root().as_root(["jitctl", "session", "kill", &run, "--reason", "enough"]).succeeded();
+            holder.ended_at_once();
+            assert_eq!(holder.has_record("left-ended").text("ended_by"), "kill");
+        } else {
+            assert_eq!(holder.has_record("left-ended").text("ended_by"), "expiry");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_kills_or_stops_its_supervisor_ends_and_is_not_called_unexecuted() {
+    for signal in ["KILL", "STOP"] {
+        let holder = Holder::of("lasting");
+        let script = format!("setsid sleep {} & sleep 0.2; kill -{signal} $PPID; sleep 30", holder.nap);
+        let session = holder.on_terminal(&["sh", "-c", &script]);
+        holder.sleeps(1);
+        std::thread::sleep(Duration::from_millis(500));
+        holder.revoke();
+        holder.ended_at_once();
+        let end = holder.has_record("end");
+        assert_ne!(end.text("ended_by"), "not-executed", "{}", end.body);
+        drop(session);
+        // Without a terminal its parent is jit-sudo itself.
+        let holder = Holder::of("lasting");
+        let script = format!("setsid sleep {} & sleep 0.2; kill -{signal} $PPID; sleep 30", holder.nap);
+        let command = format!("setsid jit-sudo -n sh -c '{script}' </dev/null >/dev/null 2>&1 &");
+        root().run_as(&holder.person.name, ["sh", "-c", &command]).succeeded();
+        holder.sleeps(1);
+        std::thread::sleep(Duration::from_millis(500));
+        holder.revoke();
+        holder.ended_at_once();
+    }
+}
+
+#[test]
+fn a_run_inside_of_a_run_ends_with_the_outer_grant() {
+    let outer = Holder::of("lasting");
+    let inner = root().person(&["daemons"]);
+    request(root(), &inner, "daemons", &[]);
+    let script = format!("runuser -u {} -- jit-sudo -n sh -c 'setsid sleep {1} & sleep {1}'", inner.name, outer.nap);
+    let session = outer.on_terminal(&["sh", "-c", &script]);
+    outer.sleeps(2);
+    std::thread::sleep(Duration::from_millis(300));
+    outer.revoke();
+    outer.ended_at_once();
+    drop(session);
+}
