@@ -18,7 +18,7 @@ use crate::when;
 /// Below `session`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionVerb {
-    /// List the sessions that run: yours, and those that you may watch or end
+    /// List the sessions that run, and what finished commands left running: yours, and those that you may watch or end
     ///
     /// For root and readers of the audit everybody's.
     List,

@@ -149,6 +149,14 @@ impl<'a> Record<'a> {
                 let run = self.text("run").unwrap_or_else(|| "all recordings".to_owned());
                 format!("{} of {run}{}", self.or_dash("purpose"), self.holder())
             }
+            "left-running" => {
+                let count = self.fields.get("count").and_then(Value::as_u64).unwrap_or(0);
+                let what = if count == 1 { "process" } else { "processes" };
+                format!("{} left {count} {what} running", self.or_dash("run"))
+            }
+            "left-ended" => {
+                format!("{}: what it left running has ended by {}", self.or_dash("run"), self.or_dash("ended_by"))
+            }
             "intervention" => {
                 let (act, run, reason) = (self.or_dash("act"), self.or_dash("run"), self.or_dash("reason"));
                 format!("{act} {run}{}: {reason}", self.holder())
