@@ -10,15 +10,17 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use crate::audit::bucket::charge_request;
 use crate::audit::record::{self, Digest, Limit};
 use crate::audit::{Event, JournalError, Written};
+use crate::budget::{REQUEST_WORDS, STORED, STORED_PER_DAY};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Timestamp};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
-use crate::grant::terms::{CommandTerms, Extensions, Flag, TERMS_LIMIT, VERSION, encode};
+use crate::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
 use crate::grant::{Attested, GrantTerms, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
@@ -96,6 +98,10 @@ pub enum ActivationError {
     TooMany(u32),
     /// That many within an hour; when the next one may be made.
     TooOften(u32, Timestamp),
+    /// The command has so many bytes as it is written.
+    TooLarge(usize),
+    /// The requester has used the budget of what is stored up; room again after so many seconds.
+    Budget(u64),
     /// The role serves exact commands only, and none was named.
     CommandMissing(RoleName),
     /// The role does not let the caller have the directory or the variables.
@@ -137,6 +143,19 @@ impl fmt::Display for ActivationError {
                     free.to_the_second()
                 )
             }
+            Self::TooLarge(bytes) => write!(
+                f,
+                "the command has {bytes} bytes with its variables, more than the {REQUEST_WORDS} that a request may have; put it \
+                 into a script"
+            ),
+            Self::Budget(seconds) => write!(
+                f,
+                "you have caused as much to be stored as one user may ({} MiB at once, {} MiB a day); there is room for this \
+                 request in {}",
+                STORED >> 20,
+                STORED_PER_DAY >> 20,
+                spell(*seconds)
+            ),
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
             }
@@ -207,10 +226,11 @@ fn submit(
     identity: &Identity,
     moment: &Moment,
 ) -> Result<Activation, ActivationError> {
-    let bytes = encode(terms)?;
-    if bytes.len() > TERMS_LIMIT {
-        return Err(ActivationError::Words("command", TERMS_LIMIT));
+    let words = terms.command.as_ref().map_or(0, CommandTerms::written_length);
+    if words > REQUEST_WORDS {
+        return Err(ActivationError::TooLarge(words));
     }
+    let bytes = encode(terms)?;
     let journal = host.journal(&policy.settings().audit);
     let rules = &role.activation;
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
@@ -222,6 +242,9 @@ fn submit(
         if !terms.break_glass.is_set() {
             within_rate(tx, terms, policy.settings().request_rate)?;
         }
+        // Neither does root's work wait for a budget.
+        let urgent = terms.break_glass.is_set() || terms.uid == 0;
+        charge_request(tx, moment, &terms.person(), bytes.len(), urgent)?.map_err(ActivationError::Budget)?;
         store::insert_request(tx, terms, &bytes, needed)?;
         store::keep_role(tx, &terms.role_digest, role)?;
         let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed))?];

@@ -35,6 +35,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 1),
     ("escape", 1),
     ("bug", 1),
+    ("budget", 1),
 ];
 
 /// Downward, and forbidden all the same: revocation reaches a session as a `Watch` that the story makes.

@@ -11,7 +11,6 @@ use super::Desk;
 use super::decisions::{Narrowing, given};
 use super::failure::{Refused, refused};
 use super::wire::Ask;
-use crate::audit::Event;
 use crate::audit::record::Reject;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
@@ -163,7 +162,7 @@ impl Matter {
             Deed::Approve => ["jitctl", "approve", self.id.as_str()],
             Deed::Review => ["jitctl", "review", self.id.as_str()],
         };
-        let event = Event::Reject(Box::new(Reject {
+        let reject = Reject {
             uid: caller.uid(),
             user: Word::from(caller.name().as_str()),
             tty: caller.tty().map(|tty| Word::from(tty.name.as_os_str())),
@@ -171,11 +170,14 @@ impl Matter {
             argv: words.map(Word::from).to_vec(),
             run_as: None,
             code: failure.code.clone(),
-            sentence: Word::from(failure.message.as_str()),
-        }));
+            sentence: Word::of_escaped(&failure.message),
+            whole_argv: None,
+            whole_sentence: None,
+            whole_run_as: None,
+        };
         match Host::open(caller.host()) {
             Ok(host) => {
-                if let Err(error) = record(&host, caller, event) {
+                if let Err(error) = record(&host, caller, reject) {
                     host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()));
                 }
             }
@@ -199,10 +201,10 @@ impl Matter {
     }
 }
 
-fn record(host: &Host, caller: &Caller, event: Event) -> Result<(), Refusal> {
+fn record(host: &Host, caller: &Caller, reject: Reject) -> Result<(), Refusal> {
     let policy = host.policy(Some(caller))?;
     let journal = host.journal(&policy.settings().audit);
-    let written = journal.reject(&host.now()?, caller.person(), event)?;
+    let written = journal.reject(&host.now()?, caller.person(), reject)?;
     let _ = journal.mirror(&written);
     host.seal_in_time(&journal);
     Ok(())

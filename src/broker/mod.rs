@@ -17,6 +17,7 @@ mod hosted;
 mod import;
 mod knowledge;
 mod membership;
+mod page;
 mod papers;
 mod questions;
 mod recertify;
@@ -191,8 +192,8 @@ impl Desk<'_> {
             // Anyone, about themselves.
             Ask::Roles {} => self.roles(),
             Ask::Request(new) => self.request(new),
-            Ask::Requests { all } => self.requests(all),
-            Ask::Grants { all } => self.grants(all),
+            Ask::Requests { all, before } => self.requests(all, before),
+            Ask::Grants { all, before } => self.grants(all, before),
             Ask::Release { id } => self.release(id.as_ref()),
             Ask::Cancel { id } => self.cancel(&id),
             Ask::KeyShow {} => self.key_show(),

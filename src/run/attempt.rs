@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 
-use crate::audit::Event;
 use crate::audit::record::Reject;
 use crate::cli::Run;
 use crate::elevation::Caller;
@@ -30,6 +29,9 @@ impl Attempt {
             run_as: Some(typed_word(run.run_as.as_deref().map(OsStr::new))),
             code: String::new(),
             sentence: Word::default(),
+            whole_argv: None,
+            whole_sentence: None,
+            whole_run_as: None,
         };
         Self { reject, person: caller.person().clone(), non_interactive: run.asking.non_interactive }
     }
@@ -40,13 +42,10 @@ impl Attempt {
             return refusal;
         }
         let person = self.person;
-        let event = Event::Reject(Box::new(Reject {
-            code: refusal.code().to_owned(),
-            sentence: Word::from(refusal.sentence()),
-            ..self.reject
-        }));
+        let reject =
+            Reject { code: refusal.code().to_owned(), sentence: Word::of_escaped(&refusal.sentence()), ..self.reject };
         let moment = scene.host.now().map_err(Refusal::from);
-        let written = moment.and_then(|moment| scene.journal.reject(&moment, &person, event).map_err(Refusal::from));
+        let written = moment.and_then(|moment| scene.journal.reject(&moment, &person, reject).map_err(Refusal::from));
         scene.host.database().tidy();
         match written {
             Ok(written) => {

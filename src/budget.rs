@@ -1,0 +1,101 @@
+//! What one user may cost others: the limits of everything that an unprivileged person can cause to be stored or held.
+//! May not: know a table of the database, a clock or the policy. Each limit has its sentence in docs/man/jit-sudo-policy.5.
+
+/// The longest command of a request, in bytes of all its words, variables and its directory as they are written
+/// (escaped). A longer one is refused and not cut: an approver must be able to read what an exact grant binds.
+pub const REQUEST_WORDS: usize = 64 << 10;
+
+/// The longest words of a refusal that are recorded, in bytes as they are written (escaped); of more the digest is.
+pub const REFUSED_WORDS: usize = 4 << 10;
+
+/// The longest sentence of a refusal that is recorded, and the longest name of a run-as user, in bytes as written.
+pub const REFUSED_SENTENCE: usize = 1 << 10;
+
+/// So much of a command a listing shows, in bytes as written; `jitctl show` has all of it.
+pub const LISTED_WORDS: usize = 1 << 10;
+
+/// After so many bytes of entries the broker ends a page of a listing.
+pub const PAGE: usize = 1 << 20;
+
+/// The most bytes that one user may cause to be stored at once.
+pub const STORED: u64 = 2 << 20;
+
+/// So many bytes of them become free again within a day, evenly.
+pub const STORED_PER_DAY: u64 = 32 << 20;
+
+/// Refusals stop being recorded one by one at this part of [`STORED`]: they never use up what requests need.
+pub const REFUSALS_SHARE: u64 = 8;
+
+/// The least that a record costs: the row, its indexes and the lines in the log sinks.
+const LEAST: u64 = 4 << 10;
+
+/// What all copies of files that are edited at once may have together, in bytes; both versions are held in memory.
+pub const EDITED: usize = 128 << 20;
+
+/// The time within which the broker must have its question, in seconds.
+pub const QUESTION_WITHIN: u64 = 10;
+
+/// The most processes of the broker that work or wait for one user.
+pub const BROKERS: u32 = 64;
+
+/// What a record of `bytes` costs: it stands in the journal and in a log sink.
+pub fn cost_of_record(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2).max(LEAST)
+}
+
+/// What a request whose terms have `bytes` costs: it is stored, recorded, and stored again in its grant.
+pub fn cost_of_request(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(3).saturating_add(2 * LEAST)
+}
+
+/// A bucket that leaks evenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// How full it is, in bytes.
+    pub bytes: u64,
+    /// When it was, in µs since boot.
+    pub at: i64,
+}
+
+impl Level {
+    /// As it is at `now`, in µs since boot.
+    pub fn leaked(self, now: i64) -> Self {
+        let passed = u64::try_from(now.saturating_sub(self.at)).unwrap_or(0);
+        let gone = u128::from(passed) * u128::from(STORED_PER_DAY) / 86_400_000_000;
+        Self { bytes: self.bytes.saturating_sub(u64::try_from(gone).unwrap_or(u64::MAX)), at: now.max(self.at) }
+    }
+
+    /// With `cost` in it, where it is then no fuller than `most`.
+    pub fn with(self, cost: u64, most: u64) -> Option<Self> {
+        let bytes = self.bytes.saturating_add(cost);
+        (bytes <= most).then_some(Self { bytes, ..self })
+    }
+
+    /// How long until there is room for `cost`, in seconds.
+    pub fn wait_for(self, cost: u64) -> u64 {
+        let over = self.bytes.saturating_add(cost).saturating_sub(STORED);
+        over.saturating_mul(86_400).div_ceil(STORED_PER_DAY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_bucket_takes_more_when_it_has_leaked() {
+        let full = Level { bytes: STORED, at: 5 };
+        assert_eq!(full.with(1, STORED), None);
+        let cost = cost_of_request(1000);
+        let wait = full.wait_for(cost);
+        let later = full.leaked(5 + i64::try_from(wait).unwrap() * 1_000_000);
+        assert!(later.with(cost, STORED).is_some(), "{wait}");
+        assert_eq!(full.leaked(0), full, "a clock that stands gives nothing away");
+        assert_eq!(full.leaked(i64::MAX).bytes, 0);
+    }
+
+    #[test]
+    fn the_longest_request_fits_into_an_empty_bucket() {
+        assert!(cost_of_request(REQUEST_WORDS * 5 / 4 + (64 << 10)) <= STORED);
+    }
+}
