@@ -102,6 +102,8 @@ pub enum ActivationError {
     TooLarge(usize),
     /// The requester has used the budget of what is stored up; room again after so many seconds.
     Budget(u64),
+    /// The host's hooks could not be told of it: this limit of the requester's cannot be lifted here.
+    Unheard(&'static str),
     /// The role serves exact commands only, and none was named.
     CommandMissing(RoleName),
     /// The role does not let the caller have the directory or the variables.
@@ -155,6 +157,11 @@ impl fmt::Display for ActivationError {
                 STORED >> 20,
                 STORED_PER_DAY >> 20,
                 spell(*seconds)
+            ),
+            Self::Unheard(limit) => write!(
+                f,
+                "your limit of {limit} cannot be lifted on this host and would keep its hooks from being run, so nothing is \
+                 asked for; begin in a session with a higher limit"
             ),
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
@@ -231,6 +238,10 @@ fn submit(
         return Err(ActivationError::TooLarge(words));
     }
     let bytes = encode(terms)?;
+    // Also in an emergency: it is loud, or it is not had.
+    if let Some(limit) = host.deafening_limit() {
+        return Err(ActivationError::Unheard(limit));
+    }
     let journal = host.journal(&policy.settings().audit);
     let rules = &role.activation;
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };

@@ -29,8 +29,8 @@ pub const REFUSALS_SHARE: u64 = 8;
 /// The least that a record costs: the row, its indexes and the lines in the log sinks.
 const LEAST: u64 = 4 << 10;
 
-/// What all copies of files that are edited at once may have together, in bytes; both versions are held in memory.
-pub const EDITED: usize = 128 << 20;
+/// What all files that are edited at once may have together, in bytes: they are held in memory until they are written back.
+pub const EDITED: usize = 64 << 20;
 
 /// The time within which the broker must have its question, in seconds.
 pub const QUESTION_WITHIN: u64 = 10;

@@ -24,6 +24,7 @@ use crate::names::{GrantId, IdPrefix};
 use crate::policy::{Options, Role};
 use crate::refusal::Refusal;
 use crate::store::StoredRequest;
+use crate::voice::Voice;
 use sys::terminal::Terminal;
 
 /// The PAM service, unless the role names a stricter one.
@@ -56,11 +57,11 @@ enum Deed {
 }
 
 /// Asks the approver, where `ask` is an approval that its role wants authenticated.
-pub(super) fn obtain(ask: &Ask, caller: &Caller) -> Result<Option<Consent>, Refused> {
+pub(super) fn obtain(ask: &Ask, caller: &Caller, voice: &mut Voice) -> Result<Option<Consent>, Refused> {
     let Some(matter) = due(ask, caller)? else { return Ok(None) };
-    let consent = match matter.prove(caller) {
+    let consent = match matter.prove(caller, voice) {
         Ok(proof) => Consent::to(&matter.request, &proof),
-        Err(error) => return Err(matter.rejected(error, caller)),
+        Err(error) => return Err(matter.rejected(error, caller, voice)),
     };
     // An authentication that asked nobody is none, and the approval is refused for the lack of it.
     Ok(consent)
@@ -125,7 +126,7 @@ impl Desk<'_> {
 }
 
 impl Matter {
-    fn prove(&self, caller: &Caller) -> Result<Authenticated, AuthError> {
+    fn prove(&self, caller: &Caller, voice: &mut Voice) -> Result<Authenticated, AuthError> {
         // PAM may not ask at all; who approves is at a terminal all the same.
         Terminal::controlling().map_err(|_| AuthError::NoTerminal)?;
         let (options, name) = (&self.options, caller.name().as_str());
@@ -151,11 +152,11 @@ impl Matter {
             use_cache: false,
             remember: false,
         };
-        Authenticated::prove(demand, &self.moment)
+        Authenticated::prove(demand, &self.moment, voice)
     }
 
     /// Records the refusal as one of a run is recorded; it stands also where that fails.
-    fn rejected(&self, error: AuthError, caller: &Caller) -> Refused {
+    fn rejected(&self, error: AuthError, caller: &Caller, voice: &mut Voice) -> Refused {
         let refused = self.refusal(error);
         let failure = &refused.failure;
         let words = match self.deed {
@@ -178,7 +179,7 @@ impl Matter {
         match Host::open(caller.host()) {
             Ok(host) => {
                 if let Err(error) = record(&host, caller, reject) {
-                    host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()));
+                    host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), voice);
                 }
             }
             Err(error) => return Refusal::from(error).into(),

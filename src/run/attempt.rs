@@ -10,6 +10,7 @@ use crate::escape::Word;
 use crate::names::Person;
 use crate::refusal::Refusal;
 use crate::run::Scene;
+use crate::voice::Voice;
 
 /// Words and place of one attempt.
 pub(super) struct Attempt {
@@ -37,7 +38,7 @@ impl Attempt {
     }
 
     /// Records the refusal, where it is one of a person. The refusal stands even where the journal fails.
-    pub(super) fn reject(self, refusal: Refusal, scene: &Scene<'_>) -> Refusal {
+    pub(super) fn reject(self, refusal: Refusal, scene: &Scene<'_>, voice: &mut Voice) -> Refusal {
         if !refusal.is_rejection(self.non_interactive) {
             return refusal;
         }
@@ -52,7 +53,7 @@ impl Attempt {
                 let _ = scene.journal.mirror(&written);
                 scene.host.seal_in_time(scene.journal);
             }
-            Err(error) => scene.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence())),
+            Err(error) => scene.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), voice),
         }
         refusal
     }

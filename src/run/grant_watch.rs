@@ -312,7 +312,7 @@ impl<'a> GrantWatch<'a> {
         });
         match written {
             Ok(written) => drop(self.journal.mirror(&[written])), // a sink never decides once the command runs
-            Err(error) => self.host.shout(&format!("{why}, and this cannot be recorded: {error}")),
+            Err(error) => self.host.alert(&format!("{why}, and this cannot be recorded: {error}")),
         }
     }
 

@@ -20,6 +20,9 @@ const DEPTH: u32 = 16;
 /// One in so many makers looks at what others have left: where many daemons stay, that takes its time.
 const SWEEPERS: i32 = 7;
 
+/// The most processes and threads in a group in which processes settle: beyond it none of them can fork.
+const MOST: &str = "4096";
+
 /// The longest `/proc/PID/cgroup` that is believed, in bytes.
 const MAX_MEMBERSHIP: u64 = 64 << 10;
 
@@ -191,6 +194,8 @@ fn place(parent: &str, name: &str, who: &str) -> io::Result<()> {
     own_directory(&parent)?;
     let group = parent.join(name);
     own_directory(&group)?;
+    // Where the controller is not to be had the group is without a bound, as it is without a group.
+    let _ = write(&parent, "cgroup.subtree_control", "+pids").and_then(|()| write(&group, "pids.max", MOST));
     write(&group, "cgroup.procs", who)
 }
 

@@ -187,3 +187,156 @@ fn a_listing_of_many_parts_is_whole_and_in_order() {
         (1..=3500).rev().map(|number| format!("{number:010}")).chain([pending.clone()]).collect();
     assert_eq!(ids, expected.iter().map(String::as_str).collect::<Vec<_>>());
 }
+
+/// Starts as many brokers as it is told, from a user who may have 40 processes, and tells how many live at once and 12
+/// seconds later.
+const IDLE: &str = r#"
+import resource, subprocess, sys, time
+resource.setrlimit(resource.RLIMIT_NPROC, (40, 40))
+held = []
+for _ in range(600):
+    try:
+        held.append(subprocess.Popen(["/usr/libexec/jit-sudo/jit-sudo-broker"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
+        if sys.argv[1] == "begins":
+            held[-1].stdin.write(b'{"verb":')
+            held[-1].stdin.flush()
+    except OSError:
+        time.sleep(0.002)
+time.sleep(0.5)
+alive = sum(process.poll() is None for process in held)
+time.sleep(12)
+print(alive, sum(process.poll() is None for process in held))
+"#;
+
+#[test]
+fn who_asks_nothing_has_no_more_processes_of_ours_than_of_their_own() {
+    let root = own_root();
+    for manner in ["silent", "begins"] {
+        let person = root.person(&[]);
+        let run = root.command(&person.name, ["python3", "-c", IDLE, manner]).patience(Duration::from_secs(60)).run();
+        let counted: Vec<u32> = run.succeeded().split_whitespace().map(|number| number.parse().unwrap()).collect();
+        assert!(counted[0] <= 60, "{} brokers of a user with 40 processes", counted[0]);
+        assert_eq!(counted[1], 0, "brokers wait for a question for ever");
+    }
+}
+
+#[test]
+fn a_question_in_pieces_is_heard() {
+    let person = root().person(&["reviewed"]);
+    let slow = "import subprocess, time\np = subprocess.Popen(['/usr/libexec/jit-sudo/jit-sudo-broker'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\nfor part in (b'{\"verb\":', b'\"roles\"', b'}'):\n    p.stdin.write(part); p.stdin.flush(); time.sleep(0.3)\np.stdin.close()\nprint(p.stdout.read().decode())";
+    let said = root().run_as(&person.name, ["python3", "-c", slow]);
+    assert!(said.succeeded().contains("reviewed"), "{said:?}");
+}
+
+#[test]
+fn waiting_has_a_limit_for_each_user_and_for_nobody_else() {
+    let root = own_root();
+    let (person, other) = (root.person(&["reviewed"]), root.person(&["reviewed"]));
+    let pending = id(&request(&root, &person, "reviewed", &["--", "id"]));
+    let wait = "import json, subprocess, sys, time\n\
+                ask = lambda: subprocess.Popen(['/usr/libexec/jit-sudo/jit-sudo-broker'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n\
+                held = []\n\
+                for _ in range(100):\n    \
+                    p = ask(); p.stdin.write(json.dumps({'verb': 'wait', 'id': sys.argv[1], 'seconds': 20}).encode()); p.stdin.close(); held.append(p)\n\
+                time.sleep(8)\n\
+                over = [p.stdout.read().decode() for p in held if p.poll() is not None]\n\
+                print(len(over)); print(over[0]); sys.stdout.flush(); time.sleep(10)";
+    std::thread::scope(|scope| {
+        let command = root.command(&person.name, ["python3", "-c", wait, &pending]).patience(Duration::from_secs(60));
+        let waits = scope.spawn(move || command.run());
+        std::thread::sleep(Duration::from_secs(12));
+        root.run_as(&person.name, ["jitctl", "requests"]).refused("64 requests of yours are being worked on");
+        root.run_as(&other.name, ["jitctl", "requests"]).succeeded();
+        root.as_root(["jitctl", "requests"]).succeeded();
+        let said = waits.join().unwrap();
+        let lines: Vec<&str> = said.succeeded().lines().collect();
+        assert_eq!(lines[0], "36", "{said:?}");
+        assert!(lines[1].contains("too-many"), "{said:?}");
+    });
+}
+
+#[test]
+fn a_caller_who_reads_nothing_keeps_no_state_of_the_database() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    // Standard error is a pipe that is full, and stays so.
+    let full = "import fcntl, os, subprocess, sys, time\n\
+                reader, writer = os.pipe()\n\
+                fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK)\n\
+                try:\n    \
+                    while True: os.write(writer, b'x' * 4096)\n\
+                except BlockingIOError: pass\n\
+                fcntl.fcntl(writer, fcntl.F_SETFL, 0)\n\
+                for words in (['jit-sudo', '-n', 'sudoedit', '/etc/hostname'], ['jit-sudo', '-n', '--role', 'nonsense', 'id'], ['jit-sudo', '-n', 'no-such-command'], ['jit-sudo', '-n', '-u', 'nobody-at-all', 'id'], ['jit-sudo', '-n', '-U', 'x', '-l']):\n    \
+                    subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=writer, stdout=writer)\n\
+                time.sleep(60)";
+    let size = || root.script("stat -c %s /var/lib/jit-sudo/journal.db-wal").trim().parse::<u64>().unwrap();
+    std::thread::scope(|scope| {
+        let command =
+            root.command(&person.name, ["timeout", "40", "python3", "-c", full]).patience(Duration::from_secs(60));
+        let held = scope.spawn(move || command.run());
+        std::thread::sleep(Duration::from_secs(2));
+        let runs = "for i in $(seq 150); do jit-sudo -n true; done";
+        root.command(&person.name, ["bash", "-c", runs]).patience(Duration::from_secs(60)).run().succeeded();
+        assert!(size() < 2 << 20, "the WAL has {} bytes", size());
+        let _ = held.join().unwrap();
+    });
+}
+
+#[test]
+fn files_that_are_edited_at_once_have_one_limit() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    root.script("for i in 1 2 3; do head -c 30000000 /dev/zero >/etc/large-$i; done");
+    let edit = ["jit-sudo", "-n", "-e", "/etc/large-1", "/etc/large-2", "/etc/large-3"];
+    let edited = root.command(&person.name, edit).env("SUDO_EDITOR", "/bin/true").run();
+    assert!(
+        edited.stderr.contains(
+            "/etc/large-3: the files to be edited have more than 64 MiB together; edit them one after another"
+        ),
+        "{edited:?}"
+    );
+    for name in ["1", "2"] {
+        assert!(edited.stderr.contains(&format!("/etc/large-{name} unchanged")), "{edited:?}");
+    }
+    let alone =
+        root.command(&person.name, ["jit-sudo", "-n", "-e", "/etc/large-3"]).env("SUDO_EDITOR", "/bin/true").run();
+    assert!(alone.stderr.contains("/etc/large-3 unchanged"), "{alone:?}");
+}
+
+#[test]
+fn limits_that_nobody_may_lift_do_not_silence_the_hooks() {
+    let root = own_root();
+    root.add_policy(
+        "urgent",
+        "[roles.urgent]\neligible = [\"%reviewed\"]\ncommands = \"ALL\"\nauthenticate = false\n\
+         [roles.urgent.activation]\nrequire_approval = true\napprovers = [\"%approvers\"]\nbreak_glass = true\n",
+    );
+    root.script("mkdir -p /etc/jit-sudo/hooks.d; rm -f /tmp/told; install -d -m 1777 /tmp");
+    root.write("/etc/jit-sudo/hooks.d/tell", 0o755, "#!/bin/sh\ncat >>/tmp/told\n");
+    let person = root.person(&["reviewed"]);
+    // As in a container without CAP_SYS_RESOURCE.
+    let ask = |limit: &str| {
+        let line = format!(
+            "setpriv --bounding-set -sys_resource -- runuser -u {} -- bash -c 'ulimit {limit}; \
+             exec jit-sudo --break-glass --role urgent --reason fire id -u'",
+            person.name
+        );
+        root.command("root", ["sh", "-c", &line]).patience(Duration::from_secs(30)).run()
+    };
+    for (limit, words) in
+        [("-u 0", "processes (ulimit -u)"), ("-u 5", "processes (ulimit -u)"), ("-t 5", "CPU time (ulimit -t)")]
+    {
+        let refused = ask(limit);
+        assert!(
+            refused.stderr.contains(&format!("your limit of {words} cannot be lifted on this host")),
+            "{limit}: {refused:?}"
+        );
+        assert_ne!(refused.status.code(), Some(0));
+    }
+    assert!(!root.path("/tmp/told").exists(), "nothing was granted");
+    assert_eq!(ask("-u 4000").succeeded(), "0");
+    harness::eventually("the hook was told", harness::PATIENCE, || {
+        std::fs::read_to_string(root.path("/tmp/told")).ok().filter(|told| told.contains("break-glass"))
+    });
+}
