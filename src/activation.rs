@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::audit::bucket::charge_request;
 use crate::audit::record::{self, Digest, Limit};
 use crate::audit::{Event, JournalError, Written};
-use crate::budget::{REQUEST_WORDS, STORED, STORED_PER_DAY};
+use crate::budget::{REQUEST_WORDS, Storage};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Timestamp};
 use crate::database::{DatabaseError, Durability};
@@ -100,8 +100,8 @@ pub enum ActivationError {
     TooOften(u32, Timestamp),
     /// The command has so many bytes as it is written.
     TooLarge(usize),
-    /// The requester has used the budget of what is stored up; room again after so many seconds.
-    Budget(u64),
+    /// The requester has stored as much as one user may; room again after so many seconds.
+    Budget(Storage, u64),
     /// The host's hooks could not be told of it: this limit of the requester's cannot be lifted here.
     Unheard(&'static str),
     /// The role serves exact commands only, and none was named.
@@ -150,12 +150,9 @@ impl fmt::Display for ActivationError {
                 "the command has {bytes} bytes with its variables, more than the {REQUEST_WORDS} that a request may have; put it \
                  into a script"
             ),
-            Self::Budget(seconds) => write!(
+            Self::Budget(storage, seconds) => write!(
                 f,
-                "you have caused as much to be stored as one user may ({} MiB at once, {} MiB a day); there is room for this \
-                 request in {}",
-                STORED >> 20,
-                STORED_PER_DAY >> 20,
+                "you have caused as much to be stored as one user may ({storage}); there is room for this request in {}",
                 spell(*seconds)
             ),
             Self::Unheard(limit) => write!(
@@ -245,7 +242,8 @@ fn submit(
     let journal = host.journal(&policy.settings().audit);
     let rules = &role.activation;
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
-    let (activation, written) = host.database().write(Durability::Synced, |tx| {
+    let storage = policy.settings().audit.storage;
+    let stored = host.database().write(Durability::Synced, |tx| {
         if store::GrantStore::new(tx).pending_of(&terms.person(), terms.created)? >= PENDING_LIMIT as usize {
             return Err(ActivationError::TooMany(PENDING_LIMIT));
         }
@@ -255,7 +253,8 @@ fn submit(
         }
         // Neither does root's work wait for a budget.
         let urgent = terms.break_glass.is_set() || terms.uid == 0;
-        charge_request(tx, moment, &terms.person(), bytes.len(), urgent)?.map_err(ActivationError::Budget)?;
+        charge_request(tx, moment, &terms.person(), bytes.len(), urgent, &storage)?
+            .map_err(|seconds| ActivationError::Budget(storage, seconds))?;
         store::insert_request(tx, terms, &bytes, needed)?;
         store::keep_role(tx, &terms.role_digest, role)?;
         let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed))?];
@@ -268,7 +267,11 @@ fn submit(
         let decided = Decided::new(terms, &bytes, &[], role);
         written.push(grant(tx, &journal, &decided, identity, moment)?);
         Ok((Activation::Granted(terms.id.clone()), written))
-    })?;
+    });
+    if let Err(ActivationError::Budget(..)) = stored {
+        let _ = journal.tell_full(moment, &terms.person()).map(|told| journal.mirror(&told));
+    }
+    let (activation, written) = stored?;
     let _ = journal.mirror(&written);
     host.ring();
     Ok(activation)

@@ -324,7 +324,7 @@ impl Host {
     pub fn journal(&self, audit: &AuditSettings) -> Journal<'_> {
         let mut sinks = self.sinks(audit);
         sinks.push(Box::new(Hooks::new(HOOKS, HOOK_RUNNER)));
-        Journal::new(&self.database, &self.name, sinks)
+        Journal::new(&self.database, &self.name, sinks).with_storage(audit.storage)
     }
 
     /// The limit of this process, where there are hooks, that would keep them from being run: what is left of the caller's

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, JournalError, Written};
 use super::record::{Alert, Event, Reject};
-use crate::budget::{self, Level, STORED};
+use crate::budget::{self, Level, Storage};
 use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
 use crate::escape::Word;
@@ -15,6 +15,9 @@ use crate::names::Person;
 
 /// So long, in seconds, refusals are counted before the count is recorded.
 pub const COUNTED_FOR: u32 = 600;
+
+/// How often it is told that a bucket is full, in seconds.
+const TOLD_EVERY: i64 = 86_400;
 
 /// Before the uid and the name, in `journal_meta`.
 const NAME: &str = "stored:";
@@ -32,18 +35,21 @@ struct Bucket {
     /// When the first of them was, in µs since 1970.
     since: i64,
     user: Word,
+    /// When an alert last told that it is full, in seconds since 1970; 0 for never.
+    #[serde(default)]
+    told: i64,
 }
 
 impl Bucket {
     fn new(user: &Word, moment: &Moment) -> Self {
-        Self { boot_id: moment.boot_id.clone(), bytes: 0, at: 0, counted: 0, since: 0, user: user.clone() }
+        Self { boot_id: moment.boot_id.clone(), bytes: 0, at: 0, counted: 0, since: 0, user: user.clone(), told: 0 }
     }
 
     /// As it is now. A boot begins anew.
-    fn level(&self, moment: &Moment) -> Level {
+    fn level(&self, moment: &Moment, storage: &Storage) -> Level {
         let bytes = if self.boot_id == moment.boot_id { self.bytes } else { 0 };
         let at = if self.boot_id == moment.boot_id { self.at } else { 0 };
-        Level { bytes, at }.leaked(moment.boot.0)
+        Level { bytes, at }.leaked(moment.boot.0, storage)
     }
 
     fn fill(&mut self, level: Level, moment: &Moment) {
@@ -52,8 +58,8 @@ impl Bucket {
     }
 
     /// True where one more refusal is to be recorded; otherwise it is counted.
-    fn take(&mut self, cost: u64, moment: &Moment) -> bool {
-        if let Some(filled) = self.level(moment).with(cost, STORED / budget::REFUSALS_SHARE) {
+    fn take(&mut self, cost: u64, moment: &Moment, storage: &Storage) -> bool {
+        if let Some(filled) = self.level(moment, storage).with(cost, storage.for_refusals()) {
             self.fill(filled, moment);
             return true;
         }
@@ -70,8 +76,8 @@ impl Bucket {
     }
 
     /// Nothing is lost with it.
-    fn is_over(&self, moment: &Moment) -> bool {
-        self.counted == 0 && self.level(moment).bytes == 0
+    fn is_over(&self, moment: &Moment, storage: &Storage) -> bool {
+        self.counted == 0 && self.level(moment, storage).bytes == 0
     }
 
     fn alert(&self, uid: u32) -> Event {
@@ -97,16 +103,41 @@ impl Journal<'_> {
         let mut written = self.tell_counted(moment)?;
         written.extend(self.database.write(Durability::Ordered, |tx| {
             let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&user, moment));
-            let recorded = bucket.take(cost, moment);
+            let recorded = bucket.take(cost, moment, &self.storage);
             store(tx, &name, &bucket)?;
             if recorded { self.append(tx, moment, event).map(Some) } else { Ok::<_, JournalError>(None) }
         })?);
         Ok(written)
     }
 
+    /// Records that `person` was refused a request for what they have stored, once a day.
+    pub fn tell_full(&self, moment: &Moment, person: &Person) -> Result<Vec<Written>, JournalError> {
+        let (name, user) = (name(person), Word::from(person.name.as_str()));
+        let now = moment.wall.seconds();
+        self.database.write(Durability::Ordered, |tx| {
+            let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&user, moment));
+            if (0..TOLD_EVERY).contains(&now.saturating_sub(bucket.told)) {
+                return Ok(Vec::new());
+            }
+            bucket.told = now;
+            store(tx, &name, &bucket)?;
+            let sentence =
+                format!("{user} has used the budget of what one user may cause to be stored ({})", self.storage);
+            let alert = Alert {
+                code: "budget-used".to_owned(),
+                sentence: sentence.into(),
+                uid: Some(person.uid),
+                user: Some(user),
+                run: None,
+                grant: None,
+            };
+            Ok(vec![self.append(tx, moment, Event::Alert(Box::new(alert)))?])
+        })
+    }
+
     /// Records what was counted long enough, of anybody: the flood may be over and its maker gone.
     pub fn tell_counted(&self, moment: &Moment) -> Result<Vec<Written>, JournalError> {
-        let settled = |bucket: &Bucket| bucket.is_due(moment) || bucket.is_over(moment);
+        let settled = |bucket: &Bucket| bucket.is_due(moment) || bucket.is_over(moment, &self.storage);
         if !all(self.database.connection())?.iter().any(|(_, _, bucket)| settled(bucket)) {
             return Ok(Vec::new());
         }
@@ -118,7 +149,7 @@ impl Journal<'_> {
                     bucket.counted = 0;
                     store(tx, &name, &bucket)?;
                 }
-                if bucket.is_over(moment) {
+                if bucket.is_over(moment, &self.storage) {
                     tx.execute("DELETE FROM journal_meta WHERE name = ?1", [&name])?;
                 }
             }
@@ -135,17 +166,18 @@ pub fn charge_request(
     person: &Person,
     bytes: usize,
     urgent: bool,
+    storage: &Storage,
 ) -> Result<Result<(), u64>, JournalError> {
     let name = name(person);
     let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&Word::from(person.name.as_str()), moment));
-    let (cost, level) = (budget::cost_of_request(bytes), bucket.level(moment));
-    match level.with(cost, if urgent { u64::MAX } else { STORED }) {
+    let (cost, level) = (budget::cost_of_request(bytes), bucket.level(moment, storage));
+    match level.with(cost, if urgent { u64::MAX } else { storage.at_once }) {
         Some(filled) => {
             bucket.fill(filled, moment);
             store(tx, &name, &bucket)?;
             Ok(Ok(()))
         }
-        None => Ok(Err(level.wait_for(cost))),
+        None => Ok(Err(level.wait_for(cost, storage))),
     }
 }
 
@@ -236,9 +268,9 @@ mod tests {
     #[test]
     fn a_boot_begins_anew_and_loses_no_count() {
         let mut bucket = Bucket::new(&Word::from("alice"), &moment(0));
-        while bucket.take(4096, &moment(1)) {}
+        while bucket.take(4096, &moment(1), &Storage::default()) {}
         let after = Moment { boot_id: "another".to_owned(), ..moment(3) };
-        assert!(bucket.take(4096, &after));
+        assert!(bucket.take(4096, &after, &Storage::default()));
         assert_eq!(bucket.counted, 1);
         assert!(bucket.is_due(&Moment { wall: Timestamp(0), ..after }), "a clock that was set back puts nothing off");
     }

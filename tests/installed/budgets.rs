@@ -126,11 +126,17 @@ fn requests_end_with_the_budget_and_break_glass_does_not() {
         last = ask(&root, &person, file)["begins"].as_str().unwrap().to_owned();
     }
     assert!(
-        last.contains("you have caused as much to be stored as one user may (2 MiB at once, 32 MiB a day)"),
+        last.contains("you have caused as much to be stored as one user may (2048 KiB at once, 32768 KiB a day)"),
         "{last}"
     );
     assert!(state(&root) - before < 2 * STORED, "{} bytes", state(&root) - before);
+    let alerts: Vec<_> = root.journal().into_iter().filter(|record| record.text("code") == "budget-used").collect();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert_eq!(alerts[0].number("uid"), i64::from(person.uid));
     request(&root, &other, "reviewed", &["--", "id"]);
+    root.add_policy("storage", "[audit]\nuser_storage = \"4M\"\n");
+    let answer = ask(&root, &person, file);
+    assert!(answer["begins"].as_str().unwrap().contains("pending"), "the policy may give more room: {answer}");
     let urgent =
         root.run_as(&person.name, ["jit-sudo", "--break-glass", "--role", "urgent", "--reason", "fire", "id", "-u"]);
     assert_eq!(urgent.succeeded(), "0", "{urgent:?}");
