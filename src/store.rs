@@ -190,7 +190,9 @@ impl<'a> GrantStore<'a> {
             }
             Which::Everybody => (format!("{COLUMNS} WHERE rowid < ?3 AND ?1 = 0 AND ?2 IS NOT NULL"), 0, PAST_LIMIT),
         };
-        let mut statement = self.connection.prepare(&format!("{query} ORDER BY rowid DESC LIMIT {limit}"))?;
+        // By the index where one person's are wanted, of whom there may be many.
+        let order = if matches!(which, Which::Of(_)) { "created DESC, rowid DESC" } else { "rowid DESC" };
+        let mut statement = self.connection.prepare(&format!("{query} ORDER BY {order} LIMIT {limit}"))?;
         let mut rows = statement.query(params![uid, now, before.unwrap_or(i64::MAX)])?;
         let mut listed = Vec::new();
         while let Some(row) = rows.next()? {
