@@ -10,15 +10,17 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use crate::audit::bucket::charge_request;
 use crate::audit::record::{self, Digest, Limit};
 use crate::audit::{Event, JournalError, Written};
+use crate::budget::{REQUEST_WORDS, Storage};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Timestamp};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
-use crate::grant::terms::{CommandTerms, Extensions, Flag, TERMS_LIMIT, VERSION, encode};
+use crate::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
 use crate::grant::{Attested, GrantTerms, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
@@ -96,6 +98,12 @@ pub enum ActivationError {
     TooMany(u32),
     /// That many within an hour; when the next one may be made.
     TooOften(u32, Timestamp),
+    /// The command has so many bytes as it is written.
+    TooLarge(usize),
+    /// The requester has stored as much as one user may; room again after so many seconds.
+    Budget(Storage, u64),
+    /// The host's hooks could not be told of it: this limit of the requester's cannot be lifted here.
+    Unheard(&'static str),
     /// The role serves exact commands only, and none was named.
     CommandMissing(RoleName),
     /// The role does not let the caller have the directory or the variables.
@@ -137,6 +145,21 @@ impl fmt::Display for ActivationError {
                     free.to_the_second()
                 )
             }
+            Self::TooLarge(bytes) => write!(
+                f,
+                "the command has {bytes} bytes with its variables, more than the {REQUEST_WORDS} that a request may have; put it \
+                 into a script"
+            ),
+            Self::Budget(storage, seconds) => write!(
+                f,
+                "you have caused as much to be stored as one user may ({storage}); there is room for this request in {}",
+                spell(*seconds)
+            ),
+            Self::Unheard(limit) => write!(
+                f,
+                "your limit of {limit} cannot be lifted on this host and would keep its hooks from being run, so nothing is \
+                 asked for; begin in a session with a higher limit"
+            ),
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
             }
@@ -207,14 +230,20 @@ fn submit(
     identity: &Identity,
     moment: &Moment,
 ) -> Result<Activation, ActivationError> {
+    let words = terms.command.as_ref().map_or(0, CommandTerms::written_length);
+    if words > REQUEST_WORDS {
+        return Err(ActivationError::TooLarge(words));
+    }
     let bytes = encode(terms)?;
-    if bytes.len() > TERMS_LIMIT {
-        return Err(ActivationError::Words("command", TERMS_LIMIT));
+    // Also in an emergency: it is loud, or it is not had.
+    if let Some(limit) = host.deafening_limit() {
+        return Err(ActivationError::Unheard(limit));
     }
     let journal = host.journal(&policy.settings().audit);
     let rules = &role.activation;
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
-    let (activation, written) = host.database().write(Durability::Synced, |tx| {
+    let storage = policy.settings().audit.storage;
+    let stored = host.database().write(Durability::Synced, |tx| {
         if store::GrantStore::new(tx).pending_of(&terms.person(), terms.created)? >= PENDING_LIMIT as usize {
             return Err(ActivationError::TooMany(PENDING_LIMIT));
         }
@@ -222,6 +251,10 @@ fn submit(
         if !terms.break_glass.is_set() {
             within_rate(tx, terms, policy.settings().request_rate)?;
         }
+        // Neither does root's work wait for a budget.
+        let urgent = terms.break_glass.is_set() || terms.uid == 0;
+        charge_request(tx, moment, &terms.person(), bytes.len(), urgent, &storage)?
+            .map_err(|seconds| ActivationError::Budget(storage, seconds))?;
         store::insert_request(tx, terms, &bytes, needed)?;
         store::keep_role(tx, &terms.role_digest, role)?;
         let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed))?];
@@ -234,7 +267,11 @@ fn submit(
         let decided = Decided::new(terms, &bytes, &[], role);
         written.push(grant(tx, &journal, &decided, identity, moment)?);
         Ok((Activation::Granted(terms.id.clone()), written))
-    })?;
+    });
+    if let Err(ActivationError::Budget(..)) = stored {
+        let _ = journal.tell_full(moment, &terms.person()).map(|told| journal.mirror(&told));
+    }
+    let (activation, written) = stored?;
     let _ = journal.mirror(&written);
     host.ring();
     Ok(activation)

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use crate::voice::Voice;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -61,9 +62,23 @@ pub struct Database {
 /// Nothing that waits may happen meanwhile, because what others write is not seen and the WAL cannot begin anew. It ends when
 /// it is dropped, or with the next write of the same process.
 #[must_use = "a state of the database lasts as long as this value"]
-pub struct Reading<'a>(&'a Database);
+pub struct Reading<'a> {
+    transaction: Ending<'a>,
+    voice: &'a mut Voice,
+}
 
-impl Drop for Reading<'_> {
+impl<'a> Reading<'a> {
+    /// Ends it; from now on the caller may be told and asked things.
+    pub fn close(self) -> &'a mut Voice {
+        drop(self.transaction);
+        self.voice
+    }
+}
+
+/// Ends a [`Reading`] when it is dropped.
+struct Ending<'a>(&'a Database);
+
+impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.end_reading();
     }
@@ -155,9 +170,10 @@ impl Database {
     }
 
     /// Keeps one state of the database in sight. Where that fails, each question sees a state of its own, as ever.
-    pub fn reading(&self) -> Reading<'_> {
+    /// The voice is the state's until it is closed: a caller who reads slowly would keep the WAL from beginning anew.
+    pub fn reading<'a>(&'a self, voice: &'a mut Voice) -> Reading<'a> {
         self.is_reading.set(self.connection.execute_batch("BEGIN DEFERRED").is_ok());
-        Reading(self)
+        Reading { transaction: Ending(self), voice }
     }
 
     fn end_reading(&self) {

@@ -79,6 +79,32 @@ impl Word {
         self.0.as_bytes()
     }
 
+    /// Of a text that is escaped already, such as a sentence: its bytes, so that it is not escaped once more when it is
+    /// written. A text that nobody escaped stays as it is.
+    pub fn of_escaped(text: &str) -> Self {
+        unescape(text).map_or_else(|| Self::from(text), |bytes| Self(OsString::from_vec(bytes)))
+    }
+
+    /// How many bytes it has as it is written in JSON: escaped, with backslashes doubled.
+    pub fn written_length(&self) -> usize {
+        written_length(self.as_bytes())
+    }
+
+    /// The longest beginning of it that has at most `most` bytes as it is written.
+    pub fn beginning(&self, most: usize) -> Self {
+        let bytes = self.as_bytes();
+        // A byte is written as one at least, so more than that need not be looked at.
+        let mut end = bytes.len().min(most);
+        while written_length(bytes.get(..end).unwrap_or_default()) > most {
+            end = end * 3 / 4;
+        }
+        // Not in the middle of a character.
+        while end < bytes.len() && bytes.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) && end > 0 {
+            end -= 1;
+        }
+        Self(OsString::from_vec(bytes.get(..end).unwrap_or_default().to_vec()))
+    }
+
     /// The word as the system takes it.
     pub fn as_os_str(&self) -> &OsStr {
         &self.0
@@ -150,6 +176,10 @@ pub fn shell_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String
         }
     };
     words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn written_length(bytes: &[u8]) -> usize {
+    escape(bytes).bytes().map(|byte| if matches!(byte, b'\\' | b'"') { 2 } else { 1 }).sum()
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -17,6 +17,7 @@ use crate::escape::{Word, escape};
 use crate::host::{HOOKS, Host};
 use crate::policy::AuditSettings;
 use sys::exec::{Credentials, Directory, Execution, Image, Programs};
+use sys::limits::Limits;
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
 use sys::process::{
     Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, kill_descendants, new_session, wait_any,
@@ -82,17 +83,15 @@ pub fn serve(inherited: &Inherited) -> i32 {
     let started = fork(|| {
         let _ = new_session();
         crate::session::stand_alone(GROUP);
-        Runner { inherited }.deliver(&events);
+        Runner.deliver(&events);
         exit_now(0)
     });
     i32::from(started.is_err())
 }
 
-struct Runner<'a> {
-    inherited: &'a Inherited,
-}
+struct Runner;
 
-impl Runner<'_> {
+impl Runner {
     fn deliver(&self, events: &str) {
         let hooks = match hooks() {
             Ok(hooks) if hooks.is_empty() => return,
@@ -134,13 +133,15 @@ impl Runner<'_> {
         let program = CString::new(path.as_os_str().as_bytes()).map_err(|error| start(&error))?;
         let (input, feed) = pipe().map_err(|error| start(&error))?;
         let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").map_err(|error| start(&error))?;
+        // Our own, which were lifted: not those of whom the hook is told about.
+        let limits = Limits::current().map_err(|error| start(&error))?;
         let signals = SignalQueue::open(&[SIGCHLD]).map_err(|error| start(&error))?;
         let execution = Execution {
             image: Image::Path(&program),
             argv: std::slice::from_ref(&program),
             environment: &[PATH.to_owned()],
             credentials,
-            limits: &self.inherited.limits,
+            limits: &limits,
             umask: 0o077,
             directory: Directory::Required(c"/"),
             ignored_signals: SignalSet::EMPTY,
@@ -256,7 +257,7 @@ fn alert(code: &str, sentence: &str, repeated: Repeated) {
     if let Ok(host) = Host::open(&name)
         && record(&host, code, sentence, repeated).is_none()
     {
-        host.shout(sentence);
+        host.alert(sentence);
     }
 }
 

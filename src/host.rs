@@ -30,12 +30,14 @@ use crate::names::Person;
 use crate::policy::index::IndexError;
 use crate::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 use crate::store::GrantStore;
+use crate::voice::Voice;
 use anchor::Anchor;
 pub use inspection::Mirror;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
 pub use schema::open as open_database;
 pub use shelf::Shelved;
 use sys::bell::Bell;
+use sys::limits::Limits;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
 /// The administrator's directory.
@@ -93,6 +95,17 @@ const ANCHOR: &str = "anchor";
 const POLICY_LIMIT: usize = 64 << 20;
 
 const KEY_LIMIT: usize = 16 << 10;
+
+/// The limits of getrlimit(2) under which a hook can do its work: processes, descriptors, seconds, bytes of a file and of
+/// memory.
+const HOOKS_NEED: [(&str, u64, &str); 6] = [
+    ("nproc", 64, "processes (ulimit -u)"),
+    ("nofile", 64, "open files (ulimit -n)"),
+    ("cpu", 60, "CPU time (ulimit -t)"),
+    ("fsize", 1 << 20, "the size of files (ulimit -f)"),
+    ("as", 256 << 20, "memory (ulimit -v)"),
+    ("data", 64 << 20, "data (ulimit -d)"),
+];
 
 /// Why this host cannot serve.
 #[derive(Debug)]
@@ -287,8 +300,13 @@ impl Host {
     }
 
     /// The alert path: what the journal could not take goes to syslog and standard error, as loudly as they allow.
-    pub fn shout(&self, sentence: &str) {
-        let _ = std::io::Write::write_all(&mut io::stderr(), format!("jit-sudo: {sentence}\n").as_bytes());
+    pub fn shout(&self, sentence: &str, voice: &mut Voice) {
+        self.alert(sentence);
+        voice.say(&format!("jit-sudo: {sentence}\n"));
+    }
+
+    /// The same where the caller is not told.
+    pub fn alert(&self, sentence: &str) {
         let now = Timestamp(sys::time::realtime_us());
         let _ = Syslog::new(DEV_LOG, std::process::id()).alert(now, sentence);
     }
@@ -312,7 +330,16 @@ impl Host {
     pub fn journal(&self, audit: &AuditSettings) -> Journal<'_> {
         let mut sinks = self.sinks(audit);
         sinks.push(Box::new(Hooks::new(HOOKS, HOOK_RUNNER)));
-        Journal::new(&self.database, &self.name, sinks)
+        Journal::new(&self.database, &self.name, sinks).with_storage(audit.storage)
+    }
+
+    /// The limit of this process, where there are hooks, that would keep them from being run: what is left of the caller's
+    /// where nobody may lift it (no CAP_SYS_RESOURCE, capabilities(7)).
+    pub fn deafening_limit(&self) -> Option<&'static str> {
+        let limits = std::fs::read_dir(HOOKS).ok()?.next().and_then(|_| Limits::current().ok())?;
+        HOOKS_NEED.iter().find_map(|(name, least, words)| {
+            limits.named(name).is_some_and(|limit| limit.soft < *least).then_some(*words)
+        })
     }
 
     /// The same for what hooks themselves bring about, of which they must not hear again.
@@ -451,6 +478,11 @@ impl Host {
     fn courier(&self, name: &str, transport: impl Transport + 'static) -> Box<dyn Sink> {
         Box::new(Courier::new(transport, self.state.path().join(format!("sent-{name}"))))
     }
+}
+
+/// The file on which the turns of users are locks; `None` on a host that is not set up.
+pub fn turns() -> Option<Bell> {
+    state_directory().ok().and_then(|state| Bell::open(&state.path().join(BELL)).ok())
 }
 
 fn state_directory() -> Result<TrustedDirectory, HostError> {

@@ -10,7 +10,7 @@
 //! 4  authorized (THE GATE)   store (requests and grants)
 //! 3  auth (PAM, cache)   policy (judgement)   grant (signatures)
 //! 2  elevation (caller, run-as, command)   recording   database   cli
-//! 1  names  clock  escape  bug
+//! 1  names  clock  escape  budget  voice  bug
 //! 0  sys (all unsafe code)
 //! ```
 
@@ -40,7 +40,9 @@ pub mod database;
 pub mod elevation;
 pub mod recording;
 
+pub mod budget;
 pub mod bug;
 pub mod clock;
 pub mod escape;
 pub mod names;
+pub mod voice;

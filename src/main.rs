@@ -2,13 +2,12 @@
 
 #![no_main]
 
-use std::io::Write;
-
 use jit_sudo::cli::{self, Invocation};
 use jit_sudo::policy::PolicyReader;
 use jit_sudo::refusal::Refusal;
 use jit_sudo::run::{listing, run, validate};
 use jit_sudo::session::{ExitStatus, stand_apart};
+use jit_sudo::voice::Voice;
 use sys::Inherited;
 
 sys::program!(run_and_exit);
@@ -20,31 +19,32 @@ fn run_and_exit() -> ! {
 }
 
 fn jit_sudo_main() -> ExitStatus {
+    // Nobody has it before us.
+    let Some(mut voice) = Voice::of_this_process() else { return ExitStatus::Code(1) };
     let (answer, reader) = match sys::sanitize() {
-        Ok(inherited) => (answer(&inherited), PolicyReader::root(&inherited.identity)),
+        Ok(inherited) => (answer(&inherited, &mut voice), PolicyReader::root(&inherited.identity)),
         Err(error) => (Err(error.into()), None),
     };
     answer.unwrap_or_else(|refusal| {
-        refusal.tell(reader.as_ref());
+        refusal.tell(reader.as_ref(), &mut voice);
         ExitStatus::Code(1)
     })
 }
 
-fn answer(inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+fn answer(inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
     stand_apart();
     match cli::parse(&inherited.arguments)? {
-        Invocation::Run(wanted) => run(&wanted, inherited),
-        Invocation::List(wanted) => listing::list(&wanted, inherited),
-        Invocation::Validate(wanted) => validate::validate(&wanted, inherited),
+        Invocation::Run(wanted) => run(&wanted, inherited, voice),
+        Invocation::List(wanted) => listing::list(&wanted, inherited, voice),
+        Invocation::Validate(wanted) => validate::validate(&wanted, inherited, voice),
         Invocation::InvalidateCache => validate::forget(validate::Extent::ThisSession, inherited),
         Invocation::RemoveCache => validate::forget(validate::Extent::Everything, inherited),
-        Invocation::Version => say(&cli::version()),
-        Invocation::Help(name) => say(&cli::help(name)),
+        Invocation::Version => say(&cli::version(), voice),
+        Invocation::Help(name) => say(&cli::help(name), voice),
     }
 }
 
-fn say(text: &str) -> Result<ExitStatus, Refusal> {
-    // A reader that went away (| head) is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+fn say(text: &str, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
+    voice.print(text);
     Ok(ExitStatus::Code(0))
 }

@@ -2,7 +2,6 @@
 //! The only room that makes sentences for people out of the rooms' errors.
 
 use std::ffi::OsStr;
-use std::io::Write;
 
 use crate::activation::ActivationError;
 use crate::audit::JournalError;
@@ -19,6 +18,7 @@ use crate::policy::judge::{JudgeError, NotAllowed};
 use crate::policy::{NotPermitted, PolicyReader, PolicyWords, Role};
 use crate::session::{EnvironmentError, LaunchError};
 use crate::store::FindError;
+use crate::voice::Voice;
 use sys::sanitize::SanitizeError;
 
 /// Why jit-sudo did not run the command.
@@ -307,7 +307,7 @@ impl Refusal {
     }
 
     /// Says it on standard error, in the words of the policy where `reader` may read them.
-    pub fn tell(&self, reader: Option<&PolicyReader>) {
+    pub fn tell(&self, reader: Option<&PolicyReader>, voice: &mut Voice) {
         let words = self.words();
         let whole = words.as_ref().zip(reader).map(|(words, reader)| words.told_to(reader));
         let sentence = whole.map_or_else(|| self.sentence(), str::to_owned);
@@ -328,8 +328,7 @@ impl Refusal {
         if let Some(hint) = self.hint() {
             text.push_str(&format!("hint: {hint}\n"));
         }
-        // Whoever closed standard error does not want to know.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        voice.say(&text);
     }
 }
 

@@ -28,6 +28,7 @@ use crate::policy::{PolicyIndex, SyslogMode};
 use crate::refusal::Refusal;
 use crate::session::environment::build;
 use crate::session::{ExitStatus, Family, LaunchError, Outcome, Session};
+use crate::voice::Voice;
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
@@ -46,50 +47,50 @@ pub(crate) struct Scene<'a> {
 }
 
 /// Runs one command, or says why not. With -b this process returns when the command has begun.
-pub fn run(run: &Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+pub fn run(run: &Run, inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
     if run.background {
-        return background::run(run, inherited);
+        return background::run(run, inherited, voice);
     }
-    perform(run, inherited, || {})
+    perform(run, inherited, voice, || {})
 }
 
 /// The run itself; `begun` is called when nothing can refuse it any more.
-fn perform(run: &Run, inherited: &Inherited, begun: impl FnOnce()) -> Result<ExitStatus, Refusal> {
+fn perform(run: &Run, inherited: &Inherited, voice: &mut Voice, begun: impl FnOnce()) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     // Not dropped: this process ends with the run, and the kernel closes and frees faster than SQLite and we do.
     let host = ManuallyDrop::new(Host::open(caller.host())?);
     let policy = ManuallyDrop::new(host.policy(Some(&caller))?);
     let journal = host.journal(&policy.settings().audit);
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
-    let reading = host.database().reading();
+    edit::mind_the_name(run, voice);
+    let reading = host.database().reading(voice);
     host.tend(&journal)?;
 
-    edit::mind_the_name(run);
     let attempt = Attempt::of(run, &caller);
     let (mut recorded, family) = authorize(run, caller, &scene, reading)
-        .and_then(|authorized| record(authorized, &scene)) // on disk before anything runs
-        .map_err(|refusal| attempt.reject(refusal, &scene))?;
+        .and_then(|authorized| record(authorized, &scene, voice)) // on disk before anything runs
+        .map_err(|refusal| attempt.reject(refusal, &scene, voice))?;
 
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
     let grace = policy.settings().grace_period;
     let file = reel::file(&recorded, &host);
     let mut tape = reel::tape(&recorded, &scene, &file);
-    let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, |recorded, editor, watch| {
+    let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, voice, |recorded, editor, watch| {
         Session::open(recorded, family, inherited, grace).editing(editor).run(watch, &mut tape)
     });
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(without_outcome, Outcome::to_record);
     let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
     let recording_bytes = ending.recording_bytes;
-    end(&recorded, ending, &scene);
+    end(&recorded, ending, &scene, voice);
     reel::shrink(recording_bytes, recorded.run());
     Ok(outcome?.exit_status())
 }
 
 /// Opens the PAM session, builds the environment and commits the start with both. While the disk writes, a place is made for
 /// what will run.
-fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<(Recorded, Family), Refusal> {
+fn record(mut authorized: Authorized, scene: &Scene<'_>, voice: &mut Voice) -> Result<(Recorded, Family), Refusal> {
     let settings = scene.policy.settings();
     edit::choose_editor(&authorized, scene)?;
     let target = authorized.run_as().name().to_string();
@@ -107,7 +108,7 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<(Recorded, Fa
         Recorded::commit(scene.journal, authorized, environment, id, redacted, &moment, Family::found)?;
 
     if settings.audit.syslog == SyslogMode::Required && recorded.mirror(scene.journal) == Delivery::Missed {
-        end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), scene);
+        end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), scene, voice);
         return Err(Refusal::SyslogRequired);
     }
     Ok((recorded, family))
@@ -115,7 +116,7 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>) -> Result<(Recorded, Fa
 
 /// Records the end. The command has had its way: its status stays whatever happens here, but a journal that fails now is
 /// shouted on the alert path.
-fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>) {
+fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>, voice: &mut Voice) {
     let was_session = ending.duration_us.is_some_and(|span| span >= SESSION_US);
     let written = scene
         .host
@@ -126,7 +127,7 @@ fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>) {
         let _ = scene.host.seal(scene.journal, Due::Now);
     }
     if let Err(refusal) = written {
-        scene.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()));
+        scene.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()), voice);
     }
 }
 

@@ -62,6 +62,21 @@ pub struct StoredRequest {
     pub ended: Option<Ended>,
 }
 
+/// A request without its body.
+#[derive(Debug, Clone)]
+pub struct ListedRequest {
+    /// Where it stands: a later request has a greater number.
+    pub row: i64,
+    /// Its id.
+    pub id: GrantId,
+    /// The requester's uid, which may be somebody else's by now.
+    pub uid: u32,
+    /// For which role.
+    pub role: RoleName,
+    /// Its state, deadlines considered.
+    pub state: RequestState,
+}
+
 /// The end that somebody gave to a request or grant.
 #[derive(Debug, Clone)]
 pub struct Ended {
@@ -160,32 +175,51 @@ impl<'a> GrantStore<'a> {
             .ok_or(FindError::Unknown)?
     }
 
+    /// Requests as their columns tell them, newest first: without their bodies, which a requester may make long. Only rows
+    /// before `before`, where one is named.
+    pub fn listed(&self, which: Which<'_>, before: Option<i64>, now: i64) -> Result<Vec<ListedRequest>, FindError> {
+        const COLUMNS: &str = "SELECT rowid, id, uid, role, state, deadline FROM request";
+        let (query, uid, limit) = match which {
+            Which::Pending => (
+                format!("{COLUMNS} WHERE state = 'pending' AND deadline > ?2 AND rowid < ?3 AND ?1 = 0"),
+                0,
+                PENDING_LIMIT,
+            ),
+            Which::Of(person) => {
+                (format!("{COLUMNS} WHERE uid = ?1 AND rowid < ?3 AND ?2 IS NOT NULL"), person.uid, PAST_LIMIT)
+            }
+            Which::Everybody => (format!("{COLUMNS} WHERE rowid < ?3 AND ?1 = 0 AND ?2 IS NOT NULL"), 0, PAST_LIMIT),
+        };
+        // By the index where one person's are wanted, of whom there may be many.
+        let order = if matches!(which, Which::Of(_)) { "created DESC, rowid DESC" } else { "rowid DESC" };
+        let mut statement = self.connection.prepare(&format!("{query} ORDER BY {order} LIMIT {limit}"))?;
+        let mut rows = statement.query(params![uid, now, before.unwrap_or(i64::MAX)])?;
+        let mut listed = Vec::new();
+        while let Some(row) = rows.next()? {
+            listed.push(read_listed(row, now)?);
+        }
+        Ok(listed)
+    }
+
     /// Requests, newest first: all that are pending, or all of one user.
     pub fn requests(&self, which: Which<'_>, now: i64) -> Result<Vec<StoredRequest>, FindError> {
-        let (condition, order, person, limit) = match which {
-            Which::Pending => ("state = 'pending' AND deadline > ?2", "created", None, PENDING_LIMIT),
-            Which::Of(person) => ("uid = ?1", "created", Some(person), PAST_LIMIT),
-            Which::Everybody => ("1", "rowid", None, PAST_LIMIT),
-        };
-        let uid = person.map_or(0, |person| person.uid);
-        let mut statement = self.connection.prepare(&format!(
-            "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
-             WHERE {condition} AND ?1 >= 0 AND ?2 IS NOT NULL ORDER BY {order} DESC"
-        ))?;
-        let rows = statement.query_map(params![uid, now], |row| Ok(read_request(row, now)))?;
         let mut requests = Vec::new();
-        for row in rows {
-            match row? {
-                // Whoever asks for it by its id is told; a listing has nothing to show of it.
-                Err(FindError::Terms(_, TermsFault::Earlier)) => {}
-                Ok(request) if person.is_some_and(|person| !person.is(request.terms.uid, &request.terms.user)) => {}
-                request => requests.push(request?),
-            }
-            if requests.len() >= limit {
-                break;
-            }
+        for listed in self.listed(which, None, now)? {
+            requests.extend(self.usable(&listed.id, now)?.filter(|request| match which {
+                Which::Of(person) => person.is(request.terms.uid, &request.terms.user),
+                Which::Pending | Which::Everybody => true,
+            }));
         }
         Ok(requests)
+    }
+
+    /// One request, unless an earlier version made it: whoever asks for it by its id is told, and a listing has nothing to
+    /// show of it.
+    pub fn usable(&self, id: &GrantId, now: i64) -> Result<Option<StoredRequest>, FindError> {
+        match self.request(id, now) {
+            Err(FindError::Terms(_, TermsFault::Earlier)) => Ok(None),
+            request => request.map(Some),
+        }
     }
 
     /// The newest pending request of `person` for `role`.
@@ -421,6 +455,23 @@ fn read_request(row: &Row<'_>, now: i64) -> Result<StoredRequest, FindError> {
         state = RequestState::Expired;
     }
     Ok(StoredRequest { terms, bytes, state, needed: row.get(2)?, ended: read_ended(row, 3)? })
+}
+
+fn read_listed(row: &Row<'_>, now: i64) -> Result<ListedRequest, FindError> {
+    let id: String = row.get(1)?;
+    let damaged = || FindError::Damaged(id.clone());
+    let (role, state): (String, String) = (row.get(3)?, row.get(4)?);
+    let mut state = RequestState::parse(&state).ok_or_else(damaged)?;
+    if state == RequestState::Pending && now >= row.get(5)? {
+        state = RequestState::Expired;
+    }
+    Ok(ListedRequest {
+        row: row.get(0)?,
+        id: GrantId::parse(&id).map_err(|_| damaged())?,
+        uid: row.get(2)?,
+        role: RoleName::parse(&role).map_err(|_| damaged())?,
+        state,
+    })
 }
 
 fn read_grant(row: &Row<'_>) -> Result<StoredGrant, FindError> {

@@ -35,6 +35,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 1),
     ("escape", 1),
     ("bug", 1),
+    ("budget", 1),
+    ("voice", 1),
 ];
 
 /// Downward, and forbidden all the same: revocation reaches a session as a `Watch` that the story makes.
@@ -107,6 +109,36 @@ fn what_is_sealed_is_opened_in_one_place() {
         );
         // The texts of somebody's own are read by jitctl, never here.
         assert!(!opens("PolicyReader::of("), "{} quotes the policy to whoever asks", name.display());
+    }
+}
+
+/// Who may name the standard streams: the voice, the rooms that talk to the caller when the story has closed its reading of the
+/// database, and programs whose streams are ours.
+const STREAMS: [&str; 13] = [
+    "voice.rs",
+    "bug.rs",
+    "session",
+    "auth/prompt.rs",
+    "hooks.rs",
+    "broker/mod.rs",
+    "broker/question.rs",
+    "broker/recordings.rs",
+    "broker/membership.rs",
+    "broker/hosted.rs",
+    "run/offer.rs",
+    "run/approval.rs",
+    "run/entries.rs",
+];
+
+#[test]
+fn the_caller_is_talked_to_in_few_places() {
+    let known = |path: &Path| STREAMS.iter().any(|place| path.starts_with(project().join("src").join(place)));
+    for file in sources("src").iter().filter(|file| !known(&file.path)) {
+        for line in file.code() {
+            for stream in ["stderr()", "stdout()", "stdin()", "eprint", "println"] {
+                assert!(!line.contains(stream), "{} talks to the caller itself: {line}", file.path.display());
+            }
+        }
     }
 }
 

@@ -136,22 +136,22 @@ pub(crate) fn debts() -> Vec<CompletionCandidate> {
 
 /// Pending requests that others decide: one's own.
 pub(crate) fn undecidable() -> Vec<CompletionCandidate> {
-    ids(&Ask::Requests { all: false }, |info| !info.may_decide)
+    ids(&Ask::Requests { all: false, before: None }, |info| !info.may_decide)
 }
 
 /// Requests that the caller may decide.
 pub(crate) fn decidable() -> Vec<CompletionCandidate> {
-    ids(&Ask::Requests { all: false }, |info| info.may_decide)
+    ids(&Ask::Requests { all: false, before: None }, |info| info.may_decide)
 }
 
 /// Active and scheduled grants that the caller sees.
 pub(crate) fn grants() -> Vec<CompletionCandidate> {
-    ids(&Ask::Grants { all: false }, |_| true)
+    ids(&Ask::Grants { all: false, before: None }, |_| true)
 }
 
 /// Pending requests and active grants.
 pub(crate) fn everything() -> Vec<CompletionCandidate> {
-    let mut found = ids(&Ask::Requests { all: false }, |_| true);
+    let mut found = ids(&Ask::Requests { all: false, before: None }, |_| true);
     found.extend(grants());
     found
 }
@@ -169,6 +169,8 @@ pub(crate) fn sessions() -> Vec<CompletionCandidate> {
 fn ids(ask: &Ask, wanted: fn(&GrantInfo) -> bool) -> Vec<CompletionCandidate> {
     let infos = match Broker::installed().ask(ask) {
         Ok(Answer::Requests(infos) | Answer::Grants(infos)) => infos,
+        // Nobody reads more of them than one part.
+        Ok(Answer::RequestsPart(page) | Answer::GrantsPart(page)) => page.entries,
         _ => Vec::new(),
     };
     let about = |info: &GrantInfo| format!("{} {} {}", info.requester, info.role, show::command(info));

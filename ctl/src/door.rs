@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use jit_sudo::broker::wire::{Answer, Ask, Failure, REQUEST_LIMIT, Reply};
+use jit_sudo::broker::wire::{Answer, Ask, Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply};
 use jit_sudo::escape::escape;
 use sys::signals::{self, SIGINT, SIGQUIT, SignalSet};
 
@@ -116,6 +116,25 @@ impl Broker {
         understand(&heard?, status)
     }
 
+    /// Every part of a listing: `ask` makes the question from where the part before has ended.
+    pub(crate) fn ask_all(&self, ask: impl Fn(Option<i64>) -> Ask) -> Result<Answer, DoorError> {
+        let (mut all, mut before) = (Vec::new(), None);
+        loop {
+            let GrantPage { entries, before: next } = match self.ask(&ask(before))? {
+                Answer::Requests(entries) => return Ok(Answer::Requests(joined(all, entries))),
+                Answer::Grants(entries) => return Ok(Answer::Grants(joined(all, entries))),
+                Answer::RequestsPart(page) | Answer::GrantsPart(page) => page,
+                _ => return Err(DoorError::OtherAnswer),
+            };
+            // A broker that goes round in a circle is not followed.
+            if before.is_some_and(|before| next >= before) {
+                return Err(DoorError::Garbled);
+            }
+            before = Some(next);
+            all = joined(all, entries);
+        }
+    }
+
     /// The same for what the broker may put to the person at the terminal first. ^C is the broker's meanwhile: it gives the
     /// terminal its modes back before it answers, and then the signal that waited is ours.
     pub(crate) fn ask_person(&self, ask: &Ask) -> Result<Answer, DoorError> {
@@ -125,6 +144,11 @@ impl Broker {
         let _ = before.and_then(signals::set_mask);
         answer
     }
+}
+
+fn joined(mut all: Vec<GrantInfo>, more: Vec<GrantInfo>) -> Vec<GrantInfo> {
+    all.extend(more);
+    all
 }
 
 fn listen(child: &mut Child) -> Result<Vec<u8>, DoorError> {

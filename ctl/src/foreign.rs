@@ -60,6 +60,7 @@ fn as_info(request: &Request, host: &Host<'_>) -> GrantInfo {
         requester_uid: terms.uid,
         role: terms.role,
         run_as: terms.run_as.to_string(),
+        command_bytes: None,
         sha256: terms.command.as_ref().map(|command| command.program.clone()),
         bound: terms.command.map(BoundInfo::from),
         reason: terms.reason,

@@ -16,7 +16,8 @@ use crate::when;
 
 /// `jitctl grants`
 pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let grants = answer!(broker.ask(&Ask::Grants { all: words.all })?, Answer::Grants(grants) => grants);
+    let grants =
+        answer!(broker.ask_all(|before| Ask::Grants { all: words.all, before })?, Answer::Grants(grants) => grants);
     let text = if grants.is_empty() {
         if words.all { "no grants\n" } else { "no active grants\n" }.to_owned()
     } else {

@@ -12,7 +12,7 @@ use crate::when;
 
 /// `jitctl requests`
 pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let requests = answer!(broker.ask(&Ask::Requests { all: words.all })?, Answer::Requests(requests) => requests);
+    let requests = answer!(broker.ask_all(|before| Ask::Requests { all: words.all, before })?, Answer::Requests(requests) => requests);
     let mut text = if requests.is_empty() {
         if words.all { "no requests\n" } else { "no pending requests\n" }.to_owned()
     } else {

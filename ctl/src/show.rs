@@ -51,9 +51,11 @@ pub(crate) fn command(info: &GrantInfo) -> String {
 
 /// The same for a list, with the grant that it extends.
 pub(crate) fn matter(info: &GrantInfo) -> String {
+    let rest =
+        info.command_bytes.map_or_else(String::new, |bytes| format!(" ... ({bytes} bytes: jitctl show {})", info.id));
     match &info.extends {
-        Some(old) => format!("{} (extends {old})", command(info)),
-        None => command(info),
+        Some(old) => format!("{}{rest} (extends {old})", command(info)),
+        None => command(info) + &rest,
     }
 }
 
@@ -246,6 +248,7 @@ pub(crate) mod tests {
             role: RoleName::parse("web-ops").unwrap(),
             run_as: "root".into(),
             command: ["/usr/bin/systemctl", "restart", "nginx"].map(Word::from).to_vec(),
+            command_bytes: None,
             bound: Some(BoundInfo {
                 path: "/usr/bin/systemctl".into(),
                 directory: "/home/alice".into(),

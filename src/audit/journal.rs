@@ -14,6 +14,7 @@ use super::open_run::{self, Process};
 use super::precedent;
 use super::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use super::sink::{Delivery, Sink};
+use crate::budget::Storage;
 use crate::clock::{Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::names::GrantId;
@@ -164,6 +165,7 @@ pub struct Journal<'a> {
     pub(super) database: &'a Database,
     host: &'a str,
     sinks: RefCell<Vec<Box<dyn Sink>>>,
+    pub(super) storage: Storage,
 }
 
 const TAIL: &str = "SELECT seq, hash, high FROM record ORDER BY seq DESC LIMIT 1";
@@ -174,7 +176,13 @@ const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, hig
 impl<'a> Journal<'a> {
     /// A journal in `database`, mirrored to `sinks`; `host` is the name that records carry.
     pub fn new(database: &'a Database, host: &'a str, sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { database, host, sinks: RefCell::new(sinks) }
+        Self { database, host, sinks: RefCell::new(sinks), storage: Storage::default() }
+    }
+
+    /// With another budget for what one user may cause to be stored.
+    #[must_use]
+    pub fn with_storage(self, storage: Storage) -> Self {
+        Self { storage, ..self }
     }
 
     /// The key of the digests of secret values.

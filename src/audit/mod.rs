@@ -1,12 +1,12 @@
 //! What happened, as evidence: the records, their chain, the durable journal and its mirrors (sinks).
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
+pub mod bucket;
 pub mod chain;
 pub mod checkpoint;
 pub mod custody;
 mod edit_event;
 pub mod filter;
-pub mod flood;
 mod grant_event;
 pub mod journal;
 mod left_run;

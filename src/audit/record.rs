@@ -13,7 +13,9 @@ pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Relea
 pub use super::policy_event::{CompiledBy, PolicyRecord};
 pub use super::prune::Prune;
 pub use super::review_event::{Review, Verdict};
-pub use super::run_event::{Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable};
+pub use super::run_event::{
+    Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable, Whole, cut,
+};
 pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, Reading};
 use crate::clock::{Moment, Timestamp};
 use crate::escape::{Word, hex, unhex};

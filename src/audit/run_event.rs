@@ -1,9 +1,12 @@
 //! What is recorded of runs: their start and end, what was rejected, and alerts.
 //! May not: touch a database or a sink.
 
+use sha2::{Digest as _, Sha256};
+
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
+use crate::budget::{REFUSED_SENTENCE, REFUSED_WORDS};
 use crate::clock::Timestamp;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
@@ -245,6 +248,76 @@ pub struct Reject {
     pub code: String,
     /// What the caller was told.
     pub sentence: Word,
+    /// What `argv` was before it was cut; absent where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_argv: Option<Whole>,
+    /// The same of `sentence`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_sentence: Option<Whole>,
+    /// The same of `run_as`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_run_as: Option<Whole>,
+}
+
+/// Of words that are too long to be kept: each followed by a NUL, how many bytes they have and their digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whole {
+    /// Their length.
+    pub bytes: u64,
+    /// Their SHA-256.
+    pub sha256: Digest,
+}
+
+impl Whole {
+    fn of<'a>(words: impl IntoIterator<Item = &'a Word>) -> Self {
+        let (mut bytes, mut digest) = (0_u64, Sha256::new());
+        for word in words {
+            digest.update(word.as_bytes());
+            digest.update([0]);
+            bytes = bytes.saturating_add(u64::try_from(word.as_bytes().len()).unwrap_or(u64::MAX)).saturating_add(1);
+        }
+        Self { bytes, sha256: Digest(digest.finalize().into()) }
+    }
+}
+
+impl Reject {
+    /// As it is kept: what anybody can make as long as they like is cut, and its length and digest stand beside it.
+    pub fn bounded(mut self) -> Self {
+        let argv = cut(&self.argv, REFUSED_WORDS);
+        if argv != self.argv {
+            self.whole_argv = Some(Whole::of(&self.argv));
+            self.argv = argv;
+        }
+        let sentence = self.sentence.beginning(REFUSED_SENTENCE);
+        if sentence != self.sentence {
+            self.whole_sentence = Some(Whole::of([&self.sentence]));
+            self.sentence = sentence;
+        }
+        if let Some(run_as) = &mut self.run_as {
+            let short = run_as.beginning(REFUSED_SENTENCE);
+            if short != *run_as {
+                self.whole_run_as = Some(Whole::of([&*run_as]));
+                *run_as = short;
+            }
+        }
+        self
+    }
+}
+
+/// The first of `words`, the last of them perhaps in part, so that all have at most `most` bytes as they are written.
+pub fn cut(words: &[Word], most: usize) -> Vec<Word> {
+    let mut left = most;
+    let mut kept = Vec::new();
+    for word in words {
+        let part = word.beginning(left);
+        let whole = part == *word;
+        left = left.saturating_sub(part.written_length()).saturating_sub(3); // quotes and comma
+        kept.push(part);
+        if !whole || left == 0 {
+            break;
+        }
+    }
+    kept
 }
 
 /// Something that a person must look at.

@@ -141,6 +141,9 @@ pub(super) fn events() -> Vec<Event> {
         run_as: Some(hostile()),
         code: "no-grant".to_owned(),
         sentence: "Sorry, user alice is not allowed".into(),
+        whole_argv: None,
+        whole_sentence: None,
+        whole_run_as: None,
     };
     let request = Request {
         grant: grant.clone(),

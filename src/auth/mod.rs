@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::voice::Voice;
 use cache::{CacheKey, CredentialCache};
 use prompt::{Prompter, Replaces, Source};
 use sys::limits::{Limits, lift};
@@ -169,8 +170,9 @@ impl From<PamError> for SessionError {
 }
 
 impl Authenticated {
-    /// Proves what `demand` says: the password where one is due, and the account in any case.
-    pub fn prove(demand: Demand<'_>, moment: &Moment) -> Result<Self, AuthError> {
+    /// Proves what `demand` says: the password where one is due, and the account in any case. PAM and its modules talk to the
+    /// person meanwhile.
+    pub fn prove(demand: Demand<'_>, moment: &Moment, _voice: &mut Voice) -> Result<Self, AuthError> {
         let prompter = Prompter::new(demand.source.clone(), demand.prompt.clone(), demand.replaces, demand.timeout);
         let trouble = prompter.trouble();
         let mut pam = Pam::start_in(demand.services, demand.service, demand.password_of, Box::new(prompter))?;

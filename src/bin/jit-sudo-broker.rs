@@ -3,6 +3,7 @@
 #![no_main]
 
 use jit_sudo::refusal::Refusal;
+use jit_sudo::voice::Voice;
 
 sys::program!(answer_and_exit);
 
@@ -10,11 +11,13 @@ fn answer_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo-broker");
     let serve = || match sys::sanitize() {
         Ok(inherited) => {
+            // Nobody keeps a process of ours by asking nothing: until there is a question it is one of the caller's.
+            let question = jit_sudo::broker::hear(&inherited);
             jit_sudo::session::stand_apart();
-            jit_sudo::broker::serve(&inherited)
+            jit_sudo::broker::serve(question, &inherited)
         }
         Err(error) => {
-            Refusal::from(error).tell(None);
+            let _ = Voice::of_this_process().map(|mut voice| Refusal::from(error).tell(None, &mut voice));
             1
         }
     };

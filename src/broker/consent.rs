@@ -11,7 +11,6 @@ use super::Desk;
 use super::decisions::{Narrowing, given};
 use super::failure::{Refused, refused};
 use super::wire::Ask;
-use crate::audit::Event;
 use crate::audit::record::Reject;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
@@ -25,6 +24,7 @@ use crate::names::{GrantId, IdPrefix};
 use crate::policy::{Options, Role};
 use crate::refusal::Refusal;
 use crate::store::StoredRequest;
+use crate::voice::Voice;
 use sys::terminal::Terminal;
 
 /// The PAM service, unless the role names a stricter one.
@@ -57,11 +57,11 @@ enum Deed {
 }
 
 /// Asks the approver, where `ask` is an approval that its role wants authenticated.
-pub(super) fn obtain(ask: &Ask, caller: &Caller) -> Result<Option<Consent>, Refused> {
+pub(super) fn obtain(ask: &Ask, caller: &Caller, voice: &mut Voice) -> Result<Option<Consent>, Refused> {
     let Some(matter) = due(ask, caller)? else { return Ok(None) };
-    let consent = match matter.prove(caller) {
+    let consent = match matter.prove(caller, voice) {
         Ok(proof) => Consent::to(&matter.request, &proof),
-        Err(error) => return Err(matter.rejected(error, caller)),
+        Err(error) => return Err(matter.rejected(error, caller, voice)),
     };
     // An authentication that asked nobody is none, and the approval is refused for the lack of it.
     Ok(consent)
@@ -126,7 +126,7 @@ impl Desk<'_> {
 }
 
 impl Matter {
-    fn prove(&self, caller: &Caller) -> Result<Authenticated, AuthError> {
+    fn prove(&self, caller: &Caller, voice: &mut Voice) -> Result<Authenticated, AuthError> {
         // PAM may not ask at all; who approves is at a terminal all the same.
         Terminal::controlling().map_err(|_| AuthError::NoTerminal)?;
         let (options, name) = (&self.options, caller.name().as_str());
@@ -152,18 +152,18 @@ impl Matter {
             use_cache: false,
             remember: false,
         };
-        Authenticated::prove(demand, &self.moment)
+        Authenticated::prove(demand, &self.moment, voice)
     }
 
     /// Records the refusal as one of a run is recorded; it stands also where that fails.
-    fn rejected(&self, error: AuthError, caller: &Caller) -> Refused {
+    fn rejected(&self, error: AuthError, caller: &Caller, voice: &mut Voice) -> Refused {
         let refused = self.refusal(error);
         let failure = &refused.failure;
         let words = match self.deed {
             Deed::Approve => ["jitctl", "approve", self.id.as_str()],
             Deed::Review => ["jitctl", "review", self.id.as_str()],
         };
-        let event = Event::Reject(Box::new(Reject {
+        let reject = Reject {
             uid: caller.uid(),
             user: Word::from(caller.name().as_str()),
             tty: caller.tty().map(|tty| Word::from(tty.name.as_os_str())),
@@ -171,12 +171,15 @@ impl Matter {
             argv: words.map(Word::from).to_vec(),
             run_as: None,
             code: failure.code.clone(),
-            sentence: Word::from(failure.message.as_str()),
-        }));
+            sentence: Word::of_escaped(&failure.message),
+            whole_argv: None,
+            whole_sentence: None,
+            whole_run_as: None,
+        };
         match Host::open(caller.host()) {
             Ok(host) => {
-                if let Err(error) = record(&host, caller, event) {
-                    host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()));
+                if let Err(error) = record(&host, caller, reject) {
+                    host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), voice);
                 }
             }
             Err(error) => return Refusal::from(error).into(),
@@ -199,10 +202,10 @@ impl Matter {
     }
 }
 
-fn record(host: &Host, caller: &Caller, event: Event) -> Result<(), Refusal> {
+fn record(host: &Host, caller: &Caller, reject: Reject) -> Result<(), Refusal> {
     let policy = host.policy(Some(caller))?;
     let journal = host.journal(&policy.settings().audit);
-    let written = journal.reject(&host.now()?, caller.person(), event)?;
+    let written = journal.reject(&host.now()?, caller.person(), reject)?;
     let _ = journal.mirror(&written);
     host.seal_in_time(&journal);
     Ok(())

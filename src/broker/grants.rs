@@ -3,6 +3,7 @@
 use super::Desk;
 use super::decisions::given;
 use super::failure::{Refused, refused};
+use super::page::Pager;
 use super::statement::{Matter, Speaker};
 use super::wire::{Answer, RevokeTarget};
 use crate::database::Durability;
@@ -24,23 +25,34 @@ const ENDED_AT_ONCE: usize = 1000;
 const NO_GRANT: &str = "no-grant";
 
 impl Desk<'_> {
-    pub(super) fn grants(&self, all: bool) -> Result<Answer, Refused> {
+    pub(super) fn grants(&self, all: bool, before: Option<i64>) -> Result<Answer, Refused> {
         let which = if self.is_reader()? { Which::Everybody } else { Which::Of(self.caller.person()) };
         let store = self.host.store();
-        let mut answers = Vec::new();
+        let mut page = Pager::default();
         if all {
-            for request in store.requests(which, self.now())? {
+            for row in store.listed(which, before, self.now())? {
+                if page.is_full() {
+                    return Ok(Answer::GrantsPart(page.ending_before(row.row)));
+                }
+                let Some(request) = store.usable(&row.id, self.now())? else { continue };
                 let info = self.info(&request)?;
-                if info.grant.is_some() {
-                    answers.push(info);
+                if info.grant.is_some() && (self.is_reader()? || self.is_own(&request)) {
+                    page.take(info);
                 }
             }
         } else {
-            for grant in self.endable(which)?.iter().take(LISTED) {
-                answers.push(self.info_of(&grant.terms.id)?);
+            let mut grants = self.endable(which)?;
+            grants.truncate(LISTED);
+            // Counted from the end: each part says how many are left.
+            let left = before.and_then(|before| usize::try_from(before).ok()).unwrap_or(usize::MAX).saturating_sub(1);
+            for (left, grant) in (1..=grants.len()).rev().zip(&grants).skip_while(|(counted, _)| *counted > left) {
+                if page.is_full() {
+                    return Ok(Answer::GrantsPart(page.ending_before(i64::try_from(left).unwrap_or(0))));
+                }
+                page.take(self.info_of(&grant.terms.id)?);
             }
         }
-        Ok(Answer::Grants(answers))
+        Ok(Answer::Grants(page.into_entries()))
     }
 
     pub(super) fn release(&self, id: Option<&IdPrefix>) -> Result<Answer, Refused> {

@@ -135,7 +135,7 @@ impl Desk<'_> {
         });
         let _ = self.host.seal(self.journal, Due::Now);
         if let Err(refusal) = written {
-            self.host.shout(&format!("the end of a session cannot be recorded: {}", refusal.sentence()));
+            self.host.alert(&format!("the end of a session cannot be recorded: {}", refusal.sentence()));
         }
     }
 }

@@ -17,7 +17,9 @@ mod hosted;
 mod import;
 mod knowledge;
 mod membership;
+mod page;
 mod papers;
+mod question;
 mod questions;
 mod recertify;
 mod recordings;
@@ -28,7 +30,7 @@ mod statement;
 mod sweep;
 mod view;
 
-use std::io::{BufRead, Read, Write};
+use std::io::Write;
 
 use crate::audit::Journal;
 use crate::clock::Moment;
@@ -37,14 +39,14 @@ use crate::grant::Consent;
 use crate::host::Host;
 use crate::policy::judge::{names, subject};
 use crate::policy::{PolicyIndex, PolicyReader};
+use crate::voice::Voice;
 use decisions::Narrowing;
 use failure::{Refused, refused};
+use question::Turn;
+pub use question::{Question, hear};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
-use wire::{Answer, Ask, KeyInfo, REQUEST_LIMIT, Reply};
-
-/// Ends a question whose asker stays on the line; else the end of the input does.
-const END: u8 = 0;
+use wire::{Answer, Ask, KeyInfo, Reply};
 
 /// Everything that one answer is made from.
 pub(crate) struct Desk<'a> {
@@ -56,15 +58,16 @@ pub(crate) struct Desk<'a> {
     pub(crate) secure_path: &'a str,
 }
 
-/// Reads one question from standard input, answers it on standard output, and returns the exit status.
-pub fn serve(inherited: &Inherited) -> i32 {
+/// Answers one question on standard output, and returns the exit status.
+pub fn serve(question: Question, inherited: &Inherited) -> i32 {
     // ^Z asks for no permission, and who is stopped while reading holds the database's log for everybody.
     let _ = sys::signals::block(SignalSet::of(&[SIGTSTP, SIGTTIN, SIGTTOU]));
+    let Some(mut voice) = Voice::of_this_process() else { return 1 };
     let mut out = std::io::stdout();
     let mut reader = None;
-    let answer = read_question().and_then(|ask| {
+    let answer = question.understood().and_then(|ask| {
         reader = reader_of(&ask, inherited);
-        answer(ask, inherited, &mut out)
+        answer(ask, inherited, &mut voice, &mut out)
     });
     let (reply, status) = match answer {
         Ok(None) => return 0,
@@ -94,23 +97,6 @@ fn say(out: &mut dyn Write, reply: &Reply) -> std::io::Result<()> {
     out.write_all(&line)
 }
 
-fn read_question() -> Result<Ask, Refused> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(REQUEST_LIMIT).unwrap_or(u64::MAX);
-    std::io::stdin()
-        .lock()
-        .take(limit + 1)
-        .read_until(END, &mut bytes)
-        .map_err(|error| refused("malformed", format!("the request cannot be read: {error}")))?;
-    if bytes.last() == Some(&END) {
-        bytes.pop();
-    }
-    if bytes.len() > REQUEST_LIMIT {
-        return Err(refused("too-large", format!("the request is longer than {REQUEST_LIMIT} bytes")));
-    }
-    understand(&bytes)
-}
-
 fn understand(bytes: &[u8]) -> Result<Ask, Refused> {
     serde_json::from_slice(bytes).map_err(|error| {
         let shown = crate::escape::escape(error.to_string().as_bytes());
@@ -119,7 +105,7 @@ fn understand(bytes: &[u8]) -> Result<Ask, Refused> {
 }
 
 /// The answer; `None` when it was given on `out` already, with more behind it.
-fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
+fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
     let caller = Caller::identify(&inherited.identity)?;
     // The two verbs that work on a host that has nothing yet.
     match ask {
@@ -127,8 +113,9 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
         Ask::Examine {} => return health::examine(&caller, PolicyReader::root(&inherited.identity)).map(Some),
         _ => {}
     }
+    let _turn = Turn::of(&caller)?;
     // An approver is asked before the database is opened for the answer: nobody else waits for what a person types.
-    let consent = consent::obtain(&ask, &caller)?;
+    let consent = consent::obtain(&ask, &caller, voice)?;
     let host = Host::open(caller.host())?;
     // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
     let only_looks = matches!(ask, Ask::AuditVerify { .. });
@@ -144,7 +131,7 @@ fn answer(ask: Ask, inherited: &Inherited, out: &mut dyn Write) -> Result<Option
             // A broken policy must not hide what happened, nor keep root from ending it.
             let reader = PolicyReader::root(&inherited.identity);
             let sentence = Refused::from(error).told_to(reader.as_ref()).message;
-            let _ = writeln!(std::io::stderr(), "jit-sudo: warning: {sentence}; no role is known until it is mended");
+            voice.say(&format!("jit-sudo: warning: {sentence}; no role is known until it is mended\n"));
             nothing = rusqlite::Connection::open_in_memory()?;
             PolicyIndex::empty(&nothing)?
         }
@@ -191,8 +178,8 @@ impl Desk<'_> {
             // Anyone, about themselves.
             Ask::Roles {} => self.roles(),
             Ask::Request(new) => self.request(new),
-            Ask::Requests { all } => self.requests(all),
-            Ask::Grants { all } => self.grants(all),
+            Ask::Requests { all, before } => self.requests(all, before),
+            Ask::Grants { all, before } => self.grants(all, before),
             Ask::Release { id } => self.release(id.as_ref()),
             Ask::Cancel { id } => self.cancel(&id),
             Ask::KeyShow {} => self.key_show(),

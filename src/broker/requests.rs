@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::Desk;
 use super::failure::{Refused, refused};
+use super::page::Pager;
 use super::statement::{Matter, Speaker};
-use super::view::texts;
+use super::view::{Decides, texts};
 use super::wire::{Answer, CommandWords, NewRequest};
 use crate::activation::insight::Sight;
 use crate::activation::wish::served;
@@ -24,13 +25,10 @@ use crate::names::{IdPrefix, RoleName};
 use crate::policy::judge::{Among, Eligible, Judgement, ask, judge, subject};
 use crate::policy::{Answer as Verdict, Assignment, Role};
 use crate::refusal::why_line;
-use crate::store::{StoredRequest, Which};
+use crate::store::{ListedRequest, StoredRequest, Which};
 
 /// The role of a request, its command, and among which roles it was chosen (none when it was named).
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
-
-/// The most requests that a listing shows.
-const LISTED: usize = crate::store::LIST_LIMIT as usize;
 
 /// The longest that one question waits, in seconds; whoever wants to wait longer asks again.
 const WAIT_LIMIT: u64 = 3600;
@@ -69,30 +67,43 @@ impl Desk<'_> {
         }
     }
 
-    pub(super) fn requests(&self, all: bool) -> Result<Answer, Refused> {
-        let store = self.host.store();
-        let rows = match (all, self.is_reader()?) {
-            (false, _) => store.requests(Which::Pending, self.now())?,
-            (true, true) => store.requests(Which::Everybody, self.now())?,
-            (true, false) => {
-                let mut own = store.requests(Which::Of(self.caller.person()), self.now())?;
-                let pending = store.requests(Which::Pending, self.now())?;
-                own.extend(pending.into_iter().filter(|request| !self.is_own(request)));
-                own
-            }
-        };
-        let mut answers = Vec::new();
+    pub(super) fn requests(&self, all: bool, before: Option<i64>) -> Result<Answer, Refused> {
+        let rows = self.rows(all, before)?;
+        let (everything, mut decides) = (self.is_reader()?, Decides::default());
+        let mut page = Pager::default();
         for row in rows {
-            let mine = self.is_own(&row);
-            let listed = all || row.state == RequestState::Pending;
-            if listed && (mine || self.is_reader()? || self.is_approver(&row)?) {
-                answers.push(self.info(&row)?);
+            if !all && row.state != RequestState::Pending {
+                continue;
             }
-            if answers.len() >= LISTED {
-                break;
+            let may_be_own = row.uid == self.caller.uid();
+            if !everything && !may_be_own && !decides.whether(self, &row.role)? {
+                continue;
+            }
+            if page.is_full() {
+                return Ok(Answer::RequestsPart(page.ending_before(row.row)));
+            }
+            let Some(request) = self.host.store().usable(&row.id, self.now())? else { continue };
+            if everything || self.is_own(&request) || decides.whether(self, &row.role)? {
+                page.take(self.info(&request)?);
             }
         }
-        Ok(Answer::Requests(answers))
+        Ok(Answer::Requests(page.into_entries()))
+    }
+
+    /// What may be listed, newest first, without a look at what requesters have written.
+    fn rows(&self, all: bool, before: Option<i64>) -> Result<Vec<ListedRequest>, Refused> {
+        let (store, now) = (self.host.store(), self.now());
+        match (all, self.is_reader()?) {
+            (false, _) => Ok(store.listed(Which::Pending, before, now)?),
+            (true, true) => Ok(store.listed(Which::Everybody, before, now)?),
+            (true, false) => {
+                let mut rows = store.listed(Which::Of(self.caller.person()), before, now)?;
+                let own = self.caller.uid();
+                rows.extend(store.listed(Which::Pending, before, now)?.into_iter().filter(|row| row.uid != own));
+                rows.sort_by_key(|row| std::cmp::Reverse(row.row));
+                Ok(rows)
+            }
+        }
     }
 
     pub(super) fn show(&self, id: &IdPrefix) -> Result<Answer, Refused> {

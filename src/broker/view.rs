@@ -1,5 +1,6 @@
 //! Requests, grants and roles as they are shown.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Desk;
@@ -9,7 +10,7 @@ use crate::elevation::edit::EDIT;
 use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::{GrantFault, window};
-use crate::names::{GrantId, IdPrefix};
+use crate::names::{GrantId, IdPrefix, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
 use crate::store::{Ended, StoredGrant, StoredRequest};
@@ -26,21 +27,20 @@ impl Desk<'_> {
         if ids.len() > usize::try_from(MATCHES).unwrap_or(usize::MAX) {
             return Err(Refused::ambiguous_id(prefix, &[]));
         }
+        // Ids alone are kept: what requesters have written may be long.
         let mut seen = Vec::new();
         for id in ids {
-            let request = store.request(&id, self.now())?;
-            if self.may_see(&request)? {
-                seen.push(request);
+            if self.may_see(&store.request(&id, self.now())?)? {
+                seen.push(id);
             }
         }
-        match (seen.pop(), seen.is_empty()) {
-            (Some(request), true) => Ok(request),
-            (Some(request), false) => {
-                seen.push(request);
-                let ids: Vec<String> = seen.iter().take(6).map(|request| request.terms.id.to_string()).collect();
+        match seen.as_slice() {
+            [] => Err(Refused::unknown_id(prefix)),
+            [id] => Ok(store.request(id, self.now())?),
+            several => {
+                let ids: Vec<String> = several.iter().take(6).map(GrantId::to_string).collect();
                 Err(Refused::ambiguous_id(prefix, &ids))
             }
-            (None, _) => Err(Refused::unknown_id(prefix)),
         }
     }
 
@@ -55,7 +55,11 @@ impl Desk<'_> {
 
     /// Whether the caller is an approver of the request's role, as the policy stands now.
     pub(super) fn is_approver(&self, request: &StoredRequest) -> Result<bool, Refused> {
-        match self.policy.role(&request.terms.role)? {
+        self.approves_named(&request.terms.role)
+    }
+
+    fn approves_named(&self, role: &RoleName) -> Result<bool, Refused> {
+        match self.policy.role(role)? {
             Some(role) => Ok(names(&role.activation.approvers, &subject(self.caller)?)),
             None => Ok(false),
         }
@@ -97,6 +101,7 @@ impl Desk<'_> {
             role: terms.role.clone(),
             run_as: terms.run_as.to_string(),
             command: terms.argv().to_vec(),
+            command_bytes: None,
             bound: terms.command.clone().map(BoundInfo::from),
             sha256: self.digest_of(request)?,
             role_changed: role.as_ref().is_none_or(|role| role.digest != terms.role_digest),
@@ -127,6 +132,21 @@ impl Desk<'_> {
             extends: terms.extends.clone(),
             extended_by: store.extension(&terms.id)?.map(|extension| extension.terms.id),
         })
+    }
+}
+
+/// Of which roles the caller is an approver, each asked for once.
+#[derive(Default)]
+pub(super) struct Decides(BTreeMap<RoleName, bool>);
+
+impl Decides {
+    pub(super) fn whether(&mut self, desk: &Desk<'_>, role: &RoleName) -> Result<bool, Refused> {
+        if let Some(known) = self.0.get(role) {
+            return Ok(*known);
+        }
+        let decides = desk.approves_named(role)?;
+        self.0.insert(role.clone(), decides);
+        Ok(decides)
     }
 }
 

@@ -19,7 +19,7 @@ pub use self::evidence::{
     CheckpointInfo, ComparedInfo, DifferenceInfo, ExportInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter,
     RecordInfo, RecordPage, SignedInfo, VerifyInfo,
 };
-pub use self::grants::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo};
+pub use self::grants::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, GrantPage};
 pub use self::health::{Finding, Severity, SweepInfo};
 pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
@@ -60,6 +60,9 @@ pub enum Ask {
         /// Also those that are decided, cancelled or expired.
         #[serde(default)]
         all: bool,
+        /// Go on where a part has ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<i64>,
     },
     /// One request and its grant. Answer: [`Answer::Grant`].
     Show {
@@ -121,6 +124,9 @@ pub enum Ask {
         /// Also those that have ended.
         #[serde(default)]
         all: bool,
+        /// Go on where a part has ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<i64>,
     },
     /// Give back one's own grant, or all of them. Answer: [`Answer::Ended`].
     Release {
@@ -452,10 +458,14 @@ pub enum Answer {
     Why(WhyInfo),
     /// To all verbs about one request or grant.
     Grant(Box<GrantInfo>),
-    /// To `requests`.
+    /// To `requests`, the last or only part.
     Requests(Vec<GrantInfo>),
-    /// To `grants`.
+    /// To `requests`, where there is more; jitctl makes one answer of all parts.
+    RequestsPart(GrantPage),
+    /// To `grants`, the last or only part.
     Grants(Vec<GrantInfo>),
+    /// To `grants`, where there is more.
+    GrantsPart(GrantPage),
     /// To `release` and `revoke`: what was ended.
     Ended(Vec<GrantId>),
     /// To `policy-check`.

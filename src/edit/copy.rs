@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::diff::unified;
 use crate::audit::record::{self, Change};
+use crate::budget::EDITED;
 use crate::elevation::edit::Target;
 use crate::escape::Word;
 use sys::exec::Credentials;
@@ -46,6 +47,8 @@ pub struct Hands {
 pub enum EditError {
     /// It cannot be read, or is none that may be edited.
     Target(Word, PlaceError),
+    /// With those before it, it has more than all files that are edited at once may have.
+    Together(Word),
     /// No copy of it can be made.
     Copy(Word, io::Error),
     /// The copy cannot be read back.
@@ -60,6 +63,11 @@ impl fmt::Display for EditError {
             Self::Target(name, PlaceError::Writable) => {
                 write!(f, "{name}: editing files in a writable directory is not permitted")
             }
+            Self::Together(name) => write!(
+                f,
+                "{name}: the files to be edited have more than {} MiB together; edit them one after another",
+                EDITED >> 20
+            ),
             Self::Target(name, PlaceError::Symlink) => write!(f, "{name}: editing symbolic links is not permitted"),
             Self::Target(name, error) => write!(f, "{name}: {}", reason(error)),
             Self::Copy(name, error) => write!(f, "{name}: no copy can be made: {}", plain(error)),
@@ -91,11 +99,15 @@ pub enum Copied {
 }
 
 impl<'a> Copy<'a> {
-    /// Reads the file and makes a copy of it that only the caller can read.
-    pub fn out(target: &'a Target, hands: &Hands) -> Result<Self, EditError> {
+    /// Reads the file and makes a copy of it that only the caller can read. The files before it have `held` bytes.
+    pub fn out(target: &'a Target, hands: &Hands, held: usize) -> Result<Self, EditError> {
         let name = || Word::from(target.typed());
         let place = target.place().map_err(|error| EditError::Target(name(), again(error)))?;
-        let read = place.read(&hands.run_as, LARGEST).map_err(|error| EditError::Target(name(), error))?;
+        let room = EDITED.saturating_sub(held).min(LARGEST);
+        let read = place.read(&hands.run_as, room).map_err(|error| match error {
+            PlaceError::TooLarge(_) if room < LARGEST => EditError::Together(name()),
+            error => EditError::Target(name(), error),
+        })?;
         let (before, public, time) = match read {
             Some(found) => {
                 let time = found.metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
@@ -114,6 +126,11 @@ impl<'a> Copy<'a> {
             return Err(failed(error));
         }
         Ok(Self { target, place, before, public, path, time })
+    }
+
+    /// How many bytes of it are held in memory.
+    pub fn held(&self) -> usize {
+        self.before.as_ref().map_or(0, Vec::len)
     }
 
     /// Where the copy is.

@@ -165,6 +165,14 @@ pub struct CommandTerms {
     pub run_as_uid: u32,
 }
 
+impl CommandTerms {
+    /// How many bytes its words, its directory and its variables have as they are written.
+    pub fn written_length(&self) -> usize {
+        let words = self.argv.iter().chain(&self.environment).chain([&self.cwd, &self.path]);
+        words.map(|word| word.written_length().saturating_add(3)).fold(0, usize::saturating_add)
+    }
+}
+
 /// A request as it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

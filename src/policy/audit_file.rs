@@ -25,6 +25,8 @@ pub(super) const KEYS: &[&str] = &[
     "recording_limit",
     "recording_reserve",
     "keep",
+    "user_storage",
+    "user_storage_per_day",
 ];
 
 pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), PolicyError> {
@@ -52,6 +54,12 @@ pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), P
     }
     if let Some(value) = table.parsed("recording_reserve", size)? {
         audit.recording.reserve = value;
+    }
+    if let Some(value) = table.parsed("user_storage", storage)? {
+        audit.storage.at_once = value;
+    }
+    if let Some(value) = table.parsed("user_storage_per_day", storage)? {
+        audit.storage.per_day = value;
     }
     audit.keep = table.parsed("keep", duration::days)?.map(Duration::from_secs);
     Ok(())
@@ -107,6 +115,11 @@ fn size(text: &str) -> Result<u64, &'static str> {
         .and_then(|number| number.checked_mul(1 << shift))
         .filter(|size| (4096..=1 << 40).contains(size))
         .ok_or("must be a size such as \"100M\", from \"4K\" to \"1024G\"")
+}
+
+/// Less would not hold one request.
+fn storage(text: &str) -> Result<u64, &'static str> {
+    size(text).ok().filter(|size| *size >= 1 << 20).ok_or("must be a size such as \"2M\", from \"1M\" to \"1024G\"")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::options::Options;
 use super::principal::Principal;
 use super::recording::{RecordingSettings, is_default};
+use crate::budget::Storage;
 
 /// Settings of the host: `[defaults]` (as far as no role decides) and `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct AuditSettings {
     /// How long records are kept where somebody prunes them; nothing says it when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Duration>,
+    /// How much one user may cause to be stored.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub storage: Storage,
 }
 
 /// `syslog` of `[audit]`.
@@ -98,6 +102,7 @@ impl Default for AuditSettings {
             readers: Vec::new(),
             recording: RecordingSettings::default(),
             keep: None,
+            storage: Storage::default(),
         }
     }
 }

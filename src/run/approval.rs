@@ -11,7 +11,7 @@ use crate::host::HostError;
 use crate::names::GrantId;
 use crate::refusal::Refusal;
 use crate::run::Scene;
-use crate::run::offer::say;
+use crate::voice::Voice;
 use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
 
 /// How often the countdown is written anew.
@@ -23,20 +23,21 @@ pub(super) fn await_approval(
     approvers: &[String],
     limit: u64,
     scene: &Scene<'_>,
+    voice: &mut Voice,
 ) -> Result<RequestState, Refusal> {
     let names = approvers.join(" or ");
-    say(&format!("jit-sudo: request {id} waits for the approval of {names} (^C leaves it pending)\n"));
+    voice.say(&format!("jit-sudo: request {id} waits for the approval of {names} (^C leaves it pending)\n"));
     let interrupts = SignalQueue::open(&[SIGINT, SIGQUIT, SIGTERM, SIGHUP])
         .map_err(|error| HostError::System("receive signals", error))?;
     let countdown = Countdown { visible: std::io::stderr().is_terminal() };
     let deadline = Instant::now() + Duration::from_secs(limit);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        countdown.show(left);
+        countdown.show(left, voice);
         let state = wait_beside(scene.host, id, left.min(TICK), Some(interrupts.as_fd()))?;
         let interrupted = interrupts.next_event().is_ok_and(|event| event.is_some());
         if state != RequestState::Pending || left.is_zero() || interrupted {
-            countdown.clear();
+            countdown.clear(voice);
             return Ok(state);
         }
     }
@@ -48,16 +49,19 @@ struct Countdown {
 }
 
 impl Countdown {
-    fn show(&self, left: Duration) {
+    fn show(&self, left: Duration, voice: &mut Voice) {
         if self.visible {
             // Rounded up, so that the last second is shown as 1s.
-            say(&format!("\r\x1b[K{} left", spell(left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))));
+            voice.say(&format!(
+                "\r\x1b[K{} left",
+                spell(left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
+            ));
         }
     }
 
-    fn clear(&self) {
+    fn clear(&self, voice: &mut Voice) {
         if self.visible {
-            say("\r\x1b[K");
+            voice.say("\r\x1b[K");
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 
-use crate::audit::Event;
 use crate::audit::record::Reject;
 use crate::cli::Run;
 use crate::elevation::Caller;
@@ -11,6 +10,7 @@ use crate::escape::Word;
 use crate::names::Person;
 use crate::refusal::Refusal;
 use crate::run::Scene;
+use crate::voice::Voice;
 
 /// Words and place of one attempt.
 pub(super) struct Attempt {
@@ -30,30 +30,30 @@ impl Attempt {
             run_as: Some(typed_word(run.run_as.as_deref().map(OsStr::new))),
             code: String::new(),
             sentence: Word::default(),
+            whole_argv: None,
+            whole_sentence: None,
+            whole_run_as: None,
         };
         Self { reject, person: caller.person().clone(), non_interactive: run.asking.non_interactive }
     }
 
     /// Records the refusal, where it is one of a person. The refusal stands even where the journal fails.
-    pub(super) fn reject(self, refusal: Refusal, scene: &Scene<'_>) -> Refusal {
+    pub(super) fn reject(self, refusal: Refusal, scene: &Scene<'_>, voice: &mut Voice) -> Refusal {
         if !refusal.is_rejection(self.non_interactive) {
             return refusal;
         }
         let person = self.person;
-        let event = Event::Reject(Box::new(Reject {
-            code: refusal.code().to_owned(),
-            sentence: Word::from(refusal.sentence()),
-            ..self.reject
-        }));
+        let reject =
+            Reject { code: refusal.code().to_owned(), sentence: Word::of_escaped(&refusal.sentence()), ..self.reject };
         let moment = scene.host.now().map_err(Refusal::from);
-        let written = moment.and_then(|moment| scene.journal.reject(&moment, &person, event).map_err(Refusal::from));
+        let written = moment.and_then(|moment| scene.journal.reject(&moment, &person, reject).map_err(Refusal::from));
         scene.host.database().tidy();
         match written {
             Ok(written) => {
                 let _ = scene.journal.mirror(&written);
                 scene.host.seal_in_time(scene.journal);
             }
-            Err(error) => scene.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence())),
+            Err(error) => scene.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), voice),
         }
         refusal
     }

@@ -21,6 +21,7 @@ use crate::policy::judge::{Among, Eligible, JudgeError, Judgement, judge};
 use crate::policy::{Lecture, Manner, Options, Role, TimestampType};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
+use crate::voice::Voice;
 
 /// The service of `-i`.
 const LOGIN_SERVICE: &str = "jit-sudo-i";
@@ -65,23 +66,23 @@ fn decide(elevation: Elevation, run: &Run, scene: &Scene<'_>, reading: Reading<'
 
     match judgement {
         Judgement::Standing(standing) => {
-            drop(reading);
-            let proof = authenticate(standing.role(), standing.elevation(), &run.asking, scene)?;
+            let voice = reading.close();
+            let proof = authenticate(standing.role(), standing.elevation(), &run.asking, scene, voice)?;
             Ok(Authorized::by_standing(*standing, proof)?)
         }
         Judgement::Eligible(eligible) => {
             let found = find_grant(*eligible, grants, scene);
-            drop(reading);
+            let voice = reading.close();
             let grant = match found {
                 Err(Refusal::NoGrant(refused)) if !refused.eligible.elevation().command().is_hidden() => {
-                    let eligible = offer::activate(*refused, run, scene)?;
+                    let eligible = offer::activate(*refused, run, scene, voice)?;
                     let now = scene.host.now()?.wall.seconds();
                     let candidates = scene.host.store().candidates(eligible.elevation().caller().person(), now)?;
                     find_grant(eligible, candidates, scene)?
                 }
                 found => found?,
             };
-            let proof = authenticate(grant.role(), grant.elevation(), &run.asking, scene)?;
+            let proof = authenticate(grant.role(), grant.elevation(), &run.asking, scene, voice)?;
             Ok(Authorized::by_grant(grant, proof, &scene.host.now()?, scene.journal.high_water()?)?)
         }
     }
@@ -119,6 +120,7 @@ fn authenticate(
     elevation: &Elevation,
     asking: &Asking,
     scene: &Scene<'_>,
+    voice: &mut Voice,
 ) -> Result<Authenticated, Refusal> {
     // What is not permitted is refused before a password is asked for; the gate looks again.
     let _ = Manner::of(role, elevation)?;
@@ -141,7 +143,7 @@ fn authenticate(
         target,
         options,
     };
-    prove(&matter, elevation.caller(), asking, scene)
+    prove(&matter, elevation.caller(), asking, scene, voice)
 }
 
 /// What an authentication is for.
@@ -165,6 +167,7 @@ pub(super) fn prove(
     caller: &Caller,
     asking: &Asking,
     scene: &Scene<'_>,
+    voice: &mut Voice,
 ) -> Result<Authenticated, Refusal> {
     let options = matter.options;
     let remembered_for = Duration::from_secs(options.timestamp_timeout);
@@ -194,7 +197,7 @@ pub(super) fn prove(
         use_cache: !asking.ignore_cache,
         remember: !asking.no_update && !asking.ignore_cache,
     };
-    let proof = Authenticated::prove(demand, &scene.host.now()?)?;
+    let proof = Authenticated::prove(demand, &scene.host.now()?, voice)?;
     if is_lectured && proof.how() == How::Password {
         scene.host.note_lecture(caller.person());
     }

@@ -8,18 +8,19 @@ use crate::policy::PolicyReader;
 use crate::refusal::Refusal;
 use crate::run::perform;
 use crate::session::ExitStatus;
+use crate::voice::Voice;
 use sys::poll::{pipe, read, write};
 use sys::process::{WaitEvent, Waiting, fork, wait};
 use sys::sanitize::Inherited;
 
 /// Waits until the child has passed everything that can refuse, and returns; or exits as the child did.
-pub(super) fn run(run: &Run, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+pub(super) fn run(run: &Run, inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
     let failed = |what| move |error| Refusal::Host(crate::host::HostError::System(what, error));
     let (begun, tell) = pipe().map_err(failed("make a pipe"))?;
     let child = fork(|| {
         let told = || drop(write(tell.as_fd(), b"!"));
-        let status = perform(run, inherited, told).unwrap_or_else(|refusal| {
-            refusal.tell(PolicyReader::root(&inherited.identity).as_ref());
+        let status = perform(run, inherited, voice, told).unwrap_or_else(|refusal| {
+            refusal.tell(PolicyReader::root(&inherited.identity).as_ref(), voice);
             ExitStatus::Code(1)
         });
         status.exit()

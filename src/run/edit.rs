@@ -1,7 +1,6 @@
 //! An edit: the files are copied out, the caller's editor runs on the copies in a session like any other, and what has
 //! changed is recorded and then written back.
 
-use std::io::Write;
 use std::rc::Rc;
 
 use crate::audit::recorded::Recorded;
@@ -14,11 +13,12 @@ use crate::escape::Word;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::session::{LaunchError, Outcome, Verdict, Watch};
+use crate::voice::Voice;
 
 /// Whoever runs sudoedit by sudo gets what they meant, and sudo's remark.
-pub(super) fn mind_the_name(run: &Run) {
+pub(super) fn mind_the_name(run: &Run, voice: &mut Voice) {
     if run.mode == Mode::Command && run.command.first().is_some_and(|word| is_edit_word(word)) {
-        say("sudoedit doesn't need to be run via sudo");
+        say("sudoedit doesn't need to be run via sudo", voice);
     }
 }
 
@@ -36,6 +36,7 @@ pub(super) fn around<W: Watch>(
     recorded: Recorded,
     scene: &Scene<'_>,
     watch: &mut W,
+    voice: &mut Voice,
     run: impl FnOnce(Recorded, Option<Editor>, &mut W) -> (Recorded, Result<Outcome, LaunchError>),
 ) -> (Recorded, Result<Outcome, LaunchError>) {
     let elevation = recorded.authorized().elevation();
@@ -48,7 +49,7 @@ pub(super) fn around<W: Watch>(
         caller: credentials_of_caller(elevation.caller()),
         umask: scene.inherited.umask,
     };
-    let copies = match copy_out(&edit, &hands) {
+    let copies = match copy_out(&edit, &hands, voice) {
         Ok(copies) => copies,
         Err(error) => return (recorded, Err(LaunchError::Edit(error))),
     };
@@ -56,8 +57,8 @@ pub(super) fn around<W: Watch>(
     let (recorded, outcome) = run(recorded, Some(Editor { path: editor.path, words }), watch);
     match outcome {
         Ok(outcome) => {
-            let allowed = outcome.ending.is_none() && still_allowed(watch);
-            let failed = copy_back(copies, &hands, &recorded, scene, allowed);
+            let allowed = outcome.ending.is_none() && still_allowed(watch, voice);
+            let failed = copy_back(copies, &hands, &recorded, scene, allowed, voice);
             (recorded, Ok(Outcome { failed, ..outcome }))
         }
         Err(error) => {
@@ -68,32 +69,33 @@ pub(super) fn around<W: Watch>(
 }
 
 /// Copies of all files that can be edited; the last error where there is none. The others are told at once.
-fn copy_out<'a>(edit: &'a Edit, hands: &Hands) -> Result<Vec<Copy<'a>>, EditError> {
+fn copy_out<'a>(edit: &'a Edit, hands: &Hands, voice: &mut Voice) -> Result<Vec<Copy<'a>>, EditError> {
     let mut copies = Vec::new();
     let mut last = None;
     for target in edit.targets() {
-        match Copy::out(target, hands) {
+        let held = copies.iter().map(Copy::held).fold(0, usize::saturating_add);
+        match Copy::out(target, hands, held) {
             Ok(copy) => copies.push(copy),
             Err(error) => {
-                let _ = last.replace(error).map(|error| say(&error.to_string()));
+                let _ = last.replace(error).map(|error| say(&error.to_string(), voice));
             }
         }
     }
     match last {
         Some(error) if copies.is_empty() => Err(error),
         last => {
-            let _ = last.map(|error| say(&error.to_string()));
+            let _ = last.map(|error| say(&error.to_string(), voice));
             Ok(copies)
         }
     }
 }
 
 /// The editor may have outlived the grant by a moment.
-fn still_allowed(watch: &mut impl Watch) -> bool {
+fn still_allowed(watch: &mut impl Watch, voice: &mut Voice) -> bool {
     loop {
         match watch.verdict() {
             Verdict::Run => return true,
-            Verdict::Say(words) => say(&words),
+            Verdict::Say(words) => say(&words, voice),
             Verdict::Freeze(_) | Verdict::End(_) => return false,
         }
     }
@@ -106,18 +108,19 @@ fn copy_back(
     recorded: &Recorded,
     scene: &Scene<'_>,
     allowed: bool,
+    voice: &mut Voice,
 ) -> Option<String> {
     let mut failed = Vec::new();
     for copy in copies {
         let name = copy.name();
         match copy.look(hands) {
             Err(error) => {
-                say(&error.to_string());
-                say(&format!("{name} left unmodified"));
+                say(&error.to_string(), voice);
+                say(&format!("{name} left unmodified"), voice);
                 failed.push(error.to_string());
             }
             Ok(Copied::Unchanged) => {
-                say(&format!("{name} unchanged"));
+                say(&format!("{name} unchanged"), voice);
                 copy.discard(hands);
             }
             Ok(Copied::Changed(after, change)) => {
@@ -129,8 +132,8 @@ fn copy_back(
                 match written {
                     Ok(()) => copy.discard(hands),
                     Err(error) => {
-                        say(&error);
-                        say(&format!("contents of edit session left in {}", Word::from(copy.path())));
+                        say(&error, voice);
+                        say(&format!("contents of edit session left in {}", Word::from(copy.path())), voice);
                         failed.push(error);
                     }
                 }
@@ -148,7 +151,6 @@ fn record(recorded: &Recorded, change: crate::audit::record::Change, scene: &Sce
     recorded.edit(scene.journal, change, &moment).map_err(unrecorded)
 }
 
-fn say(sentence: &str) {
-    // Whoever closed standard error does not want to know.
-    let _ = writeln!(std::io::stderr(), "jit-sudo: {sentence}");
+fn say(sentence: &str, voice: &mut Voice) {
+    voice.say(&format!("jit-sudo: {sentence}\n"));
 }

@@ -320,7 +320,7 @@ impl<'a> GrantWatch<'a> {
         });
         match written {
             Ok(written) => drop(self.journal.mirror(&[written])), // a sink never decides once the command runs
-            Err(error) => self.host.shout(&format!("{why}, and this cannot be recorded: {error}")),
+            Err(error) => self.host.alert(&format!("{why}, and this cannot be recorded: {error}")),
         }
     }
 
@@ -391,7 +391,7 @@ impl Watch for GrantWatch<'_> {
                 Some(enforcer)
             }
             Err(error) => {
-                self.host.shout(&format!("no enforcer can be started, so a run may outlive its grant: {error}"));
+                self.host.alert(&format!("no enforcer can be started, so a run may outlive its grant: {error}"));
                 None
             }
         }

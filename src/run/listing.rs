@@ -1,7 +1,5 @@
 //! -l: what may I run, or may I run this? In sudo's words, with the roles that could be activated after them.
 
-use std::io::Write;
-
 use crate::activation::insight::Sight;
 use crate::cli::{EnvironmentWish, Length, List};
 use crate::clock::duration::spell;
@@ -14,10 +12,11 @@ use crate::policy::{Assignment, PolicyIndex, Role, Settings};
 use crate::refusal::Refusal;
 use crate::run::entries;
 use crate::session::ExitStatus;
+use crate::voice::Voice;
 use sys::sanitize::Inherited;
 
 /// Lists what the caller may run, or answers whether they may run one command now.
-pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+pub fn list(wanted: &List, inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(&caller))?;
@@ -27,10 +26,10 @@ pub fn list(wanted: &List, inherited: &Inherited) -> Result<ExitStatus, Refusal>
     };
     let asker = if other.is_some() { Asker::Other } else { Asker::Themselves };
     if wanted.command.is_empty() {
-        everything(asker, wanted, other.as_ref().unwrap_or(&caller), &host, &policy)
+        everything(asker, wanted, other.as_ref().unwrap_or(&caller), &host, &policy, voice)
     } else {
         let identify = || Caller::identify(&inherited.identity);
-        one(wanted, &caller, other.map_or_else(identify, Ok)?, &host, &policy)
+        one(wanted, &caller, other.map_or_else(identify, Ok)?, &host, &policy, voice)
     }
 }
 
@@ -50,6 +49,7 @@ fn everything(
     caller: &Caller,
     host: &Host,
     policy: &PolicyIndex<'_>,
+    voice: &mut Voice,
 ) -> Result<ExitStatus, Refusal> {
     let index = crate::host::HostError::Index;
     let subject = subject(caller)?;
@@ -82,7 +82,7 @@ fn everything(
             text.push_str(&page.entry(role));
         }
     }
-    say(&text);
+    voice.print(&text);
     // With -U the answer is the answer, whatever it says; that is sudo's rule.
     Ok(ExitStatus::Code(i32::from(now.is_empty() && asker == Asker::Themselves)))
 }
@@ -121,6 +121,7 @@ fn one(
     caller: Caller,
     host: &Host,
     policy: &PolicyIndex<'_>,
+    voice: &mut Voice,
 ) -> Result<ExitStatus, Refusal> {
     let moment = host.now()?;
     let journal = host.journal(&policy.settings().audit);
@@ -163,12 +164,7 @@ fn one(
         Err(error) => return Err(error.into()),
     };
     if allowed {
-        say(&format!("{line}\n"));
+        voice.print(&format!("{line}\n"));
     }
     Ok(ExitStatus::Code(i32::from(!allowed)))
-}
-
-fn say(text: &str) {
-    // A reader that went away (| head) is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

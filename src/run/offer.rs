@@ -1,6 +1,6 @@
 //! No grant yet: ask for one on the spot, with what the caller said on the command line or types now, and wait for it.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use crate::activation::{Activation, ActivationError, Urgency, Wanted, request};
 use crate::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
@@ -15,20 +15,21 @@ use crate::policy::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::run::approval::await_approval;
+use crate::voice::Voice;
 use sys::terminal::{Echo, Terminal};
 
 /// How often a question is put again when the answer is none.
 const TRIES: usize = 3;
 
 /// Leads to a grant that covers what `refused` asks, or refuses as before.
-pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result<Eligible, Refusal> {
+pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>, voice: &mut Voice) -> Result<Eligible, Refusal> {
     let wish = &run.activation;
     let manner = manner(wish, &run.asking);
     let Some(role) = choose(&refused, wish).cloned() else { return Err(Refusal::NoGrant(Box::new(refused))) };
     let id = match (asked_before(&refused, &role, wish, scene)?, manner) {
         (Some(id), _) => id,
         (None, Manner::Refuse) => return Err(Refusal::NoGrant(Box::new(refused))),
-        (None, Manner::Told | Manner::Ask) => match ask_now(&refused, &role, wish, manner, scene)? {
+        (None, Manner::Told | Manner::Ask) => match ask_now(&refused, &role, wish, manner, scene, voice)? {
             Some(Activation::Granted(_)) => return Ok(refused.eligible),
             Some(Activation::Pending(id)) => id,
             None => return Err(Refusal::NoGrant(Box::new(refused))),
@@ -36,7 +37,7 @@ pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>) -> Result
     };
     let approvers = approvers(&role);
     let state = match limit(wish, &role, manner) {
-        Some(limit) => await_approval(&id, &approvers, limit, scene)?,
+        Some(limit) => await_approval(&id, &approvers, limit, scene, voice)?,
         None => RequestState::Pending,
     };
     match state {
@@ -71,10 +72,11 @@ fn ask_now(
     wish: &ActivationWish,
     manner: Manner,
     scene: &Scene<'_>,
+    voice: &mut Voice,
 ) -> Result<Option<Activation>, Refusal> {
     let mut wish = wish.clone();
-    say(&offer_text(role, refused.eligible.roles().len(), &wish, manner));
-    if manner == Manner::Ask && complete(&mut wish, role).is_none() {
+    voice.say(&offer_text(role, refused.eligible.roles().len(), &wish, manner));
+    if manner == Manner::Ask && complete(&mut wish, role, voice).is_none() {
         return Ok(None);
     }
     let elevation = refused.eligible.elevation();
@@ -162,12 +164,12 @@ fn approvers(role: &Role) -> Vec<String> {
 }
 
 /// Asks at the terminal for what the role demands and the command line did not say; `None` when the person left.
-fn complete(wish: &mut ActivationWish, role: &Role) -> Option<()> {
+fn complete(wish: &mut ActivationWish, role: &Role, voice: &mut Voice) -> Option<()> {
     let terminal = Terminal::controlling().ok()?;
     let rules = &role.activation;
     let (most, unsaid) = (rules.maximum_duration, *wish == ActivationWish::default());
     if wish.reason.is_none() && (rules.require_justification || wish.break_glass) {
-        wish.reason = Some(ask(&terminal, "reason: ", |text| match text.trim() {
+        wish.reason = Some(ask(&terminal, voice, "reason: ", |text| match text.trim() {
             "" => Err("a reason is required".to_owned()),
             _ => Ok(text.into()),
         })?);
@@ -175,11 +177,11 @@ fn complete(wish: &mut ActivationWish, role: &Role) -> Option<()> {
     // Whoever began to say things on the command line has said all that need not be asked.
     if wish.duration.is_none() && unsaid {
         let question = format!("duration, at most {0} [{0}]: ", spell(most));
-        wish.duration = Some(ask(&terminal, &question, |text| span(text, most))?);
+        wish.duration = Some(ask(&terminal, voice, &question, |text| span(text, most))?);
     }
     if let Some(pattern) = rules.ticket.as_ref().filter(|_| wish.ticket.is_none()) {
         let question = format!("ticket, such as {}: ", pattern.as_str());
-        wish.ticket = Some(ask(&terminal, &question, |text| {
+        wish.ticket = Some(ask(&terminal, voice, &question, |text| {
             if pattern.matches(text) { Ok(text.into()) } else { Err(format!("it must match {}", pattern.as_str())) }
         })?);
     }
@@ -200,24 +202,23 @@ fn span(text: &str, most: u64) -> Result<u64, String> {
 }
 
 /// One answer that `read` accepts; `None` when the person left, or gave no such answer in the end.
-fn ask<T>(terminal: &Terminal, question: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+fn ask<T>(
+    terminal: &Terminal,
+    voice: &mut Voice,
+    question: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Option<T> {
     for _ in 0..TRIES {
         let line = terminal.read_answer(question.as_bytes(), Echo::Shown, None).ok()?;
         match std::str::from_utf8(line.as_bytes().trim_ascii()).map_err(|_| "it is not UTF-8 text".to_owned()) {
             Ok(text) => match read(text) {
                 Ok(answer) => return Some(answer),
-                Err(complaint) => say(&format!("jit-sudo: {complaint}\n")),
+                Err(complaint) => voice.say(&format!("jit-sudo: {complaint}\n")),
             },
-            Err(complaint) => say(&format!("jit-sudo: {complaint}\n")),
+            Err(complaint) => voice.say(&format!("jit-sudo: {complaint}\n")),
         }
     }
     None
-}
-
-/// Words for the person, on standard error.
-pub(super) fn say(text: &str) {
-    // A terminal that is gone needs no words.
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

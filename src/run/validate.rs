@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::run::authorize::{Matter, SERVICE, prove};
 use crate::session::ExitStatus;
+use crate::voice::Voice;
 use sys::sanitize::Inherited;
 
 /// How much is forgotten.
@@ -22,7 +23,7 @@ pub enum Extent {
 }
 
 /// -v: authenticates and remembers it.
-pub fn validate(wanted: &Validate, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
+pub fn validate(wanted: &Validate, inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(&caller))?;
@@ -46,7 +47,7 @@ pub fn validate(wanted: &Validate, inherited: &Inherited) -> Result<ExitStatus, 
         target: "root",
         options: &policy.settings().options,
     };
-    let _proof = prove(&matter, &caller, &wanted.asking, &scene)?;
+    let _proof = prove(&matter, &caller, &wanted.asking, &scene, voice)?;
     Ok(ExitStatus::Code(0))
 }
 

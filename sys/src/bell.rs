@@ -27,6 +27,12 @@ pub struct Bell {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ring([u8; 8]);
 
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 impl Bell {
     /// Opens a bell, hanging it first where there is none (mode 0600). Its directory must be trusted.
     pub fn open(path: &Path) -> io::Result<Self> {

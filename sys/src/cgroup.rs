@@ -20,6 +20,9 @@ const DEPTH: u32 = 16;
 /// One in so many makers looks at what others have left: where many daemons stay, that takes its time.
 const SWEEPERS: i32 = 7;
 
+/// The most processes and threads in a group in which processes settle: beyond it none of them can fork.
+const MOST: &str = "4096";
+
 /// The longest `/proc/PID/cgroup` that is believed, in bytes.
 const MAX_MEMBERSHIP: u64 = 64 << 10;
 
@@ -237,7 +240,25 @@ fn place(parent: &str, name: &str, who: &str) -> io::Result<()> {
     own_directory(&parent)?;
     let group = parent.join(name);
     own_directory(&group)?;
+    bound(&parent, &group);
     write(&group, "cgroup.procs", who)
+}
+
+/// Once for each group: the kernel stops every fork while a controller is switched on.
+fn bound(parent: &Path, group: &Path) {
+    if fs::read_to_string(parent.join("cgroup.subtree_control"))
+        .is_ok_and(|on| on.split_whitespace().any(|on| on == "pids"))
+    {
+        if fs::read_to_string(group.join("pids.max")).is_ok_and(|most| most.trim() != MOST) {
+            let _ = write(group, "pids.max", MOST);
+        }
+        return;
+    }
+    // Where the controller is not to be had the group is without a bound, as it is without a group.
+    let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+    if available.split_whitespace().any(|controller| controller == "pids") {
+        let _ = write(parent, "cgroup.subtree_control", "+pids").and_then(|()| write(group, "pids.max", MOST));
+    }
 }
 
 fn write(group: &Path, file: &str, text: &str) -> io::Result<()> {

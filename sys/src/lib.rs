@@ -12,6 +12,7 @@ pub mod audit_link;
 pub mod bell;
 mod birth;
 pub mod cgroup;
+pub mod counted;
 mod descendants;
 pub mod disk;
 pub mod exec;

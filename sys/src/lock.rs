@@ -66,6 +66,26 @@ pub fn claim(file: &impl AsFd) -> Result<bool> {
     }
 }
 
+/// Takes the lock (`F_OFD_SETLK`, fcntl(2)) on the first free one of `count` bytes of a file that begin at `first`, which
+/// need not exist, for as long as any descriptor of this open file lives; false when all are taken.
+pub fn claim_one(file: &impl AsFd, first: i64, count: u32) -> Result<bool> {
+    for at in (first..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
+        // SAFETY: flock is plain integers, for which zero is valid.
+        let mut range: libc::flock = unsafe { std::mem::zeroed() };
+        range.l_type = libc::F_WRLCK as libc::c_short;
+        range.l_whence = libc::SEEK_SET as libc::c_short;
+        (range.l_start, range.l_len) = (at, 1);
+        // SAFETY: `range` lives through the call, and the descriptor is open because `file` is borrowed.
+        let taken = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const range) };
+        match succeed(taken) {
+            Ok(()) => return Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
 /// Whether somebody else's open file holds the lock that [`claim`] takes.
 pub fn is_claimed(file: &impl AsFd) -> Result<bool> {
     if !claim(file)? {

@@ -243,7 +243,7 @@ fn a_flood_of_refusals_is_counted_and_told_once() {
     assert!((60..70).contains(&recorded), "{recorded}");
     assert_eq!(kinds(&records_of(&root, &other)), ["reject"], "nobody else is concerned");
     let query = "UPDATE journal_meta SET value = json_set(CAST(value AS TEXT), '$.since', \
-                 json_extract(CAST(value AS TEXT), '$.since') - 600000000) WHERE name LIKE 'rejects:%'";
+                 json_extract(CAST(value AS TEXT), '$.since') - 600000000) WHERE name LIKE 'stored:%'";
     let query = query.replace("json_set(", "CAST(json_set(").replace(" - 600000000)", " - 600000000) AS BLOB)");
     root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{query}\""));
     for _ in 0..2 {

@@ -11,6 +11,7 @@ mod asking;
 mod audit;
 mod binding;
 mod broker;
+mod budgets;
 mod caller;
 mod clocks;
 mod differential;

@@ -136,6 +136,7 @@ pub(crate) fn pending() -> GrantInfo {
         role: RoleName::parse("web-ops").unwrap(),
         run_as: "root".into(),
         command: ["/usr/bin/systemctl", "restart", "nginx"].map(Word::from).to_vec(),
+        command_bytes: None,
         bound: None,
         sha256: Some("ab".repeat(32)),
         reason: "disk full".into(),

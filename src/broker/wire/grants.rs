@@ -27,6 +27,9 @@ pub struct GrantInfo {
     pub run_as: String,
     /// The command asked for, resolved path first; empty for the whole role.
     pub command: Vec<Word>,
+    /// How many bytes the command has, each word with one behind it; only where a listing shows its beginning alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_bytes: Option<usize>,
     /// What else an exact grant binds; absent for the whole role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<BoundInfo>,
@@ -88,6 +91,15 @@ pub struct GrantInfo {
     /// The role has changed since it was asked for, or is gone: a run needs what it allowed then and allows now.
     #[serde(default)]
     pub role_changed: bool,
+}
+
+/// Entries of a listing after which others come.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GrantPage {
+    /// These.
+    pub entries: Vec<GrantInfo>,
+    /// What to ask for next, as `before`.
+    pub before: i64,
 }
 
 /// What an exact grant binds besides the words of the command and the program's bytes.

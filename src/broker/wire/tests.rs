@@ -7,7 +7,7 @@ fn ask(text: &str) -> Result<Ask, String> {
 #[test]
 fn questions_are_read_as_they_are_documented() {
     assert!(matches!(ask(r#"{"verb":"roles"}"#), Ok(Ask::Roles {})));
-    assert!(matches!(ask(r#"{"verb":"requests","all":true}"#), Ok(Ask::Requests { all: true })));
+    assert!(matches!(ask(r#"{"verb":"requests","all":true}"#), Ok(Ask::Requests { all: true, before: None })));
     match ask(r#"{"verb":"request","role":"ops","reason":"a\\x00b","command":["id"]}"#) {
         Ok(Ask::Request(new)) => {
             assert_eq!(new.reason.map(|word| word.as_bytes().to_vec()), Some(b"a\0b".to_vec()))

@@ -1,57 +1,66 @@
-//! Refusals in a flood: a person gets so many records of their own refusals, and what is beyond that is counted, and the
-//! count is recorded. So nobody fills the disk, or buries what others do, by being refused.
+//! What a person has caused to be stored, in bytes, in one bucket (see [`crate::budget`]): refusals beyond it are counted, and
+//! the count is recorded; requests beyond it are refused. So nobody fills the disk, or buries what others do.
 //! May not: read a clock; time comes in as a `Moment`.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, JournalError, Written};
-use super::record::{Alert, Event};
+use super::record::{Alert, Event, Reject};
+use crate::budget::{self, Level, Storage};
 use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
 use crate::escape::Word;
 use crate::names::Person;
 
-/// How many refusals of one person are recorded one by one, at once.
-pub const BURST: u32 = 60;
-
-/// After so many seconds there is room for one more.
-pub const REFILL: u32 = 10;
-
 /// So long, in seconds, refusals are counted before the count is recorded.
 pub const COUNTED_FOR: u32 = 600;
 
+/// How often it is told that a bucket is full, in seconds.
+const TOLD_EVERY: i64 = 86_400;
+
 /// Before the uid and the name, in `journal_meta`.
-const NAME: &str = "rejects:";
+const NAME: &str = "stored:";
 
 /// A bucket that drips, by the boot clock, which nobody can set.
 #[derive(Debug, Serialize, Deserialize)]
 struct Bucket {
     boot_id: String,
-    /// When it will be empty again, in µs since boot.
-    empty: i64,
+    /// How full it was, in bytes.
+    bytes: u64,
+    /// When, in µs since boot.
+    at: i64,
     /// How many refusals were counted and not recorded yet.
     counted: u64,
     /// When the first of them was, in µs since 1970.
     since: i64,
     user: Word,
+    /// When an alert last told that it is full, in seconds since 1970; 0 for never.
+    #[serde(default)]
+    told: i64,
 }
 
 impl Bucket {
     fn new(user: &Word, moment: &Moment) -> Self {
-        Self { boot_id: moment.boot_id.clone(), empty: 0, counted: 0, since: 0, user: user.clone() }
+        Self { boot_id: moment.boot_id.clone(), bytes: 0, at: 0, counted: 0, since: 0, user: user.clone(), told: 0 }
+    }
+
+    /// As it is now. A boot begins anew.
+    fn level(&self, moment: &Moment, storage: &Storage) -> Level {
+        let bytes = if self.boot_id == moment.boot_id { self.bytes } else { 0 };
+        let at = if self.boot_id == moment.boot_id { self.at } else { 0 };
+        Level { bytes, at }.leaked(moment.boot.0, storage)
+    }
+
+    fn fill(&mut self, level: Level, moment: &Moment) {
+        self.boot_id.clone_from(&moment.boot_id);
+        (self.bytes, self.at) = (level.bytes, level.at);
     }
 
     /// True where one more refusal is to be recorded; otherwise it is counted.
-    fn take(&mut self, moment: &Moment) -> bool {
-        if self.boot_id != moment.boot_id {
-            self.boot_id.clone_from(&moment.boot_id);
-            self.empty = 0;
-        }
-        let drop = micros(REFILL);
-        let empty = self.empty.max(moment.boot.0).saturating_add(drop);
-        if empty.saturating_sub(moment.boot.0) <= drop.saturating_mul(i64::from(BURST)) {
-            self.empty = empty;
+    fn take(&mut self, cost: u64, moment: &Moment, storage: &Storage) -> bool {
+        if let Some(filled) = self.level(moment, storage).with(cost, storage.for_refusals()) {
+            self.fill(filled, moment);
             return true;
         }
         if self.counted == 0 {
@@ -67,8 +76,8 @@ impl Bucket {
     }
 
     /// Nothing is lost with it.
-    fn is_over(&self, moment: &Moment) -> bool {
-        self.counted == 0 && (self.boot_id != moment.boot_id || self.empty <= moment.boot.0)
+    fn is_over(&self, moment: &Moment, storage: &Storage) -> bool {
+        self.counted == 0 && self.level(moment, storage).bytes == 0
     }
 
     fn alert(&self, uid: u32) -> Event {
@@ -87,21 +96,48 @@ impl Bucket {
 
 impl Journal<'_> {
     /// Records a refusal of this person, or counts it where there were too many.
-    pub fn reject(&self, moment: &Moment, person: &Person, event: Event) -> Result<Vec<Written>, JournalError> {
+    pub fn reject(&self, moment: &Moment, person: &Person, reject: Reject) -> Result<Vec<Written>, JournalError> {
+        let event = Event::Reject(Box::new(reject.bounded()));
+        let cost = budget::cost_of_record(serde_json::to_vec(&event)?.len());
         let (name, user) = (name(person), Word::from(person.name.as_str()));
         let mut written = self.tell_counted(moment)?;
         written.extend(self.database.write(Durability::Ordered, |tx| {
             let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&user, moment));
-            let recorded = bucket.take(moment);
+            let recorded = bucket.take(cost, moment, &self.storage);
             store(tx, &name, &bucket)?;
             if recorded { self.append(tx, moment, event).map(Some) } else { Ok::<_, JournalError>(None) }
         })?);
         Ok(written)
     }
 
+    /// Records that `person` was refused a request for what they have stored, once a day.
+    pub fn tell_full(&self, moment: &Moment, person: &Person) -> Result<Vec<Written>, JournalError> {
+        let (name, user) = (name(person), Word::from(person.name.as_str()));
+        let now = moment.wall.seconds();
+        self.database.write(Durability::Ordered, |tx| {
+            let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&user, moment));
+            if (0..TOLD_EVERY).contains(&now.saturating_sub(bucket.told)) {
+                return Ok(Vec::new());
+            }
+            bucket.told = now;
+            store(tx, &name, &bucket)?;
+            let sentence =
+                format!("{user} has used the budget of what one user may cause to be stored ({})", self.storage);
+            let alert = Alert {
+                code: "budget-used".to_owned(),
+                sentence: sentence.into(),
+                uid: Some(person.uid),
+                user: Some(user),
+                run: None,
+                grant: None,
+            };
+            Ok(vec![self.append(tx, moment, Event::Alert(Box::new(alert)))?])
+        })
+    }
+
     /// Records what was counted long enough, of anybody: the flood may be over and its maker gone.
     pub fn tell_counted(&self, moment: &Moment) -> Result<Vec<Written>, JournalError> {
-        let settled = |bucket: &Bucket| bucket.is_due(moment) || bucket.is_over(moment);
+        let settled = |bucket: &Bucket| bucket.is_due(moment) || bucket.is_over(moment, &self.storage);
         if !all(self.database.connection())?.iter().any(|(_, _, bucket)| settled(bucket)) {
             return Ok(Vec::new());
         }
@@ -113,12 +149,35 @@ impl Journal<'_> {
                     bucket.counted = 0;
                     store(tx, &name, &bucket)?;
                 }
-                if bucket.is_over(moment) {
+                if bucket.is_over(moment, &self.storage) {
                     tx.execute("DELETE FROM journal_meta WHERE name = ?1", [&name])?;
                 }
             }
             Ok(written)
         })
+    }
+}
+
+/// Charges `person` for a request of so many bytes, inside the transaction that stores it. The error is the time in seconds
+/// until there is room for it; an `urgent` one is charged and never refused.
+pub fn charge_request(
+    tx: &Transaction<'_>,
+    moment: &Moment,
+    person: &Person,
+    bytes: usize,
+    urgent: bool,
+    storage: &Storage,
+) -> Result<Result<(), u64>, JournalError> {
+    let name = name(person);
+    let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&Word::from(person.name.as_str()), moment));
+    let (cost, level) = (budget::cost_of_request(bytes), bucket.level(moment, storage));
+    match level.with(cost, if urgent { u64::MAX } else { storage.at_once }) {
+        Some(filled) => {
+            bucket.fill(filled, moment);
+            store(tx, &name, &bucket)?;
+            Ok(Ok(()))
+        }
+        None => Ok(Err(level.wait_for(cost, storage))),
     }
 }
 
@@ -145,7 +204,7 @@ fn store(tx: &Transaction<'_>, name: &str, bucket: &Bucket) -> Result<(), Journa
 
 fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, u32, Bucket)>> {
     let mut statement =
-        connection.prepare("SELECT name, value FROM journal_meta WHERE name >= 'rejects:' AND name < 'rejects;'")?;
+        connection.prepare("SELECT name, value FROM journal_meta WHERE name >= 'stored:' AND name < 'stored;'")?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let mut buckets = Vec::new();
     for row in rows {
@@ -174,8 +233,11 @@ mod tests {
     /// The kinds of what one refusal at `seconds` leaves.
     fn refused(journal: &Journal<'_>, uid: u32, seconds: i64) -> Vec<&'static str> {
         let event = sample::events().into_iter().find(|event| event.keys().kind == "reject").unwrap();
+        let Event::Reject(reject) = event else { panic!() };
         let person = Person { uid, name: crate::names::UserName::parse("alice").unwrap() };
-        let written = journal.reject(&moment(seconds), &person, event).unwrap();
+        let written = journal
+            .reject(&moment(seconds), &person, Reject { argv: vec!["ls".into()], run_as: None, ..*reject })
+            .unwrap();
         written.iter().map(Written::kind).collect()
     }
 
@@ -184,15 +246,15 @@ mod tests {
         let scratch = Scratch::new("flood");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
-        for _ in 0..BURST {
+        for _ in 0..64 {
             assert_eq!(refused(&journal, 7, 1), ["reject"]);
         }
         for _ in 0..1000 {
             assert!(refused(&journal, 7, 2).is_empty());
         }
         assert_eq!(refused(&journal, 8, 2), ["reject"], "another person has a bucket of their own");
-        assert_eq!(refused(&journal, 7, 12), ["reject"], "after a while there is room for one");
-        assert!(refused(&journal, 7, 13).is_empty());
+        assert_eq!(refused(&journal, 7, 14), ["reject"], "after a while there is room for one");
+        assert!(refused(&journal, 7, 15).is_empty());
         assert!(journal.tell_counted(&moment(500)).unwrap().is_empty(), "not yet");
         let told = journal.tell_counted(&moment(700)).unwrap();
         let Event::Alert(alert) = Record::decode(&told[0].body).unwrap().event else { panic!("{told:?}") };
@@ -206,9 +268,9 @@ mod tests {
     #[test]
     fn a_boot_begins_anew_and_loses_no_count() {
         let mut bucket = Bucket::new(&Word::from("alice"), &moment(0));
-        while bucket.take(&moment(1)) {}
+        while bucket.take(4096, &moment(1), &Storage::default()) {}
         let after = Moment { boot_id: "another".to_owned(), ..moment(3) };
-        assert!(bucket.take(&after));
+        assert!(bucket.take(4096, &after, &Storage::default()));
         assert_eq!(bucket.counted, 1);
         assert!(bucket.is_due(&Moment { wall: Timestamp(0), ..after }), "a clock that was set back puts nothing off");
     }
@@ -219,7 +281,7 @@ mod tests {
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let damage =
-            "INSERT OR REPLACE INTO journal_meta (name, value) VALUES ('rejects:7', x'ff'), ('rejects:x', x'')";
+            "INSERT OR REPLACE INTO journal_meta (name, value) VALUES ('stored:7:alice', x'ff'), ('stored:x', x'')";
         database.connection().execute(damage, []).unwrap();
         assert_eq!(refused(&journal, 7, 1), ["reject"]);
     }

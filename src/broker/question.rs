@@ -1,0 +1,107 @@
+//! The question before it is understood. It is read under a deadline, while this process is counted among the caller's own and
+//! is still where the caller has put it: who asks nothing has no process of ours.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::failure::{Refused, refused};
+use super::understand;
+use super::wire::{Ask, REQUEST_LIMIT};
+use crate::budget::{BROKERS, QUESTION_WITHIN};
+use crate::elevation::Caller;
+use crate::host::turns;
+use sys::bell::Bell;
+use sys::counted::counted_as;
+use sys::lock::claim_one;
+use sys::poll::{PollEntry, poll};
+use sys::sanitize::Inherited;
+
+/// Ends a question whose asker stays on the line; else the end of the input does.
+const END: u8 = 0;
+
+/// Where the turns of users begin in the file on which they are locks: behind everything that could be written there.
+const TURNS: i64 = 1 << 50;
+
+/// The turns of one user are so many bytes apart from those of the next: more than anybody may have.
+const APART: i64 = 1 << 16;
+
+/// The bytes of a question, or why there are none.
+pub struct Question(Result<Vec<u8>, Unheard>);
+
+enum Unheard {
+    Io(io::Error),
+    TooLong,
+    TooSlow,
+}
+
+/// Reads one question from standard input, within [`QUESTION_WITHIN`] seconds.
+pub fn hear(inherited: &Inherited) -> Question {
+    let read = || read_until_end(Instant::now() + Duration::from_secs(QUESTION_WITHIN));
+    Question(counted_as(inherited.identity.uid(), read).unwrap_or_else(|error| Err(Unheard::Io(error))))
+}
+
+fn read_until_end(deadline: Instant) -> Result<Vec<u8>, Unheard> {
+    let (mut question, mut some) = (Vec::new(), [0; 64 << 10]);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let input = io::stdin();
+        let mut entries = [PollEntry::reading(input.as_fd())];
+        poll(&mut entries, Some(left)).map_err(Unheard::Io)?;
+        let ready = entries.iter().any(|entry| entry.ready_read || entry.hangup);
+        if !ready && Instant::now() >= deadline {
+            return Err(Unheard::TooSlow);
+        }
+        if !ready {
+            continue;
+        }
+        let length = match sys::poll::read(input.as_fd(), &mut some) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => continue,
+            length => length.map_err(Unheard::Io)?,
+        };
+        let part = some.get(..length).unwrap_or_default();
+        let end = part.iter().position(|byte| *byte == END);
+        question.extend_from_slice(part.get(..end.unwrap_or(length)).unwrap_or_default());
+        if question.len() > REQUEST_LIMIT {
+            return Err(Unheard::TooLong);
+        }
+        if end.is_some() || length == 0 {
+            return Ok(question);
+        }
+    }
+}
+
+impl Question {
+    pub(super) fn understood(self) -> Result<Ask, Refused> {
+        match self.0 {
+            Ok(bytes) => understand(&bytes),
+            Err(Unheard::Io(error)) => Err(refused("malformed", format!("the request cannot be read: {error}"))),
+            Err(Unheard::TooLong) => {
+                Err(refused("too-large", format!("the request is longer than {REQUEST_LIMIT} bytes")))
+            }
+            Err(Unheard::TooSlow) => {
+                Err(refused("too-slow", format!("no whole request came within {QUESTION_WITHIN} seconds")))
+            }
+        }
+    }
+}
+
+/// One of the [`BROKERS`] processes that work or wait for a user at the same time, until it is dropped or the process ends.
+pub(super) struct Turn(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] Option<Bell>);
+
+impl Turn {
+    /// For root there is no limit; on a host that is not set up there is nothing to wait for.
+    pub(super) fn of(caller: &Caller) -> Result<Self, Refused> {
+        if caller.uid() == 0 {
+            return Ok(Self(None));
+        }
+        let Some(file) = turns() else { return Ok(Self(None)) };
+        let first = TURNS.saturating_add(i64::from(caller.uid()).saturating_mul(APART));
+        let failed = |error| refused("host", format!("the turns of users cannot be counted: {error}"));
+        if claim_one(&file, first, BROKERS).map_err(failed)? {
+            return Ok(Self(Some(file)));
+        }
+        Err(refused("too-many", format!("{BROKERS} requests of yours are being worked on or waited for already"))
+            .hint("end a jitctl of yours that waits"))
+    }
+}

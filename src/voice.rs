@@ -1,0 +1,31 @@
+//! What is said to the caller: their standard streams, which may be a pipe that nobody reads. There is one [`Voice`] in a
+//! process, and a transaction of the database has it for as long as it lasts: so nobody who holds up others waits for the
+//! caller. Besides this room only those that talk to the caller while no database is at hand name the streams
+//! (`tests/floors.rs` has the list).
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The right to talk to the caller.
+#[derive(Debug)]
+#[must_use]
+pub struct Voice(());
+
+impl Voice {
+    /// The voice of this process; `None` where somebody has it already.
+    pub fn of_this_process() -> Option<Self> {
+        (!TAKEN.swap(true, Ordering::Relaxed)).then_some(Self(()))
+    }
+
+    /// Says `text` on standard error. Whoever closed it does not want to know.
+    pub fn say(&mut self, text: &str) {
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Says `text` on standard output. A reader that went away (| head) is no failure.
+    pub fn print(&mut self, text: &str) {
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+}
