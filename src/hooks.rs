@@ -141,6 +141,7 @@ impl Runner<'_> {
             environment: &[PATH.to_owned()],
             credentials,
             limits: &self.inherited.limits,
+            manner: &self.inherited.manner,
             umask: 0o077,
             directory: Directory::Required(c"/"),
             ignored_signals: SignalSet::EMPTY,

@@ -20,7 +20,7 @@ fn run_and_exit() -> ! {
 }
 
 fn jit_sudo_main() -> ExitStatus {
-    let (answer, reader) = match sys::sanitize() {
+    let (answer, reader) = match sys::sanitize(c"jit-sudo") {
         Ok(inherited) => (answer(&inherited), PolicyReader::root(&inherited.identity)),
         Err(error) => (Err(error.into()), None),
     };

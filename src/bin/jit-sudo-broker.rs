@@ -8,7 +8,7 @@ sys::program!(answer_and_exit);
 
 fn answer_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo-broker");
-    let serve = || match sys::sanitize() {
+    let serve = || match sys::sanitize(c"jit-sudo-broker") {
         Ok(inherited) => {
             jit_sudo::session::stand_apart();
             jit_sudo::broker::serve(&inherited)

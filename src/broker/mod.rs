@@ -40,7 +40,6 @@ use crate::policy::{PolicyIndex, PolicyReader};
 use decisions::Narrowing;
 use failure::{Refused, refused};
 use sys::sanitize::Inherited;
-use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
 use wire::{Answer, Ask, KeyInfo, REQUEST_LIMIT, Reply};
 
 /// Ends a question whose asker stays on the line; else the end of the input does.
@@ -58,8 +57,6 @@ pub(crate) struct Desk<'a> {
 
 /// Reads one question from standard input, answers it on standard output, and returns the exit status.
 pub fn serve(inherited: &Inherited) -> i32 {
-    // ^Z asks for no permission, and who is stopped while reading holds the database's log for everybody.
-    let _ = sys::signals::block(SignalSet::of(&[SIGTSTP, SIGTTIN, SIGTTOU]));
     let mut out = std::io::stdout();
     let mut reader = None;
     let answer = read_question().and_then(|ask| {

@@ -193,6 +193,7 @@ impl Launch {
             environment: &self.environment,
             credentials: &self.credentials,
             limits: &self.limits,
+            manner: &inherited.manner,
             umask: self.umask,
             directory: match &self.directory {
                 Place::Here => Directory::Unchanged,

@@ -49,7 +49,7 @@ type Test = (&'static str, fn(&Copy));
 
 /// Runs in the set-user-id copy: one `key value` a line about what was there and what is there now.
 fn inside() {
-    let inherited = match sys::sanitize() {
+    let inherited = match sys::sanitize(c"sanitize") {
         Ok(inherited) => inherited,
         Err(error) => return println!("error {error}"),
     };
@@ -117,6 +117,7 @@ impl Copy {
                 environment: &[],
                 credentials: &credentials,
                 limits: &limits,
+                manner: &sys::inherited::Manner::default(),
                 umask: 0o022,
                 directory: sys::exec::Directory::Unchanged,
                 ignored_signals: SignalSet::EMPTY,
