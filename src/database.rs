@@ -166,6 +166,12 @@ impl Database {
         Reading(self)
     }
 
+    /// Does what may take as long as somebody likes, with no state of the database in sight and no lock held.
+    pub fn at_rest<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.end_reading();
+        act()
+    }
+
     fn end_reading(&self) {
         if self.is_reading.replace(false) {
             // There is nothing in it that could fail to be kept.

@@ -21,7 +21,10 @@ fn run_and_exit() -> ! {
 
 fn jit_sudo_main() -> ExitStatus {
     let (answer, reader) = match sys::sanitize(c"jit-sudo") {
-        Ok(inherited) => (answer(&inherited), PolicyReader::root(&inherited.identity)),
+        Ok(mut inherited) => {
+            stand_apart(&mut inherited);
+            (answer(&inherited), PolicyReader::root(&inherited.identity))
+        }
         Err(error) => (Err(error.into()), None),
     };
     answer.unwrap_or_else(|refusal| {
@@ -31,7 +34,6 @@ fn jit_sudo_main() -> ExitStatus {
 }
 
 fn answer(inherited: &Inherited) -> Result<ExitStatus, Refusal> {
-    stand_apart();
     match cli::parse(&inherited.arguments)? {
         Invocation::Run(wanted) => run(&wanted, inherited),
         Invocation::List(wanted) => listing::list(&wanted, inherited),

@@ -9,8 +9,8 @@ sys::program!(answer_and_exit);
 fn answer_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo-broker");
     let serve = || match sys::sanitize(c"jit-sudo-broker") {
-        Ok(inherited) => {
-            jit_sudo::session::stand_apart();
+        Ok(mut inherited) => {
+            jit_sudo::session::stand_apart(&mut inherited);
             jit_sudo::broker::serve(&inherited)
         }
         Err(error) => {

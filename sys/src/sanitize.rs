@@ -10,8 +10,10 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cgroup::Cgroup;
 use crate::inherited::Manner;
 use crate::kernel::check;
 use crate::limits::{self, LimitError, Limits, Shortfall};
@@ -40,6 +42,9 @@ pub struct Inherited {
     pub oom_score_adj: Option<i32>,
     /// `false` where descriptor 0, 1 or 2 was closed; `/dev/null` is open there now and stays.
     pub standard_streams: [bool; 3],
+    /// The control group of an ordinary user that this process has left since, see
+    /// [`leave_foreign`](crate::cgroup::leave_foreign).
+    pub group: Option<Rc<Cgroup>>,
     /// Descriptors from 3 on that were open; they still are, and go at exec unless they are kept for the command.
     pub descriptors: Vec<RawFd>,
 }
@@ -160,6 +165,7 @@ pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
         blocked_signals,
         oom_score_adj,
         standard_streams,
+        group: None,
         descriptors,
     })
 }
