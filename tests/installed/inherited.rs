@@ -79,8 +79,9 @@ fn what_a_caller_leaves_is_reset_for_us_and_given_back_to_the_command() {
     assert_eq!(u64::from_str_radix(&command, 16).unwrap().count_ones(), 1, "{command}");
     let (supervisor, command) = seen(&person, "blocked", "blocked").unwrap();
     assert_eq!(supervisor, usual("blocked").0);
-    // Bash takes SIGCHLD out by itself.
-    assert_eq!(command, format!("{:016x}", 1 << 9 | 1 << 19));
+    // Bash takes SIGCHLD out by itself, and blocks others while it starts a program.
+    let command = u64::from_str_radix(&command, 16).unwrap();
+    assert_eq!(command & (1 << 9 | 1 << 19), 1 << 9 | 1 << 19, "{command:x}");
     let (supervisor, command) = seen(&person, "ignored", "ignored").unwrap();
     assert_eq!(supervisor, usual("ignored").0);
     let command = u64::from_str_radix(&command, 16).unwrap();
@@ -145,18 +146,16 @@ fn a_limit_that_is_too_low_and_cannot_be_raised_is_named_before_anything_begins(
         // What can be raised is, and is the command's again.
         let script = format!("ulimit -S {limit}; exec jit-sudo -n id -u");
         let soft = root().as_root([&words[..7], &[&script]].concat());
-        if !matches!(limit, "-v 900000") {
-            assert_eq!(soft.succeeded(), "0", "{limit}");
-        }
+        assert_eq!(soft.succeeded(), "0", "{limit}");
     }
-    assert_eq!(kinds(&records_of(root(), &person)), ["start", "end"].repeat(4));
+    assert_eq!(kinds(&records_of(root(), &person)), ["start", "end"].repeat(5));
     let doctor = root().as_root(["setpriv", "--bounding-set=-sys_resource,-sys_nice", "jitctl", "doctor"]).stdout;
     assert!(doctor.contains("CAP_SYS_RESOURCE") && doctor.contains("CAP_SYS_NICE"), "{doctor}");
 }
 
 #[test]
 fn an_askpass_helper_and_an_editor_run_in_the_callers_control_group_with_the_callers_limits() {
-    let person = root().person(&["trusted", "deploy"]);
+    let person = root().person(&["trusted"]);
     let Person { name, home, password, .. } = &person;
     let group = format!("/sys/fs/cgroup/of-{name}");
     root().script(&format!("mkdir {group}; chown -R {name} {group}"));
@@ -173,7 +172,7 @@ fn an_askpass_helper_and_an_editor_run_in_the_callers_control_group_with_the_cal
         root().as_root(["bash", "-c", &script])
     };
     run("-A -k true").succeeded();
-    assert!(run(&format!("-n -e /etc/inherited-{name}")).status.success());
+    assert!(run(&format!("-A -k -e /etc/inherited-{name}")).status.success());
     let groups = root().run_as(name, ["id", "-G"]).succeeded().to_owned();
     for file in ["asked", "edited"] {
         let said = root().read(&format!("{home}/{file}"));
@@ -203,12 +202,13 @@ fn a_log_socket_that_takes_no_connection_holds_nobody_up() {
     root.write(
         "/usr/local/lib/deaf.py",
         0o644,
-        "import os, socket, time\nos.unlink('/dev/log')\ns = socket.socket(socket.AF_UNIX)\ns.bind('/dev/log')\n\
+        "import os, socket, time\ns = socket.socket(socket.AF_UNIX)\ns.bind('/dev/log')\n\
          os.chmod('/dev/log', 0o666)\ns.listen(0)\nk = []\nfor n in range(9):\n    c = socket.socket(socket.AF_UNIX)\n    \
          c.setblocking(False)\n    k.append(c)\n    try: c.connect('/dev/log')\n    except BlockingIOError: break\n\
          open('/run/deaf', 'w')\ntime.sleep(90)\n",
     );
-    root.script("pkill -x rsyslogd || true; setsid -f python3 /usr/local/lib/deaf.py </dev/null >/dev/null 2>&1");
+    root.script("kill -KILL $(cat /run/rsyslogd.pid); rm -f /dev/log");
+    root.script("setsid -f python3 /usr/local/lib/deaf.py </dev/null >/dev/null 2>&1");
     root.script("while [ ! -e /run/deaf ]; do sleep 0.1; done");
     assert_eq!(root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
     let output = root.command(&person.name, ["jit-sudo", "-S", "-k", "id", "-u"]).stdin("wrong\n").run();
