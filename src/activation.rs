@@ -289,14 +289,15 @@ fn within_rate(tx: &rusqlite::Transaction<'_>, terms: &RequestTerms, rate: u32) 
     }
 }
 
-/// Waits until a request is no longer pending, at most `limit`; woken by the bell.
-pub fn wait(host: &Host, id: &GrantId, limit: Duration) -> Result<RequestState, ActivationError> {
-    wait_beside(host, id, limit, None)
+/// Waits for somebody (`uid`) until a request is no longer pending, at most `limit`; woken by the bell.
+pub fn wait(host: &Host, uid: u32, id: &GrantId, limit: Duration) -> Result<RequestState, ActivationError> {
+    wait_beside(host, uid, id, limit, None)
 }
 
 /// The same, and no longer than until `other` can be read: then the request may still be pending.
 pub fn wait_beside(
     host: &Host,
+    uid: u32,
     id: &GrantId,
     limit: Duration,
     other: Option<BorrowedFd<'_>>,
@@ -304,7 +305,7 @@ pub fn wait_beside(
     let failed = |error| HostError::System("wait for the bell", error);
     let deadline = Instant::now() + limit;
     let bell = host.bell()?;
-    let mut waiter = bell.waiter().map_err(failed)?;
+    let mut waiter = bell.waiter(uid).map_err(failed)?;
     let mut interrupted = false;
     loop {
         let now = host.now()?.wall.seconds();

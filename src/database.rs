@@ -21,6 +21,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use sys::lock::Locked;
+use sys::signals::Unstoppable;
 
 pub use error::{DatabaseError, Distrust};
 use files::{beside, check_directory, check_files, directory_of};
@@ -56,6 +57,8 @@ pub struct Database {
     durability: Cell<Durability>,
     /// A [`Reading`] is under way.
     is_reading: Cell<bool>,
+    /// Who is stopped while the log is recovered or read holds it for everybody. Dropped after the connection.
+    _unstoppable: Unstoppable,
 }
 
 /// One state of the database, for questions that follow each other at once: SQLite takes its locks once for all of them.
@@ -122,6 +125,7 @@ impl Database {
 
     /// Of files that only root could have made, but whatever is in them.
     fn connected(path: &Path) -> Result<Self, DatabaseError> {
+        let unstoppable = Unstoppable::begin().map_err(|error| DatabaseError::File(path.to_owned(), error))?;
         let wal = check_files(path)?;
         let mut connection = connect(path, wal).map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::CannotOpen) if !path.exists() => DatabaseError::Missing(path.to_owned()),
@@ -129,12 +133,14 @@ impl Database {
         })?;
         let frames = count_frames(&mut connection).map_err(|error| DatabaseError::Sqlite(path.to_owned(), error))?;
         let durability = Cell::new(Durability::Synced);
-        Ok(Self { connection, path: path.to_owned(), frames, wal, durability, is_reading: Cell::new(false) })
+        let is_reading = Cell::new(false);
+        Ok(Self { connection, path: path.to_owned(), frames, wal, durability, is_reading, _unstoppable: unstoppable })
     }
 
     /// Creates the database with `schema` (see [`Self::open`]) in WAL mode, mode 0600, and opens it. A file that a
     /// killed `create` left empty is taken over; any other existing file is an error.
     pub fn create(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
+        let _unstoppable = Unstoppable::begin().map_err(|error| DatabaseError::File(path.to_owned(), error))?;
         check_directory(path)?;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => {}
@@ -174,6 +180,12 @@ impl Database {
     pub fn reading<'a>(&'a self, voice: &'a mut Voice) -> Reading<'a> {
         self.is_reading.set(self.connection.execute_batch("BEGIN DEFERRED").is_ok());
         Reading { transaction: Ending(self), voice }
+    }
+
+    /// Does what may take as long as somebody likes, with no state of the database in sight and no lock held.
+    pub fn at_rest<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.end_reading();
+        act()
     }
 
     fn end_reading(&self) {

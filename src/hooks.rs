@@ -17,6 +17,7 @@ use crate::escape::{Word, escape};
 use crate::host::{HOOKS, Host};
 use crate::policy::AuditSettings;
 use sys::exec::{Credentials, Directory, Execution, Image, Programs};
+use sys::inherited::Manner;
 use sys::limits::Limits;
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
 use sys::process::{
@@ -142,6 +143,7 @@ impl Runner {
             environment: &[PATH.to_owned()],
             credentials,
             limits: &limits,
+            manner: &Manner::default(),
             umask: 0o077,
             directory: Directory::Required(c"/"),
             ignored_signals: SignalSet::EMPTY,

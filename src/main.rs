@@ -21,8 +21,11 @@ fn run_and_exit() -> ! {
 fn jit_sudo_main() -> ExitStatus {
     // Nobody has it before us.
     let Some(mut voice) = Voice::of_this_process() else { return ExitStatus::Code(1) };
-    let (answer, reader) = match sys::sanitize() {
-        Ok(inherited) => (answer(&inherited, &mut voice), PolicyReader::root(&inherited.identity)),
+    let (answer, reader) = match sys::sanitize(c"jit-sudo") {
+        Ok(mut inherited) => {
+            stand_apart(&mut inherited);
+            (answer(&inherited, &mut voice), PolicyReader::root(&inherited.identity))
+        }
         Err(error) => (Err(error.into()), None),
     };
     answer.unwrap_or_else(|refusal| {
@@ -32,7 +35,6 @@ fn jit_sudo_main() -> ExitStatus {
 }
 
 fn answer(inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
-    stand_apart();
     match cli::parse(&inherited.arguments)? {
         Invocation::Run(wanted) => run(&wanted, inherited, voice),
         Invocation::List(wanted) => listing::list(&wanted, inherited, voice),

@@ -79,7 +79,15 @@ fn judge(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) ->
     if facility == Facility::Session {
         return matter.open();
     }
-    let mut found = matter.ask(0)?;
+    let mut found = match matter.ask(0) {
+        // Who is not authenticated is not told whether there is such a user, nor what is wrong with them.
+        Err(trouble @ Trouble::Answer(_)) if !matter.known => {
+            handle.log(Loudness::Error, &format!("denied: {trouble}"));
+            matter.say_not_held(&Membership::default());
+            return Ok(false);
+        }
+        found => found?,
+    };
     if let (false, Some(request), false) = (found.holds, &found.pending, matter.options.wait.is_zero()) {
         matter.announce(request);
         found = matter.ask(matter.options.wait.as_secs())?;
@@ -217,9 +225,14 @@ impl Matter<'_> {
             Holder::Uid(uid) => format!("uid {uid}"),
         };
         self.handle.log(Loudness::Notice, &format!("denied: {who} has no active grant{of}"));
+        self.say_not_held(found);
+    }
+
+    fn say_not_held(&self, found: &Membership) {
         if !self.heard {
             return;
         }
+        let of = self.role.as_ref().map(|role| format!(" of role {}", role)).unwrap_or_default();
         self.handle.say(Tone::Refusal, &format!("jit-sudo: you have no active grant{of}"));
         let hint = match (&found.pending, &self.role) {
             (Some(request), _) if self.known => format!("jitctl show {}", request),

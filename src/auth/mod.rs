@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::voice::Voice;
 use cache::{CacheKey, CredentialCache};
 use prompt::{Prompter, Replaces, Source};
-use sys::limits::{Limits, lift};
+use sys::limits::{Limits, lift_again};
 use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 
 /// How the caller was authenticated.
@@ -214,7 +214,7 @@ impl Authenticated {
         self.pam.open_session(Messages::Silent)?;
         let after = Limits::current().map_err(SessionError::Limits)?;
         if before != after {
-            lift().map_err(SessionError::Limits)?;
+            lift_again().map_err(|error| SessionError::Limits(error.into()))?;
             self.limits = Some((before, after));
         }
         Ok(())

@@ -1,22 +1,27 @@
 //! The PAM conversation: where prompts appear and where the answers come from.
 
 use std::cell::Cell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::escape::escape;
+use sys::cgroup::Cgroup;
+use sys::exec::{Credentials, Directory, Execution, Image, Programs};
+use sys::inherited::Manner;
+use sys::limits::Limits;
 use sys::pam::{Conversation, ConversationFailed, Prompt};
+use sys::process::{Pid, WaitEvent, Waiting, wait};
+use sys::sanitize::Inherited;
 use sys::secret::{MAX_SECRET, Secret};
+use sys::signals::SignalSet;
 use sys::terminal::{PasswordError, Terminal, read_password_from_stdin};
 
 /// Where a password comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Source {
     /// The controlling terminal.
     Terminal,
@@ -26,49 +31,76 @@ pub enum Source {
     Askpass(Box<Askpass>),
 }
 
-/// A program that asks in the caller's name, with the caller's identity and environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A program that asks in the caller's name: their identity, environment, limits and control group.
+#[derive(Debug, Clone)]
 pub struct Askpass {
-    /// What `SUDO_ASKPASS` says.
-    pub program: OsString,
-    /// The caller.
-    pub uid: u32,
-    /// Their group.
-    pub gid: u32,
-    /// Their environment, as it came.
-    pub environment: Vec<OsString>,
+    program: OsString,
+    credentials: Credentials,
+    environment: Vec<OsString>,
+    limits: Limits,
+    manner: Manner,
+    umask: u32,
+    ignored_signals: SignalSet,
+    blocked_signals: SignalSet,
+    group: Option<Rc<Cgroup>>,
 }
 
 impl Askpass {
+    /// `program` is what `SUDO_ASKPASS` says; whoever runs it may do so as `credentials` with all that was `inherited`.
+    pub fn new(program: OsString, credentials: Credentials, inherited: &Inherited) -> Self {
+        Self {
+            program,
+            credentials,
+            environment: inherited.environment.clone(),
+            limits: inherited.limits.clone(),
+            manner: inherited.manner.clone(),
+            umask: inherited.umask,
+            ignored_signals: inherited.ignored_signals,
+            blocked_signals: inherited.blocked_signals,
+            group: inherited.group.clone(),
+        }
+    }
+
     /// Runs the program with the prompt as its argument; its first line is the password.
     fn ask(&self, prompt: &[u8]) -> Result<Secret, Stopped> {
-        let variables = self.environment.iter().filter_map(|entry| {
-            let bytes = entry.as_bytes();
-            let at = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
-            let (name, value) = bytes.split_at_checked(at)?;
-            Some((OsStr::from_bytes(name), OsStr::from_bytes(value.get(1..)?)))
-        });
-        let mut child = Command::new(&self.program)
-            .arg(OsStr::from_bytes(prompt))
-            .env_clear()
-            .envs(variables)
-            .gid(self.gid)
-            .uid(self.uid)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|_| Stopped::GaveUp)?;
+        let (output, end) = sys::poll::pipe().map_err(|_| Stopped::GaveUp)?;
+        let child = self.start(prompt, end).ok_or(Stopped::GaveUp)?;
+        let mut output = std::fs::File::from(output);
         let mut line = Vec::with_capacity(MAX_SECRET + 1);
-        if let Some(output) = &mut child.stdout {
-            let mut byte = [0];
-            while line.len() < MAX_SECRET && matches!(output.read(&mut byte), Ok(1)) && byte != *b"\n" {
-                line.extend_from_slice(&byte);
-            }
+        let mut byte = [0];
+        while line.len() < MAX_SECRET && matches!(output.read(&mut byte), Ok(1)) && byte != *b"\n" {
+            line.extend_from_slice(&byte);
         }
         let answer = Secret::new(line);
-        drop(child.stdout.take());
-        let done = child.wait().is_ok_and(|status| status.success());
+        drop(output);
+        let done = matches!(wait(child, Waiting::ForEnd), Ok(Some((WaitEvent::Exited(0), _))));
         if done && !answer.as_bytes().is_empty() { Ok(answer) } else { Err(Stopped::GaveUp) }
+    }
+
+    fn start(&self, prompt: &[u8], output: OwnedFd) -> Option<Pid> {
+        let program = CString::new(self.program.as_bytes()).ok()?;
+        let argv = [program.clone(), CString::new(prompt).ok()?];
+        let is_variable = |entry: &&OsString| entry.as_bytes().iter().skip(1).any(|byte| *byte == b'=');
+        let variables = self.environment.iter().filter(is_variable);
+        let environment: Vec<CString> = variables.filter_map(|entry| CString::new(entry.as_bytes()).ok()).collect();
+        let nothing = std::fs::File::open("/dev/null").ok()?;
+        let execution = Execution {
+            image: Image::Path(&program),
+            argv: &argv,
+            environment: &environment,
+            credentials: &self.credentials,
+            limits: &self.limits,
+            manner: &self.manner,
+            umask: self.umask,
+            directory: Directory::Unchanged,
+            ignored_signals: self.ignored_signals,
+            blocked_signals: self.blocked_signals,
+            oom_score_adj: None,
+            standard: [Some(nothing.as_fd()), Some(output.as_fd()), None],
+            kept: &[],
+            programs: Programs::Any,
+        };
+        execution.spawn(self.group.as_deref()).ok()
     }
 }
 
@@ -139,7 +171,7 @@ impl Prompter {
         answer.map_err(|error| match error {
             PasswordError::TimedOut => Stopped::TimedOut,
             PasswordError::EndOfInput => {
-                let line: &[u8] = if self.source == Source::StandardInput { b"\n" } else { b"" };
+                let line: &[u8] = if matches!(self.source, Source::StandardInput) { b"\n" } else { b"" };
                 say(&Source::StandardInput, &[line, b"jit-sudo: no password was provided\n"].concat());
                 Stopped::GaveUp
             }

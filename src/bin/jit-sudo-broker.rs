@@ -9,11 +9,11 @@ sys::program!(answer_and_exit);
 
 fn answer_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo-broker");
-    let serve = || match sys::sanitize() {
-        Ok(inherited) => {
+    let serve = || match sys::sanitize(c"jit-sudo-broker") {
+        Ok(mut inherited) => {
             // Nobody keeps a process of ours by asking nothing: until there is a question it is one of the caller's.
             let question = jit_sudo::broker::hear(&inherited);
-            jit_sudo::session::stand_apart();
+            jit_sudo::session::stand_apart(&mut inherited);
             jit_sudo::broker::serve(question, &inherited)
         }
         Err(error) => {

@@ -2,7 +2,7 @@
 //! is left.
 
 fn main() {
-    let status = match sys::sanitize() {
+    let status = match sys::sanitize(c"jit-sudo-enforcer") {
         Ok(inherited) => jit_sudo::run::enforcer::serve(&inherited),
         Err(_) => 1,
     };

@@ -53,7 +53,7 @@ impl Desk<'_> {
         if wait > 0 {
             let limit = Duration::from_secs(wait.min(WAIT_LIMIT));
             // Whoever has asked may go away; then there is nobody to wait for.
-            let _ = wait_beside(self.host, &pending, limit, Some(std::io::stdin().as_fd()))?;
+            let _ = wait_beside(self.host, holder.uid(), &pending, limit, Some(std::io::stdin().as_fd()))?;
             let later = Desk { moment: &self.host.now()?, ..*self };
             if let Some(held) = later.held(holder, role)? {
                 return Ok(later.told_of(&held));

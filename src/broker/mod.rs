@@ -45,7 +45,6 @@ use failure::{Refused, refused};
 use question::Turn;
 pub use question::{Question, hear};
 use sys::sanitize::Inherited;
-use sys::signals::{SIGTSTP, SIGTTIN, SIGTTOU, SignalSet};
 use wire::{Answer, Ask, KeyInfo, Reply};
 
 /// Everything that one answer is made from.
@@ -60,8 +59,6 @@ pub(crate) struct Desk<'a> {
 
 /// Answers one question on standard output, and returns the exit status.
 pub fn serve(question: Question, inherited: &Inherited) -> i32 {
-    // ^Z asks for no permission, and who is stopped while reading holds the database's log for everybody.
-    let _ = sys::signals::block(SignalSet::of(&[SIGTSTP, SIGTTIN, SIGTTOU]));
     let Some(mut voice) = Voice::of_this_process() else { return 1 };
     let mut out = std::io::stdout();
     let mut reader = None;

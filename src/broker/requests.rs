@@ -112,7 +112,7 @@ impl Desk<'_> {
 
     pub(super) fn wait(&self, id: &IdPrefix, seconds: u64) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
-        wait(self.host, &request.terms.id, Duration::from_secs(seconds.min(WAIT_LIMIT)))?;
+        wait(self.host, self.caller.uid(), &request.terms.id, Duration::from_secs(seconds.min(WAIT_LIMIT)))?;
         let moment = self.host.now()?;
         let later = Desk { moment: &moment, ..*self };
         Ok(Answer::Grant(Box::new(later.info_of(&request.terms.id)?)))

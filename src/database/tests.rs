@@ -51,6 +51,19 @@ pub(crate) fn assert_is_child() {
     assert!(std::env::var_os("JIT_SUDO_TEST_CHILD").is_some(), "this test is run by another one");
 }
 
+#[test]
+fn who_has_a_database_open_cannot_be_stopped_from_a_terminal() {
+    let scratch = Scratch::new("stops");
+    let blocked = || sys::signals::block(sys::signals::SignalSet::EMPTY).unwrap();
+    let before = blocked();
+    let database = create(&scratch);
+    for signal in sys::signals::STOPS {
+        assert!(blocked().contains(signal), "{signal}");
+    }
+    drop(database);
+    assert_eq!(blocked(), before);
+}
+
 const SCHEMA: &str = "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT UNIQUE) STRICT;
 CREATE INDEX thing_by_text ON thing (text, id)";
 

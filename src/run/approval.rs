@@ -12,7 +12,8 @@ use crate::names::GrantId;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::voice::Voice;
-use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
+use sys::process::stop_self;
+use sys::signals::{Event, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SignalQueue};
 
 /// How often the countdown is written anew.
 const TICK: Duration = Duration::from_secs(1);
@@ -27,15 +28,23 @@ pub(super) fn await_approval(
 ) -> Result<RequestState, Refusal> {
     let names = approvers.join(" or ");
     voice.say(&format!("jit-sudo: request {id} waits for the approval of {names} (^C leaves it pending)\n"));
-    let interrupts = SignalQueue::open(&[SIGINT, SIGQUIT, SIGTERM, SIGHUP])
+    let interrupts = SignalQueue::open(&[SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP])
         .map_err(|error| HostError::System("receive signals", error))?;
+    let uid = scene.inherited.identity.uid();
     let countdown = Countdown { visible: std::io::stderr().is_terminal() };
     let deadline = Instant::now() + Duration::from_secs(limit);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         countdown.show(left, voice);
-        let state = wait_beside(scene.host, id, left.min(TICK), Some(interrupts.as_fd()))?;
-        let interrupted = interrupts.next_event().is_ok_and(|event| event.is_some());
+        let state = wait_beside(scene.host, uid, id, left.min(TICK), Some(interrupts.as_fd()))?;
+        let interrupted = match interrupts.next_event() {
+            // Here, where nothing is read or written, whoever waits may stop us.
+            Ok(Some(Event { signal: SIGTSTP, .. })) => {
+                let _ = scene.host.database().at_rest(|| stop_self(SIGTSTP));
+                false
+            }
+            event => event.is_ok_and(|event| event.is_some()),
+        };
         if state != RequestState::Pending || left.is_zero() || interrupted {
             countdown.clear(voice);
             return Ok(state);

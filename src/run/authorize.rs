@@ -12,6 +12,7 @@ use crate::auth::{AuthError, Authenticated, Demand, How};
 use crate::authorized::{Authorized, password_due};
 use crate::cli::{Asking, PasswordFrom, Run};
 use crate::database::Reading;
+use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Caller, Elevation, Hidden, RunAs};
 use crate::grant::verify::{Facts, verify};
 use crate::grant::{SignedGrant, VerifiedGrant};
@@ -22,6 +23,7 @@ use crate::policy::{Lecture, Manner, Options, Role, TimestampType};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
 use crate::voice::Voice;
+use sys::sanitize::Inherited;
 
 /// The service of `-i`.
 const LOGIN_SERVICE: &str = "jit-sudo-i";
@@ -174,7 +176,7 @@ pub(super) fn prove(
     let cache = CredentialCache::new(scene.host.database().connection(), remembered_for);
     // Where no password is due, nothing is remembered either.
     let key = if matter.password_due { cache_key(matter, caller) } else { None };
-    let source = password_source(asking, caller, &scene.inherited.environment)?;
+    let source = password_source(asking, caller, scene.inherited)?;
     let lecture = lecture(matter, caller, asking, scene);
     let is_lectured = lecture.is_some();
     let demand = Demand {
@@ -230,15 +232,14 @@ fn lecture(matter: &Matter<'_>, caller: &Caller, asking: &Asking, scene: &Scene<
     (is_due && is_heard && matter.password_due).then(|| scene.host.lecture(options.lecture_file.as_deref()))
 }
 
-fn password_source(asking: &Asking, caller: &Caller, environment: &[OsString]) -> Result<Source, Refusal> {
+fn password_source(asking: &Asking, caller: &Caller, inherited: &Inherited) -> Result<Source, Refusal> {
     match asking.password_from {
         PasswordFrom::Terminal => Ok(Source::Terminal),
         PasswordFrom::Stdin => Ok(Source::StandardInput),
         PasswordFrom::Askpass => {
-            let program = variable(environment, b"SUDO_ASKPASS=").filter(|program| !program.is_empty());
+            let program = variable(&inherited.environment, b"SUDO_ASKPASS=").filter(|program| !program.is_empty());
             let program = program.ok_or(Refusal::Auth(AuthError::NoAskpass))?.to_owned();
-            let environment = environment.to_vec();
-            Ok(Source::Askpass(Box::new(Askpass { program, uid: caller.uid(), gid: caller.gid(), environment })))
+            Ok(Source::Askpass(Box::new(Askpass::new(program, credentials_of_caller(caller), inherited))))
         }
     }
 }

@@ -4,12 +4,14 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::watch::Wards;
 use sys::cgroup::{self, Cgroup};
 use sys::process::{self, Pid, Waiting, descendants, kill_descendants, signal_descendants, wait_any};
 use sys::procfs;
+use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGSTOP, SIGTERM};
 
 /// The group below which every run has one of its own.
@@ -30,10 +32,10 @@ const ROUND: Duration = Duration::from_millis(20);
 const KILL_ROUNDS: u32 = 100;
 
 /// Takes this process out of a control group that an ordinary user could freeze or kill, while it holds the database or
-/// watches a command. To be called before either.
-pub fn stand_apart() {
+/// watches a command. To be called before either. What runs as the caller is born in the group that was left.
+pub fn stand_apart(inherited: &mut Inherited) {
     // Where that cannot be done the caller can hold us up, as on a host without control groups: nothing to refuse for.
-    let _ = cgroup::leave_foreign(PARENT, SUPERVISORS);
+    inherited.group = cgroup::leave_foreign(PARENT, SUPERVISORS).ok().flatten().map(Rc::new);
 }
 
 /// Takes this process, which goes on when its caller has gone, out of the caller's session for good.

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use super::family::Family;
 use super::taps::{Ends, end_of};
@@ -18,6 +19,7 @@ use crate::elevation::edit::credentials_of_caller;
 use crate::escape::Word;
 use crate::policy::{Manner, WorkingDirectory};
 use crate::recording::RecordingError;
+use sys::cgroup::Cgroup;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
@@ -80,7 +82,16 @@ pub(super) struct Launch {
     limits: Limits,
     detached: bool,
     family: Family,
+    birth: Birth,
     programs: Programs,
+}
+
+/// In which control group a process is born.
+enum Birth {
+    /// The family's, which we can freeze and kill as a whole.
+    Ours,
+    /// The caller's, under the limits of their session: it has no power but theirs.
+    Callers(Option<Rc<Cgroup>>),
 }
 
 /// Where the command begins.
@@ -128,6 +139,7 @@ impl Launch {
             detached: elevation.wish().background,
             limits: authorized.session_limits(&inherited.limits),
             family,
+            birth: Birth::Ours,
             programs: if recorded.authorized().role().noexec { Programs::ThisAlone } else { Programs::Any },
         })
     }
@@ -151,6 +163,7 @@ impl Launch {
             detached: false,
             limits: inherited.limits.clone(),
             family,
+            birth: Birth::Callers(inherited.group.clone()),
             programs: Programs::Any,
         })
     }
@@ -170,11 +183,19 @@ impl Launch {
         &self.family
     }
 
+    /// The group in which it is born; `None` is the one where we are.
+    pub(super) fn birth(&self) -> Option<&Cgroup> {
+        match &self.birth {
+            Birth::Ours => self.family.group(),
+            Birth::Callers(group) => group.as_deref(),
+        }
+    }
+
     /// Starts the command as our child, with the standard streams that we have but for the given `ends`.
     pub(super) fn spawn(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, LaunchError> {
         let [output, error] = ends;
         let execution = self.execution(inherited, [None, end_of(output), end_of(error)]);
-        execution.spawn(self.family.group()).map_err(|error| self.failed(error))
+        execution.spawn(self.birth()).map_err(|error| self.failed(error))
     }
 
     /// What an error of the command's process is about.
@@ -202,6 +223,7 @@ impl Launch {
             environment: &self.environment,
             credentials: &self.credentials,
             limits: &self.limits,
+            manner: &inherited.manner,
             umask: self.umask,
             directory: match &self.directory {
                 Place::Here => Directory::Unchanged,

@@ -58,7 +58,7 @@ impl Monitor<'_> {
         // When the relay is killed, the kernel hangs up the terminal and with it us, who still have the command to end.
         let signals = SignalQueue::open(&[SIGCHLD, SIGHUP])?;
         let (failure, told) = pipe()?;
-        let command = fork_into(self.family().group(), || self.become_command(&told))?;
+        let command = fork_into(self.launch.birth(), || self.become_command(&told))?;
         drop(told);
         // Parent and child both do it: whoever comes first, the group is there when it is needed. After exec the
         // kernel refuses it to the parent, and then the child has done it.

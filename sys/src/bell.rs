@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
+use crate::lent::on_account_of;
 use crate::poll::{PollEntry, poll};
 use crate::random::random;
 
@@ -67,8 +68,12 @@ impl Bell {
     }
 
     /// Begins to wait. Rings from this call on are not missed; look at the matter itself after it, then wait.
-    pub fn waiter(&self) -> io::Result<Waiter<'_>> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).and_then(|inotify| {
+    ///
+    /// `uid` is on whose account: each user has only so many instances of inotify(7), and whoever could make root wait would
+    /// use up those of every program of root's.
+    pub fn waiter(&self, uid: u32) -> io::Result<Waiter<'_>> {
+        let made = on_account_of(uid, || Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK))?;
+        let inotify = made.and_then(|inotify| {
             // Through the open file, so that it is the bell even if the path means another file by now.
             let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             inotify.add_watch(own.as_str(), AddWatchFlags::IN_MODIFY)?;
@@ -152,7 +157,7 @@ mod tests {
     #[test]
     fn ring_is_heard_at_once_by_one_who_waits() {
         let hung = Hung::new();
-        let mut waiter = hung.0.waiter().unwrap();
+        let mut waiter = hung.0.waiter(0).unwrap();
         assert!(waiter.descriptor().is_some());
         let other = Bell::open(hung.0.path()).unwrap();
         let ringer = std::thread::spawn(move || {
@@ -185,6 +190,24 @@ mod tests {
         assert!(!waiter.wait(Duration::from_millis(20)).unwrap());
         hung.0.ring().unwrap();
         assert!(waiter.wait(Duration::from_millis(20)).unwrap());
+    }
+
+    #[test]
+    fn who_waits_uses_up_their_own_instances_and_not_roots() {
+        const SOMEBODY: u32 = 3_999_999_999;
+        let hung = Hung::new();
+        let mut waiters = Vec::new();
+        for _ in 0..100_000 {
+            let waiter = hung.0.waiter(SOMEBODY).unwrap();
+            if waiter.descriptor().is_none() {
+                break;
+            }
+            waiters.push(waiter);
+        }
+        // They wait without one from here on, and are heard.
+        assert!(hung.0.waiter(SOMEBODY).unwrap().descriptor().is_none(), "{}", waiters.len());
+        assert!(hung.0.waiter(SOMEBODY - 1).unwrap().descriptor().is_some());
+        assert!(hung.0.waiter(0).unwrap().descriptor().is_some());
     }
 
     #[test]

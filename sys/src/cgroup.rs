@@ -198,11 +198,12 @@ impl AsFd for Cgroup {
 }
 
 /// Leaves a group that somebody else than root controls: its owner could freeze or kill even a setuid process in it.
-/// Goes to the group `name` below `parent`; a process that is in root's groups all the way up stays where it is.
+/// Goes to the group `name` below `parent`; a process that is in root's groups all the way up stays where it is. Gives the
+/// group that was left: what is done as its owner belongs there, under the limits that its owner has.
 ///
 /// # Errors
 /// As [`Cgroup::create`], and when the group of this process is unknown.
-pub fn leave_foreign(parent: &str, name: &str) -> io::Result<()> {
+pub fn leave_foreign(parent: &str, name: &str) -> io::Result<Option<Cgroup>> {
     let (tree, own) = (tree()?, membership("self")?);
     let mut path = tree;
     let mut foreign = false;
@@ -210,12 +211,17 @@ pub fn leave_foreign(parent: &str, name: &str) -> io::Result<()> {
         match part {
             Component::Normal(part) => path.push(part),
             // A group outside our view of the tree: whoever made that view is answerable for it.
-            Component::ParentDir => return Ok(()),
+            Component::ParentDir => return Ok(None),
             Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
         }
         foreign |= !is_roots_alone(&fs::symlink_metadata(&path)?);
     }
-    if foreign { settle(parent, name) } else { Ok(()) }
+    if !foreign {
+        return Ok(None);
+    }
+    let left = open(&path).ok();
+    settle(parent, name)?;
+    Ok(left.map(|directory| Cgroup { directory, path }))
 }
 
 /// Goes to the group `name` below `parent`, wherever this process was before: there the limits of a session and its end

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::birth::vfork;
 use crate::cgroup::Cgroup;
+use crate::inherited::Manner;
 use crate::kernel::{check, retry};
 use crate::limits::Limits;
 use crate::process::{Pid, Waiting, wait};
@@ -112,6 +113,8 @@ pub struct Execution<'a> {
     pub credentials: &'a Credentials,
     /// Its resource limits.
     pub limits: &'a Limits,
+    /// How it is scheduled, and the like; [`Manner::default`] leaves it as this process is.
+    pub manner: &'a Manner,
     /// Its file mode mask.
     pub umask: u32,
     /// Its working directory, entered with the new credentials.
@@ -190,6 +193,7 @@ impl Execution<'_> {
             // While we are root, who may do it without giving up set-user-ID programs.
             Programs::ThisAlone => Pass::install().map_err(at(Step::Filter))?,
         };
+        self.manner.resume();
         self.credentials.assume()?;
         self.directory.enter()?;
         signals::set_mask(self.blocked_signals).map_err(at(Step::Signals))?;

@@ -23,6 +23,28 @@ pub fn as_user<T>(who: &Credentials, act: impl FnOnce() -> T) -> io::Result<T> {
     }
 }
 
+/// Does `act` with somebody else's effective user id alone: what the kernel counts for each user, such as instances of
+/// inotify(7), is then counted for them and not for root. For root, in a program with one thread.
+///
+/// # Errors
+/// Only when the identity could not be taken on, and then nothing was done, or not taken back: then nothing should go on.
+pub fn on_account_of<T>(uid: u32, act: impl FnOnce() -> T) -> io::Result<T> {
+    if uid == 0 {
+        return Ok(act());
+    }
+    set_effective(uid)?;
+    let done = act();
+    set_effective(0)?;
+    Ok(done)
+}
+
+fn set_effective(uid: u32) -> io::Result<()> {
+    // The kernel's call, for this thread alone, as above. Real and saved id stay root's: nobody else may send a signal.
+    // SAFETY: takes integers; u32::MAX leaves an id as it is.
+    let answer = unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, uid, u32::MAX) };
+    check(answer as libc::c_int).map(drop)
+}
+
 fn set_groups(groups: &[u32]) -> io::Result<()> {
     // The kernel's call, for this thread alone as setfsuid(2) is: libc's would change every thread of a test harness.
     // SAFETY: pointer and count describe the slice.

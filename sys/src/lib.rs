@@ -17,6 +17,7 @@ mod descendants;
 pub mod disk;
 pub mod exec;
 pub mod guests;
+pub mod inherited;
 pub mod lent;
 pub mod limits;
 pub mod lock;

@@ -1,5 +1,6 @@
 //! Resource limits (getrlimit(2)): read all, set all, and a state in which a privileged program can finish its work.
 
+use std::fmt;
 use std::io;
 use std::mem;
 
@@ -130,28 +131,121 @@ fn rule(resource: u32) -> Rule {
     }
 }
 
-/// Lifts the limits that the caller could use against a privileged program; gives those of before.
+/// A hard limit that is too low to work under, and that only CAP_SYS_RESOURCE could raise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shortfall {
+    /// What is limited, in words.
+    pub what: &'static str,
+    /// How a shell shows it.
+    pub shown_by: &'static str,
+    /// What there is.
+    pub has: u64,
+    /// What it has to be at least; `u64::MAX` is "no limit".
+    pub needs: u64,
+}
+
+impl fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, shown_by, has, needs } = self;
+        write!(
+            f,
+            "your hard limit of {what} is {has} ({shown_by}), and without CAP_SYS_RESOURCE it cannot be raised; "
+        )?;
+        if *needs == UNLIMITED { f.write_str("there must be none") } else { write!(f, "it must be at least {needs}") }
+    }
+}
+
+/// Why limits are not as a privileged program needs them.
+#[derive(Debug)]
+pub enum LimitError {
+    /// They could not be read or set.
+    System(io::Error),
+    /// One is too low: work would break off in the middle of a write, or its supervisor would be killed.
+    Short(Shortfall),
+}
+
+impl From<io::Error> for LimitError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<LimitError> for io::Error {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::System(error) => error,
+            LimitError::Short(shortfall) => Self::other(shortfall.to_string()),
+        }
+    }
+}
+
+/// What a privileged program cannot do without, in words, how a shell shows it, and how much of it.
+fn need(resource: u32, open: u64) -> Option<(&'static str, &'static str, u64)> {
+    Some(match resource {
+        // Recordings are as long as sessions are.
+        libc::RLIMIT_FSIZE => ("file size", "ulimit -Hf, in bytes", UNLIMITED),
+        // The kernel ends with SIGKILL who reaches it: the supervisor of a command that goes on.
+        libc::RLIMIT_CPU => ("CPU time", "ulimit -Ht, in seconds", UNLIMITED),
+        libc::RLIMIT_AS => ("address space", "ulimit -Hv, in bytes", 1 << 30),
+        libc::RLIMIT_DATA => ("data size", "ulimit -Hd, in bytes", 256 << 20),
+        libc::RLIMIT_STACK => ("stack size", "ulimit -Hs, in bytes", 1 << 20),
+        libc::RLIMIT_NOFILE => ("open files", "ulimit -Hn", open.saturating_add(SPARE_DESCRIPTORS)),
+        libc::RLIMIT_NPROC => ("processes", "ulimit -Hu", 64), // hooks are no processes of root's
+        libc::RLIMIT_SIGPENDING => ("pending signals", "ulimit -Hi", 64), // a timer is one
+        _ => return None,
+    })
+}
+
+/// How many descriptors we may need beside those that the caller has left open, which stay so until the command begins.
+const SPARE_DESCRIPTORS: u64 = 48;
+
+/// Lifts the limits that the caller could use against a privileged program that has so many descriptors `open`; gives those
+/// of before.
 ///
-/// Without CAP_SYS_RESOURCE (many containers) a limit is raised as far as its hard limit allows; that is not an error:
-/// writes then fail, and being killed at any moment has to be survived anyway. Also the way back for a privileged
-/// process after a PAM session set limits on it.
-pub fn lift() -> io::Result<Limits> {
+/// # Errors
+/// Without CAP_SYS_RESOURCE (many containers) a limit is raised as far as its hard limit allows; where that is too low to
+/// work under, nothing may begin.
+pub fn lift(open: usize) -> Result<Limits, LimitError> {
+    let open = u64::try_from(open).unwrap_or(u64::MAX);
     let before = Limits::current()?;
     for (number, limit) in (0..).zip(before.0.iter()) {
         let wanted = match rule(number) {
             Rule::Unlimited => Limit { soft: UNLIMITED, hard: UNLIMITED },
-            Rule::AtLeast(floor) => Limit { soft: limit.soft.max(floor), hard: limit.hard.max(floor) },
+            Rule::AtLeast(floor) => {
+                let floor = need(number, open).map_or(floor, |(_, _, needs)| floor.max(needs));
+                Limit { soft: limit.soft.max(floor), hard: limit.hard.max(floor) }
+            }
             // The hard limit stays: lowering it could not be taken back for the command everywhere.
             Rule::Nothing => Limit { soft: 0, hard: limit.hard },
             Rule::Leave => continue,
         };
         if wanted != *limit {
-            let resource = usize::try_from(number).unwrap_or(COUNT);
-            set(resource, wanted)
-                .or_else(|_| set(resource, Limit { soft: wanted.soft.min(limit.hard), hard: limit.hard }))?;
+            raise(number, *limit, wanted, open)?;
         }
     }
     Ok(before)
+}
+
+/// The way back for a privileged process after a PAM session set limits on it.
+///
+/// # Errors
+/// As [`lift`].
+pub fn lift_again() -> Result<(), LimitError> {
+    lift(crate::sanitize::open_descriptors()?.len()).map(drop)
+}
+
+fn raise(number: u32, limit: Limit, wanted: Limit, open: u64) -> Result<(), LimitError> {
+    let resource = usize::try_from(number).unwrap_or(COUNT);
+    if set(resource, wanted).is_ok() {
+        return Ok(());
+    }
+    set(resource, Limit { soft: wanted.soft.min(limit.hard), hard: limit.hard })?;
+    match need(number, open) {
+        Some((what, shown_by, needs)) if limit.hard < needs => {
+            Err(LimitError::Short(Shortfall { what, shown_by, has: limit.hard, needs }))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn get(resource: usize) -> io::Result<Limit> {

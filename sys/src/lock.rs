@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::signals::{self, SignalSet};
+use crate::signals::Unstoppable;
 
 /// After the first signal the timer goes on, for a signal that came just before flock(2) would be lost.
 const AGAIN: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -93,25 +93,6 @@ pub fn is_claimed(file: &impl AsFd) -> Result<bool> {
     }
     flock(file, libc::LOCK_UN)?;
     Ok(false)
-}
-
-/// From here to its end the signals of job control wait. Dropped after the lock was given back.
-#[derive(Debug)]
-struct Unstoppable {
-    before: SignalSet,
-}
-
-impl Unstoppable {
-    fn begin() -> Result<Self> {
-        Ok(Self { before: signals::block(SignalSet::of(&[libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]))? })
-    }
-}
-
-impl Drop for Unstoppable {
-    fn drop(&mut self) {
-        // It succeeded a moment ago, and nothing can be done about an error.
-        let _ = signals::set_mask(self.before);
-    }
 }
 
 fn flock(file: &impl AsFd, operation: libc::c_int) -> Result<()> {
@@ -209,6 +190,7 @@ mod tests {
     use std::fs::File;
 
     use super::*;
+    use crate::signals::{self, SignalSet};
 
     #[test]
     fn a_lock_that_others_hold_is_given_up_in_time() {

@@ -10,11 +10,14 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cgroup::Cgroup;
+use crate::inherited::Manner;
 use crate::kernel::check;
-use crate::limits::{self, Limits};
-use crate::signals::{self, Disposition, SignalSet};
+use crate::limits::{self, LimitError, Limits, Shortfall};
+use crate::signals::{self, Disposition, STOPS, SignalSet};
 
 /// What the caller handed over with the exec, kept for the command.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Inherited {
     pub umask: u32,
     /// Every resource limit.
     pub limits: Limits,
+    /// How the process was scheduled, and what else the command gets back of [`TABLE`](crate::inherited::TABLE).
+    pub manner: Manner,
     /// Signals that were ignored, for example by `nohup`.
     pub ignored_signals: SignalSet,
     /// Signals that were blocked.
@@ -37,6 +42,9 @@ pub struct Inherited {
     pub oom_score_adj: Option<i32>,
     /// `false` where descriptor 0, 1 or 2 was closed; `/dev/null` is open there now and stays.
     pub standard_streams: [bool; 3],
+    /// The control group of an ordinary user that this process has left since, see
+    /// [`leave_foreign`](crate::cgroup::leave_foreign).
+    pub group: Option<Rc<Cgroup>>,
     /// Descriptors from 3 on that were open; they still are, and go at exec unless they are kept for the command.
     pub descriptors: Vec<RawFd>,
 }
@@ -84,6 +92,8 @@ pub enum SanitizeError {
         /// The program.
         program: PathBuf,
     },
+    /// A limit is too low, and cannot be raised.
+    Limit(Shortfall),
     /// A system call that cannot fail in sane surroundings failed.
     System {
         /// What was tried.
@@ -106,6 +116,7 @@ impl fmt::Display for SanitizeError {
                 f,
                 "{program:?} has no effect as setuid: the \"no new privileges\" flag is set, as it is in some containers"
             ),
+            Self::Limit(shortfall) => shortfall.fmt(f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -113,24 +124,32 @@ impl fmt::Display for SanitizeError {
 
 impl std::error::Error for SanitizeError {}
 
-/// Resets the process and becomes root in all ids. To be called once, before anything else, with one thread.
+/// Resets the process by [`TABLE`](crate::inherited::TABLE) and becomes root in all ids. To be called once, before anything
+/// else, with one thread. `name` is what the program is called in syslog, whatever its caller called it.
 ///
-/// Left as they are: the working directory and the nice value (the command's to keep), and the personality (the kernel
-/// clears its dangerous bits when it honours the setuid bit).
+/// From here on no terminal can stop this process: its stop signals ([`STOPS`]) are blocked, and only
+/// [`stop_self`](crate::process::stop_self) lets one through. Others cannot be sent by the caller once we are root in all ids.
+///
+/// Left as it is: the working directory.
 ///
 /// # Errors
 /// [`SanitizeError`]; the process is then unchanged, or not fit to go on.
-pub fn sanitize() -> Result<Inherited, SanitizeError> {
+pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
     let identity = identity().map_err(because("read the caller's ids"))?;
     become_root()?;
+    let (ignored_signals, blocked_signals) = reset_signals().map_err(because("reset signals"))?;
+    let manner = Manner::reset(); // the rest of this takes its time where others compete
+    call_ourselves(name);
     let standard_streams = open_standard_streams().map_err(because("open /dev/null for closed descriptors"))?;
     let descriptors = open_descriptors().unwrap_or_default(); // without /proc none can be kept for the command
     close_on_exec().map_err(because("mark descriptors close-on-exec"))?;
     let arguments = std::env::args_os().collect();
     let environment = take_environment();
-    let (ignored_signals, blocked_signals) = reset_signals().map_err(because("reset signals"))?;
     disarm_timers().map_err(because("disarm timers"))?;
-    let limits = limits::lift().map_err(because("reset resource limits"))?;
+    let limits = limits::lift(descriptors.len()).map_err(|error| match error {
+        LimitError::Short(shortfall) => SanitizeError::Limit(shortfall),
+        LimitError::System(error) => because("reset resource limits")(error),
+    })?;
     // SAFETY: umask takes an integer and cannot fail.
     let umask = unsafe { libc::umask(0o077) };
     reset_process_flags().map_err(because("reset process flags"))?;
@@ -141,10 +160,12 @@ pub fn sanitize() -> Result<Inherited, SanitizeError> {
         environment,
         umask,
         limits,
+        manner,
         ignored_signals,
         blocked_signals,
         oom_score_adj,
         standard_streams,
+        group: None,
         descriptors,
     })
 }
@@ -333,7 +354,7 @@ pub(crate) fn keep_over_exec(fd: RawFd) -> io::Result<()> {
 }
 
 /// Those from 3 on, without the one that reads the list.
-fn open_descriptors() -> io::Result<Vec<RawFd>> {
+pub(crate) fn open_descriptors() -> io::Result<Vec<RawFd>> {
     let mut descriptors = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
         let name = entry?.file_name();
@@ -347,6 +368,22 @@ fn open_descriptors() -> io::Result<Vec<RawFd>> {
 unsafe extern "C" {
     /// environ(7); null after clearenv.
     static environ: *const *const libc::c_char;
+    /// `argv[0]` as the caller chose it (program_invocation_name(3)).
+    static mut program_invocation_name: *const libc::c_char;
+    /// Its last part, by which libc calls the program in syslog(3): PAM modules log through it.
+    static mut program_invocation_short_name: *const libc::c_char;
+}
+
+/// A newline in `argv[0]` would begin a line of its own in the log, sent with root's credentials; and a symbolic link names
+/// the process as its maker likes.
+fn call_ourselves(name: &'static CStr) {
+    // SAFETY: one thread, so nobody reads the two meanwhile; the name ends in NUL and is never freed.
+    unsafe {
+        program_invocation_name = name.as_ptr();
+        program_invocation_short_name = name.as_ptr();
+    }
+    // SAFETY: the kernel copies at most 16 bytes of a name that ends in NUL.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
 /// The raw entries, and an empty environment: libc's own scrubbing leaves variables that libraries read, such as
@@ -373,7 +410,7 @@ fn take_environment() -> Vec<OsString> {
     entries
 }
 
-/// Default dispositions, nothing blocked. But SIGPIPE and SIGXFSZ are ignored, so that a write to nobody, or above a
+/// Default dispositions, and nothing blocked but what a terminal stops a process with. But SIGPIPE and SIGXFSZ are ignored, so that a write to nobody, or above a
 /// file size limit that we may not lift, fails instead of killing us.
 fn reset_signals() -> io::Result<(SignalSet, SignalSet)> {
     let mut ignored = SignalSet::EMPTY;
@@ -390,7 +427,7 @@ fn reset_signals() -> io::Result<(SignalSet, SignalSet)> {
     if SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) {
         ignored.insert(libc::SIGPIPE);
     }
-    let blocked = signals::set_mask(SignalSet::EMPTY)?;
+    let blocked = signals::set_mask(SignalSet::of(&STOPS))?;
     Ok((ignored, blocked))
 }
 
@@ -405,9 +442,9 @@ fn disarm_timers() -> io::Result<()> {
 }
 
 fn reset_process_flags() -> io::Result<()> {
-    for (option, value) in [(libc::PR_SET_DUMPABLE, 0), (libc::PR_SET_PDEATHSIG, 0), (libc::PR_SET_KEEPCAPS, 0)] {
-        let value: libc::c_ulong = value;
-        // SAFETY: these three take one integer each.
+    for option in [libc::PR_SET_DUMPABLE, libc::PR_SET_PDEATHSIG] {
+        let value: libc::c_ulong = 0;
+        // SAFETY: these two take one integer each.
         check(unsafe { libc::prctl(option, value, 0, 0, 0) })?;
     }
     Ok(())

@@ -21,6 +21,10 @@ const LIBCS_OWN: u64 = 0b11 << 31;
 
 const _: () = assert!(size_of::<libc::sigset_t>() >= 8 && align_of::<libc::sigset_t>() >= 8);
 
+/// By what a terminal, and everybody who has it, stops a process. SIGSTOP cannot be blocked, but neither can an ordinary user
+/// send it to a process that is root in all its ids.
+pub const STOPS: [i32; 3] = [SIGTSTP, SIGTTIN, SIGTTOU];
+
 /// A set of signal numbers, 1 to 64.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct SignalSet(u64);
@@ -198,6 +202,34 @@ impl Drop for SignalQueue {
     fn drop(&mut self) {
         // A set that the kernel gave us is taken back by it; there is nothing left to do if not.
         let _ = set_mask(self.before);
+    }
+}
+
+/// From here to its end the signals of job control wait: ^Z asks for no permission, and everybody else would wait for who is
+/// stopped while it holds a lock. What was blocked before stays so.
+#[derive(Debug)]
+pub struct Unstoppable {
+    taken: SignalSet,
+}
+
+impl Unstoppable {
+    /// Begins.
+    ///
+    /// # Errors
+    /// Those of sigprocmask(2), of which there are none.
+    pub fn begin() -> io::Result<Self> {
+        let stops = SignalSet::of(&STOPS);
+        let before = block(stops)?;
+        Ok(Self { taken: SignalSet(stops.0 & !before.0) })
+    }
+}
+
+impl Drop for Unstoppable {
+    fn drop(&mut self) {
+        if self.taken != SignalSet::EMPTY {
+            // It succeeded a moment ago, and nothing can be done about an error.
+            let _ = unblock(self.taken);
+        }
     }
 }
 

@@ -17,6 +17,9 @@ const SOCKET: &str = "/dev/log";
 /// How long one send may wait; libc makes two of them for one message.
 const TICK: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
 
+/// Whoever connects in less has not waited.
+const WAITED: Duration = Duration::from_millis(15);
+
 const NEVER: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 0 };
 
 /// How long a connection tells of the daemon: another one may be there later.
@@ -63,13 +66,37 @@ impl Drop for Interruption {
 extern "C" fn nothing(_signal: libc::c_int) {}
 
 fn is_stuck() -> bool {
-    LINE.with_borrow_mut(|line| {
-        if line.as_ref().is_none_or(|(_, since)| since.elapsed() > FRESH) {
-            *line = UnixDatagram::unbound()
-                .and_then(|socket| socket.connect(SOCKET).map(|()| socket))
-                .ok()
-                .map(|socket| (socket, Instant::now()));
+    is_stream_stuck().unwrap_or_else(is_datagram_stuck)
+}
+
+/// `None` where the daemon takes no connections. One that is never taken could wait for ever, in connect(2) already; and as
+/// every look at the queue takes a place in it, libc's own connection is made here, while its wait is interrupted.
+fn is_stream_stuck() -> Option<bool> {
+    if LINE.with_borrow(|line| line.as_ref().is_some_and(|(_, since)| since.elapsed() <= FRESH)) {
+        return None;
+    }
+    let refused = UnixDatagram::unbound().and_then(|socket| socket.connect(SOCKET).map(|()| socket));
+    let refused = match refused {
+        Ok(socket) => {
+            LINE.set(Some((socket, Instant::now())));
+            return None;
         }
+        Err(error) => error,
+    };
+    LINE.set(None);
+    if refused.raw_os_error() != Some(libc::EPROTOTYPE) {
+        return None;
+    }
+    let begun = Instant::now();
+    let interruption = Interruption::begin();
+    // SAFETY: without a name the one in force stays; no pointer is kept.
+    unsafe { libc::openlog(ptr::null(), libc::LOG_NDELAY, 0) };
+    drop(interruption);
+    Some(begun.elapsed() >= WAITED)
+}
+
+fn is_datagram_stuck() -> bool {
+    LINE.with_borrow(|line| {
         // A daemon that is not there at all makes nobody wait.
         let Some((socket, _)) = line else { return false };
         poll(&mut [PollEntry::writing(socket.as_fd())], Some(Duration::ZERO)).is_ok_and(|ready| ready == 0)

@@ -27,6 +27,7 @@ mod host;
 mod hygiene;
 mod identity;
 mod import;
+mod inherited;
 mod jitctl;
 mod journals;
 mod json;

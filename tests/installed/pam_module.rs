@@ -98,6 +98,20 @@ fn the_module_exports_its_entry_points_and_nothing_else() {
 }
 
 #[test]
+fn before_authentication_an_unknown_user_is_told_what_a_known_one_is() {
+    let person = doors().person(&["door"]);
+    let heard = |name: &str| {
+        let output = doors().as_root(["pamtester", "door", name, "authenticate"]);
+        (output.status.code(), output.stdout.replace(name, "NAME"), output.stderr.replace(name, "NAME"))
+    };
+    let known = heard(&person.name);
+    assert!(known.2.contains("you have no active grant of role door"), "{known:?}");
+    for unknown in ["nobody-of-this-name", "x y", "-x", "#0"] {
+        assert_eq!(heard(unknown), known, "{unknown}");
+    }
+}
+
+#[test]
 fn a_grant_opens_the_door_until_it_is_given_back() {
     let person = doors().person(&["door"]);
     let output = asked(doors(), "door", &person);

@@ -3,9 +3,9 @@
 use std::fs::{File, OpenOptions, read_to_string};
 use std::path::Path;
 
-use jit_sudo::broker::wire::Finding;
+use jit_sudo::broker::wire::{Finding, Severity};
 
-use super::{bad, good, warning};
+use super::{bad, finding, good, warning};
 
 const AREA: &str = "kernel";
 
@@ -13,7 +13,7 @@ const AREA: &str = "kernel";
 const WANTED: (u32, u32) = (5, 7);
 
 pub(super) fn look() -> Vec<Finding> {
-    vec![release(), proc(), terminals(), seccomp()]
+    [vec![release(), proc(), terminals(), seccomp()], capabilities()].concat()
 }
 
 fn release() -> Finding {
@@ -70,9 +70,41 @@ fn seccomp() -> Finding {
     }
 }
 
+/// What set-user-ID programs can have here at most (capabilities(7)), by number; and what is different without it.
+const CAPABILITIES: [(u32, &str, &str); 2] = [
+    (
+        24,
+        "CAP_SYS_RESOURCE",
+        "hard limits cannot be raised: who has one of file size or CPU time, or few open files (ulimit -Hf, -Ht, -Hn), is refused",
+    ),
+    (23, "CAP_SYS_NICE", "a nice value cannot be lowered: who has a high one holds a lock for longer"),
+];
+
+/// Notes alone: many containers are so, and are safe.
+fn capabilities() -> Vec<Finding> {
+    let status = read_to_string("/proc/self/status").unwrap_or_default();
+    let Some(bounds) = bounding_set(&status) else { return Vec::new() };
+    let missing = CAPABILITIES.iter().filter(|(number, ..)| bounds >> number & 1 == 0);
+    let note = |(_, name, effect): &(u32, &str, &str)| {
+        finding("capabilities", Severity::Note, format!("{name} is missing: {effect}"), None)
+    };
+    missing.map(note).collect()
+}
+
+fn bounding_set(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bounding_set_is_read_from_the_status_of_a_process() {
+        assert_eq!(bounding_set("Name:\tx\nCapBnd:\t000001fffeffffff\n"), Some(0x1ff_feff_ffff));
+        assert_eq!(bounding_set("CapBnd:\tzz\n"), None);
+    }
 
     #[test]
     fn versions_are_read_and_compared_by_number() {
