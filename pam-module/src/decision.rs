@@ -81,7 +81,7 @@ fn judge(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) ->
     }
     let mut found = match matter.ask(0) {
         // Who is not authenticated is not told whether there is such a user, nor what is wrong with them.
-        Err(trouble @ Trouble::Answer(_)) if !matter.known => {
+        Err(trouble @ Trouble::Answer(NoAnswer::Refused(_))) if !matter.known => {
             handle.log(Loudness::Error, &format!("denied: {trouble}"));
             matter.say_not_held(&Membership::default());
             return Ok(false);

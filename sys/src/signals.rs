@@ -1,6 +1,8 @@
 //! Sets of signals, dispositions, and signals as events that can be polled for.
 
+use std::cell::Cell;
 use std::io;
+use std::marker::PhantomData;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -205,11 +207,14 @@ impl Drop for SignalQueue {
     }
 }
 
-/// From here to its end the signals of job control wait: ^Z asks for no permission, and everybody else would wait for who is
-/// stopped while it holds a lock. What was blocked before stays so.
+/// As long as one of these lives, the signals of job control wait: ^Z asks for no permission, and everybody else would wait for
+/// who is stopped while it holds a lock. They may end in any order; what was blocked before the first stays so. Of one thread.
 #[derive(Debug)]
-pub struct Unstoppable {
-    taken: SignalSet,
+pub struct Unstoppable(PhantomData<*const ()>);
+
+thread_local! {
+    /// How many there are, and what the first of them has blocked.
+    static HELD: Cell<(usize, SignalSet)> = const { Cell::new((0, SignalSet::EMPTY)) };
 }
 
 impl Unstoppable {
@@ -218,17 +223,23 @@ impl Unstoppable {
     /// # Errors
     /// Those of sigprocmask(2), of which there are none.
     pub fn begin() -> io::Result<Self> {
-        let stops = SignalSet::of(&STOPS);
-        let before = block(stops)?;
-        Ok(Self { taken: SignalSet(stops.0 & !before.0) })
+        let (count, mut taken) = HELD.get();
+        if count == 0 {
+            let stops = SignalSet::of(&STOPS);
+            taken = SignalSet(stops.0 & !block(stops)?.0);
+        }
+        HELD.set((count + 1, taken));
+        Ok(Self(PhantomData))
     }
 }
 
 impl Drop for Unstoppable {
     fn drop(&mut self) {
-        if self.taken != SignalSet::EMPTY {
+        let (count, taken) = HELD.get();
+        HELD.set((count.saturating_sub(1), taken));
+        if count == 1 && taken != SignalSet::EMPTY {
             // It succeeded a moment ago, and nothing can be done about an error.
-            let _ = unblock(self.taken);
+            let _ = unblock(taken);
         }
     }
 }
