@@ -86,7 +86,7 @@ approval_authentication = true
 break_glass             = true
 pam_service             = "everybody-approves"
 
-[roles.elsewhere]                       # as others, in other places, with variables
+[roles.afar]                       # as others, in other places, with variables
 eligible      = ["%asking"]
 commands      = ["/usr/bin/id **"]
 run_as        = "ALL"
@@ -95,7 +95,7 @@ setenv        = true
 runcwd        = "*"
 authenticate  = false
 
-[roles.elsewhere.activation]
+[roles.afar.activation]
 require_approval        = true
 approvers               = ["%persons"]
 approval_authentication = true
@@ -288,7 +288,7 @@ fn as_whom_where_and_with_which_variables_is_seen_before_the_password_by_every_w
         "/usr/bin/id",
         "-u",
     ];
-    let scene = Scene::of("elsewhere", &more);
+    let scene = Scene::of("afar", &more);
     let parts = [
         "as daemon (uid 1, gid 60, groups ",
         "in /var/tmp",

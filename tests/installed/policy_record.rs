@@ -4,7 +4,7 @@
 use harness::{PrivateRoot, Record};
 use jit_sudo::policy::index::{Compiled, PolicyIndex};
 use jit_sudo::policy::{Policy, PolicyText};
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::{id, own_root, request};
@@ -313,33 +313,39 @@ fn many_roles_make_a_short_record() {
     assert_eq!((gone.number("removed_count"), gone.text("removed_sha256")), (COUNT as i64, lines.trim()));
 }
 
-/// Puts the standing role `ghost` for `who` into the compiled policy as root can, whole and with every digest.
-fn put_in_ghost(root: &PrivateRoot, who: &str) {
-    let file = PolicyText { path: "/etc/jit-sudo/policy.toml".into(), text: standing("ghost", who) };
+/// SQL of root's on the database; what it prints.
+fn sql(root: &PrivateRoot, statement: &str) -> String {
+    root.command("root", ["sqlite3", &format!("{STATE}/journal.db")])
+        .stdin(statement)
+        .run()
+        .succeeded()
+        .trim()
+        .to_owned()
+}
+
+/// Puts the standing role `ghost` for `who` into the compiled policy as root can, whole and with every digest, under the name
+/// `role`.
+fn put_in_ghost(root: &PrivateRoot, who: &str, role: &str) {
+    let file = PolicyText { path: "/etc/jit-sudo/policy.toml".into(), text: standing(role, who) };
     let memory = Connection::open_in_memory().unwrap();
     let policy = Policy::parse(&[file]).unwrap();
     let _ = PolicyIndex::aside(&memory, &Compiled { policy: &policy, files: &[], stamp: "" }).unwrap();
-    let query = "SELECT name, body, sha256, digest FROM policy_role";
-    let row = memory.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
-    let (name, body, sha256, digest): (String, Vec<u8>, Vec<u8>, Vec<u8>) = row.unwrap();
-    let database = Connection::open(root.path(&format!("{STATE}/journal.db"))).unwrap();
-    let put = "INSERT INTO policy_role VALUES (?1, ?2, ?3, ?4)";
-    database.execute(put, params![name, body, sha256, digest]).unwrap();
-    database.execute("INSERT INTO policy_principal VALUES (?1, 'standing', 'ghost')", [who]).unwrap();
+    let query =
+        "SELECT quote(name) || ',' || quote(body) || ',' || quote(sha256) || ',' || quote(digest) FROM policy_role";
+    let row: String = memory.query_row(query, [], |row| row.get(0)).unwrap();
+    sql(root, &format!("INSERT OR REPLACE INTO policy_role VALUES ({row});"));
+    sql(root, &format!("INSERT OR REPLACE INTO policy_principal VALUES ('{who}', 'standing', '{role}');"));
 }
 
 #[test]
 fn a_role_that_no_policy_file_has_is_named_while_it_is_there_and_after_it_was_used() {
     let root = own_root();
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
-    put_in_ghost(&root, "alice");
+    put_in_ghost(&root, "alice", "ghost");
     let verify = || root.as_root(["jitctl", "audit", "verify"]);
     verify().refused("the compiled role ghost (table policy_role): no policy record has added it");
     root.run_as("alice", ["jit-sudo", "-n", "head", "-c1", "/etc/shadow"]).succeeded();
-    let database = Connection::open(root.path(&format!("{STATE}/journal.db"))).unwrap();
-    for table in ["policy_role WHERE name", "policy_principal WHERE role"] {
-        database.execute(&format!("DELETE FROM {table} = 'ghost'"), []).unwrap();
-    }
+    sql(&root, "DELETE FROM policy_role WHERE name = 'ghost'; DELETE FROM policy_principal WHERE role = 'ghost';");
     let start = root.journal().into_iter().rfind(|record| record.kind() == "start").unwrap();
     let (seq, policy) = (start.seq, start.text("policy"));
     verify().refused(&format!("record {seq} names role ghost, which policy {policy} does not have"));
@@ -361,30 +367,14 @@ fn a_role_with_more_power_than_its_policy_record_says_is_named() {
     assert_eq!((&added["role"], added["role_digest"].as_str()), (&json!("wide"), Some(start.text("role_digest"))));
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
     // Another role of the same name, run and put back.
-    root.script(&format!(
-        "sqlite3 {STATE}/journal.db \"CREATE TABLE was AS SELECT * FROM policy_role WHERE name = 'wide'; \
-        DELETE FROM policy_role WHERE name = 'wide'; DELETE FROM policy_principal WHERE role = 'wide'\""
-    ));
-    put_in_ghost(&root, "alice");
-    let rename = |from: &str, to: &str| {
-        let database = Connection::open(root.path(&format!("{STATE}/journal.db"))).unwrap();
-        let body: Vec<u8> =
-            database.query_row("SELECT body FROM policy_role WHERE name = ?1", [from], |row| row.get(0)).unwrap();
-        let body =
-            String::from_utf8(body).unwrap().replace(&format!("\"name\":\"{from}\""), &format!("\"name\":\"{to}\""));
-        let stored = jit_sudo::policy::StoredRole::of(to, body.as_bytes()).unwrap();
-        let sha256 = jit_sudo::policy::row_digest(to, body.as_bytes());
-        let set = "UPDATE policy_role SET name = ?2, body = ?3, sha256 = ?4, digest = ?5 WHERE name = ?1";
-        database.execute(set, params![from, to, body.as_bytes(), sha256, stored.digest]).unwrap();
-        database.execute("UPDATE policy_principal SET role = ?2 WHERE role = ?1", [from, to]).unwrap();
-    };
-    rename("ghost", "wide");
+    let was = sql(
+        &root,
+        "SELECT quote(body) || ',' || quote(sha256) || ',' || quote(digest) FROM policy_role WHERE name = 'wide';",
+    );
+    put_in_ghost(&root, "alice", "wide");
     let verify = || root.as_root(["jitctl", "audit", "verify"]);
     verify().refused("the compiled role wide (table policy_role): it is not that of the policy records");
     root.run_as("alice", ["jit-sudo", "-n", "head", "-c1", "/etc/shadow"]).succeeded();
-    root.script(&format!(
-        "sqlite3 {STATE}/journal.db \"DELETE FROM policy_role WHERE name = 'wide'; \
-        INSERT INTO policy_role SELECT * FROM was; DROP TABLE was\""
-    ));
+    sql(&root, &format!("INSERT OR REPLACE INTO policy_role VALUES ('wide',{was});"));
     verify().refused("with another digest than that policy's record");
 }

@@ -284,7 +284,7 @@ fn what_a_later_version_added_to_an_approval_or_a_denial_is_shown() {
     root.write(&place, 0o644, &text);
     let shown = |make: &str, purpose: &str, label: &str| {
         let whole = format!(
-            "cd; {make} | sed 's/\"extensions\":{{}}/\"extensions\":{{\"sudden\":\"a\\\\x1bb\"}}/' > body; rm -f body.sig
+            "cd; {make} | sed 's/\"extensions\":{{}}/\"extensions\":{{\"sudden\":\"\u{202e}now\"}}/' > body; rm -f body.sig
              ssh-keygen -q -Y sign -f key -n {purpose} body
              {{ echo '-----BEGIN JIT-SUDO {label}-----'; base64 body; echo '-----END JIT-SUDO {label}-----'; cat body.sig; }} |
              jitctl show -"
@@ -300,8 +300,11 @@ fn what_a_later_version_added_to_an_approval_or_a_denial_is_shown() {
         [(unsigned, "jit-sudo/approval/v1", "APPROVAL"), (denied, "jit-sudo/statement/v1", "STATEMENT")]
     {
         let said = shown(&make, purpose, label);
-        assert!(said.lines().any(|line| line.starts_with("unknown") && line.contains("sudden = a")), "{label}: {said}");
-        assert!(!said.contains('\u{1b}'), "{label}: {said}");
+        assert!(
+            said.lines().any(|line| line.starts_with("unknown") && line.contains("sudden = ") && line.ends_with("now")),
+            "{label}: {said}"
+        );
+        assert!(!said.contains('\u{202e}'), "{label}: {said}");
     }
 }
 
