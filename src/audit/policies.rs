@@ -26,14 +26,14 @@ pub(super) enum Policies {
         /// Named behind a pruned beginning, each by this record first: the `prune` record has to remember it.
         owed: BTreeMap<String, u64>,
         /// Which roles they had.
-        history: PolicyHistory,
+        history: Box<PolicyHistory>,
     },
 }
 
 impl Policies {
     /// Nothing is known. `whole`: nothing was before the first record.
     pub(super) fn asked(whole: bool) -> Self {
-        Self::Asked { known: BTreeSet::new(), owed: BTreeMap::new(), history: PolicyHistory::new(whole) }
+        Self::Asked { known: BTreeSet::new(), owed: BTreeMap::new(), history: Box::new(PolicyHistory::new(whole)) }
     }
 
     /// Which roles the policies had; nothing where nobody asks.

@@ -135,7 +135,7 @@ impl PolicyChange {
             added: names(roles, |name, _| !old_roles.contains_key(name)),
             changed: names(roles, |name, now| old_roles.get(name).is_some_and(|before| differ(before, now))),
             removed: names(old_roles, |name, _| !roles.contains_key(name)),
-            roles_sha256: digest_of_roles(roles.iter().map(|(name, digests)| (name, digests))),
+            roles_sha256: digest_of_roles(roles),
             settings_sha256: now.settings.unwrap_or_default(),
         };
         let roles_differ = [&change.added, &change.changed, &change.removed].into_iter().any(|list| list.count > 0);
