@@ -152,7 +152,10 @@ class Policies:
         lists = {name: record.get(name, []) for name in ("added", "changed", "removed")}
         if any(len(entries) != record[name + "_count"] for name, entries in lists.items()):
             self.gaps.append(self.count)
-        if self.whole and not self.gaps:
+        if "replaces" not in record:
+            for states in self.roles.values():
+                states.append((self.count, "absent"))
+        if self.whole and not self.gaps and "replaces" in record:
             for name, entries in lists.items():
                 for entry in entries:
                     before = self.at(entry["role"], self.count)

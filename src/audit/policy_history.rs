@@ -14,6 +14,7 @@ use super::chain::{Cause, FirstBad};
 pub(super) struct PolicyKeys<'a> {
     #[serde(borrow, default)]
     files: Vec<FileKeys<'a>>,
+    replaces: Option<&'a str>,
     file_count: Option<u64>,
     #[serde(borrow, default)]
     added: Vec<RoleKeys<'a>>,
@@ -116,7 +117,12 @@ impl PolicyHistory {
         if counts.iter().any(|(listed, count)| u64::try_from(*listed).ok() != *count) {
             self.gaps.push(index);
         }
-        let is_whole = self.whole && self.gaps.is_empty();
+        // Compiled into empty tables, as after a change of their form: all that it has is added, and nothing was there.
+        if keys.replaces.is_none() {
+            let gone: Vec<String> = self.present().map(str::to_owned).collect();
+            gone.iter().for_each(|role| self.becomes(index, role, State::Absent));
+        }
+        let is_whole = self.whole && self.gaps.is_empty() && keys.replaces.is_some();
         for (list, entries) in [("added", &keys.added), ("changed", &keys.changed), ("removed", &keys.removed)] {
             for entry in entries.iter().filter(|_| is_whole) {
                 let fits = match (list, self.at(&entry.role, index)) {
@@ -254,14 +260,14 @@ mod tests {
             list("changed", changed, changed.len()),
             list("removed", removed, removed.len()),
         ];
-        let text = format!(r#"{{"file_count":0,{}}}"#, lists.join(","));
+        let text = format!(r#"{{"file_count":0,"replaces":"o",{}}}"#, lists.join(","));
         history.tells(9, policy, &serde_json::from_str(&text).unwrap())
     }
 
     /// A record whose list of added roles was cut off.
     fn cut_off(history: &mut PolicyHistory, policy: &str, added: &[(&str, &str)]) {
         let lists = [list("added", added, 300), list("changed", &[], 0), list("removed", &[], 0)];
-        let text = format!(r#"{{"file_count":0,{}}}"#, lists.join(","));
+        let text = format!(r#"{{"file_count":0,"replaces":"o",{}}}"#, lists.join(","));
         history.tells(9, policy, &serde_json::from_str(&text).unwrap()).unwrap();
     }
 
@@ -336,6 +342,17 @@ mod tests {
             judged(&history, "p", "ghost", "5") && !judged(&history, "p", "a", "1") && !judged(&history, "p", "b", "1")
         );
         assert!(!history.is_unknown());
+    }
+
+    #[test]
+    fn a_policy_that_replaces_none_has_nothing_but_what_it_adds() {
+        let mut history = PolicyHistory::new(true);
+        told(&mut history, "p", (&[("a", "1"), ("b", "2")], &[], &[])).unwrap();
+        let lists = [list("added", &[("b", "2")], 1), list("changed", &[], 0), list("removed", &[], 0)];
+        let text = format!(r#"{{"file_count":0,{}}}"#, lists.join(","));
+        history.tells(9, "q", &serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!((history.role("a"), history.role("b")), (Some(None), Some(Some("2"))));
+        assert!(history.judged(7, "p", "a", None).is_ok() && history.judged(7, "q", "a", None).is_err());
     }
 
     #[test]
