@@ -1,7 +1,7 @@
 //! Bytes as text that can be shown, logged and read back. Knows no domain word.
 //!
 //! What a caller typed reaches terminals, logs and JSON only through this room. Printable UTF-8 stays as it is; a
-//! backslash is doubled; control characters, bytes that are not UTF-8 and invisible direction marks become `\xNN`.
+//! backslash is doubled; control characters, bytes that are not UTF-8 and characters that nobody sees become `\xNN`.
 //! [`unescape`] is the exact inverse, so evidence keeps every byte.
 
 use std::ffi::{OsStr, OsString};
@@ -145,7 +145,8 @@ impl<'de> Deserialize<'de> for Word {
     }
 }
 
-/// Words as one shell-like line for people: a word with spaces or quotes stands in single quotes.
+/// Words as one shell-like line for people: a word with anything but letters, digits and harmless signs stands in single
+/// quotes.
 pub fn command_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String {
     let mut line = String::new();
     for word in words {
@@ -153,7 +154,7 @@ pub fn command_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Stri
             line.push(' ');
         }
         let text = escape(word.as_ref().as_bytes());
-        if !text.is_empty() && text.bytes().all(is_plain) {
+        if !text.is_empty() && text.chars().all(is_plain) {
             line.push_str(&text);
         } else {
             line.push('\'');
@@ -170,7 +171,7 @@ pub fn shell_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String
         let bytes = word.as_ref().as_bytes();
         let text = escape(bytes);
         match std::str::from_utf8(bytes) {
-            Ok(plain) if !plain.is_empty() && plain.bytes().all(is_plain) && plain == text => text,
+            Ok(plain) if !plain.is_empty() && plain.chars().all(is_plain) && plain == text => text,
             Ok(plain) if text == plain.replace('\\', "\\\\") => format!("'{}'", plain.replace('\'', "'\\''")),
             _ => format!("$'{}'", text.replace('\'', "\\'")),
         }
@@ -182,16 +183,45 @@ fn written_length(bytes: &[u8]) -> usize {
     escape(bytes).bytes().map(|byte| if matches!(byte, b'\\' | b'"') { 2 } else { 1 }).sum()
 }
 
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte) || byte >= 0x80
+/// Letters and digits of any script, and the signs of ASCII that no shell minds: everything else stands in quotes, so that no
+/// sign looks like the end of a word.
+fn is_plain(character: char) -> bool {
+    character.is_alphanumeric() || "_@%+=:,./-".contains(character)
 }
 
-/// Characters that change what a reader sees without being seen (Trojan Source, CVE-2021-42574), separators, and every
-/// blank that is not the space: `a<NO-BREAK SPACE>b` is one word and must not look like two.
+/// Characters that a reader does not see, or that change what a reader sees (Trojan Source, CVE-2021-42574): separators, and
+/// every blank that is not the space, because `a<NO-BREAK SPACE>b` is one word and must not look like two.
 fn is_invisible(character: char) -> bool {
+    is_blank(character) || is_ignorable(character)
+}
+
+/// White_Space but for the space and controls, and what is drawn as a blank though it is none: the braille pattern without
+/// dots, the musical symbol of a null notehead, the Khitan filler and the object replacement.
+fn is_blank(character: char) -> bool {
+    matches!(
+        character,
+        '\u{a0}' | '\u{1680}' | '\u{2000}'
+            ..='\u{200a}'
+                | '\u{2028}'
+                | '\u{2029}'
+                | '\u{202f}'
+                | '\u{205f}'
+                | '\u{2800}'
+                | '\u{3000}'
+                | '\u{fffc}'
+                | '\u{16fe4}'
+                | '\u{1d159}'
+    )
+}
+
+/// Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties), and the format characters (Cf) beside it that have no look of
+/// their own: interlinear annotations and the joiners of hieroglyphs.
+fn is_ignorable(character: char) -> bool {
     matches!(character,
-        '\u{a0}' | '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{1680}' | '\u{180e}' | '\u{2000}'..='\u{200f}'
-        | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3000}' | '\u{3164}' | '\u{ffa0}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
@@ -232,6 +262,39 @@ mod tests {
     fn direction_marks_and_escapes_are_visible() {
         assert_eq!(escape("a\u{202e}b\x1b[2J\n".as_bytes()), "a\\xe2\\x80\\xaeb\\x1b[2J\\x0a");
         assert_eq!(escape("grün".as_bytes()), "grün");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_escaped_and_what_is_seen_is_not() {
+        // One of each range, and the ends of the long ones.
+        let unseen = "\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{1680}\u{17b4}\u{17b5}\u{180b}\u{180e}\u{180f}\u{2000}\
+                      \u{200b}\u{200d}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{202f}\u{205f}\u{2060}\u{2065}\u{206f}\
+                      \u{2800}\u{3000}\u{3164}\u{fe00}\u{fe0f}\u{feff}\u{ffa0}\u{fff0}\u{fff8}\u{fff9}\u{fffb}\u{fffc}\
+                      \u{13430}\u{16fe4}\u{1bca0}\u{1d159}\u{1d173}\u{1d17a}\u{e0001}\u{e007f}\u{e0100}\u{e01ef}\u{e0fff}";
+        for character in unseen.chars() {
+            let text = escape(character.to_string().as_bytes());
+            assert!(text.starts_with("\\x") && text.is_ascii(), "{character:?}: {text}");
+            assert_eq!(unescape(&text).unwrap(), character.to_string().as_bytes());
+        }
+        for seen in ["a b", "grün", "日本語", "Привет", "…", "\u{301}", "\u{2801}", "\u{fffd}", "🙂", "\u{600}"]
+        {
+            assert_eq!(escape(seen.as_bytes()), seen);
+        }
+    }
+
+    #[test]
+    fn one_word_never_looks_like_two() {
+        for (word, line) in [
+            ("a\u{2800}b", "'a\\xe2\\xa0\\x80b'"),
+            ("a\u{3164}b", "'a\\xe3\\x85\\xa4b'"),
+            ("a\u{2009}b", "'a\\xe2\\x80\\x89b'"),
+            ("a─b", "'a─b'"),
+            ("’", "'’'"),
+            ("🙂", "'🙂'"),
+            ("grün/日本", "grün/日本"),
+        ] {
+            assert_eq!(command_line([word]), line);
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ def records(db, key):
     if meta:
         text = bytes(meta[0]).decode()
         number, head = int(text.split()[0]), text.split()[1]
-    begin, proved, high = number, meta is None, None if meta else -(1 << 63)
+    consent, begin, proved, high = 0, number, meta is None, None if meta else -(1 << 63)
     pruned = (number, head)
     heads, result = {number: head}, []
     query = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record WHERE seq > ? OR seq <= 0 ORDER BY seq"
@@ -114,16 +114,76 @@ def records(db, key):
         number, head = seq, stored.hex()
         heads[seq] = head
         result.append(record)
+        if accepted:
+            consent = seq
     need(proved, "journal", "the beginning is missing")
+    own, other = False, None
     for seq, body, signature in db.execute("SELECT seq, body, signature FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
         need(by, "journal", f"the signature of the checkpoint of record {seq}")
         said = json.loads(body)
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
+        own = own or by == key
+        if by != key and seq > begin:
+            other = seq
         if by == key:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
+    right = other is None or (own and consent > other)
+    need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
     return result, begin
+
+
+class Policies:
+    """Which roles each policy had, and what the last record says of the tables."""
+
+    def __init__(self, begin):
+        self.whole, self.count, self.known, self.roles, self.gaps, self.last = not begin, 0, {}, {}, [], None
+
+    def at(self, role, end):
+        """What the first `end` policy records say of a role: its entry, `absent`, or None where nobody knows."""
+        said = [(index, entry) for index, entry in self.roles.get(role, []) if index < end]
+        behind = said[-1][0] + 1 if said else 0
+        if any(behind <= gap < end for gap in self.gaps):
+            return None
+        return said[-1][1] if said else "absent" if self.whole else None
+
+    def told(self, record):
+        lists = {name: record.get(name, []) for name in ("added", "changed", "removed")}
+        if any(len(entries) != record[name + "_count"] for name, entries in lists.items()):
+            self.gaps.append(self.count)
+        if "replaces" not in record:
+            for states in self.roles.values():
+                states.append((self.count, "absent"))
+        if self.whole and not self.gaps and "replaces" in record:
+            for name, entries in lists.items():
+                for entry in entries:
+                    before = self.at(entry["role"], self.count)
+                    fits = before == "absent" if name == "added" else before != "absent"
+                    if name == "removed" and fits:
+                        fits = before["sha256"] == entry["sha256"]
+                    need(fits, "journal", f"record {record['seq']}: {entry['role']} cannot be {name}")
+        for name, entries in lists.items():
+            for entry in entries:
+                state = "absent" if name == "removed" else entry
+                self.roles.setdefault(entry["role"], []).append((self.count, state))
+        self.known.setdefault(record["policy"], []).append(self.count)
+        self.count += 1
+        self.last = record
+
+    def judged(self, record):
+        """A start or grant names a policy, and that policy has its role."""
+        if "role" not in record or not self.known.get(record["policy"]):
+            return
+        found = [self.at(record["role"], index + 1) for index in self.known[record["policy"]]]
+        right = False
+        for entry in found:
+            if entry is None:
+                right = True
+            elif entry != "absent":
+                named, said = record.get("role_digest"), entry.get("role_digest")
+                right = right or named is None or said is None or named == said
+        need(right, "journal", f"record {record['seq']}: policy {record['policy']} has no such role {record['role']}")
 
 
 class Journal:
@@ -136,16 +196,28 @@ class Journal:
         self.lost = (0, 0)
         found, begin = records(db, key)
         self.pruned = bool(begin)
+        self.policies = Policies(begin)
         if begin:
             self.lost = (None, None)
+        remembered = next((r for r in found if begin and r["kind"] == "prune" and r["through"] == begin), {})
+        self.named = set(remembered.get("policies", []))
         for record in found:
             self.take(record, begin)
+        if not self.policies.last and remembered.get("policies"):
+            # What the removed records said last.
+            self.policies.last = dict(remembered, policy=remembered["policies"][0])
 
     def take(self, record, begin):
         kind, id = record["kind"], record.get("grant")
         record["seconds"] = record["time"] // 1_000_000
         if kind == "start" and "role_digest" in record:
             self.roles.add(record["role_digest"])
+        if kind == "policy":
+            self.policies.told(record)
+            self.named.add(record["policy"])
+        elif "policy" in record:
+            need(record["policy"] in self.named, "journal", f"record {record['seq']} names an unknown policy")
+            self.policies.judged(record)
         if kind in ("denial", "cancellation", "revocation", "release", "review") and "sha256" in record:
             self.stated[record["sha256"]] = record
         if kind == "request":
@@ -223,6 +295,10 @@ class Tables:
         self.check_debts()
         self.check_roles()
         self.check_statements()
+        self.check_settings()
+        self.check_files()
+        self.check_policy_roles()
+        self.check_principals()
 
     def check_requests(self):
         journal, table = self.journal, "request"
@@ -271,6 +347,8 @@ class Tables:
                 need(columns == (row["at"], row["key"], paper["approver"]), table, f"the columns of {id} by {uid}")
             same = (paper["id"], paper["request"]) == (id, sha(request["body"]))
             need(same, table, f"the approval of {id} by {uid} is for another request")
+            same = paper.get("role_digest") == request["paper"].get("role_digest")
+            need(same, table, f"the approval of {id} by {uid} is for another role text")
             if row["signature"] is not None or row["key"] is not None:
                 by = row["signature"] and signer("jit-sudo/approval/v1", row["body"], row["signature"])
                 need(by and fingerprint(by) == row["key"], table, f"the signature of {id} by {uid}")
@@ -401,6 +479,60 @@ class Tables:
         if row["signature"] is not None or row["key"] is not None:
             by = row["signature"] and signer("jit-sudo/statement/v1", row["body"], row["signature"])
             need(by and fingerprint(by) == row["key"], table, f"the signature of one of {row['id']}")
+
+
+    def check_settings(self):
+        table, last = "policy_settings", self.journal.policies.last
+        rows = self.read("SELECT * FROM policy_settings")
+        for row in rows:
+            text = b"settings of " + row["policy"].hex().encode() + b"\0" + row["body"]
+            need(sha(text) == row["sha256"].hex(), table, "the digest of the settings")
+            if not self.unknown():
+                need(last and last["policy"] == row["policy"].hex(), table, "they are of another policy")
+                said = last.get("settings_sha256", sha(text))
+                need(said == sha(text), table, "the settings are not those of the last policy record")
+        need(rows or not last, table, "the settings are missing")
+
+    def unknown(self):
+        return self.journal.pruned and not self.journal.policies.last
+
+    def check_files(self):
+        last = self.journal.policies.last
+        rows = {row["path"]: row["sha256"].hex() for row in self.read("SELECT * FROM policy_file")}
+        if last and "files" in last:
+            said = {file["path"]: file["sha256"] for file in last["files"] if file.get("change") != "removed"}
+            need(len(said) != last["file_count"] or said == rows, "policy_file", "the files differ")
+        elif not last and not self.unknown():
+            need(not rows, "policy_file", "no policy was recorded")
+
+    def check_policy_roles(self):
+        table, policies, lines, self.principals = "policy_role", self.journal.policies, b"", set()
+        rows = self.read("SELECT * FROM policy_role NOT INDEXED")
+        for row in sorted(rows, key=lambda row: row["name"].encode()):
+            name, body = row["name"], row["body"]
+            need(hashlib.sha256(name.encode() + b"\0" + body).digest() == row["sha256"], table, f"the bytes of {name}")
+            role = parsed(table, {"id": name, "body": body})
+            place = json.dumps(role["source"], ensure_ascii=False, separators=(",", ":"))
+            before, found, behind = body.rpartition(b',"source":' + place.encode())
+            digest = hashlib.sha256(name.encode() + b"\0" + before + behind)
+            need(found and digest.digest() == row["digest"], table, f"the digest of {name}")
+            lines += f"{digest.hexdigest()}  {name}\n".encode()
+            said = policies.at(name, policies.count)
+            if not self.unknown() and said is not None:
+                right = said != "absent" and said["sha256"] == digest.hexdigest()
+                need(right, table, f"{name} is not as the policy records say")
+            for kind in ("standing", "eligible"):
+                people = [who for who in role[kind] if not who.startswith("!")]
+                self.principals |= {("+" if who.startswith("+") else who, kind, name) for who in people}
+        names = {row["name"] for row in rows}
+        for name in policies.roles:
+            need(policies.at(name, policies.count) in (None, "absent") or name in names, table, f"{name} is missing")
+        if policies.last and "roles_sha256" in policies.last:
+            need(sha(lines) == policies.last["roles_sha256"], table, "the roles together")
+
+    def check_principals(self):
+        rows = {(row["principal"], row["kind"], row["role"]) for row in self.read("SELECT * FROM policy_principal")}
+        need(rows == self.principals, "policy_principal", f"{rows ^ self.principals}")
 
 
 def check(path, key):

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::known_hosts::Host;
 use crate::paper::{self, Request};
+use crate::papers;
 use crate::screen::{Report, Screen, clean};
 use crate::show::{self, bound_fields, exact_word, exact_words};
 use crate::speech::Trouble;
@@ -129,9 +130,7 @@ fn request_fields(request: &Request, now: i64) -> Fields {
     fields.add("reason", terms.reason.to_string());
     fields.maybe("ticket", (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.to_string()));
     times(&mut fields, terms, now);
-    for (name, value) in &terms.extensions {
-        fields.toned("unknown", format!("{name} = {value}"), Tone::Bad);
-    }
+    papers::unknown(&mut fields, &terms.extensions);
     fields.add("digest", hex(&digest(request.bytes.as_bytes())));
     fields
 }

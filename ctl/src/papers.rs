@@ -7,7 +7,7 @@ use std::path::Path;
 use jit_sudo::broker::wire::{Answer, Ask, Paper, PapersInfo};
 use jit_sudo::escape::{Word, command_line, escape};
 use jit_sudo::grant::sshsig::Namespace;
-use jit_sudo::grant::terms::RequestTerms;
+use jit_sudo::grant::terms::{Extensions, RequestTerms};
 use jit_sudo::names::IdPrefix;
 use jit_sudo::policy::RolePower;
 
@@ -18,7 +18,7 @@ use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::speech::{Notice, Trouble};
 use crate::statement;
-use crate::table::Fields;
+use crate::table::{Fields, Tone};
 use crate::when;
 
 /// `jitctl show ID --print`, `jitctl request --print`
@@ -104,9 +104,17 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
             fields.maybe("narrowed to", (!narrowed.is_empty()).then_some(narrowed));
             fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));
             fields.add("host", &terms.host);
+            unknown(&mut fields, &terms.extensions);
             let answer = Answer::Approval(jit_sudo::broker::wire::ApprovalPaper { approver: terms.approver, paper });
-            Ok(Report::done(answer, fields.render()))
+            Ok(Report::done(answer, fields.render_on(screen)))
         }
+    }
+}
+
+/// What a later version has added to a paper, and this one does not understand.
+pub(crate) fn unknown(fields: &mut Fields, extensions: &Extensions) {
+    for (name, value) in extensions {
+        fields.toned("unknown", format!("{name} = {value}"), Tone::Bad);
     }
 }
 
@@ -129,11 +137,11 @@ pub(crate) fn in_one_line(terms: &RequestTerms) -> String {
         command_line(terms.argv().iter().map(Word::as_os_str))
     };
     format!(
-        "request {} of {} on {} for role {} as {}: {command}",
+        "request {} of {} on {} for role {}: {command}, {}",
         terms.id,
         clean(terms.user.as_str()),
         clean(&terms.host.name),
         terms.role,
-        clean(terms.run_as.as_str())
+        terms.circumstances().join(", ")
     )
 }

@@ -143,8 +143,9 @@ pub(crate) fn show(paper: Paper, screen: &Screen) -> Result<Report, Trouble> {
     fields.add("at", when::long(terms.at, screen.now));
     fields.maybe("reason", (!terms.reason.as_bytes().is_empty()).then(|| terms.reason.to_string()));
     fields.add("host", &terms.host);
+    papers::unknown(&mut fields, &terms.extensions);
     let answer = StatementPaper { kind: terms.kind, by: terms.by, paper, host_signature: None };
-    Ok(Report::done(Answer::Statement(answer), fields.render()))
+    Ok(Report::done(Answer::Statement(answer), fields.render_on(screen)))
 }
 
 /// One signature over one statement, as `--export` writes it.

@@ -1,6 +1,7 @@
 //! The hash chain: each record carries the hash of the one before, and the hash of the last one vouches for all.
 //! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -8,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::custody;
 use super::mark::Mark;
-use super::policies::Policies;
+use super::policies::{Named, Policies};
+use super::policy_history::{PolicyHistory, PolicyKeys};
 use super::power::Differences;
 use super::record::Digest;
 use crate::escape::hex;
@@ -107,12 +109,16 @@ pub enum Cause {
     OtherAnchored,
     /// The journal ends before it, although a checkpoint or the anchor knows the record of this number.
     CutOff(u64),
+    /// Another key than this host's has signed it, and the host's has not, or not with root's consent.
+    OtherKey,
     /// No checkpoint covers it, nor anything behind it.
     Unsigned,
     /// Every record is good up to this one, the last, and rows of the tables that give power say something else.
     Rows(Differences),
     /// It names a policy, by this digest, of which no earlier record tells.
     UnknownPolicy(String),
+    /// It does not agree with what the records say of policies and their roles; the text says in what.
+    Policies(String),
 }
 
 impl fmt::Display for FirstBad {
@@ -148,7 +154,13 @@ impl fmt::Display for FirstBad {
             Cause::UnknownPolicy(policy) => {
                 write!(f, "record {seq} names policy {policy}, and no policy record before it has that digest")
             }
+            Cause::Policies(what) => write!(f, "record {seq} {what}"),
             Cause::Rows(differences) => write!(f, "{differences}"),
+            Cause::OtherKey => write!(
+                f,
+                "record {seq} was signed with another key than this host's, and root has not accepted that: put this host's own \
+                 journal back, or accept its new key with jitctl key accept --reason WHY"
+            ),
             Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
         }
     }
@@ -168,6 +180,8 @@ pub struct Chain {
     /// What is to be proved by a `prune` record.
     pruned: Option<Mark>,
     policies: Policies,
+    /// The last record by which root accepted the state of the host; 0 without one.
+    accepted: u64,
 }
 
 impl Chain {
@@ -178,8 +192,12 @@ impl Chain {
             Begin::Pruned(mark) => (mark.seq, Some(mark.hash), None, Some(mark)),
             Begin::Part(first) => (first.saturating_sub(1), None, None, None),
         };
-        let policies = if let Begin::Part(_) = begin { Policies::Unasked } else { Policies::asked() };
-        Self { records: 0, last, head, high, pruned, policies }
+        let policies = match begin {
+            Begin::Part(_) => Policies::Unasked,
+            Begin::First => Policies::asked(true),
+            Begin::Pruned(_) => Policies::asked(false),
+        };
+        Self { records: 0, last, head, high, pruned, policies, accepted: 0 }
     }
 
     /// Checks the next record as it is stored. What it tells of the role by which a run was judged: its digest.
@@ -195,7 +213,7 @@ impl Chain {
         if inside.seq != row.seq {
             return Err(FirstBad { seq: row.seq, cause: Cause::Number(inside.seq) });
         }
-        self.take(&inside, hash, row.copies)?;
+        self.take(&inside, row.body, hash, row.copies)?;
         Ok(inside.role_digest)
     }
 
@@ -205,14 +223,30 @@ impl Chain {
         if inside.seq != self.next() {
             return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: inside.seq } });
         }
-        self.take(&inside, hash(body), None)
+        self.take(&inside, body, hash(body), None)
     }
 
     fn next(&self) -> u64 {
         self.last.saturating_add(1)
     }
 
-    fn take(&mut self, inside: &Inside<'_>, hash: Digest, copies: Option<Copies<'_>>) -> Result<(), FirstBad> {
+    /// The last record by which root accepted the state of the host; 0 without one.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Which roles the policies had, so far; nothing of a part.
+    pub fn policies(&self) -> Option<&PolicyHistory> {
+        self.policies.history()
+    }
+
+    fn take(
+        &mut self,
+        inside: &Inside<'_>,
+        body: &[u8],
+        hash: Digest,
+        copies: Option<Copies<'_>>,
+    ) -> Result<(), FirstBad> {
         let bad = |cause| Err(FirstBad { seq: inside.seq, cause });
         if self.head.is_some_and(|head| inside.prev != hex(&head.0)) {
             return bad(Cause::Link);
@@ -225,10 +259,19 @@ impl Chain {
         }
         if self.pruned.is_some_and(|mark| inside.tells_of(mark)) {
             self.pruned = None;
-            self.policies.remembered(inside.policies.iter().flatten())?;
+            let policies = inside.policies.as_deref().unwrap_or_default();
+            self.policies.remembered(policies, &policy_keys(inside.seq, body)?)?;
         }
-        if let Some(policy) = inside.policy {
-            self.policies.named(inside.seq, inside.kind, policy, self.pruned.is_some())?;
+        match (inside.kind, inside.policy) {
+            ("policy", Some(policy)) => self.policies.told(inside.seq, policy, &policy_keys(inside.seq, body)?)?,
+            (_, Some(policy)) => {
+                let named = Named { policy, role: inside.role.as_deref(), power: inside.role_digest };
+                self.policies.named(inside.seq, &named, self.pruned.is_some())?;
+            }
+            (_, None) => {}
+        }
+        if custody::accepts(inside.kind, inside.code) {
+            self.accepted = inside.seq;
         }
         self.records = self.records.saturating_add(1);
         (self.last, self.head, self.high) = (inside.seq, Some(hash), Some(high));
@@ -263,6 +306,10 @@ pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, F
     Ok(chain.verified())
 }
 
+fn policy_keys(seq: u64, body: &[u8]) -> Result<PolicyKeys<'_>, FirstBad> {
+    serde_json::from_slice(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
+}
+
 /// The keys that the chain and the columns need; everything else is skipped unread.
 #[derive(Deserialize)]
 struct Inside<'a> {
@@ -282,6 +329,9 @@ struct Inside<'a> {
     code: Option<&'a str>,
     /// Of a start, a grant, and the policy itself.
     policy: Option<&'a str>,
+    /// Of a start and a grant.
+    #[serde(borrow)]
+    role: Option<Cow<'a, str>>,
     /// Of a start.
     role_digest: Option<&'a str>,
 }

@@ -120,7 +120,12 @@ pub const ACCEPTED: &str = "state-accepted";
 /// The high water after a record. With root's word for the clock it begins anew: otherwise a clock that once stood far in
 /// the future would count for ever.
 pub(super) fn high_after(high: i64, kind: &str, code: Option<&str>, time: i64) -> i64 {
-    if kind == "alert" && code == Some(ACCEPTED) { time } else { high.max(time) }
+    if accepts(kind, code) { time } else { high.max(time) }
+}
+
+/// Whether a record is root's acceptance of the host's state.
+pub(super) fn accepts(kind: &str, code: Option<&str>) -> bool {
+    kind == "alert" && code == Some(ACCEPTED)
 }
 
 /// What is found.

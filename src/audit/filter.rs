@@ -36,7 +36,7 @@ pub enum Status {
 }
 
 /// Not searched: what is no word of a person, or is too much of it.
-const UNSEARCHED: [&str; 13] = [
+const UNSEARCHED: [&str; 15] = [
     "environment",
     "prev",
     "boot_id",
@@ -50,6 +50,8 @@ const UNSEARCHED: [&str; 13] = [
     "added_sha256",
     "changed_sha256",
     "removed_sha256",
+    "roles_sha256",
+    "settings_sha256",
 ];
 
 /// The lists of roles that the record of a policy has.

@@ -15,6 +15,7 @@ mod mark;
 pub mod open_run;
 mod policies;
 mod policy_event;
+pub mod policy_history;
 pub mod power;
 pub mod precedent;
 pub mod proof;

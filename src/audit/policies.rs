@@ -4,6 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{Cause, FirstBad};
+use super::policy_history::{PolicyHistory, PolicyKeys};
+
+/// What a record names.
+pub(super) struct Named<'a> {
+    pub(super) policy: &'a str,
+    pub(super) role: Option<&'a str>,
+    /// The digest of the role's text.
+    pub(super) power: Option<&'a str>,
+}
 
 /// What is known of policies so far.
 #[derive(Debug, Clone)]
@@ -16,32 +25,51 @@ pub(super) enum Policies {
         known: BTreeSet<String>,
         /// Named behind a pruned beginning, each by this record first: the `prune` record has to remember it.
         owed: BTreeMap<String, u64>,
+        /// Which roles they had.
+        history: Box<PolicyHistory>,
     },
 }
 
 impl Policies {
-    /// Nothing is known.
-    pub(super) fn asked() -> Self {
-        Self::Asked { known: BTreeSet::new(), owed: BTreeMap::new() }
+    /// Nothing is known. `whole`: nothing was before the first record.
+    pub(super) fn asked(whole: bool) -> Self {
+        Self::Asked { known: BTreeSet::new(), owed: BTreeMap::new(), history: Box::new(PolicyHistory::new(whole)) }
     }
 
-    /// Record `seq` names a policy: one that is known, or becomes so by it. `unproven`: the record of the pruning of what was
-    /// before was not met yet.
-    pub(super) fn named(&mut self, seq: u64, kind: &str, policy: &str, unproven: bool) -> Result<(), FirstBad> {
-        let Self::Asked { known, owed } = self else { return Ok(()) };
-        match kind {
-            "policy" => drop(known.insert(policy.to_owned())),
-            _ if known.contains(policy) => {}
-            _ if unproven => drop(owed.entry(policy.to_owned()).or_insert(seq)),
-            _ => return Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) }),
+    /// Which roles the policies had; nothing where nobody asks.
+    pub(super) fn history(&self) -> Option<&PolicyHistory> {
+        match self {
+            Self::Unasked => None,
+            Self::Asked { history, .. } => Some(history),
         }
-        Ok(())
+    }
+
+    /// Record `seq` is of the kind `policy`.
+    pub(super) fn told(&mut self, seq: u64, policy: &str, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
+        let Self::Asked { known, history, .. } = self else { return Ok(()) };
+        known.insert(policy.to_owned());
+        history.tells(seq, policy, keys)
+    }
+
+    /// Record `seq` names a policy, which has to be known, and perhaps a role of it. `unproven`: the record of the pruning of
+    /// what was before was not met yet.
+    pub(super) fn named(&mut self, seq: u64, named: &Named<'_>, unproven: bool) -> Result<(), FirstBad> {
+        let Self::Asked { known, owed, history } = self else { return Ok(()) };
+        let policy = named.policy;
+        if !known.contains(policy) {
+            if !unproven {
+                return Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
+            }
+            owed.entry(policy.to_owned()).or_insert(seq);
+        }
+        named.role.map_or(Ok(()), |role| history.judged(seq, policy, role, named.power))
     }
 
     /// The record of the pruning was met, which remembers these.
-    pub(super) fn remembered<'p>(&mut self, policies: impl Iterator<Item = &'p &'p str>) -> Result<(), FirstBad> {
-        let Self::Asked { known, owed } = self else { return Ok(()) };
-        known.extend(policies.map(|policy| (*policy).to_owned()));
+    pub(super) fn remembered(&mut self, policies: &[&str], keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
+        let Self::Asked { known, owed, history } = self else { return Ok(()) };
+        known.extend(policies.iter().map(|policy| (*policy).to_owned()));
+        history.remembered(policies.first().copied(), keys);
         let missing = std::mem::take(owed).into_iter().filter(|(policy, _)| !known.contains(policy));
         match missing.min_by_key(|(_, seq)| *seq) {
             Some((policy, seq)) => Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy) }),

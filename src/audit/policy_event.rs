@@ -42,6 +42,12 @@ pub struct PolicyRecord {
     /// SHA-256 of the whole list where there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_sha256: Option<Digest>,
+    /// SHA-256 of the list of all its roles; records of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles_sha256: Option<Digest>,
+    /// SHA-256 of its settings as they are compiled; the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_sha256: Option<Digest>,
     /// Who compiled it.
     #[serde(flatten)]
     pub compiled: CompiledBy,
@@ -98,6 +104,9 @@ pub struct RoleEntry {
     pub role: String,
     /// SHA-256 of what it says, wherever it stands.
     pub sha256: Digest,
+    /// SHA-256 of its text, which is what it gives power to; records of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_digest: Option<Digest>,
 }
 
 impl PolicyRecord {
@@ -118,6 +127,8 @@ impl PolicyRecord {
             removed: removed.roles,
             removed_count: removed.count,
             removed_sha256: removed.sha256,
+            roles_sha256: Some(Digest(change.roles_sha256)),
+            settings_sha256: Some(Digest(change.settings_sha256)),
             compiled,
         }
     }
@@ -131,7 +142,11 @@ struct Listed {
 
 impl From<Names> for Listed {
     fn from(names: Names) -> Self {
-        let roles = names.first.into_iter().map(|(role, sha256)| RoleEntry { role, sha256: Digest(sha256) });
+        let roles = names.first.into_iter().map(|(role, digests)| RoleEntry {
+            role,
+            sha256: Digest(digests.sha256),
+            role_digest: digests.power.map(Digest),
+        });
         Self { roles: roles.collect(), count: names.count, sha256: names.sha256.map(Digest) }
     }
 }
@@ -157,11 +172,11 @@ mod tests {
     use super::*;
     use crate::audit::record::{Event, Record};
     use crate::audit::sample;
-    use crate::policy::LISTED;
+    use crate::policy::{LISTED, RoleDigests};
 
     #[test]
     fn the_longest_record_of_a_policy_stays_short() {
-        let name = |n: usize| (format!("{n:064}"), [n as u8; 32]);
+        let name = |n: usize| (format!("{n:064}"), RoleDigests { sha256: [n as u8; 32], power: Some([n as u8; 32]) });
         let names = Names { first: (0..LISTED).map(name).collect(), count: 100_000, sha256: Some([7; 32]) };
         let file = |n: usize| FileEntry {
             // The longest name that a file can have, each byte of which is escaped.
@@ -178,11 +193,13 @@ mod tests {
             added: names.clone(),
             changed: names.clone(),
             removed: names,
+            roles_sha256: [3; 32],
+            settings_sha256: [4; 32],
         };
         let event = Event::Policy(Box::new(PolicyRecord::new(change, CompiledBy::default())));
         let record = Record::new(7, Digest::ZERO, &sample::moment(1), "web1", event);
         let body = record.encode().unwrap();
-        assert!(body.len() < 512 << 10, "{} bytes", body.len());
+        assert!(body.len() < 640 << 10, "{} bytes", body.len());
         assert_eq!(Record::decode(&body).unwrap(), record);
     }
 }

@@ -1,5 +1,5 @@
-//! Whether the tables that give power say what the records say: requests, approvals, grants, extensions, debts, role texts and
-//! statements.
+//! Whether the tables that give power say what the records say: requests, approvals, grants, extensions, debts, role texts,
+//! statements and the compiled policy.
 //! It is fed with every record in order and then with every row (docs/formats.md, "The tables that give power").
 //! May not: need SQLite, a privilege or a clock.
 
@@ -7,6 +7,7 @@ mod approvals;
 mod difference;
 mod grants;
 mod papers;
+mod policy;
 mod requests;
 mod rest;
 mod rows;
@@ -23,6 +24,8 @@ use crate::clock::Timestamp;
 use crate::escape::Word;
 
 pub use difference::{Difference, Differences, Table};
+use policy::PolicyTables;
+pub use policy::{FileRow, PolicyRoleRow, PrincipalRow, SettingsRow};
 pub use rows::{ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, RequestRow, RoleRow, StatementRow};
 use said::{Approved, Asked, Done, How, Id, Issued, Names, Said};
 use statements::Statements;
@@ -73,6 +76,7 @@ pub struct Power {
     /// The roles that requests and runs name, and whether the row of each was met.
     roles: HashMap<[u8; 32], bool>,
     statements: Statements,
+    policy: PolicyTables,
     compared: Compared,
     differences: Differences,
 }
@@ -125,6 +129,7 @@ impl Power {
             extensions: HashMap::new(),
             roles: HashMap::new(),
             statements: Statements::new(),
+            policy: PolicyTables::default(),
             compared: Compared::default(),
             differences: Differences::default(),
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::chain::{Begin, Cause, Chain, FirstBad, Row};
 use super::checkpoint::{Checkpoint, Statement};
 use super::mark::Mark;
+use super::policy_history::PolicyHistory;
 use super::power::Compared;
 use super::record::Digest;
 use crate::grant::PublicKey;
@@ -18,6 +19,8 @@ pub enum Signers {
     Anybody,
     /// Those who hold one of these keys.
     These(Vec<PublicKey>),
+    /// This host, with its key of today. What it signed with others before, root has accepted since.
+    Host(PublicKey),
 }
 
 /// The last checkpoint that counts.
@@ -55,6 +58,8 @@ pub struct Proven {
 pub struct Proof {
     chain: Chain,
     signers: Signers,
+    /// The last checkpoint by a key that does not count, behind the first record.
+    other: Option<u64>,
     /// Heads kept elsewhere that were not met yet.
     marks: BTreeMap<u64, Vec<Digest>>,
     found: Proven,
@@ -71,7 +76,7 @@ impl Proof {
         }
         let found =
             Proven { before: last.seq, records: 0, last, signed: None, foreign: 0, anchored: None, compared: None };
-        Self { chain, signers, marks, found }
+        Self { chain, signers, other: None, marks, found }
     }
 
     /// Checks the next record as it is stored; what it tells is what [`Chain::feed`] says.
@@ -115,12 +120,16 @@ impl Proof {
             Ok(key) => key,
             Err(fault) => return bad(Cause::Checkpoint(format!("does not hold: {fault}"))),
         };
-        match &self.signers {
-            Signers::These(keys) if !keys.contains(&key) => {
-                self.found.foreign = self.found.foreign.saturating_add(1);
-                return Ok(());
-            }
-            _ => {}
+        let counts = match &self.signers {
+            Signers::Anybody => true,
+            Signers::These(keys) => keys.contains(&key),
+            Signers::Host(own) => *own == key,
+        };
+        if !counts {
+            self.found.foreign = self.found.foreign.saturating_add(1);
+            // Of what was pruned, the record of the pruning speaks.
+            self.other = Some(checkpoint.seq).filter(|seq| *seq > self.found.before).or(self.other);
+            return Ok(());
         }
         if statement.head != last.hash {
             return bad(Cause::OtherSigned);
@@ -129,12 +138,22 @@ impl Proof {
         Ok(())
     }
 
+    /// Which roles the policies had, so far; nothing of a part.
+    pub fn policies(&self) -> Option<&PolicyHistory> {
+        self.chain.policies()
+    }
+
     /// Everything was fed. At most `tail` records at the end may lack a checkpoint.
     pub fn end(self, tail: u64) -> Result<Proven, FirstBad> {
         let verified = self.chain.end()?;
         let last = self.chain.last();
         if let Some(known) = self.marks.keys().next_back() {
             return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(*known) });
+        }
+        if let (Signers::Host(_), Some(seq)) = (&self.signers, self.other)
+            && (self.found.signed.is_none() || self.chain.accepted() <= seq)
+        {
+            return Err(FirstBad { seq, cause: Cause::OtherKey });
         }
         let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
         if last.seq.saturating_sub(through) > tail {
@@ -199,6 +218,32 @@ mod tests {
         let foreign = checkpoint(20, records[19].2, &key(99));
         assert_eq!(prove(&records, std::slice::from_ref(&foreign), &[]), bad(1, Cause::Unsigned));
         assert_eq!(prove(&records, &[signed(18), foreign], &[]).unwrap().foreign, 1);
+    }
+
+    #[test]
+    fn on_its_host_what_other_keys_signed_counts_when_root_has_accepted_it() {
+        let prove = |events: &[(&str, &str)], signed: &[(u64, u8)]| {
+            let mut prev = Digest::ZERO;
+            let mut proof = Proof::new(Begin::First, Signers::Host(key(HOST_SEED).public_key()), []);
+            for ((kind, code), seq) in events.iter().zip(1..) {
+                let body = format!(r#"{{"code":"{code}","kind":"{kind}","prev":"{prev}","seq":{seq},"time":1}}"#);
+                prev = chain::hash(body.as_bytes());
+                proof.bare_record(body.as_bytes())?;
+                for (_, seed) in signed.iter().filter(|(of, _)| *of == seq) {
+                    proof.checkpoint(&checkpoint(seq, prev, &key(*seed)))?;
+                }
+            }
+            proof.end(10)
+        };
+        let (reject, accepted) = (("reject", "x"), ("alert", "state-accepted"));
+        let other = |seq| bad(seq, Cause::OtherKey);
+        let story = [reject, reject, accepted, reject];
+        assert_eq!(prove(&story, &[(1, 9), (2, 9)]), other(2), "none of its own");
+        assert_eq!(prove(&story, &[(2, 9), (4, HOST_SEED)]).unwrap().foreign, 1);
+        assert_eq!(prove(&story, &[(3, 9), (4, HOST_SEED)]), other(3), "the other key signed the acceptance");
+        assert_eq!(prove(&[reject; 4], &[(2, 9), (4, HOST_SEED)]), other(2), "nobody accepted it");
+        assert_eq!(prove(&story, &[(2, HOST_SEED)]).unwrap().foreign, 0);
+        assert!(prove(&story, &[]).is_ok(), "a new journal has none");
     }
 
     #[test]
@@ -288,6 +333,10 @@ mod tests {
                 // A record that names a policy has to follow the record of that policy.
                 let kind = body["kind"].as_str().unwrap();
                 let unknown = matches!((kind, path.as_str()), ("policy", "/kind") | ("grant", "/policy"));
+                if matches!(found.cause, Cause::Malformed(_)) {
+                    assert_eq!((found.seq, kind), (seq, "policy"), "{path}: {found}"); // a list of something else
+                    continue;
+                }
                 let in_place = unknown || ["/seq", "/prev"].contains(&path.as_str());
                 assert_eq!(found.seq, if in_place { seq } else { seq + 1 }, "{path}: {found}");
                 if unknown || (kind, path.as_str()) == ("policy", "/policy") {

@@ -40,6 +40,12 @@ pub struct Prune {
     /// The policies of which removed records told, the latest first: records that stay may name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Digest>,
+    /// What the latest of their records said of all its roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles_sha256: Option<Digest>,
+    /// And of its settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_sha256: Option<Digest>,
     /// So many rows of `request`, the oldest, have no record any more; records of earlier versions do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,
@@ -54,32 +60,45 @@ pub(super) fn pruned(connection: &Connection) -> Result<Option<Mark>, JournalErr
     Mark::parse(&text).map(Some).ok_or(JournalError::Damaged("what is remembered of the last pruning"))
 }
 
+/// What stays of the records of policies that go.
+#[derive(Debug, Default)]
+struct Remembered {
+    policies: Vec<Digest>,
+    roles_sha256: Option<Digest>,
+    settings_sha256: Option<Digest>,
+}
+
 /// The latest policies of which records up to `through` told, as far back as the pruning before remembers them. A run may be
 /// recorded long after it was judged by one of them; that so many have come meanwhile is not to be expected.
-fn policies(connection: &Connection, through: u64) -> Result<Vec<Digest>, JournalError> {
+fn policies(connection: &Connection, through: u64) -> Result<Remembered, JournalError> {
     #[derive(Deserialize)]
     struct Named {
         policy: Option<Digest>,
         #[serde(default)]
         policies: Vec<Digest>,
+        roles_sha256: Option<Digest>,
+        settings_sha256: Option<Digest>,
     }
     let told = "SELECT body FROM record WHERE kind = 'policy' AND kind NOT IN ('start', 'end') AND seq <= ?1 \
                 ORDER BY seq DESC";
     let remembered = "SELECT body FROM record WHERE kind = 'prune' AND kind NOT IN ('start', 'end') AND ?1 > 0 \
                       ORDER BY seq DESC LIMIT 1";
-    let mut found: Vec<Digest> = Vec::new();
+    let mut found = Remembered::default();
     for query in [told, remembered] {
         let mut statement = connection.prepare(query)?;
         let mut rows = statement.query([sql_bound(through)])?;
         while let Some(row) = rows.next()? {
             // A record that cannot be read is the verification's to find.
             let Ok(named) = serde_json::from_slice::<Named>(&row.get::<_, Vec<u8>>(0)?) else { continue };
+            if found.policies.is_empty() {
+                (found.roles_sha256, found.settings_sha256) = (named.roles_sha256, named.settings_sha256);
+            }
             for policy in named.policy.into_iter().chain(named.policies) {
-                if found.len() >= POLICIES {
+                if found.policies.len() >= POLICIES {
                     return Ok(found);
                 }
-                if !found.contains(&policy) {
-                    found.push(policy);
+                if !found.policies.contains(&policy) {
+                    found.policies.push(policy);
                 }
             }
         }
@@ -131,6 +150,7 @@ impl Journal<'_> {
                 params![sql_bound(gone), sql_bound(last.seq)],
                 |row| row.get(0),
             )?;
+            let remembered = policies(tx, last.seq)?;
             let prune = Prune {
                 uid,
                 user: user.into(),
@@ -138,7 +158,9 @@ impl Journal<'_> {
                 through: last.seq,
                 head: last.hash,
                 records: count.unsigned_abs(),
-                policies: policies(tx, last.seq)?,
+                policies: remembered.policies,
+                roles_sha256: remembered.roles_sha256,
+                settings_sha256: remembered.settings_sha256,
                 requests: Some(unrecorded(tx, "request", "request", last)?),
                 grants: Some(unrecorded(tx, "granted", "grant", last)?),
             };

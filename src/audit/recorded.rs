@@ -203,6 +203,7 @@ fn start_event(
         grant,
         authenticated: match authorized.how() {
             How::Password => Authentication::Password,
+            How::Unasked => Authentication::Unasked,
             How::Cache => Authentication::Cache,
             How::NotAsked => Authentication::None,
         },

@@ -100,6 +100,8 @@ pub enum Assignment {
 pub enum Authentication {
     /// PAM asked just now.
     Password,
+    /// PAM agreed just now and asked nothing.
+    Unasked,
     /// PAM asked not long ago on this terminal and session.
     Cache,
     /// The role asks for none.

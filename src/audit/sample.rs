@@ -11,7 +11,7 @@ use crate::database::Durability;
 use crate::escape::Word;
 use crate::grant::{HostDescriptor, HostKey, Means};
 use crate::names::{GrantId, RoleName};
-use crate::policy::{Became, FileEntry, Names, PolicyChange};
+use crate::policy::{Became, FileEntry, Names, PolicyChange, RoleDigests};
 
 pub(super) const SELF: Process = Process { pid: 4242, start: 1_000 };
 
@@ -80,7 +80,8 @@ pub(super) fn ending() -> Ending {
 
 /// The record of a policy.
 pub(super) fn policy() -> PolicyRecord {
-    let names = |count| Names { first: vec![("web-ops".to_owned(), [6; 32])], count, sha256: Some([5; 32]) };
+    let digests = RoleDigests { sha256: [6; 32], power: Some([9; 32]) };
+    let names = |count| Names { first: vec![("web-ops".to_owned(), digests)], count, sha256: Some([5; 32]) };
     let path = "/etc/jit-sudo/policy.toml".to_owned();
     let file = |became, written| FileEntry { path: path.clone(), sha256: [3; 32], written, became };
     let change = PolicyChange {
@@ -91,6 +92,8 @@ pub(super) fn policy() -> PolicyRecord {
         added: names(300),
         changed: names(1),
         removed: Names::default(),
+        roles_sha256: [4; 32],
+        settings_sha256: [2; 32],
     };
     PolicyRecord::new(change, CompiledBy { caller: Some("alice".into()), caller_uid: Some(1000), loginuid: Some(1000) })
 }
@@ -222,6 +225,8 @@ pub(super) fn events() -> Vec<Event> {
         sha256: Some(Digest([6; 32])),
     };
     let prune = Prune {
+        roles_sha256: Some(Digest([4; 32])),
+        settings_sha256: Some(Digest([2; 32])),
         uid: 0,
         user: "root".into(),
         before: Timestamp(3),

@@ -6,7 +6,8 @@ use rusqlite::{Connection, Row};
 
 use super::journal::JournalError;
 use super::power::{
-    ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, Power, RequestRow, RoleRow, StatementRow,
+    ApprovalRow, DebtRow, EndColumns, ExtensionRow, FileRow, GrantRow, PolicyRoleRow, Power, PrincipalRow, RequestRow,
+    RoleRow, SettingsRow, StatementRow,
 };
 
 /// Compares every row with what the records have said.
@@ -17,7 +18,11 @@ pub(super) fn compare(connection: &Connection, power: &mut Power) -> Result<(), 
     extensions(connection, power)?;
     debts(connection, power)?;
     roles(connection, power)?;
-    statements(connection, power)
+    statements(connection, power)?;
+    policy_settings(connection, power)?;
+    policy_files(connection, power)?;
+    policy_roles(connection, power)?;
+    policy_principals(connection, power)
 }
 
 fn requests(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
@@ -43,7 +48,8 @@ fn requests(connection: &Connection, power: &mut Power) -> Result<(), JournalErr
 }
 
 fn approvals(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
-    let query = "SELECT request, uid, at, body, signature, key FROM approval ORDER BY request, uid";
+    let query = "SELECT a.request, a.uid, a.at, a.body, a.signature, a.key, r.body FROM approval a \
+                 LEFT JOIN request r ON r.id = a.request ORDER BY a.request, a.uid";
     each(connection, query, |row| {
         power.approval(&ApprovalRow {
             request: text(row, 0)?,
@@ -52,6 +58,7 @@ fn approvals(connection: &Connection, power: &mut Power) -> Result<(), JournalEr
             body: bytes(row, 3)?,
             signature: bytes_or_null(row, 4)?,
             key: text_or_null(row, 5)?,
+            request_body: bytes_or_null(row, 6)?,
         });
         Ok(())
     })?;
@@ -138,6 +145,49 @@ fn statements(connection: &Connection, power: &mut Power) -> Result<(), JournalE
         Ok(())
     })?;
     power.end_of_statements();
+    Ok(())
+}
+
+fn policy_settings(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    each(connection, "SELECT policy, body, sha256 FROM policy_settings", |row| {
+        power.policy_settings(&SettingsRow { policy: bytes(row, 0)?, body: bytes(row, 1)?, sha256: bytes(row, 2)? });
+        Ok(())
+    })?;
+    power.end_of_policy_settings();
+    Ok(())
+}
+
+fn policy_files(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    each(connection, "SELECT path, sha256 FROM policy_file ORDER BY path", |row| {
+        power.policy_file(&FileRow { path: text(row, 0)?, sha256: bytes(row, 1)? });
+        Ok(())
+    })?;
+    power.end_of_policy_files();
+    Ok(())
+}
+
+fn policy_roles(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    let query = "SELECT name, body, sha256, digest FROM policy_role NOT INDEXED ORDER BY name";
+    each(connection, query, |row| {
+        power.policy_role(&PolicyRoleRow {
+            name: text(row, 0)?,
+            body: bytes(row, 1)?,
+            sha256: bytes(row, 2)?,
+            digest: bytes(row, 3)?,
+        });
+        Ok(())
+    })?;
+    power.end_of_policy_roles();
+    Ok(())
+}
+
+fn policy_principals(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    each(connection, "SELECT principal, kind, role FROM policy_principal ORDER BY role, kind, principal", |row| {
+        let row = PrincipalRow { principal: text(row, 0)?, kind: text(row, 1)?, role: text(row, 2)? };
+        power.policy_principal(&row);
+        Ok(())
+    })?;
+    power.end_of_policy_principals();
     Ok(())
 }
 

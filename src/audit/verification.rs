@@ -86,6 +86,7 @@ fn records(
         }
         check(&mut proof, row.seq)
     })?;
+    power.policies(proof.policies().cloned());
     let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL));
     Ok(done.map(|proven| (proven, power)))
 }

@@ -18,8 +18,10 @@ use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 /// How the caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// Through the PAM conversation, now.
+    /// Through the PAM conversation, now: a person has answered a question.
     Password,
+    /// PAM agreed, now, and asked nothing: a fingerprint, or a stack that lets everybody in.
+    Unasked,
     /// Remembered.
     Cache,
     /// The role, or being root, asks for none.
@@ -31,6 +33,7 @@ impl How {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
+            Self::Unasked => "unasked",
             Self::Cache => "cache",
             Self::NotAsked => "none",
         }
@@ -256,7 +259,7 @@ fn authenticate(
     loop {
         trouble.forget();
         let Err(error) = pam.authenticate(Messages::Shown, EmptyPassword::AsConfigured) else {
-            return Ok(How::Password);
+            return Ok(if trouble.was_answered() { How::Password } else { How::Unasked });
         };
         match trouble.what() {
             Some(prompt::Stopped::NoTerminal) => return Err(AuthError::NoTerminal),

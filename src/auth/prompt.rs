@@ -115,19 +115,28 @@ pub enum Stopped {
     TimedOut,
 }
 
-/// What stopped the conversation, for whoever called PAM: PAM itself only says that it failed.
+/// How the conversation went, for whoever called PAM: PAM itself only says whether it failed.
 #[derive(Clone, Default)]
-pub struct Trouble(Rc<Cell<Option<Stopped>>>);
+pub struct Trouble {
+    stopped: Rc<Cell<Option<Stopped>>>,
+    answered: Rc<Cell<bool>>,
+}
 
 impl Trouble {
     /// What happened since [`Trouble::forget`].
     pub fn what(&self) -> Option<Stopped> {
-        self.0.get()
+        self.stopped.get()
+    }
+
+    /// Whether somebody has answered a question since [`Trouble::forget`].
+    pub fn was_answered(&self) -> bool {
+        self.answered.get()
     }
 
     /// Before a new attempt.
     pub fn forget(&self) {
-        self.0.set(None);
+        self.stopped.set(None);
+        self.answered.set(false);
     }
 }
 
@@ -186,10 +195,12 @@ impl Conversation for Prompter {
             Prompt::Hidden(text) | Prompt::Visible(text) => {
                 let ours = self.replaces == Replaces::EveryPrompt || is_plain_password_prompt(text);
                 let shown = if ours { self.prompt.as_bytes() } else { text };
-                self.ask(shown).map(Some).map_err(|stopped| {
-                    self.trouble.0.set(Some(stopped));
+                let answer = self.ask(shown).map_err(|stopped| {
+                    self.trouble.stopped.set(Some(stopped));
                     ConversationFailed
-                })
+                })?;
+                self.trouble.answered.set(true);
+                Ok(Some(answer))
             }
             Prompt::Info(text) | Prompt::Error(text) => {
                 let mut line = escape(text).into_bytes();

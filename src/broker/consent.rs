@@ -33,8 +33,11 @@ const SERVICE: &str = "jit-sudo";
 /// A prompt ends by itself even where `passwd_timeout` is 0.
 const LONGEST_PROMPT: Duration = Duration::from_secs(300);
 
-/// So much of a command is shown in one line; who wants to see all of it looks at the request.
+/// So much of a command, directory or variable is shown in one line; who wants to see all of it looks at the request.
 const SHOWN: usize = 300;
+
+/// So many lines say as whom, where and with which variables.
+const LINES: usize = 16;
 
 /// What the person is asked to agree to, read while the database was open.
 struct Matter {
@@ -59,12 +62,15 @@ enum Deed {
 /// Asks the approver, where `ask` is an approval that its role wants authenticated.
 pub(super) fn obtain(ask: &Ask, caller: &Caller, voice: &mut Voice) -> Result<Option<Consent>, Refused> {
     let Some(matter) = due(ask, caller)? else { return Ok(None) };
-    let consent = match matter.prove(caller, voice) {
-        Ok(proof) => Consent::to(&matter.request, &proof),
-        Err(error) => return Err(matter.rejected(error, caller, voice)),
+    let refusal = match matter.prove(caller, voice) {
+        // An authentication that asked nobody is none: any program of the approver's could have it.
+        Ok(proof) => match Consent::to(&matter.request, &proof) {
+            Some(consent) => return Ok(Some(consent)),
+            None => matter.unasked(),
+        },
+        Err(error) => matter.refusal(error),
     };
-    // An authentication that asked nobody is none, and the approval is refused for the lack of it.
-    Ok(consent)
+    Err(matter.rejected(refusal, caller, voice))
 }
 
 /// Reads what is to be decided, and closes the database again.
@@ -100,7 +106,7 @@ impl Desk<'_> {
         // What no host would take is refused before the password.
         let terms = self.approval(&request, narrowing, &asked.host.id)?;
         let seconds = if terms.duration > 0 { terms.duration } else { asked.duration };
-        let line = format!("approving {}, for {}\n", summary(asked), spell(seconds));
+        let line = format!("approving {}, for {}\n{}", summary(asked), spell(seconds), circumstances(asked));
         Ok(Some(self.matter(Deed::Approve, request, &role, line)))
     }
 
@@ -108,7 +114,8 @@ impl Desk<'_> {
         given("comment", comment)?;
         let (request, _, role) = self.settleable(id)?;
         let Some(role) = role.filter(|role| role.activation.approval_authentication) else { return Ok(None) };
-        let line = format!("reviewing the break-glass of {}\n", summary(&request.terms));
+        let line =
+            format!("reviewing the break-glass of {}\n{}", summary(&request.terms), circumstances(&request.terms));
         Ok(Some(self.matter(Deed::Review, request, &role, line)))
     }
 
@@ -156,8 +163,7 @@ impl Matter {
     }
 
     /// Records the refusal as one of a run is recorded; it stands also where that fails.
-    fn rejected(&self, error: AuthError, caller: &Caller, voice: &mut Voice) -> Refused {
-        let refused = self.refusal(error);
+    fn rejected(&self, refused: Refused, caller: &Caller, voice: &mut Voice) -> Refused {
         let failure = &refused.failure;
         let words = match self.deed {
             Deed::Approve => ["jitctl", "approve", self.id.as_str()],
@@ -185,6 +191,26 @@ impl Matter {
             Err(error) => return Refusal::from(error).into(),
         }
         refused
+    }
+
+    /// PAM agreed without a question.
+    fn unasked(&self) -> Refused {
+        let service = crate::escape::escape(self.service.as_bytes());
+        let what = match self.deed {
+            Deed::Approve => "approving",
+            Deed::Review => "reviewing",
+        };
+        let sentence = format!("{what} needs your password, and the PAM service '{service}' asks for none");
+        let refused = refused("password-required", sentence);
+        match self.deed {
+            Deed::Approve => refused.hint(format!(
+                "approve with a key: jitctl approve {} --key FILE; the administrator can let the service ask, or set \
+                 approval_authentication = false",
+                self.id
+            )),
+            Deed::Review => refused
+                .hint("the administrator can let the service ask, or set approval_authentication = false".to_owned()),
+        }
     }
 
     fn refusal(&self, error: AuthError) -> Refused {
@@ -218,12 +244,26 @@ fn summary(asked: &RequestTerms) -> String {
         true => "every command of the role".to_owned(),
         false => command_line(asked.argv().iter().map(Word::as_os_str)),
     };
-    let rest = command.chars().count().saturating_sub(SHOWN);
-    let command = match rest {
-        0 => command,
-        _ => {
-            format!("{}... (and {rest} characters: jitctl show {id})", command.chars().take(SHOWN).collect::<String>())
-        }
-    };
+    let command = cut(&command, id);
     format!("request {id}: {role} for {user}, {command}")
+}
+
+/// As whom, where and with which variables, each in a line of its own.
+fn circumstances(asked: &RequestTerms) -> String {
+    let lines = asked.circumstances();
+    let more = lines.len().saturating_sub(LINES);
+    let mut text: String = lines.iter().take(LINES).map(|line| format!("  {}\n", cut(line, &asked.id))).collect();
+    if more > 0 {
+        text.push_str(&format!("  and {more} variables more: jitctl show {}\n", asked.id));
+    }
+    text
+}
+
+fn cut(line: &str, id: &GrantId) -> String {
+    match line.chars().count().saturating_sub(SHOWN) {
+        0 => line.to_owned(),
+        rest => {
+            format!("{}... (and {rest} characters: jitctl show {id})", line.chars().take(SHOWN).collect::<String>())
+        }
+    }
 }

@@ -73,6 +73,7 @@ impl Desk<'_> {
         identity: &Identity,
     ) -> Result<usize, Refused> {
         let approval = attested.approval();
+        same_role(&approval.terms, &request.terms)?;
         self.still_eligible(request, role)?;
         self.still_extends(request)?;
         let (count, written) = self.host.database().write(Durability::Synced, |tx| {
@@ -124,7 +125,8 @@ impl Desk<'_> {
         let verification = UserVerification::of(&role.activation);
         let (mut keys, now) = (Vec::new(), self.latest()?);
         approvals.retain(|approval| {
-            still_approves(approval, role)
+            approval.terms.role_digest == request.terms.role_digest
+                && still_approves(approval, role)
                 && match approval.signer_for(&request.terms.user, &approvers, verification, now) {
                     Ok(key) if keys.contains(&key) => false,
                     Ok(key) => {
@@ -233,6 +235,15 @@ pub(super) fn narrows(approval: &ApprovalTerms, asked: &RequestTerms) -> Result<
         return Err(refused("no-command", "the request names no command, so it cannot be narrowed to one"));
     }
     Ok(())
+}
+
+/// An approval is of the role's text that the request names.
+pub(super) fn same_role(approval: &ApprovalTerms, asked: &RequestTerms) -> Result<(), Refused> {
+    if approval.role_digest == asked.role_digest {
+        return Ok(());
+    }
+    let sentence = format!("the approval is for another text of role {} than request {} names", asked.role, asked.id);
+    Err(refused("other-role", sentence))
 }
 
 /// An approver approves once.

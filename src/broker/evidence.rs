@@ -139,15 +139,13 @@ impl Desk<'_> {
     /// Proves the journal with the host's own anchor, and with the host's own key where there is no other.
     fn prove(
         &self,
-        mut keys: Vec<PublicKey>,
+        keys: Vec<PublicKey>,
         mut marks: Vec<Mark>,
     ) -> Result<Result<crate::audit::Proven, crate::audit::FirstBad>, Refused> {
-        if keys.is_empty() {
-            keys.push(self.host.key()?.public_key());
-        }
+        let signers = if keys.is_empty() { Signers::Host(self.host.key()?.public_key()) } else { Signers::These(keys) };
         // The anchor before the database: what it names was committed before.
         marks.extend(self.host.anchored()?);
-        Ok(self.journal.prove(Signers::These(keys), marks)?)
+        Ok(self.journal.prove(signers, marks)?)
     }
 
     /// What the caller did, and what others did about their requests and grants.

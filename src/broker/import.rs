@@ -2,7 +2,7 @@
 //! bytes, the signature over them, the list of keys, the policy and the request as it stands here.
 
 use super::Desk;
-use super::decisions::{described, narrows};
+use super::decisions::{described, narrows, same_role};
 use super::failure::{Refused, refused};
 use super::wire::{Answer, ImportInfo};
 use crate::activation::WORDS_LIMIT;
@@ -35,6 +35,7 @@ impl Desk<'_> {
             .map_err(|fault| refused("bad-approval", fault))?;
 
         let request = self.named(&approval)?;
+        self.in_time("approval", &terms.id, terms.at, request.terms.created)?;
         let unknown = || refused("unknown-user", format!("{name} is no user of this host"));
         let account = sys::users::account_by_name(name.as_str())
             .map_err(|error| refused("lookup", format!("unable to look up {name}: {error}")))?
@@ -45,6 +46,7 @@ impl Desk<'_> {
         if approvers.is_of(&key, &request.terms.user) {
             return Err(refused("own-request", ApprovalFault::OwnKey(key.fingerprint())));
         }
+        same_role(&terms, &request.terms)?;
         narrows(&terms, &request.terms)?;
         approval.uid = approver.uid();
         let requester = &request.terms.user;

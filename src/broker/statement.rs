@@ -178,7 +178,7 @@ impl Desk<'_> {
         let vouched = carried.vouch(&approvers, self.latest()?).map_err(|fault| refused("bad-statement", fault))?;
         let terms = vouched.terms();
         let request = self.stated_about(terms)?;
-        self.in_time(terms, request.terms.created)?;
+        self.in_time(terms.kind.as_str(), &terms.id, terms.at, request.terms.created)?;
         let name = &terms.by;
         let unknown = || refused("unknown-user", format!("{name} is no user of this host"));
         let account = sys::users::account_by_name(name.as_str())
@@ -238,21 +238,20 @@ impl Desk<'_> {
     /// A statement about a grant is not older than the grant.
     fn issued_before(&self, terms: &StatementTerms) -> Result<(), Refused> {
         match self.host.store().grant(&terms.id)? {
-            Some(grant) => self.in_time(terms, grant.terms.issued),
+            Some(grant) => self.in_time(terms.kind.as_str(), &terms.id, terms.at, grant.terms.issued),
             None => Ok(()),
         }
     }
 
     /// Neither from the future nor from before what it is about, as far as clocks can tell.
-    fn in_time(&self, terms: &StatementTerms, since: i64) -> Result<(), Refused> {
-        let (kind, id) = (terms.kind.as_str(), &terms.id);
-        if terms.at > self.latest()?.saturating_add(SKEW) {
+    pub(super) fn in_time(&self, what: &str, id: &GrantId, at: i64, since: i64) -> Result<(), Refused> {
+        if at > self.latest()?.saturating_add(SKEW) {
             let sentence =
-                format!("the {kind} of {id} is dated in the future: the clock of one of the machines is wrong");
+                format!("the {what} of {id} is dated in the future: the clock of one of the machines is wrong");
             return Err(refused("other-time", sentence));
         }
-        if terms.at < since.saturating_sub(SKEW) {
-            return Err(refused("other-time", format!("the {kind} of {id} is dated before what it is about")));
+        if at < since.saturating_sub(SKEW) {
+            return Err(refused("other-time", format!("the {what} of {id} is dated before what it is about")));
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ impl Consent {
     pub fn to(request: &[u8], proof: &Authenticated) -> Option<Self> {
         match proof.how() {
             How::Password => Some(Self { uid: proof.uid(), request: digest(request) }),
-            How::Cache | How::NotAsked => None,
+            How::Unasked | How::Cache | How::NotAsked => None,
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::host::HostDescriptor;
 use crate::clock::{Moment, Timestamp};
-use crate::escape::Word;
+use crate::escape::{Word, command_line};
 use crate::names::{GrantId, Person, RoleName, UserName};
 
 /// The version of every format of this room.
@@ -330,6 +330,20 @@ impl RequestTerms {
     /// The requester.
     pub fn person(&self) -> Person {
         Person { uid: self.uid, name: self.user.clone() }
+    }
+
+    /// As whom, where and with which variables the command would run: what an approver has to see beside its words. One
+    /// line each, escaped and quoted; of the whole role only as whom.
+    pub fn circumstances(&self) -> Vec<String> {
+        let user = crate::escape::escape(self.run_as.as_str().as_bytes());
+        let Some(command) = &self.command else { return vec![format!("as {user}")] };
+        let groups: Vec<String> = command.run_as_groups.iter().map(u32::to_string).collect();
+        let (uid, gid, groups) = (command.run_as_uid, command.run_as_gid, groups.join(" "));
+        let quoted = |word: &Word| command_line([word.as_os_str()]);
+        let mut lines =
+            vec![format!("as {user} (uid {uid}, gid {gid}, groups {groups})"), format!("in {}", quoted(&command.cwd))];
+        lines.extend(command.environment.iter().map(|variable| format!("with {}", quoted(variable))));
+        lines
     }
 
     /// The words of the command; none for the whole role.

@@ -47,11 +47,20 @@ pub struct FileEntry {
     pub became: Option<Became>,
 }
 
-/// The first entries of a list of names with digests, and how long all of it is.
+/// The digests of a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleDigests {
+    /// Of all that it says: see [`StoredRole`](super::StoredRole).
+    pub sha256: [u8; 32],
+    /// Of its [`RolePower`](super::RolePower); of a removed role nothing where its row cannot be read any more.
+    pub power: Option<[u8; 32]>,
+}
+
+/// The first entries of a list of roles, and how long all of it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names {
     /// At most [`LISTED`], in the order of their names.
-    pub first: Vec<(String, [u8; 32])>,
+    pub first: Vec<(String, RoleDigests)>,
     /// How many there are.
     pub count: u64,
     /// The digest of the whole list, where there are more than are shown: see [`digest_of`].
@@ -75,15 +84,32 @@ pub struct PolicyChange {
     pub changed: Names,
     /// Roles that are gone, with their last digests.
     pub removed: Names,
+    /// Of all roles: see [`digest_of`].
+    pub roles_sha256: [u8; 32],
+    /// Of the settings: see [`Compiled`](super::index::Compiled).
+    pub settings_sha256: [u8; 32],
 }
 
-/// Names with their digests, in the order of their bytes.
+/// Paths with their digests, in the order of their bytes.
 pub(super) type Digests = BTreeMap<String, [u8; 32]>;
+
+/// Names with the digests of their roles, in the order of their bytes.
+pub(super) type Roles = BTreeMap<String, RoleDigests>;
+
+/// What was stored before, or is stored now, besides the files.
+pub(super) struct Stored {
+    /// All roles.
+    pub roles: Roles,
+    /// The digest of the settings; nothing where none were stored.
+    pub settings: Option<[u8; 32]>,
+}
 
 /// SHA-256 over one line for each entry, as sha256sum(1) prints it: digest, two spaces, name.
 pub fn digest_of<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8; 32])>) -> [u8; 32] {
-    let lines = entries.into_iter().map(|(name, sha256)| format!("{}  {name}\n", hex(sha256)));
-    lines.fold(Sha256::new(), |hash, line| hash.chain_update(line)).finalize().into()
+    let add = |hash: Sha256, (name, sha256): (&str, &[u8; 32])| {
+        hash.chain_update(hex(sha256)).chain_update("  ").chain_update(name).chain_update("\n")
+    };
+    entries.into_iter().fold(Sha256::new(), add).finalize().into()
 }
 
 /// The digest that names the policy of these files, in their order.
@@ -93,33 +119,43 @@ pub fn policy_digest(files: &[SourceFile]) -> [u8; 32] {
 }
 
 impl PolicyChange {
-    /// From the digests of the files and roles `before` to what is `now`; nothing where all of them are the same.
+    /// From the digests of the files, roles and settings `before` to what is `now`; nothing where all of them are the same.
     pub(super) fn between(
         before: Option<[u8; 32]>,
         (old_files, files): (&Digests, &[SourceFile]),
-        (old_roles, roles): (&Digests, &Digests),
+        (old, now): (&Stored, &Stored),
     ) -> Option<Self> {
+        let (old_roles, roles) = (&old.roles, &now.roles);
+        let differ = |before: &RoleDigests, now: &RoleDigests| before.sha256 != now.sha256;
         let change = Self {
             policy: policy_digest(files),
             before,
             file_count: count(files.len()),
             files: file_entries(old_files, files),
             added: names(roles, |name, _| !old_roles.contains_key(name)),
-            changed: names(roles, |name, now| old_roles.get(name).is_some_and(|before| before != now)),
+            changed: names(roles, |name, now| old_roles.get(name).is_some_and(|before| differ(before, now))),
             removed: names(old_roles, |name, _| !roles.contains_key(name)),
+            roles_sha256: digest_of_roles(roles),
+            settings_sha256: now.settings.unwrap_or_default(),
         };
         let roles_differ = [&change.added, &change.changed, &change.removed].into_iter().any(|list| list.count > 0);
-        (roles_differ || change.before != Some(change.policy)).then_some(change)
+        // What the record says of the settings has to be what is stored, also where another version writes them otherwise.
+        let differs = roles_differ || change.before != Some(change.policy) || old.settings != now.settings;
+        differs.then_some(change)
     }
 }
 
-fn names(all: &Digests, is_meant: impl Fn(&str, &[u8; 32]) -> bool) -> Names {
-    let meant: Vec<_> = all.iter().filter(|(name, sha256)| is_meant(name, sha256)).collect();
+fn names(all: &Roles, is_meant: impl Fn(&str, &RoleDigests) -> bool) -> Names {
+    let meant: Vec<_> = all.iter().filter(|(name, digests)| is_meant(name, digests)).collect();
     Names {
-        first: meant.iter().take(LISTED).map(|(name, sha256)| ((*name).clone(), **sha256)).collect(),
+        first: meant.iter().take(LISTED).map(|(name, digests)| ((*name).clone(), **digests)).collect(),
         count: count(meant.len()),
-        sha256: (meant.len() > LISTED).then(|| digest_of(meant.iter().map(|(name, sha256)| (name.as_str(), *sha256)))),
+        sha256: (meant.len() > LISTED).then(|| digest_of_roles(meant.iter().copied())),
     }
+}
+
+fn digest_of_roles<'a>(roles: impl IntoIterator<Item = (&'a String, &'a RoleDigests)>) -> [u8; 32] {
+    digest_of(roles.into_iter().map(|(name, digests)| (name.as_str(), &digests.sha256)))
 }
 
 fn file_entries(before: &Digests, files: &[SourceFile]) -> Vec<FileEntry> {
@@ -156,8 +192,16 @@ fn count(length: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn roles(texts: &[(&str, u8)]) -> Digests {
-        texts.iter().map(|(name, byte)| ((*name).to_owned(), [*byte; 32])).collect()
+    fn roles(texts: &[(&str, u8)]) -> Stored {
+        stored(texts.iter().map(|(name, byte)| ((*name).to_owned(), digests(*byte))).collect())
+    }
+
+    fn digests(byte: u8) -> RoleDigests {
+        RoleDigests { sha256: [byte; 32], power: Some([byte; 32]) }
+    }
+
+    fn stored(roles: Roles) -> Stored {
+        Stored { roles, settings: Some([1; 32]) }
     }
 
     fn file(path: &str, byte: u8) -> SourceFile {
@@ -191,7 +235,7 @@ mod tests {
         let files = [file("/a", 1)];
         let before = roles(&[("gone", 1), ("other", 2), ("same", 3)]);
         let now = roles(&[("new", 4), ("other", 5), ("same", 3)]);
-        let between = |old: &Digests, new: &Digests| {
+        let between = |old: &Stored, new: &Stored| {
             PolicyChange::between(Some(policy_digest(&files)), (&known(&files), &files), (old, new))
         };
         let change = between(&before, &now).unwrap();
@@ -199,33 +243,39 @@ mod tests {
             (shown(&change.added), shown(&change.changed), shown(&change.removed)),
             (vec!["new"], vec!["other"], vec!["gone"])
         );
-        assert_eq!((change.changed.first[0].1, change.removed.first[0].1), ([5; 32], [1; 32]));
+        assert_eq!((change.changed.first[0].1, change.removed.first[0].1), (digests(5), digests(1)));
+        let all = [("new", &[4; 32]), ("other", &[5; 32]), ("same", &[3; 32])];
+        assert_eq!((change.roles_sha256, change.settings_sha256), (digest_of(all), [1; 32]));
         assert_eq!(between(&now, &now), None, "the files and roles are the same");
+        let other = Stored { settings: Some([2; 32]), ..roles(&[("new", 4), ("other", 5), ("same", 3)]) };
+        assert_eq!(between(&now, &other).unwrap().settings_sha256, [2; 32], "as another version writes them");
     }
 
     #[test]
     fn a_file_that_changes_no_role_is_a_change() {
         let (before, now) = ([file("/a", 1), file("/b", 2)], [file("/a", 9), file("/c", 2)]);
-        let nothing = Digests::new();
+        let nothing = stored(Roles::new());
         let change =
             PolicyChange::between(Some(policy_digest(&before)), (&known(&before), &now), (&nothing, &nothing)).unwrap();
         let became: Vec<_> = change.files.iter().map(|entry| (entry.path.as_str(), entry.became)).collect();
         let expected = [("/a", Some(Became::Changed)), ("/c", Some(Became::Added)), ("/b", Some(Became::Removed))];
         assert_eq!((became.as_slice(), change.file_count), (&expected[..], 2));
-        let first = PolicyChange::between(None, (&nothing, &[]), (&nothing, &nothing)).unwrap();
+        let first = PolicyChange::between(None, (&Digests::new(), &[]), (&nothing, &nothing)).unwrap();
         assert_eq!((first.before, first.file_count), (None, 0), "the first policy is one, however empty");
     }
 
     #[test]
     fn of_a_hundred_thousand_roles_256_are_named_and_all_are_counted_and_digested() {
-        let many: Digests = (0..100_000).map(|n| (format!("role{n:06}"), [7; 32])).collect();
-        let change = PolicyChange::between(None, (&Digests::new(), &[]), (&Digests::new(), &many)).unwrap();
+        let many: Roles = (0..100_000).map(|n| (format!("role{n:06}"), digests(7))).collect();
+        let (nothing, many) = (stored(Roles::new()), stored(many));
+        let change = PolicyChange::between(None, (&Digests::new(), &[]), (&nothing, &many)).unwrap();
         assert_eq!((change.added.first.len(), change.added.count), (LISTED, 100_000));
         assert_eq!(shown(&change.added)[255], "role000255");
         let all: String = (0..100_000).map(|n| format!("{}  role{n:06}\n", "07".repeat(32))).collect();
         assert_eq!(change.added.sha256, Some(Sha256::digest(all).into()));
-        let exactly: Digests = many.into_iter().take(LISTED).collect();
-        let change = PolicyChange::between(None, (&Digests::new(), &[]), (&Digests::new(), &exactly)).unwrap();
+        assert_eq!(change.added.sha256, Some(change.roles_sha256));
+        let exactly = stored(many.roles.into_iter().take(LISTED).collect());
+        let change = PolicyChange::between(None, (&Digests::new(), &[]), (&nothing, &exactly)).unwrap();
         assert_eq!((change.added.count, change.added.sha256), (256, None));
     }
 
@@ -235,7 +285,7 @@ mod tests {
         let mut now = before.clone();
         now[999] = file("/f0999", 2);
         now.remove(0);
-        let nothing = Digests::new();
+        let nothing = stored(Roles::new());
         let change = PolicyChange::between(None, (&known(&before), &now), (&nothing, &nothing)).unwrap();
         let first: Vec<&str> = change.files.iter().take(3).map(|entry| entry.path.as_str()).collect();
         assert_eq!(first, ["/f0999", "/f0000", "/f0001"], "the changed, the removed, and then the others in order");

@@ -2,20 +2,21 @@
 //! what the files said, with its digest: a damaged row is an error, never another policy.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
 use super::Policy;
-use super::change::{Digests, PolicyChange, SourceFile, policy_digest};
+use super::change::{Digests, LISTED, PolicyChange, RoleDigests, Roles, SourceFile, Stored, policy_digest};
 use super::principal::Subject;
 use super::reader::PolicyWords;
 use super::role::{Assignment, Role};
 use super::settings::Settings;
-use crate::escape::hex;
+use super::stored::{StoredRole, kind, role_digest, row_digest, settings_name};
+use crate::escape::unhex;
 use crate::names::RoleName;
 
 /// The tables of this room.
@@ -33,7 +34,7 @@ CREATE TABLE policy_file (path TEXT PRIMARY KEY, sha256 BLOB NOT NULL) STRICT, W
 ";
 
 /// The form of the stored bodies; another version of the program compiles the policy anew.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/7");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/8");
 
 /// Why the compiled policy could not be used. All of it is the administrator's: the files themselves are unharmed.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ pub struct Compiled<'a> {
 pub fn store(transaction: &Transaction<'_>, compiled: &Compiled<'_>) -> Result<Option<PolicyChange>, IndexError> {
     let Compiled { policy, files, stamp } = compiled;
     let old_files = digests(transaction, "SELECT path, sha256 FROM policy_file")?;
-    let old_roles = digests(transaction, "SELECT name, digest FROM policy_role")?;
+    let old = old(transaction, policy)?;
     let before = transaction.query_row("SELECT policy FROM policy_settings", [], |row| row.get(0)).optional()?;
     let before = before.map(|bytes: Vec<u8>| whole(&bytes));
     for table in ["policy_stamp", "policy_settings", "policy_role", "policy_principal", "policy_file"] {
@@ -111,25 +112,48 @@ pub fn store(transaction: &Transaction<'_>, compiled: &Compiled<'_>) -> Result<O
     let named = policy_digest(files);
     let (body, sha256) = encode(&settings_name(&named), policy.settings())?;
     transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2, ?3)", params![body, sha256, named])?;
-    let roles = store_roles(transaction, policy.roles())?;
+    let now = Stored { roles: store_roles(transaction, policy.roles())?, settings: Some(sha256) };
     let mut insert_file = transaction.prepare("INSERT INTO policy_file VALUES (?1, ?2)")?;
     for file in *files {
         insert_file.execute(params![file.path.to_string(), file.sha256])?;
     }
     transaction.execute("INSERT INTO policy_stamp VALUES (1, ?1, ?2)", [FORMAT, *stamp])?;
-    Ok(PolicyChange::between(before, (&old_files, files), (&old_roles, &roles)))
+    Ok(PolicyChange::between(before, (&old_files, files), (&old, &now)))
+}
+
+/// What is stored before `policy` takes its place.
+fn old(transaction: &Transaction<'_>, policy: &Policy) -> Result<Stored, IndexError> {
+    let digests = digests(transaction, "SELECT name, digest FROM policy_role")?;
+    let stay: HashSet<&str> = policy.roles().iter().map(|role| role.name.as_str()).collect();
+    let mut power = transaction.prepare("SELECT body FROM policy_role WHERE name = ?1")?;
+    let mut roles = Roles::new();
+    let mut gone = 0;
+    for (name, sha256) in digests {
+        let mut digests = RoleDigests { sha256, power: None };
+        // Of those that are listed as removed; the others have their digest from what takes their place.
+        if gone < LISTED && !stay.contains(name.as_str()) {
+            gone = gone.saturating_add(1);
+            let body: Vec<u8> = power.query_row([&name], |row| row.get(0))?;
+            digests.power = StoredRole::of(&name, &body).and_then(|role| role.power);
+        }
+        roles.insert(name, digests);
+    }
+    let recorded = "SELECT sha256 FROM policy_settings WHERE (SELECT format FROM policy_stamp) = ?1";
+    let settings: Option<Vec<u8>> = transaction.query_row(recorded, [FORMAT], |row| row.get(0)).optional()?;
+    Ok(Stored { roles, settings: settings.map(|sha256| whole(&sha256)) })
 }
 
 /// Their digests by their names.
-fn store_roles(transaction: &Transaction<'_>, roles: &[Role]) -> Result<Digests, IndexError> {
+fn store_roles(transaction: &Transaction<'_>, roles: &[Role]) -> Result<Roles, IndexError> {
     let mut insert_role = transaction.prepare("INSERT INTO policy_role VALUES (?1, ?2, ?3, ?4)")?;
     let mut insert_principal = transaction.prepare("INSERT OR IGNORE INTO policy_principal VALUES (?1, ?2, ?3)")?;
-    let mut digests = Digests::new();
+    let mut digests = Roles::new();
     for role in roles {
         let (body, sha256) = encode(role.name.as_str(), role)?;
-        let digest = role_digest(role, &body)?;
+        let missing = || IndexError::Encoding(format!("role '{}' is written without its place", role.name));
+        let digest = role_digest(role.name.as_str(), &body, &role.source).ok_or_else(missing)?;
         insert_role.execute(params![role.name.as_str(), body, sha256, digest])?;
-        digests.insert(role.name.to_string(), digest);
+        digests.insert(role.name.to_string(), RoleDigests { sha256: digest, power: unhex(&role.digest) });
         for assignment in [Assignment::Standing, Assignment::Eligible] {
             for principal in role.assigned(assignment).named() {
                 insert_principal.execute(params![principal.key(), kind(assignment), role.name.as_str()])?;
@@ -137,20 +161,6 @@ fn store_roles(transaction: &Transaction<'_>, roles: &[Role]) -> Result<Digests,
         }
     }
     Ok(digests)
-}
-
-/// What a role is told from another by, in records: all of it, assignments and terms included, but not the place in the
-/// files, which moves with every line above it.
-fn role_digest(role: &Role, body: &[u8]) -> Result<[u8; 32], IndexError> {
-    // Taken out of what is written anyway: written anew without it, 100,000 roles would take twice as long. No text holds
-    // such bytes, because a quote in it is escaped.
-    let source = serde_json::to_vec(&role.source).map_err(|error| IndexError::Encoding(error.to_string()))?;
-    let place = [b",\"source\":", source.as_slice()].concat();
-    let missing = || IndexError::Encoding(format!("role '{}' is written without its place", role.name));
-    let at = body.windows(place.len()).rposition(|part| part == place).ok_or_else(missing)?;
-    let (before, behind) = body.split_at_checked(at).ok_or_else(missing)?;
-    let rest = [before, behind.strip_prefix(place.as_slice()).ok_or_else(missing)?].concat();
-    Ok(whole(&digest(role.name.as_str(), &rest)))
 }
 
 /// A digest as it was stored; a damaged one is that of nothing, so that it differs from every other.
@@ -230,7 +240,7 @@ impl<'a> PolicyIndex<'a> {
             return Ok(Some(role.clone()));
         }
         let query = format!("SELECT {ROLE_COLUMNS} FROM policy_role WHERE name = ?1");
-        let row = self.db.prepare(&query)?.query_row([name.as_str()], StoredRole::read).optional()?;
+        let row = self.db.prepare(&query)?.query_row([name.as_str()], RoleColumns::read).optional()?;
         let Some(stored) = row else { return Ok(None) };
         let role = stored.decode(name.as_str())?;
         self.last.replace(Some(role.clone()));
@@ -283,7 +293,7 @@ impl<'a> PolicyIndex<'a> {
         let mut statement = self.db.prepare(&format!("SELECT {ROLE_COLUMNS}, name FROM policy_role ORDER BY name"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            match see(StoredRole::read(row)?.decode(&row.get::<_, String>(3)?)?) {
+            match see(RoleColumns::read(row)?.decode(&row.get::<_, String>(3)?)?) {
                 Next::Continue => {}
                 Next::Stop => break,
             }
@@ -301,21 +311,14 @@ pub enum Next {
     Stop,
 }
 
-fn kind(assignment: Assignment) -> &'static str {
-    match assignment {
-        Assignment::Standing => "standing",
-        Assignment::Eligible => "eligible",
-    }
-}
-
-fn encode<T: Serialize>(name: &str, value: &T) -> Result<(Vec<u8>, Vec<u8>), IndexError> {
+fn encode<T: Serialize>(name: &str, value: &T) -> Result<(Vec<u8>, [u8; 32]), IndexError> {
     let body = serde_json::to_vec(value).map_err(|error| IndexError::Encoding(error.to_string()))?;
-    let sha256 = digest(name, &body);
+    let sha256 = row_digest(name, &body);
     Ok((body, sha256))
 }
 
 fn decode<T: DeserializeOwned>(name: &str, body: &[u8], sha256: &[u8]) -> Result<T, IndexError> {
-    if digest(name, body) != sha256 {
+    if row_digest(name, body) != sha256 {
         return Err(IndexError::Damaged(name.to_owned()));
     }
     serde_json::from_slice(body).map_err(|_| IndexError::Damaged(name.to_owned()))
@@ -325,13 +328,13 @@ fn decode<T: DeserializeOwned>(name: &str, body: &[u8], sha256: &[u8]) -> Result
 const ROLE_COLUMNS: &str = "body, sha256, (SELECT policy FROM policy_settings WHERE id = 1)";
 
 /// These columns.
-struct StoredRole {
+struct RoleColumns {
     body: Vec<u8>,
     sha256: Vec<u8>,
     policy: Vec<u8>,
 }
 
-impl StoredRole {
+impl RoleColumns {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self { body: row.get(0)?, sha256: row.get(1)?, policy: row.get(2)? })
     }
@@ -344,16 +347,6 @@ impl StoredRole {
         })?;
         if role.name.as_str() == name { Ok(Role { policy: Some(whole(&self.policy)), ..role }) } else { Err(damaged()) }
     }
-}
-
-/// The digest of the policy is part of what is digested of the settings.
-fn settings_name(policy: &[u8; 32]) -> String {
-    format!("settings of {}", hex(policy))
-}
-
-/// The name is part of what is digested, so that two rows cannot change places.
-fn digest(name: &str, body: &[u8]) -> Vec<u8> {
-    Sha256::new().chain_update(name.as_bytes()).chain_update([0]).chain_update(body).finalize().to_vec()
 }
 
 #[cfg(test)]

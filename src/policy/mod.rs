@@ -26,13 +26,14 @@ mod role_file;
 mod rule_table;
 mod run_as;
 mod settings;
+mod stored;
 mod table;
 mod warning;
 mod weigh;
 
 use std::path::PathBuf;
 
-pub use change::{Became, FileEntry, LISTED, Names, PolicyChange, SourceFile, digest_of, policy_digest};
+pub use change::{Became, FileEntry, LISTED, Names, PolicyChange, RoleDigests, SourceFile, digest_of, policy_digest};
 pub use command_rule::{Algorithm, CommandRule, Effect};
 pub use error::PolicyError;
 pub use host::Hosts;
@@ -50,6 +51,7 @@ pub use role::{
 };
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
 pub use settings::{AuditSettings, JsonFile, Settings, SyslogMode};
+pub use stored::{StoredRole, row_digest, settings_digest};
 pub use weigh::Weighed;
 
 /// A policy file as it was read.

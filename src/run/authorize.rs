@@ -200,7 +200,7 @@ pub(super) fn prove(
         remember: !asking.no_update && !asking.ignore_cache,
     };
     let proof = Authenticated::prove(demand, &scene.host.now()?, voice)?;
-    if is_lectured && proof.how() == How::Password {
+    if is_lectured && matches!(proof.how(), How::Password | How::Unasked) {
         scene.host.note_lecture(caller.person());
     }
     Ok(proof)

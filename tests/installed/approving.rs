@@ -75,6 +75,31 @@ approvers               = ["%persons"]
 approval_authentication = true
 pam_service             = "nobody-approves"
 
+[roles.open]                            # with a PAM service that lets everybody in
+eligible     = ["%asking"]
+commands     = ["/usr/bin/id **"]
+
+[roles.open.activation]
+require_approval        = true
+approvers               = ["%persons"]
+approval_authentication = true
+break_glass             = true
+pam_service             = "everybody-approves"
+
+[roles.afar]                       # as others, in other places, with variables
+eligible      = ["%asking"]
+commands      = ["/usr/bin/id **"]
+run_as        = "ALL"
+run_as_groups = "ALL"
+setenv        = true
+runcwd        = "*"
+authenticate  = false
+
+[roles.afar.activation]
+require_approval        = true
+approvers               = ["%persons"]
+approval_authentication = true
+
 [roles.ordinary]                        # what fills the credential cache
 standing = ["%persons"]
 commands = ["/usr/bin/true"]
@@ -87,6 +112,11 @@ fn shared() -> &'static PrivateRoot {
             "/etc/pam.d/nobody-approves",
             0o644,
             "auth required pam_deny.so\naccount required pam_permit.so\n",
+        );
+        root().write(
+            "/etc/pam.d/everybody-approves",
+            0o644,
+            "auth required pam_permit.so\naccount required pam_permit.so\n",
         );
         root().add_policy("approving", POLICY);
     });
@@ -215,6 +245,84 @@ fn wrong_passwords_change_nothing_and_are_recorded() {
     let mut session = scene.approves(&[]);
     assert_eq!(session.wait().code(), Some(1), "{}", session.screen());
     scene.is_untouched();
+}
+
+#[test]
+fn a_service_that_asks_nobody_approves_and_reviews_nothing() {
+    let scene = Scene::of("open", &[]);
+    let mut session = scene.approves(&[]);
+    session.expect("approving needs your password, and the PAM service 'everybody-approves' asks for none");
+    session.expect(&format!("jitctl approve {} --key FILE", scene.id));
+    assert_eq!(session.wait().code(), Some(1), "{}", session.screen());
+    scene.is_untouched();
+    let rejects = scene.rejects();
+    assert_eq!((rejects.len(), rejects[0].text("code")), (1, "password-required"), "{rejects:?}");
+    // A run goes on as it did, and its record says that nobody was asked.
+    let words = ["jit-sudo", "--break-glass", "--role", "open", "--reason", "it burns", "id", "-u"];
+    let mut run = shared().pty_as(&scene.person.name, words);
+    assert!(run.wait().success(), "{}", run.screen());
+    let records = records_of(shared(), &scene.person);
+    let start = records.iter().find(|record| record.kind() == "start").unwrap();
+    assert_eq!(start.text("authenticated"), "unasked", "{}", start.body);
+    let grant = start.text("grant");
+    let review = ["jitctl", "review", grant, "--comment", "it did burn"];
+    let mut session = shared().pty_as(&scene.approver.name, review);
+    session.expect("reviewing needs your password, and the PAM service 'everybody-approves' asks for none");
+    assert_eq!(session.wait().code(), Some(1), "{}", session.screen());
+    let debts = shared().run_as(&scene.approver.name, ["jitctl", "--json", "review"]);
+    assert!(debts.succeeded().contains(grant), "{debts:?}");
+}
+
+#[test]
+fn as_whom_where_and_with_which_variables_is_seen_before_the_password_by_every_way() {
+    let more = [
+        "-u",
+        "daemon",
+        "-g",
+        "games",
+        "-D",
+        "/var/tmp",
+        "--",
+        "LD_PRELOAD=/home/x y.so",
+        "BASH_ENV=\u{2800}",
+        "/usr/bin/id",
+        "-u",
+    ];
+    let scene = Scene::of("afar", &more);
+    let parts = [
+        "as daemon (uid 1, gid 60, groups ",
+        "in /var/tmp",
+        "with 'LD_PRELOAD=/home/x y.so'",
+        "with 'BASH_ENV=\\xe2\\xa0\\x80'",
+    ];
+    let mut session = scene.approves(&[]);
+    session.resize(24, 80);
+    let shown = session.expect(PROMPT);
+    let mut lines = shown.lines().map(str::trim_end).skip_while(|line| !line.starts_with("approving request"));
+    assert!(lines.next().is_some_and(|line| line.ends_with("/usr/bin/id -u, for 1h")), "{shown}");
+    for part in [parts[0], parts[1], parts[3], parts[2]] {
+        let line = lines.next().unwrap();
+        assert!(line.trim_start().starts_with(part) && line.chars().count() <= 80, "{part}: {shown}");
+    }
+    session.type_text("\x03");
+    session.wait();
+    // With a key, here and elsewhere, and the way to say no.
+    let (name, home) = (&scene.approver.name, &scene.approver.home);
+    shared().run_as(name, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &format!("{home}/key")]).succeeded();
+    shared().run_as(name, ["sh", "-c", &format!("jitctl show {} --print >~/request", scene.id)]).succeeded();
+    for script in [
+        format!("jitctl approve {} --key ~/key", scene.id),
+        format!("jitctl deny {} --reason x --key ~/key", scene.id),
+        format!("jitctl approve - --key ~/key --as {name} <~/request"),
+        format!("jitctl deny - --reason x --key ~/key --as {name} <~/request"),
+    ] {
+        let mut session = shared().pty_as(name, ["sh", "-c", &format!("stty cols 80; {script}")]);
+        session.wait();
+        let said: String = session.screen().split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in parts {
+            assert!(said.contains(part), "{script}: {part}: {said}");
+        }
+    }
 }
 
 #[test]

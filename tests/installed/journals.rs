@@ -16,6 +16,7 @@ use jit_sudo::clock::{BootTime, Moment, Timestamp};
 use jit_sudo::grant::sshsig::Namespace;
 use jit_sudo::grant::{HostKey, PublicKey};
 use jit_sudo::host::open_database;
+use jit_sudo::policy::{StoredRole, row_digest, settings_digest};
 use rusqlite::{Connection, params};
 
 use crate::{id, own_root, request};
@@ -93,6 +94,14 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         ("denied", "UPDATE statement SET uid = uid + 1 WHERE request = 'ID'".into(), "its denial: a column differs from its record"),
         ("reviewed", "UPDATE statement SET host_signature = zeroblob(180) WHERE request = 'ID' AND kind = 'review'".into(), "(table statement): its review: "),
         ("revoked", "UPDATE request SET needed = 0 WHERE id = 'ID'".into(), "the database says 0 approvals, the journal says 1"),
+        ("", "UPDATE policy_settings SET body = CAST(replace(CAST(body AS TEXT), '100000', '100001') AS BLOB)".into(), "(table policy_settings): its bytes have another digest"),
+        ("", "UPDATE policy_file SET sha256 = zeroblob(32) WHERE path LIKE '%journals.toml'".into(), "(table policy_file): its digest is not that of the last policy record"),
+        ("", "DELETE FROM policy_file WHERE path LIKE '%journals.toml'".into(), "journals.toml (table policy_file): its row is missing"),
+        ("", "UPDATE policy_role SET body = CAST(replace(CAST(body AS TEXT), 'urgent', 'ungent') AS BLOB) WHERE name = 'urgent'".into(), "the compiled role urgent (table policy_role): its bytes have another digest"),
+        ("", "DELETE FROM policy_role WHERE name = 'urgent'".into(), "the compiled role urgent (table policy_role): its row is missing"),
+        ("", "INSERT INTO policy_role SELECT 'ghost', body, sha256, digest FROM policy_role WHERE name = 'urgent'".into(), "the compiled role ghost (table policy_role): "),
+        ("", "INSERT INTO policy_principal VALUES ('alice', 'standing', 'urgent')".into(), "an assignment of role urgent (table policy_principal): the role does not name 'alice' there"),
+        ("", "DELETE FROM policy_principal WHERE role = 'urgent'".into(), "(table policy_principal): the eligible row of '%urgent' is missing"),
     ];
     for (which, sql, sentence) in harm {
         let id = ids.get(which).map_or("", String::as_str);
@@ -103,7 +112,9 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         let json = root.as_root(["jitctl", "--json", "audit", "verify"]).json()["verified"].clone();
         assert_eq!(json["intact"], false, "{sql}: {json}");
         assert!(json["differences"][0]["table"].is_string(), "{sql}: {json}");
-        root.as_root(["jitctl", "audit", "prune", "--keep", "1d"]).refused("not intact");
+        // Nobody is asked anything by settings that cannot be read.
+        let pruned = if sql.contains("policy_settings") { "damaged at settings" } else { "not intact" };
+        root.as_root(["jitctl", "audit", "prune", "--keep", "1d"]).refused(pruned);
         root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
     }
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
@@ -172,14 +183,13 @@ impl Random {
 
 /// `statement` with a random row of `table` in the place of ROW.
 fn at(db: &Connection, random: &mut Random, table: &str, which: &str, statement: &str) -> rusqlite::Result<usize> {
-    let key = if table == "approval" {
-        "request || uid"
-    } else if table == "extension" {
-        "request"
-    } else if table == "role_text" {
-        "digest"
-    } else {
-        "rowid"
+    let key = match table {
+        "approval" => "request || uid",
+        "extension" => "request",
+        "role_text" => "digest",
+        "policy_file" => "path",
+        "policy_principal" => "principal || kind || role",
+        _ => "rowid",
     };
     let mut query = db.prepare(&format!("SELECT quote({key}) FROM {table} WHERE {which} ORDER BY 1"))?;
     let rows = query.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
@@ -206,6 +216,34 @@ fn relink(db: &Connection) -> rusqlite::Result<()> {
         prev = Some(digest.to_string());
     }
     Ok(())
+}
+
+/// Writes a role into the compiled policy as root could, with all its digests and whom it names.
+fn put_role(db: &Connection, name: &str, body: &str) -> rusqlite::Result<usize> {
+    let role = StoredRole::of(name, body.as_bytes()).unwrap();
+    let sha256 = row_digest(name, body.as_bytes());
+    db.execute(
+        "INSERT OR REPLACE INTO policy_role VALUES (?1, ?2, ?3, ?4)",
+        params![name, body.as_bytes(), sha256, role.digest],
+    )?;
+    for (who, kind) in role.principals {
+        db.execute("INSERT OR IGNORE INTO policy_principal VALUES (?1, ?2, ?3)", params![who, kind, name])?;
+    }
+    Ok(1)
+}
+
+/// A standing role `ghost` of alice's for everything, of which no policy file knows.
+fn ghost(db: &Connection) -> rusqlite::Result<usize> {
+    let body: Vec<u8> = db.query_row("SELECT body FROM policy_role WHERE name = 'reviewed'", [], |row| row.get(0))?;
+    let mut role: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    role["name"] = "ghost".into();
+    role["standing"] = serde_json::json!(["alice"]);
+    role["authenticate"] = false.into();
+    role["commands"] = serde_json::json!([{"effect": "allow", "text": "ALL"}]);
+    let source = role.as_object_mut().unwrap().remove("source").unwrap();
+    // The place in the files has a key before it.
+    let body = format!("{},\"source\":{source}}}", role.to_string().trim_end_matches('}'));
+    put_role(db, "ghost", &body)
 }
 
 fn swap(db: &Connection, random: &mut Random, table: &str) -> rusqlite::Result<usize> {
@@ -385,7 +423,7 @@ const DAMAGE: &[Damage] = &[
         true,
         "role_text",
         "1",
-        "UPDATE role_text SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/sh') AS BLOB) || x'20' WHERE ROW"
+        "UPDATE role_text SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/sh') || ' ' AS BLOB) WHERE ROW"
     ),
     row!("statement removed", true, "statement", "1", "DELETE FROM statement WHERE ROW"),
     row!("statement by another", true, "statement", "1", "UPDATE statement SET uid = uid + 1 WHERE ROW"),
@@ -427,6 +465,74 @@ const DAMAGE: &[Damage] = &[
         let signature = HostKey::from_seed([9; 32]).sign(Namespace::Statement, body);
         db.execute("UPDATE statement SET host_signature = ?2 WHERE rowid = ?1", params![rowid, signature])
     }),
+    ("standing role put in", true, |db, _| ghost(db)),
+    ("role that may do more", true, |db, _| {
+        let mut query = db.prepare("SELECT name, body FROM policy_role WHERE name = 'reviewed'")?;
+        let (name, body): (String, Vec<u8>) = query.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let body = String::from_utf8(body).unwrap().replace("/usr/bin/id", "/usr/bin/sh");
+        put_role(db, &name, &body)
+    }),
+    row!("compiled role removed", true, "policy_role", "1", "DELETE FROM policy_role WHERE ROW"),
+    row!(
+        "compiled role of another name",
+        true,
+        "policy_role",
+        "1",
+        "UPDATE policy_role SET name = name || '2' WHERE ROW"
+    ),
+    row!(
+        "compiled role of another digest",
+        true,
+        "policy_role",
+        "1",
+        "UPDATE policy_role SET digest = zeroblob(32) WHERE ROW"
+    ),
+    row!(
+        "compiled bytes",
+        true,
+        "policy_role",
+        "1",
+        "UPDATE policy_role SET body = CAST(CAST(body AS TEXT) || ' ' AS BLOB) WHERE ROW"
+    ),
+    row!(
+        "eligible made standing",
+        true,
+        "policy_principal",
+        "kind = 'eligible' AND role <> 'admin'",
+        "UPDATE policy_principal SET kind = 'standing' WHERE ROW"
+    ),
+    row!("assignment removed", true, "policy_principal", "1", "DELETE FROM policy_principal WHERE ROW"),
+    row!(
+        "foreign assignment",
+        true,
+        "policy_principal",
+        "1",
+        "INSERT INTO policy_principal SELECT 'mallory', kind, role FROM policy_principal WHERE ROW"
+    ),
+    row!("policy file", true, "policy_file", "1", "UPDATE policy_file SET sha256 = zeroblob(32) WHERE ROW"),
+    row!("policy file removed", true, "policy_file", "1", "DELETE FROM policy_file WHERE ROW"),
+    row!(
+        "foreign policy file",
+        true,
+        "policy_file",
+        "1",
+        "INSERT INTO policy_file SELECT path || 'x', sha256 FROM policy_file WHERE ROW"
+    ),
+    row!(
+        "policy of another digest",
+        true,
+        "policy_settings",
+        "1",
+        "UPDATE policy_settings SET policy = zeroblob(32) WHERE ROW"
+    ),
+    ("other settings", true, |db, _| {
+        let (policy, body): (Vec<u8>, Vec<u8>) =
+            db.query_row("SELECT policy, body FROM policy_settings", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let body = String::from_utf8(body).unwrap().replace("100000", "100001");
+        let sha256 = settings_digest(&policy.try_into().unwrap(), body.as_bytes());
+        db.execute("UPDATE policy_settings SET body = ?1, sha256 = ?2", params![body.as_bytes(), sha256])
+    }),
+    row!("settings removed", true, "policy_settings", "1", "DELETE FROM policy_settings WHERE ROW"),
     row!("role text removed", true, "role_text", "1", "DELETE FROM role_text WHERE ROW"),
     row!(
         "foreign role text",
@@ -523,7 +629,7 @@ fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
         Err(error) => return ("schema".to_owned(), error.to_string()),
     };
     let journal = Journal::new(&database, "web1", Vec::new());
-    match journal.prove(Signers::These(vec![key.clone()]), Vec::new()).unwrap() {
+    match journal.prove(Signers::Host(key.clone()), Vec::new()).unwrap() {
         Ok(_) => ("intact".to_owned(), String::new()),
         Err(bad) => {
             let kind = match &bad.cause {

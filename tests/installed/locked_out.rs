@@ -120,6 +120,56 @@ fn an_old_copy_of_the_database_serves_when_root_says_why() {
 }
 
 #[test]
+fn the_journal_of_another_host_is_not_intact_here_and_that_of_a_host_with_a_new_key_is() {
+    let (root, person) = host();
+    let other = own_root();
+    let verify = || root.as_root(["jitctl", "audit", "verify"]);
+    let sealed = |root: &PrivateRoot| drop(root.as_root(["jitctl", "audit", "export"]).succeeded().to_owned());
+    runs(&root, &person);
+    sealed(&root);
+    // Another host's records and anchor, made to say that they are of this host.
+    let _ = other.as_root(["jit-sudo", "true"]);
+    sealed(&other);
+    other.script("sqlite3 /var/lib/jit-sudo/journal.db 'PRAGMA wal_checkpoint(TRUNCATE)'");
+    root.script("cp -a /var/lib/jit-sudo /root/own");
+    for file in ["journal.db", "anchor"] {
+        std::fs::copy(
+            other.path(&format!("/var/lib/jit-sudo/{file}")),
+            root.path(&format!("/var/lib/jit-sudo/{file}")),
+        )
+        .unwrap();
+    }
+    root.script(
+        "cd /var/lib/jit-sudo; rm -f journal.db-*; sqlite3 journal.db \"ATTACH '/root/own/journal.db' AS own; \
+         INSERT OR REPLACE INTO journal_meta SELECT * FROM own.journal_meta WHERE name = 'host'\"",
+    );
+    let says = "was signed with another key than this host's, and root has not accepted that";
+    assert!(verify().refused(says).contains("jitctl key accept --reason WHY"));
+    // A signature of this host's changes nothing of that.
+    sealed(&root);
+    let _ = root.as_root(["jit-sudo", "true"]);
+    sealed(&root);
+    verify().refused(says);
+    root.script("rm -r /var/lib/jit-sudo; cp -a /root/own /var/lib/jit-sudo");
+    verify().succeeded();
+    // Its own records, and a new key.
+    root.script("rm /var/lib/jit-sudo/host_key*; jitctl key init");
+    runs_not(&root, &person);
+    verify().refused(says);
+    root.as_root(["bash", "-c", written("jitctl key accept --reason WHY")]).succeeded();
+    let text = verify();
+    assert!(text.succeeded().contains("checkpoints by other keys count for nothing"), "{text:?}");
+    crate::request(&root, &person, "self-service", &[]);
+    runs(&root, &person);
+    verify().succeeded();
+}
+
+/// What had been granted serves no more.
+fn runs_not(root: &PrivateRoot, person: &Person) {
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("does not serve");
+}
+
+#[test]
 fn an_altered_or_damaged_database_gives_way_to_its_backup() {
     let (root, person) = host();
     written("keep a copy of `/var/lib/jit-sudo` for who will ask; restore the last backup of it");

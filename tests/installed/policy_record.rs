@@ -2,6 +2,9 @@
 //! that they rest on.
 
 use harness::{PrivateRoot, Record};
+use jit_sudo::policy::index::{Compiled, PolicyIndex};
+use jit_sudo::policy::{Policy, PolicyText};
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::{id, own_root, request};
@@ -308,4 +311,70 @@ fn many_roles_make_a_short_record() {
     root.as_root(["jitctl", "policy", "check"]).succeeded();
     let gone = newest(&root);
     assert_eq!((gone.number("removed_count"), gone.text("removed_sha256")), (COUNT as i64, lines.trim()));
+}
+
+/// SQL of root's on the database; what it prints.
+fn sql(root: &PrivateRoot, statement: &str) -> String {
+    root.command("root", ["sqlite3", &format!("{STATE}/journal.db")])
+        .stdin(statement)
+        .run()
+        .succeeded()
+        .trim()
+        .to_owned()
+}
+
+/// Puts the standing role `ghost` for `who` into the compiled policy as root can, whole and with every digest, under the name
+/// `role`.
+fn put_in_ghost(root: &PrivateRoot, who: &str, role: &str) {
+    let file = PolicyText { path: "/etc/jit-sudo/policy.toml".into(), text: standing(role, who) };
+    let memory = Connection::open_in_memory().unwrap();
+    let policy = Policy::parse(&[file]).unwrap();
+    let _ = PolicyIndex::aside(&memory, &Compiled { policy: &policy, files: &[], stamp: "" }).unwrap();
+    let query =
+        "SELECT quote(name) || ',' || quote(body) || ',' || quote(sha256) || ',' || quote(digest) FROM policy_role";
+    let row: String = memory.query_row(query, [], |row| row.get(0)).unwrap();
+    sql(root, &format!("INSERT OR REPLACE INTO policy_role VALUES ({row});"));
+    sql(root, &format!("INSERT OR REPLACE INTO policy_principal VALUES ('{who}', 'standing', '{role}');"));
+}
+
+#[test]
+fn a_role_that_no_policy_file_has_is_named_while_it_is_there_and_after_it_was_used() {
+    let root = own_root();
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    put_in_ghost(&root, "alice", "ghost");
+    let verify = || root.as_root(["jitctl", "audit", "verify"]);
+    verify().refused("the compiled role ghost (table policy_role): no policy record has added it");
+    root.run_as("alice", ["jit-sudo", "-n", "head", "-c1", "/etc/shadow"]).succeeded();
+    sql(&root, "DELETE FROM policy_role WHERE name = 'ghost'; DELETE FROM policy_principal WHERE role = 'ghost';");
+    let start = root.journal().into_iter().rfind(|record| record.kind() == "start").unwrap();
+    let (seq, policy) = (start.seq, start.text("policy"));
+    verify().refused(&format!("record {seq} names role ghost, which policy {policy} does not have"));
+    root.as_root(["jitctl", "audit", "export", "--output", "/root/x.jsonl"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify", "/root/x.jsonl"]).refused("names role ghost");
+}
+
+#[test]
+fn a_role_with_more_power_than_its_policy_record_says_is_named() {
+    let root = own_root();
+    root.write(
+        &format!("{POLICY}/wide.toml"),
+        0o640,
+        standing("wide", "alice").replace("ALL\"]\n", "/usr/bin/id\"]\n"),
+    );
+    root.run_as("alice", ["jit-sudo", "-n", "id"]).succeeded();
+    let added = newest(&root).json["added"][0].clone();
+    let start = root.journal().into_iter().rfind(|record| record.kind() == "start").unwrap();
+    assert_eq!((&added["role"], added["role_digest"].as_str()), (&json!("wide"), Some(start.text("role_digest"))));
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    // Another role of the same name, run and put back.
+    let was = sql(
+        &root,
+        "SELECT quote(body) || ',' || quote(sha256) || ',' || quote(digest) FROM policy_role WHERE name = 'wide';",
+    );
+    put_in_ghost(&root, "alice", "wide");
+    let verify = || root.as_root(["jitctl", "audit", "verify"]);
+    verify().refused("the compiled role wide (table policy_role): it is not that of the policy records");
+    root.run_as("alice", ["jit-sudo", "-n", "head", "-c1", "/etc/shadow"]).succeeded();
+    sql(&root, &format!("INSERT OR REPLACE INTO policy_role VALUES ('wide',{was});"));
+    verify().refused("with another digest than that policy's record");
 }

@@ -248,6 +248,67 @@ fn a_signature_of_a_wrong_key_purpose_or_text_is_refused() {
 }
 
 #[test]
+fn an_approval_of_another_role_text_or_of_another_time_is_refused() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    enlist(&[line]);
+    let (grant, text) = printed(root, &person, "signed", &["--", "id"]);
+    let place = format!("/home/{}-request", approver.name);
+    root.write(&place, 0o644, &text);
+    let import = |change: &str| {
+        let whole = format!(
+            "cd; jitctl approve - --unsigned --as {} < {place} 2>/dev/null | sed '{change}' > approval; rm -f approval.sig
+             ssh-keygen -q -Y sign -f key -n jit-sudo/approval/v1 approval; jitctl import approval approval.sig",
+            approver.name
+        );
+        root.run_as(&approver.name, ["bash", "-euc", &whole])
+    };
+    let other = format!("the approval is for another text of role signed than request {grant} names");
+    import(&format!("s/\"role_digest\":\"[^\"]*\"/\"role_digest\":\"{}\"/", "0".repeat(64))).refused(&other);
+    import("s/\"role_digest\":\"[^\"]*\"/\"role_digest\":\"anything at all\"/").refused(&other);
+    import("s/\"at\":[0-9]*/\"at\":0/").refused(&format!("the approval of {grant} is dated before what it is about"));
+    import("s/\"at\":[0-9]*/\"at\":99999999999/").refused("is dated in the future");
+    assert!(records_of(root, &approver).is_empty());
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
+    import("").succeeded();
+    root.run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded();
+}
+
+#[test]
+fn what_a_later_version_added_to_an_approval_or_a_denial_is_shown() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    enlist(&[line]);
+    let (_, text) = printed(root, &person, "signed", &["--", "id"]);
+    let place = format!("/home/{}-request", approver.name);
+    root.write(&place, 0o644, &text);
+    let shown = |make: &str, purpose: &str, label: &str| {
+        let whole = format!(
+            "cd; {make} | sed 's/\"extensions\":{{}}/\"extensions\":{{\"sudden\":\"\u{202e}now\"}}/' > body; rm -f body.sig
+             ssh-keygen -q -Y sign -f key -n {purpose} body
+             {{ echo '-----BEGIN JIT-SUDO {label}-----'; base64 body; echo '-----END JIT-SUDO {label}-----'; cat body.sig; }} |
+             jitctl show -"
+        );
+        root.run_as(&approver.name, ["bash", "-euc", &whole]).succeeded().to_owned()
+    };
+    let unsigned = format!("jitctl approve - --unsigned --as {} <{place} 2>/dev/null | tr -d '\\n'", approver.name);
+    let denied = format!(
+        "jitctl deny - --key key --reason x --as {} <{place} 2>/dev/null | sed -n '/^-----BEGIN JIT/,/^-----END JIT/p' | grep -v -e ----- | base64 -d",
+        approver.name
+    );
+    for (make, purpose, label) in
+        [(unsigned, "jit-sudo/approval/v1", "APPROVAL"), (denied, "jit-sudo/statement/v1", "STATEMENT")]
+    {
+        let said = shown(&make, purpose, label);
+        assert!(
+            said.lines().any(|line| line.starts_with("unknown") && line.contains("sudden = ") && line.ends_with("now")),
+            "{label}: {said}"
+        );
+        assert!(!said.contains('\u{202e}'), "{label}: {said}");
+    }
+}
+
+#[test]
 fn a_request_that_was_altered_on_its_way_is_not_shown() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));

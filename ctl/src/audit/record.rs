@@ -14,7 +14,7 @@ use crate::table::Fields;
 use crate::when;
 
 /// The order in which details are shown; fields that are not named here follow, and the chain's own come last.
-const ORDER: [&str; 66] = [
+const ORDER: [&str; 68] = [
     "time",
     "host",
     "run",
@@ -59,6 +59,8 @@ const ORDER: [&str; 66] = [
     "removed_count",
     "removed",
     "removed_sha256",
+    "roles_sha256",
+    "settings_sha256",
     "caller",
     "caller_uid",
     "loginuid",

@@ -1,6 +1,6 @@
 //! Rows of `approval`.
 
-use super::papers::ApprovalPaper;
+use super::papers::{ApprovalPaper, RequestPaper};
 use super::rows::ApprovalRow;
 use super::said::{Approved, Id, digest_of};
 use super::{Power, Table};
@@ -51,6 +51,10 @@ impl Power {
         let paper = paper?;
         if paper.id != row.request || paper.request != hex(&request) {
             return Err("it was given for another request".to_owned());
+        }
+        let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
+        if RequestPaper::read(asked)?.role_digest != paper.role_digest {
+            return Err("it was given for another text of the role".to_owned());
         }
         signature(row)
     }

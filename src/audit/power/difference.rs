@@ -19,6 +19,14 @@ pub enum Table {
     RoleText,
     /// What people did besides approving.
     Statement,
+    /// What holds for the whole host.
+    PolicySettings,
+    /// The files that the policy was compiled of.
+    PolicyFile,
+    /// The compiled roles.
+    PolicyRole,
+    /// By which people the roles are found.
+    PolicyPrincipal,
 }
 
 impl Table {
@@ -32,6 +40,10 @@ impl Table {
             Self::ReviewDebt => "review_debt",
             Self::RoleText => "role_text",
             Self::Statement => "statement",
+            Self::PolicySettings => "policy_settings",
+            Self::PolicyFile => "policy_file",
+            Self::PolicyRole => "policy_role",
+            Self::PolicyPrincipal => "policy_principal",
         }
     }
 
@@ -44,6 +56,10 @@ impl Table {
             Self::ReviewDebt => "the review of grant",
             Self::RoleText => "the text of role",
             Self::Statement => "a statement about",
+            Self::PolicySettings => "the settings of policy",
+            Self::PolicyFile => "the policy file",
+            Self::PolicyRole => "the compiled role",
+            Self::PolicyPrincipal => "an assignment of role",
         }
     }
 }
@@ -53,7 +69,7 @@ impl Table {
 pub struct Difference {
     /// In which table.
     pub table: Table,
-    /// Of which request or grant; for a role text its digest.
+    /// Of which request or grant; for a role text its digest; for the compiled policy its role, file or digest.
     pub id: String,
     /// What differs, as a clause.
     pub what: String,

@@ -70,6 +70,8 @@ pub(super) struct ApprovalPaper {
     pub(super) approver: String,
     pub(super) id: String,
     pub(super) request: String,
+    #[serde(default)]
+    pub(super) role_digest: Option<String>,
 }
 
 impl ApprovalPaper {

@@ -57,6 +57,8 @@ pub struct ApprovalRow<'r> {
     pub signature: Option<&'r [u8]>,
     /// The fingerprint of their key.
     pub key: Option<&'r str>,
+    /// The exact bytes of the request.
+    pub request_body: Option<&'r [u8]>,
 }
 
 /// A row of `granted`.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use super::*;
 use crate::policy::PolicyText;
 

@@ -1,0 +1,369 @@
+//! Which roles each policy had, followed from one `policy` record to the next, and what the last of them says of the compiled
+//! tables.
+//! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use super::chain::{Cause, FirstBad};
+
+/// What a `policy` record says, beside its digest. A `prune` record has some of it.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PolicyKeys<'a> {
+    #[serde(borrow, default)]
+    files: Vec<FileKeys<'a>>,
+    replaces: Option<&'a str>,
+    file_count: Option<u64>,
+    #[serde(borrow, default)]
+    added: Vec<RoleKeys<'a>>,
+    added_count: Option<u64>,
+    #[serde(borrow, default)]
+    changed: Vec<RoleKeys<'a>>,
+    changed_count: Option<u64>,
+    #[serde(borrow, default)]
+    removed: Vec<RoleKeys<'a>>,
+    removed_count: Option<u64>,
+    /// Earlier versions did not say; `prune` records do as well.
+    roles_sha256: Option<&'a str>,
+    settings_sha256: Option<&'a str>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FileKeys<'a> {
+    #[serde(borrow)]
+    path: Cow<'a, str>,
+    sha256: &'a str,
+    change: Option<&'a str>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RoleKeys<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    sha256: &'a str,
+    role_digest: Option<&'a str>,
+}
+
+/// What the last `policy` record says of the tables, each nothing where it does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastPolicy {
+    /// The digest of the policy; nothing where no policy was ever compiled, or nobody knows any more.
+    pub policy: Option<String>,
+    /// Of the list of all roles.
+    pub roles_sha256: Option<String>,
+    /// Of the settings.
+    pub settings_sha256: Option<String>,
+    /// Its files with their digests, where all of them are listed.
+    pub files: Option<BTreeMap<String, String>>,
+}
+
+/// A role of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Present { sha256: String, power: Option<String> },
+    Absent,
+}
+
+/// What is known of a role at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known<'h> {
+    Present { sha256: &'h str, power: Option<&'h str> },
+    Absent,
+    Unknown,
+}
+
+/// All policies so far.
+#[derive(Debug, Clone)]
+pub struct PolicyHistory {
+    /// Nothing was before the first record.
+    whole: bool,
+    /// How many records there were.
+    count: usize,
+    /// The records that tell of a policy, by its digest.
+    policies: HashMap<String, Vec<usize>>,
+    /// The records that say something of a role, by its name.
+    roles: HashMap<String, Vec<(usize, State)>>,
+    /// The records whose lists are not complete.
+    gaps: Vec<usize>,
+    last: LastPolicy,
+}
+
+impl PolicyHistory {
+    /// `whole`: nothing was before the first record.
+    pub(super) fn new(whole: bool) -> Self {
+        Self {
+            whole,
+            count: 0,
+            policies: HashMap::new(),
+            roles: HashMap::new(),
+            gaps: Vec::new(),
+            last: LastPolicy::default(),
+        }
+    }
+
+    /// Record `seq` tells of this policy.
+    ///
+    /// # Errors
+    /// It takes a role away, or changes one, that is not as it says, or adds one that is there.
+    pub(super) fn tells(&mut self, seq: u64, policy: &str, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
+        let index = self.count;
+        let counts = [
+            (keys.added.len(), keys.added_count),
+            (keys.changed.len(), keys.changed_count),
+            (keys.removed.len(), keys.removed_count),
+        ];
+        if counts.iter().any(|(listed, count)| u64::try_from(*listed).ok() != *count) {
+            self.gaps.push(index);
+        }
+        // Compiled into empty tables, as after a change of their form: all that it has is added, and nothing was there.
+        if keys.replaces.is_none() {
+            let gone: Vec<String> = self.present().map(str::to_owned).collect();
+            gone.iter().for_each(|role| self.becomes(index, role, State::Absent));
+        }
+        let is_whole = self.whole && self.gaps.is_empty() && keys.replaces.is_some();
+        for (list, entries) in [("added", &keys.added), ("changed", &keys.changed), ("removed", &keys.removed)] {
+            for entry in entries.iter().filter(|_| is_whole) {
+                let fits = match (list, self.at(&entry.role, index)) {
+                    ("added", Known::Absent) | ("changed", Known::Present { .. }) => true,
+                    ("removed", Known::Present { sha256, .. }) => sha256 == entry.sha256,
+                    _ => false,
+                };
+                if !fits {
+                    let role = crate::escape::escape(entry.role.as_bytes());
+                    let what = format!("role {role} was {list}, and by the policy records before it that cannot be");
+                    return Err(FirstBad { seq, cause: Cause::Policies(format!("says that {what}")) });
+                }
+            }
+        }
+        for entry in keys.added.iter().chain(&keys.changed) {
+            let power = entry.role_digest.map(str::to_owned);
+            self.becomes(index, &entry.role, State::Present { sha256: entry.sha256.to_owned(), power });
+        }
+        keys.removed.iter().for_each(|entry| self.becomes(index, &entry.role, State::Absent));
+        self.policies.entry(policy.to_owned()).or_default().push(index);
+        self.count = self.count.saturating_add(1);
+        self.last = LastPolicy { policy: Some(policy.to_owned()), files: keys.files(), ..keys.tables() };
+        Ok(())
+    }
+
+    /// The record of the pruning remembers what the last policy record that it removed said.
+    pub(super) fn remembered(&mut self, policy: Option<&str>, keys: &PolicyKeys<'_>) {
+        if self.count == 0 {
+            self.last = LastPolicy { policy: policy.map(str::to_owned), ..keys.tables() };
+        }
+    }
+
+    /// Record `seq` says that something was judged by this role of this policy.
+    ///
+    /// # Errors
+    /// The policy has no such role, or another one.
+    pub(super) fn judged(&self, seq: u64, policy: &str, role: &str, power: Option<&str>) -> Result<(), FirstBad> {
+        let mut found = None;
+        for index in self.policies.get(policy).into_iter().flatten().rev() {
+            let known = self.at(role, index.saturating_add(1));
+            match (known, power) {
+                (Known::Present { power: Some(recorded), .. }, Some(named)) if recorded != named => {}
+                (Known::Absent, _) => {}
+                (Known::Present { .. } | Known::Unknown, _) => return Ok(()),
+            }
+            found = found.or(Some(known));
+        }
+        let role = crate::escape::escape(role.as_bytes());
+        let what = match found {
+            None => return Ok(()), // told of before the beginning
+            Some(Known::Absent) => format!("names role {role}, which policy {policy} does not have"),
+            Some(_) => format!("names role {role} of policy {policy} with another digest than that policy's record"),
+        };
+        Err(FirstBad { seq, cause: Cause::Policies(what) })
+    }
+
+    /// What the last record says.
+    pub fn last(&self) -> &LastPolicy {
+        &self.last
+    }
+
+    /// Whether nothing is known of any policy, because records were pruned or there were none.
+    pub fn is_unknown(&self) -> bool {
+        !self.whole && self.last.policy.is_none()
+    }
+
+    /// By which digest the last record knows this role; the outer nothing: it does not say.
+    pub fn role(&self, name: &str) -> Option<Option<&str>> {
+        match self.at(name, self.count) {
+            Known::Present { sha256, .. } => Some(Some(sha256)),
+            Known::Absent => Some(None),
+            Known::Unknown => None,
+        }
+    }
+
+    /// The roles that the last policy has, as far as they are known, in no order.
+    pub fn present(&self) -> impl Iterator<Item = &str> {
+        self.roles.keys().map(String::as_str).filter(|name| matches!(self.role(name), Some(Some(_))))
+    }
+
+    fn becomes(&mut self, index: usize, role: &str, state: State) {
+        self.roles.entry(role.to_owned()).or_default().push((index, state));
+    }
+
+    /// What the records before number `end` say of it.
+    fn at(&self, role: &str, end: usize) -> Known<'_> {
+        let said = self.roles.get(role).map_or(&[][..], Vec::as_slice);
+        let said = said.get(..said.partition_point(|(index, _)| *index < end)).and_then(<[_]>::last);
+        // A list that was cut off may have had it.
+        let behind = said.map_or(0, |(index, _)| index.saturating_add(1));
+        let gap = self.gaps.get(self.gaps.partition_point(|gap| *gap < behind)).is_some_and(|gap| *gap < end);
+        match said {
+            _ if gap => Known::Unknown,
+            Some((_, State::Present { sha256, power })) => Known::Present { sha256, power: power.as_deref() },
+            Some((_, State::Absent)) => Known::Absent,
+            None if self.whole => Known::Absent,
+            None => Known::Unknown,
+        }
+    }
+}
+
+impl PolicyKeys<'_> {
+    fn files(&self) -> Option<BTreeMap<String, String>> {
+        let present = self.files.iter().filter(|file| file.change != Some("removed"));
+        let files: BTreeMap<_, _> = present.map(|file| (file.path.to_string(), file.sha256.to_owned())).collect();
+        (u64::try_from(files.len()).ok() == self.file_count).then_some(files)
+    }
+
+    fn tables(&self) -> LastPolicy {
+        LastPolicy {
+            roles_sha256: self.roles_sha256.map(str::to_owned),
+            settings_sha256: self.settings_sha256.map(str::to_owned),
+            ..LastPolicy::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One list of a record.
+    fn list(name: &str, roles: &[(&str, &str)], count: usize) -> String {
+        let entry =
+            |(role, power): &(&str, &str)| format!(r#"{{"role":"{role}","role_digest":"{power}","sha256":"{power}"}}"#);
+        let entries: Vec<String> = roles.iter().map(entry).collect();
+        format!(r#""{name}":[{}],"{name}_count":{count}"#, entries.join(","))
+    }
+
+    type Lists<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)]);
+
+    fn told(history: &mut PolicyHistory, policy: &str, (added, changed, removed): Lists<'_>) -> Result<(), FirstBad> {
+        let lists = [
+            list("added", added, added.len()),
+            list("changed", changed, changed.len()),
+            list("removed", removed, removed.len()),
+        ];
+        let text = format!(r#"{{"file_count":0,"replaces":"o",{}}}"#, lists.join(","));
+        history.tells(9, policy, &serde_json::from_str(&text).unwrap())
+    }
+
+    /// A record whose list of added roles was cut off.
+    fn cut_off(history: &mut PolicyHistory, policy: &str, added: &[(&str, &str)]) {
+        let lists = [list("added", added, 300), list("changed", &[], 0), list("removed", &[], 0)];
+        let text = format!(r#"{{"file_count":0,"replaces":"o",{}}}"#, lists.join(","));
+        history.tells(9, policy, &serde_json::from_str(&text).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_role_is_that_of_its_policy_and_of_no_other() {
+        let mut history = PolicyHistory::new(true);
+        told(&mut history, "p", (&[("a", "1"), ("b", "2")], &[], &[])).unwrap();
+        told(&mut history, "q", (&[("c", "3")], &[("b", "4")], &[("a", "1")])).unwrap();
+        let judged = |history: &PolicyHistory, policy, role, power| history.judged(7, policy, role, power).is_ok();
+        for (policy, role, power, right) in [
+            ("p", "a", Some("1"), true),
+            ("p", "a", Some("2"), false),
+            ("p", "a", None, true),
+            ("p", "c", Some("3"), false),
+            ("p", "b", Some("2"), true),
+            ("q", "b", Some("2"), false),
+            ("q", "b", Some("4"), true),
+            ("q", "a", Some("1"), false),
+            ("q", "ghost", None, false),
+            ("r", "ghost", None, true), // no record tells of it: that is said elsewhere
+        ] {
+            assert_eq!(judged(&history, policy, role, power), right, "{policy} {role} {power:?}");
+        }
+        // The same files once more, compiled by another version: either will do.
+        told(&mut history, "p", (&[("a", "9")], &[("b", "8")], &[("c", "3")])).unwrap();
+        assert!(judged(&history, "p", "a", Some("9")) && judged(&history, "p", "a", Some("1")));
+        assert!(!judged(&history, "p", "b", Some("4")) && !judged(&history, "q", "a", Some("9")));
+        let said = history.judged(7, "q", "a", None).unwrap_err().to_string();
+        assert_eq!(said, "record 7 names role a, which policy q does not have");
+        let said = history.judged(7, "q", "b", Some("2")).unwrap_err().to_string();
+        assert_eq!(said, "record 7 names role b of policy q with another digest than that policy's record");
+        assert_eq!((history.role("a"), history.role("ghost")), (Some(Some("9")), Some(None)));
+    }
+
+    #[test]
+    fn a_record_cannot_remove_change_or_add_what_the_records_before_contradict() {
+        let after = |lists: Lists<'_>| {
+            let mut history = PolicyHistory::new(true);
+            told(&mut history, "p", (&[("a", "1")], &[], &[])).unwrap();
+            told(&mut history, "q", lists).map_err(|bad| bad.to_string())
+        };
+        assert_eq!(after((&[], &[], &[("a", "1")])), Ok(()));
+        for lists in [
+            (&[][..], &[][..], &[("ghost", "1")][..]),
+            (&[], &[], &[("a", "2")]),
+            (&[("a", "2")], &[], &[]),
+            (&[], &[("ghost", "2")], &[]),
+        ] {
+            let said = after(lists).unwrap_err();
+            assert!(said.ends_with("and by the policy records before it that cannot be"), "{said}");
+        }
+    }
+
+    #[test]
+    fn behind_a_list_that_was_cut_off_or_a_pruning_only_what_is_listed_is_known() {
+        let mut history = PolicyHistory::new(true);
+        told(&mut history, "p", (&[("a", "1")], &[], &[])).unwrap();
+        cut_off(&mut history, "q", &[("b", "2")]);
+        let judged =
+            |history: &PolicyHistory, policy, role, power| history.judged(7, policy, role, Some(power)).is_ok();
+        assert!(!judged(&history, "p", "b", "2"), "before it all is known");
+        assert!(judged(&history, "q", "ghost", "5") && judged(&history, "q", "a", "5"), "perhaps among the others");
+        assert!(!judged(&history, "q", "b", "5"));
+        told(&mut history, "r", (&[], &[], &[("ghost", "5")])).unwrap();
+        assert!(!judged(&history, "r", "ghost", "5") && judged(&history, "r", "a", "5"));
+        assert_eq!((history.role("ghost"), history.role("a")), (Some(None), None));
+
+        let mut history = PolicyHistory::new(false);
+        assert!(history.is_unknown());
+        told(&mut history, "p", (&[("b", "2")], &[], &[("a", "1")])).unwrap();
+        assert!(
+            judged(&history, "p", "ghost", "5") && !judged(&history, "p", "a", "1") && !judged(&history, "p", "b", "1")
+        );
+        assert!(!history.is_unknown());
+    }
+
+    #[test]
+    fn a_policy_that_replaces_none_has_nothing_but_what_it_adds() {
+        let mut history = PolicyHistory::new(true);
+        told(&mut history, "p", (&[("a", "1"), ("b", "2")], &[], &[])).unwrap();
+        let lists = [list("added", &[("b", "2")], 1), list("changed", &[], 0), list("removed", &[], 0)];
+        let text = format!(r#"{{"file_count":0,{}}}"#, lists.join(","));
+        history.tells(9, "q", &serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!((history.role("a"), history.role("b")), (Some(None), Some(Some("2"))));
+        assert!(history.judged(7, "p", "a", None).is_ok() && history.judged(7, "q", "a", None).is_err());
+    }
+
+    #[test]
+    fn what_was_pruned_is_known_from_the_record_of_the_pruning_until_another_policy_comes() {
+        let keys: PolicyKeys<'_> = serde_json::from_str(r#"{"roles_sha256":"r","settings_sha256":"s"}"#).unwrap();
+        let mut history = PolicyHistory::new(false);
+        history.remembered(Some("p"), &keys);
+        let last = history.last().clone();
+        assert_eq!((last.policy.as_deref(), last.roles_sha256.as_deref(), last.files), (Some("p"), Some("r"), None));
+        told(&mut history, "q", (&[], &[], &[])).unwrap();
+        history.remembered(Some("p"), &keys);
+        assert_eq!((history.last().policy.as_deref(), history.last().roles_sha256.as_deref()), (Some("q"), None));
+    }
+}
