@@ -45,6 +45,9 @@ pub(super) fn run(
     })?;
     taps.drain(tape, enforcer, &signals);
     finish(family, enforcer);
+    if let Some(words) = enforcer.last_words() {
+        say(&words);
+    }
     Ok(end)
 }
 
@@ -99,7 +102,9 @@ impl Supervised<'_, '_, '_> {
                     WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(CommandEnd { event, usage }),
                     WaitEvent::Stopped(signal) if !self.enforcer.is_frozen() => {
                         hand_over(self.family, self.enforcer);
-                        share_stop(self.child, signal)?;
+                        if !self.enforcer.interferes() {
+                            share_stop(self.child, signal)?;
+                        }
                     }
                     WaitEvent::Stopped(_) | WaitEvent::Continued => {}
                 }

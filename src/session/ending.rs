@@ -33,6 +33,8 @@ pub(super) struct Enforcer<'a> {
     /// What runs, and since when; nothing where it is not ours to hand over.
     running: Option<(Instant, Wards)>,
     delegate: Delegate,
+    /// Words of the watch that are still to be told.
+    unsaid: Option<String>,
 }
 
 /// The process that ends the run in our place.
@@ -95,6 +97,7 @@ impl<'a> Enforcer<'a> {
             unrecorded: None,
             running: None,
             delegate: Delegate::None,
+            unsaid: None,
         }
     }
 
@@ -172,17 +175,40 @@ impl<'a> Enforcer<'a> {
         matches!(self.delegate, Delegate::Acts(_))
     }
 
+    /// Whether the command is being ended or frozen, by us or the enforcer: one that stops now is no job that a shell could
+    /// continue.
+    pub(super) fn interferes(&mut self) -> bool {
+        let handed_over = self.is_handed_over();
+        match self.state {
+            State::Ends(..) | State::Frozen(_) => true,
+            State::Runs | State::GivenUp => handed_over && !matches!(self.settled_verdict(), Verdict::Run),
+        }
+    }
+
     /// The command has ended: by whom, where the enforcer was quicker than our own look at the grant.
     pub(super) fn command_ended(&mut self) {
-        if self.runs() && self.is_handed_over() {
-            for _ in 0..LAST_LOOKS {
-                match self.watch.verdict() {
-                    Verdict::Say(_) => {}
-                    Verdict::End(ending) => return self.state = State::Ends(ending, Instant::now()),
-                    Verdict::Run | Verdict::Freeze(_) => return,
-                }
+        if self.runs()
+            && self.is_handed_over()
+            && let Verdict::End(ending) = self.settled_verdict()
+        {
+            self.state = State::Ends(ending, Instant::now());
+        }
+    }
+
+    /// What is still to be told to the person at the terminal.
+    pub(super) fn last_words(&mut self) -> Option<String> {
+        self.unsaid.take()
+    }
+
+    /// The verdict, with its words kept for later.
+    fn settled_verdict(&mut self) -> Verdict {
+        for _ in 0..LAST_LOOKS {
+            match self.watch.verdict() {
+                Verdict::Say(words) => self.unsaid = Some(words),
+                verdict => return verdict,
             }
         }
+        Verdict::Run
     }
 
     /// The session cannot be recorded any more: others are told, and where the policy is strict the command must end.
@@ -209,6 +235,9 @@ impl<'a> Enforcer<'a> {
     }
 
     fn next(&mut self, now: Instant) -> Step {
+        if let Some(words) = self.unsaid.take() {
+            return Step::act(Act::Say(words), Duration::ZERO);
+        }
         let handed_over = self.is_handed_over();
         if let Some(deadline) = self.deadline() {
             let deadline = if handed_over { deadline + SLACK } else { deadline };

@@ -173,6 +173,11 @@ impl Relay<'_, '_, '_> {
             if let Course::Over(end) = self.round(patience)? {
                 // Who is left behind must not outlive the grant while a screen takes its time.
                 finish(self.launch.family(), self.enforcer);
+                if let Some(words) = self.enforcer.last_words() {
+                    self.tape.mark(&words, self.enforcer);
+                    self.words.extend(format!("\r\njit-sudo: {words}\r\n").bytes());
+                }
+                self.push_words();
                 self.drain();
                 self.taps.drain(self.tape, self.enforcer, &self.signals);
                 return Ok(end);
@@ -258,10 +263,14 @@ impl Relay<'_, '_, '_> {
                 self.order(Order::Kill);
             }
         }
+        self.push_words();
+        Ok(step.patience)
+    }
+
+    fn push_words(&mut self) {
         if !self.words.is_empty() && self.to_caller.push(&self.words) {
             self.words.clear();
         }
-        Ok(step.patience)
     }
 
     /// A parked command goes on when the caller's terminal is ours again; nobody tells us when that is.
@@ -328,6 +337,9 @@ impl Relay<'_, '_, '_> {
             return Ok(());
         }
         hand_over(self.launch.family(), self.enforcer);
+        if self.enforcer.interferes() {
+            return Ok(());
+        }
         self.drain();
         self.modes.restore()?;
         let suspension = if self.detached {

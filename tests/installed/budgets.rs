@@ -331,11 +331,12 @@ fn limits_that_nobody_may_lift_do_not_silence_the_hooks() {
         root.command("root", ["sh", "-c", &line]).patience(Duration::from_secs(30)).run()
     };
     for (limit, words) in
-        [("-u 0", "processes (ulimit -u)"), ("-u 5", "processes (ulimit -u)"), ("-t 5", "CPU time (ulimit -t)")]
+        [("-u 0", "processes is 0 (ulimit -Hu)"), ("-u 5", "processes is 5 (ulimit -Hu)"), ("-t 5", "CPU time is 5 ")]
     {
         let refused = ask(limit);
         assert!(
-            refused.stderr.contains(&format!("your limit of {words} cannot be lifted on this host")),
+            refused.stderr.contains(&format!("your hard limit of {words}"))
+                && refused.stderr.contains("cannot be raised"),
             "{limit}: {refused:?}"
         );
         assert_ne!(refused.status.code(), Some(0));
