@@ -22,7 +22,7 @@ use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, S
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
-use sys::trusted::trusted_program;
+use sys::trusted::RootsName;
 
 /// Why the command could not be started.
 #[derive(Debug)]
@@ -100,7 +100,8 @@ impl Place {
 enum PreparedImage {
     Descriptor(OwnedFd),
     Script(OwnedFd),
-    Path(CString),
+    Path(RootsName),
+    Editor(CString),
 }
 
 impl Launch {
@@ -132,7 +133,7 @@ impl Launch {
     ) -> Result<Self, LaunchError> {
         let caller = recorded.authorized().elevation().caller();
         Ok(Self {
-            image: PreparedImage::Path(c_string(editor.path.as_os_str())?),
+            image: PreparedImage::Editor(c_string(editor.path.as_os_str())?),
             argv: editor.words.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials_of_caller(caller),
@@ -175,7 +176,10 @@ impl Launch {
             (Step::Directory, Place::There(directory), _) => {
                 LaunchError::Path("change directory to", path(directory), error)
             }
-            (Step::Image, _, PreparedImage::Path(program)) => LaunchError::Path("execute", path(program), error),
+            (Step::Image, _, PreparedImage::Path(program)) => {
+                LaunchError::Path("execute", program.path().to_owned(), error)
+            }
+            (Step::Image, _, PreparedImage::Editor(program)) => LaunchError::Path("execute", path(program), error),
             _ => LaunchError::Exec(error),
         }
     }
@@ -185,7 +189,8 @@ impl Launch {
         let image = match &self.image {
             PreparedImage::Descriptor(fd) => Image::Descriptor(fd.as_fd()),
             PreparedImage::Script(fd) => Image::Script(fd.as_fd()),
-            PreparedImage::Path(path) => Image::Path(path),
+            PreparedImage::Path(name) => Image::Path(name),
+            PreparedImage::Editor(path) => Image::Powerless(path),
         };
         Execution {
             image,
@@ -247,11 +252,10 @@ fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
     if !program.unchanged().map_err(look)? {
         return Err(changed());
     }
-    let Err(error) = trusted_program(program.path()) else {
-        if !program.same_as(command.path()).map_err(look)? {
-            return Err(changed());
-        }
-        return Ok(PreparedImage::Path(c_string(command.path().as_os_str())?));
+    let error = match program.roots_name() {
+        Ok(name) if !program.same_as(name.path()).map_err(look)? => return Err(changed()),
+        Ok(name) => return Ok(PreparedImage::Path(name.clone())),
+        Err(error) => error,
     };
     let opened = || program.as_fd().try_clone_to_owned().map_err(look);
     if program.is_binary().map_err(look)? {

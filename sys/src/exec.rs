@@ -16,6 +16,7 @@ use crate::process::{Pid, Waiting, wait};
 use crate::sanitize::{Ids, close_on_exec, ids, keep_over_exec, supplementary_groups};
 use crate::seccomp::Pass;
 use crate::signals::{self, Disposition, SignalSet};
+use crate::trusted::RootsName;
 
 /// Whom a process runs as.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,9 +75,11 @@ pub enum Image<'a> {
     /// The opened file itself, a script: its interpreter reads it as `/dev/fd/N`, so the descriptor stays open. Without an
     /// interpreter (`ENOEXEC`) it is one for /bin/sh.
     Script(BorrowedFd<'a>),
-    /// The file at a path, found at this moment. What the kernel does not know how to execute (`ENOEXEC`) is a script for
-    /// /bin/sh, as for every shell.
-    Path(&'a CStr),
+    /// The file at a name that root alone can make mean another one. What the kernel does not know how to execute
+    /// (`ENOEXEC`) is a script for /bin/sh, as for every shell.
+    Path(&'a RootsName),
+    /// The file that a path means to a process without any power but its caller's own: never as root.
+    Powerless(&'a CStr),
 }
 
 /// Which programs a command and all that it begets may execute.
@@ -168,7 +171,7 @@ impl Execution<'_> {
         let environment = pointers(self.environment);
         let script = match self.image {
             Image::Script(fd) => CString::new(format!("/dev/fd/{}", fd.as_raw_fd())).ok(),
-            Image::Descriptor(_) | Image::Path(_) => None,
+            Image::Descriptor(_) | Image::Path(_) | Image::Powerless(_) => None,
         };
         close_on_exec().map_err(at(Step::Descriptors))?;
         place_streams(self.standard).map_err(at(Step::Descriptors))?;
@@ -194,12 +197,8 @@ impl Execution<'_> {
         self.directory.enter()?;
         signals::set_mask(self.blocked_signals).map_err(at(Step::Signals))?;
         let error = match self.image {
-            Image::Path(path) => match execute(path, &argv, &environment, &pass) {
-                error if error.raw_os_error() == Some(libc::ENOEXEC) => {
-                    execute_by_shell(path, &argv, &environment, &pass)
-                }
-                error => error,
-            },
+            Image::Path(name) => execute_or_interpret(name.as_c_str(), &argv, &environment, &pass),
+            Image::Powerless(path) => execute_or_interpret(path, &argv, &environment, &pass),
             Image::Descriptor(fd) => execute_opened(fd, &argv, &environment, &pass),
             Image::Script(fd) => {
                 keep_over_exec(fd.as_raw_fd()).map_err(at(Step::Descriptors))?;
@@ -325,6 +324,19 @@ impl Directory<'_> {
             }
             (entered, _) => entered.map(drop),
         }
+    }
+}
+
+/// The same by the shell where the kernel does not know how to execute it.
+fn execute_or_interpret(
+    path: &CStr,
+    argv: &[*const libc::c_char],
+    environment: &[*const libc::c_char],
+    pass: &Pass,
+) -> io::Error {
+    match execute(path, argv, environment, pass) {
+        error if error.raw_os_error() == Some(libc::ENOEXEC) => execute_by_shell(path, argv, environment, pass),
+        error => error,
     }
 }
 

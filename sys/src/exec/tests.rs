@@ -61,7 +61,7 @@ fn nothing_is_executed_after_a_program_that_shall_be_alone() {
         let (output, event) = shell(line, |execution| {
             execution.programs = Programs::ThisAlone;
             if !descriptor {
-                execution.image = Image::Path(c"/bin/sh");
+                execution.image = Image::Powerless(c"/bin/sh");
             }
         });
         assert_eq!((output.as_str(), event), ("in\n126\n126\n", WaitEvent::Exited(126)));
@@ -126,7 +126,7 @@ fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
     // executed.
     let write = format!("echo 'echo \"$0\" \"$@\"' >{file}; chmod 755 {file}");
     assert!(std::process::Command::new("sh").args(["-c", &write]).status().unwrap().success());
-    let (output, event) = shell("one", |execution| execution.image = Image::Path(path));
+    let (output, event) = shell("one", |execution| execution.image = Image::Powerless(path));
     std::fs::remove_file(file).unwrap();
     assert_eq!((output, event), (format!("{file} -c one\n"), WaitEvent::Exited(0)));
 }
