@@ -32,6 +32,15 @@ pub struct Command {
     hidden: Option<PathBuf>,
 }
 
+/// The names of a program that was found.
+#[derive(Debug, Clone, Copy)]
+pub struct ProgramNames<'a> {
+    /// By which rules know it: its directory without links, and the name in it.
+    pub place: &'a Path,
+    /// What that leads to.
+    pub canonical: &'a Path,
+}
+
 enum What {
     Program(OpenedProgram),
     Edit(Rc<Edit>),
@@ -197,6 +206,16 @@ impl Command {
         &self.path
     }
 
+    /// Both names of it, for rules.
+    pub fn names(&self) -> ProgramNames<'_> {
+        ProgramNames { place: &self.path, canonical: self.canonical() }
+    }
+
+    /// The canonical path of the opened program; [`EDIT`] for an edit.
+    pub fn canonical(&self) -> &Path {
+        self.program().map_or(&self.path, OpenedProgram::path)
+    }
+
     /// The arguments without `argv[0]`.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
@@ -270,6 +289,14 @@ impl Command {
     /// Somebody other than root could rewrite the file while it is checked.
     pub fn is_writable_by_others(&self) -> bool {
         self.program().is_some_and(OpenedProgram::writable_by_others)
+    }
+}
+
+/// A program whose name is no link.
+#[cfg(test)]
+impl<'a> From<&'a Path> for ProgramNames<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self { place: path, canonical: path }
     }
 }
 

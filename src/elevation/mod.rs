@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use caller::{Caller, CallerError, Tty};
-pub use command::{Command, CommandError};
+pub use command::{Command, CommandError, ProgramNames};
 pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
 pub use environment::CallersEnvironment;
 pub use hidden::Hidden;

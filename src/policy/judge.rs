@@ -172,7 +172,7 @@ pub fn ask<'r>(role: &'r Role, elevation: &Elevation) -> Answer<'r> {
         },
         run_as_group: run_as.group().map(|group| (group.name.as_str(), group.gid)),
         host: elevation.caller().host(),
-        path: command.path(),
+        program: command.names(),
         arguments: command.arguments(),
         digest: &|algorithm| computed(command, algorithm),
     })
