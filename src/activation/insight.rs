@@ -4,6 +4,7 @@
 
 use crate::audit::Journal;
 use crate::clock::Moment;
+use crate::elevation::argv::Naming;
 use crate::elevation::edit::credentials_of_run_as;
 use crate::elevation::hidden::{Hidden, Insight};
 use crate::elevation::{Caller, CallerError, Command, CommandError, ProgramNames, RunAs};
@@ -91,7 +92,9 @@ impl Sight<'_> {
             // A grant for one command is no power over another, nor over one that is not there.
             let covers = match (terms.exact.is_set(), hidden.judged()) {
                 (false, _) => true,
-                (true, Some(command)) => terms.command.is_some_and(|bound| bound.argv == command.resolved_words()),
+                (true, Some(command)) => {
+                    terms.command.is_some_and(|bound| bound.argv == command.argv(Naming::Bound).asked_for())
+                }
                 (true, None) => false,
             };
             covers && roles.iter().all(|role| allows(role, hidden, asker, run_as))

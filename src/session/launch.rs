@@ -65,36 +65,13 @@ pub(super) struct Launch {
     argv: Vec<CString>,
     environment: Vec<CString>,
     credentials: Credentials,
-    directory: Place,
+    directory: WorkingDirectory,
     kept: Vec<RawFd>,
     umask: u32,
     limits: Limits,
     detached: bool,
     family: Family,
     programs: Programs,
-}
-
-/// Where the command begins.
-enum Place {
-    Here,
-    /// -D
-    There(CString),
-    /// A login's home, and what is said where it cannot be entered: sudo begins elsewhere then.
-    Home(CString, String),
-}
-
-impl Place {
-    fn of(directory: &WorkingDirectory) -> Result<Self, LaunchError> {
-        match directory {
-            WorkingDirectory::Callers => Ok(Self::Here),
-            WorkingDirectory::Path(path) => c_string(path.as_os_str()).map(Self::There),
-            WorkingDirectory::Home(home) => {
-                let home = home.as_os_str();
-                let told = format!("jit-sudo: unable to change directory to {}", Word::from(home));
-                Ok(Self::Home(c_string(home)?, told))
-            }
-        }
-    }
 }
 
 enum PreparedImage {
@@ -111,10 +88,10 @@ impl Launch {
         let (plan, elevation) = (authorized.plan(), authorized.elevation());
         Ok(Self {
             image: image(recorded)?,
-            argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
+            argv: plan.argv().words().map(c_string).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: plan.credentials().clone(),
-            directory: Place::of(plan.directory())?,
+            directory: plan.directory().clone(),
             kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, authorized.manner())).collect(),
             umask: plan.umask(),
             detached: elevation.wish().background,
@@ -137,7 +114,7 @@ impl Launch {
             argv: editor.words.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials_of_caller(caller),
-            directory: Place::Here,
+            directory: WorkingDirectory::Callers,
             kept: Vec::new(),
             umask: inherited.umask,
             detached: false,
@@ -173,8 +150,8 @@ impl Launch {
     pub(super) fn failed(&self, error: ExecError) -> LaunchError {
         let path = |path: &CString| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
         match (error.step, &self.directory, &self.image) {
-            (Step::Directory, Place::There(directory), _) => {
-                LaunchError::Path("change directory to", path(directory), error)
+            (Step::Directory, WorkingDirectory::Opened(directory), _) => {
+                LaunchError::Path("change directory to", directory.path().to_owned(), error)
             }
             (Step::Image, _, PreparedImage::Path(program)) => {
                 LaunchError::Path("execute", program.path().to_owned(), error)
@@ -200,9 +177,9 @@ impl Launch {
             limits: &self.limits,
             umask: self.umask,
             directory: match &self.directory {
-                Place::Here => Directory::Unchanged,
-                Place::There(path) => Directory::Required(path),
-                Place::Home(path, words) => Directory::Wished(path, words),
+                WorkingDirectory::Callers => Directory::Unchanged,
+                WorkingDirectory::Opened(directory) => Directory::Opened(directory.as_fd()),
+                WorkingDirectory::Instead(words) => Directory::Instead(words),
             },
             ignored_signals: inherited.ignored_signals,
             blocked_signals: inherited.blocked_signals,

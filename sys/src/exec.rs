@@ -78,7 +78,7 @@ pub enum Image<'a> {
     /// The file at a name that root alone can make mean another one. What the kernel does not know how to execute
     /// (`ENOEXEC`) is a script for /bin/sh, as for every shell.
     Path(&'a RootsName),
-    /// The file that a path means to a process without any power but its caller's own: never as root.
+    /// The file that a path means at this moment, for a process that has no power but its caller's own: an editor.
     Powerless(&'a CStr),
 }
 
@@ -98,8 +98,10 @@ pub enum Directory<'a> {
     Unchanged,
     /// There, or not at all.
     Required(&'a CStr),
-    /// There if possible; if not, where we are, and these words with the reason go to its standard error.
-    Wished(&'a CStr, &'a str),
+    /// In this one, which was opened.
+    Opened(BorrowedFd<'a>),
+    /// Where we are instead of where was wished, and these words go to its standard error.
+    Instead(&'a str),
 }
 
 /// Everything that a command's process is made of.
@@ -231,7 +233,7 @@ pub enum Step {
     User,
     /// The kernel holds other credentials than were set.
     Verify,
-    /// chdir(2).
+    /// chdir(2) or fchdir(2).
     Directory,
     /// execve(2) or execveat(2).
     Image,
@@ -313,17 +315,19 @@ impl std::error::Error for ExecError {}
 
 impl Directory<'_> {
     fn enter(self) -> Result<(), ExecError> {
-        let (Self::Required(path) | Self::Wished(path, _)) = self else { return Ok(()) };
-        // SAFETY: the path ends in NUL and lives through the call.
-        let entered = check(unsafe { libc::chdir(path.as_ptr()) }).map_err(at(Step::Directory));
-        match (entered, self) {
-            (Err(error), Self::Wished(_, words)) => {
+        let entered = match self {
+            Self::Unchanged => Ok(0),
+            // SAFETY: the path ends in NUL and lives through the call.
+            Self::Required(path) => check(unsafe { libc::chdir(path.as_ptr()) }),
+            // SAFETY: takes a descriptor, which is open.
+            Self::Opened(fd) => check(unsafe { libc::fchdir(fd.as_raw_fd()) }),
+            Self::Instead(words) => {
                 // Whoever closed standard error does not want to know.
-                let _ = writeln!(io::stderr(), "{words}: {}", error.reason());
-                Ok(())
+                let _ = writeln!(io::stderr(), "{words}");
+                Ok(0)
             }
-            (entered, _) => entered.map(drop),
-        }
+        };
+        entered.map(drop).map_err(at(Step::Directory))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod bell;
 mod birth;
 pub mod cgroup;
 mod descendants;
+pub mod directory;
 pub mod disk;
 pub mod exec;
 pub mod guests;

@@ -112,7 +112,7 @@ fn directory_is_entered_with_the_new_credentials() {
 
     let (output, event) = shell("pwd", |execution| {
         execution.standard[2] = execution.standard[1];
-        execution.directory = Directory::Wished(c"/root", "no home");
+        execution.directory = Directory::Instead("no home: Permission denied");
     });
     let here = std::env::current_dir().unwrap();
     assert_eq!((output, event), (format!("no home: Permission denied\n{}\n", here.display()), WaitEvent::Exited(0)));
