@@ -94,3 +94,11 @@ fn run_as_is_a_list_whose_last_line_decides() {
     assert!(matches!(answer(&role, ("bob", 5), Some(("adm", 4)), "h", "/bin/x"), Answer::Allowed { .. }));
     assert_eq!(answer(&role, ("bob", 5), Some(("disk", 6)), "h", "/bin/x"), Answer::OtherGroup);
 }
+
+#[test]
+fn every_command_is_what_the_last_line_about_all_says() {
+    let everything = |commands: &str| role(&format!("[roles.r]\ncommands = {commands}\n")).allows_everything();
+    assert!(everything("\"ALL\"") && everything("[\"!ALL\", \"ALL\", \"!/bin/su\"]"));
+    assert!(!everything("[\"ALL\", \"!ALL\"]") && !everything("[\"ALL\", \"!ALL\", \"/bin/ls\"]"));
+    assert!(!everything("[\"/bin/ls\"]"));
+}
