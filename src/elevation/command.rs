@@ -4,8 +4,10 @@
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -314,6 +316,26 @@ impl Command {
 impl<'a> From<&'a Path> for ProgramNames<'a> {
     fn from(path: &'a Path) -> Self {
         Self { place: path, canonical: path }
+    }
+}
+
+/// SHA-256 of a file, from its beginning.
+///
+/// # Errors
+/// Those of read(2).
+pub fn sha256_of(file: &File) -> io::Result<[u8; 32]> {
+    let mut hasher = Sha256::new();
+    let (mut buffer, mut offset) = (vec![0; 16 << 10], 0_u64);
+    loop {
+        match file.read_at(&mut buffer, offset) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(count) => {
+                hasher.update(buffer.get(..count).unwrap_or_default());
+                offset = offset.saturating_add(u64::try_from(count).unwrap_or(0));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

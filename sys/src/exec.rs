@@ -267,6 +267,9 @@ pub struct ExecError {
 }
 
 impl ExecError {
+    /// The program is not the one any more that was to be executed.
+    pub const CHANGED: Self = Self { step: Step::Image, errno: libc::ESTALE };
+
     /// For the pipe to the parent.
     pub fn to_bytes(self) -> [u8; 5] {
         let place = STEPS.iter().position(|step| *step == self.step).and_then(|place| u8::try_from(place).ok());

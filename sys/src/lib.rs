@@ -17,6 +17,7 @@ pub mod directory;
 pub mod disk;
 pub mod exec;
 pub mod guests;
+pub mod held;
 pub mod lent;
 pub mod limits;
 pub mod lock;

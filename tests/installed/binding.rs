@@ -32,7 +32,7 @@ authenticate = false
 
 [roles.but-python]
 standing     = ["%but-python"]
-commands     = ["/usr/bin/* **", "!/usr/bin/python3.[0-9]* **"]
+commands     = ["/usr/bin/* **", "!/usr/bin/python3.* **"]
 authenticate = false
 
 [roles.everything]
@@ -307,4 +307,62 @@ fn a_link_of_roots_is_no_way_around_a_rule_that_denies() {
         assert!(!test.stdout.contains("standing"), "{test:?}");
     }
     root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
+}
+
+/// Rewrites a file in place for ever with one text and the other, by a file of its own each time.
+const REWRITE: &str = r#"
+import os, sys, time, random
+path, texts = sys.argv[1], [open(name, "rb").read() for name in sys.argv[2:4]]
+size = max(map(len, texts))
+texts = [text.ljust(size, b"\n" if text[0] == 35 else b"\0") for text in texts]
+for name, text in zip(sys.argv[2:4], texts):
+    open(name, "wb").write(text)
+pages = [at for at in range(0, size, 4096) if texts[0][at:at + 4096] != texts[1][at:at + 4096]]
+open(path, "wb").write(texts[0])
+os.chmod(path, 0o755)
+open("ready", "w").close()
+while True:
+    for text in texts:
+        try:
+            file = os.open(path, os.O_WRONLY)
+            for at in pages:
+                os.pwrite(file, text[at:at + 4096], at)
+            os.close(file)
+        except OSError:
+            pass
+        time.sleep(random.uniform(0, 0.02))
+"#;
+
+/// Rewrites `own` in the person's home with the files `good` and `evil` that `scene` makes, and runs it meanwhile. The records name
+/// as many runs of the second as there were.
+fn a_rewritten_file_is_that_of_its_record(scene: &str, trace: &str) {
+    let root = racing_root();
+    let person = root.person(&["everything"]);
+    root.write("/tmp/rewrite.py", 0o755, REWRITE);
+    root.script(&format!("touch {trace} && chmod 666 {trace}"));
+    let script = format!(
+        "cd ~ && {scene}\n\
+         python3 /tmp/rewrite.py own good evil & writer=$!; until [ -e ready ]; do sleep 0.05; done; sha256sum <evil >digest\n\
+         ok=0; for i in $(seq {TRIES}); do jit-sudo -n ~/own >/dev/null 2>&1 && ok=$((ok + 1)); done; kill $writer; echo $ok"
+    );
+    let output = root.command(&person.name, ["bash", "-c", &script]).patience(Duration::from_secs(300)).run();
+    assert!(output.succeeded().trim().parse::<usize>().unwrap() > 0, "it never ran: {output:?}");
+    let digest = root.read(&format!("{}/digest", person.home));
+    let digest = digest.split(' ').next().unwrap_or_default();
+    let named = runs_of(&root, &person, |start| start.text("sha256") == digest);
+    let ran = root.read(trace).lines().count();
+    assert_eq!(named, ran, "the records name {named} runs of the second program, and it ran {ran} times");
+}
+
+#[test]
+fn a_script_that_is_rewritten_is_the_one_that_was_hashed() {
+    let scene = "printf '#!/bin/sh\\nexit 0                            \\n' >good; \
+                 printf '#!/bin/sh\\nid -u >>/tmp/evil-script; exit 0\\n' >evil";
+    a_rewritten_file_is_that_of_its_record(scene, "/tmp/evil-script");
+}
+
+#[test]
+fn a_program_that_is_rewritten_is_the_one_that_was_hashed() {
+    let scene = "cc -static -O -o evil /tmp/evil.c; sed 's,/tmp/evil\",/tmp/none\",' /tmp/evil.c >good.c; cc -static -O -o good good.c";
+    a_rewritten_file_is_that_of_its_record(scene, "/tmp/evil");
 }

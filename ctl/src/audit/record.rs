@@ -14,7 +14,7 @@ use crate::table::Fields;
 use crate::when;
 
 /// The order in which details are shown; fields that are not named here follow, and the chain's own come last.
-const ORDER: [&str; 66] = [
+const ORDER: [&str; 67] = [
     "time",
     "host",
     "run",
@@ -64,6 +64,7 @@ const ORDER: [&str; 66] = [
     "loginuid",
     "umask",
     "argv",
+    "typed",
     "reason",
     "ticket",
     "comment",
