@@ -86,7 +86,7 @@ impl Authorized {
             return Err(GateError::NotAuthenticated);
         }
         let manner = Manner::of(&role, &elevation).map_err(GateError::NotPermitted)?;
-        let plan = ExecPlan::new(elevation, &role.options, &manner, &power).map_err(GateError::RunAs)?;
+        let plan = ExecPlan::new(elevation, &role, &manner, &power).map_err(GateError::RunAs)?;
         Ok(Self { plan, role, power, manner, authenticated })
     }
 

@@ -1,7 +1,7 @@
 //! Runs the administrator's hooks for events that are committed already: as a user without rights, with an empty
 //! environment, for a bounded time. What goes wrong is an alert in the journal and nothing else.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,7 +25,7 @@ use sys::process::{
 };
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCHLD, SignalQueue, SignalSet};
-use sys::trusted::{TrustError, TrustedDirectory};
+use sys::trusted::{RootsName, TrustError, TrustedDirectory};
 
 /// Whom hooks run as.
 pub const USER: &str = "jit-sudo-hooks";
@@ -131,14 +131,15 @@ impl Runner {
 
     fn run(&self, path: &Path, credentials: &Credentials, event: &str) -> Result<(), Failure> {
         let start = |error: &dyn fmt::Display| Failure::Start(error.to_string());
-        let program = CString::new(path.as_os_str().as_bytes()).map_err(|error| start(&error))?;
+        let name = RootsName::check(path).map_err(Failure::Trust)?;
+        let program = name.as_c_str().to_owned();
         let (input, feed) = pipe().map_err(|error| start(&error))?;
         let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").map_err(|error| start(&error))?;
         // Our own, which were lifted: not those of whom the hook is told about.
         let limits = Limits::current().map_err(|error| start(&error))?;
         let signals = SignalQueue::open(&[SIGCHLD]).map_err(|error| start(&error))?;
         let execution = Execution {
-            image: Image::Path(&program),
+            image: Image::Path(&name),
             argv: std::slice::from_ref(&program),
             environment: &[PATH.to_owned()],
             credentials,

@@ -4,9 +4,10 @@
 
 use crate::audit::Journal;
 use crate::clock::Moment;
+use crate::elevation::argv::Naming;
 use crate::elevation::edit::credentials_of_run_as;
 use crate::elevation::hidden::{Hidden, Insight};
-use crate::elevation::{Caller, CallerError, Command, CommandError, RunAs};
+use crate::elevation::{Caller, CallerError, Command, CommandError, ProgramNames, RunAs};
 use crate::grant::verify::{Facts, good_for};
 use crate::host::{Host, HostError};
 use crate::policy::judge::{computed, named_groups, subject};
@@ -91,7 +92,9 @@ impl Sight<'_> {
             // A grant for one command is no power over another, nor over one that is not there.
             let covers = match (terms.exact.is_set(), hidden.judged()) {
                 (false, _) => true,
-                (true, Some(command)) => terms.command.is_some_and(|bound| bound.argv == command.resolved_words()),
+                (true, Some(command)) => {
+                    terms.command.is_some_and(|bound| bound.argv == command.argv(Naming::Bound).asked_for())
+                }
                 (true, None) => false,
             };
             covers && roles.iter().all(|role| allows(role, hidden, asker, run_as))
@@ -111,7 +114,7 @@ fn allows(role: &Role, hidden: &Hidden, asker: &Caller, run_as: &RunAs) -> bool 
         },
         run_as_group: run_as.group().map(|group| (group.name.as_str(), group.gid)),
         host: asker.host(),
-        path: command.map_or(hidden.path(), Command::path),
+        program: command.map_or(ProgramNames { place: hidden.path(), canonical: hidden.path() }, Command::names),
         arguments: hidden.arguments(),
         digest: &|algorithm| computed(command?, algorithm),
     };

@@ -30,6 +30,6 @@ impl fmt::Display for WishError {
 /// # Errors
 /// The first of them that `role` does not allow.
 pub fn served(role: &Role, elevation: &Elevation) -> Result<(), WishError> {
-    Manner::working_directory(role, elevation).map_err(WishError::Directory)?;
+    Manner::wanted_directory(role, elevation).map_err(WishError::Directory)?;
     may_have(role, elevation).map_err(WishError::Environment)
 }

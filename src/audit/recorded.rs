@@ -21,7 +21,6 @@ use crate::escape::{Word, unhex};
 use crate::grant::GrantTerms;
 use crate::names::GrantId;
 use crate::store::{is_open, keep_role, use_up};
-use sys::program::OpenedProgram;
 
 /// An authorized run whose start is durable.
 #[must_use = "a recorded run is run, and its end recorded"]
@@ -192,9 +191,10 @@ fn start_event(
         run_as_gid: plan.credentials().gid,
         run_as_groups: plan.credentials().groups.clone(),
         umask: Some(plan.umask()),
-        argv: command.argv().map(Word::from).collect(),
+        argv: plan.argv().words().map(Word::from).collect(),
+        typed: plan.argv().typed().map(Word::from),
         environment: redactor.environment(environment.iter().map(|entry| split(entry))),
-        path: Word::from(command.program().map_or(command.path(), OpenedProgram::path).as_os_str()),
+        path: Word::from(command.canonical().as_os_str()),
         dev: command.program().map_or(0, |program| program.stamp().dev),
         ino: command.program().map_or(0, |program| program.stamp().ino),
         sha256: Digest(command.digest().map_err(StartError::Program)?),

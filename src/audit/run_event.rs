@@ -44,6 +44,9 @@ pub struct Start {
     pub umask: Option<u32>,
     /// The words of the command.
     pub argv: Vec<Word>,
+    /// What the caller typed for the program, where that is not the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<Word>,
     /// The environment of the command, in its order.
     pub environment: Vec<Variable>,
     /// The path by which the program was opened.

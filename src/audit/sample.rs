@@ -64,6 +64,7 @@ pub(super) fn start(run: &str) -> Start {
         umask: Some(0o022),
         policy: None,
         role_digest: None,
+        typed: None,
     }
 }
 

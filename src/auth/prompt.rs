@@ -85,7 +85,7 @@ impl Askpass {
         let environment: Vec<CString> = variables.filter_map(|entry| CString::new(entry.as_bytes()).ok()).collect();
         let nothing = std::fs::File::open("/dev/null").ok()?;
         let execution = Execution {
-            image: Image::Path(&program),
+            image: Image::Powerless(&program),
             argv: &argv,
             environment: &environment,
             credentials: &self.credentials,

@@ -2,14 +2,15 @@
 //! up when it was made, and nobody looks again.
 
 use super::Power;
-use crate::elevation::{CallersEnvironment, Elevation, RunAsError};
+use crate::elevation::{Argv, CallersEnvironment, Elevation, Naming, RunAsError};
 use crate::escape::Word;
-use crate::policy::{Manner, Options, WorkingDirectory};
+use crate::policy::{Manner, Options, Role, WorkingDirectory};
 use sys::exec::Credentials;
 
 /// What will be executed, by whom, where, and with what.
 pub struct ExecPlan {
     elevation: Elevation,
+    argv: Argv,
     credentials: Credentials,
     directory: WorkingDirectory,
     umask: u32,
@@ -31,21 +32,27 @@ impl ExecPlan {
     /// The groups of the run-as user cannot be looked up.
     pub(super) fn new(
         mut elevation: Elevation,
-        options: &Options,
+        role: &Role,
         manner: &Manner,
         power: &Power,
     ) -> Result<Self, RunAsError> {
         let run_as = elevation.run_as();
         let groups = elevation.supplementary_groups()?.to_vec();
         let credentials = Credentials { uid: run_as.uid(), gid: run_as.gid(), groups };
-        let umask = umask(options, elevation.wish().umask);
+        let umask = umask(&role.options, elevation.wish().umask);
         let environment = EnvironmentPolicy::of(elevation.take_environment(), power);
-        Ok(Self { elevation, credentials, directory: manner.directory.clone(), umask, environment })
+        let argv = elevation.command().argv(naming(role, power));
+        Ok(Self { elevation, argv, credentials, directory: manner.directory.clone(), umask, environment })
     }
 
     /// Who asked for what: the opened program, its arguments, and the account that it runs as.
     pub fn elevation(&self) -> &Elevation {
         &self.elevation
+    }
+
+    /// Its words: those that are recorded and executed.
+    pub fn argv(&self) -> &Argv {
+        &self.argv
     }
 
     /// The ids and groups of the command.
@@ -84,6 +91,12 @@ impl EnvironmentPolicy {
             (None, None) => Self::Exact(Vec::new()),
         }
     }
+}
+
+/// A caller who may run anything may give it any `argv[0]`, as with sudo.
+fn naming(role: &Role, power: &Power) -> Naming {
+    let exact = matches!(power, Power::Grant(terms) if terms.exact.is_set());
+    if role.allows_everything() && !exact { Naming::AsTyped } else { Naming::Bound }
 }
 
 /// The caller's mask and the role's; one alone where the role says so.

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::wire::Forecast;
+use crate::elevation::ProgramNames;
 use crate::escape::Word;
 use crate::policy::judge::named_groups;
 use crate::policy::{Policy, Question, Subject, Target, Weighed};
@@ -41,6 +42,7 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
     let (program, arguments) = case.command.split_first().ok_or_else(|| invalid("a command is missing"))?;
     let path = locate(program, &policy.settings().options.secure_path);
     let arguments: Vec<OsString> = arguments.iter().map(|word| word.0.clone()).collect();
+    let canonical = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
     let question = Question {
         run_as: Target {
             name: &run_as,
@@ -50,7 +52,7 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
         },
         run_as_group: group.as_ref().map(|(name, gid)| (name.as_str(), *gid)),
         host: &case.host,
-        path: &path,
+        program: ProgramNames { place: &path, canonical: &canonical },
         arguments: &arguments,
         digest: &|algorithm| std::fs::read(&path).ok().map(|bytes| algorithm.of(&bytes)),
     };

@@ -170,6 +170,7 @@ fn start(new: &NewSession, holder: &Caller, held: &Held, run_as: &Account, run: 
         run_as_groups: sys::users::groups_of(&run_as.name, run_as.gid)?,
         umask: None,
         argv: vec![COMMAND.into(), new.service.clone()],
+        typed: None,
         environment: Vec::new(),
         path: COMMAND.into(),
         dev: 0,

@@ -4,8 +4,10 @@
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -13,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::elevation::caller::Nowhere;
 use crate::elevation::edit::{EDIT, Edit, credentials_of_run_as, is_edit_word};
-use crate::elevation::{Caller, Hidden, RunAs, RunAsError};
+use crate::elevation::{Argv, Caller, Hidden, Naming, RunAs, RunAsError};
 use crate::escape::Word;
 use sys::exec::Credentials;
 use sys::program::OpenedProgram;
@@ -23,13 +25,24 @@ pub struct Command {
     what: What,
     /// By which rules know it: see [`OpenedProgram::place`].
     path: PathBuf,
-    /// argv[0] of the command.
+    /// How the caller called it.
     name: OsString,
     arguments: Vec<OsString>,
+    /// -i.
+    login: bool,
     digest: OnceCell<[u8; 32]>,
     /// What was typed, where the caller may not look into the directory: whoever is not allowed to run it after all shall
     /// not learn that it is there (CVE-2021-23239).
     hidden: Option<PathBuf>,
+}
+
+/// The names of a program that was found.
+#[derive(Debug, Clone, Copy)]
+pub struct ProgramNames<'a> {
+    /// By which rules know it: its directory without links, and the name in it.
+    pub place: &'a Path,
+    /// What that leads to.
+    pub canonical: &'a Path,
 }
 
 enum What {
@@ -52,6 +65,8 @@ pub enum CommandError {
     RunAs(RunAsError),
     /// It would run where the caller is, and that has no name that could be approved.
     Nowhere(Nowhere),
+    /// The directory where it would run cannot be entered, and why.
+    Directory(Word, &'static str),
     /// It lies where the caller may not look, so nothing is said of it, nor whether it is there.
     Hidden(Box<Hidden>),
 }
@@ -65,6 +80,7 @@ impl fmt::Display for CommandError {
             Self::Io(name, error) => write!(f, "{name}: {error}"),
             Self::RunAs(error) => error.fmt(f),
             Self::Nowhere(error) => error.fmt(f),
+            Self::Directory(path, reason) => write!(f, "unable to change directory to {path}: {reason}"),
             Self::Hidden(hidden) => {
                 let path = Word::from(hidden.path().as_os_str());
                 write!(f, "you may not look into the directory of {path}, so nothing is said of it")
@@ -131,7 +147,8 @@ impl Command {
         let edit = Edit::find(files, caller, reader);
         let arguments = edit.targets().iter().map(|target| target.path().as_os_str().to_owned()).collect();
         let (path, name) = (PathBuf::from(EDIT), OsString::from(EDIT));
-        Self { what: What::Edit(Rc::new(edit)), path, name, arguments, digest: OnceCell::new(), hidden: None }
+        let what = What::Edit(Rc::new(edit));
+        Self { what, path, name, arguments, login: false, digest: OnceCell::new(), hidden: None }
     }
 
     /// -i: the target's shell as a login shell, with the words quoted for its `-c` as sudo does.
@@ -139,7 +156,7 @@ impl Command {
         let base = shell.file_name().unwrap_or(OsStr::new("sh"));
         let mut name = OsString::from("-");
         name.push(base);
-        Self::open(shell, name, shell_arguments(words))
+        Ok(Self { login: true, ..Self::open(shell, name, shell_arguments(words))? })
     }
 
     /// -s: the caller's shell.
@@ -172,7 +189,8 @@ impl Command {
 
     fn of(program: OpenedProgram, name: OsString, arguments: Vec<OsString>) -> Self {
         let path = program.place().to_owned();
-        Self { what: What::Program(program), path, name, arguments, digest: OnceCell::new(), hidden: None }
+        let what = What::Program(program);
+        Self { what, path, name, arguments, login: false, digest: OnceCell::new(), hidden: None }
     }
 
     /// The opened file; none for an edit, whose editor has no power.
@@ -197,14 +215,34 @@ impl Command {
         &self.path
     }
 
+    /// Both names of it, for rules.
+    pub fn names(&self) -> ProgramNames<'_> {
+        ProgramNames { place: &self.path, canonical: self.canonical() }
+    }
+
+    /// The canonical path of the opened program; [`EDIT`] for an edit.
+    pub fn canonical(&self) -> &Path {
+        self.program().map_or(&self.path, OpenedProgram::path)
+    }
+
     /// The arguments without `argv[0]`.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
     }
 
-    /// argv as the command gets it.
-    pub fn argv(&self) -> impl Iterator<Item = &OsStr> {
-        std::iter::once(self.name.as_os_str()).chain(self.arguments.iter().map(OsString::as_os_str))
+    /// argv, with the first word that `naming` gives it.
+    pub fn argv(&self, naming: Naming) -> Argv {
+        Argv::of(self, naming)
+    }
+
+    /// How the caller called it; a login shell's name begins with `-`.
+    pub(super) fn typed_name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// Whether it is a login shell.
+    pub(super) fn is_login(&self) -> bool {
+        self.login
     }
 
     /// The path and the arguments, for records, requests and messages.
@@ -270,6 +308,34 @@ impl Command {
     /// Somebody other than root could rewrite the file while it is checked.
     pub fn is_writable_by_others(&self) -> bool {
         self.program().is_some_and(OpenedProgram::writable_by_others)
+    }
+}
+
+/// A program whose name is no link.
+#[cfg(test)]
+impl<'a> From<&'a Path> for ProgramNames<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self { place: path, canonical: path }
+    }
+}
+
+/// SHA-256 of a file, from its beginning.
+///
+/// # Errors
+/// Those of read(2).
+pub fn sha256_of(file: &File) -> io::Result<[u8; 32]> {
+    let mut hasher = Sha256::new();
+    let (mut buffer, mut offset) = (vec![0; 16 << 10], 0_u64);
+    loop {
+        match file.read_at(&mut buffer, offset) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(count) => {
+                hasher.update(buffer.get(..count).unwrap_or_default());
+                offset = offset.saturating_add(u64::try_from(count).unwrap_or(0));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is asked: who calls, as whom, and which opened program. Nothing here decides whether it is allowed.
 
+pub mod argv;
 pub mod caller;
 pub mod command;
 pub mod edit;
@@ -7,17 +8,22 @@ pub mod environment;
 pub mod hidden;
 pub mod run_as;
 
+use std::cell::RefCell;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+pub use argv::{Argv, Naming};
 pub use caller::{Caller, CallerError, Tty};
-pub use command::{Command, CommandError};
+pub use command::{Command, CommandError, ProgramNames};
 pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
 pub use environment::CallersEnvironment;
 pub use hidden::Hidden;
 pub use run_as::{RunAs, RunAsError};
 
 use crate::cli::{EnvironmentWish, Mode, Run};
+use sys::directory::{OpenedDirectory, reason};
+use sys::exec::Credentials;
 use sys::sanitize::Inherited;
 
 /// One caller, one run-as, one opened program, and how the caller wishes it to be run.
@@ -29,7 +35,11 @@ pub struct Elevation {
     wish: Wish,
     /// Until the gate takes it.
     environment: Option<CallersEnvironment>,
+    directories: Directories,
 }
+
+/// What was found when a directory was first asked for.
+type Directories = RefCell<Vec<(PathBuf, Result<Rc<OpenedDirectory>, &'static str>)>>;
 
 /// How the caller wishes the command to be run, as far as the policy lets them.
 #[derive(Default)]
@@ -131,7 +141,7 @@ impl Elevation {
             umask: inherited.umask,
         };
         let environment = CallersEnvironment::new(inherited.environment.clone(), run.environment.clone());
-        Ok(Self { caller, run_as, command, wish, environment: Some(environment) })
+        Ok(Self { caller, run_as, command, wish, environment: Some(environment), directories: Directories::default() })
     }
 
     /// What is asked about and not run: for `why`, requests and listings. `directory` is -D, `wished` are variables that
@@ -145,7 +155,7 @@ impl Elevation {
     ) -> Self {
         let wish = Wish { directory, ..Wish::default() };
         let environment = Some(CallersEnvironment::new(Vec::new(), wished));
-        Self { caller, run_as, command, wish, environment }
+        Self { caller, run_as, command, wish, environment, directories: Directories::default() }
     }
 
     /// Who calls.
@@ -166,6 +176,38 @@ impl Elevation {
     /// How.
     pub fn wish(&self) -> &Wish {
         &self.wish
+    }
+
+    /// A directory for the command, opened with its permissions when first asked for; the same one ever after. Else the
+    /// reason why it cannot be entered.
+    pub fn directory(&self, path: &Path) -> Result<Rc<OpenedDirectory>, &'static str> {
+        let known = self.directories.borrow().iter().find(|(known, _)| known == path).map(|(_, found)| found.clone());
+        if let Some(found) = known {
+            return found;
+        }
+        let found = self.opened(path);
+        self.directories.borrow_mut().push((path.to_owned(), found.clone()));
+        found
+    }
+
+    fn opened(&self, path: &Path) -> Result<Rc<OpenedDirectory>, &'static str> {
+        let groups = self.supplementary_groups().map_err(|_| "the groups of its user cannot be looked up")?;
+        let who = Credentials { uid: self.run_as.uid(), gid: self.run_as.gid(), groups: groups.to_vec() };
+        OpenedDirectory::open_as(path, &who).map(Rc::new).map_err(|error| reason(&error))
+    }
+
+    /// What the caller's own permissions say a directory is called; the name itself where they cannot look.
+    ///
+    /// # Errors
+    /// The reason why nobody could enter it.
+    pub fn name_of_directory(&self, path: &Path) -> Result<PathBuf, &'static str> {
+        let caller = &self.caller;
+        let who = Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.group_ids().to_vec() };
+        match OpenedDirectory::open_as(path, &who) {
+            Ok(opened) => Ok(opened.path().to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(path.components().collect()),
+            Err(error) => Err(reason(&error)),
+        }
     }
 
     /// The caller's variables, until the gate has taken them.

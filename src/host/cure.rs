@@ -52,7 +52,10 @@ fn trust(error: &TrustError) -> String {
         TrustError::NotRegular { path } | TrustError::NotDirectory { path } => {
             format!("move {} away, and restore it or install jit-sudo again", shell(path))
         }
-        TrustError::NotCanonical { .. } | TrustError::TooLarge { .. } | TrustError::Io { .. } => {
+        TrustError::FileSystem { .. }
+        | TrustError::NotCanonical { .. }
+        | TrustError::TooLarge { .. }
+        | TrustError::Io { .. } => {
             format!("look after {CONFIGURATION} and {STATE}: they must be root's alone to write")
         }
     }

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ use super::expression::Expression;
 use super::glob::Glob;
 use super::pattern::WordPattern;
 use super::rule_table::RuleTable;
+use crate::elevation::ProgramNames;
 use crate::elevation::edit::EDIT;
 use crate::escape;
 
@@ -122,33 +123,41 @@ impl CommandRule {
         }
     }
 
-    /// Whether the rule means this command. `digest` is asked last and only by a rule with a digest; where something
+    /// Whether the rule means this command: by its place, and one that denies also by its canonical path, so that a link of
+    /// root's (`python3` to `python3.11`) is no way around it. `digest` is asked last and only by a rule with a digest; where something
     /// cannot be told (`None`), a rule that allows does not match and a rule that denies does.
-    pub fn matches(&self, path: &Path, arguments: &[OsString], digest: &dyn Fn(Algorithm) -> Option<Vec<u8>>) -> bool {
+    pub fn matches<'a>(
+        &self,
+        program: impl Into<ProgramNames<'a>>,
+        arguments: &[OsString],
+        digest: &dyn Fn(Algorithm) -> Option<Vec<u8>>,
+    ) -> bool {
         let unknown = self.effect == Effect::Deny;
         let named = match &self.means {
             Means::All => true,
             Means::Program { path: wanted, arguments: words } => {
-                self.names(wanted, path.as_os_str().as_bytes()).unwrap_or(unknown)
-                    && words.mean(arguments).unwrap_or(unknown)
+                self.names(wanted, program.into()).unwrap_or(unknown) && words.mean(arguments).unwrap_or(unknown)
             }
         };
         named && (self.digests.is_empty() || self.digests.iter().any(|known| known.is(digest).unwrap_or(unknown)))
     }
 
-    fn names(&self, wanted: &ProgramPath, path: &[u8]) -> Option<bool> {
+    fn names(&self, wanted: &ProgramPath, program: ProgramNames<'_>) -> Option<bool> {
+        let (place, canonical) = (program.place.as_os_str().as_bytes(), program.canonical.as_os_str().as_bytes());
         match self.effect {
             // Whoever wrote about paths did not think of editing, which has none.
-            Effect::Allow if path == EDIT.as_bytes() && !matches!(wanted, ProgramPath::Words(_)) => Some(false),
-            Effect::Allow => wanted.matches(path),
-            Effect::Deny => {
-                Some(wanted.matches(path)? || unmerged(path).is_some_and(|other| wanted.matches(other) == Some(true)))
-            }
+            Effect::Allow if place == EDIT.as_bytes() && !matches!(wanted, ProgramPath::Words(_)) => Some(false),
+            Effect::Allow => wanted.matches(place),
+            Effect::Deny => Some(wanted.denies(place)? || (canonical != place && wanted.denies(canonical)?)),
         }
     }
 }
 
 impl ProgramPath {
+    fn denies(&self, path: &[u8]) -> Option<bool> {
+        Some(self.matches(path)? || unmerged(path).is_some_and(|other| self.matches(other) == Some(true)))
+    }
+
     fn matches(&self, path: &[u8]) -> Option<bool> {
         match self {
             Self::Words(pattern) => Some(pattern.matches(path)),

@@ -172,7 +172,7 @@ pub fn ask<'r>(role: &'r Role, elevation: &Elevation) -> Answer<'r> {
         },
         run_as_group: run_as.group().map(|group| (group.name.as_str(), group.gid)),
         host: elevation.caller().host(),
-        path: command.path(),
+        program: command.names(),
         arguments: command.arguments(),
         digest: &|algorithm| computed(command, algorithm),
     })
@@ -191,13 +191,11 @@ pub fn names(principals: &[Principal], subject: &Subject<'_>) -> bool {
 /// The groups of an account, the primary one included; `None` where they cannot be looked up.
 pub fn named_groups(account: &Account) -> Groups {
     let groups = sys::users::groups_of(&account.name, account.gid).ok()?;
-    // A name that leads to another group is none.
-    let leads_back = |name: &String, gid| {
-        sys::users::group_by_name(name).is_ok_and(|found| found.is_some_and(|found| found.gid == gid))
-    };
     let name = |gid| {
-        let name = sys::users::group_by_gid(gid).ok()?.map(|group| group.name);
-        Some((gid, name.filter(|name| leads_back(name, gid))))
+        let Some(group) = sys::users::group_by_gid(gid).ok()? else { return Some((gid, None)) };
+        // A name that leads to another group is none.
+        let leads_back = sys::users::group_by_name(&group.name).ok()?.is_some_and(|found| found.gid == gid);
+        Some((gid, leads_back.then_some(group.name)))
     };
     groups.into_iter().map(name).collect()
 }

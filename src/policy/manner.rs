@@ -3,14 +3,16 @@
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::{Role, RunDirectory};
 use crate::elevation::{Caller, Elevation};
 use crate::escape::Word;
 use crate::names::UserName;
+use sys::directory::OpenedDirectory;
 
 /// How a command is to be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Manner {
     /// Where.
     pub directory: WorkingDirectory,
@@ -20,15 +22,26 @@ pub struct Manner {
     pub time_limit: Option<u64>,
 }
 
-/// Where a command begins.
+/// Where a command is to begin, by name: nobody has looked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WorkingDirectory {
+pub enum WantedDirectory {
     /// Where the caller is.
     Callers,
     /// There, or it does not begin.
     Path(PathBuf),
-    /// The home of a login: where that cannot be entered, the caller is told and it begins where they are.
+    /// The home of a login.
     Home(PathBuf),
+}
+
+/// Where a command begins.
+#[derive(Debug, Clone)]
+pub enum WorkingDirectory {
+    /// Where the caller is.
+    Callers,
+    /// There: it was opened with the permissions of the run-as user, and is never looked up again.
+    Opened(Rc<OpenedDirectory>),
+    /// Where the caller is, because the home of the login cannot be entered; what the caller is told.
+    Instead(String),
 }
 
 /// The role does not allow the wish. The sentences are sudo's.
@@ -44,6 +57,8 @@ pub enum NotPermitted {
     TimeLimit,
     /// The home of nobody that the account database knows.
     NoHome(UserName),
+    /// A directory that the run-as user cannot enter, and why.
+    NotEntered(Word, &'static str),
 }
 
 impl fmt::Display for NotPermitted {
@@ -53,6 +68,7 @@ impl fmt::Display for NotPermitted {
             Self::CloseFrom => f.write_str("you are not permitted to use the -C option"),
             Self::Directory(command) => write!(f, "you are not permitted to use the -D option with {command}"),
             Self::NoHome(user) => write!(f, "unknown user {user}"),
+            Self::NotEntered(path, reason) => write!(f, "unable to change directory to {path}: {reason}"),
             // Sic.
             Self::TimeLimit => f.write_str("sorry, you are not allowed set a command timeout"),
         }
@@ -82,34 +98,50 @@ impl Manner {
         Ok(Self { directory: Self::working_directory(role, elevation)?, closefrom, time_limit })
     }
 
-    /// Where `role` lets `elevation` run, whatever else is wished.
+    /// Where `role` lets `elevation` run, whatever else is wished: opened, once for every question about this elevation.
+    ///
+    /// # Errors
+    /// The role does not allow the directory that is wished, nobody has the home that it is, or it cannot be entered.
+    pub fn working_directory(role: &Role, elevation: &Elevation) -> Result<WorkingDirectory, NotPermitted> {
+        let (wanted, or_else): (_, fn(NotPermitted) -> _) = match Self::wanted_directory(role, elevation)? {
+            WantedDirectory::Callers => return Ok(WorkingDirectory::Callers),
+            WantedDirectory::Path(path) => (path, Err),
+            WantedDirectory::Home(home) => (home, |error| Ok(WorkingDirectory::Instead(format!("jit-sudo: {error}")))),
+        };
+        match elevation.directory(&wanted) {
+            Ok(opened) => Ok(WorkingDirectory::Opened(opened)),
+            Err(reason) => or_else(NotPermitted::NotEntered(Word::from(wanted.as_os_str()), reason)),
+        }
+    }
+
+    /// The name of the directory where `role` lets `elevation` run. Looks at nothing, so that it tells nothing.
     ///
     /// # Errors
     /// The role does not allow the directory that is wished, or nobody has the home that it is.
-    pub fn working_directory(role: &Role, elevation: &Elevation) -> Result<WorkingDirectory, NotPermitted> {
+    pub fn wanted_directory(role: &Role, elevation: &Elevation) -> Result<WantedDirectory, NotPermitted> {
         let home = &elevation.run_as().account().home;
         Ok(match run_directory(role, elevation)? {
             // As typed, but for where it begins.
             Some(RunDirectory::Path(path)) => {
-                WorkingDirectory::Path(elevation.caller().directory().unwrap_or(Path::new("/")).join(path))
+                WantedDirectory::Path(elevation.caller().directory().unwrap_or(Path::new("/")).join(path))
             }
-            Some(RunDirectory::TargetsHome) => WorkingDirectory::Path(home.clone()),
+            Some(RunDirectory::TargetsHome) => WantedDirectory::Path(home.clone()),
             Some(RunDirectory::HomeOf(user)) => match sys::users::account_by_name(user.as_str()) {
-                Ok(Some(account)) => WorkingDirectory::Path(account.home),
+                Ok(Some(account)) => WantedDirectory::Path(account.home),
                 Ok(None) | Err(_) => return Err(NotPermitted::NoHome(user)),
             },
-            None | Some(RunDirectory::CallersChoice) if elevation.wish().login => WorkingDirectory::Home(home.clone()),
-            None | Some(RunDirectory::CallersChoice) => WorkingDirectory::Callers,
+            None | Some(RunDirectory::CallersChoice) if elevation.wish().login => WantedDirectory::Home(home.clone()),
+            None | Some(RunDirectory::CallersChoice) => WantedDirectory::Callers,
         })
     }
 }
 
 impl WorkingDirectory {
-    /// As it stands in records and requests.
+    /// As it stands in records.
     pub fn word(&self, caller: &Caller) -> Word {
         match self {
-            Self::Callers => caller.directory_word(),
-            Self::Path(path) | Self::Home(path) => Word::from(path.as_os_str()),
+            Self::Callers | Self::Instead(_) => caller.directory_word(),
+            Self::Opened(directory) => Word::from(directory.path().as_os_str()),
         }
     }
 }

@@ -39,7 +39,7 @@ pub use error::PolicyError;
 pub use host::Hosts;
 pub use index::{IndexError, PolicyIndex};
 pub use listed::{Entry, Line, Listed, Side};
-pub use manner::{Manner, NotPermitted, WorkingDirectory};
+pub use manner::{Manner, NotPermitted, WantedDirectory, WorkingDirectory};
 pub use options::{Lecture, Options, RESOURCES, Rlimit, RunDirectory, TimestampType, UNTIL_REBOOT, Umask};
 pub use pattern::{WordPattern, name_matches};
 pub use power::{InvalidPower, Narrowed, RolePower, role_digest};

@@ -2,6 +2,7 @@
 //! of this room; only whether somebody is in a netgroup is asked of the name service here, when a line names one.
 
 use std::fmt;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,7 @@ pub(super) const ANY_NETGROUP: &str = "+";
 impl People {
     /// Whether `subject` is one of them.
     pub fn mean(&self, subject: &Subject<'_>) -> bool {
-        self.decide(|principal| Some(principal.matches(subject))) == Some(Side::In)
+        self.decide(|principal| principal.fits(subject)) == Some(Side::In)
     }
 }
 
@@ -77,19 +78,34 @@ impl Principal {
         }
     }
 
-    /// Whether `subject` is meant.
+    /// Whether `subject` is surely meant.
     pub fn matches(&self, subject: &Subject<'_>) -> bool {
-        match self {
+        self.fits(subject) == Some(true)
+    }
+
+    /// Whether `subject` is meant; `None` where the account database cannot tell, so that a line that takes somebody out does.
+    pub fn fits(&self, subject: &Subject<'_>) -> Option<bool> {
+        self.fits_by(subject, |name| Ok(sys::users::group_by_name(name)?.map(|group| group.gid)))
+    }
+
+    fn fits_by(&self, subject: &Subject<'_>, gid_of: impl Fn(&str) -> io::Result<Option<u32>>) -> Option<bool> {
+        Some(match self {
             Self::All => true,
             Self::User(name) => name.as_str() == subject.name,
             Self::Uid(uid) => *uid == subject.uid,
-            Self::Group(name) => subject
-                .groups
-                .iter()
-                .any(|(gid, known)| known.as_deref() == Some(name.as_str()) && names_no_other(name, *gid)),
+            Self::Group(name) => {
+                let named = |group: &&(u32, Option<String>)| group.1.as_deref() == Some(name.as_str());
+                let mut gids = subject.groups.iter().filter(named).map(|(gid, _)| *gid).peekable();
+                // Of two groups of one name the first alone has it. A group that is not in the account database (a forecast may
+                // suppose one) shares its name with nobody.
+                gids.peek().is_some() && {
+                    let first = gid_of(name.as_str()).ok()?;
+                    gids.any(|gid| first.is_none_or(|first| first == gid))
+                }
+            }
             Self::Gid(gid) => subject.groups.iter().any(|(known, _)| known == gid),
             Self::Netgroup(name) => sys::netgroup::has_user(name, subject.name),
-        }
+        })
     }
 
     /// The key under which the index keeps it.
@@ -151,12 +167,6 @@ impl Subject<'_> {
     }
 }
 
-/// Whether the name of a group leads to no other group than this one: of two groups of one name the first alone has it.
-/// A group that is not in the account database (a forecast may suppose one) shares its name with nobody.
-fn names_no_other(name: &GroupName, gid: u32) -> bool {
-    sys::users::group_by_name(name.as_str()).is_ok_and(|group| group.is_none_or(|group| group.gid == gid))
-}
-
 /// The name of a netgroup, without its `+`.
 pub(super) fn netgroup(name: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"(),!+%#\"'\\".contains(&byte);
@@ -198,6 +208,21 @@ mod tests {
         for text in ["bob", "Alice", "#1000", "%alice", "web", "%Web", "%#1001", "#33"] {
             assert!(!Principal::parse(text).unwrap().matches(&alice), "{text}");
         }
+    }
+
+    #[test]
+    fn where_nobody_can_tell_a_line_that_takes_out_does_and_one_that_lets_in_does_not() {
+        let groups = [(33, Some("web".to_owned()))];
+        let (web, alice) = (Principal::parse("%web").unwrap(), subject("alice", 1001, &groups));
+        assert_eq!(web.fits_by(&alice, |_| Err(io::ErrorKind::TimedOut.into())), None);
+        assert_eq!(web.fits_by(&alice, |_| Ok(Some(34))), Some(false));
+        assert_eq!(web.fits_by(&alice, |_| Ok(Some(33))), Some(true));
+        let lines =
+            |lines: &[&str]| People::try_from(lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()).unwrap();
+        let silent =
+            |people: &People| people.decide(|who| who.fits_by(&alice, |_| Err(io::ErrorKind::TimedOut.into())));
+        assert_eq!(silent(&lines(&["ALL", "!%web"])), Some(Side::Out));
+        assert_eq!(silent(&lines(&["%web"])), None);
     }
 
     #[test]

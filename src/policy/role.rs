@@ -3,7 +3,6 @@
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::Path;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +15,7 @@ use super::options::Options;
 use super::principal::{People, Principal, Subject};
 use super::recording::{Recording, is_default};
 use super::run_as::{RunAs, RunAsGroups, Target};
+use crate::elevation::ProgramNames;
 use crate::names::RoleName;
 
 /// A role with every default filled in.
@@ -167,8 +167,8 @@ pub struct Question<'a> {
     pub run_as_group: Option<(&'a str, u32)>,
     /// This host, short or fully qualified; its first label counts as its short name.
     pub host: &'a str,
-    /// The program: its directory without links, and the name by which it was called.
-    pub path: &'a Path,
+    /// The program.
+    pub program: ProgramNames<'a>,
     /// Its arguments, without the program.
     pub arguments: &'a [OsString],
     /// The digest of the opened program; called at most once for each algorithm, and only when a rule asks. `None`: it
@@ -219,7 +219,7 @@ impl Role {
             let known = known.get(algorithm as usize)?;
             known.get_or_init(|| (question.digest)(algorithm)).clone()
         };
-        let decides = |rule: &&CommandRule| rule.matches(question.path, question.arguments, &digest);
+        let decides = |rule: &&CommandRule| rule.matches(question.program, question.arguments, &digest);
         match self.commands.iter().rev().find(decides) {
             None => Answer::NoRule,
             Some(rule) => match rule.effect() {
@@ -239,9 +239,10 @@ impl Role {
         self.activation.approvers.iter().any(|principal| principal.matches(subject))
     }
 
-    /// Whether a rule allows every command; another may still refuse some.
+    /// Whether a rule allows every command, and no later one takes all of them back; others may still refuse some.
     pub fn allows_everything(&self) -> bool {
-        self.commands.iter().any(|rule| rule.means_all() && rule.effect() == Effect::Allow)
+        let last = self.commands.iter().rev().find(|rule| rule.means_all());
+        last.is_some_and(|rule| rule.effect() == Effect::Allow)
     }
 
     /// Whether the caller may set any variable for the command (`-E`, `VAR=value`): where nothing is said, whoever may run

@@ -68,7 +68,7 @@ impl RunAs {
                     Principal::Group(_) | Principal::Gid(_) => (target.groups)()?,
                     _ => Vec::new(),
                 };
-                Some(principal.matches(&Subject { name: target.name, uid: target.uid, groups: &groups }))
+                principal.fits(&Subject { name: target.name, uid: target.uid, groups: &groups })
             }
         })
     }

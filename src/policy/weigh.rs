@@ -54,7 +54,7 @@ mod tests {
             run_as: Target { name: "root", uid: 0, groups: &|| None, is_caller: false },
             run_as_group: None,
             host: "web1",
-            path: Path::new(&words[0]),
+            program: Path::new(&words[0]).into(),
             arguments: &words[1..],
             digest: &|_| None,
         };

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::family::Family;
@@ -15,16 +15,18 @@ use super::taps::{Ends, end_of};
 use crate::audit::recorded::Recorded;
 use crate::edit::EditError;
 use crate::elevation::Editor;
+use crate::elevation::command::sha256_of;
 use crate::elevation::edit::credentials_of_caller;
 use crate::escape::Word;
 use crate::policy::{Manner, WorkingDirectory};
 use crate::recording::RecordingError;
 use sys::cgroup::Cgroup;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
+use sys::held::Held;
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
-use sys::trusted::trusted_program;
+use sys::trusted::RootsName;
 
 /// Why the command could not be started.
 #[derive(Debug)]
@@ -76,7 +78,7 @@ pub(super) struct Launch {
     argv: Vec<CString>,
     environment: Vec<CString>,
     credentials: Credentials,
-    directory: Place,
+    directory: WorkingDirectory,
     kept: Vec<RawFd>,
     umask: u32,
     limits: Limits,
@@ -94,33 +96,21 @@ enum Birth {
     Callers(Option<Rc<Cgroup>>),
 }
 
-/// Where the command begins.
-enum Place {
-    Here,
-    /// -D
-    There(CString),
-    /// A login's home, and what is said where it cannot be entered: sudo begins elsewhere then.
-    Home(CString, String),
-}
-
-impl Place {
-    fn of(directory: &WorkingDirectory) -> Result<Self, LaunchError> {
-        match directory {
-            WorkingDirectory::Callers => Ok(Self::Here),
-            WorkingDirectory::Path(path) => c_string(path.as_os_str()).map(Self::There),
-            WorkingDirectory::Home(home) => {
-                let home = home.as_os_str();
-                let told = format!("jit-sudo: unable to change directory to {}", Word::from(home));
-                Ok(Self::Home(c_string(home)?, told))
-            }
-        }
-    }
-}
-
 enum PreparedImage {
     Descriptor(OwnedFd),
-    Script(OwnedFd),
-    Path(CString),
+    /// Its owner can rewrite it: it must have this digest while it is held.
+    Owned(OwnedProgram),
+    Script(Held),
+    Path(RootsName),
+    Editor(CString),
+}
+
+/// A program that its owner can rewrite.
+struct OwnedProgram {
+    fd: OwnedFd,
+    path: PathBuf,
+    /// That was recorded.
+    digest: [u8; 32],
 }
 
 impl Launch {
@@ -130,10 +120,10 @@ impl Launch {
         let (plan, elevation) = (authorized.plan(), authorized.elevation());
         Ok(Self {
             image: image(recorded)?,
-            argv: elevation.command().argv().map(c_string).collect::<Result<_, _>>()?,
+            argv: plan.argv().words().map(c_string).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: plan.credentials().clone(),
-            directory: Place::of(plan.directory())?,
+            directory: plan.directory().clone(),
             kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, authorized.manner())).collect(),
             umask: plan.umask(),
             detached: elevation.wish().background,
@@ -153,11 +143,11 @@ impl Launch {
     ) -> Result<Self, LaunchError> {
         let caller = recorded.authorized().elevation().caller();
         Ok(Self {
-            image: PreparedImage::Path(c_string(editor.path.as_os_str())?),
+            image: PreparedImage::Editor(c_string(editor.path.as_os_str())?),
             argv: editor.words.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?,
             environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
             credentials: credentials_of_caller(caller),
-            directory: Place::Here,
+            directory: WorkingDirectory::Callers,
             kept: Vec::new(),
             umask: inherited.umask,
             detached: false,
@@ -194,7 +184,8 @@ impl Launch {
     /// Starts the command as our child, with the standard streams that we have but for the given `ends`.
     pub(super) fn spawn(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, LaunchError> {
         let [output, error] = ends;
-        let execution = self.execution(inherited, [None, end_of(output), end_of(error)]);
+        let held = self.hold().map_err(|error| self.failed(error))?;
+        let execution = self.execution(inherited, held.as_ref(), [None, end_of(output), end_of(error)]);
         execution.spawn(self.birth()).map_err(|error| self.failed(error))
     }
 
@@ -202,20 +193,42 @@ impl Launch {
     pub(super) fn failed(&self, error: ExecError) -> LaunchError {
         let path = |path: &CString| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
         match (error.step, &self.directory, &self.image) {
-            (Step::Directory, Place::There(directory), _) => {
-                LaunchError::Path("change directory to", path(directory), error)
+            (Step::Directory, WorkingDirectory::Opened(directory), _) => {
+                LaunchError::Path("change directory to", directory.path().to_owned(), error)
             }
-            (Step::Image, _, PreparedImage::Path(program)) => LaunchError::Path("execute", path(program), error),
+            (Step::Image, _, PreparedImage::Owned(program)) if error == ExecError::CHANGED => changed(&program.path),
+            (Step::Image, _, PreparedImage::Path(program)) => {
+                LaunchError::Path("execute", program.path().to_owned(), error)
+            }
+            (Step::Image, _, PreparedImage::Editor(program)) => LaunchError::Path("execute", path(program), error),
             _ => LaunchError::Exec(error),
         }
     }
 
+    /// Holds a program that its owner can rewrite, until it was executed, and sees that it is the one that was recorded.
+    fn hold(&self) -> Result<Option<Held>, ExecError> {
+        let PreparedImage::Owned(OwnedProgram { fd, digest, .. }) = &self.image else { return Ok(None) };
+        let unread = |error: io::Error| match error.raw_os_error() {
+            Some(errno) => ExecError { step: Step::Image, errno },
+            None => ExecError::CHANGED,
+        };
+        let held = Held::program(fd.as_fd(), &self.credentials).map_err(unread)?;
+        if sha256_of(held.file()).map_err(unread)? == *digest { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
+    }
+
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.
-    fn execution<'a>(&'a self, inherited: &'a Inherited, standard: [Option<BorrowedFd<'a>>; 3]) -> Execution<'a> {
+    fn execution<'a>(
+        &'a self,
+        inherited: &'a Inherited,
+        held: Option<&'a Held>,
+        standard: [Option<BorrowedFd<'a>>; 3],
+    ) -> Execution<'a> {
         let image = match &self.image {
             PreparedImage::Descriptor(fd) => Image::Descriptor(fd.as_fd()),
+            PreparedImage::Owned(program) => Image::Descriptor(held.map_or(program.fd.as_fd(), Held::as_fd)),
             PreparedImage::Script(fd) => Image::Script(fd.as_fd()),
-            PreparedImage::Path(path) => Image::Path(path),
+            PreparedImage::Path(name) => Image::Path(name),
+            PreparedImage::Editor(path) => Image::Powerless(path),
         };
         Execution {
             image,
@@ -226,9 +239,9 @@ impl Launch {
             manner: &inherited.manner,
             umask: self.umask,
             directory: match &self.directory {
-                Place::Here => Directory::Unchanged,
-                Place::There(path) => Directory::Required(path),
-                Place::Home(path, words) => Directory::Wished(path, words),
+                WorkingDirectory::Callers => Directory::Unchanged,
+                WorkingDirectory::Opened(directory) => Directory::Opened(directory.as_fd()),
+                WorkingDirectory::Instead(words) => Directory::Instead(words),
             },
             ignored_signals: inherited.ignored_signals,
             blocked_signals: inherited.blocked_signals,
@@ -246,7 +259,9 @@ impl Launch {
         standard: [Option<BorrowedFd<'_>>; 3],
         report: &OwnedFd,
     ) -> Infallible {
-        match self.execution(inherited, standard).run() {
+        // Here and not in the parent, so that the exec itself lets go of it.
+        let ran = self.hold().and_then(|held| self.execution(inherited, held.as_ref(), standard).run());
+        match ran {
             Ok(never) => never,
             Err(error) => {
                 let _ = sys::poll::write(report.as_fd(), &error.to_bytes());
@@ -267,31 +282,43 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
 
 /// By the path that was judged, where nobody but root has a hand in what it means: then the process has its proper name, and a
 /// script and a program with many names see that name in their `$0`. Else the opened file itself, which nobody can swap; a
-/// script then goes to its interpreter as `/dev/fd/N`, and only where the role allows everything anyway: what it reads beside
+/// script then goes to its interpreter as `/dev/fd/N`, a sealed copy, and only where the role allows everything anyway: what it reads beside
 /// itself is in others' hands.
 fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = recorded.authorized().elevation().command();
     let program = command.program().ok_or_else(|| look(io::ErrorKind::InvalidInput.into()))?;
-    let changed =
-        || LaunchError::Script(format!("{} changed while it was checked", Word::from(program.path().as_os_str())));
+    let changed = || changed(program.path());
     if !program.unchanged().map_err(look)? {
         return Err(changed());
     }
-    let Err(error) = trusted_program(program.path()) else {
-        if !program.same_as(command.path()).map_err(look)? {
-            return Err(changed());
-        }
-        return Ok(PreparedImage::Path(c_string(command.path().as_os_str())?));
+    let error = match program.roots_name() {
+        Ok(name) if !program.same_as(name.path()).map_err(look)? => return Err(changed()),
+        Ok(name) => return Ok(PreparedImage::Path(name.clone())),
+        Err(error) => error,
     };
-    let opened = || program.as_fd().try_clone_to_owned().map_err(look);
     if program.is_binary().map_err(look)? {
-        return Ok(PreparedImage::Descriptor(opened()?));
+        let fd = program.as_fd().try_clone_to_owned().map_err(look)?;
+        if !program.writable_by_others() {
+            return Ok(PreparedImage::Descriptor(fd));
+        }
+        let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
+        return Ok(PreparedImage::Owned(OwnedProgram { fd, path: program.path().to_owned(), digest }));
     }
     if !recorded.authorized().role().allows_everything() {
         return Err(LaunchError::Script(format!("the script cannot be trusted: {error}")));
     }
-    Ok(PreparedImage::Script(opened()?))
+    let denied = |error: io::Error| match error.raw_os_error() {
+        Some(errno) => LaunchError::Path("execute", program.path().to_owned(), ExecError { step: Step::Image, errno }),
+        None => look(error),
+    };
+    let copy = Held::copy(program.as_fd(), recorded.authorized().plan().credentials()).map_err(denied)?;
+    let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
+    if sha256_of(copy.file()).map_err(look)? == digest { Ok(PreparedImage::Script(copy)) } else { Err(changed()) }
+}
+
+fn changed(path: &Path) -> LaunchError {
+    LaunchError::Script(format!("{} changed while it was checked", Word::from(path.as_os_str())))
 }
 
 fn is_below(fd: RawFd, manner: &Manner) -> bool {

@@ -157,7 +157,7 @@ impl<'a> Tape<'a> {
 
 fn header(recorded: &Recorded) -> Header {
     let elevation = recorded.authorized().elevation();
-    let command = command_line(elevation.command().argv());
+    let command = command_line(recorded.authorized().plan().argv().words());
     let (caller, run_as) = (elevation.caller(), elevation.run_as());
     let variable = |name: &str| {
         let value = |entry: &OsStr| {

@@ -17,6 +17,7 @@ use crate::process::{Pid, Waiting, wait};
 use crate::sanitize::{Ids, close_on_exec, ids, keep_over_exec, supplementary_groups};
 use crate::seccomp::Pass;
 use crate::signals::{self, Disposition, SignalSet};
+use crate::trusted::RootsName;
 
 /// Whom a process runs as.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,9 +76,11 @@ pub enum Image<'a> {
     /// The opened file itself, a script: its interpreter reads it as `/dev/fd/N`, so the descriptor stays open. Without an
     /// interpreter (`ENOEXEC`) it is one for /bin/sh.
     Script(BorrowedFd<'a>),
-    /// The file at a path, found at this moment. What the kernel does not know how to execute (`ENOEXEC`) is a script for
-    /// /bin/sh, as for every shell.
-    Path(&'a CStr),
+    /// The file at a name that root alone can make mean another one. What the kernel does not know how to execute
+    /// (`ENOEXEC`) is a script for /bin/sh, as for every shell.
+    Path(&'a RootsName),
+    /// The file that a path means at this moment, for a process that has no power but its caller's own: an editor.
+    Powerless(&'a CStr),
 }
 
 /// Which programs a command and all that it begets may execute.
@@ -96,8 +99,10 @@ pub enum Directory<'a> {
     Unchanged,
     /// There, or not at all.
     Required(&'a CStr),
-    /// There if possible; if not, where we are, and these words with the reason go to its standard error.
-    Wished(&'a CStr, &'a str),
+    /// In this one, which was opened.
+    Opened(BorrowedFd<'a>),
+    /// Where we are instead of where was wished, and these words go to its standard error.
+    Instead(&'a str),
 }
 
 /// Everything that a command's process is made of.
@@ -171,7 +176,7 @@ impl Execution<'_> {
         let environment = pointers(self.environment);
         let script = match self.image {
             Image::Script(fd) => CString::new(format!("/dev/fd/{}", fd.as_raw_fd())).ok(),
-            Image::Descriptor(_) | Image::Path(_) => None,
+            Image::Descriptor(_) | Image::Path(_) | Image::Powerless(_) => None,
         };
         close_on_exec().map_err(at(Step::Descriptors))?;
         place_streams(self.standard).map_err(at(Step::Descriptors))?;
@@ -198,12 +203,8 @@ impl Execution<'_> {
         self.directory.enter()?;
         signals::set_mask(self.blocked_signals).map_err(at(Step::Signals))?;
         let error = match self.image {
-            Image::Path(path) => match execute(path, &argv, &environment, &pass) {
-                error if error.raw_os_error() == Some(libc::ENOEXEC) => {
-                    execute_by_shell(path, &argv, &environment, &pass)
-                }
-                error => error,
-            },
+            Image::Path(name) => execute_or_interpret(name.as_c_str(), &argv, &environment, &pass),
+            Image::Powerless(path) => execute_or_interpret(path, &argv, &environment, &pass),
             Image::Descriptor(fd) => execute_opened(fd, &argv, &environment, &pass),
             Image::Script(fd) => {
                 keep_over_exec(fd.as_raw_fd()).map_err(at(Step::Descriptors))?;
@@ -236,7 +237,7 @@ pub enum Step {
     User,
     /// The kernel holds other credentials than were set.
     Verify,
-    /// chdir(2).
+    /// chdir(2) or fchdir(2).
     Directory,
     /// execve(2) or execveat(2).
     Image,
@@ -270,6 +271,9 @@ pub struct ExecError {
 }
 
 impl ExecError {
+    /// The program is not the one any more that was to be executed.
+    pub const CHANGED: Self = Self { step: Step::Image, errno: libc::ESTALE };
+
     /// For the pipe to the parent.
     pub fn to_bytes(self) -> [u8; 5] {
         let place = STEPS.iter().position(|step| *step == self.step).and_then(|place| u8::try_from(place).ok());
@@ -318,17 +322,32 @@ impl std::error::Error for ExecError {}
 
 impl Directory<'_> {
     fn enter(self) -> Result<(), ExecError> {
-        let (Self::Required(path) | Self::Wished(path, _)) = self else { return Ok(()) };
-        // SAFETY: the path ends in NUL and lives through the call.
-        let entered = check(unsafe { libc::chdir(path.as_ptr()) }).map_err(at(Step::Directory));
-        match (entered, self) {
-            (Err(error), Self::Wished(_, words)) => {
+        let entered = match self {
+            Self::Unchanged => Ok(0),
+            // SAFETY: the path ends in NUL and lives through the call.
+            Self::Required(path) => check(unsafe { libc::chdir(path.as_ptr()) }),
+            // SAFETY: takes a descriptor, which is open.
+            Self::Opened(fd) => check(unsafe { libc::fchdir(fd.as_raw_fd()) }),
+            Self::Instead(words) => {
                 // Whoever closed standard error does not want to know.
-                let _ = writeln!(io::stderr(), "{words}: {}", error.reason());
-                Ok(())
+                let _ = writeln!(io::stderr(), "{words}");
+                Ok(0)
             }
-            (entered, _) => entered.map(drop),
-        }
+        };
+        entered.map(drop).map_err(at(Step::Directory))
+    }
+}
+
+/// The same by the shell where the kernel does not know how to execute it.
+fn execute_or_interpret(
+    path: &CStr,
+    argv: &[*const libc::c_char],
+    environment: &[*const libc::c_char],
+    pass: &Pass,
+) -> io::Error {
+    match execute(path, argv, environment, pass) {
+        error if error.raw_os_error() == Some(libc::ENOEXEC) => execute_by_shell(path, argv, environment, pass),
+        error => error,
     }
 }
 

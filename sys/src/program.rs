@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 
 use crate::exec::Credentials;
 use crate::lent::as_user;
-use crate::trusted::{Stamp, trusted_chain};
+use crate::trusted::{RootsName, Stamp, TrustError, steered_by_others};
 
 /// An open regular file with an execute bit.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ use crate::trusted::{Stamp, trusted_chain};
 pub struct OpenedProgram {
     file: File,
     path: PathBuf,
-    place: PathBuf,
+    name: Result<RootsName, TrustError>,
+    steered: bool,
     stamp: Stamp,
     mode: u32,
     uid: u32,
@@ -64,8 +65,9 @@ impl OpenedProgram {
         let path = fs::read_link(&own)?;
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&own)?;
         let stamp = Stamp::of(&metadata);
-        let place = found.place(&path)?;
-        let opened = Self { file, path, place, stamp, mode, uid: metadata.uid() };
+        let name = found.name(&path)?;
+        let steered = name.is_err() && steered_by_others(&path).unwrap_or(true);
+        let opened = Self { file, path, name, steered, stamp, mode, uid: metadata.uid() };
         // The kernel's name for it has no meaning when it was deleted, or lies outside our root.
         if opened.same_as(&opened.path)? { Ok(opened) } else { Err(io::Error::from(io::ErrorKind::NotFound)) }
     }
@@ -78,7 +80,19 @@ impl OpenedProgram {
     /// The name by which it was found, in its directory without links, where nobody but root has a hand in what the name
     /// means: no directory and no link on the way to the file is anybody else's. Otherwise the canonical path.
     pub fn place(&self) -> &Path {
-        &self.place
+        self.name.as_ref().map_or(&self.path, RootsName::path)
+    }
+
+    /// The name by which it may be executed: its whole chain and the file itself are root's.
+    ///
+    /// # Errors
+    /// Why there is none: what on the way is not root's, or that others may write the file.
+    pub fn roots_name(&self) -> Result<&RootsName, String> {
+        match &self.name {
+            Err(error) => Err(error.to_string()),
+            Ok(name) if self.writable_by_others() => Err(format!("{:?} is not root's alone", name.path())),
+            Ok(name) => Ok(name),
+        }
     }
 
     /// Device, inode, size and times at the time of opening.
@@ -96,9 +110,10 @@ impl OpenedProgram {
         self.uid
     }
 
-    /// Somebody besides root can change its contents: it has another owner, or its group or everybody may write.
+    /// Somebody besides root can change its contents: it has another owner, its group or everybody may write, or it lies on
+    /// a file system that is not root's alone.
     pub fn writable_by_others(&self) -> bool {
-        self.uid != 0 || self.mode & 0o022 != 0
+        self.uid != 0 || self.mode & 0o022 != 0 || self.steered
     }
 
     /// Whether it is in the machine's format for executables (ELF); everything else needs an interpreter.
@@ -163,11 +178,15 @@ impl Found {
         Ok(Self { directory: parent, name: name.to_owned(), file: file.into() })
     }
 
-    /// See [`OpenedProgram::place`].
-    fn place(&self, canonical: &Path) -> io::Result<PathBuf> {
+    /// See [`OpenedProgram::place`]: the name in its directory, or the canonical one.
+    fn name(&self, canonical: &Path) -> io::Result<Result<RootsName, TrustError>> {
         let named = fs::read_link(own_link(&self.directory))?.join(&self.name);
-        let is_roots = named == canonical || trusted_chain(&named).is_ok_and(|leads_to| leads_to == canonical);
-        Ok(if is_roots { named } else { canonical.to_owned() })
+        match RootsName::check(&named) {
+            Ok(name) if name.leads_to() == canonical => Ok(Ok(name)),
+            Ok(_) | Err(_) if named != canonical => Ok(RootsName::check(canonical)),
+            Ok(_) => Ok(Err(TrustError::Symlink { path: named })),
+            Err(error) => Ok(Err(error)),
+        }
     }
 }
 

@@ -17,8 +17,11 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::random::random;
 
+mod chain;
 mod keeping;
 
+pub use chain::RootsName;
+pub(crate) use chain::steered_by_others;
 pub use keeping::free_space;
 
 /// More names than this are not read from a directory.
@@ -89,6 +92,13 @@ pub enum TrustError {
         /// Its mode bits.
         mode: u32,
     },
+    /// It lies on a file system whose contents others than root decide.
+    FileSystem {
+        /// Where that is mounted.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
     /// It cannot be opened, read or written.
     Io {
         /// Which.
@@ -111,6 +121,9 @@ impl fmt::Display for TrustError {
             Self::NotCanonical { path } => write!(f, "{path:?} is not an absolute path without '..'"),
             Self::TooLarge { path, limit } => write!(f, "{path:?} is larger than {limit}"),
             Self::Readable { path, mode } => write!(f, "{path:?} is open to others (mode {mode:04o})"),
+            Self::FileSystem { path, kind } => {
+                write!(f, "{path:?} is on {kind}, where not root alone decides what a name means")
+            }
             Self::Io { path, error } => write!(f, "{path:?}: {error}"),
         }
     }
@@ -382,59 +395,6 @@ impl AsFd for TrustedDirectory {
     }
 }
 
-/// That every directory above a canonical path, and the file itself, are root's and written by nobody else: then the
-/// path will still mean the same file when it is executed.
-pub fn trusted_program(path: &Path) -> Result<(), TrustError> {
-    walk(path.parent().ok_or_else(|| TrustError::NotCanonical { path: path.to_owned() })?)?;
-    let metadata = look_at(path)?;
-    if metadata.is_file() { root_only(&metadata, path) } else { Err(TrustError::NotRegular { path: path.to_owned() }) }
-}
-
-/// The most links on one way (path_resolution(7)).
-const MOST_LINKS: usize = 40;
-
-/// Follows a path, links and all, and gives the canonical path that it leads to: nobody but root has a hand in where that is.
-///
-/// # Errors
-/// A directory or link on the way that is not root's, or that others may write; a way that cannot be followed.
-pub fn trusted_chain(path: &Path) -> Result<PathBuf, TrustError> {
-    let mut left: Vec<OsString> = components_reversed(path);
-    let (mut so_far, mut links) = (PathBuf::from("/"), 0);
-    directory(&so_far)?;
-    while let Some(name) = left.pop() {
-        match name.as_encoded_bytes() {
-            b"/" => so_far = PathBuf::from("/"),
-            b"." => {}
-            b".." => drop(so_far.pop()),
-            _ => {
-                let next = so_far.join(&name);
-                let metadata =
-                    std::fs::symlink_metadata(&next).map_err(|error| TrustError::Io { path: next.clone(), error })?;
-                if metadata.is_symlink() {
-                    links += 1;
-                    let target =
-                        std::fs::read_link(&next).map_err(|error| TrustError::Io { path: next.clone(), error })?;
-                    if links > MOST_LINKS || metadata.uid() != 0 {
-                        return Err(TrustError::Symlink { path: next });
-                    }
-                    left.extend(components_reversed(&target));
-                    continue;
-                }
-                if !left.is_empty() {
-                    directory(&next)?;
-                }
-                so_far = next;
-            }
-        }
-    }
-    Ok(so_far)
-}
-
-/// The components of a path, the last first; `/` stands for the beginning of an absolute one.
-fn components_reversed(path: &Path) -> Vec<OsString> {
-    path.components().rev().map(|component| component.as_os_str().to_owned()).collect()
-}
-
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Checks every directory from `/` down to `path`, the highest first. By name, not by descriptor: once a directory is known
@@ -456,9 +416,14 @@ fn walk(path: &Path) -> Result<(), TrustError> {
     Ok(())
 }
 
-fn directory(path: &Path) -> Result<(), TrustError> {
+fn directory(path: &Path) -> Result<Metadata, TrustError> {
     let metadata = look_at(path)?;
-    if metadata.is_dir() { root_only(&metadata, path) } else { Err(TrustError::NotDirectory { path: path.to_owned() }) }
+    root_directory(&metadata, path)?;
+    Ok(metadata)
+}
+
+fn root_directory(metadata: &Metadata, path: &Path) -> Result<(), TrustError> {
+    if metadata.is_dir() { root_only(metadata, path) } else { Err(TrustError::NotDirectory { path: path.to_owned() }) }
 }
 
 /// At anything but a link.

@@ -25,6 +25,16 @@ standing     = ["%by-digest"]
 commands     = [{ path = "ALL", sha256 = "DIGEST" }]
 authenticate = false
 
+[roles.by-name]
+standing     = ["%by-name"]
+commands     = ["/usr/bin/python3 /opt/job.py"]
+authenticate = false
+
+[roles.but-python]
+standing     = ["%but-python"]
+commands     = ["/usr/bin/* **", "!/usr/bin/python3.* **"]
+authenticate = false
+
 [roles.everything]
 standing     = ["%everything"]
 commands     = "ALL"
@@ -216,4 +226,143 @@ fn a_directory_that_is_exchanged_shows_nothing_of_another() {
         assert!(text.contains("not found") || text.contains("not allowed"), "{text}");
         assert!(!text.contains("is not executable") && !text.contains("is a directory"), "{text}");
     }
+}
+
+/// As which process `/proc/N` has been root's and is another one now: one descriptor that leads here and there.
+const LEADER: &str = r#"
+import os, sys
+good, evil = (os.open(path, os.O_RDONLY) for path in sys.argv[1:3])
+open("/tmp/leader", "w").write(str(os.getpid()))
+while True:
+    os.dup2(good, 50)
+    os.dup2(evil, 50)
+"#;
+
+#[test]
+fn a_descriptor_of_another_process_is_no_name_of_a_program() {
+    let root = racing_root();
+    let person = root.person(&["by-digest"]);
+    root.write("/tmp/leader.py", 0o755, LEADER);
+    root.script(&format!("cp /tmp/evil-program {}/evil && chmod 755 {0}/evil", person.home));
+    root.script(&format!(
+        "python3 /tmp/leader.py /usr/bin/true {}/evil >/dev/null 2>&1 & \
+         until [ -s /tmp/leader ]; do sleep 0.05; done",
+        person.home
+    ));
+    let script = format!(
+        "p=$(cat /tmp/leader); ok=0; for i in $(seq {TRIES}); do \
+         jit-sudo -n /proc/$p/fd/50 >/dev/null 2>&1 && ok=$((ok + 1)); done; echo $ok"
+    );
+    let output = root.command(&person.name, ["bash", "-c", &script]).patience(Duration::from_secs(240)).run();
+    root.script("kill $(cat /tmp/leader)");
+    assert!(
+        output.succeeded().trim().parse::<usize>().unwrap() > 0,
+        "it never was the program that may run: {output:?}"
+    );
+    only(&root, &person, "/usr/bin/true");
+}
+
+/// A tree of the caller's that Python takes for its own, where it believes a name in it.
+const VENV: &str = "cd ~; ln -s /usr/bin w; v=$(python3 -c 'import sys; print(\"python%d.%d\" % sys.version_info[:2])'); \
+                    mkdir -p lib/$v/site-packages; printf 'home = /usr/bin\n' >pyvenv.cfg; \
+                    echo 'import os; open(\"/tmp/evil\", \"a\").write(\"%d\\n\" % os.geteuid())' >lib/$v/site-packages/a.pth";
+
+#[test]
+fn a_name_that_was_typed_is_not_what_a_program_is_told() {
+    let root = racing_root();
+    let person = root.person(&["by-name"]);
+    root.script("echo 'import sys; print(\"the job\")' >/opt/job.py");
+    root.run_as(&person.name, ["bash", "-c", VENV]).succeeded();
+    let typed = format!("{}/w/python3", person.home);
+    let output = root.run_as(&person.name, ["jit-sudo", "-n", &typed, "/opt/job.py"]);
+    assert_eq!(output.succeeded().trim(), "the job");
+    assert_eq!(evil_runs(&root), 0, "modules of the caller's ran as root");
+    let records = crate::records_of(&root, &person);
+    let start = records.iter().find(|record| record.kind() == "start").unwrap();
+    assert_eq!(start.json["argv"], serde_json::json!(["/usr/bin/python3", "/opt/job.py"]));
+    assert_eq!(start.text("typed"), typed);
+    // A name without a slash stays, and there is nothing else to record.
+    root.run_as(&person.name, ["jit-sudo", "-n", "python3", "/opt/job.py"]).succeeded();
+    let records = crate::records_of(&root, &person);
+    let last = records.iter().rfind(|record| record.kind() == "start").unwrap();
+    assert_eq!((&last.json["argv"][0], last.json.get("typed")), (&serde_json::json!("python3"), None));
+    // With a role of every command the caller names it, as with sudo.
+    let free = root.person(&["everything"]);
+    root.run_as(&free.name, ["ln", "-s", "/bin/sh", "mine"]).succeeded();
+    let mine = format!("{}/mine", free.home);
+    assert_eq!(root.run_as(&free.name, ["jit-sudo", "-n", &mine, "-c", "echo $0"]).succeeded().trim(), mine);
+}
+
+#[test]
+fn a_link_of_roots_is_no_way_around_a_rule_that_denies() {
+    let root = racing_root();
+    let person = root.person(&["but-python"]);
+    for program in ["python3", "/usr/bin/python3", "/bin/python3"] {
+        root.run_as(&person.name, ["jit-sudo", "-n", program, "--version"]).refused("not allowed");
+        let why = root.run_as(&person.name, ["jitctl", "why", "--", program, "--version"]);
+        assert!(why.stdout.contains("!/usr/bin/python3."), "{why:?}");
+        let listed = root.run_as(&person.name, ["jit-sudo", "-n", "-l", program, "--version"]);
+        assert_ne!(listed.status.code(), Some(0), "{listed:?}");
+        let test = root.as_root(["jitctl", "policy", "test", "--user", &person.name, "--", program, "--version"]);
+        assert!(!test.stdout.contains("standing"), "{test:?}");
+    }
+    root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
+}
+
+/// Rewrites a file in place for ever with one text and the other, by a file of its own each time.
+const REWRITE: &str = r#"
+import os, sys, time, random
+path, texts = sys.argv[1], [open(name, "rb").read() for name in sys.argv[2:4]]
+size = max(map(len, texts))
+texts = [text.ljust(size, b"\n" if text[0] == 35 else b"\0") for text in texts]
+for name, text in zip(sys.argv[2:4], texts):
+    open(name, "wb").write(text)
+pages = [at for at in range(0, size, 4096) if texts[0][at:at + 4096] != texts[1][at:at + 4096]]
+open(path, "wb").write(texts[0])
+os.chmod(path, 0o755)
+open("ready", "w").close()
+while True:
+    for text in texts:
+        try:
+            file = os.open(path, os.O_WRONLY)
+            for at in pages:
+                os.pwrite(file, text[at:at + 4096], at)
+            os.close(file)
+        except OSError:
+            pass
+        time.sleep(random.uniform(0, 0.02))
+"#;
+
+/// Rewrites `own` in the person's home with the files `good` and `evil` that `scene` makes, and runs it meanwhile. The records name
+/// as many runs of the second as there were.
+fn a_rewritten_file_is_that_of_its_record(scene: &str, trace: &str) {
+    let root = racing_root();
+    let person = root.person(&["everything"]);
+    root.write("/tmp/rewrite.py", 0o755, REWRITE);
+    root.script(&format!("touch {trace} && chmod 666 {trace}"));
+    let script = format!(
+        "cd ~ && {scene}\n\
+         python3 /tmp/rewrite.py own good evil & writer=$!; until [ -e ready ]; do sleep 0.05; done; sha256sum <evil >digest\n\
+         ok=0; for i in $(seq {TRIES}); do jit-sudo -n ~/own >/dev/null 2>&1 && ok=$((ok + 1)); done; kill $writer; echo $ok"
+    );
+    let output = root.command(&person.name, ["bash", "-c", &script]).patience(Duration::from_secs(300)).run();
+    assert!(output.succeeded().trim().parse::<usize>().unwrap() > 0, "it never ran: {output:?}");
+    let digest = root.read(&format!("{}/digest", person.home));
+    let digest = digest.split(' ').next().unwrap_or_default();
+    let named = runs_of(&root, &person, |start| start.text("sha256") == digest);
+    let ran = root.read(trace).lines().count();
+    assert_eq!(named, ran, "the records name {named} runs of the second program, and it ran {ran} times");
+}
+
+#[test]
+fn a_script_that_is_rewritten_is_the_one_that_was_hashed() {
+    let scene = "printf '#!/bin/sh\\nexit 0                            \\n' >good; \
+                 printf '#!/bin/sh\\nid -u >>/tmp/evil-script; exit 0\\n' >evil";
+    a_rewritten_file_is_that_of_its_record(scene, "/tmp/evil-script");
+}
+
+#[test]
+fn a_program_that_is_rewritten_is_the_one_that_was_hashed() {
+    let scene = "cc -static -O -o evil /tmp/evil.c; sed 's,/tmp/evil\",/tmp/none\",' /tmp/evil.c >good.c; cc -static -O -o good good.c";
+    a_rewritten_file_is_that_of_its_record(scene, "/tmp/evil");
 }

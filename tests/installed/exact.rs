@@ -144,7 +144,9 @@ fn an_exact_grant_serves_in_the_directory_that_was_approved_and_in_no_other() {
     assert!(shown.succeeded().lines().any(said), "{shown:?}");
     run(root, &person, &person.home, &["sh", "install.sh"]).refused("exactly one command, with its directory");
     run(root, &person, "/srv/app", &["-D", &person.home, "sh", "install.sh"]).refused("exactly one command");
-    run(root, &person, &person.home, &["-D", "/srv/app/../app", "sh", "install.sh"]).refused("exactly one command");
+    // By whatever name: the directory counts.
+    let output = run(root, &person, &person.home, &["-D", "/srv/app/../app", "sh", "install.sh"]);
+    assert_eq!(output.succeeded(), "installed");
     assert_eq!(run(root, &person, "/srv/app", &["sh", "install.sh"]).succeeded(), "installed");
     assert_eq!(run(root, &person, &person.home, &["-D", "/srv/app", "sh", "install.sh"]).succeeded(), "installed");
 }
@@ -317,4 +319,93 @@ fn a_directory_of_another_mount_namespace_is_not_the_one_that_was_approved() {
         "cd /proc/self/cwd; mkdir gone; cd gone; rmdir ../gone; jitctl request --role narrowed --reason r -- id";
     let output = root.command(&person.name, ["bash", "-c", script]).cwd(&person.home).run();
     output.refused("the working directory was removed");
+}
+
+#[test]
+fn an_exact_grant_serves_its_program_by_its_own_name() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    root.script("echo 'print(\"the job\")' >/opt/job.py; touch /tmp/by-name; chmod 666 /tmp/by-name");
+    exactly(root, &person, "/", &["--", "/usr/bin/python3", "/opt/job.py"]);
+    let venv = "cd ~; ln -s /usr/bin w; v=$(python3 -c 'import sys; print(\"python%d.%d\" % sys.version_info[:2])'); \
+                mkdir -p lib/$v/site-packages; printf 'home = /usr/bin\n' >pyvenv.cfg; \
+                echo 'import os; open(\"/tmp/by-name\", \"a\").write(\"%d\" % os.geteuid())' >lib/$v/site-packages/a.pth";
+    root.run_as(&person.name, ["bash", "-c", venv]).succeeded();
+    let typed = format!("{}/w/python3", person.home);
+    assert_eq!(run(root, &person, "/", &[&typed, "/opt/job.py"]).succeeded(), "the job");
+    assert_eq!(root.read("/tmp/by-name"), "", "modules of the holder's ran as root");
+}
+
+#[test]
+fn a_login_shell_is_another_command_than_a_shell() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    exactly(root, &person, "/", &["-D", "/root", "--", "/bin/bash", "-c", "pwd"]);
+    run(root, &person, "/", &["-i", "pwd"]).refused("exactly one command");
+    assert_eq!(run(root, &person, "/", &["-D", "/root", "/bin/bash", "-c", "pwd"]).succeeded(), "/root");
+}
+
+#[test]
+fn a_directory_that_was_approved_is_no_link_to_another() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    root.script("mkdir -p /srv/prod && echo prod >/srv/prod/file");
+    let app = format!("{}/app", person.home);
+    root.run_as(&person.name, ["sh", "-c", "mkdir app; echo mine >app/file"]).succeeded();
+    exactly(root, &person, &app, &["--", "cat", "file"]);
+    assert_eq!(run(root, &person, "/", &["-D", &app, "cat", "file"]).succeeded(), "mine");
+    root.run_as(&person.name, ["sh", "-c", "mv app old; ln -s /srv/prod app"]).succeeded();
+    run(root, &person, "/", &["-D", &app, "cat", "file"]).refused("exactly one command");
+    // Exchanged all the while, the directory that was compared is the one that is entered.
+    let script = "python3 - app old <<'FLIP' & flip=$!\n\
+                  import ctypes, sys\n\
+                  while True: ctypes.CDLL(None).renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2)\n\
+                  FLIP\n\
+                  for i in $(seq 500); do jit-sudo -n -D ~/app cat file 2>/dev/null; done | sort | uniq -c; kill $flip";
+    let output = root
+        .command(&person.name, ["bash", "-c", script])
+        .cwd(&person.home)
+        .patience(std::time::Duration::from_secs(240))
+        .run();
+    assert!(output.stdout.contains("mine") && !output.stdout.contains("prod"), "{output:?}");
+}
+
+#[test]
+fn records_name_the_directory_where_a_command_really_begins() {
+    let root = exact_root();
+    root.add_policy(
+        "anywhere",
+        "[roles.anywhere]\nstanding = [\"%anywhere\"]\ncommands = \"ALL\"\nrun_as = [\"ALL\"]\nruncwd = \"*\"\n\
+         authenticate = false\n",
+    );
+    root.script("id homeless >/dev/null 2>&1 || useradd -d /srv/homeless -s /bin/bash homeless");
+    let person = root.person(&["anywhere", "narrowed"]);
+    root.run_as(&person.name, ["ln", "-s", "/srv", "here"]).succeeded();
+    let link = format!("{}/here", person.home);
+    assert_eq!(run(root, &person, "/", &["-D", &link, "pwd", "-P"]).succeeded(), "/srv");
+    let login = run(root, &person, "/usr", &["-i", "-u", "homeless", "pwd"]);
+    assert_eq!(login.succeeded(), "/usr");
+    assert!(login.stderr.contains("unable to change directory to /srv/homeless: No such file"), "{login:?}");
+    let records = records_of(root, &person);
+    let begun: Vec<_> =
+        records.iter().filter(|record| record.kind() == "start").map(|start| start.text("cwd")).collect();
+    assert_eq!(begun, ["/srv", "/usr"]);
+}
+
+#[test]
+fn an_exact_grant_never_begins_elsewhere() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    root.script("id roamer >/dev/null 2>&1 || useradd -d /srv/roamer -s /bin/bash roamer; mkdir -p /srv/roamer; rmdir /srv/roamer");
+    // The directory of nobody's home is asked for by nobody.
+    let request = ["jitctl", "request", "--role", "narrowed", "--reason", "r", "-u", "roamer", "-D", "/srv/roamer"];
+    let request = [&request[..], &["--", "/bin/bash", "-c", "pwd"]].concat();
+    root.run_as(&person.name, request).refused("unable to change directory to /srv/roamer: No such file or directory");
+    root.script("mkdir -m 755 /srv/roamer");
+    exactly(root, &person, "/", &["-u", "roamer", "-D", "/srv/roamer", "--", "/bin/bash", "-c", "pwd"]);
+    root.script("rmdir /srv/roamer");
+    for words in [&["-i", "-u", "roamer", "pwd"][..], &["-u", "roamer", "-D", "/srv/roamer", "/bin/bash", "-c", "pwd"]]
+    {
+        run(root, &person, "/tmp", words).refused("exactly one command");
+    }
 }

@@ -14,7 +14,7 @@ use crate::table::Fields;
 use crate::when;
 
 /// The order in which details are shown; fields that are not named here follow, and the chain's own come last.
-const ORDER: [&str; 68] = [
+const ORDER: [&str; 69] = [
     "time",
     "host",
     "run",
@@ -66,6 +66,7 @@ const ORDER: [&str; 68] = [
     "loginuid",
     "umask",
     "argv",
+    "typed",
     "reason",
     "ticket",
     "comment",

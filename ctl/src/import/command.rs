@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use jit_sudo::elevation::ProgramNames;
+
 use super::expression;
 use super::toml::{entry, policy, quoted};
 use super::tree::Command;
@@ -73,12 +75,9 @@ impl Rule {
 
 /// Whether a rule of the policy means this program without arguments.
 fn matches(rule: &str, program: &str) -> bool {
+    let names = ProgramNames { place: Path::new(program), canonical: Path::new(program) };
     policy(&format!("[roles.x]\ncommands = [{rule}]\n")).is_ok_and(|policy| {
-        policy
-            .roles()
-            .iter()
-            .flat_map(|role| &role.commands)
-            .any(|rule| rule.matches(Path::new(program), &[], &|_| None))
+        policy.roles().iter().flat_map(|role| &role.commands).any(|rule| rule.matches(names, &[], &|_| None))
     })
 }
 

@@ -1,5 +1,7 @@
 //! Rules and the commands that they mean.
 
+use std::path::Path;
+
 use super::*;
 
 fn words(text: &str) -> Vec<OsString> {

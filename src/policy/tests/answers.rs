@@ -14,7 +14,7 @@ fn answer<'r>(
         run_as: Target { name: run_as.0, uid: run_as.1, groups: &|| Some(Vec::new()), is_caller: false },
         run_as_group: group,
         host,
-        path: Path::new(&words[0]),
+        program: Path::new(&words[0]).into(),
         arguments: &words[1..],
         digest: &|_| Some(vec![0xab; 32]),
     };
@@ -76,7 +76,7 @@ fn a_digest_is_computed_once_however_many_rules_ask() {
         run_as: Target { name: "root", uid: 0, groups: &|| None, is_caller: false },
         run_as_group: None,
         host: "h",
-        path: Path::new("/bin/x"),
+        program: Path::new("/bin/x").into(),
         arguments: &[],
         digest: &count,
     };
@@ -93,4 +93,12 @@ fn run_as_is_a_list_whose_last_line_decides() {
     assert!(matches!(answer(&role, ("bob", 5), None, "h", "/bin/x"), Answer::Allowed { .. }));
     assert!(matches!(answer(&role, ("bob", 5), Some(("adm", 4)), "h", "/bin/x"), Answer::Allowed { .. }));
     assert_eq!(answer(&role, ("bob", 5), Some(("disk", 6)), "h", "/bin/x"), Answer::OtherGroup);
+}
+
+#[test]
+fn every_command_is_what_the_last_line_about_all_says() {
+    let everything = |commands: &str| role(&format!("[roles.r]\ncommands = {commands}\n")).allows_everything();
+    assert!(everything("\"ALL\"") && everything("[\"!ALL\", \"ALL\", \"!/bin/su\"]"));
+    assert!(!everything("[\"ALL\", \"!ALL\"]") && !everything("[\"ALL\", \"!ALL\", \"/bin/ls\"]"));
+    assert!(!everything("[\"/bin/ls\"]"));
 }

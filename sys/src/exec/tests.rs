@@ -62,7 +62,7 @@ fn nothing_is_executed_after_a_program_that_shall_be_alone() {
         let (output, event) = shell(line, |execution| {
             execution.programs = Programs::ThisAlone;
             if !descriptor {
-                execution.image = Image::Path(c"/bin/sh");
+                execution.image = Image::Powerless(c"/bin/sh");
             }
         });
         assert_eq!((output.as_str(), event), ("in\n126\n126\n", WaitEvent::Exited(126)));
@@ -113,7 +113,7 @@ fn directory_is_entered_with_the_new_credentials() {
 
     let (output, event) = shell("pwd", |execution| {
         execution.standard[2] = execution.standard[1];
-        execution.directory = Directory::Wished(c"/root", "no home");
+        execution.directory = Directory::Instead("no home: Permission denied");
     });
     let here = std::env::current_dir().unwrap();
     assert_eq!((output, event), (format!("no home: Permission denied\n{}\n", here.display()), WaitEvent::Exited(0)));
@@ -127,7 +127,7 @@ fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
     // executed.
     let write = format!("echo 'echo \"$0\" \"$@\"' >{file}; chmod 755 {file}");
     assert!(std::process::Command::new("sh").args(["-c", &write]).status().unwrap().success());
-    let (output, event) = shell("one", |execution| execution.image = Image::Path(path));
+    let (output, event) = shell("one", |execution| execution.image = Image::Powerless(path));
     std::fs::remove_file(file).unwrap();
     assert_eq!((output, event), (format!("{file} -c one\n"), WaitEvent::Exited(0)));
 }

@@ -1,0 +1,130 @@
+//! The bytes of a program that its owner could rewrite, held as they are until they were executed.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+
+use crate::exec::Credentials;
+use crate::kernel::check;
+use crate::lent::as_user;
+
+/// fcntl(2) of Linux: which signal tells of a waiting writer.
+const F_SETSIG: libc::c_int = 10;
+
+/// An opened program whose bytes nobody can change as long as this lives.
+#[derive(Debug)]
+#[must_use]
+pub struct Held(File);
+
+impl Held {
+    /// A program in the machine's format: under a lease for reading (fcntl(2)), which nobody gets who is not alone with other
+    /// readers, and for which writers wait; or else, where there are no leases or somebody has it open for writing, a copy.
+    ///
+    /// # Errors
+    /// Those of [`Self::copy`].
+    pub fn program(program: BorrowedFd<'_>, who: &Credentials) -> io::Result<Self> {
+        let file = again(program)?;
+        // What tells of a waiting writer must not end us: SIGURG is ignored unless somebody asks for it.
+        // SAFETY: both take integers.
+        let leased = check(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) })
+            .and_then(|_| check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) }));
+        if leased.is_ok() { Ok(Self(file)) } else { Self::copy(program, who) }
+    }
+
+    /// A sealed copy in memory, of a file that `who` may execute and read.
+    ///
+    /// # Errors
+    /// `PermissionDenied` also where the file system is mounted with `noexec`; those of memfd_create(2) and read(2).
+    pub fn copy(program: BorrowedFd<'_>, who: &Credentials) -> io::Result<Self> {
+        let mut file = again(program)?;
+        let is_barred = fstatvfs(&file)?.flags().contains(FsFlags::ST_NOEXEC);
+        if is_barred || !as_user(who, || may_run(&file))? {
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
+        let mut copy = File::from(executable_memory()?);
+        io::copy(&mut file, &mut copy)?;
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL;
+        fcntl(&copy, FcntlArg::F_ADD_SEALS(seals))?;
+        // For reading alone: what is open for writing is not executed.
+        again(copy.as_fd()).map(Self)
+    }
+
+    /// What is executed.
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl AsFd for Held {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// An open file of its own, at its beginning.
+fn again(file: BorrowedFd<'_>) -> io::Result<File> {
+    OpenOptions::new().read(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+fn executable_memory() -> io::Result<std::os::fd::OwnedFd> {
+    const MFD_EXEC: u32 = 0x10;
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let explicit = MFdFlags::from_bits_retain(flags.bits() | MFD_EXEC);
+    // Before Linux 6.3 the flag is unknown and the file is executable anyway.
+    Ok(memfd_create("program", explicit).or_else(|_| memfd_create("program", flags))?)
+}
+
+fn may_run(file: &File) -> bool {
+    let (fd, path, how) = (file.as_raw_fd(), c"".as_ptr(), libc::AT_EACCESS | libc::AT_EMPTY_PATH);
+    // SAFETY: the path ends in NUL, and the descriptor is open.
+    let answer = unsafe { libc::syscall(libc::SYS_faccessat2, fd, path, libc::R_OK | libc::X_OK, how) };
+    answer == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::{Read, Seek, Write};
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+
+    fn root() -> Credentials {
+        Credentials { uid: 0, gid: 0, groups: vec![] }
+    }
+
+    fn text(held: &Held) -> String {
+        let mut text = String::new();
+        held.file().rewind().unwrap();
+        held.file().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_is_held_is_not_written() {
+        let path = std::env::temp_dir().join(format!("held-{}", std::process::id()));
+        fs::write(&path, "one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let program = File::open(&path).unwrap();
+        let copy = Held::copy(program.as_fd(), &root()).unwrap();
+        {
+            let _leased = Held::program(program.as_fd(), &root()).unwrap();
+            let busy = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+            assert_eq!(busy.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+        let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
+        let held = Held::program(program.as_fd(), &root()).unwrap();
+        writer.write_all(b"two").unwrap();
+        assert_eq!((text(&copy).as_str(), text(&held).as_str()), ("one", "one"));
+        let own = format!("/proc/self/fd/{}", held.as_fd().as_raw_fd());
+        assert!(OpenOptions::new().write(true).open(own).and_then(|mut file| file.write_all(b"x")).is_err());
+        drop(writer);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let nobody = Credentials { uid: 65534, gid: 65534, groups: vec![] };
+        assert_eq!(Held::copy(program.as_fd(), &nobody).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,174 @@
+//! Names that nobody but root can make mean another file: every directory and every link on the way is root's.
+
+use std::ffi::{CString, OsString};
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, PROC_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+use nix::sys::statvfs::FsFlags;
+
+use super::{TrustError, directory};
+
+/// The most links on one way (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// An absolute name whose whole chain was checked: no directory and no link on the way to the file is anybody's but root's,
+/// and none lies on a file system whose contents others decide. So it goes on to mean the same file, unless root changes it.
+/// Only such a name is executed with power ([`Image::Path`](crate::exec::Image)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct RootsName {
+    name: CString,
+    path: PathBuf,
+    leads_to: PathBuf,
+}
+
+impl RootsName {
+    /// Follows the name, links and all, and checks every step. Of the file itself only that it is there.
+    ///
+    /// # Errors
+    /// A directory or link on the way that is not root's, or that others may write; a file system that is not root's alone;
+    /// a way that cannot be followed.
+    pub fn check(path: &Path) -> Result<Self, TrustError> {
+        if !path.is_absolute() {
+            return Err(TrustError::NotCanonical { path: path.to_owned() });
+        }
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|error| TrustError::Io { path: path.to_owned(), error: error.into() })?;
+        Ok(Self { name, path: path.to_owned(), leads_to: follow(path)? })
+    }
+
+    /// The name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The canonical path of the file.
+    pub fn leads_to(&self) -> &Path {
+        &self.leads_to
+    }
+
+    /// The name for the kernel.
+    pub fn as_c_str(&self) -> &std::ffi::CStr {
+        &self.name
+    }
+}
+
+fn follow(path: &Path) -> Result<PathBuf, TrustError> {
+    let mut left: Vec<OsString> = components_reversed(path);
+    let (mut so_far, mut links) = (PathBuf::from("/"), 0);
+    let mut device = directory(&so_far)?.dev();
+    while let Some(name) = left.pop() {
+        match name.as_encoded_bytes() {
+            b"/" => so_far = PathBuf::from("/"),
+            b"." => {}
+            b".." => drop(so_far.pop()),
+            _ => {
+                let next = so_far.join(&name);
+                let metadata = look(&next)?;
+                if metadata.dev() != device {
+                    device = metadata.dev();
+                    mounted_by_root(&next)?;
+                }
+                if metadata.is_symlink() {
+                    links += 1;
+                    let target =
+                        std::fs::read_link(&next).map_err(|error| TrustError::Io { path: next.clone(), error })?;
+                    if links > MOST_LINKS || metadata.uid() != 0 {
+                        return Err(TrustError::Symlink { path: next });
+                    }
+                    left.extend(components_reversed(&target));
+                    continue;
+                }
+                if !left.is_empty() {
+                    super::root_directory(&metadata, &next)?;
+                }
+                so_far = next;
+            }
+        }
+    }
+    Ok(so_far)
+}
+
+fn look(path: &Path) -> Result<Metadata, TrustError> {
+    std::fs::symlink_metadata(path).map_err(|error| TrustError::Io { path: path.to_owned(), error })
+}
+
+/// The components of a path, the last first; `/` stands for the beginning of an absolute one.
+fn components_reversed(path: &Path) -> Vec<OsString> {
+    path.components().rev().map(|component| component.as_os_str().to_owned()).collect()
+}
+
+/// Whether others than root decide what lies on the file system of an opened file, whatever owners and modes it shows.
+///
+/// # Errors
+/// Those of statfs(2).
+pub(crate) fn steered_by_others(canonical: &Path) -> io::Result<bool> {
+    let device = std::fs::metadata(canonical)?.dev();
+    let is_there = |path: &&Path| std::fs::symlink_metadata(path).is_ok_and(|found| found.dev() == device);
+    let point = canonical.ancestors().take_while(is_there).last().unwrap_or(canonical);
+    Ok(point != Path::new("/") && kind_of_others(point)?.is_some())
+}
+
+/// A directory where another file system begins: that it is root's.
+fn mounted_by_root(point: &Path) -> Result<(), TrustError> {
+    match kind_of_others(point) {
+        Ok(None) => Ok(()),
+        Ok(Some(kind)) => Err(TrustError::FileSystem { path: point.to_owned(), kind }),
+        Err(error) => Err(TrustError::Io { path: point.to_owned(), error }),
+    }
+}
+
+/// What makes a mounted file system one of others, if it is. In procfs a name follows the process that has a number, which may
+/// be another one in a moment; FUSE is some program's; and what programs mount for users (udisks2, mount(8) with `user`) has
+/// always `nosuid`.
+fn kind_of_others(point: &Path) -> io::Result<Option<&'static str>> {
+    let found = statfs(point)?;
+    Ok(match found.filesystem_type() {
+        PROC_SUPER_MAGIC => Some("procfs"),
+        FUSE_SUPER_MAGIC => Some("a FUSE file system"),
+        FsType(_) if !found.flags().contains(FsFlags::ST_NOSUID) => None,
+        // Its contents are in the kernel's memory.
+        TMPFS_MAGIC => None,
+        FsType(_) if in_fstab_for_root(&std::fs::read("/etc/fstab").unwrap_or_default(), point) => None,
+        FsType(_) => Some("a file system that users may have mounted (nosuid, not in /etc/fstab)"),
+    })
+}
+
+/// Whether fstab(5) has a line for the mount point that lets only root mount it.
+fn in_fstab_for_root(fstab: &[u8], point: &Path) -> bool {
+    let lines = fstab.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii_start().starts_with(b"#"));
+    lines.into_iter().any(|line| {
+        let mut fields = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|field| !field.is_empty());
+        let (there, options) = (fields.nth(1), fields.nth(1));
+        let of_users = |option: &[u8]| matches!(option, b"user" | b"users" | b"owner" | b"group");
+        there == Some(point.as_os_str().as_bytes())
+            && !options.unwrap_or_default().split(|byte| *byte == b',').any(of_users)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_procfs_are_nobodys_to_keep() {
+        for path in ["/proc/self/exe", "/proc/1/exe", "/dev/fd/0", "/proc/1/root/bin/sh"] {
+            assert!(matches!(RootsName::check(Path::new(path)), Err(TrustError::FileSystem { .. })), "{path}");
+        }
+        let shell = RootsName::check(Path::new("/bin/sh")).unwrap();
+        assert_eq!(shell.leads_to(), std::fs::canonicalize("/bin/sh").unwrap());
+        assert!(RootsName::check(Path::new("bin/sh")).is_err());
+    }
+
+    #[test]
+    fn a_mount_of_roots_in_fstab_is_roots() {
+        let fstab =
+            b"# /dev/sda9 /usb ext4 nosuid\n/dev/sda2 /var\text4  nosuid,nodev 0 2\n/dev/sdb1 /usb vfat rw,user 0 0\n";
+        assert!(in_fstab_for_root(fstab, Path::new("/var")));
+        assert!(!in_fstab_for_root(fstab, Path::new("/usb")) && !in_fstab_for_root(fstab, Path::new("/v")));
+    }
+}
