@@ -114,7 +114,7 @@ fn what_is_sealed_is_opened_in_one_place() {
 
 /// Who may name the standard streams: the voice, the rooms that talk to the caller when the story has closed its reading of the
 /// database, and programs whose streams are ours.
-const STREAMS: [&str; 13] = [
+const STREAMS: [&str; 14] = [
     "voice.rs",
     "bug.rs",
     "session",
@@ -127,6 +127,7 @@ const STREAMS: [&str; 13] = [
     "broker/hosted.rs",
     "run/offer.rs",
     "run/approval.rs",
+    "run/enforcer.rs",
     "run/entries.rs",
 ];
 

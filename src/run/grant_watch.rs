@@ -283,7 +283,12 @@ impl<'a> GrantWatch<'a> {
         let is_good = |terms: &GrantTerms| {
             !terms.left(moment).is_zero() && self.is_vouched_for(terms, moment) && self.claims(terms, moment)
         };
-        candidates.iter().filter_map(|signed| extends(signed, last, &key)).find(is_good)
+        let found = candidates.iter().filter_map(|signed| extends(signed, last, &key)).find(is_good);
+        if found.is_none() && self.handed_over {
+            // The enforcer takes it, which it may not have done yet.
+            self.heard = None;
+        }
+        found
     }
 
     /// Where the role takes signed approvals only, they must hold now.
@@ -395,6 +400,11 @@ impl Watch for GrantWatch<'_> {
                 None
             }
         }
+    }
+
+    fn look_again(&mut self) {
+        self.looked = true;
+        self.heard = None;
     }
 
     fn verdict(&mut self) -> Verdict {

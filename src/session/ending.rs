@@ -202,6 +202,8 @@ impl<'a> Enforcer<'a> {
 
     /// The verdict, with its words kept for later.
     fn settled_verdict(&mut self) -> Verdict {
+        // The enforcer may have seen what nobody was told of yet.
+        self.watch.look_again();
         for _ in 0..LAST_LOOKS {
             match self.watch.verdict() {
                 Verdict::Say(words) => self.unsaid = Some(words),

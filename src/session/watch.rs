@@ -58,6 +58,9 @@ pub trait Watch {
         None
     }
 
+    /// The next verdict is asked of the grant itself, whatever was heard of it.
+    fn look_again(&mut self) {}
+
     /// What the command may do now. Must be cheap: it is asked several times a second.
     fn verdict(&mut self) -> Verdict;
 
