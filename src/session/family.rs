@@ -56,8 +56,8 @@ pub struct Family {
     of: Option<Pid>,
     /// A descendant that is none of them: the enforcer.
     spared: Cell<Option<Pid>>,
-    /// The group is somebody else's to remove.
-    handed_over: Cell<bool>,
+    /// The group is somebody else's to remove, or was removed.
+    is_removed: Cell<bool>,
 }
 
 impl Family {
@@ -72,7 +72,7 @@ impl Family {
     }
 
     fn new(group: Option<Cgroup>, of: Option<Pid>) -> Self {
-        Self { group, of, spared: Cell::new(None), handed_over: Cell::new(false) }
+        Self { group, of, spared: Cell::new(None), is_removed: Cell::new(false) }
     }
 
     /// Where the command is to be born.
@@ -88,12 +88,14 @@ impl Family {
     /// A child of ours looks after them from now on: it is none of them, and the group is its own to remove.
     pub(super) fn hand_over(&self, enforcer: Pid) {
         self.spared.set(Some(enforcer));
-        self.handed_over.set(true);
+        self.is_removed.set(true);
     }
 
     /// Whether any of them is left behind, as far as the group knows: one that is empty is removed.
     pub(super) fn leaves_somebody(&self) -> bool {
-        self.group.as_ref().is_some_and(|group| !group.remove_if_empty())
+        let left = self.group.as_ref().is_some_and(|group| !group.remove_if_empty());
+        self.is_removed.set(!left);
+        left
     }
 
     /// Whether any of them lives.
@@ -206,7 +208,7 @@ fn is_our_own(pid: Pid) -> bool {
 /// The run is over, or never began.
 impl Drop for Family {
     fn drop(&mut self) {
-        if !self.handed_over.get() {
+        if !self.is_removed.get() {
             self.group.take().into_iter().for_each(Cgroup::remove);
         }
     }

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
@@ -53,8 +54,12 @@ impl Cgroup {
     }
 
     fn create_around(parent: &str, name: &str, process: &str) -> io::Result<Self> {
-        let tree = tree()?;
-        let outer = outer(parent, &membership(process)?);
+        let stayed = STAYED.get().filter(|_| process == "self");
+        let (tree, member) = match stayed {
+            Some(known) => known.clone(),
+            None => (tree()?, membership(process)?),
+        };
+        let outer = outer(parent, &member);
         let parent = tree.join(parent);
         let links = own_directory(&parent)?.nlink();
         let around = outer.map_or_else(|| parent.clone(), |outer| tree.join(outer));
@@ -95,6 +100,9 @@ impl Cgroup {
 
     /// Removes it if nobody is in it; false where somebody is.
     pub fn remove_if_empty(&self) -> bool {
+        if fs::remove_dir(&self.path).is_ok() {
+            return true;
+        }
         remove(&self.path, DEPTH);
         !self.is_populated()
     }
@@ -205,7 +213,7 @@ impl AsFd for Cgroup {
 /// As [`Cgroup::create`], and when the group of this process is unknown.
 pub fn leave_foreign(parent: &str, name: &str) -> io::Result<Option<Cgroup>> {
     let (tree, own) = (tree()?, membership("self")?);
-    let mut path = tree;
+    let mut path = tree.clone();
     let mut foreign = false;
     for part in own.components() {
         match part {
@@ -217,6 +225,7 @@ pub fn leave_foreign(parent: &str, name: &str) -> io::Result<Option<Cgroup>> {
         foreign |= !is_roots_alone(&fs::symlink_metadata(&path)?);
     }
     if !foreign {
+        let _ = STAYED.set((tree, own)); // it is the same the second time
         return Ok(None);
     }
     let left = open(&path).ok();
@@ -297,6 +306,9 @@ fn is_roots_alone(found: &Metadata) -> bool {
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
 }
+
+/// Where [`leave_foreign`] found this process and left it: the root of the tree, and the group.
+static STAYED: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
 
 /// The group of version 2 that a process is in, as a path from the root of the tree that we see.
 fn membership(pid: &str) -> io::Result<PathBuf> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::kernel::check;
 
@@ -206,6 +207,7 @@ const SPARE_DESCRIPTORS: u64 = 48;
 /// Without CAP_SYS_RESOURCE (many containers) a limit is raised as far as its hard limit allows; where that is too low to
 /// work under, nothing may begin.
 pub fn lift(open: usize) -> Result<Limits, LimitError> {
+    OPEN.store(open, Ordering::Relaxed);
     let open = u64::try_from(open).unwrap_or(u64::MAX);
     let before = Limits::current()?;
     for (number, limit) in (0..).zip(before.0.iter()) {
@@ -231,8 +233,11 @@ pub fn lift(open: usize) -> Result<Limits, LimitError> {
 /// # Errors
 /// As [`lift`].
 pub fn lift_again() -> Result<(), LimitError> {
-    lift(crate::sanitize::open_descriptors()?.len()).map(drop)
+    lift(OPEN.load(Ordering::Relaxed)).map(drop)
 }
+
+/// How many descriptors the caller has left open, as [`lift`] was told first: they stay so until the command begins.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 fn raise(number: u32, limit: Limit, wanted: Limit, open: u64) -> Result<(), LimitError> {
     let resource = usize::try_from(number).unwrap_or(COUNT);
