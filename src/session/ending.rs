@@ -187,7 +187,7 @@ impl<'a> Enforcer<'a> {
 
     /// The command has ended: by whom, where the enforcer was quicker than our own look at the grant.
     pub(super) fn command_ended(&mut self) {
-        if self.runs()
+        if matches!(self.state, State::Runs | State::Frozen(_))
             && self.is_handed_over()
             && let Verdict::End(ending) = self.settled_verdict()
         {
