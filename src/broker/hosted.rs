@@ -19,7 +19,7 @@ use crate::grant::GrantTerms;
 use crate::policy::{OnExpiry, SyslogMode};
 use crate::refusal::Refusal;
 use crate::run::grant_watch::{GrantWatch, Watched, What};
-use crate::session::{Hosted, stand_alone};
+use crate::session::{Hosted, SUPERVISORS, stand_alone};
 use crate::store::{is_open, keep_role};
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
@@ -32,9 +32,6 @@ const COMMAND: &str = "pam-session";
 /// How long the end of a session may take to be recorded, and between two looks whether it was.
 const RECORDED_WITHIN: Duration = Duration::from_secs(4);
 const ROUND: Duration = Duration::from_millis(20);
-
-/// The group of control in which supervisors live, away from the session that they end.
-const SUPERVISORS: &str = "supervisors";
 
 impl Desk<'_> {
     pub(super) fn open_session(&self, new: &NewSession, out: &mut dyn Write) -> Result<(), Refused> {

@@ -17,15 +17,12 @@ use crate::grant::GrantTerms;
 use crate::host::{ENFORCER, Host, HostError};
 use crate::policy::{Leftovers, OnExpiry, Role};
 use crate::session::custody::{Custody, Left};
-use crate::session::{Ending, Wards, outcome::ended_by, stand_alone};
+use crate::session::{Ending, SUPERVISORS, Wards, outcome::ended_by, stand_alone};
 use sys::process::{Pid, process_start, spawn_apart};
 use sys::sanitize::Inherited;
 
 /// The longest charge in bytes: a role and a grant, each of which is smaller.
 const CHARGE_LIMIT: u64 = 64 << 20;
-
-/// The control group of ours in which it lives.
-const PLACE: &str = "supervisors";
 
 /// What the enforcer is told, on its standard input.
 #[derive(Serialize, Deserialize)]
@@ -105,7 +102,7 @@ pub fn serve(inherited: &Inherited) -> i32 {
     if inherited.identity.uid() != 0 {
         return 1;
     }
-    stand_alone(PLACE);
+    stand_alone(SUPERVISORS);
     let mut text = Vec::new();
     let charge = match io::stdin().take(CHARGE_LIMIT).read_to_end(&mut text) {
         Ok(_) => serde_json::from_slice::<Charge>(&text).ok(),

@@ -60,14 +60,20 @@ impl Custody {
         let mut woken = false;
         loop {
             let step = enforcer.step(Instant::now());
-            self.act(step.act.as_ref());
             let over = enforcer.ending().is_some() && !self.family.lives();
             if over && !woken {
                 self.wake_supervisor();
                 woken = true;
             }
-            let patience = if enforcer.ending().is_some() && !over { Some(ROUND) } else { step.patience };
-            if self.has_ended(patience.or(over.then_some(GLANCE))) {
+            // When nobody is left, only the supervisor is waited for, however long a terminal holds it up.
+            if !over {
+                self.act(step.act.as_ref());
+            }
+            let patience = match enforcer.ending() {
+                None => step.patience,
+                Some(_) => Some(if over { GLANCE } else { ROUND }),
+            };
+            if self.has_ended(patience) {
                 return enforcer.ending();
             }
         }

@@ -17,8 +17,8 @@ use sys::signals::{SIGCONT, SIGSTOP, SIGTERM};
 /// The group below which every run has one of its own.
 pub(super) const PARENT: &str = "jit-sudo";
 
-/// The group below it in which supervisors live that may not stay where they were.
-const SUPERVISORS: &str = "supervisors";
+/// The group below it in which supervisors and enforcers live, away from the session that they end.
+pub const SUPERVISORS: &str = "supervisors";
 
 /// Our own programs go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody
 /// on the host. What they beget does not.

@@ -24,7 +24,7 @@ mod taps;
 use std::time::{Duration, Instant};
 
 pub use environment::EnvironmentError;
-pub use family::{Family, can_found, stand_alone, stand_apart};
+pub use family::{Family, SUPERVISORS, can_found, stand_alone, stand_apart};
 pub use hosted::Hosted;
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};

@@ -1,11 +1,11 @@
 //! Rows of `approval`.
 
-use super::papers::{ApprovalPaper, RequestPaper};
+use super::papers::{ApprovalPaper, RequestPaper, is_personal};
 use super::rows::ApprovalRow;
 use super::said::{Approved, Id, digest_of};
 use super::{Power, Table};
 use crate::escape::hex;
-use crate::grant::sshsig::{Namespace, signer};
+use crate::grant::sshsig::Namespace;
 
 impl Power {
     /// The next row.
@@ -56,18 +56,6 @@ impl Power {
         if RequestPaper::read(asked)?.role_digest != paper.role_digest {
             return Err("it was given for another text of the role".to_owned());
         }
-        signature(row)
-    }
-}
-
-/// The approver's own signature is there with its key, or neither is.
-fn signature(row: &ApprovalRow<'_>) -> Result<(), String> {
-    match (row.signature, row.key) {
-        (None, None) => Ok(()),
-        (Some(signature), Some(named)) => {
-            let key = signer(Namespace::Approval, row.body, signature).map_err(|fault| fault.to_string())?;
-            if key.fingerprint() == named { Ok(()) } else { Err("it was signed with another key".to_owned()) }
-        }
-        (Some(_), None) | (None, Some(_)) => Err("its signature or its key is missing".to_owned()),
+        is_personal(Namespace::Approval, row.body, row.signature, row.key)
     }
 }

@@ -135,3 +135,20 @@ impl StatementPaper {
         if asked.host.id() == self.host { asked.is_of(&key) } else { Ok(()) }
     }
 }
+
+/// The own signature of whoever made these bytes is there with the fingerprint of its key, or neither is.
+pub(super) fn is_personal(
+    namespace: Namespace,
+    body: &[u8],
+    signature: Option<&[u8]>,
+    key: Option<&str>,
+) -> Result<(), String> {
+    match (signature, key) {
+        (None, None) => Ok(()),
+        (Some(signature), Some(named)) => {
+            let key = signer(namespace, body, signature).map_err(|fault| fault.to_string())?;
+            if key.fingerprint() == named { Ok(()) } else { Err("it was signed with another key".to_owned()) }
+        }
+        (Some(_), None) | (None, Some(_)) => Err("its signature or its key is missing".to_owned()),
+    }
+}

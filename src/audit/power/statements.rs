@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::papers::{RequestPaper, StatementPaper};
+use super::papers::{RequestPaper, StatementPaper, is_personal};
 use super::rows::StatementRow;
 use super::said::{Id, digest_of};
 use super::{Power, Table, Told};
 use crate::escape::hex;
 use crate::grant::StatementKind;
-use crate::grant::sshsig::{Namespace, signer};
+use crate::grant::sshsig::Namespace;
 
 /// What the records say of statements, by the digest of their bytes.
 pub(super) type Statements = HashMap<[u8; 32], Stated>;
@@ -88,18 +88,6 @@ impl Power {
         }
         let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
         paper.is_signed(&RequestPaper::read(asked)?, row.body, row.host_signature)?;
-        signature(row)
-    }
-}
-
-/// The person's own signature is there with its key, or neither is.
-fn signature(row: &StatementRow<'_>) -> Result<(), String> {
-    match (row.signature, row.key) {
-        (None, None) => Ok(()),
-        (Some(signature), Some(named)) => {
-            let key = signer(Namespace::Statement, row.body, signature).map_err(|fault| fault.to_string())?;
-            if key.fingerprint() == named { Ok(()) } else { Err("it was signed with another key".to_owned()) }
-        }
-        (Some(_), None) | (None, Some(_)) => Err("its signature or its key is missing".to_owned()),
+        is_personal(Namespace::Statement, row.body, row.signature, row.key)
     }
 }
