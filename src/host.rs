@@ -377,8 +377,8 @@ impl Host {
     fn identified<K: Borrow<HostPublicKey>>(&self, key: K) -> Result<Identity<K>, HostError> {
         // A host without a machine-id is told apart by its key alone.
         let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let host = HostDescriptor::of(key.borrow(), &self.name, &machine);
-        let id = host.host_id().ok_or(HostError::Key(InvalidHostKey))?;
+        let known = HostDescriptor::with_id(key.borrow(), &self.name, &machine);
+        let (id, host) = known.ok_or(HostError::Key(InvalidHostKey))?;
         Ok(Identity { key, id, host })
     }
 
