@@ -21,12 +21,12 @@ use crate::audit::recorded::Recorded;
 use crate::audit::sink::Delivery;
 use crate::audit::{Due, Journal};
 use crate::authorized::Authorized;
-use crate::cli::Run;
-use crate::elevation::Caller;
+use crate::authorized::environment::{RunEnvironment, build};
+use crate::cli::{EnvironmentWish, Run};
+use crate::elevation::{Caller, CallersEnvironment};
 use crate::host::Host;
 use crate::policy::{PolicyIndex, SyslogMode};
 use crate::refusal::Refusal;
-use crate::session::environment::build;
 use crate::session::{ExitStatus, Family, LaunchError, Outcome, Session};
 use crate::voice::Voice;
 use attempt::Attempt;
@@ -99,8 +99,11 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>, voice: &mut Voice) -> R
     let id = scene.host.new_run_id()?;
     let pam = authorized.authenticated().environment().map_err(Refusal::Session)?;
     let environment = match authorized.elevation().command().edit_wish() {
-        Some(_) => scene.inherited.environment.clone(), // an editor has the caller's own
-        None => build(&authorized, &pam, &id)?,
+        Some(_) => {
+            let inherited = scene.inherited.environment.clone();
+            RunEnvironment::Editor(CallersEnvironment::new(inherited, EnvironmentWish::default()))
+        }
+        None => RunEnvironment::Command(build(&authorized, &pam, &id)?),
     };
     let moment = scene.host.now()?;
     let redacted = &settings.audit.redact;

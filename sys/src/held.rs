@@ -21,8 +21,8 @@ const F_SETSIG: libc::c_int = 10;
 pub struct Held(File);
 
 impl Held {
-    /// A program in the machine's format: under a lease for reading (fcntl(2)), which nobody gets who is not alone with other
-    /// readers, and for which writers wait; or else, where there are no leases or somebody has it open for writing, a copy.
+    /// A program in the machine's format, under a read lease (fcntl(2)): while it lasts, open(2) for writing waits. The kernel
+    /// gives none while somebody has the file open for writing, and some file systems have none: then a copy is held.
     ///
     /// # Errors
     /// Those of [`Self::copy`].

@@ -1,5 +1,5 @@
 //! The environment of the command: sudo's rules (sudoers(5), "Command environment"). Built before the `start` record,
-//! because the record holds it.
+//! because the record holds it. [`CommandEnvironment`] is made here alone, so that a command has no other.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::authorized::{Authorized, EnvironmentPolicy, Power};
+use super::{Authorized, EnvironmentPolicy, Power};
 use crate::elevation::environment::{Variable, split};
 use crate::elevation::{CallersEnvironment, Elevation, Wish};
 use crate::escape::Word;
@@ -46,8 +46,39 @@ impl fmt::Display for EnvironmentError {
     }
 }
 
+/// The environment of a command that runs with power: entries `NAME=VALUE`, as the plan of its run lets it have them.
+pub struct CommandEnvironment(Vec<OsString>);
+
+/// What a run executes, by the environment that it gets.
+pub enum RunEnvironment {
+    /// The command of the plan.
+    Command(CommandEnvironment),
+    /// The caller's editor, which runs as the caller and gets all that is theirs. No command is executed with it.
+    Editor(CallersEnvironment),
+}
+
+impl CommandEnvironment {
+    /// The entries, sorted by name.
+    pub fn entries(&self) -> &[OsString] {
+        &self.0
+    }
+}
+
+impl RunEnvironment {
+    /// The entries, for the record.
+    pub fn entries(&self) -> &[OsString] {
+        match self {
+            Self::Command(environment) => environment.entries(),
+            Self::Editor(callers) => callers.entries(),
+        }
+    }
+}
+
 /// Builds the environment for `authorized`; `pam` is what the PAM stack wants set, `run` is the id of the run.
-pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Vec<OsString>, EnvironmentError> {
+///
+/// # Errors
+/// What the role does not let the caller have.
+pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<CommandEnvironment, EnvironmentError> {
     let mut environment = match authorized.plan().environment() {
         EnvironmentPolicy::Role(callers) => from_caller(authorized, callers, pam)?,
         EnvironmentPolicy::Exact(named) => made_anew(authorized, named, pam)?,
@@ -57,7 +88,7 @@ pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Vec
     if let Power::Grant(terms) = authorized.power() {
         environment.set("JIT_SUDO_GRANT", terms.id.as_str());
     }
-    Ok(environment.into_entries())
+    Ok(CommandEnvironment(environment.into_entries()))
 }
 
 /// Whether `role` would let the caller have what they wish of their variables.
