@@ -25,7 +25,14 @@ impl Desk<'_> {
 
     fn background(&self, request: &StoredRequest, chosen_among: Vec<RoleName>) -> Result<Background, Refused> {
         let terms = &request.terms;
-        let precedent = self.journal.precedent(&terms.person(), &Word::from(terms.run_as.as_str()), terms.argv())?;
+        let run_as = Word::from(terms.run_as.as_str());
+        let precedent = match &terms.command {
+            None => None,
+            Some(command) => {
+                let arguments = command.argv.get(1..).unwrap_or_default();
+                self.journal.precedent(&terms.person(), &run_as, &command.path, arguments)?
+            }
+        };
         let role = self.policy.role(&terms.role)?;
         Ok(Background {
             precedent: precedent.map(|found| Precedent { runs: found.runs, last: found.last.seconds() }),

@@ -83,11 +83,9 @@ impl Desk<'_> {
                         info.role = role.map(|role| role.name.clone());
                         info.approvers = role.map_or_else(Vec::new, |role| texts(&role.activation.approvers));
                         info.hint = role.filter(served).map(|role| request_line(role, elevation));
-                        info.because = match (none.faults.first(), role.and_then(|role| unserved(role, elevation))) {
-                            (_, Some(why)) => why,
-                            (Some((id, fault)), None) => format!("grant {id} does not serve: {fault}"),
-                            (None, None) => "there is no active grant".to_owned(),
-                        };
+                        let unserved = role.and_then(|role| unserved(role, elevation));
+                        let because = unserved.or_else(|| none.nearest());
+                        info.because = because.unwrap_or_else(|| "there is no active grant".to_owned());
                     }
                 }
             }

@@ -158,6 +158,18 @@ impl Elevation {
         Self { caller, run_as, command, wish, environment, directories: Directories::default() }
     }
 
+    /// The same with -P or not, and with these variables.
+    #[cfg(test)]
+    pub(crate) fn wishing(
+        self,
+        preserve_groups: bool,
+        inherited: Vec<std::ffi::OsString>,
+        wished: EnvironmentWish,
+    ) -> Self {
+        let wish = Wish { preserve_groups, ..self.wish };
+        Self { wish, environment: Some(CallersEnvironment::new(inherited, wished)), ..self }
+    }
+
     /// Who calls.
     pub fn caller(&self) -> &Caller {
         &self.caller

@@ -118,10 +118,14 @@ fn a_rule_over_a_directory_of_the_callers_runs_what_the_record_names() {
     let root = racing_root();
     let person = root.person(&["by-glob"]);
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
-    race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
+    let succeeded = race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
     // A real file there is the caller's own, and the rule allows it. Each run of it is recorded as one.
     let own = format!("{}/w/true", person.home);
-    assert_eq!(runs_of(&root, &person, |start| start.text("path") == own), evil_runs(&root));
+    let own_runs = runs_of(&root, &person, |start| start.text("path") == own);
+    let good_runs = runs_of(&root, &person, |start| start.text("path") == "/usr/bin/true");
+    assert_eq!(own_runs, evil_runs(&root));
+    assert_eq!(own_runs + good_runs, succeeded);
+    assert!(own_runs > 0 && good_runs > 0, "never exchanged: {own_runs} runs of the one, {good_runs} of the other");
     assert_eq!(runs_of(&root, &person, |start| start.text("path") != own && start.text("path") != "/usr/bin/true"), 0);
 }
 
@@ -346,12 +350,63 @@ fn a_rewritten_file_is_that_of_its_record(scene: &str, trace: &str) {
          ok=0; for i in $(seq {TRIES}); do jit-sudo -n ~/own >/dev/null 2>&1 && ok=$((ok + 1)); done; kill $writer; echo $ok"
     );
     let output = root.command(&person.name, ["bash", "-c", &script]).patience(Duration::from_secs(300)).run();
-    assert!(output.succeeded().trim().parse::<usize>().unwrap() > 0, "it never ran: {output:?}");
+    let succeeded = output.succeeded().trim().parse::<usize>().unwrap();
     let digest = root.read(&format!("{}/digest", person.home));
     let digest = digest.split(' ').next().unwrap_or_default();
     let named = runs_of(&root, &person, |start| start.text("sha256") == digest);
     let ran = root.read(trace).lines().count();
     assert_eq!(named, ran, "the records name {named} runs of the second program, and it ran {ran} times");
+    assert!(ran > 0 && ran < succeeded, "of {succeeded} runs {ran} were of the second program");
+}
+
+/// Runs `program` while a PAM session module makes `change`: between the judgement and the exec. It is not executed, and says so.
+fn changed_while_it_was_checked(program: &str, change: &str) {
+    let root = racing_root();
+    let person = root.person(&["everything"]);
+    root.script(
+        "mkdir /opt/own; cp /usr/bin/true /opt/own/job; printf '#!/bin/sh\\ntouch /tmp/ran\\n' >/opt/own/script",
+    );
+    root.script(&format!(
+        "cp /opt/own/job /opt/own/script {0}; chmod 755 /opt/own/* {0}/job {0}/script; chown {1} {0}/job {0}/script",
+        person.home, person.name
+    ));
+    let program = program.replace('~', &person.home);
+    root.write(
+        "/usr/local/sbin/change",
+        0o755,
+        format!(
+            "#!/bin/sh\nset -e\n[ \"$PAM_TYPE\" = open_session ] || exit 0\n{}\n",
+            change.replace("PROGRAM", &program)
+        ),
+    );
+    root.script("echo 'session required pam_exec.so /usr/local/sbin/change' >> /etc/pam.d/jit-sudo");
+    let output = root.run_as(&person.name, ["jit-sudo", "-n", &program]);
+    output.refused(&format!("{program} changed while it was checked"));
+    let ends =
+        crate::records_of(&root, &person).into_iter().filter(|record| record.kind() == "end").collect::<Vec<_>>();
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    assert_eq!(ends[0].text("ended_by"), "not-executed", "{ends:?}");
+    assert!(ends[0].text("detail").contains("changed while it was checked"), "{ends:?}");
+    assert!(evil_runs(&root) == 0 && !root.path("/tmp/ran").exists(), "what came in its place ran");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_program_that_is_rewritten_between_judgement_and_exec_does_not_run() {
+    changed_while_it_was_checked("~/job", "cat /tmp/evil-program >PROGRAM");
+}
+
+#[test]
+fn a_script_that_is_rewritten_between_judgement_and_exec_does_not_run() {
+    changed_while_it_was_checked("~/script", "echo 'touch /tmp/ran' >>PROGRAM");
+}
+
+#[test]
+fn a_program_of_roots_that_is_replaced_between_judgement_and_exec_does_not_run() {
+    changed_while_it_was_checked(
+        "/opt/own/job",
+        "install -m 755 /tmp/evil-program PROGRAM.new; mv PROGRAM.new PROGRAM",
+    );
 }
 
 #[test]
