@@ -280,7 +280,10 @@ impl Refusal {
                 "run the command again when it is approved; jitctl show {id} tells how it stands, jitctl cancel {id} takes it back"
             )),
             Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
-                error.cure().map(|cure| format!("as root: {cure}"))
+                error.cure().map(|cure| format!("{AS_ROOT}{cure}"))
+            }
+            Self::Launch(LaunchError::Untrusted(path, _)) => {
+                Some(format!("where your role allows its interpreter: jit-sudo sh {}", shell_line([path.as_os_str()])))
             }
             Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),
             _ => None,
@@ -329,10 +332,18 @@ impl Refusal {
             text.push_str(&format!("jit-sudo: {explanation}\n"));
         }
         if let Some(hint) = self.hint() {
-            text.push_str(&format!("hint: {hint}\n"));
+            text.push_str(&format!("hint: {}\n", hint_for(reader, &hint)));
         }
         voice.say(&text);
     }
+}
+
+/// What stands before a hint that needs root.
+const AS_ROOT: &str = "as root: ";
+
+/// A hint for root, who is told nothing of being root, or for anybody else.
+pub fn hint_for<'h>(root: Option<&PolicyReader>, hint: &'h str) -> &'h str {
+    hint.strip_prefix(AS_ROOT).filter(|_| root.is_some()).unwrap_or(hint)
 }
 
 /// How somebody gets power over what they may not look at.

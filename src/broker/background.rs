@@ -34,9 +34,14 @@ impl Desk<'_> {
             }
         };
         let role = self.policy.role(&terms.role)?;
+        let role_commands = role.as_ref().map_or_else(Vec::new, |role| texts(&role.commands));
+        let is_as_then = role.as_ref().is_some_and(|role| role.digest == terms.role_digest);
+        let then = if is_as_then { None } else { self.host.store().role(&terms.role_digest) };
+        let role_commands_then = then.map(|then| texts(&then.commands)).filter(|then| *then != role_commands);
         Ok(Background {
             precedent: precedent.map(|found| Precedent { runs: found.runs, last: found.last.seconds() }),
-            role_commands: role.as_ref().map_or_else(Vec::new, |role| texts(&role.commands)),
+            role_commands,
+            role_commands_then: role_commands_then.unwrap_or_default(),
             role_run_as: role.map_or_else(Vec::new, |role| role.run_as.as_written()),
             chosen_among,
         })

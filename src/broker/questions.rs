@@ -1,7 +1,7 @@
 //! What may I do, and why not?
 
 use super::Desk;
-use super::failure::{Refused, refused, unsaid};
+use super::failure::{Refused, refused, unchecked, unsaid};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use crate::activation::wish::served;
@@ -104,8 +104,8 @@ impl Desk<'_> {
     }
 
     pub(super) fn policy_check(&self) -> Result<Answer, Refused> {
-        let (policy, files) = Host::parsed_policy()?;
-        let approvers = self.host.approvers()?;
+        let (policy, files) = Host::parsed_policy().map_err(unchecked)?;
+        let approvers = self.host.approvers().map_err(unchecked)?;
         let warnings = policy_warnings(&policy, &approvers);
         Ok(Answer::PolicyChecked(PolicyInfo {
             files,

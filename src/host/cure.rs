@@ -9,6 +9,11 @@ use crate::escape::command_line;
 use sys::trusted::TrustError;
 
 impl HostError {
+    /// A mistake in the files of the policy, or in the list of the approvers' keys.
+    pub fn is_of_policy(&self) -> bool {
+        matches!(self, Self::Policy(_) | Self::Approvers(_) | Self::PolicyEncoding(_))
+    }
+
     /// The command that mends it, or in a few words what to do; `None` where nobody knows.
     pub fn cure(&self) -> Option<String> {
         match self {

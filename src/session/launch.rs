@@ -38,8 +38,10 @@ pub enum LaunchError {
     Nul,
     /// The environment that was recorded is the editor's, and this is the command, or the other way round.
     OtherEnvironment,
-    /// A script does not lie in a trusted place, or the program is not the file that was opened.
+    /// The program is not the file that was opened, or cannot be read.
     Script(String),
+    /// A script that others than root can change, and how.
+    Untrusted(PathBuf, String),
     /// The kernel refused a step before exec.
     Exec(ExecError),
     /// No file can be edited; the last one's reason.
@@ -67,6 +69,7 @@ impl fmt::Display for LaunchError {
             Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
             Self::OtherEnvironment => f.write_str("the recorded environment belongs to another program"),
             Self::Script(cause) => f.write_str(cause),
+            Self::Untrusted(_, cause) => write!(f, "the script cannot be trusted: {cause}"),
             Self::Exec(error) => error.fmt(f),
             Self::Edit(error) => error.fmt(f),
             Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
@@ -317,7 +320,7 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
         return Ok(PreparedImage::Owned(OwnedProgram { fd, path: program.path().to_owned(), digest }));
     }
     if plan.scripts() == Scripts::OfRootAlone {
-        return Err(LaunchError::Script(format!("the script cannot be trusted: {error}")));
+        return Err(LaunchError::Untrusted(program.path().to_owned(), error.to_string()));
     }
     let denied = |error: io::Error| match error.raw_os_error() {
         Some(errno) => LaunchError::Path("execute", program.path().to_owned(), ExecError { step: Step::Image, errno }),

@@ -188,7 +188,11 @@ fn a_script_in_a_place_of_others_needs_a_role_that_allows_everything() {
     root.write(&format!("{}/script", person.home), 0o755, "#!/bin/sh\nid -u\n");
     let output = root.run_as(&person.name, ["jit-sudo", "-n", &format!("{}/script", person.home)]);
     assert_ne!(output.status.code(), Some(0));
-    assert!(output.stderr.contains("the script cannot be trusted"), "{output:?}");
+    let home = &person.home;
+    let sentence =
+        format!("jit-sudo: the script cannot be trusted: {home} is owned by uid {}, should be 0\n", person.uid);
+    let hint = format!("hint: where your role allows its interpreter: jit-sudo sh {home}/script\n");
+    assert_eq!(output.stderr, sentence + &hint, "{output:?}");
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn mistakes_with_the_programs_are_named_and_mended() {
     );
     // These programs are the same for who runs them; what others could have written is nothing to trust.
     root.script("chmod g+w /usr/libexec/jit-sudo/jit-sudo-hooks");
-    mends(&root, "chmod g+w jit-sudo-hooks", "programs", "jit-sudo-hooks\" is writable by its group");
+    mends(&root, "chmod g+w jit-sudo-hooks", "programs", "jit-sudo-hooks is writable by its group");
     root.script("chmod u-s /usr/libexec/jit-sudo/jit-sudo-broker");
     root.run_as("alice", ["jitctl", "roles"]).refused("must be owned by uid 0 and have the setuid bit set");
     mends(&root, "chmod u-s jit-sudo-broker", "programs", "jit-sudo-broker\" has no set-user-ID bit");
