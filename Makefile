@@ -47,7 +47,7 @@ help:
 	@echo 'make import-compare  5,000 generated sudoers files, imported, and their answers compared with sudo'"'"'s (FILES= SEED=)'
 	@echo 'make journals       1,000 random journals, half of them damaged, by our verification and by one written from the formats'
 	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
-	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
+	@echo 'make flips          2,000,000 random bit flips over all that is signed'
 
 # The directories are part of the programs: nothing that a caller can set moves them. The sources have the usual ones.
 ifneq ($(PREFIX) $(SYSCONFDIR) $(STATEDIR),/usr /etc /var/lib/jit-sudo)
@@ -143,7 +143,7 @@ demo-shell: deps build
 	PROFILE=$(PROFILE) tests/private-root demo-shell
 
 bench: deps build
-	PROFILE=$(PROFILE) $(TRY) bench
+	OLD='$(OLD)' OLD_TARGET='$(OLD_TARGET)' PROFILE=$(PROFILE) $(TRY) bench
 
 # Exits with 1 where a run fails, or one in a hundred takes longer than 2 s.
 crowd: deps build

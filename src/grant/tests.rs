@@ -1,5 +1,6 @@
 //! What a stored grant is worth: every way in which it may be wrong is tried on a real elevation of the root account.
 
+mod bit_flips;
 mod random_policies;
 
 use super::exact::Differs;

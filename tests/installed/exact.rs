@@ -362,7 +362,8 @@ fn a_directory_that_was_approved_is_no_link_to_another() {
     exactly(root, &person, &app, &["--", "cat", "file"]);
     assert_eq!(run(root, &person, "/", &["-D", &app, "cat", "file"]).succeeded(), "mine");
     root.run_as(&person.name, ["sh", "-c", "mv app old; ln -s /srv/prod app"]).succeeded();
-    run(root, &person, "/", &["-D", &app, "cat", "file"]).refused("exactly one command");
+    let sentence = format!("serves this command in {app}, and this run does not begin there");
+    run(root, &person, "/", &["-D", &app, "cat", "file"]).refused(&sentence);
     // Exchanged all the while, the directory that was compared is the one that is entered.
     let script = "python3 - app old <<'FLIP' & flip=$!\n\
                   import ctypes, sys\n\
@@ -400,6 +401,19 @@ fn records_name_the_directory_where_a_command_really_begins() {
 }
 
 #[test]
+fn a_pending_request_does_not_hide_why_a_grant_does_not_serve() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    let grant = exactly(root, &person, "/srv", &["--", "pwd"]);
+    let pending = id(&request(root, &person, "narrowed", &[]));
+    let refused = run(root, &person, "/", &["pwd"]);
+    let said = refused.refused("waits for the approval of %approvers");
+    let fault = format!("\njit-sudo: grant {grant} serves this command in /srv, and you are in /\n");
+    let waits = format!("jit-sudo: request {pending} waits for");
+    assert!(said.contains(&format!("{fault}{waits}")), "the fault first: {said}");
+}
+
+#[test]
 fn an_exact_grant_never_begins_elsewhere() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
@@ -411,8 +425,7 @@ fn an_exact_grant_never_begins_elsewhere() {
     root.script("mkdir -m 755 /srv/roamer");
     exactly(root, &person, "/", &["-u", "roamer", "-D", "/srv/roamer", "--", "/bin/bash", "-c", "pwd"]);
     root.script("rmdir /srv/roamer");
-    for words in [&["-i", "-u", "roamer", "pwd"][..], &["-u", "roamer", "-D", "/srv/roamer", "/bin/bash", "-c", "pwd"]]
-    {
-        run(root, &person, "/tmp", words).refused("exactly one command");
-    }
+    run(root, &person, "/tmp", &["-i", "-u", "roamer", "pwd"]).refused("exactly one command, and this is another");
+    let words = ["-u", "roamer", "-D", "/srv/roamer", "/bin/bash", "-c", "pwd"];
+    run(root, &person, "/tmp", &words).refused("serves this command in /srv/roamer, and this run does not begin there");
 }

@@ -169,7 +169,7 @@ pub struct ImportedPolicy {
     pub policy: String,
     /// How many roles it has.
     pub roles: usize,
-    /// What could not be carried over: `FILE:LINE: what`.
+    /// What could not be converted: `FILE:LINE: what`.
     pub left_out: Vec<String>,
     /// With `--untrusted`, the files and directories that sudo would not read, and why.
     #[serde(default)]
