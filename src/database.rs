@@ -374,7 +374,8 @@ impl Database {
     /// The same text by text, which is enough where everything stands in the order in which it was created.
     fn is_as_created(&self, schema: &[&str]) -> rusqlite::Result<bool> {
         // SQLite's own indexes, and nothing else of theirs, have no text.
-        let mut select = self.connection.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL OR type <> 'index'")?;
+        let mut select =
+            self.connection.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL OR type <> 'index'")?;
         let (mut rows, mut wanted) = (select.query([])?, statements(schema));
         while let Some(row) = rows.next()? {
             if row.get_ref(0)?.as_str_or_null()? != wanted.next() {
