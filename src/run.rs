@@ -13,6 +13,7 @@ pub mod enforcer;
 mod entries;
 mod offer;
 mod reel;
+mod removal;
 
 use std::mem::ManuallyDrop;
 

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::grant_watch::{GrantWatch, Watched, What};
+use super::removal::RemovalWatch;
 use crate::audit::record::{EndedBy, LeftEnded, LeftProcess, LeftRunning};
 use crate::audit::{Due, Journal, Process};
 use crate::escape::Word;
 use crate::grant::GrantTerms;
 use crate::host::{ENFORCER, Host, HostError, SEAL};
-use crate::policy::{Leftovers, OnExpiry, Role};
+use crate::policy::{Leftovers, OnExpiry, PolicyIndex, Role};
 use crate::session::custody::{Custody, Left};
 use crate::session::{Ending, SUPERVISORS, Wards, outcome::ended_by, stand_alone};
 use sys::process::{Pid, process_start, spawn_apart};
@@ -140,7 +141,8 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let policy = host.policy(None)?;
     let journal = host.journal(&policy.settings().audit);
 
-    let mut watch = GrantWatch::over(charge.watched(charge.role.clone()), &host, &journal);
+    let watch = GrantWatch::over(charge.watched(charge.role.clone()), &host, &journal);
+    let mut watch = RemovalWatch::new(watch, charge, (&host, &journal), &policy);
     let ending = custody.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
     drop(watch);
     let unrecorded = journal.open_runs()?.into_iter().any(|open| open.run == charge.run);
@@ -150,7 +152,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         host.close_every_lost(&journal)?;
         let _ = custody.left();
     } else if custody.left() == Left::Somebody {
-        outlast(charge, &custody, &host, &journal, grace)?;
+        outlast(charge, &custody, (&host, &journal, &policy), grace)?;
     }
     let due = if begun.elapsed() >= SESSION { Due::Now } else { Due::InTime };
     host.seal(&journal, due)
@@ -160,8 +162,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
 fn outlast(
     charge: &Charge,
     custody: &Custody,
-    host: &Host,
-    journal: &Journal<'_>,
+    (host, journal, policy): (&Host, &Journal<'_>, &PolicyIndex<'_>),
     grace: Duration,
 ) -> Result<(), HostError> {
     let Some(start) = journal.start_of(&charge.run)? else { return Ok(()) };
@@ -180,7 +181,8 @@ fn outlast(
     let written = journal.left_running(&host.now()?, left, Process { pid: own.raw(), start: began })?;
     let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
 
-    let mut watch = GrantWatch::over(charge.watched(charge.role_of_leftovers()), host, journal);
+    let watch = GrantWatch::over(charge.watched(charge.role_of_leftovers()), host, journal);
+    let mut watch = RemovalWatch::new(watch, charge, (host, journal), policy);
     let ending: Option<Ending> = custody.outwatch(&mut watch, grace);
     let ended_by: EndedBy = ended_by(ending);
     let ended = LeftEnded { run: charge.run.clone(), start, uid: charge.uid, grant, ended_by };

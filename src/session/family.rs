@@ -66,9 +66,11 @@ impl Family {
         Self::new(Cgroup::create(PARENT, run).ok(), None)
     }
 
-    /// That of a run that another process supervises, whose descendants they are.
+    /// That of a run that another process supervises, whose descendants they are; this process may be one, and is none of them.
     pub(super) fn of(supervisor: Pid, group: Option<&Path>) -> Self {
-        Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor))
+        let family = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor));
+        family.spared.set(Some(Pid::own()));
+        family
     }
 
     fn new(group: Option<Cgroup>, of: Option<Pid>) -> Self {

@@ -238,3 +238,62 @@ fn a_run_inside_of_a_run_ends_with_the_outer_grant() {
     outer.ended_at_once();
     drop(session);
 }
+
+const REMOVAL: &str = r#"
+[roles.ended]
+standing     = ["%staying"]
+commands     = ["ALL"]
+authenticate = false
+
+[roles.granted]
+eligible     = ["%staying"]
+commands     = ["ALL"]
+authenticate = false
+
+[roles.finishing]
+standing     = ["%staying"]
+commands     = ["ALL"]
+authenticate = false
+on_removal   = "finish"
+"#;
+
+/// Somebody leaves the group of a role, and the role itself is taken away, while commands run.
+#[test]
+fn who_may_no_longer_have_a_role_keeps_no_run_of_it() {
+    let root = crate::own_root();
+    root.add_policy("removal", REMOVAL);
+    let person = root.person(&["staying"]);
+    let stays = root.person(&["staying"]);
+    request(&root, &person, "granted", &[]);
+    let sleeping = |nap: u32| root.script(&format!("pgrep -fxc 'sleep {nap}' || :")).trim() == "1";
+    let begin = |who: &Person, nap: u32, role: &str| {
+        let script = format!("jit-sudo -n --role {role} sleep {nap} >/dev/null 2>&1 & sleep 0.3");
+        root.run_as(&who.name, ["sh", "-c", &script]).succeeded();
+        harness::eventually("it sleeps", harness::PATIENCE, || sleeping(nap).then_some(()));
+    };
+    let gone = |nap: u32| harness::eventually("it is ended", AT_ONCE, || (!sleeping(nap)).then_some(()));
+    for (nap, role) in [(910_001, "ended"), (910_002, "granted"), (910_003, "finishing")] {
+        begin(&person, nap, role);
+    }
+    begin(&stays, 910_004, "ended");
+    // A group is looked at once a minute, and whenever the policy changes.
+    root.script(&format!("gpasswd -d {} staying", person.name));
+    root.add_policy("another", "[roles.another]\nstanding = [\"#0\"]\ncommands = [\"ALL\"]\n");
+    root.as_root(["jitctl", "roles"]).succeeded();
+    gone(910_001);
+    gone(910_002);
+    assert!(sleeping(910_003) && sleeping(910_004));
+    let ends = records_of(&root, &person);
+    let end = ends.iter().find(|record| record.kind() == "end").unwrap();
+    assert_eq!(end.text("ended_by"), "kill", "{}", end.body);
+    let why =
+        root.journal().into_iter().find(|record| record.text("run") == end.text("run") && record.text("act") == "kill");
+    let why = why.unwrap();
+    assert!(why.text("reason").contains("is no longer"), "{}", why.body);
+    // The role itself goes.
+    root.script("rm /etc/jit-sudo/policy.d/removal.toml");
+    root.as_root(["jitctl", "roles"]).succeeded();
+    gone(910_004);
+    gone(910_003);
+    assert!(root.as_root(["jitctl", "audit", "verify"]).succeeded().contains("intact"));
+}
