@@ -16,10 +16,11 @@ use crate::audit::{Due, Process, Started};
 use crate::elevation::Caller;
 use crate::escape::{Word, unhex};
 use crate::grant::GrantTerms;
+use crate::host::turns;
 use crate::policy::{OnExpiry, SyslogMode};
 use crate::refusal::Refusal;
 use crate::run::grant_watch::{GrantWatch, Watched, What};
-use crate::session::{Hosted, SUPERVISORS, stand_alone};
+use crate::session::{Hosted, Program, SUPERVISORS, stand_alone};
 use crate::store::{is_open, keep_role};
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
@@ -28,6 +29,10 @@ use sys::users::Account;
 
 /// The first word of what is recorded as the command; the service is the second.
 const COMMAND: &str = "pam-session";
+
+/// Where in the bell's file the sessions of programs begin: each holds a lock on the byte of its program's number, so that each
+/// knows whether its program has others open, and a killed supervisor holds nothing. The turns of users are far behind.
+const OPENED: i64 = 1 << 40;
 
 /// How long the end of a session may take to be recorded, and between two looks whether it was.
 const RECORDED_WITHIN: Duration = Duration::from_secs(4);
@@ -51,7 +56,22 @@ impl Desk<'_> {
 
         stand_alone(SUPERVISORS);
         let run = self.host.new_run_id()?;
-        let session = Hosted::found(&run, program, new.tty.as_ref().map(Word::as_os_str)).map_err(gone)?;
+        let register = turns().ok_or_else(|| refused("no-bell", "the bell cannot be opened"))?;
+        let place = OPENED.saturating_add(new.pid.into());
+        sys::lock::share(&register, place).map_err(gone)?;
+        // What cannot be known counts as yes: then nobody else is ended by mistake.
+        let is_shared = || sys::lock::is_shared(&register, place).unwrap_or(true);
+        let session = Hosted::found(
+            &run,
+            &Program {
+                pid: program,
+                holder: holder.uid(),
+                run_as: run_as.uid,
+                terminal: new.tty.as_ref().map(Word::as_os_str),
+                is_shared: &is_shared,
+            },
+        )
+        .map_err(gone)?;
         let start = start(new, &holder, &held, &run_as, run.clone()).map_err(failed)?;
         let (own, terms) = (Pid::own(), held.terms());
         let supervisor = Process { pid: own.raw(), start: sys::process::process_start(own).map_err(gone)? };

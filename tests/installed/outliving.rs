@@ -238,3 +238,60 @@ fn a_run_inside_of_a_run_ends_with_the_outer_grant() {
     outer.ended_at_once();
     drop(session);
 }
+
+/// Kills supervisor, monitor and enforcer of everything at once, so that nobody of ours is left.
+fn orphaned(root: &PrivateRoot) {
+    let names = ["jit-sudo-enforc", "jit-sudo"];
+    for (signal, name) in [("STOP", names[0]), ("STOP", names[1]), ("KILL", names[0]), ("KILL", names[1])] {
+        root.script(&format!("pkill -{signal} -x {name} || :"));
+    }
+}
+
+#[test]
+fn whoever_closes_a_lost_run_ends_what_is_left_of_it() {
+    let root = crate::own_root();
+    root.add_policy("outliving", POLICY);
+    for (place, by_whom) in ["sweep", "another run", "list"].into_iter().enumerate() {
+        for (kind, role) in ["lasting", "daemons"].into_iter().enumerate() {
+            let (nap, person) = (710_000 + 10 * place + kind, root.person(&[role]));
+            request(&root, &person, role, &[]);
+            let command =
+                format!("setsid jit-sudo -n sh -c 'setsid sleep {nap} & sleep {nap}' </dev/null >/dev/null 2>&1 &");
+            root.run_as(&person.name, ["sh", "-c", &command]).succeeded();
+            let sleepers = || root.script(&format!("pgrep -fxc 'sleep {nap}' || :")).trim().parse::<usize>().unwrap();
+            harness::eventually("they sleep", harness::PATIENCE, || (sleepers() == 2).then_some(()));
+            std::thread::sleep(Duration::from_millis(300));
+            orphaned(&root);
+            assert_eq!(sleepers(), 2);
+            match by_whom {
+                "sweep" => drop(root.as_root(["jitctl", "sweep"]).succeeded()),
+                "list" => drop(root.as_root(["jitctl", "session", "list"]).succeeded()),
+                _ => drop(root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded()),
+            }
+            harness::eventually("they end", harness::PATIENCE, || (sleepers() == 0).then_some(()));
+            let is_lost = |record: &harness::Record| record.kind() == "end" && record.text("ended_by") == "lost";
+            let end = records_of(&root, &person).into_iter().find(is_lost).unwrap();
+            let said = end.text("detail");
+            assert!(said.contains("still running and were killed"), "{by_whom} {role}: {said}");
+        }
+    }
+    assert!(root.as_root(["jitctl", "audit", "verify"]).status.success());
+}
+
+#[test]
+fn what_was_left_running_ends_when_its_enforcer_is_gone_though_the_role_keeps_it() {
+    let root = crate::own_root();
+    root.add_policy("outliving", POLICY);
+    let person = root.person(&["daemons"]);
+    request(&root, &person, "daemons", &[]);
+    root.run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "setsid sleep 720001 >/dev/null 2>&1 & :"]).succeeded();
+    harness::eventually("it is left running", harness::PATIENCE, || {
+        records_of(&root, &person).into_iter().find(|record| record.kind() == "left-running")
+    });
+    orphaned(&root);
+    root.as_root(["jitctl", "sweep"]).succeeded();
+    let sleeps = || root.as_root(["pgrep", "-fx", "sleep 720001"]).status.success();
+    harness::eventually("it ends", harness::PATIENCE, || (!sleeps()).then_some(()));
+    let end = records_of(&root, &person).into_iter().find(|record| record.kind() == "left-ended").unwrap();
+    assert_eq!(end.text("ended_by"), "lost");
+}
