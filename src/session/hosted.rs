@@ -79,7 +79,7 @@ impl<'a> Hosted<'a> {
     }
 
     /// Watches it until the program closes it on `line`, or dies; `grace` is the time between SIGTERM and SIGKILL.
-    pub fn supervise(self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::Ending {
+    pub fn supervise(&self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::Ending {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, grace, None);
         let ear = Ear { line, call: SignalQueue::open(&[SIGHUP]).ok() };
@@ -98,12 +98,43 @@ impl<'a> Hosted<'a> {
             (false, false) => Some("the program that opened the session ended without closing it"),
         };
         let detail = detail.map(Word::from);
-        self.guests.part();
         record::Ending {
             duration_us: u64::try_from(begun.elapsed().as_micros()).ok(),
             detail,
             ..record::Ending::unknown(ended_by(enforcer.ending()))
         }
+    }
+
+    /// Those that a closed session has left behind, as far as its control group knows.
+    pub fn left(&self) -> Vec<Pid> {
+        self.guests.leave()
+    }
+
+    /// Watches these until nobody of them is left, or the watch wants them ended, which is then done; why, if it was.
+    pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
+        let mut enforcer = Enforcer::new(watch, grace, None);
+        enforcer.begun(None);
+        loop {
+            let step = enforcer.step(Instant::now());
+            if let Some(act) = step.act.filter(|act| !matches!(act, Act::Say(_))) {
+                let _ = self.act(&act, &mut enforcer);
+            }
+            if self.guests.count().is_ok_and(|count| count == 0) {
+                return enforcer.ending();
+            }
+            let patience = step.patience.unwrap_or(GLANCE).min(GLANCE);
+            std::thread::sleep(if enforcer.ending().is_some() { ROUND } else { patience });
+        }
+    }
+
+    /// Ends whoever is left.
+    pub fn end(&self, grace: Duration) {
+        self.clear_up(grace);
+    }
+
+    /// Nothing of it is watched any more.
+    pub fn part(self) {
+        self.guests.part();
     }
 
     /// Until the program has closed the session, and what had to end has ended; false when it died before it closed it.

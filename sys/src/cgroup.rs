@@ -497,8 +497,8 @@ mod tests {
         let beside = Cgroup::create_beside("sys-tests", "beside", child).unwrap();
         assert_eq!(beside.path.parent(), group.path.parent());
         let paths = |name| Cgroup::named("sys-tests", name).into_iter().map(|group| group.path).collect::<Vec<_>>();
-        assert_eq!(paths("inner"), [inner.path.clone()]);
-        assert_eq!(paths("outer"), [group.path.clone()]);
+        assert_eq!(paths("inner"), [inner.path.as_path()]);
+        assert_eq!(paths("outer"), [group.path()]);
         assert!(paths("inn").is_empty() && paths("").is_empty() && paths("supervisors").is_empty());
         group.kill().unwrap();
         wait(child, Waiting::ForEnd).unwrap();

@@ -43,6 +43,7 @@ pub struct Guests {
     /// Where the program was before it was moved into the group.
     home: Option<Scope>,
     service: Cell<Service>,
+    is_closed: Cell<bool>,
     since: u64,
     people: [u32; 2],
     mark: Mark,
@@ -76,6 +77,7 @@ impl Guests {
             host: Living { pid: host.pid, started },
             home,
             service: Cell::new(service),
+            is_closed: Cell::new(false),
             // This very process was started when the host asked: whatever is younger is meant.
             since: procfs::stat(Pid::own())?.started,
             people: [host.run_as, host.holder],
@@ -226,7 +228,16 @@ impl Guests {
         seat::tell(numbers, line);
     }
 
-    /// The program goes back to where it was; the group is left to whoever stays in it.
+    /// The session is closed: the program goes back to where it was, and what it begets is nobody's here any more. Gives who is left,
+    /// in a group.
+    pub fn leave(&self) -> Vec<Pid> {
+        self.send_home();
+        self.is_closed.set(true);
+        let left = self.seen().unwrap_or_default().into_iter();
+        left.filter(|guest| self.program_of(*guest).is_none()).map(|guest| guest.pid).collect()
+    }
+
+    /// The group is left to whoever stays in it.
     pub fn part(self) {
         self.send_home();
         self.group.into_iter().for_each(Cgroup::remove);
@@ -236,7 +247,7 @@ impl Guests {
 /// Who belongs to the session.
 impl Guests {
     fn seen(&self) -> io::Result<HashSet<Living>> {
-        let family = if !self.host_lives() {
+        let family = if self.is_closed.get() || !self.host_lives() {
             Vec::new()
         } else if self.service.get() == Service::Many {
             self.proven()?

@@ -90,6 +90,13 @@ pub fn share(file: &impl AsFd, at: i64) -> Result<()> {
     succeed(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const range) })
 }
 
+/// Gives the lock of [`share`] back.
+pub fn unshare(file: &impl AsFd, at: i64) -> Result<()> {
+    let range = byte(at, libc::F_UNLCK);
+    // SAFETY: as in `share`.
+    succeed(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const range) })
+}
+
 /// Whether another open file holds a lock on that byte.
 pub fn is_shared(file: &impl AsFd, at: i64) -> Result<bool> {
     let mut range = byte(at, libc::F_WRLCK);
@@ -250,6 +257,9 @@ mod tests {
         assert!(is_shared(&second, 1 << 40).unwrap() && !is_shared(&second, (1 << 40) + 1).unwrap());
         share(&second, 1 << 40).unwrap();
         assert!(is_shared(&first, 1 << 40).unwrap());
+        unshare(&second, 1 << 40).unwrap();
+        assert!(!is_shared(&first, 1 << 40).unwrap());
+        share(&second, 1 << 40).unwrap();
         drop(second);
         assert!(!is_shared(&first, 1 << 40).unwrap());
         std::fs::remove_file(&path).unwrap();

@@ -131,7 +131,7 @@ fn root_over_ssh_ends_with_the_grant_and_nobody_elses_connection_does() {
     let (web, door) = (free_port(), free_port());
     root.script(&inside(&format!("python3 -m http.server -b 127.0.0.1 -d /etc/pam.d {web} ")));
     for (nap, how) in [(5011, "revoke"), (5012, "expire")] {
-        let lasts = if how == "expire" { "8s" } else { "5m" };
+        let lasts = if how == "expire" { "10s" } else { "5m" };
         let words = ["jitctl", "--json", "request", "--role", "door", "--reason", "x", "--for", lasts];
         let grant = root.as_root(words).json()["grant"]["id"].as_str().unwrap().to_owned();
         let control = format!("-S /root/control{nap}");
@@ -139,13 +139,16 @@ fn root_over_ssh_ends_with_the_grant_and_nobody_elses_connection_does() {
         root.script(&inside(&format!("setsid {master}")));
         eventually("the forwarding answers", harness::PATIENCE, || answers(&root, door).then_some(()));
         let command = format!("{line} {control} 'setsid -f sleep {nap} >/dev/null 2>&1 </dev/null'");
-        root.script(&command);
+        // The socket of the master may come a moment after its forwarding.
+        eventually("a command runs over it", harness::PATIENCE, || {
+            root.as_root(["sh", "-c", &command]).status.success().then_some(())
+        });
         sleep(&root, nap, 1);
         if how == "revoke" {
             revoke(&root, &grant);
         }
         // New commands over the connection that is there, all the time.
-        let late = Instant::now() + Duration::from_secs(11);
+        let late = Instant::now() + Duration::from_secs(13);
         root.script(&format!("for i in $(seq 40); do timeout 1 {command} || :; sleep 0.05; done"));
         while Instant::now() < late && (answers(&root, door) || sleepers(&root, nap) > 0) {
             std::thread::sleep(Duration::from_millis(100));
@@ -269,4 +272,39 @@ fn a_lost_session_is_ended_by_whoever_closes_it() {
     let end = end_of(&root, &person, &run);
     assert_eq!(end.text("ended_by"), "lost");
     assert!(end.text("detail").contains("still running and were killed"), "{}", end.body);
+}
+
+#[test]
+fn what_a_closed_session_left_running_is_listed_and_ends_with_its_grant() {
+    for (nap, how) in [(5071, "revocation"), (5072, "kill"), (5073, "expiry")] {
+        let person = root().person(&["door"]);
+        let lasts = if how == "expiry" { "6s" } else { "5m" };
+        let grant = id(&request(root(), &person, "door", &["--for", lasts]));
+        let line = format!("setsid -f sh -c 'trap \"\" TERM; sleep {nap}; sleep {nap}' >/dev/null 2>&1 </dev/null");
+        root().run_as(&person.name, ["su", &person.name, "-c", &line]).succeeded();
+        let run = start_of(root(), &person, "pam-session").text("run").to_owned();
+        assert_eq!(end_of(root(), &person, &run).text("ended_by"), "itself");
+        let of = |kind: &'static str| {
+            eventually(kind, harness::PATIENCE, || {
+                records_of(root(), &person).into_iter().find(|one| one.kind() == kind)
+            })
+        };
+        assert_eq!(of("left-running").text("run"), run);
+        assert_eq!(sleepers(root(), nap), 1);
+        let listed = root().run_as(&person.name, ["jitctl", "session", "list"]);
+        assert!(listed.succeeded().contains("left running"), "{listed:?}");
+        match how {
+            "revocation" => revoke(root(), &grant),
+            "kill" => drop(root().as_root(["jitctl", "session", "kill", &run, "--reason", "x"]).succeeded()),
+            _ => {}
+        }
+        sleep(root(), nap, 0);
+        assert_eq!(of("left-ended").text("ended_by"), how);
+    }
+    // Who leaves nothing behind leaves no such record.
+    let person = root().person(&["door"]);
+    request(root(), &person, "door", &[]);
+    root().run_as(&person.name, ["su", &person.name, "-c", "true"]).succeeded();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(records_of(root(), &person).iter().all(|record| record.kind() != "left-running"));
 }
