@@ -2,7 +2,8 @@
 //! alone can be left: as the members of a control group of its own (PAM modules may move a process elsewhere), and as
 //! the descendants of this process, a subreaper.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -32,7 +33,7 @@ const ROUND: Duration = Duration::from_millis(20);
 /// How many rounds of SIGKILL: what is forked between two of them is caught by the next.
 const KILL_ROUNDS: u32 = 100;
 
-/// After how many of them supervisors of runs inside of this one are killed as well, whose commands are gone by then: a second.
+/// After how many of them our own programs are killed as well, for which there is nothing left to look after by then: a second.
 const PATIENT_ROUNDS: u32 = 50;
 
 /// Takes this process out of a control group that an ordinary user could freeze or kill, while it holds the database or
@@ -65,6 +66,8 @@ pub struct Family {
     /// Our own go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody on the
     /// host. Where everything ends, they end by themselves when what they look after has. What they beget is spared nothing.
     ours: Programs,
+    /// Those that were taken out of the group.
+    taken_out: RefCell<HashSet<Pid>>,
 }
 
 impl Family {
@@ -79,7 +82,14 @@ impl Family {
     }
 
     fn new(group: Option<Cgroup>, of: Option<Pid>) -> Self {
-        Self { group, of, spared: Cell::new(None), is_removed: Cell::new(false), ours: programs::ours() }
+        Self {
+            group,
+            of,
+            spared: Cell::new(None),
+            is_removed: Cell::new(false),
+            ours: programs::ours(),
+            taken_out: RefCell::default(),
+        }
     }
 
     /// Where the command is to be born.
@@ -113,10 +123,14 @@ impl Family {
             || descendants(self.root()).is_ok_and(|found| found.into_iter().any(is_left))
     }
 
-    /// Whether a run inside of this one is still being ended.
-    fn has_supervisors(&self) -> bool {
-        let is_one = |pid: Pid| self.is_meant(pid) && self.ours.run_by(pid) == Some(JIT_SUDO) && runs(pid);
-        descendants(self.root()).is_ok_and(|found| found.into_iter().any(is_one))
+    /// Programs of ours that were begotten by the run: they came out of its group, or supervise a run inside of it.
+    fn programs(&self) -> Vec<Pid> {
+        let supervises = |pid: &Pid| self.ours.run_by(*pid) == Some(JIT_SUDO);
+        let inside = descendants(self.root()).unwrap_or_default().into_iter().filter(supervises);
+        let all: HashSet<Pid> = inside.chain(self.taken_out.borrow().iter().copied()).collect();
+        let is_one =
+            |pid: &Pid| *pid != Pid::own() && self.is_meant(*pid) && self.ours.run_by(*pid).is_some() && runs(*pid);
+        all.into_iter().filter(is_one).collect()
     }
 
     /// Those in the group.
@@ -136,6 +150,7 @@ impl Family {
         self.ours.look();
         for pid in self.members().into_iter().filter(|pid| self.ours.run_by(*pid).is_some()) {
             settle_beside(pid);
+            let _ = self.taken_out.borrow_mut().insert(pid);
         }
     }
 
@@ -182,13 +197,15 @@ impl Family {
             std::thread::sleep(ROUND);
         }
         for round in 0..KILL_ROUNDS {
-            if !self.is_left() && !self.has_supervisors() {
+            let programs = self.programs();
+            if !self.is_left() && programs.is_empty() {
                 return;
             }
             self.kill();
             if round > PATIENT_ROUNDS {
-                let is_one = |pid| self.is_meant(pid) && self.ours.run_by(pid) == Some(JIT_SUDO);
-                let _ = kill_descendants(self.root(), &is_one);
+                for pid in programs {
+                    let _ = process::kill(pid, SIGKILL); // it may have ended
+                }
             }
             std::thread::sleep(ROUND);
         }

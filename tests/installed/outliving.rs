@@ -295,3 +295,56 @@ fn what_was_left_running_ends_when_its_enforcer_is_gone_though_the_role_keeps_it
     let end = records_of(&root, &person).into_iter().find(|record| record.kind() == "left-ended").unwrap();
     assert_eq!(end.text("ended_by"), "lost");
 }
+
+#[test]
+fn who_calls_itself_one_of_our_programs_stands_still_and_ends_as_the_others() {
+    for name in ["jit-sudo", "jit-sudo-broker", "jit-sudo-enforcer"] {
+        let holder = Holder::of("lasting");
+        // As root, from a place of root's, under our name; and deaf.
+        let (place, file) = (format!("/root/{}", holder.nap), format!("/tmp/{}", holder.nap));
+        root().script(&format!("mkdir -p {place} && cp /bin/dash {place}/{name}"));
+        let ticker = format!("trap \"\" TERM HUP; while sleep 0.05; do echo >>{file}; done");
+        let session = holder.on_terminal(&["sh", "-c", &format!("{place}/{name} -c '{ticker}'; true")]);
+        let size = || std::fs::metadata(root().path(&file)).map_or(0, |found| found.len());
+        let ticks = || {
+            let before = size();
+            std::thread::sleep(Duration::from_millis(400));
+            size() > before
+        };
+        harness::eventually("it runs", harness::PATIENCE, || ticks().then_some(()));
+        let run = holder.run_id();
+        root().as_root(["jitctl", "session", "freeze", &run, "--reason", "x"]).succeeded();
+        harness::eventually("it stands still", harness::PATIENCE, || (!ticks()).then_some(()));
+        root().as_root(["jitctl", "session", "kill", &run, "--reason", "x"]).succeeded();
+        assert_eq!(holder.has_record("end").text("ended_by"), "kill");
+        let lives = || root().as_root(["pgrep", "-f", &format!("{place}/{name}")]).status.success();
+        harness::eventually("it is gone", harness::PATIENCE, || (!lives()).then_some(()));
+        drop(session);
+    }
+}
+
+#[test]
+fn root_code_in_one_of_our_programs_ends_with_its_grant_all_the_same() {
+    let root = crate::own_root();
+    root.add_policy("outliving", POLICY);
+    // The dynamic linker obeys root: a real program of ours, with somebody else's code in it.
+    root.write(
+        "/root/stay.c",
+        0o644,
+        "#include <unistd.h>\n#include <signal.h>\n__attribute__((constructor)) static void stay(void) {\n\
+         for (int i = 1; i < 32; i++) signal(i, SIG_IGN);\n for (;;) pause(); }\n",
+    );
+    root.script("gcc -shared -fPIC -o /root/stay.so /root/stay.c");
+    for program in ["/usr/bin/jit-sudo", "/usr/libexec/jit-sudo/jit-sudo-enforcer"] {
+        let person = root.person(&["lasting"]);
+        let grant = id(&request(&root, &person, "lasting", &[]));
+        let line = format!("setsid env LD_PRELOAD=/root/stay.so {program} & sleep 730001");
+        let session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &line]);
+        let lives = || root.as_root(["sh", "-c", "grep -qs stay.so /proc/[0-9]*/maps"]).status.success();
+        harness::eventually("it runs", harness::PATIENCE, || lives().then_some(()));
+        std::thread::sleep(Duration::from_millis(300));
+        root.as_root(["jitctl", "revoke", &grant, "--reason", "x"]).succeeded();
+        harness::eventually("it is gone", harness::PATIENCE, || (!lives()).then_some(()));
+        drop(session);
+    }
+}
