@@ -11,6 +11,7 @@ mod buffer;
 mod direct;
 mod ending;
 mod family;
+mod farewell;
 mod hosted;
 mod launch;
 mod message;
