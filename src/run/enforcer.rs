@@ -1,18 +1,20 @@
 //! jit-sudo-enforcer: the process that ends a run when its grant ends, and what a finished command left running with it. It is a
 //! program of its own, because no database may cross a fork, and holds nothing of the caller's: no terminal, no pipe, no directory.
+//! So it is also the one that signs checkpoints.
 
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::grant_watch::{GrantWatch, Watched, What};
 use super::left::Left;
+use crate::audit::Due;
 use crate::escape::Word;
 use crate::grant::GrantTerms;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, SEAL};
 use crate::policy::Role;
 use crate::programs::ENFORCER;
 use crate::session::custody::{self, Custody};
@@ -22,6 +24,9 @@ use sys::sanitize::Inherited;
 
 /// The longest charge in bytes: a role and a grant, each of which is smaller.
 const CHARGE_LIMIT: u64 = 64 << 20;
+
+/// The end of a run that lasted so long is signed at once; shorter ones are covered by the next checkpoint that is due.
+const SESSION: Duration = Duration::from_secs(1);
 
 /// What the enforcer is told, on its standard input.
 #[derive(Serialize, Deserialize)]
@@ -94,11 +99,26 @@ pub fn serve(inherited: &Inherited) -> i32 {
     }
     stand_alone(SUPERVISORS);
     let mut text = Vec::new();
-    let charge = match io::stdin().take(CHARGE_LIMIT).read_to_end(&mut text) {
-        Ok(_) => serde_json::from_slice::<Charge>(&text).ok(),
-        Err(_) => None,
+    if io::stdin().take(CHARGE_LIMIT).read_to_end(&mut text).is_err() {
+        return 1;
+    }
+    let done = match serde_json::from_slice::<Charge>(&text) {
+        Ok(charge) => enforce(&charge),
+        Err(_) if text == SEAL => seal(Due::InTime),
+        Err(_) => return 1,
     };
-    i32::from(charge.is_none_or(|charge| enforce(&charge).is_err()))
+    i32::from(done.is_err())
+}
+
+fn open_host() -> Result<Host, HostError> {
+    let name = sys::machine::host_name().map_err(|error| HostError::System("read the host's name", error))?;
+    Host::open(&name)
+}
+
+fn seal(due: Due) -> Result<(), HostError> {
+    let host = open_host()?;
+    let policy = host.policy(None)?;
+    host.seal(&host.journal(&policy.settings().audit), due)
 }
 
 fn enforce(charge: &Charge) -> Result<(), HostError> {
@@ -106,9 +126,8 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         return Ok(());
     };
     let custody = Custody::take(supervisor, charge.began, parent, charge.group.as_deref());
-    let grace = Duration::from_millis(charge.grace_ms);
-    let name = sys::machine::host_name().map_err(|error| HostError::System("read the host's name", error))?;
-    let host = Host::open(&name)?;
+    let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
+    let host = open_host()?;
     let policy = host.policy(None)?;
     let journal = host.journal(&policy.settings().audit);
 
@@ -121,9 +140,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         custody.end(if unrecorded { Duration::ZERO } else { grace });
         host.close_every_lost(&journal)?;
         let _ = custody.left();
-        return Ok(());
-    }
-    if custody.left() == custody::Left::Somebody {
+    } else if custody.left() == custody::Left::Somebody {
         let left = Left {
             run: &charge.run,
             uid: charge.uid,
@@ -134,5 +151,6 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         };
         left.outlast(&custody.members(), &host, &journal, &|watch| custody.outwatch(watch, grace))?;
     }
-    Ok(())
+    let due = if begun.elapsed() >= SESSION { Due::Now } else { Due::InTime };
+    host.seal(&journal, due)
 }

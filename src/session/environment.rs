@@ -190,7 +190,12 @@ enum Listed {
 /// Whether one of `patterns` means the variable. LOGNAME and USER are one: a list that has either means both.
 fn listed(patterns: &[Cow<'_, str>], name: &[u8], value: &[u8]) -> Option<Listed> {
     let names: &[&[u8]] = if matches!(name, b"LOGNAME" | b"USER") { &[b"LOGNAME", b"USER"] } else { &[name] };
-    patterns.iter().find_map(|pattern| {
+    // Most are told apart by their first byte.
+    let alike = |pattern: &Cow<'_, str>| {
+        let first = pattern.as_bytes().first();
+        first == Some(&b'*') || names.iter().any(|name| name.first() == first)
+    };
+    patterns.iter().filter(|pattern| alike(pattern)).find_map(|pattern| {
         let (wanted, content) = pattern.split_once('=').map_or((pattern.as_ref(), None), |(n, v)| (n, Some(v)));
         let named = names.iter().any(|name| name_matches(wanted, name));
         match content {

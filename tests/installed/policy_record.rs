@@ -91,7 +91,7 @@ fn only_other_bytes_are_another_policy() {
     let root = own_root();
     let list = || root.run_as("alice", ["jit-sudo", "-l"]);
     let count = || policies(&root).len();
-    let stamp = || root.script(&format!("sqlite3 {STATE}/journal.db 'SELECT text FROM policy_stamp'"));
+    let stamp = || root.script(&format!("sqlite3 {STATE}/journal.db 'SELECT stamp FROM policy_settings'"));
     let (first, stamped) = (count(), stamp());
     root.script("touch /etc/jit-sudo/policy.toml; cp -p /etc/jit-sudo/policy.d/tests.toml /root/; sleep 0.01");
     root.script("mv /root/tests.toml /etc/jit-sudo/policy.d/tests.toml");
