@@ -55,6 +55,7 @@ ifneq ($(PREFIX) $(SYSCONFDIR) $(STATEDIR),/usr /etc /var/lib/jit-sudo)
 export JIT_SUDO_SYSCONFDIR   := $(SYSCONFDIR)/jit-sudo
 export JIT_SUDO_HOOKSDIR     := $(SYSCONFDIR)/jit-sudo/hooks.d
 export JIT_SUDO_STATEDIR     := $(STATEDIR)
+export JIT_SUDO_PROGRAM      := $(BINDIR)/jit-sudo
 export JIT_SUDO_BROKER       := $(LIBEXECDIR)/jit-sudo-broker
 export JIT_SUDO_ENFORCER     := $(LIBEXECDIR)/jit-sudo-enforcer
 export JIT_SUDO_HOOK_RUNNER  := $(LIBEXECDIR)/jit-sudo-hooks

@@ -21,7 +21,7 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Courier, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, Mark, Supervisor, Sweep};
+use crate::audit::{self, Journal, JournalError, Mark, OpenRun, Supervisor, Sweep};
 use crate::clock::{BootTime, Clock, Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
@@ -30,6 +30,8 @@ use crate::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, Te
 use crate::names::Person;
 use crate::policy::index::IndexError;
 use crate::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
+use crate::programs::HOOK_RUNNER;
+use crate::session::end_lost;
 use crate::store::GrantStore;
 use crate::voice::Voice;
 use anchor::Anchor;
@@ -60,28 +62,10 @@ pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
     None => "/etc/jit-sudo/hooks.d",
 };
 
-/// The program that runs them.
-const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
-};
-
 /// Our own PAM services: links to those of `/etc/pam.d`, beside an `other` that refuses.
 pub const PAM_SERVICES: &str = match option_env!("JIT_SUDO_PAM_SERVICES") {
     Some(directory) => directory,
     None => "/usr/libexec/jit-sudo/pam.d",
-};
-
-/// The program that ends runs in time.
-pub const ENFORCER: &str = match option_env!("JIT_SUDO_ENFORCER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-enforcer",
-};
-
-/// The program that compresses recordings.
-pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
 };
 
 const POLICY: &str = "policy.toml";
@@ -431,12 +415,18 @@ impl Host {
         let alive = |supervisor: &Supervisor| {
             supervisor.boot_id == moment.boot_id
                 && sys::process::Pid::new(supervisor.process.pid)
-                    .and_then(|pid| sys::process::process_start(pid).ok())
-                    .is_some_and(|start| start == supervisor.process.start)
+                    .and_then(|pid| sys::procfs::stat(pid).ok())
+                    // Whoever is dead and not buried yet supervises nothing.
+                    .is_some_and(|stat| stat.started == supervisor.process.start && !matches!(stat.state, b'Z' | b'X'))
         };
-        let mut closed = journal.close_lost(moment, sweep, &alive)?;
+        // A reboot has ended what an earlier boot left.
+        let end = |run: &OpenRun| {
+            let is_of_now = run.supervisor.boot_id == moment.boot_id;
+            if is_of_now { end_lost(&run.run) } else { 0 }
+        };
+        let mut closed = journal.close_lost(moment, sweep, &alive, &end)?;
         if sweep == Sweep::All {
-            closed.extend(journal.close_lost_left(moment, &alive)?);
+            closed.extend(journal.close_lost_left(moment, &alive, &end)?);
         }
         let _ = journal.mirror(&closed); // the journal has them; a sink never decides
         Ok(())

@@ -11,9 +11,10 @@ mod background;
 mod edit;
 pub mod enforcer;
 mod entries;
+pub(crate) mod left;
 mod offer;
 mod reel;
-mod removal;
+pub(crate) mod removal;
 
 use std::mem::ManuallyDrop;
 

@@ -3,8 +3,9 @@
 use std::io::{self, Seek, Write};
 use std::process::{Command, Stdio};
 
-use super::{ENFORCER, Host, HostError};
+use super::{Host, HostError};
 use crate::audit::{Due, Journal};
+use crate::programs::ENFORCER;
 use sys::process::spawn_apart;
 
 /// What [`ENFORCER`] is told when it shall sign what is due, and no more.

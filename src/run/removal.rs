@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::enforcer::Charge;
-use super::grant_watch::GrantWatch;
+use super::grant_watch::{GrantWatch, Watched};
 use crate::audit::Wish;
 use crate::audit::open_run::leave_wish;
 use crate::audit::record::{Act, Event, Intervention};
@@ -13,6 +12,7 @@ use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
 use crate::escape::Word;
 use crate::host::{Host, HostError};
+use crate::names::{GrantId, RoleName};
 use crate::policy::judge::subject;
 use crate::policy::{Assignment, OnRemoval, PolicyIndex};
 use crate::session::{Verdict, Watch};
@@ -25,9 +25,14 @@ const EVERY: Duration = Duration::from_secs(60);
 const BY: &str = "the policy";
 
 /// A watch over the grant, and over whether the person may have the role at all.
-pub(super) struct RemovalWatch<'a> {
-    grant: GrantWatch<'a>,
-    charge: &'a Charge,
+pub(crate) struct RemovalWatch<'a> {
+    watch: GrantWatch<'a>,
+    run: String,
+    uid: u32,
+    user: Word,
+    role: RoleName,
+    /// None where the power is standing.
+    grant: Option<GrantId>,
     host: &'a Host,
     journal: &'a Journal<'a>,
     bell: Option<Bell>,
@@ -37,16 +42,29 @@ pub(super) struct RemovalWatch<'a> {
 }
 
 impl<'a> RemovalWatch<'a> {
-    /// Over a run that began by `policy`.
-    pub(super) fn new(
-        grant: GrantWatch<'a>,
-        charge: &'a Charge,
-        (host, journal): (&'a Host, &'a Journal<'a>),
-        policy: &PolicyIndex<'_>,
-    ) -> Self {
+    /// Over whatever `watched` names, which began a moment ago.
+    pub(crate) fn over(watched: Watched, host: &'a Host, journal: &'a Journal<'a>) -> Self {
         let bell = host.bell().ok();
         let heard = bell.as_ref().and_then(|bell| bell.now().ok());
-        Self { grant, charge, host, journal, bell, heard, policy: policy.digest(), next: Instant::now() + EVERY }
+        Self {
+            run: watched.run.clone(),
+            uid: watched.uid,
+            user: watched.user.clone(),
+            role: watched.role.name.clone(),
+            grant: watched.grant.as_ref().map(|terms| terms.id.clone()),
+            watch: GrantWatch::over(watched, host, journal),
+            host,
+            journal,
+            bell,
+            heard,
+            policy: PolicyIndex::open(host.database().connection()).map(|policy| policy.digest()).unwrap_or_default(),
+            next: Instant::now() + EVERY,
+        }
+    }
+
+    /// The watch over the grant alone.
+    pub(crate) fn grant(&mut self) -> &mut GrantWatch<'a> {
+        &mut self.watch
     }
 
     /// Once a minute, and at once where the policy is another than before.
@@ -63,7 +81,7 @@ impl<'a> RemovalWatch<'a> {
         self.next = Instant::now() + EVERY;
         if let Ok(Some(why)) = self.removal() {
             let _ = self.end(&why); // asked again in a minute
-            self.grant.look_again();
+            self.watch.look_again();
         }
     }
 
@@ -71,17 +89,17 @@ impl<'a> RemovalWatch<'a> {
     fn removal(&mut self) -> Result<Option<String>, HostError> {
         let policy = self.host.policy(None)?;
         self.policy = policy.digest();
-        let (role, user) = (&self.charge.role.name, &self.charge.user);
+        let (role, user) = (&self.role, &self.user);
         let Some(role) = policy.role(role)? else { return Ok(Some(format!("there is no role {role} any more"))) };
         if role.on_removal == OnRemoval::Finish {
             return Ok(None);
         }
-        let (assignment, word) = match self.charge.grant {
+        let (assignment, word) = match self.grant {
             Some(_) => (Assignment::Eligible, "eligible"),
             None => (Assignment::Standing, "standing"),
         };
         let unknown = |error| HostError::System("look up an account", error);
-        let Some(account) = sys::users::account_by_uid(self.charge.uid).map_err(unknown)? else {
+        let Some(account) = sys::users::account_by_uid(self.uid).map_err(unknown)? else {
             return Ok(Some(format!("there is no account of {user} any more")));
         };
         let caller = match Caller::described(account) {
@@ -97,17 +115,17 @@ impl<'a> RemovalWatch<'a> {
 
     /// As if somebody had said `jitctl session kill`.
     fn end(&self, why: &str) -> Result<(), HostError> {
-        let Some(start) = self.journal.start_of(&self.charge.run)? else { return Ok(()) };
+        let Some(start) = self.journal.start_of(&self.run)? else { return Ok(()) };
         let moment = self.host.now()?;
         let event = Event::Intervention(Box::new(Intervention {
             uid: 0,
             user: Word::from("root"),
             act: Act::Kill,
-            run: self.charge.run.clone(),
-            holder: self.charge.user.clone(),
-            holder_uid: self.charge.uid,
-            role: Some(self.charge.role.name.clone()),
-            grant: self.charge.grant.as_ref().map(|terms| terms.id.clone()),
+            run: self.run.clone(),
+            holder: self.user.clone(),
+            holder_uid: self.uid,
+            role: Some(self.role.clone()),
+            grant: self.grant.clone(),
             reason: Word::from(why),
         }));
         let wish = Wish { act: Act::Kill, by: BY.to_owned() };
@@ -125,21 +143,29 @@ impl<'a> RemovalWatch<'a> {
 }
 
 impl Watch for RemovalWatch<'_> {
+    fn begun(&mut self) {
+        self.watch.begun();
+    }
+
+    fn unrecorded(&mut self, why: &str) {
+        self.watch.unrecorded(why);
+    }
+
     fn look_again(&mut self) {
-        self.grant.look_again();
+        self.watch.look_again();
     }
 
     fn verdict(&mut self) -> Verdict {
-        let verdict = self.grant.verdict();
+        let verdict = self.watch.verdict();
         if matches!(verdict, Verdict::Run | Verdict::Freeze(_)) && self.is_due() {
             self.look();
-            return self.grant.verdict();
+            return self.watch.verdict();
         }
         verdict
     }
 
     fn patience(&self) -> Option<Duration> {
         let left = self.next.saturating_duration_since(Instant::now());
-        Some(self.grant.patience().map_or(left, |patience| patience.min(left)))
+        Some(self.watch.patience().map_or(left, |patience| patience.min(left)))
     }
 }

@@ -53,7 +53,7 @@ pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Vec
         EnvironmentPolicy::Exact(named) => made_anew(authorized, named, pam)?,
     };
     environment.set_sudo(authorized.elevation());
-    environment.set("JIT_SUDO_RUN", run);
+    environment.set(super::family::RUN_VARIABLE, run);
     if let Power::Grant(terms) = authorized.power() {
         environment.set("JIT_SUDO_GRANT", terms.id.as_str());
     }

@@ -71,6 +71,18 @@ pub(crate) struct Living {
 
 /// Every living descendant.
 pub(crate) fn scan(of: Pid) -> io::Result<Vec<Living>> {
+    Ok(kin(of)?.into_iter().map(|kin| kin.process).collect())
+}
+
+/// A descendant, and whose child it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kin {
+    pub(crate) process: Living,
+    pub(crate) parent: i32,
+}
+
+/// Every living descendant, each after its parent.
+pub(crate) fn kin(of: Pid) -> io::Result<Vec<Kin>> {
     let mut children: HashMap<i32, Vec<Living>> = HashMap::new();
     for entry in fs::read_dir("/proc")?.take(MAX_PROCESSES) {
         let name = entry?.file_name();
@@ -86,7 +98,7 @@ pub(crate) fn scan(of: Pid) -> io::Result<Vec<Living>> {
         // Removed, not read: a parent that changed during the scan cannot lead in a circle.
         for child in children.remove(&parent).unwrap_or_default() {
             parents.push(child.pid.raw());
-            found.push(child);
+            found.push(Kin { process: child, parent });
         }
     }
     Ok(found)

@@ -41,6 +41,7 @@ mod options;
 mod outliving;
 mod pam;
 mod pam_module;
+mod pam_programs;
 mod pam_sessions;
 mod pam_stacks;
 mod papers;
