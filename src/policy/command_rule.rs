@@ -4,9 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{self, ErrorKind};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -154,7 +152,7 @@ impl CommandRule {
             Effect::Deny => Some(
                 wanted.denies(place)?
                     || (canonical != place && wanted.denies(canonical)?)
-                    || wanted.leads_to(program.canonical)?,
+                    || wanted.leads_to(program)?,
             ),
         }
     }
@@ -163,22 +161,19 @@ impl CommandRule {
 impl ProgramPath {
     /// Whether the path in the rule, though it is another, leads to this program: through a link in its directory, as a link to
     /// the program, or as another name of the same file. `None` where that cannot be seen.
-    fn leads_to(&self, program: &Path) -> Option<bool> {
+    fn leads_to(&self, program: ProgramNames<'_>) -> Option<bool> {
         let (start, tail) = match self {
             Self::Words(pattern) => pattern.literal_start(),
             Self::Glob(glob) => glob.literal_start(),
             Self::Regex(_) => return Some(false),
         };
-        let start = Path::new(OsStr::from_bytes(&start)).to_owned();
-        if tail == Tail::Nothing {
-            return is_same(&start, program);
-        }
-        match seen(std::fs::canonicalize(&start))? {
-            Some(real) if real != start => match program.strip_prefix(&real) {
-                Ok(below) => self.matches(start.join(below).as_os_str().as_bytes()),
-                Err(_) => Some(false),
+        let start = Path::new(OsStr::from_bytes(&start));
+        match tail {
+            Tail::Nothing => program.are_led_to_by(start),
+            Tail::Wildcards => match program.below(start)? {
+                Some(path) => self.matches(path.as_os_str().as_bytes()),
+                None => Some(false),
             },
-            Some(_) | None => Some(false),
         }
     }
 
@@ -192,21 +187,6 @@ impl ProgramPath {
             Self::Glob(glob) => Some(glob.matches_path(path)),
             Self::Regex(expression) => std::str::from_utf8(path).ok().and_then(|path| expression.matches(path)),
         }
-    }
-}
-
-fn is_same(path: &Path, program: &Path) -> Option<bool> {
-    let file = |path: &Path| Some(seen(std::fs::metadata(path))?.map(|found| (found.dev(), found.ino())));
-    let found = file(path)?;
-    Some(found.is_some() && found == file(program)?)
-}
-
-/// What is there; `Some(None)` where nothing is.
-fn seen<T>(found: io::Result<T>) -> Option<Option<T>> {
-    match found {
-        Ok(found) => Some(Some(found)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Some(None),
-        Err(_) => None,
     }
 }
 
