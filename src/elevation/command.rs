@@ -302,9 +302,6 @@ impl Command {
     }
 }
 
-/// A program whose name is no link.
-#[cfg(test)]
-
 /// SHA-256 of a file, from its beginning.
 ///
 /// # Errors

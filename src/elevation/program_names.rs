@@ -39,6 +39,8 @@ fn seen<T>(found: io::Result<T>) -> Option<Option<T>> {
     }
 }
 
+/// A program whose name is no link.
+#[cfg(test)]
 impl<'a> From<&'a Path> for ProgramNames<'a> {
     fn from(path: &'a Path) -> Self {
         Self { place: path, canonical: path }
