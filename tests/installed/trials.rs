@@ -30,7 +30,7 @@ const SCENES: [(&str, &str); 14] = [
     ("plain", "sleep NAP"),
     ("child in a session of its own", "setsid -f sleep NAP; sleep NAP"),
     ("left behind", "setsid -f sleep NAP"),
-    ("left behind by a shell", "nohup sleep NAP >/dev/null 2>&1 & :"),
+    ("left behind by a shell", "setsid sleep NAP >/dev/null 2>&1 & sleep 0.1"),
     ("supervisor killed", "setsid -f sleep NAP; sleep 0.1; kill -9 $PPID; sleep NAP"),
     ("supervisor stopped", "setsid -f sleep NAP; sleep 0.1; kill -STOP $PPID; sleep NAP"),
     ("stops itself", "setsid -f sleep NAP; sleep 0.1; kill -STOP $$; sleep NAP"),
@@ -78,9 +78,7 @@ impl Trial<'_> {
         let asked = Instant::now();
         let begin = format!("setsid -f sh -c {} </dev/null >/dev/null 2>&1", quoted(&line, false));
         self.root.run_as(&self.person.name, ["sh", "-c", &begin]).succeeded();
-        harness::eventually(&format!("{scene} by {way}"), harness::PATIENCE, || {
-            (self.sleepers(&nap) > 0).then_some(())
-        });
+        self.begins(&nap, &format!("{}, {}", SCENES[scene].0, WAYS[way].0));
         std::thread::sleep(Duration::from_millis(self.number % 7 * 60));
         match end {
             End::Revoked => self.jitctl("root", &["revoke", &grant, "--reason", "trial"]),
@@ -104,6 +102,18 @@ impl Trial<'_> {
         (left, took)
     }
 
+    fn begins(&self, nap: &str, what: &str) {
+        let began = Instant::now();
+        while self.sleepers(nap) == 0 {
+            if began.elapsed() > harness::PATIENCE {
+                let records = records_of(self.root, self.person);
+                let last: Vec<_> = records.iter().rev().take(6).map(|record| record.body.clone()).collect();
+                panic!("{what} of {nap} never began: {last:#?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn jitctl(&self, user: &str, words: &[&str]) {
         let output = self.root.run_as(user, [&["jitctl"], words].concat());
         // It may have ended by itself meanwhile.
@@ -122,7 +132,7 @@ fn quoted(text: &str, in_double: bool) -> String {
 }
 
 /// `count` trials, the same for the same seed; every survivor is named.
-fn trials(count: u64, seed: u64) {
+fn trials(total: u64, seed: u64) {
     let root = own_root();
     root.add_policy("trials", POLICY);
     let (next, failures, slowest) = (AtomicU64::new(0), Mutex::new(Vec::new()), Mutex::new(Duration::ZERO));
@@ -130,10 +140,14 @@ fn trials(count: u64, seed: u64) {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let person = root.person(&["trial"]);
-                loop {
+                let mut person = root.person(&["trial"]);
+                for count in 1_u32.. {
+                    // Nobody asks more than thirty times an hour.
+                    if count % 25 == 0 {
+                        person = root.person(&["trial"]);
+                    }
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
+                    if number >= total {
                         return;
                     }
                     let dice = mix(seed ^ number);
@@ -155,7 +169,7 @@ fn trials(count: u64, seed: u64) {
     });
     let failures = failures.into_inner().unwrap();
     println!(
-        "{count} trials of seed {seed}: {} survivors, the slowest end {:?}",
+        "{total} trials of seed {seed}: {} survivors, the slowest end {:?}",
         failures.len(),
         slowest.into_inner().unwrap()
     );
