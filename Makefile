@@ -47,6 +47,7 @@ help:
 	@echo 'make import-compare  5,000 generated sudoers files, imported, and their answers compared with sudo'"'"'s (FILES= SEED=)'
 	@echo 'make journals       1,000 random journals, half of them damaged, by our verification and by one written from the formats'
 	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
+	@echo 'make trials         1,000 runs that try at random to outlive their grants (TRIALS= SEED=)'
 	@echo 'make flips          2,000,000 random bit flips over all that is signed'
 
 # The directories are part of the programs: nothing that a caller can set moves them. The sources have the usual ones.
@@ -54,6 +55,7 @@ ifneq ($(PREFIX) $(SYSCONFDIR) $(STATEDIR),/usr /etc /var/lib/jit-sudo)
 export JIT_SUDO_SYSCONFDIR   := $(SYSCONFDIR)/jit-sudo
 export JIT_SUDO_HOOKSDIR     := $(SYSCONFDIR)/jit-sudo/hooks.d
 export JIT_SUDO_STATEDIR     := $(STATEDIR)
+export JIT_SUDO_PROGRAM      := $(BINDIR)/jit-sudo
 export JIT_SUDO_BROKER       := $(LIBEXECDIR)/jit-sudo-broker
 export JIT_SUDO_ENFORCER     := $(LIBEXECDIR)/jit-sudo-enforcer
 export JIT_SUDO_HOOK_RUNNER  := $(LIBEXECDIR)/jit-sudo-hooks
@@ -172,6 +174,10 @@ million: deps build
 journals: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_random_journals -- --ignored --nocapture
 
+# Runs that try to outlive their grants; half an hour. TRIALS= SEED=
+trials: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_runs -- --ignored --nocapture
+
 ansible: deps build $(TARGET)/ansible
 	$(CARGO) test --locked --test installed ansible:: -- --ignored
 
@@ -213,4 +219,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips journals soak million test check deps build-deps clean ansible import-compare
+.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips journals soak trials million test check deps build-deps clean ansible import-compare

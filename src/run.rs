@@ -11,15 +11,17 @@ mod background;
 mod edit;
 pub mod enforcer;
 mod entries;
+pub(crate) mod left;
 mod offer;
 mod reel;
+pub(crate) mod removal;
 
 use std::mem::ManuallyDrop;
 
+use crate::audit::Journal;
 use crate::audit::record::{EndedBy, Ending};
 use crate::audit::recorded::Recorded;
 use crate::audit::sink::Delivery;
-use crate::audit::{Due, Journal};
 use crate::authorized::Authorized;
 use crate::authorized::environment::{RunEnvironment, build};
 use crate::cli::{EnvironmentWish, Run};
@@ -33,10 +35,6 @@ use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
 use sys::sanitize::Inherited;
-
-/// The end of a run that lasted so long is signed at once, because nobody feels the moment that it takes; shorter ones are
-/// covered by the next checkpoint that is due.
-const SESSION_US: u64 = 1_000_000;
 
 /// Everything that one run works with.
 pub(crate) struct Scene<'a> {
@@ -84,6 +82,9 @@ fn perform(run: &Run, inherited: &Inherited, voice: &mut Voice, begun: impl FnOn
     let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
     let recording_bytes = ending.recording_bytes;
     end(&recorded, ending, &scene, voice);
+    if watch.is_sealing_due() {
+        host.seal_apart();
+    }
     reel::shrink(recording_bytes, recorded.run());
     Ok(outcome?.exit_status())
 }
@@ -120,15 +121,11 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>, voice: &mut Voice) -> R
 /// Records the end. The command has had its way: its status stays whatever happens here, but a journal that fails now is
 /// shouted on the alert path.
 fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>, voice: &mut Voice) {
-    let was_session = ending.duration_us.is_some_and(|span| span >= SESSION_US);
     let written = scene
         .host
         .now()
         .map_err(Refusal::from)
         .and_then(|moment| recorded.end(scene.journal, ending, &moment).map_err(Refusal::from));
-    if was_session {
-        let _ = scene.host.seal(scene.journal, Due::Now);
-    }
     if let Err(refusal) = written {
         scene.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()), voice);
     }

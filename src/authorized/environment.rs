@@ -13,6 +13,9 @@ use crate::elevation::{CallersEnvironment, Elevation, Wish};
 use crate::escape::Word;
 use crate::policy::{Options, Role, name_matches};
 
+/// The variable in which a command is told its run.
+pub const RUN_VARIABLE: &str = "JIT_SUDO_RUN";
+
 /// sudo cuts `SUDO_COMMAND` at this many bytes.
 const COMMAND_LIMIT: usize = 4096;
 
@@ -84,7 +87,7 @@ pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Com
         EnvironmentPolicy::Exact(named) => made_anew(authorized, named, pam)?,
     };
     environment.set_sudo(authorized.elevation());
-    environment.set("JIT_SUDO_RUN", run);
+    environment.set(RUN_VARIABLE, run);
     if let Power::Grant(terms) = authorized.power() {
         environment.set("JIT_SUDO_GRANT", terms.id.as_str());
     }

@@ -244,7 +244,7 @@ impl Desk<'_> {
     }
 
     fn key_show(&self) -> Result<Answer, Refused> {
-        let key = self.host.key()?;
+        let key = self.host.public_key()?;
         Ok(Answer::HostKey(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created: false }))
     }
 }

@@ -6,6 +6,7 @@ pub mod command;
 pub mod edit;
 pub mod environment;
 pub mod hidden;
+pub mod program_names;
 pub mod run_as;
 
 use std::cell::RefCell;
@@ -15,10 +16,11 @@ use std::rc::Rc;
 
 pub use argv::{Argv, Naming};
 pub use caller::{Caller, CallerError, Tty};
-pub use command::{Command, CommandError, ProgramNames};
+pub use command::{Command, CommandError};
 pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
 pub use environment::CallersEnvironment;
 pub use hidden::Hidden;
+pub use program_names::ProgramNames;
 pub use run_as::{RunAs, RunAsError};
 
 use crate::cli::{EnvironmentWish, Mode, Run};

@@ -22,7 +22,9 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// A run in the custody of the enforcer.
 pub struct Custody {
     supervisor: Pid,
-    /// Ready when it has ended; nothing where it had before.
+    /// When that began, in clock ticks since boot.
+    began: u64,
+    /// Ready when it has ended; nothing on a kernel that has no such descriptors.
     line: Option<OwnedFd>,
     family: Family,
 }
@@ -43,14 +45,18 @@ impl Custody {
     pub fn take(supervisor: Pid, began: u64, parent: Pid, group: Option<&Path>) -> Self {
         // Opened first, so that the number cannot become another's between the two.
         let line = open_process(supervisor).ok();
-        let line = line.filter(|_| process::process_start(supervisor).is_ok_and(|start| start == began));
-        if line.is_some() {
+        let custody = Self { supervisor, began, line, family: Family::of(parent, group) };
+        if custody.is_supervised() {
             settle_beside(supervisor);
             if parent != supervisor {
                 settle_beside(parent);
             }
         }
-        Self { supervisor, line, family: Family::of(parent, group) }
+        custody
+    }
+
+    fn is_supervised(&self) -> bool {
+        procfs::stat(self.supervisor).is_ok_and(|stat| stat.started == self.began && !matches!(stat.state, b'Z' | b'X'))
     }
 
     /// Watches until the supervisor has ended, and ends the run where the watch says so; why it was ended, if it was.
@@ -131,8 +137,12 @@ impl Custody {
     }
 
     fn has_ended(&self, patience: Option<Duration>) -> bool {
-        let Some(line) = &self.line else { return true };
+        let Some(line) = &self.line else {
+            std::thread::sleep(patience.unwrap_or(ROUND).min(ROUND));
+            return !self.is_supervised();
+        };
         let mut entries = [PollEntry::reading(line.as_fd())];
-        poll(&mut entries, patience).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup)
+        let over = poll(&mut entries, patience).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup);
+        over || !self.is_supervised()
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn run(
     enforcer.begun(Some(family.wards(Pid::own(), enforcer.grace())));
     let mut supervised = Supervised { child, family, signals: &signals, enforcer, taps: &mut taps, tape };
     let end = supervised.supervise().map_err(|error| {
-        family.kill();
+        family.kill_all();
         LaunchError::Lost("wait for the command", error)
     })?;
     taps.drain(tape, enforcer, &signals);

@@ -2,17 +2,22 @@
 //! alone can be left: as the members of a control group of its own (PAM modules may move a process elsewhere), and as
 //! the descendants of this process, a subreaper.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::watch::Wards;
+use crate::authorized::environment::RUN_VARIABLE;
+use crate::programs::{self, JIT_SUDO};
 use sys::cgroup::{self, Cgroup};
+use sys::marked::Mark;
 use sys::process::{self, Pid, Waiting, descendants, kill_descendants, signal_descendants, wait_any};
 use sys::procfs;
+use sys::programs::Programs;
 use sys::sanitize::Inherited;
-use sys::signals::{SIGCONT, SIGSTOP, SIGTERM};
+use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
 /// The group below which every run has one of its own.
 pub(super) const PARENT: &str = "jit-sudo";
@@ -20,16 +25,14 @@ pub(super) const PARENT: &str = "jit-sudo";
 /// The group below it in which supervisors and enforcers live, away from the session that they end.
 pub const SUPERVISORS: &str = "supervisors";
 
-/// Our own programs go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody
-/// on the host. What they beget does not.
-pub(super) const PROGRAMS: [&str; 5] =
-    ["jit-sudo", "jit-sudo-broker", "jit-sudo-enforcer", "jit-sudo-hooks", "jit-sudo-shrink"];
-
 /// Between two looks at processes that are about to end.
 const ROUND: Duration = Duration::from_millis(20);
 
 /// How many rounds of SIGKILL: what is forked between two of them is caught by the next.
 const KILL_ROUNDS: u32 = 100;
+
+/// After how many of them our own programs are killed as well, for which there is nothing left to look after by then: a second.
+const PATIENT_ROUNDS: u32 = 50;
 
 /// Takes this process out of a control group that an ordinary user could freeze or kill, while it holds the database or
 /// watches a command. To be called before either. What runs as the caller is born in the group that was left.
@@ -58,6 +61,11 @@ pub struct Family {
     spared: Cell<Option<Pid>>,
     /// The group is somebody else's to remove, or was removed.
     is_removed: Cell<bool>,
+    /// Our own go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody on the
+    /// host. Where everything ends, they end by themselves when what they look after has. What they beget is spared nothing.
+    ours: Programs,
+    /// Those that were taken out of the group.
+    taken_out: RefCell<HashSet<Pid>>,
 }
 
 impl Family {
@@ -66,13 +74,22 @@ impl Family {
         Self::new(Cgroup::create(PARENT, run).ok(), None)
     }
 
-    /// That of a run that another process supervises, whose descendants they are.
+    /// That of a run that another process supervises, whose descendants they are; this process may be one, and is none of them.
     pub(super) fn of(supervisor: Pid, group: Option<&Path>) -> Self {
-        Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor))
+        let family = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor));
+        family.spared.set(Some(Pid::own()));
+        family
     }
 
     fn new(group: Option<Cgroup>, of: Option<Pid>) -> Self {
-        Self { group, of, spared: Cell::new(None), is_removed: Cell::new(false) }
+        Self {
+            group,
+            of,
+            spared: Cell::new(None),
+            is_removed: Cell::new(false),
+            ours: programs::ours(),
+            taken_out: RefCell::default(),
+        }
     }
 
     /// Where the command is to be born.
@@ -98,10 +115,22 @@ impl Family {
         left
     }
 
-    /// Whether any of them lives.
+    /// Whether any of them lives that is no program of ours.
     pub(super) fn lives(&self) -> bool {
-        self.group.as_ref().is_some_and(Cgroup::is_populated)
-            || descendants(self.root()).is_ok_and(|found| found.into_iter().any(|pid| self.is_meant(pid) && runs(pid)))
+        self.ours.look();
+        let is_left = |pid: Pid| self.is_meant(pid) && self.ours.run_by(pid).is_none() && runs(pid);
+        self.group.as_ref().is_some_and(|group| group.is_populated() && group.members().into_iter().any(is_left))
+            || descendants(self.root()).is_ok_and(|found| found.into_iter().any(is_left))
+    }
+
+    /// Programs of ours that were begotten by the run: they came out of its group, or supervise a run inside of it.
+    fn programs(&self) -> Vec<Pid> {
+        let supervises = |pid: &Pid| self.ours.run_by(*pid) == Some(JIT_SUDO);
+        let inside = descendants(self.root()).unwrap_or_default().into_iter().filter(supervises);
+        let all: HashSet<Pid> = inside.chain(self.taken_out.borrow().iter().copied()).collect();
+        let is_one =
+            |pid: &Pid| *pid != Pid::own() && self.is_meant(*pid) && self.ours.run_by(*pid).is_some() && runs(*pid);
+        all.into_iter().filter(is_one).collect()
     }
 
     /// Those in the group.
@@ -113,12 +142,16 @@ impl Family {
     /// of it.
     pub(super) fn freeze(&self) {
         self.of_group(Cgroup::freeze);
-        for pid in self.members() {
-            if is_our_own(pid) {
-                let _ = cgroup::take_out(pid, PARENT, SUPERVISORS); // it may have ended
-            }
+        self.take_ours_out();
+        self.signal(SIGSTOP, &|pid| self.is_outside(pid) && self.ours.run_by(pid).is_none());
+    }
+
+    fn take_ours_out(&self) {
+        self.ours.look();
+        for pid in self.members().into_iter().filter(|pid| self.ours.run_by(*pid).is_some()) {
+            settle_beside(pid);
+            let _ = self.taken_out.borrow_mut().insert(pid);
         }
-        self.signal(SIGSTOP, &|pid| self.is_outside(pid) && !is_our_own(pid));
     }
 
     /// Lets all of them go on.
@@ -128,8 +161,9 @@ impl Family {
     }
 
     /// SIGTERM to all of them; a frozen or stopped process cannot obey, so they go on. Those in the group stand still while they
-    /// are counted, so that none is begotten meanwhile.
+    /// are counted, so that none is begotten meanwhile. Of our own programs only a supervisor obeys, who may be waiting for somebody.
     pub(super) fn terminate(&self) {
+        self.take_ours_out();
         self.of_group(Cgroup::freeze);
         let members = self.members();
         for signal in [SIGTERM, SIGCONT] {
@@ -138,14 +172,23 @@ impl Family {
             }
         }
         self.of_group(Cgroup::thaw);
-        self.signal(SIGTERM, &|pid| !members.contains(&pid));
-        self.signal(SIGCONT, &|pid| !members.contains(&pid));
+        let obeys = |pid| !members.contains(&pid) && self.ours.run_by(pid).is_none_or(|program| program == JIT_SUDO);
+        self.signal(SIGTERM, &obeys);
+        self.signal(SIGCONT, &obeys);
     }
 
-    /// SIGKILL to all of them; in the group they die at once, so that no fork escapes.
+    /// SIGKILL to all of them but our own programs; in the group they die at once, so that no fork escapes. What could not be seen
+    /// is seen to in the next round, which there has to be.
     pub(super) fn kill(&self) {
+        self.take_ours_out();
         self.of_group(Cgroup::kill);
-        let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid)); // the next round sees to what could not be seen
+        let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid) && self.ours.run_by(pid).is_none());
+    }
+
+    /// SIGKILL to all of them whoever they are, where nobody will look again.
+    pub(super) fn kill_all(&self) {
+        self.of_group(Cgroup::kill);
+        let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid));
     }
 
     /// After the command itself has ended: what it left behind has until `deadline`, then it is killed.
@@ -153,11 +196,17 @@ impl Family {
         while self.is_left() && Instant::now() < deadline {
             std::thread::sleep(ROUND);
         }
-        for _ in 0..KILL_ROUNDS {
-            if !self.is_left() {
+        for round in 0..KILL_ROUNDS {
+            let programs = self.programs();
+            if !self.is_left() && programs.is_empty() {
                 return;
             }
             self.kill();
+            if round > PATIENT_ROUNDS {
+                for pid in programs {
+                    let _ = process::kill(pid, SIGKILL); // it may have ended
+                }
+            }
             std::thread::sleep(ROUND);
         }
     }
@@ -201,8 +250,38 @@ fn runs(pid: Pid) -> bool {
     procfs::stat(pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
 }
 
-fn is_our_own(pid: Pid) -> bool {
-    procfs::runs_as_root(pid, &PROGRAMS)
+/// Ends what is left of a run that nobody supervises any more, in its group and by the run that its processes were told; gives how
+/// many there were.
+pub fn end_lost(run: &str) -> usize {
+    let ours = programs::ours();
+    ours.look();
+    let mut ended = 0;
+    for group in Cgroup::named(PARENT, run) {
+        let (own, others): (Vec<Pid>, Vec<Pid>) =
+            group.members().into_iter().partition(|pid| ours.run_by(*pid).is_some());
+        own.into_iter().for_each(settle_beside);
+        ended += others.len();
+        end_group(&group);
+        let _ = group.remove_if_empty(); // else a later run removes it
+    }
+    ended + Mark::new(RUN_VARIABLE, run).kill(&|pid| runs(pid) && ours.run_by(pid).is_none())
+}
+
+/// Before Linux 5.14 there is no `cgroup.kill`; then they are killed one by one while they stand still.
+fn end_group(group: &Cgroup) {
+    if group.kill().is_err() {
+        let _ = group.freeze();
+        for pid in group.members() {
+            let _ = process::kill(pid, SIGKILL); // it may have ended
+        }
+        let _ = group.thaw();
+    }
+    for _ in 0..KILL_ROUNDS {
+        if !group.is_populated() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The run is over, or never began.

@@ -228,7 +228,8 @@ impl Launch {
             None => ExecError::CHANGED,
         };
         let held = Held::program(fd.as_fd(), &self.credentials).map_err(unread)?;
-        if sha256_of(held.file()).map_err(unread)? == *digest { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
+        let is_same = sha256_of(held.file()).map_err(unread)? == *digest;
+        if is_same && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
     }
 
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.

@@ -10,6 +10,7 @@ mod buffer;
 mod direct;
 mod ending;
 mod family;
+mod farewell;
 mod hosted;
 mod launch;
 mod message;
@@ -22,8 +23,8 @@ mod taps;
 
 use std::time::{Duration, Instant};
 
-pub use family::{Family, SUPERVISORS, can_found, stand_alone, stand_apart};
-pub use hosted::Hosted;
+pub use family::{Family, SUPERVISORS, can_found, end_lost, stand_alone, stand_apart};
+pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use tape::Tape;

@@ -15,7 +15,7 @@ use super::taps::{Ends, end_of};
 use sys::poll::{PollEntry, pipe, poll};
 use sys::process::{self, Pid, WaitEvent, Waiting, exit_now, fork_into, wait};
 use sys::sanitize::Inherited;
-use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SignalQueue};
+use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SIGTERM, SignalQueue};
 
 /// What the monitor works with.
 pub(super) struct Monitor<'a> {
@@ -44,7 +44,7 @@ impl Monitor<'_> {
             Ok(()) => 0,
             Err(_) => {
                 // The relay sees the closed socket; nothing may be left running without its eye on it.
-                self.family().kill();
+                self.family().kill_all();
                 1
             }
         };
@@ -56,7 +56,8 @@ impl Monitor<'_> {
         process::set_controlling_terminal(self.follower.as_fd())?;
         process::become_subreaper()?;
         // When the relay is killed, the kernel hangs up the terminal and with it us, who still have the command to end.
-        let signals = SignalQueue::open(&[SIGCHLD, SIGHUP])?;
+        // SIGTERM is for those who talk to somebody: the relay.
+        let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
         let (failure, told) = pipe()?;
         let command = fork_into(self.launch.birth(), || self.become_command(&told))?;
         drop(told);

@@ -146,7 +146,7 @@ pub(super) fn run(
     };
     let result = relay.carry(place);
     if result.is_err() {
-        launch.family().kill();
+        launch.family().kill_all();
     }
     relay.close();
     result.map_err(|error| LaunchError::Lost("relay the terminal", error))?
@@ -320,7 +320,7 @@ impl Relay<'_, '_, '_> {
             Some(Report::Failed(error)) => Course::Over(Err(self.launch.failed(error))),
             None => {
                 // Whatever it had under it would run on without an eye on it.
-                self.launch.family().kill();
+                self.launch.family().kill_all();
                 Course::Over(Err(LaunchError::Lost("follow the command", io::Error::other("its monitor was killed"))))
             }
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{Person, PrivateRoot, Record};
 
-use crate::own_root;
+use crate::{own_root, records_of};
 
 const TRIES: usize = 500;
 
@@ -33,6 +33,11 @@ authenticate = false
 [roles.but-python]
 standing     = ["%but-python"]
 commands     = ["/usr/bin/* **", "!/usr/bin/python3.* **"]
+authenticate = false
+
+[roles.but-linked]
+standing     = ["%but-linked"]
+commands     = ["/opt/app/v2/bin/* **", "/usr/bin/*", "!/opt/app/current/bin/evil **", "!/opt/app/current/bin/b* **", "!/usr/bin/tool"]
 authenticate = false
 
 [roles.everything]
@@ -343,6 +348,54 @@ while True:
 
 /// Rewrites `own` in the person's home with the files `good` and `evil` that `scene` makes, and runs it meanwhile. The records name
 /// as many runs of the second as there were.
+#[test]
+fn a_rule_that_denies_means_what_its_path_leads_to() {
+    let root = racing_root();
+    let person = root.person(&["but-linked"]);
+    root.script(
+        "mkdir -p /opt/app/v2/bin && ln -s v2 /opt/app/current && cd /opt/app/v2/bin && cp /usr/bin/true evil && cp evil good && \
+         cp evil bad && cp evil /usr/bin/tool.1 && ln -s tool.1 /usr/bin/tool && ln /usr/bin/tool.1 /usr/bin/other",
+    );
+    let run = |program: &str| root.run_as(&person.name, ["jit-sudo", "-n", program]);
+    for good in ["/opt/app/current/bin/good", "/opt/app/v2/bin/good", "true"] {
+        run(good).succeeded();
+    }
+    for program in ["evil", "bad"] {
+        run(&format!("/opt/app/current/bin/{program}")).refused("is not allowed to execute");
+        run(&format!("/opt/app/v2/bin/{program}")).refused("is not allowed to execute");
+    }
+    for program in ["tool", "tool.1", "other"] {
+        run(program).refused("is not allowed to execute");
+    }
+}
+
+/// A file system that another program serves gives one file when it is hashed and another when it is executed.
+#[test]
+fn what_another_program_serves_is_copied_before_it_is_executed() {
+    let root = racing_root();
+    let person = root.person(&["everything"]);
+    root.write("/tmp/fuse.py", 0o644, include_str!("fuse.py"));
+    root.script(
+        "cp /usr/bin/true /tmp/good; size=$(stat -c %s /tmp/evil-program /usr/bin/true | sort -n | tail -n 1)
+         for file in good evil-program; do cp /tmp/$file /tmp/$file.padded; truncate -s $size /tmp/$file.padded; done
+         [ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229; mkdir /tmp/served; : >/tmp/evil; chmod 666 /tmp/evil",
+    );
+    for switch in 0..4 {
+        let script = format!(
+            "python3 /tmp/fuse.py /tmp/served /tmp/good.padded /tmp/evil-program.padded {switch} $(id -u {0}) & server=$!
+             until mountpoint -q /tmp/served; do sleep 0.05; done
+             timeout 20 runuser -u {0} -- jit-sudo -n /tmp/served/program || true; kill $server; umount -l /tmp/served",
+            person.name
+        );
+        root.script(&script);
+    }
+    let digest = root.script("sha256sum </tmp/evil-program.padded | cut -d' ' -f1");
+    let named = runs_of(&root, &person, |start| start.text("sha256") == digest.trim());
+    let starts = records_of(&root, &person).iter().filter(|record| record.kind() == "start").count();
+    assert!(starts > 0, "nothing was ever judged");
+    assert_eq!(evil_runs(&root), named, "what ran as root is what the records name");
+}
+
 fn a_rewritten_file_is_that_of_its_record(scene: &str, trace: &str) {
     let root = racing_root();
     let person = root.person(&["everything"]);

@@ -200,7 +200,7 @@ fn a_missing_key_is_named_and_made() {
     let person = crate::granted(&root, "self-service");
     root.script("rm /var/lib/jit-sudo/host_key /var/lib/jit-sudo/host_key.pub");
     let said = root.run_as(&person.name, ["jit-sudo", "-n", "id"]);
-    let line = said.refused("this host has no key: /var/lib/jit-sudo/host_key is missing");
+    let line = said.refused("this host has no key: /var/lib/jit-sudo/host_key.pub is missing");
     assert!(line.contains("hint: as root: jitctl key init"), "{line}");
     mends(&root, "rm host_key", "key", "has no key");
     // Another key is another host: what the old one signed is worth nothing.

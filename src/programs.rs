@@ -1,0 +1,39 @@
+//! Where our own programs lie. Nothing about them is asked of a name that a process gives itself.
+
+use sys::programs::Programs;
+
+/// The program that people call.
+pub const JIT_SUDO: &str = match option_env!("JIT_SUDO_PROGRAM") {
+    Some(path) => path,
+    None => "/usr/bin/jit-sudo",
+};
+
+/// The one that answers jitctl and the PAM module.
+const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-broker",
+};
+
+/// The one that ends runs in time.
+pub const ENFORCER: &str = match option_env!("JIT_SUDO_ENFORCER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-enforcer",
+};
+
+/// The one that runs the administrator's hooks.
+pub const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
+};
+
+/// The one that compresses recordings.
+pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
+};
+
+/// All that may hold what others on the host wait for, or end what must end in time. They go on where everything around them is
+/// frozen, and are ended after it.
+pub fn ours() -> Programs {
+    Programs::at(&[JIT_SUDO, BROKER, ENFORCER, HOOK_RUNNER, SHRINKER])
+}
