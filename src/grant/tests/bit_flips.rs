@@ -13,13 +13,16 @@ use crate::grant::statement::{CarriedStatement, StatementKind, StatementTerms};
 use crate::grant::terms::{RequestTerms, Terms};
 use crate::grant::{Approval, ApprovalTerms, digest};
 
+/// Whether bytes with their signature are accepted.
+type Judge = Box<dyn Fn(&[u8], &[u8]) -> bool>;
+
 /// Something that is damaged, and what accepts it.
 struct Object {
     name: &'static str,
     bytes: Vec<u8>,
     /// Empty where a digest vouches for it.
     signature: Vec<u8>,
-    accepts: Box<dyn Fn(&[u8], &[u8]) -> bool>,
+    accepts: Judge,
 }
 
 impl Object {
