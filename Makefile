@@ -156,7 +156,7 @@ past: deps build
 
 # A few minutes; the ordinary tests try 20,000.
 flips:
-	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored --nocapture
+	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored
 
 # A few minutes; KILLS=1000 is a taste. The ordinary tests kill a few dozen.
 soak: deps build

@@ -202,12 +202,5 @@ fn of_20_000_damaged_objects_none_is_accepted() {
 #[test]
 #[ignore = "takes minutes; `make flips` runs it"]
 fn of_two_million_damaged_objects_none_is_accepted() {
-    let begin = std::time::Instant::now();
-    let accepted = accepted_of(2_000_000);
-    println!(
-        "2000000 random bit flips over grants, requests, approvals, statements, host descriptors and role texts in {:?}: {} accepted",
-        begin.elapsed(),
-        accepted.len()
-    );
-    assert_eq!(accepted, Vec::<&str>::new());
+    assert_eq!(accepted_of(2_000_000), Vec::<&str>::new());
 }
