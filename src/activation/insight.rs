@@ -8,6 +8,7 @@ use crate::elevation::argv::Naming;
 use crate::elevation::edit::credentials_of_run_as;
 use crate::elevation::hidden::{Hidden, Insight};
 use crate::elevation::{Caller, CallerError, Command, CommandError, ProgramNames, RunAs};
+use crate::escape::Word;
 use crate::grant::verify::{Facts, good_for};
 use crate::host::{Host, HostError};
 use crate::policy::judge::{computed, named_groups, subject};
@@ -92,9 +93,9 @@ impl Sight<'_> {
             // A grant for one command is no power over another, nor over one that is not there.
             let covers = match (terms.exact.is_set(), hidden.judged()) {
                 (false, _) => true,
-                (true, Some(command)) => {
-                    terms.command.is_some_and(|bound| bound.argv == command.argv(Naming::Bound).asked_for())
-                }
+                (true, Some(command)) => terms.command.is_some_and(|bound| {
+                    bound.argv.iter().map(Word::as_os_str).eq(command.argv(Naming::Place).words())
+                }),
                 (true, None) => false,
             };
             covers && roles.iter().all(|role| allows(role, hidden, asker, run_as))

@@ -145,7 +145,11 @@ impl EnvironmentPolicy {
 
 /// A caller who may run anything may give it any `argv[0]`, as with sudo.
 fn naming(role: &Role, power: &Power) -> Naming {
-    if role.allows_everything() && power.exact().is_none() { Naming::AsTyped } else { Naming::Bound }
+    match power.exact() {
+        Some(_) => Naming::Place,
+        None if role.allows_everything() => Naming::AsTyped,
+        None => Naming::Bound,
+    }
 }
 
 /// The caller's mask and the role's; one alone where the role says so.

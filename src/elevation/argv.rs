@@ -4,38 +4,38 @@
 use std::ffi::{OsStr, OsString};
 
 use super::Command;
-use crate::escape::Word;
 
-/// Who gives `argv[0]`.
+/// Who gives `argv[0]`. That of a login shell (`-bash`) means another command and stays in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
     /// The caller: as typed.
     AsTyped,
-    /// A path that was typed is replaced by the place of the program. A name that was found in `secure_path` stays.
+    /// The place of the program, but for its own bare name.
     Bound,
+    /// The place of the program, by whatever name it was found: as it stands in a request.
+    Place,
 }
 
-/// The words with which a command is executed. Made from the opened command here alone: the verification of an exact grant makes
-/// one to compare, and the plan of a run makes the one that is recorded and executed.
+/// The words with which a command is executed. Made from the opened command here alone: the verification of an exact grant
+/// compares the very words that the plan of the run records and executes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Argv {
     words: Vec<OsString>,
-    /// As which rules know the program.
-    place: OsString,
     typed: OsString,
-    login: bool,
 }
 
 impl Argv {
     pub(super) fn of(command: &Command, naming: Naming) -> Self {
-        let typed = command.typed_name().to_owned();
-        let place = command.path().as_os_str().to_owned();
-        let first = match naming {
-            Naming::Bound if typed.as_encoded_bytes().contains(&b'/') => place.clone(),
-            Naming::Bound | Naming::AsTyped => typed.clone(),
-        };
-        let words = std::iter::once(first).chain(command.arguments().iter().cloned()).collect();
-        Self { words, place, typed, login: command.is_login() }
+        let (typed, place) = (command.typed_name(), command.path());
+        let stays = command.is_login()
+            || match naming {
+                Naming::AsTyped => true,
+                Naming::Bound => place.file_name() == Some(typed),
+                Naming::Place => false,
+            };
+        let first = if stays { typed } else { place.as_os_str() };
+        let words = std::iter::once(first).chain(command.arguments().iter().map(OsString::as_os_str));
+        Self { words: words.map(OsStr::to_owned).collect(), typed: typed.to_owned() }
     }
 
     /// The words.
@@ -46,12 +46,5 @@ impl Argv {
     /// What was typed, where that is not the first word.
     pub fn typed(&self) -> Option<&OsStr> {
         (self.words.first() != Some(&self.typed)).then_some(self.typed.as_os_str())
-    }
-
-    /// The words as they stand in a request: by whatever name the program was found, the first is its place; but that of a
-    /// login shell (`-bash`) means another command and stays.
-    pub fn asked_for(&self) -> Vec<Word> {
-        let first = if self.login { &self.typed } else { &self.place };
-        std::iter::once(first).chain(self.words.iter().skip(1)).map(Word::from).collect()
     }
 }

@@ -21,7 +21,7 @@ impl CommandTerms {
     fn within(elevation: &Elevation, cwd: Word) -> Result<Self, CommandError> {
         let (command, run_as) = (elevation.command(), elevation.run_as());
         Ok(Self {
-            argv: command.argv(Naming::Bound).asked_for(),
+            argv: command.argv(Naming::Place).words().map(Word::from).collect(),
             cwd,
             environment: elevation.environment().map(|callers| callers.named()).unwrap_or_default(),
             path: Word::from(command.canonical().as_os_str()),

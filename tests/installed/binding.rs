@@ -299,6 +299,13 @@ fn a_name_that_was_typed_is_not_what_a_program_is_told() {
     let records = crate::records_of(&root, &person);
     let last = records.iter().rfind(|record| record.kind() == "start").unwrap();
     assert_eq!((&last.json["argv"][0], last.json.get("typed")), (&serde_json::json!("python3"), None));
+    // Of a name that others gave it in `secure_path` the program hears nothing: /usr/local/bin may be a group's to write.
+    root.script("chgrp by-name /usr/local/bin && chmod 2775 /usr/local/bin");
+    root.run_as(&person.name, ["ln", "-s", "/usr/bin/python3", "/usr/local/bin/jobber"]).succeeded();
+    let _ = root.run_as(&person.name, ["jit-sudo", "-n", "jobber", "/opt/job.py"]); // its place may be no name of the rule
+    let records = crate::records_of(&root, &person);
+    let last = records.iter().rfind(|record| record.kind() == "start").unwrap();
+    assert_ne!(last.json["argv"][0], serde_json::json!("jobber"), "{}", last.body);
     // With a role of every command the caller names it, as with sudo.
     let free = root.person(&["everything"]);
     root.run_as(&free.name, ["ln", "-s", "/bin/sh", "mine"]).succeeded();

@@ -340,6 +340,10 @@ fn an_exact_grant_serves_its_program_by_its_own_name() {
     root.run_as(&person.name, ["bash", "-c", venv]).succeeded();
     let typed = format!("{}/w/python3", person.home);
     assert_eq!(run(root, &person, "/", &[&typed, "/opt/job.py"]).succeeded(), "the job");
+    assert_eq!(run(root, &person, "/", &["python3", "/opt/job.py"]).succeeded(), "the job");
+    for record in records_of(root, &person).iter().filter(|record| record.kind() == "start") {
+        assert_eq!(record.json["argv"][0], "/usr/bin/python3", "{}", record.body);
+    }
     assert_eq!(root.read("/tmp/by-name"), "", "modules of the holder's ran as root");
 }
 
