@@ -34,7 +34,12 @@ impl Host {
         Err(HostError::Unsettled)
     }
 
-    /// The same for whoever may change nothing: where a file has changed, compiled into `memory`, an empty database. By such
+    /// The policy as it was compiled last, for who goes on with what began by it: whoever begins something compiles it.
+    pub fn last_policy(&self) -> Result<PolicyIndex<'_>, HostError> {
+        Ok(PolicyIndex::open(self.database.connection())?)
+    }
+
+    /// As [`Self::policy`] for whoever may change nothing: where a file has changed, compiled into `memory`, an empty database. By such
     /// a policy nothing may run, because no record tells of it.
     pub fn policy_aside<'a>(&'a self, memory: &'a Connection) -> Result<PolicyIndex<'a>, HostError> {
         let sources = Sources::find()?;

@@ -118,7 +118,7 @@ fn open_host() -> Result<Host, HostError> {
 
 fn seal(due: Due) -> Result<(), HostError> {
     let host = open_host()?;
-    let policy = host.policy(None)?;
+    let policy = host.last_policy()?;
     host.seal(&host.journal(&policy.settings().audit), due)
 }
 
@@ -129,7 +129,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let custody = Custody::take(supervisor, charge.began, parent, charge.group.as_deref());
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
     let host = open_host()?;
-    let policy = host.policy(None)?;
+    let policy = host.last_policy()?;
     let journal = host.journal(&policy.settings().audit);
 
     let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal);
