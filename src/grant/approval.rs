@@ -145,14 +145,12 @@ impl Vouchers {
 
 #[cfg(test)]
 mod tests {
-    use base64ct::{Base64, Encoding};
-    use ed25519_dalek::SigningKey;
-
     use super::*;
     use crate::escape::Word;
     use crate::grant::GrantTerms;
     use crate::grant::sshsig::sign;
     use crate::grant::terms::{Extensions, Flag, VERSION, encode};
+    use crate::grant::tests::{approvers, key};
     use crate::names::{GrantId, RoleName};
     use crate::policy::{Policy, PolicyText};
 
@@ -169,21 +167,8 @@ mod tests {
         policy.roles()[0].activation.clone()
     }
 
-    fn key(seed: u8) -> SigningKey {
-        SigningKey::from_bytes(&[seed; 32])
-    }
-
     fn name(text: &str) -> UserName {
         UserName::parse(text).unwrap()
-    }
-
-    /// A list that gives the key of each seed to a name.
-    fn approvers(lines: &[(&str, u8)]) -> Approvers {
-        let line = |(name, seed): &(&str, u8)| {
-            let public = PublicKey::Plain(key(*seed).verifying_key().to_bytes());
-            format!("{name} ssh-ed25519 {}\n", Base64::encode_string(&public.blob()))
-        };
-        Approvers::parse("/a", lines.iter().map(line).collect::<String>().as_bytes()).unwrap()
     }
 
     fn approval(approver: &str, seed: u8) -> Approval {

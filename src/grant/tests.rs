@@ -3,11 +3,15 @@
 mod bit_flips;
 mod random_policies;
 
+use base64ct::{Base64, Encoding};
+use ed25519_dalek::SigningKey;
+
 use super::exact::Differs;
 use super::extension::extends;
+use super::public_key::PublicKey;
 use super::terms::{Extensions, Flag, VERSION, decode, encode};
 use super::verify::{Facts, GrantFault, VerifiedGrant, verify, window};
-use super::{CommandTerms, GrantTerms, HostDescriptor, HostId, HostKey, SignedGrant, TermsFault};
+use super::{Approvers, CommandTerms, GrantTerms, HostDescriptor, HostId, HostKey, SignedGrant, TermsFault};
 use crate::cli::EnvironmentWish;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::elevation::{Caller, Command, Elevation, RunAs};
@@ -18,6 +22,20 @@ use crate::policy::judge::Eligible;
 use crate::policy::{Policy, PolicyText, Role, RolePower};
 
 const NOW: i64 = 1_800_000_000;
+
+/// The key of a person.
+pub(super) fn key(seed: u8) -> SigningKey {
+    SigningKey::from_bytes(&[seed; 32])
+}
+
+/// A list that gives the key of each seed to a name.
+pub(super) fn approvers(lines: &[(&str, u8)]) -> Approvers {
+    let line = |(name, seed): &(&str, u8)| {
+        let public = PublicKey::Plain(key(*seed).verifying_key().to_bytes());
+        format!("{name} ssh-ed25519 {}\n", Base64::encode_string(&public.blob()))
+    };
+    Approvers::parse("/a", lines.iter().map(line).collect::<String>().as_bytes()).unwrap()
+}
 
 fn host() -> HostKey {
     HostKey::from_seed([1; 32])

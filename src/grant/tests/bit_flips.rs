@@ -1,13 +1,8 @@
 //! Random bits are flipped in everything that is signed or named by a digest, in the bytes or in the signature. None of it is
 //! accepted, and nothing that is still read says what it said before.
 
-use base64ct::{Base64, Encoding};
-use ed25519_dalek::SigningKey;
-
 use super::*;
 use crate::grant::approval::UserVerification;
-use crate::grant::approvers::Approvers;
-use crate::grant::public_key::PublicKey;
 use crate::grant::sshsig::sign;
 use crate::grant::statement::{CarriedStatement, StatementKind, StatementTerms};
 use crate::grant::terms::{RequestTerms, Terms};
@@ -35,15 +30,8 @@ impl Object {
     }
 }
 
-fn bobs_key() -> SigningKey {
-    SigningKey::from_bytes(&[3; 32])
-}
-
-fn list() -> Approvers {
-    let public = PublicKey::Plain(bobs_key().verifying_key().to_bytes());
-    let line = format!("bob ssh-ed25519 {}\n", Base64::encode_string(&public.blob()));
-    Approvers::parse("/a", line.as_bytes()).unwrap()
-}
+/// The seed of bob's key.
+const BOBS: u8 = 3;
 
 fn bob() -> UserName {
     UserName::parse("bob").unwrap()
@@ -134,9 +122,9 @@ fn objects() -> Vec<Object> {
     let statement = encode(&statement_terms(&request)).unwrap();
     let descriptor = asked.host.clone();
     let power = RolePower::of(&role()).encode().unwrap();
-    let signed = |namespace, bytes: &[u8]| (bytes.to_vec(), sign(&bobs_key(), namespace, bytes));
+    let signed = |namespace, bytes: &[u8]| (bytes.to_vec(), sign(&key(BOBS), namespace, bytes));
     let unsigned = |bytes: &[u8]| (bytes.to_vec(), Vec::new());
-    let (keys, other_keys) = (list(), list());
+    let (keys, other_keys) = (approvers(&[("bob", BOBS)]), approvers(&[("bob", BOBS)]));
     vec![
         by_the_host(Namespace::Grant, grant.clone()),
         by_the_host(Namespace::Request, request.clone()),
