@@ -4,7 +4,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
-use super::record::{Act, End, EndedBy, Ending, Event};
+use super::record::{Act, End, EndedBy, Ending, Event, Intervention};
 use crate::clock::Moment;
 use crate::database::Durability;
 use crate::escape::Word;
@@ -120,6 +120,22 @@ impl Journal<'_> {
         })
     }
 
+    /// Leaves word for whoever supervises the run that `start` began, and records it; nothing where the run is over.
+    pub fn intervene(
+        &self,
+        moment: &Moment,
+        start: u64,
+        wish: &Wish,
+        intervention: Intervention,
+    ) -> Result<Option<Written>, JournalError> {
+        self.database.write(Durability::Synced, |tx| {
+            if !leave_wish(tx, start, wish)? {
+                return Ok(None);
+            }
+            self.append(tx, moment, Event::Intervention(Box::new(intervention))).map(Some)
+        })
+    }
+
     /// The grants under which runs that are open began, each once.
     pub fn grants_in_use(&self) -> Result<Vec<GrantId>, JournalError> {
         let query = "SELECT grant_id FROM open_run WHERE grant_id IS NOT NULL \
@@ -227,7 +243,7 @@ pub(super) fn open(
 pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1";
 
 /// Leaves a wish for the supervisor of an open run; false when the run is over.
-pub fn leave_wish(transaction: &Transaction<'_>, start: u64, wish: &Wish) -> Result<bool, JournalError> {
+fn leave_wish(transaction: &Transaction<'_>, start: u64, wish: &Wish) -> Result<bool, JournalError> {
     let (start, text) = (sql_integer(start)?, wish.to_text());
     let query = "UPDATE open_run SET wish = ?2 WHERE start = ?1";
     if transaction.execute(query, params![start, text])? == 1 {

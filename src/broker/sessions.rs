@@ -5,10 +5,8 @@ use super::Desk;
 use super::failure::{Refused, refused};
 use super::recordings::unknown;
 use super::wire::{Answer, SessionInfo};
-use crate::audit::open_run::leave_wish;
-use crate::audit::record::{Act, Event, Intervention, Start};
+use crate::audit::record::{Act, Intervention, Start};
 use crate::audit::{OpenRun, Wish};
-use crate::database::Durability;
 use crate::escape::Word;
 use crate::host::Stage;
 
@@ -54,20 +52,15 @@ impl Desk<'_> {
         }
         let start = self.known_run(run)?.ok_or_else(|| unknown(run))?.start;
         let wish = Wish { act, by: self.caller.name().to_string() };
-        let event = self.intervention(&start, act, reason);
-        let written = self.host.database().write(Durability::Synced, |tx| {
-            if !leave_wish(tx, open.start, &wish)? {
-                return Err(over(run));
-            }
-            Ok(self.journal.append(tx, self.moment, event)?)
-        })?;
+        let intervention = self.intervention(&start, act, reason);
+        let written = self.journal.intervene(self.moment, open.start, &wish, intervention)?.ok_or_else(|| over(run))?;
         let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
         self.host.ring();
         Ok(Answer::Sessions(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect()))
     }
 
-    fn intervention(&self, start: &Start, act: Act, reason: &Word) -> Event {
-        Event::Intervention(Box::new(Intervention {
+    fn intervention(&self, start: &Start, act: Act, reason: &Word) -> Intervention {
+        Intervention {
             uid: self.caller.uid(),
             user: Word::from(self.caller.name().as_str()),
             act,
@@ -77,7 +70,7 @@ impl Desk<'_> {
             role: start.role.clone(),
             grant: start.grant.clone(),
             reason: reason.clone(),
-        }))
+        }
     }
 
     /// Whether the caller started it.

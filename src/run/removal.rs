@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::grant_watch::{GrantWatch, Watched};
+use crate::audit::Journal;
 use crate::audit::Wish;
-use crate::audit::open_run::leave_wish;
-use crate::audit::record::{Act, Event, Intervention};
-use crate::audit::{Journal, JournalError};
-use crate::database::Durability;
+use crate::audit::record::{Act, Intervention};
 use crate::elevation::{Caller, CallerError};
 use crate::escape::Word;
 use crate::host::{Host, HostError};
@@ -121,7 +119,7 @@ impl<'a> RemovalWatch<'a> {
     fn end(&self, why: &str) -> Result<(), HostError> {
         let Some(start) = self.journal.start_of(&self.run)? else { return Ok(()) };
         let moment = self.host.now()?;
-        let event = Event::Intervention(Box::new(Intervention {
+        let intervention = Intervention {
             uid: 0,
             user: Word::from("root"),
             act: Act::Kill,
@@ -131,15 +129,9 @@ impl<'a> RemovalWatch<'a> {
             role: Some(self.role.clone()),
             grant: self.grant.clone(),
             reason: Word::from(why),
-        }));
+        };
         let wish = Wish { act: Act::Kill, by: BY.to_owned() };
-        let written = self.host.database().write(Durability::Synced, |tx| {
-            if leave_wish(tx, start, &wish)? {
-                self.journal.append(tx, &moment, event).map(Some)
-            } else {
-                Ok::<_, JournalError>(None)
-            }
-        })?;
+        let written = self.journal.intervene(&moment, start, &wish, intervention)?;
         let _ = self.journal.mirror(written.as_slice()); // the journal has it; a sink never decides
         self.host.ring();
         Ok(())
