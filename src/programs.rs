@@ -1,5 +1,9 @@
 //! Where our own programs lie. Nothing about them is asked of a name that a process gives itself.
 
+use std::io::{self, Seek, Write};
+use std::process::{Command, Stdio};
+
+use sys::process::{Pid, spawn_apart};
 use sys::programs::Programs;
 
 /// The program that people call.
@@ -15,7 +19,7 @@ const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
 };
 
 /// The one that ends runs in time.
-pub const ENFORCER: &str = match option_env!("JIT_SUDO_ENFORCER") {
+const ENFORCER: &str = match option_env!("JIT_SUDO_ENFORCER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-enforcer",
 };
@@ -31,6 +35,19 @@ pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
 };
+
+/// Starts [`ENFORCER`] in a session of its own with `order` as its standard input, and does not wait.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub fn start_enforcer(order: &[u8]) -> io::Result<Pid> {
+    let mut file = sys::sealed::memory_file("order")?;
+    file.write_all(order)?;
+    file.rewind()?;
+    let mut command = Command::new(ENFORCER);
+    command.env_clear().current_dir("/").stdin(file).stdout(Stdio::null()).stderr(Stdio::null());
+    spawn_apart(&mut command)
+}
 
 /// All that may hold what others on the host wait for, or end what must end in time. They go on where everything around them is
 /// frozen, and are ended after it.

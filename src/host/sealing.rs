@@ -1,14 +1,10 @@
 //! Checkpoints are signed by a process that talks to no caller: whoever does has no need of the private key.
 
-use std::io::{self, Seek, Write};
-use std::process::{Command, Stdio};
-
 use super::{Host, HostError};
 use crate::audit::{Due, Journal};
-use crate::programs::ENFORCER;
-use sys::process::spawn_apart;
+use crate::programs::start_enforcer;
 
-/// What [`ENFORCER`] is told when it shall sign what is due, and no more.
+/// What the enforcer is told when it shall sign what is due, and no more.
 pub const SEAL: &[u8] = b"seal";
 
 impl Host {
@@ -30,7 +26,7 @@ impl Host {
     /// Has it signed by another process, and does not wait: what fails there is done by a later one, and a verification tells
     /// what no signature covers.
     pub fn seal_apart(&self) {
-        let _ = start(ENFORCER);
+        let _ = start_enforcer(SEAL);
     }
 
     /// The same where it is due.
@@ -39,13 +35,4 @@ impl Host {
             self.seal_apart();
         }
     }
-}
-
-fn start(program: &str) -> io::Result<()> {
-    let mut order = sys::sealed::memory_file("seal")?;
-    order.write_all(SEAL)?;
-    order.rewind()?;
-    let mut command = Command::new(program);
-    command.env_clear().current_dir("/").stdin(order).stdout(Stdio::null()).stderr(Stdio::null());
-    spawn_apart(&mut command).map(drop)
 }

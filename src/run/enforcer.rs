@@ -2,9 +2,8 @@
 //! program of its own, because no database may cross a fork, and holds nothing of the caller's: no terminal, no pipe, no directory.
 //! So it is also the one that signs checkpoints.
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -17,10 +16,10 @@ use crate::escape::Word;
 use crate::grant::GrantTerms;
 use crate::host::{Host, HostError, SEAL};
 use crate::policy::Role;
-use crate::programs::ENFORCER;
+use crate::programs::start_enforcer;
 use crate::session::custody::{self, Custody};
 use crate::session::{SUPERVISORS, Wards, stand_alone};
-use sys::process::{Pid, process_start, spawn_apart};
+use sys::process::{Pid, process_start};
 use sys::sanitize::Inherited;
 
 /// The longest charge in bytes: a role and a grant, each of which is smaller.
@@ -72,12 +71,7 @@ impl Charge {
 
     /// Starts the program with it, and does not wait.
     pub(super) fn hand_over(&self) -> io::Result<Pid> {
-        let mut file = sys::sealed::memory_file("charge")?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.rewind()?;
-        let mut command = std::process::Command::new(ENFORCER);
-        command.env_clear().current_dir("/").stdin(file).stdout(Stdio::null()).stderr(Stdio::null());
-        spawn_apart(&mut command)
+        start_enforcer(&serde_json::to_vec(self)?)
     }
 
     fn watched(&self, role: Role) -> Watched {
