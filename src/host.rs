@@ -415,9 +415,7 @@ impl Host {
         let alive = |supervisor: &Supervisor| {
             supervisor.boot_id == moment.boot_id
                 && sys::process::Pid::new(supervisor.process.pid)
-                    .and_then(|pid| sys::procfs::stat(pid).ok())
-                    // Whoever is dead and not buried yet supervises nothing.
-                    .is_some_and(|stat| stat.started == supervisor.process.start && !matches!(stat.state, b'Z' | b'X'))
+                    .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start))
         };
         // A reboot has ended what an earlier boot left.
         let end = |run: &OpenRun| {

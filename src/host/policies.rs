@@ -39,8 +39,8 @@ impl Host {
         Ok(PolicyIndex::open(self.database.connection())?)
     }
 
-    /// As [`Self::policy`] for whoever may change nothing: where a file has changed, compiled into `memory`, an empty database. By such
-    /// a policy nothing may run, because no record tells of it.
+    /// As [`Self::policy`] for whoever may change nothing: where a file has changed, compiled into `memory`, an empty database.
+    /// By such a policy nothing may run, because no record tells of it.
     pub fn policy_aside<'a>(&'a self, memory: &'a Connection) -> Result<PolicyIndex<'a>, HostError> {
         let sources = Sources::find()?;
         let stamp = sources.stamp();

@@ -13,10 +13,10 @@ use sys::process::{self, Pid, open_process};
 use sys::procfs;
 use sys::signals::SIGCONT;
 
-/// Between two looks at processes that are about to end, and at a group that may be empty.
+/// Between two looks at processes that are about to end.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Between two looks at what a finished command has left behind.
+/// Between two looks at a supervisor whose command has ended.
 const GLANCE: Duration = Duration::from_millis(250);
 
 /// A run in the custody of the enforcer.
@@ -24,7 +24,7 @@ pub struct Custody {
     supervisor: Pid,
     /// When that began, in clock ticks since boot.
     began: u64,
-    /// Ready when it has ended; nothing on a kernel that has no such descriptors.
+    /// Ready when it has ended; nothing where it had before, and on a kernel that has no such descriptors.
     line: Option<OwnedFd>,
     family: Family,
 }
@@ -45,18 +45,14 @@ impl Custody {
     pub fn take(supervisor: Pid, began: u64, parent: Pid, group: Option<&Path>) -> Self {
         // Opened first, so that the number cannot become another's between the two.
         let line = open_process(supervisor).ok();
-        let custody = Self { supervisor, began, line, family: Family::of(parent, group) };
-        if custody.is_supervised() {
+        let lives = procfs::lives_since(supervisor, began);
+        if lives {
             settle_beside(supervisor);
             if parent != supervisor {
                 settle_beside(parent);
             }
         }
-        custody
-    }
-
-    fn is_supervised(&self) -> bool {
-        procfs::stat(self.supervisor).is_ok_and(|stat| stat.started == self.began && !matches!(stat.state, b'Z' | b'X'))
+        Self { supervisor, began, line: line.filter(|_| lives), family: Family::of(parent, group) }
     }
 
     /// Watches until the supervisor has ended, and ends the run where the watch says so; why it was ended, if it was.
@@ -104,17 +100,7 @@ impl Custody {
     /// Watches what a finished command has left behind, until nobody is left or the watch wants it ended, which is then done;
     /// why, if it was.
     pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
-        let mut enforcer = Enforcer::new(watch, grace, None);
-        enforcer.begun(None);
-        loop {
-            let step = enforcer.step(Instant::now());
-            self.act(step.act.as_ref());
-            if self.left() == Left::Nobody {
-                return enforcer.ending();
-            }
-            let patience = step.patience.unwrap_or(GLANCE).min(GLANCE);
-            std::thread::sleep(if enforcer.ending().is_some() { ROUND } else { patience });
-        }
+        Enforcer::new(watch, grace, None).outwatch(&|act, _| self.act(Some(act)), &|| self.left() == Left::Nobody)
     }
 
     fn act(&self, act: Option<&Act>) {
@@ -139,10 +125,9 @@ impl Custody {
     fn has_ended(&self, patience: Option<Duration>) -> bool {
         let Some(line) = &self.line else {
             std::thread::sleep(patience.unwrap_or(ROUND).min(ROUND));
-            return !self.is_supervised();
+            return !procfs::lives_since(self.supervisor, self.began);
         };
         let mut entries = [PollEntry::reading(line.as_fd())];
-        let over = poll(&mut entries, patience).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup);
-        over || !self.is_supervised()
+        poll(&mut entries, patience).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup)
     }
 }

@@ -11,6 +11,9 @@ use sys::process::{Pid, Waiting, wait};
 /// Between two looks at processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
 
+/// Between two looks at what was left behind, which nobody may tell of.
+const GLANCE: Duration = Duration::from_millis(250);
+
 /// A command that has run for so long is worth a process that ends it in time.
 const LASTING: Duration = Duration::from_millis(50);
 
@@ -192,6 +195,23 @@ impl<'a> Enforcer<'a> {
             && let Verdict::End(ending) = self.settled_verdict()
         {
             self.state = State::Ends(ending, Instant::now());
+        }
+    }
+
+    /// Watches what something finished has left behind, and does to it what the watch wants by `act`, until it `is_gone`; why it
+    /// was ended, if it was. Nobody of it is told anything.
+    pub(super) fn outwatch(mut self, act: &dyn Fn(&Act, &mut Self), is_gone: &dyn Fn() -> bool) -> Option<Ending> {
+        self.begun(None);
+        loop {
+            let step = self.step(Instant::now());
+            if let Some(wanted) = step.act.filter(|wanted| !matches!(wanted, Act::Say(_))) {
+                act(&wanted, &mut self);
+            }
+            if is_gone() {
+                return self.ending();
+            }
+            let patience = step.patience.unwrap_or(GLANCE).min(GLANCE);
+            std::thread::sleep(if self.ending().is_some() { ROUND } else { patience });
         }
     }
 

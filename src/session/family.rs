@@ -14,7 +14,7 @@ use crate::programs::{self, JIT_SUDO};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{self, Pid, Waiting, descendants, kill_descendants, signal_descendants, wait_any};
-use sys::procfs;
+use sys::procfs::lives;
 use sys::programs::Programs;
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
@@ -118,7 +118,7 @@ impl Family {
     /// Whether any of them lives that is no program of ours.
     pub(super) fn lives(&self) -> bool {
         self.ours.look();
-        let is_left = |pid: Pid| self.is_meant(pid) && self.ours.run_by(pid).is_none() && runs(pid);
+        let is_left = |pid: Pid| self.is_meant(pid) && self.ours.run_by(pid).is_none() && lives(pid);
         self.group.as_ref().is_some_and(|group| group.is_populated() && group.members().into_iter().any(is_left))
             || descendants(self.root()).is_ok_and(|found| found.into_iter().any(is_left))
     }
@@ -129,7 +129,7 @@ impl Family {
         let inside = descendants(self.root()).unwrap_or_default().into_iter().filter(supervises);
         let all: HashSet<Pid> = inside.chain(self.taken_out.borrow().iter().copied()).collect();
         let is_one =
-            |pid: &Pid| *pid != Pid::own() && self.is_meant(*pid) && self.ours.run_by(*pid).is_some() && runs(*pid);
+            |pid: &Pid| *pid != Pid::own() && self.is_meant(*pid) && self.ours.run_by(*pid).is_some() && lives(*pid);
         all.into_iter().filter(is_one).collect()
     }
 
@@ -245,11 +245,6 @@ pub(super) fn settle_beside(pid: Pid) {
     let _ = cgroup::take_out(pid, PARENT, SUPERVISORS); // as in `stand_apart`
 }
 
-/// It has not ended, though nobody may have buried it.
-fn runs(pid: Pid) -> bool {
-    procfs::stat(pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
-}
-
 /// Ends what is left of a run that nobody supervises any more, in its group and by the run that its processes were told; gives how
 /// many there were.
 pub fn end_lost(run: &str) -> usize {
@@ -264,7 +259,7 @@ pub fn end_lost(run: &str) -> usize {
         end_group(&group);
         let _ = group.remove_if_empty(); // else a later run removes it
     }
-    ended + Mark::new(RUN_VARIABLE, run).kill(&|pid| runs(pid) && ours.run_by(pid).is_none())
+    ended + Mark::new(RUN_VARIABLE, run).kill(&|pid| lives(pid) && ours.run_by(pid).is_none())
 }
 
 /// Before Linux 5.14 there is no `cgroup.kill`; then they are killed one by one while they stand still.

@@ -111,19 +111,11 @@ impl<'a> Hosted<'a> {
 
     /// Watches these until nobody of them is left, or the watch wants them ended, which is then done; why, if it was.
     pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
-        let mut enforcer = Enforcer::new(watch, grace, None);
-        enforcer.begun(None);
-        loop {
-            let step = enforcer.step(Instant::now());
-            if let Some(act) = step.act.filter(|act| !matches!(act, Act::Say(_))) {
-                let _ = self.act(&act, &mut enforcer);
-            }
-            if self.guests.count().is_ok_and(|count| count == 0) {
-                return enforcer.ending();
-            }
-            let patience = step.patience.unwrap_or(GLANCE).min(GLANCE);
-            std::thread::sleep(if enforcer.ending().is_some() { ROUND } else { patience });
-        }
+        let is_gone = || self.guests.count().is_ok_and(|count| count == 0);
+        let act = |act: &Act, enforcer: &mut Enforcer<'_>| {
+            let _ = self.act(act, enforcer); // how many there are is asked below
+        };
+        Enforcer::new(watch, grace, None).outwatch(&act, &is_gone)
     }
 
     /// Ends whoever is left.

@@ -88,7 +88,7 @@ pub(crate) fn kin(of: Pid) -> io::Result<Vec<Kin>> {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new) else { continue };
         let Ok(stat) = procfs::stat(pid) else { continue };
-        if !matches!(stat.state, b'Z' | b'X') || stat.parent == of.raw() {
+        if !stat.has_ended() || stat.parent == of.raw() {
             children.entry(stat.parent).or_default().push(Living { pid, started: stat.started });
         }
     }

@@ -260,7 +260,7 @@ impl Guests {
         let mut all: HashSet<Living> = family.into_iter().filter(|one| lives(*one)).collect();
         for pid in grouped.into_iter().chain(scoped) {
             let Ok(stat) = procfs::stat(pid) else { continue };
-            if !matches!(stat.state, b'Z' | b'X') {
+            if !stat.has_ended() {
                 all.insert(Living { pid, started: stat.started });
             }
         }
@@ -373,5 +373,5 @@ impl Guests {
 }
 
 fn lives(one: Living) -> bool {
-    procfs::stat(one.pid).is_ok_and(|stat| stat.started == one.started && !matches!(stat.state, b'Z' | b'X'))
+    procfs::lives_since(one.pid, one.started)
 }

@@ -28,6 +28,23 @@ pub struct ProcessStat {
     pub started: u64,
 }
 
+impl ProcessStat {
+    /// It is dead, though nobody may have buried it.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// Whether a process lives.
+pub fn lives(pid: Pid) -> bool {
+    stat(pid).is_ok_and(|stat| !stat.has_ended())
+}
+
+/// Whether it lives and is the one that began then, not another of the same number.
+pub fn lives_since(pid: Pid, started: u64) -> bool {
+    stat(pid).is_ok_and(|stat| stat.started == started && !stat.has_ended())
+}
+
 /// Reads a process's line.
 ///
 /// # Errors
