@@ -36,7 +36,7 @@ pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
 };
 
-/// Starts [`ENFORCER`] in a session of its own with `order` as its standard input, and does not wait.
+/// Starts the enforcer in a session of its own, with `order` as its standard input, and does not wait.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
