@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::audit::bucket::charge_request;
 use crate::audit::record::{self, Digest, Limit};
-use crate::audit::{Event, JournalError, Written};
+use crate::audit::{Event, JournalError, Written, in_force};
 use crate::budget::{REQUEST_WORDS, Storage};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Timestamp};
@@ -244,6 +244,7 @@ fn submit(
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
     let storage = policy.settings().audit.storage;
     let stored = host.database().write(Durability::Synced, |tx| {
+        in_force(tx, role.policy.map(Digest))?;
         if store::GrantStore::new(tx).pending_of(&terms.person(), terms.created)? >= PENDING_LIMIT as usize {
             return Err(ActivationError::TooMany(PENDING_LIMIT));
         }
@@ -257,7 +258,7 @@ fn submit(
             .map_err(|seconds| ActivationError::Budget(storage, seconds))?;
         store::insert_request(tx, terms, &bytes, needed)?;
         store::keep_role(tx, &terms.role_digest, role)?;
-        let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed))?];
+        let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed, role))?];
         if needed > 0 {
             return Ok((Activation::Pending(terms.id.clone()), written));
         }
@@ -340,7 +341,7 @@ pub fn grant(
     let signed = SignedGrant::issue(&terms, &identity.key)?;
     store::approve_request(tx, &terms.id)?;
     store::insert_grant(tx, &terms, &signed)?;
-    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes(), decided.policy))?)
+    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes(), decided))?)
 }
 
 /// Makes the debt of an activation without approval, and the alert. One debt at a time: whoever has one is refused.
@@ -369,20 +370,22 @@ fn break_glass(
 }
 
 /// The record of an approval.
-pub fn approval_event(attested: &Attested, role: &RoleName) -> Event {
+pub fn approval_event(attested: &Attested, role: &Role) -> Event {
     let approval = attested.approval();
     let terms = &approval.terms;
     Event::Approval(Box::new(record::Approval {
         grant: terms.id.clone(),
         uid: approval.uid,
         user: Word::from(terms.approver.as_str()),
-        role: role.clone(),
+        role: role.name.clone(),
         duration: (terms.duration > 0).then_some(terms.duration),
         limits: limits(terms.one_shot, terms.exact),
         comment: (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.clone()),
         key: approval.fingerprint().map(Word::from),
         authenticated: Some(attested.means()),
         sha256: Digest(digest(&approval.bytes)),
+        policy: role.policy.map(Digest),
+        role_sha256: role.compiled.map(Digest),
     }))
 }
 
@@ -482,7 +485,7 @@ fn words(what: &'static str, typed: Option<&Word>) -> Result<Word, ActivationErr
     if typed.as_bytes().len() > WORDS_LIMIT { Err(ActivationError::Words(what, WORDS_LIMIT)) } else { Ok(typed) }
 }
 
-fn request_event(terms: &RequestTerms, bytes: &[u8], needed: u32) -> Event {
+fn request_event(terms: &RequestTerms, bytes: &[u8], needed: u32, role: &Role) -> Event {
     Event::Request(Box::new(record::Request {
         grant: terms.id.clone(),
         uid: terms.uid,
@@ -500,10 +503,12 @@ fn request_event(terms: &RequestTerms, bytes: &[u8], needed: u32) -> Event {
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
         needed: Some(needed),
+        policy: role.policy.map(Digest),
+        role_sha256: role.compiled.map(Digest),
     }))
 }
 
-fn grant_event(terms: &GrantTerms, bytes: &[u8], policy: Option<[u8; 32]>) -> Event {
+fn grant_event(terms: &GrantTerms, bytes: &[u8], decided: &Decided<'_>) -> Event {
     Event::Grant(Box::new(record::Grant {
         grant: terms.id.clone(),
         uid: terms.uid,
@@ -517,7 +522,8 @@ fn grant_event(terms: &GrantTerms, bytes: &[u8], policy: Option<[u8; 32]>) -> Ev
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
-        policy: policy.map(Digest),
+        policy: decided.policy.map(Digest),
+        role_sha256: decided.role_sha256.map(Digest),
     }))
 }
 

@@ -36,6 +36,7 @@ use crate::store::GrantStore;
 use crate::voice::Voice;
 use anchor::Anchor;
 pub use inspection::Mirror;
+pub use policies::OnDisk;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
 pub use schema::open as open_database;
 pub use sealing::SEAL;

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Checks copies of journal.db from docs/formats.md alone, with nothing but Python and ssh-keygen.
 
-    check_journal.py FILE KEY [FILE KEY ...]     KEY is the host's public key: "ssh-ed25519 AAAA..."
-    check_journal.py -                           the same from standard input, FILE and KEY on lines of their own
+    check_journal.py [--at TIME] FILE KEY [FILE KEY ...]     KEY is the host's public key: "ssh-ed25519 AAAA..."
+    check_journal.py [--at TIME] -                           the same from standard input, FILE and KEY on lines of their own
+
+TIME is that of the check, in seconds since 1970; without it, it is now.
 
 Prints for each file `intact`, or what is the first to differ (`journal`, or the name of a table) and a sentence.
 """
 
 import base64
 import hashlib
+import hmac
 import json
 import re
 import sqlite3
@@ -16,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 
 class Bad(Exception):
@@ -85,7 +89,7 @@ def fingerprint(key):
 
 # --- the journal -------------------------------------------------------------------------------------------------------
 
-def records(db, key):
+def records(db, key, now):
     """All records in order, each as its keys, when chain, columns and checkpoints are good."""
     meta = db.execute("SELECT value FROM journal_meta WHERE name = 'pruned'").fetchone()
     number, head = 0, "0" * 64
@@ -131,14 +135,16 @@ def records(db, key):
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
     right = other is None or (own and consent > other)
     need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
-    return result, begin
+    young = not result or now - result[0]["time"] / 1_000_000 <= 60
+    need(own or young, "journal", "it has no checkpoint by the host's key")
+    return result, begin, consent
 
 
 class Policies:
     """Which roles each policy had, and what the last record says of the tables."""
 
     def __init__(self, begin):
-        self.whole, self.count, self.known, self.roles, self.gaps, self.last = not begin, 0, {}, {}, [], None
+        self.whole, self.count, self.roles, self.gaps, self.last = not begin, 0, {}, [], None
 
     def at(self, role, end):
         """What the first `end` policy records say of a role: its entry, `absent`, or None where nobody knows."""
@@ -167,56 +173,64 @@ class Policies:
             for entry in entries:
                 state = "absent" if name == "removed" else entry
                 self.roles.setdefault(entry["role"], []).append((self.count, state))
-        self.known.setdefault(record["policy"], []).append(self.count)
         self.count += 1
         self.last = record
 
     def judged(self, record):
-        """A start or grant names a policy, and that policy has its role."""
-        if "role" not in record or not self.known.get(record["policy"]):
+        """What rests on a role names the policy in force, which has that role."""
+        seq, policy, role = record["seq"], record["policy"], record.get("role")
+        if self.last:
+            need(self.last["policy"] == policy, "journal", f"record {seq}: policy {policy} was not in force")
+        found = self.at(role, self.count) if role is not None else None
+        if found is None:
             return
-        found = [self.at(record["role"], index + 1) for index in self.known[record["policy"]]]
-        right = False
-        for entry in found:
-            if entry is None:
-                right = True
-            elif entry != "absent":
-                named, said = record.get("role_digest"), entry.get("role_digest")
-                right = right or named is None or said is None or named == said
-        need(right, "journal", f"record {record['seq']}: policy {record['policy']} has no such role {record['role']}")
+        same = found != "absent"
+        for named, said in (("role_digest", "role_digest"), ("role_sha256", "sha256")):
+            same = same and (named not in record or said not in found or record[named] == found[said])
+        need(same, "journal", f"record {seq}: policy {policy} has no such role {role}")
 
 
 class Journal:
     """What the records say of each id."""
 
-    def __init__(self, db, key):
+    def __init__(self, db, key, now):
+        self.key = key
         self.request, self.approval, self.decision, self.grant = {}, {}, {}, {}
         self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, set(), set(), {}
         self.late, self.stated, self.roles = set(), {}, set()
         self.lost = (0, 0)
-        found, begin = records(db, key)
-        self.pruned = bool(begin)
+        found, begin, self.consent = records(db, key, now)
+        self.pruned, self.begin = bool(begin), begin
+        self.open, self.left, self.ran, self.pruned_before = {}, {}, {}, None
+        self.certified, self.older, self.host_changed = {}, 0, 0
         self.policies = Policies(begin)
         if begin:
             self.lost = (None, None)
         remembered = next((r for r in found if begin and r["kind"] == "prune" and r["through"] == begin), {})
-        self.named = set(remembered.get("policies", []))
-        for record in found:
-            self.take(record, begin)
-        if not self.policies.last and remembered.get("policies"):
+        if remembered.get("policies"):
             # What the removed records said last.
             self.policies.last = dict(remembered, policy=remembered["policies"][0])
+        for record in found:
+            self.take(record, begin)
 
     def take(self, record, begin):
         kind, id = record["kind"], record.get("grant")
         record["seconds"] = record["time"] // 1_000_000
+        self.take_run(record, kind, begin)
+        if kind == "prune":
+            self.pruned_before = max(self.pruned_before or 0, record.get("before", 0))
+        if kind == "review" and not id:
+            self.certified[record["role"], unescape(record["holder"]).decode()] = record
+        if kind == "alert" and record["code"] == "database-older":
+            self.older = record["seq"]
+        if kind == "alert" and record["code"] == "host-changed":
+            self.host_changed = record["seq"]
         if kind == "start" and "role_digest" in record:
             self.roles.add(record["role_digest"])
         if kind == "policy":
             self.policies.told(record)
-            self.named.add(record["policy"])
         elif "policy" in record:
-            need(record["policy"] in self.named, "journal", f"record {record['seq']} names an unknown policy")
+            need(self.policies.last, "journal", f"record {record['seq']} names an unknown policy")
             self.policies.judged(record)
         if kind in ("denial", "cancellation", "revocation", "release", "review") and "sha256" in record:
             self.stated[record["sha256"]] = record
@@ -242,6 +256,36 @@ class Journal:
             self.settled[id] = record
         elif kind == "prune" and begin and record["through"] == begin:
             self.lost = (record.get("requests"), record.get("grants"))
+
+
+    def take_run(self, record, kind, begin):
+        """Each run begins once and ends once."""
+        if kind == "start":
+            self.open[record["seq"]] = record
+        if kind not in ("end", "left-running", "left-ended"):
+            return
+        number = record["start"]
+        this = (record["run"], record["uid"], record.get("grant"))
+        if kind == "left-running":
+            right = number < record["seq"] and number not in self.left
+            self.left[number] = record
+        else:
+            begun = (self.open if kind == "end" else self.left).pop(number, None)
+            right = begun and (begun["run"], begun["uid"], begun.get("grant")) == this
+            if kind == "end" and begun:
+                self.count(begun)
+        need(right or number <= begin, "journal", f"record {record['seq']} ends a run that was not there")
+
+    def count(self, start):
+        words = [start["user"], start["run_as"], start["path"], *start["argv"][1:]]
+        command = b"".join(unescape(word) + b"\0" for word in words)
+        key = (start["uid"], hashlib.sha256(command).digest())
+        runs, last = self.ran.get(key, (0, start["time"]))
+        self.ran[key] = (runs + 1, max(last, start["time"]))
+
+    def counts(self, seq, by, table, id):
+        """What came after root's last consent is by the host's key."""
+        need(not seq or seq <= self.consent or by == self.key, table, f"{id} is by another key than the host's")
 
 
 def told(record, words):
@@ -283,6 +327,8 @@ class Tables:
         self.approvals = self.read("SELECT *, request AS id FROM approval")
         self.grants = self.read("SELECT rowid, * FROM granted NOT INDEXED ORDER BY rowid")
         self.by_id = {row["id"]: row for row in self.requests}
+        self.described, self.newest = {}, None
+        self.meta = {row["name"]: row["value"] for row in self.read("SELECT * FROM journal_meta")}
 
     def read(self, query):
         return [dict(row) for row in self.db.execute(query)]
@@ -299,6 +345,11 @@ class Tables:
         self.check_files()
         self.check_policy_roles()
         self.check_principals()
+        self.check_certifications()
+        self.check_runs("open_run", self.journal.open)
+        self.check_runs("left_run", self.journal.left)
+        self.check_precedents()
+        self.check_meta()
 
     def check_requests(self):
         journal, table = self.journal, "request"
@@ -310,6 +361,12 @@ class Tables:
                 need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
                 need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
             row["paper"] = paper = parsed(table, row)
+            if paper["version"] > 1:
+                host, key = paper["host"]["id"], paper["host"]["key"].split()[1]
+                if record:
+                    self.newest = (record["seq"], host)
+                self.journal.counts(record and record["seq"], key, table, id)
+                self.described.setdefault(host, set()).add(key)
             for column in ("id", "uid", "role", "created", "deadline"):
                 need(row[column] == paper[column], table, f"{column} of {id}")
             self.check_state(row, paper)
@@ -474,8 +531,16 @@ class Tables:
     def check_signatures(self, table, row, paper, asked):
         by, host = signer("jit-sudo/statement/v1", row["body"], row["host_signature"]), asked["host"]
         need(by, table, f"the host's signature of one of {row['id']}")
-        if asked["version"] > 1 and host["id"] == paper["host"]:
-            need(host["key"] == "ssh-ed25519 " + by, table, f"the host's key of one of {row['id']}")
+        record = self.journal.stated.get(sha(row["body"]))
+        self.journal.counts(record and record["seq"], by, table, row["id"])
+        if (host["id"] if asked["version"] > 1 else host) == paper["host"]:
+            right = asked["version"] == 1 or host["key"] == "ssh-ed25519 " + by
+        elif paper["host"] in self.described:
+            right = by in self.described[paper["host"]]
+        else:
+            known = {self.journal.key}.union(*self.described.values())
+            right = by in known or (asked["version"] > 1 and host_id(by, host["machine"]) == paper["host"])
+        need(right, table, f"the host's key of one of {row['id']}")
         if row["signature"] is not None or row["key"] is not None:
             by = row["signature"] and signer("jit-sudo/statement/v1", row["body"], row["signature"])
             need(by and fingerprint(by) == row["key"], table, f"the signature of one of {row['id']}")
@@ -487,10 +552,13 @@ class Tables:
         for row in rows:
             text = b"settings of " + row["policy"].hex().encode() + b"\0" + row["body"]
             need(sha(text) == row["sha256"].hex(), table, "the digest of the settings")
+            text = f"policy {row['policy'].hex()} {row['sha256'].hex()} {row['format']}\n{row['stamp']}".encode()
+            seal = hmac.new(self.meta.get("redaction_key", b""), text, "sha256").digest()
+            need("redaction_key" not in self.meta or seal == row["seal"], table, "the seal of the stamp")
             if not self.unknown():
                 need(last and last["policy"] == row["policy"].hex(), table, "they are of another policy")
-                said = last.get("settings_sha256", sha(text))
-                need(said == sha(text), table, "the settings are not those of the last policy record")
+                said = last.get("settings_sha256", row["sha256"].hex())
+                need(said == row["sha256"].hex(), table, "the settings are not those of the last policy record")
         need(rows or not last, table, "the settings are missing")
 
     def unknown(self):
@@ -535,10 +603,67 @@ class Tables:
         need(rows == self.principals, "policy_principal", f"{rows ^ self.principals}")
 
 
-def check(path, key):
+    def check_certifications(self):
+        table, found = "certification", set()
+        for row in self.read("SELECT * FROM certification"):
+            key = (row["role"], row["holder"])
+            record = self.journal.certified.get(key)
+            if record:
+                same = row["verdict"] == record["verdict"]
+                same = same and (row["reviewer"], row["at"], row["comment"]) == told(record, "comment")
+                need(same, table, f"that of {key}")
+            else:
+                need(self.journal.pruned, table, f"{key} has no record")
+            found.add(key)
+        need(not set(self.journal.certified) - found, table, "one is missing")
+
+    def check_runs(self, table, open):
+        rows = {row["start"]: row for row in self.read(f"SELECT * FROM {table}")}
+        for number, row in rows.items():
+            record = open.get(number)
+            older = table == "left_run" and number <= self.journal.begin
+            need(record or older, table, f"run {row['run']} is not there")
+            if record:
+                this = (record["run"], record["uid"], record.get("grant"))
+                need((row["run"], row["uid"], row["grant_id"]) == this, table, f"the columns of {row['run']}")
+        need(not set(open) - set(rows), table, "one is missing")
+
+    def check_precedents(self):
+        before = self.journal.pruned_before if self.journal.pruned else None
+        for row in self.read("SELECT * FROM precedent"):
+            runs, last = self.journal.ran.get((row["uid"], row["command"]), (0, None))
+            if last is None:
+                right = before is not None and row["last"] < before
+            else:
+                right = row["last"] <= last and (before is not None or row["runs"] <= runs)
+            need(right, "precedent", f"{row['runs']} runs by {row['uid']}")
+
+    def check_meta(self):
+        table, journal = "journal_meta", self.journal
+        older = journal.older > journal.consent
+        for name, value in self.meta.items():
+            known = name in ("redaction_key", "host", "restored", "pruned", "unsealed") or name.startswith("stored:")
+            need(known, table, f"nothing is kept as {name}")
+            need(name != "redaction_key" or len(value) == 32, table, "the key")
+            if name == "host" and self.newest and self.newest[0] > max(journal.host_changed, journal.consent):
+                need(value.decode() == self.newest[1], table, "the host")
+            need(name != "restored" or older or journal.pruned, table, "nobody said that it was restored")
+        need("redaction_key" in self.meta, table, "the key is missing")
+        need("host" in self.meta or not self.newest, table, "the host is missing")
+        need("restored" in self.meta or not older, table, "that it was restored is missing")
+
+
+def host_id(key, machine):
+    def string(data):
+        return struct.pack(">I", len(data)) + data
+    text = b"jit-sudo host v2\0" + string(base64.b64decode(key)) + string(bytes.fromhex(machine))
+    return sha(text)
+
+
+def check(path, key, now):
     db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
     try:
-        Tables(db, Journal(db, key.split()[1])).check()
+        Tables(db, Journal(db, key.split()[1], now)).check()
     except Bad as bad:
         return f"{bad.what}: {bad}"
     finally:
@@ -547,8 +672,12 @@ def check(path, key):
 
 
 def main():
-    words = sys.stdin.read().splitlines() if sys.argv[1:] == ["-"] else sys.argv[1:]
-    verdicts = [check(path, key) for path, key in zip(words[::2], words[1::2])]
+    words, now = sys.argv[1:], time.time()
+    if words[:1] == ["--at"]:
+        words, now = words[2:], float(words[1])
+    if words == ["-"]:
+        words = sys.stdin.read().splitlines()
+    verdicts = [check(path, key, now) for path, key in zip(words[::2], words[1::2])]
     print("\n".join(verdicts))
     sys.exit(0 if all(verdict == "intact" for verdict in verdicts) else 1)
 

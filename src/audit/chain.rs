@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::custody;
 use super::mark::Mark;
-use super::policies::{Named, Policies};
-use super::policy_history::{PolicyHistory, PolicyKeys};
+use super::policies::Policies;
+use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 use super::power::Differences;
 use super::record::Digest;
 use crate::escape::hex;
@@ -113,10 +113,16 @@ pub enum Cause {
     OtherKey,
     /// No checkpoint covers it, nor anything behind it.
     Unsigned,
+    /// It is older than a minute, and the host has signed no checkpoint.
+    NoCheckpoint,
     /// Every record is good up to this one, the last, and rows of the tables that give power say something else.
     Rows(Differences),
     /// It names a policy, by this digest, of which no earlier record tells.
     UnknownPolicy(String),
+    /// It names this policy when another one, the second, was in force.
+    OtherPolicy(String, String),
+    /// It ends a run that was not there; the text says which.
+    Runs(String),
     /// It does not agree with what the records say of policies and their roles; the text says in what.
     Policies(String),
 }
@@ -154,12 +160,20 @@ impl fmt::Display for FirstBad {
             Cause::UnknownPolicy(policy) => {
                 write!(f, "record {seq} names policy {policy}, and no policy record before it has that digest")
             }
-            Cause::Policies(what) => write!(f, "record {seq} {what}"),
+            Cause::OtherPolicy(policy, last) => {
+                write!(f, "record {seq} names policy {policy}, and at that time policy {last} was in force")
+            }
+            Cause::Policies(what) | Cause::Runs(what) => write!(f, "record {seq} {what}"),
             Cause::Rows(differences) => write!(f, "{differences}"),
             Cause::OtherKey => write!(
                 f,
                 "record {seq} was signed with another key than this host's, and root has not accepted that: put this host's own \
                  journal back, or accept its new key with jitctl key accept --reason WHY"
+            ),
+            Cause::NoCheckpoint => write!(
+                f,
+                "record {seq} is older than a minute, and no checkpoint is by this host's key: put this host's own journal back, \
+                 or accept this one with jitctl key accept --reason WHY"
             ),
             Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
         }
@@ -265,7 +279,8 @@ impl Chain {
         match (inside.kind, inside.policy) {
             ("policy", Some(policy)) => self.policies.told(inside.seq, policy, &policy_keys(inside.seq, body)?)?,
             (_, Some(policy)) => {
-                let named = Named { policy, role: inside.role.as_deref(), power: inside.role_digest };
+                let role = inside.role.as_deref();
+                let named = Named { policy, role, power: inside.role_digest, sha256: inside.role_sha256 };
                 self.policies.named(inside.seq, &named, self.pruned.is_some())?;
             }
             (_, None) => {}
@@ -327,13 +342,15 @@ struct Inside<'a> {
     policies: Option<Vec<&'a str>>,
     /// Of an alert or a refusal.
     code: Option<&'a str>,
-    /// Of a start, a grant, and the policy itself.
+    /// Of what rests on a role, and the policy itself.
     policy: Option<&'a str>,
-    /// Of a start and a grant.
+    /// Of whatever has to do with one.
     #[serde(borrow)]
     role: Option<Cow<'a, str>>,
     /// Of a start.
     role_digest: Option<&'a str>,
+    /// Of what rests on a role: by which records of its policy tell it from another.
+    role_sha256: Option<&'a str>,
 }
 
 impl<'a> Inside<'a> {

@@ -103,7 +103,11 @@ impl Journal<'_> {
         let body = encode(&statement)?;
         let signature = key.sign(Namespace::Checkpoint, &body);
         let seq = sql_integer(last.seq)?;
-        self.database.write(Durability::Ordered, |tx| {
+        let query = "SELECT EXISTS (SELECT 1 FROM checkpoint)";
+        let any: bool = self.database.connection().query_row(query, [], |row| row.get(0))?;
+        // Without the first one a journal is taken for another host's after a minute.
+        let durability = if any { Durability::Ordered } else { Durability::Synced };
+        self.database.write(durability, |tx| {
             tx.execute(
                 "DELETE FROM checkpoint WHERE seq < ?1 AND (seq - 1) / ?2 = (?1 - 1) / ?2 AND seq > (SELECT min(seq) FROM checkpoint)",
                 params![seq, sql_bound(EVERY_RECORDS)],

@@ -110,7 +110,7 @@ impl Journal<'_> {
 
 /// Forgets, inside the transaction that records it, that the database was restored.
 pub fn accept(tx: &Transaction<'_>) -> rusqlite::Result<()> {
-    tx.execute("DELETE FROM journal_meta WHERE name = ?1", [RESTORED])?;
+    tx.execute("DELETE FROM journal_meta WHERE name IN (?1, 'unsealed')", [RESTORED])?;
     Ok(())
 }
 
@@ -162,7 +162,7 @@ impl Fault {
 }
 
 /// An alert about the host, by nobody.
-fn alert(code: &str, sentence: &str) -> Event {
+pub(super) fn alert(code: &str, sentence: &str) -> Event {
     let (code, sentence) = (code.to_owned(), sentence.into());
     Event::Alert(Box::new(Alert { code, sentence, uid: None, user: None, run: None, grant: None }))
 }

@@ -59,6 +59,12 @@ pub struct Request {
     /// How many approvals it needs; records of earlier versions do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed: Option<u32>,
+    /// The digest of the policy by which it was judged; an earlier `policy` record has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_sha256: Option<Digest>,
 }
 
 /// An approver agreed.
@@ -88,6 +94,12 @@ pub struct Approval {
     pub authenticated: Option<Means>,
     /// SHA-256 of the approval's exact bytes.
     pub sha256: Digest,
+    /// The digest of the policy by which it was judged; an earlier `policy` record has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_sha256: Option<Digest>,
 }
 
 /// An approver refused.
@@ -162,6 +174,9 @@ pub struct Grant {
     /// The digest of the policy by which it was given; an earlier `policy` record has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
+    /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_sha256: Option<Digest>,
 }
 
 /// A grant was ended by others.

@@ -18,6 +18,7 @@ use crate::budget::Storage;
 use crate::clock::{Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::names::GrantId;
+use crate::policy::index;
 
 /// The tables of this room. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for
 /// searching; `high` is the greatest `at` since root last accepted the state of the host. Verification compares them all with the record.
@@ -49,6 +50,8 @@ pub enum JournalError {
     NotOpen(String),
     /// The journal was not set up: there is no redaction key.
     NoKey,
+    /// Another policy was compiled since the one by which it was judged was read.
+    OtherPolicy,
 }
 
 impl fmt::Display for JournalError {
@@ -60,6 +63,7 @@ impl fmt::Display for JournalError {
             Self::Damaged(what) => write!(f, "the journal is damaged: {what}"),
             Self::NotOpen(run) => write!(f, "the run {run} is closed in the journal already"),
             Self::NoKey => write!(f, "the journal has no redaction key"),
+            Self::OtherPolicy => write!(f, "the policy was changed meanwhile: try again"),
         }
     }
 }
@@ -160,6 +164,15 @@ pub fn set_up(transaction: &Transaction<'_>, key: [u8; 32]) -> Result<(), Journa
     Ok(())
 }
 
+/// Refuses, inside the transaction that records it, what was judged by another policy than the compiled one of this moment: so a
+/// record names the policy that the `policy` record before it tells of, and no earlier one serves again.
+pub fn in_force(transaction: &Transaction<'_>, policy: Option<Digest>) -> Result<(), JournalError> {
+    match policy {
+        Some(policy) if index::stored_policy(transaction)? != Some(policy.0) => Err(JournalError::OtherPolicy),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The journal of one host.
 pub struct Journal<'a> {
     pub(super) database: &'a Database,
@@ -255,6 +268,7 @@ impl<'a> Journal<'a> {
         let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
         let command = precedent::command(&start);
         let change = |transaction: &Transaction<'_>| {
+            in_force(transaction, start.policy)?;
             let claimed = claim(transaction)?;
             let written = self.append(transaction, moment, Event::Start(Box::new(start)))?;
             open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;

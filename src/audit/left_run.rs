@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
-use super::open_run::{OpenRun, Process, Supervisor, runs_of};
+use super::open_run::{OpenRun, Process, Supervisor, is_open, runs_of, unknown};
 use super::record::{EndedBy, Event, LeftEnded, LeftRunning};
 use crate::clock::Moment;
 use crate::database::Durability;
@@ -61,6 +61,13 @@ impl Journal<'_> {
     ) -> Result<Vec<Written>, JournalError> {
         let mut written = Vec::new();
         for run in self.left_runs()?.into_iter().filter(|run| !alive(&run.supervisor)) {
+            if !is_open(self.database.connection(), &run, ("left-running", "left-ended"))? {
+                written.extend(self.database.write(Durability::Ordered, |tx| match close(tx, run.start)? {
+                    true => self.append(tx, moment, unknown(&run)).map(Some),
+                    false => Ok(None),
+                })?);
+                continue;
+            }
             let _ = end(&run); // whoever it was, they are gone
             let ended =
                 LeftEnded { run: run.run, start: run.start, uid: run.uid, grant: run.grant, ended_by: EndedBy::Lost };

@@ -2,7 +2,9 @@
 //! was killed are found in time that depends on how many run, not on how many ever ran.
 
 use rusqlite::{Connection, Transaction, params};
+use serde::Deserialize;
 
+use super::custody::alert;
 use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
 use super::record::{Act, End, EndedBy, Ending, Event, Intervention};
 use crate::clock::Moment;
@@ -100,9 +102,14 @@ impl Journal<'_> {
             Sweep::Sample => self.sample_of_open_runs(moment)?,
         };
         let lost: Vec<OpenRun> = open.into_iter().filter(|run| !alive(&run.supervisor)).collect();
-        // Before it is closed: what is closed nobody looks at again.
-        let lost: Vec<(OpenRun, usize)> =
-            lost.into_iter().map(|run| (end(&run), run)).map(|(left, run)| (run, left)).collect();
+        // Before it is closed: what is closed nobody looks at again. A row that somebody has put there ends nobody, and makes no end
+        // of what did not begin.
+        let ends = |run: OpenRun| {
+            let is_open = is_open(self.database.connection(), &run, ("start", "end"))?;
+            let left = is_open.then(|| end(&run));
+            Ok((run, left))
+        };
+        let lost: Vec<(OpenRun, Option<usize>)> = lost.into_iter().map(ends).collect::<Result<_, JournalError>>()?;
         if lost.is_empty() {
             return Ok(Vec::new());
         }
@@ -111,6 +118,10 @@ impl Journal<'_> {
             for (run, left) in lost {
                 // Another process may have closed it since we looked.
                 if close(transaction, run.start)? {
+                    let Some(left) = left else {
+                        written.push(self.append(transaction, moment, unknown(&run))?);
+                        continue;
+                    };
                     let ending = Ending { detail: ended(left), ..Ending::unknown(EndedBy::Lost) };
                     let end = End { run: run.run, start: run.start, uid: run.uid, grant: run.grant, ending };
                     written.push(self.append(transaction, moment, Event::End(Box::new(end)))?);
@@ -176,6 +187,45 @@ impl Journal<'_> {
 }
 
 const OPEN: &str = "open_run";
+
+/// Whether the records say that this run is there: one of the first kind does, and none of the second that it is over.
+pub(super) fn is_open(
+    connection: &Connection,
+    run: &OpenRun,
+    (begun, over): (&str, &str),
+) -> Result<bool, JournalError> {
+    #[derive(Deserialize)]
+    struct Over {
+        start: u64,
+    }
+    let mut statement = connection.prepare_cached("SELECT seq, body, kind FROM record WHERE run = ?1")?;
+    let mut rows = statement.query([&run.run])?;
+    let mut known = false;
+    while let Some(row) = rows.next()? {
+        let kind = row.get_ref(2)?.as_str().unwrap_or_default().to_owned();
+        if kind != begun && kind != over {
+            continue;
+        }
+        let body = row.get_ref(1)?.as_bytes().unwrap_or_default();
+        let start = match serde_json::from_slice::<Over>(body) {
+            Ok(named) => named.start,
+            Err(_) => row.get::<_, i64>(0)?.unsigned_abs(),
+        };
+        if start == run.start && kind == over {
+            return Ok(false);
+        }
+        known |= start == run.start;
+    }
+    Ok(known)
+}
+
+pub(super) fn unknown(run: &OpenRun) -> Event {
+    let shown = crate::escape::escape(run.run.as_bytes());
+    alert(
+        "unknown-run",
+        &format!("the database had run {shown} open, which by the records is not: its row was removed"),
+    )
+}
 
 /// What the record of a lost run says of what was still there.
 fn ended(left: usize) -> Option<Word> {

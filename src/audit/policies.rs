@@ -4,15 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{Cause, FirstBad};
-use super::policy_history::{PolicyHistory, PolicyKeys};
-
-/// What a record names.
-pub(super) struct Named<'a> {
-    pub(super) policy: &'a str,
-    pub(super) role: Option<&'a str>,
-    /// The digest of the role's text.
-    pub(super) power: Option<&'a str>,
-}
+use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 
 /// What is known of policies so far.
 #[derive(Debug, Clone)]
@@ -51,18 +43,23 @@ impl Policies {
         history.tells(seq, policy, keys)
     }
 
-    /// Record `seq` names a policy, which has to be known, and perhaps a role of it. `unproven`: the record of the pruning of
-    /// what was before was not met yet.
+    /// Record `seq` names a policy, which has to be the one that is in force there, and perhaps a role of it. `unproven`: the
+    /// record of the pruning of what was before was not met yet.
     pub(super) fn named(&mut self, seq: u64, named: &Named<'_>, unproven: bool) -> Result<(), FirstBad> {
         let Self::Asked { known, owed, history } = self else { return Ok(()) };
         let policy = named.policy;
-        if !known.contains(policy) {
-            if !unproven {
-                return Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
+        match history.last().policy.as_deref() {
+            Some(last) if last == policy => {}
+            Some(last) if known.contains(policy) => {
+                let cause = Cause::OtherPolicy(policy.to_owned(), last.to_owned());
+                return Err(FirstBad { seq, cause });
             }
-            owed.entry(policy.to_owned()).or_insert(seq);
+            None if unproven => {
+                owed.entry(policy.to_owned()).or_insert(seq);
+            }
+            Some(_) | None => return Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) }),
         }
-        named.role.map_or(Ok(()), |role| history.judged(seq, policy, role, named.power))
+        named.role.map_or(Ok(()), |role| history.judged(seq, role, named))
     }
 
     /// The record of the pruning was met, which remembers these.
@@ -70,11 +67,14 @@ impl Policies {
         let Self::Asked { known, owed, history } = self else { return Ok(()) };
         known.extend(policies.iter().map(|policy| (*policy).to_owned()));
         history.remembered(policies.first().copied(), keys);
-        let missing = std::mem::take(owed).into_iter().filter(|(policy, _)| !known.contains(policy));
-        match missing.min_by_key(|(_, seq)| *seq) {
-            Some((policy, seq)) => Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy) }),
-            None => Ok(()),
-        }
+        // What stands behind the removed records and before the next policy was judged by the last of theirs.
+        let wrong = std::mem::take(owed).into_iter().filter(|(policy, _)| policies.first() != Some(&policy.as_str()));
+        let Some((policy, seq)) = wrong.min_by_key(|(_, seq)| *seq) else { return Ok(()) };
+        let cause = match policies.first() {
+            Some(last) if known.contains(&policy) => Cause::OtherPolicy(policy, (*last).to_owned()),
+            Some(_) | None => Cause::UnknownPolicy(policy),
+        };
+        Err(FirstBad { seq, cause })
     }
 }
 
@@ -116,12 +116,19 @@ mod tests {
     #[test]
     fn a_start_or_grant_names_a_policy_of_which_a_record_before_it_tells() {
         let unknown = |seq, policy: &str| Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
-        let two = [("policy", "a"), ("policy", "b"), ("start", "a"), ("grant", "b"), ("start", "b")];
+        let two = [("policy", "a"), ("start", "a"), ("policy", "b"), ("grant", "b"), ("start", "b")];
         assert_eq!(fed(Begin::First, &two).unwrap().records, 5);
-        assert_eq!(fed(Begin::First, &two[1..]), unknown(2, "a"));
+        assert_eq!(fed(Begin::First, &two[1..]), unknown(1, "a"));
         assert_eq!(fed(Begin::First, &[("start", "a"), ("policy", "a")]), unknown(1, "a"), "not afterwards");
         assert_eq!(fed(Begin::First, &[("policy", "a"), ("grant", "b")]), unknown(2, "b"));
-        assert_eq!(fed(Begin::Part(1), &two[2..]).unwrap().records, 3, "what was before a part is taken for granted");
+        assert_eq!(fed(Begin::Part(1), &two[3..]).unwrap().records, 2, "what was before a part is taken for granted");
+        let other = |seq, policy: &str, last: &str| {
+            Err(FirstBad { seq, cause: Cause::OtherPolicy(policy.to_owned(), last.to_owned()) })
+        };
+        let back = [("policy", "a"), ("policy", "b"), ("start", "a")];
+        assert_eq!(fed(Begin::First, &back), other(3, "a", "b"), "one that was in force before");
+        let said = fed(Begin::First, &back).unwrap_err().to_string();
+        assert_eq!(said, "record 3 names policy a, and at that time policy b was in force");
         let said = fed(Begin::First, &[("start", "a")]).unwrap_err().to_string();
         assert_eq!(said, "record 1 names policy a, and no policy record before it has that digest");
     }
@@ -143,7 +150,12 @@ mod tests {
             chain.end()
         };
         assert!(fed(&[("start", "a"), ("prune", "a"), ("start", "a")]).is_ok());
-        assert!(fed(&[("prune", "a"), ("start", "a"), ("policy", "b"), ("start", "b"), ("start", "a")]).is_ok());
+        assert!(fed(&[("prune", "a"), ("start", "a"), ("policy", "b"), ("start", "b")]).is_ok());
+        assert!(fed(&[("start", "a"), ("policy", "b"), ("start", "b"), ("prune", "a"), ("start", "b")]).is_ok());
+        assert!(matches!(
+            fed(&[("prune", "a"), ("policy", "b"), ("start", "a")]),
+            Err(FirstBad { seq: 5, cause: Cause::OtherPolicy(..) })
+        ));
         let unknown = |seq, policy: &str| Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
         assert_eq!(fed(&[("start", "b"), ("start", "c"), ("prune", "a")]), unknown(3, "b"));
         assert_eq!(fed(&[("start", "a"), ("prune", "a"), ("start", "b")]), unknown(5, "b"));

@@ -9,6 +9,16 @@ use serde::Deserialize;
 
 use super::chain::{Cause, FirstBad};
 
+/// What a record names.
+pub(super) struct Named<'a> {
+    pub(super) policy: &'a str,
+    pub(super) role: Option<&'a str>,
+    /// The digest of the role's text.
+    pub(super) power: Option<&'a str>,
+    /// By which policy records tell the role from another.
+    pub(super) sha256: Option<&'a str>,
+}
+
 /// What a `policy` record says, beside its digest. A `prune` record has some of it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct PolicyKeys<'a> {
@@ -81,8 +91,6 @@ pub struct PolicyHistory {
     whole: bool,
     /// How many records there were.
     count: usize,
-    /// The records that tell of a policy, by its digest.
-    policies: HashMap<String, Vec<usize>>,
     /// The records that say something of a role, by its name.
     roles: HashMap<String, Vec<(usize, State)>>,
     /// The records whose lists are not complete.
@@ -93,14 +101,7 @@ pub struct PolicyHistory {
 impl PolicyHistory {
     /// `whole`: nothing was before the first record.
     pub(super) fn new(whole: bool) -> Self {
-        Self {
-            whole,
-            count: 0,
-            policies: HashMap::new(),
-            roles: HashMap::new(),
-            gaps: Vec::new(),
-            last: LastPolicy::default(),
-        }
+        Self { whole, count: 0, roles: HashMap::new(), gaps: Vec::new(), last: LastPolicy::default() }
     }
 
     /// Record `seq` tells of this policy.
@@ -142,7 +143,6 @@ impl PolicyHistory {
             self.becomes(index, &entry.role, State::Present { sha256: entry.sha256.to_owned(), power });
         }
         keys.removed.iter().for_each(|entry| self.becomes(index, &entry.role, State::Absent));
-        self.policies.entry(policy.to_owned()).or_default().push(index);
         self.count = self.count.saturating_add(1);
         self.last = LastPolicy { policy: Some(policy.to_owned()), files: keys.files(), ..keys.tables() };
         Ok(())
@@ -155,28 +155,26 @@ impl PolicyHistory {
         }
     }
 
-    /// Record `seq` says that something was judged by this role of this policy.
+    /// Record `seq` says that something was judged by this role of the last policy.
     ///
     /// # Errors
     /// The policy has no such role, or another one.
-    pub(super) fn judged(&self, seq: u64, policy: &str, role: &str, power: Option<&str>) -> Result<(), FirstBad> {
-        let mut found = None;
-        for index in self.policies.get(policy).into_iter().flatten().rev() {
-            let known = self.at(role, index.saturating_add(1));
-            match (known, power) {
-                (Known::Present { power: Some(recorded), .. }, Some(named)) if recorded != named => {}
-                (Known::Absent, _) => {}
-                (Known::Present { .. } | Known::Unknown, _) => return Ok(()),
+    pub(super) fn judged(&self, seq: u64, role: &str, named: &Named<'_>) -> Result<(), FirstBad> {
+        let policy = named.policy;
+        let shown = crate::escape::escape(role.as_bytes());
+        let wrong = |what: String| Err(FirstBad { seq, cause: Cause::Policies(what) });
+        match self.at(role, self.count) {
+            Known::Unknown => Ok(()),
+            Known::Absent => wrong(format!("names role {shown}, which policy {policy} does not have")),
+            Known::Present { sha256, power } => {
+                let same = named.sha256.is_none_or(|said| said == sha256)
+                    && named.power.zip(power).is_none_or(|(said, recorded)| said == recorded);
+                if same {
+                    return Ok(());
+                }
+                wrong(format!("names role {shown} of policy {policy} with another digest than that policy's record"))
             }
-            found = found.or(Some(known));
         }
-        let role = crate::escape::escape(role.as_bytes());
-        let what = match found {
-            None => return Ok(()), // told of before the beginning
-            Some(Known::Absent) => format!("names role {role}, which policy {policy} does not have"),
-            Some(_) => format!("names role {role} of policy {policy} with another digest than that policy's record"),
-        };
-        Err(FirstBad { seq, cause: Cause::Policies(what) })
     }
 
     /// What the last record says.
@@ -271,34 +269,40 @@ mod tests {
         history.tells(9, policy, &serde_json::from_str(&text).unwrap()).unwrap();
     }
 
+    fn judged(history: &PolicyHistory, role: &str, sha256: Option<&str>, power: Option<&str>) -> Result<(), String> {
+        let policy = history.last().policy.clone().unwrap();
+        let named = Named { policy: &policy, role: Some(role), power, sha256 };
+        history.judged(7, role, &named).map_err(|bad| bad.to_string())
+    }
+
     #[test]
-    fn a_role_is_that_of_its_policy_and_of_no_other() {
+    fn a_role_is_that_of_the_policy_in_force_and_of_no_other() {
         let mut history = PolicyHistory::new(true);
         told(&mut history, "p", (&[("a", "1"), ("b", "2")], &[], &[])).unwrap();
+        let check = |history: &PolicyHistory, rows: &[(&str, Option<&str>, bool)]| {
+            for (role, digest, right) in rows {
+                assert_eq!(judged(history, role, None, *digest).is_ok(), *right, "{role} {digest:?}");
+                assert_eq!(judged(history, role, *digest, None).is_ok(), *right, "{role} {digest:?}");
+            }
+        };
+        check(&history, &[("a", Some("1"), true), ("a", Some("2"), false), ("a", None, true), ("c", Some("3"), false)]);
+        assert!(judged(&history, "a", Some("1"), Some("1")).is_ok());
+        assert!(judged(&history, "a", Some("2"), Some("1")).is_err(), "the same power for other people");
         told(&mut history, "q", (&[("c", "3")], &[("b", "4")], &[("a", "1")])).unwrap();
-        let judged = |history: &PolicyHistory, policy, role, power| history.judged(7, policy, role, power).is_ok();
-        for (policy, role, power, right) in [
-            ("p", "a", Some("1"), true),
-            ("p", "a", Some("2"), false),
-            ("p", "a", None, true),
-            ("p", "c", Some("3"), false),
-            ("p", "b", Some("2"), true),
-            ("q", "b", Some("2"), false),
-            ("q", "b", Some("4"), true),
-            ("q", "a", Some("1"), false),
-            ("q", "ghost", None, false),
-            ("r", "ghost", None, true), // no record tells of it: that is said elsewhere
-        ] {
-            assert_eq!(judged(&history, policy, role, power), right, "{policy} {role} {power:?}");
-        }
-        // The same files once more, compiled by another version: either will do.
-        told(&mut history, "p", (&[("a", "9")], &[("b", "8")], &[("c", "3")])).unwrap();
-        assert!(judged(&history, "p", "a", Some("9")) && judged(&history, "p", "a", Some("1")));
-        assert!(!judged(&history, "p", "b", Some("4")) && !judged(&history, "q", "a", Some("9")));
-        let said = history.judged(7, "q", "a", None).unwrap_err().to_string();
+        check(
+            &history,
+            &[("b", Some("2"), false), ("b", Some("4"), true), ("a", Some("1"), false), ("ghost", None, false)],
+        );
+        let said = judged(&history, "a", None, None).unwrap_err();
         assert_eq!(said, "record 7 names role a, which policy q does not have");
-        let said = history.judged(7, "q", "b", Some("2")).unwrap_err().to_string();
+        let said = judged(&history, "b", Some("2"), None).unwrap_err();
         assert_eq!(said, "record 7 names role b of policy q with another digest than that policy's record");
+        // The same files once more, compiled by another version.
+        told(&mut history, "p", (&[("a", "9")], &[("b", "8")], &[("c", "3")])).unwrap();
+        check(
+            &history,
+            &[("a", Some("9"), true), ("a", Some("1"), false), ("b", Some("8"), true), ("c", Some("3"), false)],
+        );
         assert_eq!((history.role("a"), history.role("ghost")), (Some(Some("9")), Some(None)));
     }
 
@@ -325,22 +329,19 @@ mod tests {
     fn behind_a_list_that_was_cut_off_or_a_pruning_only_what_is_listed_is_known() {
         let mut history = PolicyHistory::new(true);
         told(&mut history, "p", (&[("a", "1")], &[], &[])).unwrap();
+        assert!(judged(&history, "b", Some("2"), None).is_err(), "before it all is known");
         cut_off(&mut history, "q", &[("b", "2")]);
-        let judged =
-            |history: &PolicyHistory, policy, role, power| history.judged(7, policy, role, Some(power)).is_ok();
-        assert!(!judged(&history, "p", "b", "2"), "before it all is known");
-        assert!(judged(&history, "q", "ghost", "5") && judged(&history, "q", "a", "5"), "perhaps among the others");
-        assert!(!judged(&history, "q", "b", "5"));
+        let judged = |history: &PolicyHistory, role, digest| judged(history, role, Some(digest), None).is_ok();
+        assert!(judged(&history, "ghost", "5") && judged(&history, "a", "5"), "perhaps among the others");
+        assert!(!judged(&history, "b", "5"));
         told(&mut history, "r", (&[], &[], &[("ghost", "5")])).unwrap();
-        assert!(!judged(&history, "r", "ghost", "5") && judged(&history, "r", "a", "5"));
+        assert!(!judged(&history, "ghost", "5") && judged(&history, "a", "5"));
         assert_eq!((history.role("ghost"), history.role("a")), (Some(None), None));
 
         let mut history = PolicyHistory::new(false);
         assert!(history.is_unknown());
         told(&mut history, "p", (&[("b", "2")], &[], &[("a", "1")])).unwrap();
-        assert!(
-            judged(&history, "p", "ghost", "5") && !judged(&history, "p", "a", "1") && !judged(&history, "p", "b", "1")
-        );
+        assert!(judged(&history, "ghost", "5") && !judged(&history, "a", "1") && !judged(&history, "b", "1"));
         assert!(!history.is_unknown());
     }
 
@@ -352,7 +353,7 @@ mod tests {
         let text = format!(r#"{{"file_count":0,{}}}"#, lists.join(","));
         history.tells(9, "q", &serde_json::from_str(&text).unwrap()).unwrap();
         assert_eq!((history.role("a"), history.role("b")), (Some(None), Some(Some("2"))));
-        assert!(history.judged(7, "p", "a", None).is_ok() && history.judged(7, "q", "a", None).is_err());
+        assert!(judged(&history, "a", None, None).is_err() && judged(&history, "b", Some("2"), None).is_ok());
     }
 
     #[test]

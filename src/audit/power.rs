@@ -1,16 +1,19 @@
-//! Whether the tables that give power say what the records say: requests, approvals, grants, extensions, debts, role texts,
-//! statements and the compiled policy.
+//! Whether the tables say what the records say: requests, approvals, grants, extensions, debts, role texts, statements, the
+//! compiled policy, reviews of assignments, open runs and what is kept beside the records.
 //! It is fed with every record in order and then with every row (docs/formats.md, "The tables that give power").
 //! May not: need SQLite, a privilege or a clock.
 
 mod approvals;
 mod difference;
 mod grants;
+mod hosts;
+mod kept;
 mod papers;
 mod policy;
 mod requests;
 mod rest;
 mod rows;
+mod runs;
 mod said;
 mod statements;
 
@@ -24,9 +27,14 @@ use crate::clock::Timestamp;
 use crate::escape::Word;
 
 pub use difference::{Difference, Differences, Table};
+use hosts::Hosts;
+use kept::Kept;
+pub use kept::{CertificationRow, MetaRow};
 use policy::PolicyTables;
 pub use policy::{FileRow, PolicyRoleRow, PrincipalRow, SettingsRow};
 pub use rows::{ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, RequestRow, RoleRow, StatementRow};
+use runs::Runs;
+pub use runs::{PrecedentRow, RunRow};
 use said::{Approved, Asked, Done, How, Id, Issued, Names, Said};
 use statements::Statements;
 
@@ -77,6 +85,13 @@ pub struct Power {
     roles: HashMap<[u8; 32], bool>,
     statements: Statements,
     policy: PolicyTables,
+    hosts: Hosts,
+    runs: Runs,
+    kept: Kept,
+    /// The last record by which root accepted the state of the host.
+    accepted: u64,
+    /// The journal's, under which the stamp of the policy is sealed.
+    key: Option<Vec<u8>>,
     compared: Compared,
     differences: Differences,
 }
@@ -130,6 +145,11 @@ impl Power {
             roles: HashMap::new(),
             statements: Statements::new(),
             policy: PolicyTables::default(),
+            hosts: Hosts::anybody(),
+            runs: Runs::default(),
+            kept: Kept::default(),
+            accepted: 0,
+            key: None,
             compared: Compared::default(),
             differences: Differences::default(),
         }
@@ -141,6 +161,8 @@ impl Power {
     /// A record that lacks what its kind has.
     pub fn record(&mut self, seq: u64, copies: &Copies<'_>, body: &[u8]) -> Result<(), FirstBad> {
         self.last = copies.high;
+        self.run(seq, copies, body)?;
+        self.kept(seq, copies, body)?;
         let bad = |why: &str| FirstBad { seq, cause: Cause::Malformed(why.to_owned()) };
         let id = copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is no id"))).transpose()?;
         match (copies.kind, id) {
@@ -178,7 +200,7 @@ impl Power {
             None => Names::NOBODY,
         };
         let words = |words: Option<&Word>| said::digest_of(words.map_or(&[], Word::as_bytes));
-        self.stated(copies.kind, id, at, user, told)?;
+        self.stated((seq, copies.kind), id, at, user, told)?;
         let done = |how, text| Some(Box::new(Done { how, by: user, at, words: words(text) }));
         let said = self.said.entry(id).or_default();
         match copies.kind {

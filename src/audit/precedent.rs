@@ -63,7 +63,7 @@ fn look_up(connection: &Connection, uid: u32, key: &[u8; 32]) -> rusqlite::Resul
 }
 
 /// The name is in it, as the column has the uid alone. No word holds a NUL, so different words never make the same text.
-fn key(user: &Word, run_as: &Word, path: &Word, arguments: &[Word]) -> [u8; 32] {
+pub(super) fn key(user: &Word, run_as: &Word, path: &Word, arguments: &[Word]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for word in [user, run_as, path].into_iter().chain(arguments) {
         hash.update(word.as_bytes());

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::chain::{Begin, Cause, Chain, FirstBad, Row};
-use super::checkpoint::{Checkpoint, Statement};
+use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
 use super::mark::Mark;
 use super::policy_history::PolicyHistory;
 use super::power::Compared;
 use super::record::Digest;
+use crate::clock::Timestamp;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 
@@ -62,7 +63,20 @@ pub struct Proof {
     other: Option<u64>,
     /// Heads kept elsewhere that were not met yet.
     marks: BTreeMap<u64, Vec<Digest>>,
+    /// The time of the first record, µs.
+    first: Option<i64>,
     found: Proven,
+}
+
+impl Signers {
+    /// Whether what was signed with `key` counts.
+    pub fn count(&self, key: &PublicKey) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::These(keys) => keys.contains(key),
+            Self::Host(own) => own == key,
+        }
+    }
 }
 
 impl Proof {
@@ -76,12 +90,13 @@ impl Proof {
         }
         let found =
             Proven { before: last.seq, records: 0, last, signed: None, foreign: 0, anchored: None, compared: None };
-        Self { chain, signers, other: None, marks, found }
+        Self { chain, signers, other: None, marks, first: None, found }
     }
 
     /// Checks the next record as it is stored; what it tells is what [`Chain::feed`] says.
     pub fn record<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
         let told = self.chain.feed(row)?;
+        self.first = self.first.or(row.copies.map(|copies| copies.at));
         self.compare()?;
         Ok(told)
     }
@@ -120,12 +135,7 @@ impl Proof {
             Ok(key) => key,
             Err(fault) => return bad(Cause::Checkpoint(format!("does not hold: {fault}"))),
         };
-        let counts = match &self.signers {
-            Signers::Anybody => true,
-            Signers::These(keys) => keys.contains(&key),
-            Signers::Host(own) => *own == key,
-        };
-        if !counts {
+        if !self.signers.count(&key) {
             self.found.foreign = self.found.foreign.saturating_add(1);
             // Of what was pruned, the record of the pruning speaks.
             self.other = Some(checkpoint.seq).filter(|seq| *seq > self.found.before).or(self.other);
@@ -143,8 +153,14 @@ impl Proof {
         self.chain.policies()
     }
 
-    /// Everything was fed. At most `tail` records at the end may lack a checkpoint.
-    pub fn end(self, tail: u64) -> Result<Proven, FirstBad> {
+    /// The last record by which root accepted the state of the host; 0 without one.
+    pub fn accepted(&self) -> u64 {
+        self.chain.accepted()
+    }
+
+    /// Everything was fed. At most `tail` records at the end may lack a checkpoint. `now`: on its host a journal has one of the
+    /// host's own a minute after its first record.
+    pub fn end(self, tail: u64, now: Option<Timestamp>) -> Result<Proven, FirstBad> {
         let verified = self.chain.end()?;
         let last = self.chain.last();
         if let Some(known) = self.marks.keys().next_back() {
@@ -154,6 +170,12 @@ impl Proof {
             && (self.found.signed.is_none() || self.chain.accepted() <= seq)
         {
             return Err(FirstBad { seq, cause: Cause::OtherKey });
+        }
+        let age = now.zip(self.first).map_or(0, |(now, first)| now.0.saturating_sub(first).saturating_div(1_000_000));
+        if let (Signers::Host(_), None) = (&self.signers, &self.found.signed)
+            && age > EVERY_SECONDS
+        {
+            return Err(FirstBad { seq: self.found.before.saturating_add(1), cause: Cause::NoCheckpoint });
         }
         let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
         if last.seq.saturating_sub(through) > tail {
@@ -198,7 +220,7 @@ mod tests {
             }
         }
         rest.try_for_each(|checkpoint| proof.checkpoint(checkpoint))?;
-        proof.end(2)
+        proof.end(2, None)
     }
 
     fn bad<T>(seq: u64, cause: Cause) -> Result<T, FirstBad> {
@@ -233,7 +255,7 @@ mod tests {
                     proof.checkpoint(&checkpoint(seq, prev, &key(*seed)))?;
                 }
             }
-            proof.end(10)
+            proof.end(10, None)
         };
         let (reject, accepted) = (("reject", "x"), ("alert", "state-accepted"));
         let other = |seq| bad(seq, Cause::OtherKey);
@@ -363,7 +385,7 @@ mod tests {
                 proof.record(&Row { seq: *seq, body: body.as_bytes(), hash: &hash.0, copies: None })?;
             }
             proof.checkpoint(&checkpoint(12, records[11].2, &key(3)))?;
-            proof.end(0)
+            proof.end(0, None)
         };
         let proven = prove(Begin::Part(6)).unwrap();
         assert_eq!((proven.before, proven.records, proven.signed.unwrap().key), (5, 7, key(3).public_key()));

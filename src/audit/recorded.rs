@@ -216,6 +216,7 @@ fn start_event(
         remote: None,
         policy: authorized.role().policy.map(Digest),
         role_digest: unhex(&authorized.role().digest).map(Digest),
+        role_sha256: authorized.role().compiled.map(Digest),
     })
 }
 

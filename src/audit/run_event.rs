@@ -83,6 +83,9 @@ pub struct Start {
     /// ([`crate::store::keep_role`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_digest: Option<Digest>,
+    /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_sha256: Option<Digest>,
 }
 
 /// Through what a caller has the power to run a command.

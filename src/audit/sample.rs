@@ -64,6 +64,7 @@ pub(super) fn start(run: &str) -> Start {
         umask: Some(0o022),
         policy: None,
         role_digest: None,
+        role_sha256: None,
         typed: None,
     }
 }
@@ -166,6 +167,8 @@ pub(super) fn events() -> Vec<Event> {
         break_glass: None,
         extends: None,
         needed: Some(1),
+        policy: None,
+        role_sha256: None,
     };
     let approval = Approval {
         grant: grant.clone(),
@@ -178,6 +181,8 @@ pub(super) fn events() -> Vec<Event> {
         key: Some("SHA256:abc".into()),
         authenticated: Some(Means::Key),
         sha256: Digest([2; 32]),
+        policy: None,
+        role_sha256: None,
     };
     let signed = Grant {
         grant: grant.clone(),
@@ -193,6 +198,7 @@ pub(super) fn events() -> Vec<Event> {
         break_glass: Some(1),
         extends: Some(grant.clone()),
         policy: Some(policy().policy),
+        role_sha256: None,
     };
     let revocation = Revocation {
         grant: grant.clone(),

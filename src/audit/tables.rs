@@ -4,14 +4,16 @@
 
 use rusqlite::{Connection, Row};
 
+use super::custody::meta;
 use super::journal::JournalError;
 use super::power::{
-    ApprovalRow, DebtRow, EndColumns, ExtensionRow, FileRow, GrantRow, PolicyRoleRow, Power, PrincipalRow, RequestRow,
-    RoleRow, SettingsRow, StatementRow,
+    ApprovalRow, CertificationRow, DebtRow, EndColumns, ExtensionRow, FileRow, GrantRow, MetaRow, PolicyRoleRow, Power,
+    PrecedentRow, PrincipalRow, RequestRow, RoleRow, RunRow, SettingsRow, StatementRow,
 };
 
 /// Compares every row with what the records have said.
 pub(super) fn compare(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    power.journal_key(meta(connection, "redaction_key")?);
     requests(connection, power)?;
     approvals(connection, power)?;
     grants(connection, power)?;
@@ -22,7 +24,11 @@ pub(super) fn compare(connection: &Connection, power: &mut Power) -> Result<(), 
     policy_settings(connection, power)?;
     policy_files(connection, power)?;
     policy_roles(connection, power)?;
-    policy_principals(connection, power)
+    policy_principals(connection, power)?;
+    certifications(connection, power)?;
+    runs(connection, power)?;
+    precedents(connection, power)?;
+    kept(connection, power)
 }
 
 fn requests(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
@@ -149,8 +155,15 @@ fn statements(connection: &Connection, power: &mut Power) -> Result<(), JournalE
 }
 
 fn policy_settings(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
-    each(connection, "SELECT policy, body, sha256 FROM policy_settings", |row| {
-        power.policy_settings(&SettingsRow { policy: bytes(row, 0)?, body: bytes(row, 1)?, sha256: bytes(row, 2)? });
+    each(connection, "SELECT policy, body, sha256, format, stamp, seal FROM policy_settings", |row| {
+        power.policy_settings(&SettingsRow {
+            policy: bytes(row, 0)?,
+            body: bytes(row, 1)?,
+            sha256: bytes(row, 2)?,
+            format: text(row, 3)?,
+            stamp: text(row, 4)?,
+            seal: bytes(row, 5)?,
+        });
         Ok(())
     })?;
     power.end_of_policy_settings();
@@ -188,6 +201,54 @@ fn policy_principals(connection: &Connection, power: &mut Power) -> Result<(), J
         Ok(())
     })?;
     power.end_of_policy_principals();
+    Ok(())
+}
+
+fn certifications(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    let query = "SELECT role, holder, verdict, reviewer, at, comment FROM certification ORDER BY role, holder";
+    each(connection, query, |row| {
+        power.certification(&CertificationRow {
+            role: text(row, 0)?,
+            holder: text(row, 1)?,
+            verdict: text(row, 2)?,
+            reviewed: end(row, 3)?,
+        });
+        Ok(())
+    })?;
+    power.end_of_certifications();
+    Ok(())
+}
+
+fn runs(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    let of = |row: &Row<'_>, feed: &mut dyn FnMut(&RunRow<'_>)| {
+        feed(&RunRow { start: row.get(0)?, run: text(row, 1)?, uid: row.get(2)?, grant: text_or_null(row, 3)? });
+        Ok::<_, JournalError>(())
+    };
+    each(connection, "SELECT start, run, uid, grant_id FROM open_run ORDER BY start", |row| {
+        of(row, &mut |row| power.open_run(row))
+    })?;
+    power.end_of_open_runs();
+    each(connection, "SELECT start, run, uid, grant_id FROM left_run ORDER BY start", |row| {
+        of(row, &mut |row| power.left_run(row))
+    })?;
+    power.end_of_left_runs();
+    Ok(())
+}
+
+fn precedents(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    each(connection, "SELECT uid, command, runs, last FROM precedent ORDER BY uid, command", |row| {
+        let row = PrecedentRow { uid: row.get(0)?, command: bytes(row, 1)?, runs: row.get(2)?, last: row.get(3)? };
+        power.precedent(&row);
+        Ok(())
+    })
+}
+
+fn kept(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
+    each(connection, "SELECT name, value FROM journal_meta ORDER BY name", |row| {
+        power.meta(&MetaRow { name: text(row, 0)?, value: bytes(row, 1)? });
+        Ok(())
+    })?;
+    power.end_of_meta();
     Ok(())
 }
 

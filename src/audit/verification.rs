@@ -12,20 +12,37 @@ use super::power::Power;
 use super::proof::{Proof, Proven, Signers};
 use super::prune::pruned;
 use super::tables;
+use crate::clock::Timestamp;
+use crate::policy::SourceFile;
 
 /// So many of the newest records may lack a checkpoint: they are made every thousand records, but not by each process of
 /// a crowd that runs at once.
 const TAIL: u64 = 5_000;
 
+/// What is known without the database.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Whose checkpoints and papers count.
+    pub signers: Signers,
+    /// Heads that were kept elsewhere.
+    pub anchor: Vec<Mark>,
+    /// The files of the policy as they are, where the compiled policy counts as theirs.
+    pub files: Option<Vec<SourceFile>>,
+    /// The time.
+    pub now: Timestamp,
+}
+
 impl Journal<'_> {
-    /// Proves as much as there is to prove. `anchor`: heads that were kept elsewhere.
-    pub fn prove(&self, signers: Signers, anchor: Vec<Mark>) -> Result<Result<Proven, FirstBad>, JournalError> {
+    /// Proves as much as there is to prove.
+    pub fn prove(&self, known: Known) -> Result<Result<Proven, FirstBad>, JournalError> {
+        let Known { signers, anchor, files, now } = known;
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         // Only a good journal says anything of the tables.
-        let (mut proven, mut power) = match records(&snapshot, signers, anchor)? {
+        let (mut proven, mut power) = match records(&snapshot, signers, anchor, Some(now))? {
             Ok(proven) => proven,
             Err(bad) => return Ok(Err(bad)),
         };
+        power.files(files);
         tables::compare(&snapshot, &mut power)?;
         Ok(match power.end() {
             Ok(compared) => {
@@ -39,7 +56,7 @@ impl Journal<'_> {
     /// The same of the records alone, for tests whose records have no rows.
     #[cfg(test)]
     pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
-        Ok(records(self.database.connection(), signers, Vec::new())?.map(|(proven, _)| proven))
+        Ok(records(self.database.connection(), signers, Vec::new(), None)?.map(|(proven, _)| proven))
     }
 
     /// Verifies the chain alone, from the first record to the last.
@@ -57,8 +74,10 @@ fn records(
     snapshot: &Connection,
     signers: Signers,
     anchor: Vec<Mark>,
+    now: Option<Timestamp>,
 ) -> Result<Result<(Proven, Power), FirstBad>, JournalError> {
     let begin = begin(snapshot)?;
+    let keys = signers.clone();
     let mut proof = Proof::new(begin, signers, anchor);
     let stored = checkpoints(snapshot, 0, u64::MAX)?;
     let mut stored = stored.iter().peekable();
@@ -87,7 +106,8 @@ fn records(
         check(&mut proof, row.seq)
     })?;
     power.policies(proof.policies().cloned());
-    let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL));
+    power.keys(keys, proof.accepted());
+    let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL, now));
     Ok(done.map(|proven| (proven, power)))
 }
 

@@ -1,7 +1,9 @@
 //! The credential cache (sudo's timestamp): remembered authentication, never a grant. Bound to the boot, the session
 //! leader with its start time, the terminal and the PAM service, so that none of them can be reused (CVE-2013-2776).
 
+use hmac::{Hmac, KeyInit, Mac};
 use rusqlite::{Connection, OptionalExtension, params};
+use sha2::Sha256;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -11,7 +13,7 @@ use sys::process::{Pid, process_start};
 
 /// The table of this room.
 pub const SCHEMA: &str = "
-CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, boot_id TEXT NOT NULL, leader INTEGER NOT NULL, leader_start INTEGER NOT NULL, tty INTEGER NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (uid, user, boot_id, leader, leader_start, tty, service)) STRICT, WITHOUT ROWID;
+CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, boot_id TEXT NOT NULL, leader INTEGER NOT NULL, leader_start INTEGER NOT NULL, tty INTEGER NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (uid, user, boot_id, leader, leader_start, tty, service)) STRICT, WITHOUT ROWID;
 ";
 
 /// A remembered authentication is renewed by use, but not more often than this: a run need not write for it.
@@ -79,9 +81,10 @@ impl<'a> CredentialCache<'a> {
             return Ok(());
         }
         self.connection.execute("DELETE FROM credential_cache WHERE boot_id <> ?1", [&moment.boot_id])?;
+        let at = moment.boot.0;
         self.connection.execute(
-            "INSERT OR REPLACE INTO credential_cache (uid, user, boot_id, leader, leader_start, tty, service, at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT OR REPLACE INTO credential_cache (uid, user, boot_id, leader, leader_start, tty, service, at, seal) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 key.person.uid,
                 key.person.name.as_str(),
@@ -90,7 +93,8 @@ impl<'a> CredentialCache<'a> {
                 stored(key.leader_start),
                 stored(key.tty),
                 key.service,
-                moment.boot.0
+                at,
+                self.seal(key, &moment.boot_id, at)?
             ],
         )?;
         Ok(())
@@ -112,12 +116,28 @@ impl<'a> CredentialCache<'a> {
         Ok(())
     }
 
+    /// Binds a row to the key of the journal: one that was put there by hand remembers nothing.
+    fn seal(&self, key: &CacheKey, boot_id: &str, at: i64) -> rusqlite::Result<[u8; 32]> {
+        let query = "SELECT value FROM journal_meta WHERE name = 'redaction_key'";
+        let secret: Vec<u8> = self.connection.prepare_cached(query)?.query_row([], |row| row.get(0))?;
+        let CacheKey { person, leader, leader_start, tty, service } = key;
+        let text = format!(
+            "password\0{}\0{}\0{boot_id}\0{leader}\0{leader_start}\0{tty}\0{service}\0{at}",
+            person.uid,
+            person.name.as_str()
+        );
+        // HMAC takes a key of any length, so the error does not occur.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&secret) else { return Err(rusqlite::Error::InvalidQuery) };
+        mac.update(text.as_bytes());
+        Ok(mac.finalize().into_bytes().into())
+    }
+
     /// Microseconds since the authentication, when it still counts.
     fn age(&self, key: &CacheKey, moment: &Moment) -> rusqlite::Result<Option<i64>> {
-        let at: Option<i64> = self
+        let row: Option<(i64, Vec<u8>)> = self
             .connection
             .query_row(
-                "SELECT at FROM credential_cache WHERE uid = ?1 AND user = ?2 AND boot_id = ?3 AND leader = ?4 \
+                "SELECT at, seal FROM credential_cache WHERE uid = ?1 AND user = ?2 AND boot_id = ?3 AND leader = ?4 \
                  AND leader_start = ?5 AND tty = ?6 AND service = ?7",
                 params![
                     key.person.uid,
@@ -128,12 +148,16 @@ impl<'a> CredentialCache<'a> {
                     stored(key.tty),
                     key.service
                 ],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
+        let Some((at, seal)) = row else { return Ok(None) };
+        if self.seal(key, &moment.boot_id, at)?[..] != seal {
+            return Ok(None);
+        }
         let limit = i64::try_from(self.timeout.as_micros()).unwrap_or(i64::MAX);
         // An age below zero would be a time to come: such a row was not written by this clock.
-        Ok(at.map(|at| moment.boot.0.saturating_sub(at)).filter(|age| (0..limit).contains(age)))
+        Ok(Some(moment.boot.0.saturating_sub(at)).filter(|age| (0..limit).contains(age)))
     }
 }
 
@@ -154,6 +178,8 @@ mod tests {
     fn database() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
+        let key = "CREATE TABLE journal_meta (name TEXT, value BLOB); INSERT INTO journal_meta VALUES ('redaction_key', x'07')";
+        connection.execute_batch(key).unwrap();
         connection
     }
 
@@ -184,6 +210,26 @@ mod tests {
         ] {
             assert!(!cache.remembers(&other, &moment("b", 101)).unwrap(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_row_that_was_put_there_by_hand_remembers_nothing() {
+        let connection = database();
+        let cache = CredentialCache::new(&connection, Duration::from_secs(900));
+        cache.remember(&key(), &moment("b", 100)).unwrap();
+        for harm in
+            ["at = at + 1", "seal = zeroblob(32)", "leader = 8", "tty = 9", "service = 'strict'", "user = 'dave'"]
+        {
+            connection.execute_batch(&format!("BEGIN; UPDATE credential_cache SET {harm}")).unwrap();
+            let (as_it_was, other) = (key(), CacheKey { person: person(1000, "dave"), ..key() });
+            let elsewhere = [CacheKey { leader: 8, ..key() }, CacheKey { tty: 9, ..key() }];
+            let strict = CacheKey { service: "strict".into(), ..key() };
+            for key in [as_it_was, other, strict].iter().chain(&elsewhere) {
+                assert!(!cache.remembers(key, &moment("b", 200)).unwrap(), "{harm} {key:?}");
+            }
+            connection.execute_batch("ROLLBACK").unwrap();
+        }
+        assert!(cache.remembers(&key(), &moment("b", 200)).unwrap());
     }
 
     #[test]

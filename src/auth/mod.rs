@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod prompt;
+pub mod stack;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -18,7 +19,8 @@ use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 /// How the caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// Through the PAM conversation, now: a person has answered a question.
+    /// Through the PAM conversation, now: a person has answered a question for a secret. That a module looked at the answer PAM does
+    /// not tell (see [`stack`]).
     Password,
     /// PAM agreed, now, and asked nothing: a fingerprint, or a stack that lets everybody in.
     Unasked,

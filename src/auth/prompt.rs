@@ -128,7 +128,7 @@ impl Trouble {
         self.stopped.get()
     }
 
-    /// Whether somebody has answered a question since [`Trouble::forget`].
+    /// Whether somebody has answered a question for a secret, with any, since [`Trouble::forget`].
     pub fn was_answered(&self) -> bool {
         self.answered.get()
     }
@@ -193,13 +193,17 @@ impl Conversation for Prompter {
     fn converse(&mut self, prompt: Prompt<'_>) -> Result<Option<Secret>, ConversationFailed> {
         match prompt {
             Prompt::Hidden(text) | Prompt::Visible(text) => {
+                let secret = matches!(prompt, Prompt::Hidden(_));
                 let ours = self.replaces == Replaces::EveryPrompt || is_plain_password_prompt(text);
                 let shown = if ours { self.prompt.as_bytes() } else { text };
                 let answer = self.ask(shown).map_err(|stopped| {
                     self.trouble.stopped.set(Some(stopped));
                     ConversationFailed
                 })?;
-                self.trouble.answered.set(true);
+                // Whoever pressed Enter before touching a key has typed no password.
+                if secret && !answer.as_bytes().is_empty() {
+                    self.trouble.answered.set(true);
+                }
                 Ok(Some(answer))
             }
             Prompt::Info(text) | Prompt::Error(text) => {

@@ -5,6 +5,7 @@ use super::failure::{Refused, refused};
 use super::statement::Speaker;
 use super::wire::Answer;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
+use crate::audit::in_force;
 use crate::audit::record::Digest;
 use crate::clock::duration::spell;
 use crate::database::Durability;
@@ -80,10 +81,11 @@ impl Desk<'_> {
             // Read again inside: two approvers may come at once, and a request may be cancelled meanwhile.
             let store = GrantStore::new(tx);
             self.still_pending(&store.request(&request.terms.id, self.now())?)?;
+            in_force(tx, role.policy.map(Digest))?;
             let before = self.counting(store.approvals(&request.terms.id)?, request, role)?;
             not_again(&before, approval.uid, &approval.terms.approver, request)?;
             insert_approval(tx, attested, self.now())?;
-            let mut written = vec![self.journal.append(tx, self.moment, approval_event(attested, &role.name))?];
+            let mut written = vec![self.journal.append(tx, self.moment, approval_event(attested, role))?];
             let approvals = self.counting(store.approvals(&request.terms.id)?, request, role)?;
             if approvals.len() <= before.len() {
                 return Err(refused("same-key", "another approval was signed with the same key"));

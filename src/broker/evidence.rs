@@ -4,10 +4,13 @@ use super::Desk;
 use super::failure::{Refused, refused};
 use super::wire::{Answer, CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage};
 use crate::audit::filter::{Span, Status, Words};
-use crate::audit::{Between, Checkpoint, Digest, Due, Filter, Mark, Order, Page, Record, Signers, Stored, Whose};
+use crate::audit::{
+    Between, Checkpoint, Digest, Due, Filter, Known, Mark, Order, Page, Record, Signers, Stored, Whose,
+};
 use crate::clock::Timestamp;
 use crate::escape::{escape, unhex};
 use crate::grant::{PublicKey, sshsig};
+use crate::host::OnDisk;
 use crate::names::{GrantId, Person, UserName};
 
 /// The most records in one answer.
@@ -146,7 +149,23 @@ impl Desk<'_> {
             if keys.is_empty() { Signers::Host(self.host.public_key()?.public_key()) } else { Signers::These(keys) };
         // The anchor before the database: what it names was committed before.
         marks.extend(self.host.anchored()?);
-        Ok(self.journal.prove(signers, marks)?)
+        loop {
+            // A policy that cannot be read is compiled anew, or by nobody.
+            let on_disk = || self.host.compiled_files().unwrap_or_default();
+            let files = on_disk();
+            let known = Known {
+                signers: signers.clone(),
+                anchor: marks.clone(),
+                files: files.as_ref().map(|on_disk| on_disk.files.clone()),
+                now: self.moment.wall,
+            };
+            let proven = self.journal.prove(known)?;
+            // What was compiled meanwhile is of other files.
+            let stamp = |files: Option<OnDisk>| files.map(|on_disk| on_disk.stamp);
+            if proven.is_ok() || stamp(on_disk()) == stamp(files) {
+                return Ok(proven);
+            }
+        }
     }
 
     /// What the caller did, and what others did about their requests and grants.

@@ -7,6 +7,7 @@ use super::failure::{Refused, refused};
 use super::questions::policy_warnings;
 use super::wire::{Answer, Finding, Severity};
 use crate::audit::Journal;
+use crate::auth::stack::succeeds_unproved;
 use crate::clock::duration::spell;
 use crate::elevation::Caller;
 use crate::host::{CONFIGURATION, Host, HostError, STATE};
@@ -52,6 +53,7 @@ impl Findings {
         let audit = policy.map_or(&nothing, |policy| &policy.settings().audit);
         self.good("state", format!("{STATE} is root's alone"));
         self.database(host);
+        self.compiled(host);
         self.key(host);
         let journal = host.journal(audit);
         self.anchor(host, &journal);
@@ -59,6 +61,34 @@ impl Findings {
         self.approvers(host, policy);
         self.mirrors(host, audit, &journal);
         self.cgroups();
+        if let Some(policy) = policy {
+            self.pam(policy);
+        }
+    }
+
+    /// What somebody types counts as a password where PAM agrees: that a stack looks at it, only its lines tell.
+    fn pam(&mut self, policy: &Policy) {
+        let roles = policy.roles().iter();
+        let mut services: Vec<&str> = roles
+            .flat_map(|role| [role.pam_service.as_deref(), role.options.pam_login_service.as_deref()])
+            .flatten()
+            .collect();
+        services.extend(["jit-sudo", "jit-sudo-i"]);
+        services.sort_unstable();
+        services.dedup();
+        let open: Vec<&str> =
+            services.into_iter().filter(|service| succeeds_unproved(service, &Host::pam_service)).collect();
+        if open.is_empty() {
+            return self.good("PAM", "each service lets in only whom a module knows");
+        }
+        for service in open {
+            let said = format!(
+                "the auth stack of service {service} succeeds when every module that checks a secret fails: whatever is typed counts as a password"
+            );
+            let mend =
+                format!("make the module that checks it required in /etc/pam.d/{service}, with pam_deny.so behind it");
+            self.add("PAM", Severity::Warning, said, Some(mend));
+        }
     }
 
     fn database(&mut self, host: &Host) {
@@ -83,6 +113,18 @@ impl Findings {
                 );
             }
             Err(error) => self.fault("space", &error),
+        }
+    }
+
+    /// What is in force is what the files say, where they count as compiled.
+    fn compiled(&mut self, host: &Host) {
+        match host.compiled_otherwise() {
+            Ok(None) => self.good("compiled policy", "it is that of the files, or will be with the next command"),
+            Ok(Some(how)) => {
+                let mend = "jitctl audit verify; touch /etc/jit-sudo/policy.toml has the files compiled anew";
+                self.add("compiled policy", Severity::Error, how, Some(mend.to_owned()));
+            }
+            Err(error) => self.fault("compiled policy", &error),
         }
     }
 

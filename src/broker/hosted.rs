@@ -237,5 +237,6 @@ fn start(new: &NewSession, holder: &Caller, held: &Held, run_as: &Account, run: 
         remote: new.remote.clone(),
         policy: held.role().policy.map(Digest),
         role_digest: unhex(&held.role().digest).map(Digest),
+        role_sha256: held.role().compiled.map(Digest),
     })
 }

@@ -35,7 +35,7 @@ impl HostId {
     }
 
     /// Of a key, as OpenSSH encodes it, and the digest of a machine-id.
-    fn of(key: &[u8], machine: &[u8; 32]) -> Self {
+    pub fn of(key: &[u8], machine: &[u8; 32]) -> Self {
         let mut bytes = b"jit-sudo host v2\0".to_vec();
         push_string(&mut bytes, key);
         push_string(&mut bytes, machine);

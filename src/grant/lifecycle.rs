@@ -87,6 +87,8 @@ pub struct Decided<'a> {
     pub maximum_duration: u64,
     /// The digest of the policy that has the role.
     pub policy: Option<[u8; 32]>,
+    /// By which its records tell the role from another.
+    pub role_sha256: Option<[u8; 32]>,
 }
 
 impl<'a> Decided<'a> {
@@ -100,6 +102,7 @@ impl<'a> Decided<'a> {
             role_exact: role.activation.exact_command,
             maximum_duration: role.activation.maximum_duration,
             policy: role.policy,
+            role_sha256: role.compiled,
         }
     }
 }

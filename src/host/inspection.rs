@@ -2,10 +2,12 @@
 //! May not: change anything.
 
 use std::fs;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
-use super::{HOST_KEY, Host, HostError};
+use super::{HOST_KEY, Host, HostError, PAM_SERVICES};
 use crate::audit::sink::journald;
 use crate::audit::sink::syslog::DEV_LOG;
 use crate::audit::{Journal, Mark};
@@ -22,7 +24,24 @@ pub struct Mirror {
     pub mend: &'static str,
 }
 
+/// The longest PAM service in bytes.
+const SERVICE_LIMIT: u64 = 64 << 10;
+
 impl Host {
+    /// The text of a PAM service, from where libpam reads it; nothing where there is none.
+    pub fn pam_service(name: &str) -> Option<String> {
+        if name.contains('/') {
+            return None;
+        }
+        let read = |directory: &Path| {
+            let mut text = String::new();
+            let file = std::fs::File::open(directory.join(name)).ok()?;
+            file.take(SERVICE_LIMIT).read_to_string(&mut text).ok()?;
+            Some(text)
+        };
+        [PAM_SERVICES, "/etc/pam.d", "/usr/lib/pam.d"].iter().find_map(|directory| read(Path::new(directory)))
+    }
+
     /// Bytes that are free where the state lies.
     pub fn free_space(&self) -> Result<u64, HostError> {
         let failed = |error| HostError::System("ask for the free space", error);

@@ -9,13 +9,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{APPROVERS, CONFIGURATION, Host, HostError, POLICY, POLICY_DIRECTORY, POLICY_LIMIT};
 use crate::audit::record::{CompiledBy, PolicyRecord};
-use crate::audit::{Event, Written};
+use crate::audit::{Event, Journal, Written};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::escape::Word;
 use crate::grant::approvers::APPROVERS_LIMIT;
-use crate::policy::index::{self, Compiled, PolicyIndex};
-use crate::policy::{AuditSettings, Policy, PolicyChange, PolicyText, SourceFile};
+use crate::policy::index::{self, Compiled, PolicyIndex, Stamp as PolicyStamp};
+use crate::policy::{AuditSettings, Policy, PolicyChange, PolicyText, SourceFile, policy_digest};
 use sys::trusted::{Stamp, TrustError, TrustedDirectory, TrustedFile};
 
 /// How often the files are read again where they changed while they were compiled.
@@ -26,7 +26,9 @@ impl Host {
     pub fn policy(&self, caller: Option<&Caller>) -> Result<PolicyIndex<'_>, HostError> {
         for _ in 0..ATTEMPTS {
             let sources = Sources::find()?;
-            if let Some(current) = PolicyIndex::current(self.database.connection(), &sources.stamp())? {
+            let (text, key) = (sources.stamp(), self.journal_key()?);
+            let stamp = PolicyStamp { text: &text, key: &key };
+            if let Some(current) = PolicyIndex::current(self.database.connection(), &stamp)? {
                 return Ok(current);
             }
             self.compile(&sources, caller)?;
@@ -43,14 +45,55 @@ impl Host {
     /// By such a policy nothing may run, because no record tells of it.
     pub fn policy_aside<'a>(&'a self, memory: &'a Connection) -> Result<PolicyIndex<'a>, HostError> {
         let sources = Sources::find()?;
-        let stamp = sources.stamp();
+        let (text, key) = (sources.stamp(), self.journal_key()?);
+        let stamp = PolicyStamp { text: &text, key: &key };
         match PolicyIndex::current(self.database.connection(), &stamp)? {
             Some(current) => Ok(current),
             None => {
                 let (policy, files) = sources.read()?;
-                Ok(PolicyIndex::aside(memory, &Compiled { policy: &policy, files: &files, stamp: &stamp })?)
+                Ok(PolicyIndex::aside(memory, &Compiled { policy: &policy, files: &files, stamp })?)
             }
         }
+    }
+
+    /// The files as they are on the disk, where the compiled policy counts as theirs; nothing where it will be compiled anew, or
+    /// cannot be read.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that others than root could have written.
+    pub fn compiled_files(&self) -> Result<Option<OnDisk>, HostError> {
+        let sources = Sources::find()?;
+        let (stamp, key) = (sources.stamp(), self.journal_key()?);
+        if !index::is_stored(self.database.connection(), &PolicyStamp { text: &stamp, key: &key })? {
+            return Ok(None);
+        }
+        let files = sources.texts()?.into_iter().map(|(_, source)| source).chain(approvers()?).collect();
+        Ok(Some(OnDisk { stamp, files }))
+    }
+
+    /// How the compiled policy, and the last record of one, differ from the files that they count as those of; nothing where they
+    /// do not.
+    ///
+    /// # Errors
+    /// As of [`Self::compiled_files`], and a database that cannot be read.
+    pub fn compiled_otherwise(&self) -> Result<Option<String>, HostError> {
+        let Some(on_disk) = self.compiled_files()? else { return Ok(None) };
+        let db = self.database.connection();
+        let stored = index::stored_files(db)?;
+        let other = on_disk.files.iter().find(|file| stored.get(&file.path.to_string()) != Some(&file.sha256));
+        if let Some(file) = other {
+            return Ok(Some(format!("{} is not the file that the policy in force was compiled of", file.path)));
+        }
+        let (files, now) = (policy_digest(&on_disk.files), index::stored_policy(db)?);
+        let recorded = Journal::new(&self.database, &self.name, Vec::new()).last_policy()?;
+        if now != Some(files) || recorded.is_some_and(|recorded| recorded.0 != files) {
+            return Ok(Some("the policy in force or its record is not that of the files".to_owned()));
+        }
+        Ok(None)
+    }
+
+    fn journal_key(&self) -> Result<[u8; 32], HostError> {
+        Ok(Journal::new(&self.database, &self.name, Vec::new()).redaction_key()?)
     }
 
     /// The installed policy as it stands in its files, with their paths: for checking.
@@ -64,15 +107,16 @@ impl Host {
     /// or where the files are no longer these.
     fn compile(&self, sources: &Sources, caller: Option<&Caller>) -> Result<(), HostError> {
         let (policy, files) = sources.read()?;
-        let stamp = sources.stamp();
-        let compiled = Compiled { policy: &policy, files: &files, stamp: &stamp };
+        let (text, key) = (sources.stamp(), self.journal_key()?);
+        let stamp = PolicyStamp { text: &text, key: &key };
+        let compiled = Compiled { policy: &policy, files: &files, stamp };
         let before = PolicyIndex::open(self.database.connection()).ok().map(|index| index.settings().audit.clone());
         let now = &policy.settings().audit;
         let journal = self.journal(now);
         // A clock that was changed and a database that is an older copy show in the last record: before another one follows.
         let moment = self.notice(&journal)?;
         let written = self.database.write(Durability::Synced, |tx| {
-            if index::stored_stamp(tx)?.is_some_and(|stored| stored == stamp) || Sources::find()?.stamp() != stamp {
+            if index::is_stored(tx, &stamp)? || Sources::find()?.stamp() != text {
                 return Ok(None);
             }
             let Some(change) = index::store(tx, &compiled)? else { return Ok(None) };
@@ -92,6 +136,14 @@ impl Host {
             let _ = self.journal_without_hooks(&audit).mirror(std::slice::from_ref(written));
         }
     }
+}
+
+/// The files of the policy as they are.
+pub struct OnDisk {
+    /// Tells them from later ones.
+    pub stamp: String,
+    /// With their digests, and the list of the approvers' keys behind them.
+    pub files: Vec<SourceFile>,
 }
 
 fn event(change: PolicyChange, caller: Option<&Caller>) -> Event {
@@ -149,17 +201,21 @@ impl Sources {
 
     /// The policy, and the digests of the files with the list of the approvers' keys behind them.
     fn read(&self) -> Result<(Policy, Vec<SourceFile>), HostError> {
-        let mut texts = Vec::with_capacity(self.files.len());
-        let mut sources = Vec::with_capacity(self.files.len().saturating_add(1));
-        for file in &self.files {
-            let path = file.path().to_owned();
-            let bytes = file.read(POLICY_LIMIT)?;
-            sources.push(source(file, &bytes));
-            let text = String::from_utf8(bytes).map_err(|_| HostError::PolicyEncoding(path.display().to_string()))?;
-            texts.push(PolicyText { path, text });
-        }
+        let (texts, mut sources): (Vec<_>, Vec<_>) = self.texts()?.into_iter().unzip();
         sources.extend(approvers()?);
         Ok((Policy::parse(&texts)?, sources))
+    }
+
+    /// Each file with its digest.
+    fn texts(&self) -> Result<Vec<(PolicyText, SourceFile)>, HostError> {
+        let read = |file: &TrustedFile| {
+            let path = file.path().to_owned();
+            let bytes = file.read(POLICY_LIMIT)?;
+            let source = source(file, &bytes);
+            let text = String::from_utf8(bytes).map_err(|_| HostError::PolicyEncoding(path.display().to_string()))?;
+            Ok((PolicyText { path, text }, source))
+        };
+        self.files.iter().map(read).collect()
     }
 }
 

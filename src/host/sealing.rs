@@ -8,14 +8,17 @@ use crate::programs::start_enforcer;
 pub const SEAL: &[u8] = b"seal";
 
 impl Host {
-    /// Signs the head of the journal where that is `due`.
+    /// Signs the head of the journal where that is `due`, and the journal is this host's own; else an alert says why not.
     pub fn seal(&self, journal: &Journal<'_>, due: Due) -> Result<(), HostError> {
         let moment = self.now()?;
-        if let Some(last) = journal.unsealed(&moment, due)? {
-            let identity = self.identified(self.key()?)?;
-            journal.seal(last, &moment, &identity.key, &identity.id)?;
+        let Some(last) = journal.unsealed(&moment, due)? else { return Ok(()) };
+        let identity = self.identified(self.key()?)?;
+        if let Some(why) = journal.unsealable(&identity.key.public_key(), &moment)? {
+            let told = journal.tell_unsealed(&moment, &why)?;
+            let _ = journal.mirror(told.as_slice()); // the journal has it; a sink never decides
+            return Ok(());
         }
-        Ok(())
+        Ok(journal.seal(last, &moment, &identity.key, &identity.id)?)
     }
 
     /// Whether so much was recorded, or so long ago, that a checkpoint is due.

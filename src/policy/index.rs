@@ -11,19 +11,20 @@ use serde::de::DeserializeOwned;
 
 use super::Policy;
 use super::change::{Digests, LISTED, PolicyChange, RoleDigests, Roles, SourceFile, Stored, policy_digest};
+use super::power::{RolePower, role_digest as power_digest};
 use super::principal::Subject;
 use super::reader::PolicyWords;
 use super::role::{Assignment, Role};
 use super::settings::Settings;
-use super::stored::{StoredRole, kind, role_digest, row_digest, settings_name};
+use super::stored::{StoredRole, kind, role_digest, row_digest, settings_name, stamp_seal};
 use crate::escape::unhex;
 use crate::names::RoleName;
 
 /// The tables of this room.
 pub const SCHEMA: &str = "
 CREATE TABLE policy_settings (
-    id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, stamp TEXT NOT NULL, body BLOB NOT NULL,
-    sha256 BLOB NOT NULL, policy BLOB NOT NULL) STRICT;
+    id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, stamp TEXT NOT NULL, seal BLOB NOT NULL,
+    body BLOB NOT NULL, sha256 BLOB NOT NULL, policy BLOB NOT NULL) STRICT;
 CREATE TABLE policy_role (
     name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL, digest BLOB NOT NULL) STRICT;
 CREATE TABLE policy_principal (
@@ -33,7 +34,7 @@ CREATE TABLE policy_file (path TEXT PRIMARY KEY, sha256 BLOB NOT NULL) STRICT, W
 ";
 
 /// The form of the stored bodies; another version of the program compiles the policy anew.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/9");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/10");
 
 /// Why the compiled policy could not be used. All of it is the administrator's: the files themselves are unharmed.
 #[derive(Debug)]
@@ -80,11 +81,25 @@ impl From<rusqlite::Error> for IndexError {
     }
 }
 
-/// The stamp with which the policy was stored; `None` where there is none or another version of the program stored it.
-pub fn stored_stamp(db: &Connection) -> rusqlite::Result<Option<String>> {
-    db.prepare("SELECT stamp FROM policy_settings WHERE id = 1 AND format = ?1")?
-        .query_row([FORMAT], |row| row.get(0))
-        .optional()
+/// Whether the compiled policy was stored with this stamp, by this version of the program and on this host.
+pub fn is_stored(db: &Connection, stamp: &Stamp<'_>) -> rusqlite::Result<bool> {
+    let query = "SELECT policy, sha256, seal FROM policy_settings WHERE id = 1 AND format = ?1 AND stamp = ?2";
+    let seals = db.prepare(query)?.query_row([FORMAT, stamp.text], |row| {
+        let (policy, sha256): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        Ok(stamp.seal(&whole(&policy), &sha256)[..] == *row.get_ref(2)?.as_bytes()?)
+    });
+    Ok(seals.optional()?.unwrap_or(false))
+}
+
+/// The digests of the files that the compiled policy was made of, by their paths as words.
+pub fn stored_files(db: &Connection) -> Result<Digests, IndexError> {
+    digests(db, "SELECT path, sha256 FROM policy_file")
+}
+
+/// The digest that names the compiled policy.
+pub fn stored_policy(db: &Connection) -> rusqlite::Result<Option<[u8; 32]>> {
+    let mut statement = db.prepare_cached("SELECT policy FROM policy_settings WHERE id = 1")?;
+    statement.query_row([], |row| Ok(whole(row.get_ref(0)?.as_bytes()?))).optional()
 }
 
 /// A policy that is to be stored.
@@ -94,7 +109,22 @@ pub struct Compiled<'a> {
     /// The files, and the list of the approvers' keys where there is one.
     pub files: &'a [SourceFile],
     /// Tells these files from later ones.
-    pub stamp: &'a str,
+    pub stamp: Stamp<'a>,
+}
+
+/// What tells the files of a policy from later ones, and the key of the journal, under which it is sealed.
+#[derive(Clone, Copy)]
+pub struct Stamp<'a> {
+    /// Files with another content have another one.
+    pub text: &'a str,
+    /// The journal's.
+    pub key: &'a [u8],
+}
+
+impl Stamp<'_> {
+    fn seal(&self, policy: &[u8; 32], settings: &[u8]) -> [u8; 32] {
+        stamp_seal(self.key, policy, settings, FORMAT, self.text)
+    }
 }
 
 /// Replaces the compiled policy inside the transaction of the caller, who records what it changes in the same one:
@@ -110,8 +140,8 @@ pub fn store(transaction: &Transaction<'_>, compiled: &Compiled<'_>) -> Result<O
     }
     let named = policy_digest(files);
     let (body, sha256) = encode(&settings_name(&named), policy.settings())?;
-    let row = params![FORMAT, stamp, body, sha256, named];
-    transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2, ?3, ?4, ?5)", row)?;
+    let row = params![FORMAT, stamp.text, stamp.seal(&named, &sha256), body, sha256, named];
+    transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)", row)?;
     let now = Stored { roles: store_roles(transaction, policy.roles())?, settings: Some(sha256) };
     let mut insert_file = transaction.prepare("INSERT INTO policy_file VALUES (?1, ?2)")?;
     for file in *files {
@@ -184,23 +214,33 @@ pub struct PolicyIndex<'a> {
 }
 
 impl<'a> PolicyIndex<'a> {
-    /// The compiled policy, where it was stored with this `stamp` by this version of the program.
-    pub fn current(db: &'a Connection, stamp: &str) -> Result<Option<Self>, IndexError> {
-        let query = "SELECT body, sha256, policy FROM policy_settings WHERE id = 1 AND format = ?1 AND stamp = ?2";
-        Self::read(db, query, params![FORMAT, stamp])
+    /// The compiled policy, where it was stored with this `stamp` by this version of the program on this host.
+    pub fn current(db: &'a Connection, stamp: &Stamp<'_>) -> Result<Option<Self>, IndexError> {
+        let query =
+            "SELECT body, sha256, policy, seal FROM policy_settings WHERE id = 1 AND format = ?1 AND stamp = ?2";
+        Self::read(db, query, params![FORMAT, stamp.text], Some(stamp))
     }
 
     /// Reads the settings; the roles are read when they are asked for.
     pub fn open(db: &'a Connection) -> Result<Self, IndexError> {
-        let query = "SELECT body, sha256, policy FROM policy_settings WHERE id = 1";
-        Self::read(db, query, params![])?.ok_or(IndexError::Empty)
+        let query = "SELECT body, sha256, policy, seal FROM policy_settings WHERE id = 1";
+        Self::read(db, query, params![], None)?.ok_or(IndexError::Empty)
     }
 
-    fn read(db: &'a Connection, query: &str, parameters: impl Params) -> Result<Option<Self>, IndexError> {
-        let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        let row = db.prepare(query)?.query_row(parameters, columns).optional()?;
-        let Some((body, sha256, policy)): Option<(Vec<u8>, Vec<u8>, Vec<u8>)> = row else { return Ok(None) };
+    /// Nothing where `stamp` was put there by others.
+    fn read(
+        db: &'a Connection,
+        query: &str,
+        parameters: impl Params,
+        stamp: Option<&Stamp<'_>>,
+    ) -> Result<Option<Self>, IndexError> {
+        let columns = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]);
+        let row: Option<[Vec<u8>; 4]> = db.prepare(query)?.query_row(parameters, columns).optional()?;
+        let Some([body, sha256, policy, seal]) = row else { return Ok(None) };
         let digest = whole(&policy);
+        if stamp.is_some_and(|stamp| stamp.seal(&digest, &sha256)[..] != seal) {
+            return Ok(None);
+        }
         let settings = decode(&settings_name(&digest), &body, &sha256).map_err(|error| match error {
             IndexError::Damaged(_) => IndexError::Damaged("settings".to_owned()),
             other => other,
@@ -210,7 +250,7 @@ impl<'a> PolicyIndex<'a> {
 
     /// A policy in `db`, an empty database in memory, by which nobody may do anything.
     pub fn empty(db: &'a Connection) -> Result<Self, IndexError> {
-        Self::aside(db, &Compiled { policy: &Policy::nothing(), files: &[], stamp: "" })
+        Self::aside(db, &Compiled { policy: &Policy::nothing(), files: &[], stamp: Stamp { text: "", key: &[] } })
     }
 
     /// A policy in `db`, an empty database in memory, of which no record tells: for looking, never for a run.
@@ -343,7 +383,14 @@ impl RoleColumns {
             IndexError::Damaged(_) => damaged(),
             other => other,
         })?;
-        if role.name.as_str() == name { Ok(Role { policy: Some(whole(&self.policy)), ..role }) } else { Err(damaged()) }
+        // A digest that is only read from the row would be whatever stands there: what is approved, recorded and compared are
+        // those of the bytes that decide.
+        let compiled = role_digest(name, &self.body, &role.source).ok_or_else(damaged)?;
+        let power = RolePower::of(&role).encode().map_err(|_| damaged())?;
+        if role.name.as_str() != name || power_digest(&power) != role.digest {
+            return Err(damaged());
+        }
+        Ok(Role { policy: Some(whole(&self.policy)), compiled: Some(compiled), ..role })
     }
 }
 

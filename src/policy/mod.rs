@@ -52,7 +52,7 @@ pub use role::{
 };
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
 pub use settings::{AuditSettings, JsonFile, Settings, SyslogMode};
-pub use stored::{StoredRole, row_digest, settings_digest};
+pub use stored::{StoredRole, row_digest, settings_digest, stamp_seal};
 pub use weigh::Weighed;
 
 /// A policy file as it was read.

@@ -69,6 +69,10 @@ pub struct Role {
     /// The digest of the compiled policy from which it was read; of a role that comes from the files alone there is none.
     #[serde(skip)]
     pub policy: Option<[u8; 32]>,
+    /// By which `policy` records tell it from another, as computed from the row that was read: of all that it says, its people
+    /// and approvers included.
+    #[serde(skip)]
+    pub compiled: Option<[u8; 32]>,
     /// Of what is left of a role beside what was approved: the role as the policy says it, which its digest names.
     #[serde(skip)]
     pub narrowed_from: Option<Rc<Role>>,

@@ -153,6 +153,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         source,
         digest: String::new(),
         policy: None,
+        compiled: None,
         narrowed_from: None,
     };
     let text = RolePower::of(&role).encode().map_err(|error| table.invalid("commands", error.to_string()))?;

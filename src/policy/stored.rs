@@ -2,6 +2,7 @@
 //! records by these.
 //! May not: need SQLite, a privilege or a clock.
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -63,6 +64,16 @@ pub fn row_digest(name: &str, body: &[u8]) -> [u8; 32] {
 /// The digest of the row of the settings: that of the policy is part of what is digested.
 pub fn settings_digest(policy: &[u8; 32], body: &[u8]) -> [u8; 32] {
     row_digest(&settings_name(policy), body)
+}
+
+/// Binds what tells whether the compiled policy is that of the files to what was compiled: HMAC-SHA256 under the journal's key.
+/// A stamp that was written by anybody else is not believed.
+pub fn stamp_seal(key: &[u8], policy: &[u8; 32], settings: &[u8], format: &str, stamp: &str) -> [u8; 32] {
+    // HMAC takes a key of any length, so the error does not occur; were it to, no stamp would be believed.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
+    let settings: [u8; 32] = settings.try_into().unwrap_or_default();
+    mac.update(format!("policy {} {} {format}\n{stamp}", hex(policy), hex(&settings)).as_bytes());
+    mac.finalize().into_bytes().into()
 }
 
 /// As what the settings of this policy are digested.

@@ -104,6 +104,38 @@ fn a_sound_host_has_nothing_wrong_with_it() {
 }
 
 #[test]
+fn a_pam_service_that_lets_in_whoever_types_anything_is_warned_of() {
+    let root = own_root();
+    let warned = || {
+        let findings = root.as_root(["jitctl", "--json", "doctor"]).json()["findings"].clone();
+        let about = |finding: &&serde_json::Value| finding["area"] == "PAM" && finding["severity"] == "warning";
+        findings
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(about)
+            .map(|finding| finding["message"].to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warned(), Vec::<String>::new());
+    root.add_policy("strict", "[roles.strict]\nstanding = [\"bob\"]\ncommands = \"ALL\"\npam_service = \"strict\"\n");
+    root.write(
+        "/etc/pam.d/strict",
+        0o644,
+        "auth optional pam_unix.so\nauth required pam_permit.so\n@include common-account\n",
+    );
+    let said = warned();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("service strict succeeds when every module that checks a secret fails"), "{said:?}");
+    root.write(
+        "/etc/pam.d/strict",
+        0o644,
+        "auth required pam_unix.so\nauth required pam_permit.so\n@include common-account\n",
+    );
+    assert_eq!(warned(), Vec::<String>::new());
+}
+
+#[test]
 fn an_ordinary_user_sees_the_outside_alone() {
     let root = own_root();
     let said = root.run_as("alice", ["jitctl", "--json", "doctor"]);

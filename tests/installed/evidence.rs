@@ -53,7 +53,7 @@ fn rewrite(root: &PrivateRoot, change: impl FnOnce(&Connection)) {
 }
 
 /// Replaces all records by `count` of the kinds of the first run, of `time` on, as this host would have written them. In
-/// the place of the first start stands the policy that all of them name.
+/// the place of the first run stand the policy that all of them name, and an alert.
 fn forge(root: &PrivateRoot, count: u64, time: i64) {
     let run = root.journal();
     let template = |kind: &str| {
@@ -72,17 +72,32 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
         (kind.to_owned(), record["uid"].as_i64(), record.to_string())
     };
     let (templates, policy) = ([template("start"), template("end")], template("policy"));
+    let alert = {
+        let mut record: serde_json::Value = serde_json::from_str(&policy.2).unwrap();
+        record
+            .as_object_mut()
+            .unwrap()
+            .retain(|key, _| ["boot", "boot_id", "host", "prev", "seq", "time", "version"].contains(&key.as_str()));
+        record["kind"] = "alert".into();
+        record["code"] = "hook-failed".into();
+        record["sentence"] = "x".into();
+        ("alert".to_owned(), None, record.to_string())
+    };
     let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
     rewrite(root, |connection| {
         connection
-            .execute_batch("DELETE FROM record; DELETE FROM checkpoint; DELETE FROM journal_meta WHERE name = 'pruned'")
+            .execute_batch("DELETE FROM record; DELETE FROM checkpoint; DELETE FROM precedent; DELETE FROM journal_meta WHERE name = 'pruned'")
             .unwrap();
         let mut insert = connection
             .prepare("INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) VALUES (?1, ?2, ?3, ?4, NULL, ?5, ?5, ?6, ?7)")
             .unwrap();
         let mut prev = Digest::ZERO;
         for seq in 1..=count {
-            let (kind, uid, template) = if seq == 1 { &policy } else { &templates[usize::from(seq % 2 == 0)] };
+            let (kind, uid, template) = match seq {
+                1 => &policy,
+                2 => &alert,
+                _ => &templates[usize::from(seq % 2 == 0)],
+            };
             let (run, at) = (format!("{:012}", seq.div_ceil(2)), time + seq.cast_signed());
             let body = template
                 .replace("\"@SEQ@\"", &seq.to_string())
@@ -91,7 +106,7 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
                 .replace("@PREV@", &prev.to_string())
                 .replace("@RUN@", &run);
             prev = hash(body.as_bytes());
-            let run = (seq > 1).then_some(run);
+            let run = (seq > 2).then_some(run);
             insert.execute(params![seq.cast_signed(), kind, uid, run, at, prev.0, body.as_bytes()]).unwrap();
             if seq % 1000 == 0 || seq == count {
                 sign(connection, seq, prev, &key);
@@ -210,15 +225,18 @@ fn what_was_cut_off_is_missed_by_anchor_checkpoint_and_syslog() {
     };
     let syslog = ["--anchor", "/var/log/auth.log"];
     verify(&root, &syslog).succeeded();
-    let cut = "DELETE FROM record WHERE seq > 6";
+    // Between two runs: a start without an end would miss its row.
+    let cut = "DELETE FROM record WHERE seq > 7";
     sql(&root, cut);
-    assert!(said(&[]).contains("record 7 is missing: the journal ends before it"), "{}", said(&[]));
-    sql(&root, "DELETE FROM checkpoint WHERE seq > 6");
-    assert!(said(&[]).contains("record 7 is missing"), "the anchor beside the database knows more");
+    assert!(said(&[]).contains("record 8 is missing: the journal ends before it"), "{}", said(&[]));
+    sql(&root, "DELETE FROM checkpoint WHERE seq > 7");
+    assert!(said(&[]).contains("record 8 is missing"), "the anchor beside the database knows more");
     root.script(&format!("rm {STATE}/anchor"));
+    assert!(said(&[]).contains("(table precedent)"), "the count of earlier runs knows more");
+    sql(&root, "DELETE FROM precedent");
     verify(&root, &[]).succeeded(); // nothing on this host knows better now
     for more in [syslog, ["--anchor", "/root/whole.jsonl"], ["--anchor", "/root/state/anchor"]] {
-        assert!(said(&more).contains("record 7 is missing"), "{more:?}");
+        assert!(said(&more).contains("record 8 is missing"), "{more:?}");
     }
     root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
     verify(&root, &syslog).succeeded();
@@ -348,11 +366,11 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]).refused("not intact: the column 'uid' of record 5");
     let uid = person.uid;
     root.script(&format!("sqlite3 {STATE}/journal.db 'UPDATE record SET uid = {uid} WHERE seq = 5'"));
-    // The runs 1 to 1500 go, and their recordings with them.
+    // The runs 2 to 1500 go, and their recordings with them.
     let shelf = format!("{STATE}/recordings/done");
     root.script(&format!(
         "install -d -m 700 {STATE}/recordings {shelf}; umask 077; cd {shelf}
-         echo x >000000000001.cast; echo x >000000001500.cast.zst; echo x >000000001501.cast"
+         echo x >000000000002.cast; echo x >000000001500.cast.zst; echo x >000000001501.cast"
     ));
     let said = root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]);
     assert!(said.succeeded().contains("up to number 3000 and 2 recordings were removed"), "{said:?}");

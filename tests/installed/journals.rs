@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use harness::{Person, PrivateRoot, project};
 use jit_sudo::audit::chain::{Cause, hash};
-use jit_sudo::audit::{Journal, JournalError, Signers};
+use jit_sudo::audit::{Journal, JournalError, Known, Signers};
 use jit_sudo::clock::{BootTime, Moment, Timestamp};
 use jit_sudo::grant::sshsig::Namespace;
 use jit_sudo::grant::{HostKey, PublicKey};
@@ -102,6 +102,16 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         ("", "INSERT INTO policy_role SELECT 'ghost', body, sha256, digest FROM policy_role WHERE name = 'urgent'".into(), "the compiled role ghost (table policy_role): "),
         ("", "INSERT INTO policy_principal VALUES ('alice', 'standing', 'urgent')".into(), "an assignment of role urgent (table policy_principal): the role does not name 'alice' there"),
         ("", "DELETE FROM policy_principal WHERE role = 'urgent'".into(), "(table policy_principal): the eligible row of '%urgent' is missing"),
+        ("", "UPDATE policy_settings SET stamp = 'x'".into(), "(table policy_settings): its seal is not by the journal's key"),
+        ("", "UPDATE journal_meta SET value = zeroblob(32) WHERE name = 'redaction_key'".into(), "(table policy_settings): its seal is not by the journal's key"),
+        ("", "INSERT INTO certification VALUES ('urgent', 'alice', 'confirmed', 'bob', 1795871408, x'6f6b')".into(), "a review of role urgent (table certification): about alice: the journal has no record of it"),
+        ("", "INSERT INTO open_run VALUES (5, '7f7ec8zr1wa4', 1001, NULL, 1, 1, 'x', NULL)".into(), "the open run 7f7ec8zr1wa4 (table open_run): it has ended, or no record says that it began"),
+        ("", "INSERT INTO left_run VALUES (5, '7f7ec8zr1wa4', 1001, NULL, 1, 1, 'x', NULL)".into(), "what is left of run 7f7ec8zr1wa4 (table left_run): no record says"),
+        ("", "UPDATE precedent SET runs = 999".into(), "(table precedent): the database says 999 runs by uid"),
+        ("", "INSERT INTO precedent VALUES (1001, zeroblob(32), 412, 1)".into(), "(table precedent): the database says 412 runs by uid 1001, the journal says none"),
+        ("", "UPDATE journal_meta SET value = x'00' WHERE name = 'host'".into(), "what is kept as host (table journal_meta): it is not the host of the newest request"),
+        ("", "DELETE FROM journal_meta WHERE name = 'host'".into(), "what is kept as host (table journal_meta): its row is missing"),
+        ("", "INSERT INTO journal_meta VALUES ('restored', x'78')".into(), "what is kept as restored (table journal_meta): no alert says"),
     ];
     for (which, sql, sentence) in harm {
         let id = ids.get(which).map_or("", String::as_str);
@@ -112,9 +122,13 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         let json = root.as_root(["jitctl", "--json", "audit", "verify"]).json()["verified"].clone();
         assert_eq!(json["intact"], false, "{sql}: {json}");
         assert!(json["differences"][0]["table"].is_string(), "{sql}: {json}");
-        // Nobody is asked anything by settings that cannot be read.
+        // Nobody is asked anything by settings that cannot be read. A stamp that is not believed is made anew, and rows of runs that
+        // never were are removed, before anything is pruned.
         let pruned = if sql.contains("policy_settings") { "damaged at settings" } else { "not intact" };
-        root.as_root(["jitctl", "audit", "prune", "--keep", "1d"]).refused(pruned);
+        let mended = ["SET stamp", "redaction_key", "open_run", "left_run"].iter().any(|word| sql.contains(word));
+        if !mended {
+            root.as_root(["jitctl", "audit", "prune", "--keep", "1d"]).refused(pruned);
+        }
         root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
     }
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
@@ -188,6 +202,8 @@ fn at(db: &Connection, random: &mut Random, table: &str, which: &str, statement:
         "extension" => "request",
         "role_text" => "digest",
         "policy_file" => "path",
+        "journal_meta" => "name",
+        "precedent" => "uid || hex(command)",
         "policy_principal" => "principal || kind || role",
         _ => "rowid",
     };
@@ -541,6 +557,70 @@ const DAMAGE: &[Damage] = &[
         "1",
         "INSERT INTO role_text SELECT upper(digest), body FROM role_text WHERE ROW"
     ),
+    row!("stamp of other files", true, "policy_settings", "1", "UPDATE policy_settings SET stamp = 'x' WHERE ROW"),
+    row!(
+        "other journal key",
+        true,
+        "journal_meta",
+        "name = 'redaction_key'",
+        "UPDATE journal_meta SET value = zeroblob(32) WHERE name = 'redaction_key'"
+    ),
+    row!(
+        "no journal key",
+        true,
+        "journal_meta",
+        "name = 'redaction_key'",
+        "DELETE FROM journal_meta WHERE name = 'redaction_key'"
+    ),
+    row!(
+        "other host",
+        false,
+        "journal_meta",
+        "name = 'host'",
+        "UPDATE journal_meta SET value = x'00' WHERE name = 'host'"
+    ),
+    row!("precedents", true, "precedent", "1", "UPDATE precedent SET runs = runs + 1 WHERE ROW"),
+    row!("later precedents", true, "precedent", "1", "UPDATE precedent SET last = last + 1 WHERE ROW"),
+    row!("fewer precedents", false, "precedent", "1", "DELETE FROM precedent WHERE ROW"),
+    row!(
+        "open run put in",
+        true,
+        "record",
+        "kind = 'start'",
+        "INSERT INTO open_run SELECT seq, run, uid, grant_id, 1, 1, 'x', NULL FROM record WHERE ROW"
+    ),
+    row!(
+        "leftovers put in",
+        true,
+        "record",
+        "kind = 'start'",
+        "INSERT INTO left_run SELECT seq, run, uid, grant_id, 1, 1, 'x', NULL FROM record WHERE ROW"
+    ),
+    ("certification put in", true, |db, _| {
+        db.execute("INSERT INTO certification VALUES ('urgent', 'x', 'confirmed', 'root', 1, x'6f6b')", [])
+    }),
+    row!("no checkpoint", true, "checkpoint", "1", "DELETE FROM checkpoint"),
+    ("host of another key", false, |db, random| {
+        // The request and its record, with every link behind it, and no checkpoint that knows better.
+        let other = HostKey::from_seed([9; 32]).public_line();
+        let mut query = db.prepare("SELECT id, body FROM request ORDER BY rowid")?;
+        let rows: Vec<(String, Vec<u8>)> =
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let Some((id, body)) = rows.get(random.below(rows.len())) else { return Ok(0) };
+        let mut asked: serde_json::Value = serde_json::from_slice(body).unwrap();
+        asked["host"]["key"] = other.split(' ').take(2).collect::<Vec<_>>().join(" ").into();
+        let (body, before) = (asked.to_string(), hash(body).to_string());
+        db.execute("UPDATE request SET body = ?2 WHERE id = ?1", params![id, body.as_bytes()])?;
+        let after = hash(body.as_bytes()).to_string();
+        let statement = "UPDATE record SET body = CAST(replace(CAST(body AS TEXT), ?2, ?3) AS BLOB) WHERE grant_id = ?1 AND kind = 'request'";
+        db.execute(statement, params![id, before, after])?;
+        relink(db)?;
+        db.execute(
+            "DELETE FROM checkpoint WHERE seq >= (SELECT seq FROM record WHERE grant_id = ?1 AND kind = 'request')",
+            [id],
+        )
+        .map(|_| 1)
+    }),
     row!("record removed", false, "record", "1", "DELETE FROM record WHERE ROW"),
     row!("record hash", true, "record", "1", "UPDATE record SET hash = zeroblob(32) WHERE ROW"),
     row!(
@@ -622,6 +702,9 @@ fn prune(path: &Path) -> bool {
     true
 }
 
+/// When both verify, in seconds since 1970: long after everything was recorded.
+const AT: i64 = 4_000_000_000;
+
 /// What our own verification says: `intact`, `journal`, or the table that is the first to differ.
 fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
     let database = match open_database(path) {
@@ -629,7 +712,8 @@ fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
         Err(error) => return ("schema".to_owned(), error.to_string()),
     };
     let journal = Journal::new(&database, "web1", Vec::new());
-    match journal.prove(Signers::Host(key.clone()), Vec::new()).unwrap() {
+    let signers = Signers::Host(key.clone());
+    match journal.prove(Known { signers, anchor: Vec::new(), files: None, now: Timestamp::from_seconds(AT) }).unwrap() {
         Ok(_) => ("intact".to_owned(), String::new()),
         Err(bad) => {
             let kind = match &bad.cause {
@@ -700,7 +784,7 @@ fn cases(root: &PrivateRoot, copies: usize, each: usize, place: &Path, random: &
 fn checker(cases: &[Case]) -> Vec<String> {
     let mut script = Command::new("python3")
         .arg(project().join("tests/check_journal.py"))
-        .arg("-")
+        .args(["--at", &AT.to_string(), "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

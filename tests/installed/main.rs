@@ -58,6 +58,7 @@ mod shippers;
 mod signed;
 mod sinks;
 mod statements;
+mod tampering;
 mod terminal;
 mod tokens;
 mod told;

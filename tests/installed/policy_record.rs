@@ -2,7 +2,7 @@
 //! that they rest on.
 
 use harness::{PrivateRoot, Record};
-use jit_sudo::policy::index::{Compiled, PolicyIndex};
+use jit_sudo::policy::index::{Compiled, PolicyIndex, Stamp};
 use jit_sudo::policy::{Policy, PolicyText};
 use rusqlite::Connection;
 use serde_json::json;
@@ -334,7 +334,8 @@ fn put_in_ghost(root: &PrivateRoot, who: &str, role: &str) {
     let file = PolicyText { path: "/etc/jit-sudo/policy.toml".into(), text: standing(role, who) };
     let memory = Connection::open_in_memory().unwrap();
     let policy = Policy::parse(&[file]).unwrap();
-    let _ = PolicyIndex::aside(&memory, &Compiled { policy: &policy, files: &[], stamp: "" }).unwrap();
+    let _ = PolicyIndex::aside(&memory, &Compiled { policy: &policy, files: &[], stamp: Stamp { text: "", key: &[] } })
+        .unwrap();
     let query =
         "SELECT quote(name) || ',' || quote(body) || ',' || quote(sha256) || ',' || quote(digest) FROM policy_role";
     let row: String = memory.query_row(query, [], |row| row.get(0)).unwrap();

@@ -75,7 +75,7 @@ pub(super) fn prove(
         return Ok(Err(FirstBad { seq: from.unwrap_or(1), cause }));
     }
     // An export ends with a checkpoint: what lacks one was cut off, or never finished.
-    Ok(proof.end(0))
+    Ok(proof.end(0, None))
 }
 
 /// Empty at the end.

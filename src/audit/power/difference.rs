@@ -27,6 +27,16 @@ pub enum Table {
     PolicyRole,
     /// By which people the roles are found.
     PolicyPrincipal,
+    /// What reviewers said of assignments.
+    Certification,
+    /// Runs without an end.
+    OpenRun,
+    /// What finished commands have left running.
+    LeftRun,
+    /// How often somebody ran a command.
+    Precedent,
+    /// What the journal remembers beside its records.
+    JournalMeta,
 }
 
 impl Table {
@@ -44,6 +54,11 @@ impl Table {
             Self::PolicyFile => "policy_file",
             Self::PolicyRole => "policy_role",
             Self::PolicyPrincipal => "policy_principal",
+            Self::Certification => "certification",
+            Self::OpenRun => "open_run",
+            Self::LeftRun => "left_run",
+            Self::Precedent => "precedent",
+            Self::JournalMeta => "journal_meta",
         }
     }
 
@@ -60,6 +75,11 @@ impl Table {
             Self::PolicyFile => "the policy file",
             Self::PolicyRole => "the compiled role",
             Self::PolicyPrincipal => "an assignment of role",
+            Self::Certification => "a review of role",
+            Self::OpenRun => "the open run",
+            Self::LeftRun => "what is left of run",
+            Self::Precedent => "the earlier runs of command",
+            Self::JournalMeta => "what is kept as",
         }
     }
 }

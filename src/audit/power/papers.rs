@@ -3,8 +3,9 @@
 
 use serde::Deserialize;
 
-use crate::grant::PublicKey;
+use crate::escape::unhex;
 use crate::grant::sshsig::{Namespace, signer};
+use crate::grant::{HostId, PublicKey};
 
 /// The version whose grants do not say which key signs them.
 const FIRST: u32 = 1;
@@ -32,7 +33,7 @@ pub(super) struct RequestPaper {
 #[serde(untagged)]
 enum Host {
     Id(String),
-    Described { id: String, key: String },
+    Described { id: String, key: String, machine: String },
 }
 
 impl Host {
@@ -52,17 +53,41 @@ impl RequestPaper {
         self.version == FIRST
     }
 
+    /// The id of its host.
+    pub(super) fn host_id(&self) -> &str {
+        self.host.id()
+    }
+
+    /// The id and the key of its host, where it names both.
+    pub(super) fn described(&self) -> Option<(&str, PublicKey)> {
+        match &self.host {
+            Host::Id(_) => None,
+            Host::Described { id, key, .. } => Some((id, parsed(key)?)),
+        }
+    }
+
+    /// Whether its machine has this id when it has this key.
+    pub(super) fn would_be(&self, key: &PublicKey, id: &str) -> bool {
+        match &self.host {
+            Host::Id(_) => false,
+            Host::Described { machine, .. } => {
+                unhex(machine).is_some_and(|machine| HostId::of(&key.blob(), &machine).as_str() == id)
+            }
+        }
+    }
+
     /// The key is the one that it names as its host's. Version 1 names none, so any key will do there.
-    fn is_of(&self, key: &PublicKey) -> Result<(), String> {
+    pub(super) fn is_of(&self, key: &PublicKey) -> Result<(), String> {
         let right = match &self.host {
             Host::Id(_) => self.is_of_the_first_version(),
-            Host::Described { key: words, .. } => {
-                let named = words.split_once(' ').and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded));
-                named.is_some_and(|named| named == *key)
-            }
+            Host::Described { key: words, .. } => parsed(words).is_some_and(|named| named == *key),
         };
         if right { Ok(()) } else { Err(format!("it was signed by another key, {}", key.fingerprint())) }
     }
+}
+
+fn parsed(words: &str) -> Option<PublicKey> {
+    words.split_once(' ').and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded))
 }
 
 #[derive(Deserialize)]
@@ -120,19 +145,12 @@ pub(super) struct StatementPaper {
     pub(super) id: String,
     pub(super) kind: String,
     pub(super) request: String,
-    host: String,
+    pub(super) host: String,
 }
 
 impl StatementPaper {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|_| "its bytes are no statement".to_owned())
-    }
-
-    /// The signature is by the key that the request names as its host's. A host that has got another key since has another id,
-    /// and a statement of today names that; whose key it was then, the digest in the record alone vouches for.
-    pub(super) fn is_signed(&self, asked: &RequestPaper, body: &[u8], signature: &[u8]) -> Result<(), String> {
-        let key = signer(Namespace::Statement, body, signature).map_err(|fault| fault.to_string())?;
-        if asked.host.id() == self.host { asked.is_of(&key) } else { Ok(()) }
     }
 }
 

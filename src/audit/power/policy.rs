@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
+use super::said::hexadecimal;
 use super::{Power, Table};
 use crate::audit::policy_history::PolicyHistory;
 use crate::escape::hex;
-use crate::policy::{StoredRole, settings_digest};
+use crate::policy::{SourceFile, StoredRole, policy_digest, settings_digest, stamp_seal};
 
 /// A row of `policy_settings`.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,12 @@ pub struct SettingsRow<'r> {
     pub body: &'r [u8],
     /// Their digest.
     pub sha256: &'r [u8],
+    /// The form of the stored bodies.
+    pub format: &'r str,
+    /// What tells the files from later ones.
+    pub stamp: &'r str,
+    /// Binds the two to the policy.
+    pub seal: &'r [u8],
 }
 
 /// A row of `policy_file`.
@@ -59,6 +66,8 @@ pub(super) struct PolicyTables {
     history: Option<PolicyHistory>,
     settings: u64,
     files: BTreeMap<String, String>,
+    /// As they are on the disk, where the compiled policy counts as theirs.
+    disk: Option<OnDisk>,
     /// Over the lines of all roles.
     lines: Sha256,
     met: BTreeSet<String>,
@@ -68,7 +77,23 @@ pub(super) struct PolicyTables {
     named: bool,
 }
 
+/// The files on the disk.
+struct OnDisk {
+    /// By their paths.
+    digests: BTreeMap<String, String>,
+    /// What a policy of them is named.
+    policy: String,
+}
+
 impl Power {
+    /// The files of the policy as they are, where the compiled policy counts as theirs; before the rows of that.
+    pub fn files(&mut self, files: Option<Vec<SourceFile>>) {
+        self.policy.disk = files.map(|files| OnDisk {
+            digests: files.iter().map(|file| (file.path.to_string(), hex(&file.sha256))).collect(),
+            policy: hex(&policy_digest(&files)),
+        });
+    }
+
     /// What the records say of policies; before the rows of the compiled one.
     pub fn policies(&mut self, history: Option<PolicyHistory>) {
         self.policy.files = history.as_ref().and_then(|history| history.last().files.clone()).unwrap_or_default();
@@ -88,6 +113,13 @@ impl Power {
         let sha256 = settings_digest(&policy, row.body);
         if row.sha256 != sha256 {
             return Err("its bytes have another digest".to_owned());
+        }
+        if self
+            .key
+            .as_ref()
+            .is_some_and(|key| stamp_seal(key, &policy, &sha256, row.format, row.stamp)[..] != *row.seal)
+        {
+            return Err("its seal is not by the journal's key".to_owned());
         }
         let Some(last) = self.policy.history.as_ref().map(PolicyHistory::last) else { return Ok(()) };
         match &last.policy {
@@ -111,22 +143,42 @@ impl Power {
 
     /// The next row.
     pub fn policy_file(&mut self, row: &FileRow<'_>) {
+        let recorded = self.recorded_otherwise(row);
+        let disk = self.policy.disk.as_mut().and_then(|disk| match disk.digests.remove(row.path) {
+            Some(digest) if digest == hexadecimal(row.sha256) => None,
+            Some(_) => Some("the file itself has another digest, and counts as compiled"),
+            None => Some("there is no such file any more, and it counts as compiled"),
+        });
+        if let Some(what) = recorded.or(disk) {
+            self.differs(Table::PolicyFile, row.path, what.to_owned());
+        }
+    }
+
+    fn recorded_otherwise(&mut self, row: &FileRow<'_>) -> Option<&'static str> {
         // Without a complete list nothing is known.
-        let Some(history) = self.policy.history.as_ref() else { return };
-        let last = history.last();
-        let what = match self.policy.files.remove(row.path) {
-            Some(recorded) if recorded == hexadecimal(row.sha256) => return,
-            Some(_) => "its digest is not that of the last policy record",
-            None if last.policy.is_some() && last.files.is_none() => return,
-            None => "the last policy record does not have it",
-        };
-        self.differs(Table::PolicyFile, row.path, what.to_owned());
+        let last = self.policy.history.as_ref()?.last();
+        match self.policy.files.remove(row.path) {
+            Some(recorded) if recorded == hexadecimal(row.sha256) => None,
+            Some(_) => Some("its digest is not that of the last policy record"),
+            None if last.policy.is_some() && last.files.is_none() => None,
+            None => Some("the last policy record does not have it"),
+        }
     }
 
     /// There are no more.
     pub fn end_of_policy_files(&mut self) {
-        for path in std::mem::take(&mut self.policy.files).into_keys() {
-            self.differs(Table::PolicyFile, &path, "its row is missing".to_owned());
+        let missing = std::mem::take(&mut self.policy.files);
+        for path in missing.keys() {
+            self.differs(Table::PolicyFile, path, "its row is missing".to_owned());
+        }
+        let Some(disk) = self.policy.disk.take() else { return };
+        for path in disk.digests.into_keys().filter(|path| !missing.contains_key(path)) {
+            self.differs(Table::PolicyFile, &path, "it counts as compiled, and its row is missing".to_owned());
+        }
+        let last = self.policy.history.as_ref().and_then(|history| history.last().policy.clone());
+        if let Some(last) = last.filter(|last| *last != disk.policy) {
+            let what = format!("the files themselves are those of policy {}, and count as compiled", disk.policy);
+            self.differs(Table::PolicySettings, &last, what);
         }
     }
 
@@ -197,8 +249,4 @@ impl Power {
             self.differs(Table::PolicyPrincipal, &role, format!("the {kind} row of '{who}' is missing"));
         }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    <[u8; 32]>::try_from(bytes).map_or_else(|_| "(none)".to_owned(), |digest| hex(&digest))
 }

@@ -44,6 +44,7 @@ impl Power {
             return Err(format!("the database says {} approvals, the journal says {needed}", row.needed));
         }
         let paper = RequestPaper::read(row.body)?;
+        self.hosts.asked(said.request.map(|asked| asked.seq), &paper)?;
         said.rows.broken = paper.break_glass == 1;
         columns(row, &paper)?;
         state(row, said, &paper, pruned, &self.names)?;

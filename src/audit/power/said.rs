@@ -30,6 +30,11 @@ pub(super) fn digest_of(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// As text, of a digest that is one.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    <[u8; 32]>::try_from(bytes).map_or_else(|_| "(none)".to_owned(), |digest| crate::escape::hex(&digest))
+}
+
 /// Names of people and fingerprints of keys, each kept once: there are few.
 #[derive(Debug, Default)]
 pub(super) struct Names {

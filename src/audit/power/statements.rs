@@ -16,6 +16,7 @@ pub(super) type Statements = HashMap<[u8; 32], Stated>;
 /// What a record says of the statement that it names.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stated {
+    seq: u64,
     id: Id,
     kind: StatementKind,
     uid: i64,
@@ -29,12 +30,12 @@ pub(super) struct Stated {
 
 impl Power {
     /// Keeps what a record of this kind says of its statement; records of earlier versions have none.
-    pub(super) fn stated(&mut self, kind: &str, id: Id, at: i64, by: u32, told: &Told<'_>) -> Option<()> {
+    pub(super) fn stated(&mut self, (seq, kind): (u64, &str), id: Id, at: i64, by: u32, told: &Told<'_>) -> Option<()> {
         let (Some(kind), Some(digest)) = (StatementKind::of_record(kind), &told.sha256) else {
             return Some(());
         };
         let key = told.key.as_ref().map(|key| self.names.of(key.as_bytes()));
-        self.statements.insert(digest.0, Stated { id, kind, uid: told.uid?, at, by, key, met: false });
+        self.statements.insert(digest.0, Stated { seq, id, kind, uid: told.uid?, at, by, key, met: false });
         Some(())
     }
 
@@ -66,8 +67,10 @@ impl Power {
         let said = said.ok_or("there is no such request")?;
         let request = said.request_digest().ok_or("there is no such request")?;
         let paper = StatementPaper::read(row.body)?;
+        let mut seq = None;
         match self.statements.get_mut(&digest_of(row.body)) {
             Some(stated) => {
+                seq = Some(stated.seq);
                 if std::mem::replace(&mut stated.met, true) {
                     return Err("it stands there twice".to_owned());
                 }
@@ -87,7 +90,7 @@ impl Power {
             return Err("it was made of another request".to_owned());
         }
         let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
-        paper.is_signed(&RequestPaper::read(asked)?, row.body, row.host_signature)?;
+        self.hosts.stated(seq, &paper, &RequestPaper::read(asked)?, (row.body, row.host_signature))?;
         is_personal(Namespace::Statement, row.body, row.signature, row.key)
     }
 }

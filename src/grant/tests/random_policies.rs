@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::policy::index::Compiled;
+use crate::policy::index::{Compiled, Stamp};
 use crate::policy::judge::{Among, Judgement, judge};
 use crate::policy::{Manner, PolicyIndex};
 
@@ -290,7 +290,9 @@ impl Trial {
         });
         let present = policy(&self.now, &self.other);
         let db = Connection::open_in_memory().unwrap();
-        let index = PolicyIndex::aside(&db, &Compiled { policy: &present, files: &[], stamp: "" }).unwrap();
+        let index =
+            PolicyIndex::aside(&db, &Compiled { policy: &present, files: &[], stamp: Stamp { text: "", key: &[] } })
+                .unwrap();
         let preferred = [RoleName::parse("ops").unwrap()];
         let permitted = [&self.now, &self.other].iter().any(|draft| draft.permits(&self.used));
         let eligible = match judge(self.used.elevation(), &index, Among::All(&preferred)) {

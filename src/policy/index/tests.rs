@@ -26,6 +26,10 @@ require_approval = true
 approvers = ["bob", "%#7"]
 "##;
 
+fn of(text: &str) -> Stamp<'_> {
+    Stamp { text, key: b"key" }
+}
+
 /// Stores it as the policy of a file that holds the stamp.
 fn put(db: &Connection, policy: &Policy, stamp: &str) -> Option<PolicyChange> {
     try_put(db, policy, stamp).unwrap()
@@ -35,14 +39,14 @@ fn try_put(db: &Connection, policy: &Policy, stamp: &str) -> Result<Option<Polic
     let sha256 = Sha256::digest(stamp).into();
     let files = [SourceFile { path: "/etc/p.toml".into(), sha256, written: 1, owner: 0 }];
     let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
-    let change = store(&transaction, &Compiled { policy, files: &files, stamp })?;
+    let change = store(&transaction, &Compiled { policy, files: &files, stamp: of(stamp) })?;
     transaction.commit()?;
     Ok(change)
 }
 
 /// A role as the files have it.
 fn bare(role: Role) -> Role {
-    Role { policy: None, ..role }
+    Role { policy: None, compiled: None, ..role }
 }
 
 fn database() -> Connection {
@@ -81,10 +85,10 @@ commands = ["ALL"]
 fn the_index_gives_back_what_was_stored() {
     let db = database();
     assert!(matches!(PolicyIndex::open(&db), Err(IndexError::Empty)));
-    assert_eq!(stored_stamp(&db).unwrap(), None);
+    assert!(!is_stored(&db, &of("first")).unwrap());
     let whole = policy(WHOLE);
     put(&db, &whole, "first");
-    assert_eq!(stored_stamp(&db).unwrap().as_deref(), Some("first"));
+    assert!(is_stored(&db, &of("first")).unwrap() && !is_stored(&db, &of("second")).unwrap());
     let index = PolicyIndex::open(&db).unwrap();
     assert_eq!(index.settings(), whole.settings());
     assert_eq!(index.role(&name("web-ops")).unwrap().map(bare).as_ref(), Some(&whole.roles()[0]));
@@ -161,6 +165,37 @@ fn every_bit_of_a_stored_role_counts() {
 }
 
 #[test]
+fn a_stamp_counts_where_it_is_sealed_with_its_policy() {
+    let db = database();
+    put(&db, &policy(WHOLE), "first");
+    assert!(PolicyIndex::current(&db, &of("first")).unwrap().is_some());
+    for harm in
+        ["stamp = 'other'", "seal = zeroblob(32)", "policy = zeroblob(32)", "sha256 = zeroblob(32)", "format = 'x'"]
+    {
+        db.execute_batch(&format!("BEGIN; UPDATE policy_settings SET {harm}")).unwrap();
+        for text in ["first", "other"] {
+            assert!(!is_stored(&db, &of(text)).unwrap(), "{harm}");
+            assert!(PolicyIndex::current(&db, &of(text)).unwrap().is_none(), "{harm}: it is compiled anew");
+        }
+        db.execute_batch("ROLLBACK").unwrap();
+    }
+    assert!(!is_stored(&db, &Stamp { text: "first", key: b"another" }).unwrap());
+}
+
+#[test]
+fn a_role_whose_power_is_not_that_of_its_digest_is_damaged() {
+    let db = database();
+    put(&db, &policy(WHOLE), "first");
+    let body: Vec<u8> =
+        db.query_row("SELECT body FROM policy_role WHERE name = 'web-ops'", [], |row| row.get(0)).unwrap();
+    let body = String::from_utf8(body).unwrap().replacen("\"authenticate\":", "\"noexec\":true,\"authenticate\":", 1);
+    let put = "UPDATE policy_role SET body = ?1, sha256 = ?2 WHERE name = 'web-ops'";
+    assert_eq!(db.execute(put, params![body.as_bytes(), row_digest("web-ops", body.as_bytes())]).unwrap(), 1);
+    let index = PolicyIndex::open(&db).unwrap();
+    assert!(matches!(index.role(&name("web-ops")), Err(IndexError::Damaged(what)) if what == "role 'web-ops'"));
+}
+
+#[test]
 fn a_failed_store_leaves_the_old_policy() {
     let db = database();
     put(&db, &policy(WHOLE), "old");
@@ -169,7 +204,7 @@ fn a_failed_store_leaves_the_old_policy() {
     )
     .unwrap();
     assert!(matches!(try_put(&db, &policy(INDEXED), "new"), Err(IndexError::Database(_))));
-    assert_eq!(stored_stamp(&db).unwrap().as_deref(), Some("old"));
+    assert!(is_stored(&db, &of("old")).unwrap());
     assert!(PolicyIndex::open(&db).unwrap().role(&name("web-ops")).unwrap().is_some());
 }
 

@@ -1,0 +1,124 @@
+//! Whether a journal is this host's own, before its head is signed: a signature makes a foreign journal one's own.
+//! May not: read a clock or a key; both come in as arguments.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Deserialize;
+
+use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
+use super::custody::{ACCEPTED, accepts, alert, meta, set_meta};
+use super::journal::{Journal, JournalError, Written, digest, sql_bound};
+use crate::clock::Moment;
+use crate::database::Durability;
+use crate::grant::PublicKey;
+use crate::grant::sshsig::{Namespace, signer};
+
+/// The name in `journal_meta`: that the head is not signed was told.
+const UNSEALED: &str = "unsealed";
+
+#[derive(Deserialize)]
+struct Asked {
+    host: serde_json::Value,
+}
+
+impl Journal<'_> {
+    /// Why the host that has this key does not sign the head, if it does not: since its own last checkpoint, or since root
+    /// accepted the state of the host, a request names another key, or there is neither and the journal is not new.
+    pub fn unsealable(&self, own: &PublicKey, moment: &Moment) -> Result<Option<String>, JournalError> {
+        let connection = self.database.connection();
+        let last = last_checkpoint(connection)?;
+        let signed = match &last {
+            Some(checkpoint) => signs(connection, checkpoint, own)?,
+            None => false,
+        };
+        let sealed = last.map_or(0, |checkpoint| checkpoint.seq);
+        let from = if signed { sealed } else { accepted(connection)? };
+        if !signed && from <= sealed {
+            if sealed > 0 {
+                return Ok(Some("its last checkpoint is not by this host's key".to_owned()));
+            }
+            let first: Option<i64> =
+                connection.query_row("SELECT at FROM record ORDER BY seq LIMIT 1", [], |row| row.get(0)).optional()?;
+            let age = first.map_or(0, |first| moment.wall.0.saturating_sub(first).saturating_div(1_000_000));
+            if age > EVERY_SECONDS {
+                return Ok(Some("it is older than a minute and has no checkpoint".to_owned()));
+            }
+        }
+        let foreign = foreign_request(connection, from, own)?;
+        Ok(foreign.map(|id| format!("request {id} was made with another key than this host's")))
+    }
+
+    /// Records, once, that the head is not signed and why.
+    pub fn tell_unsealed(&self, moment: &Moment, why: &str) -> Result<Option<Written>, JournalError> {
+        if meta(self.database.connection(), UNSEALED)?.is_some() {
+            return Ok(None);
+        }
+        let sentence = format!("the journal is not signed: {why}; jitctl audit verify says more");
+        self.database.write(Durability::Synced, |tx| {
+            if meta(tx, UNSEALED)?.is_some() {
+                return Ok(None);
+            }
+            set_meta(tx, UNSEALED, why.as_bytes())?;
+            self.append(tx, moment, alert("journal-not-signed", &sentence)).map(Some)
+        })
+    }
+}
+
+fn last_checkpoint(connection: &Connection) -> Result<Option<Checkpoint>, JournalError> {
+    let query = "SELECT seq, body, signature FROM checkpoint ORDER BY seq DESC LIMIT 1";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Checkpoint { seq: row.get::<_, i64>(0)?.unsigned_abs(), body: row.get(1)?, signature: row.get(2)? })
+    };
+    Ok(connection.query_row(query, [], read).optional()?)
+}
+
+/// Whether the checkpoint is by this key, and of the record that stands there.
+fn signs(connection: &Connection, checkpoint: &Checkpoint, own: &PublicKey) -> Result<bool, JournalError> {
+    let by_own = signer(Namespace::Checkpoint, &checkpoint.body, &checkpoint.signature).is_ok_and(|key| key == *own);
+    let Some(statement) =
+        Statement::decode(&checkpoint.body).filter(|statement| by_own && statement.seq == checkpoint.seq)
+    else {
+        return Ok(false);
+    };
+    let query = "SELECT hash FROM record WHERE seq = ?1";
+    let head = connection.query_row(query, [sql_bound(checkpoint.seq)], |row| Ok(digest(row, 0))).optional()?;
+    // Of a record that was pruned only this is left.
+    Ok(head.transpose()?.is_none_or(|head| head == statement.head))
+}
+
+/// The last record by which root accepted the state of the host.
+fn accepted(connection: &Connection) -> Result<u64, JournalError> {
+    #[derive(Deserialize)]
+    struct Alerted {
+        code: String,
+    }
+    let query = "SELECT seq, body FROM record WHERE kind = 'alert' AND kind NOT IN ('start', 'end') \
+                 AND instr(body, CAST(?1 AS BLOB)) > 0 ORDER BY seq DESC";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([ACCEPTED])?;
+    while let Some(row) = rows.next()? {
+        let alerted = serde_json::from_slice::<Alerted>(row.get_ref(1)?.as_bytes().unwrap_or_default());
+        if alerted.is_ok_and(|alerted| accepts("alert", Some(&alerted.code))) {
+            return Ok(row.get::<_, i64>(0)?.unsigned_abs());
+        }
+    }
+    Ok(0)
+}
+
+/// A request behind record `from` that names another key as its host's.
+fn foreign_request(connection: &Connection, from: u64, own: &PublicKey) -> Result<Option<String>, JournalError> {
+    let query = "SELECT r.grant_id, q.body FROM record r JOIN request q ON q.id = r.grant_id \
+                 WHERE r.kind = 'request' AND r.kind NOT IN ('start', 'end') AND r.seq > ?1 ORDER BY r.seq";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query(params![sql_bound(from)])?;
+    while let Some(row) = rows.next()? {
+        // What cannot be read is the verification's to find; version 1 names no key.
+        let asked = serde_json::from_slice::<Asked>(row.get_ref(1)?.as_bytes().unwrap_or_default());
+        let named = asked.ok().and_then(|asked| asked.host.get("key")?.as_str().map(str::to_owned));
+        let key = named.as_deref().and_then(|words| words.split_once(' '));
+        let key = key.and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded));
+        if named.is_some() && key.as_ref() != Some(own) {
+            return Ok(Some(row.get(0)?));
+        }
+    }
+    Ok(None)
+}

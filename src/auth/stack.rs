@@ -1,0 +1,275 @@
+//! Whether the auth stack of a PAM service lets somebody in who proves nothing: PAM tells its caller that it agreed, and not which
+//! module did.
+//! May not: read a file; what they hold comes in as an argument.
+
+/// So many lines and inclusions of a stack are looked at.
+const LINES: u32 = 1000;
+const DEPTH: u32 = 8;
+
+/// What a module says to somebody who knows no secret and is what the policy of the host wants them to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Success,
+    Ignore,
+    Failure,
+}
+
+/// What follows from that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Ignore,
+    Ok,
+    Done,
+    Bad,
+    Die,
+    Reset,
+    Skip(u32),
+}
+
+/// What the stack has come to so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Impression {
+    None,
+    Positive,
+    Negative,
+}
+
+/// Modules that look at other things than secrets, and agree.
+const AGREE: [&str; 12] = [
+    "pam_permit.so",
+    "pam_succeed_if.so",
+    "pam_localuser.so",
+    "pam_access.so",
+    "pam_time.so",
+    "pam_listfile.so",
+    "pam_shells.so",
+    "pam_securetty.so",
+    "pam_usertype.so",
+    "pam_tally2.so",
+    "pam_debug.so",
+    "pam_cap.so",
+];
+
+/// Modules that have nothing to say here.
+const SILENT: [&str; 10] = [
+    "pam_env.so",
+    "pam_faildelay.so",
+    "pam_group.so",
+    "pam_nologin.so",
+    "pam_warn.so",
+    "pam_echo.so",
+    "pam_keyinit.so",
+    "pam_mail.so",
+    "pam_motd.so",
+    "pam_umask.so",
+];
+
+/// True where the auth stack of `service` succeeds although every module that asks for a secret fails. `read` gives the text of a
+/// service, nothing where there is none.
+pub fn succeeds_unproved(service: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
+    let mut walk = Walk { read, lines: LINES };
+    walk.stack(service, Impression::None, 0).is_some_and(|end| end.impression == Impression::Positive)
+}
+
+struct Walk<'a> {
+    read: &'a dyn Fn(&str) -> Option<String>,
+    lines: u32,
+}
+
+/// Where a stack ended.
+struct End {
+    impression: Impression,
+    /// Nothing behind it is asked.
+    decided: bool,
+}
+
+impl Walk<'_> {
+    /// Nothing where it cannot be read to the end: nobody is let in then.
+    fn stack(&mut self, service: &str, mut impression: Impression, depth: u32) -> Option<End> {
+        if depth > DEPTH {
+            return None;
+        }
+        let text = (self.read)(service)?.replace("\\\n", " ");
+        let mut skip = 0;
+        for line in text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
+            self.lines = self.lines.checked_sub(1)?;
+            let Some((action, module)) = entry(line) else { continue };
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            match action {
+                Control::Include | Control::Substack => {
+                    let end = self.stack(module, impression, depth.saturating_add(1))?;
+                    impression = end.impression;
+                    if end.decided && action == Control::Include {
+                        return Some(end);
+                    }
+                }
+                Control::Module(control) => match control.action(says(module)) {
+                    Action::Ignore => {}
+                    Action::Reset => impression = Impression::None,
+                    Action::Bad => impression = Impression::Negative,
+                    Action::Die => return Some(End { impression: Impression::Negative, decided: true }),
+                    taken @ (Action::Ok | Action::Done | Action::Skip(_)) => {
+                        if impression == Impression::None && says(module) == Says::Success {
+                            impression = Impression::Positive;
+                        }
+                        if let Action::Skip(count) = taken {
+                            skip = count;
+                        } else if taken == Action::Done && impression == Impression::Positive {
+                            return Some(End { impression, decided: true });
+                        }
+                    }
+                },
+            }
+        }
+        Some(End { impression, decided: false })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Control<'l> {
+    Include,
+    Substack,
+    Module(Word<'l>),
+}
+
+/// The second column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Word<'l>(&'l str);
+
+impl Word<'_> {
+    fn action(self, said: Says) -> Action {
+        let (success, ignore, other) = match self.0 {
+            "required" => (Action::Ok, Action::Ignore, Action::Bad),
+            "requisite" => (Action::Ok, Action::Ignore, Action::Die),
+            "sufficient" => (Action::Done, Action::Ignore, Action::Ignore),
+            "optional" => (Action::Ok, Action::Ignore, Action::Ignore),
+            list => return listed(list, said),
+        };
+        match said {
+            Says::Success => success,
+            Says::Ignore => ignore,
+            Says::Failure => other,
+        }
+    }
+}
+
+/// Of `success=1 default=ignore`.
+fn listed(list: &str, said: Says) -> Action {
+    let named =
+        |wanted: &str| list.split_ascii_whitespace().find_map(|pair| pair.strip_prefix(wanted)?.strip_prefix('='));
+    let word = match said {
+        Says::Success => named("success"),
+        Says::Ignore => named("ignore"),
+        Says::Failure => named("auth_err"),
+    };
+    match word.or_else(|| named("default")).unwrap_or("bad") {
+        "ignore" => Action::Ignore,
+        "ok" => Action::Ok,
+        "done" => Action::Done,
+        "die" => Action::Die,
+        "reset" => Action::Reset,
+        number => number.parse().map_or(Action::Bad, Action::Skip),
+    }
+}
+
+/// The control and the module, or the service, of a line of the auth stack.
+fn entry(line: &str) -> Option<(Control<'_>, &str)> {
+    if let Some(service) = line.strip_prefix("@include") {
+        return Some((Control::Include, service.trim()));
+    }
+    let rest = line.strip_prefix('-').unwrap_or(line);
+    let (kind, rest) = rest.split_once(char::is_whitespace)?;
+    let rest = rest.trim_start();
+    let (control, rest) = match rest.strip_prefix('[') {
+        Some(list) => list.split_once(']')?,
+        None => rest.split_once(char::is_whitespace)?,
+    };
+    let mut words = rest.split_ascii_whitespace();
+    let module = words.next()?;
+    if !kind.eq_ignore_ascii_case("auth") {
+        return None;
+    }
+    let control = match control {
+        "include" => Control::Include,
+        "substack" => Control::Substack,
+        word => Control::Module(Word(word)),
+    };
+    // With `trust` members of a group are let in, and pam_faillock(8) only looks before and after.
+    let module = match (module, words.next()) {
+        ("pam_wheel.so", Some("trust")) | ("pam_faillock.so", Some("preauth" | "authsucc")) => "pam_permit.so",
+        _ => module,
+    };
+    Some((control, module))
+}
+
+fn says(module: &str) -> Says {
+    let name = module.rsplit('/').next().unwrap_or(module);
+    if AGREE.contains(&name) {
+        Says::Success
+    } else if SILENT.contains(&name) {
+        Says::Ignore
+    } else {
+        Says::Failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEBIAN: &str = "auth\t[success=2 default=ignore]\tpam_unix.so nullok\nauth [success=1 default=ignore] pam_sss.so use_first_pass\n\
+        auth\trequisite\tpam_deny.so\nauth\trequired\tpam_permit.so\nauth\toptional\tpam_cap.so\n";
+    const FEDORA: &str = "auth required pam_env.so\nauth required pam_faildelay.so delay=2000000\nauth [default=1 ignore=ignore success=ok] pam_usertype.so isregular\n\
+        auth [default=1 ignore=ignore success=ok] pam_localuser.so\nauth sufficient pam_unix.so nullok\nauth [default=1 ignore=ignore success=ok] pam_usertype.so isregular\n\
+        auth sufficient pam_sss.so forward_pass\nauth required pam_deny.so\n";
+
+    fn open(text: &str) -> bool {
+        let read = |service: &str| match service {
+            "service" => Some(text.to_owned()),
+            "common-auth" => Some(DEBIAN.to_owned()),
+            "system-auth" => Some(FEDORA.to_owned()),
+            "open" => Some("auth sufficient pam_permit.so\n".to_owned()),
+            "itself" => Some("@include itself\n".to_owned()),
+            _ => None,
+        };
+        succeeds_unproved("service", &read)
+    }
+
+    #[test]
+    fn a_stack_that_asks_and_does_not_listen_is_found() {
+        for text in [
+            "auth optional pam_unix.so\nauth required pam_permit.so\n",
+            "auth sufficient pam_unix.so\nauth required pam_permit.so\n",
+            "auth [success=1 default=ignore] pam_unix.so\nauth optional pam_permit.so\n",
+            "auth sufficient pam_succeed_if.so user ingroup wheel\n@include common-auth\n",
+            "auth required pam_env.so\nauth include open\n@include common-auth\n",
+            "auth substack open\n",
+            "-auth sufficient \\\n pam_wheel.so trust use_uid\n@include common-auth\n",
+            "auth [default=ok] pam_unix.so\nauth required /lib/security/pam_permit.so\n",
+        ] {
+            assert!(open(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stack_that_wants_a_proof_is_none() {
+        for text in [
+            "@include common-auth\n",
+            "auth include system-auth\n",
+            "auth substack system-auth\nauth optional pam_permit.so\n",
+            "auth required pam_unix.so\nauth required pam_permit.so\n",
+            "auth required pam_faillock.so preauth\nauth sufficient pam_unix.so\nauth required pam_faillock.so authfail\n",
+            "auth required pam_unix.so\naccount sufficient pam_permit.so\n",
+            "auth requisite pam_deny.so\nauth sufficient pam_permit.so\n",
+            "@include itself\n",
+            "@include missing\n",
+            "# auth sufficient pam_permit.so\n",
+            "",
+        ] {
+            assert!(!open(text), "{text}");
+        }
+    }
+}
