@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 
 use crate::audit::sink::auditd::Auditd;
-use crate::audit::sink::hooks::Hooks;
+use crate::audit::sink::hooks::{Hooks, Starter};
 use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
@@ -59,7 +59,7 @@ pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
 };
 
 /// The program that runs them.
-const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
+pub const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
 };
@@ -328,8 +328,17 @@ impl Host {
 
     /// The journal with the sinks that the policy wants, and the hooks.
     pub fn journal(&self, audit: &AuditSettings) -> Journal<'_> {
+        self.journal_with(audit, Hooks::new(HOOKS, HOOK_RUNNER))
+    }
+
+    /// The same for a process that may start no program.
+    pub fn journal_with_hooks_by(&self, audit: &AuditSettings, starter: Starter) -> Journal<'_> {
+        self.journal_with(audit, Hooks::started_by(HOOKS, starter))
+    }
+
+    fn journal_with(&self, audit: &AuditSettings, hooks: Hooks) -> Journal<'_> {
         let mut sinks = self.sinks(audit);
-        sinks.push(Box::new(Hooks::new(HOOKS, HOOK_RUNNER)));
+        sinks.push(Box::new(hooks));
         Journal::new(&self.database, &self.name, sinks).with_storage(audit.storage)
     }
 

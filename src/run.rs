@@ -13,6 +13,7 @@ pub mod enforcer;
 mod entries;
 mod offer;
 mod reel;
+mod steward;
 
 use std::mem::ManuallyDrop;
 

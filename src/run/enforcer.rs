@@ -5,21 +5,27 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::grant_watch::{GrantWatch, Watched, What};
+use super::steward::Steward;
 use crate::audit::record::{EndedBy, LeftEnded, LeftProcess, LeftRunning};
 use crate::audit::{Journal, Process};
 use crate::escape::Word;
 use crate::grant::GrantTerms;
-use crate::host::{ENFORCER, Host, HostError};
-use crate::policy::{Leftovers, OnExpiry, Role};
+use crate::host::{ENFORCER, Host, HostError, STATE};
+use crate::policy::{AuditSettings, Leftovers, OnExpiry, Role};
 use crate::session::custody::{Custody, Left};
 use crate::session::{Ending, SUPERVISORS, Wards, outcome::ended_by, stand_alone};
 use sys::process::{Pid, process_start, spawn_apart};
 use sys::sanitize::Inherited;
+use sys::wall::{self, Capability, Files, Ground, Post};
+
+/// What is still read behind the wall: the policy's files, accounts and the modules that name them, and processes.
+const READ: [&str; 8] = ["/etc", "/proc", "/usr", "/lib", "/lib64", "/run", "/dev", "/var/lib/sss"];
 
 /// The longest charge in bytes: a role and a grant, each of which is smaller.
 const CHARGE_LIMIT: u64 = 64 << 20;
@@ -41,6 +47,7 @@ pub(super) struct Charge {
     /// In clock ticks since boot.
     began: u64,
     parent: i32,
+    carrier: Option<i32>,
     group: Option<PathBuf>,
     grace_ms: u64,
     limit_ms: Option<u64>,
@@ -59,6 +66,7 @@ impl Charge {
             supervisor: own.raw(),
             began: process_start(own)?,
             parent: wards.parent.raw(),
+            carrier: wards.carrier.map(Pid::raw),
             group: wards.group.clone(),
             grace_ms: ms(wards.grace),
             limit_ms: wards.limit.map(ms),
@@ -115,14 +123,20 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let (Some(supervisor), Some(parent)) = (Pid::new(charge.supervisor), Pid::new(charge.parent)) else {
         return Ok(());
     };
-    let custody = Custody::take(supervisor, charge.began, parent, charge.group.as_deref());
+    let steward = Rc::new(Steward::beget().map_err(|error| HostError::System("make a process", error))?);
+    let (asked, told) = (Rc::clone(&steward), steward);
+    let carrier = charge.carrier.and_then(Pid::new);
+    let ours = Rc::new(move |pid| asked.is_our_own(pid));
+    let custody = Custody::take(supervisor, charge.began, parent, carrier, charge.group.as_deref(), ours);
     let grace = Duration::from_millis(charge.grace_ms);
     let name = sys::machine::host_name().map_err(|error| HostError::System("read the host's name", error))?;
     let host = Host::open(&name)?;
     let policy = host.policy(None)?;
-    let journal = host.journal(&policy.settings().audit);
+    let audit = &policy.settings().audit;
+    let journal = host.journal_with_hooks_by(audit, Rc::new(move |events| told.start_hooks(events)));
 
     let mut watch = GrantWatch::over(charge.watched(charge.role.clone()), &host, &journal);
+    confine(audit);
     let ending = custody.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
     drop(watch);
     let unrecorded = journal.open_runs()?.into_iter().any(|open| open.run == charge.run);
@@ -137,6 +151,24 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         outlast(charge, &custody, &host, &journal, grace)?;
     }
     Ok(())
+}
+
+/// Gives up what it takes neither to end a run nor to record it. What stays: signals, records and their mirrors.
+fn confine(audit: &AuditSettings) {
+    let cgroups = sys::cgroup::root().ok();
+    let mirrored = audit.json_file.as_ref().and_then(|file| file.path.parent());
+    let mut grounds = vec![Ground::Write(Path::new(STATE))];
+    grounds.extend(cgroups.as_deref().into_iter().chain(mirrored).map(Ground::Write));
+    grounds.extend(READ.iter().map(|path| Ground::Read(Path::new(path))));
+    let mut kept = vec![Capability::Kill, Capability::AuditWrite, Capability::AuditControl];
+    // A kernel without a part of the wall has the rest; `jitctl doctor` tells of it.
+    let _ = if sys::procfs::hides_processes() {
+        // Landlock keeps who is behind it from tracing others, and so from seeing what is left to be ended.
+        kept.push(Capability::Ptrace);
+        wall::confine(Post::Keeper, &kept, Files::Any)
+    } else {
+        wall::confine(Post::Keeper, &kept, Files::Below(&grounds))
+    };
 }
 
 /// Until nobody is left of what a finished command left running.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
-use super::family::{Family, settle_beside};
+use super::family::{Family, Ours, settle_beside};
 use super::watch::{Ending, Watch};
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, open_process};
@@ -38,19 +38,23 @@ pub enum Left {
 
 impl Custody {
     /// Of the run that `supervisor`, which began at `began` (clock ticks since boot), supervises; its command is a descendant of
-    /// `parent`, and begotten in the control group at `group`. The processes of ours among them are put where nobody but root
-    /// ends them.
-    pub fn take(supervisor: Pid, began: u64, parent: Pid, group: Option<&Path>) -> Self {
+    /// `parent`, and begotten in the control group at `group`. The processes of ours among them, such as a `carrier`, are put
+    /// where nobody but root ends them; `ours` says which processes run a program of ours.
+    pub fn take(supervisor: Pid, began: u64, parent: Pid, carrier: Option<Pid>, group: Option<&Path>, ours: Ours) -> Self {
         // Opened first, so that the number cannot become another's between the two.
         let line = open_process(supervisor).ok();
         let line = line.filter(|_| process::process_start(supervisor).is_ok_and(|start| start == began));
         if line.is_some() {
             settle_beside(supervisor);
-            if parent != supervisor {
-                settle_beside(parent);
+            for ours in [Some(parent).filter(|parent| *parent != supervisor), carrier].into_iter().flatten() {
+                settle_beside(ours);
             }
         }
-        Self { supervisor, line, family: Family::of(parent, group) }
+        let family = Family::of(parent, group, ours);
+        // The supervisor began this process as well.
+        family.spare_session(Pid::own());
+        let _ = carrier.map(|carrier| family.spare(carrier));
+        Self { supervisor, line, family }
     }
 
     /// Watches until the supervisor has ended, and ends the run where the watch says so; why it was ended, if it was.

@@ -2,7 +2,7 @@
 //! alone can be left: as the members of a control group of its own (PAM modules may move a process elsewhere), and as
 //! the descendants of this process, a subreaper.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -49,30 +49,52 @@ pub fn can_found() -> std::io::Result<()> {
     Cgroup::create(PARENT, "trial").map(Cgroup::remove)
 }
 
+/// A process of ours, with when it began: its number may become another's.
+#[derive(Debug, Clone, Copy)]
+struct Spared {
+    pid: Pid,
+    began: u64,
+    /// And whatever else is in its session.
+    session: bool,
+}
+
+impl Spared {
+    fn covers(&self, pid: Pid) -> bool {
+        let of_session = || self.session && process::session_of(pid) == Some(self.pid);
+        (pid == self.pid || of_session()) && process::process_start(self.pid).is_ok_and(|began| began == self.began)
+    }
+}
+
 /// The processes of one run.
 pub struct Family {
     group: Option<Cgroup>,
     /// Whose descendants they are; this process where there is none.
     of: Option<Pid>,
-    /// A descendant that is none of them: the enforcer.
-    spared: Cell<Option<Pid>>,
+    /// Descendants that are none of them: the carrier, and the enforcer.
+    spared: RefCell<Vec<Spared>>,
     /// The group is somebody else's to remove, or was removed.
     is_removed: Cell<bool>,
+    /// Whether a process runs a program of ours.
+    ours: Ours,
 }
+
+/// Whether a process runs a program of ours.
+pub type Ours = Rc<dyn Fn(Pid) -> bool>;
 
 impl Family {
     /// For the run of this id; without a group of its own where there are none, or where we may not make one.
     pub fn found(run: &str) -> Self {
-        Self::new(Cgroup::create(PARENT, run).ok(), None)
+        Self::new(Cgroup::create(PARENT, run).ok(), None, Rc::new(is_our_own))
     }
 
-    /// That of a run that another process supervises, whose descendants they are.
-    pub(super) fn of(supervisor: Pid, group: Option<&Path>) -> Self {
-        Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor))
+    /// That of a run that another process supervises, whose descendants they are; `ours` says which of them run a program of
+    /// ours.
+    pub(super) fn of(supervisor: Pid, group: Option<&Path>, ours: Ours) -> Self {
+        Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor), ours)
     }
 
-    fn new(group: Option<Cgroup>, of: Option<Pid>) -> Self {
-        Self { group, of, spared: Cell::new(None), is_removed: Cell::new(false) }
+    fn new(group: Option<Cgroup>, of: Option<Pid>, ours: Ours) -> Self {
+        Self { group, of, spared: RefCell::default(), is_removed: Cell::new(false), ours }
     }
 
     /// Where the command is to be born.
@@ -80,14 +102,31 @@ impl Family {
         self.group.as_ref()
     }
 
-    /// What the enforcer has to know of them; they descend from `parent`.
-    pub(super) fn wards(&self, parent: Pid, grace: Duration) -> Wards {
-        Wards { parent, group: self.group.as_ref().map(|group| group.path().to_owned()), grace, limit: None }
+    /// What the enforcer has to know of them; they descend from `parent`, as may a `carrier` that is none of them.
+    pub(super) fn wards(&self, parent: Pid, carrier: Option<Pid>, grace: Duration) -> Wards {
+        let group = self.group.as_ref().map(|group| group.path().to_owned());
+        Wards { parent, carrier, group, grace, limit: None }
+    }
+
+    /// A descendant of ours is none of them.
+    pub(super) fn spare(&self, pid: Pid) {
+        self.add_spared(pid, false);
+    }
+
+    /// Nor is any process of its session.
+    pub(super) fn spare_session(&self, leader: Pid) {
+        self.add_spared(leader, true);
+    }
+
+    fn add_spared(&self, pid: Pid, session: bool) {
+        if let Ok(began) = process::process_start(pid) {
+            self.spared.borrow_mut().push(Spared { pid, began, session });
+        }
     }
 
     /// A child of ours looks after them from now on: it is none of them, and the group is its own to remove.
     pub(super) fn hand_over(&self, enforcer: Pid) {
-        self.spared.set(Some(enforcer));
+        self.spare_session(enforcer);
         self.is_removed.set(true);
     }
 
@@ -114,11 +153,11 @@ impl Family {
     pub(super) fn freeze(&self) {
         self.of_group(Cgroup::freeze);
         for pid in self.members() {
-            if is_our_own(pid) {
+            if (self.ours)(pid) {
                 let _ = cgroup::take_out(pid, PARENT, SUPERVISORS); // it may have ended
             }
         }
-        self.signal(SIGSTOP, &|pid| self.is_outside(pid) && !is_our_own(pid));
+        self.signal(SIGSTOP, &|pid| self.is_outside(pid) && !(self.ours)(pid));
     }
 
     /// Lets all of them go on.
@@ -173,7 +212,7 @@ impl Family {
     }
 
     fn is_meant(&self, pid: Pid) -> bool {
-        self.spared.get() != Some(pid)
+        !self.spared.borrow().iter().any(|spared| spared.covers(pid))
     }
 
     fn signal(&self, number: i32, meant: &dyn Fn(Pid) -> bool) {
@@ -201,7 +240,8 @@ fn runs(pid: Pid) -> bool {
     procfs::stat(pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
 }
 
-fn is_our_own(pid: Pid) -> bool {
+/// For a process that may look at what others execute.
+pub fn is_our_own(pid: Pid) -> bool {
     procfs::runs_as_root(pid, &PROGRAMS)
 }
 

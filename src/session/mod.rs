@@ -8,11 +8,13 @@ pub mod watch;
 pub mod custody;
 
 mod buffer;
+mod carrier;
 mod direct;
 mod ending;
 mod family;
 mod hosted;
 mod launch;
+mod line;
 mod message;
 mod modes;
 mod monitor;
@@ -24,7 +26,7 @@ mod taps;
 use std::time::{Duration, Instant};
 
 pub use environment::EnvironmentError;
-pub use family::{Family, SUPERVISORS, can_found, stand_alone, stand_apart};
+pub use family::{Family, Ours, SUPERVISORS, can_found, is_our_own, stand_alone, stand_apart};
 pub use hosted::Hosted;
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};

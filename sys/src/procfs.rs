@@ -62,6 +62,19 @@ pub fn runs_as_root(pid: Pid, programs: &[&str]) -> bool {
     is_meant && fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| effective_uid(&status) == Some(0))
 }
 
+/// Whether /proc hides processes from who may not trace them (`hidepid`, proc(5)).
+pub fn hides_processes() -> bool {
+    fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| mounts.lines().any(is_hiding))
+}
+
+fn is_hiding(mount: &str) -> bool {
+    let mut fields = mount.split(' ').skip(1);
+    let (Some("/proc"), Some("proc"), Some(options)) = (fields.next(), fields.next(), fields.next()) else {
+        return false;
+    };
+    options.split(',').filter_map(|option| option.strip_prefix("hidepid=")).any(|how| !matches!(how, "0" | "off"))
+}
+
 /// The second number of the line `Uid:` (proc_pid_status(5)); the name of the process stands there without newlines.
 fn effective_uid(status: &str) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?.parse().ok()
@@ -113,6 +126,17 @@ mod tests {
         let root = effective_uid(&fs::read_to_string("/proc/self/status").unwrap()) == Some(0);
         assert_eq!(runs_as_root(Pid::own(), &["another", &name]), root);
         assert!(!runs_as_root(Pid::own(), &["another"]));
+    }
+
+    #[test]
+    fn a_proc_that_hides_processes_is_known_by_its_mount() {
+        for options in ["rw,nosuid,hidepid=invisible", "rw,hidepid=2,gid=4", "hidepid=ptraceable", "hidepid=1"] {
+            assert!(is_hiding(&format!("proc /proc proc {options} 0 0")), "{options}");
+        }
+        for line in ["proc /proc proc rw,hidepid=0 0 0", "proc /proc proc rw,hidepid=off 0 0", "proc /proc proc rw 0 0", "x"] {
+            assert!(!is_hiding(line), "{line}");
+        }
+        assert!(!is_hiding("proc /other proc hidepid=2 0 0"));
     }
 
     #[test]

@@ -125,7 +125,8 @@ pub(super) const TABLE: &[Row] = &[
         SYS_openat, SYS_openat2, SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_faccessat2, SYS_readlinkat,
         SYS_getdents64, SYS_getcwd, SYS_statfs, SYS_fchdir, SYS_chdir, SYS_unlinkat, SYS_renameat2, SYS_mkdirat,
         SYS_linkat, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_fallocate, SYS_fadvise64,
-        SYS_flock, SYS_sync_file_range, SYS_copy_file_range, SYS_umask, SYS_dup, SYS_dup3, SYS_pipe2),
+        SYS_flock, SYS_sync_file_range, SYS_copy_file_range, SYS_umask, SYS_dup, SYS_dup3, SYS_pipe2,
+        SYS_memfd_create),
     row!(Refused, Passes, Refused,
         "Who it is and where it runs.";
         SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getgroups, SYS_uname, SYS_sysinfo, SYS_getrusage,
