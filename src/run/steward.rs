@@ -74,7 +74,9 @@ fn serve(enforcer: &OwnedFd) -> Infallible {
             Ok(0) | Err(_) => exit_now(0),
         };
         let answer = match packet.get(..length) {
-            Some([LOOK, number @ ..]) => number.try_into().ok().map(i32::from_le_bytes).and_then(Pid::new).is_some_and(is_our_own),
+            Some([LOOK, number @ ..]) => {
+                number.try_into().ok().map(i32::from_le_bytes).and_then(Pid::new).is_some_and(is_our_own)
+            }
             Some([tag @ (MORE | LAST), piece @ ..]) if events.len() < EVENTS => {
                 events.extend_from_slice(piece);
                 if *tag == MORE {

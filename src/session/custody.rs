@@ -40,7 +40,14 @@ impl Custody {
     /// Of the run that `supervisor`, which began at `began` (clock ticks since boot), supervises; its command is a descendant of
     /// `parent`, and begotten in the control group at `group`. The processes of ours among them, such as a `carrier`, are put
     /// where nobody but root ends them; `ours` says which processes run a program of ours.
-    pub fn take(supervisor: Pid, began: u64, parent: Pid, carrier: Option<Pid>, group: Option<&Path>, ours: Ours) -> Self {
+    pub fn take(
+        supervisor: Pid,
+        began: u64,
+        parent: Pid,
+        carrier: Option<Pid>,
+        group: Option<&Path>,
+        ours: Ours,
+    ) -> Self {
         // Opened first, so that the number cannot become another's between the two.
         let line = open_process(supervisor).ok();
         let line = line.filter(|_| process::process_start(supervisor).is_ok_and(|start| start == began));

@@ -36,6 +36,11 @@ pub(crate) fn any_bit(bits: u32, then: u8, otherwise: u8) -> libc::sock_filter {
     instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, then, otherwise, bits)
 }
 
+/// Skips so many instructions.
+pub(crate) fn skip(count: u32) -> libc::sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, count)
+}
+
 /// The end: what becomes of the call.
 pub(crate) fn answer(value: u32) -> libc::sock_filter {
     instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value)

@@ -133,7 +133,9 @@ mod tests {
         for options in ["rw,nosuid,hidepid=invisible", "rw,hidepid=2,gid=4", "hidepid=ptraceable", "hidepid=1"] {
             assert!(is_hiding(&format!("proc /proc proc {options} 0 0")), "{options}");
         }
-        for line in ["proc /proc proc rw,hidepid=0 0 0", "proc /proc proc rw,hidepid=off 0 0", "proc /proc proc rw 0 0", "x"] {
+        for line in
+            ["proc /proc proc rw,hidepid=0 0 0", "proc /proc proc rw,hidepid=off 0 0", "proc /proc proc rw 0 0", "x"]
+        {
             assert!(!is_hiding(line), "{line}");
         }
         assert!(!is_hiding("proc /other proc hidepid=2 0 0"));

@@ -60,6 +60,7 @@ mod statements;
 mod terminal;
 mod tokens;
 mod told;
+mod walls;
 
 use std::sync::OnceLock;
 

@@ -4,7 +4,7 @@ use std::io;
 
 use super::Post;
 use super::table::{Answer, Condition, LEGACY, Row, TABLE};
-use crate::bpf::{ARCH, NUMBER, X32_BIT, answer, any_bit, argument, at_least, equal, load};
+use crate::bpf::{ARCH, NUMBER, X32_BIT, answer, any_bit, argument, at_least, equal, load, skip};
 
 /// AUDIT_ARCH_* of linux/audit.h.
 #[cfg(target_arch = "x86_64")]
@@ -40,25 +40,42 @@ pub(super) fn answer_for(row: &Row, post: Post) -> Answer {
 /// `Unsupported` on a machine that is not known here.
 pub(super) fn filter(post: Post) -> io::Result<Vec<libc::sock_filter>> {
     let own = OWN.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
-    let mut filter = vec![
-        load(ARCH),
-        equal(own, 1, 0),
-        answer(KILL),
-        load(NUMBER),
-        at_least(X32_BIT, 0, 1),
-        answer(KILL),
-    ];
+    let mut calls = Vec::new();
     for row in rows() {
-        let then = outcome(answer_for(row, post));
-        let length = u8::try_from(then.len()).map_err(io::Error::other)?;
-        for (_, number) in row.calls {
-            let number = u32::try_from(*number).map_err(io::Error::other)?;
-            filter.push(equal(number, 0, length));
-            filter.extend_from_slice(&then);
+        let told = answer_for(row, post);
+        if told != Answer::Refused {
+            for (_, number) in row.calls {
+                calls.push((u32::try_from(*number).map_err(io::Error::other)?, told));
+            }
         }
     }
-    filter.push(answer(REFUSE));
+    calls.sort_unstable_by_key(|(number, _)| *number);
+    let mut filter =
+        vec![load(ARCH), equal(own, 1, 0), answer(KILL), load(NUMBER), at_least(X32_BIT, 0, 1), answer(KILL)];
+    search(&calls, &mut filter)?;
     Ok(filter)
+}
+
+/// So many calls are compared one by one.
+const FEW: usize = 4;
+
+/// Finds the call among these, which are sorted, by halving: when a filter is set the kernel asks it once for every number.
+fn search(calls: &[(u32, Answer)], filter: &mut Vec<libc::sock_filter>) -> io::Result<()> {
+    let (low, high) = calls.split_at_checked(calls.len() / 2).unwrap_or((calls, &[]));
+    let Some((middle, _)) = high.first().filter(|_| calls.len() > FEW) else {
+        for (number, told) in calls {
+            let then = outcome(*told);
+            filter.push(equal(*number, 0, u8::try_from(then.len()).map_err(io::Error::other)?));
+            filter.extend(then);
+        }
+        filter.push(answer(REFUSE));
+        return Ok(());
+    };
+    let mut below = Vec::new();
+    search(low, &mut below)?;
+    filter.extend([at_least(*middle, 0, 1), skip(u32::try_from(below.len()).map_err(io::Error::other)?)]);
+    filter.extend(below);
+    search(high, filter)
 }
 
 /// What is done with a call that was recognized; always an end.
@@ -87,12 +104,8 @@ fn conditional(condition: Condition) -> Vec<libc::sock_filter> {
         Condition::Without(index, bits) => {
             vec![load(argument(index)), any_bit(bits, 0, 1), answer(REFUSE), answer(ALLOW)]
         }
-        Condition::NotBoth(index, one, other) => vec![
-            load(argument(index)),
-            any_bit(one, 0, 2),
-            any_bit(other, 0, 1),
-            answer(REFUSE),
-            answer(ALLOW),
-        ],
+        Condition::NotBoth(index, one, other) => {
+            vec![load(argument(index)), any_bit(one, 0, 2), any_bit(other, 0, 1), answer(REFUSE), answer(ALLOW)]
+        }
     }
 }

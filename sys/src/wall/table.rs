@@ -54,13 +54,8 @@ const FAMILIES: [u32; 2] = [libc::AF_UNIX as u32, libc::AF_NETLINK as u32];
 /// TCGETS2, by which newer C libraries ask for a terminal's settings (asm-generic/ioctls.h).
 const TCGETS2: u32 = 0x802c_542a;
 
-const TERMINAL: [u32; 5] = [
-    libc::TCGETS as u32,
-    TCGETS2,
-    libc::TIOCGPGRP as u32,
-    libc::TIOCSPGRP as u32,
-    libc::TIOCGWINSZ as u32,
-];
+const TERMINAL: [u32; 5] =
+    [libc::TCGETS as u32, TCGETS2, libc::TIOCGPGRP as u32, libc::TIOCSPGRP as u32, libc::TIOCGWINSZ as u32];
 
 macro_rules! row {
     ($carrier:expr, $keeper:expr, $worker:expr, $why:literal; $($call:ident),+) => {
@@ -123,7 +118,7 @@ pub(super) const TABLE: &[Row] = &[
     row!(Refused, Passes, Refused,
         "Files: the database, the policy, /proc and the control group. Where, Landlock says.";
         SYS_openat, SYS_openat2, SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_faccessat2, SYS_readlinkat,
-        SYS_getdents64, SYS_getcwd, SYS_statfs, SYS_fchdir, SYS_chdir, SYS_unlinkat, SYS_renameat2, SYS_mkdirat,
+        SYS_getdents64, SYS_getcwd, SYS_statfs, SYS_fchdir, SYS_chdir, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_mkdirat,
         SYS_linkat, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_fallocate, SYS_fadvise64,
         SYS_flock, SYS_sync_file_range, SYS_copy_file_range, SYS_umask, SYS_dup, SYS_dup3, SYS_pipe2,
         SYS_memfd_create),
