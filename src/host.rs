@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 
 use crate::audit::sink::auditd::Auditd;
-use crate::audit::sink::hooks::{Hooks, Starter};
+use crate::audit::sink::hooks::{self, Hooks, Starter};
 use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
@@ -59,7 +59,7 @@ pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
 };
 
 /// The program that runs them.
-pub const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
+const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
 };
@@ -219,6 +219,14 @@ impl Clock for SystemClock {
             boot_id: sys::time::boot_id()?,
         })
     }
+}
+
+/// Has the hooks told of events, one line each, in a process that may start programs.
+///
+/// # Errors
+/// Whatever keeps their runner from starting.
+pub fn start_hooks(events: &[u8]) -> std::io::Result<()> {
+    hooks::start(Path::new(HOOK_RUNNER), events)
 }
 
 impl Host {

@@ -32,13 +32,16 @@ pub(super) struct Terminals {
     gone: bool,
     raw: bool,
     plain: bool,
+    /// The supervisor has still to set the terminals before anything is carried.
+    waits: bool,
     /// What is still to be told to the person at the terminal.
     words: Vec<u8>,
 }
 
 impl Terminals {
-    /// Both of them do not block, and nobody else reads or writes them.
-    pub(super) fn new(caller: OwnedFd, leader: OwnedFd, plain: bool) -> Self {
+    /// Both of them do not block, and nobody else reads or writes them. The command's leaves line ends alone where it is `plain`;
+    /// nothing is carried before the supervisor has told how they are set where `waits` says so.
+    pub(super) fn new(caller: OwnedFd, leader: OwnedFd, plain: bool, waits: bool) -> Self {
         Self {
             caller,
             leader: Some(leader),
@@ -47,6 +50,7 @@ impl Terminals {
             gone: false,
             raw: false,
             plain,
+            waits,
             words: Vec::new(),
         }
     }
@@ -128,7 +132,7 @@ impl Carrier<'_, '_> {
             Order::Signal(_) | Order::Continue(_) | Order::Enough => {}
             Order::Screen { raw, plain } => {
                 if let Some(terminals) = &mut self.terminals {
-                    (terminals.raw, terminals.plain) = (raw, plain);
+                    (terminals.raw, terminals.plain, terminals.waits) = (raw, plain, false);
                 }
             }
             Order::Resize(window) => self.tape.resize(window),
@@ -141,6 +145,10 @@ impl Carrier<'_, '_> {
             }
             Order::Rest => {
                 let _ = self.drain();
+                if let Some(terminals) = &mut self.terminals {
+                    // The terminal is somebody else's now, until we hear how it is set.
+                    (terminals.raw, terminals.waits) = (false, true);
+                }
                 send_report(self.supervisor, &Report::Rested)?;
             }
             Order::Finish => {
@@ -236,14 +244,15 @@ impl Carrier<'_, '_> {
 
 impl Terminals {
     fn caller_entry(&self) -> Option<PollEntry<'_>> {
-        let reads = self.raw && !self.gone && self.to_command.has_room();
-        let writes = !self.gone && !self.to_caller.is_empty();
+        let reads = self.raw && !self.waits && !self.gone && self.to_command.has_room();
+        let writes = !self.waits && !self.gone && !self.to_caller.is_empty();
         (reads || writes).then(|| PollEntry::new(self.caller.as_fd(), reads, writes))
     }
 
     fn leader_entry(&self) -> Option<PollEntry<'_>> {
         let leader = self.leader.as_ref()?;
-        Some(PollEntry::new(leader.as_fd(), self.to_caller.has_room(), !self.to_command.is_empty()))
+        let (reads, writes) = (!self.waits && self.to_caller.has_room(), !self.to_command.is_empty());
+        (reads || writes).then(|| PollEntry::new(leader.as_fd(), reads, writes))
     }
 
     /// What was typed behind the first `before` bytes is recorded where the policy wants it, but never what the terminal

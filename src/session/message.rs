@@ -36,7 +36,7 @@ pub(super) enum Order {
     Signal(i32),
     /// Let the stopped command go on.
     Continue(Place),
-    /// How the two terminals are set from now on.
+    /// How the two terminals are set from now on; what waited for that is carried.
     Screen {
         /// Keys of the caller's terminal are the command's.
         raw: bool,
@@ -47,7 +47,7 @@ pub(super) enum Order {
     Resize(WindowSize),
     /// Tell the person at the terminal.
     Say(String),
-    /// Carry what is there to the screen, and say when that is done.
+    /// Carry what is there to the screen, say when that is done, and carry nothing more before the terminals are set anew.
     Rest,
     /// Nobody waits any longer for what is still to be carried.
     Enough,

@@ -101,7 +101,7 @@ pub(super) fn run(
         ours = None;
         let copies = (modes.as_fd().try_clone_to_owned(), leader.try_clone(), follower.try_clone(), cloned(&ends));
         let (Ok(caller), Ok(leader), Ok(follower), Ok(ends)) = copies else { process::exit_now(1) };
-        let terminals = Some(Terminals::new(caller, leader, modes.is_plain()));
+        let terminals = Some(Terminals::new(caller, leader, modes.is_plain(), place == Place::Foreground));
         let carrier = Carrier { terminals, taps: &mut taps, tape, supervisor: &theirs };
         Monitor { launch, inherited, follower, on_terminal, ends, carrier, place, grace }.run()
     })
@@ -279,7 +279,6 @@ impl Relay<'_, '_, '_> {
         }
         self.rest();
         self.modes.restore()?;
-        self.tell_modes();
         let suspension = if self.detached {
             Suspension::Refused
         } else {
@@ -289,16 +288,15 @@ impl Relay<'_, '_, '_> {
         // command reach for the terminal again.
         if suspension == Suspension::Refused && reached_for_terminal {
             self.parked = true;
+            self.tell_modes();
         } else {
             self.resume();
         }
         Ok(())
     }
 
-    /// Waits until the screen shows what the command has written so far.
+    /// Waits until the screen shows what the command has written so far. Nothing more is carried before the terminals are set anew.
     fn rest(&mut self) {
-        // From here on the keys are nobody's.
-        self.line.order(&Order::Screen { raw: false, plain: self.modes.is_plain() });
         let (tape, over, launch) = (&*self.tape, &mut self.over, self.launch);
         self.line.settle(&Order::Rest, &self.signals, self.enforcer, &mut |report, enforcer| {
             match report {

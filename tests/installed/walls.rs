@@ -226,21 +226,24 @@ fn nor_with_the_carrier_of_pipes_or_the_enforcer() {
 
 #[test]
 fn an_enforcer_behind_the_wall_records_what_is_left_and_tells_syslog_and_hooks() {
-    let person = root().person(&["walled"]);
-    let start = ["jit-sudo", "-n", "sh", "-c", "setsid sleep 810006 & sleep 0.5"];
-    root().run_as(&person.name, start).succeeded();
-    let left = eventually("what is left is recorded", PATIENCE, || {
-        root().journal().into_iter().find(|record| {
-            record.kind() == "left-running"
-                && records_of(root(), &person).iter().any(|start| start.text("run") == record.text("run"))
-        })
-    });
-    let run = left.text("run").to_owned();
-    eventually("syslog has it", PATIENCE, || root().syslog().into_iter().find(|line| line.seq == left.seq));
-    end("810006");
-    eventually("its end is recorded", PATIENCE, || {
-        root().journal().into_iter().find(|record| record.kind() == "left-ended" && record.text("run") == run)
-    });
+    let root = crate::own_root();
+    root.add_policy("walls", POLICY);
+    root.write("/etc/jit-sudo/hooks.d/10-file", 0o755, "#!/bin/sh\numask 022; cat >>/tmp/events\n");
+    let person = root.person(&["walled"]);
+    let start = ["jit-sudo", "-n", "sh", "-c", "setsid sleep 810006 >/dev/null 2>&1 & sleep 0.5"];
+    root.run_as(&person.name, start).succeeded();
+    let of_kind =
+        |kind: &str| eventually(kind, PATIENCE, || root.journal().into_iter().find(|record| record.kind() == kind));
+    let left = of_kind("left-running");
+    root.script("pkill -xf 'sleep 810006'");
+    let ended = of_kind("left-ended");
+    for record in [left, ended] {
+        eventually("syslog has it", PATIENCE, || root.syslog().into_iter().find(|line| line.seq == record.seq));
+        eventually("a hook was told", PATIENCE, || {
+            let told = std::fs::read_to_string(root.path("/tmp/events")).ok()?;
+            told.contains(&record.body).then_some(())
+        });
+    }
 }
 
 #[test]

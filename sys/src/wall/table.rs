@@ -123,6 +123,9 @@ pub(super) const TABLE: &[Row] = &[
         SYS_flock, SYS_sync_file_range, SYS_copy_file_range, SYS_umask, SYS_dup, SYS_dup3, SYS_pipe2,
         SYS_memfd_create),
     row!(Refused, Passes, Refused,
+        "The end of a wait for the turn to write.";
+        SYS_timer_create, SYS_timer_settime, SYS_timer_delete),
+    row!(Refused, Passes, Refused,
         "Who it is and where it runs.";
         SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getgroups, SYS_uname, SYS_sysinfo, SYS_getrusage,
         SYS_times, SYS_capget, SYS_sched_getaffinity),
@@ -174,6 +177,9 @@ pub(super) const LEGACY: &[Row] = &[
         "The older names of the same calls on files.";
         SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_getdents, SYS_unlink, SYS_rename, SYS_mkdir,
         SYS_rmdir, SYS_link, SYS_chmod, SYS_chown, SYS_lchown, SYS_dup2, SYS_pipe),
+    row!(Passes, Passes, Refused,
+        "As getpgid.";
+        SYS_getpgrp),
     row!(Refused, Refused, Refused,
         "As clone.";
         SYS_fork, SYS_vfork),

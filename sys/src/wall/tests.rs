@@ -219,6 +219,20 @@ fn a_keeper_writes_below_its_ground_and_nowhere_else() {
 }
 
 #[test]
+fn a_keeper_waits_for_its_turn_to_write_and_not_for_ever() {
+    let scratch = Scratch::new("turn");
+    let open = || std::fs::File::open(scratch.0.join("inside")).unwrap();
+    let held = crate::lock::Locked::within(open(), std::time::Duration::from_secs(1)).unwrap();
+    let file = open();
+    in_a_child(|| {
+        confine(Post::Keeper, &[], Files::Any);
+        let turn = crate::lock::Locked::within(file, std::time::Duration::from_millis(100));
+        turn.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    });
+    drop(held);
+}
+
+#[test]
 fn a_confined_process_has_the_named_capabilities_alone() {
     in_a_child(|| {
         let held = |line: &str| {
