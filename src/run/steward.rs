@@ -89,17 +89,3 @@ fn serve(enforcer: &OwnedFd) -> Infallible {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_tells_which_processes_are_ours_also_after_many_events() {
-        let steward = Steward::beget().unwrap();
-        // The test is no program of ours, and no runner takes what is no event, whether one is installed here or not.
-        assert!(!steward.is_our_own(Pid::own()));
-        let _ = steward.start_hooks(&vec![b'x'; 3 * PACKET]);
-        assert!(!steward.is_our_own(Pid::own()));
-    }
-}
