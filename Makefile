@@ -47,13 +47,15 @@ help:
 	@echo 'make import-compare  5,000 generated sudoers files, imported, and their answers compared with sudo'"'"'s (FILES= SEED=)'
 	@echo 'make journals       1,000 random journals, half of them damaged, by our verification and by one written from the formats'
 	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
-	@echo 'make flips          2,000,000 random bit flips over signed grants and approvals'
+	@echo 'make trials         1,000 runs that try at random to outlive their grants (TRIALS= SEED=)'
+	@echo 'make flips          2,000,000 random bit flips over all that is signed'
 
 # The directories are part of the programs: nothing that a caller can set moves them. The sources have the usual ones.
 ifneq ($(PREFIX) $(SYSCONFDIR) $(STATEDIR),/usr /etc /var/lib/jit-sudo)
 export JIT_SUDO_SYSCONFDIR   := $(SYSCONFDIR)/jit-sudo
 export JIT_SUDO_HOOKSDIR     := $(SYSCONFDIR)/jit-sudo/hooks.d
 export JIT_SUDO_STATEDIR     := $(STATEDIR)
+export JIT_SUDO_PROGRAM      := $(BINDIR)/jit-sudo
 export JIT_SUDO_BROKER       := $(LIBEXECDIR)/jit-sudo-broker
 export JIT_SUDO_ENFORCER     := $(LIBEXECDIR)/jit-sudo-enforcer
 export JIT_SUDO_HOOK_RUNNER  := $(LIBEXECDIR)/jit-sudo-hooks
@@ -143,7 +145,7 @@ demo-shell: deps build
 	PROFILE=$(PROFILE) tests/private-root demo-shell
 
 bench: deps build
-	PROFILE=$(PROFILE) $(TRY) bench
+	OLD='$(OLD)' OLD_TARGET='$(OLD_TARGET)' PROFILE=$(PROFILE) $(TRY) bench
 
 # Exits with 1 where a run fails, or one in a hundred takes longer than 2 s.
 crowd: deps build
@@ -171,6 +173,10 @@ million: deps build
 # Random journals by the installed product, and both checkers must say the same of each; a minute or two.
 journals: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_random_journals -- --ignored --nocapture
+
+# Runs that try to outlive their grants; half an hour. TRIALS= SEED=
+trials: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_runs -- --ignored --nocapture
 
 ansible: deps build $(TARGET)/ansible
 	$(CARGO) test --locked --test installed ansible:: -- --ignored
@@ -213,4 +219,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips journals soak million test check deps build-deps clean ansible import-compare
+.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips journals soak trials million test check deps build-deps clean ansible import-compare

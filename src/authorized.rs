@@ -1,6 +1,7 @@
 //! THE GATE. An [`Authorized`] is made here and nowhere else, from power (a verified grant or a standing assignment) and
 //! an authentication of the same caller. What it holds is all that a run may know of its permission.
 
+pub mod environment;
 mod plan;
 
 use std::fmt;
@@ -10,9 +11,9 @@ use crate::clock::{Moment, Timestamp};
 use crate::elevation::{Elevation, RunAs, RunAsError};
 use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
 use crate::policy::judge::Standing;
-use crate::policy::{Manner, NotPermitted, Rlimit, Role};
-pub use plan::{EnvironmentPolicy, ExecPlan};
-use sys::limits::{Limit, Limits};
+use crate::policy::{Manner, NotPermitted, Role};
+pub use plan::{EnvironmentPolicy, ExecPlan, Scripts};
+use sys::limits::Limits;
 
 /// Where the power comes from.
 pub enum Power {
@@ -22,13 +23,22 @@ pub enum Power {
     Standing,
 }
 
+impl Power {
+    /// The terms of an exact grant, which serves one command alone.
+    pub fn exact(&self) -> Option<&GrantTerms> {
+        match self {
+            Self::Grant(terms) if terms.exact.is_set() => Some(terms),
+            Self::Grant(_) | Self::Standing => None,
+        }
+    }
+}
+
 /// Permission to run one elevation now.
 #[must_use = "permission leads to the journal"]
 pub struct Authorized {
     plan: ExecPlan,
     role: Role,
     power: Power,
-    manner: Manner,
     authenticated: Authenticated,
 }
 
@@ -86,8 +96,8 @@ impl Authorized {
             return Err(GateError::NotAuthenticated);
         }
         let manner = Manner::of(&role, &elevation).map_err(GateError::NotPermitted)?;
-        let plan = ExecPlan::new(elevation, &role, &manner, &power).map_err(GateError::RunAs)?;
-        Ok(Self { plan, role, power, manner, authenticated })
+        let plan = ExecPlan::new(elevation, &role, manner, &power).map_err(GateError::RunAs)?;
+        Ok(Self { plan, role, power, authenticated })
     }
 
     /// What may run.
@@ -115,29 +125,14 @@ impl Authorized {
         &self.power
     }
 
-    /// In which manner.
-    pub fn manner(&self) -> &Manner {
-        &self.manner
-    }
-
     /// The authentication, whose PAM session is still to be opened.
     pub fn authenticated(&mut self) -> &mut Authenticated {
         &mut self.authenticated
     }
 
-    /// The limits of the command: the caller's, changed by what the PAM session demands and by the role.
+    /// The limits of the command: the caller's, changed by what the PAM session demands and by the plan.
     pub fn session_limits(&self, inherited: &Limits) -> Limits {
-        let mut limits = self.authenticated.session_limits(inherited);
-        for (name, said) in &self.role.options.rlimits {
-            let limit = match *said {
-                Rlimit::Default => None,
-                Rlimit::Caller => inherited.named(name),
-                Rlimit::Limit { soft, hard } => Some(Limit { soft, hard }),
-            };
-            // The policy has no other names.
-            let _ = limit.map(|limit| limits.set(name, limit));
-        }
-        limits
+        self.plan.limits(inherited, self.authenticated.session_limits(inherited))
     }
 
     /// How the caller was authenticated.

@@ -371,24 +371,18 @@ impl Database {
         }
     }
 
-    /// The same in one look, which is enough where everything stands in the order in which it was created.
+    /// The same text by text, which is enough where everything stands in the order in which it was created.
     fn is_as_created(&self, schema: &[&str]) -> rusqlite::Result<bool> {
-        // SQLite's own indexes have no text.
-        let query = "SELECT group_concat(sql, ';'), total(sql IS NULL AND type <> 'index') FROM sqlite_schema";
-        self.connection.query_row(query, [], |row| {
-            let mut rest = row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default();
-            for statement in statements(schema) {
-                let Some(after) = rest.strip_prefix(statement.as_bytes()) else { return Ok(false) };
-                rest = after.strip_prefix(b";").unwrap_or(after);
+        // SQLite's own indexes, and nothing else of theirs, have no text.
+        let mut select =
+            self.connection.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL OR type <> 'index'")?;
+        let (mut rows, mut wanted) = (select.query([])?, statements(schema));
+        while let Some(row) = rows.next()? {
+            if row.get_ref(0)?.as_str_or_null()? != wanted.next() {
+                return Ok(false);
             }
-            Ok(rest.is_empty() && row.get::<_, f64>(1)? == 0.0)
-        })
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        self.tidy();
+        }
+        Ok(wanted.next().is_none())
     }
 }
 

@@ -7,6 +7,7 @@ mod lectures;
 mod policies;
 mod recordings;
 mod schema;
+mod sealing;
 mod shelf;
 
 use std::borrow::Borrow;
@@ -20,7 +21,7 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Courier, Sink, Transport};
-use crate::audit::{self, Due, Journal, JournalError, Mark, Supervisor, Sweep};
+use crate::audit::{self, Journal, JournalError, Mark, OpenRun, Supervisor, Sweep};
 use crate::clock::{BootTime, Clock, Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
@@ -29,12 +30,15 @@ use crate::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, Te
 use crate::names::Person;
 use crate::policy::index::IndexError;
 use crate::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
+use crate::programs::HOOK_RUNNER;
+use crate::session::end_lost;
 use crate::store::GrantStore;
 use crate::voice::Voice;
 use anchor::Anchor;
 pub use inspection::Mirror;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
 pub use schema::open as open_database;
+pub use sealing::SEAL;
 pub use shelf::Shelved;
 use sys::bell::Bell;
 use sys::limits::Limits;
@@ -58,28 +62,10 @@ pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
     None => "/etc/jit-sudo/hooks.d",
 };
 
-/// The program that runs them.
-const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
-};
-
 /// Our own PAM services: links to those of `/etc/pam.d`, beside an `other` that refuses.
 pub const PAM_SERVICES: &str = match option_env!("JIT_SUDO_PAM_SERVICES") {
     Some(directory) => directory,
     None => "/usr/libexec/jit-sudo/pam.d",
-};
-
-/// The program that ends runs in time.
-pub const ENFORCER: &str = match option_env!("JIT_SUDO_ENFORCER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-enforcer",
-};
-
-/// The program that compresses recordings.
-pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
 };
 
 const POLICY: &str = "policy.toml";
@@ -131,7 +117,7 @@ pub enum HostError {
     /// The request or grant of this id is of another version.
     Terms(String, TermsFault),
     /// There is no host key yet.
-    NoKey,
+    NoKey(&'static str),
     /// The host key is damaged.
     Key(InvalidHostKey),
     /// The database is an older copy; the text says how that showed.
@@ -153,7 +139,7 @@ impl fmt::Display for HostError {
             Self::Journal(error) => error.fmt(f),
             Self::Damaged(what) => write!(f, "the database holds damaged terms: {what}"),
             Self::Terms(id, fault) => write!(f, "request {id} cannot be used: {fault}"),
-            Self::NoKey => write!(f, "this host has no key: {STATE}/{HOST_KEY} is missing"),
+            Self::NoKey(file) => write!(f, "this host has no key: {STATE}/{file} is missing"),
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
@@ -253,13 +239,18 @@ impl Host {
         if !Path::new(STATE).join(BELL).exists() {
             state.create(BELL.as_ref(), b"", 0o600)?;
         }
+        let public =
+            |key: &HostKey| state.replace(PUBLIC_KEY.as_ref(), format!("{}\n", key.public_line()).as_bytes(), 0o600);
         if Path::new(STATE).join(HOST_KEY).exists() {
+            if !Path::new(STATE).join(PUBLIC_KEY).exists() {
+                public(&HostKey::from_openssh(&key_file(&state, HOST_KEY)?)?)?;
+            }
             return Ok(false);
         }
         let key = HostKey::from_seed(random("make a key")?);
         let check = u32::from_le_bytes(random("make a key")?);
         // The public half of a key that is gone is nobody's.
-        state.replace(PUBLIC_KEY.as_ref(), format!("{}\n", key.public_line()).as_bytes(), 0o600)?;
+        public(&key)?;
         state.create(HOST_KEY.as_ref(), key.to_openssh(check).as_bytes(), 0o600)?;
         Ok(true)
     }
@@ -278,28 +269,17 @@ impl Host {
     /// and a clock that was changed or a database that is older than its anchor is recorded.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         let moment = self.notice(journal)?;
-        self.close_lost(journal, &moment, Sweep::Sample)
+        self.close_lost(journal, &moment, Sweep::Sample, &end_lost)
     }
 
     /// Closes every run whose supervisor has died, for who wants to see what really runs.
     pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        self.close_lost(journal, &self.now()?, Sweep::All)
+        self.close_every_lost_by(journal, &end_lost)
     }
 
-    /// Signs the head of the journal where that is `due`.
-    pub fn seal(&self, journal: &Journal<'_>, due: Due) -> Result<(), HostError> {
-        let moment = self.now()?;
-        if let Some(last) = journal.unsealed(&moment, due)? {
-            let identity = self.identified(self.key()?)?;
-            journal.seal(last, &moment, &identity.key, &identity.id)?;
-        }
-        Ok(())
-    }
-
-    /// The same where nobody waits for it: what fails now is done by a later process, and a verification tells what no
-    /// signature covers.
-    pub fn seal_in_time(&self, journal: &Journal<'_>) {
-        let _ = self.seal(journal, Due::InTime);
+    /// The same for a process that may not see who is left of them, and has another end them.
+    pub fn close_every_lost_by(&self, journal: &Journal<'_>, end: &dyn Fn(&str) -> usize) -> Result<(), HostError> {
+        self.close_lost(journal, &self.now()?, Sweep::All, end)
     }
 
     /// The record that the anchor names.
@@ -372,7 +352,7 @@ impl Host {
 
     /// The same for verifying alone.
     pub fn public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
-        self.accepted(self.identified(HostPublicKey::from_openssh(&self.key_file()?)?)?)
+        self.accepted(self.identified(self.public_key()?)?)
     }
 
     /// The same for what people state: also while the database is an older copy, because what takes power away waits for
@@ -394,22 +374,21 @@ impl Host {
     fn identified<K: Borrow<HostPublicKey>>(&self, key: K) -> Result<Identity<K>, HostError> {
         // A host without a machine-id is told apart by its key alone.
         let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let host = HostDescriptor::of(key.borrow(), &self.name, &machine);
-        let id = host.host_id().ok_or(HostError::Key(InvalidHostKey))?;
+        let known = HostDescriptor::with_id(key.borrow(), &self.name, &machine);
+        let (id, host) = known.ok_or(HostError::Key(InvalidHostKey))?;
         Ok(Identity { key, id, host })
     }
 
     /// The key of this host.
     pub fn key(&self) -> Result<HostKey, HostError> {
-        Ok(HostKey::from_openssh(&self.key_file()?)?)
+        let key = HostKey::from_openssh(&key_file(&self.state, HOST_KEY)?)?;
+        // What is signed by one half and verified by another serves nobody.
+        if self.public_key()?.public_line() == key.public_line() { Ok(key) } else { Err(InvalidHostKey.into()) }
     }
 
-    fn key_file(&self) -> Result<String, HostError> {
-        let file = self.state.file(HOST_KEY.as_ref()).map_err(|error| match error {
-            TrustError::Missing { .. } => HostError::NoKey,
-            error => HostError::Trust(error),
-        })?;
-        Ok(String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?)
+    /// Its public half.
+    pub fn public_key(&self) -> Result<HostPublicKey, HostError> {
+        Ok(HostPublicKey::from_line(&key_file(&self.state, PUBLIC_KEY)?)?)
     }
 
     /// The bell that wakes whoever waits for a request or watches a grant.
@@ -454,16 +433,28 @@ impl Host {
         Ok(moment)
     }
 
-    fn close_lost(&self, journal: &Journal<'_>, moment: &Moment, sweep: Sweep) -> Result<(), HostError> {
+    fn close_lost(
+        &self,
+        journal: &Journal<'_>,
+        moment: &Moment,
+        sweep: Sweep,
+        end: &dyn Fn(&str) -> usize,
+    ) -> Result<(), HostError> {
         let alive = |supervisor: &Supervisor| {
             supervisor.boot_id == moment.boot_id
                 && sys::process::Pid::new(supervisor.process.pid)
-                    .and_then(|pid| sys::process::process_start(pid).ok())
-                    .is_some_and(|start| start == supervisor.process.start)
+                    .and_then(|pid| sys::procfs::stat(pid).ok())
+                    // Whoever is dead and not buried yet supervises nothing.
+                    .is_some_and(|stat| stat.started == supervisor.process.start && !matches!(stat.state, b'Z' | b'X'))
         };
-        let mut closed = journal.close_lost(moment, sweep, &alive)?;
+        // A reboot has ended what an earlier boot left.
+        let end = |run: &OpenRun| {
+            let is_of_now = run.supervisor.boot_id == moment.boot_id;
+            if is_of_now { end(&run.run) } else { 0 }
+        };
+        let mut closed = journal.close_lost(moment, sweep, &alive, &end)?;
         if sweep == Sweep::All {
-            closed.extend(journal.close_lost_left(moment, &alive)?);
+            closed.extend(journal.close_lost_left(moment, &alive, &end)?);
         }
         let _ = journal.mirror(&closed); // the journal has them; a sink never decides
         Ok(())
@@ -506,6 +497,14 @@ fn state_directory() -> Result<TrustedDirectory, HostError> {
     let directory = TrustedDirectory::open(Path::new(STATE))?;
     directory.private()?;
     Ok(directory)
+}
+
+fn key_file(state: &TrustedDirectory, name: &'static str) -> Result<String, HostError> {
+    let file = state.file(name.as_ref()).map_err(|error| match error {
+        TrustError::Missing { .. } => HostError::NoKey(name),
+        error => HostError::Trust(error),
+    })?;
+    Ok(String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?)
 }
 
 fn random<const N: usize>(what: &'static str) -> Result<[u8; N], HostError> {

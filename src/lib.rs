@@ -10,7 +10,7 @@
 //! 4  authorized (THE GATE)   store (requests and grants)
 //! 3  auth (PAM, cache)   policy (judgement)   grant (signatures)
 //! 2  elevation (caller, run-as, command)   recording   database   cli
-//! 1  names  clock  escape  budget  voice  bug
+//! 1  names  clock  escape  budget  voice  programs  bug
 //! 0  sys (all unsafe code)
 //! ```
 
@@ -45,4 +45,5 @@ pub mod bug;
 pub mod clock;
 pub mod escape;
 pub mod names;
+pub mod programs;
 pub mod voice;

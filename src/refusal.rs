@@ -8,15 +8,16 @@ use crate::audit::JournalError;
 use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
 use crate::authorized::GateError;
+use crate::authorized::environment::EnvironmentError;
 use crate::cli::UsageError;
 use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
 use crate::escape::{Word, shell_line};
-use crate::grant::verify::{GrantFault, NoGrant};
+use crate::grant::verify::NoGrant;
 use crate::host::HostError;
 use crate::names::{GrantId, RoleName};
 use crate::policy::judge::{JudgeError, NotAllowed};
 use crate::policy::{NotPermitted, PolicyReader, PolicyWords, Role};
-use crate::session::{EnvironmentError, LaunchError};
+use crate::session::LaunchError;
 use crate::store::FindError;
 use crate::voice::Voice;
 use sys::sanitize::SanitizeError;
@@ -229,26 +230,28 @@ impl Refusal {
     }
 
     /// More about it, each a line of its own.
-    fn explanation(&self) -> Option<String> {
+    fn explanation(&self) -> Vec<String> {
+        if let Self::Pending(refused, id, approvers) = self {
+            let waits = format!("request {id} waits for the approval of {}", approvers.join(" or "));
+            return refused.nearest().into_iter().chain([waits]).collect();
+        }
+        self.remark().into_iter().collect()
+    }
+
+    fn remark(&self) -> Option<String> {
         match self {
             Self::NotAllowed(refused) => {
                 refused.denied.as_ref().map(|(role, rule)| format!("role {role} refuses it by the rule \"{rule}\""))
             }
             Self::NoGrant(refused) => {
                 let names: Vec<&str> = refused.eligible.roles().iter().map(|role| role.name.as_str()).collect();
-                let held = refused.faults.iter().find(|(_, fault)| *fault != GrantFault::OtherRole);
-                Some(match held {
-                    Some((id, fault)) => format!("grant {id} does not serve: {fault}"),
-                    None => format!("you have no active grant; you may activate role {}", names.join(" or ")),
-                })
+                let activate = || format!("you have no active grant; you may activate role {}", names.join(" or "));
+                Some(refused.nearest().unwrap_or_else(activate))
             }
             Self::Hidden(_) => {
                 Some("you may not look into its directory, so nothing is said of what is there".to_owned())
             }
             Self::Editor(EditorError::Dashes(_)) => Some("editor arguments may not contain \"--\"".to_owned()),
-            Self::Pending(_, id, approvers) => {
-                Some(format!("request {id} waits for the approval of {}", approvers.join(" or ")))
-            }
             _ => None,
         }
     }
@@ -277,7 +280,10 @@ impl Refusal {
                 "run the command again when it is approved; jitctl show {id} tells how it stands, jitctl cancel {id} takes it back"
             )),
             Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
-                error.cure().map(|cure| format!("as root: {cure}"))
+                error.cure().map(|cure| format!("{AS_ROOT}{cure}"))
+            }
+            Self::Launch(LaunchError::Untrusted(path, _)) => {
+                Some(format!("where your role allows its interpreter: jit-sudo sh {}", shell_line([path.as_os_str()])))
             }
             Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),
             _ => None,
@@ -322,14 +328,22 @@ impl Refusal {
         if let Self::Auth(AuthError::NoTerminal) = self {
             text.push_str("jit-sudo: a password is required\n");
         }
-        if let Some(explanation) = self.explanation() {
+        for explanation in self.explanation() {
             text.push_str(&format!("jit-sudo: {explanation}\n"));
         }
         if let Some(hint) = self.hint() {
-            text.push_str(&format!("hint: {hint}\n"));
+            text.push_str(&format!("hint: {}\n", hint_for(reader, &hint)));
         }
         voice.say(&text);
     }
+}
+
+/// What stands before a hint that needs root.
+const AS_ROOT: &str = "as root: ";
+
+/// A hint for root, who is told nothing of being root, or for anybody else.
+pub fn hint_for<'h>(root: Option<&PolicyReader>, hint: &'h str) -> &'h str {
+    hint.strip_prefix(AS_ROOT).filter(|_| root.is_some()).unwrap_or(hint)
 }
 
 /// How somebody gets power over what they may not look at.

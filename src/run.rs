@@ -11,33 +11,31 @@ mod background;
 mod edit;
 pub mod enforcer;
 mod entries;
+pub(crate) mod left;
 mod offer;
 mod reel;
+pub(crate) mod removal;
 mod steward;
 
 use std::mem::ManuallyDrop;
 
+use crate::audit::Journal;
 use crate::audit::record::{EndedBy, Ending};
 use crate::audit::recorded::Recorded;
 use crate::audit::sink::Delivery;
-use crate::audit::{Due, Journal};
 use crate::authorized::Authorized;
-use crate::cli::Run;
-use crate::elevation::Caller;
+use crate::authorized::environment::{RunEnvironment, build};
+use crate::cli::{EnvironmentWish, Run};
+use crate::elevation::{Caller, CallersEnvironment};
 use crate::host::Host;
 use crate::policy::{PolicyIndex, SyslogMode};
 use crate::refusal::Refusal;
-use crate::session::environment::build;
 use crate::session::{ExitStatus, Family, LaunchError, Outcome, Session};
 use crate::voice::Voice;
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
 use sys::sanitize::Inherited;
-
-/// The end of a run that lasted so long is signed at once, because nobody feels the moment that it takes; shorter ones are
-/// covered by the next checkpoint that is due.
-const SESSION_US: u64 = 1_000_000;
 
 /// Everything that one run works with.
 pub(crate) struct Scene<'a> {
@@ -85,6 +83,9 @@ fn perform(run: &Run, inherited: &Inherited, voice: &mut Voice, begun: impl FnOn
     let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
     let recording_bytes = ending.recording_bytes;
     end(&recorded, ending, &scene, voice);
+    if watch.is_sealing_due() {
+        host.seal_apart();
+    }
     reel::shrink(recording_bytes, recorded.run());
     Ok(outcome?.exit_status())
 }
@@ -100,8 +101,11 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>, voice: &mut Voice) -> R
     let id = scene.host.new_run_id()?;
     let pam = authorized.authenticated().environment().map_err(Refusal::Session)?;
     let environment = match authorized.elevation().command().edit_wish() {
-        Some(_) => scene.inherited.environment.clone(), // an editor has the caller's own
-        None => build(&authorized, &pam, &id)?,
+        Some(_) => {
+            let inherited = scene.inherited.environment.clone();
+            RunEnvironment::Editor(CallersEnvironment::new(inherited, EnvironmentWish::default()))
+        }
+        None => RunEnvironment::Command(build(&authorized, &pam, &id)?),
     };
     let moment = scene.host.now()?;
     let redacted = &settings.audit.redact;
@@ -118,15 +122,11 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>, voice: &mut Voice) -> R
 /// Records the end. The command has had its way: its status stays whatever happens here, but a journal that fails now is
 /// shouted on the alert path.
 fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>, voice: &mut Voice) {
-    let was_session = ending.duration_us.is_some_and(|span| span >= SESSION_US);
     let written = scene
         .host
         .now()
         .map_err(Refusal::from)
         .and_then(|moment| recorded.end(scene.journal, ending, &moment).map_err(Refusal::from));
-    if was_session {
-        let _ = scene.host.seal(scene.journal, Due::Now);
-    }
     if let Err(refusal) = written {
         scene.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()), voice);
     }

@@ -37,6 +37,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("bug", 1),
     ("budget", 1),
     ("voice", 1),
+    ("programs", 1),
 ];
 
 /// Downward, and forbidden all the same: revocation reaches a session as a `Watch` that the story makes.

@@ -193,7 +193,7 @@ pub(crate) enum Verb {
     /// Tell what is wrong with this host, and the command that mends it
     ///
     /// It looks at everything that jit-sudo needs: programs, PAM services, clock and kernel for everybody; policy,
-    /// state directory, database, free space, key, anchor, mirrors, control groups and hooks for root. It changes
+    /// state directory, database, free space, key, anchor, log sinks, control groups and hooks for root. It changes
     /// nothing.
     Doctor,
     /// Do what nobody waits for: close lost runs, compress recordings, remove what is older than `keep` (root)
@@ -307,6 +307,8 @@ pub(crate) struct ShowWords {
     #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::everything))]
     pub(crate) place: Place,
     /// Print the request as a text, to be approved on another machine
+    ///
+    /// The text holds the digest of the program. A requester who cannot read the program does not get it; an approver does.
     #[arg(long)]
     pub(crate) print: bool,
     /// Write request, approvals and grant with their signatures into this new directory
@@ -374,7 +376,7 @@ pub(crate) struct ReviewWords {
     pub(crate) unused: Option<u64>,
     /// List who may ask for what and who stands for it; with --confirm or --remove, answer for it
     ///
-    /// Told are when they last did, and what a reviewer said of it. An approver of the role or root answers for its
+    /// It shows when they last did, and what a reviewer said of it. An approver of the role or root answers for its
     /// assignments: for all but their own, or for one `--user` alone, who may also be a member of a group that the
     /// policy names.
     #[arg(long, value_name = "ROLE", num_args = 0..=1, value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::assigned_roles))]

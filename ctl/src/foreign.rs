@@ -125,13 +125,13 @@ fn request_fields(request: &Request, now: i64) -> Fields {
     }
     if let Some(command) = &terms.command {
         bound_fields(&mut fields, &command.argv, &BoundInfo::from(command.clone()));
-        fields.add("sha256", &command.program);
+        fields.add("program sha256", &command.program);
     }
     fields.add("reason", terms.reason.to_string());
     fields.maybe("ticket", (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.to_string()));
     times(&mut fields, terms, now);
     papers::unknown(&mut fields, &terms.extensions);
-    fields.add("digest", hex(&digest(request.bytes.as_bytes())));
+    fields.add("request digest", hex(&digest(request.bytes.as_bytes())));
     fields
 }
 
@@ -177,7 +177,7 @@ fn role_fields(role: &RolePower, digest: &str) -> Fields {
     for (index, (key, value)) in options.iter().enumerate() {
         option(&mut fields, if index == 0 { "with" } else { "" }, key, value);
     }
-    fields.add("digest", digest);
+    fields.add("role digest", digest);
     fields
 }
 

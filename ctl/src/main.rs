@@ -1,4 +1,4 @@
-//! jitctl, the unprivileged front door: read the words, ask the broker, show the answer.
+//! jitctl, the unprivileged program: read the words, ask the broker, show the answer.
 
 use std::process::ExitCode;
 

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 use jit_sudo::broker::wire::{Answer, Ask, Paper, PapersInfo};
-use jit_sudo::escape::{Word, command_line, escape};
+use jit_sudo::escape::{Word, command_line, escape, hex};
+use jit_sudo::grant::digest;
 use jit_sudo::grant::sshsig::Namespace;
 use jit_sudo::grant::terms::{Extensions, RequestTerms};
 use jit_sudo::names::IdPrefix;
@@ -13,6 +14,7 @@ use jit_sudo::policy::RolePower;
 
 use crate::door::{Broker, answer, io_cause};
 use crate::foreign;
+use crate::known_hosts;
 use crate::paper::{self, Kind, Request, bad};
 use crate::screen::{Report, Screen, clean};
 use crate::show;
@@ -20,6 +22,9 @@ use crate::speech::{Notice, Trouble};
 use crate::statement;
 use crate::table::{Fields, Tone};
 use crate::when;
+
+/// The file with the digests of request and role, for `sha256sum -c`.
+const DIGESTS: &str = "sha256sums";
 
 /// `jitctl show ID --print`, `jitctl request --print`
 pub(crate) fn print(id: IdPrefix, broker: &Broker) -> Result<Report, Trouble> {
@@ -43,13 +48,13 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
         let file = OpenOptions::new().write(true).create_new(true).open(directory.join(name));
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| failed(&error))
     };
-    let signers = format!(
-        "host namespaces=\"jit-sudo/grant/v1,jit-sudo/request/v1,jit-sudo/statement/v1\" {}\n",
-        request.terms.host.key
-    );
-    write("signers", &signers)?;
+    write("signers", &signers(&request, &papers))?;
     write("request.json", &request.bytes)?;
     write("role.json", &encoded(&request.role)?)?;
+    // The digests that grant and approvals name.
+    let digests =
+        [(hex(&digest(request.bytes.as_bytes())), "request.json"), (request.terms.role_digest.clone(), "role.json")];
+    write(DIGESTS, &digests.map(|(digest, file)| format!("{digest}  {file}\n")).concat())?;
     let mut named: Vec<(String, &Paper, &str, &str)> =
         vec![("paper.json".into(), &papers.request, "host", "jit-sudo/request/v1")];
     for approval in &papers.approvals {
@@ -59,7 +64,7 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
     if let Some(grant) = &papers.grant {
         named.push(("grant.json".into(), grant, "host", "jit-sudo/grant/v1"));
     }
-    let mut text = String::new();
+    let mut text = format!("sha256sum -c {DIGESTS}\n");
     for (name, paper, signer, namespace) in named {
         write(&name, &paper.body)?;
         let Some(signature) = &paper.signature else { continue };
@@ -72,14 +77,21 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
         write(&signed.file, signed.signature)?;
         text.push_str(&verification(&signed.name, &signed.file, signed.signer, Namespace::Statement.as_str()));
     }
-    let head = format!("written to {shown}; each line below says whether one signature holds, typed there:\n");
+    let directory = command_line([directory.as_os_str()]);
+    let head = format!("cd {directory}; then the first line checks the digests, and each other line one signature:\n");
     Ok(Report::done(Answer::Papers(Box::new(papers)), format!("{head}{text}")))
+}
+
+/// The lines by which ssh-keygen knows the host and each person, in OpenSSH's format.
+fn signers(request: &Request, papers: &PapersInfo) -> String {
+    let host = &request.terms.host.key;
+    let host = format!("host namespaces=\"jit-sudo/grant/v1,jit-sudo/request/v1,jit-sudo/statement/v1\" {host}\n");
+    papers.signers.iter().fold(host, |text, line| text + line + "\n")
 }
 
 /// The line that says whether the signature in `file` over `name` holds.
 fn verification(name: &str, file: &str, signer: &str, namespace: &str) -> String {
-    let signers = if signer == "host" { "signers" } else { "/etc/jit-sudo/approvers" };
-    let words = ["ssh-keygen", "-Y", "verify", "-f", signers, "-I", signer, "-n", namespace, "-s", file];
+    let words = ["ssh-keygen", "-Y", "verify", "-f", "signers", "-I", signer, "-n", namespace, "-s", file];
     let line = command_line(words.into_iter().map(std::ffi::OsStr::new));
     format!("{line} < {}\n", command_line([std::ffi::OsStr::new(name)]))
 }
@@ -94,7 +106,8 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
         Kind::Approval => {
             let (terms, key) = paper::approval(&paper)?;
             let mut fields = Fields::default();
-            fields.add("approval of", terms.id.as_str());
+            fields.add("statement", "approval");
+            fields.add("request", terms.id.as_str());
             fields.add("by", terms.approver.as_str());
             fields.add("signed with", key.fingerprint());
             fields.add("at", when::long(terms.at, screen.now));
@@ -103,7 +116,7 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
             let narrowed = show::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
             fields.maybe("narrowed to", (!narrowed.is_empty()).then_some(narrowed));
             fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));
-            fields.add("host", &terms.host);
+            fields.add("host id", known_hosts::with_name(&terms.host));
             unknown(&mut fields, &terms.extensions);
             let answer = Answer::Approval(jit_sudo::broker::wire::ApprovalPaper { approver: terms.approver, paper });
             Ok(Report::done(answer, fields.render_on(screen)))

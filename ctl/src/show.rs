@@ -167,12 +167,28 @@ fn weigh(fields: &mut Fields, info: &GrantInfo, background: &Background, now: i6
     if info.exact {
         return;
     }
-    for (index, rule) in background.role_commands.iter().enumerate() {
-        fields.add(if index == 0 { "role allows" } else { "" }, rule);
-    }
+    rules(fields, background);
     if !background.role_run_as.is_empty() {
         fields.add("  as", background.role_run_as.join(", "));
     }
+}
+
+/// The rules of the role: as they are; where they have changed, those that were and are, and what either has alone.
+fn rules(fields: &mut Fields, background: &Background) {
+    let Background { role_commands: now, role_commands_then: then, .. } = background;
+    let mut list = |name: &str, rules: &[&String]| {
+        for (index, rule) in rules.iter().enumerate() {
+            fields.add(if index == 0 { name } else { "" }, *rule);
+        }
+    };
+    if then.is_empty() {
+        return list("role allows", &now.iter().collect::<Vec<_>>());
+    }
+    let (both, gained): (Vec<_>, Vec<_>) = now.iter().partition(|rule| then.contains(rule));
+    let lost: Vec<_> = then.iter().filter(|rule| !now.contains(rule)).collect();
+    list("role allows", if both.is_empty() { &[] } else { &both });
+    list("no longer", &lost);
+    list("not for this", &gained);
 }
 
 /// Where and with what the command runs: binding where the grant is exact.
@@ -320,6 +336,23 @@ pub(crate) mod tests {
         let text = everything(&info, 1_000_060);
         assert!(text.contains("ran 41 times") && text.contains("(1m ago)"), "{text}");
         assert!(!text.contains("role allows"), "an exact grant allows nothing else\n{text}");
+    }
+
+    #[test]
+    fn what_a_changed_role_has_lost_and_gained_is_told_apart() {
+        let rules = |rules: &[&str]| rules.iter().map(|rule| (*rule).to_owned()).collect::<Vec<_>>();
+        let background = Background {
+            role_commands: rules(&["/usr/bin/id **", "/usr/bin/uname"]),
+            role_commands_then: rules(&["/usr/bin/id **", "/usr/bin/date"]),
+            ..Background::default()
+        };
+        let info = GrantInfo { background: Some(background), role_changed: true, ..pending() };
+        let text = everything(&info, 1_000_060);
+        for part in
+            ["role allows   /usr/bin/id **\n", "no longer     /usr/bin/date\n", "not for this  /usr/bin/uname\n"]
+        {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
     let body = approval(words, approver.clone(), &request.bytes, &request.terms)?;
     let what = papers::in_one_line(&request.terms);
     let host_key = request.host_key.fingerprint();
-    screen.note(&Notice::new(format!("the approval of {what}, made on the host with the key {host_key}")));
+    screen.note(&Notice::new(format!("the approval of {what}; host key {host_key}")));
     let Some(key) = key.filter(|_| !unsigned) else {
         let paper = Paper { body: body.clone(), signature: None };
         // The very bytes, without a line break: they are what is to be signed.
@@ -94,7 +94,7 @@ pub(crate) fn import<P: AsRef<Path>>(files: &[P], broker: &Broker) -> Result<Rep
 
 fn imported(info: &ImportInfo) -> String {
     let (who, key) = (clean(info.approver.as_str()), clean(&info.key));
-    let head = format!("request {}: approval of {who}, signed with {key}", info.id);
+    let head = format!("request {}: approval by {who}, signed with {key}", info.id);
     if info.state == "approved" {
         format!("{head}: approved\n")
     } else {

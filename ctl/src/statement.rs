@@ -12,6 +12,7 @@ use jit_sudo::names::{IdPrefix, UserName};
 use crate::cli::{KeyWords, Place};
 use crate::door::{Broker, answer};
 use crate::foreign;
+use crate::known_hosts;
 use crate::paper::{self, Kind, Request, bad};
 use crate::papers;
 use crate::screen::{Report, Screen, clean};
@@ -85,7 +86,7 @@ fn elsewhere(saying: Saying, key: &Path, screen: &Screen) -> Result<Report, Trou
     let body = statement(saying, by.clone(), &request.bytes, &request.terms)?;
     let (what, host_key) = (papers::in_one_line(&request.terms), request.host_key.fingerprint());
     let word = kind.as_str();
-    screen.note(&Notice::new(format!("the {word} of {what}, made on the host with the key {host_key}")));
+    screen.note(&Notice::new(format!("the {word} of {what}; host key {host_key}")));
     let paper = Paper { signature: Some(sign(key, Namespace::Statement, &body)?), body };
     let text = paper::to_text(Kind::Statement, &paper);
     Ok(Report::done(Answer::Statement(StatementPaper { kind, by, paper, host_signature: None }), text))
@@ -128,7 +129,7 @@ pub(crate) fn import(paper: Paper, broker: &Broker) -> Result<Report, Trouble> {
     let ask = Ask::ImportStatement { statement: paper.body, signature };
     let info = answer!(broker.ask(&ask)?, Answer::Stated(info) => info);
     let (kind, who, key) = (info.kind.as_str(), clean(info.by.as_str()), clean(&info.key));
-    let mut text = format!("request {}: {kind} of {who}, signed with {key}: {}\n", info.id, clean(&info.state));
+    let mut text = format!("request {}: {kind} by {who}, signed with {key}: {}\n", info.id, clean(&info.state));
     text.extend(info.ended.iter().map(|id| format!("grant {id}: ended\n")));
     Ok(Report::done(Answer::Stated(info), text))
 }
@@ -137,12 +138,13 @@ pub(crate) fn import(paper: Paper, broker: &Broker) -> Result<Report, Trouble> {
 pub(crate) fn show(paper: Paper, screen: &Screen) -> Result<Report, Trouble> {
     let (terms, key) = read(&paper)?;
     let mut fields = Fields::default();
-    fields.add(&format!("{} of", terms.kind.as_str()), terms.id.as_str());
+    fields.add("statement", terms.kind.as_str());
+    fields.add("request", terms.id.as_str());
     fields.add("by", terms.by.as_str());
     fields.add("signed with", key.fingerprint());
     fields.add("at", when::long(terms.at, screen.now));
     fields.maybe("reason", (!terms.reason.as_bytes().is_empty()).then(|| terms.reason.to_string()));
-    fields.add("host", &terms.host);
+    fields.add("host id", known_hosts::with_name(&terms.host));
     papers::unknown(&mut fields, &terms.extensions);
     let answer = StatementPaper { kind: terms.kind, by: terms.by, paper, host_signature: None };
     Ok(Report::done(Answer::Statement(answer), fields.render_on(screen)))

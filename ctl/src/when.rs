@@ -48,6 +48,11 @@ pub(crate) fn now() -> i64 {
     Local::now().timestamp()
 }
 
+/// The day, as `2026-11-28`.
+pub(crate) fn today() -> String {
+    Local::now().format("%Y-%m-%d").to_string()
+}
+
 /// Seconds from `1h30m` and the like, as the policy reads them; nothing at all is no duration to ask for.
 pub(crate) fn parse_duration(text: &str) -> Result<u64, WhenError> {
     match duration::seconds(text).map_err(WhenError::Duration)? {

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
+use crate::authorized::environment::{EnvironmentError, may_have};
 use crate::elevation::Elevation;
 use crate::policy::{Manner, NotPermitted, Role};
-use crate::session::environment::{EnvironmentError, may_have};
 
 /// What the role does not let the caller have.
 #[derive(Debug, PartialEq, Eq)]

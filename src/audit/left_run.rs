@@ -52,14 +52,16 @@ impl Journal<'_> {
         runs_of(self.database.connection(), "left_run", 0, None)
     }
 
-    /// Closes what is left running and has no enforcer any more, as lost.
+    /// Closes what is left running and has no enforcer any more, as lost, when `end` has ended it.
     pub fn close_lost_left(
         &self,
         moment: &Moment,
         alive: &dyn Fn(&Supervisor) -> bool,
+        end: &dyn Fn(&OpenRun) -> usize,
     ) -> Result<Vec<Written>, JournalError> {
         let mut written = Vec::new();
         for run in self.left_runs()?.into_iter().filter(|run| !alive(&run.supervisor)) {
+            let _ = end(&run); // whoever it was, they are gone
             let ended =
                 LeftEnded { run: run.run, start: run.start, uid: run.uid, grant: run.grant, ended_by: EndedBy::Lost };
             written.extend(self.left_ended(moment, ended)?);

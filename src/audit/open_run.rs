@@ -7,6 +7,7 @@ use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
 use super::record::{Act, End, EndedBy, Ending, Event};
 use crate::clock::Moment;
 use crate::database::Durability;
+use crate::escape::Word;
 use crate::names::GrantId;
 
 /// How many open runs one ordinary run looks at to find lost ones.
@@ -85,27 +86,32 @@ pub enum Sweep {
 }
 
 impl Journal<'_> {
-    /// Closes open runs whose supervisor is not `alive` any more, as lost. Costs one small SELECT when there are none.
+    /// Closes open runs whose supervisor is not `alive` any more, as lost, when `end` has ended what was still there of each and has
+    /// said how many that were. Costs one small SELECT when there are none.
     pub fn close_lost(
         &self,
         moment: &Moment,
         sweep: Sweep,
         alive: &dyn Fn(&Supervisor) -> bool,
+        end: &dyn Fn(&OpenRun) -> usize,
     ) -> Result<Vec<Written>, JournalError> {
         let open = match sweep {
             Sweep::All => runs_of(self.database.connection(), OPEN, 0, None)?,
             Sweep::Sample => self.sample_of_open_runs(moment)?,
         };
         let lost: Vec<OpenRun> = open.into_iter().filter(|run| !alive(&run.supervisor)).collect();
+        // Before it is closed: what is closed nobody looks at again.
+        let lost: Vec<(OpenRun, usize)> =
+            lost.into_iter().map(|run| (end(&run), run)).map(|(left, run)| (run, left)).collect();
         if lost.is_empty() {
             return Ok(Vec::new());
         }
         self.database.write(Durability::Ordered, |transaction| {
             let mut written = Vec::with_capacity(lost.len());
-            for run in lost {
+            for (run, left) in lost {
                 // Another process may have closed it since we looked.
                 if close(transaction, run.start)? {
-                    let ending = Ending::unknown(EndedBy::Lost);
+                    let ending = Ending { detail: ended(left), ..Ending::unknown(EndedBy::Lost) };
                     let end = End { run: run.run, start: run.start, uid: run.uid, grant: run.grant, ending };
                     written.push(self.append(transaction, moment, Event::End(Box::new(end)))?);
                 }
@@ -154,6 +160,16 @@ impl Journal<'_> {
 }
 
 const OPEN: &str = "open_run";
+
+/// What the record of a lost run says of what was still there.
+fn ended(left: usize) -> Option<Word> {
+    let words = match left {
+        0 => return None,
+        1 => "1 process of it was still running and was killed".to_owned(),
+        more => format!("{more} processes of it were still running and were killed"),
+    };
+    Some(Word::from(words.as_str()))
+}
 
 /// The rows of one of the two tables that look alike.
 pub(super) fn runs_of(
@@ -243,10 +259,18 @@ mod tests {
         let lost = sample::started(&journal, "run000000001", 1);
         let close = |alive: bool| {
             journal
-                .close_lost(&sample::moment(2), Sweep::Sample, &|supervisor| {
-                    assert_eq!((supervisor.process, &supervisor.boot_id), (sample::SELF, &sample::moment(1).boot_id));
-                    alive
-                })
+                .close_lost(
+                    &sample::moment(2),
+                    Sweep::Sample,
+                    &|supervisor| {
+                        assert_eq!(
+                            (supervisor.process, &supervisor.boot_id),
+                            (sample::SELF, &sample::moment(1).boot_id)
+                        );
+                        alive
+                    },
+                    &|_| 0,
+                )
                 .unwrap()
         };
         assert_eq!(close(true), []);
@@ -312,11 +336,11 @@ mod tests {
             let mut moment = sample::moment(2);
             moment.wall.0 += pass * 7_919;
             asked.set(0);
-            found += journal.close_lost(&moment, Sweep::Sample, &alive).unwrap().len();
+            found += journal.close_lost(&moment, Sweep::Sample, &alive, &|_| 0).unwrap().len();
             assert!(asked.get() <= 2 * SAMPLE);
         }
         assert_eq!(found, 10);
-        assert_eq!(journal.close_lost(&sample::moment(3), Sweep::All, &|_| false).unwrap().len(), 990);
+        assert_eq!(journal.close_lost(&sample::moment(3), Sweep::All, &|_| false, &|_| 0).unwrap().len(), 990);
         assert!(journal.verify_all().unwrap().is_ok());
     }
 }

@@ -21,9 +21,15 @@ pub struct Precedent {
 }
 
 impl Journal<'_> {
-    /// The earlier runs by `person` of `words`, the program's path first, as `run_as`.
-    pub fn precedent(&self, person: &Person, run_as: &Word, words: &[Word]) -> rusqlite::Result<Option<Precedent>> {
-        let Some((path, arguments)) = words.split_first() else { return Ok(None) };
+    /// The earlier runs by `person`, as `run_as`, of the program with the canonical `path` and these arguments: a record knows
+    /// it by that path, whatever name was typed.
+    pub fn precedent(
+        &self,
+        person: &Person,
+        run_as: &Word,
+        path: &Word,
+        arguments: &[Word],
+    ) -> rusqlite::Result<Option<Precedent>> {
         let user = Word::from(person.name.as_str());
         look_up(self.database.connection(), person.uid, &key(&user, run_as, path, arguments))
     }
@@ -87,21 +93,22 @@ mod tests {
                 })
                 .unwrap();
         }
-        let words: Vec<Word> = std::iter::once(start.path.clone()).chain(start.argv.iter().skip(1).cloned()).collect();
+        let words: Vec<Word> = start.argv.iter().skip(1).cloned().collect();
         let name = crate::names::UserName::parse(&start.user.to_string()).unwrap();
         let person = Person { uid: start.uid, name };
-        let found = journal.precedent(&person, &start.run_as, &words).unwrap();
+        let found = journal.precedent(&person, &start.run_as, &start.path, &words).unwrap();
         assert_eq!(found, Some(Precedent { runs: 3, last: sample::moment(7).wall }));
         let mut longer = words.clone();
         longer.push(Word::default());
         let joined = vec![words.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").as_str().into()];
-        for other in [&longer[..], &words[..1], &joined, &[]] {
-            assert_eq!(journal.precedent(&person, &start.run_as, other).unwrap(), None, "{other:?}");
+        for other in [&longer[..], &joined] {
+            assert_eq!(journal.precedent(&person, &start.run_as, &start.path, other).unwrap(), None, "{other:?}");
         }
         let next = crate::names::UserName::parse("dave").unwrap();
         for other in [Person { uid: start.uid + 1, ..person.clone() }, Person { uid: start.uid, name: next }] {
-            assert_eq!(journal.precedent(&other, &start.run_as, &words).unwrap(), None, "{other:?}");
+            assert_eq!(journal.precedent(&other, &start.run_as, &start.path, &words).unwrap(), None, "{other:?}");
         }
-        assert_eq!(journal.precedent(&person, &"nobody".into(), &words).unwrap(), None);
+        assert_eq!(journal.precedent(&person, &"nobody".into(), &start.path, &words).unwrap(), None);
+        assert_eq!(journal.precedent(&person, &start.run_as, &"/usr/bin/other".into(), &words).unwrap(), None);
     }
 }

@@ -13,6 +13,7 @@ use super::record::{Assignment, Authentication, Change, Digest, Ending, Start};
 use super::redact::Redactor;
 use super::sink::Delivery;
 use crate::auth::How;
+use crate::authorized::environment::RunEnvironment;
 use crate::authorized::{Authorized, Power};
 use crate::clock::{Moment, Timestamp};
 use crate::database::DatabaseError;
@@ -26,7 +27,7 @@ use crate::store::{is_open, keep_role, use_up};
 #[must_use = "a recorded run is run, and its end recorded"]
 pub struct Recorded {
     authorized: Authorized,
-    environment: Vec<OsString>,
+    environment: RunEnvironment,
     started: Started,
     unsent: Option<Written>,
 }
@@ -82,14 +83,14 @@ impl Recorded {
     pub fn commit<M>(
         journal: &Journal<'_>,
         authorized: Authorized,
-        environment: Vec<OsString>,
+        environment: RunEnvironment,
         run: String,
         redacted: &[String],
         moment: &Moment,
         meanwhile: impl FnOnce(&str) -> M,
     ) -> Result<(Self, M), StartError> {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
-        let start = start_event(&authorized, &environment, run, &redactor)?;
+        let start = start_event(&authorized, environment.entries(), run, &redactor)?;
         let pid = sys::process::Pid::own();
         let supervisor =
             Process { pid: pid.raw(), start: sys::process::process_start(pid).map_err(StartError::Process)? };
@@ -116,7 +117,7 @@ impl Recorded {
     }
 
     /// The environment that was recorded.
-    pub fn environment(&self) -> &[OsString] {
+    pub fn environment(&self) -> &RunEnvironment {
         &self.environment
     }
 

@@ -49,7 +49,7 @@ pub struct Start {
     pub typed: Option<Word>,
     /// The environment of the command, in its order.
     pub environment: Vec<Variable>,
-    /// The path by which the program was opened.
+    /// The canonical path of the program, whatever name it was found by.
     pub path: Word,
     /// Its device.
     pub dev: u64,

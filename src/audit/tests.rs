@@ -39,7 +39,7 @@ fn a_killed_writer_loses_no_promised_start_and_tears_no_record() {
         let database = Database::open(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         assert!(journal.verify_all().unwrap().is_ok());
-        let lost = journal.close_lost(&sample::moment(1), Sweep::Sample, &|_| false).unwrap();
+        let lost = journal.close_lost(&sample::moment(1), Sweep::Sample, &|_| false, &|_| 0).unwrap();
         assert!(lost.len() <= 1, "{}", lost.len());
     }
     let database = Database::open(&scratch.path(), &[SCHEMA]).unwrap();

@@ -1,20 +1,36 @@
-//! The plan of a run: one value that is judged, recorded and executed. Whatever it needs of NSS or the file system was looked
-//! up when it was made, and nobody looks again.
+//! The plan of a run: what the gate lets run. The `start` record and the exec are both made from this value. Whatever it needs
+//! of NSS or the file system was looked up when it was made, and nobody looks again. What the session does around the command
+//! (its terminal, its recording) the role says.
+
+use std::collections::BTreeMap;
 
 use super::Power;
 use crate::elevation::{Argv, CallersEnvironment, Elevation, Naming, RunAsError};
 use crate::escape::Word;
-use crate::policy::{Manner, Options, Role, WorkingDirectory};
-use sys::exec::Credentials;
+use crate::policy::{Manner, Options, Rlimit, Role, WorkingDirectory};
+use sys::exec::{Credentials, Programs};
+use sys::limits::{Limit, Limits};
 
 /// What will be executed, by whom, where, and with what.
 pub struct ExecPlan {
     elevation: Elevation,
     argv: Argv,
     credentials: Credentials,
-    directory: WorkingDirectory,
+    manner: Manner,
     umask: u32,
+    rlimits: BTreeMap<String, Rlimit>,
+    programs: Programs,
+    scripts: Scripts,
     environment: EnvironmentPolicy,
+}
+
+/// Which scripts may be executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scripts {
+    /// Those that only root can change.
+    OfRootAlone,
+    /// All: who may run anything may run an interpreter.
+    Any,
 }
 
 /// What the caller's variables have to do with those of the command.
@@ -33,7 +49,7 @@ impl ExecPlan {
     pub(super) fn new(
         mut elevation: Elevation,
         role: &Role,
-        manner: &Manner,
+        manner: Manner,
         power: &Power,
     ) -> Result<Self, RunAsError> {
         let run_as = elevation.run_as();
@@ -42,7 +58,10 @@ impl ExecPlan {
         let umask = umask(&role.options, elevation.wish().umask);
         let environment = EnvironmentPolicy::of(elevation.take_environment(), power);
         let argv = elevation.command().argv(naming(role, power));
-        Ok(Self { elevation, argv, credentials, directory: manner.directory.clone(), umask, environment })
+        let rlimits = role.options.rlimits.clone();
+        let programs = if role.noexec { Programs::ThisAlone } else { Programs::Any };
+        let scripts = if role.allows_everything() { Scripts::Any } else { Scripts::OfRootAlone };
+        Ok(Self { elevation, argv, credentials, manner, umask, rlimits, programs, scripts, environment })
     }
 
     /// Who asked for what: the opened program, its arguments, and the account that it runs as.
@@ -62,12 +81,46 @@ impl ExecPlan {
 
     /// Where it begins.
     pub fn directory(&self) -> &WorkingDirectory {
-        &self.directory
+        &self.manner.directory
+    }
+
+    /// Descriptors from this one on are closed.
+    pub fn closefrom(&self) -> u32 {
+        self.manner.closefrom
+    }
+
+    /// For how long it may run at most, in seconds.
+    pub fn time_limit(&self) -> Option<u64> {
+        self.manner.time_limit
     }
 
     /// Its file mode mask.
     pub fn umask(&self) -> u32 {
         self.umask
+    }
+
+    /// Its limits: `session`'s, changed by what the role says; `callers` are those that the caller has.
+    pub fn limits(&self, callers: &Limits, mut session: Limits) -> Limits {
+        for (name, said) in &self.rlimits {
+            let limit = match *said {
+                Rlimit::Default => None,
+                Rlimit::Caller => callers.named(name),
+                Rlimit::Limit { soft, hard } => Some(Limit { soft, hard }),
+            };
+            // The policy has no other names.
+            let _ = limit.map(|limit| session.set(name, limit));
+        }
+        session
+    }
+
+    /// What it and its descendants may execute.
+    pub fn programs(&self) -> Programs {
+        self.programs
+    }
+
+    /// Whether it may be a script that others can change.
+    pub fn scripts(&self) -> Scripts {
+        self.scripts
     }
 
     /// What comes of the caller's variables.
@@ -79,15 +132,12 @@ impl ExecPlan {
 impl EnvironmentPolicy {
     /// An exact grant leaves nothing of the caller's variables but what it names itself.
     fn of(callers: Option<CallersEnvironment>, power: &Power) -> Self {
-        let exact = match power {
-            Power::Grant(terms) if terms.exact.is_set() => Some(terms),
-            Power::Grant(_) | Power::Standing => None,
-        };
-        match (exact, callers) {
-            (None, Some(callers)) => Self::Role(callers),
+        match (power.exact(), callers) {
             (Some(terms), _) => {
                 Self::Exact(terms.command.as_ref().map_or_else(Vec::new, |command| command.environment.clone()))
             }
+            (None, Some(callers)) => Self::Role(callers),
+            // The caller's variables were taken before, which nobody else does: better none than an unknown set.
             (None, None) => Self::Exact(Vec::new()),
         }
     }
@@ -95,8 +145,7 @@ impl EnvironmentPolicy {
 
 /// A caller who may run anything may give it any `argv[0]`, as with sudo.
 fn naming(role: &Role, power: &Power) -> Naming {
-    let exact = matches!(power, Power::Grant(terms) if terms.exact.is_set());
-    if role.allows_everything() && !exact { Naming::AsTyped } else { Naming::Bound }
+    if role.allows_everything() && power.exact().is_none() { Naming::AsTyped } else { Naming::Bound }
 }
 
 /// The caller's mask and the role's; one alone where the role says so.

@@ -25,11 +25,23 @@ impl Desk<'_> {
 
     fn background(&self, request: &StoredRequest, chosen_among: Vec<RoleName>) -> Result<Background, Refused> {
         let terms = &request.terms;
-        let precedent = self.journal.precedent(&terms.person(), &Word::from(terms.run_as.as_str()), terms.argv())?;
+        let run_as = Word::from(terms.run_as.as_str());
+        let precedent = match &terms.command {
+            None => None,
+            Some(command) => {
+                let arguments = command.argv.get(1..).unwrap_or_default();
+                self.journal.precedent(&terms.person(), &run_as, &command.path, arguments)?
+            }
+        };
         let role = self.policy.role(&terms.role)?;
+        let role_commands = role.as_ref().map_or_else(Vec::new, |role| texts(&role.commands));
+        let is_as_then = role.as_ref().is_some_and(|role| role.digest == terms.role_digest);
+        let then = if is_as_then { None } else { self.host.store().role(&terms.role_digest) };
+        let role_commands_then = then.map(|then| texts(&then.commands)).filter(|then| *then != role_commands);
         Ok(Background {
             precedent: precedent.map(|found| Precedent { runs: found.runs, last: found.last.seconds() }),
-            role_commands: role.as_ref().map_or_else(Vec::new, |role| texts(&role.commands)),
+            role_commands,
+            role_commands_then: role_commands_then.unwrap_or_default(),
             role_run_as: role.map_or_else(Vec::new, |role| role.run_as.as_written()),
             chosen_among,
         })

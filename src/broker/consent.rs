@@ -15,13 +15,12 @@ use crate::audit::record::Reject;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
 use crate::clock::Moment;
-use crate::clock::duration::spell;
 use crate::elevation::Caller;
-use crate::escape::{Word, command_line};
-use crate::grant::{Consent, RequestTerms};
+use crate::escape::Word;
+use crate::grant::{Consent, Prospect};
 use crate::host::{Host, PAM_SERVICES};
 use crate::names::{GrantId, IdPrefix};
-use crate::policy::{Options, Role};
+use crate::policy::{Options, Role, RolePower};
 use crate::refusal::Refusal;
 use crate::store::StoredRequest;
 use crate::voice::Voice;
@@ -33,11 +32,8 @@ const SERVICE: &str = "jit-sudo";
 /// A prompt ends by itself even where `passwd_timeout` is 0.
 const LONGEST_PROMPT: Duration = Duration::from_secs(300);
 
-/// So much of a command, directory or variable is shown in one line; who wants to see all of it looks at the request.
-const SHOWN: usize = 300;
-
-/// So many lines say as whom, where and with which variables.
-const LINES: usize = 16;
+/// A text that fills more lines of 80 columns says so: its beginning may have left the screen.
+const SCREEN: usize = 20;
 
 /// What the person is asked to agree to, read while the database was open.
 struct Matter {
@@ -105,8 +101,17 @@ impl Desk<'_> {
         let asked = &request.terms;
         // What no host would take is refused before the password.
         let terms = self.approval(&request, narrowing, &asked.host.id)?;
-        let seconds = if terms.duration > 0 { terms.duration } else { asked.duration };
-        let line = format!("approving {}, for {}\n{}", summary(asked), spell(seconds), circumstances(asked));
+        let line = text(
+            "approving",
+            &Prospect {
+                request: asked,
+                power: &RolePower::of(&role),
+                duration: if terms.duration > 0 { terms.duration } else { asked.duration },
+                one_shot: asked.one_shot.is_set() || terms.one_shot.is_set() || role.activation.one_shot,
+                exact: asked.exact.is_set() || terms.exact.is_set() || role.activation.exact_command,
+                now: self.now(),
+            },
+        );
         Ok(Some(self.matter(Deed::Approve, request, &role, line)))
     }
 
@@ -114,8 +119,18 @@ impl Desk<'_> {
         given("comment", comment)?;
         let (request, _, role) = self.settleable(id)?;
         let Some(role) = role.filter(|role| role.activation.approval_authentication) else { return Ok(None) };
-        let line =
-            format!("reviewing the break-glass of {}\n{}", summary(&request.terms), circumstances(&request.terms));
+        let asked = &request.terms;
+        let line = text(
+            "reviewing the break-glass of",
+            &Prospect {
+                request: asked,
+                power: &RolePower::of(&role),
+                duration: asked.duration,
+                one_shot: asked.one_shot.is_set(),
+                exact: asked.exact.is_set(),
+                now: self.now(),
+            },
+        );
         Ok(Some(self.matter(Deed::Review, request, &role, line)))
     }
 
@@ -237,33 +252,14 @@ fn record(host: &Host, caller: &Caller, reject: Reject) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The request in one line, with what others typed escaped and cut.
-fn summary(asked: &RequestTerms) -> String {
-    let (id, role, user) = (&asked.id, &asked.role, &asked.user);
-    let command = match asked.command.is_none() {
-        true => "every command of the role".to_owned(),
-        false => command_line(asked.argv().iter().map(Word::as_os_str)),
-    };
-    let command = cut(&command, id);
-    format!("request {id}: {role} for {user}, {command}")
-}
-
-/// As whom, where and with which variables, each in a line of its own.
-fn circumstances(asked: &RequestTerms) -> String {
-    let lines = asked.circumstances();
-    let more = lines.len().saturating_sub(LINES);
-    let mut text: String = lines.iter().take(LINES).map(|line| format!("  {}\n", cut(line, &asked.id))).collect();
-    if more > 0 {
-        text.push_str(&format!("  and {more} variables more: jitctl show {}\n", asked.id));
+/// What is about to be decided. Nothing is cut; where it may not fit on a screen, its last line says so.
+fn text(doing: &str, prospect: &Prospect<'_>) -> String {
+    let lines = prospect.lines();
+    let rows: usize = lines.iter().map(|line| 1 + line.chars().count() / 80).sum();
+    let mut text = format!("{doing} request {}\n", lines.join("\n  "));
+    if rows > SCREEN {
+        let id = &prospect.request.id;
+        text.push_str(&format!("these are {rows} lines: read them all, or leave by ^C and see jitctl show {id}\n"));
     }
     text
-}
-
-fn cut(line: &str, id: &GrantId) -> String {
-    match line.chars().count().saturating_sub(SHOWN) {
-        0 => line.to_owned(),
-        rest => {
-            format!("{}... (and {rest} characters: jitctl show {id})", line.chars().take(SHOWN).collect::<String>())
-        }
-    }
 }

@@ -142,7 +142,8 @@ impl Desk<'_> {
         keys: Vec<PublicKey>,
         mut marks: Vec<Mark>,
     ) -> Result<Result<crate::audit::Proven, crate::audit::FirstBad>, Refused> {
-        let signers = if keys.is_empty() { Signers::Host(self.host.key()?.public_key()) } else { Signers::These(keys) };
+        let signers =
+            if keys.is_empty() { Signers::Host(self.host.public_key()?.public_key()) } else { Signers::These(keys) };
         // The anchor before the database: what it names was committed before.
         marks.extend(self.host.anchored()?);
         Ok(self.journal.prove(signers, marks)?)

@@ -12,7 +12,7 @@ use crate::host::HostError;
 use crate::names::{IdPrefix, InvalidName};
 use crate::policy::judge::JudgeError;
 use crate::policy::{IndexError, PolicyReader, PolicyWords};
-use crate::refusal::{Refusal, UNNAMED};
+use crate::refusal::{Refusal, UNNAMED, hint_for};
 use crate::store::FindError;
 
 /// A refused question; nothing was changed.
@@ -27,6 +27,13 @@ pub(crate) struct Refused {
 pub(crate) fn refused(code: &str, message: impl Display) -> Refused {
     let failure = Failure { code: code.to_owned(), message: message.to_string(), hint: None, exit: 1 };
     Refused { failure, words: None }
+}
+
+/// What is wrong with the policy, for whoever has just asked: to ask again is no cure.
+pub(super) fn unchecked(error: HostError) -> Refused {
+    let is_of_policy = error.is_of_policy();
+    let refused = Refused::from(error);
+    if is_of_policy { refused.hint("correct the file, then: jitctl policy check") } else { refused }
 }
 
 /// About a command in a place where the caller may not look: whether it is there is not said.
@@ -49,10 +56,10 @@ impl Refused {
 
     /// The answer for somebody who may read the policy, or for anybody else.
     pub(crate) fn told_to(self, reader: Option<&PolicyReader>) -> Failure {
-        match (&self.words, reader) {
-            (Some(words), Some(reader)) => Failure { message: words.told_to(reader).to_owned(), ..self.failure },
-            _ => self.failure,
-        }
+        let Self { words, failure } = self;
+        let hint = failure.hint.map(|hint| hint_for(reader, &hint).to_owned());
+        let message = words.zip(reader).map(|(words, reader)| words.told_to(reader).to_owned());
+        Failure { message: message.unwrap_or(failure.message), hint, ..failure }
     }
 
     /// Nothing that the caller may see begins with `prefix`.

@@ -16,10 +16,13 @@ use crate::audit::{Due, Process, Started};
 use crate::elevation::Caller;
 use crate::escape::{Word, unhex};
 use crate::grant::GrantTerms;
+use crate::host::turns;
 use crate::policy::{OnExpiry, SyslogMode};
 use crate::refusal::Refusal;
-use crate::run::grant_watch::{GrantWatch, Watched, What};
-use crate::session::{Hosted, SUPERVISORS, stand_alone};
+use crate::run::grant_watch::{Watched, What};
+use crate::run::left::Left;
+use crate::run::removal::RemovalWatch;
+use crate::session::{Hosted, Program, SUPERVISORS, stand_alone};
 use crate::store::{is_open, keep_role};
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
@@ -28,6 +31,13 @@ use sys::users::Account;
 
 /// The first word of what is recorded as the command; the service is the second.
 const COMMAND: &str = "pam-session";
+
+/// Where in the bell's file the sessions of programs begin: each holds a lock on the byte of its program's number, so that each
+/// knows whether its program has others open, and a killed supervisor holds nothing. The turns of users are far behind.
+const OPENED: i64 = 1 << 40;
+
+/// How long the last processes of a session may take to end by themselves before they count as left running.
+const LEAVES_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long the end of a session may take to be recorded, and between two looks whether it was.
 const RECORDED_WITHIN: Duration = Duration::from_secs(4);
@@ -51,7 +61,22 @@ impl Desk<'_> {
 
         stand_alone(SUPERVISORS);
         let run = self.host.new_run_id()?;
-        let session = Hosted::found(&run, program, new.tty.as_ref().map(Word::as_os_str)).map_err(gone)?;
+        let register = turns().ok_or_else(|| refused("no-bell", "the bell cannot be opened"))?;
+        let place = OPENED.saturating_add(new.pid.into());
+        sys::lock::share(&register, place).map_err(gone)?;
+        // What cannot be known counts as yes: then nobody else is ended by mistake.
+        let is_shared = || sys::lock::is_shared(&register, place).unwrap_or(true);
+        let session = Hosted::found(
+            &run,
+            &Program {
+                pid: program,
+                holder: holder.uid(),
+                run_as: run_as.uid,
+                terminal: new.tty.as_ref().map(Word::as_os_str),
+                is_shared: &is_shared,
+            },
+        )
+        .map_err(gone)?;
         let start = start(new, &holder, &held, &run_as, run.clone()).map_err(failed)?;
         let (own, terms) = (Pid::own(), held.terms());
         let supervisor = Process { pid: own.raw(), start: sys::process::process_start(own).map_err(gone)? };
@@ -89,17 +114,47 @@ impl Desk<'_> {
             role: held.role().clone(),
             uid: holder.uid(),
             user: Word::from(holder.name().as_str()),
-            run,
+            run: run.clone(),
             what: What::Session,
             unsent,
         };
-        let mut watch = GrantWatch::over(watched, self.host, self.journal);
+        let mut watch = RemovalWatch::over(watched, self.host, self.journal);
         let grace = self.policy.settings().grace_period;
         let ending = session.supervise(std::io::stdin().as_fd(), &mut watch, grace);
-        watch.catch_up();
-        self.close(&started, watch.complete(ending));
+        watch.grant().catch_up();
+        self.close(&started, watch.grant().complete(ending));
         let _ = out.write_all(b"\n"); // for a program that waits for it
+        drop(watch);
+        let _ = sys::lock::unshare(&register, place); // else the program's next session is looked at more carefully than needed
+        let left = Left {
+            run: &run,
+            uid: holder.uid(),
+            user: &Word::from(holder.name().as_str()),
+            grant: terms,
+            role: held.role(),
+            what: What::Session,
+        };
+        self.look_after(&left, session, grace);
         Ok(())
+    }
+
+    /// Stays with what a closed session has left running, as the enforcer does with what a finished command has.
+    fn look_after(&self, left: &Left<'_>, session: Hosted<'_>, grace: Duration) {
+        let late = Instant::now() + LEAVES_WITHIN;
+        let mut members = session.left();
+        while !members.is_empty() && Instant::now() < late {
+            std::thread::sleep(ROUND);
+            members = session.left();
+        }
+        if !members.is_empty() {
+            let outlasted = left.outlast(&members, self.host, self.journal, &|watch| session.outwatch(watch, grace));
+            if let Err(error) = outlasted {
+                // Nobody would look again at what has no record.
+                session.end(grace);
+                self.host.alert(&format!("what a session left running cannot be recorded and is ended: {error}"));
+            }
+        }
+        session.part();
     }
 
     /// Tells the supervisor of a session that its program has closed it, and waits for the end.

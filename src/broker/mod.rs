@@ -41,7 +41,7 @@ use crate::policy::judge::{names, subject};
 use crate::policy::{PolicyIndex, PolicyReader};
 use crate::voice::Voice;
 use decisions::Narrowing;
-use failure::{Refused, refused};
+use failure::{Refused, refused, unchecked};
 use question::Turn;
 pub use question::{Question, hear};
 use sys::sanitize::Inherited;
@@ -124,6 +124,8 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
         host.policy(Some(&caller))
     };
     let policy = match policy {
+        // That is the whole answer.
+        Err(error) if matches!(ask, Ask::PolicyCheck {}) && error.is_of_policy() => return Err(unchecked(error)),
         Err(error) if caller.uid() == 0 && is_evidence(&ask) => {
             // A broken policy must not hide what happened, nor keep root from ending it.
             let reader = PolicyReader::root(&inherited.identity);
@@ -242,7 +244,7 @@ impl Desk<'_> {
     }
 
     fn key_show(&self) -> Result<Answer, Refused> {
-        let key = self.host.key()?;
+        let key = self.host.public_key()?;
         Ok(Answer::HostKey(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created: false }))
     }
 }

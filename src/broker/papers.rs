@@ -1,17 +1,28 @@
 //! The papers of a request: exact bytes and signatures, to be read, signed and checked on other machines.
 
+use std::collections::BTreeSet;
+
+use base64ct::{Base64, Encoding};
+
 use super::Desk;
 use super::failure::{Refused, refused};
 use super::wire::{Answer, ApprovalPaper, Paper, PapersInfo, RequestPaper, StatementPaper};
-use crate::grant::sshsig::{Namespace, armor};
+use crate::grant::Approvers;
+use crate::grant::sshsig::{Namespace, armor, signer};
 use crate::grant::terms::VERSION;
-use crate::names::IdPrefix;
+use crate::names::{IdPrefix, UserName};
 use crate::store::StoredStatement;
 
 impl Desk<'_> {
     pub(super) fn papers(&self, id: &IdPrefix) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
         let terms = &request.terms;
+        // The text has to hold the digest, which is part of what is approved.
+        if terms.command.is_some() && self.digest_of(&request)?.is_none() {
+            let message = "the text of this request would tell the digest of a program that you cannot read";
+            let print = format!("an approver can print it: jitctl show {} --print", terms.id);
+            return Err(refused("not-allowed", message).hint(print));
+        }
         let key = self.host.identity()?.key;
         let body = serde_json::to_string(&RequestPaper {
             request: text(request.bytes.clone())?,
@@ -19,10 +30,16 @@ impl Desk<'_> {
             version: VERSION,
         })?;
         let signature = Some(armor(&key.sign(Namespace::Request, body.as_bytes())));
+        let approvers = self.host.approvers().unwrap_or_default();
+        let mut signers = BTreeSet::new();
         let mut approvals = Vec::new();
         for approval in self.host.store().approvals(&terms.id)? {
-            let signature = approval.signature.as_deref().map(armor);
-            let paper = Paper { body: text(approval.bytes)?, signature };
+            let signature = approval.signature.as_deref();
+            signers.extend(signature.and_then(|signature| {
+                let name = &approval.terms.approver;
+                line(&approvers, name, Namespace::Approval, &approval.bytes, signature)
+            }));
+            let paper = Paper { signature: signature.map(armor), body: text(approval.bytes)? };
             approvals.push(ApprovalPaper { approver: approval.terms.approver, paper });
         }
         let grant = match self.host.store().signed_grant(&terms.id)? {
@@ -33,13 +50,35 @@ impl Desk<'_> {
         };
         let mut statements = Vec::new();
         for StoredStatement { terms, bytes, host_signature, signature } in self.host.store().statements(&terms.id)? {
+            signers.extend(
+                signature
+                    .as_deref()
+                    .and_then(|signature| line(&approvers, &terms.by, Namespace::Statement, &bytes, signature)),
+            );
             let paper = Paper { body: text(bytes)?, signature: signature.as_deref().map(armor) };
             let host_signature = Some(armor(&host_signature));
             statements.push(StatementPaper { kind: terms.kind, by: terms.by, paper, host_signature });
         }
+        let signers = signers.into_iter().collect();
         let (id, you, request) = (terms.id.clone(), self.caller.name().clone(), Paper { body, signature });
-        Ok(Answer::Papers(Box::new(PapersInfo { id, you, request, approvals, grant, statements })))
+        Ok(Answer::Papers(Box::new(PapersInfo { id, you, request, approvals, grant, statements, signers })))
     }
+}
+
+/// The line of OpenSSH's allowed_signers by which `signature` is that of `name`, where the list of this host says so.
+fn line(
+    approvers: &Approvers,
+    name: &UserName,
+    namespace: Namespace,
+    bytes: &[u8],
+    signature: &[u8],
+) -> Option<String> {
+    let key = signer(namespace, bytes, signature).ok()?;
+    // Elsewhere in such a file these are a pattern or the end of a name.
+    let is_plain = !name.as_str().contains(['*', '?', '!', ',', '"', '#', ' ', '\t']);
+    let whose = is_plain && approvers.is_of(&key, name);
+    let (algorithm, encoded) = (key.algorithm(), Base64::encode_string(&key.blob()));
+    whose.then(|| format!("{name} namespaces=\"{}\" {algorithm} {encoded}", namespace.as_str()))
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, Refused> {

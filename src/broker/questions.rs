@@ -1,7 +1,7 @@
 //! What may I do, and why not?
 
 use super::Desk;
-use super::failure::{Refused, refused, unsaid};
+use super::failure::{Refused, refused, unchecked, unsaid};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use crate::activation::wish::served;
@@ -83,11 +83,9 @@ impl Desk<'_> {
                         info.role = role.map(|role| role.name.clone());
                         info.approvers = role.map_or_else(Vec::new, |role| texts(&role.activation.approvers));
                         info.hint = role.filter(served).map(|role| request_line(role, elevation));
-                        info.because = match (none.faults.first(), role.and_then(|role| unserved(role, elevation))) {
-                            (_, Some(why)) => why,
-                            (Some((id, fault)), None) => format!("grant {id} does not serve: {fault}"),
-                            (None, None) => "there is no active grant".to_owned(),
-                        };
+                        let unserved = role.and_then(|role| unserved(role, elevation));
+                        let because = unserved.or_else(|| none.nearest());
+                        info.because = because.unwrap_or_else(|| "there is no active grant".to_owned());
                     }
                 }
             }
@@ -106,8 +104,8 @@ impl Desk<'_> {
     }
 
     pub(super) fn policy_check(&self) -> Result<Answer, Refused> {
-        let (policy, files) = Host::parsed_policy()?;
-        let approvers = self.host.approvers()?;
+        let (policy, files) = Host::parsed_policy().map_err(unchecked)?;
+        let approvers = self.host.approvers().map_err(unchecked)?;
         let warnings = policy_warnings(&policy, &approvers);
         Ok(Answer::PolicyChecked(PolicyInfo {
             files,

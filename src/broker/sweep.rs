@@ -5,7 +5,8 @@ use std::path::Path;
 use super::Desk;
 use super::failure::{Refused, refused};
 use super::wire::{Answer, SweepInfo};
-use crate::host::{Encoding, SHRINKER};
+use crate::host::Encoding;
+use crate::programs::SHRINKER;
 use crate::shrink::{WORTH, finish};
 
 impl Desk<'_> {

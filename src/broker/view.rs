@@ -153,7 +153,7 @@ impl Decides {
 impl Desk<'_> {
     /// The digest of the program: for its requester only where they could read the program themselves, because it would
     /// let them tell what is in it.
-    fn digest_of(&self, request: &StoredRequest) -> Result<Option<String>, Refused> {
+    pub(super) fn digest_of(&self, request: &StoredRequest) -> Result<Option<String>, Refused> {
         let (terms, caller) = (&request.terms, self.caller);
         let Some(command) = &terms.command else { return Ok(None) };
         let program = Path::new(command.path.as_os_str());

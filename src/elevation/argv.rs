@@ -15,7 +15,8 @@ pub enum Naming {
     Bound,
 }
 
-/// The words with which a command is executed. What is recorded, compared with an exact grant and executed is one such value.
+/// The words with which a command is executed. Made from the opened command here alone: the verification of an exact grant makes
+/// one to compare, and the plan of a run makes the one that is recorded and executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Argv {
     words: Vec<OsString>,

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::elevation::caller::Nowhere;
 use crate::elevation::edit::{EDIT, Edit, credentials_of_run_as, is_edit_word};
-use crate::elevation::{Argv, Caller, Hidden, Naming, RunAs, RunAsError};
+use crate::elevation::{Argv, Caller, Hidden, Naming, ProgramNames, RunAs, RunAsError};
 use crate::escape::Word;
 use sys::exec::Credentials;
 use sys::program::OpenedProgram;
@@ -34,15 +34,6 @@ pub struct Command {
     /// What was typed, where the caller may not look into the directory: whoever is not allowed to run it after all shall
     /// not learn that it is there (CVE-2021-23239).
     hidden: Option<PathBuf>,
-}
-
-/// The names of a program that was found.
-#[derive(Debug, Clone, Copy)]
-pub struct ProgramNames<'a> {
-    /// By which rules know it: its directory without links, and the name in it.
-    pub place: &'a Path,
-    /// What that leads to.
-    pub canonical: &'a Path,
 }
 
 enum What {
@@ -308,14 +299,6 @@ impl Command {
     /// Somebody other than root could rewrite the file while it is checked.
     pub fn is_writable_by_others(&self) -> bool {
         self.program().is_some_and(OpenedProgram::writable_by_others)
-    }
-}
-
-/// A program whose name is no link.
-#[cfg(test)]
-impl<'a> From<&'a Path> for ProgramNames<'a> {
-    fn from(path: &'a Path) -> Self {
-        Self { place: path, canonical: path }
     }
 }
 

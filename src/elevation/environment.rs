@@ -22,6 +22,11 @@ impl CallersEnvironment {
         Self { inherited, wished }
     }
 
+    /// The entries that were handed over, for an editor that runs as the caller.
+    pub fn entries(&self) -> &[OsString] {
+        &self.inherited
+    }
+
     /// Every variable, in the order in which they were handed over.
     pub fn variables(&self) -> impl Iterator<Item = Variable<'_>> {
         self.inherited.iter().filter_map(|entry| split(entry))

@@ -6,6 +6,7 @@ pub mod command;
 pub mod edit;
 pub mod environment;
 pub mod hidden;
+pub mod program_names;
 pub mod run_as;
 
 use std::cell::RefCell;
@@ -15,10 +16,11 @@ use std::rc::Rc;
 
 pub use argv::{Argv, Naming};
 pub use caller::{Caller, CallerError, Tty};
-pub use command::{Command, CommandError, ProgramNames};
+pub use command::{Command, CommandError};
 pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
 pub use environment::CallersEnvironment;
 pub use hidden::Hidden;
+pub use program_names::ProgramNames;
 pub use run_as::{RunAs, RunAsError};
 
 use crate::cli::{EnvironmentWish, Mode, Run};
@@ -156,6 +158,18 @@ impl Elevation {
         let wish = Wish { directory, ..Wish::default() };
         let environment = Some(CallersEnvironment::new(Vec::new(), wished));
         Self { caller, run_as, command, wish, environment, directories: Directories::default() }
+    }
+
+    /// The same with -P or not, and with these variables.
+    #[cfg(test)]
+    pub(crate) fn wishing(
+        self,
+        preserve_groups: bool,
+        inherited: Vec<std::ffi::OsString>,
+        wished: EnvironmentWish,
+    ) -> Self {
+        let wish = Wish { preserve_groups, ..self.wish };
+        Self { wish, environment: Some(CallersEnvironment::new(inherited, wished)), ..self }
     }
 
     /// Who calls.

@@ -1,8 +1,11 @@
 //! The command of an elevation as it stands in a request, and whether an elevation is the very one of an exact grant.
 
+use std::fmt;
+
 use super::terms::{CommandTerms, GrantTerms};
 use crate::elevation::{CommandError, Elevation, Naming};
-use crate::escape::{Word, hex};
+use crate::escape::{Word, command_line, hex};
+use crate::names::UserName;
 use crate::policy::{Manner, Role, WantedDirectory, WorkingDirectory};
 
 impl CommandTerms {
@@ -30,17 +33,86 @@ impl CommandTerms {
     }
 }
 
-/// Whether `elevation` is what `terms` were asked for, in all that an exact grant binds. The directory is the one that was
+/// In what a run differs from the only command that an exact grant serves. As a sentence it follows the id of the grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Differs {
+    /// Program or arguments.
+    Words,
+    /// The program is another file, or its contents are.
+    Program,
+    /// Its owner can rewrite the program.
+    Writable,
+    /// The run-as user, that of the grant.
+    User(UserName),
+    /// The ids or groups of the run-as user.
+    Ids,
+    /// The directory: that of the grant, and the one where the run would begin, if it can be entered and has a name.
+    Directory(Word, Option<Word>),
+    /// The variables: those of the grant.
+    Environment(Vec<Word>),
+    /// The program or the groups cannot be read.
+    Unread,
+}
+
+impl fmt::Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |word: &Word| command_line([word.as_os_str()]);
+        match self {
+            Self::Words => f.write_str("serves exactly one command, and this is another"),
+            Self::Program => f.write_str("serves this command with the program as it was when it was asked for"),
+            Self::Writable => f.write_str("serves this command only while nobody but root can rewrite the program"),
+            Self::User(user) => write!(f, "serves this command as {user}"),
+            Self::Ids => f.write_str("serves this command with the ids and groups as they were when it was asked for"),
+            Self::Directory(approved, None) => {
+                write!(f, "serves this command in {}, and this run does not begin there", quoted(approved))
+            }
+            Self::Directory(approved, Some(present)) => {
+                write!(f, "serves this command in {}, and you are in {}", quoted(approved), quoted(present))
+            }
+            Self::Environment(named) if named.is_empty() => {
+                f.write_str("serves this command without variables of yours")
+            }
+            Self::Environment(named) => {
+                let line = command_line(named.iter().map(Word::as_os_str));
+                write!(f, "serves this command with these variables of yours and no others: {line}")
+            }
+            Self::Unread => f.write_str("serves exactly one command, and this one cannot be read"),
+        }
+    }
+}
+
+/// Compares `elevation` with what `terms` were asked for, in all that an exact grant binds. The directory is the one that was
 /// opened and will be entered.
-pub(super) fn is_the_very_command(terms: &GrantTerms, elevation: &Elevation, role: &Role) -> bool {
-    let wants_more = elevation.environment().is_none_or(|callers| callers.wants_everything());
-    !wants_more
-        && &terms.run_as == elevation.run_as().name()
+///
+/// # Errors
+/// In what they differ; the words come first, for whatever else differs then says little.
+pub(super) fn compare(terms: &GrantTerms, elevation: &Elevation, role: &Role) -> Result<(), Differs> {
+    let approved = terms.command.as_ref().ok_or(Differs::Words)?;
+    let cwd = opened_directory(elevation, role);
+    let found = CommandTerms::within(elevation, cwd.clone().unwrap_or_default()).map_err(|_| Differs::Unread)?;
+    let environment = || Differs::Environment(approved.environment.clone());
+    let checks: [(bool, &dyn Fn() -> Differs); 7] = [
+        (approved.argv == found.argv, &|| Differs::Words),
+        (&terms.run_as == elevation.run_as().name(), &|| Differs::User(terms.run_as.clone())),
         // A file that its owner can rewrite between the check and the exec is never the very binary (CVE-2015-8239).
-        && !elevation.command().is_writable_by_others()
-        && opened_directory(elevation, role)
-            .and_then(|cwd| CommandTerms::within(elevation, cwd).ok())
-            .is_some_and(|command| terms.command.as_ref() == Some(&command))
+        (!elevation.command().is_writable_by_others(), &|| Differs::Writable),
+        ((&approved.path, &approved.program) == (&found.path, &found.program), &|| Differs::Program),
+        (cwd.as_ref() == Some(&approved.cwd), &|| {
+            Differs::Directory(approved.cwd.clone(), present(elevation, cwd.clone()))
+        }),
+        (elevation.environment().is_some_and(|callers| !callers.wants_everything()), &environment),
+        (approved.environment == found.environment, &environment),
+    ];
+    if let Some((_, differs)) = checks.iter().find(|(is_the_same, _)| !is_the_same) {
+        return Err(differs());
+    }
+    // All of it, whatever may be added to it.
+    if *approved == found { Ok(()) } else { Err(Differs::Ids) }
+}
+
+/// Where the caller is, if that is where the command would run.
+fn present(elevation: &Elevation, cwd: Option<Word>) -> Option<Word> {
+    cwd.filter(|cwd| callers(elevation).is_ok_and(|callers| callers == *cwd))
 }
 
 /// Where the command would run. Files to edit are named by where they lie, and their editor has no power; and nowhere is where

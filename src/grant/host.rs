@@ -56,12 +56,22 @@ impl HostDescriptor {
         }
     }
 
+    /// The same with its id, which needs no check; `None` where the name is no text that can be shown.
+    pub fn with_id(key: &HostPublicKey, name: &str, machine_id: &str) -> Option<(HostId, Self)> {
+        let host = Self::of(key, name, machine_id);
+        host.is_showable().then(|| (HostId(host.id.clone()), host))
+    }
+
     /// The host id, where it is the one that key and machine give.
     pub fn host_id(&self) -> Option<HostId> {
         let machine = crate::escape::unhex(&self.machine)?;
         let id = HostId::of(&self.public_key()?.blob(), &machine);
-        let plain = hex(&machine) == self.machine && !self.name.chars().any(char::is_control);
+        let plain = hex(&machine) == self.machine && self.is_showable();
         (plain && id.0 == self.id).then_some(id)
+    }
+
+    fn is_showable(&self) -> bool {
+        !self.name.chars().any(char::is_control)
     }
 
     /// The key, where it is an ed25519 key in its one form.

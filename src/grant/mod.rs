@@ -9,6 +9,7 @@ pub mod extension;
 pub mod host;
 pub mod hostkey;
 pub mod lifecycle;
+pub mod prospect;
 pub mod public_key;
 pub mod signed;
 pub mod sshsig;
@@ -25,6 +26,7 @@ pub use approval::{Approval, ApprovalFault, UserVerification, Vouchers};
 pub use approvers::Approvers;
 pub use host::{HostDescriptor, HostId};
 pub use hostkey::{HostKey, HostPublicKey};
+pub use prospect::Prospect;
 pub use public_key::PublicKey;
 pub use signed::SignedGrant;
 pub use statement::{

@@ -1,10 +1,12 @@
 //! What a stored grant is worth: every way in which it may be wrong is tried on a real elevation of the root account.
 
+mod bit_flips;
 mod random_policies;
 
+use super::exact::Differs;
 use super::extension::extends;
 use super::terms::{Extensions, Flag, VERSION, decode, encode};
-use super::verify::{Facts, GrantFault, verify, window};
+use super::verify::{Facts, GrantFault, VerifiedGrant, verify, window};
 use super::{CommandTerms, GrantTerms, HostDescriptor, HostId, HostKey, SignedGrant, TermsFault};
 use crate::cli::EnvironmentWish;
 use crate::clock::{BootTime, Moment, Timestamp};
@@ -110,6 +112,32 @@ fn a_proper_grant_holds() {
 }
 
 #[test]
+fn of_several_grants_that_do_not_serve_the_nearest_is_told() {
+    let exact = |id: &str, change: fn(&mut CommandTerms)| {
+        issue(|terms| {
+            terms.id = GrantId::parse(id).unwrap();
+            terms.exact = Flag::Yes;
+            change(terms.command.as_mut().unwrap());
+        })
+    };
+    let another = || exact("aaaaaaaaaa", |command| command.argv.push(Word::from("more")));
+    let elsewhere = || exact("bbbbbbbbbb", |command| command.cwd = Word::from("/elsewhere"));
+    let told = |grants: Vec<SignedGrant>| {
+        let (key, id, moment) = (host(), id(), moment(NOW));
+        let facts =
+            Facts { key: &key, host: &id, moment: &moment, high_water: None, vouchers: None, approved: &|_| None };
+        verify(grants, eligible(), &facts).err().and_then(|refused| refused.nearest())
+    };
+    let here = std::env::current_dir().unwrap();
+    let sentence = format!("grant bbbbbbbbbb serves this command in /elsewhere, and you are in {}", here.display());
+    assert_eq!(told(vec![another(), elsewhere()]).as_ref(), Some(&sentence));
+    assert_eq!(told(vec![elsewhere(), another()]).as_ref(), Some(&sentence));
+    let sentence = "grant aaaaaaaaaa serves exactly one command, and this is another";
+    assert_eq!(told(vec![another()]).as_deref(), Some(sentence));
+    assert_eq!(told(vec![issue(|terms| terms.role = RoleName::parse("other").unwrap())]), None);
+}
+
+#[test]
 fn terms_of_somebody_or_something_else_are_refused() {
     let other_host = HostDescriptor::of(&host(), "web1", "another machine").host_id().unwrap();
     assert_eq!(verdict(issue(|terms| terms.host = other_host.as_str().into())), Err(GrantFault::OtherHost));
@@ -138,24 +166,30 @@ fn an_exact_grant_serves_one_command_one_binary_one_target() {
             change(terms.command.as_mut().unwrap());
         }))
     };
+    let other = |differs| Err(GrantFault::OtherCommand(differs));
     assert_eq!(exact(|_| {}), Ok(()));
-    assert_eq!(command(|command| command.argv.push(Word::from("more"))), Err(GrantFault::OtherCommand));
-    assert_eq!(command(|command| command.argv.clear()), Err(GrantFault::OtherCommand));
-    assert_eq!(command(|command| command.program = hex(&[7; 32])), Err(GrantFault::OtherCommand));
-    assert_eq!(command(|command| command.program.clear()), Err(GrantFault::OtherCommand));
-    let other: [fn(&mut CommandTerms); 6] = [
-        |command| command.cwd = Word::from("/elsewhere"),
-        |command| command.environment.push(Word::from("LD_PRELOAD=/x.so")),
-        |command| command.path = Word::from("/usr/bin/false"),
+    assert_eq!(command(|command| command.argv.push(Word::from("more"))), other(Differs::Words));
+    assert_eq!(command(|command| command.argv.clear()), other(Differs::Words));
+    assert_eq!(command(|command| command.program = hex(&[7; 32])), other(Differs::Program));
+    assert_eq!(command(|command| command.program.clear()), other(Differs::Program));
+    let here = Word::from(std::env::current_dir().unwrap().as_os_str());
+    let directory = Differs::Directory(Word::from("/elsewhere"), Some(here));
+    assert_eq!(command(|command| command.cwd = Word::from("/elsewhere")), other(directory));
+    let named = command(|command| command.environment.push(Word::from("LD_PRELOAD=/x.so")));
+    assert_eq!(named, other(Differs::Environment(vec![Word::from("LD_PRELOAD=/x.so")])));
+    assert_eq!(command(|command| command.path = Word::from("/usr/bin/false")), other(Differs::Program));
+    let ids: [fn(&mut CommandTerms); 3] = [
         |command| command.run_as_uid = 1,
         |command| command.run_as_gid = 1,
         |command| command.run_as_groups.push(4242),
     ];
-    for change in other {
-        assert_eq!(command(change), Err(GrantFault::OtherCommand));
+    for change in ids {
+        assert_eq!(command(change), other(Differs::Ids));
     }
-    assert_eq!(exact(|terms| terms.command = None), Err(GrantFault::OtherCommand));
-    assert_eq!(exact(|terms| terms.run_as = UserName::parse("daemon").unwrap()), Err(GrantFault::OtherCommand));
+    assert_eq!(exact(|terms| terms.command = None), other(Differs::Words));
+    let daemon = UserName::parse("daemon").unwrap();
+    let named = exact(|terms| terms.run_as = UserName::parse("daemon").unwrap());
+    assert_eq!(named, other(Differs::User(daemon)));
 }
 
 #[test]

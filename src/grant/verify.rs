@@ -8,7 +8,7 @@ use crate::policy::judge::{Eligible, ask};
 use crate::policy::{Answer, Role, RolePower};
 
 use super::approval::{ApprovalFault, Vouchers};
-use super::exact::is_the_very_command;
+use super::exact::{Differs, compare};
 use super::sshsig::{Namespace, SignatureFault};
 use super::terms::{GrantTerms, TermsFault, claimed_id, decode};
 use super::{HostId, HostPublicKey, SignedGrant};
@@ -46,8 +46,8 @@ pub enum GrantFault {
     RoleWidened,
     /// Its role has changed so much that nothing is left of what was approved.
     RoleReplaced,
-    /// It serves exactly one command, which this is not.
-    OtherCommand,
+    /// It serves exactly one command, which this is not, and why.
+    OtherCommand(Differs),
     /// Its time has not come.
     NotYet,
     /// Its time is over.
@@ -71,9 +71,7 @@ impl fmt::Display for GrantFault {
             Self::OtherRole => f.write_str("its role does not cover this command"),
             Self::RoleWidened => f.write_str("its role did not cover this command when it was approved"),
             Self::RoleReplaced => f.write_str("its role has changed too much since it was approved; ask again"),
-            Self::OtherCommand => f.write_str(
-                "it serves exactly one command, with its directory, user, groups and variables, and this is another",
-            ),
+            Self::OtherCommand(differs) => write!(f, "it {differs}"),
             Self::NotYet => f.write_str("it has not begun"),
             Self::Expired => f.write_str("it has expired"),
             Self::OnlyExtends => f.write_str("it lets a run under an earlier grant go on and serves no other"),
@@ -97,6 +95,24 @@ pub struct NoGrant {
     pub eligible: Eligible,
     /// What was wrong with each candidate, by id where it could be read.
     pub faults: Vec<(String, GrantFault)>,
+}
+
+impl NoGrant {
+    /// The grant that comes nearest to serving, and why it does not, as a sentence. None where no grant is meant for such a
+    /// command.
+    pub fn nearest(&self) -> Option<String> {
+        let distance = |fault: &GrantFault| match fault {
+            GrantFault::OtherCommand(Differs::Words) => 2,
+            GrantFault::OtherCommand(_) => 0,
+            _ => 1,
+        };
+        let meant = self.faults.iter().filter(|(_, fault)| *fault != GrantFault::OtherRole);
+        let (id, fault) = meant.min_by_key(|(_, fault)| distance(fault))?;
+        Some(match fault {
+            GrantFault::OtherCommand(differs) => format!("grant {id} {differs}"),
+            fault => format!("grant {id} does not serve: {fault}"),
+        })
+    }
 }
 
 /// Finds among `candidates` the narrowest grant that covers what `eligible` asks.
@@ -235,8 +251,8 @@ fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &
             }
         }
     };
-    if terms.exact.is_set() && !is_the_very_command(terms, elevation, &role) {
-        return Err(GrantFault::OtherCommand);
+    if terms.exact.is_set() {
+        compare(terms, elevation, &role).map_err(GrantFault::OtherCommand)?;
     }
     Ok(role)
 }

@@ -9,13 +9,18 @@ use crate::escape::command_line;
 use sys::trusted::TrustError;
 
 impl HostError {
+    /// A mistake in the files of the policy, or in the list of the approvers' keys.
+    pub fn is_of_policy(&self) -> bool {
+        matches!(self, Self::Policy(_) | Self::Approvers(_) | Self::PolicyEncoding(_))
+    }
+
     /// The command that mends it, or in a few words what to do; `None` where nobody knows.
     pub fn cure(&self) -> Option<String> {
         match self {
             Self::Trust(error) => Some(trust(error)),
             Self::Database(error) => database(error),
             Self::Policy(_) | Self::Approvers(_) | Self::PolicyEncoding(_) => Some("jitctl policy check".to_owned()),
-            Self::NoKey => Some("jitctl key init".to_owned()),
+            Self::NoKey(_) => Some("jitctl key init".to_owned()),
             Self::Key(_) => Some(format!(
                 "restore {STATE}/{HOST_KEY} from a backup, or `rm {STATE}/{HOST_KEY} {STATE}/{PUBLIC_KEY} && jitctl key init`, which \
                  ends every grant"

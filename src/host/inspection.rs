@@ -34,7 +34,7 @@ impl Host {
     pub fn key_is_private(&self) -> Result<(), HostError> {
         match self.state.file(HOST_KEY.as_ref()) {
             Ok(file) => Ok(file.private()?),
-            Err(sys::trusted::TrustError::Missing { .. }) => Err(HostError::NoKey),
+            Err(sys::trusted::TrustError::Missing { .. }) => Err(HostError::NoKey(HOST_KEY)),
             Err(error) => Err(error.into()),
         }
     }

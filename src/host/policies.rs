@@ -76,6 +76,7 @@ impl Host {
         if let Some(written) = written {
             let _ = journal.mirror(std::slice::from_ref(&written)); // the journal has it; a sink never decides
             self.tell_former(&written, before.filter(|before| before != now));
+            self.ring(); // what runs looks whether its role is still theirs
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ mod tests {
             PRAGMA user_version = 2";
         Connection::open(scratch.path()).unwrap().execute_batch(rows).unwrap();
         let database = open(&scratch.path()).unwrap();
-        for table in ["policy_stamp", "policy_settings", "policy_role", "policy_principal", "policy_file"] {
+        for table in ["policy_settings", "policy_role", "policy_principal", "policy_file"] {
             let query = format!("SELECT count(*) FROM {table}");
             assert_eq!(database.connection().query_row(&query, [], |row| row.get::<_, i64>(0)), Ok(0), "{table}");
         }

@@ -1,10 +1,11 @@
 //! One entry of `commands`: which words it means, and whether a command is these words. Opens and runs nothing; the
-//! digest of the program comes from the caller, and only when a rule asks for it.
+//! digest of the program comes from the caller, and only when a rule asks for it. Only for a rule that denies it is looked at
+//! what the path in the rule leads to.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ pub use super::digest::Algorithm;
 use super::digest::Digest;
 use super::expression::Expression;
 use super::glob::Glob;
-use super::pattern::WordPattern;
+use super::pattern::{Tail, WordPattern};
 use super::rule_table::RuleTable;
 use crate::elevation::ProgramNames;
 use crate::elevation::edit::EDIT;
@@ -123,8 +124,8 @@ impl CommandRule {
         }
     }
 
-    /// Whether the rule means this command: by its place, and one that denies also by its canonical path, so that a link of
-    /// root's (`python3` to `python3.11`) is no way around it. `digest` is asked last and only by a rule with a digest; where something
+    /// Whether the rule means this command: by its place, and one that denies also by its canonical path and by what the path in
+    /// the rule leads to, so that no link of root's (`python3` to `python3.11`) is a way around it. `digest` is asked last and only by a rule with a digest; where something
     /// cannot be told (`None`), a rule that allows does not match and a rule that denies does.
     pub fn matches<'a>(
         &self,
@@ -148,12 +149,34 @@ impl CommandRule {
             // Whoever wrote about paths did not think of editing, which has none.
             Effect::Allow if place == EDIT.as_bytes() && !matches!(wanted, ProgramPath::Words(_)) => Some(false),
             Effect::Allow => wanted.matches(place),
-            Effect::Deny => Some(wanted.denies(place)? || (canonical != place && wanted.denies(canonical)?)),
+            Effect::Deny => Some(
+                wanted.denies(place)?
+                    || (canonical != place && wanted.denies(canonical)?)
+                    || wanted.leads_to(program)?,
+            ),
         }
     }
 }
 
 impl ProgramPath {
+    /// Whether the path in the rule, though it is another, leads to this program: through a link in its directory, as a link to
+    /// the program, or as another name of the same file. `None` where that cannot be seen.
+    fn leads_to(&self, program: ProgramNames<'_>) -> Option<bool> {
+        let (start, tail) = match self {
+            Self::Words(pattern) => pattern.literal_start(),
+            Self::Glob(glob) => glob.literal_start(),
+            Self::Regex(_) => return Some(false),
+        };
+        let start = Path::new(OsStr::from_bytes(&start));
+        match tail {
+            Tail::Nothing => program.are_led_to_by(start),
+            Tail::Wildcards => match program.below(start)? {
+                Some(path) => self.matches(path.as_os_str().as_bytes()),
+                None => Some(false),
+            },
+        }
+    }
+
     fn denies(&self, path: &[u8]) -> Option<bool> {
         Some(self.matches(path)? || unmerged(path).is_some_and(|other| self.matches(other) == Some(true)))
     }

@@ -11,7 +11,7 @@ use super::audit_file;
 use super::error::{Cause, PolicyError};
 use super::options::{Lists, OPTIONS};
 use super::recording::Record;
-use super::role::{Leftovers, OnExpiry, Role, Source};
+use super::role::{Leftovers, OnExpiry, OnRemoval, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
 use super::settings::Settings;
 use super::table::{Lines, Table};
@@ -33,6 +33,7 @@ pub(super) const DEFAULTS: &[&str] = &[
     "record",
     "record_input",
     "leftovers",
+    "on_removal",
     "on_expiry",
     "grace_period",
     "request_rate",
@@ -162,6 +163,9 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     }
     if let Some(value) = table.parsed("leftovers", Leftovers::parse)? {
         defaults.leftovers = value;
+    }
+    if let Some(value) = table.parsed("on_removal", OnRemoval::parse)? {
+        defaults.on_removal = value;
     }
     if let Some(value) = table.parsed("record", Record::parse)? {
         defaults.record = value;

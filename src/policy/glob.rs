@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pattern::LONGEST_PATTERN;
+use super::pattern::{LONGEST_PATTERN, Tail};
 
 /// A checked pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,17 @@ impl Glob {
         let fits =
             |token: &Token, byte: u8| token.fits(byte.to_ascii_lowercase()) || token.fits(byte.to_ascii_uppercase());
         glob(&self.tokens, name.as_bytes(), fits)
+    }
+
+    /// The part before the first component with a wildcard, without the slash that follows it.
+    pub(super) fn literal_start(&self) -> (Vec<u8>, Tail) {
+        let bytes = |tokens: &[Token]| -> Option<Vec<u8>> {
+            tokens.iter().map(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect()
+        };
+        let mut components = self.tokens.split(|token| *token == Token::Byte(b'/')).map(bytes);
+        let literal: Vec<_> = components.by_ref().map_while(|component| component).collect();
+        let whole = self.tokens.iter().all(|token| matches!(token, Token::Byte(_)));
+        (literal.join(&b'/'), if whole { Tail::Nothing } else { Tail::Wildcards })
     }
 
     /// Whether the whole path matches, as glob(7) has it: no wildcard matches `/`, nor a dot that begins a component.

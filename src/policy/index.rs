@@ -21,10 +21,9 @@ use crate::names::RoleName;
 
 /// The tables of this room.
 pub const SCHEMA: &str = "
-CREATE TABLE policy_stamp (
-    id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, text TEXT NOT NULL) STRICT;
 CREATE TABLE policy_settings (
-    id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL, sha256 BLOB NOT NULL, policy BLOB NOT NULL) STRICT;
+    id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, stamp TEXT NOT NULL, body BLOB NOT NULL,
+    sha256 BLOB NOT NULL, policy BLOB NOT NULL) STRICT;
 CREATE TABLE policy_role (
     name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL, digest BLOB NOT NULL) STRICT;
 CREATE TABLE policy_principal (
@@ -34,7 +33,7 @@ CREATE TABLE policy_file (path TEXT PRIMARY KEY, sha256 BLOB NOT NULL) STRICT, W
 ";
 
 /// The form of the stored bodies; another version of the program compiles the policy anew.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/8");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/9");
 
 /// Why the compiled policy could not be used. All of it is the administrator's: the files themselves are unharmed.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl From<rusqlite::Error> for IndexError {
 
 /// The stamp with which the policy was stored; `None` where there is none or another version of the program stored it.
 pub fn stored_stamp(db: &Connection) -> rusqlite::Result<Option<String>> {
-    db.prepare("SELECT text FROM policy_stamp WHERE id = 1 AND format = ?1")?
+    db.prepare("SELECT stamp FROM policy_settings WHERE id = 1 AND format = ?1")?
         .query_row([FORMAT], |row| row.get(0))
         .optional()
 }
@@ -106,18 +105,18 @@ pub fn store(transaction: &Transaction<'_>, compiled: &Compiled<'_>) -> Result<O
     let old = old(transaction, policy)?;
     let before = transaction.query_row("SELECT policy FROM policy_settings", [], |row| row.get(0)).optional()?;
     let before = before.map(|bytes: Vec<u8>| whole(&bytes));
-    for table in ["policy_stamp", "policy_settings", "policy_role", "policy_principal", "policy_file"] {
+    for table in ["policy_settings", "policy_role", "policy_principal", "policy_file"] {
         transaction.execute(&format!("DELETE FROM {table}"), [])?;
     }
     let named = policy_digest(files);
     let (body, sha256) = encode(&settings_name(&named), policy.settings())?;
-    transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2, ?3)", params![body, sha256, named])?;
+    let row = params![FORMAT, stamp, body, sha256, named];
+    transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2, ?3, ?4, ?5)", row)?;
     let now = Stored { roles: store_roles(transaction, policy.roles())?, settings: Some(sha256) };
     let mut insert_file = transaction.prepare("INSERT INTO policy_file VALUES (?1, ?2)")?;
     for file in *files {
         insert_file.execute(params![file.path.to_string(), file.sha256])?;
     }
-    transaction.execute("INSERT INTO policy_stamp VALUES (1, ?1, ?2)", [FORMAT, *stamp])?;
     Ok(PolicyChange::between(before, (&old_files, files), (&old, &now)))
 }
 
@@ -138,7 +137,7 @@ fn old(transaction: &Transaction<'_>, policy: &Policy) -> Result<Stored, IndexEr
         }
         roles.insert(name, digests);
     }
-    let recorded = "SELECT sha256 FROM policy_settings WHERE (SELECT format FROM policy_stamp) = ?1";
+    let recorded = "SELECT sha256 FROM policy_settings WHERE format = ?1";
     let settings: Option<Vec<u8>> = transaction.query_row(recorded, [FORMAT], |row| row.get(0)).optional()?;
     Ok(Stored { roles, settings: settings.map(|sha256| whole(&sha256)) })
 }
@@ -187,8 +186,7 @@ pub struct PolicyIndex<'a> {
 impl<'a> PolicyIndex<'a> {
     /// The compiled policy, where it was stored with this `stamp` by this version of the program.
     pub fn current(db: &'a Connection, stamp: &str) -> Result<Option<Self>, IndexError> {
-        let query = "SELECT body, sha256, policy FROM policy_settings WHERE id = 1 \
-                     AND (SELECT format = ?1 AND text = ?2 FROM policy_stamp WHERE id = 1)";
+        let query = "SELECT body, sha256, policy FROM policy_settings WHERE id = 1 AND format = ?1 AND stamp = ?2";
         Self::read(db, query, params![FORMAT, stamp])
     }
 

@@ -47,7 +47,8 @@ pub use principal::{People, Principal, Subject};
 pub use reader::{PolicyReader, PolicyWords};
 pub use recording::{Record, Recording, RecordingMode, RecordingSettings};
 pub use role::{
-    Activation, Answer, Assignment, LONGEST_TICKET, Leftovers, OnExpiry, Question, Role, Source, TicketPattern,
+    Activation, Answer, Assignment, LONGEST_TICKET, Leftovers, OnExpiry, OnRemoval, Question, Role, Source,
+    TicketPattern,
 };
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
 pub use settings::{AuditSettings, JsonFile, Settings, SyslogMode};

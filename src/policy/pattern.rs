@@ -72,6 +72,13 @@ impl WordPattern {
         self.tokens.iter().map(byte).collect()
     }
 
+    /// The part before the first component with a wildcard, without the slash that follows it.
+    pub(super) fn literal_start(&self) -> (Vec<u8>, Tail) {
+        let literal: Vec<_> = self.components().map_while(|component| component).collect();
+        let tail = if literal.len() == self.components().count() { Tail::Nothing } else { Tail::Wildcards };
+        (literal.join(&b'/'), tail)
+    }
+
     /// The pattern's components between slashes, each as its literal bytes or `None` for one with a wildcard.
     pub(super) fn components(&self) -> impl Iterator<Item = Option<Vec<u8>>> {
         self.tokens.split(|token| *token == Token::Byte(b'/')).map(|tokens| {
@@ -92,6 +99,15 @@ impl From<WordPattern> for String {
     fn from(pattern: WordPattern) -> String {
         pattern.text
     }
+}
+
+/// What follows the part of a path pattern that means itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// Nothing: it was the whole path.
+    Nothing,
+    /// A component with a wildcard, and perhaps more; the part before it is a directory.
+    Wildcards,
 }
 
 /// Whether a name matches a pattern in which `*` is any run of bytes (`LC_*`, `*_TOKEN`); case matters.

@@ -49,6 +49,9 @@ pub struct Role {
     /// What becomes of what a finished command left running.
     #[serde(default, skip_serializing_if = "is_default")]
     pub leftovers: Leftovers,
+    /// What becomes of a running command when the one who began it may no longer have the role.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_removal: OnRemoval,
     /// Which of its sessions are recorded, and who may watch them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recording: Recording,
@@ -111,6 +114,17 @@ pub enum Leftovers {
     End,
     /// It goes on: for roles that start daemons where no service manager does.
     Keep,
+}
+
+/// What becomes of a running command, and of what it has left running, when the one who began it may no longer have the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRemoval {
+    /// It is ended.
+    #[default]
+    End,
+    /// It may run to its end, or to that of its grant.
+    Finish,
 }
 
 /// What becomes of a running command when its grant expires; a revocation always ends it.
@@ -277,6 +291,17 @@ impl Leftovers {
             "end" => Ok(Self::End),
             "keep" => Ok(Self::Keep),
             _ => Err("must be \"end\" or \"keep\""),
+        }
+    }
+}
+
+impl OnRemoval {
+    /// Reads the word of the policy; the error is a sentence fragment.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "end" => Ok(Self::End),
+            "finish" => Ok(Self::Finish),
+            _ => Err("must be \"end\" or \"finish\""),
         }
     }
 }

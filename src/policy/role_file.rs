@@ -12,7 +12,7 @@ use super::options::{Lists, OPTIONS, Options};
 use super::power::{POWER_LIMIT, RolePower, role_digest};
 use super::principal::Principal;
 use super::recording::{Record, Recording};
-use super::role::{Activation, Leftovers, OnExpiry, Role, TicketPattern};
+use super::role::{Activation, Leftovers, OnExpiry, OnRemoval, Role, TicketPattern};
 use super::rule_table::RuleTable;
 use super::run_as::{RunAs, RunAsGroups, RunAsUser};
 use super::table::{Placed, Table};
@@ -37,6 +37,7 @@ pub(super) const ROLE: &[&str] = &[
     "observers",
     "leftovers",
     "on_expiry",
+    "on_removal",
     "order",
 ];
 
@@ -80,6 +81,7 @@ pub(super) struct Defaults {
     pub(super) options: Options,
     pub(super) on_expiry: OnExpiry,
     pub(super) leftovers: Leftovers,
+    pub(super) on_removal: OnRemoval,
     pub(super) record: Record,
     pub(super) record_input: bool,
     pub(super) noexec: bool,
@@ -98,6 +100,7 @@ impl Default for Defaults {
             options: Options::default(),
             on_expiry: OnExpiry::default(),
             leftovers: Leftovers::default(),
+            on_removal: OnRemoval::default(),
             record: Record::default(),
             record_input: false,
             noexec: false,
@@ -142,6 +145,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
         pam_service: own_service.or_else(|| defaults.pam_service.clone()),
         on_expiry: on_expiry.unwrap_or(defaults.on_expiry),
         leftovers: table.parsed("leftovers", Leftovers::parse)?.unwrap_or(defaults.leftovers),
+        on_removal: table.parsed("on_removal", OnRemoval::parse)?.unwrap_or(defaults.on_removal),
         recording,
         noexec: table.boolean("noexec")?.unwrap_or(defaults.noexec),
         activation,

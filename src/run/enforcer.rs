@@ -1,25 +1,27 @@
 //! jit-sudo-enforcer: the process that ends a run when its grant ends, and what a finished command left running with it. It is a
 //! program of its own, because no database may cross a fork, and holds nothing of the caller's: no terminal, no pipe, no directory.
+//! So it is also the one that signs checkpoints.
 
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::grant_watch::{GrantWatch, Watched, What};
+use super::grant_watch::{Watched, What};
+use super::left::Left;
+use super::removal::RemovalWatch;
 use super::steward::Steward;
-use crate::audit::record::{EndedBy, LeftEnded, LeftProcess, LeftRunning};
-use crate::audit::{Journal, Process};
+use crate::audit::Due;
 use crate::escape::Word;
 use crate::grant::GrantTerms;
-use crate::host::{ENFORCER, Host, HostError, STATE};
-use crate::policy::{AuditSettings, Leftovers, OnExpiry, Role};
-use crate::session::custody::{Custody, Left};
-use crate::session::{Ending, SUPERVISORS, Wards, outcome::ended_by, stand_alone};
+use crate::host::{Host, HostError, SEAL, STATE};
+use crate::policy::{AuditSettings, Role};
+use crate::programs::ENFORCER;
+use crate::session::custody::{self, Custody};
+use crate::session::{SUPERVISORS, Wards, stand_alone};
 use sys::process::{Pid, process_start, spawn_apart};
 use sys::sanitize::Inherited;
 use sys::wall::{self, Capability, Files, Ground, Post};
@@ -29,6 +31,9 @@ const READ: [&str; 8] = ["/etc", "/proc", "/usr", "/lib", "/lib64", "/run", "/de
 
 /// The longest charge in bytes: a role and a grant, each of which is smaller.
 const CHARGE_LIMIT: u64 = 64 << 20;
+
+/// The end of a run that lasted so long is signed at once; shorter ones are covered by the next checkpoint that is due.
+const SESSION: Duration = Duration::from_secs(1);
 
 /// What the enforcer is told, on its standard input.
 #[derive(Serialize, Deserialize)]
@@ -94,15 +99,6 @@ impl Charge {
             unsent: None,
         }
     }
-
-    /// The role as it holds for what is left running: there is nobody who could wait for it to be thawed.
-    fn role_of_leftovers(&self) -> Role {
-        let on_expiry = match self.role.leftovers {
-            Leftovers::End => OnExpiry::Terminate,
-            Leftovers::Keep => OnExpiry::Finish,
-        };
-        Role { on_expiry, ..self.role.clone() }
-    }
 }
 
 /// The whole life of the program; its exit status. Only for root.
@@ -112,11 +108,26 @@ pub fn serve(inherited: &Inherited) -> i32 {
     }
     stand_alone(SUPERVISORS);
     let mut text = Vec::new();
-    let charge = match io::stdin().take(CHARGE_LIMIT).read_to_end(&mut text) {
-        Ok(_) => serde_json::from_slice::<Charge>(&text).ok(),
-        Err(_) => None,
+    if io::stdin().take(CHARGE_LIMIT).read_to_end(&mut text).is_err() {
+        return 1;
+    }
+    let done = match serde_json::from_slice::<Charge>(&text) {
+        Ok(charge) => enforce(&charge),
+        Err(_) if text == SEAL => seal(Due::InTime),
+        Err(_) => return 1,
     };
-    i32::from(charge.is_none_or(|charge| enforce(&charge).is_err()))
+    i32::from(done.is_err())
+}
+
+fn open_host() -> Result<Host, HostError> {
+    let name = sys::machine::host_name().map_err(|error| HostError::System("read the host's name", error))?;
+    Host::open(&name)
+}
+
+fn seal(due: Due) -> Result<(), HostError> {
+    let host = open_host()?;
+    let policy = host.policy(None)?;
+    host.seal(&host.journal(&policy.settings().audit), due)
 }
 
 fn enforce(charge: &Charge) -> Result<(), HostError> {
@@ -124,18 +135,16 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         return Ok(());
     };
     let steward = Rc::new(Steward::beget().map_err(|error| HostError::System("make a process", error))?);
-    let (asked, told) = (Rc::clone(&steward), steward);
+    let (ours, told) = (Rc::clone(&steward), Rc::clone(&steward));
     let carrier = charge.carrier.and_then(Pid::new);
-    let ours = Rc::new(move |pid| asked.is_our_own(pid));
     let custody = Custody::take(supervisor, charge.began, parent, carrier, charge.group.as_deref(), ours);
-    let grace = Duration::from_millis(charge.grace_ms);
-    let name = sys::machine::host_name().map_err(|error| HostError::System("read the host's name", error))?;
-    let host = Host::open(&name)?;
+    let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
+    let host = open_host()?;
     let policy = host.policy(None)?;
     let audit = &policy.settings().audit;
     let journal = host.journal_with_hooks_by(audit, Rc::new(move |events| told.start_hooks(events)));
 
-    let mut watch = GrantWatch::over(charge.watched(charge.role.clone()), &host, &journal);
+    let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal);
     confine(audit);
     let ending = custody.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
     drop(watch);
@@ -143,17 +152,24 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     if unrecorded || ending.is_some() {
         // Nobody supervises it any more, or its time is over.
         custody.end(if unrecorded { Duration::ZERO } else { grace });
-        host.close_every_lost(&journal)?;
+        host.close_every_lost_by(&journal, &|run| steward.end_lost(run))?;
         let _ = custody.left();
-        return Ok(());
+    } else if custody.left() == custody::Left::Somebody {
+        let left = Left {
+            run: &charge.run,
+            uid: charge.uid,
+            user: &charge.user,
+            grant: charge.grant.as_ref(),
+            role: &charge.role,
+            what: What::Command,
+        };
+        left.outlast(&custody.members(), &host, &journal, &|watch| custody.outwatch(watch, grace))?;
     }
-    if custody.left() == Left::Somebody {
-        outlast(charge, &custody, &host, &journal, grace)?;
-    }
-    Ok(())
+    let due = if begun.elapsed() >= SESSION { Due::Now } else { Due::InTime };
+    host.seal(&journal, due)
 }
 
-/// Gives up what it takes neither to end a run nor to record it. What stays: signals, records and their mirrors.
+/// Gives up what it takes neither to end a run nor to record it. What stays: signals, records, their mirrors and signatures.
 fn confine(audit: &AuditSettings) {
     let cgroups = sys::cgroup::root().ok();
     let mirrored = audit.json_file.as_ref().and_then(|file| file.path.parent());
@@ -169,43 +185,4 @@ fn confine(audit: &AuditSettings) {
     } else {
         wall::confine(Post::Keeper, &kept, Files::Below(&grounds))
     };
-}
-
-/// Until nobody is left of what a finished command left running.
-fn outlast(
-    charge: &Charge,
-    custody: &Custody,
-    host: &Host,
-    journal: &Journal<'_>,
-    grace: Duration,
-) -> Result<(), HostError> {
-    let Some(start) = journal.start_of(&charge.run)? else { return Ok(()) };
-    let grant = charge.grant.as_ref().map(|terms| terms.id.clone());
-    let own = Pid::own();
-    let began = process_start(own).map_err(|error| HostError::System("read /proc", error))?;
-    let members = custody.members();
-    let left = LeftRunning {
-        run: charge.run.clone(),
-        start,
-        uid: charge.uid,
-        grant: grant.clone(),
-        processes: members.iter().take(LeftRunning::LISTED).map(|pid| process(*pid)).collect(),
-        count: u64::try_from(members.len()).unwrap_or(u64::MAX),
-    };
-    let written = journal.left_running(&host.now()?, left, Process { pid: own.raw(), start: began })?;
-    let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
-
-    let mut watch = GrantWatch::over(charge.watched(charge.role_of_leftovers()), host, journal);
-    let ending: Option<Ending> = custody.outwatch(&mut watch, grace);
-    let ended_by: EndedBy = ended_by(ending);
-    let ended = LeftEnded { run: charge.run.clone(), start, uid: charge.uid, grant, ended_by };
-    if let Some(written) = journal.left_ended(&host.now()?, ended)? {
-        let _ = journal.mirror(&[written]); // as above
-    }
-    Ok(())
-}
-
-fn process(pid: Pid) -> LeftProcess {
-    let name = std::fs::read(Path::new("/proc").join(pid.to_string()).join("comm")).unwrap_or_default();
-    LeftProcess { pid: pid.raw(), name: Word::from(std::ffi::OsStr::from_bytes(name.trim_ascii_end())) }
 }

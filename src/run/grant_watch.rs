@@ -46,6 +46,7 @@ pub(crate) struct GrantWatch<'a> {
     /// The start, until it was mirrored.
     unsent: Option<Written>,
     caught_up: bool,
+    is_sealing_due: bool,
     bell: Option<Bell>,
     /// What the bell showed when the database was last asked; nothing before that, and when it has to be asked again.
     heard: Option<Ring>,
@@ -144,6 +145,7 @@ impl<'a> GrantWatch<'a> {
             journal,
             what: watched.what,
             unsent: watched.unsent,
+            is_sealing_due: false,
             caught_up: false,
             // Without a bell the database is asked at every glance: slower, never blind.
             bell: host.bell().ok(),
@@ -167,8 +169,13 @@ impl<'a> GrantWatch<'a> {
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
         }
-        self.host.seal_in_time(self.journal);
+        self.is_sealing_due = self.host.is_sealing_due(self.journal);
         self.host.database().tidy();
+    }
+
+    /// Whether a checkpoint was due when the command had begun.
+    pub(crate) fn is_sealing_due(&self) -> bool {
+        self.is_sealing_due
     }
 
     /// What the end record says besides.

@@ -3,11 +3,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
-use super::family::{Family, Ours, settle_beside};
+use super::family::{Family, settle_beside};
 use super::watch::{Ending, Watch};
+use crate::programs::Ours;
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, open_process};
 use sys::procfs;
@@ -22,7 +24,9 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// A run in the custody of the enforcer.
 pub struct Custody {
     supervisor: Pid,
-    /// Ready when it has ended; nothing where it had before.
+    /// When that began, in clock ticks since boot.
+    began: u64,
+    /// Ready when it has ended; nothing on a kernel that has no such descriptors.
     line: Option<OwnedFd>,
     family: Family,
 }
@@ -39,29 +43,30 @@ pub enum Left {
 impl Custody {
     /// Of the run that `supervisor`, which began at `began` (clock ticks since boot), supervises; its command is a descendant of
     /// `parent`, and begotten in the control group at `group`. The processes of ours among them, such as a `carrier`, are put
-    /// where nobody but root ends them; `ours` says which processes run a program of ours.
+    /// where nobody but root ends them; `ours` tells which processes run programs of ours.
     pub fn take(
         supervisor: Pid,
         began: u64,
         parent: Pid,
         carrier: Option<Pid>,
         group: Option<&Path>,
-        ours: Ours,
+        ours: Rc<dyn Ours>,
     ) -> Self {
         // Opened first, so that the number cannot become another's between the two.
         let line = open_process(supervisor).ok();
-        let line = line.filter(|_| process::process_start(supervisor).is_ok_and(|start| start == began));
-        if line.is_some() {
+        let custody = Self { supervisor, began, line, family: Family::of(parent, group, ours) };
+        if custody.is_supervised() {
             settle_beside(supervisor);
             for ours in [Some(parent).filter(|parent| *parent != supervisor), carrier].into_iter().flatten() {
                 settle_beside(ours);
             }
         }
-        let family = Family::of(parent, group, ours);
-        // The supervisor began this process as well.
-        family.spare_session(Pid::own());
-        let _ = carrier.map(|carrier| family.spare(carrier));
-        Self { supervisor, line, family }
+        let _ = carrier.map(|carrier| custody.family.spare(carrier));
+        custody
+    }
+
+    fn is_supervised(&self) -> bool {
+        procfs::stat(self.supervisor).is_ok_and(|stat| stat.started == self.began && !matches!(stat.state, b'Z' | b'X'))
     }
 
     /// Watches until the supervisor has ended, and ends the run where the watch says so; why it was ended, if it was.
@@ -142,8 +147,12 @@ impl Custody {
     }
 
     fn has_ended(&self, patience: Option<Duration>) -> bool {
-        let Some(line) = &self.line else { return true };
+        let Some(line) = &self.line else {
+            std::thread::sleep(patience.unwrap_or(ROUND).min(ROUND));
+            return !self.is_supervised();
+        };
         let mut entries = [PollEntry::reading(line.as_fd())];
-        poll(&mut entries, patience).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup)
+        let over = poll(&mut entries, patience).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup);
+        over || !self.is_supervised()
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn run(
     drop(ends);
     let family = launch.family();
     let lost = |error| {
-        family.kill();
+        family.kill_all();
         LaunchError::Lost("wait for the command", error)
     };
     let line = if taps.carries() { Some(carry_apart(&mut taps, tape).map_err(lost)?) } else { None };

@@ -3,16 +3,20 @@
 //! the descendants of this process, a subreaper.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::watch::Wards;
+use crate::authorized::environment::RUN_VARIABLE;
+use crate::programs::{self, JIT_SUDO, Ours};
 use sys::cgroup::{self, Cgroup};
+use sys::marked::Mark;
 use sys::process::{self, Pid, Waiting, descendants, kill_descendants, signal_descendants, wait_any};
 use sys::procfs;
 use sys::sanitize::Inherited;
-use sys::signals::{SIGCONT, SIGSTOP, SIGTERM};
+use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
 /// The group below which every run has one of its own.
 pub(super) const PARENT: &str = "jit-sudo";
@@ -20,16 +24,14 @@ pub(super) const PARENT: &str = "jit-sudo";
 /// The group below it in which supervisors and enforcers live, away from the session that they end.
 pub const SUPERVISORS: &str = "supervisors";
 
-/// Our own programs go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody
-/// on the host. What they beget does not.
-pub(super) const PROGRAMS: [&str; 5] =
-    ["jit-sudo", "jit-sudo-broker", "jit-sudo-enforcer", "jit-sudo-hooks", "jit-sudo-shrink"];
-
 /// Between two looks at processes that are about to end.
 const ROUND: Duration = Duration::from_millis(20);
 
 /// How many rounds of SIGKILL: what is forked between two of them is caught by the next.
 const KILL_ROUNDS: u32 = 100;
+
+/// After how many of them our own programs are killed as well, for which there is nothing left to look after by then: a second.
+const PATIENT_ROUNDS: u32 = 50;
 
 /// Takes this process out of a control group that an ordinary user could freeze or kill, while it holds the database or
 /// watches a command. To be called before either. What runs as the caller is born in the group that was left.
@@ -74,27 +76,36 @@ pub struct Family {
     spared: RefCell<Vec<Spared>>,
     /// The group is somebody else's to remove, or was removed.
     is_removed: Cell<bool>,
-    /// Whether a process runs a program of ours.
-    ours: Ours,
+    /// Our own go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody on the
+    /// host. Where everything ends, they end by themselves when what they look after has. What they beget is spared nothing.
+    ours: Rc<dyn Ours>,
+    /// Those that were taken out of the group.
+    taken_out: RefCell<HashSet<Pid>>,
 }
-
-/// Whether a process runs a program of ours.
-pub type Ours = Rc<dyn Fn(Pid) -> bool>;
 
 impl Family {
     /// For the run of this id; without a group of its own where there are none, or where we may not make one.
     pub fn found(run: &str) -> Self {
-        Self::new(Cgroup::create(PARENT, run).ok(), None, Rc::new(is_our_own))
+        Self::new(Cgroup::create(PARENT, run).ok(), None, Rc::new(programs::ours()))
     }
 
-    /// That of a run that another process supervises, whose descendants they are; `ours` says which of them run a program of
-    /// ours.
-    pub(super) fn of(supervisor: Pid, group: Option<&Path>, ours: Ours) -> Self {
-        Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor), ours)
+    /// That of a run that another process supervises, whose descendants they are; this process and those of its session may be
+    /// some, and are none of them. `ours` tells which of them run programs of ours.
+    pub(super) fn of(supervisor: Pid, group: Option<&Path>, ours: Rc<dyn Ours>) -> Self {
+        let family = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor), ours);
+        family.spare_session(Pid::own());
+        family
     }
 
-    fn new(group: Option<Cgroup>, of: Option<Pid>, ours: Ours) -> Self {
-        Self { group, of, spared: RefCell::default(), is_removed: Cell::new(false), ours }
+    fn new(group: Option<Cgroup>, of: Option<Pid>, ours: Rc<dyn Ours>) -> Self {
+        Self {
+            group,
+            of,
+            spared: RefCell::default(),
+            is_removed: Cell::new(false),
+            ours,
+            taken_out: RefCell::default(),
+        }
     }
 
     /// Where the command is to be born.
@@ -137,10 +148,22 @@ impl Family {
         left
     }
 
-    /// Whether any of them lives.
+    /// Whether any of them lives that is no program of ours.
     pub(super) fn lives(&self) -> bool {
-        self.group.as_ref().is_some_and(Cgroup::is_populated)
-            || descendants(self.root()).is_ok_and(|found| found.into_iter().any(|pid| self.is_meant(pid) && runs(pid)))
+        self.ours.look();
+        let is_left = |pid: Pid| self.is_meant(pid) && self.ours.run_by(pid).is_none() && runs(pid);
+        self.group.as_ref().is_some_and(|group| group.is_populated() && group.members().into_iter().any(is_left))
+            || descendants(self.root()).is_ok_and(|found| found.into_iter().any(is_left))
+    }
+
+    /// Programs of ours that were begotten by the run: they came out of its group, or supervise a run inside of it.
+    fn programs(&self) -> Vec<Pid> {
+        let supervises = |pid: &Pid| self.ours.run_by(*pid) == Some(JIT_SUDO);
+        let inside = descendants(self.root()).unwrap_or_default().into_iter().filter(supervises);
+        let all: HashSet<Pid> = inside.chain(self.taken_out.borrow().iter().copied()).collect();
+        let is_one =
+            |pid: &Pid| *pid != Pid::own() && self.is_meant(*pid) && self.ours.run_by(*pid).is_some() && runs(*pid);
+        all.into_iter().filter(is_one).collect()
     }
 
     /// Those in the group.
@@ -152,12 +175,16 @@ impl Family {
     /// of it.
     pub(super) fn freeze(&self) {
         self.of_group(Cgroup::freeze);
-        for pid in self.members() {
-            if (self.ours)(pid) {
-                let _ = cgroup::take_out(pid, PARENT, SUPERVISORS); // it may have ended
-            }
+        self.take_ours_out();
+        self.signal(SIGSTOP, &|pid| self.is_outside(pid) && self.ours.run_by(pid).is_none());
+    }
+
+    fn take_ours_out(&self) {
+        self.ours.look();
+        for pid in self.members().into_iter().filter(|pid| self.ours.run_by(*pid).is_some()) {
+            settle_beside(pid);
+            let _ = self.taken_out.borrow_mut().insert(pid);
         }
-        self.signal(SIGSTOP, &|pid| self.is_outside(pid) && !(self.ours)(pid));
     }
 
     /// Lets all of them go on.
@@ -167,8 +194,9 @@ impl Family {
     }
 
     /// SIGTERM to all of them; a frozen or stopped process cannot obey, so they go on. Those in the group stand still while they
-    /// are counted, so that none is begotten meanwhile.
+    /// are counted, so that none is begotten meanwhile. Of our own programs only a supervisor obeys, who may be waiting for somebody.
     pub(super) fn terminate(&self) {
+        self.take_ours_out();
         self.of_group(Cgroup::freeze);
         let members = self.members();
         for signal in [SIGTERM, SIGCONT] {
@@ -177,14 +205,23 @@ impl Family {
             }
         }
         self.of_group(Cgroup::thaw);
-        self.signal(SIGTERM, &|pid| !members.contains(&pid));
-        self.signal(SIGCONT, &|pid| !members.contains(&pid));
+        let obeys = |pid| !members.contains(&pid) && self.ours.run_by(pid).is_none_or(|program| program == JIT_SUDO);
+        self.signal(SIGTERM, &obeys);
+        self.signal(SIGCONT, &obeys);
     }
 
-    /// SIGKILL to all of them; in the group they die at once, so that no fork escapes.
+    /// SIGKILL to all of them but our own programs; in the group they die at once, so that no fork escapes. What could not be seen
+    /// is seen to in the next round, which there has to be.
     pub(super) fn kill(&self) {
+        self.take_ours_out();
         self.of_group(Cgroup::kill);
-        let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid)); // the next round sees to what could not be seen
+        let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid) && self.ours.run_by(pid).is_none());
+    }
+
+    /// SIGKILL to all of them whoever they are, where nobody will look again.
+    pub(super) fn kill_all(&self) {
+        self.of_group(Cgroup::kill);
+        let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid));
     }
 
     /// After the command itself has ended: what it left behind has until `deadline`, then it is killed.
@@ -192,11 +229,17 @@ impl Family {
         while self.is_left() && Instant::now() < deadline {
             std::thread::sleep(ROUND);
         }
-        for _ in 0..KILL_ROUNDS {
-            if !self.is_left() {
+        for round in 0..KILL_ROUNDS {
+            let programs = self.programs();
+            if !self.is_left() && programs.is_empty() {
                 return;
             }
             self.kill();
+            if round > PATIENT_ROUNDS {
+                for pid in programs {
+                    let _ = process::kill(pid, SIGKILL); // it may have ended
+                }
+            }
             std::thread::sleep(ROUND);
         }
     }
@@ -240,9 +283,38 @@ fn runs(pid: Pid) -> bool {
     procfs::stat(pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
 }
 
-/// For a process that may look at what others execute.
-pub fn is_our_own(pid: Pid) -> bool {
-    procfs::runs_as_root(pid, &PROGRAMS)
+/// Ends what is left of a run that nobody supervises any more, in its group and by the run that its processes were told; gives how
+/// many there were.
+pub fn end_lost(run: &str) -> usize {
+    let ours = programs::ours();
+    ours.look();
+    let mut ended = 0;
+    for group in Cgroup::named(PARENT, run) {
+        let (own, others): (Vec<Pid>, Vec<Pid>) =
+            group.members().into_iter().partition(|pid| ours.run_by(*pid).is_some());
+        own.into_iter().for_each(settle_beside);
+        ended += others.len();
+        end_group(&group);
+        let _ = group.remove_if_empty(); // else a later run removes it
+    }
+    ended + Mark::new(RUN_VARIABLE, run).kill(&|pid| runs(pid) && ours.run_by(pid).is_none())
+}
+
+/// Before Linux 5.14 there is no `cgroup.kill`; then they are killed one by one while they stand still.
+fn end_group(group: &Cgroup) {
+    if group.kill().is_err() {
+        let _ = group.freeze();
+        for pid in group.members() {
+            let _ = process::kill(pid, SIGKILL); // it may have ended
+        }
+        let _ = group.thaw();
+    }
+    for _ in 0..KILL_ROUNDS {
+        if !group.is_populated() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The run is over, or never began.

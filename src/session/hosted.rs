@@ -1,5 +1,6 @@
 //! A session that another program has opened, such as sshd or su: watched and ended from outside. The program tells on a
-//! line when it closes the session; when it dies without that, what it has left behind is ended.
+//! line when it closes the session; when it dies without that, what it has left behind is ended. A program that serves this session
+//! alone, and does not close it when it should, is ended too.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,13 +8,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
-use super::family::{PARENT, PROGRAMS};
+use super::family::PARENT;
+use super::farewell::{Farewell, Leave};
 use super::outcome::ended_by;
 use super::watch::{Ending, Watch};
 use crate::audit::record;
+use crate::authorized::environment::RUN_VARIABLE;
 use crate::escape::Word;
+use crate::programs::{JIT_SUDO, ours};
 use sys::cgroup::Cgroup;
-use sys::guests::Guests;
+use sys::guests::{Guests, Host};
+use sys::marked::Mark;
 use sys::poll::{PollEntry, poll, read};
 use sys::process::Pid;
 use sys::signals::{SIGCONT, SIGHUP, SIGKILL, SIGTERM, SignalQueue};
@@ -32,38 +37,66 @@ const CARRIAGE: Duration = Duration::from_millis(100);
 const ROUND: Duration = Duration::from_millis(20);
 const ROUNDS: u32 = 100;
 
-/// A session of another program.
-pub struct Hosted {
-    guests: Guests,
+/// How long supervisors of runs in the session have to record how these ended, before they are killed.
+const RECORDED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The program that opens a session.
+pub struct Program<'a> {
+    /// The process.
+    pub pid: Pid,
+    /// Whose grant it is.
+    pub holder: u32,
+    /// As whom they work.
+    pub run_as: u32,
+    /// Where they sit, as far as the program says.
+    pub terminal: Option<&'a OsStr>,
+    /// Whether it has opened another session that is open, now.
+    pub is_shared: &'a dyn Fn() -> bool,
 }
 
-impl Hosted {
-    /// The session of `run`: what `host` begets from now on. Who asks for it sits at `terminal`, as far as `host` says.
+/// A session of another program.
+pub struct Hosted<'a> {
+    guests: Guests,
+    is_shared: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Hosted<'a> {
+    /// The session of `run`: what `program` begets for it from now on.
     ///
     /// # Errors
     /// When there is no such process.
-    pub fn found(run: &str, host: Pid, terminal: Option<&OsStr>) -> io::Result<Self> {
-        let guests = Guests::of(host, Cgroup::create_for(PARENT, run, host).ok(), &PROGRAMS)?;
-        Ok(Self {
-            guests: match terminal {
-                Some(terminal) => guests.seated_at(terminal),
-                None => guests,
-            },
-        })
+    pub fn found(run: &str, program: &Program<'a>) -> io::Result<Self> {
+        let Program { pid, holder, run_as, terminal, is_shared } = *program;
+        let shared = is_shared();
+        // Where the other session has the program in its group, that one is not ours to be inside of.
+        let group = match shared {
+            true => Cgroup::create_beside(PARENT, run, pid),
+            false => Cgroup::create_for(PARENT, run, pid),
+        };
+        let host = Host { pid, holder, run_as, terminal, mark: Mark::new(RUN_VARIABLE, run) };
+        Ok(Self { guests: Guests::of(host, group.ok(), ours(), shared)?, is_shared })
     }
 
     /// Watches it until the program closes it on `line`, or dies; `grace` is the time between SIGTERM and SIGKILL.
-    pub fn supervise(self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::Ending {
+    pub fn supervise(&self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::Ending {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, grace, None);
         let ear = Ear { line, call: SignalQueue::open(&[SIGHUP]).ok() };
         enforcer.begun(None);
-        let closed = self.until_closed(&ear, &mut enforcer);
+        let mut farewell = Farewell::new(grace);
+        let closed = self.until_closed(&ear, &mut enforcer, &mut farewell);
         if !closed {
             self.clear_up(grace);
         }
-        let detail = (!closed).then(|| Word::from("the program that opened the session ended without closing it"));
-        self.guests.part();
+        if enforcer.ending().is_some() || !closed {
+            self.end_programs();
+        }
+        let detail = match (closed, farewell.is_over) {
+            (true, _) => None,
+            (false, true) => Some("the program that opened the session did not close it and was killed"),
+            (false, false) => Some("the program that opened the session ended without closing it"),
+        };
+        let detail = detail.map(Word::from);
         record::Ending {
             duration_us: u64::try_from(begun.elapsed().as_micros()).ok(),
             detail,
@@ -71,15 +104,47 @@ impl Hosted {
         }
     }
 
+    /// Those that a closed session has left behind, as far as its control group knows.
+    pub fn left(&self) -> Vec<Pid> {
+        self.guests.leave()
+    }
+
+    /// Watches these until nobody of them is left, or the watch wants them ended, which is then done; why, if it was.
+    pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
+        let mut enforcer = Enforcer::new(watch, grace, None);
+        enforcer.begun(None);
+        loop {
+            let step = enforcer.step(Instant::now());
+            if let Some(act) = step.act.filter(|act| !matches!(act, Act::Say(_))) {
+                let _ = self.act(&act, &mut enforcer);
+            }
+            if self.guests.count().is_ok_and(|count| count == 0) {
+                return enforcer.ending();
+            }
+            let patience = step.patience.unwrap_or(GLANCE).min(GLANCE);
+            std::thread::sleep(if enforcer.ending().is_some() { ROUND } else { patience });
+        }
+    }
+
+    /// Ends whoever is left.
+    pub fn end(&self, grace: Duration) {
+        self.clear_up(grace);
+    }
+
+    /// Nothing of it is watched any more.
+    pub fn part(self) {
+        self.guests.part();
+    }
+
     /// Until the program has closed the session, and what had to end has ended; false when it died before it closed it.
-    fn until_closed(&self, ear: &Ear<'_>, enforcer: &mut Enforcer<'_>) -> bool {
+    fn until_closed(&self, ear: &Ear<'_>, enforcer: &mut Enforcer<'_>, farewell: &mut Farewell) -> bool {
         let mut state = Line::Open;
         let mut looks = LOOKS;
         let mut seated = false;
         loop {
-            if looks > 0 {
-                looks -= 1;
-                self.guests.look();
+            if looks > 0 || !self.guests.host_is_theirs() || (self.is_shared)() {
+                looks = looks.saturating_sub(1);
+                self.guests.look((self.is_shared)());
             }
             if state == Line::Closed {
                 // Nobody is there any more who could wait for it to be thawed.
@@ -92,6 +157,10 @@ impl Hosted {
             let left = step.act.map_or(usize::MAX, |act| self.act(&act, enforcer));
             // When nobody is left to kill, the program has not noticed yet.
             let patience = if left == 0 { GLANCE } else { step.patience.unwrap_or(GLANCE) };
+            let patience = match enforcer.ending() {
+                Some(_) if state != Line::Closed => patience.min(self.take_leave(farewell)),
+                Some(_) | None => patience,
+            };
             match state {
                 Line::Lost if !self.guests.host_lives() => return false,
                 Line::Closed if enforcer.runs() || self.guests.count().is_ok_and(|count| count == 0) => return true,
@@ -135,6 +204,34 @@ impl Hosted {
         sits
     }
 
+    /// The session is being ended: a program that serves it alone and does not close it is asked to end, and then made to. How long
+    /// until there may be something to do.
+    fn take_leave(&self, farewell: &mut Farewell) -> Duration {
+        if !self.guests.host_is_theirs() {
+            return GLANCE;
+        }
+        let is_empty = self.guests.count().is_ok_and(|count| count == 0);
+        match farewell.next(is_empty, Instant::now()) {
+            Leave::Wait => {}
+            Leave::Ask => self.guests.signal_host(SIGTERM),
+            Leave::Kill => self.guests.signal_host(SIGKILL),
+        }
+        ROUND
+    }
+
+    /// The supervisors of runs in the session see that their commands have ended, and end by themselves. One that is still at a
+    /// question has nobody left to answer it.
+    fn end_programs(&self) {
+        let deadline = Instant::now() + RECORDED_WITHIN;
+        while self.guests.count_programs().is_ok_and(|count| count > 0) {
+            if Instant::now() > deadline {
+                let _ = self.guests.kill_programs(); // nobody of the others is left
+                return;
+            }
+            std::thread::sleep(ROUND);
+        }
+    }
+
     fn tell(&self, words: &str) {
         self.guests.tell(&format!("jit-sudo: {words}"));
         std::thread::sleep(CARRIAGE);
@@ -159,7 +256,7 @@ impl Hosted {
     }
 
     fn signal(&self, number: i32) -> usize {
-        self.guests.signal(number).unwrap_or(usize::MAX)
+        self.guests.signal(number, JIT_SUDO).unwrap_or(usize::MAX)
     }
 
     fn clear_up(&self, grace: Duration) {

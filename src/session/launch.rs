@@ -1,8 +1,9 @@
-//! Everything that the command's process needs, made before the fork: between fork and exec nothing is allocated and
-//! nothing can be refused any more but by the kernel.
+//! Everything that the command's process needs, made before the fork. Between fork and exec the kernel may refuse, and so
+//! does [`Launch::hold`]: a program that its owner can rewrite is held and hashed once more there, in the child where there is a
+//! terminal. Our programs have one thread, so that a child may allocate.
 
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -13,12 +14,14 @@ use std::rc::Rc;
 use super::family::Family;
 use super::taps::{Ends, end_of};
 use crate::audit::recorded::Recorded;
+use crate::authorized::environment::RunEnvironment;
+use crate::authorized::{ExecPlan, Scripts};
 use crate::edit::EditError;
 use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
 use crate::elevation::edit::credentials_of_caller;
 use crate::escape::Word;
-use crate::policy::{Manner, WorkingDirectory};
+use crate::policy::WorkingDirectory;
 use crate::recording::RecordingError;
 use sys::cgroup::Cgroup;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
@@ -33,8 +36,12 @@ use sys::trusted::RootsName;
 pub enum LaunchError {
     /// Arguments or variables hold a NUL byte.
     Nul,
-    /// A script does not lie in a trusted place, or the program is not the file that was opened.
+    /// The environment that was recorded is the editor's, and this is the command, or the other way round.
+    OtherEnvironment,
+    /// The program is not the file that was opened, or cannot be read.
     Script(String),
+    /// A script that others than root can change, and how.
+    Untrusted(PathBuf, String),
     /// The kernel refused a step before exec.
     Exec(ExecError),
     /// No file can be edited; the last one's reason.
@@ -60,7 +67,9 @@ impl fmt::Display for LaunchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
+            Self::OtherEnvironment => f.write_str("the recorded environment belongs to another program"),
             Self::Script(cause) => f.write_str(cause),
+            Self::Untrusted(_, cause) => write!(f, "the script cannot be trusted: {cause}"),
             Self::Exec(error) => error.fmt(f),
             Self::Edit(error) => error.fmt(f),
             Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
@@ -117,20 +126,23 @@ impl Launch {
     /// Prepares what `recorded` says.
     pub(super) fn prepare(recorded: &Recorded, family: Family, inherited: &Inherited) -> Result<Self, LaunchError> {
         let authorized = recorded.authorized();
-        let (plan, elevation) = (authorized.plan(), authorized.elevation());
+        let plan = authorized.plan();
+        let RunEnvironment::Command(environment) = recorded.environment() else {
+            return Err(LaunchError::OtherEnvironment);
+        };
         Ok(Self {
-            image: image(recorded)?,
+            image: image(plan)?,
             argv: plan.argv().words().map(c_string).collect::<Result<_, _>>()?,
-            environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
+            environment: c_strings(environment.entries())?,
             credentials: plan.credentials().clone(),
             directory: plan.directory().clone(),
-            kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, authorized.manner())).collect(),
+            kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, plan.closefrom())).collect(),
             umask: plan.umask(),
-            detached: elevation.wish().background,
+            detached: plan.elevation().wish().background,
             limits: authorized.session_limits(&inherited.limits),
             family,
             birth: Birth::Ours,
-            programs: if recorded.authorized().role().noexec { Programs::ThisAlone } else { Programs::Any },
+            programs: plan.programs(),
         })
     }
 
@@ -142,10 +154,13 @@ impl Launch {
         inherited: &Inherited,
     ) -> Result<Self, LaunchError> {
         let caller = recorded.authorized().elevation().caller();
+        let RunEnvironment::Editor(environment) = recorded.environment() else {
+            return Err(LaunchError::OtherEnvironment);
+        };
         Ok(Self {
             image: PreparedImage::Editor(c_string(editor.path.as_os_str())?),
-            argv: editor.words.iter().map(|word| c_string(word)).collect::<Result<_, _>>()?,
-            environment: recorded.environment().iter().map(|entry| c_string(entry)).collect::<Result<_, _>>()?,
+            argv: c_strings(&editor.words)?,
+            environment: c_strings(environment.entries())?,
             credentials: credentials_of_caller(caller),
             directory: WorkingDirectory::Callers,
             kept: Vec::new(),
@@ -213,7 +228,8 @@ impl Launch {
             None => ExecError::CHANGED,
         };
         let held = Held::program(fd.as_fd(), &self.credentials).map_err(unread)?;
-        if sha256_of(held.file()).map_err(unread)? == *digest { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
+        let is_same = sha256_of(held.file()).map_err(unread)? == *digest;
+        if is_same && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
     }
 
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.
@@ -280,13 +296,12 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
     }
 }
 
-/// By the path that was judged, where nobody but root has a hand in what it means: then the process has its proper name, and a
-/// script and a program with many names see that name in their `$0`. Else the opened file itself, which nobody can swap; a
-/// script then goes to its interpreter as `/dev/fd/N`, a sealed copy, and only where the role allows everything anyway: what it reads beside
-/// itself is in others' hands.
-fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
+/// Where only root can change what the judged path means, the program is executed by that path: the process then has its proper
+/// name, and a script sees it as `$0`. Elsewhere the opened file itself is executed. Its interpreter reads such a script from
+/// `/dev/fd/N`, a sealed copy; others can change the files beside it, so this needs a role that allows everything.
+fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
-    let command = recorded.authorized().elevation().command();
+    let command = plan.elevation().command();
     let program = command.program().ok_or_else(|| look(io::ErrorKind::InvalidInput.into()))?;
     let changed = || changed(program.path());
     if !program.unchanged().map_err(look)? {
@@ -305,14 +320,14 @@ fn image(recorded: &Recorded) -> Result<PreparedImage, LaunchError> {
         let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
         return Ok(PreparedImage::Owned(OwnedProgram { fd, path: program.path().to_owned(), digest }));
     }
-    if !recorded.authorized().role().allows_everything() {
-        return Err(LaunchError::Script(format!("the script cannot be trusted: {error}")));
+    if plan.scripts() == Scripts::OfRootAlone {
+        return Err(LaunchError::Untrusted(program.path().to_owned(), error.to_string()));
     }
     let denied = |error: io::Error| match error.raw_os_error() {
         Some(errno) => LaunchError::Path("execute", program.path().to_owned(), ExecError { step: Step::Image, errno }),
         None => look(error),
     };
-    let copy = Held::copy(program.as_fd(), recorded.authorized().plan().credentials()).map_err(denied)?;
+    let copy = Held::copy(program.as_fd(), plan.credentials()).map_err(denied)?;
     let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
     if sha256_of(copy.file()).map_err(look)? == digest { Ok(PreparedImage::Script(copy)) } else { Err(changed()) }
 }
@@ -321,8 +336,12 @@ fn changed(path: &Path) -> LaunchError {
     LaunchError::Script(format!("{} changed while it was checked", Word::from(path.as_os_str())))
 }
 
-fn is_below(fd: RawFd, manner: &Manner) -> bool {
-    u32::try_from(fd).is_ok_and(|fd| fd < manner.closefrom)
+fn is_below(fd: RawFd, closefrom: u32) -> bool {
+    u32::try_from(fd).is_ok_and(|fd| fd < closefrom)
+}
+
+fn c_strings(texts: &[OsString]) -> Result<Vec<CString>, LaunchError> {
+    texts.iter().map(|text| c_string(text)).collect()
 }
 
 fn c_string(text: &OsStr) -> Result<CString, LaunchError> {

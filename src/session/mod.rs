@@ -1,7 +1,6 @@
 //! The session: what runs after the `start` record is on disk, until the command has ended. Knows no database; the
 //! grant reaches it as a [`Watch`].
 
-pub mod environment;
 pub mod outcome;
 pub mod watch;
 
@@ -12,6 +11,7 @@ mod carrier;
 mod direct;
 mod ending;
 mod family;
+mod farewell;
 mod hosted;
 mod launch;
 mod line;
@@ -25,9 +25,8 @@ mod taps;
 
 use std::time::{Duration, Instant};
 
-pub use environment::EnvironmentError;
-pub use family::{Family, Ours, SUPERVISORS, can_found, is_our_own, stand_alone, stand_apart};
-pub use hosted::Hosted;
+pub use family::{Family, SUPERVISORS, can_found, end_lost, stand_alone, stand_apart};
+pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use tape::Tape;
@@ -71,7 +70,7 @@ impl<'a> Session<'a> {
             Some(editor) => Launch::prepare_editor(&recorded, editor, family, inherited),
         };
         let outcome = launch.and_then(|launch| {
-            let limit = recorded.authorized().manner().time_limit.map(Duration::from_secs);
+            let limit = recorded.authorized().plan().time_limit().map(Duration::from_secs);
             let enforcer = Enforcer::new(watch, grace, limit);
             perform(&launch, recorded.authorized().role(), inherited, enforcer, tape)
         });

@@ -59,7 +59,8 @@ impl Monitor<'_, '_> {
         process::set_controlling_terminal(self.follower.as_fd())?;
         process::become_subreaper()?;
         // When the supervisor is killed, the kernel may hang up the terminal and with it us, who have the command to end.
-        let signals = SignalQueue::open(&[SIGCHLD, SIGHUP])?;
+        // SIGTERM is for those who talk to somebody: the supervisor.
+        let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
         let (failure, told) = pipe()?;
         let command = fork_into(self.launch.birth(), || self.become_command(&told))?;
         drop(told);

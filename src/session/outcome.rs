@@ -17,7 +17,7 @@ pub struct CommandEnd {
 }
 
 /// The whole result of a session.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 #[must_use = "an outcome belongs into the journal"]
 pub struct Outcome {
     /// How the command's process ended.

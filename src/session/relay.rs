@@ -113,7 +113,7 @@ pub(super) fn run(
     family.spare(monitor);
     let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
     let line = line.and_then(|socket| Line::new(monitor, socket)).map_err(|error| {
-        family.kill();
+        family.kill_all();
         LaunchError::Lost("keep the line to the monitor", error)
     })?;
     enforcer.begun(Some(family.wards(monitor, None, grace)));
@@ -134,7 +134,7 @@ pub(super) fn run(
     };
     let result = relay.supervise(place);
     if result.is_err() {
-        family.kill();
+        family.kill_all();
     }
     relay.close();
     result.map_err(|error| LaunchError::Lost("relay the terminal", error))?
@@ -255,7 +255,7 @@ impl Relay<'_, '_, '_> {
             Some(Report::Rested | Report::Finished(..)) => {}
             None => {
                 // Whatever it had under it would run on without an eye on it.
-                self.launch.family().kill();
+                self.launch.family().kill_all();
                 let killed = io::Error::other("its monitor was killed");
                 return Ok(Course::Over(Err(LaunchError::Lost("follow the command", killed))));
             }

@@ -237,7 +237,7 @@ fn header(recorded: &Recorded) -> Header {
             let bytes = entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
             Some(String::from_utf8_lossy(bytes).into_owned())
         };
-        recorded.environment().iter().find_map(|entry| value(entry))
+        recorded.environment().entries().iter().find_map(|entry| value(entry))
     };
     Header {
         version: 2,

@@ -13,7 +13,8 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// What a child runs that borrows our memory; it must not come back.
 pub(crate) type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;
 
-/// fork(2), with the child in `cgroup` where one is given and the kernel agrees. 0 in the child.
+/// fork(2), with the child in `cgroup` where one is given and the kernel agrees: from its first moment on, or, where there is
+/// no clone3(2), before it does anything else. 0 in the child.
 ///
 /// # Safety
 /// For a process with one thread, or a child that is content with what fork(2) promises to others.
@@ -29,11 +30,15 @@ pub(crate) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::c_
         }
     }
     // SAFETY: the caller's promise.
-    check(unsafe { libc::fork() })
+    let child = check(unsafe { libc::fork() })?;
+    if let (0, Some(cgroup)) = (child, cgroup) {
+        enter(cgroup);
+    }
+    Ok(child)
 }
 
 /// vfork(2) on a stack of its own: runs `entry` in a child that shares our memory, and returns when it has become another
-/// program or has ended. In `cgroup` where one is given and the kernel agrees.
+/// program or has ended. In `cgroup` where one is given and the kernel agrees, as in [`fork`].
 ///
 /// # Safety
 /// `entry` leaves by exec or _exit, without unwinding; `argument` is what it expects; all signals are blocked, so that
@@ -56,8 +61,37 @@ pub(crate) unsafe fn vfork(
         }
     }
     let top = stack.as_mut_ptr_range().end;
-    // SAFETY: as above.
-    check(unsafe { libc::clone(entry, top.cast(), BORROWED | libc::SIGCHLD, argument) })
+    let mut entrance = Entrance { cgroup, entry, argument };
+    // SAFETY: as above; the entrance lives as long as the child stays on our stack.
+    check(unsafe { libc::clone(enter_first, top.cast(), BORROWED | libc::SIGCHLD, (&raw mut entrance).cast()) })
+}
+
+/// What a child does that could not be begotten in its group.
+struct Entrance<'a> {
+    cgroup: Option<BorrowedFd<'a>>,
+    entry: Entry,
+    argument: *mut libc::c_void,
+}
+
+extern "C" fn enter_first(entrance: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `vfork` passes its own `Entrance` and does not touch it before we are gone.
+    let Entrance { cgroup, entry, argument } = unsafe { &*entrance.cast::<Entrance<'_>>() };
+    if let Some(cgroup) = cgroup {
+        enter(*cgroup);
+    }
+    entry(*argument)
+}
+
+/// While we are root still. Where it fails there is no group for the child, which is followed as a descendant then.
+fn enter(cgroup: BorrowedFd<'_>) {
+    // SAFETY: the name ends in NUL, the text lives through the call, and the descriptor is closed by whoever opened it.
+    unsafe {
+        let members = libc::openat(cgroup.as_raw_fd(), c"cgroup.procs".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if members >= 0 {
+            libc::write(members, b"0".as_ptr().cast(), 1);
+            libc::close(members);
+        }
+    }
 }
 
 fn arguments(flags: libc::c_int, cgroup: BorrowedFd<'_>) -> libc::clone_args {
@@ -113,7 +147,7 @@ unsafe fn clone3_with_stack(
     }
 }
 
-/// Elsewhere the child is born in our own group.
+/// Elsewhere the child enters the group by itself.
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn clone3_with_stack(_: &libc::clone_args, _: Entry, _: *mut libc::c_void) -> io::Result<libc::c_int> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))

@@ -42,7 +42,7 @@ impl Cgroup {
     /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever
     /// mkdir(2) says where it cannot be written.
     pub fn create(parent: &str, name: &str) -> io::Result<Self> {
-        Self::create_around(parent, name, "self")
+        Self::create_around(parent, name, "self", Around::Innermost)
     }
 
     /// The same, inside of the group of ours that a process is in, where it is in one: whatever ends that one ends this one too.
@@ -50,16 +50,27 @@ impl Cgroup {
     /// # Errors
     /// As [`Self::create`], and when there is no such process.
     pub fn create_for(parent: &str, name: &str, process: Pid) -> io::Result<Self> {
-        Self::create_around(parent, name, &process.to_string())
+        Self::create_around(parent, name, &process.to_string(), Around::Innermost)
     }
 
-    fn create_around(parent: &str, name: &str, process: &str) -> io::Result<Self> {
+    /// The same beside the innermost of our groups that the process is in: that one is of another session of its.
+    ///
+    /// # Errors
+    /// As [`Self::create_for`].
+    pub fn create_beside(parent: &str, name: &str, process: Pid) -> io::Result<Self> {
+        Self::create_around(parent, name, &process.to_string(), Around::Next)
+    }
+
+    fn create_around(parent: &str, name: &str, process: &str, around: Around) -> io::Result<Self> {
         let stayed = STAYED.get().filter(|_| process == "self");
         let (tree, member) = match stayed {
             Some(known) => known.clone(),
             None => (tree()?, membership(process)?),
         };
-        let outer = outer(parent, &member);
+        let outer = outer(parent, &member).and_then(|outer| match around {
+            Around::Innermost => Some(outer),
+            Around::Next => outer.parent().filter(|next| *next != Path::new(parent)).map(Path::to_owned),
+        });
         let parent = tree.join(parent);
         let links = own_directory(&parent)?.nlink();
         let around = outer.map_or_else(|| parent.clone(), |outer| tree.join(outer));
@@ -85,6 +96,16 @@ impl Cgroup {
             return Err(denied());
         }
         Ok(Self { directory: open(path)?, path: path.to_owned() })
+    }
+
+    /// Every group of this name, whoever made it, below `parent` and inside of others.
+    pub fn named(parent: &str, name: &str) -> Vec<Self> {
+        let Ok(parent) = tree().map(|tree| tree.join(parent)) else { return Vec::new() };
+        let mut found = Vec::new();
+        if fs::symlink_metadata(&parent).is_ok_and(|parent| is_roots_alone(&parent)) {
+            named(&parent, name, DEPTH, &mut found);
+        }
+        found
     }
 
     /// Where it is.
@@ -203,11 +224,29 @@ impl AsFd for Killer {
     }
 }
 
+/// Inside of which of the groups of ours around a process a new one is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Around {
+    /// Of the one that it is in.
+    Innermost,
+    /// Of the one around that.
+    Next,
+}
+
 /// A group that is somebody else's to make and remove.
 #[derive(Debug)]
 pub struct Scope(PathBuf);
 
 impl Scope {
+    /// The one that a process is in.
+    ///
+    /// # Errors
+    /// When there is no such process, or no version 2.
+    pub fn around(pid: Pid) -> io::Result<Self> {
+        let path = membership(&pid.to_string())?;
+        Ok(Self(tree()?.join(path.strip_prefix("/").unwrap_or(&path))))
+    }
+
     /// Moves a process into it.
     ///
     /// # Errors
@@ -392,6 +431,24 @@ fn members(path: &Path, depth: u32, found: &mut Vec<Pid>) {
     }
 }
 
+fn named(path: &Path, name: &str, depth: u32, found: &mut Vec<Cgroup>) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        let called = entry.file_name();
+        let is_meant = called.to_str().is_some_and(|called| {
+            maker(called).is_some() && called.rsplit_once('.').is_some_and(|(before, _)| before == name)
+        });
+        if is_meant && let Ok(directory) = open(&path) {
+            found.push(Cgroup { directory, path });
+        } else if depth > 0 {
+            named(&path, name, depth - 1, found);
+        }
+    }
+}
+
 /// From the leaves up. What cannot be removed holds processes, or is gone already.
 fn remove(path: &Path, depth: u32) {
     if fs::remove_dir(path).is_ok() || depth == 0 {
@@ -463,6 +520,24 @@ mod tests {
         wait(child, Waiting::ForEnd).unwrap();
         group.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_group_is_found_by_the_name_that_its_maker_gave_it() {
+        let Some((group, child)) = sleeper("outer") else { return };
+        let inner = Cgroup::create_for("sys-tests", "inner", child).unwrap();
+        assert_eq!(inner.path.parent(), Some(group.path()));
+        let beside = Cgroup::create_beside("sys-tests", "beside", child).unwrap();
+        assert_eq!(beside.path.parent(), group.path.parent());
+        let paths = |name| Cgroup::named("sys-tests", name).into_iter().map(|group| group.path).collect::<Vec<_>>();
+        assert_eq!(paths("inner"), [inner.path.as_path()]);
+        assert_eq!(paths("outer"), [group.path()]);
+        assert!(paths("inn").is_empty() && paths("").is_empty() && paths("supervisors").is_empty());
+        group.kill().unwrap();
+        wait(child, Waiting::ForEnd).unwrap();
+        for group in [inner, beside, group] {
+            group.remove();
+        }
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use crate::kernel::check;
-use crate::process::Pid;
+use crate::process::{Pid, kill, open_process};
 use crate::procfs;
 
 /// More processes than this are not looked at in one pass; the next pass finds the rest.
@@ -71,6 +71,18 @@ pub(crate) struct Living {
 
 /// Every living descendant.
 pub(crate) fn scan(of: Pid) -> io::Result<Vec<Living>> {
+    Ok(kin(of)?.into_iter().map(|kin| kin.process).collect())
+}
+
+/// A descendant, and whose child it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kin {
+    pub(crate) process: Living,
+    pub(crate) parent: i32,
+}
+
+/// Every living descendant, each after its parent.
+pub(crate) fn kin(of: Pid) -> io::Result<Vec<Kin>> {
     let mut children: HashMap<i32, Vec<Living>> = HashMap::new();
     for entry in fs::read_dir("/proc")?.take(MAX_PROCESSES) {
         let name = entry?.file_name();
@@ -86,25 +98,35 @@ pub(crate) fn scan(of: Pid) -> io::Result<Vec<Living>> {
         // Removed, not read: a parent that changed during the scan cannot lead in a circle.
         for child in children.remove(&parent).unwrap_or_default() {
             parents.push(child.pid.raw());
-            found.push(child);
+            found.push(Kin { process: child, parent });
         }
     }
     Ok(found)
 }
 
-/// A signal to exactly this process.
+/// A signal to exactly this process. Where the kernel, or a filter before it, has no pidfds the number is looked at once more
+/// just before it is used.
 pub(crate) fn send(process: Living, signal: i32) -> io::Result<()> {
-    // SAFETY: pidfd_open takes two integers.
-    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, process.pid.raw(), 0) } as libc::c_int)?;
-    // SAFETY: the kernel has just made the descriptor and nobody else owns it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let line = open_process(process.pid);
     if procfs::stat(process.pid)?.started != process.started {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
+    match line.and_then(|line| send_along(&line, signal)) {
+        Err(error) if is_missing(&error) => kill(process.pid, signal),
+        done => done,
+    }
+}
+
+fn send_along(line: &OwnedFd, signal: i32) -> io::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the descriptor is open, the information is absent, the flags are none.
-    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal, no_info, 0) };
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, line.as_raw_fd(), signal, no_info, 0) };
     check(answer as libc::c_int).map(drop)
+}
+
+/// An old kernel has no such call, and the filter of a container says that it is not permitted.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! The bytes of a program that its owner could rewrite, held as they are until they were executed.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs,
+};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use crate::exec::Credentials;
@@ -15,30 +18,44 @@ use crate::lent::as_user;
 /// fcntl(2) of Linux: which signal tells of a waiting writer.
 const F_SETSIG: libc::c_int = 10;
 
-/// An opened program whose bytes nobody can change as long as this lives.
+/// The file systems of which a file changes only by writes that this kernel sees, so that a lease keeps them out: not those that
+/// a program or another machine serves, nor those that show the files of others.
+const LOCAL: [FsType; 5] = [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC];
+
+/// The largest program that is copied, in bytes: the copy is memory of root's.
+const LARGEST_COPY: u64 = 512 << 20;
+
+/// An opened program whose bytes nobody can change as long as this lives, and [stands](Self::stands).
 #[derive(Debug)]
 #[must_use]
-pub struct Held(File);
+pub struct Held {
+    file: File,
+    is_leased: bool,
+}
 
 impl Held {
-    /// A program in the machine's format: under a lease for reading (fcntl(2)), which nobody gets who is not alone with other
-    /// readers, and for which writers wait; or else, where there are no leases or somebody has it open for writing, a copy.
+    /// A program in the machine's format. Takes a read lease (fcntl(2)): the kernel gives one only while nobody has the file open
+    /// for writing, and then makes writers wait. Where there is none to be had it makes a sealed copy.
     ///
     /// # Errors
     /// Those of [`Self::copy`].
     pub fn program(program: BorrowedFd<'_>, who: &Credentials) -> io::Result<Self> {
         let file = again(program)?;
+        if !LOCAL.contains(&fstatfs(&file)?.filesystem_type()) {
+            return Self::copy(program, who);
+        }
         // What tells of a waiting writer must not end us: SIGURG is ignored unless somebody asks for it.
         // SAFETY: both take integers.
         let leased = check(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) })
             .and_then(|_| check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) }));
-        if leased.is_ok() { Ok(Self(file)) } else { Self::copy(program, who) }
+        if leased.is_ok() { Ok(Self { file, is_leased: true }) } else { Self::copy(program, who) }
     }
 
     /// A sealed copy in memory, of a file that `who` may execute and read.
     ///
     /// # Errors
-    /// `PermissionDenied` also where the file system is mounted with `noexec`; those of memfd_create(2) and read(2).
+    /// `PermissionDenied` also where the file system is mounted with `noexec`; `EFBIG` above 512 MiB; those of memfd_create(2)
+    /// and read(2).
     pub fn copy(program: BorrowedFd<'_>, who: &Credentials) -> io::Result<Self> {
         let mut file = again(program)?;
         let is_barred = fstatvfs(&file)?.flags().contains(FsFlags::ST_NOEXEC);
@@ -46,22 +63,32 @@ impl Held {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
         let mut copy = File::from(executable_memory()?);
-        io::copy(&mut file, &mut copy)?;
+        if io::copy(&mut (&mut file).take(LARGEST_COPY + 1), &mut copy)? > LARGEST_COPY {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        }
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL;
         fcntl(&copy, FcntlArg::F_ADD_SEALS(seals))?;
         // For reading alone: what is open for writing is not executed.
-        again(copy.as_fd()).map(Self)
+        Ok(Self { file: again(copy.as_fd())?, is_leased: false })
+    }
+
+    /// Whether nobody could write so far. The kernel lets a writer wait for a lease, but not for ever
+    /// (`/proc/sys/fs/lease-break-time`): whoever has read the bytes asks before they are executed.
+    pub fn stands(&self) -> bool {
+        // SAFETY: takes nothing.
+        let lease = || unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) };
+        !self.is_leased || lease() == libc::F_RDLCK
     }
 
     /// What is executed.
     pub fn file(&self) -> &File {
-        &self.0
+        &self.file
     }
 }
 
 impl AsFd for Held {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 
@@ -89,7 +116,7 @@ fn may_run(file: &File) -> bool {
 mod tests {
     use super::*;
     use std::fs;
-    use std::io::{Read, Seek, Write};
+    use std::io::{Seek, Write};
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
     fn root() -> Credentials {
@@ -105,15 +132,18 @@ mod tests {
 
     #[test]
     fn what_is_held_is_not_written() {
-        let path = std::env::temp_dir().join(format!("held-{}", std::process::id()));
+        // Memory, which has leases; of the directory for temporary files nobody knows.
+        let path = std::path::PathBuf::from(format!("/dev/shm/held-{}", std::process::id()));
         fs::write(&path, "one").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let program = File::open(&path).unwrap();
         let copy = Held::copy(program.as_fd(), &root()).unwrap();
         {
-            let _leased = Held::program(program.as_fd(), &root()).unwrap();
+            let leased = Held::program(program.as_fd(), &root()).unwrap();
+            assert!(leased.is_leased && leased.stands());
             let busy = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
             assert_eq!(busy.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert!(!leased.stands(), "somebody wants to write");
         }
         let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
         let held = Held::program(program.as_fd(), &root()).unwrap();

@@ -70,11 +70,7 @@ pub fn claim(file: &impl AsFd) -> Result<bool> {
 /// need not exist, for as long as any descriptor of this open file lives; false when all are taken.
 pub fn claim_one(file: &impl AsFd, first: i64, count: u32) -> Result<bool> {
     for at in (first..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
-        // SAFETY: flock is plain integers, for which zero is valid.
-        let mut range: libc::flock = unsafe { std::mem::zeroed() };
-        range.l_type = libc::F_WRLCK as libc::c_short;
-        range.l_whence = libc::SEEK_SET as libc::c_short;
-        (range.l_start, range.l_len) = (at, 1);
+        let range = byte(at, libc::F_WRLCK);
         // SAFETY: `range` lives through the call, and the descriptor is open because `file` is borrowed.
         let taken = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const range) };
         match succeed(taken) {
@@ -84,6 +80,38 @@ pub fn claim_one(file: &impl AsFd, first: i64, count: u32) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Takes a shared lock (`F_OFD_SETLK`, fcntl(2)) on one byte of a file, which need not exist, for as long as any descriptor of this
+/// open file lives.
+pub fn share(file: &impl AsFd, at: i64) -> Result<()> {
+    let range = byte(at, libc::F_RDLCK);
+    // SAFETY: `range` lives through the call, and the descriptor is open because `file` is borrowed.
+    succeed(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const range) })
+}
+
+/// Gives the lock of [`share`] back.
+pub fn unshare(file: &impl AsFd, at: i64) -> Result<()> {
+    let range = byte(at, libc::F_UNLCK);
+    // SAFETY: as in `share`.
+    succeed(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const range) })
+}
+
+/// Whether another open file holds a lock on that byte.
+pub fn is_shared(file: &impl AsFd, at: i64) -> Result<bool> {
+    let mut range = byte(at, libc::F_WRLCK);
+    // SAFETY: as in `share`; the kernel writes to `range` alone.
+    succeed(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_GETLK, &raw mut range) })?;
+    Ok(range.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+fn byte(at: i64, kind: libc::c_int) -> libc::flock {
+    // SAFETY: flock is plain integers, for which zero is valid.
+    let mut range: libc::flock = unsafe { std::mem::zeroed() };
+    range.l_type = kind as libc::c_short;
+    range.l_whence = libc::SEEK_SET as libc::c_short;
+    (range.l_start, range.l_len) = (at, 1);
+    range
 }
 
 /// Whether somebody else's open file holds the lock that [`claim`] takes.
@@ -215,6 +243,25 @@ mod tests {
         assert!(signals::block(SignalSet::EMPTY).unwrap().contains(libc::SIGTSTP));
         drop(held);
         assert_eq!(signals::block(SignalSet::EMPTY).unwrap(), before);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn who_shares_a_byte_is_seen_by_the_others() {
+        let path = std::env::temp_dir().join(format!("jit-sudo-share-{}", std::process::id()));
+        File::create(&path).unwrap();
+        let open = || File::options().read(true).write(true).open(&path).unwrap();
+        let (first, second) = (open(), open());
+        share(&first, 1 << 40).unwrap();
+        assert!(!is_shared(&first, 1 << 40).unwrap(), "one's own lock is nobody else's");
+        assert!(is_shared(&second, 1 << 40).unwrap() && !is_shared(&second, (1 << 40) + 1).unwrap());
+        share(&second, 1 << 40).unwrap();
+        assert!(is_shared(&first, 1 << 40).unwrap());
+        unshare(&second, 1 << 40).unwrap();
+        assert!(!is_shared(&first, 1 << 40).unwrap());
+        share(&second, 1 << 40).unwrap();
+        drop(second);
+        assert!(!is_shared(&first, 1 << 40).unwrap());
         std::fs::remove_file(&path).unwrap();
     }
 

@@ -210,7 +210,7 @@ impl AsFd for Children {
 /// A descriptor of a process, readable when that has ended (pidfd_open(2)).
 ///
 /// # Errors
-/// `ESRCH` when there is none; `ENOSYS` before Linux 5.3.
+/// `ESRCH` when there is none; `ENOSYS` before Linux 5.3; `EPERM` behind the filters of some containers.
 pub fn open_process(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers.
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) } as libc::c_int)?;

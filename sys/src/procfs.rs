@@ -51,15 +51,9 @@ fn parse_login_uid(text: &str) -> Option<u32> {
     text.trim_ascii().parse().ok().filter(|uid| *uid != u32::MAX)
 }
 
-/// Whether a process runs a program of one of these names with the rights of root: what an ordinary user has started looks so
-/// only where the program is set-user-ID.
-pub fn runs_as_root(pid: Pid, programs: &[&str]) -> bool {
-    let pid = pid.raw();
-    let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) else { return false };
-    let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    // proc(5): a program that was replaced meanwhile.
-    let is_meant = programs.contains(&name.strip_suffix(" (deleted)").unwrap_or(name));
-    is_meant && fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| effective_uid(&status) == Some(0))
+/// The effective user id of a process; `None` when it is gone.
+pub fn effective_uid(pid: Pid) -> Option<u32> {
+    uid_in(&fs::read_to_string(format!("/proc/{}/status", pid.raw())).ok()?, 1)
 }
 
 /// Whether /proc hides processes from who may not trace them (`hidepid`, proc(5)).
@@ -75,9 +69,14 @@ fn is_hiding(mount: &str) -> bool {
     options.split(',').filter_map(|option| option.strip_prefix("hidepid=")).any(|how| !matches!(how, "0" | "off"))
 }
 
-/// The second number of the line `Uid:` (proc_pid_status(5)); the name of the process stands there without newlines.
-fn effective_uid(status: &str) -> Option<u32> {
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?.parse().ok()
+/// The real user id of a process; `None` when it is gone.
+pub fn real_uid(pid: Pid) -> Option<u32> {
+    uid_in(&fs::read_to_string(format!("/proc/{}/status", pid.raw())).ok()?, 0)
+}
+
+/// A number of the line `Uid:` (proc_pid_status(5)); the name of the process stands there without newlines.
+fn uid_in(status: &str, place: usize) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(place)?.parse().ok()
 }
 
 /// Parses a line. The name in it may hold spaces, newlines and `)`, so all else is counted from the LAST `)`
@@ -116,16 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn who_runs_as_root_is_not_asked_of_the_name_alone() {
+    fn user_ids_are_not_read_from_a_name() {
         // The kernel writes a newline in a name as a backslash and an n.
-        assert_eq!(effective_uid("Name:\tx\\nUid:\t0\t0\nUid:\t1000\t1000\t0\t0\n"), Some(1000));
-        assert_eq!(effective_uid("Name:\tx\n"), None);
-        assert_eq!(effective_uid("Name:\tx\nUid:\t1000\t0\t0\t0\n"), Some(0));
-        let own = fs::read_link("/proc/self/exe").unwrap();
-        let name = own.file_name().unwrap().to_str().unwrap().to_owned();
-        let root = effective_uid(&fs::read_to_string("/proc/self/status").unwrap()) == Some(0);
-        assert_eq!(runs_as_root(Pid::own(), &["another", &name]), root);
-        assert!(!runs_as_root(Pid::own(), &["another"]));
+        let status = "Name:\tx\\nUid:\t0\t0\nUid:\t1000\t1001\t0\t0\n";
+        assert_eq!((uid_in(status, 0), uid_in(status, 1)), (Some(1000), Some(1001)));
+        assert_eq!(uid_in("Name:\tx\n", 1), None);
+        let own = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap());
+        assert_eq!(effective_uid(Pid::own()), Some(own));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub struct Inherited {
 }
 
 /// Real ids and groups of the caller, as the kernel had them before we became root. Made by [`sanitize`] alone.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct KernelIdentity {
     uid: u32,
     gid: u32,

@@ -2,7 +2,7 @@
 //! followed anywhere; each directory from `/` down is checked, and a sticky bit excuses nothing.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -111,21 +111,37 @@ pub enum TrustError {
 impl fmt::Display for TrustError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { path } => write!(f, "{path:?} does not exist"),
-            Self::NotRootOwned { path, uid } => write!(f, "{path:?} is owned by uid {uid}, should be 0"),
-            Self::Writable { path, by: Writer::Group } => write!(f, "{path:?} is writable by its group"),
-            Self::Writable { path, by: Writer::Others } => write!(f, "{path:?} is writable by everybody"),
-            Self::Symlink { path } => write!(f, "{path:?} is a symbolic link"),
-            Self::NotRegular { path } => write!(f, "{path:?} is not a regular file"),
-            Self::NotDirectory { path } => write!(f, "{path:?} is not a directory"),
-            Self::NotCanonical { path } => write!(f, "{path:?} is not an absolute path without '..'"),
-            Self::TooLarge { path, limit } => write!(f, "{path:?} is larger than {limit}"),
-            Self::Readable { path, mode } => write!(f, "{path:?} is open to others (mode {mode:04o})"),
+            Self::Missing { path } => write!(f, "{} does not exist", Shown(path)),
+            Self::NotRootOwned { path, uid } => write!(f, "{} is owned by uid {uid}, should be 0", Shown(path)),
+            Self::Writable { path, by: Writer::Group } => write!(f, "{} is writable by its group", Shown(path)),
+            Self::Writable { path, by: Writer::Others } => write!(f, "{} is writable by everybody", Shown(path)),
+            Self::Symlink { path } => write!(f, "{} is a symbolic link", Shown(path)),
+            Self::NotRegular { path } => write!(f, "{} is not a regular file", Shown(path)),
+            Self::NotDirectory { path } => write!(f, "{} is not a directory", Shown(path)),
+            Self::NotCanonical { path } => write!(f, "{} is not an absolute path without '..'", Shown(path)),
+            Self::TooLarge { path, limit } => write!(f, "{} is larger than {limit}", Shown(path)),
+            Self::Readable { path, mode } => write!(f, "{} is open to others (mode {mode:04o})", Shown(path)),
             Self::FileSystem { path, kind } => {
-                write!(f, "{path:?} is on {kind}, where not root alone decides what a name means")
+                write!(f, "{} is on {kind}, where not root alone decides what a name means", Shown(path))
             }
-            Self::Io { path, error } => write!(f, "{path:?}: {error}"),
+            Self::Io { path, error } => write!(f, "{}: {error}", Shown(path)),
         }
+    }
+}
+
+/// A path in words: every byte that is no visible ASCII character as `\\xNN`, and a backslash doubled.
+struct Shown<'p>(&'p Path);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0.as_os_str().as_bytes() {
+            match byte {
+                b'\\' => f.write_str("\\\\")?,
+                b' '..=b'~' => f.write_char(char::from(*byte))?,
+                byte => write!(f, "\\x{byte:02x}")?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{Person, PrivateRoot, Record};
 
-use crate::own_root;
+use crate::{own_root, records_of};
 
 const TRIES: usize = 500;
 
@@ -33,6 +33,11 @@ authenticate = false
 [roles.but-python]
 standing     = ["%but-python"]
 commands     = ["/usr/bin/* **", "!/usr/bin/python3.* **"]
+authenticate = false
+
+[roles.but-linked]
+standing     = ["%but-linked"]
+commands     = ["/opt/app/v2/bin/* **", "/usr/bin/*", "!/opt/app/current/bin/evil **", "!/opt/app/current/bin/b* **", "!/usr/bin/tool"]
 authenticate = false
 
 [roles.everything]
@@ -118,10 +123,14 @@ fn a_rule_over_a_directory_of_the_callers_runs_what_the_record_names() {
     let root = racing_root();
     let person = root.person(&["by-glob"]);
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
-    race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
+    let succeeded = race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
     // A real file there is the caller's own, and the rule allows it. Each run of it is recorded as one.
     let own = format!("{}/w/true", person.home);
-    assert_eq!(runs_of(&root, &person, |start| start.text("path") == own), evil_runs(&root));
+    let own_runs = runs_of(&root, &person, |start| start.text("path") == own);
+    let good_runs = runs_of(&root, &person, |start| start.text("path") == "/usr/bin/true");
+    assert_eq!(own_runs, evil_runs(&root));
+    assert_eq!(own_runs + good_runs, succeeded);
+    assert!(own_runs > 0 && good_runs > 0, "never exchanged: {own_runs} runs of the one, {good_runs} of the other");
     assert_eq!(runs_of(&root, &person, |start| start.text("path") != own && start.text("path") != "/usr/bin/true"), 0);
 }
 
@@ -184,7 +193,11 @@ fn a_script_in_a_place_of_others_needs_a_role_that_allows_everything() {
     root.write(&format!("{}/script", person.home), 0o755, "#!/bin/sh\nid -u\n");
     let output = root.run_as(&person.name, ["jit-sudo", "-n", &format!("{}/script", person.home)]);
     assert_ne!(output.status.code(), Some(0));
-    assert!(output.stderr.contains("the script cannot be trusted"), "{output:?}");
+    let home = &person.home;
+    let sentence =
+        format!("jit-sudo: the script cannot be trusted: {home} is owned by uid {}, should be 0\n", person.uid);
+    let hint = format!("hint: where your role allows its interpreter: jit-sudo sh {home}/script\n");
+    assert_eq!(output.stderr, sentence + &hint, "{output:?}");
 }
 
 #[test]
@@ -335,6 +348,54 @@ while True:
 
 /// Rewrites `own` in the person's home with the files `good` and `evil` that `scene` makes, and runs it meanwhile. The records name
 /// as many runs of the second as there were.
+#[test]
+fn a_rule_that_denies_means_what_its_path_leads_to() {
+    let root = racing_root();
+    let person = root.person(&["but-linked"]);
+    root.script(
+        "mkdir -p /opt/app/v2/bin && ln -s v2 /opt/app/current && cd /opt/app/v2/bin && cp /usr/bin/true evil && cp evil good && \
+         cp evil bad && cp evil /usr/bin/tool.1 && ln -s tool.1 /usr/bin/tool && ln /usr/bin/tool.1 /usr/bin/other",
+    );
+    let run = |program: &str| root.run_as(&person.name, ["jit-sudo", "-n", program]);
+    for good in ["/opt/app/current/bin/good", "/opt/app/v2/bin/good", "true"] {
+        run(good).succeeded();
+    }
+    for program in ["evil", "bad"] {
+        run(&format!("/opt/app/current/bin/{program}")).refused("is not allowed to execute");
+        run(&format!("/opt/app/v2/bin/{program}")).refused("is not allowed to execute");
+    }
+    for program in ["tool", "tool.1", "other"] {
+        run(program).refused("is not allowed to execute");
+    }
+}
+
+/// A file system that another program serves gives one file when it is hashed and another when it is executed.
+#[test]
+fn what_another_program_serves_is_copied_before_it_is_executed() {
+    let root = racing_root();
+    let person = root.person(&["everything"]);
+    root.write("/tmp/fuse.py", 0o644, include_str!("fuse.py"));
+    root.script(
+        "cp /usr/bin/true /tmp/good; size=$(stat -c %s /tmp/evil-program /usr/bin/true | sort -n | tail -n 1)
+         for file in good evil-program; do cp /tmp/$file /tmp/$file.padded; truncate -s $size /tmp/$file.padded; done
+         [ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229; mkdir /tmp/served; : >/tmp/evil; chmod 666 /tmp/evil",
+    );
+    for switch in 0..4 {
+        let script = format!(
+            "python3 /tmp/fuse.py /tmp/served /tmp/good.padded /tmp/evil-program.padded {switch} $(id -u {0}) & server=$!
+             until mountpoint -q /tmp/served; do sleep 0.05; done
+             timeout 20 runuser -u {0} -- jit-sudo -n /tmp/served/program || true; kill $server; umount -l /tmp/served",
+            person.name
+        );
+        root.script(&script);
+    }
+    let digest = root.script("sha256sum </tmp/evil-program.padded | cut -d' ' -f1");
+    let named = runs_of(&root, &person, |start| start.text("sha256") == digest.trim());
+    let starts = records_of(&root, &person).iter().filter(|record| record.kind() == "start").count();
+    assert!(starts > 0, "nothing was ever judged");
+    assert_eq!(evil_runs(&root), named, "what ran as root is what the records name");
+}
+
 fn a_rewritten_file_is_that_of_its_record(scene: &str, trace: &str) {
     let root = racing_root();
     let person = root.person(&["everything"]);
@@ -346,12 +407,63 @@ fn a_rewritten_file_is_that_of_its_record(scene: &str, trace: &str) {
          ok=0; for i in $(seq {TRIES}); do jit-sudo -n ~/own >/dev/null 2>&1 && ok=$((ok + 1)); done; kill $writer; echo $ok"
     );
     let output = root.command(&person.name, ["bash", "-c", &script]).patience(Duration::from_secs(300)).run();
-    assert!(output.succeeded().trim().parse::<usize>().unwrap() > 0, "it never ran: {output:?}");
+    let succeeded = output.succeeded().trim().parse::<usize>().unwrap();
     let digest = root.read(&format!("{}/digest", person.home));
     let digest = digest.split(' ').next().unwrap_or_default();
     let named = runs_of(&root, &person, |start| start.text("sha256") == digest);
     let ran = root.read(trace).lines().count();
     assert_eq!(named, ran, "the records name {named} runs of the second program, and it ran {ran} times");
+    assert!(ran > 0 && ran < succeeded, "of {succeeded} runs {ran} were of the second program");
+}
+
+/// Runs `program` while a PAM session module makes `change`: between the judgement and the exec. It is not executed, and says so.
+fn changed_while_it_was_checked(program: &str, change: &str) {
+    let root = racing_root();
+    let person = root.person(&["everything"]);
+    root.script(
+        "mkdir /opt/own; cp /usr/bin/true /opt/own/job; printf '#!/bin/sh\\ntouch /tmp/ran\\n' >/opt/own/script",
+    );
+    root.script(&format!(
+        "cp /opt/own/job /opt/own/script {0}; chmod 755 /opt/own/* {0}/job {0}/script; chown {1} {0}/job {0}/script",
+        person.home, person.name
+    ));
+    let program = program.replace('~', &person.home);
+    root.write(
+        "/usr/local/sbin/change",
+        0o755,
+        format!(
+            "#!/bin/sh\nset -e\n[ \"$PAM_TYPE\" = open_session ] || exit 0\n{}\n",
+            change.replace("PROGRAM", &program)
+        ),
+    );
+    root.script("echo 'session required pam_exec.so /usr/local/sbin/change' >> /etc/pam.d/jit-sudo");
+    let output = root.run_as(&person.name, ["jit-sudo", "-n", &program]);
+    output.refused(&format!("{program} changed while it was checked"));
+    let ends =
+        crate::records_of(&root, &person).into_iter().filter(|record| record.kind() == "end").collect::<Vec<_>>();
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    assert_eq!(ends[0].text("ended_by"), "not-executed", "{ends:?}");
+    assert!(ends[0].text("detail").contains("changed while it was checked"), "{ends:?}");
+    assert!(evil_runs(&root) == 0 && !root.path("/tmp/ran").exists(), "what came in its place ran");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_program_that_is_rewritten_between_judgement_and_exec_does_not_run() {
+    changed_while_it_was_checked("~/job", "cat /tmp/evil-program >PROGRAM");
+}
+
+#[test]
+fn a_script_that_is_rewritten_between_judgement_and_exec_does_not_run() {
+    changed_while_it_was_checked("~/script", "echo 'touch /tmp/ran' >>PROGRAM");
+}
+
+#[test]
+fn a_program_of_roots_that_is_replaced_between_judgement_and_exec_does_not_run() {
+    changed_while_it_was_checked(
+        "/opt/own/job",
+        "install -m 755 /tmp/evil-program PROGRAM.new; mv PROGRAM.new PROGRAM",
+    );
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn mistakes_with_the_programs_are_named_and_mended() {
     );
     // These programs are the same for who runs them; what others could have written is nothing to trust.
     root.script("chmod g+w /usr/libexec/jit-sudo/jit-sudo-hooks");
-    mends(&root, "chmod g+w jit-sudo-hooks", "programs", "jit-sudo-hooks\" is writable by its group");
+    mends(&root, "chmod g+w jit-sudo-hooks", "programs", "jit-sudo-hooks is writable by its group");
     root.script("chmod u-s /usr/libexec/jit-sudo/jit-sudo-broker");
     root.run_as("alice", ["jitctl", "roles"]).refused("must be owned by uid 0 and have the setuid bit set");
     mends(&root, "chmod u-s jit-sudo-broker", "programs", "jit-sudo-broker\" has no set-user-ID bit");
@@ -200,7 +200,7 @@ fn a_missing_key_is_named_and_made() {
     let person = crate::granted(&root, "self-service");
     root.script("rm /var/lib/jit-sudo/host_key /var/lib/jit-sudo/host_key.pub");
     let said = root.run_as(&person.name, ["jit-sudo", "-n", "id"]);
-    let line = said.refused("this host has no key: /var/lib/jit-sudo/host_key is missing");
+    let line = said.refused("this host has no key: /var/lib/jit-sudo/host_key.pub is missing");
     assert!(line.contains("hint: as root: jitctl key init"), "{line}");
     mends(&root, "rm host_key", "key", "has no key");
     // Another key is another host: what the old one signed is worth nothing.
@@ -250,7 +250,11 @@ const FIRST_SCHEMA: &str = "DROP INDEX record_by_kind; CREATE INDEX record_by_ki
     CREATE INDEX extension_of ON extension (extends);
     DROP TABLE role_text; DROP TABLE statement; DROP TABLE policy_file; DROP TABLE left_run; DROP TABLE credential_cache;
     CREATE TABLE credential_cache (uid INTEGER NOT NULL, boot_id TEXT NOT NULL, leader INTEGER NOT NULL, leader_start INTEGER NOT NULL, tty INTEGER NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (uid, boot_id, leader, leader_start, tty, service)) STRICT, WITHOUT ROWID;
-    DROP INDEX review_debt_open; CREATE UNIQUE INDEX review_debt_open ON review_debt (uid) WHERE reviewer IS NULL; ALTER TABLE policy_settings DROP COLUMN policy;
+    DROP INDEX review_debt_open; CREATE UNIQUE INDEX review_debt_open ON review_debt (uid) WHERE reviewer IS NULL; DROP TABLE policy_settings;
+    CREATE TABLE policy_stamp (
+    id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, text TEXT NOT NULL) STRICT;
+    CREATE TABLE policy_settings (
+    id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL, sha256 BLOB NOT NULL) STRICT;
     ALTER TABLE policy_role DROP COLUMN digest;
     PRAGMA user_version = 1";
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Output, PrivateRoot};
+use harness::{Output, PrivateRoot, eventually};
 use jit_sudo::audit::Digest;
 use jit_sudo::audit::chain::hash;
 use jit_sudo::audit::checkpoint::{Statement, VERSION};
@@ -113,13 +113,54 @@ fn sign(connection: &Connection, seq: u64, head: Digest, key: &HostKey) {
         .unwrap();
 }
 
+fn signed(root: &PrivateRoot) -> u64 {
+    sql(root, "SELECT max(seq) FROM checkpoint").parse().unwrap_or_default()
+}
+
+/// Another process signs, and nobody waits for it.
+fn signed_through(root: &PrivateRoot, seq: u64) {
+    eventually("a checkpoint", Duration::from_secs(10), || (signed(root) >= seq).then_some(()));
+    assert_eq!(signed(root), seq);
+}
+
+#[test]
+fn whoever_talks_to_a_caller_never_opens_the_private_key() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    sql(&root, "DELETE FROM checkpoint"); // so that one is due
+    let asked = |command: &str| {
+        let strace = ["strace", "-f", "-q", "-o", "/root/trace", "-e", "trace=openat,execve", "-u", &person.name];
+        root.as_root(strace.into_iter().chain(["sh", "-c", command])).succeeded();
+        root.read("/root/trace")
+    };
+    for command in ["jit-sudo -n true", "jit-sudo -n sh -c 'exit 0'; jit-sudo -n cat /nowhere || true", "jit-sudo -l"] {
+        let trace = asked(command);
+        assert!(trace.contains("host_key.pub\"") || command.ends_with("-l"), "{trace}");
+        let mut program = std::collections::HashMap::new();
+        for line in trace.lines() {
+            let (pid, call) = line.split_once(' ').unwrap();
+            if let Some(path) = call.trim_start().strip_prefix("execve(\"") {
+                program.insert(pid.to_owned(), path.split('"').next().unwrap().to_owned());
+            }
+            if call.contains("host_key\"") {
+                assert_eq!(
+                    program.get(pid).map(String::as_str),
+                    Some("/usr/libexec/jit-sudo/jit-sudo-enforcer"),
+                    "{line}"
+                );
+            }
+        }
+    }
+    signed_through(&root, root.journal().iter().rfind(|record| record.seq <= signed(&root)).unwrap().seq);
+}
+
 #[test]
 fn a_session_is_signed_at_its_end_and_ssh_keygen_agrees() {
     let (root, person) = with_runs(0);
     root.run_as(&person.name, ["jit-sudo", "-n", "sleep", "1.1"]).succeeded();
     let end = root.journal().pop().unwrap();
     assert_eq!(end.kind(), "end");
-    assert_eq!(sql(&root, "SELECT max(seq) FROM checkpoint"), end.seq.to_string());
+    signed_through(&root, end.seq);
     let verified = root.as_root(["jitctl", "--json", "audit", "verify"]).json()["verified"].clone();
     assert_eq!((&verified["intact"], &verified["signed"]["through"]), (&json!(true), &json!(end.seq)));
     root.script(
@@ -139,12 +180,12 @@ fn a_session_is_signed_at_its_end_and_ssh_keygen_agrees() {
 fn short_runs_are_signed_when_a_checkpoint_is_due() {
     let (root, person) = with_runs(1);
     let first = root.journal()[0].clone();
-    let signed = || sql(&root, "SELECT max(seq) FROM checkpoint").parse::<u64>().unwrap();
-    assert_eq!((first.kind(), signed()), ("policy", 1), "the first of all is due at once, behind the broker's answer");
+    assert_eq!(first.kind(), "policy");
+    signed_through(&root, 1); // the first of all is due at once, behind the broker's answer
     for _ in 0..3 {
         root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     }
-    assert_eq!(signed(), 1, "within a minute nothing is due");
+    assert_eq!(signed(&root), 1, "within a minute nothing is due");
     // What an hour without a run leaves behind: a checkpoint that is an hour old.
     let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
     let head = Digest(jit_sudo::escape::unhex(&first.hash).unwrap());
@@ -153,7 +194,7 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
         sign(connection, 1, head, &key);
     });
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    assert_eq!(signed(), 10, "its start");
+    signed_through(&root, 11);
     verify(&root, &[]).succeeded();
 }
 

@@ -70,7 +70,7 @@ fn an_exact_grant_takes_no_variable_that_was_not_approved() {
             .env("BASH_ENV", "/tmp/evil")
             .cwd("/")
             .run();
-        output.refused("it serves exactly one command, with its directory, user, groups and variables");
+        output.refused("serves this command without variables of yours");
     }
     // What the caller's shell has and the role would let through does not come along either.
     let bare = root
@@ -99,7 +99,7 @@ fn a_constructor_in_a_preloaded_library_never_runs_under_an_exact_grant() {
     root.write("/tmp/evil.c", 0o644, source);
     root.script("rm -f /tmp/preloaded; cc -shared -fPIC -o /tmp/evil.so /tmp/evil.c");
     exactly(root, &person, "/", &["--one-shot", "--", "/usr/bin/id"]);
-    run(root, &person, "/", &["LD_PRELOAD=/tmp/evil.so", "/usr/bin/id"]).refused("exactly one command");
+    run(root, &person, "/", &["LD_PRELOAD=/tmp/evil.so", "/usr/bin/id"]).refused("without variables of yours");
     let output = root
         .command(&person.name, ["jit-sudo", "-n", "-E", "/usr/bin/id"])
         .env("LD_PRELOAD_", "x")
@@ -119,9 +119,10 @@ fn a_variable_that_was_asked_for_and_seen_is_set_and_no_other_value() {
     let grant = exactly(root, &person, "/", &["--", "COLOUR=red", "printenv", "COLOUR"]);
     let shown = root.run_as(&person.name, ["jitctl", "--json", "show", &grant]).json()["grant"].clone();
     assert_eq!(shown["bound"]["environment"], serde_json::json!(["COLOUR=red"]), "{shown}");
-    run(root, &person, "/", &["printenv", "COLOUR"]).refused("exactly one command");
-    run(root, &person, "/", &["COLOUR=blue", "printenv", "COLOUR"]).refused("exactly one command");
-    run(root, &person, "/", &["COLOUR=red", "X=1", "printenv", "COLOUR"]).refused("exactly one command");
+    let named = "serves this command with these variables of yours and no others: COLOUR=red";
+    run(root, &person, "/", &["printenv", "COLOUR"]).refused(named);
+    run(root, &person, "/", &["COLOUR=blue", "printenv", "COLOUR"]).refused(named);
+    run(root, &person, "/", &["COLOUR=red", "X=1", "printenv", "COLOUR"]).refused(named);
     assert_eq!(run(root, &person, "/", &["COLOUR=red", "printenv", "COLOUR"]).succeeded(), "red");
     let preserved = root
         .command(&person.name, ["jit-sudo", "-n", "--preserve-env=COLOUR", "printenv", "COLOUR"])
@@ -142,8 +143,13 @@ fn an_exact_grant_serves_in_the_directory_that_was_approved_and_in_no_other() {
     let shown = root.run_as(&person.name, ["jitctl", "show", &grant]);
     let said = |line: &str| line.starts_with("directory") && line.ends_with(" /srv/app");
     assert!(shown.succeeded().lines().any(said), "{shown:?}");
-    run(root, &person, &person.home, &["sh", "install.sh"]).refused("exactly one command, with its directory");
-    run(root, &person, "/srv/app", &["-D", &person.home, "sh", "install.sh"]).refused("exactly one command");
+    // Of two exact grants the one for these words is told.
+    exactly(root, &person, "/", &["--", "sh", "-c", "true"]);
+    let sentence = format!("grant {grant} serves this command in /srv/app, and you are in {}", person.home);
+    run(root, &person, &person.home, &["sh", "install.sh"]).refused(&sentence);
+    let sentence = format!("grant {grant} serves this command in /srv/app, and this run does not begin there");
+    run(root, &person, "/srv/app", &["-D", &person.home, "sh", "install.sh"]).refused(&sentence);
+    run(root, &person, "/", &["sh", "other.sh"]).refused("serves exactly one command, and this is another");
     // By whatever name: the directory counts.
     let output = run(root, &person, &person.home, &["-D", "/srv/app/../app", "sh", "install.sh"]);
     assert_eq!(output.succeeded(), "installed");
@@ -156,7 +162,7 @@ fn a_directory_may_be_part_of_a_request() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     exactly(root, &person, "/", &["-D", "/srv", "--", "pwd"]);
-    run(root, &person, "/", &["pwd"]).refused("exactly one command");
+    run(root, &person, "/", &["pwd"]).refused("serves this command in /srv, and you are in /");
     assert_eq!(run(root, &person, "/", &["-D", "/srv", "pwd"]).succeeded(), "/srv");
 }
 
@@ -165,20 +171,21 @@ fn an_exact_grant_serves_with_the_user_and_groups_that_were_approved() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     exactly(root, &person, "/", &["-u", "daemon", "-g", "www-data", "--", "id"]);
-    let other: [&[&str]; 4] = [
-        &["id"],
-        &["-u", "daemon", "id"],
-        &["-u", "root", "-g", "www-data", "id"],
-        &["-P", "-u", "daemon", "-g", "www-data", "id"],
+    let (user, ids) = ("serves this command as daemon", "serves this command with the ids and groups as they were");
+    let other: [(&[&str], &str); 4] = [
+        (&["id"], user),
+        (&["-u", "daemon", "id"], ids),
+        (&["-u", "root", "-g", "www-data", "id"], user),
+        (&["-P", "-u", "daemon", "-g", "www-data", "id"], ids),
     ];
-    for words in other {
-        run(root, &person, "/", words).refused("exactly one command");
+    for (words, sentence) in other {
+        run(root, &person, "/", words).refused(sentence);
     }
     let output = run(root, &person, "/", &["-u", "daemon", "-g", "www-data", "id"]);
     assert!(output.succeeded().contains("gid=33(www-data)"), "{output:?}");
     // A group that daemon gets later was not approved.
     root.script("groupadd later && usermod -aG later daemon");
-    run(root, &person, "/", &["-u", "daemon", "-g", "www-data", "id"]).refused("exactly one command");
+    run(root, &person, "/", &["-u", "daemon", "-g", "www-data", "id"]).refused(ids);
 }
 
 #[test]
@@ -355,7 +362,8 @@ fn a_directory_that_was_approved_is_no_link_to_another() {
     exactly(root, &person, &app, &["--", "cat", "file"]);
     assert_eq!(run(root, &person, "/", &["-D", &app, "cat", "file"]).succeeded(), "mine");
     root.run_as(&person.name, ["sh", "-c", "mv app old; ln -s /srv/prod app"]).succeeded();
-    run(root, &person, "/", &["-D", &app, "cat", "file"]).refused("exactly one command");
+    let sentence = format!("serves this command in {app}, and this run does not begin there");
+    run(root, &person, "/", &["-D", &app, "cat", "file"]).refused(&sentence);
     // Exchanged all the while, the directory that was compared is the one that is entered.
     let script = "python3 - app old <<'FLIP' & flip=$!\n\
                   import ctypes, sys\n\
@@ -393,6 +401,19 @@ fn records_name_the_directory_where_a_command_really_begins() {
 }
 
 #[test]
+fn a_pending_request_does_not_hide_why_a_grant_does_not_serve() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    let grant = exactly(root, &person, "/srv", &["--", "pwd"]);
+    let pending = id(&request(root, &person, "narrowed", &[]));
+    let refused = run(root, &person, "/", &["pwd"]);
+    let said = refused.refused("waits for the approval of %approvers");
+    let fault = format!("\njit-sudo: grant {grant} serves this command in /srv, and you are in /\n");
+    let waits = format!("jit-sudo: request {pending} waits for");
+    assert!(said.contains(&format!("{fault}{waits}")), "the fault first: {said}");
+}
+
+#[test]
 fn an_exact_grant_never_begins_elsewhere() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
@@ -404,8 +425,7 @@ fn an_exact_grant_never_begins_elsewhere() {
     root.script("mkdir -m 755 /srv/roamer");
     exactly(root, &person, "/", &["-u", "roamer", "-D", "/srv/roamer", "--", "/bin/bash", "-c", "pwd"]);
     root.script("rmdir /srv/roamer");
-    for words in [&["-i", "-u", "roamer", "pwd"][..], &["-u", "roamer", "-D", "/srv/roamer", "/bin/bash", "-c", "pwd"]]
-    {
-        run(root, &person, "/tmp", words).refused("exactly one command");
-    }
+    run(root, &person, "/tmp", &["-i", "-u", "roamer", "pwd"]).refused("exactly one command, and this is another");
+    let words = ["-u", "roamer", "-D", "/srv/roamer", "/bin/bash", "-c", "pwd"];
+    run(root, &person, "/tmp", &words).refused("serves this command in /srv/roamer, and this run does not begin there");
 }

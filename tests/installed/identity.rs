@@ -8,11 +8,20 @@ use crate::{id, own_root, records_of, request};
 #[test]
 fn who_gets_a_uid_gets_nothing_that_was_kept_of_the_one_before() {
     let root = own_root();
-    let carol = root.person(&["self-service", "reviewed"]);
+    root.add_policy(
+        "filmed",
+        "[roles.filmed]\nstanding = [\"%filmed\"]\ncommands = [\"ALL\"]\nauthenticate = false\nrecord = \"tty\"\n",
+    );
+    let carol = root.person(&["self-service", "reviewed", "filmed"]);
     let grant = id(&request(&root, &carol, "self-service", &[]));
     let pending = id(&request(&root, &carol, "reviewed", &["--", "id"]));
     root.run_as(&carol.name, ["jit-sudo", "-n", "id"]).succeeded();
     let run = records_of(&root, &carol).iter().find(|record| record.kind() == "start").unwrap().text("run").to_owned();
+    let mut session = root.pty_as(&carol.name, ["jit-sudo", "-n", "--role", "filmed", "echo", "for her eyes"]);
+    assert!(session.wait().success(), "{}", session.screen());
+    let seal = records_of(&root, &carol).into_iter().rfind(|record| record.kind() == "end").unwrap();
+    let film = seal.text("run").to_owned();
+    assert!(root.run_as(&carol.name, ["jitctl", "replay", &film]).succeeded().contains("for her eyes"));
     root.script(&format!(
         "userdel {0}; useradd -u {1} -m -s /bin/bash dave && usermod -aG self-service,reviewed dave",
         carol.name, carol.uid
@@ -34,11 +43,13 @@ fn who_gets_a_uid_gets_nothing_that_was_kept_of_the_one_before() {
         &["jitctl", "extend", &grant, "--reason", "x"],
         &["jitctl", "audit", "show", &run],
         &["jitctl", "audit", "show", &grant],
-        &["jitctl", "replay", &run],
+        &["jitctl", "audit", "show", &film],
+        &["jitctl", "replay", &film],
         &["jit-sudo", "-n", "id"],
     ] {
         let output = dave(words);
         assert_ne!(output.status.code(), Some(0), "{words:?}: {output:?}");
+        assert!(!output.stdout.contains("for her eyes"), "{words:?}: {output:?}");
     }
     let released = dave(&["jitctl", "release"]);
     assert!(released.stderr.contains("no active grant"), "{released:?}");

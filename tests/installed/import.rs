@@ -1,5 +1,5 @@
 //! `jitctl policy import` in the installed product: the answers are sudo's, the commands run as sudo runs them, and what
-//! cannot be carried over is said.
+//! cannot be converted is said.
 
 mod compare;
 mod generator;
@@ -117,7 +117,7 @@ fn what_cannot_be_carried_over_is_said_by_file_and_line() {
         "jitctl: /etc/sudoers:4: a line that sudo refuses: 'ls' is not a command with its whole path",
         "jitctl: /etc/sudoers:5: command /usr/bin/id ^(-u)\\\\1$: the expression ^(-u)\\\\1$: '\\\\1' has no counterpart; all of \
          /usr/bin/id is refused instead",
-        "jitctl: 4 things are not carried over; the rest is the policy",
+        "jitctl: 4 things are not converted; the rest is the policy",
     ] {
         assert!(output.stderr.lines().any(|said| said == line), "{line}\n{}", output.stderr);
     }

@@ -68,7 +68,7 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
     let text = root.as_root(["jitctl", "audit", "verify"]).succeeded().to_owned();
     assert!(
         text.contains(
-            "the database agrees: 5 requests, 1 approvals, 4 grants, 2 break-glass reviews,\n4 statements of other acts"
+            "the database agrees: 5 requests, 1 approval, 4 grants, 2 break-glass reviews,\n4 denials, revocations and releases"
         ),
         "{text}"
     );

@@ -117,6 +117,24 @@ fn an_approver_sees_how_often_it_was_run_before_and_what_else_the_role_allows() 
 }
 
 #[test]
+fn a_command_behind_a_link_of_roots_is_counted_by_the_program_that_ran() {
+    root().add_policy(
+        "counted",
+        "[roles.counted]\neligible = [\"%counted\"]\ncommands = [\"/usr/bin/sh **\"]\n\
+         [roles.counted.activation]\nrequire_approval = true\napprovers = [\"%approvers\"]\n",
+    );
+    let person = root().person(&["counted", "deploy"]);
+    let precedent = || {
+        let request = id(&request(root(), &person, "counted", &["--", "sh", "-c", "true"]));
+        root().as_root(["jitctl", "--json", "show", &request]).json()["grant"]["background"]["precedent"]["runs"]
+            .clone()
+    };
+    assert!(precedent().is_null());
+    root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "true"]).succeeded();
+    assert_eq!(precedent(), 1, "/usr/bin/sh is a link to the shell of the system");
+}
+
+#[test]
 fn the_inferred_role_and_why_are_said_on_standard_error() {
     let person = root().person(&["reviewed", "self-service"]);
     let output = root().run_as(&person.name, ["jitctl", "request", "--reason", "x", "--", "id", "-u"]);

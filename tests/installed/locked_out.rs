@@ -85,13 +85,16 @@ fn a_broken_policy_keeps_root_neither_from_the_evidence_nor_from_ending_a_grant(
 #[test]
 fn a_lost_key_is_restored_or_made_anew() {
     let (root, person) = host();
-    root.script("cp -a /var/lib/jit-sudo/host_key /root/");
-    let cure = "cp -a /root/host_key /var/lib/jit-sudo/";
-    row(&root, &person, "rm /var/lib/jit-sudo/host_key", "this host has no key", cure);
-    // The public half may be left behind.
+    root.script("cp -a /var/lib/jit-sudo/host_key* /root/");
+    let cure = "cp -a /root/host_key* /var/lib/jit-sudo/";
+    row(&root, &person, "rm /var/lib/jit-sudo/host_key*", "this host has no key", cure);
+    // The public half is made from the other.
+    row(&root, &person, "rm /var/lib/jit-sudo/host_key.pub", "this host has no key", "jitctl key init");
+    // It may be left behind.
     for lost in ["host_key", "host_key*"] {
         root.script(&format!("rm /var/lib/jit-sudo/{lost}"));
-        root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("this host has no key");
+        let doctor = format!("{:?}", root.as_root(["jitctl", "doctor"]));
+        assert!(doctor.contains("this host has no key"), "{doctor}");
         root.as_root(["bash", "-c", written("jitctl key init")]).succeeded();
         written("a new key ends every grant");
         root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("does not serve");

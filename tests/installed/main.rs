@@ -41,6 +41,7 @@ mod options;
 mod outliving;
 mod pam;
 mod pam_module;
+mod pam_programs;
 mod pam_sessions;
 mod pam_stacks;
 mod papers;
@@ -60,6 +61,7 @@ mod statements;
 mod terminal;
 mod tokens;
 mod told;
+mod trials;
 mod walls;
 
 use std::sync::OnceLock;

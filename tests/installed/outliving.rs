@@ -238,3 +238,172 @@ fn a_run_inside_of_a_run_ends_with_the_outer_grant() {
     outer.ended_at_once();
     drop(session);
 }
+
+const REMOVAL: &str = r#"
+[roles.ended]
+standing     = ["%staying"]
+commands     = ["ALL"]
+authenticate = false
+
+[roles.granted]
+eligible     = ["%staying"]
+commands     = ["ALL"]
+authenticate = false
+
+[roles.finishing]
+standing     = ["%staying"]
+commands     = ["ALL"]
+authenticate = false
+on_removal   = "finish"
+"#;
+
+/// Somebody leaves the group of a role, and the role itself is taken away, while commands run.
+#[test]
+fn who_may_no_longer_have_a_role_keeps_no_run_of_it() {
+    let root = crate::own_root();
+    root.add_policy("removal", REMOVAL);
+    let person = root.person(&["staying"]);
+    let stays = root.person(&["staying"]);
+    request(&root, &person, "granted", &[]);
+    let sleeping = |nap: u32| root.script(&format!("pgrep -fxc 'sleep {nap}' || :")).trim() == "1";
+    let begin = |who: &Person, nap: u32, role: &str| {
+        let script = format!("jit-sudo -n --role {role} sleep {nap} >/dev/null 2>&1 & sleep 0.3");
+        root.run_as(&who.name, ["sh", "-c", &script]).succeeded();
+        harness::eventually("it sleeps", harness::PATIENCE, || sleeping(nap).then_some(()));
+    };
+    let gone = |nap: u32| harness::eventually("it is ended", AT_ONCE, || (!sleeping(nap)).then_some(()));
+    for (nap, role) in [(910_001, "ended"), (910_002, "granted"), (910_003, "finishing")] {
+        begin(&person, nap, role);
+    }
+    begin(&stays, 910_004, "ended");
+    // A group is looked at once a minute, and whenever the policy changes.
+    root.script(&format!("gpasswd -d {} staying", person.name));
+    root.add_policy("another", "[roles.another]\nstanding = [\"#0\"]\ncommands = [\"ALL\"]\n");
+    root.as_root(["jitctl", "roles"]).succeeded();
+    gone(910_001);
+    gone(910_002);
+    assert!(sleeping(910_003) && sleeping(910_004));
+    let ends = records_of(&root, &person);
+    let end = ends.iter().find(|record| record.kind() == "end").unwrap();
+    assert_eq!(end.text("ended_by"), "kill", "{}", end.body);
+    let why =
+        root.journal().into_iter().find(|record| record.text("run") == end.text("run") && record.text("act") == "kill");
+    let why = why.unwrap();
+    assert!(why.text("reason").contains("is no longer"), "{}", why.body);
+    // The role itself goes.
+    root.script("rm /etc/jit-sudo/policy.d/removal.toml");
+    root.as_root(["jitctl", "roles"]).succeeded();
+    gone(910_004);
+    gone(910_003);
+    assert!(root.as_root(["jitctl", "audit", "verify"]).succeeded().contains("intact"));
+}
+
+/// Kills supervisor, monitor and enforcer of everything at once, so that nobody of ours is left.
+fn orphaned(root: &PrivateRoot) {
+    let names = ["jit-sudo-enforc", "jit-sudo"];
+    for (signal, name) in [("STOP", names[0]), ("STOP", names[1]), ("KILL", names[0]), ("KILL", names[1])] {
+        root.script(&format!("pkill -{signal} -x {name} || :"));
+    }
+}
+
+#[test]
+fn whoever_closes_a_lost_run_ends_what_is_left_of_it() {
+    let root = crate::own_root();
+    root.add_policy("outliving", POLICY);
+    for (place, by_whom) in ["sweep", "another run", "list"].into_iter().enumerate() {
+        for (kind, role) in ["lasting", "daemons"].into_iter().enumerate() {
+            let (nap, person) = (710_000 + 10 * place + kind, root.person(&[role]));
+            request(&root, &person, role, &[]);
+            let command =
+                format!("setsid jit-sudo -n sh -c 'setsid sleep {nap} & sleep {nap}' </dev/null >/dev/null 2>&1 &");
+            root.run_as(&person.name, ["sh", "-c", &command]).succeeded();
+            let sleepers = || root.script(&format!("pgrep -fxc 'sleep {nap}' || :")).trim().parse::<usize>().unwrap();
+            harness::eventually("they sleep", harness::PATIENCE, || (sleepers() == 2).then_some(()));
+            std::thread::sleep(Duration::from_millis(300));
+            orphaned(&root);
+            assert_eq!(sleepers(), 2);
+            match by_whom {
+                "sweep" => drop(root.as_root(["jitctl", "sweep"]).succeeded()),
+                "list" => drop(root.as_root(["jitctl", "session", "list"]).succeeded()),
+                _ => drop(root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded()),
+            }
+            harness::eventually("they end", harness::PATIENCE, || (sleepers() == 0).then_some(()));
+            let is_lost = |record: &harness::Record| record.kind() == "end" && record.text("ended_by") == "lost";
+            let end = records_of(&root, &person).into_iter().find(is_lost).unwrap();
+            let said = end.text("detail");
+            assert!(said.contains("still running and were killed"), "{by_whom} {role}: {said}");
+        }
+    }
+    assert!(root.as_root(["jitctl", "audit", "verify"]).status.success());
+}
+
+#[test]
+fn what_was_left_running_ends_when_its_enforcer_is_gone_though_the_role_keeps_it() {
+    let root = crate::own_root();
+    root.add_policy("outliving", POLICY);
+    let person = root.person(&["daemons"]);
+    request(&root, &person, "daemons", &[]);
+    root.run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "setsid sleep 720001 >/dev/null 2>&1 & :"]).succeeded();
+    harness::eventually("it is left running", harness::PATIENCE, || {
+        records_of(&root, &person).into_iter().find(|record| record.kind() == "left-running")
+    });
+    orphaned(&root);
+    root.as_root(["jitctl", "sweep"]).succeeded();
+    let sleeps = || root.as_root(["pgrep", "-fx", "sleep 720001"]).status.success();
+    harness::eventually("it ends", harness::PATIENCE, || (!sleeps()).then_some(()));
+    let end = records_of(&root, &person).into_iter().find(|record| record.kind() == "left-ended").unwrap();
+    assert_eq!(end.text("ended_by"), "lost");
+}
+
+#[test]
+fn who_calls_itself_one_of_our_programs_stands_still_and_ends_as_the_others() {
+    for name in ["jit-sudo", "jit-sudo-broker", "jit-sudo-enforcer"] {
+        let holder = Holder::of("lasting");
+        // As root, from a place of root's, under our name; and deaf.
+        let (place, file) = (format!("/root/{}", holder.nap), format!("/tmp/{}", holder.nap));
+        root().script(&format!("mkdir -p {place} && cp /bin/dash {place}/{name}"));
+        let ticker = format!("trap \"\" TERM HUP; while sleep 0.05; do echo >>{file}; done");
+        let session = holder.on_terminal(&["sh", "-c", &format!("{place}/{name} -c '{ticker}'; true")]);
+        let size = || std::fs::metadata(root().path(&file)).map_or(0, |found| found.len());
+        let ticks = || {
+            let before = size();
+            std::thread::sleep(Duration::from_millis(400));
+            size() > before
+        };
+        harness::eventually("it runs", harness::PATIENCE, || ticks().then_some(()));
+        let run = holder.run_id();
+        root().as_root(["jitctl", "session", "freeze", &run, "--reason", "x"]).succeeded();
+        harness::eventually("it stands still", harness::PATIENCE, || (!ticks()).then_some(()));
+        root().as_root(["jitctl", "session", "kill", &run, "--reason", "x"]).succeeded();
+        assert_eq!(holder.has_record("end").text("ended_by"), "kill");
+        let lives = || root().as_root(["pgrep", "-f", &format!("{place}/{name}")]).status.success();
+        harness::eventually("it is gone", harness::PATIENCE, || (!lives()).then_some(()));
+        drop(session);
+    }
+}
+
+#[test]
+fn root_code_in_one_of_our_programs_ends_with_its_grant_all_the_same() {
+    let root = crate::own_root();
+    root.add_policy("outliving", POLICY);
+    // The dynamic linker obeys root: a real program of ours, with somebody else's code in it.
+    root.write(
+        "/root/stay.c",
+        0o644,
+        "#include <unistd.h>\n#include <signal.h>\n__attribute__((constructor)) static void stay(void) {\n\
+         for (int i = 1; i < 32; i++) signal(i, SIG_IGN);\n for (;;) pause(); }\n",
+    );
+    root.script("gcc -shared -fPIC -o /root/stay.so /root/stay.c");
+    for program in ["/usr/bin/jit-sudo", "/usr/libexec/jit-sudo/jit-sudo-enforcer"] {
+        let person = root.person(&["lasting"]);
+        let grant = id(&request(&root, &person, "lasting", &[]));
+        let line = format!("setsid env LD_PRELOAD=/root/stay.so {program} & sleep 730001");
+        let session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &line]);
+        let lives = || root.as_root(["sh", "-c", "grep -qs stay.so /proc/[0-9]*/maps"]).status.success();
+        harness::eventually("it runs", harness::PATIENCE, || lives().then_some(()));
+        std::thread::sleep(Duration::from_millis(300));
+        root.as_root(["jitctl", "revoke", &grant, "--reason", "x"]).succeeded();
+        harness::eventually("it is gone", harness::PATIENCE, || (!lives()).then_some(()));
+        drop(session);
+    }
+}

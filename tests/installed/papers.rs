@@ -121,13 +121,18 @@ fn a_host_is_written_down_at_first_sight_and_known_after_it() {
     assert_eq!((&told["state"], &told["host"]["standing"]), (&json!("unknown"), &json!("new")), "{told}");
     assert_eq!((&told["host"]["name"], &told["host"]["id"]), (&json!("web1"), &json!(id)), "{told}");
     let list = known_hosts(root, &bob);
-    assert!(list.ends_with(&format!("\nweb1 ssh-ed25519 {} {id}\n", words[1])), "{list}");
+    let day = root.script("date +%F");
+    assert!(list.ends_with(&format!("\nweb1 ssh-ed25519 {} {id} seen={}\n", words[1], day.trim())), "{list}");
     let modes = format!("stat -c %a {0}/.config {0}/.config/jit-sudo {0}/.config/jit-sudo/known_hosts", bob.home);
     assert_eq!(root.script(&modes).split_whitespace().collect::<Vec<_>>(), ["700", "700", "600"]);
 
     let second = jitctl(root, &bob, &["show", "-"], &text);
-    assert!(second.succeeded().contains("known here  yes, by ") && second.stderr.is_empty(), "{second:?}");
+    let seen = format!("seen since {}, not compared: ", day.trim());
+    assert!(second.succeeded().contains(&seen) && second.stderr.is_empty(), "{second:?}");
     assert_eq!(known_hosts(root, &bob), list);
+    root.script(&format!("sed -i 's/ seen=.*//' {}/.config/jit-sudo/known_hosts", bob.home));
+    let compared = jitctl(root, &bob, &["show", "-"], &text);
+    assert!(compared.succeeded().contains("  yes, by "), "{compared:?}");
 
     // Elsewhere, where the environment says so.
     let words = ["jitctl", "show", "-"];
@@ -212,7 +217,9 @@ fn a_text_with_any_character_changed_is_refused_or_says_the_same() {
     let (alice, (bob, _)) = (root.person(&["signed"]), signer(root));
     let (_, text) = printed(root, &alice, "signed", &["--", "id"]);
     let shown = jitctl(root, &bob, &["show", "-"], &text).succeeded().to_owned();
-    let shown = shown.replace("NO: seen for the first time, now in", "yes, by");
+    let day = root.script("date +%F");
+    let seen = format!("seen since {}, not compared:", day.trim());
+    let shown = shown.replace("NO: seen for the first time, now in", &seen);
     let places: Vec<usize> =
         (0..text.len()).filter(|at| text.as_bytes()[*at].is_ascii_alphanumeric()).step_by(41).collect();
     for at in &places {

@@ -79,8 +79,13 @@ fn a_standing_role_that_came_and_went_is_in_the_journal() {
     assert!(seen.succeeded().contains("as root: id") && !seen.stdout.contains("brief"), "{seen:?}");
     root.run_as("alice", ["jitctl", "audit", "show", &came.seq.to_string()]).refused("there is no record");
     let shown = root.as_root(["jitctl", "audit", "list", "--kind", "policy"]);
-    let line = format!("1 role added: {POLICY}/brief.toml by uid 0; compiled for alice");
+    let line = format!("role brief added; {POLICY}/brief.toml (owner root), first used by alice");
     assert!(shown.succeeded().contains(&line), "{shown:?}");
+    let details = root.as_root(["jitctl", "audit", "show", &came.seq.to_string()]);
+    let role = &came.json["added"][0];
+    let short = |name: &str| role[name].as_str().unwrap()[..12].to_owned();
+    let line = format!("brief  text {}…  all {}…", short("role_digest"), short("sha256"));
+    assert!(details.succeeded().contains(&line), "{line}: {details:?}");
     let found = root.as_root(["jitctl", "audit", "list", "--role", "brief"]);
     assert_eq!(found.succeeded().lines().count(), 1 + 3, "both policies and the start: {found:?}");
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
@@ -91,7 +96,7 @@ fn only_other_bytes_are_another_policy() {
     let root = own_root();
     let list = || root.run_as("alice", ["jit-sudo", "-l"]);
     let count = || policies(&root).len();
-    let stamp = || root.script(&format!("sqlite3 {STATE}/journal.db 'SELECT text FROM policy_stamp'"));
+    let stamp = || root.script(&format!("sqlite3 {STATE}/journal.db 'SELECT stamp FROM policy_settings'"));
     let (first, stamped) = (count(), stamp());
     root.script("touch /etc/jit-sudo/policy.toml; cp -p /etc/jit-sudo/policy.d/tests.toml /root/; sleep 0.01");
     root.script("mv /root/tests.toml /etc/jit-sudo/policy.d/tests.toml");

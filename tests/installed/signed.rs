@@ -161,6 +161,22 @@ fn everything_signed_verifies_with_stock_ssh_keygen() {
     let said = jitctl(root, &person, &["show", &grant, "--export", "evidence"], "");
     let lines: Vec<&str> = said.succeeded().lines().filter(|line| line.starts_with("ssh-keygen")).collect();
     assert_eq!(lines.len(), 3, "{said:?}");
+    assert!(
+        said.stdout.starts_with("cd evidence; then ") && said.stdout.contains("\nsha256sum -c sha256sums\n"),
+        "{said:?}"
+    );
+    assert!(lines.iter().all(|line| line.contains(" -f signers ")), "the directory is enough: {said:?}");
+    let digests = |before: &str| {
+        let words = format!("cd {}/evidence && {before} && sha256sum -c sha256sums", person.home);
+        root.as_root(["bash", "-c", &words])
+    };
+    assert!(digests("true").succeeded().contains("request.json: OK"));
+    assert!(digests("true").succeeded().contains("role.json: OK"));
+    for file in ["request.json", "role.json"] {
+        let altered = digests(&format!("cp {file} /tmp/kept && echo >>{file}"));
+        assert!(altered.stdout.contains(&format!("{file}: FAILED")), "{altered:?}");
+        digests(&format!("cat /tmp/kept >{file}")).succeeded();
+    }
     for line in lines {
         let words = format!("cd {}/evidence && {line}", person.home);
         let judged = root.run_as("bob", ["bash", "-c", &words]);

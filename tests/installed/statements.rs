@@ -195,7 +195,7 @@ fn a_denial_made_elsewhere_denies_once() {
     let asked = id(&request(root, &person, "stated", &[]));
     let denial = made(root, &approver, "deny", &printed(root, &person, &asked), Some("not today"));
     let shown = jitctl(root, &approver, &["show", "-"], &format!("> Hi\n{denial}"));
-    for part in ["denial of", &asked, "not today", "SHA256:", &approver.name] {
+    for part in ["denial\n", &asked, "not today", "SHA256:", &approver.name] {
         assert!(shown.succeeded().contains(part), "{part}: {shown:?}");
     }
     let said = jitctl(root, &root.user("carol"), &["import"], &denial);

@@ -372,6 +372,21 @@ fn what_is_there_takes_no_longer_to_refuse_than_what_is_not() {
 }
 
 #[test]
+fn a_check_of_a_broken_policy_says_once_what_is_wrong_and_not_to_check_it() {
+    let root = own_root();
+    root.write("/etc/jit-sudo/policy.d/zz.toml", 0o640, "[roles.xyzzy]\nxyzzy = 7\n");
+    let checked = root.as_root(["jitctl", "policy", "check"]);
+    let said = checked.refused("unknown key 'xyzzy' in [roles.xyzzy]");
+    assert_eq!(said.matches("xyzzy").count(), said.lines().next().unwrap().matches("xyzzy").count(), "{said}");
+    assert!(
+        said.ends_with("hint: correct the file, then: jitctl policy check\n") && said.lines().count() == 2,
+        "{said}"
+    );
+    let listed = root.as_root(["jitctl", "roles"]);
+    assert!(listed.stderr.ends_with("hint: jitctl policy check\n"), "root is told nothing of root: {listed:?}");
+}
+
+#[test]
 fn the_digest_of_a_program_that_its_requester_may_not_read_is_for_approvers() {
     let root = own_root();
     root.script(
@@ -395,6 +410,19 @@ fn the_digest_of_a_program_that_its_requester_may_not_read_is_for_approvers() {
         assert!(shows(&approver.name, words) || words == ["show", &pending], "{words:?}");
     }
     assert!(root.as_root(["jitctl", "--json", "show", &pending]).stdout.contains(digest));
+    // The text that travels has to hold it.
+    for words in [
+        &["show", &pending, "--print"][..],
+        &["--json", "show", &pending, "--print"],
+        &["show", &pending, "--export", "x"],
+    ] {
+        let output = root.run_as(&person.name, [&["jitctl"][..], words].concat());
+        let sentence = "the text of this request would tell the digest of a program that you cannot read";
+        assert!(output.status.code() == Some(1) && output.stderr.contains(sentence), "{words:?}: {output:?}");
+        assert!(!all(&output).contains(digest), "{words:?}");
+    }
+    let printed = root.run_as(&approver.name, ["jitctl", "show", &pending, "--print"]);
+    assert!(printed.succeeded().contains("BEGIN JIT-SUDO REQUEST"), "{printed:?}");
     let readable = request(&root, &person, "asked", &["--", "/usr/local/bin/readable"]);
     assert_eq!(readable["sha256"], digest, "{readable}");
     // It is signed for all the same: an approval of the very binary.

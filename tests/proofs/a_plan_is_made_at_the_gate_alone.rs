@@ -1,9 +1,9 @@
 use jit_sudo::authorized::ExecPlan;
 use jit_sudo::elevation::Elevation;
-use jit_sudo::policy::WorkingDirectory;
+use jit_sudo::policy::Manner;
 
-fn plan(elevation: Elevation) -> ExecPlan {
-    ExecPlan { elevation, directory: WorkingDirectory::Callers }
+fn plan(elevation: Elevation, manner: Manner) -> ExecPlan {
+    ExecPlan { elevation, manner }
 }
 
 fn main() {}

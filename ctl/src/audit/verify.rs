@@ -123,15 +123,22 @@ fn hint(difference: &DifferenceInfo) -> String {
 fn tables(compared: &ComparedInfo) -> String {
     let ComparedInfo { requests, approvals, grants, debts, statements, older, older_open } = compared;
     let mut text = format!(
-        "the database agrees: {requests} requests, {approvals} approvals, {grants} grants, {debts} break-glass reviews,\n\
-         {statements} statements of other acts\n"
+        "the database agrees: {}, {}, {}, {},\n{}\n",
+        counted(*requests, "request", "requests"),
+        counted(*approvals, "approval", "approvals"),
+        counted(*grants, "grant", "grants"),
+        counted(*debts, "break-glass review", "break-glass reviews"),
+        counted(*statements, "denial, revocation or release", "denials, revocations and releases"),
     );
     if *older > 0 {
-        text.push_str(&format!(
-            "{older} grants are older than the pruning, {older_open} of them open: their end was not compared\n"
-        ));
+        let grants = counted(*older, "grant from before the pruning", "grants from before the pruning");
+        text.push_str(&format!("{grants}, {older_open} open: the end was not compared\n"));
     }
     text
+}
+
+fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 /// As many heads as can be asked about, spread over all of them, and always the last.

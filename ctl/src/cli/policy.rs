@@ -40,12 +40,12 @@ pub(crate) enum PolicyVerb {
     /// is, and `host` on which host the question is asked.
     #[command(after_long_help = CASES)]
     Test(PolicyTestWords),
-    /// Make a policy of a sudoers, and tell by file and line what cannot be carried over
+    /// Make a policy of a sudoers, and tell by file and line what cannot be converted
     ///
     /// The policy is printed and gives the same answers. It reads with the rights of who calls it, and writes nothing
     /// but its answer. Everybody has `standing` roles, as in sudoers(5).
     ///
-    /// What cannot be carried over is told on the standard error, one line each, `FILE:LINE: what`; the status is 1 then.
+    /// jitctl prints what cannot be converted on the standard error, one line each, `FILE:LINE: what`; the status is 1 then.
     /// What a rule allows under a condition that the policy cannot say is refused, never allowed without it. Paths,
     /// aliases and names in capitals are looked up on this host: import a file where it is used.
     ///

@@ -37,7 +37,8 @@ fn inside(broker: &Broker) -> Vec<Finding> {
         Err(DoorError::Refused(failure)) if failure.code == "not-root" => vec![finding(
             "inside",
             Severity::Note,
-            "policy, state, database, key, anchor, mirrors and control groups are looked at for root alone".to_owned(),
+            "policy, state, database, key, anchor, log sinks and control groups are looked at for root alone"
+                .to_owned(),
             Some("run jitctl doctor as root".to_owned()),
         )],
         Err(error) => vec![bad("broker", error.to_string(), AGAIN)],
@@ -86,7 +87,7 @@ fn render(findings: &[Finding]) -> String {
         };
         text.push_str(&format!("{word:<8} {}: {}\n", clean(&finding.area), clean(&finding.message)));
         if let Some(mend) = &finding.mend {
-            text.push_str(&format!("{:<8} mend: {}\n", "", clean(mend)));
+            text.push_str(&format!("{:<8} fix: {}\n", "", clean(mend)));
         }
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
@@ -116,7 +117,7 @@ mod tests {
         ]);
         assert_eq!(
             text,
-            "ok       key: is there\nerror    state: is open\\x1b\n         mend: chmod 700 x\nwarning  clock: w\n         mend: m\n1 error, 1 warning\n"
+            "ok       key: is there\nerror    state: is open\\x1b\n         fix: chmod 700 x\nwarning  clock: w\n         fix: m\n1 error, 1 warning\n"
         );
         assert!(render(&[good("key", "is there")]).ends_with("nothing is wrong\n"));
     }

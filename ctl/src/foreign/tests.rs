@@ -155,7 +155,8 @@ fn altered(value: &Value) -> Vec<(String, Value)> {
 
 /// What is shown but for the digests, which are of everything.
 fn without_digests(text: &str) -> String {
-    text.lines().filter(|line| !line.starts_with("digest")).map(|line| format!("{line}\n")).collect()
+    let is_digest = |line: &&str| line.starts_with("request digest") || line.starts_with("role digest");
+    text.lines().filter(|line| !is_digest(line)).map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
@@ -186,7 +187,8 @@ fn a_paper_of_the_host_is_shown_whole() {
         "{\"digests\":[\"sha256:",
         "command_timeout = 3600",
     ] {
-        assert!(text.contains(part), "{part:?} is not in\n{text}");
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(&text).contains(&words(part)), "{part:?} is not in\n{text}");
     }
     for part in ["pending", "approvers", "approvals"] {
         assert!(!text.contains(part), "{part:?} is not part of what is signed\n{text}");

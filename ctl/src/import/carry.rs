@@ -270,7 +270,7 @@ impl Carrier<'_> {
     }
 }
 
-/// How an option was carried over.
+/// How an option was converted.
 enum Held {
     Yes,
     /// The rule does not hold today, and is left out.

@@ -1,5 +1,5 @@
 //! Defaults (sudoers(5), "SUDOERS OPTIONS") as keys of the policy. Whether a key is known, and with this value, is asked of
-//! the policy itself: what it does not take is not carried over.
+//! the policy itself: what it does not take is not converted.
 
 use std::collections::BTreeMap;
 

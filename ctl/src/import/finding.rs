@@ -1,4 +1,4 @@
-//! What could not be carried over, by file and line.
+//! What could not be converted, by file and line.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `jitctl policy import`: a sudoers becomes a policy that gives the same answers, and whatever could not be carried over is
+//! `jitctl policy import`: a sudoers becomes a policy that gives the same answers, and whatever could not be converted is
 //! told by file and line. Reads what sudo would read, with the caller's own rights, asks no broker and writes nothing but its
 //! answer.
 
@@ -65,5 +65,5 @@ pub(crate) fn import(words: &PolicyImportWords, screen: &Screen) -> Result<Repor
     }
     left_out.into_iter().for_each(|line| screen.note(&Notice::new(line)));
     let summary = if count == 1 { "1 thing is".to_owned() } else { format!("{count} things are") };
-    Ok(report.but(Exit::Refused, Notice::new(format!("{summary} not carried over; the rest is the policy"))))
+    Ok(report.but(Exit::Refused, Notice::new(format!("{summary} not converted; the rest is the policy"))))
 }

@@ -27,7 +27,7 @@ pub(super) fn policy(
     roles: &[Role],
     people: People,
 ) -> String {
-    let mut text = format!("# What {source} allows, carried over by `jitctl policy import`.\n");
+    let mut text = format!("# What {source} allows, converted by `jitctl policy import`.\n");
     for line in untrusted {
         text.push_str(&format!("# WARNING: {line}, so sudo would not read it.\n"));
     }

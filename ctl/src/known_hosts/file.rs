@@ -13,6 +13,7 @@ use sys::lock::Locked;
 
 use super::list::{Found, List, line_of};
 use crate::door::io_cause;
+use crate::when::today;
 
 /// The longest file that is read, in bytes.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -21,7 +22,7 @@ const FILE_LIMIT: u64 = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a new file begins with.
-const HEAD: &str = "# Hosts whose papers jitctl has seen: NAME KEY HOSTID, one a line.\n";
+const HEAD: &str = "# Hosts whose papers jitctl has seen. When you have compared a key, remove seen=… from its line.\n";
 
 /// Where the file is: below `$XDG_CONFIG_HOME`, which the XDG Base Directory Specification wants to be absolute, else below
 /// `~/.config`; `None` where the environment names neither.
@@ -37,6 +38,11 @@ pub(super) fn place() -> Option<PathBuf> {
 /// The file cannot be read or understood, in words.
 pub(super) fn look(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Found, String> {
     Ok(parse(&read(path)?)?.find(host, key))
+}
+
+/// The name of the host with this id, where the file can be read and knows it.
+pub(super) fn name_of(path: &Path, id: &str) -> Option<String> {
+    parse(&read(path).ok()?).ok()?.name_of(id).map(str::to_owned)
 }
 
 /// Adds a host that stands nowhere yet, and says in which line; where another process was first, what it has left.
@@ -62,7 +68,7 @@ pub(super) fn pin(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result
     } else if !text.ends_with('\n') {
         text.push('\n');
     }
-    text.push_str(&line_of(host));
+    text.push_str(&line_of(host, &today()));
     replace(&target, &text).map_err(|error| failed(&error))?;
     Ok(Ok(text.lines().count()))
 }
@@ -150,12 +156,15 @@ mod tests {
         let (one, two) = (described(1, "web1", "m"), described(2, "web2", "n"));
         assert_eq!(pinned(&path, &one), Ok(Ok(2)));
         assert_eq!(pinned(&path, &two), Ok(Ok(3)));
-        assert_eq!(pinned(&path, &two), Ok(Err(Found::Here(3))), "nothing is written twice");
-        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEAD}{}{}", line_of(&one), line_of(&two)));
+        assert_eq!(pinned(&path, &two), Ok(Err(Found::Here(3, Some(today())))), "nothing is written twice");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("{HEAD}{}{}", line_of(&one, &today()), line_of(&two, &today()))
+        );
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         assert_eq!(mode(&place.0.join("config")), 0o700);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no other file is left");
-        assert_eq!(look(&path, &one, &one.public_key().unwrap()), Ok(Found::Here(2)));
+        assert_eq!(look(&path, &one, &one.public_key().unwrap()), Ok(Found::Here(2, Some(today()))));
     }
 
     #[test]
@@ -169,7 +178,7 @@ mod tests {
         let host = described(1, "web1", "m");
         assert_eq!(pinned(&path, &host), Ok(Ok(2)));
         assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
-        assert_eq!(fs::read_to_string(real.join("hosts")).unwrap(), format!("# mine\n{}", line_of(&host)));
+        assert_eq!(fs::read_to_string(real.join("hosts")).unwrap(), format!("# mine\n{}", line_of(&host, &today())));
         assert_eq!(mode(&real.join("hosts")), 0o644, "its mode is its owner's choice");
         fs::remove_file(real.join("hosts")).unwrap();
         assert!(pinned(&path, &host).is_err(), "a link that leads nowhere");

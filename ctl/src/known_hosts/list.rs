@@ -13,11 +13,16 @@ struct KnownHost {
     name: String,
     key: PublicKey,
     id: String,
+    /// The day on which it was written down, where nobody has compared the key since.
+    seen: Option<String>,
 }
 
 /// Every host of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct List(Vec<KnownHost>);
+
+/// What stands before the day.
+const SEEN: &str = "seen=";
 
 /// A line that is neither a host, a comment nor empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +30,15 @@ pub(super) struct BrokenLine(pub(super) usize);
 
 impl fmt::Display for BrokenLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {} is not \"NAME ssh-ed25519 KEY HOSTID\"", self.0)
+        write!(f, "line {} is not \"NAME ssh-ed25519 KEY HOSTID\", perhaps with \"seen=YYYY-MM-DD\"", self.0)
     }
 }
 
 /// What the list says of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Name, key and id stand in this line.
-    Here(usize),
+    /// Name, key and id stand in this line; since that day, where nobody has compared the key.
+    Here(usize, Option<String>),
     /// Neither its name nor its key stands anywhere.
     Nowhere,
     /// Key and id stand in this line, with this name.
@@ -59,6 +64,11 @@ impl List {
         Ok(Self(hosts))
     }
 
+    /// The name of the host with this id.
+    pub(super) fn name_of(&self, id: &str) -> Option<&str> {
+        self.0.iter().find(|known| known.id == id).map(|known| known.name.as_str())
+    }
+
     /// Looks for a host. Names of hosts are the same in capitals and in small letters (RFC 4343).
     pub(super) fn find(&self, host: &HostDescriptor, key: &PublicKey) -> Found {
         let named = |known: &&KnownHost| known.name.eq_ignore_ascii_case(&host.name);
@@ -66,7 +76,7 @@ impl List {
         let same = |known: &&KnownHost| known.id == host.id;
         let hosts = || self.0.iter();
         if let Some(known) = hosts().find(|known| named(known) && keyed(known) && same(known)) {
-            return Found::Here(known.line);
+            return Found::Here(known.line, known.seen.clone());
         }
         if let Some(known) = hosts().find(|known| named(known) && keyed(known)) {
             return Found::OtherMachine(known.line, known.name.clone());
@@ -84,9 +94,9 @@ impl List {
     }
 }
 
-/// The line for a host.
-pub(super) fn line_of(host: &HostDescriptor) -> String {
-    format!("{} {} {}\n", host.name, host.key, host.id)
+/// The line for a host that was seen for the first time on this day.
+pub(super) fn line_of(host: &HostDescriptor, day: &str) -> String {
+    format!("{} {} {} {SEEN}{day}\n", host.name, host.key, host.id)
 }
 
 /// Whether a name can stand in the list, and looks like what it is: visible ASCII characters, at most 255 (RFC 1035).
@@ -100,12 +110,25 @@ fn host(line: usize, content: &str) -> Option<KnownHost> {
     let (name, algorithm, encoded, id) = (words.next()?, words.next()?, words.next()?, words.next()?);
     let key = PublicKey::from_words(algorithm, encoded).filter(|key| matches!(key, PublicKey::Plain(_)))?;
     unhex::<32>(id)?;
+    let seen = match words.next() {
+        None => None,
+        Some(word) => Some(word.strip_prefix(SEEN).filter(|day| is_day(day))?.to_owned()),
+    };
     (is_plain_name(name) && words.next().is_none()).then(|| KnownHost {
         line,
         name: name.to_owned(),
         key,
         id: id.to_owned(),
+        seen,
     })
+}
+
+fn is_day(text: &str) -> bool {
+    text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 #[cfg(test)]
@@ -122,12 +145,25 @@ pub(super) mod tests {
         List::parse(list).unwrap().find(host, &host.public_key().unwrap())
     }
 
+    fn day() -> Option<String> {
+        Some("2026-11-28".to_owned())
+    }
+
+    #[test]
+    fn whoever_has_compared_the_key_takes_the_day_away() {
+        let web1 = described(1, "web1", "m");
+        let list = line_of(&web1, "2026-11-28").replace(" seen=2026-11-28", "");
+        assert_eq!(find(&list, &web1), Found::Here(1, None));
+        let list = List::parse(&list).unwrap();
+        assert_eq!((list.name_of(&web1.id), list.name_of("ab")), (Some("web1"), None));
+    }
+
     #[test]
     fn a_host_is_known_by_name_key_and_id_together() {
         let web1 = described(1, "web1", "m");
-        let list = format!("# hosts\n\n  {}", line_of(&web1));
-        assert_eq!(find(&list, &web1), Found::Here(3));
-        assert_eq!(find(&list, &described(1, "WEB1", "m")), Found::Here(3));
+        let list = format!("# hosts\n\n  {}", line_of(&web1, "2026-11-28"));
+        assert_eq!(find(&list, &web1), Found::Here(3, day()));
+        assert_eq!(find(&list, &described(1, "WEB1", "m")), Found::Here(3, day()));
         assert_eq!(find(&list, &described(2, "web2", "m")), Found::Nowhere);
         assert_eq!(find("", &web1), Found::Nowhere);
         assert_eq!(find(&list, &described(2, "web1", "m")), Found::OtherKey(3, web1.public_key().unwrap()));
@@ -140,19 +176,22 @@ pub(super) mod tests {
     #[test]
     fn a_second_line_of_a_name_counts_too() {
         let (old, new) = (described(1, "web1", "m"), described(2, "web1", "n"));
-        let list = format!("{}{}", line_of(&old), line_of(&new));
-        assert_eq!((find(&list, &old), find(&list, &new)), (Found::Here(1), Found::Here(2)));
+        let list = format!("{}{}", line_of(&old, "2026-11-28"), line_of(&new, "2026-11-28"));
+        assert_eq!((find(&list, &old), find(&list, &new)), (Found::Here(1, day()), Found::Here(2, day())));
         assert!(matches!(find(&list, &described(3, "web1", "m")), Found::OtherKey(1, _)));
     }
 
     #[test]
     fn a_broken_line_is_named_and_nothing_after_it_counts() {
-        let good = line_of(&described(1, "web1", "m"));
+        let seen = line_of(&described(1, "web1", "m"), "2026-11-28");
+        let good = seen.replace(" seen=2026-11-28", "");
         let words: Vec<&str> = good.split_whitespace().collect();
         let [name, algorithm, key, id] = words[..] else { panic!("{good}") };
         for bad in [
             format!("{name} {algorithm} {key}"),
             format!("{name} {algorithm} {key} {id} more"),
+            format!("{name} {algorithm} {key} {id} seen=yesterday"),
+            format!("{name} {algorithm} {key} {id} seen=2026-11-28 more"),
             format!("{name} ssh-rsa {key} {id}"),
             format!("{name} {algorithm} {} {id}", &key[..key.len() - 4]),
             format!("{name} {algorithm} {key} {}", id.to_uppercase()),

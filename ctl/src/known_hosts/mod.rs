@@ -12,7 +12,7 @@ use jit_sudo::grant::{HostDescriptor, PublicKey};
 
 use crate::speech::{Notice, Trouble};
 use crate::table::Tone;
-use file::{look, pin, place};
+use file::{look, name_of, pin, place};
 use list::Found;
 
 pub(crate) use list::is_plain_name;
@@ -22,6 +22,8 @@ pub(crate) use list::is_plain_name;
 pub(crate) enum Standing {
     /// Seen before, just so: `FILE:LINE`.
     Known(String),
+    /// Seen before, just so, and nobody has compared the key since that day: `FILE:LINE`.
+    Seen(String, String),
     /// Seen for the first time; where it was written down, or why not.
     New(Result<String, String>),
     /// Seen before, key and machine, under this other name: `FILE:LINE`.
@@ -62,6 +64,7 @@ impl<'p> Host<'p> {
     pub(crate) fn in_words(&self) -> (String, Tone) {
         match &self.standing {
             Standing::Known(line) => (format!("yes, by {line}"), Tone::Good),
+            Standing::Seen(day, line) => (format!("seen since {day}, not compared: {line}"), Tone::Waiting),
             Standing::New(Ok(line)) => (format!("NO: seen for the first time, now in {line}"), Tone::Bad),
             Standing::New(Err(_)) => ("NO: seen for the first time".to_owned(), Tone::Bad),
             Standing::Renamed(name, line) => (format!("as {name}, by {line}"), Tone::Waiting),
@@ -75,7 +78,7 @@ impl<'p> Host<'p> {
         let (name, print) = (&self.described.name, self.key.fingerprint());
         let compare = format!("compare it with `jitctl key show` on {name}");
         Some(match &self.standing {
-            Standing::Known(_) => return None,
+            Standing::Known(_) | Standing::Seen(..) => return None,
             Standing::New(pinned) => {
                 let unpinned = pinned
                     .as_ref()
@@ -103,7 +106,7 @@ impl<'p> Host<'p> {
     /// Its key is that of another machine, or nothing can be told.
     pub(crate) fn may_be_signed_for(&self) -> Result<(), Trouble> {
         match &self.standing {
-            Standing::Known(_) | Standing::New(_) | Standing::Renamed(..) => Ok(()),
+            Standing::Known(_) | Standing::Seen(..) | Standing::New(_) | Standing::Renamed(..) => Ok(()),
             Standing::Cloned(..) => Err(untrusted(self.cloned())),
             Standing::Unchecked(_) => Err(untrusted(self.warning())),
         }
@@ -113,6 +116,7 @@ impl<'p> Host<'p> {
     pub(crate) fn info(&self) -> HostInfo {
         let standing = match &self.standing {
             Standing::Known(_) => "known",
+            Standing::Seen(..) => "seen",
             Standing::New(_) => "new",
             Standing::Renamed(..) => "renamed",
             Standing::Cloned(..) => "cloned",
@@ -141,6 +145,14 @@ impl<'p> Host<'p> {
     }
 }
 
+/// The id of a host with the name that it has in the list.
+pub(crate) fn with_name(id: &str) -> String {
+    match place().and_then(|path| name_of(&path, id)) {
+        Some(name) => format!("{id} ({name}, by the list of known hosts)"),
+        None => format!("{id} (not in the list of known hosts)"),
+    }
+}
+
 fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Standing, Trouble> {
     let file = escape(path.as_os_str().as_encoded_bytes());
     let found = match look(path, host, key) {
@@ -153,7 +165,8 @@ fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Stand
         Err(cause) => return Ok(Standing::Unchecked(format!("{file}: {cause}"))),
     };
     Ok(match found {
-        Found::Here(line) => Standing::Known(format!("{file}:{line}")),
+        Found::Here(line, None) => Standing::Known(format!("{file}:{line}")),
+        Found::Here(line, Some(day)) => Standing::Seen(day, format!("{file}:{line}")),
         Found::UnderName(line, name) => Standing::Renamed(name, format!("{file}:{line}")),
         Found::OtherMachine(line, name) => Standing::Cloned(name, format!("{file}:{line}")),
         Found::OtherKey(line, old) => return Err(changed(host, key, &old, &format!("line {line} of {file}"))),
@@ -198,6 +211,9 @@ mod tests {
         let path = place.join("known_hosts");
         let (web1, file) = (described(1, "web1", "m"), path.display().to_string());
         assert_eq!(met(&path, &web1), Ok(Standing::New(Ok(format!("{file}:2")))));
+        assert_eq!(met(&path, &web1), Ok(Standing::Seen(crate::when::today(), format!("{file}:2"))));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace(&format!(" seen={}", crate::when::today()), "")).unwrap();
         assert_eq!(met(&path, &web1), Ok(Standing::Known(format!("{file}:2"))));
         let message = met(&path, &described(2, "web1", "m")).unwrap_err();
         for part in ["CHANGED", "line 2 of", "refusing", &web1.public_key().unwrap().fingerprint()] {
@@ -208,7 +224,8 @@ mod tests {
         let cloned = Standing::Cloned("web1".into(), format!("{file}:2"));
         assert_eq!(met(&path, &described(1, "web1", "n")), Ok(cloned));
         fs::write(&path, "web1\n").unwrap();
-        let unchecked = format!("{file}: line 1 is not \"NAME ssh-ed25519 KEY HOSTID\"");
+        let unchecked =
+            format!("{file}: line 1 is not \"NAME ssh-ed25519 KEY HOSTID\", perhaps with \"seen=YYYY-MM-DD\"");
         assert_eq!(met(&path, &web1), Ok(Standing::Unchecked(unchecked)));
         fs::remove_dir_all(&place).unwrap();
     }

@@ -28,7 +28,7 @@ fn more(name: FlagName) -> (&'static str, &'static str) {
         FlagName::CloseFrom => one("The number is 3 or more. Needs a role with `closefrom_override`."),
         FlagName::Chdir => one("Needs a role with `runcwd = \"*\"`."),
         FlagName::PreserveEnv => (
-            "Left out is what is never handed on, see ENVIRONMENT. Needs a role with `setenv`, or one that may run every \
+            "Some variables are never preserved, see ENVIRONMENT. Needs a role with `setenv`, or one that may run every \
              command.",
             "Their names are separated by commas. Needs `setenv` for those that are not kept anyway.",
         ),

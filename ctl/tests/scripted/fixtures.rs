@@ -69,6 +69,7 @@ pub(crate) fn background() -> Background {
     Background {
         precedent: Some(Precedent { runs: 3, last: 1 }),
         role_commands: vec!["ALL".into()],
+        role_commands_then: Vec::new(),
         role_run_as: vec!["root".into()],
         chosen_among: vec![RoleName::parse("web-ops").unwrap()],
     }

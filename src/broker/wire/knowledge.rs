@@ -15,6 +15,9 @@ pub struct Background {
     pub precedent: Option<Precedent>,
     /// What else the role allows: its command rules as written. Empty where the policy no longer knows the role.
     pub role_commands: Vec<String>,
+    /// Its command rules as they were when this was asked for, where they have changed: a run needs both. Empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub role_commands_then: Vec<String>,
     /// As whom the role runs commands.
     pub role_run_as: Vec<String>,
     /// The roles that would have done, narrowest first, where the requester named none; the first was chosen.
@@ -166,7 +169,7 @@ pub struct ImportedPolicy {
     pub policy: String,
     /// How many roles it has.
     pub roles: usize,
-    /// What could not be carried over: `FILE:LINE: what`.
+    /// What could not be converted: `FILE:LINE: what`.
     pub left_out: Vec<String>,
     /// With `--untrusted`, the files and directories that sudo would not read, and why.
     #[serde(default)]

@@ -23,6 +23,10 @@ pub struct PapersInfo {
     /// What else people have stated of it (`jit-sudo/statement/v1`), in that order.
     #[serde(default)]
     pub statements: Vec<StatementPaper>,
+    /// For each person whose signature is among them the line that ssh-keygen(1) needs to check it, where the host's list gives
+    /// them that key now.
+    #[serde(default)]
+    pub signers: Vec<String>,
 }
 
 /// Exact bytes and the armored SSHSIG over them.

@@ -2,12 +2,13 @@ CREATE TABLE role_text (digest TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WIT
 CREATE TABLE statement (request TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL, uid INTEGER NOT NULL, body BLOB NOT NULL, host_signature BLOB NOT NULL, signature BLOB, key TEXT) STRICT;
 CREATE INDEX statement_by_request ON statement (request);
 UPDATE request SET state = 'expired' WHERE state = 'pending';
-DELETE FROM policy_stamp;
+DROP TABLE policy_stamp;
 DELETE FROM policy_principal;
 DROP TABLE policy_settings;
 DROP TABLE policy_role;
 CREATE TABLE policy_settings (
-    id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL, sha256 BLOB NOT NULL, policy BLOB NOT NULL) STRICT;
+    id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, stamp TEXT NOT NULL, body BLOB NOT NULL,
+    sha256 BLOB NOT NULL, policy BLOB NOT NULL) STRICT;
 CREATE TABLE policy_role (
     name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL, digest BLOB NOT NULL) STRICT;
 CREATE TABLE policy_file (path TEXT PRIMARY KEY, sha256 BLOB NOT NULL) STRICT, WITHOUT ROWID;

@@ -31,9 +31,23 @@ impl PrivateRoot {
     pub fn start() -> PrivateRoot {
         let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned());
         build(&profile);
-        let mut script = Command::new(project().join("tests/private-root"))
+        let mut script = Command::new(project().join("tests/private-root"));
+        script.env("PROFILE", &profile);
+        PrivateRoot::held_by(script)
+    }
+
+    /// A fresh root with another version: the release build of its checkout, which nobody brings up to date. `target` is its
+    /// target directory where that is not in the checkout.
+    pub fn start_of(checkout: &Path, target: Option<&Path>) -> PrivateRoot {
+        let mut script = Command::new(checkout.join("tests/private-root"));
+        script.env("PROFILE", "release").env_remove("CARGO_TARGET_DIR");
+        script.envs(target.map(|target| ("CARGO_TARGET_DIR", target)));
+        PrivateRoot::held_by(script)
+    }
+
+    fn held_by(mut script: Command) -> PrivateRoot {
+        let mut script = script
             .arg("hold")
-            .env("PROFILE", &profile)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

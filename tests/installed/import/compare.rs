@@ -37,7 +37,7 @@ struct Tally {
 
 impl Tally {
     fn report(&self, files: u64, seed: u64) {
-        println!("Not carried over, with how often:");
+        println!("Not converted, with how often:");
         for (what, count) in &self.incomplete {
             println!("  {count:6} {what}");
         }

@@ -318,7 +318,7 @@ impl<'a> Generator<'a> {
             run_as = None;
         }
         if self.default_user && group.is_none() {
-            // Whom sudo takes when nobody is named is not carried over.
+            // Whom sudo takes when nobody is named is not converted.
             run_as = run_as.or(Some("root"));
         }
         Question { user, run_as, group, words }

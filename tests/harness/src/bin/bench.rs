@@ -1,8 +1,11 @@
 //! `make bench`: what a run costs, measured beside Debian's sudo and doas in one private root, interleaved, as an ordinary
 //! user with Debian's PAM stack; then the same with many grants and rules. The files lie on a real disk, so that syncing
-//! costs what it costs. Prints medians with their spread (10th to 90th percentile) and ratios to sudo.
+//! costs what it costs. Prints medians with their spread (10th to 90th percentile) and ratios to sudo. Where OLD names the
+//! checkout of an older version with a release build in it (or OLD_TARGET its target directory), both builds are measured, in
+//! turns, each in a root of its own, and nothing else is.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,6 +23,13 @@ const ROUNDS: usize = 301;
 /// Runs before each series that do not count.
 const WARM_UP: usize = 20;
 
+/// How often both builds take their turn, and how many runs of a turn count.
+const TURNS: usize = 40;
+const RUNS_OF_A_TURN: usize = 15;
+
+/// Runs at the begin of each turn that do not count.
+const WARM_UP_OF_A_TURN: usize = 3;
+
 /// How many grants and rules there are in the second table.
 const SCALES: [u32; 3] = [10, 1_000, 100_000];
 
@@ -33,9 +43,12 @@ const LONG: Duration = Duration::from_secs(300);
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        None => compare(),
+        None => match std::env::var_os("OLD").filter(|old| !old.is_empty()) {
+            None => compare(),
+            Some(old) => compare_with(&PathBuf::from(old)),
+        },
         // The two that run inside, as the user.
-        Some("--series") => series(&arguments[1..]),
+        Some("--series") => series(&arguments[3..], number(&arguments[1]), number(&arguments[2])),
         Some("--peak") => peak(&arguments[1]),
         Some(_) => {
             eprintln!("usage: bench");
@@ -47,13 +60,17 @@ fn main() -> ExitCode {
 
 // --- inside, as the user -----------------------------------------------------------------------------------------------
 
+fn number(text: &str) -> usize {
+    text.parse().unwrap_or_else(|_| panic!("not a number: {text}"))
+}
+
 /// Runs the commands one after the other, again and again, and prints `index wall_us cpu_us` for each run that counts.
-fn series(commands: &[String]) {
+fn series(commands: &[String], warm_up: usize, rounds: usize) {
     let mut out = std::io::stdout().lock();
-    for round in 0..WARM_UP + ROUNDS {
+    for round in 0..warm_up + rounds {
         for (index, command) in commands.iter().enumerate() {
             let (wall, cpu) = run(command);
-            if round >= WARM_UP {
+            if round >= warm_up {
                 let _ = writeln!(out, "{index} {} {}", wall.as_micros(), cpu.as_micros());
             }
         }
@@ -140,6 +157,36 @@ fn compare() {
     );
 }
 
+/// The same run by an older build and by this one, in turns.
+fn compare_with(old: &Path) {
+    let target = std::env::var_os("OLD_TARGET").filter(|target| !target.is_empty()).map(PathBuf::from);
+    let roots = [PrivateRoot::start_of(old, target.as_deref()), PrivateRoot::start()];
+    let people = roots.each_ref().map(prepare);
+    let mut samples: [Samples; 2] = Default::default();
+    for turn in 0..TURNS {
+        for place in 0..2 {
+            // Neither is always the first.
+            let which = (turn + place) % 2;
+            let taken = sampled(&roots[which], &people[which], &[OURS], WARM_UP_OF_A_TURN, RUNS_OF_A_TURN);
+            for (wall, cpu) in taken {
+                samples[which].0.extend(wall);
+                samples[which].1.extend(cpu);
+            }
+        }
+    }
+    println!("jit-sudo -n true, {} runs of each build in {TURNS} turns; median (p10-p90)\n", TURNS * RUNS_OF_A_TURN);
+    println!("{:<8}{:>24}{:>24}{:>9}", "", "wall, us", "cpu, us", "syscalls");
+    let figures = samples.map(|(wall, cpu)| Figures { wall: Spread::of(wall), cpu: Spread::of(cpu) });
+    for (index, name) in ["old", "new"].into_iter().enumerate() {
+        let (wall, cpu) = (figures[index].wall.to_string(), figures[index].cpu.to_string());
+        println!("{name:<8}{wall:>24}{cpu:>24}{:>9}", system_calls(&roots[index], &people[index], OURS));
+    }
+    let [old, new] = figures;
+    let ratio = |new: f64, old: f64| format!("{:.3}", new / old);
+    let (wall, cpu) = (ratio(new.wall.median, old.wall.median), ratio(new.cpu.median, old.cpu.median));
+    println!("{:<8}{wall:>24}{cpu:>24}", "new/old");
+}
+
 /// Somebody whom all three programs let run `true` without a password; ours through an active grant.
 fn prepare(root: &PrivateRoot) -> Person {
     let person = root.person(&["bench"]);
@@ -212,8 +259,17 @@ impl std::fmt::Display for Spread {
 }
 
 fn measure(root: &PrivateRoot, person: &Person, commands: &[&str]) -> Vec<Figures> {
-    let words = ["/usr/local/bin/bench", "--series"].iter().chain(commands);
-    let output = root.command(&person.name, words).patience(LONG).run();
+    let samples = sampled(root, person, commands, WARM_UP, ROUNDS);
+    samples.into_iter().map(|(wall, cpu)| Figures { wall: Spread::of(wall), cpu: Spread::of(cpu) }).collect()
+}
+
+/// Wall and CPU times of each command, in microseconds.
+type Samples = (Vec<f64>, Vec<f64>);
+
+fn sampled(root: &PrivateRoot, person: &Person, commands: &[&str], warm_up: usize, rounds: usize) -> Vec<Samples> {
+    let (warm_up, rounds) = (warm_up.to_string(), rounds.to_string());
+    let words = ["/usr/local/bin/bench", "--series", &warm_up, &rounds];
+    let output = root.command(&person.name, words.iter().chain(commands)).patience(LONG).run();
     let mut samples = vec![(Vec::new(), Vec::new()); commands.len()];
     for line in output.succeeded().lines() {
         let numbers: Vec<u32> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
@@ -222,7 +278,7 @@ fn measure(root: &PrivateRoot, person: &Person, commands: &[&str]) -> Vec<Figure
         walls.push(f64::from(wall));
         cpus.push(f64::from(cpu));
     }
-    samples.into_iter().map(|(wall, cpu)| Figures { wall: Spread::of(wall), cpu: Spread::of(cpu) }).collect()
+    samples
 }
 
 fn peak_of(root: &PrivateRoot, person: &Person, command: &str) -> String {

@@ -1,5 +1,5 @@
 //! The environment of the command: sudo's rules (sudoers(5), "Command environment"). Built before the `start` record,
-//! because the record holds it.
+//! because the record holds it. [`CommandEnvironment`] is made here alone, so that a command has no other.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,11 +7,14 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::authorized::{Authorized, EnvironmentPolicy, Power};
+use super::{Authorized, EnvironmentPolicy, Power};
 use crate::elevation::environment::{Variable, split};
 use crate::elevation::{CallersEnvironment, Elevation, Wish};
 use crate::escape::Word;
 use crate::policy::{Options, Role, name_matches};
+
+/// The variable in which a command is told its run.
+pub const RUN_VARIABLE: &str = "JIT_SUDO_RUN";
 
 /// sudo cuts `SUDO_COMMAND` at this many bytes.
 const COMMAND_LIMIT: usize = 4096;
@@ -46,18 +49,49 @@ impl fmt::Display for EnvironmentError {
     }
 }
 
+/// The environment of a command that runs with power: entries `NAME=VALUE`, as the plan of its run lets it have them.
+pub struct CommandEnvironment(Vec<OsString>);
+
+/// What a run executes, by the environment that it gets.
+pub enum RunEnvironment {
+    /// The command of the plan.
+    Command(CommandEnvironment),
+    /// The caller's editor, which runs as the caller and gets all that is theirs. No command is executed with it.
+    Editor(CallersEnvironment),
+}
+
+impl CommandEnvironment {
+    /// The entries, sorted by name.
+    pub fn entries(&self) -> &[OsString] {
+        &self.0
+    }
+}
+
+impl RunEnvironment {
+    /// The entries, for the record.
+    pub fn entries(&self) -> &[OsString] {
+        match self {
+            Self::Command(environment) => environment.entries(),
+            Self::Editor(callers) => callers.entries(),
+        }
+    }
+}
+
 /// Builds the environment for `authorized`; `pam` is what the PAM stack wants set, `run` is the id of the run.
-pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Vec<OsString>, EnvironmentError> {
+///
+/// # Errors
+/// What the role does not let the caller have.
+pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<CommandEnvironment, EnvironmentError> {
     let mut environment = match authorized.plan().environment() {
         EnvironmentPolicy::Role(callers) => from_caller(authorized, callers, pam)?,
         EnvironmentPolicy::Exact(named) => made_anew(authorized, named, pam)?,
     };
     environment.set_sudo(authorized.elevation());
-    environment.set("JIT_SUDO_RUN", run);
+    environment.set(RUN_VARIABLE, run);
     if let Power::Grant(terms) = authorized.power() {
         environment.set("JIT_SUDO_GRANT", terms.id.as_str());
     }
-    Ok(environment.into_entries())
+    Ok(CommandEnvironment(environment.into_entries()))
 }
 
 /// Whether `role` would let the caller have what they wish of their variables.
@@ -190,7 +224,12 @@ enum Listed {
 /// Whether one of `patterns` means the variable. LOGNAME and USER are one: a list that has either means both.
 fn listed(patterns: &[Cow<'_, str>], name: &[u8], value: &[u8]) -> Option<Listed> {
     let names: &[&[u8]] = if matches!(name, b"LOGNAME" | b"USER") { &[b"LOGNAME", b"USER"] } else { &[name] };
-    patterns.iter().find_map(|pattern| {
+    // Most are told apart by their first byte.
+    let alike = |pattern: &Cow<'_, str>| {
+        let first = pattern.as_bytes().first();
+        first == Some(&b'*') || names.iter().any(|name| name.first() == first)
+    };
+    patterns.iter().filter(|pattern| alike(pattern)).find_map(|pattern| {
         let (wanted, content) = pattern.split_once('=').map_or((pattern.as_ref(), None), |(n, v)| (n, Some(v)));
         let named = names.iter().any(|name| name_matches(wanted, name));
         match content {

@@ -1,0 +1,82 @@
+//! Processes that bear a mark: a variable in the environment with which they were executed (proc_pid_environ(5)). A process can
+//! take its own mark off, so a mark shows who belongs to something, and never who does not.
+
+use std::fs::{self, File};
+use std::io::Read;
+
+use crate::descendants::{Living, send};
+use crate::process::Pid;
+use crate::procfs;
+
+/// The longest environment that is looked at in bytes; the kernel allows this much for one exec by default.
+const MAX_ENVIRONMENT: u64 = 2 << 20;
+
+/// A variable and its value.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    name: &'static str,
+    value: String,
+}
+
+impl Mark {
+    /// The variable `name` with this value.
+    pub fn new(name: &'static str, value: &str) -> Self {
+        Self { name, value: value.to_owned() }
+    }
+
+    /// Whether a process was executed with it.
+    pub fn is_on(&self, pid: Pid) -> bool {
+        self.value_on(pid).is_some_and(|found| found == self.value.as_bytes())
+    }
+
+    /// SIGKILL to whoever bears it and is `meant`; gives how many there were.
+    pub fn kill(&self, meant: &dyn Fn(Pid) -> bool) -> usize {
+        let bearers = self.living().into_iter().filter(|one| one.pid != Pid::own() && meant(one.pid));
+        bearers.filter(|one| send(*one, libc::SIGKILL).is_ok()).count()
+    }
+
+    /// Everybody who bears it.
+    pub fn bearers(&self) -> Vec<Pid> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new));
+        pids.filter(|pid| self.is_on(*pid)).collect()
+    }
+
+    /// Those who do, by pid and start.
+    pub(crate) fn living(&self) -> Vec<Living> {
+        let living = |pid| procfs::stat(pid).ok().map(|stat| Living { pid, started: stat.started });
+        self.bearers().into_iter().filter_map(living).collect()
+    }
+
+    fn value_on(&self, pid: Pid) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(format!("/proc/{pid}/environ")).ok()?.take(MAX_ENVIRONMENT).read_to_end(&mut bytes).ok()?;
+        let entries = bytes.split(|byte| *byte == 0);
+        let value = |entry: &[u8]| entry.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
+        entries.into_iter().find_map(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_process_bears_the_mark_that_it_was_executed_with() {
+        let mark = Mark::new("SYS_MARKED_TEST", "one");
+        let run = |value: &str| {
+            let child = Command::new("sleep").arg("60").env("SYS_MARKED_TEST", value).spawn().unwrap();
+            (Pid::new(i32::try_from(child.id()).unwrap()).unwrap(), child)
+        };
+        let ((ours, mut first), (other, mut second)) = (run("one"), run("one more"));
+        assert!(mark.is_on(ours) && !mark.is_on(other));
+        assert_eq!(mark.bearers(), [ours]);
+        assert_eq!(mark.kill(&|_| false), 0);
+        assert_eq!(mark.kill(&|_| true), 1);
+        first.wait().unwrap();
+        assert!(mark.bearers().is_empty() && second.try_wait().unwrap().is_none());
+        second.kill().unwrap();
+        second.wait().unwrap();
+    }
+}

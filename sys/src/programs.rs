@@ -1,0 +1,90 @@
+//! Programs known by the file that they are, device and inode, and not by a name that anybody can give to a file.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::process::Pid;
+use crate::procfs;
+
+/// Programs of root's at known places.
+#[derive(Debug)]
+pub struct Programs {
+    paths: &'static [&'static str],
+    /// Those that have lain there since, by device and inode.
+    known: RefCell<HashMap<(u64, u64), &'static str>>,
+}
+
+impl Programs {
+    /// Those that lie at these places.
+    pub fn at(paths: &'static [&'static str]) -> Self {
+        Self { paths, known: RefCell::default() }
+    }
+
+    /// Looks which files lie there now. One that was seen before is still meant: a process goes on as what it was when its program
+    /// is replaced. What is not root's, or can be written by others, is nobody's program.
+    pub fn look(&self) {
+        for path in self.paths {
+            if let Ok(found) = fs::metadata(path)
+                && found.is_file()
+                && found.uid() == 0
+                && found.mode() & 0o022 == 0
+            {
+                let _ = self.known.borrow_mut().insert((found.dev(), found.ino()), path);
+            }
+        }
+    }
+
+    /// Which of them a process runs with the rights of root; [`Self::look`] comes first. What an ordinary user has started has
+    /// these only where the program is set-user-ID.
+    pub fn run_by(&self, pid: Pid) -> Option<&'static str> {
+        let file = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        let path = self.known.borrow().get(&(file.dev(), file.ino())).copied()?;
+        (procfs::effective_uid(pid) == Some(0)).then_some(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    const PLACE: &str = "/run/sys-programs-tests/sleep";
+
+    #[test]
+    fn a_program_is_known_by_its_file_and_not_by_its_name() {
+        let directory = std::path::Path::new(PLACE).parent().unwrap();
+        fs::create_dir_all(directory.join("theirs")).unwrap();
+        let theirs = directory.join("theirs/sleep");
+        for place in [std::path::Path::new(PLACE), &theirs] {
+            fs::copy("/usr/bin/sleep", place).unwrap();
+        }
+        let programs = Programs::at(&[PLACE]);
+        let run = |place: &std::path::Path| {
+            let child = Command::new(place).arg("60").stdin(Stdio::null()).spawn().unwrap();
+            (Pid::new(i32::try_from(child.id()).unwrap()).unwrap(), child)
+        };
+        let (ours, mut first) = run(PLACE.as_ref());
+        let (other, mut second) = run(&theirs);
+        assert_eq!(programs.run_by(ours), None, "nothing was looked at yet");
+        programs.look();
+        let root = procfs::effective_uid(Pid::own()) == Some(0);
+        assert_eq!(programs.run_by(ours), root.then_some(PLACE));
+        assert_eq!(programs.run_by(other), None);
+        // Replaced, as an upgrade does it: the old one is still known, and so is the new one.
+        fs::rename(&theirs, PLACE).unwrap();
+        programs.look();
+        assert_eq!([ours, other].map(|pid| programs.run_by(pid)), [root.then_some(PLACE); 2]);
+        // A file that others can write is nobody's program.
+        let loose = Programs::at(&[PLACE]);
+        fs::set_permissions(PLACE, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        loose.look();
+        assert_eq!(loose.run_by(other), None);
+        for child in [&mut first, &mut second] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -1,0 +1,311 @@
+//! Programs that open sessions through pam_jit_sudo.so, and whom they serve: what is ended with a session is what belongs to it, all of
+//! it, and nobody else's.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use harness::{Person, PrivateRoot, Record, eventually};
+
+use crate::pam_module::{POLICY, ssh, sshd};
+use crate::{id, own_root, records_of, request};
+
+/// A root whose su, sshd and `seat` have a session line.
+fn root() -> &'static PrivateRoot {
+    static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
+    ROOT.get_or_init(|| prepared(""))
+}
+
+fn prepared(option: &str) -> PrivateRoot {
+    let root = own_root();
+    let text =
+        POLICY.replacen("[roles.door]\neligible = [", &format!("[roles.door]\n{option}\neligible = [\"root\", "), 1);
+    assert!(text.contains("\"root\""));
+    root.add_policy("doors", &text);
+    let session = "session required pam_jit_sudo.so role=door";
+    let all = format!("auth required pam_permit.so\naccount required pam_permit.so\n{session}\n");
+    root.write("/etc/pam.d/su", 0o644, &all);
+    root.write("/etc/pam.d/seat", 0o644, &all);
+    root.script(&format!("echo '{session}' >>/etc/pam.d/sshd"));
+    root.script("echo 'PermitRootLogin yes' >/etc/ssh/sshd_config.d/root.conf");
+    root.write("/usr/local/lib/daemon.py", 0o644, include_str!("pam_daemon.py"));
+    root
+}
+
+fn sleepers(root: &PrivateRoot, nap: u32) -> usize {
+    root.script(&format!("pgrep -fxc 'sleep {nap}' || :")).trim().parse().unwrap()
+}
+
+fn sleep(root: &PrivateRoot, nap: u32, count: usize) {
+    eventually(&format!("{count} sleep {nap}"), harness::PATIENCE, || (sleepers(root, nap) == count).then_some(()));
+}
+
+fn revoke(root: &PrivateRoot, grant: &str) {
+    root.as_root(["jitctl", "revoke", grant, "--reason", "enough"]).succeeded();
+}
+
+fn ends(root: &PrivateRoot, person: &Person) -> Vec<Record> {
+    records_of(root, person).into_iter().filter(|record| record.kind() == "end").collect()
+}
+
+fn end_of(root: &PrivateRoot, person: &Person, run: &str) -> Record {
+    eventually("the end is recorded", harness::PATIENCE, || {
+        ends(root, person).into_iter().find(|end| end.text("run") == run)
+    })
+}
+
+fn start_of(root: &PrivateRoot, person: &Person, path: &str) -> Record {
+    eventually("the start is recorded", harness::PATIENCE, || {
+        let is_meant = |record: &Record| record.kind() == "start" && record.text("path").ends_with(path);
+        records_of(root, person).into_iter().rfind(is_meant)
+    })
+}
+
+#[test]
+fn a_run_inside_of_a_session_is_ended_by_its_own_supervisor() {
+    for (nap, on_terminal) in [(5001, true), (5002, false)] {
+        let person = root().person(&["door", "deploy"]);
+        let grant = id(&request(root(), &person, "door", &[]));
+        // Under another role, and deaf to everything that can be ignored.
+        let work = format!("trap \"\" TERM HUP INT; setsid sleep {nap} & while :; do sleep {nap}; done");
+        let line = format!("jit-sudo -n --role deploy sh -c '{work}'");
+        let mut run = match on_terminal {
+            true => root().pty_as(&person.name, ["su", &person.name, "-c", &line]),
+            false => root().pty_as(&person.name, ["setsid", "-w", "su", &person.name, "-c", &line]),
+        };
+        sleep(root(), nap, 2);
+        std::thread::sleep(Duration::from_millis(300)); // until it has its enforcer
+        let inner = start_of(root(), &person, "sh").text("run").to_owned();
+        let session = start_of(root(), &person, "pam-session").text("run").to_owned();
+        revoke(root(), &grant);
+        sleep(root(), nap, 0);
+        run.wait();
+        let (inner, outer) = (end_of(root(), &person, &inner), end_of(root(), &person, &session));
+        assert_eq!(outer.text("ended_by"), "revocation");
+        assert_ne!(inner.text("ended_by"), "lost", "{}", inner.body);
+        assert!(!root().as_root(["pgrep", "-x", "-U", &person.name, "su"]).status.success());
+    }
+}
+
+#[test]
+fn a_question_in_a_session_is_asked_no_longer_than_the_session_lasts() {
+    let person = root().person(&["door", "web"]);
+    root().add_policy("web", "[roles.web]\neligible = [\"%web\"]\ncommands = [\"ALL\"]\n");
+    let grant = id(&request(root(), &person, "door", &[]));
+    request(root(), &person, "web", &[]);
+    let mut session = root().pty_as(&person.name, ["su", &person.name, "-c", "jit-sudo --role web sleep 5003"]);
+    session.expect("password");
+    revoke(root(), &grant);
+    session.wait();
+    let asks = || root().as_root(["pgrep", "-f", "jit-sudo --role web sleep 5003"]).status.success();
+    eventually("nobody is asked any more", harness::PATIENCE, || (!asks()).then_some(()));
+}
+
+/// Lets root in by the key of this person.
+fn let_root_in(root: &PrivateRoot, person: &Person, port: u16) -> String {
+    let line = ssh(root, port, person);
+    let key = format!("{}/.ssh/id.pub", person.home);
+    root.script(&format!("chmod 755 /root; mkdir -p -m 700 /root/.ssh; cat {key} >>/root/.ssh/authorized_keys"));
+    let to_person = format!("{}@127.0.0.1", person.name);
+    line.join(" ").replace(&to_person, "root@127.0.0.1")
+}
+
+fn answers(root: &PrivateRoot, port: u16) -> bool {
+    root.as_root(["timeout", "2", "curl", "-sf", "-o", "/dev/null", &format!("http://127.0.0.1:{port}/seat")])
+        .status
+        .success()
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn root_over_ssh_ends_with_the_grant_and_nobody_elses_connection_does() {
+    let root = prepared("");
+    let (person, other) = (root.person(&["door"]), root.person(&["door"]));
+    let port = sshd(&root);
+    let (line, others) = (let_root_in(&root, &person, port), ssh(&root, port, &other).join(" "));
+    request(&root, &other, "door", &[]);
+    let inside = |what: &str| format!("{what}>/dev/null 2>&1 </dev/null &");
+    root.script(&inside(&format!("{others} sleep 5013 ")));
+    let (web, door) = (free_port(), free_port());
+    root.script(&inside(&format!("python3 -m http.server -b 127.0.0.1 -d /etc/pam.d {web} ")));
+    for (nap, how) in [(5011, "revoke"), (5012, "expire")] {
+        let lasts = if how == "expire" { "10s" } else { "5m" };
+        let words = ["jitctl", "--json", "request", "--role", "door", "--reason", "x", "--for", lasts];
+        let grant = root.as_root(words).json()["grant"]["id"].as_str().unwrap().to_owned();
+        let control = format!("-S /root/control{nap}");
+        let master = format!("{line} {control} -M -N -L {door}:127.0.0.1:{web} ");
+        root.script(&inside(&format!("setsid {master}")));
+        eventually("the forwarding answers", harness::PATIENCE, || answers(&root, door).then_some(()));
+        let command = format!("{line} {control} 'setsid -f sleep {nap} >/dev/null 2>&1 </dev/null'");
+        // The socket of the master may come a moment after its forwarding.
+        eventually("a command runs over it", harness::PATIENCE, || {
+            root.as_root(["sh", "-c", &command]).status.success().then_some(())
+        });
+        sleep(&root, nap, 1);
+        if how == "revoke" {
+            revoke(&root, &grant);
+        }
+        // New commands over the connection that is there, all the time.
+        let late = Instant::now() + Duration::from_secs(15);
+        let again = format!("timeout 1 {command} || :; sleep 0.05");
+        root.script(&format!("end=$(($(date +%s) + 11)); while [ $(date +%s) -lt $end ]; do {again}; done"));
+        while Instant::now() < late && (answers(&root, door) || sleepers(&root, nap) > 0) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(!answers(&root, door), "{how}: the forwarding");
+        assert_eq!(sleepers(&root, nap), 0, "{how}");
+        let record = eventually("the end is recorded", harness::PATIENCE, || {
+            root.journal().into_iter().rfind(|record| record.kind() == "end" && record.number("uid") == 0)
+        });
+        let why = if how == "revoke" { "revocation" } else { "expiry" };
+        assert_eq!(record.text("ended_by"), why, "{}", record.body);
+    }
+    assert_eq!(sleepers(&root, 5013), 1, "the other's connection");
+    let again = format!("{others} echo still here");
+    assert!(root.script(&again).contains("still here"), "the daemon");
+}
+
+#[test]
+fn a_connection_of_root_stands_still_at_expiry_where_the_role_says_freeze() {
+    let root = prepared("on_expiry = \"freeze\"");
+    let person = root.person(&["door"]);
+    let line = let_root_in(&root, &person, sshd(&root));
+    let (web, door) = (free_port(), free_port());
+    root.script(&format!("python3 -m http.server -b 127.0.0.1 -d /etc/pam.d {web} >/dev/null 2>&1 </dev/null &"));
+    let words = ["jitctl", "--json", "request", "--role", "door", "--reason", "x", "--for", "6s"];
+    let grant = root.as_root(words).json()["grant"]["id"].as_str().unwrap().to_owned();
+    root.script(&format!("setsid {line} -N -L {door}:127.0.0.1:{web} >/dev/null 2>&1 </dev/null &"));
+    eventually("the forwarding answers", harness::PATIENCE, || answers(&root, door).then_some(()));
+    eventually("it stands still", harness::PATIENCE, || (!answers(&root, door)).then_some(()));
+    root.as_root(["jitctl", "extend", &grant, "--for", "4s", "--reason", "x"]).succeeded();
+    eventually("it goes on", harness::PATIENCE, || answers(&root, door).then_some(()));
+    eventually("it stands still", harness::PATIENCE, || (!answers(&root, door)).then_some(()));
+    revoke(&root, &grant);
+    eventually("it is ended", harness::PATIENCE, || {
+        root.journal().into_iter().rfind(|record| record.kind() == "end" && record.number("uid") == 0)
+    });
+    assert!(!root.as_root(["pgrep", "-f", "sshd: root"]).status.success());
+}
+
+/// A daemon with sessions of two people, a child for each, and one for somebody without a session.
+fn serve_several(root: &PrivateRoot, told: &str, naps: [u32; 3]) {
+    let (first, second, third) = (root.person(&["door"]), root.person(&["door"]), root.person(&[]));
+    let grants = [&first, &second].map(|person| id(&request(root, person, "door", &[])));
+    let orders = [
+        format!("{}:{}", first.name, naps[0]),
+        format!("{}:{}", second.name, naps[1]),
+        format!("!{}:{}", third.name, naps[2]),
+    ];
+    let words =
+        [&["python3", "/usr/local/lib/daemon.py", "seat", told], &orders.each_ref().map(String::as_str)[..]].concat();
+    let mut daemon = root.pty_as("root", words);
+    daemon.expect("ready");
+    for nap in naps {
+        sleep(root, nap, 2);
+    }
+    std::thread::sleep(Duration::from_millis(600)); // some looks of the supervisors
+    revoke(root, &grants[0]);
+    sleep(root, naps[0], 0);
+    std::thread::sleep(Duration::from_secs(2)); // the grace, and what an ended program would take
+    assert_eq!([sleepers(root, naps[1]), sleepers(root, naps[2])], [2, 2], "{told}");
+    daemon.type_line(&first.name);
+    daemon.expect("closed 0");
+    revoke(root, &grants[1]);
+    sleep(root, naps[1], 0);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sleepers(root, naps[2]), 2, "{told}");
+    daemon.type_line(&second.name);
+    daemon.expect("closed 0");
+    for person in [&first, &second] {
+        let session = start_of(root, person, "pam-session").text("run").to_owned();
+        assert_eq!(end_of(root, person, &session).text("ended_by"), "revocation");
+    }
+    root.script(&format!("pkill -fx 'sleep {}' || :", naps[2]));
+}
+
+#[test]
+fn the_end_of_one_persons_session_in_a_daemon_ends_nobody_elses() {
+    serve_several(root(), "env", [5021, 5022, 5023]);
+    serve_several(root(), "bare", [5031, 5032, 5033]);
+}
+
+#[test]
+fn without_control_groups_it_ends_nobody_elses_either() {
+    let root = prepared("");
+    root.script("umount /sys/fs/cgroup");
+    serve_several(&root, "env", [5041, 5042, 5043]);
+}
+
+#[test]
+fn a_session_that_is_alone_in_a_daemon_ends_no_child_of_a_stranger() {
+    let (person, stranger) = (root().person(&["door"]), root().person(&[]));
+    let grant = id(&request(root(), &person, "door", &[]));
+    let orders = [format!("{}:5051", person.name), format!("!{}:5052", stranger.name)];
+    let mut daemon =
+        root().pty_as("root", ["python3", "/usr/local/lib/daemon.py", "seat", "env", &orders[0], &orders[1]]);
+    daemon.expect("ready");
+    sleep(root(), 5052, 2);
+    std::thread::sleep(Duration::from_millis(600));
+    revoke(root(), &grant);
+    sleep(root(), 5051, 0);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sleepers(root(), 5052), 2);
+    daemon.type_line(&person.name);
+    daemon.expect("closed 0");
+    root().script("pkill -fx 'sleep 5052'");
+}
+
+#[test]
+fn a_lost_session_is_ended_by_whoever_closes_it() {
+    let root = prepared("");
+    let person = root.person(&["door"]);
+    request(&root, &person, "door", &[]);
+    let line = "setsid sleep 5061 & sleep 5061";
+    let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", line]);
+    sleep(&root, 5061, 2);
+    let run = start_of(&root, &person, "pam-session").text("run").to_owned();
+    root.script("pkill -KILL -x jit-sudo-broker");
+    root.as_root(["jitctl", "sweep"]).succeeded();
+    sleep(&root, 5061, 0);
+    session.wait();
+    let end = end_of(&root, &person, &run);
+    assert_eq!(end.text("ended_by"), "lost");
+    assert!(end.text("detail").contains("still running and were killed"), "{}", end.body);
+}
+
+#[test]
+fn what_a_closed_session_left_running_is_listed_and_ends_with_its_grant() {
+    for (nap, how) in [(5071, "revocation"), (5072, "kill"), (5073, "expiry")] {
+        let person = root().person(&["door"]);
+        let lasts = if how == "expiry" { "6s" } else { "5m" };
+        let grant = id(&request(root(), &person, "door", &["--for", lasts]));
+        let line = format!("setsid -f sh -c 'trap \"\" TERM; sleep {nap}; sleep {nap}' >/dev/null 2>&1 </dev/null");
+        root().run_as(&person.name, ["su", &person.name, "-c", &line]).succeeded();
+        let run = start_of(root(), &person, "pam-session").text("run").to_owned();
+        assert_eq!(end_of(root(), &person, &run).text("ended_by"), "itself");
+        let of = |kind: &'static str| {
+            eventually(kind, harness::PATIENCE, || {
+                records_of(root(), &person).into_iter().find(|one| one.kind() == kind)
+            })
+        };
+        assert_eq!(of("left-running").text("run"), run);
+        assert_eq!(sleepers(root(), nap), 1);
+        let listed = root().run_as(&person.name, ["jitctl", "session", "list"]);
+        assert!(listed.succeeded().contains("left running"), "{listed:?}");
+        match how {
+            "revocation" => revoke(root(), &grant),
+            "kill" => drop(root().as_root(["jitctl", "session", "kill", &run, "--reason", "x"]).succeeded()),
+            _ => {}
+        }
+        sleep(root(), nap, 0);
+        assert_eq!(of("left-ended").text("ended_by"), how);
+    }
+    // Who leaves nothing behind leaves no such record.
+    let person = root().person(&["door"]);
+    request(root(), &person, "door", &[]);
+    root().run_as(&person.name, ["su", &person.name, "-c", "true"]).succeeded();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(records_of(root(), &person).iter().all(|record| record.kind() != "left-running"));
+}

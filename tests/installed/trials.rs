@@ -1,0 +1,200 @@
+//! Nobody outlives a grant, tried at random: how a run was begun and what it does to its terminal, its supervisor and its group,
+//! against what takes its grant away. After each end nobody of it lives a second longer.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use harness::{Person, PrivateRoot};
+
+use crate::{id, own_root, records_of, request};
+
+const POLICY: &str = r##"
+[roles.trial]
+eligible     = ["%trial"]
+commands     = ["ALL"]
+run_as       = ["ALL"]
+authenticate = false
+
+[roles.inner]
+standing     = ["#0", "%inner"]
+commands     = ["ALL"]
+authenticate = false
+"##;
+
+/// How late an end may be on a quiet machine.
+const A_SECOND: Duration = Duration::from_secs(1);
+
+/// What a run does; NAP is a number that no other process sleeps, INNER somebody with a standing role. All of them leave sleepers.
+const SCENES: [(&str, &str); 14] = [
+    ("plain", "sleep NAP"),
+    ("child in a session of its own", "setsid -f sleep NAP; sleep NAP"),
+    ("left behind", "setsid -f sleep NAP"),
+    ("left behind by a shell", "setsid sleep NAP >/dev/null 2>&1 & sleep 0.1"),
+    ("supervisor killed", "setsid -f sleep NAP; sleep 0.1; kill -9 $PPID; sleep NAP"),
+    ("supervisor stopped", "setsid -f sleep NAP; sleep 0.1; kill -STOP $PPID; sleep NAP"),
+    ("stops itself", "setsid -f sleep NAP; sleep 0.1; kill -STOP $$; sleep NAP"),
+    ("stopped as a job", "setsid -f sleep NAP; sleep 0.1; kill -TSTP 0; sleep NAP"),
+    ("namespace of processes", "exec unshare -pf --kill-child=TERM --mount-proc sleep NAP"),
+    ("full output", "setsid -f sleep NAP; exec yes"),
+    ("deaf to signals", "trap '' TERM HUP INT TSTP; setsid -f sleep NAP; while :; do sleep 0.05; done; sleep NAP"),
+    ("run inside of a run", "jit-sudo -n sh -c 'setsid -f sleep NAP; sleep NAP'"),
+    ("run of another inside of a run", "runuser -u INNER -- jit-sudo -n sh -c 'setsid -f sleep NAP; sleep NAP'"),
+    ("session of su", "su - INNER -c 'setsid -f sleep NAP; sleep NAP'"),
+];
+
+/// How it is begun. COMMAND is quoted for sh.
+const WAYS: [(&str, &str); 5] = [
+    ("no terminal", "jit-sudo -n sh -c COMMAND </dev/null >/dev/null 2>&1"),
+    ("pipe that nobody reads", "jit-sudo -n sh -c COMMAND </dev/null 2>&1 | sleep 60"),
+    ("terminal", "script -qec \"jit-sudo -n sh -c COMMAND\" /dev/null </dev/null >/dev/null 2>&1"),
+    ("terminal that nobody reads", "script -qec \"jit-sudo -n sh -c COMMAND\" /dev/null </dev/null 2>&1 | sleep 60"),
+    ("background", "jit-sudo -n -b sh -c COMMAND </dev/null >/dev/null 2>&1"),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Revoked,
+    Expired,
+    Killed,
+    Released,
+}
+
+struct Trial<'a> {
+    root: &'a PrivateRoot,
+    person: &'a Person,
+    inner: &'a Person,
+    number: u64,
+}
+
+impl Trial<'_> {
+    /// How many of it still slept a second after the end, and how long it took until none did.
+    fn run(&self, scene: usize, way: usize, end: End) -> (usize, Duration) {
+        let nap = (1_000_000 + self.number).to_string();
+        let words = SCENES[scene].1.replace("NAP", &nap).replace("INNER", &self.inner.name);
+        let line = WAYS[way].1.replace("COMMAND", &quoted(&words, WAYS[way].1.contains('"')));
+        let span = if matches!(end, End::Expired) { "2s" } else { "10m" };
+        let grant = id(&request(self.root, self.person, "trial", &["--for", span]));
+        let asked = Instant::now();
+        let begin = format!("setsid -f sh -c {} </dev/null >/dev/null 2>&1", quoted(&line, false));
+        self.root.run_as(&self.person.name, ["sh", "-c", &begin]).succeeded();
+        self.begins(&nap, &format!("{}, {}", SCENES[scene].0, WAYS[way].0));
+        std::thread::sleep(Duration::from_millis(self.number % 7 * 60));
+        match end {
+            End::Revoked => self.jitctl("root", &["revoke", &grant, "--reason", "trial"]),
+            End::Released => self.jitctl(&self.person.name, &["release", &grant]),
+            End::Killed => {
+                let records = records_of(self.root, self.person);
+                let start =
+                    records.iter().rev().find(|record| record.kind() == "start" && record.text("grant") == grant);
+                self.jitctl("root", &["session", "kill", start.unwrap().text("run"), "--reason", "trial"]);
+            }
+            End::Expired => std::thread::sleep(Duration::from_secs(2).saturating_sub(asked.elapsed())),
+        }
+        let began = Instant::now();
+        while self.sleepers(&nap) > 0 && began.elapsed() < A_SECOND {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let (left, took) = (self.sleepers(&nap), began.elapsed());
+        // The next trial is under a grant of its own.
+        let _ = self.root.run_as("root", ["jitctl", "revoke", &grant, "--reason", "over"]);
+        let _ = self.root.script(&format!("pkill -9 -fx 'sleep {nap}' || :"));
+        (left, took)
+    }
+
+    fn begins(&self, nap: &str, what: &str) {
+        let began = Instant::now();
+        while self.sleepers(nap) == 0 {
+            if began.elapsed() > harness::PATIENCE {
+                let records = records_of(self.root, self.person);
+                let last: Vec<_> = records.iter().rev().take(6).map(|record| record.body.clone()).collect();
+                panic!("{what} of {nap} never began: {last:#?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn jitctl(&self, user: &str, words: &[&str]) {
+        let output = self.root.run_as(user, [&["jitctl"], words].concat());
+        // It may have ended by itself meanwhile.
+        assert!(output.status.success() || output.stderr.contains("is over"), "{words:?}: {output:?}");
+    }
+
+    fn sleepers(&self, nap: &str) -> usize {
+        self.root.script(&format!("pgrep -fxc 'sleep {nap}' || :")).trim().parse().unwrap_or_default()
+    }
+}
+
+/// In single quotes; or escaped for a string in double quotes.
+fn quoted(text: &str, in_double: bool) -> String {
+    let single = format!("'{}'", text.replace('\'', "'\\''"));
+    if in_double { single.replace('\\', "\\\\").replace('$', "\\$") } else { single }
+}
+
+/// `count` trials, the same for the same seed; every survivor is named.
+fn trials(total: u64, seed: u64) {
+    let root = own_root();
+    root.add_policy("trials", POLICY);
+    let (next, failures, slowest) = (AtomicU64::new(0), Mutex::new(Vec::new()), Mutex::new(Duration::ZERO));
+    let inner = root.person(&["inner"]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut person = root.person(&["trial"]);
+                for count in 1_u32.. {
+                    // Nobody asks more than thirty times an hour.
+                    if count % 25 == 0 {
+                        person = root.person(&["trial"]);
+                    }
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= total {
+                        return;
+                    }
+                    let dice = mix(seed ^ number);
+                    let scene = usize::try_from(dice % 14).unwrap();
+                    let way = usize::try_from(dice / 14 % 5).unwrap();
+                    let end = [End::Revoked, End::Expired, End::Killed, End::Released]
+                        [usize::try_from(dice / 70 % 4).unwrap()];
+                    let trial = Trial { root: &root, person: &person, inner: &inner, number };
+                    let (left, took) = trial.run(scene, way, end);
+                    let mut slowest = slowest.lock().unwrap();
+                    *slowest = took.max(*slowest);
+                    if left > 0 {
+                        let what = format!("{number}: {}, {}, {end:?}: {left} left", SCENES[scene].0, WAYS[way].0);
+                        failures.lock().unwrap().push(what);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    println!(
+        "{total} trials of seed {seed}: {} survivors, the slowest end {:?}",
+        failures.len(),
+        slowest.into_inner().unwrap()
+    );
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// splitmix64.
+fn mix(seed: u64) -> u64 {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+#[test]
+fn a_few_runs_that_try_to_outlive_their_grants_do_not() {
+    trials(24, 1);
+}
+
+#[test]
+#[ignore = "half an hour: make trials"]
+fn a_thousand_runs_that_try_to_outlive_their_grants_do_not() {
+    trials(number("TRIALS", 1000), number("SEED", 1));
+}
