@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 
 use crate::audit::sink::auditd::Auditd;
-use crate::audit::sink::hooks::Hooks;
+use crate::audit::sink::hooks::{self, Hooks, Starter};
 use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
@@ -208,6 +208,14 @@ impl Clock for SystemClock {
     }
 }
 
+/// Has the hooks told of events, one line each, in a process that may start programs.
+///
+/// # Errors
+/// Whatever keeps their runner from starting.
+pub fn start_hooks(events: &[u8]) -> std::io::Result<()> {
+    hooks::start(Path::new(HOOK_RUNNER), events)
+}
+
 impl Host {
     /// Opens the state directory and the database; `name` is the host name that records carry.
     pub fn open(name: &str) -> Result<Self, HostError> {
@@ -262,12 +270,17 @@ impl Host {
     /// and a clock that was changed or a database that is older than its anchor is recorded.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         let moment = self.notice(journal)?;
-        self.close_lost(journal, &moment, Sweep::Sample)
+        self.close_lost(journal, &moment, Sweep::Sample, &end_lost)
     }
 
     /// Closes every run whose supervisor has died, for who wants to see what really runs.
     pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        self.close_lost(journal, &self.now()?, Sweep::All)
+        self.close_every_lost_by(journal, &end_lost)
+    }
+
+    /// The same for a process that may not see who is left of them, and has another end them.
+    pub fn close_every_lost_by(&self, journal: &Journal<'_>, end: &dyn Fn(&str) -> usize) -> Result<(), HostError> {
+        self.close_lost(journal, &self.now()?, Sweep::All, end)
     }
 
     /// The record that the anchor names.
@@ -304,8 +317,17 @@ impl Host {
 
     /// The journal with the sinks that the policy wants, and the hooks.
     pub fn journal(&self, audit: &AuditSettings) -> Journal<'_> {
+        self.journal_with(audit, Hooks::new(HOOKS, HOOK_RUNNER))
+    }
+
+    /// The same for a process that may start no program.
+    pub fn journal_with_hooks_by(&self, audit: &AuditSettings, starter: Starter) -> Journal<'_> {
+        self.journal_with(audit, Hooks::started_by(HOOKS, starter))
+    }
+
+    fn journal_with(&self, audit: &AuditSettings, hooks: Hooks) -> Journal<'_> {
         let mut sinks = self.sinks(audit);
-        sinks.push(Box::new(Hooks::new(HOOKS, HOOK_RUNNER)));
+        sinks.push(Box::new(hooks));
         Journal::new(&self.database, &self.name, sinks).with_storage(audit.storage)
     }
 
@@ -412,7 +434,13 @@ impl Host {
         Ok(moment)
     }
 
-    fn close_lost(&self, journal: &Journal<'_>, moment: &Moment, sweep: Sweep) -> Result<(), HostError> {
+    fn close_lost(
+        &self,
+        journal: &Journal<'_>,
+        moment: &Moment,
+        sweep: Sweep,
+        end: &dyn Fn(&str) -> usize,
+    ) -> Result<(), HostError> {
         let alive = |supervisor: &Supervisor| {
             supervisor.boot_id == moment.boot_id
                 && sys::process::Pid::new(supervisor.process.pid)
@@ -421,7 +449,7 @@ impl Host {
         // A reboot has ended what an earlier boot left.
         let end = |run: &OpenRun| {
             let is_of_now = run.supervisor.boot_id == moment.boot_id;
-            if is_of_now { end_lost(&run.run) } else { 0 }
+            if is_of_now { end(&run.run) } else { 0 }
         };
         let mut closed = journal.close_lost(moment, sweep, &alive, &end)?;
         if sweep == Sweep::All {

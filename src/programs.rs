@@ -52,5 +52,27 @@ pub fn start_enforcer(order: &[u8]) -> io::Result<Pid> {
 /// All that may hold what others on the host wait for, or end what must end in time. They go on where everything around them is
 /// frozen, and are ended after it.
 pub fn ours() -> Programs {
-    Programs::at(&[JIT_SUDO, BROKER, ENFORCER, HOOK_RUNNER, SHRINKER])
+    Programs::at(&OURS)
+}
+
+/// Their paths.
+pub const OURS: [&str; 5] = [JIT_SUDO, BROKER, ENFORCER, HOOK_RUNNER, SHRINKER];
+
+/// Tells which processes run them: by looking, or by asking a process that may look.
+pub trait Ours {
+    /// Looks which files lie there now; comes before [`Self::run_by`].
+    fn look(&self);
+
+    /// Which of them a process runs with the rights of root, by its path. One that nobody can tell is taken for another.
+    fn run_by(&self, pid: Pid) -> Option<&'static str>;
+}
+
+impl Ours for Programs {
+    fn look(&self) {
+        self.look();
+    }
+
+    fn run_by(&self, pid: Pid) -> Option<&'static str> {
+        self.run_by(pid)
+    }
 }

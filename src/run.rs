@@ -15,6 +15,7 @@ pub(crate) mod left;
 mod offer;
 mod reel;
 pub(crate) mod removal;
+mod steward;
 
 use std::mem::ManuallyDrop;
 

@@ -3,13 +3,15 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use crate::host::{HostError, Shelf};
+use crate::host::{HostError, STATE, Shelf};
 use sys::exec::Credentials;
 use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
 use sys::sanitize::Inherited;
+use sys::wall::{Files, Ground, Post, close_all_but, confine};
 
 /// Who reads and writes the bytes: "nobody" (the kernel's overflow id), who owns nothing.
 const NOBODY: u32 = 65534;
@@ -41,9 +43,15 @@ fn shrink(run: &str) -> Result<(), HostError> {
 fn compress_apart(from: &File, to: &File) -> io::Result<()> {
     let nobody = Credentials { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] };
     let worker = fork(|| {
-        let done = nobody.assume().is_ok() && compress(from, to).is_ok();
-        exit_now(i32::from(!done))
+        if nobody.assume().is_err() || close_all_but(&[from.as_fd(), to.as_fd()]).is_err() {
+            exit_now(1)
+        }
+        // A kernel without a part of the wall has the rest, and the worker is nobody all the same.
+        let _ = confine(Post::Worker, &[], Files::Below(&[]));
+        exit_now(i32::from(compress(from, to).is_err()))
     })?;
+    // What is left to do is to put one file in the place of the other.
+    let _ = confine(Post::Keeper, &[], Files::Below(&[Ground::Write(Path::new(STATE))])); // as above
     match wait(worker, Waiting::ForEnd)? {
         Some((WaitEvent::Exited(0), _)) => Ok(()),
         _ => Err(io::Error::other("the compressor failed")),

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::diff::unified;
+use super::diff::difference;
 use crate::audit::record::{self, Change};
 use crate::budget::EDITED;
 use crate::elevation::edit::Target;
@@ -178,7 +178,7 @@ impl<'a> Copy<'a> {
         let length = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let path = Word::from(self.target.path().as_os_str());
         // Records are read by more people than secrets are.
-        let diff = if self.public { unified(&path.to_string(), self.before.as_deref(), after) } else { None };
+        let diff = if self.public { difference(&path.to_string(), self.before.as_deref(), after) } else { None };
         Change {
             path,
             before: self.before.as_deref().map(digest),

@@ -1,7 +1,14 @@
 //! The difference of two texts as `diff -u` writes it, so that `patch` understands it. Bounded in time and size: a record is
-//! no archive.
+//! no archive. It is made in a process that may nothing, because the texts are the caller's.
 
+use std::io;
 use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+
+use sys::exec::Credentials;
+use sys::poll::{pipe, read, write};
+use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
+use sys::wall::{Files, Post, close_all_but, confine};
 
 /// Texts that are longer together, in bytes, are not compared.
 const LONGEST: usize = 512 << 10;
@@ -15,8 +22,59 @@ const MOST_EDITS: usize = 500;
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
 
-/// The difference between two versions of the file `name`; `None` where one is no text, or it would be too long.
-pub fn unified(name: &str, before: Option<&[u8]>, after: &[u8]) -> Option<String> {
+/// As whom it is made: "nobody" (the kernel's overflow id), who owns nothing.
+const NOBODY: u32 = 65534;
+
+/// The difference between two versions of the file `name`, made behind the wall; `None` where one is no text, it would be too
+/// long, or no process can be made for it.
+pub(super) fn difference(name: &str, before: Option<&[u8]>, after: &[u8]) -> Option<String> {
+    made_apart(|| unified(name, before, after)).ok().flatten()
+}
+
+/// What `make` gives in a child behind the wall, which ends with a text or without one.
+fn made_apart(make: impl FnOnce() -> Option<String>) -> io::Result<Option<String>> {
+    let nobody = Credentials { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] };
+    let (from, to) = pipe()?;
+    let worker = fork(|| {
+        if nobody.assume().is_err() || close_all_but(&[to.as_fd()]).is_err() {
+            exit_now(1)
+        }
+        // A kernel without a part of the wall has the rest, and the worker is nobody all the same.
+        let _ = confine(Post::Worker, &[], Files::Below(&[]));
+        let written = make().map(|text| write_all(&to, text.as_bytes()));
+        exit_now(i32::from(!matches!(written, Some(Ok(())))))
+    })?;
+    drop(to);
+    let text = read_all(&from);
+    drop(from); // so that a worker which has more to say ends
+    match wait(worker, Waiting::ForEnd)? {
+        Some((WaitEvent::Exited(0), _)) => Ok(String::from_utf8(text?).ok()),
+        _ => Ok(None),
+    }
+}
+
+fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = write(to.as_fd(), bytes)?;
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// All of it, and not more than a difference can be long.
+fn read_all(from: &OwnedFd) -> io::Result<Vec<u8>> {
+    let (mut text, mut piece) = (Vec::new(), vec![0; LONGEST_DIFFERENCE]);
+    while text.len() <= 2 * LONGEST_DIFFERENCE {
+        match read(from.as_fd(), &mut piece)? {
+            0 => return Ok(text),
+            length => text.extend_from_slice(piece.get(..length).unwrap_or_default()),
+        }
+    }
+    Err(io::ErrorKind::InvalidData.into())
+}
+
+/// The same in this process.
+fn unified(name: &str, before: Option<&[u8]>, after: &[u8]) -> Option<String> {
     if before.unwrap_or_default().len() + after.len() > LONGEST {
         return None;
     }

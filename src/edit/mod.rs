@@ -6,4 +6,3 @@ mod copy;
 mod diff;
 
 pub use copy::{Copied, Copy, EditError, Hands};
-pub use diff::unified;

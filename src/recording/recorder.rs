@@ -3,7 +3,8 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -62,6 +63,21 @@ pub struct Seal {
     pub sha256: [u8; 32],
     /// Its length.
     pub bytes: u64,
+}
+
+impl Seal {
+    /// Of a recording as it lies there: whoever wrote it was killed and left no seal.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let (mut digest, mut bytes, mut piece) = (Sha256::new(), 0_u64, vec![0; FULL]);
+        loop {
+            let length = file.read_at(&mut piece, bytes)?;
+            if length == 0 {
+                return Ok(Self { sha256: digest.finalize().into(), bytes });
+            }
+            digest.update(piece.get(..length).unwrap_or_default());
+            bytes += length as u64;
+        }
+    }
 }
 
 /// A recording that is being written. After its first error it stands as it is, and takes nothing more.
@@ -140,6 +156,16 @@ impl Recorder {
     pub fn finish(mut self) -> (Seal, Result<(), RecordingError>) {
         let last = self.flush();
         (Seal { sha256: self.digest.finalize().into(), bytes: self.written }, last)
+    }
+
+    /// Another process writes it from here on.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    /// The file that is written.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     fn event(&mut self, now: Instant, kind: Kind, bytes: &[u8]) -> Result<(), RecordingError> {

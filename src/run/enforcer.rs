@@ -3,7 +3,8 @@
 //! So it is also the one that signs checkpoints.
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -11,16 +12,21 @@ use serde::{Deserialize, Serialize};
 use super::grant_watch::{Watched, What};
 use super::left::Left;
 use super::removal::RemovalWatch;
+use super::steward::Steward;
 use crate::audit::Due;
 use crate::escape::Word;
 use crate::grant::GrantTerms;
-use crate::host::{Host, HostError, SEAL};
-use crate::policy::Role;
+use crate::host::{Host, HostError, SEAL, STATE};
+use crate::policy::{AuditSettings, Role};
 use crate::programs::start_enforcer;
 use crate::session::custody::{self, Custody};
 use crate::session::{SUPERVISORS, Wards, stand_alone};
 use sys::process::{Pid, process_start};
 use sys::sanitize::Inherited;
+use sys::wall::{self, Capability, Files, Ground, Post};
+
+/// What is still read behind the wall: the policy's files, accounts and the modules that name them, and processes.
+const READ: [&str; 8] = ["/etc", "/proc", "/usr", "/lib", "/lib64", "/run", "/dev", "/var/lib/sss"];
 
 /// The longest charge in bytes: a role and a grant, each of which is smaller.
 const CHARGE_LIMIT: u64 = 64 << 20;
@@ -45,6 +51,7 @@ pub(super) struct Charge {
     /// In clock ticks since boot.
     began: u64,
     parent: i32,
+    carrier: Option<i32>,
     group: Option<PathBuf>,
     grace_ms: u64,
     limit_ms: Option<u64>,
@@ -63,6 +70,7 @@ impl Charge {
             supervisor: own.raw(),
             began: process_start(own)?,
             parent: wards.parent.raw(),
+            carrier: wards.carrier.map(Pid::raw),
             group: wards.group.clone(),
             grace_ms: ms(wards.grace),
             limit_ms: wards.limit.map(ms),
@@ -120,20 +128,25 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let (Some(supervisor), Some(parent)) = (Pid::new(charge.supervisor), Pid::new(charge.parent)) else {
         return Ok(());
     };
-    let custody = Custody::take(supervisor, charge.began, parent, charge.group.as_deref());
+    let steward = Rc::new(Steward::beget().map_err(|error| HostError::System("make a process", error))?);
+    let (ours, told) = (Rc::clone(&steward), Rc::clone(&steward));
+    let carrier = charge.carrier.and_then(Pid::new);
+    let custody = Custody::take(supervisor, charge.began, parent, carrier, charge.group.as_deref(), ours);
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
     let host = open_host()?;
     let policy = host.last_policy()?;
-    let journal = host.journal(&policy.settings().audit);
+    let audit = &policy.settings().audit;
+    let journal = host.journal_with_hooks_by(audit, Rc::new(move |events| told.start_hooks(events)));
 
     let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal);
+    confine(audit);
     let ending = custody.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
     drop(watch);
     let unrecorded = journal.open_runs()?.into_iter().any(|open| open.run == charge.run);
     if unrecorded || ending.is_some() {
         // Nobody supervises it any more, or its time is over.
         custody.end(if unrecorded { Duration::ZERO } else { grace });
-        host.close_every_lost(&journal)?;
+        host.close_every_lost_by(&journal, &|run| steward.end_lost(run))?;
         let _ = custody.left();
     } else if custody.left() == custody::Left::Somebody {
         let left = Left {
@@ -148,4 +161,22 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     }
     let due = if begun.elapsed() >= SESSION { Due::Now } else { Due::InTime };
     host.seal(&journal, due)
+}
+
+/// Gives up what it takes neither to end a run nor to record it. What stays: signals, records, their mirrors and signatures.
+fn confine(audit: &AuditSettings) {
+    let cgroups = sys::cgroup::root().ok();
+    let mirrored = audit.json_file.as_ref().and_then(|file| file.path.parent());
+    let mut grounds = vec![Ground::Write(Path::new(STATE))];
+    grounds.extend(cgroups.as_deref().into_iter().chain(mirrored).map(Ground::Write));
+    grounds.extend(READ.iter().map(|path| Ground::Read(Path::new(path))));
+    let mut kept = vec![Capability::Kill, Capability::AuditWrite, Capability::AuditControl];
+    // A kernel without a part of the wall has the rest; `jitctl doctor` tells of it.
+    let _ = if sys::procfs::hides_processes() {
+        // Landlock keeps who is behind it from tracing others, and so from seeing what is left to be ended.
+        kept.push(Capability::Ptrace);
+        wall::confine(Post::Keeper, &kept, Files::Any)
+    } else {
+        wall::confine(Post::Keeper, &kept, Files::Below(&grounds))
+    };
 }

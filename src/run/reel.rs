@@ -31,7 +31,7 @@ pub(super) fn tape<'f>(recorded: &Recorded, scene: &Scene<'_>, file: &'f dyn Fn(
 pub(super) fn seal(tape: Tape<'_>, ending: Ending, recorded: &Recorded, watch: &mut dyn Watch, host: &Host) -> Ending {
     let Some((seal, last)) = tape.finish() else { return ending };
     if let Err(error) = last {
-        watch.unrecorded(&error.to_string());
+        watch.unrecorded(&error);
     }
     if let Err(error) = host.shelve_recording(recorded.run()) {
         // It stays where it is, and is found there too.

@@ -3,11 +3,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
 use super::family::{Family, settle_beside};
 use super::watch::{Ending, Watch};
+use crate::programs::Ours;
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, open_process};
 use sys::procfs;
@@ -40,19 +42,29 @@ pub enum Left {
 
 impl Custody {
     /// Of the run that `supervisor`, which began at `began` (clock ticks since boot), supervises; its command is a descendant of
-    /// `parent`, and begotten in the control group at `group`. The processes of ours among them are put where nobody but root
-    /// ends them.
-    pub fn take(supervisor: Pid, began: u64, parent: Pid, group: Option<&Path>) -> Self {
+    /// `parent`, and begotten in the control group at `group`. The processes of ours among them, such as a `carrier`, are put
+    /// where nobody but root ends them; `ours` tells which processes run programs of ours.
+    pub fn take(
+        supervisor: Pid,
+        began: u64,
+        parent: Pid,
+        carrier: Option<Pid>,
+        group: Option<&Path>,
+        ours: Rc<dyn Ours>,
+    ) -> Self {
         // Opened first, so that the number cannot become another's between the two.
         let line = open_process(supervisor).ok();
-        let lives = procfs::lives_since(supervisor, began);
-        if lives {
+        let is_supervised = procfs::lives_since(supervisor, began);
+        let line = line.filter(|_| is_supervised);
+        let custody = Self { supervisor, began, line, family: Family::of(parent, group, ours) };
+        if is_supervised {
             settle_beside(supervisor);
-            if parent != supervisor {
-                settle_beside(parent);
+            for ours in [Some(parent).filter(|parent| *parent != supervisor), carrier].into_iter().flatten() {
+                settle_beside(ours);
             }
         }
-        Self { supervisor, began, line: line.filter(|_| lives), family: Family::of(parent, group) }
+        let _ = carrier.map(|carrier| custody.family.spare(carrier));
+        custody
     }
 
     /// Watches until the supervisor has ended, and ends the run where the watch says so; why it was ended, if it was.

@@ -1,17 +1,21 @@
 //! A run without a terminal of its own, because the caller has none or the role wants it so: the command is a child in
 //! the caller's process group; signals are passed on and stops are shared.
 
-use std::os::fd::AsFd;
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::carrier::{Carrier, Course};
 use super::ending::{Act, Enforcer};
 use super::family::Family;
 use super::launch::{Launch, LaunchError};
+use super::line::Line;
+use super::message::{Report, receive_order};
 use super::outcome::CommandEnd;
 use super::tape::Tape;
-use super::taps::{Sinks, Taps, is_ready};
-use sys::poll::{Blocking, PollEntry, poll, set_blocking};
-use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, wait};
+use super::taps::Taps;
+use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
+use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, wait};
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue, SignalSet};
@@ -37,29 +41,65 @@ pub(super) fn run(
     let child = launch.spawn(inherited, &ends)?;
     drop(ends);
     let family = launch.family();
-    enforcer.begun(Some(family.wards(Pid::own(), enforcer.grace())));
-    let mut supervised = Supervised { child, family, signals: &signals, enforcer, taps: &mut taps, tape };
-    let end = supervised.supervise().map_err(|error| {
+    let lost = |error| {
         family.kill_all();
         LaunchError::Lost("wait for the command", error)
-    })?;
-    taps.drain(tape, enforcer, &signals);
+    };
+    let line = if taps.carries() { Some(carry_apart(&mut taps, tape).map_err(lost)?) } else { None };
+    let carrier = line.as_ref().map(Line::pid);
+    let _ = carrier.map(|carrier| family.spare(carrier));
+    enforcer.begun(Some(family.wards(Pid::own(), carrier, enforcer.grace())));
+    let mut supervised = Supervised { child, family, signals: &signals, enforcer, line: line.as_ref(), tape };
+    let end = supervised.supervise().map_err(lost)?;
     finish(family, enforcer);
+    if let Some(line) = line {
+        line.finish(&signals, enforcer, tape);
+        line.close();
+    }
     if let Some(words) = enforcer.last_words() {
         say(&words);
     }
     Ok(end)
 }
 
-/// The command has ended: what it left behind ends too where its time is over, and is looked after where that is to come.
+/// Begets the process that carries what passes through us.
+fn carry_apart(taps: &mut Taps, tape: &mut Tape<'_>) -> std::io::Result<Line> {
+    let (ours, theirs) = socket_pair()?;
+    let mut ours = Some(ours);
+    let carrier = fork(|| {
+        ours = None;
+        carry(Carrier { terminals: None, taps, tape, supervisor: &theirs }, &theirs)
+    })?;
+    drop(theirs);
+    taps.close();
+    tape.hand_over();
+    let socket = ours.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected))?;
+    Line::new(carrier, socket)
+}
+
+/// The whole life of that process: until its supervisor wants no more, or is gone.
+fn carry(mut carrier: Carrier<'_, '_>, supervisor: &OwnedFd) -> Infallible {
+    carrier.confine(&[]);
+    loop {
+        let over = carrier.round([supervisor.as_fd()], None).and_then(|[ordered]| match ordered {
+            false => Ok(Course::Goes),
+            true => receive_order(supervisor)?.map_or(Ok(Course::Over), |order| carrier.obey(order)),
+        });
+        match over {
+            Ok(Course::Goes) => {}
+            Ok(Course::Over) => exit_now(0),
+            Err(_) => exit_now(1),
+        }
+    }
+}
+
+/// The command has ended: what it left behind ends too where its time is over, and is looked after where that is to come. Until
+/// all of it has ended we stay, also where the enforcer ends it: without a control group it is found as what descends from us.
 pub(super) fn finish(family: &Family, enforcer: &mut Enforcer<'_>) {
     enforcer.command_ended();
-    if enforcer.is_handed_over() {
-        return;
-    }
     if let Some(deadline) = enforcer.deadline() {
         family.end_leftovers(deadline);
-    } else if family.leaves_somebody() {
+    } else if !enforcer.is_handed_over() && family.leaves_somebody() {
         hand_over(family, enforcer);
     }
 }
@@ -77,25 +117,24 @@ struct Supervised<'a, 'w, 't> {
     family: &'a Family,
     signals: &'a SignalQueue,
     enforcer: &'a mut Enforcer<'w>,
-    taps: &'a mut Taps,
-    tape: &'a mut Tape<'t>,
+    /// To the process that carries what passes through us.
+    line: Option<&'a Line>,
+    tape: &'a Tape<'t>,
 }
 
 impl Supervised<'_, '_, '_> {
     fn supervise(&mut self) -> std::io::Result<CommandEnd> {
-        let sinks = Sinks::new();
         loop {
-            if self.enforcer.lasts() || self.taps.carries() {
+            if self.enforcer.lasts() {
                 hand_over(self.family, self.enforcer);
             }
             let patience = enforce(self.enforcer, self.family);
-            let patience = self.tape.tend(patience, self.enforcer);
             let mut entries = vec![PollEntry::reading(self.signals.as_fd())];
-            entries.extend(self.taps.entries(&sinks));
+            entries.extend(self.line.map(|line| PollEntry::reading(line.as_fd())));
             poll(&mut entries, patience)?;
-            let ready: Vec<bool> = entries.iter().skip(1).map(is_ready).collect();
-            drop(entries);
-            self.taps.carry(&ready, self.tape, self.enforcer);
+            if entries.get(1).is_some_and(|entry| entry.ready_read) {
+                self.take_report()?;
+            }
             self.take_signals()?;
             while let Some((event, usage)) = wait(self.child, Waiting::ChangeNow)? {
                 match event {
@@ -110,6 +149,16 @@ impl Supervised<'_, '_, '_> {
                 }
             }
         }
+    }
+
+    fn take_report(&mut self) -> std::io::Result<()> {
+        match self.line.map(Line::report).transpose()?.flatten() {
+            Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.tape.mode()),
+            // It has nothing else to say before the end.
+            Some(_) => {}
+            None => return Err(std::io::Error::other("the process that carries its output was killed")),
+        }
+        Ok(())
     }
 
     fn take_signals(&mut self) -> std::io::Result<()> {

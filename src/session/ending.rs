@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::watch::{Ending, Verdict, Wards, Watch};
 use crate::policy::RecordingMode;
-use crate::recording::RecordingError;
 use sys::process::{Pid, Waiting, wait};
 
 /// Between two looks at processes that are being killed.
@@ -234,9 +233,8 @@ impl<'a> Enforcer<'a> {
     }
 
     /// The session cannot be recorded any more: others are told, and where the policy is strict the command must end.
-    pub(super) fn unrecorded(&mut self, why: &RecordingError, mode: RecordingMode) {
-        let why = why.to_string();
-        self.watch.unrecorded(&why);
+    pub(super) fn unrecorded(&mut self, why: &str, mode: RecordingMode) {
+        self.watch.unrecorded(why);
         if mode == RecordingMode::Strict {
             self.unrecorded = Some(Unrecorded::Say(format!("{why}, so the command is ended")));
         }
@@ -362,12 +360,12 @@ mod tests {
     #[test]
     fn a_command_that_may_not_go_on_unrecorded_is_ended_after_a_word() {
         let now = Instant::now();
-        let error = RecordingError::Length(1024);
+        let error = "the recording has reached its limit of 1 KiB";
         let mut watch = Script(vec![Verdict::Run, Verdict::Run]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
-        enforcer.unrecorded(&error, RecordingMode::BestEffort);
+        enforcer.unrecorded(error, RecordingMode::BestEffort);
         assert_eq!(enforcer.step(now).act, None);
-        enforcer.unrecorded(&error, RecordingMode::Strict);
+        enforcer.unrecorded(error, RecordingMode::Strict);
         assert!(matches!(enforcer.step(now).act, Some(Act::Say(words)) if words.contains("its limit of 1 KiB")));
         assert_eq!(enforcer.step(now), Step::act(Act::Terminate, GRACE));
         assert_eq!(enforcer.ending(), Some(Ending::Unrecorded));

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::watch::Wards;
 use crate::authorized::environment::RUN_VARIABLE;
-use crate::programs::{self, JIT_SUDO};
+use crate::programs::{self, JIT_SUDO, Ours};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{self, Pid, Waiting, descendants, kill_descendants, signal_descendants, wait_any};
 use sys::procfs::lives;
-use sys::programs::Programs;
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
@@ -52,18 +51,34 @@ pub fn can_found() -> std::io::Result<()> {
     Cgroup::create(PARENT, "trial").map(Cgroup::remove)
 }
 
+/// A process of ours, with when it began: its number may become another's.
+#[derive(Debug, Clone, Copy)]
+struct Spared {
+    pid: Pid,
+    began: u64,
+    /// And whatever else is in its session.
+    session: bool,
+}
+
+impl Spared {
+    fn covers(&self, pid: Pid) -> bool {
+        let of_session = || self.session && process::session_of(pid) == Some(self.pid);
+        (pid == self.pid || of_session()) && process::process_start(self.pid).is_ok_and(|began| began == self.began)
+    }
+}
+
 /// The processes of one run.
 pub struct Family {
     group: Option<Cgroup>,
     /// Whose descendants they are; this process where there is none.
     of: Option<Pid>,
-    /// A descendant that is none of them: the enforcer.
-    spared: Cell<Option<Pid>>,
+    /// Descendants that are none of them: the carrier, and the enforcer.
+    spared: RefCell<Vec<Spared>>,
     /// The group is somebody else's to remove, or was removed.
     is_removed: Cell<bool>,
     /// Our own go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody on the
     /// host. Where everything ends, they end by themselves when what they look after has. What they beget is spared nothing.
-    ours: Programs,
+    ours: Rc<dyn Ours>,
     /// Those that were taken out of the group.
     taken_out: RefCell<HashSet<Pid>>,
 }
@@ -71,23 +86,24 @@ pub struct Family {
 impl Family {
     /// For the run of this id; without a group of its own where there are none, or where we may not make one.
     pub fn found(run: &str) -> Self {
-        Self::new(Cgroup::create(PARENT, run).ok(), None)
+        Self::new(Cgroup::create(PARENT, run).ok(), None, Rc::new(programs::ours()))
     }
 
-    /// That of a run that another process supervises, whose descendants they are; this process may be one, and is none of them.
-    pub(super) fn of(supervisor: Pid, group: Option<&Path>) -> Self {
-        let family = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor));
-        family.spared.set(Some(Pid::own()));
+    /// That of a run that another process supervises, whose descendants they are; this process and those of its session may be
+    /// some, and are none of them. `ours` tells which of them run programs of ours.
+    pub(super) fn of(supervisor: Pid, group: Option<&Path>, ours: Rc<dyn Ours>) -> Self {
+        let family = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor), ours);
+        family.spare_session(Pid::own());
         family
     }
 
-    fn new(group: Option<Cgroup>, of: Option<Pid>) -> Self {
+    fn new(group: Option<Cgroup>, of: Option<Pid>, ours: Rc<dyn Ours>) -> Self {
         Self {
             group,
             of,
-            spared: Cell::new(None),
+            spared: RefCell::default(),
             is_removed: Cell::new(false),
-            ours: programs::ours(),
+            ours,
             taken_out: RefCell::default(),
         }
     }
@@ -97,14 +113,31 @@ impl Family {
         self.group.as_ref()
     }
 
-    /// What the enforcer has to know of them; they descend from `parent`.
-    pub(super) fn wards(&self, parent: Pid, grace: Duration) -> Wards {
-        Wards { parent, group: self.group.as_ref().map(|group| group.path().to_owned()), grace, limit: None }
+    /// What the enforcer has to know of them; they descend from `parent`, as may a `carrier` that is none of them.
+    pub(super) fn wards(&self, parent: Pid, carrier: Option<Pid>, grace: Duration) -> Wards {
+        let group = self.group.as_ref().map(|group| group.path().to_owned());
+        Wards { parent, carrier, group, grace, limit: None }
+    }
+
+    /// A descendant of ours is none of them.
+    pub(super) fn spare(&self, pid: Pid) {
+        self.add_spared(pid, false);
+    }
+
+    /// Nor is any process of its session.
+    pub(super) fn spare_session(&self, leader: Pid) {
+        self.add_spared(leader, true);
+    }
+
+    fn add_spared(&self, pid: Pid, session: bool) {
+        if let Ok(began) = process::process_start(pid) {
+            self.spared.borrow_mut().push(Spared { pid, began, session });
+        }
     }
 
     /// A child of ours looks after them from now on: it is none of them, and the group is its own to remove.
     pub(super) fn hand_over(&self, enforcer: Pid) {
-        self.spared.set(Some(enforcer));
+        self.spare_session(enforcer);
         self.is_removed.set(true);
     }
 
@@ -222,7 +255,7 @@ impl Family {
     }
 
     fn is_meant(&self, pid: Pid) -> bool {
-        self.spared.get() != Some(pid)
+        !self.spared.borrow().iter().any(|spared| spared.covers(pid))
     }
 
     fn signal(&self, number: i32, meant: &dyn Fn(Pid) -> bool) {

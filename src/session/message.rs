@@ -1,16 +1,24 @@
-//! What the relay and the monitor say to each other: packets of a fixed size over a socket pair of our own.
+//! What the supervisor and the carrier of a session say to each other: packets over a socket pair of our own, six numbers and
+//! perhaps a text.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::outcome::CommandEnd;
+use crate::recording::Seal;
 use sys::exec::ExecError;
 use sys::poll::{read, write};
 use sys::process::{Usage, WaitEvent};
+use sys::terminal::WindowSize;
 
 /// A tag and five numbers.
 const SIZE: usize = 6 * 8;
+
+/// The longest text, in bytes; what is longer is cut.
+const TEXT: usize = 1024;
+
+type Numbers = [i64; 6];
 
 /// Whether the command shall own its terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,25 +29,34 @@ pub(super) enum Place {
     Background,
 }
 
-/// From the relay to the monitor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// From the supervisor to the carrier.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
     /// Send the command's process group a signal.
     Signal(i32),
     /// Let the stopped command go on.
     Continue(Place),
-    /// SIGTERM to every descendant.
-    Terminate,
-    /// SIGKILL to every descendant.
-    Kill,
-    /// Stop every descendant, and tell of no stops.
-    Freeze,
-    /// Let them go on.
-    Thaw,
+    /// How the two terminals are set from now on; what waited for that is carried.
+    Screen {
+        /// Keys of the caller's terminal are the command's.
+        raw: bool,
+        /// The command's terminal leaves line ends alone.
+        plain: bool,
+    },
+    /// The window has this size now.
+    Resize(WindowSize),
+    /// Tell the person at the terminal.
+    Say(String),
+    /// Carry what is there to the screen, say when that is done, and carry nothing more before the terminals are set anew.
+    Rest,
+    /// Nobody waits any longer for what is still to be carried.
+    Enough,
+    /// The run is over: carry what is there, seal the recording, and end.
+    Finish,
 }
 
-/// From the monitor to the relay.
-#[derive(Debug, Clone, Copy)]
+/// From the carrier to the supervisor.
+#[derive(Debug, Clone)]
 pub(super) enum Report {
     /// The command was stopped by this signal.
     Stopped(i32),
@@ -47,113 +64,167 @@ pub(super) enum Report {
     Ended(CommandEnd),
     /// It never began.
     Failed(ExecError),
+    /// The caller's terminal is gone.
+    HungUp,
+    /// Somebody typed ^C.
+    Interrupt,
+    /// The session is not recorded any more, and why.
+    Unrecorded(String),
+    /// What had to be carried is on the screen.
+    Rested,
+    /// All is carried; the recording, where there is one, has this seal, and this went wrong at its last writing.
+    Finished(Option<Seal>, Option<String>),
 }
 
 /// Sends an order.
-pub(super) fn send_order(socket: &OwnedFd, order: Order) -> io::Result<()> {
-    let numbers = match order {
-        Order::Signal(signal) => [1, i64::from(signal), 0, 0, 0, 0],
-        Order::Continue(Place::Foreground) => [2, 1, 0, 0, 0, 0],
-        Order::Continue(Place::Background) => [2, 0, 0, 0, 0, 0],
-        Order::Terminate => [3, 0, 0, 0, 0, 0],
-        Order::Kill => [4, 0, 0, 0, 0, 0],
-        Order::Freeze => [5, 0, 0, 0, 0, 0],
-        Order::Thaw => [6, 0, 0, 0, 0, 0],
+pub(super) fn send_order(socket: &OwnedFd, order: &Order) -> io::Result<()> {
+    let (numbers, text) = match order {
+        Order::Signal(signal) => ([1, i64::from(*signal), 0, 0, 0, 0], ""),
+        Order::Continue(Place::Foreground) => ([2, 1, 0, 0, 0, 0], ""),
+        Order::Continue(Place::Background) => ([2, 0, 0, 0, 0, 0], ""),
+        Order::Screen { raw, plain } => ([3, i64::from(*raw), i64::from(*plain), 0, 0, 0], ""),
+        Order::Resize(window) => {
+            let [rows, columns, width, height] =
+                [window.rows, window.columns, window.width, window.height].map(i64::from);
+            ([4, rows, columns, width, height, 0], "")
+        }
+        Order::Say(words) => ([5, 0, 0, 0, 0, 0], words.as_str()),
+        Order::Rest => ([6, 0, 0, 0, 0, 0], ""),
+        Order::Enough => ([7, 0, 0, 0, 0, 0], ""),
+        Order::Finish => ([8, 0, 0, 0, 0, 0], ""),
     };
-    send(socket, numbers)
+    send(socket, numbers, text)
 }
 
-/// Receives an order; `None` when the relay is gone.
+/// Receives an order; `None` when the supervisor is gone.
 pub(super) fn receive_order(socket: &OwnedFd) -> io::Result<Option<Order>> {
-    Ok(match receive(socket)? {
-        Some([1, signal, ..]) => Some(Order::Signal(small(signal)?)),
-        Some([2, 1, ..]) => Some(Order::Continue(Place::Foreground)),
-        Some([2, 0, ..]) => Some(Order::Continue(Place::Background)),
-        Some([3, ..]) => Some(Order::Terminate),
-        Some([4, ..]) => Some(Order::Kill),
-        Some([5, ..]) => Some(Order::Freeze),
-        Some([6, ..]) => Some(Order::Thaw),
-        Some(_) => return Err(garbled()),
-        None => None,
-    })
+    let Some((numbers, text)) = receive(socket)? else { return Ok(None) };
+    Ok(Some(match numbers {
+        [1, signal, ..] => Order::Signal(small(signal)?),
+        [2, 1, ..] => Order::Continue(Place::Foreground),
+        [2, 0, ..] => Order::Continue(Place::Background),
+        [3, raw, plain, ..] => Order::Screen { raw: raw == 1, plain: plain == 1 },
+        [4, rows, columns, width, height, _] => Order::Resize(WindowSize {
+            rows: small(rows)?,
+            columns: small(columns)?,
+            width: small(width)?,
+            height: small(height)?,
+        }),
+        [5, ..] => Order::Say(text),
+        [6, ..] => Order::Rest,
+        [7, ..] => Order::Enough,
+        [8, ..] => Order::Finish,
+        _ => return Err(garbled()),
+    }))
 }
 
 /// Sends a report.
-pub(super) fn send_report(socket: &OwnedFd, report: Report) -> io::Result<()> {
-    let numbers = match report {
-        Report::Stopped(signal) => [1, i64::from(signal), 0, 0, 0, 0],
+pub(super) fn send_report(socket: &OwnedFd, report: &Report) -> io::Result<()> {
+    let (numbers, text) = match report {
+        Report::Stopped(signal) => ([1, i64::from(*signal), 0, 0, 0, 0], ""),
         Report::Ended(CommandEnd { event: WaitEvent::Signaled { signal, core }, usage }) => {
-            ended(2, signal, i64::from(core), &usage)
+            (ended(2, *signal, i64::from(*core), usage), "")
         }
-        Report::Ended(CommandEnd { event: WaitEvent::Exited(code), usage }) => ended(3, code, 0, &usage),
+        Report::Ended(CommandEnd { event: WaitEvent::Exited(code), usage }) => (ended(3, *code, 0, usage), ""),
         Report::Ended(_) => return Err(garbled()),
         Report::Failed(error) => {
             let [a, b, c, d, e] = error.to_bytes();
-            [4, i64::from_le_bytes([a, b, c, d, e, 0, 0, 0]), 0, 0, 0, 0]
+            ([4, i64::from_le_bytes([a, b, c, d, e, 0, 0, 0]), 0, 0, 0, 0], "")
         }
+        Report::HungUp => ([5, 0, 0, 0, 0, 0], ""),
+        Report::Interrupt => ([6, 0, 0, 0, 0, 0], ""),
+        Report::Unrecorded(why) => ([7, 0, 0, 0, 0, 0], why.as_str()),
+        Report::Rested => ([8, 0, 0, 0, 0, 0], ""),
+        Report::Finished(None, _) => ([9, 0, 0, 0, 0, 0], ""),
+        Report::Finished(Some(seal), why) => (sealed(seal), why.as_deref().unwrap_or_default()),
     };
-    send(socket, numbers)
+    send(socket, numbers, text)
 }
 
-/// Receives a report; `None` when the monitor is gone.
+/// Receives a report; `None` when the carrier is gone.
 pub(super) fn receive_report(socket: &OwnedFd) -> io::Result<Option<Report>> {
     let end = |event, user: i64, system: i64, rss: i64| {
         let time = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap_or(0));
         let usage = Usage { user: time(user), system: time(system), max_rss_kib: u64::try_from(rss).unwrap_or(0) };
         Report::Ended(CommandEnd { event, usage })
     };
-    Ok(match receive(socket)? {
-        Some([1, signal, ..]) => Some(Report::Stopped(small(signal)?)),
-        Some([2, signal, core, user, system, rss]) => {
-            Some(end(WaitEvent::Signaled { signal: small(signal)?, core: core == 1 }, user, system, rss))
+    let Some((numbers, text)) = receive(socket)? else { return Ok(None) };
+    Ok(Some(match numbers {
+        [1, signal, ..] => Report::Stopped(small(signal)?),
+        [2, signal, core, user, system, rss] => {
+            end(WaitEvent::Signaled { signal: small(signal)?, core: core == 1 }, user, system, rss)
         }
-        Some([3, code, _, user, system, rss]) => Some(end(WaitEvent::Exited(small(code)?), user, system, rss)),
-        Some([4, error, ..]) => {
+        [3, code, _, user, system, rss] => end(WaitEvent::Exited(small(code)?), user, system, rss),
+        [4, error, ..] => {
             let [a, b, c, d, e, ..] = error.to_le_bytes();
-            Some(Report::Failed(ExecError::from_bytes([a, b, c, d, e]).ok_or_else(garbled)?))
+            Report::Failed(ExecError::from_bytes([a, b, c, d, e]).ok_or_else(garbled)?)
         }
-        Some(_) => return Err(garbled()),
-        None => None,
-    })
+        [5, ..] => Report::HungUp,
+        [6, ..] => Report::Interrupt,
+        [7, ..] => Report::Unrecorded(text),
+        [8, ..] => Report::Rested,
+        [9, ..] => Report::Finished(None, None),
+        [bytes, digest @ ..] if bytes < 0 => {
+            Report::Finished(Some(seal_of(bytes, digest)), (!text.is_empty()).then_some(text))
+        }
+        _ => return Err(garbled()),
+    }))
 }
 
-fn ended(tag: i64, number: i32, core: i64, usage: &Usage) -> [i64; 6] {
+fn ended(tag: i64, number: i32, core: i64, usage: &Usage) -> Numbers {
     let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
     let rss = i64::try_from(usage.max_rss_kib).unwrap_or(i64::MAX);
     [tag, i64::from(number), core, micros(usage.user), micros(usage.system), rss]
 }
 
-fn send(socket: &OwnedFd, numbers: [i64; 6]) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(SIZE);
+/// The length takes the tag's place, as a negative number.
+fn sealed(seal: &Seal) -> Numbers {
+    let length = i64::try_from(seal.bytes).unwrap_or(i64::MAX);
+    let mut numbers = [-1 - length.min(i64::MAX - 1), 0, 0, 0, 0, 0];
+    for (number, chunk) in numbers.iter_mut().skip(1).zip(seal.sha256.chunks_exact(8)) {
+        *number = i64::from_le_bytes(chunk.try_into().unwrap_or_default());
+    }
+    numbers
+}
+
+fn seal_of(tag: i64, digest: [i64; 5]) -> Seal {
+    let mut sha256 = [0; 32];
+    for (chunk, number) in sha256.chunks_exact_mut(8).zip(digest) {
+        chunk.copy_from_slice(&number.to_le_bytes());
+    }
+    Seal { sha256, bytes: u64::try_from(-1 - tag).unwrap_or(0) }
+}
+
+fn send(socket: &OwnedFd, numbers: Numbers, text: &str) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(SIZE + text.len());
     for number in numbers {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
+    bytes.extend_from_slice(text.as_bytes().get(..TEXT).unwrap_or(text.as_bytes()));
     write(socket.as_fd(), &bytes).map(drop)
 }
 
-fn receive(socket: &OwnedFd) -> io::Result<Option<[i64; 6]>> {
-    let mut bytes = [0; SIZE];
+fn receive(socket: &OwnedFd) -> io::Result<Option<(Numbers, String)>> {
+    let mut bytes = [0; SIZE + TEXT];
     let length = match read(socket.as_fd(), &mut bytes) {
-        // The other side went away with an order of ours unread. The kernel says that first and once (unix(7)); its last
+        // The other side went away with a packet of ours unread. The kernel says that first and once (unix(7)); its last
         // words still lie behind it.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => read(socket.as_fd(), &mut bytes)?,
         result => result?,
     };
-    match length {
-        0 => Ok(None),
-        SIZE => {
-            let mut numbers = [0; 6];
-            for (number, chunk) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
-                *number = i64::from_le_bytes(chunk.try_into().unwrap_or_default());
-            }
-            Ok(Some(numbers))
-        }
-        _ => Err(garbled()),
+    if length == 0 {
+        return Ok(None);
     }
+    let (head, text) = bytes.get(..length).and_then(|packet| packet.split_at_checked(SIZE)).ok_or_else(garbled)?;
+    let mut numbers = [0; 6];
+    for (number, chunk) in numbers.iter_mut().zip(head.chunks_exact(8)) {
+        *number = i64::from_le_bytes(chunk.try_into().unwrap_or_default());
+    }
+    Ok(Some((numbers, String::from_utf8_lossy(text).into_owned())))
 }
 
-fn small(number: i64) -> io::Result<i32> {
-    i32::try_from(number).map_err(|_| garbled())
+fn small<T: TryFrom<i64>>(number: i64) -> io::Result<T> {
+    T::try_from(number).map_err(|_| garbled())
 }
 
 fn garbled() -> io::Error {
@@ -167,8 +238,8 @@ mod tests {
     #[test]
     fn the_last_report_arrives_though_an_order_was_never_read() {
         let (ours, theirs) = sys::poll::socket_pair().unwrap();
-        send_order(&ours, Order::Kill).unwrap();
-        send_report(&theirs, Report::Stopped(20)).unwrap();
+        send_order(&ours, &Order::Rest).unwrap();
+        send_report(&theirs, &Report::Stopped(20)).unwrap();
         drop(theirs);
         assert!(matches!(receive_report(&ours).unwrap(), Some(Report::Stopped(20))));
         assert!(receive_report(&ours).unwrap().is_none());
@@ -181,22 +252,45 @@ mod tests {
             Order::Signal(15),
             Order::Continue(Place::Foreground),
             Order::Continue(Place::Background),
-            Order::Terminate,
-            Order::Kill,
-            Order::Freeze,
-            Order::Thaw,
+            Order::Screen { raw: true, plain: false },
+            Order::Screen { raw: false, plain: true },
+            Order::Resize(WindowSize { rows: 1, columns: 65_535, width: 3, height: 4 }),
+            Order::Say("the grant ends".to_owned()),
+            Order::Rest,
+            Order::Enough,
+            Order::Finish,
         ] {
-            send_order(&ours, order).unwrap();
+            send_order(&ours, &order).unwrap();
             assert_eq!(receive_order(&theirs).unwrap(), Some(order));
         }
         let usage = Usage { user: Duration::from_micros(7), system: Duration::from_micros(8), max_rss_kib: 9 };
         let event = WaitEvent::Signaled { signal: 9, core: true };
-        send_report(&theirs, Report::Ended(CommandEnd { event, usage })).unwrap();
+        send_report(&theirs, &Report::Ended(CommandEnd { event, usage })).unwrap();
         match receive_report(&ours).unwrap() {
             Some(Report::Ended(end)) => assert_eq!((end.event, end.usage), (event, usage)),
             other => panic!("{other:?}"),
         }
+        for bytes in [0, 1, u64::from(u32::MAX)] {
+            let seal = Seal { sha256: std::array::from_fn(|at| 255 - at as u8), bytes };
+            send_report(&theirs, &Report::Finished(Some(seal), Some("full".to_owned()))).unwrap();
+            match receive_report(&ours).unwrap() {
+                Some(Report::Finished(found, why)) => assert_eq!((found, why.as_deref()), (Some(seal), Some("full"))),
+                other => panic!("{other:?}"),
+            }
+        }
         drop(ours);
         assert_eq!(receive_order(&theirs).unwrap(), None);
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_and_a_short_packet_is_garbled() {
+        let (ours, theirs) = sys::poll::socket_pair().unwrap();
+        send_report(&theirs, &Report::Unrecorded("ä".repeat(TEXT))).unwrap();
+        match receive_report(&ours).unwrap() {
+            Some(Report::Unrecorded(why)) => assert_eq!(why.chars().filter(|letter| *letter == 'ä').count(), TEXT / 2),
+            other => panic!("{other:?}"),
+        }
+        write(theirs.as_fd(), b"short").unwrap();
+        assert!(receive_report(&ours).is_err());
     }
 }

@@ -7,12 +7,14 @@ pub mod watch;
 pub mod custody;
 
 mod buffer;
+mod carrier;
 mod direct;
 mod ending;
 mod family;
 mod farewell;
 mod hosted;
 mod launch;
+mod line;
 mod message;
 mod modes;
 mod monitor;

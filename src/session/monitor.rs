@@ -1,24 +1,34 @@
-//! The process between the relay and the command, leader of the command's session: it gives the command its terminal,
-//! sees it stop and end, and adopts its orphans. Without it ^Z could not work: a stop is ignored in a process group
-//! whose parent is in another session (POSIX "orphaned process group").
+//! The process between the supervisor and the command, leader of the command's session: it gives the command its terminal,
+//! sees it stop and end, adopts its orphans, and is the [carrier](super::carrier) of both terminals. Without it ^Z could not
+//! work: a stop is ignored in a process group whose parent is in another session (POSIX "orphaned process group").
+//!
+//! As soon as it has begotten the command it puts itself behind the wall. What ends, freezes and thaws is the supervisor's and
+//! the enforcer's; here are only the command's own process group, and what it can still do when the supervisor was killed.
 
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::family::Family;
+use super::carrier::{Carrier, Course};
 use super::launch::{Launch, read_report};
 use super::message::{Order, Place, Report, receive_order, send_report};
 use super::outcome::CommandEnd;
 use super::taps::{Ends, end_of};
-use sys::poll::{PollEntry, pipe, poll};
-use sys::process::{self, Pid, WaitEvent, Waiting, exit_now, fork_into, wait};
+use sys::cgroup::{Cgroup, Killer};
+use sys::poll::pipe;
+use sys::process::{self, Children, Pid, WaitEvent, Waiting, exit_now, fork_into, wait_any};
 use sys::sanitize::Inherited;
-use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SIGTERM, SignalQueue};
+use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SIGKILL, SIGTERM, SignalQueue};
+
+/// Between two looks at processes that are about to end.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// How many rounds of SIGKILL.
+const KILL_ROUNDS: u32 = 100;
 
 /// What the monitor works with.
-pub(super) struct Monitor<'a> {
+pub(super) struct Monitor<'a, 't> {
     /// The command.
     pub(super) launch: &'a Launch,
     /// What the caller handed over.
@@ -29,34 +39,27 @@ pub(super) struct Monitor<'a> {
     pub(super) on_terminal: [bool; 3],
     /// Where output and error go instead, for fds 1 and 2.
     pub(super) ends: Ends,
-    /// To the relay.
-    pub(super) socket: OwnedFd,
+    /// What carries the terminals.
+    pub(super) carrier: Carrier<'a, 't>,
     /// Whether the command owns its terminal from the start.
     pub(super) place: Place,
-    /// How long leftovers of a command that was ended may take.
+    /// How long leftovers may take when the supervisor was killed.
     pub(super) grace: Duration,
 }
 
-impl Monitor<'_> {
+impl Monitor<'_, '_> {
     /// The whole life of the monitor process.
     pub(super) fn run(self) -> Infallible {
-        let status = match self.monitor() {
-            Ok(()) => 0,
-            Err(_) => {
-                // The relay sees the closed socket; nothing may be left running without its eye on it.
-                self.family().kill_all();
-                1
-            }
-        };
-        exit_now(status)
+        // The supervisor sees the closed socket; nothing may be left running without its eye on it.
+        exit_now(i32::from(self.monitor().is_err()))
     }
 
-    fn monitor(&self) -> io::Result<()> {
+    fn monitor(mut self) -> io::Result<()> {
         process::new_session()?;
         process::set_controlling_terminal(self.follower.as_fd())?;
         process::become_subreaper()?;
-        // When the relay is killed, the kernel hangs up the terminal and with it us, who still have the command to end.
-        // SIGTERM is for those who talk to somebody: the relay.
+        // When the supervisor is killed, the kernel may hang up the terminal and with it us, who have the command to end.
+        // SIGTERM is for those who talk to somebody: the supervisor.
         let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
         let (failure, told) = pipe()?;
         let command = fork_into(self.launch.birth(), || self.become_command(&told))?;
@@ -64,19 +67,18 @@ impl Monitor<'_> {
         // Parent and child both do it: whoever comes first, the group is there when it is needed. After exec the
         // kernel refuses it to the parent, and then the child has done it.
         let _ = process::set_process_group(command, command);
-
-        let (end, was_ended) = self.attend(command, &signals)?;
-        if let Some(deadline) = was_ended {
-            self.family().end_leftovers(deadline);
+        self.ends = [None, None];
+        let last = LastResort::prepare(command, self.launch.family().group());
+        let mut others = vec![self.follower.as_fd(), signals.as_fd(), failure.as_fd()];
+        others.extend(last.descriptors());
+        self.carrier.confine(&others);
+        let mut attended = Attended { follower: &self.follower, command, failure: &failure, has_ended: false };
+        // Whatever else keeps us from going on, nothing may be left running without an eye on it.
+        match attended.attend(&mut self.carrier, &signals) {
+            Ok(Course::Over) => return Ok(()),
+            Ok(Course::Goes) | Err(_) => last.end(self.grace),
         }
-        match read_report(&failure) {
-            Some(error) => send_report(&self.socket, Report::Failed(error)),
-            None => send_report(&self.socket, Report::Ended(end)),
-        }
-    }
-
-    fn family(&self) -> &Family {
-        self.launch.family()
+        exit_now(1)
     }
 
     fn become_command(&self, told: &OwnedFd) -> Infallible {
@@ -95,61 +97,122 @@ impl Monitor<'_> {
             [terminal(input), terminal(output).or(end_of(tapped_output)), terminal(error).or(end_of(tapped_error))];
         self.launch.exec_or_report(self.inherited, standard, told)
     }
+}
 
-    /// Carries orders out and reports stops until the command has ended; the deadline is set when it was ended by order.
-    fn attend(&self, command: Pid, signals: &SignalQueue) -> io::Result<(CommandEnd, Option<Instant>)> {
-        let (mut was_ended, mut frozen) = (None, false);
+/// A command that was started.
+struct Attended<'a> {
+    follower: &'a OwnedFd,
+    command: Pid,
+    /// Says why it could not be executed.
+    failure: &'a OwnedFd,
+    has_ended: bool,
+}
+
+impl Attended<'_> {
+    /// Carries, obeys and reports until the supervisor wants no more; [`Course::Goes`] when that was killed first.
+    fn attend(&mut self, carrier: &mut Carrier<'_, '_>, signals: &SignalQueue) -> io::Result<Course> {
+        let supervisor = carrier.supervisor;
         loop {
-            let mut entries = [PollEntry::reading(signals.as_fd()), PollEntry::reading(self.socket.as_fd())];
-            poll(&mut entries, None)?;
-            let ordered = entries.get(1).is_some_and(|entry| entry.ready_read);
+            let [_, ordered] = carrier.round([signals.as_fd(), supervisor.as_fd()], None)?;
             while signals.next_event()?.is_some() {}
-            while let Some((event, usage)) = wait(command, Waiting::ChangeNow)? {
-                match event {
-                    WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => {
-                        return Ok((CommandEnd { event, usage }, was_ended));
-                    }
-                    WaitEvent::Stopped(signal) if !frozen => send_report(&self.socket, Report::Stopped(signal))?,
-                    WaitEvent::Stopped(_) | WaitEvent::Continued => {}
-                }
+            self.look(supervisor)?;
+            if !ordered {
+                continue;
             }
-            if ordered {
-                match receive_order(&self.socket)? {
-                    // Only a thaw wakes what is frozen.
-                    Some(Order::Signal(SIGCONT) | Order::Continue(_)) if frozen => {}
-                    Some(order) => {
-                        match order {
-                            Order::Terminate => was_ended = Some(Instant::now() + self.grace),
-                            Order::Freeze | Order::Thaw => frozen = order == Order::Freeze,
-                            Order::Signal(_) | Order::Continue(_) | Order::Kill => {}
-                        }
-                        self.obey(order, command);
-                    }
-                    None => {
-                        // The relay was killed: its command must not outlive the eye that ends it in time.
-                        let _ = process::kill_group(command, SIGHUP);
-                        self.family().terminate();
-                        self.family().end_leftovers(Instant::now() + self.grace);
-                        exit_now(1);
+            match receive_order(supervisor)? {
+                Some(Order::Signal(signal)) if !self.has_ended => drop(process::kill_group(self.command, signal)),
+                Some(Order::Continue(place)) if !self.has_ended => self.go_on(place),
+                Some(order) => {
+                    if carrier.obey(order)? == Course::Over {
+                        return Ok(Course::Over);
                     }
                 }
+                None => return Ok(Course::Goes),
             }
         }
     }
 
-    fn obey(&self, order: Order, command: Pid) {
-        match order {
-            // A command that has just ended needs neither of the two; its end is seen in the next round.
-            Order::Signal(signal) => drop(process::kill_group(command, signal)),
-            Order::Continue(place) => {
-                let group = if place == Place::Foreground { command } else { process::own_process_group() };
-                let _ = process::set_foreground(self.follower.as_fd(), group);
-                let _ = process::kill_group(command, SIGCONT);
+    /// Sees the command stop and end, and buries its orphans.
+    fn look(&mut self, supervisor: &OwnedFd) -> io::Result<()> {
+        while let Ok(Some((pid, event, usage))) = wait_any(Waiting::ChangeNow) {
+            let report = match event {
+                _ if pid != self.command => continue,
+                WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => {
+                    self.has_ended = true;
+                    match read_report(self.failure) {
+                        Some(error) => Report::Failed(error),
+                        None => Report::Ended(CommandEnd { event, usage }),
+                    }
+                }
+                WaitEvent::Stopped(signal) => Report::Stopped(signal),
+                WaitEvent::Continued => continue,
+            };
+            send_report(supervisor, &report)?;
+        }
+        Ok(())
+    }
+
+    fn go_on(&self, place: Place) {
+        let group = if place == Place::Foreground { self.command } else { process::own_process_group() };
+        // A command that has just ended needs neither of the two; its end is seen in the next round.
+        let _ = process::set_foreground(self.follower.as_fd(), group);
+        let _ = process::kill_group(self.command, SIGCONT);
+    }
+}
+
+/// How the monitor ends what it has begotten when nobody else is there, with what it has opened before.
+struct LastResort {
+    command: Pid,
+    group: Option<Killer>,
+    children: Option<Children>,
+}
+
+impl LastResort {
+    fn prepare(command: Pid, group: Option<&Cgroup>) -> Self {
+        // Without a control group there are the orphans, which we adopt, and without a list of them the command's own group.
+        Self { command, group: group.and_then(|group| group.killer().ok()), children: Children::open().ok() }
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let group = self.group.as_ref().map(AsFd::as_fd);
+        group.into_iter().chain(self.children.as_ref().map(AsFd::as_fd))
+    }
+
+    /// After `grace` with no mercy. Once a run has lasted, its enforcer does the same.
+    fn end(&self, grace: Duration) {
+        for signal in [SIGHUP, SIGTERM, SIGCONT] {
+            self.signal(signal);
+        }
+        let deadline = Instant::now() + grace;
+        while is_left() && Instant::now() < deadline {
+            std::thread::sleep(ROUND);
+        }
+        for _ in 0..KILL_ROUNDS {
+            if !is_left() {
+                return;
             }
-            Order::Terminate => self.family().terminate(),
-            Order::Kill => self.family().kill(),
-            Order::Freeze => self.family().freeze(),
-            Order::Thaw => self.family().thaw(),
+            let _ = self.group.as_ref().map(Killer::kill); // the others are signalled one by one
+            self.signal(SIGKILL);
+            std::thread::sleep(ROUND);
+        }
+    }
+
+    fn signal(&self, signal: i32) {
+        // Who has ended by now needs no signal.
+        let _ = process::kill_group(self.command, signal);
+        for child in self.children.as_ref().map(Children::now).unwrap_or_default() {
+            let _ = process::kill(child, signal);
+        }
+    }
+}
+
+/// Buries who has ended.
+fn is_left() -> bool {
+    loop {
+        match wait_any(Waiting::EndNow) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
         }
     }
 }

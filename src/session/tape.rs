@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,21 @@ pub struct Tape<'a> {
     limits: Limits,
     header: Header,
     file: &'a dyn Fn() -> io::Result<File>,
-    recorder: Option<Recorder>,
+    state: State,
+    /// Why nothing is recorded any more, until somebody was told.
+    failure: Option<RecordingError>,
+}
+
+/// Who writes the recording.
+enum State {
+    /// There is none.
+    Nothing,
+    /// This process.
+    Here(Recorder),
+    /// The carrier, into this file.
+    Elsewhere(File),
+    /// It is complete; perhaps its last writing failed.
+    Sealed(Seal, Option<String>),
 }
 
 impl<'a> Tape<'a> {
@@ -47,14 +62,66 @@ impl<'a> Tape<'a> {
             limits,
             header: header(recorded),
             file,
-            recorder: None,
+            state: State::Nothing,
+            failure: None,
         }
     }
 
     /// The seal of what was recorded, for the `end` record; `None` when nothing was. The alert for an error of the last
     /// writing is the caller's.
-    pub fn finish(self) -> Option<(Seal, Result<(), RecordingError>)> {
-        self.recorder.map(Recorder::finish)
+    pub fn finish(self) -> Option<(Seal, Result<(), String>)> {
+        match self.state {
+            State::Nothing => None,
+            State::Here(recorder) => {
+                let (seal, last) = recorder.finish();
+                Some((seal, last.map_err(|error| error.to_string())))
+            }
+            State::Elsewhere(file) => {
+                let killed = "whoever recorded the session was killed, and the recording ends before it".to_owned();
+                Seal::of(&file).ok().map(|seal| (seal, Err(killed)))
+            }
+            State::Sealed(seal, why) => Some((seal, why.map_or(Ok(()), Err))),
+        }
+    }
+
+    /// In the supervisor: a process that was forked from this one records from here on.
+    pub(super) fn hand_over(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Nothing) {
+            State::Here(recorder) => State::Elsewhere(recorder.into_file()),
+            state => state,
+        };
+    }
+
+    /// In the supervisor: the carrier has sealed it.
+    pub(super) fn sealed(&mut self, seal: Seal, why: Option<String>) {
+        if matches!(self.state, State::Elsewhere(_)) {
+            self.state = State::Sealed(seal, why);
+        }
+    }
+
+    /// In the carrier: writes what is left, and seals it.
+    pub(super) fn seal(&mut self) -> (Option<Seal>, Option<String>) {
+        let State::Here(recorder) = std::mem::replace(&mut self.state, State::Nothing) else { return (None, None) };
+        let (seal, last) = recorder.finish();
+        (Some(seal), last.err().map(|error| error.to_string()))
+    }
+
+    /// What recording costs when it fails.
+    pub(super) fn mode(&self) -> RecordingMode {
+        self.mode
+    }
+
+    /// Why nothing is recorded any more, once.
+    pub(super) fn failure(&mut self) -> Option<RecordingError> {
+        self.failure.take()
+    }
+
+    /// The file that this process writes.
+    pub(super) fn file(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Here(recorder) => Some(recorder.as_fd()),
+            State::Nothing | State::Elsewhere(_) | State::Sealed(..) => None,
+        }
     }
 
     /// Whether terminals are recorded.
@@ -83,23 +150,23 @@ impl<'a> Tape<'a> {
             .map_err(RecordingError::from)
             .and_then(|file| Recorder::begin(file, &self.header, self.limits, Instant::now()));
         match (begun, self.mode) {
-            (Ok(recorder), _) => self.recorder = Some(recorder),
+            (Ok(recorder), _) => self.state = State::Here(recorder),
             (Err(error), RecordingMode::Strict) => return Err(LaunchError::Unrecorded(error)),
-            (Err(error), RecordingMode::BestEffort) => enforcer.unrecorded(&error, self.mode),
+            (Err(error), RecordingMode::BestEffort) => enforcer.unrecorded(&error.to_string(), self.mode),
         }
         Ok(())
     }
 
     /// What the command showed.
-    pub(super) fn output(&mut self, bytes: &[u8], enforcer: &mut Enforcer<'_>) {
+    pub(super) fn output(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.take(enforcer, |recorder| recorder.output(Instant::now(), bytes));
+            self.take(|recorder| recorder.output(Instant::now(), bytes));
         }
     }
 
     /// What the command wrote to something else than its terminal, as a terminal would show it: a line's end is CR LF.
-    pub(super) fn stream(&mut self, bytes: &[u8], enforcer: &mut Enforcer<'_>) {
-        if self.recorder.is_some() {
+    pub(super) fn stream(&mut self, bytes: &[u8]) {
+        if self.file().is_some() {
             let mut shown = Vec::with_capacity(bytes.len() + bytes.len() / 16);
             for line in bytes.split_inclusive(|byte| *byte == b'\n') {
                 match line.split_last() {
@@ -112,45 +179,51 @@ impl<'a> Tape<'a> {
                     _ => shown.extend_from_slice(line),
                 }
             }
-            self.output(&shown, enforcer);
+            self.output(&shown);
         }
     }
 
     /// Whether what is typed is recorded.
     pub(super) fn takes_input(&self) -> bool {
-        self.with_input && self.recorder.is_some()
+        self.with_input && self.file().is_some()
     }
 
     /// What was typed; the caller has seen that the terminal shows it.
-    pub(super) fn input(&mut self, bytes: &[u8], enforcer: &mut Enforcer<'_>) {
+    pub(super) fn input(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.take(enforcer, |recorder| recorder.input(Instant::now(), bytes));
+            self.take(|recorder| recorder.input(Instant::now(), bytes));
         }
     }
 
     /// The window's new size.
-    pub(super) fn resize(&mut self, window: WindowSize, enforcer: &mut Enforcer<'_>) {
-        self.take(enforcer, |recorder| recorder.resize(Instant::now(), window.columns, window.rows));
+    pub(super) fn resize(&mut self, window: WindowSize) {
+        self.take(|recorder| recorder.resize(Instant::now(), window.columns, window.rows));
     }
 
     /// What we said to the person at the terminal.
-    pub(super) fn mark(&mut self, words: &str, enforcer: &mut Enforcer<'_>) {
-        self.take(enforcer, |recorder| recorder.mark(Instant::now(), words));
+    pub(super) fn mark(&mut self, words: &str) {
+        self.take(|recorder| recorder.mark(Instant::now(), words));
     }
 
     /// Writes what has waited long enough, and shortens `patience` to the next time.
-    pub(super) fn tend(&mut self, patience: Option<Duration>, enforcer: &mut Enforcer<'_>) -> Option<Duration> {
+    pub(super) fn tend(&mut self, patience: Option<Duration>) -> Option<Duration> {
         let now = Instant::now();
-        self.take(enforcer, |recorder| recorder.tend(now));
-        match self.recorder.as_ref().and_then(|recorder| recorder.patience(now)) {
+        self.take(|recorder| recorder.tend(now));
+        let due = match &self.state {
+            State::Here(recorder) => recorder.patience(now),
+            State::Nothing | State::Elsewhere(_) | State::Sealed(..) => None,
+        };
+        match due {
             Some(due) => Some(patience.map_or(due, |patience| patience.min(due))),
             None => patience,
         }
     }
 
-    fn take(&mut self, enforcer: &mut Enforcer<'_>, act: impl FnOnce(&mut Recorder) -> Result<(), RecordingError>) {
-        if let Some(Err(error)) = self.recorder.as_mut().map(act) {
-            enforcer.unrecorded(&error, self.mode);
+    fn take(&mut self, act: impl FnOnce(&mut Recorder) -> Result<(), RecordingError>) {
+        if let State::Here(recorder) = &mut self.state
+            && let Err(error) = act(recorder)
+        {
+            self.failure = Some(error);
         }
     }
 }

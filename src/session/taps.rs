@@ -8,7 +8,6 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::buffer::Buffer;
-use super::ending::Enforcer;
 use super::tape::Tape;
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking};
 use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
@@ -80,7 +79,12 @@ impl Taps {
         Ok((taps, [first, second]))
     }
 
-    /// In a child: lets go of our ends, so that a command whose reader has gone away hears of it from us.
+    /// Our ends.
+    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.0.iter().filter_map(|tap| tap.source.as_ref()).map(AsFd::as_fd)
+    }
+
+    /// In the process that does not carry: lets go of our ends, so that a command whose reader has gone away hears of it.
     pub(super) fn close(&mut self) {
         self.0.clear();
     }
@@ -114,23 +118,22 @@ impl Taps {
     }
 
     /// Carries what is `ready`, in the order of the entries that were waited for.
-    pub(super) fn carry(&mut self, ready: &[bool], tape: &mut Tape<'_>, enforcer: &mut Enforcer<'_>) {
+    pub(super) fn carry(&mut self, ready: &[bool], tape: &mut Tape<'_>) {
         for (tap, ready) in self.0.iter_mut().zip(ready) {
             if *ready {
-                tap.carry(tape, enforcer);
+                tap.carry(tape);
             }
         }
         self.0.retain(|tap| tap.source.is_some() || !tap.held.is_empty());
     }
 
-    /// The command has ended: what it wrote is carried to the end, however slow its readers are, unless somebody wants us
-    /// to end; but not for ever what somebody whom the command left behind keeps writing.
-    pub(super) fn drain(&mut self, tape: &mut Tape<'_>, enforcer: &mut Enforcer<'_>, signals: &SignalQueue) {
+    /// The command has ended: what it wrote is carried to the end, however slow its readers are, until it is enough; but not for ever what somebody whom the command left behind keeps writing.
+    pub(super) fn drain(&mut self, tape: &mut Tape<'_>, is_enough: &mut dyn FnMut() -> bool) {
         let sinks = Sinks::new();
         let mut carried = 0;
-        while !self.0.is_empty() && carried < LAST_WORDS && !is_asked_to_end(signals) {
+        while !self.0.is_empty() && carried < LAST_WORDS && !is_enough() {
             let mut entries: Vec<PollEntry<'_>> = self.entries(&sinks).collect();
-            // Nothing to read is the end; a reader is waited for, with a look at the signals now and then.
+            // Nothing to read is the end; a reader is waited for, with a look at what we are told now and then.
             let reads = entries.iter().all(|entry| entry.read);
             let patience = if reads { Duration::ZERO } else { Duration::from_millis(100) };
             let Ok(count) = poll(&mut entries, Some(patience)) else { return };
@@ -140,13 +143,13 @@ impl Taps {
             let ready: Vec<bool> = entries.iter().map(is_ready).collect();
             drop(entries);
             carried += self.0.iter().map(|tap| tap.held.len().min(PIECE)).sum::<usize>();
-            self.carry(&ready, tape, enforcer);
+            self.carry(&ready, tape);
         }
     }
 }
 
 impl Tap {
-    fn carry(&mut self, tape: &mut Tape<'_>, enforcer: &mut Enforcer<'_>) {
+    fn carry(&mut self, tape: &mut Tape<'_>) {
         if !self.held.is_empty() {
             let written = self.sink.with(|sink| self.held.empty_some_into(sink, PIECE));
             if written.is_err() {
@@ -158,7 +161,7 @@ impl Tap {
             if !matches!(self.held.fill(source.as_fd()), Ok(1..)) {
                 self.source = None;
             }
-            tape.stream(self.held.held(), enforcer);
+            tape.stream(self.held.held());
         }
     }
 }

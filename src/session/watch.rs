@@ -40,6 +40,8 @@ pub enum Verdict {
 pub struct Wards {
     /// The process whose descendants they are, beside the enforcer.
     pub parent: Pid,
+    /// One of these descendants that is none of them: it carries their bytes.
+    pub carrier: Option<Pid>,
     /// Their control group.
     pub group: Option<PathBuf>,
     /// The time between SIGTERM and SIGKILL.

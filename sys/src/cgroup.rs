@@ -157,6 +157,14 @@ impl Cgroup {
         self.write("cgroup.kill", "1")
     }
 
+    /// What kills every process in it, for a process that can open nothing later.
+    ///
+    /// # Errors
+    /// Whatever open(2) says; `NotFound` before Linux 5.14.
+    pub fn killer(&self) -> io::Result<Killer> {
+        OpenOptions::new().write(true).open(self.path.join("cgroup.kill")).map(Killer)
+    }
+
     /// Whether a process is in it or in a group below it; false when the process is gone.
     pub fn holds(&self, pid: Pid) -> bool {
         let Some(name) = self.path.file_name() else { return false };
@@ -196,6 +204,23 @@ impl Cgroup {
 
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
         write(&self.path, file, text)
+    }
+}
+
+/// The power to end a group, see [`Cgroup::killer`].
+#[derive(Debug)]
+pub struct Killer(File);
+
+impl Killer {
+    /// As [`Cgroup::kill`].
+    pub fn kill(&self) -> io::Result<()> {
+        (&self.0).write_all(b"1")
+    }
+}
+
+impl AsFd for Killer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -317,6 +342,14 @@ fn bound(parent: &Path, group: &Path) {
 
 fn write(group: &Path, file: &str, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(group.join(file))?.write_all(text.as_bytes())
+}
+
+/// The root of the tree of version 2.
+///
+/// # Errors
+/// `Unsupported` where there is none.
+pub fn root() -> io::Result<PathBuf> {
+    tree()
 }
 
 fn tree() -> io::Result<PathBuf> {

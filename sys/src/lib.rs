@@ -4,6 +4,7 @@
 //! Every function here is for programs with one thread, because credentials, signal masks, limits and the environment
 //! belong to the process; [`process::fork`] checks it.
 
+mod bpf;
 mod kernel;
 mod seccomp;
 mod stall;
@@ -46,6 +47,7 @@ pub mod terminal;
 pub mod time;
 pub mod trusted;
 pub mod users;
+pub mod wall;
 
 pub use sanitize::{Inherited, KernelIdentity, SanitizeError, sanitize};
 pub use secret::Secret;

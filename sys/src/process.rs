@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -178,6 +178,33 @@ pub fn wait_any(waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Usage)>>
 pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: kill touches no memory; the pid is positive.
     check(unsafe { libc::kill(pid.0, signal) }).map(drop)
+}
+
+/// The children of this process, for when it can open nothing any more (proc_tid_children(5), CONFIG_PROC_CHILDREN).
+#[derive(Debug)]
+pub struct Children(File);
+
+impl Children {
+    /// # Errors
+    /// `NotFound` where the kernel does not list them.
+    pub fn open() -> io::Result<Self> {
+        File::open("/proc/thread-self/children").map(Self)
+    }
+
+    /// Those that it has now; as many as 4,096 bytes can name.
+    pub fn now(&self) -> Vec<Pid> {
+        let mut bytes = [0; 4096];
+        let length = self.0.read_at(&mut bytes, 0).unwrap_or(0);
+        let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
+        // Each number has a blank behind it; one that was cut has none.
+        text.split_inclusive(' ').filter_map(|word| word.strip_suffix(' ')?.parse().ok()).filter_map(Pid::new).collect()
+    }
+}
+
+impl AsFd for Children {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// A descriptor of a process, readable when that has ended (pidfd_open(2)).
@@ -462,6 +489,25 @@ mod tests {
         drop(hold);
         let _ = thread.join();
         assert!(before >= 1 && during >= 2);
+    }
+
+    #[test]
+    fn children_are_listed_by_who_can_open_nothing() {
+        let Ok(children) = Children::open() else { return };
+        let event = status_of(|| {
+            let Ok(children) = Children::open() else { return 1 };
+            let sleeper = fork(|| {
+                std::thread::sleep(Duration::from_secs(60));
+                exit_now(0)
+            })
+            .unwrap();
+            let found = children.now();
+            kill(sleeper, libc::SIGKILL).unwrap();
+            wait(sleeper, Waiting::ForEnd).unwrap();
+            i32::from(found != [sleeper] || !children.now().is_empty())
+        });
+        assert_eq!(event, WaitEvent::Exited(0));
+        assert!(!children.now().contains(&Pid::own()));
     }
 
     #[test]

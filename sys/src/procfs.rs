@@ -73,6 +73,19 @@ pub fn effective_uid(pid: Pid) -> Option<u32> {
     uid_in(&fs::read_to_string(format!("/proc/{}/status", pid.raw())).ok()?, 1)
 }
 
+/// Whether /proc hides processes from who may not trace them (`hidepid`, proc(5)).
+pub fn hides_processes() -> bool {
+    fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| mounts.lines().any(is_hiding))
+}
+
+fn is_hiding(mount: &str) -> bool {
+    let mut fields = mount.split(' ').skip(1);
+    let (Some("/proc"), Some("proc"), Some(options)) = (fields.next(), fields.next(), fields.next()) else {
+        return false;
+    };
+    options.split(',').filter_map(|option| option.strip_prefix("hidepid=")).any(|how| !matches!(how, "0" | "off"))
+}
+
 /// The real user id of a process; `None` when it is gone.
 pub fn real_uid(pid: Pid) -> Option<u32> {
     uid_in(&fs::read_to_string(format!("/proc/{}/status", pid.raw())).ok()?, 0)
@@ -126,6 +139,19 @@ mod tests {
         assert_eq!(uid_in("Name:\tx\n", 1), None);
         let own = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap());
         assert_eq!(effective_uid(Pid::own()), Some(own));
+    }
+
+    #[test]
+    fn a_proc_that_hides_processes_is_known_by_its_mount() {
+        for options in ["rw,nosuid,hidepid=invisible", "rw,hidepid=2,gid=4", "hidepid=ptraceable", "hidepid=1"] {
+            assert!(is_hiding(&format!("proc /proc proc {options} 0 0")), "{options}");
+        }
+        for line in
+            ["proc /proc proc rw,hidepid=0 0 0", "proc /proc proc rw,hidepid=off 0 0", "proc /proc proc rw 0 0", "x"]
+        {
+            assert!(!is_hiding(line), "{line}");
+        }
+        assert!(!is_hiding("proc /other proc hidepid=2 0 0"));
     }
 
     #[test]

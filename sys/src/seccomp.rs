@@ -8,6 +8,7 @@
 
 use std::io;
 
+use crate::bpf::{ARCH, NUMBER, X32_BIT, answer, argument, at_least, equal, load, set};
 use crate::kernel::check;
 use crate::random::random;
 
@@ -58,9 +59,6 @@ struct Abi {
 /// a program today, and none of a later kernel shall.
 const IO_URING_SETUP: u32 = 425;
 
-/// x32 calls are those of x86-64 with this bit.
-const X32_BIT: u32 = 0x4000_0000;
-
 /// The ABI of this program, and the 32-bit one that the same kernel may offer: asm/unistd_32.h and so on.
 #[cfg(target_arch = "x86_64")]
 const ABIS: [Abi; 2] = [Abi { arch: 0xc000_003e, exec: [59, 322] }, Abi { arch: 0x4000_0003, exec: [11, 358] }];
@@ -71,10 +69,7 @@ const ABIS: [Abi; 2] = [Abi { arch: 0xc000_00b7, exec: [221, 281] }, Abi { arch:
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ABIS: [Abi; 0] = [];
 
-// Offsets in seccomp_data: nr, arch, instruction_pointer, args[6]; both machines are little-endian.
-const NUMBER: u32 = 0;
-const ARCH: u32 = 4;
-const SIXTH: u32 = 16 + 5 * 8;
+const SIXTH: u32 = argument(5);
 
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EACCES as u32;
 const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
@@ -112,36 +107,6 @@ fn filter(pass: u64) -> Option<Vec<libc::sock_filter>> {
         /* 23 */ answer(libc::SECCOMP_RET_ALLOW),
         /* 24 */ answer(REFUSE),
     ])
-}
-
-/// Takes four bytes of the call's description.
-fn load(offset: u32) -> libc::sock_filter {
-    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset)
-}
-
-/// Skips so many instructions when what was loaded is `value`, and so many when not.
-fn equal(value: u32, then: u8, otherwise: u8) -> libc::sock_filter {
-    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, then, otherwise, value)
-}
-
-fn at_least(value: u32, then: u8, otherwise: u8) -> libc::sock_filter {
-    instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, then, otherwise, value)
-}
-
-fn answer(value: u32) -> libc::sock_filter {
-    instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value)
-}
-
-fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt, jf, k }
-}
-
-fn set(filter: &mut [libc::sock_filter]) -> io::Result<()> {
-    let length = u16::try_from(filter.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
-    // SAFETY: the program describes the slice, and both live through the call, which copies them.
-    let answer = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
-    check(answer as libc::c_int).map(drop)
 }
 
 #[cfg(test)]

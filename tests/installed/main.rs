@@ -63,6 +63,7 @@ mod terminal;
 mod tokens;
 mod told;
 mod trials;
+mod walls;
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,5 @@
-//! What the kernel has to give: control of a command and of its descendants, terminals to record on, seccomp.
+//! What the kernel has to give: control of a command and of its descendants, terminals to record on, seccomp and
+//! Landlock.
 
 use std::fs::{File, OpenOptions, read_to_string};
 use std::path::Path;
@@ -13,7 +14,7 @@ const AREA: &str = "kernel";
 const WANTED: (u32, u32) = (5, 7);
 
 pub(super) fn look() -> Vec<Finding> {
-    [vec![release(), proc(), terminals(), seccomp()], capabilities()].concat()
+    [vec![release(), proc(), terminals(), seccomp(), landlock()], capabilities()].concat()
 }
 
 fn release() -> Finding {
@@ -64,9 +65,27 @@ fn seccomp() -> Finding {
     } else {
         warning(
             "seccomp",
-            "the kernel has no seccomp filters: roles with noexec do not run",
+            "the kernel has no seccomp filters: roles with noexec do not run, and what carries the bytes of a session may still start programs",
             "boot a kernel with CONFIG_SECCOMP_FILTER",
         )
+    }
+}
+
+/// The second wall around our processes that go on beside a command; without it the first one stands alone.
+fn landlock() -> Finding {
+    match sys::wall::landlock_version() {
+        Ok(version) => good(
+            "landlock",
+            format!("version {version}: processes beside a command open no file that they do not need"),
+        ),
+        Err(error) => finding(
+            "landlock",
+            Severity::Note,
+            format!(
+                "the kernel has no Landlock ({error}): processes beside a command may open files that they do not need"
+            ),
+            Some("boot a kernel with CONFIG_SECURITY_LANDLOCK, and landlock in lsm= of its command line".to_owned()),
+        ),
     }
 }
 

@@ -1,9 +1,10 @@
 //! The administrator's hooks: what happened to requests and grants is handed to a program that runs them (hooks.rs), after
 //! the commit. May not: wait for a hook, decide anything, or tell of runs, which any user can make by the thousand.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 
 use super::{Backlog, Delivery, Sink};
 use crate::audit::journal::Written;
@@ -11,36 +12,48 @@ use crate::audit::journal::Written;
 /// Starts the runner with the events of one commit.
 pub struct Hooks {
     directory: PathBuf,
-    runner: PathBuf,
+    starter: Starter,
 }
+
+/// Hands events to the runner, one line each.
+pub type Starter = Rc<dyn Fn(&[u8]) -> io::Result<()>>;
 
 impl Hooks {
     /// For the hooks in `directory`, run by the program at `runner`, which is ours and goes on by itself.
     pub fn new(directory: impl Into<PathBuf>, runner: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), runner: runner.into() }
+        let runner = runner.into();
+        Self::started_by(directory, Rc::new(move |events| start(&runner, events)))
+    }
+
+    /// The same for a process that may start no program, and leaves that to another.
+    pub fn started_by(directory: impl Into<PathBuf>, starter: Starter) -> Self {
+        Self { directory: directory.into(), starter }
     }
 
     /// Whether there is anything to run. Whether it may be trusted is the runner's to see.
     fn exist(&self) -> bool {
         std::fs::read_dir(&self.directory).is_ok_and(|mut entries| entries.next().is_some())
     }
+}
 
-    /// Waits only until the runner has read the events and left the rest to a process of its own.
-    fn start(&self, events: &[u8]) -> std::io::Result<()> {
-        let mut runner = Command::new(&self.runner)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let told = match runner.stdin.take() {
-            Some(mut stdin) => stdin.write_all(events),
-            None => Ok(()),
-        };
-        runner.wait()?;
-        told
-    }
+/// Starts the runner. Waits only until it has read the events and left the rest to a process of its own.
+///
+/// # Errors
+/// Whatever keeps it from starting or reading.
+pub fn start(runner: &Path, events: &[u8]) -> io::Result<()> {
+    let mut runner = Command::new(runner)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let told = match runner.stdin.take() {
+        Some(mut stdin) => stdin.write_all(events),
+        None => Ok(()),
+    };
+    runner.wait()?;
+    told
 }
 
 impl Sink for Hooks {
@@ -48,7 +61,7 @@ impl Sink for Hooks {
         let events = events(commit);
         if !events.is_empty() && self.exist() {
             // A runner that cannot be started tells nobody; the journal has it all, and the command goes on.
-            let _ = self.start(events.as_bytes());
+            let _ = (self.starter)(events.as_bytes());
         }
         Delivery::Delivered
     }

@@ -1,0 +1,66 @@
+//! The capabilities that a process keeps (capabilities(7)).
+
+use std::io;
+
+use crate::kernel::check;
+
+/// A capability, by its number in linux/capability.h.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Capability {
+    /// Signals to processes of others.
+    Kill = 5,
+    /// Looks at processes of others where /proc hides them.
+    Ptrace = 19,
+    /// Writes to the kernel's audit log.
+    AuditWrite = 29,
+    /// Asks how full its queue is.
+    AuditControl = 30,
+}
+
+/// _LINUX_CAPABILITY_VERSION_3: two words of 32 bits in each set.
+const VERSION: u32 = 0x2008_0522;
+
+/// The kernel has 41 of them, and answers EINVAL beyond its last.
+const MOST: libc::c_ulong = 64;
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Sets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Gives up all but `kept`, for good: no exec gives them back.
+///
+/// # Errors
+/// Whatever capset(2) says; one of `kept` that is not held is none.
+pub(super) fn keep(kept: &[Capability]) -> io::Result<()> {
+    let header = Header { version: VERSION, pid: 0 };
+    let mut held = [Sets { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    // SAFETY: header and sets are of the version that is named and live through the call.
+    let answer = unsafe { libc::syscall(libc::SYS_capget, &raw const header, held.as_mut_ptr()) };
+    check(answer as libc::c_int)?;
+    for capability in 0..MOST {
+        // SAFETY: this prctl takes integers only.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
+            break; // the last one, or without CAP_SETPCAP: then no exec is left that it could matter to
+        }
+    }
+    let wanted = kept.iter().fold(0, |all, capability| all | (1_u32 << *capability as u32));
+    let [low, _] = held;
+    let kept = low.permitted & wanted;
+    let sets = [
+        Sets { effective: kept, permitted: kept, inheritable: 0 },
+        Sets { effective: 0, permitted: 0, inheritable: 0 },
+    ];
+    // SAFETY: as above.
+    let answer = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
+    check(answer as libc::c_int).map(drop)
+}

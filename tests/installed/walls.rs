@@ -1,0 +1,270 @@
+//! The second wall: what our processes beside a command can still do, and what somebody could who has taken one over.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use harness::{PATIENCE, Person, PrivateRoot, PtySession, eventually};
+
+use crate::records_of;
+
+const POLICY: &str = r#"
+[roles.walled]
+standing     = ["%walled"]
+run_as       = ["ALL"]
+commands     = ["ALL"]
+authenticate = false
+
+[roles.walled-pipes]
+standing     = ["%walled-pipes"]
+commands     = ["ALL"]
+authenticate = false
+record       = "all"
+
+[roles.walled-extended]
+eligible     = ["%walled-extended"]
+commands     = ["ALL"]
+authenticate = false
+"#;
+
+/// CAP_KILL, and those of the kernel's audit log (capabilities(7)).
+const KILL: u64 = 1 << 5;
+const AUDIT: u64 = 1 << 29 | 1 << 30;
+
+fn root() -> &'static PrivateRoot {
+    static ROOT: OnceLock<&'static PrivateRoot> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        crate::root().add_policy("walls", POLICY);
+        crate::root().write("/root/takeover.c", 0o600, include_str!("takeover.c"));
+        crate::root().script("gcc -O1 -D_GNU_SOURCE -o /usr/local/sbin/takeover /root/takeover.c");
+        crate::root()
+    })
+}
+
+/// What the kernel says of a process of the root.
+#[derive(Debug)]
+struct Process {
+    pid: String,
+    seccomp: String,
+    effective: u64,
+    bounding: u64,
+}
+
+impl Process {
+    /// `None` when it has ended.
+    fn look(pid: &str) -> Option<Process> {
+        let status = root().script(&format!("cat /proc/{pid}/status 2>/dev/null || :"));
+        let line =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
+        let number = |name: &str| u64::from_str_radix(&line(name)?, 16).ok();
+        Some(Process {
+            pid: pid.to_owned(),
+            seccomp: line("Seccomp:")?,
+            effective: number("CapEff:")?,
+            bounding: number("CapBnd:")?,
+        })
+    }
+
+    fn is_walled(&self, capabilities: u64) -> bool {
+        self.seccomp == "2" && self.effective & !capabilities == 0 && self.bounding == 0
+    }
+
+    /// The files that it has open, one a line.
+    fn open_files(&self) -> String {
+        root().script(&format!("ls -l /proc/{}/fd | sed -n 's/.* -> //p'", self.pid))
+    }
+
+    /// Bytes that it has read by read(2) and the like (proc_pid_io(5)).
+    fn has_read(&self) -> u64 {
+        let text = root().script(&format!("sed -n 's/^rchar: //p' /proc/{}/io", self.pid));
+        text.trim().parse().unwrap()
+    }
+
+    /// What the call gives that somebody makes who has taken it over.
+    fn taken_over(&self, call: &str) -> String {
+        root().script(&format!("takeover {} {call}", self.pid)).trim().to_owned()
+    }
+}
+
+/// A run that lasts, with its processes.
+struct Lasting {
+    person: Person,
+    supervisor: Process,
+    carrier: Process,
+    enforcer: Process,
+}
+
+/// The processes that `person`'s run of `words` has, once all of them stand.
+fn processes(person: &Person, nap: &str) -> Lasting {
+    let of = |parent: &str, name: &str| {
+        let found = root().script(&format!("pgrep -P {parent} -x {name} | head -1"));
+        Process::look(found.trim())
+    };
+    eventually("all processes of the run stand", PATIENCE, || {
+        let found = root().script(&format!("pgrep -f '^jit-sudo -n .*sleep {nap}' | sort -n"));
+        let supervisor = found.lines().find(|pid| {
+            let parent = root().script(&format!("sed -n 's/^PPid:.//p' /proc/{pid}/status 2>/dev/null || :"));
+            !found.lines().any(|other| other == parent.trim())
+        })?;
+        let (carrier, enforcer) = (of(supervisor, "jit-sudo")?, of(supervisor, "jit-sudo-enforc")?);
+        let supervisor = Process::look(supervisor)?;
+        (carrier.seccomp == "2" && enforcer.seccomp == "2").then(|| Lasting {
+            person: person.clone(),
+            supervisor,
+            carrier,
+            enforcer,
+        })
+    })
+}
+
+fn on_terminal(nap: &str, before: &str) -> (Lasting, PtySession) {
+    let person = root().person(&["walled"]);
+    let session = root().pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &format!("{before}\nsleep {nap}")]);
+    (processes(&person, nap), session)
+}
+
+fn in_pipes(nap: &str) -> Lasting {
+    let person = root().person(&["walled-pipes"]);
+    root().script(&format!(
+        "su {} -c 'cd /; setsid jit-sudo -n sh -c \"echo begun; sleep {nap}\" >/tmp/walls-{nap} 2>&1 </dev/null' &",
+        person.name
+    ));
+    processes(&person, nap)
+}
+
+fn end(nap: &str) {
+    root().script(&format!("pkill -xf 'sleep {nap}'"));
+}
+
+#[test]
+fn with_a_terminal_carrier_and_enforcer_are_behind_the_wall() {
+    let (run, mut session) = on_terminal("810001", "echo begun");
+    session.expect("begun");
+    assert!(run.carrier.is_walled(KILL), "{:?}", run.carrier);
+    assert!(run.enforcer.is_walled(KILL | AUDIT), "{:?}", run.enforcer);
+    let files = run.carrier.open_files();
+    assert!(!files.contains("journal.db") && !files.contains("host_key") && !files.contains("bell"), "{files}");
+    let of_state: Vec<&str> = files.lines().filter(|file| file.starts_with("/var/lib/jit-sudo")).collect();
+    assert!(matches!(of_state[..], [recording] if recording.ends_with(".cast")), "{files}");
+    end("810001");
+    assert_eq!(session.wait().code(), Some(143));
+    let last = records_of(root(), &run.person).pop().unwrap();
+    assert_eq!((last.kind(), last.text("ended_by")), ("end", "itself"));
+}
+
+#[test]
+fn without_a_terminal_too() {
+    let run = in_pipes("810002");
+    assert!(run.carrier.is_walled(0), "{:?}", run.carrier);
+    assert!(run.enforcer.is_walled(KILL | AUDIT), "{:?}", run.enforcer);
+    let files = run.carrier.open_files();
+    assert!(!files.contains("journal.db") && !files.contains("host_key"), "{files}");
+    end("810002");
+    eventually("the end is recorded", PATIENCE, || {
+        records_of(root(), &run.person).into_iter().find(|record| record.kind() == "end")
+    });
+    assert_eq!(root().read("/tmp/walls-810002"), "begun\nTerminated\n"); // both by way of the carrier
+}
+
+#[test]
+fn the_supervisor_reads_no_byte_of_a_session() {
+    const MANY: u64 = 8 << 20;
+    let (run, mut session) =
+        on_terminal("810003", "echo begun; read x; head -c 8388608 /dev/zero | tr '\\0' x; echo; echo over");
+    session.expect("begun");
+    let before = run.supervisor.has_read();
+    session.type_line("go on");
+    session.expect_within("over", Duration::from_secs(60));
+    let (supervisor, carrier) = (run.supervisor.has_read() - before, run.carrier.has_read());
+    assert!(carrier > MANY, "the carrier has read {carrier} bytes");
+    // Reports, signals, the bell and a few looks at the database.
+    assert!(supervisor < 256 << 10, "the supervisor has read {supervisor} bytes");
+    end("810003");
+    session.wait();
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn whoever_takes_the_carrier_over_can_do_nothing_with_it() {
+    let (run, mut session) = on_terminal("810004", "echo begun");
+    session.expect("begun");
+    for call in ["socket", "local-socket", "write", "read", "fork", "setuid", "kill-all"] {
+        assert_eq!(run.carrier.taken_over(call), "EPERM", "{call}");
+    }
+    assert!(!root().path("/etc/jit-sudo-was-taken-over").exists());
+    // It carries on: the calls were refused, and nothing else has happened.
+    session.type_text("typed\r");
+    session.expect("typed");
+    assert_eq!(run.carrier.taken_over("execve"), "killed by 31"); // SIGSYS
+    // Nothing runs on without it.
+    eventually("the command was ended", PATIENCE, || {
+        root().script("pgrep -xfc 'sleep 810004' || :").trim().eq("0").then_some(())
+    });
+    session.wait();
+    let last = records_of(root(), &run.person).pop().unwrap();
+    assert_eq!((last.kind(), last.text("ended_by")), ("end", "lost"));
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn nor_with_the_carrier_of_pipes_or_the_enforcer() {
+    let run = in_pipes("810005");
+    for call in ["socket", "local-socket", "write", "read", "fork"] {
+        assert_eq!(run.carrier.taken_over(call), "EPERM", "{call}");
+    }
+    for (call, told) in
+        [("socket", "EPERM"), ("write", "EACCES"), ("fork", "EPERM"), ("setuid", "EPERM"), ("kill-all", "EPERM")]
+    {
+        assert_eq!(run.enforcer.taken_over(call), told, "{call}");
+    }
+    assert_eq!(run.enforcer.taken_over("mount"), "killed by 31");
+    // The supervisor goes on alone, and ends as it should.
+    end("810005");
+    eventually("the end is recorded", PATIENCE, || {
+        records_of(root(), &run.person).into_iter().find(|record| record.kind() == "end")
+    });
+}
+
+#[test]
+fn an_enforcer_behind_the_wall_records_what_is_left_and_tells_syslog_and_hooks() {
+    let root = crate::own_root();
+    root.add_policy("walls", POLICY);
+    root.write("/etc/jit-sudo/hooks.d/10-file", 0o755, "#!/bin/sh\numask 022; cat >>/tmp/events\n");
+    let person = root.person(&["walled"]);
+    let start = ["jit-sudo", "-n", "sh", "-c", "setsid sleep 810006 >/dev/null 2>&1 & sleep 0.5"];
+    root.run_as(&person.name, start).succeeded();
+    let of_kind =
+        |kind: &str| eventually(kind, PATIENCE, || root.journal().into_iter().find(|record| record.kind() == kind));
+    let left = of_kind("left-running");
+    root.script("pkill -xf 'sleep 810006'");
+    let ended = of_kind("left-ended");
+    for record in [left, ended] {
+        eventually("syslog has it", PATIENCE, || root.syslog().into_iter().find(|line| line.seq == record.seq));
+        eventually("a hook was told", PATIENCE, || {
+            let told = std::fs::read_to_string(root.path("/tmp/events")).ok()?;
+            told.contains(&record.body).then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_compressor_is_behind_the_wall() {
+    let person = root().person(&["walled"]);
+    let watch = "for try in $(seq 3000); do for p in $(pgrep -x jit-sudo-shrink); do \
+                 s=$(sed -n 's/^Seccomp:.//p; s/^CapEff:.//p; s/^Uid:.//p' /proc/$p/status 2>/dev/null | tr '\\t\\n' '  '); \
+                 echo \"$p $s\"; done; sleep 0.01; done > /tmp/shrinkers & echo $!";
+    let watcher = root().script(&format!("({watch}) 2>/dev/null"));
+    let mut session = root()
+        .pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "head -c 60000000 /dev/urandom | base64; sleep 0.2"]);
+    session.wait();
+    eventually("the recording is compressed", Duration::from_secs(60), || {
+        let run =
+            records_of(root(), &person).into_iter().rfind(|record| record.kind() == "end")?.text("run").to_owned();
+        root().path(&format!("/var/lib/jit-sudo/recordings/done/{run}.cast.zst")).exists().then_some(())
+    });
+    root().script(&format!("kill {} || :", watcher.trim()));
+    let seen = root().read("/tmp/shrinkers");
+    let is = |line: &&str, uid: &str| line.contains(&format!(" {uid} {uid} {uid} {uid} 0000000000000000 2 "));
+    let worker = seen.lines().filter(|line| is(line, "65534")).count();
+    let keeper = seen.lines().filter(|line| is(line, "0")).count();
+    assert!(worker > 0 && keeper > 0, "{seen}");
+}
