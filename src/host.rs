@@ -266,11 +266,17 @@ impl Host {
         Ok(crate::names::run_id(random("make an id")?))
     }
 
-    /// What each visit does first, in a few indexed looks: runs whose supervisor has died get an `end` that says `lost`,
-    /// and a clock that was changed or a database that is older than its anchor is recorded.
+    /// What each visit does, in a few indexed looks: runs whose supervisor has died get an `end` that says `lost`, and a clock
+    /// that was changed or a database that is older than its anchor is recorded. A run notices first and closes when its own
+    /// command has begun.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         let moment = self.notice(journal)?;
         self.close_lost(journal, &moment, Sweep::Sample, &end_lost)
+    }
+
+    /// Closes some of the runs whose supervisor has died: a few at each visit, and every one is reached.
+    pub fn close_some_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        self.close_lost(journal, &self.now()?, Sweep::Sample, &end_lost)
     }
 
     /// Closes every run whose supervisor has died, for who wants to see what really runs.
@@ -425,7 +431,7 @@ impl Host {
 
 impl Host {
     /// A clock that was changed, or a database that is older than its anchor, is recorded. Gives the time.
-    fn notice(&self, journal: &Journal<'_>) -> Result<Moment, HostError> {
+    pub fn notice(&self, journal: &Journal<'_>) -> Result<Moment, HostError> {
         // The anchor before the database: what it names was committed before.
         let anchor = self.anchored()?;
         let moment = self.now()?;

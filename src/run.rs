@@ -63,7 +63,7 @@ fn perform(run: &Run, inherited: &Inherited, voice: &mut Voice, begun: impl FnOn
     let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
     edit::mind_the_name(run, voice);
     let reading = host.database().reading(voice);
-    host.tend(&journal)?;
+    host.notice(&journal)?;
 
     let attempt = Attempt::of(run, &caller);
     let (mut recorded, family) = authorize(run, caller, &scene, reading)

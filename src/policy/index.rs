@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 
 use super::Policy;
 use super::change::{Digests, LISTED, PolicyChange, RoleDigests, Roles, SourceFile, Stored, policy_digest};
-use super::power::{RolePower, role_digest as power_digest};
 use super::principal::Subject;
 use super::reader::PolicyWords;
 use super::role::{Assignment, Role};
@@ -383,11 +382,10 @@ impl RoleColumns {
             IndexError::Damaged(_) => damaged(),
             other => other,
         })?;
-        // A digest that is only read from the row would be whatever stands there: what is approved, recorded and compared are
-        // those of the bytes that decide.
+        // A digest that is only read from the row would be whatever stands there: what is recorded is that of the bytes that
+        // decide, the digest of its power among them.
         let compiled = role_digest(name, &self.body, &role.source).ok_or_else(damaged)?;
-        let power = RolePower::of(&role).encode().map_err(|_| damaged())?;
-        if role.name.as_str() != name || power_digest(&power) != role.digest {
+        if role.name.as_str() != name {
             return Err(damaged());
         }
         Ok(Role { policy: Some(whole(&self.policy)), compiled: Some(compiled), ..role })

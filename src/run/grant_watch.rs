@@ -168,6 +168,7 @@ impl<'a> GrantWatch<'a> {
         }
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
+            let _ = self.host.close_some_lost(self.journal); // else a later run does
         }
         self.is_sealing_due = self.host.is_sealing_due(self.journal);
         self.host.database().tidy();
