@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::Path;
 
 use jit_sudo::broker::wire::{Answer, Ask, Paper, PapersInfo};
-use jit_sudo::escape::{Word, command_line, escape, hex};
+use jit_sudo::escape::{command_line, escape, hex};
 use jit_sudo::grant::digest;
 use jit_sudo::grant::sshsig::Namespace;
-use jit_sudo::grant::terms::{Extensions, RequestTerms};
+use jit_sudo::grant::terms::Extensions;
 use jit_sudo::names::IdPrefix;
 use jit_sudo::policy::RolePower;
 
@@ -142,19 +142,7 @@ fn encoded(role: &RolePower) -> Result<String, Trouble> {
     bytes.ok_or_else(|| bad("the role cannot be written"))
 }
 
-/// One line on what is about to be signed, for the eyes of who signs it.
-pub(crate) fn in_one_line(terms: &RequestTerms) -> String {
-    let command = if terms.argv().is_empty() {
-        "the whole role".to_owned()
-    } else {
-        command_line(terms.argv().iter().map(Word::as_os_str))
-    };
-    format!(
-        "request {} of {} on {} for role {}: {command}, {}",
-        terms.id,
-        clean(terms.user.as_str()),
-        clean(&terms.host.name),
-        terms.role,
-        terms.circumstances().join(", ")
-    )
+/// The host that a request from elsewhere is of, for the eyes of who signs something about it.
+pub(crate) fn host_of(request: &Request) -> String {
+    format!("  on {}, host key {}", clean(&request.terms.host.name), request.host_key.fingerprint())
 }

@@ -130,6 +130,12 @@ impl Screen {
         self.speak(notice, Tone::Plain);
     }
 
+    /// Several lines that follow from what was read, escaped and quoted.
+    pub(crate) fn tell(&self, lines: &str) {
+        let lines: String = lines.lines().map(|line| format!("{}\n", typeable(line))).collect();
+        let _ = io::stderr().write_all(lines.as_bytes()); // as below
+    }
+
     /// The same in red, where stderr has colours: nobody vouches for what is shown.
     pub(crate) fn alarm(&self, notice: &Notice) {
         self.speak(notice, Tone::Bad);

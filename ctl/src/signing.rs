@@ -9,8 +9,8 @@ use std::{fs, io};
 use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
 use jit_sudo::escape::{escape, hex};
 use jit_sudo::grant::sshsig::{self, Namespace};
-use jit_sudo::grant::terms::{Extensions, Flag, RequestTerms, VERSION, encode};
-use jit_sudo::grant::{ApprovalTerms, digest};
+use jit_sudo::grant::terms::{Extensions, Flag, VERSION, encode};
+use jit_sudo::grant::{ApprovalTerms, Prospect, digest};
 use jit_sudo::names::{IdPrefix, UserName};
 
 use crate::cli::ApproveWords;
@@ -33,13 +33,14 @@ pub(crate) fn approve_here(
     screen: &Screen,
 ) -> Result<Report, Trouble> {
     let papers = papers::fetch(id, broker)?;
-    let Request { terms, bytes, .. } = Request::read(&papers.request)?;
+    let request = Request::read(&papers.request)?;
     let approver = words.approver.clone().unwrap_or(papers.you);
-    let body = approval(words, approver, &bytes, &terms)?;
-    screen.note(&Notice::new(format!("signing the approval of {}", papers::in_one_line(&terms))));
+    let terms = approval(words, approver, &request)?;
+    screen.tell(&prospect(&request, &terms, screen.now).text("signing the approval of"));
+    let body = written(&terms)?;
     let signature = sign(key, Namespace::Approval, &body)?;
     answer!(broker.ask(&Ask::Import { approval: body, signature })?, Answer::Imported(info) => info);
-    let id = IdPrefix::from(&terms.id);
+    let id = IdPrefix::from(&request.terms.id);
     let info = answer!(broker.ask(&Ask::Show { id })?, Answer::Grant(info) => info);
     let text = after_approval(&info, screen.now);
     Ok(Report::done(Answer::Grant(info), text))
@@ -61,10 +62,10 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
     if request.terms.deadline <= screen.now {
         return Err(bad(&format!("request {} has died at its deadline", request.terms.id)));
     }
-    let body = approval(words, approver.clone(), &request.bytes, &request.terms)?;
-    let what = papers::in_one_line(&request.terms);
-    let host_key = request.host_key.fingerprint();
-    screen.note(&Notice::new(format!("the approval of {what}; host key {host_key}")));
+    let terms = approval(words, approver.clone(), &request)?;
+    let body = written(&terms)?;
+    screen.tell(&prospect(&request, &terms, screen.now).text("signing the approval of"));
+    screen.tell(&papers::host_of(&request));
     let Some(key) = key.filter(|_| !unsigned) else {
         let paper = Paper { body: body.clone(), signature: None };
         // The very bytes, without a line break: they are what is to be signed.
@@ -102,8 +103,20 @@ fn imported(info: &ImportInfo) -> String {
     }
 }
 
-/// The exact text that is signed.
-fn approval(words: ApproveWords, approver: UserName, request: &str, asked: &RequestTerms) -> Result<String, Trouble> {
+/// The grant that comes of it.
+fn prospect<'a>(request: &'a Request, terms: &ApprovalTerms, now: i64) -> Prospect<'a> {
+    let asked = Prospect::as_asked(&request.terms, &request.role, now);
+    Prospect {
+        duration: if terms.duration > 0 { terms.duration } else { asked.duration },
+        one_shot: asked.one_shot || terms.one_shot.is_set(),
+        exact: asked.exact || terms.exact.is_set(),
+        ..asked
+    }
+}
+
+/// What is signed.
+fn approval(words: ApproveWords, approver: UserName, request: &Request) -> Result<ApprovalTerms, Trouble> {
+    let asked = &request.terms;
     let duration = words.duration.unwrap_or(0);
     if duration > asked.duration {
         let (most, wanted) = (when::spell(asked.duration), when::spell(duration));
@@ -112,7 +125,7 @@ fn approval(words: ApproveWords, approver: UserName, request: &str, asked: &Requ
     if words.exact && asked.command.is_none() {
         return Err(bad("the request names no command, so it cannot be narrowed to one"));
     }
-    let terms = ApprovalTerms {
+    Ok(ApprovalTerms {
         approver,
         at: when::now(),
         comment: words.comment.unwrap_or_default(),
@@ -123,11 +136,15 @@ fn approval(words: ApproveWords, approver: UserName, request: &str, asked: &Requ
         host: asked.host.id.clone(),
         id: asked.id.clone(),
         one_shot: Flag::from(words.one_shot),
-        request: hex(&digest(request.as_bytes())),
+        request: hex(&digest(request.bytes.as_bytes())),
         role_digest: asked.role_digest.clone(),
         version: VERSION,
-    };
-    let bytes = encode(&terms).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    })
+}
+
+/// Its exact text.
+fn written(terms: &ApprovalTerms) -> Result<String, Trouble> {
+    let bytes = encode(terms).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     bytes.ok_or_else(|| bad("the approval cannot be written"))
 }
 

@@ -6,7 +6,7 @@ use jit_sudo::broker::wire::{Answer, Ask, Paper, StatedInfo, StatementPaper};
 use jit_sudo::escape::{Word, hex};
 use jit_sudo::grant::sshsig::{self, Namespace};
 use jit_sudo::grant::terms::{Extensions, RequestTerms, VERSION, encode};
-use jit_sudo::grant::{CarriedStatement, PublicKey, StatementKind, StatementTerms, TermsFault, digest};
+use jit_sudo::grant::{CarriedStatement, Prospect, PublicKey, StatementKind, StatementTerms, TermsFault, digest};
 use jit_sudo::names::{IdPrefix, UserName};
 
 use crate::cli::{KeyWords, Place};
@@ -62,11 +62,11 @@ pub(crate) fn unsigned(signed: &KeyWords) -> Result<(), Trouble> {
 
 fn here(id: IdPrefix, saying: Saying, key: &Path, broker: &Broker, screen: &Screen) -> Result<StatedInfo, Trouble> {
     let papers = papers::fetch(id, broker)?;
-    let Request { terms, bytes, .. } = Request::read(&papers.request)?;
+    let request = Request::read(&papers.request)?;
     let kind = saying.kind.as_str();
     let by = saying.signed.name.clone().unwrap_or(papers.you);
-    let statement = statement(saying, by, &bytes, &terms)?;
-    screen.note(&Notice::new(format!("signing the {kind} of {}", papers::in_one_line(&terms))));
+    let statement = statement(saying, by, &request.bytes, &request.terms)?;
+    screen.tell(&about(&request, kind, screen.now));
     let signature = sign(key, Namespace::Statement, &statement)?;
     Ok(answer!(broker.ask(&Ask::ImportStatement { statement, signature })?, Answer::Stated(info) => info))
 }
@@ -84,12 +84,16 @@ fn elsewhere(saying: Saying, key: &Path, screen: &Screen) -> Result<Report, Trou
         return Err(bad(&format!("request {} has died at its deadline", request.terms.id)));
     }
     let body = statement(saying, by.clone(), &request.bytes, &request.terms)?;
-    let (what, host_key) = (papers::in_one_line(&request.terms), request.host_key.fingerprint());
-    let word = kind.as_str();
-    screen.note(&Notice::new(format!("the {word} of {what}; host key {host_key}")));
+    screen.tell(&about(&request, kind.as_str(), screen.now));
+    screen.tell(&papers::host_of(&request));
     let paper = Paper { signature: Some(sign(key, Namespace::Statement, &body)?), body };
     let text = paper::to_text(Kind::Statement, &paper);
     Ok(Report::done(Answer::Statement(StatementPaper { kind, by, paper, host_signature: None }), text))
+}
+
+/// What is about to be signed, for the eyes of who signs it.
+fn about(request: &Request, kind: &str, now: i64) -> String {
+    Prospect::as_asked(&request.terms, &request.role, now).text(&format!("signing the {kind} of"))
 }
 
 /// The exact text that is signed.

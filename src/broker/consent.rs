@@ -32,9 +32,6 @@ const SERVICE: &str = "jit-sudo";
 /// A prompt ends by itself even where `passwd_timeout` is 0.
 const LONGEST_PROMPT: Duration = Duration::from_secs(300);
 
-/// A text that fills more lines of 80 columns says so: its beginning may have left the screen.
-const SCREEN: usize = 20;
-
 /// What the person is asked to agree to, read while the database was open.
 struct Matter {
     deed: Deed,
@@ -101,17 +98,15 @@ impl Desk<'_> {
         let asked = &request.terms;
         // What no host would take is refused before the password.
         let terms = self.approval(&request, narrowing, &asked.host.id)?;
-        let line = text(
-            "approving",
-            &Prospect {
-                request: asked,
-                power: &RolePower::of(&role),
-                duration: if terms.duration > 0 { terms.duration } else { asked.duration },
-                one_shot: asked.one_shot.is_set() || terms.one_shot.is_set() || role.activation.one_shot,
-                exact: asked.exact.is_set() || terms.exact.is_set() || role.activation.exact_command,
-                now: self.now(),
-            },
-        );
+        let prospect = Prospect {
+            request: asked,
+            power: &RolePower::of(&role),
+            duration: if terms.duration > 0 { terms.duration } else { asked.duration },
+            one_shot: asked.one_shot.is_set() || terms.one_shot.is_set() || role.activation.one_shot,
+            exact: asked.exact.is_set() || terms.exact.is_set() || role.activation.exact_command,
+            now: self.now(),
+        };
+        let line = prospect.text("approving");
         Ok(Some(self.matter(Deed::Approve, request, &role, line)))
     }
 
@@ -120,18 +115,9 @@ impl Desk<'_> {
         let (request, _, role) = self.settleable(id)?;
         let Some(role) = role.filter(|role| role.activation.approval_authentication) else { return Ok(None) };
         let asked = &request.terms;
-        let line = text(
-            "reviewing the break-glass of",
-            &Prospect {
-                request: asked,
-                power: &RolePower::of(&role),
-                duration: asked.duration,
-                one_shot: asked.one_shot.is_set(),
-                exact: asked.exact.is_set(),
-                now: self.now(),
-            },
-        );
-        Ok(Some(self.matter(Deed::Review, request, &role, line)))
+        let prospect =
+            Prospect::as_asked(asked, &RolePower::of(&role), self.now()).text("reviewing the break-glass of");
+        Ok(Some(self.matter(Deed::Review, request, &role, prospect)))
     }
 
     fn matter(&self, deed: Deed, request: StoredRequest, role: &Role, line: String) -> Matter {
@@ -250,16 +236,4 @@ fn record(host: &Host, caller: &Caller, reject: Reject) -> Result<(), Refusal> {
     let _ = journal.mirror(&written);
     host.seal_in_time(&journal);
     Ok(())
-}
-
-/// What is about to be decided. Nothing is cut; where it may not fit on a screen, its last line says so.
-fn text(doing: &str, prospect: &Prospect<'_>) -> String {
-    let lines = prospect.lines();
-    let rows: usize = lines.iter().map(|line| 1 + line.chars().count() / 80).sum();
-    let mut text = format!("{doing} request {}\n", lines.join("\n  "));
-    if rows > SCREEN {
-        let id = &prospect.request.id;
-        text.push_str(&format!("these are {rows} lines: read them all, or leave by ^C and see jitctl show {id}\n"));
-    }
-    text
 }

@@ -8,6 +8,9 @@ use crate::policy::RolePower;
 /// So many rules of a role are told, which root wrote.
 const RULES: usize = 12;
 
+/// A text that fills more lines of 80 columns says so: its beginning may have left the screen.
+const SCREEN: usize = 20;
+
 /// The grant that an approval would lead to, by itself or with others.
 pub struct Prospect<'a> {
     /// The request.
@@ -24,9 +27,28 @@ pub struct Prospect<'a> {
     pub now: i64,
 }
 
-impl Prospect<'_> {
+impl<'a> Prospect<'a> {
+    /// What the requester asked for, narrowed by nobody.
+    pub fn as_asked(request: &'a RequestTerms, power: &'a RolePower, now: i64) -> Self {
+        let (one_shot, exact) = (request.one_shot.is_set(), request.exact.is_set());
+        Self { request, power, duration: request.duration, one_shot, exact, now }
+    }
+
+    /// What is about to be done about it, such as `approving`, and to what: whole lines. Nothing is cut; where it may not fit on a
+    /// screen, its last line says so.
+    pub fn text(&self, doing: &str) -> String {
+        let lines = self.lines();
+        let rows: usize = lines.iter().map(|line| 1 + line.chars().count() / 80).sum();
+        let mut text = format!("{doing} request {}\n", lines.join("\n  "));
+        if rows > SCREEN {
+            let id = &self.request.id;
+            text.push_str(&format!("these are {rows} lines: read them all, or leave by ^C and see jitctl show {id}\n"));
+        }
+        text
+    }
+
     /// One fact a line, escaped and quoted.
-    pub fn lines(&self) -> Vec<String> {
+    fn lines(&self) -> Vec<String> {
         let asked = self.request;
         let once = if self.one_shot { ", for one run" } else { "" };
         let mut lines =

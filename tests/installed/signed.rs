@@ -133,6 +133,32 @@ fn here_it_is_one_step_and_without_a_signature_it_is_none() {
 }
 
 #[test]
+fn a_signer_reads_what_the_grant_will_give() {
+    let root = shared();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
+    enlist(&[line]);
+    let (grant, text) = printed(root, &person, "signed", &["--", "/usr/bin/id", "-u", "it's"]);
+    let elsewhere = ["approve", "-", "--key", "key", "--as", &approver.name];
+    let wide = jitctl(root, &approver, &elsewhere, &text);
+    let told = [
+        format!("signing the approval of request {grant}: role signed for {}, 1h", person.name),
+        "gives EVERY command of the role, as root:".to_owned(),
+        "  /usr/bin/id **".to_owned(),
+        r"asked for with this command: /usr/bin/id -u 'it'\''s'".to_owned(),
+        "reason: ".to_owned(),
+        "host key SHA256:".to_owned(),
+    ];
+    for part in &told {
+        assert!(wide.stderr.contains(part), "{part}: {wide:?}");
+    }
+    let narrow = ["approve", &grant, "--key", "key", "--exact", "--one-shot", "--for", "5m"];
+    let narrow = jitctl(root, &approver, &narrow, "");
+    narrow.succeeded();
+    assert!(narrow.stderr.contains(r"gives this very command: /usr/bin/id -u 'it'\''s'"), "{narrow:?}");
+    assert!(narrow.stderr.contains(", 5m, for one run") && !narrow.stderr.contains("EVERY"), "{narrow:?}");
+}
+
+#[test]
 fn plain_ssh_keygen_signs_as_well() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
