@@ -10,7 +10,7 @@ use super::wire::{Answer, DebtInfo};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::escape::Word;
-use crate::grant::{Act, Consent, StatementKind};
+use crate::grant::{Act, Consent, Shown, StatementKind};
 use crate::names::{GrantId, IdPrefix, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
@@ -147,7 +147,7 @@ fn settling(
     };
     let id = &request.terms.id;
     match speaker {
-        Speaker::Here(_) => Act::in_person(uid, &request.bytes, &role.activation, consent)
+        Speaker::Here(_) => Act::in_person(uid, &Shown::whole(&request.bytes), &role.activation, consent)
             .map_err(|fault| unattested(fault).hint(format!("jitctl review {id} --comment 'WHAT YOU FOUND'"))),
         Speaker::Elsewhere(_, vouched) => Act::signed(uid, vouched, &role.activation)
             .map_err(|fault| refused("bad-statement", fault).hint(VERIFYING_KEY)),
