@@ -126,7 +126,10 @@ fn a_pam_service_that_lets_in_whoever_types_anything_is_warned_of() {
     );
     let said = warned();
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("service strict succeeds when every module that checks a secret fails"), "{said:?}");
+    assert!(
+        said[0].contains("service strict succeeds where every module that is known to check a secret fails"),
+        "{said:?}"
+    );
     root.write(
         "/etc/pam.d/strict",
         0o644,
