@@ -145,6 +145,56 @@ fn output_that_nobody_reads_holds_up_no_end() {
     session.hang_up();
 }
 
+/// Plays the words of its argument to a shell with jobs on a terminal that nobody reads.
+const UNREAD: &str = "import os, pty, sys, time\n\
+    pid, leader = pty.fork()\n\
+    if pid == 0: os.execvp('bash', ['bash', '--norc', '-i'])\n\
+    time.sleep(0.5)\n\
+    os.write(leader, sys.argv[1].encode() + b'\\n')\n\
+    time.sleep(600)\n";
+
+#[test]
+fn whoever_else_writes_to_a_terminal_that_nobody_reads_holds_up_no_end() {
+    for wait in ["sleep 1;", ""] {
+        let holder = Holder::of("lasting");
+        let line = format!("yes >/dev/tty & {wait} jit-sudo -n sleep {}", holder.nap);
+        let session = root().pty_as(&holder.person.name, ["python3", "-c", UNREAD, &line]);
+        holder.sleeps(1);
+        std::thread::sleep(Duration::from_millis(500));
+        holder.revoke();
+        holder.ended_at_once();
+        assert_eq!(holder.has_record("end").text("ended_by"), "revocation");
+        drop(session);
+    }
+}
+
+#[test]
+fn a_supervisor_that_is_about_to_stop_sees_the_end_of_its_command() {
+    let holder = Holder::of("lasting");
+    let script = format!("yes & setsid sleep {} & sleep 0.5; kill -TSTP 0; sleep 100", holder.nap);
+    let line = format!("jit-sudo -n sh -c '{script}'");
+    let session = root().pty_as(&holder.person.name, ["python3", "-c", UNREAD, &line]);
+    holder.sleeps(1);
+    std::thread::sleep(Duration::from_secs(1));
+    holder.revoke();
+    holder.ended_at_once();
+    assert_eq!(holder.has_record("end").text("ended_by"), "revocation");
+    drop(session);
+}
+
+#[test]
+fn a_stopped_command_ends_with_its_terminal() {
+    for stop in ["kill -STOP $$", "kill -TSTP 0"] {
+        let holder = Holder::of("lasting");
+        let mut session = root().pty_as(&holder.person.name, ["bash", "--norc", "-i"]);
+        session.type_line(&format!("jit-sudo -n sh -c '{stop}; sleep {}'", holder.nap));
+        session.expect("Stopped");
+        session.hang_up();
+        assert_eq!(holder.has_record("end").text("ended_by"), "itself");
+        assert_eq!(holder.sleepers(), 0);
+    }
+}
+
 #[test]
 fn a_terminal_that_stops_whoever_writes_holds_up_no_end() {
     let holder = Holder::of("lasting");
