@@ -15,6 +15,12 @@ commands     = ["ALL"]
 run_as       = ["ALL"]
 authenticate = false
 
+[roles.taped]
+eligible     = ["%taped"]
+commands     = ["ALL"]
+authenticate = false
+record       = "all"
+
 [roles.daemons]
 eligible     = ["%daemons"]
 commands     = ["ALL"]
@@ -143,6 +149,34 @@ fn output_that_nobody_reads_holds_up_no_end() {
     holder.ended_at_once();
     session.type_text("\x03");
     session.hang_up();
+}
+
+#[test]
+fn another_writer_to_a_pipe_loses_no_recording() {
+    let holder = Holder::of("taped");
+    // Two write to a pipe that holds little, and after a while nobody reads it.
+    let script = "import fcntl, os, subprocess, time\n\
+        reader, writer = os.pipe()\n\
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 8192)\n\
+        if os.fork() == 0:\n  other = os.open(f'/proc/self/fd/{writer}', os.O_WRONLY | os.O_NONBLOCK)\n  while True:\n    \
+        try: os.write(other, b'c' * 4096)\n    except BlockingIOError: pass\n\
+        run = subprocess.Popen(['jit-sudo', '-n', 'yes', 'Y' * 60], stdin=subprocess.DEVNULL, stdout=writer)\n\
+        until = time.time() + 2\n\
+        while time.time() < until: os.read(reader, 4096); time.sleep(0.002)\n\
+        print('held up', flush=True)\n\
+        run.wait()\n\
+        print('over', flush=True)\n\
+        time.sleep(600)\n";
+    let mut session = root().pty_as(&holder.person.name, ["python3", "-c", script]);
+    session.expect("held up");
+    std::thread::sleep(Duration::from_millis(300));
+    holder.revoke();
+    session.expect("over");
+    let end = holder.has_record("end");
+    assert_eq!(end.text("ended_by"), "revocation");
+    let alerts = records_of(root(), &holder.person).into_iter().filter(|record| record.kind() == "alert");
+    assert_eq!(alerts.map(|record| record.body).collect::<Vec<_>>(), Vec::<String>::new());
+    drop(session);
 }
 
 /// Plays the words of its argument to a shell with jobs on a terminal that nobody reads.
