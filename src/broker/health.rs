@@ -51,7 +51,19 @@ impl Findings {
     fn inside(&mut self, host: &Host, policy: Option<&Policy>) {
         let nothing = AuditSettings::default();
         let audit = policy.map_or(&nothing, |policy| &policy.settings().audit);
-        self.good("state", format!("{STATE} is root's alone"));
+        match host.is_read_only() {
+            Ok(false) => self.good("state", format!("{STATE} is root's alone")),
+            Ok(true) => {
+                let said = format!("{STATE} is mounted read-only: nothing can be recorded, so nothing runs");
+                self.add(
+                    "state",
+                    Severity::Error,
+                    said,
+                    Some(format!("mount -o remount,rw the file system of {STATE}")),
+                );
+            }
+            Err(error) => self.fault("state", &error),
+        }
         self.database(host);
         self.compiled(host);
         self.key(host);
