@@ -179,6 +179,41 @@ fn another_writer_to_a_pipe_loses_no_recording() {
     drop(session);
 }
 
+/// Takes clone3, pidfd_open and pidfd_send_signal away, as containers with an old list do, and executes its arguments.
+const FILTER: &str = "import ctypes, os, struct, sys\n\
+    calls = [435, 434, 424]\n\
+    code = [(0x20, 0, 0, 0)] + [(0x15, len(calls) - i, 0, call) for i, call in enumerate(calls)]\n\
+    code += [(0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x00050000 | 38)]\n\
+    text = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in code))\n\
+    program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(code), ctypes.addressof(text)))\n\
+    assert ctypes.CDLL(None).prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program)), 0, 0) == 0\n\
+    os.execvp(sys.argv[1], sys.argv[1:])\n";
+
+#[test]
+fn without_the_newer_system_calls_everything_ends_all_the_same() {
+    let doctor = root().script(&format!("python3 -c \"$(cat <<'E'\n{FILTER}\nE\n)\" jitctl doctor || true"));
+    for call in ["clone3", "pidfd_open", "pidfd_send_signal"] {
+        assert!(doctor.contains(&format!("note     system calls: {call} is missing")), "{doctor}");
+    }
+    for (on_terminal, has_groups) in [(true, true), (false, true), (true, false), (false, false)] {
+        let holder = Holder::of("lasting");
+        let script = format!("setsid sleep {0} & trap '' TERM; sleep {0}; sleep {0}", holder.nap);
+        let hide = if has_groups { "" } else { "umount /sys/fs/cgroup &&" };
+        let apart = if on_terminal { "" } else { "setsid -w" };
+        let line = format!(
+            "{hide} exec python3 -c \"$0\" {apart} runuser -u {} -- jit-sudo -n sh -c \"$1\"",
+            holder.person.name
+        );
+        let mut session = root().pty_as("root", ["unshare", "-m", "sh", "-c", &line, FILTER, &script]);
+        holder.sleeps(2);
+        std::thread::sleep(Duration::from_millis(300));
+        holder.revoke();
+        holder.ended_at_once();
+        session.wait();
+        assert_eq!(holder.has_record("end").text("ended_by"), "revocation");
+    }
+}
+
 /// Plays the words of its argument to a shell with jobs on a terminal that nobody reads.
 const UNREAD: &str = "import os, pty, sys, time\n\
     pid, leader = pty.fork()\n\
