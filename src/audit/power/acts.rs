@@ -125,7 +125,8 @@ impl Power {
     /// It may not follow the records before it.
     pub(super) fn act(&mut self, seq: u64, at: i64, id: Id, act: Act) -> Result<&mut Said, FirstBad> {
         if let Some(alert) = self.kept.doubted.filter(|_| act.gives_power()) {
-            let what = format!("is {} of {id}, and by record {alert} the database was an older copy then", act.phrase());
+            let what =
+                format!("is {} of {id}, and by record {alert} the database was an older copy then", act.phrase());
             return Err(misfit(seq, what));
         }
         let new = if self.pruned.is_some() { State::Older } else { State::New };
@@ -175,10 +176,7 @@ mod tests {
     fn nothing_but_uses_ends_and_reviews_follows_a_grant_and_nothing_a_denial() {
         assert_eq!(allowed(State::New), [Act::Request]);
         assert_eq!(allowed(State::Closed), []);
-        assert_eq!(
-            allowed(State::Pending),
-            [Act::Glass, Act::Approval, Act::Denial, Act::Cancellation, Act::Grant]
-        );
+        assert_eq!(allowed(State::Pending), [Act::Glass, Act::Approval, Act::Denial, Act::Cancellation, Act::Grant]);
         assert_eq!(allowed(State::Granted), [Act::Use, Act::GoneOn, Act::Revocation, Act::Release, Act::Review]);
         assert_eq!(allowed(State::Ended), [Act::GoneOn, Act::Review]);
         assert_eq!(allowed(State::Older), ACTS);

@@ -194,7 +194,9 @@ impl Power {
     pub fn precedent(&mut self, row: &PrecedentRow<'_>) {
         let command: Option<[u8; 32]> = row.command.try_into().ok();
         let ran = command.and_then(|command| self.runs.ran.get(&(row.uid, command)));
+        let negative = || Some("no number is less than none".to_owned());
         let wrong = match (ran, self.runs.pruned_before.filter(|_| self.pruned.is_some())) {
+            _ if row.runs < 0 => negative(),
             (Some(ran), None) if row.runs > ran.runs => Some(format!("the journal says {}", ran.runs)),
             (Some(ran), _) if row.last > ran.last => Some("the journal knows none so late".to_owned()),
             (Some(_), _) => None,

@@ -86,7 +86,10 @@ impl Power {
                 (changed > issued.seq).then(|| format!("by record {changed} the host was another one by then"))
             });
             if let Some(what) = wrong {
-                return Err(misfit(seq, format!("is the start of a run under grant {id} of record {}: {what}", issued.seq)));
+                return Err(misfit(
+                    seq,
+                    format!("is the start of a run under grant {id} of record {}: {what}", issued.seq),
+                ));
             }
         }
         if said.starts == 0 {
@@ -153,7 +156,8 @@ impl Power {
     pub(super) fn end_of_extended(&mut self) {
         for ((base, last), seq) in std::mem::take(&mut self.unproven) {
             if self.leads(base, last) != Some(true) {
-                let what = format!("record {seq} ends a run under {base} that went on under it, and it does not extend that");
+                let what =
+                    format!("record {seq} ends a run under {base} that went on under it, and it does not extend that");
                 self.differs(Table::Granted, &last.to_string(), what);
             }
         }
@@ -209,7 +213,10 @@ impl Used {
         if said.grant.is_none() {
             let who = (paper.uid, names.of(paper.user.as_bytes()), names.of(paper.role.as_bytes()));
             if self.who != who || person.is_some() {
-                return bad(person.filter(|_| self.who == who).unwrap_or(self.seq), "by somebody else or in another role");
+                return bad(
+                    person.filter(|_| self.who == who).unwrap_or(self.seq),
+                    "by somebody else or in another role",
+                );
             }
             if self.earliest < paper.starts || self.latest >= paper.expires {
                 return bad(self.seq, "or one that follows, outside of its time");
