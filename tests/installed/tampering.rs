@@ -415,7 +415,8 @@ fn a_run_under_a_grant_that_was_another_for_a_moment_is_named() {
     assert!(said.contains("it was given for another role"), "{said}");
 
     again();
-    let id = granted(&root, &alice, &approver, "ops", &["--exact", "--", "/usr/bin/id", "-u"]);
+    let id = crate::id(&request(&root, &alice, "ops", &["--", "/usr/bin/id", "-u"]));
+    root.run_as(&approver.name, ["jitctl", "approve", &id, "--exact"]).succeeded();
     root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-u"]).succeeded();
     intact(&root);
     let row = resign(&root, &id, &[("exact", 0.into())]);
@@ -570,17 +571,25 @@ fn pruned(root: &PrivateRoot) {
     root.script("jitctl audit export --output /root/out >/dev/null; rm /root/out");
     let person = root.person(&["lookers"]);
     root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
-    let path = root.path(DATABASE);
-    let database = open_database(&path).unwrap();
-    let journal = Journal::new(&database, "web1", Vec::new());
-    let wall = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros().try_into().unwrap());
-    let text = |name: &str| root.read(name).trim().to_owned();
-    let boot_id = text("/proc/sys/kernel/random/boot_id");
-    let up: f64 = text("/proc/uptime").split(' ').next().unwrap().parse().unwrap();
-    let moment = Moment { wall, boot: BootTime((up * 1e6) as i64), boot_id };
-    let last = journal.prunable(wall).unwrap().unwrap();
-    let _ = journal.prune(&moment, last, 0, "root", wall).unwrap();
-    journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
+    let place = std::env::temp_dir().join(format!("jit-sudo-tampering-{}.db", std::process::id()));
+    root.script(&format!("sqlite3 {DATABASE} 'PRAGMA wal_checkpoint(TRUNCATE)'"));
+    std::fs::copy(root.path(DATABASE), &place).unwrap();
+    {
+        let database = open_database(&place).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let wall = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros().try_into().unwrap());
+        let boot_id = root.script("cat /proc/sys/kernel/random/boot_id").trim().to_owned();
+        let up = root.script("cut -d. -f1 /proc/uptime").trim().parse::<i64>().unwrap();
+        let moment = Moment { wall, boot: BootTime(up * 1_000_000), boot_id };
+        let last = journal.prunable(wall).unwrap().unwrap();
+        let _ = journal.prune(&moment, last, 0, "root", wall).unwrap();
+        journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        database.connection().query_row(checkpoint, [], |_| Ok(())).unwrap();
+    }
+    std::fs::copy(&place, root.path("/root/pruned.db")).unwrap();
+    let _ = std::fs::remove_file(&place);
+    root.script(&format!("cat /root/pruned.db >{DATABASE}; rm -f {DATABASE}-wal {DATABASE}-shm"));
 }
 
 #[test]
@@ -598,7 +607,7 @@ fn a_one_shot_extension_that_served_two_runs_is_named() {
              n=$(sqlite3 {DATABASE} \"UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE id = '$e' AND ended IS NOT NULL; SELECT changes()\")
              [ \"$n\" = 1 ] && break; sleep 0.05
          done
-         touch /run/jit-sudo/bell; wait",
+         wait",
         alice = alice.name,
         approver = approver.name
     );
