@@ -1,6 +1,7 @@
 //! Root changes the database for a moment and puts it back: what was done meanwhile is in the journal, and a verification says
 //! that it was not by the policy.
 
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use harness::{Person, PrivateRoot};
@@ -570,10 +571,14 @@ fn a_role_that_no_policy_had_and_a_changed_one_are_named_behind_a_pruning() {
 fn pruned(root: &PrivateRoot) {
     root.script("jitctl audit export --output /root/out >/dev/null; rm /root/out");
     let person = root.person(&["lookers"]);
-    root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
-    let place = std::env::temp_dir().join(format!("jit-sudo-tampering-{}.db", std::process::id()));
+    root.run_as(&person.name, HEAD).refused("not allowed");
+    let directory = std::env::temp_dir().join(format!("jit-sudo-tampering-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
+    let place = directory.join("journal.db");
     root.script(&format!("sqlite3 {DATABASE} 'PRAGMA wal_checkpoint(TRUNCATE)'"));
     std::fs::copy(root.path(DATABASE), &place).unwrap();
+    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
     {
         let database = open_database(&place).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -588,7 +593,7 @@ fn pruned(root: &PrivateRoot) {
         database.connection().query_row(checkpoint, [], |_| Ok(())).unwrap();
     }
     std::fs::copy(&place, root.path("/root/pruned.db")).unwrap();
-    let _ = std::fs::remove_file(&place);
+    let _ = std::fs::remove_dir_all(&directory);
     root.script(&format!("cat /root/pruned.db >{DATABASE}; rm -f {DATABASE}-wal {DATABASE}-shm"));
 }
 
@@ -596,9 +601,9 @@ fn pruned(root: &PrivateRoot) {
 fn a_one_shot_extension_that_served_two_runs_is_named() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
-    let id = granted(&root, &alice, &approver, "ops", &["--for", "4s"]);
+    let id = granted(&root, &alice, &approver, "ops", &["--for", "6s"]);
     let script = format!(
-        "run() {{ su {alice} -c 'jit-sudo -n --role ops sleep 7' & }}
+        "run() {{ su {alice} -c 'jit-sudo -n --role ops sleep 9' & }}
          run; run; sleep 1
          su {alice} -c 'jitctl extend {id} --reason more --for 30s' >/dev/null
          e=$(sqlite3 {DATABASE} 'SELECT request FROM extension')
@@ -607,6 +612,7 @@ fn a_one_shot_extension_that_served_two_runs_is_named() {
              n=$(sqlite3 {DATABASE} \"UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE id = '$e' AND ended IS NOT NULL; SELECT changes()\")
              [ \"$n\" = 1 ] && break; sleep 0.05
          done
+         su {alice} -c 'jitctl request --role free --reason bell' >/dev/null
          wait",
         alice = alice.name,
         approver = approver.name
