@@ -75,7 +75,8 @@ fn perform(run: &Run, inherited: &Inherited, voice: &mut Voice, begun: impl FnOn
     let grace = policy.settings().grace_period;
     let file = reel::file(&recorded, &host);
     let mut tape = reel::tape(&recorded, &scene, &file);
-    let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, voice, |recorded, editor, watch| {
+    let mut unsaid = Vec::new();
+    let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, &mut unsaid, |recorded, editor, watch| {
         Session::open(recorded, family, inherited, grace).editing(editor).run(watch, &mut tape)
     });
     watch.catch_up(); // where the command could not be started
@@ -87,6 +88,8 @@ fn perform(run: &Run, inherited: &Inherited, voice: &mut Voice, begun: impl FnOn
         host.seal_apart();
     }
     reel::shrink(recording_bytes, recorded.run());
+    drop(recorded); // its PAM session ends before anybody is waited for
+    unsaid.iter().for_each(|sentence| edit::say(sentence, voice));
     Ok(outcome?.exit_status())
 }
 

@@ -7,7 +7,6 @@ use jit_sudo::broker::wire::{Answer, Background, BoundInfo, GrantInfo};
 use jit_sudo::escape::{Word, hex};
 use jit_sudo::grant::{RequestTerms, digest};
 use jit_sudo::policy::{Leftovers, OnExpiry, RolePower};
-use serde_json::Value;
 
 use crate::known_hosts::Host;
 use crate::paper::{self, Request};
@@ -17,9 +16,6 @@ use crate::show::{self, bound_fields, exact_word, exact_words};
 use crate::speech::Trouble;
 use crate::table::{Fields, Tone};
 use crate::when;
-
-/// The longest value of a list, in characters: beside its name it fits 80 columns.
-const LINE: usize = 66;
 
 /// The request on standard input, to be signed by whoever types. The host is one for which something may be signed.
 ///
@@ -79,7 +75,12 @@ fn as_info(request: &Request, host: &Host<'_>) -> GrantInfo {
         may_decide: false,
         ended: None,
         runs: 0,
-        background: Some(Background { role_commands, role_run_as, ..Background::default() }),
+        background: Some(Background {
+            role_commands,
+            role_run_as,
+            role_options: role.changed_options(),
+            ..Background::default()
+        }),
         extends: terms.extends,
         extended_by: None,
         signed_approvals: true,
@@ -173,36 +174,9 @@ fn role_fields(role: &RolePower, digest: &str) -> Fields {
     if role.leftovers == Leftovers::Keep {
         fields.add("left running", "what a finished command leaves behind may go on");
     }
-    let options = role.changed_options();
-    for (index, (key, value)) in options.iter().enumerate() {
-        option(&mut fields, if index == 0 { "with" } else { "" }, key, value);
-    }
+    show::options(&mut fields, "with", &role.changed_options());
     fields.add("role digest", digest);
     fields
-}
-
-/// One option; a list over several lines where it is long.
-fn option(fields: &mut Fields, name: &str, key: &str, value: &Value) {
-    let mut line = format!("{key} =");
-    let Some(entries) = value.as_array() else {
-        fields.add(name, format!("{line} {value}"));
-        return;
-    };
-    let mut name = name;
-    let last = entries.len().saturating_sub(1);
-    for (index, entry) in entries.iter().enumerate() {
-        let (open, close) = (if index == 0 { "[" } else { "" }, if index == last { "]" } else { "," });
-        let piece = format!("{open}{entry}{close}");
-        if line.chars().count() + piece.chars().count() > LINE {
-            fields.add(name, &line);
-            (name, line) = ("", " ".to_owned());
-        }
-        line.push_str(&format!(" {piece}"));
-    }
-    if entries.is_empty() {
-        line.push_str(" []");
-    }
-    fields.add(name, line);
 }
 
 fn besides(texts: &[String]) -> String {

@@ -1,7 +1,8 @@
 //! Requests that leave their host and evidence that verifies without it: print, export, and `show -`.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use jit_sudo::broker::wire::{Answer, Ask, Paper, PapersInfo};
@@ -43,9 +44,9 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
         Trouble::Local("unwritable", notice.with_hint("name a directory that is not there yet"))
     };
     // Never into a directory that others may have prepared.
-    fs::create_dir(directory).map_err(|error| failed(&error))?;
+    DirBuilder::new().mode(0o755).create(directory).map_err(|error| failed(&error))?;
     let write = |name: &str, text: &str| {
-        let file = OpenOptions::new().write(true).create_new(true).open(directory.join(name));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(directory.join(name));
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| failed(&error))
     };
     write("signers", &signers(&request, &papers))?;

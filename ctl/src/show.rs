@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, Background, BoundInfo, GrantInfo, Precedent};
 use jit_sudo::escape::{Word, command_line, escape};
 use jit_sudo::names::GrantId;
+use serde_json::{Map, Value};
 
 use crate::cli::{Place, ShowWords};
 use crate::door::{Broker, answer};
@@ -13,6 +14,9 @@ use crate::screen::{Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
 use crate::table::{Entry, Fields, Tone};
 use crate::when;
+
+/// The longest value of a list, in characters: beside its name it fits 80 columns.
+const LINE: usize = 66;
 
 /// `jitctl show`
 pub(crate) fn show(words: ShowWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
@@ -171,6 +175,38 @@ fn weigh(fields: &mut Fields, info: &GrantInfo, background: &Background, now: i6
     if !background.role_run_as.is_empty() {
         fields.add("  as", background.role_run_as.join(", "));
     }
+    options(fields, "  with", &background.role_options);
+}
+
+/// How the commands of a role are run, one option a line.
+pub(crate) fn options(fields: &mut Fields, name: &str, options: &Map<String, Value>) {
+    for (index, (key, value)) in options.iter().enumerate() {
+        option(fields, if index == 0 { name } else { "" }, key, value);
+    }
+}
+
+/// One option; a list over several lines where it is long.
+fn option(fields: &mut Fields, name: &str, key: &str, value: &Value) {
+    let mut line = format!("{key} =");
+    let Some(entries) = value.as_array() else {
+        fields.add(name, format!("{line} {value}"));
+        return;
+    };
+    let mut name = name;
+    let last = entries.len().saturating_sub(1);
+    for (index, entry) in entries.iter().enumerate() {
+        let (open, close) = (if index == 0 { "[" } else { "" }, if index == last { "]" } else { "," });
+        let piece = format!("{open}{entry}{close}");
+        if line.chars().count() + piece.chars().count() > LINE {
+            fields.add(name, &line);
+            (name, line) = ("", " ".to_owned());
+        }
+        line.push_str(&format!(" {piece}"));
+    }
+    if entries.is_empty() {
+        line.push_str(" []");
+    }
+    fields.add(name, line);
 }
 
 /// The rules of the role: as they are; where they have changed, those that were and are, and what either has alone.

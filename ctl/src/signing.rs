@@ -36,7 +36,7 @@ pub(crate) fn approve_here(
     let request = Request::read(&papers.request)?;
     let approver = words.approver.clone().unwrap_or(papers.you);
     let terms = approval(words, approver, &request)?;
-    screen.tell(&prospect(&request, &terms, screen.now).text("signing the approval of"));
+    screen.tell(&about(&request, &terms, screen.now));
     let body = written(&terms)?;
     let signature = sign(key, Namespace::Approval, &body)?;
     answer!(broker.ask(&Ask::Import { approval: body, signature })?, Answer::Imported(info) => info);
@@ -64,7 +64,7 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
     }
     let terms = approval(words, approver.clone(), &request)?;
     let body = written(&terms)?;
-    screen.tell(&prospect(&request, &terms, screen.now).text("signing the approval of"));
+    screen.tell(&about(&request, &terms, screen.now));
     screen.tell(&papers::host_of(&request));
     let Some(key) = key.filter(|_| !unsigned) else {
         let paper = Paper { body: body.clone(), signature: None };
@@ -103,15 +103,9 @@ fn imported(info: &ImportInfo) -> String {
     }
 }
 
-/// The grant that comes of it.
-fn prospect<'a>(request: &'a Request, terms: &ApprovalTerms, now: i64) -> Prospect<'a> {
-    let asked = Prospect::as_asked(&request.terms, &request.role, now);
-    Prospect {
-        duration: if terms.duration > 0 { terms.duration } else { asked.duration },
-        one_shot: asked.one_shot || terms.one_shot.is_set(),
-        exact: asked.exact || terms.exact.is_set(),
-        ..asked
-    }
+/// What is about to be signed, for the eyes of who signs it.
+fn about(request: &Request, terms: &ApprovalTerms, now: i64) -> String {
+    Prospect::of(&request.terms, &request.role, now).narrowed(terms).text("signing the approval of")
 }
 
 /// What is signed.

@@ -93,7 +93,7 @@ fn elsewhere(saying: Saying, key: &Path, screen: &Screen) -> Result<Report, Trou
 
 /// What is about to be signed, for the eyes of who signs it.
 fn about(request: &Request, kind: &str, now: i64) -> String {
-    Prospect::as_asked(&request.terms, &request.role, now).text(&format!("signing the {kind} of"))
+    Prospect::of(&request.terms, &request.role, now).text(&format!("signing the {kind} of"))
 }
 
 /// The exact text that is signed.

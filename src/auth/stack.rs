@@ -34,20 +34,34 @@ enum Impression {
     Negative,
 }
 
-/// Modules that look at other things than secrets, and agree.
-const AGREE: [&str; 12] = [
-    "pam_permit.so",
-    "pam_succeed_if.so",
-    "pam_localuser.so",
-    "pam_access.so",
-    "pam_time.so",
-    "pam_listfile.so",
-    "pam_shells.so",
-    "pam_securetty.so",
-    "pam_usertype.so",
-    "pam_tally2.so",
-    "pam_debug.so",
-    "pam_cap.so",
+/// Modules that are known to check a secret, a token or a finger, or to refuse everybody. Any other may agree without that:
+/// `pam_permit.so`, `pam_rootok.so` (which sees the uid of a set-user-ID program), one that nobody here has heard of.
+const CHECK: [&str; 25] = [
+    "pam_deny.so",
+    "pam_duo.so",
+    "pam_faillock.so",
+    "pam_fprintd.so",
+    "pam_google_authenticator.so",
+    "pam_gssapi.so",
+    "pam_himmelblau.so",
+    "pam_kanidm.so",
+    "pam_krb5.so",
+    "pam_ldap.so",
+    "pam_mysql.so",
+    "pam_oath.so",
+    "pam_p11.so",
+    "pam_pkcs11.so",
+    "pam_pwdfile.so",
+    "pam_radius_auth.so",
+    "pam_sss.so",
+    "pam_sss_gss.so",
+    "pam_systemd_home.so",
+    "pam_tacplus.so",
+    "pam_u2f.so",
+    "pam_unix.so",
+    "pam_userdb.so",
+    "pam_winbind.so",
+    "pam_yubico.so",
 ];
 
 /// Modules that have nothing to say here.
@@ -64,7 +78,7 @@ const SILENT: [&str; 10] = [
     "pam_umask.so",
 ];
 
-/// True where the auth stack of `service` succeeds although every module that asks for a secret fails. `read` gives the text of a
+/// True where the auth stack of `service` succeeds although every module that is known to check a secret fails. `read` gives the text of a
 /// service, nothing where there is none.
 pub fn succeeds_unproved(service: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
     let mut walk = Walk { read, lines: LINES };
@@ -207,12 +221,12 @@ fn entry(line: &str) -> Option<(Control<'_>, &str)> {
 
 fn says(module: &str) -> Says {
     let name = module.rsplit('/').next().unwrap_or(module);
-    if AGREE.contains(&name) {
-        Says::Success
+    if CHECK.contains(&name) {
+        Says::Failure
     } else if SILENT.contains(&name) {
         Says::Ignore
     } else {
-        Says::Failure
+        Says::Success
     }
 }
 
@@ -248,6 +262,10 @@ mod tests {
             "auth required pam_env.so\nauth include open\n@include common-auth\n",
             "auth substack open\n",
             "-auth sufficient \\\n pam_wheel.so trust use_uid\n@include common-auth\n",
+            "auth sufficient pam_rootok.so\n@include common-auth\n",
+            "auth sufficient pam_unix.so\nauth required pam_rootok.so\n",
+            "auth optional pam_unix.so\nauth required pam_lastlog.so\n",
+            "auth sufficient pam_nobody_knows.so\n@include common-auth\n",
             "auth [default=ok] pam_unix.so\nauth required /lib/security/pam_permit.so\n",
         ] {
             assert!(open(text), "{text}");

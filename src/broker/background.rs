@@ -7,6 +7,7 @@ use super::view::texts;
 use super::wire::{Answer, Background, GrantInfo, Precedent};
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
+use crate::policy::RolePower;
 use crate::store::StoredRequest;
 
 impl Desk<'_> {
@@ -42,7 +43,8 @@ impl Desk<'_> {
             precedent: precedent.map(|found| Precedent { runs: found.runs, last: found.last.seconds() }),
             role_commands,
             role_commands_then: role_commands_then.unwrap_or_default(),
-            role_run_as: role.map_or_else(Vec::new, |role| role.run_as.as_written()),
+            role_run_as: role.as_ref().map_or_else(Vec::new, |role| role.run_as.as_written()),
+            role_options: role.map(|role| RolePower::of(&role).changed_options()).unwrap_or_default(),
             chosen_among,
         })
     }

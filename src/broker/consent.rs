@@ -17,12 +17,11 @@ use crate::auth::{AuthError, Authenticated, Demand};
 use crate::clock::Moment;
 use crate::elevation::Caller;
 use crate::escape::Word;
-use crate::grant::{Consent, Prospect};
+use crate::grant::{Consent, Prospect, RequestTerms, Shown};
 use crate::host::{Host, PAM_SERVICES};
 use crate::names::{GrantId, IdPrefix};
 use crate::policy::{Options, Role, RolePower};
 use crate::refusal::Refusal;
-use crate::store::StoredRequest;
 use crate::voice::Voice;
 use sys::terminal::Terminal;
 
@@ -36,9 +35,8 @@ const LONGEST_PROMPT: Duration = Duration::from_secs(300);
 struct Matter {
     deed: Deed,
     id: GrantId,
-    /// The exact bytes of the request that is shown.
-    request: Vec<u8>,
-    /// What stands before the first prompt.
+    /// What stands before the first prompt, for programs and for people.
+    shown: Shown,
     line: String,
     service: String,
     options: Rc<Options>,
@@ -57,7 +55,7 @@ pub(super) fn obtain(ask: &Ask, caller: &Caller, voice: &mut Voice) -> Result<Op
     let Some(matter) = due(ask, caller)? else { return Ok(None) };
     let refusal = match matter.prove(caller, voice) {
         // An authentication that asked nobody is none: any program of the approver's could have it.
-        Ok(proof) => match Consent::to(&matter.request, &proof) {
+        Ok(proof) => match Consent::to(matter.shown.clone(), &proof) {
             Some(consent) => return Ok(Some(consent)),
             None => matter.unasked(),
         },
@@ -97,17 +95,13 @@ impl Desk<'_> {
         }
         let asked = &request.terms;
         // What no host would take is refused before the password.
-        let terms = self.approval(&request, narrowing, &asked.host.id)?;
-        let prospect = Prospect {
-            request: asked,
-            power: &RolePower::of(&role),
-            duration: if terms.duration > 0 { terms.duration } else { asked.duration },
-            one_shot: asked.one_shot.is_set() || terms.one_shot.is_set() || role.activation.one_shot,
-            exact: asked.exact.is_set() || terms.exact.is_set() || role.activation.exact_command,
-            now: self.now(),
-        };
-        let line = prospect.text("approving");
-        Ok(Some(self.matter(Deed::Approve, request, &role, line)))
+        let terms = self.approval(&request, narrowing, &role, &asked.host.id)?;
+        let power = self.asked_power(asked)?;
+        let line = Prospect { differs: role.digest != asked.role_digest, ..Prospect::of(asked, &power, self.now()) }
+            .narrowed(&terms)
+            .text("approving");
+        let shown = Shown::narrowed(&request.bytes, &terms);
+        Ok(Some(self.matter(Deed::Approve, request.terms.id, shown, &role, line)))
     }
 
     fn review_due(&self, id: &IdPrefix, comment: &Word) -> Result<Option<Matter>, Refused> {
@@ -115,16 +109,26 @@ impl Desk<'_> {
         let (request, _, role) = self.settleable(id)?;
         let Some(role) = role.filter(|role| role.activation.approval_authentication) else { return Ok(None) };
         let asked = &request.terms;
-        let prospect =
-            Prospect::as_asked(asked, &RolePower::of(&role), self.now()).text("reviewing the break-glass of");
-        Ok(Some(self.matter(Deed::Review, request, &role, prospect)))
+        let power = self.asked_power(asked)?;
+        let line = Prospect { differs: role.digest != asked.role_digest, ..Prospect::of(asked, &power, self.now()) }
+            .text("reviewing the break-glass of");
+        let shown = Shown::whole(&request.bytes);
+        Ok(Some(self.matter(Deed::Review, request.terms.id, shown, &role, line)))
     }
 
-    fn matter(&self, deed: Deed, request: StoredRequest, role: &Role, line: String) -> Matter {
+    /// What the role gave power to when this was asked for: more than that no approval of it gives.
+    fn asked_power(&self, asked: &RequestTerms) -> Result<RolePower, Refused> {
+        self.host.store().role(&asked.role_digest).ok_or_else(|| {
+            let sentence = format!("what role {} meant when {} was asked for cannot be read", asked.role, asked.id);
+            refused("role-changed", sentence).hint("ask again".to_owned())
+        })
+    }
+
+    fn matter(&self, deed: Deed, id: GrantId, shown: Shown, role: &Role, line: String) -> Matter {
         Matter {
             deed,
-            id: request.terms.id,
-            request: request.bytes,
+            id,
+            shown,
             line,
             service: role.pam_service.as_deref().unwrap_or(SERVICE).to_owned(),
             options: Rc::clone(&role.options),

@@ -40,7 +40,7 @@ impl Desk<'_> {
     ) -> Result<Answer, Refused> {
         let (request, role) = self.approvable(id)?;
         let identity = self.host.identity()?;
-        let terms = self.approval(&request, narrowing, identity.id.as_str())?;
+        let terms = self.approval(&request, narrowing, &role, identity.id.as_str())?;
         let approval = Approval { bytes: encode(&terms)?, terms, uid: self.caller.uid(), signature: None };
         let attested = Attested::in_person(approval, &request.bytes, &role.activation, consent)
             .map_err(|fault| unattested(fault).hint(format!("jitctl approve {}", request.terms.id)))?;
@@ -194,13 +194,15 @@ impl Desk<'_> {
         }
     }
 
+    /// What the caller approves: narrowed by them, and as the role narrows it now, so that it gives what they read.
     pub(super) fn approval(
         &self,
         request: &StoredRequest,
         narrowing: &Narrowing,
+        role: &Role,
         host: &str,
     ) -> Result<ApprovalTerms, Refused> {
-        let asked = &request.terms;
+        let (asked, rules) = (&request.terms, &role.activation);
         if narrowing.duration == Some(0) {
             return Err(refused("duration", "a duration of 0 is no grant"));
         }
@@ -213,12 +215,15 @@ impl Desk<'_> {
             at: self.now(),
             comment,
             critical: Vec::new(),
-            duration: narrowing.duration.unwrap_or(0),
-            exact: Flag::from(narrowing.exact),
+            duration: narrowing
+                .duration
+                .or_else(|| (rules.maximum_duration < asked.duration).then_some(rules.maximum_duration))
+                .unwrap_or(0),
+            exact: Flag::from(narrowing.exact || rules.exact_command && asked.command.is_some()),
             extensions: Extensions::new(),
             host: host.to_owned(),
             id: asked.id.clone(),
-            one_shot: Flag::from(narrowing.one_shot),
+            one_shot: Flag::from(narrowing.one_shot || rules.one_shot),
             request: hex(&digest(&request.bytes)),
             role_digest: asked.role_digest.clone(),
             version: VERSION,

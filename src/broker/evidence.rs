@@ -150,9 +150,10 @@ impl Desk<'_> {
         // The anchor before the database: what it names was committed before.
         marks.extend(self.host.anchored()?);
         loop {
-            // A policy that cannot be read is compiled anew, or by nobody.
-            let on_disk = || self.host.compiled_files().unwrap_or_default();
-            let files = on_disk();
+            // Files that were changed are compiled anew, or by nobody; those that count as the compiled ones can be read, or
+            // nothing can be said of them.
+            let on_disk = || self.host.compiled_files();
+            let files = on_disk()?;
             let known = Known {
                 signers: signers.clone(),
                 anchor: marks.clone(),
@@ -162,7 +163,7 @@ impl Desk<'_> {
             let proven = self.journal.prove(known)?;
             // What was compiled meanwhile is of other files.
             let stamp = |files: Option<OnDisk>| files.map(|on_disk| on_disk.stamp);
-            if proven.is_ok() || stamp(on_disk()) == stamp(files) {
+            if proven.is_ok() || stamp(on_disk()?) == stamp(files) {
                 return Ok(proven);
             }
         }

@@ -51,7 +51,19 @@ impl Findings {
     fn inside(&mut self, host: &Host, policy: Option<&Policy>) {
         let nothing = AuditSettings::default();
         let audit = policy.map_or(&nothing, |policy| &policy.settings().audit);
-        self.good("state", format!("{STATE} is root's alone"));
+        match host.is_read_only() {
+            Ok(false) => self.good("state", format!("{STATE} is root's alone")),
+            Ok(true) => {
+                let said = format!("{STATE} is mounted read-only: nothing can be recorded, so nothing runs");
+                self.add(
+                    "state",
+                    Severity::Error,
+                    said,
+                    Some(format!("mount -o remount,rw the file system of {STATE}")),
+                );
+            }
+            Err(error) => self.fault("state", &error),
+        }
         self.database(host);
         self.compiled(host);
         self.key(host);
@@ -79,11 +91,11 @@ impl Findings {
         let open: Vec<&str> =
             services.into_iter().filter(|service| succeeds_unproved(service, &Host::pam_service)).collect();
         if open.is_empty() {
-            return self.good("PAM", "each service lets in only whom a module knows");
+            return self.good("PAM", "each service lets in only whom a module that checks a secret lets in");
         }
         for service in open {
             let said = format!(
-                "the auth stack of service {service} succeeds when every module that checks a secret fails: whatever is typed counts as a password"
+                "the auth stack of service {service} succeeds where every module that is known to check a secret fails: whatever is typed may count as a password"
             );
             let mend =
                 format!("make the module that checks it required in /etc/pam.d/{service}, with pam_deny.so behind it");

@@ -10,7 +10,7 @@ use super::wire::{Answer, DebtInfo};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::escape::Word;
-use crate::grant::{Act, Consent, StatementKind};
+use crate::grant::{Act, Consent, Shown, StatementKind};
 use crate::names::{GrantId, IdPrefix, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
@@ -108,7 +108,12 @@ impl Desk<'_> {
     }
 
     fn debt_info(&self, debt: &Debt, may_review: bool) -> Result<DebtInfo, Refused> {
-        let terms = self.host.store().request(&debt.id, self.now())?.terms;
+        // One that was made by an earlier version can be read by nobody any more, and is listed all the same.
+        let asked = match self.host.store().request(&debt.id, self.now()) {
+            Ok(request) => Some(request.terms),
+            Err(FindError::Database(error)) => return Err(FindError::Database(error).into()),
+            Err(_) => None,
+        };
         let role = self.policy.role(&debt.role)?;
         Ok(DebtInfo {
             id: debt.id.clone(),
@@ -116,8 +121,8 @@ impl Desk<'_> {
             uid: debt.uid,
             role: debt.role.clone(),
             at: debt.at,
-            command: terms.argv().to_vec(),
-            reason: terms.reason,
+            command: asked.as_ref().map(|terms| terms.argv().to_vec()).unwrap_or_default(),
+            reason: asked.map_or_else(|| Word::from("(cannot be read)"), |terms| terms.reason),
             runs: self.journal.count_runs_of_grant(&debt.id)?,
             reviewers: role.map_or_else(|| vec!["root".to_owned()], |role| texts(&role.activation.approvers)),
             may_review,
@@ -147,7 +152,7 @@ fn settling(
     };
     let id = &request.terms.id;
     match speaker {
-        Speaker::Here(_) => Act::in_person(uid, &request.bytes, &role.activation, consent)
+        Speaker::Here(_) => Act::in_person(uid, &Shown::whole(&request.bytes), &role.activation, consent)
             .map_err(|fault| unattested(fault).hint(format!("jitctl review {id} --comment 'WHAT YOU FOUND'"))),
         Speaker::Elsewhere(_, vouched) => Act::signed(uid, vouched, &role.activation)
             .map_err(|fault| refused("bad-statement", fault).hint(VERIFYING_KEY)),

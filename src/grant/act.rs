@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::approval::{Approval, ApprovalFault, UserVerification};
 use super::approvers::Approvers;
 use super::statement::{StatementFault, VouchedStatement};
+use super::terms::ApprovalTerms;
 use super::{digest, public_key::PublicKey};
 use crate::auth::{Authenticated, How};
 use crate::names::UserName;
@@ -25,11 +26,21 @@ pub enum Means {
     None,
 }
 
-/// A person whom PAM has authenticated after they were shown one request; good for that request alone.
+/// What a person reads before the password: one request, and how far it is narrowed. What is decided must be the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    request: [u8; 32],
+    /// In seconds; 0 is as long as was asked.
+    duration: u64,
+    exact: bool,
+    one_shot: bool,
+}
+
+/// A person whom PAM has authenticated after they were shown one thing; good for that alone.
 #[must_use = "a password was typed for this"]
 pub struct Consent {
     uid: u32,
-    request: [u8; 32],
+    shown: Shown,
 }
 
 /// One approver's decision in favour of a request.
@@ -51,7 +62,7 @@ pub struct Attested {
 pub enum ActFault {
     /// The role demands that PAM authenticates the approver, and it did not.
     NotAuthenticated,
-    /// Somebody else was authenticated, or was shown another request.
+    /// Somebody else was authenticated, or was shown something else.
     OtherConsent,
     /// The signature.
     Approval(ApprovalFault),
@@ -61,7 +72,7 @@ impl fmt::Display for ActFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAuthenticated => f.write_str("the role demands the password of its approvers"),
-            Self::OtherConsent => f.write_str("the password was given for another request"),
+            Self::OtherConsent => f.write_str("what was shown before the password has changed since"),
             Self::Approval(fault) => fault.fmt(f),
         }
     }
@@ -73,24 +84,34 @@ impl From<ApprovalFault> for ActFault {
     }
 }
 
+impl Shown {
+    /// The request of these exact bytes, narrowed by nobody.
+    pub fn whole(request: &[u8]) -> Self {
+        Self { request: digest(request), duration: 0, exact: false, one_shot: false }
+    }
+
+    /// The same as this approval narrows it.
+    pub fn narrowed(request: &[u8], by: &ApprovalTerms) -> Self {
+        Self { duration: by.duration, exact: by.exact.is_set(), one_shot: by.one_shot.is_set(), ..Self::whole(request) }
+    }
+}
+
 impl Consent {
-    /// To the request of these exact bytes, which were shown before the password was asked for. `None` for an
-    /// authentication that was remembered or not asked for: it is no answer of a person.
-    pub fn to(request: &[u8], proof: &Authenticated) -> Option<Self> {
+    /// To what was shown before the password was asked for. `None` for an authentication that was remembered or not asked
+    /// for: it is no answer of a person.
+    pub fn to(shown: Shown, proof: &Authenticated) -> Option<Self> {
         match proof.how() {
-            How::Password => Some(Self { uid: proof.uid(), request: digest(request) }),
+            How::Password => Some(Self { uid: proof.uid(), shown }),
             How::Unasked | How::Cache | How::NotAsked => None,
         }
     }
 }
 
 impl Act {
-    /// The decision of `uid` about the request of these bytes, under the rules of its role.
-    pub fn in_person(uid: u32, request: &[u8], rules: &Activation, consent: Option<Consent>) -> Result<Self, ActFault> {
+    /// The decision of `uid` in favour of what must have been shown, under the rules of its role.
+    pub fn in_person(uid: u32, shown: &Shown, rules: &Activation, consent: Option<Consent>) -> Result<Self, ActFault> {
         match consent {
-            Some(consent) if consent.uid == uid && consent.request == digest(request) => {
-                Ok(Self { uid, means: Means::Password })
-            }
+            Some(consent) if consent.uid == uid && consent.shown == *shown => Ok(Self { uid, means: Means::Password }),
             Some(_) => Err(ActFault::OtherConsent),
             None if rules.approval_authentication => Err(ActFault::NotAuthenticated),
             None => Ok(Self { uid, means: Means::None }),
@@ -135,7 +156,8 @@ impl Attested {
         if rules.signed_approvals {
             return Err(ApprovalFault::Unsigned(approval.terms.approver).into());
         }
-        let act = Act::in_person(approval.uid, request, rules, consent)?;
+        let shown = Shown::narrowed(request, &approval.terms);
+        let act = Act::in_person(approval.uid, &shown, rules, consent)?;
         // A signature that nobody has looked at is none.
         Ok(Self { approval: Approval { signature: None, ..approval }, act })
     }
@@ -178,27 +200,39 @@ mod tests {
         policy.roles()[0].activation.clone()
     }
 
-    fn consent(uid: u32, request: &[u8]) -> Option<Consent> {
-        Some(Consent { uid, request: digest(request) })
+    fn consent(uid: u32, shown: Shown) -> Option<Consent> {
+        Some(Consent { uid, shown })
+    }
+
+    fn shown() -> Shown {
+        Shown::whole(b"request")
     }
 
     #[test]
     fn a_role_that_demands_a_password_takes_nothing_without_one() {
         for demanding in [rules("approvals = 2"), rules("approval_authentication = true")] {
-            let act = |consent| Act::in_person(1001, b"request", &demanding, consent).map(|act| act.means());
+            let act = |consent| Act::in_person(1001, &shown(), &demanding, consent).map(|act| act.means());
             assert_eq!(act(None), Err(ActFault::NotAuthenticated));
-            assert_eq!(act(consent(1001, b"request")), Ok(Means::Password));
+            assert_eq!(act(consent(1001, shown())), Ok(Means::Password));
         }
-        let act = Act::in_person(1001, b"request", &rules(""), None);
+        let act = Act::in_person(1001, &shown(), &rules(""), None);
         assert_eq!(act.map(|act| (act.uid(), act.means())), Ok((1001, Means::None)));
     }
 
     #[test]
-    fn a_password_serves_its_person_and_the_request_that_was_shown() {
+    fn a_password_serves_its_person_and_what_was_shown() {
         for rules in [rules(""), rules("approvals = 2")] {
-            let act = |consent| Act::in_person(1001, b"request", &rules, consent).map(|act| act.means());
-            assert_eq!(act(consent(1002, b"request")), Err(ActFault::OtherConsent));
-            assert_eq!(act(consent(1001, b"another")), Err(ActFault::OtherConsent));
+            let act = |consent| Act::in_person(1001, &shown(), &rules, consent).map(|act| act.means());
+            assert_eq!(act(consent(1002, shown())), Err(ActFault::OtherConsent));
+            let others = [
+                Shown::whole(b"another"),
+                Shown { duration: 60, ..shown() },
+                Shown { exact: true, ..shown() },
+                Shown { one_shot: true, ..shown() },
+            ];
+            for other in others {
+                assert_eq!(act(consent(1001, other)), Err(ActFault::OtherConsent));
+            }
         }
     }
 }

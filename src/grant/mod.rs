@@ -21,7 +21,7 @@ mod ssh_wire;
 #[cfg(test)]
 mod tests;
 
-pub use act::{Act, ActFault, Attested, Consent, Means};
+pub use act::{Act, ActFault, Attested, Consent, Means, Shown};
 pub use approval::{Approval, ApprovalFault, UserVerification, Vouchers};
 pub use approvers::Approvers;
 pub use host::{HostDescriptor, HostId};

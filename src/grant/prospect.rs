@@ -1,12 +1,12 @@
 //! What comes of a request if it is approved so, in lines for whoever decides: nothing that the requester wrote is cut.
 
-use super::terms::RequestTerms;
+use super::terms::{ApprovalTerms, RequestTerms};
 use crate::clock::duration::spell;
-use crate::escape::{Word, command_line};
-use crate::policy::RolePower;
+use crate::escape::{Word, command_line, escape};
+use crate::policy::{Leftovers, OnExpiry, RolePower};
 
-/// So many rules of a role are told, which root wrote.
-const RULES: usize = 12;
+/// So many rules of a role are told, which root wrote: the last ones, which decide.
+const RULES: usize = 100;
 
 /// A text that fills more lines of 80 columns says so: its beginning may have left the screen.
 const SCREEN: usize = 20;
@@ -23,15 +23,28 @@ pub struct Prospect<'a> {
     pub one_shot: bool,
     /// For the very command of the request.
     pub exact: bool,
+    /// Whether the policy's role is another today.
+    pub differs: bool,
     /// Now, in seconds since 1970.
     pub now: i64,
 }
 
 impl<'a> Prospect<'a> {
-    /// What the requester asked for, narrowed by nobody.
-    pub fn as_asked(request: &'a RequestTerms, power: &'a RolePower, now: i64) -> Self {
+    /// What the requester asked for, narrowed by nobody; `power` is that of the role as it was then.
+    pub fn of(request: &'a RequestTerms, power: &'a RolePower, now: i64) -> Self {
         let (one_shot, exact) = (request.one_shot.is_set(), request.exact.is_set());
-        Self { request, power, duration: request.duration, one_shot, exact, now }
+        Self { request, power, duration: request.duration, one_shot, exact, differs: false, now }
+    }
+
+    /// The same with this approval.
+    #[must_use]
+    pub fn narrowed(self, approval: &ApprovalTerms) -> Self {
+        Self {
+            duration: if approval.duration > 0 { approval.duration } else { self.duration },
+            one_shot: self.one_shot || approval.one_shot.is_set(),
+            exact: self.exact || approval.exact.is_set(),
+            ..self
+        }
     }
 
     /// What is about to be done about it, such as `approving`, and to what: whole lines. Nothing is cut; where it may not fit on a
@@ -57,6 +70,7 @@ impl<'a> Prospect<'a> {
             (true, Some(_)) => lines.push(format!("gives this very command: {}", self.command())),
             (_, command) => {
                 lines.extend(self.rules());
+                lines.extend(self.manner());
                 if command.is_some() {
                     lines.push(format!("asked for with this command: {}", self.command()));
                 }
@@ -75,9 +89,35 @@ impl<'a> Prospect<'a> {
         let rules = &self.power.commands;
         let run_as = self.power.run_as.as_written().join(" or ");
         let mut lines = vec![format!("gives EVERY command of the role, as {run_as}:")];
-        lines.extend(rules.iter().take(RULES).map(|rule| format!("  {rule}")));
-        if rules.len() > RULES {
-            lines.push(format!("  and {} rules more: jitctl show {}", rules.len() - RULES, self.request.id));
+        let hidden = rules.len().saturating_sub(RULES);
+        if hidden > 0 {
+            lines.push(format!(
+                "  {hidden} rules, and after them, which decides (all: jitctl show {}):",
+                self.request.id
+            ));
+        }
+        lines.extend(rules.iter().skip(hidden).map(|rule| format!("  {rule}")));
+        if self.differs {
+            let id = &self.request.id;
+            lines.push(format!(
+                "the policy has another role {} today; a run needs both: jitctl show {id}",
+                self.power.name
+            ));
+        }
+        lines
+    }
+
+    /// How they are run, where it is not as usual.
+    fn manner(&self) -> Vec<String> {
+        let option = |(key, value): (String, serde_json::Value)| {
+            format!("  with {}", escape(format!("{key} = {value}").as_bytes()))
+        };
+        let mut lines: Vec<String> = self.power.changed_options().into_iter().map(option).collect();
+        if self.power.on_expiry == OnExpiry::Finish {
+            lines.push("  what runs when the grant expires may go on to its end".to_owned());
+        }
+        if self.power.leftovers == Leftovers::Keep {
+            lines.push("  what a finished command leaves running may go on".to_owned());
         }
         lines
     }

@@ -12,7 +12,7 @@ use crate::audit::sink::journald;
 use crate::audit::sink::syslog::DEV_LOG;
 use crate::audit::{Journal, Mark};
 use crate::policy::{AuditSettings, SyslogMode};
-use sys::trusted::free_space;
+use sys::trusted::{free_space, is_read_only};
 
 /// A mirror that the policy wants.
 pub struct Mirror {
@@ -40,6 +40,11 @@ impl Host {
             Some(text)
         };
         [PAM_SERVICES, "/etc/pam.d", "/usr/lib/pam.d"].iter().find_map(|directory| read(Path::new(directory)))
+    }
+
+    /// Whether nothing can be written where the state lies.
+    pub fn is_read_only(&self) -> Result<bool, HostError> {
+        is_read_only(self.state.path()).map_err(|error| HostError::System("look at the state's file system", error))
     }
 
     /// Bytes that are free where the state lies.

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use crate::audit::record::Change;
 use crate::audit::recorded::Recorded;
 use crate::authorized::Authorized;
 use crate::cli::{Mode, Run};
@@ -31,12 +32,13 @@ pub(super) fn choose_editor(authorized: &Authorized, scene: &Scene<'_>) -> Resul
     edit.choose_editor(&scene.inherited.environment, editors, elevation.caller()).map_err(Refusal::Editor)
 }
 
-/// Runs the session by `run`: as it is, or between copying out and copying back where it is an edit.
+/// Runs the session by `run`: as it is, or between copying out and copying back where it is an edit. What is to be said of
+/// that is said when the end is recorded: whoever does not listen holds up nothing.
 pub(super) fn around<W: Watch>(
     recorded: Recorded,
     scene: &Scene<'_>,
     watch: &mut W,
-    voice: &mut Voice,
+    unsaid: &mut Vec<String>,
     run: impl FnOnce(Recorded, Option<Editor>, &mut W) -> (Recorded, Result<Outcome, LaunchError>),
 ) -> (Recorded, Result<Outcome, LaunchError>) {
     let elevation = recorded.authorized().elevation();
@@ -49,7 +51,7 @@ pub(super) fn around<W: Watch>(
         caller: credentials_of_caller(elevation.caller()),
         umask: scene.inherited.umask,
     };
-    let copies = match copy_out(&edit, &hands, voice) {
+    let copies = match copy_out(&edit, &hands, unsaid) {
         Ok(copies) => copies,
         Err(error) => return (recorded, Err(LaunchError::Edit(error))),
     };
@@ -57,8 +59,9 @@ pub(super) fn around<W: Watch>(
     let (recorded, outcome) = run(recorded, Some(Editor { path: editor.path, words }), watch);
     match outcome {
         Ok(outcome) => {
-            let allowed = outcome.ending.is_none() && still_allowed(watch, voice);
-            let failed = copy_back(copies, &hands, &recorded, scene, allowed, voice);
+            let mut allowed = || outcome.ending.is_none() && still_allowed(watch);
+            let back = Back { hands: &hands, recorded: &recorded, scene };
+            let failed = back.all(copies, &mut allowed, unsaid);
             (recorded, Ok(Outcome { failed, ..outcome }))
         }
         Err(error) => {
@@ -68,8 +71,8 @@ pub(super) fn around<W: Watch>(
     }
 }
 
-/// Copies of all files that can be edited; the last error where there is none. The others are told at once.
-fn copy_out<'a>(edit: &'a Edit, hands: &Hands, voice: &mut Voice) -> Result<Vec<Copy<'a>>, EditError> {
+/// Copies of all files that can be edited; the last error where there is none.
+fn copy_out<'a>(edit: &'a Edit, hands: &Hands, unsaid: &mut Vec<String>) -> Result<Vec<Copy<'a>>, EditError> {
     let mut copies = Vec::new();
     let mut last = None;
     for target in edit.targets() {
@@ -77,80 +80,90 @@ fn copy_out<'a>(edit: &'a Edit, hands: &Hands, voice: &mut Voice) -> Result<Vec<
         match Copy::out(target, hands, held) {
             Ok(copy) => copies.push(copy),
             Err(error) => {
-                let _ = last.replace(error).map(|error| say(&error.to_string(), voice));
+                unsaid.extend(last.replace(error).map(|error| error.to_string()));
             }
         }
     }
     match last {
         Some(error) if copies.is_empty() => Err(error),
         last => {
-            let _ = last.map(|error| say(&error.to_string(), voice));
+            unsaid.extend(last.map(|error| error.to_string()));
             Ok(copies)
         }
     }
 }
 
-/// The editor may have outlived the grant by a moment.
-fn still_allowed(watch: &mut impl Watch, voice: &mut Voice) -> bool {
+/// Asked before each file: whoever holds up the reading of one copy must not win time for the next.
+fn still_allowed(watch: &mut impl Watch) -> bool {
+    watch.look_again();
     loop {
         match watch.verdict() {
             Verdict::Run => return true,
-            Verdict::Say(words) => say(&words, voice),
+            Verdict::Say(_) => {} // the command that it is about has ended
             Verdict::Freeze(_) | Verdict::End(_) => return false,
         }
     }
 }
 
-/// What could not be written back, in one line for the record; each was told, with where its contents are.
-fn copy_back(
-    copies: Vec<Copy<'_>>,
-    hands: &Hands,
-    recorded: &Recorded,
-    scene: &Scene<'_>,
-    allowed: bool,
-    voice: &mut Voice,
-) -> Option<String> {
-    let mut failed = Vec::new();
-    for copy in copies {
-        let name = copy.name();
-        match copy.look(hands) {
-            Err(error) => {
-                say(&error.to_string(), voice);
-                say(&format!("{name} left unmodified"), voice);
-                failed.push(error.to_string());
-            }
-            Ok(Copied::Unchanged) => {
-                say(&format!("{name} unchanged"), voice);
-                copy.discard(hands);
-            }
-            Ok(Copied::Changed(after, change)) => {
-                let written = if allowed {
-                    record(recorded, *change, scene).and_then(|()| copy.back(&after, hands).map_err(|e| e.to_string()))
-                } else {
-                    Err(format!("the run was ended, {name} left unmodified"))
-                };
-                match written {
-                    Ok(()) => copy.discard(hands),
+/// What copies are written back with.
+struct Back<'a> {
+    hands: &'a Hands,
+    recorded: &'a Recorded,
+    scene: &'a Scene<'a>,
+}
+
+impl Back<'_> {
+    /// What could not be written back, in one line for the record; what is to be told of each goes to `unsaid`, with where its
+    /// contents are.
+    fn all(
+        &self,
+        copies: Vec<Copy<'_>>,
+        allowed: &mut dyn FnMut() -> bool,
+        unsaid: &mut Vec<String>,
+    ) -> Option<String> {
+        let mut failed = Vec::new();
+        for copy in copies {
+            let name = copy.name();
+            match copy.look(self.hands) {
+                Err(error) => {
+                    unsaid.extend([error.to_string(), format!("{name} left unmodified")]);
+                    failed.push(error.to_string());
+                }
+                Ok(Copied::Unchanged) => {
+                    unsaid.push(format!("{name} unchanged"));
+                    copy.discard(self.hands);
+                }
+                Ok(Copied::Changed(after, change)) => match self.one(&copy, &after, *change, allowed()) {
+                    Ok(()) => copy.discard(self.hands),
                     Err(error) => {
-                        say(&error, voice);
-                        say(&format!("contents of edit session left in {}", Word::from(copy.path())), voice);
+                        let left = format!("contents of edit session left in {}", Word::from(copy.path()));
+                        unsaid.extend([error.clone(), left]);
                         failed.push(error);
                     }
-                }
+                },
             }
         }
+        if failed.is_empty() { None } else { Some(failed.join("; ")) }
     }
-    if failed.is_empty() { None } else { Some(failed.join("; ")) }
+
+    fn one(&self, copy: &Copy<'_>, after: &[u8], change: Change, allowed: bool) -> Result<(), String> {
+        if !allowed {
+            return Err(format!("the run was ended, {} left unmodified", copy.name()));
+        }
+        record(self.recorded, change, self.scene)?;
+        copy.back(after, self.hands).map_err(|error| error.to_string())
+    }
 }
 
 /// Nothing is written before its record is on the disk.
-fn record(recorded: &Recorded, change: crate::audit::record::Change, scene: &Scene<'_>) -> Result<(), String> {
+fn record(recorded: &Recorded, change: Change, scene: &Scene<'_>) -> Result<(), String> {
     let name = change.path.clone();
     let moment = scene.host.now().map_err(|error| error.to_string())?;
     let unrecorded = |error| format!("the edit of {name} cannot be recorded, so it is not written: {error}");
     recorded.edit(scene.journal, change, &moment).map_err(unrecorded)
 }
 
-fn say(sentence: &str, voice: &mut Voice) {
+/// Says something of an edit.
+pub(super) fn say(sentence: &str, voice: &mut Voice) {
     voice.say(&format!("jit-sudo: {sentence}\n"));
 }

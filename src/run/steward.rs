@@ -2,14 +2,16 @@
 //! processes run programs of ours, and end what is left of a lost run, which takes a look at the environment of others. It
 //! listens to the enforcer alone, does nothing else, and ends with it.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use crate::host::start_hooks;
 use crate::programs::{OURS, Ours, ours};
 use crate::session::end_lost;
-use sys::poll::{read, socket_pair, write};
+use sys::poll::{PollEntry, poll, read, socket_pair, write};
 use sys::process::{Pid, exit_now, fork};
 use sys::programs::Programs;
 
@@ -36,8 +38,15 @@ const LAST: u8 = b'!';
 const DONE: u32 = 1;
 const FAILED: u32 = 0;
 
+/// So long it is waited for: nothing that it does asks anybody who may not answer, and nothing that must end waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The line to it.
-pub(super) struct Steward(OwnedFd);
+pub(super) struct Steward {
+    line: OwnedFd,
+    /// It once did not answer, and is asked no more.
+    is_lost: Cell<bool>,
+}
 
 impl Steward {
     /// Begets it. To be called before the database is opened: none may cross a fork.
@@ -48,7 +57,8 @@ impl Steward {
             ours = None; // so that the end of the enforcer is seen
             serve(&theirs)
         })?;
-        ours.map(Self).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
+        let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+        Ok(Self { line, is_lost: Cell::new(false) })
     }
 
     /// Has the hooks told of these events.
@@ -56,7 +66,7 @@ impl Steward {
         let mut pieces = events.chunks(PACKET - 1).peekable();
         while let Some(piece) = pieces.next() {
             let tag = if pieces.peek().is_some() { MORE } else { LAST };
-            write(self.0.as_fd(), &[&[tag], piece].concat())?;
+            self.tell(tag, piece)?;
         }
         if self.answer()? == DONE { Ok(()) } else { Err(io::Error::other("the hooks were not started")) }
     }
@@ -67,16 +77,30 @@ impl Steward {
     }
 
     fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u32> {
-        write(self.0.as_fd(), &[&[tag], what].concat())?;
+        self.tell(tag, what)?;
         self.answer()
     }
 
+    fn tell(&self, tag: u8, what: &[u8]) -> io::Result<()> {
+        self.wait_until(&mut [PollEntry::writing(self.line.as_fd())])?;
+        write(self.line.as_fd(), &[&[tag], what].concat()).map(drop)
+    }
+
     fn answer(&self) -> io::Result<u32> {
+        self.wait_until(&mut [PollEntry::reading(self.line.as_fd())])?;
         let mut answer = [0; 4];
-        match read(self.0.as_fd(), &mut answer)? {
+        match read(self.line.as_fd(), &mut answer)? {
             4 => Ok(u32::from_le_bytes(answer)),
             _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
         }
+    }
+
+    fn wait_until(&self, ready: &mut [PollEntry<'_>]) -> io::Result<()> {
+        if !self.is_lost.get() && poll(ready, Some(PATIENCE))? > 0 {
+            return Ok(());
+        }
+        self.is_lost.set(true);
+        Err(io::Error::from(io::ErrorKind::TimedOut))
     }
 }
 

@@ -83,6 +83,7 @@ impl Carrier<'_, '_> {
         kept.push(self.supervisor.as_fd());
         kept.extend(self.tape.file());
         kept.extend(self.taps.sources());
+        kept.extend(self.taps.own_sinks());
         if let Some(terminals) = &self.terminals {
             kept.push(terminals.caller.as_fd());
             kept.extend(terminals.leader.as_ref().map(AsFd::as_fd));

@@ -71,13 +71,11 @@ impl Custody {
     pub fn attend(&self, watch: &mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Option<Ending> {
         let mut enforcer = Enforcer::new(watch, grace, limit);
         enforcer.begun(None);
-        let mut woken = false;
         loop {
             let step = enforcer.step(Instant::now());
             let over = enforcer.ending().is_some() && !self.family.lives();
-            if over && !woken {
+            if over {
                 self.wake_supervisor();
-                woken = true;
             }
             // When nobody is left, only the supervisor is waited for, however long a terminal holds it up.
             if !over {
@@ -126,7 +124,8 @@ impl Custody {
         }
     }
 
-    /// One that was stopped with its command has to see that it ended, and so have those whom it stopped along with itself.
+    /// One that was stopped with its command has to see that it ended, and so have those whom it stopped along with itself; also
+    /// where it stops only now.
     fn wake_supervisor(&self) {
         let is_stopped = procfs::stat(self.supervisor).is_ok_and(|stat| stat.state == b'T');
         if let Some(group) = process::process_group(self.supervisor).filter(|_| is_stopped) {

@@ -1,5 +1,6 @@
 //! The supervisor's end of the line to the process that carries the bytes.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Line {
     pid: Pid,
     socket: OwnedFd,
+    /// It has carried everything and wants nothing more.
+    has_finished: Cell<bool>,
 }
 
 impl Line {
@@ -34,7 +37,7 @@ impl Line {
     pub(super) fn new(pid: Pid, socket: OwnedFd) -> io::Result<Self> {
         // A carrier that was stopped takes no order, and must not hold us up.
         set_blocking(socket.as_fd(), Blocking::No)?;
-        Ok(Self { pid, socket })
+        Ok(Self { pid, socket, has_finished: Cell::new(false) })
     }
 
     /// The process.
@@ -102,6 +105,7 @@ impl Line {
     pub(super) fn finish(&self, signals: &SignalQueue, enforcer: &mut Enforcer<'_>, tape: &mut Tape<'_>) {
         self.settle(&Order::Finish, signals, enforcer, &mut |report, enforcer| match report {
             Report::Finished(seal, why) => {
+                self.has_finished.set(true);
                 let _ = seal.map(|seal| tape.sealed(seal, why));
                 true
             }
@@ -119,8 +123,8 @@ impl Line {
         if !matches!(wait(self.pid, Waiting::EndNow), Ok(None)) {
             return;
         }
-        // It ends by itself when it sees that we are gone, unless it was stopped.
-        if procfs::stat(self.pid).is_ok_and(|stat| stat.state == b'T') {
+        // It ends by itself, unless it was stopped or waits for somebody who reads nothing.
+        if !self.has_finished.get() || procfs::stat(self.pid).is_ok_and(|stat| stat.state == b'T') {
             let _ = process::kill(self.pid, SIGKILL);
         }
     }

@@ -203,7 +203,7 @@ impl Relay<'_, '_, '_> {
         if !self.parked {
             return patience;
         }
-        if self.has_terminal() {
+        if self.has_terminal() || self.modes.terminal.is_gone() {
             self.resume();
             return patience;
         }
@@ -242,12 +242,7 @@ impl Relay<'_, '_, '_> {
             Some(Report::Stopped(signal)) => self.stopped(signal)?,
             Some(Report::Ended(end)) => return Ok(Course::Over(Ok(end))),
             Some(Report::Failed(error)) => return Ok(Course::Over(Err(self.launch.failed(error)))),
-            Some(Report::HungUp) => {
-                // The command learns it as it would without us.
-                self.enforcer.give_up();
-                self.order(&Order::Signal(SIGHUP));
-                self.order(&Order::Signal(SIGCONT));
-            }
+            Some(Report::HungUp) => self.hung_up(),
             // A frozen command cannot see the key.
             Some(Report::Interrupt) => self.enforcer.give_up(),
             Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.tape.mode()),
@@ -261,6 +256,13 @@ impl Relay<'_, '_, '_> {
             }
         }
         Ok(Course::Goes)
+    }
+
+    /// The caller's terminal is gone. The command learns it as it would without us.
+    fn hung_up(&mut self) {
+        self.enforcer.give_up();
+        self.order(&Order::Signal(SIGHUP));
+        self.order(&Order::Signal(SIGCONT));
     }
 
     /// The command stopped. When it only reached for its terminal and ours is at hand, it gets it; otherwise we stop too,
@@ -278,7 +280,12 @@ impl Relay<'_, '_, '_> {
             return Ok(());
         }
         self.rest();
-        self.modes.restore()?;
+        // Meanwhile it may have ended, or be about to: who stops now would see nothing of it.
+        if self.over.is_some() || self.enforcer.interferes() {
+            self.tell_modes();
+            return Ok(());
+        }
+        self.restore()?;
         let suspension = if self.detached {
             Suspension::Refused
         } else {
@@ -312,9 +319,12 @@ impl Relay<'_, '_, '_> {
         });
     }
 
-    /// We go on (fg, bg, SIGCONT): the terminal may have changed hands and size meanwhile.
+    /// We go on (fg, bg, SIGCONT): the terminal may have changed hands and size meanwhile, or be gone.
     fn resume(&mut self) {
         self.parked = false;
+        if !self.detached && self.modes.terminal.is_gone() {
+            self.hung_up();
+        }
         let place = if self.has_terminal() && self.go_raw().is_ok() {
             Place::Foreground
         } else {
@@ -347,7 +357,23 @@ impl Relay<'_, '_, '_> {
     }
 
     fn go_raw(&mut self) -> io::Result<()> {
-        self.modes.go_raw(Some(self.leader.as_fd()))
+        let done = self.modes.go_raw(Some(self.leader.as_fd()));
+        self.unless_gone(done)
+    }
+
+    fn restore(&mut self) -> io::Result<()> {
+        let done = self.modes.restore();
+        self.unless_gone(done)
+    }
+
+    /// A terminal that was hung up takes no settings, which is no failure of ours.
+    fn unless_gone(&mut self, done: io::Result<()>) -> io::Result<()> {
+        if done.is_err() && self.modes.terminal.is_gone() {
+            self.modes.lose();
+            self.hung_up();
+            return Ok(());
+        }
+        done
     }
 
     /// Only a thaw wakes what is frozen.

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::buffer::Buffer;
 use super::tape::Tape;
-use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking};
+use sys::poll::{Blocking, PollEntry, pipe, poll, reopen_for_writing, set_blocking};
 use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
 use sys::terminal::{WindowSize, is_terminal, window};
 
-/// A pipe that can be written takes so many bytes without waiting (pipe(7), `PIPE_BUF`); the descriptor is the caller's
-/// own, which we may not make non-blocking.
+/// A pipe that can be written takes so many bytes without waiting (pipe(7), `PIPE_BUF`), where it cannot be opened anew and so
+/// the descriptor is the caller's own, which we may not make non-blocking.
 const PIECE: usize = 4096;
 
 /// How many bytes are still carried after the command has ended: more than a pipe holds.
@@ -42,6 +42,8 @@ struct Tap {
     /// `None` when the command's side is closed.
     source: Option<OwnedFd>,
     sink: Sink,
+    /// The same opened by us, where that can be done: another writer of the caller's never makes us wait.
+    own: Option<OwnedFd>,
     held: Buffer,
 }
 
@@ -89,6 +91,11 @@ impl Taps {
         self.0.clear();
     }
 
+    /// What they are written to, where we have opened it ourselves.
+    pub(super) fn own_sinks(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.0.iter().filter_map(|tap| tap.own.as_ref()).map(AsFd::as_fd)
+    }
+
     /// The size of a terminal among the tapped streams.
     pub(super) fn window(&self) -> Option<WindowSize> {
         let sinks = Sinks::new();
@@ -100,7 +107,8 @@ impl Taps {
     fn tap(&mut self, sink: Sink) -> io::Result<OwnedFd> {
         let (source, end) = pipe()?;
         set_blocking(source.as_fd(), Blocking::No)?;
-        self.0.push(Tap { source: Some(source), sink, held: Buffer::new() });
+        let own = sink.with(reopen_for_writing).ok();
+        self.0.push(Tap { source: Some(source), sink, own, held: Buffer::new() });
         Ok(end)
     }
 
@@ -113,7 +121,7 @@ impl Taps {
     pub(super) fn entries<'t>(&'t self, sinks: &'t Sinks) -> impl Iterator<Item = PollEntry<'t>> {
         self.0.iter().map(|tap| match &tap.source {
             Some(source) if tap.held.is_empty() => PollEntry::reading(source.as_fd()),
-            _ => PollEntry::writing(sinks.of(tap.sink)),
+            _ => PollEntry::writing(tap.own.as_ref().map_or_else(|| sinks.of(tap.sink), AsFd::as_fd)),
         })
     }
 
@@ -151,7 +159,10 @@ impl Taps {
 impl Tap {
     fn carry(&mut self, tape: &mut Tape<'_>) {
         if !self.held.is_empty() {
-            let written = self.sink.with(|sink| self.held.empty_some_into(sink, PIECE));
+            let written = match &self.own {
+                Some(own) => self.held.empty_some_into(own.as_fd(), PIECE),
+                None => self.sink.with(|sink| self.held.empty_some_into(sink, PIECE)),
+            };
             if written.is_err() {
                 // Nobody reads any more: the command learns it as it would without us.
                 self.held.clear();

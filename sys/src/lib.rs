@@ -12,6 +12,7 @@ mod stall;
 pub mod audit_link;
 pub mod bell;
 mod birth;
+pub mod calls;
 pub mod cgroup;
 pub mod counted;
 mod descendants;

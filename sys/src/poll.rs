@@ -1,7 +1,9 @@
 //! Waiting for several descriptors at once, and the descriptors that talk to a child.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use crate::kernel::check;
@@ -88,6 +90,21 @@ pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> io::Result<Blocki
         check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) })?;
     }
     Ok(if flags & libc::O_NONBLOCK == 0 { Blocking::Yes } else { Blocking::No })
+}
+
+/// The pipe or terminal behind a descriptor that others share, opened anew for writing, so that writes here do not wait and
+/// those of the others do as before.
+///
+/// # Errors
+/// `Unsupported` where it is something else; whatever open(2) says, which needs /proc.
+pub fn reopen_for_writing(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let is_pipe = nix::sys::stat::fstat(fd)?.st_mode & libc::S_IFMT == libc::S_IFIFO;
+    if !is_pipe && !crate::terminal::is_terminal(fd) {
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
+    }
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().write(true).custom_flags(flags).open(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    Ok(file.into())
 }
 
 /// A pipe (reader, writer), close-on-exec.

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs;
+use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
+use std::{fs, io, mem};
 
 use crate::process::Pid;
 use crate::procfs;
@@ -39,10 +40,28 @@ impl Programs {
     /// Which of them a process runs with the rights of root; [`Self::look`] comes first. What an ordinary user has started has
     /// these only where the program is set-user-ID.
     pub fn run_by(&self, pid: Pid) -> Option<&'static str> {
-        let file = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
-        let path = self.known.borrow().get(&(file.dev(), file.ino())).copied()?;
-        (procfs::effective_uid(pid) == Some(0)).then_some(path)
+        // First what the kernel alone answers.
+        if procfs::effective_uid(pid) != Some(0) {
+            return None;
+        }
+        let file = identity(&format!("/proc/{pid}/exe")).ok()?;
+        self.known.borrow().get(&file).copied()
     }
+}
+
+/// The device and inode of a file, as the kernel remembers them: no server of a file system is asked, which might not answer.
+fn identity(path: &str) -> io::Result<(u64, u64)> {
+    let path = CString::new(path)?;
+    // SAFETY: statx is plain integers, for which zero is valid.
+    let mut found: libc::statx = unsafe { mem::zeroed() };
+    // SAFETY: both pointers live through the call.
+    let status = unsafe {
+        libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_STATX_DONT_SYNC, libc::STATX_INO, &raw mut found)
+    };
+    if status != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
 }
 
 #[cfg(test)]

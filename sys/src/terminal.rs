@@ -100,10 +100,16 @@ impl Terminal {
         Attributes::of(self.fd.as_fd())
     }
 
-    /// Sets its modes once the output so far is out. Works from the background too: whoever calls this asks
+    /// Sets its modes at once, whatever output waits: to wait for that would be to wait for whoever holds the terminal up
+    /// (Linux takes the lock of a writer for TCSADRAIN). Works from the background too: whoever calls this asks
     /// [`Self::foreground`] before.
     pub fn set_attributes(&self, attributes: &Attributes) -> io::Result<()> {
-        attributes.apply(self.fd.as_fd(), libc::TCSADRAIN)
+        attributes.apply_now(self.fd.as_fd())
+    }
+
+    /// Whether it was hung up: nobody is behind it any more.
+    pub fn is_gone(&self) -> bool {
+        self.attributes().is_err_and(|error| error.raw_os_error() == Some(libc::EIO))
     }
 
     /// Passes every byte through, both ways, in modes that are otherwise like `from`.

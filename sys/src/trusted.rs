@@ -22,7 +22,7 @@ mod keeping;
 
 pub use chain::RootsName;
 pub(crate) use chain::steered_by_others;
-pub use keeping::free_space;
+pub use keeping::{free_space, is_read_only};
 
 /// More names than this are not read from a directory.
 const MAX_ENTRIES: usize = 10_000;

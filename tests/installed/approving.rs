@@ -450,6 +450,100 @@ fn the_policy_counts_as_it_stands_after_the_prompt() {
 }
 
 #[test]
+fn what_is_approved_is_what_was_read_whatever_the_policy_says_before_and_after() {
+    let root = own_root();
+    let policy = |commands: &str, more: &str| {
+        let text = format!(
+            "[roles.moving]\neligible = [\"alice\"]\ncommands = {commands}\nauthenticate = false\n\
+             [roles.moving.activation]\nrequire_approval = true\napprovers = [\"bob\", \"carol\"]\n\
+             approval_authentication = true\n{more}\n"
+        );
+        root.add_policy("moving", &text);
+    };
+    let (id_alone, all) = ("[\"/usr/bin/id **\"]", "[\"ALL\"]");
+    let (alice, bob) = (root.user("alice"), root.user("bob"));
+    let ask = || id(&request(&root, &alice, "moving", &["--", "/usr/bin/id", "-u"]));
+    let approve = |pending: &str| root.pty_as("bob", ["jitctl", "approve", pending]);
+
+    // Read: what the grant will be able to give, not what the policy says for the moment.
+    policy(all, "");
+    let pending = ask();
+    policy(id_alone, "");
+    let mut session = approve(&pending);
+    let shown = session.expect(PROMPT);
+    assert!(shown.lines().any(|line| line.trim() == "ALL"), "{shown}");
+    assert!(shown.contains("the policy has another role moving today; a run needs both"), "{shown}");
+    session.type_line(&bob.password);
+    assert!(session.wait().success(), "{}", session.screen());
+    root.run_as("alice", ["jit-sudo", "-n", "/usr/bin/head", "/etc/shadow"]).refused("");
+    root.run_as("alice", ["jitctl", "release"]).succeeded();
+
+    // Narrowed by the role while it was read: not approved any wider than that.
+    for narrowing in ["exact_command = true", "one_shot = true", "maximum_duration = \"5m\""] {
+        policy(all, "");
+        let pending = ask();
+        policy(all, narrowing);
+        let mut session = approve(&pending);
+        session.expect(PROMPT);
+        policy(all, "");
+        session.type_line(&bob.password);
+        session.expect("what was shown before the password has changed since");
+        assert_eq!(session.wait().code(), Some(1));
+        let shown = root.run_as("alice", ["jitctl", "--json", "show", &pending]).json();
+        assert_eq!(shown["grant"]["state"], "pending", "{shown}");
+        root.run_as("alice", ["jitctl", "cancel", &pending]).succeeded();
+    }
+
+    // ... also where another approver comes later.
+    policy(all, "approvals = 2\none_shot = true\nexact_command = true");
+    let pending = ask();
+    let mut session = approve(&pending);
+    session.expect("gives this very command: /usr/bin/id -u");
+    session.type_password(PROMPT, &bob.password);
+    assert!(session.wait().success(), "{}", session.screen());
+    policy(all, "approvals = 2");
+    let carol = root.user("carol");
+    let mut session = root.pty_as("carol", ["jitctl", "approve", &pending]);
+    session.type_password(PROMPT, &carol.password);
+    assert!(session.wait().success(), "{}", session.screen());
+    root.run_as("alice", ["jit-sudo", "-n", "/usr/bin/head", "/etc/shadow"]).refused("");
+    root.run_as("alice", ["jit-sudo", "-n", "/usr/bin/id", "-u"]).succeeded();
+    root.run_as("alice", ["jit-sudo", "-n", "/usr/bin/id", "-u"]).refused("");
+}
+
+#[test]
+fn everything_that_gives_power_is_read() {
+    let root = own_root();
+    let rules: Vec<String> = (0..120).map(|number| format!("\"/usr/bin/id {number}\"")).collect();
+    let text = format!(
+        "[roles.wide]\neligible = [\"alice\"]\ncommands = [{}, \"ALL\"]\nauthenticate = false\nsetenv = true\n\
+         env_keep = [\"LD_PRELOAD\"]\non_expiry = \"finish\"\nleftovers = \"keep\"\n\
+         [roles.wide.activation]\nrequire_approval = true\napprovers = [\"bob\"]\napproval_authentication = true\n",
+        rules.join(", ")
+    );
+    root.add_policy("wide", &text);
+    let pending = id(&request(&root, &root.user("alice"), "wide", &[]));
+    let mut session = root.pty_as("bob", ["jitctl", "approve", &pending]);
+    session.resize(200, 300);
+    let shown = session.expect(PROMPT);
+    for part in [
+        "21 rules, and after them, which decides",
+        "/usr/bin/id 119",
+        "with setenv = true",
+        "LD_PRELOAD",
+        "may go on to its end",
+        "leaves running may go on",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(shown.lines().any(|line| line.trim() == "ALL"), "{shown}");
+    session.type_text("\x03");
+    session.wait();
+    let shown = root.run_as("bob", ["jitctl", "show", &pending]);
+    assert!(shown.succeeded().contains("setenv = true") && shown.stdout.contains("LD_PRELOAD"), "{shown:?}");
+}
+
+#[test]
 fn nobody_waits_for_whoever_types() {
     let scene = Scene::of("one", &[]);
     let mut session = scene.approves(&[]);

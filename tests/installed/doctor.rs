@@ -104,6 +104,33 @@ fn a_sound_host_has_nothing_wrong_with_it() {
 }
 
 #[test]
+fn what_the_host_lacks_is_named() {
+    let root = own_root();
+    let said = |script: &str| root.script(&format!("{script} || true"));
+    let state = "/var/lib/jit-sudo";
+    root.script(&format!("mount --bind {state} {state} && mount -o remount,bind,ro {state}"));
+    let found = said("jitctl doctor");
+    assert!(found.contains("error    state: /var/lib/jit-sudo is mounted read-only"), "{found}");
+    root.script(&format!("umount {state}"));
+    for make in ["true", "mkdir /etc/machine-id", "echo short >/etc/machine-id"] {
+        root.script(&format!("mv /etc/machine-id /root/machine-id; {make}"));
+        let found = said("jitctl doctor");
+        assert!(found.contains("warning  machine-id: /etc/machine-id is no file of 32"), "{make}: {found}");
+        root.script("rm -rf /etc/machine-id; mv /root/machine-id /etc/machine-id");
+    }
+    for (capability, effect) in [
+        ("kill", "error    capabilities: CAP_KILL is missing: commands of others than root cannot be ended"),
+        ("setuid", "error    capabilities: CAP_SETUID is missing"),
+        ("audit_write", "note     capabilities: CAP_AUDIT_WRITE is missing"),
+    ] {
+        let found = said(&format!("setpriv --bounding-set=-{capability} jitctl doctor"));
+        assert!(found.contains(effect), "{found}");
+    }
+    let found = said("unshare -m sh -c 'mount -t tmpfs none /proc; jitctl doctor'");
+    assert!(found.contains("error    proc: /proc is not mounted"), "{found}");
+}
+
+#[test]
 fn a_pam_service_that_lets_in_whoever_types_anything_is_warned_of() {
     let root = own_root();
     let warned = || {
@@ -126,7 +153,10 @@ fn a_pam_service_that_lets_in_whoever_types_anything_is_warned_of() {
     );
     let said = warned();
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("service strict succeeds when every module that checks a secret fails"), "{said:?}");
+    assert!(
+        said[0].contains("service strict succeeds where every module that is known to check a secret fails"),
+        "{said:?}"
+    );
     root.write(
         "/etc/pam.d/strict",
         0o644,

@@ -438,3 +438,26 @@ fn help_version_and_usage_are_those_of_an_editor() {
         assert_eq!(said, first(&theirs.stderr), "{words:?}");
     }
 }
+
+#[test]
+fn whoever_does_not_listen_wins_no_time_for_an_edit() {
+    let (person, base) = editor_of("");
+    root().script(&format!("for f in a b; do echo $f >{base}/$f; done"));
+    let unread = format!(
+        "import os, subprocess, sys, time\n\
+         reader, writer = os.pipe()\n\
+         os.set_blocking(writer, False)\n\
+         try:\n  while True: os.write(writer, b'x' * 4096)\n\
+         except BlockingIOError: pass\n\
+         os.set_blocking(writer, True)\n\
+         edit = ['jit-sudo', '-n', '-e', '{base}/missing/f', '{base}/a', '{base}/b']\n\
+         subprocess.Popen(edit, stdout=writer, stderr=writer, env={{**os.environ, 'EDITOR': '/bin/true'}})\n\
+         time.sleep(600)\n"
+    );
+    let session = root().pty_as(&person.name, ["python3", "-c", &unread]);
+    let end = eventually("the end is recorded", harness::PATIENCE, || records(&person, "end").pop());
+    assert_eq!(end.text("ended_by"), "itself", "{}", end.body);
+    let copies = root().script("ls /var/tmp | grep -e '^a' -e '^b' || true");
+    assert_eq!(copies, "", "nothing is left that could be changed");
+    drop(session);
+}

@@ -15,6 +15,12 @@ commands     = ["ALL"]
 run_as       = ["ALL"]
 authenticate = false
 
+[roles.taped]
+eligible     = ["%taped"]
+commands     = ["ALL"]
+authenticate = false
+record       = "all"
+
 [roles.daemons]
 eligible     = ["%daemons"]
 commands     = ["ALL"]
@@ -143,6 +149,119 @@ fn output_that_nobody_reads_holds_up_no_end() {
     holder.ended_at_once();
     session.type_text("\x03");
     session.hang_up();
+}
+
+#[test]
+fn another_writer_to_a_pipe_loses_no_recording() {
+    let holder = Holder::of("taped");
+    // Two write to a pipe that holds little, and after a while nobody reads it.
+    let script = "import fcntl, os, subprocess, time\n\
+        reader, writer = os.pipe()\n\
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 8192)\n\
+        if os.fork() == 0:\n  other = os.open(f'/proc/self/fd/{writer}', os.O_WRONLY | os.O_NONBLOCK)\n  while True:\n    \
+        try: os.write(other, b'c' * 4096)\n    except BlockingIOError: pass\n\
+        run = subprocess.Popen(['jit-sudo', '-n', 'yes', 'Y' * 60], stdin=subprocess.DEVNULL, stdout=writer)\n\
+        until = time.time() + 2\n\
+        while time.time() < until: os.read(reader, 4096); time.sleep(0.002)\n\
+        print('held up', flush=True)\n\
+        run.wait()\n\
+        print('over', flush=True)\n\
+        time.sleep(600)\n";
+    let mut session = root().pty_as(&holder.person.name, ["python3", "-c", script]);
+    session.expect("held up");
+    std::thread::sleep(Duration::from_millis(300));
+    holder.revoke();
+    session.expect("over");
+    let end = holder.has_record("end");
+    assert_eq!(end.text("ended_by"), "revocation");
+    let alerts = records_of(root(), &holder.person).into_iter().filter(|record| record.kind() == "alert");
+    assert_eq!(alerts.map(|record| record.body).collect::<Vec<_>>(), Vec::<String>::new());
+    drop(session);
+}
+
+/// Takes clone3, pidfd_open and pidfd_send_signal away, as containers with an old list do, and executes its arguments.
+const FILTER: &str = "import ctypes, os, struct, sys\n\
+    calls = [435, 434, 424]\n\
+    code = [(0x20, 0, 0, 0)] + [(0x15, len(calls) - i, 0, call) for i, call in enumerate(calls)]\n\
+    code += [(0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x00050000 | 38)]\n\
+    text = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in code))\n\
+    program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(code), ctypes.addressof(text)))\n\
+    assert ctypes.CDLL(None).prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program)), 0, 0) == 0\n\
+    os.execvp(sys.argv[1], sys.argv[1:])\n";
+
+#[test]
+fn without_the_newer_system_calls_everything_ends_all_the_same() {
+    let doctor = root().script(&format!("python3 -c \"$(cat <<'E'\n{FILTER}\nE\n)\" jitctl doctor || true"));
+    for call in ["clone3", "pidfd_open", "pidfd_send_signal"] {
+        assert!(doctor.contains(&format!("note     system calls: {call} is missing")), "{doctor}");
+    }
+    for (on_terminal, has_groups) in [(true, true), (false, true), (true, false), (false, false)] {
+        let holder = Holder::of("lasting");
+        let script = format!("setsid sleep {0} & trap '' TERM; sleep {0}; sleep {0}", holder.nap);
+        let hide = if has_groups { "" } else { "umount /sys/fs/cgroup &&" };
+        let apart = if on_terminal { "" } else { "setsid -w" };
+        let line = format!(
+            "{hide} exec python3 -c \"$0\" {apart} runuser -u {} -- jit-sudo -n sh -c \"$1\"",
+            holder.person.name
+        );
+        let mut session = root().pty_as("root", ["unshare", "-m", "sh", "-c", &line, FILTER, &script]);
+        holder.sleeps(2);
+        std::thread::sleep(Duration::from_millis(300));
+        holder.revoke();
+        holder.ended_at_once();
+        session.wait();
+        assert_eq!(holder.has_record("end").text("ended_by"), "revocation");
+    }
+}
+
+/// Plays the words of its argument to a shell with jobs on a terminal that nobody reads.
+const UNREAD: &str = "import os, pty, sys, time\n\
+    pid, leader = pty.fork()\n\
+    if pid == 0: os.execvp('bash', ['bash', '--norc', '-i'])\n\
+    time.sleep(0.5)\n\
+    os.write(leader, sys.argv[1].encode() + b'\\n')\n\
+    time.sleep(600)\n";
+
+#[test]
+fn whoever_else_writes_to_a_terminal_that_nobody_reads_holds_up_no_end() {
+    for wait in ["sleep 1;", ""] {
+        let holder = Holder::of("lasting");
+        let line = format!("yes >/dev/tty & {wait} jit-sudo -n sleep {}", holder.nap);
+        let session = root().pty_as(&holder.person.name, ["python3", "-c", UNREAD, &line]);
+        holder.sleeps(1);
+        std::thread::sleep(Duration::from_millis(500));
+        holder.revoke();
+        holder.ended_at_once();
+        assert_eq!(holder.has_record("end").text("ended_by"), "revocation");
+        drop(session);
+    }
+}
+
+#[test]
+fn a_supervisor_that_is_about_to_stop_sees_the_end_of_its_command() {
+    let holder = Holder::of("lasting");
+    let script = format!("yes & setsid sleep {} & sleep 0.5; kill -TSTP 0; sleep 100", holder.nap);
+    let line = format!("jit-sudo -n sh -c '{script}'");
+    let session = root().pty_as(&holder.person.name, ["python3", "-c", UNREAD, &line]);
+    holder.sleeps(1);
+    std::thread::sleep(Duration::from_secs(1));
+    holder.revoke();
+    holder.ended_at_once();
+    assert_eq!(holder.has_record("end").text("ended_by"), "revocation");
+    drop(session);
+}
+
+#[test]
+fn a_stopped_command_ends_with_its_terminal() {
+    for stop in ["kill -STOP $$", "kill -TSTP 0"] {
+        let holder = Holder::of("lasting");
+        let mut session = root().pty_as(&holder.person.name, ["bash", "--norc", "-i"]);
+        session.type_line(&format!("jit-sudo -n sh -c '{stop}; sleep {}'", holder.nap));
+        session.expect("Stopped");
+        session.hang_up();
+        assert_eq!(holder.has_record("end").text("ended_by"), "itself");
+        assert_eq!(holder.sleepers(), 0);
+    }
 }
 
 #[test]

@@ -185,6 +185,10 @@ fn everything_signed_verifies_with_stock_ssh_keygen() {
     let approved = approval(root, &approver, &text, &[]);
     jitctl(root, &person, &["import"], &approved).succeeded();
     let said = jitctl(root, &person, &["show", &grant, "--export", "evidence"], "");
+    let open = format!("cd; umask 0; jitctl show {grant} --export open >&2; stat -c %a open open/*");
+    let modes = root.run_as(&person.name, ["sh", "-c", &open]);
+    let modes: std::collections::BTreeSet<&str> = modes.succeeded().lines().collect();
+    assert_eq!(modes.into_iter().collect::<Vec<_>>(), ["644", "755"], "others change nothing, whatever the umask");
     let lines: Vec<&str> = said.succeeded().lines().filter(|line| line.starts_with("ssh-keygen")).collect();
     assert_eq!(lines.len(), 3, "{said:?}");
     assert!(

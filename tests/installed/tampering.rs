@@ -224,6 +224,11 @@ fn tables_of_other_files_that_count_as_compiled_are_named_before_anything_runs()
     let named =
         "the policy file /etc/jit-sudo/policy.d/tampering.toml (table policy_file): the file itself has another digest";
     assert!(said.contains(named), "{said}");
+    // One that cannot be read agrees with nothing.
+    root.script(r"printf '# \377' >/etc/jit-sudo/policy.d/tampering.toml");
+    sql(&root, &format!("UPDATE policy_settings SET stamp = '{}';", stamp_of_the_files(&root)));
+    sql(&root, &format!("UPDATE policy_settings SET seal = x'{}';", hex(&seal(&root))));
+    root.as_root(["jitctl", "audit", "verify"]).refused("/etc/jit-sudo/policy.d/tampering.toml");
 }
 
 /// As the program writes it: a line for each file.

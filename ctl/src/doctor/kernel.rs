@@ -10,11 +10,13 @@ use super::{bad, finding, good, warning};
 
 const AREA: &str = "kernel";
 
+const MACHINE_ID: &str = "/etc/machine-id";
+
 /// clone3(2) with CLONE_INTO_CGROUP: a command is born in its control group.
 const WANTED: (u32, u32) = (5, 7);
 
 pub(super) fn look() -> Vec<Finding> {
-    [vec![release(), proc(), terminals(), seccomp(), landlock()], capabilities()].concat()
+    [vec![release(), proc(), machine_id(), terminals(), seccomp(), landlock()], calls(), capabilities()].concat()
 }
 
 fn release() -> Finding {
@@ -44,6 +46,33 @@ fn proc() -> Finding {
     } else {
         bad("proc", "/proc is not mounted, or not wholly", "mount -t proc proc /proc")
     }
+}
+
+/// machine-id(5), by which a copy of this host is told from it.
+fn machine_id() -> Finding {
+    let text = read_to_string(MACHINE_ID).unwrap_or_default();
+    if text.trim_end().len() == 32 && text.trim_end().bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return good("machine-id", format!("{MACHINE_ID} names this machine"));
+    }
+    warning(
+        "machine-id",
+        format!(
+            "{MACHINE_ID} is no file of 32 hexadecimal digits: a copy of this host that keeps its key passes for it"
+        ),
+        "systemd-machine-id-setup, then jitctl key accept --reason 'WHY'",
+    )
+}
+
+/// Of system calls that we can do without, those that are missing here.
+fn calls() -> Vec<Finding> {
+    let note = |name| {
+        let effect = match name {
+            "clone3" => "a command enters its control group by itself, before it is somebody else's",
+            _ => "a process is known by its number and start alone, which is looked at before each signal",
+        };
+        finding("system calls", Severity::Note, format!("{name} is missing: {effect}"), None)
+    };
+    sys::calls::missing().into_iter().map(note).collect()
 }
 
 fn terminals() -> Finding {
@@ -90,24 +119,36 @@ fn landlock() -> Finding {
 }
 
 /// What set-user-ID programs can have here at most (capabilities(7)), by number; and what is different without it.
-const CAPABILITIES: [(u32, &str, &str); 2] = [
+const CAPABILITIES: [(u32, &str, Severity, &str); 7] = [
+    (7, "CAP_SETUID", Severity::Error, "no command can run as anybody"),
+    (6, "CAP_SETGID", Severity::Error, "no command can run as anybody"),
+    (5, "CAP_KILL", Severity::Error, "commands of others than root cannot be ended"),
+    (1, "CAP_DAC_OVERRIDE", Severity::Warning, "files and terminals of callers cannot be opened for them"),
     (
         24,
         "CAP_SYS_RESOURCE",
+        Severity::Note,
         "hard limits cannot be raised: who has one of file size or CPU time, or few open files (ulimit -Hf, -Ht, -Hn), is refused",
     ),
-    (23, "CAP_SYS_NICE", "a nice value cannot be lowered: who has a high one holds a lock for longer"),
+    (23, "CAP_SYS_NICE", Severity::Note, "a nice value cannot be lowered: who has a high one holds a lock for longer"),
+    (
+        29,
+        "CAP_AUDIT_WRITE",
+        Severity::Note,
+        "auditd = true has no effect, and PAM modules cannot tell the kernel's audit",
+    ),
 ];
 
-/// Notes alone: many containers are so, and are safe.
+/// Many containers lack the last ones, and are safe.
 fn capabilities() -> Vec<Finding> {
     let status = read_to_string("/proc/self/status").unwrap_or_default();
     let Some(bounds) = bounding_set(&status) else { return Vec::new() };
     let missing = CAPABILITIES.iter().filter(|(number, ..)| bounds >> number & 1 == 0);
-    let note = |(_, name, effect): &(u32, &str, &str)| {
-        finding("capabilities", Severity::Note, format!("{name} is missing: {effect}"), None)
+    let told = |(_, name, severity, effect): &(u32, &str, Severity, &str)| {
+        let mend = (*severity > Severity::Note).then(|| format!("give this host or container {name}"));
+        finding("capabilities", *severity, format!("{name} is missing: {effect}"), mend)
     };
-    missing.map(note).collect()
+    missing.map(told).collect()
 }
 
 fn bounding_set(status: &str) -> Option<u64> {

@@ -71,6 +71,7 @@ pub(crate) fn background() -> Background {
         role_commands: vec!["ALL".into()],
         role_commands_then: Vec::new(),
         role_run_as: vec!["root".into()],
+        role_options: serde_json::json!({"setenv": true}).as_object().unwrap().clone(),
         chosen_among: vec![RoleName::parse("web-ops").unwrap()],
     }
 }

@@ -20,6 +20,9 @@ pub struct Background {
     pub role_commands_then: Vec<String>,
     /// As whom the role runs commands.
     pub role_run_as: Vec<String>,
+    /// How it runs them, where that is not as usual: options of the policy with their values.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub role_options: Map<String, Value>,
     /// The roles that would have done, narrowest first, where the requester named none; the first was chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chosen_among: Vec<RoleName>,

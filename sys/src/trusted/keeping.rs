@@ -5,11 +5,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::sys::statvfs::fstatvfs;
+use nix::sys::statvfs::{FsFlags, fstatvfs, statvfs};
 
 use super::{TrustError, TrustedDirectory, TrustedFile};
 
@@ -57,6 +58,11 @@ impl TrustedFile {
     pub fn into_file(self) -> File {
         self.file
     }
+}
+
+/// Whether the file system below a path is mounted read-only.
+pub fn is_read_only(path: &Path) -> io::Result<bool> {
+    Ok(statvfs(path)?.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Bytes that are free on the file system of an open file for those who are not root: what df(1) calls available.
