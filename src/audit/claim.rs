@@ -1,10 +1,10 @@
 //! What must hold at the moment when something is recorded that gives power: asked inside of the transaction that records it, so
 //! that a verification finds in the journal what held then.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::Transaction;
 
 use super::custody;
-use super::journal::JournalError;
+use super::journal::{JournalError, tail};
 use crate::clock::Moment;
 use crate::grant::GrantTerms;
 use crate::grant::verify::window;
@@ -17,11 +17,10 @@ use crate::store::{is_open, use_up};
 /// The database failed, or is an older copy that root has not accepted.
 pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Result<bool, JournalError> {
     accepted(tx)?;
-    let query = "SELECT high FROM record ORDER BY seq DESC LIMIT 1";
-    let high: Option<i64> = tx.query_row(query, [], |row| row.get(0)).optional()?;
+    let high = tail(tx)?.map_or(i64::MIN, |(.., high)| high);
     // Others may have recorded something since the clock was read: that it is behind them by so much says nothing.
     let mut now = moment.clone();
-    now.wall.0 = now.wall.0.max(high.unwrap_or(i64::MIN));
+    now.wall.0 = now.wall.0.max(high);
     if window(terms, &now, None).is_err() || custody::host(tx)?.is_some_and(|host| host != terms.host.as_bytes()) {
         return Ok(false);
     }

@@ -331,7 +331,7 @@ impl<'a> Journal<'a> {
 }
 
 /// Number, hash and high water of the last record.
-fn tail(connection: &Connection) -> Result<Option<(u64, Digest, i64)>, JournalError> {
+pub(super) fn tail(connection: &Connection) -> Result<Option<(u64, Digest, i64)>, JournalError> {
     let mut statement = connection.prepare_cached(TAIL)?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(None) };

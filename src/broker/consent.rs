@@ -97,9 +97,7 @@ impl Desk<'_> {
         // What no host would take is refused before the password.
         let terms = self.approval(&request, narrowing, &role, &asked.host.id)?;
         let power = self.asked_power(asked)?;
-        let line = Prospect { differs: role.digest != asked.role_digest, ..Prospect::of(asked, &power, self.now()) }
-            .narrowed(&terms)
-            .text("approving");
+        let line = Prospect::of(asked, &power, self.now()).beside(&role).narrowed(&terms).text("approving");
         let shown = Shown::narrowed(&request.bytes, &terms);
         Ok(Some(self.matter(Deed::Approve, request.terms.id, shown, &role, line)))
     }
@@ -110,8 +108,7 @@ impl Desk<'_> {
         let Some(role) = role.filter(|role| role.activation.approval_authentication) else { return Ok(None) };
         let asked = &request.terms;
         let power = self.asked_power(asked)?;
-        let line = Prospect { differs: role.digest != asked.role_digest, ..Prospect::of(asked, &power, self.now()) }
-            .text("reviewing the break-glass of");
+        let line = Prospect::of(asked, &power, self.now()).beside(&role).text("reviewing the break-glass of");
         let shown = Shown::whole(&request.bytes);
         Ok(Some(self.matter(Deed::Review, request.terms.id, shown, &role, line)))
     }

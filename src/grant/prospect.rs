@@ -3,7 +3,7 @@
 use super::terms::{ApprovalTerms, RequestTerms};
 use crate::clock::duration::spell;
 use crate::escape::{Word, command_line, escape};
-use crate::policy::{Leftovers, OnExpiry, RolePower};
+use crate::policy::{Leftovers, OnExpiry, Role, RolePower};
 
 /// So many rules of a role are told, which root wrote: the last ones, which decide.
 const RULES: usize = 100;
@@ -34,6 +34,12 @@ impl<'a> Prospect<'a> {
     pub fn of(request: &'a RequestTerms, power: &'a RolePower, now: i64) -> Self {
         let (one_shot, exact) = (request.one_shot.is_set(), request.exact.is_set());
         Self { request, power, duration: request.duration, one_shot, exact, differs: false, now }
+    }
+
+    /// The same where the policy has this role today.
+    #[must_use]
+    pub fn beside(self, role: &Role) -> Self {
+        Self { differs: role.digest != self.request.role_digest, ..self }
     }
 
     /// The same with this approval.
