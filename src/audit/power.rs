@@ -1,4 +1,4 @@
-//! Whether the tables say what the records say: requests, approvals, grants, extensions, debts, role texts, statements, the
+//! Whether the tables say what the records say: requests, approvals, grants, debts, role texts, statements, the
 //! compiled policy, reviews of assignments, open runs and what is kept beside the records.
 //! It is fed with every record in order and then with every row (docs/formats.md, "The tables that give power").
 //! May not: need SQLite, a privilege or a clock.
@@ -31,8 +31,8 @@ use hosts::Hosts;
 use kept::Kept;
 pub use kept::{CertificationRow, MetaRow};
 use policy::PolicyTables;
-pub use policy::{FileRow, PolicyRoleRow, PrincipalRow, SettingsRow};
-pub use rows::{ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, RequestRow, RoleRow, StatementRow};
+pub use policy::{PolicyRoleRow, PrincipalRow, SettingsRow};
+pub use rows::{ApprovalRow, DebtRow, EndColumns, GrantRow, RequestRow, RoleRow, StatementRow};
 use runs::Runs;
 pub use runs::{PrecedentRow, RunRow};
 use said::{Approved, Asked, Done, How, Id, Issued, Names, Said};
@@ -79,8 +79,6 @@ pub struct Power {
     /// The greatest time of any record, µs.
     last: i64,
     place: [Place; 2],
-    /// What requests say that they extend, by the request.
-    extensions: HashMap<Id, Id>,
     /// The roles that requests and runs name, and whether the row of each was met.
     roles: HashMap<[u8; 32], bool>,
     statements: Statements,
@@ -141,7 +139,6 @@ impl Power {
             lost: [lost; 2],
             last: 0,
             place: [Place::default(); 2],
-            extensions: HashMap::new(),
             roles: HashMap::new(),
             statements: Statements::new(),
             policy: PolicyTables::default(),
