@@ -16,7 +16,7 @@ DROP INDEX review_debt_open;
 CREATE UNIQUE INDEX review_debt_open ON review_debt (uid, user) WHERE reviewer IS NULL;
 DELETE FROM precedent;
 DROP TABLE credential_cache;
-CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, boot_id TEXT NOT NULL, leader INTEGER NOT NULL, leader_start INTEGER NOT NULL, tty INTEGER NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (uid, user, boot_id, leader, leader_start, tty, service)) STRICT, WITHOUT ROWID;
+CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, place TEXT NOT NULL, service TEXT NOT NULL, boot_id TEXT NOT NULL, at INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (uid, user, place, service)) STRICT, WITHOUT ROWID;
 ALTER TABLE open_run ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE request ADD COLUMN extends TEXT;
 UPDATE request SET extends = extension.extends FROM extension WHERE extension.request = request.id;
