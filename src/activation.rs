@@ -334,6 +334,7 @@ pub fn grant(
     identity: &Identity,
     moment: &Moment,
 ) -> Result<Written, ActivationError> {
+    crate::audit::accepted(tx)?;
     // A clock that was set back cannot make a grant that begins before what the journal has seen.
     let high = journal.high_water()?.unwrap_or(moment.wall);
     let later = Moment { wall: moment.wall.max(high), ..moment.clone() };

@@ -117,6 +117,7 @@ def records(db, key, now):
             proved = True
         number, head = seq, stored.hex()
         heads[seq] = head
+        record["high"] = high
         result.append(record)
         if accepted:
             consent = seq
@@ -145,6 +146,7 @@ class Policies:
 
     def __init__(self, begin):
         self.whole, self.count, self.roles, self.gaps, self.last = not begin, 0, {}, [], None
+        self.held = {}
 
     def at(self, role, end):
         """What the first `end` policy records say of a role: its entry, `absent`, or None where nobody knows."""
@@ -156,7 +158,8 @@ class Policies:
 
     def told(self, record):
         lists = {name: record.get(name, []) for name in ("added", "changed", "removed")}
-        if any(len(entries) != record[name + "_count"] for name, entries in lists.items()):
+        cut = any(len(entries) != record[name + "_count"] for name, entries in lists.items())
+        if cut:
             self.gaps.append(self.count)
         if "replaces" not in record:
             for states in self.roles.values():
@@ -169,12 +172,38 @@ class Policies:
                     if name == "removed" and fits:
                         fits = before["sha256"] == entry["sha256"]
                     need(fits, "journal", f"record {record['seq']}: {entry['role']} cannot be {name}")
+        self.release(record, lists, cut)
         for name, entries in lists.items():
             for entry in entries:
                 state = "absent" if name == "removed" else entry
                 self.roles.setdefault(entry["role"], []).append((self.count, state))
         self.count += 1
         self.last = record
+
+    def release(self, record, lists, cut):
+        """What was named of roles of which nothing was known, as far as this record says what they were."""
+        if "replaces" not in record:
+            self.held = {}
+        for entry in lists["added"]:
+            need(entry["role"] not in self.held, "journal", f"{entry['role']} was named before it was added")
+        for entry in lists["removed"]:
+            held = self.held.pop(entry["role"], {})
+            need(self.same(held, entry), "journal", f"{entry['role']} was named with another digest")
+        for entry in lists["changed"]:
+            self.held.pop(entry["role"], None)
+        if cut:
+            self.held = {}
+
+    def same(self, record, entry):
+        pairs = (("role_digest", "role_digest"), ("role_sha256", "sha256"))
+        return all(a not in record or b not in entry or record[a] == entry[b] for a, b in pairs)
+
+    def hold(self, record):
+        held = self.held.setdefault(record["role"], {"seq": record["seq"]})
+        for name in ("role_digest", "role_sha256"):
+            if name in record:
+                right = held.setdefault(name, record[name]) == record[name]
+                need(right, "journal", f"record {record['seq']}: {record['role']} is another than in {held['seq']}")
 
     def judged(self, record):
         """What rests on a role names the policy in force, which has that role."""
@@ -183,10 +212,10 @@ class Policies:
             need(self.last["policy"] == policy, "journal", f"record {seq}: policy {policy} was not in force")
         found = self.at(role, self.count) if role is not None else None
         if found is None:
+            if role is not None:
+                self.hold(record)
             return
-        same = found != "absent"
-        for named, said in (("role_digest", "role_digest"), ("role_sha256", "sha256")):
-            same = same and (named not in record or said not in found or record[named] == found[said])
+        same = found != "absent" and self.same(record, found)
         need(same, "journal", f"record {seq}: policy {policy} has no such role {role}")
 
 
@@ -196,8 +225,8 @@ class Journal:
     def __init__(self, db, key, now):
         self.key = key
         self.request, self.approval, self.decision, self.grant = {}, {}, {}, {}
-        self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, set(), set(), {}
-        self.late, self.stated, self.roles = set(), {}, set()
+        self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, {}, set(), {}
+        self.stated, self.roles, self.ids, self.doubted, self.unproven = {}, set(), {}, None, {}
         self.lost = (0, 0)
         found, begin, self.consent = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
@@ -210,6 +239,7 @@ class Journal:
         if remembered.get("policies"):
             # What the removed records said last.
             self.policies.last = dict(remembered, policy=remembered["policies"][0])
+        self.high = None
         for record in found:
             self.take(record, begin)
 
@@ -222,7 +252,9 @@ class Journal:
         if kind == "review" and not id:
             self.certified[record["role"], unescape(record["holder"]).decode()] = record
         if kind == "alert" and record["code"] == "database-older":
-            self.older = record["seq"]
+            self.older = self.doubted = record["seq"]
+        if kind == "alert" and record["code"] == "state-accepted":
+            self.doubted = None
         if kind == "alert" and record["code"] == "host-changed":
             self.host_changed = record["seq"]
         if kind == "start" and "role_digest" in record:
@@ -234,6 +266,8 @@ class Journal:
             self.policies.judged(record)
         if kind in ("denial", "cancellation", "revocation", "release", "review") and "sha256" in record:
             self.stated[record["sha256"]] = record
+        if id:
+            self.act(record, id)
         if kind == "request":
             self.request[id] = record
         elif kind == "approval":
@@ -246,10 +280,8 @@ class Journal:
             self.end[id] = record
         elif kind == "start" and id:
             self.starts.setdefault(id, []).append(record)
-            if id in self.end:
-                self.late.add(id)
         elif kind == "end" and "extended_by" in record:
-            self.extended.add(record["extended_by"])
+            self.extended.setdefault(record["extended_by"], []).append(record)
         elif kind == "alert" and record["code"] == "break-glass" and id:
             self.alert.add(id)
         elif kind == "review" and record["verdict"] == "settled":
@@ -257,6 +289,86 @@ class Journal:
         elif kind == "prune" and begin and record["through"] == begin:
             self.lost = (record.get("requests"), record.get("grants"))
 
+
+    # Which act may come in which state, and what comes of it.
+    NEXT = {
+        ("new", "request"): "pending",
+        ("pending", "glass"): "pending",
+        ("pending", "approval"): "pending",
+        ("pending", "denial"): "closed",
+        ("pending", "cancellation"): "closed",
+        ("pending", "grant"): "granted",
+        ("granted", "use"): "granted",
+        ("granted", "gone on"): "granted",
+        ("granted", "review"): "granted",
+        ("granted", "revocation"): "ended",
+        ("granted", "release"): "ended",
+        ("ended", "gone on"): "ended",
+        ("ended", "review"): "ended",
+    }
+    # Of what was pruned nothing is known: any act may come, and says what it was.
+    NEXT |= {("older", act): state for (before, act), state in NEXT.items() if before != "ended"}
+    NEXT["older", "review"] = "older"
+
+    def act(self, record, id):
+        kind, seq = record["kind"], record["seq"]
+        act = {"start": "use", "alert": None, "review": None, "end": None}.get(kind, kind)
+        if kind == "alert" and record["code"] == "break-glass":
+            act = "glass"
+        if kind == "review" and record["verdict"] == "settled":
+            act = "review"
+        if kind == "end" and "extended_by" in record:
+            act, id = "gone on", record["extended_by"]
+        if act not in {act for _, act in self.NEXT}:
+            return
+        power = act in ("approval", "grant", "use")
+        need(not (power and self.doubted), "journal", f"record {seq}: the database was older by {self.doubted}")
+        state = self.ids.get(id, "older" if self.pruned else "new")
+        need((state, act) in self.NEXT, "journal", f"record {seq}: {act} of {id}, which is {state}")
+        self.ids[id] = self.NEXT[state, act]
+        deadline = self.request.get(id, {}).get("deadline")
+        if act in ("approval", "denial", "cancellation") and deadline is not None:
+            need(record["seconds"] < deadline // 1_000_000, "journal", f"record {seq}: {id} was over")
+        if act == "use" and id in self.grant:
+            self.check_use(record, self.grant[id])
+        if act == "gone on":
+            self.check_gone_on(record, id)
+
+    def check_use(self, start, grant):
+        what = f"record {start['seq']} is no run under the grant of record {grant['seq']}"
+        need(all(start[key] == grant[key] for key in ("uid", "user")), "journal", what)
+        need(start.get("role") == grant["role"], "journal", what)
+        now, first, last = (time // 1_000_000 for time in (start["high"], grant["starts"], grant["expires"]))
+        need(first <= now < last, "journal", what)
+        once = "one-shot" in grant["limits"]
+        need(not once or ("extends" not in grant and start["grant"] not in self.starts), "journal", what)
+        need(self.host_changed < grant["seq"], "journal", what)
+
+    def check_gone_on(self, end, last):
+        what = f"record {end['seq']} does not go on under {last}"
+        grant = self.grant.get(last)
+        if grant and "one-shot" in grant["limits"]:
+            need(last not in self.extended, "journal", what)
+        leads = self.leads(end["grant"], last, self.grant)
+        need(leads or (leads is None and self.pruned), "journal", what)
+        if leads is None:
+            self.unproven[end["grant"], last] = end["seq"]
+
+    def leads(self, base, last, grants):
+        """Whether one extends the other, perhaps over more; None where a grant is not known."""
+        def holder(id):
+            return [grants[id][key] for key in ("uid", "user", "role", "run_as")]
+        if base not in grants:
+            return None
+        for _ in range(len(self.ids)):
+            if last not in grants:
+                return None
+            if holder(last) != holder(base) or "extends" not in grants[last]:
+                return False
+            last = grants[last]["extends"]
+            if last == base:
+                return True
+        return False
 
     def take_run(self, record, kind, begin):
         """Each run begins once and ends once."""
@@ -424,9 +536,10 @@ class Tables:
             self.check_named(row, paper)
             self.check_end(row, paper, id in older)
         ids = {row["id"] for row in self.grants}
-        named = set(journal.grant) | set(journal.end) | set(journal.starts) | journal.extended
+        named = set(journal.grant) | set(journal.end) | set(journal.starts) | set(journal.extended)
         named |= {row["id"] for row in self.requests if row["state"] == "approved"}
         need(not named - ids, table, f"{named - ids} missing")
+        self.check_unproven()
 
     def check_asked(self, row, paper):
         id, request = row["id"], self.by_id.get(row["id"])
@@ -457,9 +570,14 @@ class Tables:
         id, journal, ended = row["id"], self.journal, row["ended"]
         columns = (row["ended_by"], row["ended_at"], row["ended_reason"])
         starts, end = journal.starts.get(id, []), journal.end.get(id)
-        need(id not in journal.late, "granted", f"a run began after the end of {id}")
-        one_shot = paper["one_shot"] == 1
+        one_shot, extended = paper["one_shot"] == 1, journal.extended.get(id, [])
         need(not one_shot or len(starts) <= 1, "granted", f"{id} was used more than once")
+        need(not (one_shot and "extends" in paper and starts), "granted", f"{id} serves no new run")
+        need(not one_shot or len(extended) <= 1, "granted", f"two runs went on under {id}")
+        over = older and not end and ended in ("revoked", "released")
+        need(not (over and starts), "granted", f"a run began after the end of {id}")
+        for start in starts:
+            self.check_start(start, paper, older)
         if end:
             word = {"revocation": "revoked", "release": "released"}[end["kind"]]
             need(ended == word and columns == told(end, "reason"), "granted", f"the end of {id}: {ended}, {end}")
@@ -474,6 +592,29 @@ class Tables:
             right = nothing or (used and one_shot and ("extends" in paper or older))
             right = right or (older and ended in ("revoked", "released"))
         need(right, "granted", f"the end of {id}: {ended}, {columns}")
+
+    def check_start(self, start, paper, older):
+        what = f"record {start['seq']} is no run under {paper['id']}"
+        if older:
+            same = (start["uid"], unescape(start["user"]).decode(), start.get("role"))
+            need(same == (paper["uid"], paper["user"], paper["role"]), "granted", what)
+            need(paper["starts"] <= start["high"] // 1_000_000 < paper["expires"], "granted", what)
+        late = start["boot_id"] == paper["boot_id"] and start["boot"] >= paper["boot_deadline"]
+        need(not late, "granted", what)
+        if paper["exact"] != 1 or "command" not in paper:
+            return
+        command = paper["command"]
+        same = [start[key] == command[key] for key in ("argv", "path", "run_as_uid", "run_as_gid")]
+        same += [start["sha256"] == command["program"], unescape(start["run_as"]).decode() == paper["run_as"]]
+        same += [sorted(start["run_as_groups"]) == sorted(command["run_as_groups"])]
+        # Files to edit are named by where they lie.
+        same += [command["cwd"] in ("", start["cwd"])]
+        need(all(same), "granted", what)
+
+    def check_unproven(self):
+        grants, journal = {row["id"]: json.loads(row["body"]) for row in self.grants}, self.journal
+        for (base, last), seq in journal.unproven.items():
+            need(journal.leads(base, last, grants), "granted", f"record {seq}: {last} does not extend {base}")
 
     def check_debts(self):
         journal, table = self.journal, "review_debt"
@@ -587,10 +728,14 @@ class Tables:
             if not self.unknown() and said is not None:
                 right = said != "absent" and said["sha256"] == digest.hexdigest()
                 need(right, table, f"{name} is not as the policy records say")
+            if said is None and name in policies.held:
+                held, entry = policies.held[name], {"sha256": digest.hexdigest(), "role_digest": role["digest"]}
+                need(policies.same(held, entry), table, f"{name} is not as record {held['seq']} says")
             for kind in ("standing", "eligible"):
                 people = [who for who in role[kind] if not who.startswith("!")]
                 self.principals |= {("+" if who.startswith("+") else who, kind, name) for who in people}
         names = {row["name"] for row in rows}
+        need(not set(policies.held) - names, table, f"{set(policies.held) - names} missing")
         for name in policies.roles:
             need(policies.at(name, policies.count) in (None, "absent") or name in names, table, f"{name} is missing")
         if policies.last and "roles_sha256" in policies.last:
@@ -621,7 +766,7 @@ class Tables:
             number, ended = row["start"], row["ended"]
             need(ended in missing, table, f"whether run {row['run']} has ended")
             record = (self.journal.left if ended else self.journal.open).get(number)
-            older = ended and number <= self.journal.begin
+            older = ended and 0 < number <= self.journal.begin
             need(record or older, table, f"run {row['run']} is not there")
             if record:
                 this = (record["run"], record["uid"], record.get("grant"))
@@ -633,6 +778,7 @@ class Tables:
         before = self.journal.pruned_before if self.journal.pruned else None
         for row in self.read("SELECT * FROM precedent"):
             runs, last = self.journal.ran.get((row["uid"], row["command"]), (0, None))
+            need(row["runs"] >= 0, "precedent", "less than none")
             if last is None:
                 right = before is not None and row["last"] < before
             else:

@@ -123,6 +123,8 @@ pub enum Cause {
     OtherPolicy(String, String),
     /// It ends a run that was not there; the text says which.
     Runs(String),
+    /// It may not follow what the records before it say of its request or grant; the text says why.
+    Acts(String),
     /// It does not agree with what the records say of policies and their roles; the text says in what.
     Policies(String),
 }
@@ -163,7 +165,7 @@ impl fmt::Display for FirstBad {
             Cause::OtherPolicy(policy, last) => {
                 write!(f, "record {seq} names policy {policy}, and at that time policy {last} was in force")
             }
-            Cause::Policies(what) | Cause::Runs(what) => write!(f, "record {seq} {what}"),
+            Cause::Policies(what) | Cause::Runs(what) | Cause::Acts(what) => write!(f, "record {seq} {what}"),
             Cause::Rows(differences) => write!(f, "{differences}"),
             Cause::OtherKey => write!(
                 f,

@@ -86,8 +86,7 @@ impl Journal<'_> {
 
     /// Why the database is not trusted for grants, if it is not.
     pub fn restored(&self) -> Result<Option<String>, JournalError> {
-        let text = meta(self.database.connection(), RESTORED)?;
-        Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        older(self.database.connection()).map_err(JournalError::from)
     }
 
     /// Remembers the identity of the host, and records that it is another one than before.
@@ -106,6 +105,17 @@ impl Journal<'_> {
             }
         })
     }
+}
+
+/// Why the database is not trusted for grants, if it is not.
+pub(super) fn older(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let text = meta(connection, RESTORED)?;
+    Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The identity of the host that the journal knows.
+pub(super) fn host(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+    meta(connection, HOST)
 }
 
 /// Forgets, inside the transaction that records it, that the database was restored.

@@ -51,6 +51,8 @@ pub enum JournalError {
     NoKey,
     /// Another policy was compiled since the one by which it was judged was read.
     OtherPolicy,
+    /// The database is an older copy, which gives no power until root accepts it; the text says how that is known.
+    Older(String),
 }
 
 impl fmt::Display for JournalError {
@@ -63,6 +65,7 @@ impl fmt::Display for JournalError {
             Self::NotOpen(run) => write!(f, "the run {run} is closed in the journal already"),
             Self::NoKey => write!(f, "the journal has no redaction key"),
             Self::OtherPolicy => write!(f, "the policy was changed meanwhile: try again"),
+            Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root has said jitctl key accept"),
         }
     }
 }

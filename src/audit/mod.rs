@@ -4,6 +4,7 @@
 pub mod bucket;
 pub mod chain;
 pub mod checkpoint;
+mod claim;
 pub mod custody;
 mod edit_event;
 pub mod filter;
@@ -37,6 +38,7 @@ mod verification;
 
 pub use chain::{FirstBad, Verified};
 pub use checkpoint::{Checkpoint, Due};
+pub use claim::{accepted, claim};
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use mark::Mark;

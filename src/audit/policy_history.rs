@@ -95,13 +95,38 @@ pub struct PolicyHistory {
     roles: HashMap<String, Vec<(usize, State)>>,
     /// The records whose lists are not complete.
     gaps: Vec<usize>,
+    /// What records named of roles of which nothing was known then; nothing has changed them since.
+    held: BTreeMap<String, Held>,
     last: LastPolicy,
+}
+
+/// A role that a record named, to be compared with what is known later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    /// The first record that did.
+    seq: u64,
+    sha256: Option<String>,
+    power: Option<String>,
+}
+
+impl Held {
+    fn is(&self, sha256: &str, power: Option<&str>) -> bool {
+        self.sha256.as_deref().is_none_or(|said| said == sha256)
+            && self.power.as_deref().zip(power).is_none_or(|(said, known)| said == known)
+    }
 }
 
 impl PolicyHistory {
     /// `whole`: nothing was before the first record.
     pub(super) fn new(whole: bool) -> Self {
-        Self { whole, count: 0, roles: HashMap::new(), gaps: Vec::new(), last: LastPolicy::default() }
+        Self {
+            whole,
+            count: 0,
+            roles: HashMap::new(),
+            gaps: Vec::new(),
+            held: BTreeMap::new(),
+            last: LastPolicy::default(),
+        }
     }
 
     /// Record `seq` tells of this policy.
@@ -110,12 +135,7 @@ impl PolicyHistory {
     /// It takes a role away, or changes one, that is not as it says, or adds one that is there.
     pub(super) fn tells(&mut self, seq: u64, policy: &str, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
         let index = self.count;
-        let counts = [
-            (keys.added.len(), keys.added_count),
-            (keys.changed.len(), keys.changed_count),
-            (keys.removed.len(), keys.removed_count),
-        ];
-        if counts.iter().any(|(listed, count)| u64::try_from(*listed).ok() != *count) {
+        if !keys.are_whole() {
             self.gaps.push(index);
         }
         // Compiled into empty tables, as after a change of their form: all that it has is added, and nothing was there.
@@ -138,6 +158,7 @@ impl PolicyHistory {
                 }
             }
         }
+        self.release(keys)?;
         for entry in keys.added.iter().chain(&keys.changed) {
             let power = entry.role_digest.map(str::to_owned);
             self.becomes(index, &entry.role, State::Present { sha256: entry.sha256.to_owned(), power });
@@ -159,12 +180,12 @@ impl PolicyHistory {
     ///
     /// # Errors
     /// The policy has no such role, or another one.
-    pub(super) fn judged(&self, seq: u64, role: &str, named: &Named<'_>) -> Result<(), FirstBad> {
+    pub(super) fn judged(&mut self, seq: u64, role: &str, named: &Named<'_>) -> Result<(), FirstBad> {
         let policy = named.policy;
         let shown = crate::escape::escape(role.as_bytes());
         let wrong = |what: String| Err(FirstBad { seq, cause: Cause::Policies(what) });
         match self.at(role, self.count) {
-            Known::Unknown => Ok(()),
+            Known::Unknown => self.hold(seq, role, named),
             Known::Absent => wrong(format!("names role {shown}, which policy {policy} does not have")),
             Known::Present { sha256, power } => {
                 let same = named.sha256.is_none_or(|said| said == sha256)
@@ -175,6 +196,64 @@ impl PolicyHistory {
                 wrong(format!("names role {shown} of policy {policy} with another digest than that policy's record"))
             }
         }
+    }
+
+    /// Nothing is known of the role now: it is compared with what comes.
+    fn hold(&mut self, seq: u64, role: &str, named: &Named<'_>) -> Result<(), FirstBad> {
+        let (sha256, power) = (named.sha256.map(str::to_owned), named.power.map(str::to_owned));
+        let Some(held) = self.held.get_mut(role) else {
+            self.held.insert(role.to_owned(), Held { seq, sha256, power });
+            return Ok(());
+        };
+        let same = |said: &Option<String>, now: &Option<String>| said.is_none() || now.is_none() || said == now;
+        if !same(&held.sha256, &sha256) || !same(&held.power, &power) {
+            let (role, policy) = (crate::escape::escape(role.as_bytes()), named.policy);
+            let what = format!("names role {role} of policy {policy} with another digest than record {}", held.seq);
+            return Err(FirstBad { seq, cause: Cause::Policies(what) });
+        }
+        held.sha256 = held.sha256.take().or(sha256);
+        held.power = held.power.take().or(power);
+        Ok(())
+    }
+
+    /// A policy record says of held roles what they were, or that it has changed them, or perhaps has.
+    fn release(&mut self, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
+        let wrong = |held: &Held, role: &str, what: &str| {
+            let what = format!("names role {}, {what}", crate::escape::escape(role.as_bytes()));
+            Err(FirstBad { seq: held.seq, cause: Cause::Policies(what) })
+        };
+        if keys.replaces.is_none() {
+            self.held.clear();
+        }
+        for entry in &keys.added {
+            if let Some(held) = self.held.remove(&*entry.role) {
+                return wrong(&held, &entry.role, "which a later policy was the first to have");
+            }
+        }
+        for entry in &keys.removed {
+            if let Some(held) = self.held.remove(&*entry.role).filter(|held| !held.is(entry.sha256, entry.role_digest))
+            {
+                return wrong(&held, &entry.role, "which had another digest when it was removed");
+            }
+        }
+        for entry in &keys.changed {
+            self.held.remove(&*entry.role);
+        }
+        if !keys.are_whole() {
+            self.held.clear();
+        }
+        Ok(())
+    }
+
+    /// The first record that names this role of the last policy with another digest than its row has, of which no policy record
+    /// tells. `power`: that of the role's text.
+    pub fn held_otherwise(&self, role: &str, sha256: &str, power: Option<&str>) -> Option<u64> {
+        self.held.get(role).filter(|held| !held.is(sha256, power)).map(|held| held.seq)
+    }
+
+    /// The roles that records name and that no policy record tells of, each with the first of those records.
+    pub fn held(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.held.iter().map(|(role, held)| (role.as_str(), held.seq))
     }
 
     /// What the last record says.
@@ -223,6 +302,16 @@ impl PolicyHistory {
 }
 
 impl PolicyKeys<'_> {
+    /// All that was added, changed and removed is listed.
+    fn are_whole(&self) -> bool {
+        let counts = [
+            (self.added.len(), self.added_count),
+            (self.changed.len(), self.changed_count),
+            (self.removed.len(), self.removed_count),
+        ];
+        counts.iter().all(|(listed, count)| u64::try_from(*listed).ok() == *count)
+    }
+
     fn files(&self) -> Option<BTreeMap<String, String>> {
         let present = self.files.iter().filter(|file| file.change != Some("removed"));
         let files: BTreeMap<_, _> = present.map(|file| (file.path.to_string(), file.sha256.to_owned())).collect();
@@ -272,7 +361,7 @@ mod tests {
     fn judged(history: &PolicyHistory, role: &str, sha256: Option<&str>, power: Option<&str>) -> Result<(), String> {
         let policy = history.last().policy.clone().unwrap();
         let named = Named { policy: &policy, role: Some(role), power, sha256 };
-        history.judged(7, role, &named).map_err(|bad| bad.to_string())
+        history.clone().judged(7, role, &named).map_err(|bad| bad.to_string())
     }
 
     #[test]

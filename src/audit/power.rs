@@ -3,6 +3,7 @@
 //! It is fed with every record in order and then with every row (docs/formats.md, "The tables that give power").
 //! May not: need SQLite, a privilege or a clock.
 
+mod acts;
 mod approvals;
 mod difference;
 mod grants;
@@ -16,8 +17,9 @@ mod rows;
 mod runs;
 mod said;
 mod statements;
+mod uses;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
@@ -26,6 +28,7 @@ use super::record::Digest;
 use crate::clock::Timestamp;
 use crate::escape::Word;
 
+use acts::Act;
 pub use difference::{Difference, Differences, Table};
 use hosts::Hosts;
 use kept::Kept;
@@ -35,7 +38,7 @@ pub use policy::{PolicyRoleRow, PrincipalRow, SettingsRow};
 pub use rows::{ApprovalRow, DebtRow, EndColumns, GrantRow, RequestRow, RoleRow, StatementRow};
 use runs::Runs;
 pub use runs::{PrecedentRow, RunRow};
-use said::{Approved, Asked, Done, How, Id, Issued, Names, Said};
+use said::{Approved, Asked, Done, How, Id, Issued, Names, Said, Terms};
 use statements::Statements;
 
 /// So many differences are kept; the others are counted.
@@ -79,6 +82,8 @@ pub struct Power {
     /// The greatest time of any record, µs.
     last: i64,
     place: [Place; 2],
+    /// Runs that went on under an extension, and by which record, where records of the grants were pruned.
+    unproven: BTreeMap<(Id, Id), u64>,
     /// The roles that requests and runs name, and whether the row of each was met.
     roles: HashMap<[u8; 32], bool>,
     statements: Statements,
@@ -122,10 +127,29 @@ struct Told<'a> {
     code: Option<&'a str>,
     verdict: Option<&'a str>,
     needed: Option<i64>,
+    deadline: Option<i64>,
+    role: Option<&'a str>,
+    run_as: Option<Word>,
+    starts: Option<i64>,
+    expires: Option<i64>,
+    #[serde(borrow, default)]
+    limits: Vec<&'a str>,
+    extends: Option<&'a str>,
     extended_by: Option<&'a str>,
     through: Option<u64>,
     requests: Option<u64>,
     grants: Option<u64>,
+}
+
+impl Told<'_> {
+    /// What a record of this kind does to its request or grant.
+    fn act(&self, kind: &str) -> Option<Act> {
+        match kind {
+            "alert" if self.code == Some("break-glass") => Some(Act::Glass),
+            "review" if self.verdict == Some("settled") => Some(Act::Review),
+            kind => Act::of(kind),
+        }
+    }
 }
 
 impl Power {
@@ -139,6 +163,7 @@ impl Power {
             lost: [lost; 2],
             last: 0,
             place: [Place::default(); 2],
+            unproven: BTreeMap::new(),
             roles: HashMap::new(),
             statements: Statements::new(),
             policy: PolicyTables::default(),
@@ -158,17 +183,26 @@ impl Power {
     /// A record that lacks what its kind has.
     pub fn record(&mut self, seq: u64, copies: &Copies<'_>, body: &[u8]) -> Result<(), FirstBad> {
         self.last = copies.high;
-        self.run(seq, copies, body)?;
+        let start = self.run(seq, copies, body)?;
         self.kept(seq, copies, body)?;
         let bad = |why: &str| FirstBad { seq, cause: Cause::Malformed(why.to_owned()) };
         let id = copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is no id"))).transpose()?;
         match (copies.kind, id) {
-            // Most of all records: the columns say enough.
-            ("start", Some(id)) => self.said.entry(id).or_default().start(seq, copies.at),
+            ("start", Some(id)) => {
+                let start = start.ok_or_else(|| bad("it lacks a key of its kind"))?;
+                self.used(seq, copies, id, &start)?;
+            }
             ("end" | "request" | "approval" | "denial" | "cancellation" | "grant", Some(id))
             | ("revocation" | "release" | "alert" | "review", Some(id)) => {
                 let told: Told<'_> = serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))?;
                 let missing = || bad("it lacks a key of its kind");
+                if let Some(act) = told.act(copies.kind) {
+                    self.act(seq, copies.at, id, act)?;
+                }
+                if let Some(last) = told.extended_by.filter(|_| copies.kind == "end") {
+                    let last = Id::parse(last).ok_or_else(|| bad("its grant is no id"))?;
+                    return self.gone_on(seq, copies.at, id, last);
+                }
                 self.told(seq, copies, id, &told).ok_or_else(missing)?;
             }
             ("prune", _) => {
@@ -187,9 +221,6 @@ impl Power {
     fn told(&mut self, seq: u64, copies: &Copies<'_>, id: Id, told: &Told<'_>) -> Option<()> {
         let at = Timestamp(copies.at).seconds();
         if copies.kind == "end" {
-            if let Some(id) = told.extended_by {
-                self.said.entry(Id::parse(id)?).or_default().went_on = true;
-            }
             return Some(());
         }
         let user = match &told.user {
@@ -199,9 +230,16 @@ impl Power {
         let words = |words: Option<&Word>| said::digest_of(words.map_or(&[], Word::as_bytes));
         self.stated((seq, copies.kind), id, at, user, told)?;
         let done = |how, text| Some(Box::new(Done { how, by: user, at, words: words(text) }));
+        let issued = match copies.kind {
+            "grant" => Some(Issued { seq, sha256: told.sha256?.0, terms: self.terms(copies, user, told)? }),
+            _ => None,
+        };
         let said = self.said.entry(id).or_default();
         match copies.kind {
-            "request" => said.request = Some(Asked { seq, sha256: told.sha256?.0, needed: told.needed }),
+            "request" => {
+                let deadline = told.deadline.map(|end| Timestamp(end).seconds());
+                said.request = Some(Asked { seq, sha256: told.sha256?.0, needed: told.needed, deadline });
+            }
             "approval" => {
                 let key = told.key.as_ref().map(|key| self.names.of(key.as_bytes()));
                 let approved = Approved { uid: told.uid?, at, sha256: told.sha256?.0, by: user, key, met: false };
@@ -209,7 +247,7 @@ impl Power {
             }
             "denial" => said.decided = done(How::Denied, told.reason.as_ref()),
             "cancellation" => said.decided = done(How::Cancelled, None),
-            "grant" => said.grant = Some(Issued { seq, sha256: told.sha256?.0 }),
+            "grant" => said.grant = issued,
             "revocation" => said.ended = done(How::Revoked, told.reason.as_ref()),
             "release" => said.ended = done(How::Released, None),
             "review" if told.verdict? == "settled" => said.settled = done(How::Settled, told.comment.as_ref()),
@@ -217,6 +255,19 @@ impl Power {
             _ => {}
         }
         Some(())
+    }
+
+    fn terms(&mut self, copies: &Copies<'_>, user: u32, told: &Told<'_>) -> Option<Terms> {
+        Some(Terms {
+            uid: copies.uid?,
+            user,
+            role: self.names.of(told.role?.as_bytes()),
+            run_as: self.names.of(told.run_as.as_ref()?.as_bytes()),
+            starts: Timestamp(told.starts?).seconds(),
+            expires: Timestamp(told.expires?).seconds(),
+            one_shot: told.limits.contains(&"one-shot"),
+            extends: told.extends.map(Id::parse).map_or(Some(None), |id| id.map(Some))?,
+        })
     }
 
     /// All rows were fed.
@@ -265,7 +316,7 @@ impl Power {
             place.gap = Some((expected, id));
         }
         let among = match *lost {
-            Lost::Exactly(count) => rowid.unsigned_abs() <= count,
+            Lost::Exactly(count) => u64::try_from(rowid).is_ok_and(|rowid| rowid <= count),
             Lost::Leading => place.seq == 0 && seq.is_none(),
         };
         match seq {

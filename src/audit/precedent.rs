@@ -57,7 +57,7 @@ fn look_up(connection: &Connection, uid: u32, key: &[u8; 32]) -> rusqlite::Resul
     let query = "SELECT runs, last FROM precedent WHERE uid = ?1 AND command = ?2";
     connection
         .query_row(query, params![uid, key], |row| {
-            Ok(Precedent { runs: row.get::<_, i64>(0)?.unsigned_abs(), last: Timestamp(row.get(1)?) })
+            Ok(Precedent { runs: u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0), last: Timestamp(row.get(1)?) })
         })
         .optional()
 }

@@ -283,8 +283,13 @@ mod tests {
             let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &sample::moment(1), event);
             let _ = database.write(Durability::Ordered, append).unwrap();
         };
-        let policy =
-            |byte| write(Event::Policy(Box::new(PolicyRecord { policy: Digest([byte; 32]), ..sample::policy() })));
+        let policy = |byte| {
+            write(Event::Policy(Box::new(PolicyRecord {
+                policy: Digest([byte; 32]),
+                added: Vec::new(),
+                ..sample::policy()
+            })))
+        };
         let start = |byte| {
             let policy = Some(Digest([byte; 32]));
             write(Event::Start(Box::new(Start { policy, ..sample::start("run000000001") })));

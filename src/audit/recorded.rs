@@ -21,7 +21,7 @@ use crate::elevation::CommandError;
 use crate::escape::{Word, unhex};
 use crate::grant::GrantTerms;
 use crate::names::GrantId;
-use crate::store::{is_open, keep_role, use_up};
+use crate::store::keep_role;
 
 /// An authorized run whose start is durable.
 #[must_use = "a recorded run is run, and its end recorded"]
@@ -161,9 +161,7 @@ fn claim(tx: &Transaction<'_>, authorized: &Authorized, moment: &Moment) -> Resu
 }
 
 fn claim_grant(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Result<(), StartError> {
-    let stands =
-        if terms.one_shot.is_set() { use_up(tx, terms, moment.wall.seconds())? } else { is_open(tx, &terms.id)? };
-    if stands { Ok(()) } else { Err(StartError::GrantEnded(terms.id.clone())) }
+    if super::claim(tx, terms, moment)? { Ok(()) } else { Err(StartError::GrantEnded(terms.id.clone())) }
 }
 
 fn start_event(

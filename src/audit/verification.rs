@@ -2,12 +2,13 @@
 //! checkpoints and the heads that were kept elsewhere; then every row of the tables that give power.
 //! May not: write.
 
-use rusqlite::{Connection, Row as SqlRow, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, TransactionBehavior, params};
 
 use super::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified};
 use super::checkpoint::checkpoints;
 use super::journal::{Journal, JournalError, sql_bound};
 use super::mark::Mark;
+use super::policy_history::PolicyHistory;
 use super::power::Power;
 use super::proof::{Proof, Proven, Signers};
 use super::prune::pruned;
@@ -56,7 +57,7 @@ impl Journal<'_> {
     /// The same of the records alone, for tests whose records have no rows.
     #[cfg(test)]
     pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
-        Ok(records(self.database.connection(), signers, Vec::new(), None)?.map(|(proven, _)| proven))
+        Ok(chained(self.database.connection(), signers, Vec::new(), None, |_, _| Ok(()))?.map(|(proven, _)| proven))
     }
 
     /// Verifies the chain alone, from the first record to the last.
@@ -76,9 +77,41 @@ fn records(
     anchor: Vec<Mark>,
     now: Option<Timestamp>,
 ) -> Result<Result<(Proven, Power), FirstBad>, JournalError> {
-    let begin = begin(snapshot)?;
+    let mut power = Power::new(pruned(snapshot)?.map(|mark| mark.seq));
     let keys = signers.clone();
+    let done = chained(snapshot, signers, anchor, now, |row, role| {
+        if let Some(role) = role {
+            power.names_role(row.seq, role)?;
+        }
+        row.copies.as_ref().map_or(Ok(()), |copies| power.record(row.seq, copies, row.body))
+    })?;
+    Ok(done.map(|(proven, known)| {
+        power.policies(known.policies);
+        power.keys(keys, known.accepted);
+        (proven, power)
+    }))
+}
+
+/// What the chain knows at its end.
+struct Told {
+    policies: Option<PolicyHistory>,
+    accepted: u64,
+}
+
+/// What the chain and its checkpoints prove; `feed` gets each good record, and the digest of the role that it names.
+fn chained(
+    snapshot: &Connection,
+    signers: Signers,
+    anchor: Vec<Mark>,
+    now: Option<Timestamp>,
+    mut feed: impl FnMut(&Row<'_>, Option<&str>) -> Result<(), FirstBad>,
+) -> Result<Result<(Proven, Told), FirstBad>, JournalError> {
+    let begin = begin(snapshot)?;
     let mut proof = Proof::new(begin, signers, anchor);
+    if let Some(seq) = unnumbered(snapshot)? {
+        let what = format!("says that its number is {seq}, which no record has");
+        return Ok(Err(FirstBad { seq: 0, cause: Cause::Checkpoint(what) }));
+    }
     let stored = checkpoints(snapshot, 0, u64::MAX)?;
     let mut stored = stored.iter().peekable();
     // That of the last pruned record is met before any record.
@@ -88,27 +121,27 @@ fn records(
         }
         Ok(())
     };
-    let (first, mut power) = match begin {
-        Begin::Pruned(mark) => (mark.seq, Power::new(Some(mark.seq))),
-        Begin::First | Begin::Part(_) => (0, Power::new(None)),
+    let first = match begin {
+        Begin::Pruned(mark) => mark.seq,
+        Begin::First | Begin::Part(_) => 0,
     };
     if let Err(bad) = check(&mut proof, first) {
         return Ok(Err(bad));
     }
     let done = each_row(snapshot, first, |row| {
         let role = proof.record(row)?;
-        if let Some(role) = role {
-            power.names_role(row.seq, role)?;
-        }
-        if let Some(copies) = &row.copies {
-            power.record(row.seq, copies, row.body)?;
-        }
+        feed(row, role)?;
         check(&mut proof, row.seq)
     })?;
-    power.policies(proof.policies().cloned());
-    power.keys(keys, proof.accepted());
+    let told = Told { policies: proof.policies().cloned(), accepted: proof.accepted() };
     let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL, now));
-    Ok(done.map(|proven| (proven, power)))
+    Ok(done.map(|proven| (proven, told)))
+}
+
+/// The number of a checkpoint that can be of no record.
+fn unnumbered(connection: &Connection) -> Result<Option<i64>, JournalError> {
+    let query = "SELECT seq FROM checkpoint WHERE seq <= 0 ORDER BY seq LIMIT 1";
+    Ok(connection.query_row(query, [], |row| row.get(0)).optional()?)
 }
 
 fn begin(connection: &Connection) -> Result<Begin, JournalError> {

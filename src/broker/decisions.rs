@@ -5,8 +5,8 @@ use super::failure::{Refused, refused};
 use super::statement::Speaker;
 use super::wire::Answer;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
-use crate::audit::in_force;
 use crate::audit::record::Digest;
+use crate::audit::{accepted, in_force};
 use crate::clock::duration::spell;
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
@@ -82,6 +82,7 @@ impl Desk<'_> {
             let store = GrantStore::new(tx);
             self.still_pending(&store.request(&request.terms.id, self.now())?)?;
             in_force(tx, role.policy.map(Digest))?;
+            accepted(tx)?;
             let before = self.counting(store.approvals(&request.terms.id)?, request, role)?;
             not_again(&before, approval.uid, &approval.terms.approver, request)?;
             insert_approval(tx, attested, self.now())?;

@@ -12,7 +12,7 @@ use super::sessions::over;
 use super::wire::{Answer, LoginInfo, NewSession, Reply};
 use crate::audit::record::{Assignment, Authentication, Digest, EndedBy, Ending, Start};
 use crate::audit::sink::Delivery;
-use crate::audit::{Due, Process, Started};
+use crate::audit::{Due, Process, Started, claim};
 use crate::elevation::Caller;
 use crate::escape::{Word, unhex};
 use crate::grant::GrantTerms;
@@ -23,7 +23,7 @@ use crate::run::grant_watch::{Watched, What};
 use crate::run::left::Left;
 use crate::run::removal::RemovalWatch;
 use crate::session::{Hosted, Program, SUPERVISORS, stand_alone};
-use crate::store::{is_open, keep_role};
+use crate::store::keep_role;
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
 use sys::signals::SIGHUP;
@@ -83,7 +83,9 @@ impl Desk<'_> {
         let (started, ()) = self.journal.start(self.moment, start, supervisor, |tx| {
             keep_role(tx, &held.role().digest, held.role())?;
             match terms {
-                Some(terms) if !is_open(tx, &terms.id)? => Err(refused("not-held", "the grant was ended meanwhile")),
+                Some(terms) if !claim(tx, terms, self.moment)? => {
+                    Err(refused("not-held", "the grant was ended meanwhile"))
+                }
                 Some(_) | None => Ok(()),
             }
         })?;

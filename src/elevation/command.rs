@@ -41,6 +41,9 @@ enum What {
     Edit(Rc<Edit>),
 }
 
+/// The largest program in bytes: it is read as root before it runs, and a caller may have made it.
+const LARGEST: u64 = 4 << 30;
+
 /// Why the words typed are not a command.
 #[derive(Debug)]
 pub enum CommandError {
@@ -281,9 +284,13 @@ impl Command {
     }
 
     fn read_through<D: Digest>(&self, mut hasher: D) -> Result<D, CommandError> {
-        let failed = |error| CommandError::Io(Word::from(self.path.as_os_str()), error);
+        let name = || Word::from(self.path.as_os_str());
+        let failed = |error| CommandError::Io(name(), error);
         let Some(program) = self.program() else { return Ok(hasher) };
-        let mut reader = program.reader();
+        if program.stamp().size > LARGEST {
+            return Err(CommandError::NotExecutable(name(), "larger than 4 GiB, which is more than is ever read"));
+        }
+        let mut reader = program.reader().take(LARGEST); // one that grows is not the one that was opened
         let mut buffer = vec![0; 16 << 10];
         loop {
             let count = match reader.read(&mut buffer) {

@@ -145,6 +145,22 @@ fn a_digest_is_that_of_the_file_that_runs() {
 }
 
 #[test]
+fn a_program_that_would_never_be_read_to_its_end_is_refused_at_once() {
+    let root = racing_root();
+    // What cannot be read has no digest that a rule could name.
+    for (role, sentence) in
+        [("by-digest", "is not allowed"), ("by-glob", "larger than 4 GiB, which is more than is ever read")]
+    {
+        let person = root.person(&[role]);
+        root.run_as(&person.name, ["sh", "-c", "mkdir ~/w; truncate -s 1T ~/w/true; chmod +x ~/w/true"]).succeeded();
+        let began = std::time::Instant::now();
+        let said = root.run_as(&person.name, ["bash", "-lc", "jit-sudo -n ~/w/true"]);
+        said.refused(sentence);
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn a_directory_that_is_exchanged_is_looked_up_once() {
     let root = racing_root();
     let person = root.person(&["by-path"]);

@@ -1,8 +1,17 @@
 //! Root changes the database for a moment and puts it back: what was done meanwhile is in the journal, and a verification says
 //! that it was not by the policy.
 
-use harness::PrivateRoot;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use harness::{Person, PrivateRoot};
+use jit_sudo::audit::{Journal, JournalError};
+use jit_sudo::clock::{BootTime, Moment, Timestamp};
+use jit_sudo::grant::HostKey;
+use jit_sudo::grant::sshsig::Namespace;
+use jit_sudo::host::open_database;
 use jit_sudo::policy::{Role, RolePower, StoredRole, role_digest, row_digest, stamp_seal};
+use serde_json::Value;
 
 use crate::{id, own_root, request};
 
@@ -306,4 +315,332 @@ fn a_row_of_a_run_that_never_was_makes_no_end_of_it() {
     }
     let told = "SELECT count(*) FROM record WHERE kind = 'alert' AND CAST(body AS TEXT) LIKE '%unknown-run%'";
     assert_eq!(sql(&root, told), "2");
+}
+
+const WORK: &str = r#"
+[roles.ops]
+eligible     = ["%workers"]
+commands     = ["/usr/bin/id **", "/usr/bin/head **", "/usr/bin/sleep **"]
+authenticate = false
+
+[roles.ops.activation]
+require_approval        = true
+approvers               = ["%approvers"]
+approval_authentication = false
+request_lifetime        = "3s"
+
+[roles.free]
+eligible     = ["%workers"]
+commands     = ["/usr/bin/id **", "/usr/bin/head **", "/usr/bin/sleep **"]
+authenticate = false
+
+[roles.look]
+standing     = ["%lookers"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+"#;
+
+const HEAD: [&str; 6] = ["jit-sudo", "-n", "head", "-c", "5", "/etc/shadow"];
+
+/// Two who may work, and one who approves.
+fn workers(root: &PrivateRoot) -> (Person, Person, Person) {
+    root.add_policy("tampering", WORK);
+    (root.person(&["workers"]), root.person(&["workers"]), root.person(&["approvers"]))
+}
+
+fn granted(root: &PrivateRoot, person: &Person, approver: &Person, role: &str, more: &[&str]) -> String {
+    let id = id(&request(root, person, role, more));
+    if role == "ops" {
+        root.run_as(&approver.name, ["jitctl", "approve", &id]).succeeded();
+    }
+    id
+}
+
+/// Other bytes in the row of a grant, which root signs with the host's key; the row as it was.
+fn resign(root: &PrivateRoot, id: &str, changes: &[(&str, Value)]) -> String {
+    let row = sql(root, &format!(".mode insert granted\nSELECT rowid, * FROM granted WHERE id = '{id}';"));
+    let row = row.replacen("INSERT INTO granted", "INSERT OR REPLACE INTO granted(rowid, id, uid, role, starts, expires, body, signature, ended, ended_by, ended_at, ended_reason)", 1);
+    let body = sql(root, &format!("SELECT CAST(body AS TEXT) FROM granted WHERE id = '{id}'"));
+    let mut terms: Value = serde_json::from_str(&body).unwrap();
+    let mut columns = String::new();
+    for (key, value) in changes {
+        terms[*key] = value.clone();
+        if ["uid", "role", "starts", "expires"].contains(key) {
+            columns += &format!(", {key} = {}", value.to_string().replace('"', "'"));
+        }
+    }
+    let body = terms.to_string();
+    let key = HostKey::from_openssh(&root.read("/var/lib/jit-sudo/host_key")).unwrap();
+    let signature = key.sign(Namespace::Grant, body.as_bytes());
+    let set = format!("body = x'{}', signature = x'{}'{columns}", hex(body.as_bytes()), hex(&signature));
+    sql(root, &format!("UPDATE granted SET {set} WHERE id = '{id}';"));
+    row
+}
+
+#[test]
+fn a_run_under_a_grant_that_was_another_for_a_moment_is_named() {
+    let root = own_root();
+    let (alice, bob, approver) = workers(&root);
+    root.script("cp -a /var/lib/jit-sudo /root/before");
+    let again = || root.script("rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
+    let run = |person: &Person| root.run_as(&person.name, HEAD).succeeded().to_owned();
+    let later = i64::MAX / 4;
+
+    let id = granted(&root, &alice, &approver, "free", &["--for", "1s"]);
+    std::thread::sleep(Duration::from_millis(2500));
+    root.run_as(&alice.name, HEAD).refused("");
+    intact(&root);
+    let expires: i64 = sql(&root, &format!("SELECT expires FROM granted WHERE id = '{id}'")).parse().unwrap();
+    let row = resign(&root, &id, &[("expires", (expires + 900).into()), ("boot_deadline", later.into())]);
+    run(&alice);
+    sql(&root, &row);
+    let said = verdict(&root);
+    assert!(
+        said.contains(&format!("is the start of a run under grant {id} of record")) && said.contains("it ended at"),
+        "{said}"
+    );
+
+    again();
+    let id = granted(&root, &alice, &approver, "free", &[]);
+    let row = resign(&root, &id, &[("uid", bob.uid.into()), ("user", bob.name.as_str().into())]);
+    run(&bob);
+    sql(&root, &row);
+    let said = verdict(&root);
+    assert!(said.contains("it was given to somebody else"), "{said}");
+
+    again();
+    granted(&root, &alice, &approver, "ops", &[]);
+    root.run_as(&alice.name, ["jitctl", "release"]).succeeded();
+    let id = granted(&root, &alice, &approver, "free", &[]);
+    let ops = "SELECT json_extract(CAST(body AS TEXT), '$.digest') FROM policy_role WHERE name = 'ops'";
+    let row = resign(&root, &id, &[("role", "ops".into()), ("role_digest", sql(&root, ops).into())]);
+    run(&alice);
+    sql(&root, &row);
+    let said = verdict(&root);
+    assert!(said.contains("it was given for another role"), "{said}");
+
+    again();
+    let id = crate::id(&request(&root, &alice, "ops", &["--", "/usr/bin/id", "-u"]));
+    root.run_as(&approver.name, ["jitctl", "approve", &id, "--exact"]).succeeded();
+    root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-u"]).succeeded();
+    intact(&root);
+    let row = resign(&root, &id, &[("exact", 0.into())]);
+    run(&alice);
+    sql(&root, &row);
+    let said = verdict(&root);
+    assert!(
+        said.contains(&format!("grant {id} (table granted): record ")) && said.contains("with another command"),
+        "{said}"
+    );
+
+    again();
+    let id = granted(&root, &alice, &approver, "free", &["--one-shot"]);
+    run(&alice);
+    intact(&root);
+    let row = sql(&root, &format!("SELECT ended_by, ended_at FROM granted WHERE id = '{id}'"));
+    let (by, at) = row.split_once('|').unwrap();
+    sql(&root, "UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL");
+    run(&alice);
+    sql(&root, &format!("UPDATE granted SET ended = 'used', ended_by = '{by}', ended_at = {at}, ended_reason = x''"));
+    let said = verdict(&root);
+    assert!(said.contains("it is for one run, and it was used before"), "{said}");
+}
+
+#[test]
+fn a_request_that_was_decided_or_has_died_and_is_granted_after_that_is_named() {
+    let root = own_root();
+    let (alice, _, approver) = workers(&root);
+    let forget = "ended_by = NULL, ended_at = NULL, ended_reason = NULL";
+    root.script("cp -a /var/lib/jit-sudo /root/before");
+    let again = || root.script("rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
+    for (who, words) in [(&approver, ["deny", "--reason", "no"].as_slice()), (&alice, &["cancel"])] {
+        again();
+        let wanted = id(&request(&root, &alice, "ops", &[]));
+        let words = [&["jitctl", words[0], &wanted], &words[1..]].concat();
+        root.run_as(&who.name, words).succeeded();
+        intact(&root);
+        sql(&root, &format!("UPDATE request SET state = 'pending', {forget} WHERE id = '{wanted}'"));
+        root.run_as(&approver.name, ["jitctl", "approve", &wanted]).succeeded();
+        root.run_as(&alice.name, HEAD).succeeded();
+        let said = verdict(&root);
+        assert!(said.contains(&format!("is an approval of {wanted}: it may not follow record")), "{said}");
+        assert!(said.contains("which denied or cancelled it"), "{said}");
+    }
+    again();
+    let wanted = id(&request(&root, &alice, "ops", &[]));
+    std::thread::sleep(Duration::from_millis(3500));
+    root.run_as(&approver.name, ["jitctl", "approve", &wanted]).refused("");
+    intact(&root);
+    sql(&root, "UPDATE request SET deadline = deadline + 9000");
+    let body = sql(&root, "SELECT hex(body) FROM request");
+    sql(&root, "UPDATE request SET body = CAST(json_set(CAST(body AS TEXT), '$.deadline', deadline) AS BLOB)");
+    root.run_as(&approver.name, ["jitctl", "approve", &wanted]).succeeded();
+    sql(&root, &format!("UPDATE request SET deadline = deadline - 9000, body = x'{body}'"));
+    let said = verdict(&root);
+    assert!(
+        said.contains(&format!("is an approval of {wanted}, and by record")) && said.contains("was over by then"),
+        "{said}"
+    );
+}
+
+#[test]
+fn power_that_an_older_database_gave_before_root_accepted_it_is_named() {
+    let root = own_root();
+    let (alice, _, approver) = workers(&root);
+    let looker = root.person(&["lookers"]);
+    let id = granted(&root, &alice, &approver, "free", &[]);
+    root.script(
+        "sqlite3 /var/lib/jit-sudo/journal.db 'PRAGMA wal_checkpoint(TRUNCATE)'; cp -a /var/lib/jit-sudo /root/old",
+    );
+    root.as_root(["jitctl", "revoke", &id, "--reason", "enough"]).succeeded();
+    root.run_as(&looker.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
+    root.script("cp /var/lib/jit-sudo/anchor /root/anchor; rm -r /var/lib/jit-sudo; cp -a /root/old /var/lib/jit-sudo; cp /root/anchor /var/lib/jit-sudo/anchor");
+    root.run_as(&alice.name, HEAD).refused("older than its anchor");
+    root.run_as(&looker.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
+    intact(&root);
+    let kept = sql(&root, "SELECT quote(value) FROM journal_meta WHERE name = 'restored'");
+    root.script("rm -f /var/lib/jit-sudo/anchor");
+    sql(&root, "DELETE FROM journal_meta WHERE name = 'restored'");
+    root.run_as(&alice.name, HEAD).succeeded();
+    sql(&root, &format!("INSERT INTO journal_meta VALUES ('restored', {kept})"));
+    let said = verdict(&root);
+    assert!(said.contains(&format!("is the start of a run of {id}, and by record")), "{said}");
+    assert!(said.contains("the database was an older copy then"), "{said}");
+    root.as_root(["jitctl", "key", "accept", "--reason", "fine"]).succeeded();
+    verdict(&root);
+}
+
+#[test]
+fn a_role_that_was_changed_for_a_moment_behind_a_list_that_was_cut_off_is_named() {
+    let root = own_root();
+    let (person, other) = (root.person(&["lookers"]), root.person(&[]));
+    let roles: String = (0..300)
+        .map(|n| {
+            format!(
+                "[roles.r{n:03}]\nstanding = [\"%lookers\"]\ncommands = [\"/usr/bin/id **\"]\nauthenticate = false\n"
+            )
+        })
+        .collect();
+    root.add_policy("tampering", &roles);
+    root.run_as(&person.name, ["jit-sudo", "-n", "--role", "r299", "id", "-u"]).succeeded();
+    root.run_as(&person.name, ["jit-sudo", "-n", "--role", "r298", "id", "-u"]).succeeded();
+    intact(&root);
+    let before = forge(&root, "r299", ("\"%lookers\"", &format!("\"{}\"", other.name)), Care::Everything);
+    sql(&root, &format!("INSERT INTO policy_principal VALUES ('{}', 'standing', 'r299');", other.name));
+    root.run_as(&other.name, ["jit-sudo", "-n", "--role", "r299", "id", "-u"]).succeeded();
+    sql(&root, &format!("DELETE FROM policy_principal WHERE principal = '{}';", other.name));
+    put(&root, &before);
+    let said = verdict(&root);
+    assert!(said.contains("names role r299 of policy") && said.contains("with another digest than record"), "{said}");
+}
+
+#[test]
+fn a_role_that_no_policy_had_and_a_changed_one_are_named_behind_a_pruning() {
+    let root = own_root();
+    root.add_policy("tampering", WORK);
+    let (person, other) = (root.person(&["lookers"]), root.person(&[]));
+    root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
+    pruned(&root);
+    intact(&root);
+    root.script("cp -a /var/lib/jit-sudo /root/before");
+    let again = || root.script("rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
+    let changed = ("\"%lookers\"", format!("\"{}\"", other.name));
+    let standing = format!("INSERT INTO policy_principal VALUES ('{}', 'standing', 'look');", other.name);
+    let before = forge(&root, "look", (changed.0, &changed.1), Care::Everything);
+    sql(&root, &standing);
+    root.run_as(&other.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
+    sql(&root, &format!("DELETE FROM policy_principal WHERE principal = '{}';", other.name));
+    put(&root, &before);
+    let said = verdict(&root);
+    assert!(said.contains("the compiled role look (table policy_role): record "), "{said}");
+    assert!(said.contains("names it with another digest"), "{said}");
+
+    again();
+    let ghost = |body: String| body.replace("\"name\":\"look\"", "\"name\":\"ghost\"").replace(changed.0, &changed.1);
+    let body = ghost(String::from_utf8(bytes(&root, "body", "look")).unwrap());
+    let role: Role = serde_json::from_str(&body).unwrap();
+    let body = body.replace(&role.digest, &role_digest(&RolePower::of(&role).encode().unwrap()));
+    let digest = StoredRole::of("ghost", body.as_bytes()).unwrap().digest;
+    let row = row_digest("ghost", body.as_bytes());
+    let values = format!("'ghost', x'{}', x'{}', x'{}'", hex(body.as_bytes()), hex(&row), hex(&digest));
+    sql(&root, &format!("INSERT INTO policy_role (name, body, sha256, digest) VALUES ({values});"));
+    sql(&root, &standing.replace("'look'", "'ghost'"));
+    root.run_as(&other.name, ["jit-sudo", "-n", "--role", "ghost", "id", "-u"]).succeeded();
+    sql(&root, "DELETE FROM policy_role WHERE name = 'ghost'; DELETE FROM policy_principal WHERE role = 'ghost';");
+    let said = verdict(&root);
+    assert!(said.contains("the compiled role ghost (table policy_role): record "), "{said}");
+}
+
+/// All that is recorded so far goes, as after a long time.
+fn pruned(root: &PrivateRoot) {
+    root.script("jitctl audit export --output /root/out >/dev/null; rm /root/out");
+    let person = root.person(&["lookers"]);
+    root.run_as(&person.name, HEAD).refused("not allowed");
+    let directory = std::env::temp_dir().join(format!("jit-sudo-tampering-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
+    let place = directory.join("journal.db");
+    root.script(&format!("sqlite3 {DATABASE} 'PRAGMA wal_checkpoint(TRUNCATE)'"));
+    std::fs::copy(root.path(DATABASE), &place).unwrap();
+    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
+    {
+        let database = open_database(&place).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let wall = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros().try_into().unwrap());
+        let boot_id = root.script("cat /proc/sys/kernel/random/boot_id").trim().to_owned();
+        let up = root.script("cut -d. -f1 /proc/uptime").trim().parse::<i64>().unwrap();
+        let moment = Moment { wall, boot: BootTime(up * 1_000_000), boot_id };
+        let last = journal.prunable(wall).unwrap().unwrap();
+        let _ = journal.prune(&moment, last, 0, "root", wall).unwrap();
+        journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        database.connection().query_row(checkpoint, [], |_| Ok(())).unwrap();
+    }
+    std::fs::copy(&place, root.path("/root/pruned.db")).unwrap();
+    let _ = std::fs::remove_dir_all(&directory);
+    root.script(&format!("cat /root/pruned.db >{DATABASE}; rm -f {DATABASE}-wal {DATABASE}-shm"));
+}
+
+#[test]
+fn a_one_shot_extension_that_served_two_runs_is_named() {
+    let root = own_root();
+    let (alice, _, approver) = workers(&root);
+    let id = granted(&root, &alice, &approver, "ops", &["--for", "6s"]);
+    let script = format!(
+        "run() {{ su {alice} -c 'jit-sudo -n --role ops sleep 9' & }}
+         run; run; sleep 1
+         su {alice} -c 'jitctl extend {id} --reason more --for 30s' >/dev/null
+         e=$(sqlite3 {DATABASE} 'SELECT id FROM request WHERE extends IS NOT NULL')
+         su {approver} -c \"jitctl approve $e --one-shot\" >/dev/null
+         for i in $(seq 60); do
+             n=$(sqlite3 {DATABASE} \"UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE id = '$e' AND ended IS NOT NULL; SELECT changes()\")
+             [ \"$n\" = 1 ] && break; sleep 0.05
+         done
+         su {alice} -c 'jitctl request --role free --reason bell' >/dev/null
+         wait",
+        alice = alice.name,
+        approver = approver.name
+    );
+    root.script(&script);
+    let both = "SELECT count(*) FROM record WHERE kind = 'end' AND CAST(body AS TEXT) LIKE '%extended_by%'";
+    assert_eq!(sql(&root, both), "2");
+    let said = verdict(&root);
+    assert!(said.contains("it is for one run"), "{said}");
+}
+
+#[test]
+fn a_negative_number_is_damage() {
+    let root = own_root();
+    let (alice, _, approver) = workers(&root);
+    granted(&root, &alice, &approver, "free", &[]);
+    root.script("jitctl audit export --output /root/out >/dev/null; rm /root/out");
+    let name = &alice.name;
+    root.script(&format!("su {name} -c 'jit-sudo -n --role free id -u'; (su {name} -c 'jit-sudo -n --role free sleep 60' >/dev/null 2>&1 &) ; sleep 1"));
+    intact(&root);
+    for (table, column) in [("open_run", "start"), ("precedent", "runs"), ("checkpoint", "seq")] {
+        sql(&root, &format!("UPDATE {table} SET {column} = -{column}"));
+        verdict(&root);
+        sql(&root, &format!("UPDATE {table} SET {column} = -{column}"));
+        intact(&root);
+    }
 }

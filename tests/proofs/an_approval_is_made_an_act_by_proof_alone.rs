@@ -1,11 +1,11 @@
-use jit_sudo::grant::{Act, Approval, Attested, Consent};
+use jit_sudo::grant::{Act, Approval, Attested, Consent, Shown};
 
 fn forge(approval: Approval, act: Act) -> Attested {
     Attested { approval, act }
 }
 
-fn agree(uid: u32, request: [u8; 32]) -> Consent {
-    Consent { uid, request }
+fn agree(uid: u32, shown: Shown) -> Consent {
+    Consent { uid, shown }
 }
 
 fn main() {}

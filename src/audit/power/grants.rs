@@ -20,9 +20,10 @@ impl Power {
     /// There are no more. Whatever was used, ended or approved was there.
     pub fn end_of_grants(&mut self) {
         self.lacking_in_order(Ordered::Grants, Table::Granted, |said| {
-            let known = said.grant.is_some() || said.ended.is_some() || said.starts > 0 || said.went_on;
+            let known = said.grant.is_some() || said.ended.is_some() || said.starts > 0 || said.went_on.is_some();
             (known || said.rows.approved) && !said.rows.grant
         });
+        self.end_of_extended();
     }
 
     fn compare_grant(&mut self, row: &GrantRow<'_>) -> Result<(), String> {
@@ -42,7 +43,13 @@ impl Power {
         let asked = asked(row, said, &paper)?;
         approvals(said, &paper, &self.names)?;
         paper.is_signed(&asked, row.body, row.signature)?;
-        uses(said, &paper)?;
+        if pruned {
+            said.row = Some(Box::new(paper.terms(&mut self.names)));
+        }
+        uses(row, said, &paper, pruned)?;
+        if let Some(used) = &said.used {
+            used.compare(said, &paper, &mut self.names)?;
+        }
         end(row, said, &paper, pruned, &self.names)?;
         if pruned {
             self.compared.older = self.compared.older.saturating_add(1);
@@ -106,13 +113,23 @@ fn approvals(said: &Said, paper: &GrantPaper, names: &Names) -> Result<(), Strin
     Ok(())
 }
 
-/// No run began after its end, and one at most under a grant for one run.
-fn uses(said: &Said, paper: &GrantPaper) -> Result<(), String> {
-    if let Some(seq) = &said.late {
-        return Err(format!("record {seq} is a run that began after its end"));
-    }
-    if paper.one_shot == 1 && said.starts > 1 {
+/// One run at most begins or goes on under a grant for one run, and none begins after its end. Where the grant has its record,
+/// that was seen before.
+fn uses(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper, pruned: bool) -> Result<(), String> {
+    let one_shot = paper.one_shot == 1;
+    if one_shot && said.starts > 1 {
         return Err(format!("it is for one run, and {} began", said.starts));
+    }
+    if one_shot && paper.extends.is_some() && said.starts > 0 {
+        return Err("it lets one run go on and serves no new one, and one began".to_owned());
+    }
+    if let (true, Some(seq)) = (one_shot, said.again) {
+        return Err(format!("it is for one run, and record {seq} ends a second one that went on under it"));
+    }
+    // The record of its end is older than all that are left.
+    let over = matches!(row.ended, Some("revoked" | "released")) && said.ended.is_none();
+    if pruned && over && said.starts > 0 {
+        return Err("a run began after its end".to_owned());
     }
     Ok(())
 }
@@ -133,7 +150,7 @@ fn end(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper, pruned: bool, names:
     let taken = one_shot && paper.extends.is_some();
     match row.ended {
         None if begun => wrong(&format!("used at {}", Timestamp::from_seconds(said.first).to_the_second())),
-        None if one_shot && said.went_on => wrong("used"),
+        None if one_shot && said.went_on.is_some() => wrong("used"),
         None if row.end.are_empty() => Ok(()),
         None => Err("the database says who ended it, and nobody has".to_owned()),
         Some("used") if begun || taken || (one_shot && pruned) => {

@@ -9,6 +9,7 @@ use super::rows::EndColumns;
 use super::said::{Done, How, digest_of};
 use super::{Power, Table};
 use crate::audit::chain::{Cause, Copies, FirstBad};
+use crate::audit::custody::ACCEPTED;
 use crate::clock::Timestamp;
 use crate::escape::Word;
 
@@ -41,7 +42,9 @@ pub(super) struct Kept {
     certified: BTreeMap<(String, String), (String, Done)>,
     /// The last alerts of their kinds.
     older: u64,
-    host_changed: u64,
+    /// The last of them, as long as root has not accepted the state of the host since.
+    pub(super) doubted: Option<u64>,
+    pub(super) host_changed: u64,
     redaction_key: bool,
     host: bool,
     restored: bool,
@@ -74,7 +77,8 @@ impl Power {
                 self.kept.certified.insert((said.role.to_owned(), holder), (said.verdict.to_owned(), done));
             }
             ("alert", _) => match serde_json::from_slice::<Alerted<'_>>(body).map_err(malformed)?.code {
-                "database-older" => self.kept.older = seq,
+                "database-older" => (self.kept.older, self.kept.doubted) = (seq, Some(seq)),
+                ACCEPTED => self.kept.doubted = None,
                 "host-changed" => self.kept.host_changed = seq,
                 _ => {}
             },

@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use super::said::{Id, Names, Terms};
+use super::uses::CommandPaper;
 use crate::escape::unhex;
 use crate::grant::sshsig::{Namespace, signer};
 use crate::grant::{HostId, PublicKey};
@@ -123,12 +125,32 @@ pub(super) struct GrantPaper {
     pub(super) request: String,
     pub(super) approvals: Vec<String>,
     pub(super) approvers: Vec<String>,
+    pub(super) exact: u8,
+    pub(super) run_as: String,
+    /// Version 1 has another form, and serves no more.
+    #[serde(default)]
+    pub(super) command: Option<CommandPaper>,
+    pub(super) boot_id: Option<String>,
+    pub(super) boot_deadline: Option<i64>,
     host: String,
 }
 
 impl GrantPaper {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|_| "its bytes are no grant".to_owned())
+    }
+
+    pub(super) fn terms(&self, names: &mut Names) -> Terms {
+        Terms {
+            uid: self.uid,
+            user: names.of(self.user.as_bytes()),
+            role: names.of(self.role.as_bytes()),
+            run_as: names.of(self.run_as.as_bytes()),
+            starts: self.starts,
+            expires: self.expires,
+            one_shot: self.one_shot == 1,
+            extends: self.extends.as_deref().and_then(Id::parse),
+        }
     }
 
     /// The signature is by the key that the request names as its host's.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::said::hexadecimal;
@@ -76,6 +77,12 @@ struct OnDisk {
     digests: BTreeMap<String, String>,
     /// What a policy of them is named.
     policy: String,
+}
+
+/// The digest of the power that a compiled role gives.
+#[derive(Deserialize)]
+struct Compiled<'a> {
+    digest: &'a str,
 }
 
 impl Power {
@@ -218,7 +225,13 @@ impl Power {
         match tables.history.as_ref().and_then(|history| history.role(name)) {
             Some(None) => Err("no policy record has added it".to_owned()),
             Some(Some(recorded)) if recorded != digest => Err("it is not that of the policy records".to_owned()),
-            Some(Some(_)) | None => Ok(()),
+            Some(Some(_)) => Ok(()),
+            None => {
+                let power = serde_json::from_slice::<Compiled<'_>>(row.body).ok();
+                let power = power.as_ref().map(|role| role.digest);
+                let held = tables.history.as_ref().and_then(|history| history.held_otherwise(name, &digest, power));
+                held.map_or(Ok(()), |seq| Err(format!("record {seq} names it with another digest")))
+            }
         }
     }
 
@@ -233,6 +246,11 @@ impl Power {
         let differs = last.roles_sha256.as_ref().is_some_and(|recorded| *recorded != digest);
         let policy = last.policy.clone().unwrap_or_default();
         let unnamed = differs && missing.is_empty() && !tables.named;
+        let ghosts: Vec<(String, u64)> =
+            history.held().filter(|(name, _)| !met.contains(*name)).map(|(name, seq)| (name.to_owned(), seq)).collect();
+        for (name, seq) in ghosts {
+            self.differs(Table::PolicyRole, &name, format!("record {seq} names it, and the policy does not have it"));
+        }
         for name in missing {
             self.differs(Table::PolicyRole, &name, "its row is missing".to_owned());
         }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{Power, Table};
 use crate::audit::chain::{Cause, Copies, FirstBad};
 use crate::audit::precedent;
+use crate::audit::record::Digest;
 use crate::escape::Word;
 
 /// A row of `open_run`.
@@ -70,12 +71,21 @@ pub(super) struct Runs {
     pruned_before: Option<i64>,
 }
 
+/// What is read of a `start`.
 #[derive(Deserialize)]
-struct Command {
-    user: Word,
-    run_as: Word,
-    path: Word,
-    argv: Vec<Word>,
+pub(super) struct Command<'a> {
+    pub(super) user: Word,
+    pub(super) run_as: Word,
+    pub(super) path: Word,
+    pub(super) argv: Vec<Word>,
+    pub(super) cwd: Word,
+    pub(super) sha256: Digest,
+    pub(super) run_as_uid: i64,
+    pub(super) run_as_gid: i64,
+    pub(super) run_as_groups: Vec<i64>,
+    pub(super) role: Option<&'a str>,
+    pub(super) boot: i64,
+    pub(super) boot_id: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -90,31 +100,36 @@ struct Prune {
 }
 
 impl Power {
-    /// The next record as far as runs are concerned.
+    /// The next record as far as runs are concerned. What a start says.
     ///
     /// # Errors
     /// An end of what did not begin, or of what has ended.
-    pub(super) fn run(&mut self, seq: u64, copies: &Copies<'_>, body: &[u8]) -> Result<(), FirstBad> {
+    pub(super) fn run<'b>(
+        &mut self,
+        seq: u64,
+        copies: &Copies<'_>,
+        body: &'b [u8],
+    ) -> Result<Option<Command<'b>>, FirstBad> {
         let malformed = |error: serde_json::Error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) };
         let Some(run) = copies.run else {
             if copies.kind == "prune" {
                 let prune: Prune = serde_json::from_slice(body).map_err(malformed)?;
                 self.runs.pruned_before = self.runs.pruned_before.max(Some(prune.before));
             }
-            return Ok(());
+            return Ok(None);
         };
         let run = Run { run: run.to_owned(), uid: copies.uid, grant: copies.grant.map(str::to_owned) };
         if copies.kind == "start" {
-            let command = serde_json::from_slice::<Command>(body).ok();
-            let command = command.map(|words| {
+            let start = serde_json::from_slice::<Command<'_>>(body).ok();
+            let command = start.as_ref().map(|words| {
                 let arguments = words.argv.get(1..).unwrap_or_default();
                 precedent::key(&words.user, &words.run_as, &words.path, arguments)
             });
             self.runs.open.insert(seq, Begun { run, at: copies.at, command });
-            return Ok(());
+            return Ok(start);
         }
         if !["end", "left-running", "left-ended"].contains(&copies.kind) {
-            return Ok(());
+            return Ok(None);
         }
         let ended: Ended = serde_json::from_slice(body).map_err(malformed)?;
         // What began before the records that are left may end once among them.
@@ -125,7 +140,7 @@ impl Power {
             _ => self.runs.left.remove(&ended.start).is_some_and(|left| left == run) || older,
         };
         if paired {
-            return Ok(());
+            return Ok(None);
         }
         let what = format!("says that run {} has ended, and no record says that it was there", shown(&run.run));
         Err(FirstBad { seq, cause: Cause::Runs(what) })
@@ -133,12 +148,12 @@ impl Power {
 
     /// The next row of `open_run`.
     pub fn open_run(&mut self, row: &RunRow<'_>) {
-        let start = row.start.unsigned_abs();
+        let start = number(row.start);
         if row.ended == 0 {
-            let begun = self.runs.open.remove(&start).map(|begun| begun.run);
+            let begun = start.and_then(|start| self.runs.open.remove(&start)).map(|begun| begun.run);
             self.compare_run(Table::OpenRun, begun.as_ref(), row, "it has ended, or no record says that it began");
         } else {
-            let left = self.runs.left.remove(&start);
+            let left = start.and_then(|start| self.runs.left.remove(&start));
             self.compare_run(Table::LeftRun, left.as_ref(), row, "no record says that it left anybody running");
         }
     }
@@ -166,7 +181,7 @@ impl Power {
     }
 
     fn is_older(&self, start: i64) -> bool {
-        self.pruned.is_some_and(|pruned| start.unsigned_abs() <= pruned)
+        self.pruned.zip(number(start)).is_some_and(|(pruned, start)| start <= pruned)
     }
 
     fn missing_runs(&mut self, table: Table, mut runs: Vec<(u64, Run)>) {
@@ -180,7 +195,9 @@ impl Power {
     pub fn precedent(&mut self, row: &PrecedentRow<'_>) {
         let command: Option<[u8; 32]> = row.command.try_into().ok();
         let ran = command.and_then(|command| self.runs.ran.get(&(row.uid, command)));
+        let negative = || Some("no number is less than none".to_owned());
         let wrong = match (ran, self.runs.pruned_before.filter(|_| self.pruned.is_some())) {
+            _ if row.runs < 0 => negative(),
             (Some(ran), None) if row.runs > ran.runs => Some(format!("the journal says {}", ran.runs)),
             (Some(ran), _) if row.last > ran.last => Some("the journal knows none so late".to_owned()),
             (Some(_), _) => None,
@@ -205,6 +222,11 @@ impl Runs {
         }
         begun.run == *run
     }
+}
+
+/// The number of a record; no other number is one.
+fn number(start: i64) -> Option<u64> {
+    u64::try_from(start).ok().filter(|start| *start > 0)
 }
 
 fn shown(run: &str) -> String {

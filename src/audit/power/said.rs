@@ -6,6 +6,8 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use super::acts::State;
+use super::uses::Used;
 use crate::clock::Timestamp;
 use crate::names::ID_LENGTH;
 
@@ -67,6 +69,8 @@ pub(super) struct Asked {
     pub(super) sha256: [u8; 32],
     /// How many approvals it needs; records of earlier versions do not say.
     pub(super) needed: Option<i64>,
+    /// When it dies, seconds since 1970.
+    pub(super) deadline: Option<i64>,
 }
 
 /// A `grant` record.
@@ -74,6 +78,29 @@ pub(super) struct Asked {
 pub(super) struct Issued {
     pub(super) seq: u64,
     pub(super) sha256: [u8; 32],
+    pub(super) terms: Terms,
+}
+
+/// For whom and when a grant is good.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) uid: i64,
+    pub(super) user: u32,
+    pub(super) role: u32,
+    pub(super) run_as: u32,
+    /// Seconds since 1970.
+    pub(super) starts: i64,
+    /// Seconds since 1970.
+    pub(super) expires: i64,
+    pub(super) one_shot: bool,
+    pub(super) extends: Option<Id>,
+}
+
+impl Terms {
+    /// What an extension has in common with what it extends.
+    pub(super) fn holder(&self) -> (i64, u32, u32, u32) {
+        (self.uid, self.user, self.role, self.run_as)
+    }
 }
 
 /// An `approval` record, or a row whose record was pruned.
@@ -134,6 +161,9 @@ impl Done {
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct Said {
+    /// What has become of it so far, and by which record.
+    pub(super) state: State,
+    pub(super) since: u64,
     pub(super) request: Option<Asked>,
     pub(super) approvals: Vec<Approved>,
     pub(super) decided: Option<Box<Done>>,
@@ -146,10 +176,13 @@ pub(super) struct Said {
     pub(super) starts: u32,
     /// When the first of them did; seconds since 1970.
     pub(super) first: i64,
-    /// The first start after its end.
-    pub(super) late: Option<Box<u64>>,
-    /// A run went on under it.
-    pub(super) went_on: bool,
+    /// What they were.
+    pub(super) used: Option<Box<Used>>,
+    /// The end of a run that went on under it, and of a second one.
+    pub(super) went_on: Option<u64>,
+    pub(super) again: Option<u64>,
+    /// Of a row whose record was pruned: its terms.
+    pub(super) row: Option<Box<Terms>>,
     /// An alert says that it leaves a debt.
     pub(super) owed: bool,
     pub(super) rows: Rows,
@@ -169,14 +202,9 @@ pub(super) struct Rows {
 }
 
 impl Said {
-    pub(super) fn start(&mut self, seq: u64, at: i64) {
-        if self.starts == 0 {
-            self.first = Timestamp(at).seconds();
-        }
-        self.starts = self.starts.saturating_add(1);
-        if self.ended.is_some() && self.late.is_none() {
-            self.late = Some(Box::new(seq));
-        }
+    /// The terms of the grant, from its record, or from the row where the record was pruned.
+    pub(super) fn terms(&self) -> Option<&Terms> {
+        self.grant.as_ref().map(|issued| &issued.terms).or(self.row.as_deref())
     }
 
     /// A second approval of the same person takes the place of the first.

@@ -39,9 +39,16 @@ impl Story {
     }
 
     fn record(&mut self, kind: &str, id: Option<&str>, body: &str) {
+        self.tried(kind, id, 100, body).unwrap();
+    }
+
+    /// The same at another second, and what a verification says.
+    fn tried(&mut self, kind: &str, id: Option<&str>, second: i64, body: &str) -> Result<(), String> {
         self.seq += 1;
-        let copies = Copies { kind, uid: Some(ALICE), run: None, grant: id, at: 100_000_000, high: 100_000_000 };
-        self.power.record(self.seq, &copies, body.as_bytes()).unwrap();
+        let at = second * 1_000_000;
+        let run = ["start", "end"].contains(&kind).then_some("run000000001");
+        let copies = Copies { kind, uid: Some(ALICE), run, grant: id, at, high: at };
+        self.power.record(self.seq, &copies, body.as_bytes()).map_err(|bad| bad.to_string())
     }
 
     fn granted(&mut self, id: &str) {
@@ -50,7 +57,10 @@ impl Story {
             Some(id),
             &format!(r#"{{"sha256":"{}","user":"alice","uid":{ALICE}}}"#, sha(&request(id))),
         );
-        self.record("grant", Some(id), &format!(r#"{{"sha256":"{}","user":"alice","uid":{ALICE}}}"#, sha(&grant(id))));
+        let terms = r#""role":"ops","run_as":"root","limits":[],"starts":100000000,"expires":160000000"#;
+        let digest = sha(&grant(id));
+        let body = format!(r#"{{"sha256":"{digest}","user":"alice","uid":{ALICE},{terms}}}"#);
+        self.record("grant", Some(id), &body);
     }
 
     fn revoked(&mut self, id: &str) {
@@ -142,10 +152,77 @@ fn a_run_after_the_end_of_its_grant_is_named() {
     let mut story = Story::new(None);
     story.granted("0000000001");
     story.revoked("0000000001");
-    story.record("start", Some("0000000001"), "{}");
-    story.rows(&["0000000001"], &key(), Some("revoked"));
-    let said = sentences(&story.power.end().unwrap_err());
-    assert_eq!(said, ["grant 0000000001 (table granted): record 4 is a run that began after its end"]);
+    let said = story.tried("start", Some("0000000001"), 100, &start("ops")).unwrap_err();
+    assert_eq!(said, "record 4 is the start of a run of 0000000001: it may not follow record 3, which ended it");
+}
+
+fn start(role: &str) -> String {
+    let zeros = "0".repeat(64);
+    format!(
+        r#"{{"argv":["/usr/bin/id"],"boot":1,"boot_id":"b","cwd":"/","path":"/usr/bin/id","role":"{role}","run_as":"root","run_as_gid":0,"run_as_groups":[0],"run_as_uid":0,"sha256":"{zeros}","user":"alice"}}"#
+    )
+}
+
+#[test]
+fn a_run_is_by_the_person_in_the_role_and_in_the_time_of_its_grant() {
+    let id = Some("0000000001");
+    let said = |role: &str, second| {
+        let mut story = Story::new(None);
+        story.granted("0000000001");
+        story.tried("start", id, second, &start(role))
+    };
+    assert_eq!((said("ops", 100), said("ops", 159)), (Ok(()), Ok(())));
+    let under = "record 3 is the start of a run under grant 0000000001 of record 2: ";
+    assert_eq!(said("ops", 160), Err(format!("{under}it ended at 1970-01-01T00:02:40Z")));
+    assert_eq!(said("ops", 99), Err(format!("{under}it begins at 1970-01-01T00:01:40Z")));
+    assert_eq!(said("free", 100), Err(format!("{under}it was given for another role")));
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    let said = story.tried("start", id, 100, &start("ops").replace("alice", "bob"));
+    assert_eq!(said, Err(format!("{under}it was given to somebody else")));
+}
+
+#[test]
+fn nothing_gives_power_while_the_database_is_an_older_copy() {
+    let alert = |story: &mut Story, code: &str| story.record("alert", None, &format!(r#"{{"code":"{code}"}}"#));
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    alert(&mut story, "database-older");
+    let mut other = Story::new(None);
+    let said = story.tried("start", Some("0000000001"), 100, &start("ops")).unwrap_err();
+    assert_eq!(
+        said,
+        "record 4 is the start of a run of 0000000001, and by record 3 the database was an older copy then"
+    );
+    alert(&mut other, "database-older");
+    alert(&mut other, "state-accepted");
+    other.granted("0000000001");
+}
+
+#[test]
+fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
+    let id = Some("0000000001");
+    let words = r#"{"reason":"no","user":"bob","uid":1001}"#;
+    let asked =
+        format!(r#"{{"deadline":900000000,"sha256":"{}","user":"alice","uid":{ALICE}}}"#, sha(&request("0000000001")));
+    let digest = sha("x");
+    let approval = format!(r#"{{"sha256":"{digest}","user":"bob","uid":1001}}"#);
+    let mut story = Story::new(None);
+    story.record("request", id, &asked);
+    assert_eq!(
+        story.tried("approval", id, 900, &approval),
+        Err("record 2 is an approval of 0000000001, and by record 1 that was over by then".to_owned())
+    );
+    story.record("denial", id, words);
+    for (kind, what) in [("approval", "an approval"), ("grant", "the grant"), ("cancellation", "the cancellation")] {
+        let said = story.tried(kind, id, 100, &approval).unwrap_err();
+        assert!(
+            said.ends_with(&format!(
+                "is {what} of 0000000001: it may not follow record 3, which denied or cancelled it"
+            )),
+            "{said}"
+        );
+    }
 }
 
 #[test]
@@ -175,7 +252,10 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
 fn a_record_that_lacks_what_its_kind_has_is_named() {
     let copies = Copies { kind: "grant", uid: None, run: None, grant: Some("0000000001"), at: 1, high: 1 };
     let fed = |copies: Copies<'_>, body: &str| Power::new(None).record(3, &copies, body.as_bytes());
-    assert!(matches!(fed(copies, "{}"), Err(FirstBad { seq: 3, cause: Cause::Malformed(_) })));
+    assert!(matches!(
+        fed(Copies { kind: "request", ..copies }, "{}"),
+        Err(FirstBad { seq: 3, cause: Cause::Malformed(_) })
+    ));
     assert!(matches!(fed(copies, "["), Err(FirstBad { seq: 3, cause: Cause::Malformed(_) })));
     assert!(fed(Copies { grant: Some("short"), ..copies }, "{}").is_err());
 }

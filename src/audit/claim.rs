@@ -1,0 +1,42 @@
+//! What must hold at the moment when something is recorded that gives power: asked inside of the transaction that records it, so
+//! that a verification finds in the journal what held then.
+
+use rusqlite::{OptionalExtension, Transaction};
+
+use super::custody;
+use super::journal::JournalError;
+use crate::clock::Moment;
+use crate::grant::GrantTerms;
+use crate::grant::verify::window;
+use crate::store::{is_open, use_up};
+
+/// Claims a grant for a run that begins at `moment`: it stands, its time is not over, it is of this very host, and one for one run is
+/// used up. False where it serves no more.
+///
+/// # Errors
+/// The database failed, or is an older copy that root has not accepted.
+pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Result<bool, JournalError> {
+    accepted(tx)?;
+    let query = "SELECT high FROM record ORDER BY seq DESC LIMIT 1";
+    let high: Option<i64> = tx.query_row(query, [], |row| row.get(0)).optional()?;
+    // Others may have recorded something since the clock was read: that it is behind them by so much says nothing.
+    let mut now = moment.clone();
+    now.wall.0 = now.wall.0.max(high.unwrap_or(i64::MIN));
+    if window(terms, &now, None).is_err() || custody::host(tx)?.is_some_and(|host| host != terms.host.as_bytes()) {
+        return Ok(false);
+    }
+    let stands =
+        if terms.one_shot.is_set() { use_up(tx, terms, moment.wall.seconds())? } else { is_open(tx, &terms.id)? };
+    Ok(stands)
+}
+
+/// Refuses while the database is an older copy that root has not accepted.
+///
+/// # Errors
+/// It is, or it failed.
+pub fn accepted(tx: &Transaction<'_>) -> Result<(), JournalError> {
+    match custody::older(tx)? {
+        Some(how) => Err(JournalError::Older(how)),
+        None => Ok(()),
+    }
+}
