@@ -328,6 +328,13 @@ fn an_earlier_database_is_brought_up_to_date_by_whoever_comes_first_while_a_sess
     try_it(&root).succeeded();
     let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo begun; read line; echo done"]);
     session.expect("begun");
+    // The enforcer of the session, and the process that it has, have opened the database, and those of earlier runs are gone: none of
+    // them brings up to date what is made older now.
+    root.script(
+        "opened() { for pid in $(pidof jit-sudo-enforcer); do ls -l /proc/$pid/fd | grep 'journal.db$' || true; done; }
+         until [ $(pidof jit-sudo-enforcer | wc -w) = 2 ] && [ $(opened | wc -l) = 1 ]; do sleep 0.05; done
+         sleep 0.2",
+    );
     let sql = |text: &str| root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{text}\""));
     sql(FIRST_SCHEMA);
     // A stranger among its tables is no less refused.
