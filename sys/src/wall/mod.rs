@@ -1,5 +1,5 @@
 //! The second wall around a process that goes on while a command runs: what it does not need it can no longer do, whoever
-//! has taken it over. Three parts: capabilities, files ([Landlock](landlock)) and system calls ([the table](table)).
+//! has taken it over. Three parts: capabilities, files (Landlock) and system calls (by one table).
 //!
 //! Each part is put up for itself. A kernel without one of them leaves the others, and the process goes on: the wall stands
 //! behind code that should not need it. `jitctl doctor` says which parts this kernel has.
