@@ -19,17 +19,15 @@ pub use statement::{SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, sett
 
 /// The tables and indexes of this room.
 pub const SCHEMA: &str = "
-CREATE TABLE request (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, state TEXT NOT NULL, created INTEGER NOT NULL, deadline INTEGER NOT NULL, needed INTEGER NOT NULL, body BLOB NOT NULL, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
+CREATE TABLE request (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, state TEXT NOT NULL, created INTEGER NOT NULL, deadline INTEGER NOT NULL, needed INTEGER NOT NULL, body BLOB NOT NULL, ended_by TEXT, ended_at INTEGER, ended_reason BLOB, extends TEXT) STRICT;
 CREATE INDEX request_by_user ON request (uid, created);
 CREATE INDEX request_pending ON request (deadline) WHERE state = 'pending';
+CREATE INDEX request_by_extended ON request (extends) WHERE extends IS NOT NULL;
 CREATE TABLE approval (request TEXT NOT NULL, uid INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB, key TEXT, PRIMARY KEY (request, uid)) STRICT, WITHOUT ROWID;
 CREATE TABLE granted (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, starts INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB NOT NULL, ended TEXT, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
 CREATE INDEX granted_open ON granted (uid, expires) WHERE ended IS NULL;
 CREATE INDEX granted_by_end ON granted (expires) WHERE ended IS NULL;
 ";
-
-/// The table and index by which extensions are found.
-pub const EXTENSION_SCHEMA: &str = extension::SCHEMA;
 
 /// The most rows that a listing returns.
 pub const LIST_LIMIT: u32 = 1000;
@@ -382,11 +380,20 @@ pub enum Which<'a> {
 /// Stores a new request.
 pub fn insert_request(tx: &Transaction<'_>, terms: &RequestTerms, bytes: &[u8], needed: u32) -> rusqlite::Result<()> {
     tx.execute(
-        "INSERT INTO request (id, uid, role, state, created, deadline, needed, body) \
-         VALUES (?1, ?2, ?3, 'pending', ?4, ?5, ?6, ?7)",
-        params![terms.id.as_str(), terms.uid, terms.role.as_str(), terms.created, terms.deadline, needed, bytes],
+        "INSERT INTO request (id, uid, role, state, created, deadline, needed, body, extends) \
+         VALUES (?1, ?2, ?3, 'pending', ?4, ?5, ?6, ?7, ?8)",
+        params![
+            terms.id.as_str(),
+            terms.uid,
+            terms.role.as_str(),
+            terms.created,
+            terms.deadline,
+            needed,
+            bytes,
+            terms.extends.as_ref().map(GrantId::as_str)
+        ],
     )?;
-    extension::insert(tx, terms)
+    Ok(())
 }
 
 /// Stores an approval at `now`; a second one by the same approver replaces the first.

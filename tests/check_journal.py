@@ -449,17 +449,14 @@ class Tables:
         self.check_requests()
         self.check_approvals()
         self.check_grants()
-        self.check_extensions()
         self.check_debts()
         self.check_roles()
         self.check_statements()
         self.check_settings()
-        self.check_files()
         self.check_policy_roles()
         self.check_principals()
         self.check_certifications()
-        self.check_runs("open_run", self.journal.open)
-        self.check_runs("left_run", self.journal.left)
+        self.check_runs()
         self.check_precedents()
         self.check_meta()
 
@@ -481,6 +478,7 @@ class Tables:
                 self.described.setdefault(host, set()).add(key)
             for column in ("id", "uid", "role", "created", "deadline"):
                 need(row[column] == paper[column], table, f"{column} of {id}")
+            need(row["extends"] == paper.get("extends"), table, f"extends of {id}")
             self.check_state(row, paper)
         missing = set(journal.request) - set(self.by_id)
         need(not missing, table, f"{missing} missing")
@@ -618,11 +616,6 @@ class Tables:
         for (base, last), seq in journal.unproven.items():
             need(journal.leads(base, last, grants), "granted", f"record {seq}: {last} does not extend {base}")
 
-    def check_extensions(self):
-        stored = {(row["extends"], row["request"]) for row in self.read("SELECT * FROM extension")}
-        said = {(row["paper"]["extends"], row["id"]) for row in self.requests if "extends" in row["paper"]}
-        need(stored == said, "extension", f"{stored ^ said}")
-
     def check_debts(self):
         journal, table = self.journal, "review_debt"
         said = {row["id"] for row in self.requests if row["paper"].get("break_glass") == 1}
@@ -700,19 +693,24 @@ class Tables:
                 need(last and last["policy"] == row["policy"].hex(), table, "they are of another policy")
                 said = last.get("settings_sha256", row["sha256"].hex())
                 need(said == row["sha256"].hex(), table, "the settings are not those of the last policy record")
+            self.check_files(row["files"])
         need(rows or not last, table, "the settings are missing")
+        need(len(rows) < 2, table, "there are several")
 
     def unknown(self):
         return self.journal.pruned and not self.journal.policies.last
 
-    def check_files(self):
-        last = self.journal.policies.last
-        rows = {row["path"]: row["sha256"].hex() for row in self.read("SELECT * FROM policy_file")}
+    def check_files(self, text):
+        table, last = "policy_settings", self.journal.policies.last
+        try:
+            files = dict(json.loads(text))
+        except (ValueError, TypeError):
+            raise Bad(table, "the list of files") from None
+        written = json.dumps(files, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        need(written == text, table, "the list of files is not as it is written")
         if last and "files" in last:
             said = {file["path"]: file["sha256"] for file in last["files"] if file.get("change") != "removed"}
-            need(len(said) != last["file_count"] or said == rows, "policy_file", "the files differ")
-        elif not last and not self.unknown():
-            need(not rows, "policy_file", "no policy was recorded")
+            need(len(said) != last["file_count"] or said == files, table, "the files differ")
 
     def check_policy_roles(self):
         table, policies, lines, self.principals = "policy_role", self.journal.policies, b"", set()
@@ -762,16 +760,19 @@ class Tables:
             found.add(key)
         need(not set(self.journal.certified) - found, table, "one is missing")
 
-    def check_runs(self, table, open):
-        rows = {row["start"]: row for row in self.read(f"SELECT * FROM {table}")}
-        for number, row in rows.items():
-            record = open.get(number)
-            older = table == "left_run" and 0 < number <= self.journal.begin
+    def check_runs(self):
+        table, missing = "open_run", {0: set(self.journal.open), 1: set(self.journal.left)}
+        for row in self.read("SELECT * FROM open_run"):
+            number, ended = row["start"], row["ended"]
+            need(ended in missing, table, f"whether run {row['run']} has ended")
+            record = (self.journal.left if ended else self.journal.open).get(number)
+            older = ended and 0 < number <= self.journal.begin
             need(record or older, table, f"run {row['run']} is not there")
             if record:
                 this = (record["run"], record["uid"], record.get("grant"))
                 need((row["run"], row["uid"], row["grant_id"]) == this, table, f"the columns of {row['run']}")
-        need(not set(open) - set(rows), table, "one is missing")
+            missing[ended].discard(number)
+        need(not missing[0] and not missing[1], table, "one is missing")
 
     def check_precedents(self):
         before = self.journal.pruned_before if self.journal.pruned else None

@@ -10,7 +10,7 @@ use super::chain;
 use super::custody::{self, meta};
 use super::listing::Stored;
 use super::mark::Mark;
-use super::open_run::{self, Process};
+use super::open_run::{self, Opened, Phase, Process};
 use super::precedent;
 use super::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use super::sink::{Delivery, Sink};
@@ -28,8 +28,7 @@ CREATE INDEX record_by_kind ON record (kind) WHERE kind NOT IN ('start', 'end');
 CREATE INDEX record_by_uid ON record (uid) WHERE uid IS NOT NULL;
 CREATE INDEX record_by_run ON record (run) WHERE run IS NOT NULL;
 CREATE INDEX record_by_grant ON record (grant_id, kind) WHERE grant_id IS NOT NULL;
-CREATE TABLE open_run (start INTEGER PRIMARY KEY, run TEXT NOT NULL, uid INTEGER NOT NULL, grant_id TEXT, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, boot_id TEXT NOT NULL, wish TEXT) STRICT;
-CREATE TABLE left_run (start INTEGER PRIMARY KEY, run TEXT NOT NULL, uid INTEGER NOT NULL, grant_id TEXT, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, boot_id TEXT NOT NULL, wish TEXT) STRICT;
+CREATE TABLE open_run (start INTEGER PRIMARY KEY, run TEXT NOT NULL, uid INTEGER NOT NULL, grant_id TEXT, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, boot_id TEXT NOT NULL, wish TEXT, ended INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE journal_meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, signature BLOB NOT NULL) STRICT;
 CREATE TABLE precedent (uid INTEGER NOT NULL, command BLOB NOT NULL, runs INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (uid, command)) STRICT, WITHOUT ROWID;
@@ -274,7 +273,8 @@ impl<'a> Journal<'a> {
             in_force(transaction, start.policy)?;
             let claimed = claim(transaction)?;
             let written = self.append(transaction, moment, Event::Start(Box::new(start)))?;
-            open_run::open(transaction, &written, &run, uid, grant.as_ref(), supervisor, &moment.boot_id)?;
+            let opened = Opened { start: written.seq, run: &run, uid, grant: grant.as_ref(), by: supervisor };
+            open_run::put_in(transaction, &opened, &moment.boot_id, Phase::Running)?;
             Ok((Started { run, uid, grant, command, written }, claimed))
         };
         self.database.write_meanwhile(change, |(started, _)| meanwhile(started))
@@ -296,7 +296,7 @@ impl<'a> Journal<'a> {
     /// it); such a run is then closed as lost.
     pub fn end(&self, started: &Started, moment: &Moment, ending: Ending) -> Result<Written, JournalError> {
         self.database.write(Durability::Ordered, |transaction| {
-            if !open_run::close(transaction, started.written.seq)? {
+            if !open_run::close(transaction, started.written.seq, Phase::Running)? {
                 return Err(JournalError::NotOpen(started.run.clone()));
             }
             precedent::count(transaction, started.uid, &started.command, started.written.time)?;

@@ -1,10 +1,10 @@
-//! What finished commands have left running: a row as long as anybody of it lives, so that it is listed, ended on demand and
-//! missed when its enforcer is gone.
+//! What finished commands have left running: the row of the run comes back for as long as anybody of it lives, so that it is
+//! listed, ended on demand and missed when its enforcer is gone.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::OptionalExtension;
 
-use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
-use super::open_run::{OpenRun, Process, Supervisor, is_open, runs_of, unknown};
+use super::journal::{Journal, JournalError, Written};
+use super::open_run::{OpenRun, Opened, Phase, Process, Supervisor, close, is_open, put_in, those_in, unknown};
 use super::record::{EndedBy, Event, LeftEnded, LeftRunning};
 use crate::clock::Moment;
 use crate::database::Durability;
@@ -12,20 +12,10 @@ use crate::database::Durability;
 impl Journal<'_> {
     /// Records that a command has left somebody running, whom `enforcer` looks after.
     pub fn left_running(&self, moment: &Moment, left: LeftRunning, enforcer: Process) -> Result<Written, JournalError> {
-        let query = "INSERT INTO left_run (start, run, uid, grant_id, pid, pid_start, boot_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         self.database.write(Durability::Ordered, |tx| {
-            tx.execute(
-                query,
-                params![
-                    sql_integer(left.start)?,
-                    left.run,
-                    left.uid,
-                    left.grant.as_ref().map(crate::names::GrantId::as_str),
-                    enforcer.pid,
-                    sql_bound(enforcer.start),
-                    moment.boot_id
-                ],
-            )?;
+            let LeftRunning { start, uid, .. } = left;
+            let opened = Opened { start, run: &left.run, uid, grant: left.grant.as_ref(), by: enforcer };
+            put_in(tx, &opened, &moment.boot_id, Phase::Left)?;
             self.append(tx, moment, Event::LeftRunning(Box::new(left)))
         })
     }
@@ -33,7 +23,7 @@ impl Journal<'_> {
     /// Records that nobody of it is left; nothing where that was done before.
     pub fn left_ended(&self, moment: &Moment, ended: LeftEnded) -> Result<Option<Written>, JournalError> {
         self.database.write(Durability::Ordered, |tx| {
-            if !close(tx, ended.start)? {
+            if !close(tx, ended.start, Phase::Left)? {
                 return Ok(None);
             }
             self.append(tx, moment, Event::LeftEnded(Box::new(ended))).map(Some)
@@ -49,7 +39,7 @@ impl Journal<'_> {
 
     /// What finished commands have left running, the oldest first.
     pub fn left_runs(&self) -> Result<Vec<OpenRun>, JournalError> {
-        runs_of(self.database.connection(), "left_run", 0, None)
+        Ok(those_in(Phase::Left, self.living_runs()?))
     }
 
     /// Closes what is left running and has no enforcer any more, as lost, when `end` has ended it.
@@ -61,10 +51,12 @@ impl Journal<'_> {
     ) -> Result<Vec<Written>, JournalError> {
         let mut written = Vec::new();
         for run in self.left_runs()?.into_iter().filter(|run| !alive(&run.supervisor)) {
-            if !is_open(self.database.connection(), &run, ("left-running", "left-ended"))? {
-                written.extend(self.database.write(Durability::Ordered, |tx| match close(tx, run.start)? {
-                    true => self.append(tx, moment, unknown(&run)).map(Some),
-                    false => Ok(None),
+            if !is_open(self.database.connection(), &run)? {
+                written.extend(self.database.write(Durability::Ordered, |tx| {
+                    match close(tx, run.start, run.phase)? {
+                        true => self.append(tx, moment, unknown(&run)).map(Some),
+                        false => Ok(None),
+                    }
                 })?);
                 continue;
             }
@@ -77,6 +69,45 @@ impl Journal<'_> {
     }
 }
 
-fn close(tx: &Transaction<'_>, start: u64) -> Result<bool, JournalError> {
-    Ok(tx.execute("DELETE FROM left_run WHERE start = ?1", [sql_integer(start)?])? == 1)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{SCHEMA, Sweep, sample};
+    use crate::database::Database;
+    use crate::database::tests::Scratch;
+
+    #[test]
+    fn a_run_is_open_then_left_running_then_closed() {
+        let scratch = Scratch::new("left");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let started = sample::started(&journal, "run000000001", 1);
+        let (run, uid, grant) = ("run000000001".to_owned(), 1000, Some(sample::grant()));
+        let left =
+            || LeftRunning { run: run.clone(), start: 1, uid, grant: grant.clone(), processes: Vec::new(), count: 1 };
+        let enforcer = Process { pid: 7, start: 9 };
+        let seen_before = journal.open_runs().unwrap();
+        assert!(journal.left_running(&sample::moment(2), left(), enforcer).is_err(), "its command runs");
+        let _ = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();
+        let _ = journal.left_running(&sample::moment(3), left(), enforcer).unwrap();
+
+        // Whoever saw it open takes it for lost, and closes nothing.
+        let tx = |phase| database.write(Durability::Ordered, |tx| close(tx, seen_before[0].start, phase));
+        assert_eq!(seen_before[0].phase, Phase::Running);
+        assert!(!tx(Phase::Running).unwrap());
+        assert_eq!(journal.close_lost(&sample::moment(4), Sweep::Sample, &|_| false, &|_| 0).unwrap(), []);
+        assert_eq!(journal.close_lost(&sample::moment(4), Sweep::All, &|_| false, &|_| 0).unwrap(), []);
+        assert!(journal.open_runs().unwrap().is_empty());
+        let living = journal.living_runs().unwrap();
+        assert_eq!((living.len(), living[0].phase, living[0].supervisor.process), (1, Phase::Left, enforcer));
+        assert_eq!(journal.left_runs().unwrap(), living);
+        assert_eq!(journal.grants_in_use().unwrap(), [sample::grant()]);
+        assert!(journal.verify_all().unwrap().is_ok());
+
+        let ended = LeftEnded { run, start: 1, uid, grant, ended_by: EndedBy::Itself };
+        assert!(journal.left_ended(&sample::moment(5), ended.clone()).unwrap().is_some());
+        assert!(journal.left_ended(&sample::moment(5), ended).unwrap().is_none(), "once");
+        assert!(journal.living_runs().unwrap().is_empty());
+        assert!(journal.verify_all().unwrap().is_ok());
+    }
 }

@@ -1,7 +1,8 @@
 //! The runs that are open: a row is put in with `start` and taken out with `end`, so that the runs whose supervisor
-//! was killed are found in time that depends on how many run, not on how many ever ran.
+//! was killed are found in time that depends on how many run, not on how many ever ran. What a command has left running
+//! when it ended has a row of the same kind until nobody of it is left.
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 use serde::Deserialize;
 
 use super::custody::alert;
@@ -12,8 +13,27 @@ use crate::database::Durability;
 use crate::escape::Word;
 use crate::names::GrantId;
 
-/// How many open runs one ordinary run looks at to find lost ones.
+/// How many rows one ordinary run looks at to find lost runs, at most twice.
 const SAMPLE: u32 = 8;
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its command runs, and its supervisor will write the `end`.
+    Running,
+    /// Its command has ended, and what that left running is looked after.
+    Left,
+}
+
+impl Phase {
+    /// As the column `ended` has it.
+    fn has_ended(self) -> bool {
+        match self {
+            Self::Running => false,
+            Self::Left => true,
+        }
+    }
+}
 
 /// The process that will write the `end` of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +81,7 @@ impl Wish {
     }
 }
 
-/// A run without an end, as far as the journal knows.
+/// A run without an end, or one that has left somebody running, as far as the journal knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRun {
     /// The number of its `start`.
@@ -74,6 +94,8 @@ pub struct OpenRun {
     pub grant: Option<GrantId>,
     /// Who will write its end.
     pub supervisor: Supervisor,
+    /// How far it has come.
+    pub phase: Phase,
     /// What somebody wants of it.
     pub wish: Option<Wish>,
 }
@@ -98,14 +120,14 @@ impl Journal<'_> {
         end: &dyn Fn(&OpenRun) -> usize,
     ) -> Result<Vec<Written>, JournalError> {
         let open = match sweep {
-            Sweep::All => runs_of(self.database.connection(), OPEN, 0, None)?,
+            Sweep::All => self.open_runs()?,
             Sweep::Sample => self.sample_of_open_runs(moment)?,
         };
         let lost: Vec<OpenRun> = open.into_iter().filter(|run| !alive(&run.supervisor)).collect();
         // Before it is closed: what is closed nobody looks at again. A row that somebody has put there ends nobody, and makes no end
         // of what did not begin.
         let ends = |run: OpenRun| {
-            let is_open = is_open(self.database.connection(), &run, ("start", "end"))?;
+            let is_open = is_open(self.database.connection(), &run)?;
             let left = is_open.then(|| end(&run));
             Ok((run, left))
         };
@@ -116,8 +138,8 @@ impl Journal<'_> {
         self.database.write(Durability::Ordered, |transaction| {
             let mut written = Vec::with_capacity(lost.len());
             for (run, left) in lost {
-                // Another process may have closed it since we looked.
-                if close(transaction, run.start)? {
+                // Another process may have closed it since we looked, and look after what it left.
+                if close(transaction, run.start, run.phase)? {
                     let Some(left) = left else {
                         written.push(self.append(transaction, moment, unknown(&run))?);
                         continue;
@@ -147,57 +169,59 @@ impl Journal<'_> {
         })
     }
 
-    /// The grants under which runs that are open began, each once.
+    /// The grants under which living runs began, each once.
     pub fn grants_in_use(&self) -> Result<Vec<GrantId>, JournalError> {
-        let query = "SELECT grant_id FROM open_run WHERE grant_id IS NOT NULL \
-                     UNION SELECT grant_id FROM left_run WHERE grant_id IS NOT NULL";
+        let query = "SELECT DISTINCT grant_id FROM open_run WHERE grant_id IS NOT NULL ORDER BY grant_id";
         let mut statement = self.database.connection().prepare(query)?;
         let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
         let ids: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
         Ok(ids.iter().filter_map(|id| GrantId::parse(id).ok()).collect())
     }
 
+    /// All runs of which somebody lives, whether their command does or has left others; the oldest first.
+    pub fn living_runs(&self) -> Result<Vec<OpenRun>, JournalError> {
+        rows(self.database.connection(), 0, None)
+    }
+
     /// All open runs, the oldest first.
     pub fn open_runs(&self) -> Result<Vec<OpenRun>, JournalError> {
-        runs_of(self.database.connection(), OPEN, 0, None)
+        Ok(those_in(Phase::Running, self.living_runs()?))
     }
 
     /// What somebody wants of this run.
     pub fn wish_for(&self, run: &str) -> Result<Option<Wish>, JournalError> {
-        let query = "SELECT wish FROM open_run WHERE run = ?1 UNION ALL SELECT wish FROM left_run WHERE run = ?1";
-        let mut statement = self.database.connection().prepare(query)?;
+        let mut statement = self.database.connection().prepare("SELECT wish FROM open_run WHERE run = ?1")?;
         let mut rows = statement.query([run])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         Ok(row.get::<_, Option<String>>(0)?.as_deref().and_then(Wish::parse))
     }
 
-    /// All open runs while there are few; else the oldest ones and some from a place that moves with the time.
+    /// All open runs while there are few rows; else those among the oldest and some from a place that moves with the time.
     fn sample_of_open_runs(&self, moment: &Moment) -> Result<Vec<OpenRun>, JournalError> {
         let connection = self.database.connection();
-        let mut sample = runs_of(connection, OPEN, 0, Some(2 * SAMPLE + 1))?;
+        let mut sample = rows(connection, 0, Some(2 * SAMPLE + 1))?;
         if sample.len() > 2 * SAMPLE as usize {
             sample.truncate(SAMPLE as usize);
             let bounds = "SELECT (SELECT min(start) FROM open_run), (SELECT max(start) FROM open_run)";
             let (first, last): (i64, i64) = connection.query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let pivot = first.saturating_add(moment.wall.0.rem_euclid(last.saturating_sub(first).max(1)));
-            sample.extend(runs_of(connection, OPEN, pivot, Some(SAMPLE))?);
+            sample.extend(rows(connection, pivot, Some(SAMPLE))?);
         }
-        Ok(sample)
+        // Not in the query, which would then pass over as many rows as there are of the others.
+        Ok(those_in(Phase::Running, sample))
     }
 }
 
-const OPEN: &str = "open_run";
-
-/// Whether the records say that this run is there: one of the first kind does, and none of the second that it is over.
-pub(super) fn is_open(
-    connection: &Connection,
-    run: &OpenRun,
-    (begun, over): (&str, &str),
-) -> Result<bool, JournalError> {
+/// Whether the records say that this run is there: one says that it is, and none that it is over.
+pub(super) fn is_open(connection: &Connection, run: &OpenRun) -> Result<bool, JournalError> {
     #[derive(Deserialize)]
     struct Over {
         start: u64,
     }
+    let (begun, over) = match run.phase {
+        Phase::Running => ("start", "end"),
+        Phase::Left => ("left-running", "left-ended"),
+    };
     let mut statement = connection.prepare_cached("SELECT seq, body, kind FROM record WHERE run = ?1")?;
     let mut rows = statement.query([&run.run])?;
     let mut known = false;
@@ -237,74 +261,84 @@ fn ended(left: usize) -> Option<Word> {
     Some(Word::from(words.as_str()))
 }
 
-/// The rows of one of the two tables that look alike.
-pub(super) fn runs_of(
-    connection: &Connection,
-    table: &'static str,
-    from: i64,
-    limit: Option<u32>,
-) -> Result<Vec<OpenRun>, JournalError> {
-    let query = format!(
-        "SELECT start, run, uid, grant_id, pid, pid_start, boot_id, wish FROM {table} WHERE start >= ?1 \
-         ORDER BY start LIMIT ?2"
-    );
-    let mut statement = connection.prepare(&query)?;
-    let rows = statement.query_map(params![from, limit.map_or(-1, i64::from)], |row| {
-        let grant: Option<String> = row.get(3)?;
-        Ok(OpenRun {
-            start: row.get::<_, i64>(0)?.unsigned_abs(),
-            run: row.get(1)?,
-            uid: row.get(2)?,
-            grant: grant.and_then(|id| GrantId::parse(&id).ok()),
-            supervisor: Supervisor {
-                process: Process { pid: row.get(4)?, start: row.get::<_, i64>(5)?.unsigned_abs() },
-                boot_id: row.get(6)?,
-            },
-            wish: row.get::<_, Option<String>>(7)?.as_deref().and_then(Wish::parse),
-        })
-    })?;
+fn rows(connection: &Connection, from: i64, limit: Option<u32>) -> Result<Vec<OpenRun>, JournalError> {
+    let query = "SELECT start, run, uid, grant_id, pid, pid_start, boot_id, wish, ended FROM open_run WHERE start >= ?1 \
+                 ORDER BY start LIMIT ?2";
+    let mut statement = connection.prepare(query)?;
+    let rows = statement.query_map(params![from, limit.map_or(-1, i64::from)], read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(super) fn open(
+fn read(row: &Row<'_>) -> rusqlite::Result<OpenRun> {
+    let grant: Option<String> = row.get(3)?;
+    Ok(OpenRun {
+        start: row.get::<_, i64>(0)?.unsigned_abs(),
+        run: row.get(1)?,
+        uid: row.get(2)?,
+        grant: grant.and_then(|id| GrantId::parse(&id).ok()),
+        supervisor: Supervisor {
+            process: Process { pid: row.get(4)?, start: row.get::<_, i64>(5)?.unsigned_abs() },
+            boot_id: row.get(6)?,
+        },
+        phase: if row.get::<_, i64>(8)? == 0 { Phase::Running } else { Phase::Left },
+        wish: row.get::<_, Option<String>>(7)?.as_deref().and_then(Wish::parse),
+    })
+}
+
+pub(super) fn those_in(phase: Phase, mut runs: Vec<OpenRun>) -> Vec<OpenRun> {
+    runs.retain(|run| run.phase == phase);
+    runs
+}
+
+/// What is put in.
+pub(super) struct Opened<'a> {
+    /// The number of its `start`.
+    pub(super) start: u64,
+    /// Its id.
+    pub(super) run: &'a str,
+    /// The caller's uid.
+    pub(super) uid: u32,
+    /// The grant it began under.
+    pub(super) grant: Option<&'a GrantId>,
+    /// Who looks after it.
+    pub(super) by: Process,
+}
+
+/// An error where the run has a row: what a command has left is put in when its `end` has taken the other one out.
+pub(super) fn put_in(
     transaction: &Transaction<'_>,
-    start: &Written,
-    run: &str,
-    uid: u32,
-    grant: Option<&GrantId>,
-    supervisor: Process,
+    opened: &Opened<'_>,
     boot_id: &str,
+    phase: Phase,
 ) -> Result<(), JournalError> {
     transaction.execute(
-        "INSERT INTO open_run (start, run, uid, grant_id, pid, pid_start, boot_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO open_run (start, run, uid, grant_id, pid, pid_start, boot_id, ended) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
-            sql_integer(start.seq)?,
-            run,
-            uid,
-            grant.map(GrantId::as_str),
-            supervisor.pid,
-            sql_bound(supervisor.start),
-            boot_id
+            sql_integer(opened.start)?,
+            opened.run,
+            opened.uid,
+            opened.grant.map(GrantId::as_str),
+            opened.by.pid,
+            sql_bound(opened.by.start),
+            boot_id,
+            phase.has_ended()
         ],
     )?;
     Ok(())
 }
 
-pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1";
+pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1 AND ended = ?2";
 
-/// Leaves a wish for the supervisor of an open run; false when the run is over.
+/// Leaves a wish for whoever looks after a run; false when nobody of it lives.
 fn leave_wish(transaction: &Transaction<'_>, start: u64, wish: &Wish) -> Result<bool, JournalError> {
-    let (start, text) = (sql_integer(start)?, wish.to_text());
     let query = "UPDATE open_run SET wish = ?2 WHERE start = ?1";
-    if transaction.execute(query, params![start, text])? == 1 {
-        return Ok(true);
-    }
-    Ok(transaction.execute("UPDATE left_run SET wish = ?2 WHERE start = ?1", params![start, text])? == 1)
+    Ok(transaction.execute(query, params![sql_integer(start)?, wish.to_text()])? == 1)
 }
 
-/// False when it was closed before.
-pub(super) fn close(transaction: &Transaction<'_>, start: u64) -> Result<bool, JournalError> {
-    Ok(transaction.prepare_cached(CLOSE)?.execute([sql_integer(start)?])? == 1)
+/// False when it was closed in this phase before.
+pub(super) fn close(transaction: &Transaction<'_>, start: u64, phase: Phase) -> Result<bool, JournalError> {
+    Ok(transaction.prepare_cached(CLOSE)?.execute(params![sql_integer(start)?, phase.has_ended()])? == 1)
 }
 
 #[cfg(test)]
@@ -386,7 +420,8 @@ mod tests {
                     let event = Event::Start(Box::new(sample::start("run000000001")));
                     let written = journal.append(transaction, &sample::moment(1), event)?;
                     let dead = Process { pid: 1, start };
-                    open(transaction, &written, "run000000001", 1000, None, dead, "b")?;
+                    let opened = Opened { start: written.seq, run: "run000000001", uid: 1000, grant: None, by: dead };
+                    put_in(transaction, &opened, "b", Phase::Running)?;
                 }
                 Ok::<_, JournalError>(())
             })

@@ -1,4 +1,4 @@
-//! Whether the tables say what the records say: requests, approvals, grants, extensions, debts, role texts, statements, the
+//! Whether the tables say what the records say: requests, approvals, grants, debts, role texts, statements, the
 //! compiled policy, reviews of assignments, open runs and what is kept beside the records.
 //! It is fed with every record in order and then with every row (docs/formats.md, "The tables that give power").
 //! May not: need SQLite, a privilege or a clock.
@@ -34,8 +34,8 @@ use hosts::Hosts;
 use kept::Kept;
 pub use kept::{CertificationRow, MetaRow};
 use policy::PolicyTables;
-pub use policy::{FileRow, PolicyRoleRow, PrincipalRow, SettingsRow};
-pub use rows::{ApprovalRow, DebtRow, EndColumns, ExtensionRow, GrantRow, RequestRow, RoleRow, StatementRow};
+pub use policy::{PolicyRoleRow, PrincipalRow, SettingsRow};
+pub use rows::{ApprovalRow, DebtRow, EndColumns, GrantRow, RequestRow, RoleRow, StatementRow};
 use runs::Runs;
 pub use runs::{PrecedentRow, RunRow};
 use said::{Approved, Asked, Done, How, Id, Issued, Names, Said, Terms};
@@ -84,8 +84,6 @@ pub struct Power {
     place: [Place; 2],
     /// Runs that went on under an extension, and by which record, where records of the grants were pruned.
     unproven: BTreeMap<(Id, Id), u64>,
-    /// What requests say that they extend, by the request.
-    extensions: HashMap<Id, Id>,
     /// The roles that requests and runs name, and whether the row of each was met.
     roles: HashMap<[u8; 32], bool>,
     statements: Statements,
@@ -166,7 +164,6 @@ impl Power {
             last: 0,
             place: [Place::default(); 2],
             unproven: BTreeMap::new(),
-            extensions: HashMap::new(),
             roles: HashMap::new(),
             statements: Statements::new(),
             policy: PolicyTables::default(),

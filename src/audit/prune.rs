@@ -131,7 +131,7 @@ impl Journal<'_> {
     /// began up to it is open.
     pub fn prunable(&self, before: Timestamp) -> Result<Option<Mark>, JournalError> {
         let query = "SELECT r.seq, r.hash FROM checkpoint c JOIN record r ON r.seq = c.seq WHERE r.high < ?1 \
-                     AND r.seq < coalesce((SELECT min(start) FROM open_run), r.seq + 1) \
+                     AND r.seq < coalesce((SELECT min(start) FROM open_run WHERE ended = 0), r.seq + 1) \
                      AND r.seq < (SELECT max(seq) FROM record) ORDER BY c.seq DESC LIMIT 1";
         let found = self.database.connection().query_row(query, [before.0], |row| {
             Ok(digest(row, 1).map(|hash| (row.get::<_, i64>(0).unwrap_or(0).unsigned_abs(), hash)))
@@ -222,7 +222,7 @@ mod tests {
     use crate::grant::HostKey;
     use crate::store;
 
-    const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::EXTENSION_SCHEMA, store::ROLE_SCHEMA];
+    const ALL: [&str; 4] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA];
 
     fn signers() -> Signers {
         Signers::These(vec![HostKey::from_seed([sample::HOST_SEED; 32]).public_key()])

@@ -7,8 +7,8 @@ use rusqlite::{Connection, Row};
 use super::custody::meta;
 use super::journal::JournalError;
 use super::power::{
-    ApprovalRow, CertificationRow, DebtRow, EndColumns, ExtensionRow, FileRow, GrantRow, MetaRow, PolicyRoleRow, Power,
-    PrecedentRow, PrincipalRow, RequestRow, RoleRow, RunRow, SettingsRow, StatementRow,
+    ApprovalRow, CertificationRow, DebtRow, EndColumns, GrantRow, MetaRow, PolicyRoleRow, Power, PrecedentRow,
+    PrincipalRow, RequestRow, RoleRow, RunRow, SettingsRow, StatementRow,
 };
 
 /// Compares every row with what the records have said.
@@ -17,12 +17,10 @@ pub(super) fn compare(connection: &Connection, power: &mut Power) -> Result<(), 
     requests(connection, power)?;
     approvals(connection, power)?;
     grants(connection, power)?;
-    extensions(connection, power)?;
     debts(connection, power)?;
     roles(connection, power)?;
     statements(connection, power)?;
     policy_settings(connection, power)?;
-    policy_files(connection, power)?;
     policy_roles(connection, power)?;
     policy_principals(connection, power)?;
     certifications(connection, power)?;
@@ -32,7 +30,7 @@ pub(super) fn compare(connection: &Connection, power: &mut Power) -> Result<(), 
 }
 
 fn requests(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
-    let query = "SELECT rowid, id, uid, role, state, created, deadline, needed, body, ended_by, ended_at, ended_reason \
+    let query = "SELECT rowid, id, uid, role, state, created, deadline, needed, body, ended_by, ended_at, ended_reason, extends \
                  FROM request NOT INDEXED ORDER BY rowid";
     each(connection, query, |row| {
         power.request(&RequestRow {
@@ -46,6 +44,7 @@ fn requests(connection: &Connection, power: &mut Power) -> Result<(), JournalErr
             needed: row.get(7)?,
             body: bytes(row, 8)?,
             ended: end(row, 9)?,
+            extends: text_or_null(row, 12)?,
         });
         Ok(())
     })?;
@@ -93,15 +92,6 @@ fn grants(connection: &Connection, power: &mut Power) -> Result<(), JournalError
         Ok(())
     })?;
     power.end_of_grants();
-    Ok(())
-}
-
-fn extensions(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
-    each(connection, "SELECT extends, request FROM extension ORDER BY extends, request", |row| {
-        power.extension(&ExtensionRow { extends: text(row, 0)?, request: text(row, 1)? });
-        Ok(())
-    })?;
-    power.end_of_extensions();
     Ok(())
 }
 
@@ -155,7 +145,7 @@ fn statements(connection: &Connection, power: &mut Power) -> Result<(), JournalE
 }
 
 fn policy_settings(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
-    each(connection, "SELECT policy, body, sha256, format, stamp, seal FROM policy_settings", |row| {
+    each(connection, "SELECT policy, body, sha256, format, stamp, seal, files FROM policy_settings", |row| {
         power.policy_settings(&SettingsRow {
             policy: bytes(row, 0)?,
             body: bytes(row, 1)?,
@@ -163,19 +153,11 @@ fn policy_settings(connection: &Connection, power: &mut Power) -> Result<(), Jou
             format: text(row, 3)?,
             stamp: text(row, 4)?,
             seal: bytes(row, 5)?,
+            files: text(row, 6)?,
         });
         Ok(())
     })?;
     power.end_of_policy_settings();
-    Ok(())
-}
-
-fn policy_files(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
-    each(connection, "SELECT path, sha256 FROM policy_file ORDER BY path", |row| {
-        power.policy_file(&FileRow { path: text(row, 0)?, sha256: bytes(row, 1)? });
-        Ok(())
-    })?;
-    power.end_of_policy_files();
     Ok(())
 }
 
@@ -220,18 +202,17 @@ fn certifications(connection: &Connection, power: &mut Power) -> Result<(), Jour
 }
 
 fn runs(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
-    let of = |row: &Row<'_>, feed: &mut dyn FnMut(&RunRow<'_>)| {
-        feed(&RunRow { start: row.get(0)?, run: text(row, 1)?, uid: row.get(2)?, grant: text_or_null(row, 3)? });
-        Ok::<_, JournalError>(())
-    };
-    each(connection, "SELECT start, run, uid, grant_id FROM open_run ORDER BY start", |row| {
-        of(row, &mut |row| power.open_run(row))
+    each(connection, "SELECT start, run, uid, grant_id, ended FROM open_run ORDER BY start", |row| {
+        power.open_run(&RunRow {
+            start: row.get(0)?,
+            run: text(row, 1)?,
+            uid: row.get(2)?,
+            grant: text_or_null(row, 3)?,
+            ended: row.get(4)?,
+        });
+        Ok(())
     })?;
     power.end_of_open_runs();
-    each(connection, "SELECT start, run, uid, grant_id FROM left_run ORDER BY start", |row| {
-        of(row, &mut |row| power.left_run(row))
-    })?;
-    power.end_of_left_runs();
     Ok(())
 }
 

@@ -11,9 +11,10 @@ use crate::elevation::Caller;
 use crate::names::Person;
 use sys::process::{Pid, process_start};
 
-/// The table of this room.
+/// The table of this room. `place` is the session leader, its start time in clock ticks and the device of the terminal, with a space
+/// between each: all 0 where an authentication is bound to none.
 pub const SCHEMA: &str = "
-CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, boot_id TEXT NOT NULL, leader INTEGER NOT NULL, leader_start INTEGER NOT NULL, tty INTEGER NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (uid, user, boot_id, leader, leader_start, tty, service)) STRICT, WITHOUT ROWID;
+CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, place TEXT NOT NULL, service TEXT NOT NULL, boot_id TEXT NOT NULL, at INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (uid, user, place, service)) STRICT, WITHOUT ROWID;
 ";
 
 /// A remembered authentication is renewed by use, but not more often than this: a run need not write for it.
@@ -40,9 +41,7 @@ pub enum Bond {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheKey {
     person: Person,
-    leader: i32,
-    leader_start: u64,
-    tty: u64,
+    place: String,
     service: String,
 }
 
@@ -60,7 +59,8 @@ impl CacheKey {
         if bond != Bond::Caller && (leader <= 0 || leader_start == 0) {
             return None;
         }
-        Some(Self { person: caller.person().clone(), leader, leader_start, tty, service: service.to_owned() })
+        let place = format!("{leader} {leader_start} {tty}");
+        Some(Self { person: caller.person().clone(), place, service: service.to_owned() })
     }
 }
 
@@ -83,16 +83,14 @@ impl<'a> CredentialCache<'a> {
         self.connection.execute("DELETE FROM credential_cache WHERE boot_id <> ?1", [&moment.boot_id])?;
         let at = moment.boot.0;
         self.connection.execute(
-            "INSERT OR REPLACE INTO credential_cache (uid, user, boot_id, leader, leader_start, tty, service, at, seal) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT OR REPLACE INTO credential_cache (uid, user, place, service, boot_id, at, seal) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 key.person.uid,
                 key.person.name.as_str(),
-                moment.boot_id,
-                key.leader,
-                stored(key.leader_start),
-                stored(key.tty),
+                key.place,
                 key.service,
+                moment.boot_id,
                 at,
                 self.seal(key, &moment.boot_id, at)?
             ],
@@ -103,8 +101,8 @@ impl<'a> CredentialCache<'a> {
     /// -k: forgets this terminal and session, for every service.
     pub fn forget(&self, key: &CacheKey) -> rusqlite::Result<()> {
         self.connection.execute(
-            "DELETE FROM credential_cache WHERE uid = ?1 AND user = ?2 AND leader = ?3 AND tty = ?4",
-            params![key.person.uid, key.person.name.as_str(), key.leader, stored(key.tty)],
+            "DELETE FROM credential_cache WHERE uid = ?1 AND user = ?2 AND place = ?3",
+            params![key.person.uid, key.person.name.as_str(), key.place],
         )?;
         Ok(())
     }
@@ -120,12 +118,8 @@ impl<'a> CredentialCache<'a> {
     fn seal(&self, key: &CacheKey, boot_id: &str, at: i64) -> rusqlite::Result<[u8; 32]> {
         let query = "SELECT value FROM journal_meta WHERE name = 'redaction_key'";
         let secret: Vec<u8> = self.connection.prepare_cached(query)?.query_row([], |row| row.get(0))?;
-        let CacheKey { person, leader, leader_start, tty, service } = key;
-        let text = format!(
-            "password\0{}\0{}\0{boot_id}\0{leader}\0{leader_start}\0{tty}\0{service}\0{at}",
-            person.uid,
-            person.name.as_str()
-        );
+        let CacheKey { person: Person { uid, name }, place, service } = key;
+        let text = format!("password\0{uid}\0{}\0{boot_id}\0{place}\0{service}\0{at}", name.as_str());
         // HMAC takes a key of any length, so the error does not occur.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&secret) else { return Err(rusqlite::Error::InvalidQuery) };
         mac.update(text.as_bytes());
@@ -137,17 +131,9 @@ impl<'a> CredentialCache<'a> {
         let row: Option<(i64, Vec<u8>)> = self
             .connection
             .query_row(
-                "SELECT at, seal FROM credential_cache WHERE uid = ?1 AND user = ?2 AND boot_id = ?3 AND leader = ?4 \
-                 AND leader_start = ?5 AND tty = ?6 AND service = ?7",
-                params![
-                    key.person.uid,
-                    key.person.name.as_str(),
-                    moment.boot_id,
-                    key.leader,
-                    stored(key.leader_start),
-                    stored(key.tty),
-                    key.service
-                ],
+                "SELECT at, seal FROM credential_cache WHERE uid = ?1 AND user = ?2 AND place = ?3 AND service = ?4 \
+                 AND boot_id = ?5",
+                params![key.person.uid, key.person.name.as_str(), key.place, key.service, moment.boot_id],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
@@ -159,11 +145,6 @@ impl<'a> CredentialCache<'a> {
         // An age below zero would be a time to come: such a row was not written by this clock.
         Ok(Some(moment.boot.0.saturating_sub(at)).filter(|age| (0..limit).contains(age)))
     }
-}
-
-/// SQLite's integers are signed; the bits are what matters.
-fn stored(number: u64) -> i64 {
-    number.cast_signed()
 }
 
 #[cfg(test)]
@@ -188,7 +169,7 @@ mod tests {
     }
 
     fn key() -> CacheKey {
-        CacheKey { person: person(1000, "alice"), leader: 7, leader_start: 9, tty: 34816, service: "jit-sudo".into() }
+        CacheKey { person: person(1000, "alice"), place: "7 9 34816".into(), service: "jit-sudo".into() }
     }
 
     #[test]
@@ -203,9 +184,9 @@ mod tests {
         for other in [
             CacheKey { person: person(1001, "alice"), ..key() },
             CacheKey { person: person(1000, "dave"), ..key() },
-            CacheKey { leader: 8, ..key() },
-            CacheKey { leader_start: 10, ..key() },
-            CacheKey { tty: 34817, ..key() },
+            CacheKey { place: "8 9 34816".into(), ..key() },
+            CacheKey { place: "7 10 34816".into(), ..key() },
+            CacheKey { place: "7 9 34817".into(), ..key() },
             CacheKey { service: "strict".into(), ..key() },
         ] {
             assert!(!cache.remembers(&other, &moment("b", 101)).unwrap(), "{other:?}");
@@ -217,14 +198,13 @@ mod tests {
         let connection = database();
         let cache = CredentialCache::new(&connection, Duration::from_secs(900));
         cache.remember(&key(), &moment("b", 100)).unwrap();
-        for harm in
-            ["at = at + 1", "seal = zeroblob(32)", "leader = 8", "tty = 9", "service = 'strict'", "user = 'dave'"]
+        for harm in ["at = at + 1", "seal = zeroblob(32)", "place = '8 9 34816'", "service = 'strict'", "user = 'dave'"]
         {
             connection.execute_batch(&format!("BEGIN; UPDATE credential_cache SET {harm}")).unwrap();
             let (as_it_was, other) = (key(), CacheKey { person: person(1000, "dave"), ..key() });
-            let elsewhere = [CacheKey { leader: 8, ..key() }, CacheKey { tty: 9, ..key() }];
+            let elsewhere = CacheKey { place: "8 9 34816".into(), ..key() };
             let strict = CacheKey { service: "strict".into(), ..key() };
-            for key in [as_it_was, other, strict].iter().chain(&elsewhere) {
+            for key in &[as_it_was, other, strict, elsewhere] {
                 assert!(!cache.remembers(key, &moment("b", 200)).unwrap(), "{harm} {key:?}");
             }
             connection.execute_batch("ROLLBACK").unwrap();
@@ -244,7 +224,7 @@ mod tests {
     fn forgetting_is_for_the_session_or_for_the_user() {
         let connection = database();
         let cache = CredentialCache::new(&connection, Duration::from_secs(900));
-        let elsewhere = CacheKey { leader: 70, ..key() };
+        let elsewhere = CacheKey { place: "70 9 34816".into(), ..key() };
         for each in [key(), elsewhere.clone()] {
             cache.remember(&each, &moment("b", 100)).unwrap();
         }

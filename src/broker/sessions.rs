@@ -16,7 +16,7 @@ impl Desk<'_> {
     pub(super) fn sessions(&self) -> Result<Answer, Refused> {
         self.host.close_every_lost(self.journal)?;
         let mut sessions = Vec::new();
-        for open in self.journal.open_runs()?.into_iter().chain(self.journal.left_runs()?) {
+        for open in self.journal.living_runs()? {
             sessions.extend(self.session(&open)?);
         }
         Ok(Answer::Sessions(sessions))
@@ -29,8 +29,7 @@ impl Desk<'_> {
 
     /// The same, or the one that has ended and left somebody running.
     fn living_run(&self, run: &str) -> Result<Option<OpenRun>, Refused> {
-        let left = || Ok(self.journal.left_runs()?.into_iter().find(|left| left.run == run));
-        self.open_run(run)?.map_or_else(left, |open| Ok(Some(open)))
+        Ok(self.journal.living_runs()?.into_iter().find(|living| living.run == run))
     }
 
     /// Leaves word for the supervisor of a session.

@@ -8,11 +8,10 @@ use crate::database::{Database, DatabaseError, Earlier};
 use crate::policy::index;
 use crate::store;
 
-const SCHEMA: [&str; 8] = [
+const SCHEMA: [&str; 7] = [
     audit::SCHEMA,
     store::SCHEMA,
     store::REVIEW_SCHEMA,
-    store::EXTENSION_SCHEMA,
     store::ROLE_SCHEMA,
     store::STATEMENT_SCHEMA,
     cache::SCHEMA,
@@ -56,15 +55,24 @@ mod tests {
         let scratch = Scratch::new("schema-1");
         drop(Database::create(&scratch.path(), &[EARLIER[0].schema]).unwrap());
         let rows = "INSERT INTO extension (request, extends) VALUES ('r1', 'g1'), ('r2', 'g1'), ('r3', 'g2');
+            INSERT INTO request (id, uid, role, state, created, deadline, needed, body)
+            SELECT column1, 7, 'ops', 'approved', 5, 6, 0, x'' FROM (VALUES ('r1'), ('r2'), ('r3'), ('r4'));
+            INSERT INTO open_run (start, run, uid, pid, pid_start, boot_id) VALUES (9, 'run000000009', 7, 1, 1, 'b');
             INSERT INTO review_debt (id, uid, user, role, at) VALUES ('d', 7, 'alice', 'ops', 5);
             PRAGMA user_version = 1";
         Connection::open(scratch.path()).unwrap().execute_batch(rows).unwrap();
 
         let database = open(&scratch.path()).unwrap();
         let text = |query| database.connection().query_row(query, [], |row| row.get::<_, String>(0)).unwrap();
-        assert_eq!(text("SELECT group_concat(extends || request) FROM extension"), "g1r1,g1r2,g2r3");
+        assert_eq!(
+            text("SELECT group_concat(extends || id) FROM request WHERE extends IS NOT NULL ORDER BY id"),
+            "g1r1,g1r2,g2r3"
+        );
         assert_eq!(text("SELECT id FROM review_debt WHERE uid = 7"), "d");
         let journal = Journal::new(&database, "web1", Vec::new());
+        assert_eq!(journal.open_runs().unwrap().iter().map(|open| open.start).collect::<Vec<_>>(), [9]);
+        assert!(journal.left_runs().unwrap().is_empty());
+        database.connection().execute_batch("DELETE FROM open_run; DELETE FROM request").unwrap();
         let _ = sample::started(&journal, "run000000001", 1);
         assert!(journal.verify_all().unwrap().is_ok());
     }
@@ -78,7 +86,7 @@ mod tests {
             PRAGMA user_version = 2";
         Connection::open(scratch.path()).unwrap().execute_batch(rows).unwrap();
         let database = open(&scratch.path()).unwrap();
-        for table in ["policy_settings", "policy_role", "policy_principal", "policy_file"] {
+        for table in ["policy_settings", "policy_role", "policy_principal"] {
             let query = format!("SELECT count(*) FROM {table}");
             assert_eq!(database.connection().query_row(&query, [], |row| row.get::<_, i64>(0)), Ok(0), "{table}");
         }

@@ -2,7 +2,7 @@
 //! what the files said, with its digest: a damaged row is an error, never another policy.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
@@ -16,24 +16,23 @@ use super::reader::PolicyWords;
 use super::role::{Assignment, Role};
 use super::settings::Settings;
 use super::stored::{StoredRole, kind, role_digest, row_digest, settings_name, stamp_seal};
-use crate::escape::unhex;
+use crate::escape::{hex, unhex};
 use crate::names::RoleName;
 
 /// The tables of this room.
 pub const SCHEMA: &str = "
 CREATE TABLE policy_settings (
-    id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, stamp TEXT NOT NULL, seal BLOB NOT NULL,
-    body BLOB NOT NULL, sha256 BLOB NOT NULL, policy BLOB NOT NULL) STRICT;
+    id INTEGER PRIMARY KEY, format TEXT NOT NULL, stamp TEXT NOT NULL, seal BLOB NOT NULL,
+    body BLOB NOT NULL, sha256 BLOB NOT NULL, policy BLOB NOT NULL, files TEXT NOT NULL) STRICT;
 CREATE TABLE policy_role (
     name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL, digest BLOB NOT NULL) STRICT;
 CREATE TABLE policy_principal (
     principal TEXT NOT NULL, kind TEXT NOT NULL, role TEXT NOT NULL,
     PRIMARY KEY (principal, kind, role)) STRICT, WITHOUT ROWID;
-CREATE TABLE policy_file (path TEXT PRIMARY KEY, sha256 BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// The form of the stored bodies; another version of the program compiles the policy anew.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/10");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/11");
 
 /// Why the compiled policy could not be used. All of it is the administrator's: the files themselves are unharmed.
 #[derive(Debug)]
@@ -90,9 +89,20 @@ pub fn is_stored(db: &Connection, stamp: &Stamp<'_>) -> rusqlite::Result<bool> {
     Ok(seals.optional()?.unwrap_or(false))
 }
 
-/// The digests of the files that the compiled policy was made of, by their paths as words.
+/// The digests of the files that the compiled policy was made of, by their paths as words. They are stored as a compact JSON
+/// object, in the order of the paths by bytes, with digests in hexadecimal.
 pub fn stored_files(db: &Connection) -> Result<Digests, IndexError> {
-    digests(db, "SELECT path, sha256 FROM policy_file")
+    let query = "SELECT files FROM policy_settings WHERE id = 1";
+    let text: Option<String> = db.query_row(query, [], |row| row.get(0)).optional()?;
+    let Some(text) = text else { return Ok(Digests::new()) };
+    let files: BTreeMap<String, String> =
+        serde_json::from_str(&text).map_err(|_| IndexError::Damaged("files".to_owned()))?;
+    Ok(files.into_iter().map(|(path, sha256)| (path, unhex(&sha256).unwrap_or_default())).collect())
+}
+
+fn files_text(files: &[SourceFile]) -> Result<String, IndexError> {
+    let files: BTreeMap<String, String> = files.iter().map(|file| (file.path.to_string(), hex(&file.sha256))).collect();
+    serde_json::to_string(&files).map_err(|error| IndexError::Encoding(error.to_string()))
 }
 
 /// The digest that names the compiled policy.
@@ -130,28 +140,27 @@ impl Stamp<'_> {
 /// nothing where only the stamp is another.
 pub fn store(transaction: &Transaction<'_>, compiled: &Compiled<'_>) -> Result<Option<PolicyChange>, IndexError> {
     let Compiled { policy, files, stamp } = compiled;
-    let old_files = digests(transaction, "SELECT path, sha256 FROM policy_file")?;
+    let old_files = match stored_files(transaction) {
+        Err(IndexError::Damaged(_)) => Digests::new(), // what is compiled now takes their place
+        read => read?,
+    };
     let old = old(transaction, policy)?;
     let before = transaction.query_row("SELECT policy FROM policy_settings", [], |row| row.get(0)).optional()?;
     let before = before.map(|bytes: Vec<u8>| whole(&bytes));
-    for table in ["policy_settings", "policy_role", "policy_principal", "policy_file"] {
+    for table in ["policy_settings", "policy_role", "policy_principal"] {
         transaction.execute(&format!("DELETE FROM {table}"), [])?;
     }
     let named = policy_digest(files);
     let (body, sha256) = encode(&settings_name(&named), policy.settings())?;
-    let row = params![FORMAT, stamp.text, stamp.seal(&named, &sha256), body, sha256, named];
-    transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)", row)?;
+    let row = params![FORMAT, stamp.text, stamp.seal(&named, &sha256), body, sha256, named, files_text(files)?];
+    transaction.execute("INSERT INTO policy_settings VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)", row)?;
     let now = Stored { roles: store_roles(transaction, policy.roles())?, settings: Some(sha256) };
-    let mut insert_file = transaction.prepare("INSERT INTO policy_file VALUES (?1, ?2)")?;
-    for file in *files {
-        insert_file.execute(params![file.path.to_string(), file.sha256])?;
-    }
     Ok(PolicyChange::between(before, (&old_files, files), (&old, &now)))
 }
 
 /// What is stored before `policy` takes its place.
 fn old(transaction: &Transaction<'_>, policy: &Policy) -> Result<Stored, IndexError> {
-    let digests = digests(transaction, "SELECT name, digest FROM policy_role")?;
+    let digests = digests(transaction)?;
     let stay: HashSet<&str> = policy.roles().iter().map(|role| role.name.as_str()).collect();
     let mut power = transaction.prepare("SELECT body FROM policy_role WHERE name = ?1")?;
     let mut roles = Roles::new();
@@ -196,8 +205,9 @@ fn whole(bytes: &[u8]) -> [u8; 32] {
     bytes.try_into().unwrap_or_default()
 }
 
-fn digests(db: &Connection, query: &str) -> Result<Digests, IndexError> {
-    let mut statement = db.prepare(query)?;
+/// Those of the roles.
+fn digests(db: &Connection) -> Result<Digests, IndexError> {
+    let mut statement = db.prepare("SELECT name, digest FROM policy_role")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, whole(&row.get::<_, Vec<u8>>(1)?))))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -10,7 +10,6 @@ const NOW: i64 = 1_000;
 fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(SCHEMA).unwrap();
-    connection.execute_batch(EXTENSION_SCHEMA).unwrap();
     connection.execute_batch(STATEMENT_SCHEMA).unwrap();
     connection
 }

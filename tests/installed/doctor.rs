@@ -308,9 +308,10 @@ fn a_newer_and_a_foreign_database_are_told_apart() {
 
 /// What turns a database of today back into one of the first schema.
 const FIRST_SCHEMA: &str = "DROP INDEX record_by_kind; CREATE INDEX record_by_kind ON record (kind);
-    DROP TABLE extension; CREATE TABLE extension (request TEXT PRIMARY KEY, extends TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    DROP INDEX request_by_extended; ALTER TABLE request DROP COLUMN extends; ALTER TABLE open_run DROP COLUMN ended;
+    CREATE TABLE extension (request TEXT PRIMARY KEY, extends TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX extension_of ON extension (extends);
-    DROP TABLE role_text; DROP TABLE statement; DROP TABLE policy_file; DROP TABLE left_run; DROP TABLE credential_cache;
+    DROP TABLE role_text; DROP TABLE statement; DROP TABLE credential_cache;
     CREATE TABLE credential_cache (uid INTEGER NOT NULL, boot_id TEXT NOT NULL, leader INTEGER NOT NULL, leader_start INTEGER NOT NULL, tty INTEGER NOT NULL, service TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (uid, boot_id, leader, leader_start, tty, service)) STRICT, WITHOUT ROWID;
     DROP INDEX review_debt_open; CREATE UNIQUE INDEX review_debt_open ON review_debt (uid) WHERE reviewer IS NULL; DROP TABLE policy_settings;
     CREATE TABLE policy_stamp (
@@ -327,6 +328,13 @@ fn an_earlier_database_is_brought_up_to_date_by_whoever_comes_first_while_a_sess
     try_it(&root).succeeded();
     let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo begun; read line; echo done"]);
     session.expect("begun");
+    // The enforcer of the session, and the process that it has, have opened the database, and those of earlier runs are gone: none of
+    // them brings up to date what is made older now.
+    root.script(
+        "opened() { for pid in $(pidof jit-sudo-enforcer); do ls -l /proc/$pid/fd | grep 'journal.db$' || true; done; }
+         until [ $(pidof jit-sudo-enforcer | wc -w) = 2 ] && [ $(opened | wc -l) = 1 ]; do sleep 0.05; done
+         sleep 0.2",
+    );
     let sql = |text: &str| root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{text}\""));
     sql(FIRST_SCHEMA);
     // A stranger among its tables is no less refused.

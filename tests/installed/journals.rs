@@ -73,6 +73,7 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         "{text}"
     );
     root.script(&format!("cp -a {STATE} /root/state"));
+    const FILE: &str = "'$.' || char(34) || '/etc/jit-sudo/policy.d/journals.toml' || char(34)";
     let forget = "ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL";
     let harm = [
         ("revoked", format!("UPDATE granted SET {forget} WHERE id = 'ID'"), "the database says active, the journal says revoked by person"),
@@ -95,8 +96,10 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         ("reviewed", "UPDATE statement SET host_signature = zeroblob(180) WHERE request = 'ID' AND kind = 'review'".into(), "(table statement): its review: "),
         ("revoked", "UPDATE request SET needed = 0 WHERE id = 'ID'".into(), "the database says 0 approvals, the journal says 1"),
         ("", "UPDATE policy_settings SET body = CAST(replace(CAST(body AS TEXT), '100000', '100001') AS BLOB)".into(), "(table policy_settings): its bytes have another digest"),
-        ("", "UPDATE policy_file SET sha256 = zeroblob(32) WHERE path LIKE '%journals.toml'".into(), "(table policy_file): its digest is not that of the last policy record"),
-        ("", "DELETE FROM policy_file WHERE path LIKE '%journals.toml'".into(), "journals.toml (table policy_file): its row is missing"),
+        ("", format!("UPDATE policy_settings SET files = json_set(files, {FILE}, hex(zeroblob(32)))"), "journals.toml (table policy_settings): its digest is not that of the last policy record"),
+        ("", format!("UPDATE policy_settings SET files = json_remove(files, {FILE})"), "journals.toml (table policy_settings): it is missing there"),
+        ("", "UPDATE policy_settings SET files = files || ' '".into(), "(table policy_settings): its list of files is none"),
+        ("", "INSERT INTO policy_settings SELECT 2, format, stamp, seal, body, sha256, policy, files FROM policy_settings".into(), "(table policy_settings): there is another row before it"),
         ("", "UPDATE policy_role SET body = CAST(replace(CAST(body AS TEXT), 'urgent', 'ungent') AS BLOB) WHERE name = 'urgent'".into(), "the compiled role urgent (table policy_role): its bytes have another digest"),
         ("", "DELETE FROM policy_role WHERE name = 'urgent'".into(), "the compiled role urgent (table policy_role): its row is missing"),
         ("", "INSERT INTO policy_role SELECT 'ghost', body, sha256, digest FROM policy_role WHERE name = 'urgent'".into(), "the compiled role ghost (table policy_role): "),
@@ -105,8 +108,8 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         ("", "UPDATE policy_settings SET stamp = 'x'".into(), "(table policy_settings): its seal is not by the journal's key"),
         ("", "UPDATE journal_meta SET value = zeroblob(32) WHERE name = 'redaction_key'".into(), "(table policy_settings): its seal is not by the journal's key"),
         ("", "INSERT INTO certification VALUES ('urgent', 'alice', 'confirmed', 'bob', 1795871408, x'6f6b')".into(), "a review of role urgent (table certification): about alice: the journal has no record of it"),
-        ("", "INSERT INTO open_run VALUES (5, '7f7ec8zr1wa4', 1001, NULL, 1, 1, 'x', NULL)".into(), "the open run 7f7ec8zr1wa4 (table open_run): it has ended, or no record says that it began"),
-        ("", "INSERT INTO left_run VALUES (5, '7f7ec8zr1wa4', 1001, NULL, 1, 1, 'x', NULL)".into(), "what is left of run 7f7ec8zr1wa4 (table left_run): no record says"),
+        ("", "INSERT INTO open_run VALUES (5, '7f7ec8zr1wa4', 1001, NULL, 1, 1, 'x', NULL, 0)".into(), "the open run 7f7ec8zr1wa4 (table open_run): it has ended, or no record says that it began"),
+        ("", "INSERT INTO open_run VALUES (5, '7f7ec8zr1wa4', 1001, NULL, 1, 1, 'x', NULL, 1)".into(), "what is left of run 7f7ec8zr1wa4 (table open_run): no record says"),
         ("", "UPDATE precedent SET runs = 999".into(), "(table precedent): the database says 999 runs by uid"),
         ("", "INSERT INTO precedent VALUES (1001, zeroblob(32), 412, 1)".into(), "(table precedent): the database says 412 runs by uid 1001, the journal says none"),
         ("", "UPDATE journal_meta SET value = x'00' WHERE name = 'host'".into(), "what is kept as host (table journal_meta): it is not the host of the newest request"),
@@ -124,8 +127,8 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         assert!(json["differences"][0]["table"].is_string(), "{sql}: {json}");
         // Nobody is asked anything by settings that cannot be read. A stamp that is not believed is made anew, and rows of runs that
         // never were are removed, before anything is pruned.
-        let pruned = if sql.contains("policy_settings") { "damaged at settings" } else { "not intact" };
-        let mended = ["SET stamp", "redaction_key", "open_run", "left_run"].iter().any(|word| sql.contains(word));
+        let pruned = if sql.contains("policy_settings SET body") { "damaged at settings" } else { "not intact" };
+        let mended = ["SET stamp", "redaction_key", "open_run"].iter().any(|word| sql.contains(word));
         if !mended {
             root.as_root(["jitctl", "audit", "prune", "--keep", "1d"]).refused(pruned);
         }
@@ -199,9 +202,7 @@ impl Random {
 fn at(db: &Connection, random: &mut Random, table: &str, which: &str, statement: &str) -> rusqlite::Result<usize> {
     let key = match table {
         "approval" => "request || uid",
-        "extension" => "request",
         "role_text" => "digest",
-        "policy_file" => "path",
         "journal_meta" => "name",
         "precedent" => "uid || hex(command)",
         "policy_principal" => "principal || kind || role",
@@ -425,14 +426,20 @@ const DAMAGE: &[Damage] = &[
         "1",
         "INSERT INTO review_debt SELECT 'zzzzzzzzzz', uid + 1000, user, role, at, reviewer, reviewed, comment FROM review_debt WHERE ROW"
     ),
-    row!("extension removed", true, "extension", "1", "DELETE FROM extension WHERE ROW"),
-    row!("extension of another", true, "extension", "1", "UPDATE extension SET extends = 'zzzzzzzzzz' WHERE ROW"),
+    row!("extension removed", true, "request", "extends IS NOT NULL", "UPDATE request SET extends = NULL WHERE ROW"),
+    row!(
+        "extension of another",
+        true,
+        "request",
+        "extends IS NOT NULL",
+        "UPDATE request SET extends = 'zzzzzzzzzz' WHERE ROW"
+    ),
     row!(
         "foreign extension",
         true,
-        "granted",
-        "1",
-        "INSERT INTO extension SELECT 'zzzzzzzzzz', id FROM granted WHERE ROW"
+        "request",
+        "extends IS NULL",
+        "UPDATE request SET extends = 'zzzzzzzzzz' WHERE ROW"
     ),
     row!(
         "role text",
@@ -525,14 +532,40 @@ const DAMAGE: &[Damage] = &[
         "1",
         "INSERT INTO policy_principal SELECT 'mallory', kind, role FROM policy_principal WHERE ROW"
     ),
-    row!("policy file", true, "policy_file", "1", "UPDATE policy_file SET sha256 = zeroblob(32) WHERE ROW"),
-    row!("policy file removed", true, "policy_file", "1", "DELETE FROM policy_file WHERE ROW"),
+    row!(
+        "policy file",
+        true,
+        "policy_settings",
+        "1",
+        "UPDATE policy_settings SET files = substr(files, 1, length(files) - 66) || lower(hex(zeroblob(32))) || '\"}' WHERE ROW"
+    ),
+    row!(
+        "policy file removed",
+        true,
+        "policy_settings",
+        "1",
+        "UPDATE policy_settings SET files = '{' || substr(files, instr(files, ',') + 1) WHERE ROW"
+    ),
     row!(
         "foreign policy file",
         true,
-        "policy_file",
+        "policy_settings",
         "1",
-        "INSERT INTO policy_file SELECT path || 'x', sha256 FROM policy_file WHERE ROW"
+        "UPDATE policy_settings SET files = substr(files, 1, length(files) - 1) || ',\"/x\":\"00\"}' WHERE ROW"
+    ),
+    row!(
+        "policy files written otherwise",
+        true,
+        "policy_settings",
+        "1",
+        "UPDATE policy_settings SET files = files || ' ' WHERE ROW"
+    ),
+    row!(
+        "other settings beside it",
+        true,
+        "policy_settings",
+        "1",
+        "INSERT INTO policy_settings SELECT id + 1, format, stamp, seal, body, sha256, policy, files FROM policy_settings WHERE ROW"
     ),
     row!(
         "policy of another digest",
@@ -587,14 +620,14 @@ const DAMAGE: &[Damage] = &[
         true,
         "record",
         "kind = 'start'",
-        "INSERT INTO open_run SELECT seq, run, uid, grant_id, 1, 1, 'x', NULL FROM record WHERE ROW"
+        "INSERT INTO open_run SELECT seq, run, uid, grant_id, 1, 1, 'x', NULL, 0 FROM record WHERE ROW"
     ),
     row!(
         "leftovers put in",
         true,
         "record",
         "kind = 'start'",
-        "INSERT INTO left_run SELECT seq, run, uid, grant_id, 1, 1, 'x', NULL FROM record WHERE ROW"
+        "INSERT INTO open_run SELECT seq, run, uid, grant_id, 1, 1, 'x', NULL, 1 FROM record WHERE ROW"
     ),
     ("certification put in", true, |db, _| {
         db.execute("INSERT INTO certification VALUES ('urgent', 'x', 'confirmed', 'root', 1, x'6f6b')", [])

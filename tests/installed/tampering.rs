@@ -176,7 +176,7 @@ fn a_policy_that_was_in_force_once_is_not_in_force_again() {
     let wide = "[roles.wide]\nstanding = [\"%lookers\"]\ncommands = [\"/usr/bin/head **\"]\nauthenticate = false\n";
     root.add_policy("wide", wide);
     head().succeeded();
-    let tables = ["policy_settings", "policy_role", "policy_principal", "policy_file"];
+    let tables = ["policy_settings", "policy_role", "policy_principal"];
     let dump: String = tables.iter().map(|table| format!(".mode insert {table}\nSELECT * FROM {table};\n")).collect();
     let old = sql(&root, &dump);
     root.add_policy("wide", "# nothing\n");
@@ -221,8 +221,7 @@ fn tables_of_other_files_that_count_as_compiled_are_named_before_anything_runs()
     assert!(said.contains("(table policy_settings): its seal is not by the journal's key"), "{said}");
     sql(&root, &format!("UPDATE policy_settings SET seal = x'{}';", hex(&seal(&root))));
     let said = root.as_root(["jitctl", "audit", "verify"]).refused("").to_owned();
-    let named =
-        "the policy file /etc/jit-sudo/policy.d/tampering.toml (table policy_file): the file itself has another digest";
+    let named = "the policy file /etc/jit-sudo/policy.d/tampering.toml (table policy_settings): the file itself has another digest";
     assert!(said.contains(named), "{said}");
     // One that cannot be read agrees with nothing.
     root.script(r"printf '# \377' >/etc/jit-sudo/policy.d/tampering.toml");
@@ -302,8 +301,8 @@ fn a_row_of_a_run_that_never_was_makes_no_end_of_it() {
     let first = sql(&root, "SELECT seq, run, uid FROM record WHERE kind = 'start' LIMIT 1");
     let over: Vec<&str> = first.split('|').collect();
     let rows = [
-        "(999999, '7f7ec8zr1wa4', 1003, NULL, 1, 1, 'x', NULL)".to_owned(),
-        format!("({}, '{}', {}, NULL, 1, 1, 'x', NULL)", over[0], over[1], over[2]),
+        "(999999, '7f7ec8zr1wa4', 1003, NULL, 1, 1, 'x', NULL, 0)".to_owned(),
+        format!("({}, '{}', {}, NULL, 1, 1, 'x', NULL, 0)", over[0], over[1], over[2]),
     ];
     for row in rows {
         sql(&root, &format!("INSERT INTO open_run VALUES {row};"));
@@ -611,7 +610,7 @@ fn a_one_shot_extension_that_served_two_runs_is_named() {
         "run() {{ su {alice} -c 'jit-sudo -n --role ops sleep 9' & }}
          run; run; sleep 1
          su {alice} -c 'jitctl extend {id} --reason more --for 30s' >/dev/null
-         e=$(sqlite3 {DATABASE} 'SELECT request FROM extension')
+         e=$(sqlite3 {DATABASE} 'SELECT id FROM request WHERE extends IS NOT NULL')
          su {approver} -c \"jitctl approve $e --one-shot\" >/dev/null
          for i in $(seq 60); do
              n=$(sqlite3 {DATABASE} \"UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE id = '$e' AND ended IS NOT NULL; SELECT changes()\")

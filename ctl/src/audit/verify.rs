@@ -113,9 +113,7 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
 fn hint(difference: &DifferenceInfo) -> String {
     match difference.table.as_str() {
         "role_text" => "jitctl audit list".to_owned(),
-        "policy_settings" | "policy_file" | "policy_role" | "policy_principal" => {
-            "jitctl audit list --kind policy".to_owned()
-        }
+        "policy_settings" | "policy_role" | "policy_principal" => "jitctl audit list --kind policy".to_owned(),
         _ => format!("jitctl audit show {}", clean(&difference.id)),
     }
 }

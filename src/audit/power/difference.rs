@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The tables that give power, in the order in which they are compared.
+/// What gives power and is compared: rows of tables, in their order, and what a row holds besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// What was asked.
@@ -11,8 +11,6 @@ pub enum Table {
     Approval,
     /// What was granted, and how it ended.
     Granted,
-    /// Which request extends which grant.
-    Extension,
     /// Broken glass that somebody has to look at.
     ReviewDebt,
     /// What roles gave power to.
@@ -46,17 +44,14 @@ impl Table {
             Self::Request => "request",
             Self::Approval => "approval",
             Self::Granted => "granted",
-            Self::Extension => "extension",
             Self::ReviewDebt => "review_debt",
             Self::RoleText => "role_text",
             Self::Statement => "statement",
-            Self::PolicySettings => "policy_settings",
-            Self::PolicyFile => "policy_file",
+            Self::PolicySettings | Self::PolicyFile => "policy_settings",
             Self::PolicyRole => "policy_role",
             Self::PolicyPrincipal => "policy_principal",
             Self::Certification => "certification",
-            Self::OpenRun => "open_run",
-            Self::LeftRun => "left_run",
+            Self::OpenRun | Self::LeftRun => "open_run",
             Self::Precedent => "precedent",
             Self::JournalMeta => "journal_meta",
         }
@@ -67,7 +62,6 @@ impl Table {
             Self::Request => "request",
             Self::Approval => "the approval of request",
             Self::Granted => "grant",
-            Self::Extension => "the extension by request",
             Self::ReviewDebt => "the review of grant",
             Self::RoleText => "the text of role",
             Self::Statement => "a statement about",

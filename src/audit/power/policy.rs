@@ -1,4 +1,4 @@
-//! Rows of the compiled policy: `policy_settings`, `policy_file`, `policy_role` and `policy_principal`.
+//! Rows of the compiled policy: `policy_settings`, `policy_role` and `policy_principal`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,15 +26,8 @@ pub struct SettingsRow<'r> {
     pub stamp: &'r str,
     /// Binds the two to the policy.
     pub seal: &'r [u8],
-}
-
-/// A row of `policy_file`.
-#[derive(Debug, Clone, Copy)]
-pub struct FileRow<'r> {
-    /// An escaped word.
-    pub path: &'r str,
-    /// Of its bytes.
-    pub sha256: &'r [u8],
+    /// The files: see [`crate::policy::stored_files`].
+    pub files: &'r str,
 }
 
 /// A row of `policy_role`.
@@ -110,7 +103,15 @@ impl Power {
     /// The next row.
     pub fn policy_settings(&mut self, row: &SettingsRow<'_>) {
         self.policy.settings = self.policy.settings.saturating_add(1);
+        if self.policy.settings > 1 {
+            let what = "there is another row before it".to_owned();
+            self.differs(Table::PolicySettings, &hexadecimal(row.policy), what);
+            return;
+        }
         if let Err(what) = self.compare_settings(row) {
+            self.differs(Table::PolicySettings, &hexadecimal(row.policy), what);
+        }
+        if let Err(what) = self.compare_files(row) {
             self.differs(Table::PolicySettings, &hexadecimal(row.policy), what);
         }
     }
@@ -146,41 +147,49 @@ impl Power {
         if let (0, Some(policy)) = (self.policy.settings, policy) {
             self.differs(Table::PolicySettings, &policy, "its row is missing".to_owned());
         }
+        self.end_of_files();
     }
 
-    /// The next row.
-    pub fn policy_file(&mut self, row: &FileRow<'_>) {
-        let recorded = self.recorded_otherwise(row);
-        let disk = self.policy.disk.as_mut().and_then(|disk| match disk.digests.remove(row.path) {
-            Some(digest) if digest == hexadecimal(row.sha256) => None,
-            Some(_) => Some("the file itself has another digest, and counts as compiled"),
-            None => Some("there is no such file any more, and it counts as compiled"),
-        });
-        if let Some(what) = recorded.or(disk) {
-            self.differs(Table::PolicyFile, row.path, what.to_owned());
+    /// Names each file that differs; an error where the row does not list any as it should.
+    fn compare_files(&mut self, row: &SettingsRow<'_>) -> Result<(), String> {
+        let files: Option<BTreeMap<String, String>> = serde_json::from_str(row.files).ok();
+        // Another text of the same files could hide one behind another of its name.
+        let written =
+            |files: &BTreeMap<String, String>| serde_json::to_string(files).is_ok_and(|text| text == row.files);
+        let files = files.filter(written).ok_or("its list of files is none")?;
+        for (path, sha256) in files {
+            let recorded = self.recorded_otherwise(&path, &sha256);
+            let disk = self.policy.disk.as_mut().and_then(|disk| match disk.digests.remove(&path) {
+                Some(digest) if digest == sha256 => None,
+                Some(_) => Some("the file itself has another digest, and counts as compiled"),
+                None => Some("there is no such file any more, and it counts as compiled"),
+            });
+            if let Some(what) = recorded.or(disk) {
+                self.differs(Table::PolicyFile, &path, what.to_owned());
+            }
         }
+        Ok(())
     }
 
-    fn recorded_otherwise(&mut self, row: &FileRow<'_>) -> Option<&'static str> {
+    fn recorded_otherwise(&mut self, path: &str, sha256: &str) -> Option<&'static str> {
         // Without a complete list nothing is known.
         let last = self.policy.history.as_ref()?.last();
-        match self.policy.files.remove(row.path) {
-            Some(recorded) if recorded == hexadecimal(row.sha256) => None,
+        match self.policy.files.remove(path) {
+            Some(recorded) if recorded == sha256 => None,
             Some(_) => Some("its digest is not that of the last policy record"),
             None if last.policy.is_some() && last.files.is_none() => None,
             None => Some("the last policy record does not have it"),
         }
     }
 
-    /// There are no more.
-    pub fn end_of_policy_files(&mut self) {
+    fn end_of_files(&mut self) {
         let missing = std::mem::take(&mut self.policy.files);
         for path in missing.keys() {
-            self.differs(Table::PolicyFile, path, "its row is missing".to_owned());
+            self.differs(Table::PolicyFile, path, "it is missing there".to_owned());
         }
         let Some(disk) = self.policy.disk.take() else { return };
         for path in disk.digests.into_keys().filter(|path| !missing.contains_key(path)) {
-            self.differs(Table::PolicyFile, &path, "it counts as compiled, and its row is missing".to_owned());
+            self.differs(Table::PolicyFile, &path, "it counts as compiled, and is missing there".to_owned());
         }
         let last = self.policy.history.as_ref().and_then(|history| history.last().policy.clone());
         if let Some(last) = last.filter(|last| *last != disk.policy) {

@@ -51,9 +51,6 @@ impl Power {
         if let Some(digest) = paper.role_digest.as_deref() {
             self.roles.insert(unhex(digest).ok_or("its role digest is none")?, false);
         }
-        if let Some(extended) = paper.extends.as_deref() {
-            self.extensions.insert(id, Id::parse(extended).ok_or("what it extends is no id")?);
-        }
         Ok(())
     }
 }
@@ -65,6 +62,7 @@ fn columns(row: &RequestRow<'_>, paper: &RequestPaper) -> Result<(), String> {
         ("role", row.role == paper.role),
         ("created", row.created == paper.created),
         ("deadline", row.deadline == paper.deadline),
+        ("extends", row.extends == paper.extends.as_deref()),
     ];
     match same.iter().find(|(_, same)| !same) {
         Some((column, _)) => Err(format!("the column '{column}' differs from its bytes")),

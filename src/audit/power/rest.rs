@@ -1,31 +1,14 @@
-//! Rows of `extension`, `review_debt` and `role_text`.
+//! Rows of `review_debt` and `role_text`.
 
 use super::papers::RequestPaper;
 use super::requests::closed;
-use super::rows::{DebtRow, ExtensionRow, RoleRow};
+use super::rows::{DebtRow, RoleRow};
 use super::said::{Id, digest_of};
 use super::{Power, Table};
 use crate::audit::chain::{Cause, FirstBad};
 use crate::escape::{hex, unhex};
 
 impl Power {
-    /// The next row.
-    pub fn extension(&mut self, row: &ExtensionRow<'_>) {
-        let said = Id::parse(row.request).and_then(|id| self.extensions.remove(&id));
-        if said.is_none() || said != Id::parse(row.extends) {
-            self.differs(Table::Extension, row.request, "no request says that it extends this grant".to_owned());
-        }
-    }
-
-    /// There are no more.
-    pub fn end_of_extensions(&mut self) {
-        let mut ids: Vec<Id> = self.extensions.drain().map(|(id, _)| id).collect();
-        ids.sort_unstable();
-        for id in ids {
-            self.differs(Table::Extension, &id.to_string(), "its row is missing".to_owned());
-        }
-    }
-
     /// The next row.
     pub fn debt(&mut self, row: &DebtRow<'_>) {
         self.compared.debts = self.compared.debts.saturating_add(1);

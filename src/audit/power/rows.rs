@@ -40,6 +40,8 @@ pub struct RequestRow<'r> {
     pub body: &'r [u8],
     /// How it ended.
     pub ended: EndColumns<'r>,
+    /// The grant that it extends.
+    pub extends: Option<&'r str>,
 }
 
 /// A row of `approval`.
@@ -86,15 +88,6 @@ pub struct GrantRow<'r> {
     pub end: EndColumns<'r>,
     /// The exact bytes of the request of the same id.
     pub request: Option<&'r [u8]>,
-}
-
-/// A row of `extension`.
-#[derive(Debug, Clone, Copy)]
-pub struct ExtensionRow<'r> {
-    /// The grant that is extended.
-    pub extends: &'r str,
-    /// The request that does.
-    pub request: &'r str,
 }
 
 /// A row of `review_debt`.

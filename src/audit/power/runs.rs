@@ -1,4 +1,4 @@
-//! Starts and ends, each once; rows of `open_run`, `left_run` and `precedent`.
+//! Starts and ends, each once; rows of `open_run` and `precedent`.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::audit::precedent;
 use crate::audit::record::Digest;
 use crate::escape::Word;
 
-/// A row of `open_run` or `left_run`.
+/// A row of `open_run`.
 #[derive(Debug, Clone, Copy)]
 pub struct RunRow<'r> {
     /// The number of its `start`.
@@ -21,6 +21,8 @@ pub struct RunRow<'r> {
     pub uid: i64,
     /// Under which grant.
     pub grant: Option<&'r str>,
+    /// 0 while its command runs, 1 when that has ended and has left somebody running.
+    pub ended: i64,
 }
 
 /// A row of `precedent`.
@@ -146,30 +148,29 @@ impl Power {
 
     /// The next row of `open_run`.
     pub fn open_run(&mut self, row: &RunRow<'_>) {
-        let begun = number(row.start).and_then(|start| self.runs.open.remove(&start)).map(|begun| begun.run);
-        self.compare_run(Table::OpenRun, begun.as_ref(), row, "it has ended, or no record says that it began");
+        let start = number(row.start);
+        if row.ended == 0 {
+            let begun = start.and_then(|start| self.runs.open.remove(&start)).map(|begun| begun.run);
+            self.compare_run(Table::OpenRun, begun.as_ref(), row, "it has ended, or no record says that it began");
+        } else {
+            let left = start.and_then(|start| self.runs.left.remove(&start));
+            self.compare_run(Table::LeftRun, left.as_ref(), row, "no record says that it left anybody running");
+        }
     }
 
     /// There are no more.
     pub fn end_of_open_runs(&mut self) {
-        let left: Vec<(u64, Run)> = self.runs.open.drain().map(|(start, begun)| (start, begun.run)).collect();
-        self.missing_runs(Table::OpenRun, left);
-    }
-
-    /// The next row of `left_run`.
-    pub fn left_run(&mut self, row: &RunRow<'_>) {
-        let left = number(row.start).and_then(|start| self.runs.left.remove(&start));
-        self.compare_run(Table::LeftRun, left.as_ref(), row, "no record says that it left anybody running");
-    }
-
-    /// There are no more.
-    pub fn end_of_left_runs(&mut self) {
+        let open: Vec<(u64, Run)> = self.runs.open.drain().map(|(start, begun)| (start, begun.run)).collect();
+        self.missing_runs(Table::OpenRun, open);
         let left: Vec<(u64, Run)> = self.runs.left.drain().collect();
         self.missing_runs(Table::LeftRun, left);
     }
 
     fn compare_run(&mut self, table: Table, recorded: Option<&Run>, row: &RunRow<'_>, unknown: &str) {
-        let same = |run: &Run| (run.run.as_str(), run.uid, run.grant.as_deref()) == (row.run, Some(row.uid), row.grant);
+        let same = |run: &Run| {
+            let columns = (row.run, Some(row.uid), row.grant);
+            (run.run.as_str(), run.uid, run.grant.as_deref()) == columns && (0..=1).contains(&row.ended)
+        };
         match recorded {
             Some(run) if same(run) => {}
             Some(_) => self.differs(table, row.run, format!("a column differs from record {}", row.start)),

@@ -83,6 +83,7 @@ impl Story {
                 needed: 0,
                 body: body.as_bytes(),
                 ended: none,
+                extends: None,
             });
         }
         self.power.end_of_requests();
@@ -108,7 +109,6 @@ impl Story {
             });
         }
         self.power.end_of_grants();
-        self.power.end_of_extensions();
         self.power.end_of_debts();
         self.power.end_of_roles();
         self.power.end_of_statements();

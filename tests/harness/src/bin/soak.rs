@@ -59,7 +59,7 @@ fn calibrate(root: &PrivateRoot) -> u64 {
 fn judge(root: &PrivateRoot, killed: u64) -> usize {
     // The command of a killed supervisor goes on without a terminal: let the last ones end.
     std::thread::sleep(Duration::from_secs(2));
-    let open = || root.script("sqlite3 /var/lib/jit-sudo/journal.db 'SELECT count(*) FROM open_run'");
+    let open = || root.script("sqlite3 /var/lib/jit-sudo/journal.db 'SELECT count(*) FROM open_run WHERE ended = 0'");
     while open().trim() != "0" {
         root.run_as("alice", ["jit-sudo", "-n", "true"]).succeeded();
     }
