@@ -6,5 +6,6 @@ fn main() {
         println!("cargo:rustc-link-arg-bins=-Wl,--push-state,--whole-archive");
         println!("cargo:rustc-link-arg-bins=-l:libgcc_eh.a");
         println!("cargo:rustc-link-arg-bins=-Wl,--pop-state");
+        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
 }

@@ -5,6 +5,7 @@
 
 mod error;
 mod files;
+mod index;
 mod migration;
 
 use std::cell::Cell;
@@ -25,6 +26,7 @@ use sys::signals::Unstoppable;
 
 pub use error::{DatabaseError, Distrust};
 use files::{beside, check_directory, check_files, directory_of};
+use index::Index;
 pub use migration::Earlier;
 
 /// `PRAGMA application_id` of our files: "jits", so that file(1) and `open` can tell them from other databases.
@@ -39,9 +41,11 @@ pub const LENGTH_LIMIT: i32 = 64 << 20;
 /// How long a writer waits for its turn before it gives up.
 pub const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Frames in the WAL that trigger a WAL checkpoint: each short-lived process replays the WAL when it opens the
-/// database, so it must stay small; each checkpoint costs two syncs, so it must not be tiny.
-const WAL_FRAMES: i32 = 64;
+/// Frames in the WAL that trigger a WAL checkpoint, where its index is kept: each checkpoint costs two syncs.
+const WAL_FRAMES: i32 = 256;
+
+/// The same where each process that opens the database replays the WAL first: there it must stay small.
+const REPLAYED_FRAMES: i32 = 64;
 
 /// The size of a page in a new database, in bytes: a run writes a dozen pages of which it changes a few hundred bytes each.
 const PAGE: u32 = 2048;
@@ -57,6 +61,8 @@ pub struct Database {
     durability: Cell<Durability>,
     /// A [`Reading`] is under way.
     is_reading: Cell<bool>,
+    /// Dropped after the connection.
+    index: Index,
     /// Who is stopped while the log is recovered or read holds it for everybody. Dropped after the connection.
     _unstoppable: Unstoppable,
 }
@@ -120,6 +126,7 @@ impl Database {
         database.check_header()?;
         database.check_schema(schema)?;
         transaction.commit().map_err(|error| database.sqlite(error))?;
+        database.index.leave_note(path);
         Ok(database)
     }
 
@@ -127,6 +134,7 @@ impl Database {
     fn connected(path: &Path) -> Result<Self, DatabaseError> {
         let unstoppable = Unstoppable::begin().map_err(|error| DatabaseError::File(path.to_owned(), error))?;
         let wal = check_files(path)?;
+        let index = Index::find(path);
         let mut connection = connect(path, wal).map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::CannotOpen) if !path.exists() => DatabaseError::Missing(path.to_owned()),
             _ => DatabaseError::Sqlite(path.to_owned(), error),
@@ -134,7 +142,8 @@ impl Database {
         let frames = count_frames(&mut connection).map_err(|error| DatabaseError::Sqlite(path.to_owned(), error))?;
         let durability = Cell::new(Durability::Synced);
         let is_reading = Cell::new(false);
-        Ok(Self { connection, path: path.to_owned(), frames, wal, durability, is_reading, _unstoppable: unstoppable })
+        let path = path.to_owned();
+        Ok(Self { connection, path, frames, wal, durability, is_reading, index, _unstoppable: unstoppable })
     }
 
     /// Creates the database with `schema` (see [`Self::open`]) in WAL mode, mode 0600, and opens it. A file that a
@@ -257,7 +266,8 @@ impl Database {
     /// Moves a WAL that has grown long into the database, as far as nobody reads it. No commit does so, because somebody
     /// waits for each: it is for moments when nobody does, and happens on drop.
     pub fn tidy(&self) {
-        if self.frames.load(Ordering::Relaxed) >= WAL_FRAMES {
+        let limit = if self.index.is_kept() { WAL_FRAMES } else { REPLAYED_FRAMES };
+        if self.frames.load(Ordering::Relaxed) >= limit {
             self.frames.store(0, Ordering::Relaxed);
             // What fails now is done by a later process; nothing depends on it.
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));

@@ -67,11 +67,11 @@ fn who_has_a_database_open_cannot_be_stopped_from_a_terminal() {
 const SCHEMA: &str = "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT UNIQUE) STRICT;
 CREATE INDEX thing_by_text ON thing (text, id)";
 
-fn create(scratch: &Scratch) -> Database {
+pub(in crate::database) fn create(scratch: &Scratch) -> Database {
     Database::create(&scratch.path(), &[SCHEMA]).unwrap()
 }
 
-fn open(scratch: &Scratch) -> Result<Database, DatabaseError> {
+pub(in crate::database) fn open(scratch: &Scratch) -> Result<Database, DatabaseError> {
     Database::open(&scratch.path(), &[SCHEMA])
 }
 
@@ -87,14 +87,14 @@ fn raw(path: &Path, statements: &str) {
     Connection::open(path).unwrap().execute_batch(statements).unwrap();
 }
 
-fn insert(database: &Database, text: &str) -> Result<(), DatabaseError> {
+pub(in crate::database) fn insert(database: &Database, text: &str) -> Result<(), DatabaseError> {
     database.write(Durability::Synced, |transaction| {
         let inserted = transaction.execute("INSERT INTO thing (text) VALUES (?1)", [text]);
         inserted.map(drop).map_err(|error| database.sqlite(error))
     })
 }
 
-fn count(database: &Database) -> i64 {
+pub(in crate::database) fn count(database: &Database) -> i64 {
     database.connection().query_row("SELECT count(*) FROM thing", [], |row| row.get(0)).unwrap()
 }
 

@@ -1,11 +1,92 @@
-//! Writing to the disk ahead of a sync.
+//! Files and the disk below them: writing ahead of a sync, where a file lies, and notes on it.
 
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::{io, mem};
+
+use crate::kernel::check;
 
 /// Has the kernel write what the file holds in memory, without waiting for it (sync_file_range(2)): a sync that comes later
 /// has less to wait for. It is no sync: nothing is promised, so an error is nobody's.
 pub fn write_out(file: &File) {
     // SAFETY: takes integers; the descriptor is open through the call.
     unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Where a file lies, for as long as the host runs: a mount that is made anew has another number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The mount, by a number that no other gets before the next boot (`STATX_MNT_ID_UNIQUE`, statx(2)).
+    pub mount: u64,
+    /// The inode there.
+    pub inode: u64,
+}
+
+/// `STATX_MNT_ID_UNIQUE` of linux/stat.h, since Linux 6.8.
+const UNIQUE_MOUNT: u32 = 0x4000;
+
+/// Where the file at `path` lies; `None` where the kernel gives no such numbers to mounts.
+pub fn place(path: &Path) -> io::Result<Option<Place>> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: statx is plain integers, for which zero is valid.
+    let mut found: libc::statx = unsafe { mem::zeroed() };
+    let wanted = libc::STATX_INO | UNIQUE_MOUNT;
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the name and `found` live through the call.
+    check(unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, wanted, &raw mut found) })?;
+    let place = Place { mount: found.stx_mnt_id, inode: found.stx_ino };
+    Ok((found.stx_mask & wanted == wanted).then_some(place))
+}
+
+/// What [`write_note`] left on the file under this name (fgetxattr(2)), at most 128 bytes of it.
+///
+/// # Errors
+/// `ENODATA` where there is none, `ERANGE` where it is longer, `ENOTSUP` where the file system keeps none.
+pub fn read_note(file: &File, name: &CStr) -> io::Result<Vec<u8>> {
+    let mut note = vec![0; 128];
+    // SAFETY: the kernel writes at most as many bytes as `note` has; the name lives through the call.
+    let length = unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), note.as_mut_ptr().cast(), note.len()) };
+    note.truncate(usize::try_from(length).map_err(|_| io::Error::last_os_error())?);
+    Ok(note)
+}
+
+/// Leaves a note on a file (lsetxattr(2)), without opening it. Only who may write to the file can do so.
+pub fn write_note(path: &Path, name: &CStr, note: &[u8]) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all pointers live through the call, and the length is that of `note`.
+    check(unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), note.as_ptr().cast(), note.len(), 0) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &CStr = c"user.sys-disk-tests";
+
+    #[test]
+    fn a_note_stays_with_its_file() {
+        let path = std::env::temp_dir().join(format!("sys-disk-tests-{}", std::process::id()));
+        let file = File::create(&path).unwrap();
+        assert_eq!(read_note(&file, NAME).unwrap_err().raw_os_error(), Some(libc::ENODATA));
+        write_note(&path, NAME, b"one").unwrap();
+        write_note(&path, NAME, b"another").unwrap();
+        assert_eq!(read_note(&file, NAME).unwrap(), b"another");
+        write_note(&path, NAME, &[b'x'; 129]).unwrap();
+        assert_eq!(read_note(&file, NAME).unwrap_err().raw_os_error(), Some(libc::ERANGE));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn two_files_of_one_mount_lie_beside_each_other() {
+        let places = ["/etc", "/etc/passwd", "/proc/self/stat"].map(|path| place(Path::new(path)).unwrap());
+        let [Some(directory), Some(file), Some(process)] = places else {
+            return; // before Linux 6.8
+        };
+        assert_eq!(directory.mount, file.mount);
+        assert_ne!(directory.inode, file.inode);
+        assert_ne!(file.mount, process.mount);
+    }
 }
