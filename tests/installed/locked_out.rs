@@ -176,13 +176,22 @@ fn runs_not(root: &PrivateRoot, person: &Person) {
 fn an_altered_or_damaged_database_gives_way_to_its_backup() {
     let (root, person) = host();
     written("keep a copy of `/var/lib/jit-sudo` for who will ask; restore the last backup of it");
+    // While the WAL has all pages, nobody reads those in the database.
+    let garbage = |pages| {
+        format!(
+            "sqlite3 /var/lib/jit-sudo/journal.db 'PRAGMA wal_checkpoint(TRUNCATE)'; \
+             dd if=/dev/urandom of=/var/lib/jit-sudo/journal.db bs=2k {pages} conv=notrunc 2>/dev/null"
+        )
+    };
+    let altered = "sqlite3 /var/lib/jit-sudo/journal.db 'CREATE TABLE surplus (x)'".to_owned();
     for (harm, says) in [
-        ("sqlite3 /var/lib/jit-sudo/journal.db 'CREATE TABLE surplus (x)'", "holds an unknown or altered"),
-        ("dd if=/dev/urandom of=/var/lib/jit-sudo/journal.db bs=1k count=64 conv=notrunc 2>/dev/null", "malformed"),
+        (altered, "holds an unknown or altered"),
+        (garbage("seek=1 count=32"), "malformed"),
+        (garbage("count=1"), "file is not a database"),
     ] {
         root.script("rm -rf /root/backup; cp -a /var/lib/jit-sudo /root/backup");
         runs(&root, &person); // after the backup was made
-        root.script(harm);
+        root.script(&harm);
         root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused(written(says));
         assert_eq!(root.as_root(["jitctl", "doctor"]).status.code(), Some(1));
         root.script("cp -a /var/lib/jit-sudo /root/evidence-$(date +%s%N)");
