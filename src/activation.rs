@@ -1,6 +1,7 @@
 //! Asking for a grant and giving it: used by the broker, and by `run.rs` where the caller says all that a role demands.
 //! Whatever changes here is in the journal by the same transaction.
 
+pub mod apart;
 pub mod extension;
 pub mod insight;
 pub mod wish;
@@ -21,7 +22,7 @@ use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::escape::Word;
 use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
 use crate::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
-use crate::grant::{Attested, GrantTerms, RequestTerms, SignedGrant, digest};
+use crate::grant::{Attested, GrantTerms, HostDescriptor, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{PolicyIndex, Role};
@@ -120,6 +121,13 @@ pub enum ActivationError {
     NotGranted(GrantId, RequestState),
     /// The request is gone.
     Lost(GrantId),
+    /// Another process was to submit it and did not, for this reason.
+    Elsewhere {
+        /// The sentence.
+        sentence: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// The host.
     Host(HostError),
     /// The journal.
@@ -172,6 +180,7 @@ impl fmt::Display for ActivationError {
             Self::Command(error) => error.fmt(f),
             Self::NotGranted(id, state) => write!(f, "request {id} was {}", state.as_str()),
             Self::Lost(id) => write!(f, "request {id} cannot be read back"),
+            Self::Elsewhere { sentence, .. } => f.write_str(sentence),
             Self::Host(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
         }
@@ -217,7 +226,7 @@ pub fn request(
     moment: &Moment,
 ) -> Result<Activation, ActivationError> {
     let identity = host.identity()?;
-    let terms = request_terms(caller, wanted, &identity, moment)?;
+    let terms = request_terms(caller, wanted, &identity.host, moment)?;
     submit(host, policy, wanted.role, &terms, &identity, moment)
 }
 
@@ -393,7 +402,7 @@ pub fn approval_event(attested: &Attested, role: &Role) -> Event {
 fn request_terms(
     caller: &Caller,
     wanted: &Wanted<'_>,
-    identity: &Identity,
+    host: &HostDescriptor,
     moment: &Moment,
 ) -> Result<RequestTerms, ActivationError> {
     let role = wanted.role;
@@ -431,7 +440,7 @@ fn request_terms(
         exact: Flag::from(rules.exact_command),
         extends: None,
         extensions: Extensions::new(),
-        host: identity.host.clone(),
+        host: host.clone(),
         id: GrantId::from_random(random),
         one_shot: Flag::from(wanted.one_shot || rules.one_shot),
         reason,

@@ -50,11 +50,11 @@ pub fn unescape(text: &str) -> Option<Vec<u8>> {
 
 /// Lower-case hexadecimal, for digests.
 pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        push_nibbles(&mut text, *byte);
+    let mut text = vec![0; bytes.len() * 2];
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        digits.copy_from_slice(&hex_digits(*byte));
     }
-    text
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// The inverse of [`hex`]; `None` when `text` is not lower-case hexadecimal of exactly `N` bytes.
@@ -227,14 +227,13 @@ fn is_ignorable(character: char) -> bool {
 fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         text.push_str("\\x");
-        push_nibbles(text, *byte);
+        text.extend(hex_digits(*byte).map(char::from));
     }
 }
 
-fn push_nibbles(text: &mut String, byte: u8) {
-    for nibble in [byte >> 4, byte & 15] {
-        text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('?'));
-    }
+/// The byte as two digits.
+fn hex_digits(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|nibble| if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) })
 }
 
 fn hex_byte(digits: &str) -> Option<u8> {

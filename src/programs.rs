@@ -1,10 +1,15 @@
 //! Where our own programs lie. Nothing about them is asked of a name that a process gives itself.
 
-use std::io::{self, Seek, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, PipeReader, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use sys::process::{Pid, spawn_apart};
+use sys::poll::{PollEntry, poll};
+use sys::process::{self, Pid, Waiting, spawn_apart};
 use sys::programs::Programs;
+use sys::signals::SIGKILL;
 
 /// The program that people call.
 pub const JIT_SUDO: &str = match option_env!("JIT_SUDO_PROGRAM") {
@@ -41,12 +46,59 @@ pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
 /// # Errors
 /// Whatever keeps it from starting.
 pub fn start_enforcer(order: &[u8]) -> io::Result<Pid> {
-    let mut file = sys::sealed::memory_file("order")?;
+    spawn_apart(enforcer(order)?.stdout(Stdio::null()))
+}
+
+/// The longest answer, in bytes.
+const ANSWER_LIMIT: usize = 64 << 10;
+
+/// The same, and waits for its answer, at most `patience`.
+///
+/// # Errors
+/// Besides, `TimedOut` where it has not ended by then; it is killed. `InvalidData` where it says more than 64 KiB.
+pub fn ask_enforcer(order: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
+    let (hearing, speaking) = io::pipe()?;
+    let mut command = enforcer(order)?;
+    let child = spawn_apart(command.stdout(speaking))?;
+    drop(command); // and with it our copy of the end that it speaks into
+    let heard = hear(hearing, Instant::now() + patience);
+    if heard.is_err() {
+        let _ = process::kill(child, SIGKILL);
+    }
+    let _ = process::wait(child, Waiting::ForEnd);
+    heard
+}
+
+fn enforcer(order: &[u8]) -> io::Result<Command> {
+    let mut file: File = sys::sealed::memory_file("order")?;
     file.write_all(order)?;
     file.rewind()?;
     let mut command = Command::new(ENFORCER);
-    command.env_clear().current_dir("/").stdin(file).stdout(Stdio::null()).stderr(Stdio::null());
-    spawn_apart(&mut command)
+    command.env_clear().current_dir("/").stdin(file).stderr(Stdio::null());
+    Ok(command)
+}
+
+fn hear(mut speaker: PipeReader, deadline: Instant) -> io::Result<Vec<u8>> {
+    let (mut heard, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut entries = [PollEntry::reading(speaker.as_fd())];
+        poll(&mut entries, Some(left))?;
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        if !entries.iter().any(|entry| entry.ready_read) {
+            continue;
+        }
+        let length = speaker.read(&mut part)?;
+        if length == 0 {
+            return Ok(heard);
+        }
+        heard.extend(part.get(..length).unwrap_or_default());
+        if heard.len() > ANSWER_LIMIT {
+            return Err(ErrorKind::InvalidData.into());
+        }
+    }
 }
 
 /// All that may hold what others on the host wait for, or end what must end in time. They go on where everything around them is

@@ -274,6 +274,7 @@ impl Refusal {
                 Some(format!("an approver of its role: jitctl review {id} --comment 'WHAT YOU FOUND'"))
             }
             Self::Activation(ActivationError::NotGranted(id, _)) => Some(format!("jitctl show {id}")),
+            Self::Activation(ActivationError::Elsewhere { hint, .. }) => hint.clone(),
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
             Self::OtherRole(_, roles) => roles.first().map(|role| format!("add --role {role}")),
             Self::Pending(_, id, _) => Some(format!(

@@ -2,7 +2,7 @@
 //! program of its own, because no database may cross a fork, and holds nothing of the caller's: no terminal, no pipe, no directory.
 //! So it is also the one that signs checkpoints.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,12 +13,15 @@ use super::grant_watch::{Watched, What};
 use super::left::Left;
 use super::removal::RemovalWatch;
 use super::steward::Steward;
+use crate::activation::Activation;
+use crate::activation::apart::{Outcome, Submission};
 use crate::audit::Due;
 use crate::escape::Word;
 use crate::grant::GrantTerms;
 use crate::host::{Host, HostError, SEAL, STATE};
 use crate::policy::{AuditSettings, Role};
 use crate::programs::start_enforcer;
+use crate::refusal::Refusal;
 use crate::session::custody::{self, Custody};
 use crate::session::{SUPERVISORS, Wards, stand_alone};
 use sys::process::{Pid, process_start};
@@ -108,9 +111,21 @@ pub fn serve(inherited: &Inherited) -> i32 {
     let done = match serde_json::from_slice::<Charge>(&text) {
         Ok(charge) => enforce(&charge),
         Err(_) if text == SEAL => seal(Due::InTime),
-        Err(_) => return 1,
+        Err(_) => return Submission::in_order(&text).map_or(1, |submission| submit(&submission)),
     };
     i32::from(done.is_err())
+}
+
+/// Submits a request, and says what came of it.
+fn submit(submission: &Submission) -> i32 {
+    let outcome = match open_host().map_err(Refusal::from).and_then(|host| Ok(submission.carry_out(&host)?)) {
+        Ok(Activation::Granted(id)) => Outcome::Granted(id),
+        Ok(Activation::Pending(id)) => Outcome::Pending(id),
+        Err(refusal) => Outcome::Refused { sentence: refusal.sentence(), hint: refusal.hint() },
+    };
+    let mut out = io::stdout();
+    let told = serde_json::to_writer(&mut out, &outcome).map_err(io::Error::from).and_then(|()| out.flush());
+    i32::from(told.is_err())
 }
 
 fn open_host() -> Result<Host, HostError> {

@@ -2,7 +2,8 @@
 
 use std::io::IsTerminal;
 
-use crate::activation::{Activation, ActivationError, Urgency, Wanted, request};
+use crate::activation::apart::request_apart;
+use crate::activation::{Activation, ActivationError, Urgency, Wanted};
 use crate::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
 use crate::clock::duration::{self, spell};
 use crate::escape::Word;
@@ -91,7 +92,7 @@ fn ask_now(
         one_shot: false,
         urgency: if wish.break_glass { Urgency::BreakGlass } else { Urgency::Ordinary },
     };
-    Ok(Some(request(scene.host, scene.policy, elevation.caller(), &wanted, &scene.host.now()?)?))
+    Ok(Some(request_apart(scene.host, elevation.caller(), &wanted, &scene.host.now()?)?))
 }
 
 /// How far we may go without a grant.

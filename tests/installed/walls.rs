@@ -268,3 +268,29 @@ fn the_compressor_is_behind_the_wall() {
     let keeper = seen.lines().filter(|line| is(line, "0")).count();
     assert!(worker > 0 && keeper > 0, "{seen}");
 }
+
+/// Which programs open the private key while `words` run.
+fn readers_of_the_key(person: &Person, words: &[&str]) -> Vec<String> {
+    let log = format!("/root/{}.opened", person.name);
+    let trace = ["strace", "-f", "-q", "-e", "trace=execve,openat", "-o", &log, "-u", &person.name];
+    root().as_root([&trace, words].concat()).succeeded();
+    let (mut programs, mut readers) = (std::collections::HashMap::new(), Vec::new());
+    for line in root().read(&log).lines() {
+        let Some((pid, call)) = line.split_once(' ') else { continue };
+        let call = call.trim_start();
+        if let Some(program) = call.strip_prefix("execve(\"").and_then(|rest| rest.split('"').next()) {
+            programs.insert(pid.to_owned(), program.to_owned());
+        } else if call.starts_with("openat(") && call.contains("\"host_key\"") {
+            readers.push(programs.get(pid).cloned().unwrap_or_default());
+        }
+    }
+    readers
+}
+
+#[test]
+fn the_program_that_talks_to_a_caller_never_reads_the_private_key() {
+    let person = root().person(&["walled-extended"]);
+    let words = ["/usr/bin/jit-sudo", "--role", "walled-extended", "--reason", "x", "id", "-u"];
+    assert_eq!(readers_of_the_key(&person, &words), ["/usr/libexec/jit-sudo/jit-sudo-enforcer"]);
+    assert_eq!(readers_of_the_key(&person, &["/usr/bin/jit-sudo", "-n", "id"]), [""; 0]);
+}

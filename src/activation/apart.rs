@@ -1,0 +1,80 @@
+//! The request of somebody whose command jit-sudo runs, submitted by a process of its own: who talks to a caller has no need of the
+//! host's private key, and never reads it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Activation, ActivationError, Wanted, request_terms, submit};
+use crate::audit::record::Digest;
+use crate::clock::Moment;
+use crate::elevation::Caller;
+use crate::grant::RequestTerms;
+use crate::host::{Host, HostError};
+use crate::names::GrantId;
+use crate::programs::ask_enforcer;
+
+/// What the order to submit a request begins with.
+const SUBMIT: &[u8] = b"submit ";
+
+/// So long an answer is waited for: a writer of the database waits 10 seconds for its turn.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The order: what is asked for, complete and checked, and the policy by which it was judged.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submission {
+    terms: RequestTerms,
+    policy: Option<Digest>,
+}
+
+/// What came of it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// There is a grant.
+    Granted(GrantId),
+    /// Approvers are to decide.
+    Pending(GrantId),
+    /// Nothing was submitted.
+    Refused {
+        /// Why, for the requester.
+        sentence: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// As [`super::request`], by another process.
+pub fn request_apart(
+    host: &Host,
+    caller: &Caller,
+    wanted: &Wanted<'_>,
+    moment: &Moment,
+) -> Result<Activation, ActivationError> {
+    let terms = request_terms(caller, wanted, &host.public_identity()?.host, moment)?;
+    let order = Submission { terms, policy: wanted.role.policy.map(Digest) };
+    let failed = |error| HostError::System("have the request submitted", error);
+    let answer = ask_enforcer(&[SUBMIT, &serde_json::to_vec(&order)?].concat(), PATIENCE).map_err(failed)?;
+    match serde_json::from_slice(&answer).map_err(|error| failed(error.into()))? {
+        Outcome::Granted(id) => Ok(Activation::Granted(id)),
+        Outcome::Pending(id) => Ok(Activation::Pending(id)),
+        Outcome::Refused { sentence, hint } => Err(ActivationError::Elsewhere { sentence, hint }),
+    }
+}
+
+impl Submission {
+    /// The order in these words, if it is one.
+    pub fn in_order(words: &[u8]) -> Option<Self> {
+        serde_json::from_slice(words.strip_prefix(SUBMIT)?).ok()
+    }
+
+    /// Does it, as far as the policy is still the one by which it was judged.
+    pub fn carry_out(&self, host: &Host) -> Result<Activation, ActivationError> {
+        let policy = host.last_policy()?;
+        let role = policy.role(&self.terms.role).map_err(HostError::from)?;
+        let role = role.filter(|role| role.digest == self.terms.role_digest && role.policy.map(Digest) == self.policy);
+        let role = role.ok_or(crate::audit::JournalError::OtherPolicy)?;
+        submit(host, &policy, &role, &self.terms, &host.identity()?, &host.now()?)
+    }
+}
