@@ -1,10 +1,19 @@
 //! What is said to the caller: their standard streams, which may be a pipe that nobody reads. There is one [`Voice`] in a
 //! process, and a transaction of the database has it for as long as it lasts: so nobody who holds up others waits for the
-//! caller. Besides this room only those that talk to the caller while no database is at hand name the streams
+//! caller. Nobody waits for ever. Besides this room only those that talk to the caller while no database is at hand name the streams
 //! (`tests/floors.rs` has the list).
 
-use std::io::Write;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sys::interruption::write_all;
+
+/// So long a message waits for somebody to take the next part of it: a terminal after ^S, a pipe that nobody reads.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same for an answer, which may go to a pager.
+const PAGING: Duration = Duration::from_secs(3600);
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -21,11 +30,11 @@ impl Voice {
 
     /// Says `text` on standard error. Whoever closed it does not want to know.
     pub fn say(&mut self, text: &str) {
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = write_all(std::io::stderr().as_fd(), text.as_bytes(), PATIENCE);
     }
 
     /// Says `text` on standard output. A reader that went away (| head) is no failure.
     pub fn print(&mut self, text: &str) {
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        let _ = write_all(std::io::stdout().as_fd(), text.as_bytes(), PAGING);
     }
 }

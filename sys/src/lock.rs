@@ -3,16 +3,11 @@
 //! ^Z asks for no permission, and everybody else would wait for who holds the lock.
 
 use std::io::{Error, ErrorKind, Result};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
-use std::ptr;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::interruption::{Timer, succeed};
 use crate::signals::Unstoppable;
-
-/// After the first signal the timer goes on, for a signal that came just before flock(2) would be lost.
-const AGAIN: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// A lock that is held until it is dropped. A lock left behind by a killed process is dropped by the kernel.
 #[derive(Debug)]
@@ -126,91 +121,6 @@ pub fn is_claimed(file: &impl AsFd) -> Result<bool> {
 fn flock(file: &impl AsFd, operation: libc::c_int) -> Result<()> {
     // SAFETY: flock takes two integers, and the descriptor is open because `file` is borrowed.
     if unsafe { libc::flock(file.as_fd().as_raw_fd(), operation) } == 0 { Ok(()) } else { Err(Error::last_os_error()) }
-}
-
-/// Interrupts the blocking calls of this thread, from `limit` on. It uses the last real-time signal, which nobody
-/// relays or waits for, so that SIGALRM and its timer stay as they are.
-struct Timer {
-    id: libc::timer_t,
-    mask: libc::sigset_t,
-}
-
-impl Timer {
-    fn start(limit: Duration) -> Result<Self> {
-        let signal = libc::SIGRTMAX();
-        install_handler(signal)?;
-        // SAFETY: both sets are local; sigemptyset initialises the one and pthread_sigmask the other.
-        let mask = unsafe {
-            let mut only = MaybeUninit::uninit();
-            let mut before = MaybeUninit::uninit();
-            libc::sigemptyset(only.as_mut_ptr());
-            libc::sigaddset(only.as_mut_ptr(), signal);
-            succeed(-libc::pthread_sigmask(libc::SIG_UNBLOCK, only.as_ptr(), before.as_mut_ptr()))?;
-            before.assume_init()
-        };
-        let mut id: libc::timer_t = ptr::null_mut();
-        // SAFETY: a sigevent is plain data for which zeros are valid; timer_create reads it and writes one id.
-        let created = unsafe {
-            let mut event: libc::sigevent = std::mem::zeroed();
-            event.sigev_notify = libc::SIGEV_THREAD_ID;
-            event.sigev_signo = signal;
-            event.sigev_notify_thread_id = libc::gettid();
-            libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut id)
-        };
-        if created != 0 {
-            let error = Error::last_os_error();
-            restore_mask(&mask);
-            return Err(error);
-        }
-        let timer = Self { id, mask };
-        let first = libc::timespec {
-            tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: libc::c_long::from(i32::try_from(limit.subsec_nanos().max(1)).unwrap_or(1)),
-        };
-        let schedule = libc::itimerspec { it_interval: AGAIN, it_value: first };
-        // SAFETY: the timer was just made and lives in `timer`; the old schedule is not asked for.
-        succeed(unsafe { libc::timer_settime(timer.id, 0, &schedule, ptr::null_mut()) })?;
-        Ok(timer)
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        // SAFETY: the id is of a timer that `start` made and nobody else deletes.
-        unsafe { libc::timer_delete(self.id) };
-        restore_mask(&self.mask);
-    }
-}
-
-fn restore_mask(mask: &libc::sigset_t) {
-    // SAFETY: the set was filled in by pthread_sigmask; the previous mask is not asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, ptr::null_mut()) };
-}
-
-/// Once in a process, and for good: a handler that does nothing, without SA_RESTART. An exec resets it.
-fn install_handler(signal: libc::c_int) -> Result<()> {
-    extern "C" fn nothing(_: libc::c_int) {}
-    static INSTALLED: OnceLock<Option<i32>> = OnceLock::new();
-    let failure = INSTALLED.get_or_init(|| {
-        // SAFETY: zeros are a valid sigaction; the handler has the type that goes without SA_SIGINFO, touches nothing
-        // and so is safe in any context.
-        let result = unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
-            libc::sigaction(signal, &action, ptr::null_mut())
-        };
-        if result == 0 { None } else { Error::last_os_error().raw_os_error() }
-    });
-    failure.map_or(Ok(()), |code| Err(Error::from_raw_os_error(code)))
-}
-
-/// `result` is 0, or -1 with errno set, or a negated error number as the pthread functions give it.
-fn succeed(result: libc::c_int) -> Result<()> {
-    match result {
-        0 => Ok(()),
-        -1 => Err(Error::last_os_error()),
-        negated => Err(Error::from_raw_os_error(-negated)),
-    }
 }
 
 #[cfg(test)]
