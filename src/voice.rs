@@ -10,10 +10,10 @@ use std::time::Duration;
 use sys::interruption::write_all;
 
 /// So long a message waits for somebody to take the next part of it: a terminal after ^S, a pipe that nobody reads.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The same for an answer, which may go to a pager.
-const PAGING: Duration = Duration::from_secs(3600);
+pub const PAGING: Duration = Duration::from_secs(3600);
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 

@@ -2,16 +2,18 @@
 
 use std::cell::Cell;
 use std::ffi::{CString, OsStr, OsString};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::escape::escape;
+use crate::voice::PATIENCE;
 use sys::cgroup::Cgroup;
 use sys::exec::{Credentials, Directory, Execution, Image, Programs};
 use sys::inherited::Manner;
+use sys::interruption::write_all;
 use sys::limits::Limits;
 use sys::pam::{Conversation, ConversationFailed, Prompt};
 use sys::process::{Pid, WaitEvent, Waiting, wait};
@@ -219,12 +221,10 @@ impl Conversation for Prompter {
 /// Shows `text` where the prompts are.
 pub fn say(source: &Source, text: &[u8]) {
     // Nothing depends on whether the person sees it: a terminal that is gone is no reason to change the verdict.
-    let _ = match source {
-        Source::StandardInput | Source::Askpass(_) => std::io::stderr().write_all(text),
-        Source::Terminal => match Terminal::controlling() {
-            Ok(terminal) => sys::poll::write(terminal.as_fd(), text).map(drop),
-            Err(_) => std::io::stderr().write_all(text),
-        },
+    let terminal = matches!(source, Source::Terminal).then(Terminal::controlling).and_then(Result::ok);
+    let _ = match terminal {
+        Some(terminal) => write_all(terminal.as_fd(), text, PATIENCE),
+        None => write_all(std::io::stderr().as_fd(), text, PATIENCE),
     };
 }
 

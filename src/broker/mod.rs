@@ -39,11 +39,12 @@ use crate::grant::Consent;
 use crate::host::Host;
 use crate::policy::judge::{names, subject};
 use crate::policy::{PolicyIndex, PolicyReader};
-use crate::voice::Voice;
+use crate::voice::{PAGING, Voice};
 use decisions::Narrowing;
 use failure::{Refused, refused, unchecked};
 use question::Turn;
 pub use question::{Question, hear};
+use sys::interruption::Patiently;
 use sys::sanitize::Inherited;
 use wire::{Answer, Ask, KeyInfo, Reply};
 
@@ -60,7 +61,7 @@ pub(crate) struct Desk<'a> {
 /// Answers one question on standard output, and returns the exit status.
 pub fn serve(question: Question, inherited: &Inherited) -> i32 {
     let Some(mut voice) = Voice::of_this_process() else { return 1 };
-    let mut out = std::io::stdout();
+    let mut out = Patiently(std::io::stdout(), PAGING);
     let mut reader = None;
     let answer = question.understood().and_then(|ask| {
         reader = reader_of(&ask, inherited);

@@ -1,9 +1,9 @@
 //! Blocking calls that are given up after a while: a timer interrupts them. What belongs to a caller is never made non-blocking,
 //! because everybody who has it open would find it so.
 
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -38,6 +38,24 @@ pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], patience: Duration) -> Re
         }
     }
     Ok(())
+}
+
+/// A file that is written to with this patience, without a buffer.
+#[derive(Debug)]
+pub struct Patiently<F>(pub F, pub Duration);
+
+impl<F: AsFd> Write for Patiently<F> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+        write_all(self.0.as_fd(), bytes, self.1)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Interrupts the blocking calls of this thread, from `limit` on. It uses the last real-time signal, which nobody
@@ -138,7 +156,7 @@ mod tests {
     fn a_pipe_that_nobody_reads_is_given_up_in_time() {
         let (_reader, writer) = pipe().unwrap();
         let begun = Instant::now();
-        let error = write_all(writer.as_fd(), &[0; 1 << 20], SHORT).unwrap_err();
+        let error = Patiently(writer, SHORT).write_all(&[0; 1 << 20]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!((50..1000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     }
