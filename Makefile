@@ -42,6 +42,7 @@ help:
 	@echo 'make recording-cost  what a recording costs beside sudo'"'"'s'
 	@echo 'make bench          measured beside sudo and doas'
 	@echo 'make crowd          1,000 runs at once by 10 users: how many fail, how long they take'
+	@echo 'make siege           one hostile user does everything at once; how another fares beside it (SECONDS=)'
 	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
 	@echo 'make million        verification, export and listing of 1,000,000 records'
 	@echo 'make import-compare  5,000 generated sudoers files, imported, and their answers compared with sudo'"'"'s (FILES= SEED=)'
@@ -151,6 +152,10 @@ bench: deps build
 crowd: deps build
 	PROFILE=$(PROFILE) $(TRY) crowd
 
+# Ten minutes; SECONDS=60 is a taste. Exits with 1 where another user fails or is slowed down too much, or the budget is exceeded.
+siege: deps build
+	PROFILE=$(PROFILE) $(TRY) siege
+
 past: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed past:: -- --nocapture
 
@@ -219,4 +224,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd recording-cost past flips journals soak trials million test check deps build-deps clean ansible import-compare
+.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips journals soak trials million test check deps build-deps clean ansible import-compare
