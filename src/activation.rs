@@ -20,7 +20,7 @@ use crate::clock::{Moment, Timestamp};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::escape::Word;
-use crate::grant::lifecycle::{Decided, RequestState, grant_terms};
+use crate::grant::lifecycle::{Decided, NotExact, RequestState, grant_terms};
 use crate::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
 use crate::grant::{Attested, GrantTerms, HostDescriptor, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
@@ -107,6 +107,8 @@ pub enum ActivationError {
     Unheard(&'static str),
     /// The role serves exact commands only, and none was named.
     CommandMissing(RoleName),
+    /// The role serves exact commands only, and no grant for one can come of the request.
+    NotExact(RoleName, NotExact),
     /// The role does not let the caller have the directory or the variables.
     Wish(RoleName, WishError),
     /// The role may not be had by breaking the glass.
@@ -170,6 +172,9 @@ impl fmt::Display for ActivationError {
             ),
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
+            }
+            Self::NotExact(role, why) => {
+                write!(f, "role {role} is granted for an exact command only, and {why}")
             }
             Self::Wish(role, error) => write!(f, "role {role}: {error}"),
             Self::NoGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
@@ -348,6 +353,10 @@ pub fn grant(
     let high = journal.high_water()?.unwrap_or(moment.wall);
     let later = Moment { wall: moment.wall.max(high), ..moment.clone() };
     let terms = grant_terms(decided, &identity.id, &later);
+    // What was read is what is signed: a grant for one command has one.
+    if terms.exact.is_set() {
+        decided.request.exactly().map_err(|why| ActivationError::NotExact(terms.role.clone(), why))?;
+    }
     let signed = SignedGrant::issue(&terms, &identity.key)?;
     store::approve_request(tx, &terms.id)?;
     store::insert_grant(tx, &terms, &signed)?;
@@ -375,6 +384,7 @@ fn break_glass(
         user: Some(Word::from(terms.user.as_str())),
         run: None,
         grant: Some(terms.id.clone()),
+        identity: None,
     };
     Ok(journal.append(tx, moment, Event::Alert(Box::new(alert)))?)
 }

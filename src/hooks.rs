@@ -282,6 +282,7 @@ fn record(host: &Host, code: &str, sentence: &str, repeated: Repeated) -> Option
         user: None,
         run: None,
         grant: None,
+        identity: None,
     }));
     let moment = host.now().ok()?;
     let written = host.database().write(Durability::Synced, |tx| journal.append(tx, &moment, event)).ok()?;

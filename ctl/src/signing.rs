@@ -116,8 +116,8 @@ fn approval(words: ApproveWords, approver: UserName, request: &Request) -> Resul
         let (most, wanted) = (when::spell(asked.duration), when::spell(duration));
         return Err(bad(&format!("an approver may only shorten: {most} was asked, not {wanted}")));
     }
-    if words.exact && asked.command.is_none() {
-        return Err(bad("the request names no command, so it cannot be narrowed to one"));
+    if words.exact {
+        asked.exactly().map_err(|why| bad(&why.to_string()))?;
     }
     Ok(ApprovalTerms {
         approver,

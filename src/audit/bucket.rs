@@ -90,6 +90,7 @@ impl Bucket {
             user: Some(user.clone()),
             run: None,
             grant: None,
+            identity: None,
         }))
     }
 }
@@ -130,6 +131,7 @@ impl Journal<'_> {
                 user: Some(user),
                 run: None,
                 grant: None,
+                identity: None,
             };
             Ok(vec![self.append(tx, moment, Event::Alert(Box::new(alert)))?])
         })

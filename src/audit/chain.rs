@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::custody;
 use super::mark::Mark;
+use super::misfits::Misfits;
 use super::policies::Policies;
 use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 use super::power::Differences;
@@ -117,6 +118,8 @@ pub enum Cause {
     NoCheckpoint,
     /// Every record is good up to this one, the last, and rows of the tables that give power say something else.
     Rows(Differences),
+    /// Each record follows the one before, but what this one says, or rows say, may not be so. All that was found.
+    Misfits(Box<Misfits>),
     /// It names a policy, by this digest, of which no earlier record tells.
     UnknownPolicy(String),
     /// It names this policy when another one, the second, was in force.
@@ -127,6 +130,16 @@ pub enum Cause {
     Acts(String),
     /// It does not agree with what the records say of policies and their roles; the text says in what.
     Policies(String),
+}
+
+impl Cause {
+    /// Whether only what a record says is wrong, while its bytes, its hash and its place are those that were written.
+    pub(super) fn is_of_the_replay(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownPolicy(_) | Self::OtherPolicy(..) | Self::Policies(_) | Self::Runs(_) | Self::Acts(_)
+        )
+    }
 }
 
 impl fmt::Display for FirstBad {
@@ -167,6 +180,7 @@ impl fmt::Display for FirstBad {
             }
             Cause::Policies(what) | Cause::Runs(what) | Cause::Acts(what) => write!(f, "record {seq} {what}"),
             Cause::Rows(differences) => write!(f, "{differences}"),
+            Cause::Misfits(misfits) => write!(f, "{misfits}"),
             Cause::OtherKey => write!(
                 f,
                 "record {seq} was signed with another key than this host's, and root has not accepted that: put this host's own \
@@ -216,7 +230,8 @@ impl Chain {
         Self { records: 0, last, head, high, pruned, policies, accepted: 0 }
     }
 
-    /// Checks the next record as it is stored. What it tells of the role by which a run was judged: its digest.
+    /// Checks the next record as it is stored. What it tells of the role by which a run was judged: its digest. Where only what it
+    /// says is wrong, the next one can be fed after the error.
     pub fn feed<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
         if row.seq != self.next() {
             return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: row.seq } });
@@ -273,26 +288,33 @@ impl Chain {
         if let Some(column) = copies.and_then(|copies| inside.differs(&copies, high)) {
             return bad(Cause::Copy(column));
         }
-        if self.pruned.is_some_and(|mark| inside.tells_of(mark)) {
-            self.pruned = None;
-            let policies = inside.policies.as_deref().unwrap_or_default();
-            self.policies.remembered(policies, &policy_keys(inside.seq, body)?)?;
-        }
-        match (inside.kind, inside.policy) {
-            ("policy", Some(policy)) => self.policies.told(inside.seq, policy, &policy_keys(inside.seq, body)?)?,
-            (_, Some(policy)) => {
-                let role = inside.role.as_deref();
-                let named = Named { policy, role, power: inside.role_digest, sha256: inside.role_sha256 };
-                self.policies.named(inside.seq, &named, self.pruned.is_some())?;
-            }
-            (_, None) => {}
-        }
+        let judged = self.judge(inside, body)?;
         if custody::accepts(inside.kind, inside.code) {
             self.accepted = inside.seq;
         }
         self.records = self.records.saturating_add(1);
         (self.last, self.head, self.high) = (inside.seq, Some(hash), Some(high));
-        Ok(())
+        judged
+    }
+
+    /// What it says of policies and their roles; the outer error: it is no record.
+    fn judge(&mut self, inside: &Inside<'_>, body: &[u8]) -> Result<Result<(), FirstBad>, FirstBad> {
+        let mut judged = Ok(());
+        if self.pruned.is_some_and(|mark| inside.tells_of(mark)) {
+            self.pruned = None;
+            let policies = inside.policies.as_deref().unwrap_or_default();
+            judged = self.policies.remembered(policies, &policy_keys(inside.seq, body)?);
+        }
+        let named = match (inside.kind, inside.policy) {
+            ("policy", Some(policy)) => self.policies.told(inside.seq, policy, &policy_keys(inside.seq, body)?),
+            (_, Some(policy)) => {
+                let role = inside.role.as_deref();
+                let named = Named { policy, role, power: inside.role_digest, sha256: inside.role_sha256 };
+                self.policies.named(inside.seq, &named, self.pruned.is_some())
+            }
+            (_, None) => Ok(()),
+        };
+        Ok(judged.and(named))
     }
 
     /// The last record.
@@ -321,6 +343,11 @@ pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, F
         chain.feed(&row)?;
     }
     Ok(chain.verified())
+}
+
+/// The digest of the role by which a run was judged, of a record that is one.
+pub(super) fn role_digest(body: &[u8]) -> Option<&str> {
+    Inside::read(0, body).ok().and_then(|inside| inside.role_digest)
 }
 
 fn policy_keys(seq: u64, body: &[u8]) -> Result<PolicyKeys<'_>, FirstBad> {

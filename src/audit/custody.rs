@@ -99,7 +99,7 @@ impl Journal<'_> {
             set_meta(tx, HOST, host.as_bytes())?;
             match before {
                 Some(before) if before != host.as_bytes() => {
-                    Ok(vec![self.append(tx, moment, Fault::OtherHost.alert())?])
+                    Ok(vec![self.append(tx, moment, Fault::OtherHost(host.to_owned()).alert())?])
                 }
                 _ => Ok(Vec::new()),
             }
@@ -143,7 +143,8 @@ enum Fault {
     Clock(ClockFault),
     /// The number of the record that the anchor knows and the database does not.
     Older(u64),
-    OtherHost,
+    /// The id that it has now.
+    OtherHost(String),
 }
 
 impl fmt::Display for Fault {
@@ -152,29 +153,39 @@ impl fmt::Display for Fault {
             Self::Clock(fault) => fault.fmt(f),
             Self::Older(u64::MAX) => f.write_str("the anchor of the database is damaged"),
             Self::Older(seq) => write!(f, "the database is older than its anchor: record {seq} is missing or another"),
-            Self::OtherHost => f.write_str(
-                "the identity of this host has changed: a new key or machine-id, or a copy of another host; its earlier \
-                 grants are worth nothing here",
+            Self::OtherHost(_) => f.write_str(
+                "the identity of this host has changed: a new key or machine-id, or a copy of another host; grants of \
+                 another identity are worth nothing here",
             ),
         }
     }
 }
 
 impl Fault {
+    /// Which id the host has from here on, where that is another one.
+    fn identity(&self) -> Option<String> {
+        match self {
+            Self::OtherHost(identity) => Some(identity.clone()),
+            Self::Clock(_) | Self::Older(_) => None,
+        }
+    }
+
     fn alert(&self) -> Event {
         let code = match self {
             Self::Clock(fault) => fault.code(),
             Self::Older(_) => "database-older",
-            Self::OtherHost => "host-changed",
+            Self::OtherHost(_) => "host-changed",
         };
-        alert(code, &self.to_string())
+        let (sentence, identity) = (self.to_string().as_str().into(), self.identity());
+        let code = code.to_owned();
+        Event::Alert(Box::new(Alert { code, sentence, uid: None, user: None, run: None, grant: None, identity }))
     }
 }
 
 /// An alert about the host, by nobody.
 pub(super) fn alert(code: &str, sentence: &str) -> Event {
     let (code, sentence) = (code.to_owned(), sentence.into());
-    Event::Alert(Box::new(Alert { code, sentence, uid: None, user: None, run: None, grant: None }))
+    Event::Alert(Box::new(Alert { code, sentence, uid: None, user: None, run: None, grant: None, identity: None }))
 }
 
 fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Fault>, JournalError> {

@@ -10,13 +10,14 @@ use super::chain;
 use super::custody::{self, meta};
 use super::listing::Stored;
 use super::mark::Mark;
-use super::open_run::{self, Opened, Phase, Process};
+use super::open_run::{self, Opened, Phase, Process, Which};
 use super::precedent;
 use super::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use super::sink::{Delivery, Sink};
 use crate::budget::Storage;
 use crate::clock::{Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
+use crate::escape::Word;
 use crate::names::GrantId;
 use crate::policy::index;
 
@@ -152,6 +153,10 @@ impl Started {
     /// The run's id.
     pub fn run(&self) -> &str {
         &self.run
+    }
+
+    fn which(&self) -> Which<'_> {
+        Which { start: self.written.seq, run: &self.run }
     }
 
     /// The `start` record, to be mirrored.
@@ -296,9 +301,10 @@ impl<'a> Journal<'a> {
     /// it); such a run is then closed as lost.
     pub fn end(&self, started: &Started, moment: &Moment, ending: Ending) -> Result<Written, JournalError> {
         self.database.write(Durability::Ordered, |transaction| {
-            if !open_run::close(transaction, started.written.seq, Phase::Running)? {
+            if !open_run::close(transaction, started.which(), Phase::Running)? {
                 return Err(JournalError::NotOpen(started.run.clone()));
             }
+            let ending = in_this_journal(transaction, ending)?;
             precedent::count(transaction, started.uid, &started.command, started.written.time)?;
             let end = End {
                 run: started.run.clone(),
@@ -328,6 +334,22 @@ impl<'a> Journal<'a> {
     pub fn head(&self) -> Result<Option<(u64, Digest)>, JournalError> {
         Ok(tail(self.database.connection())?.map(|(seq, hash, _)| (seq, hash)))
     }
+}
+
+/// An ending without what this journal does not know: a run that went on under an extension outlives a backup of before that, which
+/// root has put back and accepted.
+fn in_this_journal(transaction: &Transaction<'_>, ending: Ending) -> Result<Ending, JournalError> {
+    let Some(last) = &ending.extended_by else { return Ok(ending) };
+    let query = "SELECT EXISTS (SELECT 1 FROM granted WHERE id = ?1)";
+    if transaction.query_row(query, [last.as_str()], |row| row.get(0))? {
+        return Ok(ending);
+    }
+    let lost = format!("it went on under grant {last}, of which this database has no record");
+    let detail = match &ending.detail {
+        Some(detail) => format!("{detail}; {lost}"),
+        None => lost,
+    };
+    Ok(Ending { extended_by: None, detail: Some(Word::from(detail.as_str())), ..ending })
 }
 
 /// Number, hash and high water of the last record.

@@ -4,7 +4,7 @@
 use rusqlite::OptionalExtension;
 
 use super::journal::{Journal, JournalError, Written};
-use super::open_run::{OpenRun, Opened, Phase, Process, Supervisor, close, is_open, put_in, those_in, unknown};
+use super::open_run::{OpenRun, Opened, Phase, Process, Supervisor, Which, close, is_open, put_in, those_in, unknown};
 use super::record::{EndedBy, Event, LeftEnded, LeftRunning};
 use crate::clock::Moment;
 use crate::database::Durability;
@@ -23,7 +23,7 @@ impl Journal<'_> {
     /// Records that nobody of it is left; nothing where that was done before.
     pub fn left_ended(&self, moment: &Moment, ended: LeftEnded) -> Result<Option<Written>, JournalError> {
         self.database.write(Durability::Ordered, |tx| {
-            if !close(tx, ended.start, Phase::Left)? {
+            if !close(tx, Which { start: ended.start, run: &ended.run }, Phase::Left)? {
                 return Ok(None);
             }
             self.append(tx, moment, Event::LeftEnded(Box::new(ended))).map(Some)
@@ -53,7 +53,7 @@ impl Journal<'_> {
         for run in self.left_runs()?.into_iter().filter(|run| !alive(&run.supervisor)) {
             if !is_open(self.database.connection(), &run)? {
                 written.extend(self.database.write(Durability::Ordered, |tx| {
-                    match close(tx, run.start, run.phase)? {
+                    match close(tx, run.which(), run.phase)? {
                         true => self.append(tx, moment, unknown(&run)).map(Some),
                         false => Ok(None),
                     }
@@ -92,7 +92,7 @@ mod tests {
         let _ = journal.left_running(&sample::moment(3), left(), enforcer).unwrap();
 
         // Whoever saw it open takes it for lost, and closes nothing.
-        let tx = |phase| database.write(Durability::Ordered, |tx| close(tx, seen_before[0].start, phase));
+        let tx = |phase| database.write(Durability::Ordered, |tx| close(tx, seen_before[0].which(), phase));
         assert_eq!(seen_before[0].phase, Phase::Running);
         assert!(!tx(Phase::Running).unwrap());
         assert_eq!(journal.close_lost(&sample::moment(4), Sweep::Sample, &|_| false, &|_| 0).unwrap(), []);

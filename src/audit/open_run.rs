@@ -139,7 +139,7 @@ impl Journal<'_> {
             let mut written = Vec::with_capacity(lost.len());
             for (run, left) in lost {
                 // Another process may have closed it since we looked, and look after what it left.
-                if close(transaction, run.start, run.phase)? {
+                if close(transaction, run.which(), run.phase)? {
                     let Some(left) = left else {
                         written.push(self.append(transaction, moment, unknown(&run))?);
                         continue;
@@ -153,16 +153,16 @@ impl Journal<'_> {
         })
     }
 
-    /// Leaves word for whoever supervises the run that `start` began, and records it; nothing where the run is over.
+    /// Leaves word for whoever supervises that run, and records it; nothing where the run is over.
     pub fn intervene(
         &self,
         moment: &Moment,
-        start: u64,
+        which: Which<'_>,
         wish: &Wish,
         intervention: Intervention,
     ) -> Result<Option<Written>, JournalError> {
         self.database.write(Durability::Synced, |tx| {
-            if !leave_wish(tx, start, wish)? {
+            if !leave_wish(tx, which, wish)? {
                 return Ok(None);
             }
             self.append(tx, moment, Event::Intervention(Box::new(intervention))).map(Some)
@@ -328,17 +328,34 @@ pub(super) fn put_in(
     Ok(())
 }
 
-pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1 AND ended = ?2";
+pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1 AND run = ?2 AND ended = ?3";
+
+/// A run by the number of its `start` and its id: in a restored database other records have the same numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Which<'r> {
+    /// The number.
+    pub start: u64,
+    /// The id.
+    pub run: &'r str,
+}
+
+impl OpenRun {
+    /// Which one it is.
+    pub fn which(&self) -> Which<'_> {
+        Which { start: self.start, run: &self.run }
+    }
+}
 
 /// Leaves a wish for whoever looks after a run; false when nobody of it lives.
-fn leave_wish(transaction: &Transaction<'_>, start: u64, wish: &Wish) -> Result<bool, JournalError> {
-    let query = "UPDATE open_run SET wish = ?2 WHERE start = ?1";
-    Ok(transaction.execute(query, params![sql_integer(start)?, wish.to_text()])? == 1)
+fn leave_wish(transaction: &Transaction<'_>, which: Which<'_>, wish: &Wish) -> Result<bool, JournalError> {
+    let query = "UPDATE open_run SET wish = ?3 WHERE start = ?1 AND run = ?2";
+    Ok(transaction.execute(query, params![sql_integer(which.start)?, which.run, wish.to_text()])? == 1)
 }
 
 /// False when it was closed in this phase before.
-pub(super) fn close(transaction: &Transaction<'_>, start: u64, phase: Phase) -> Result<bool, JournalError> {
-    Ok(transaction.prepare_cached(CLOSE)?.execute(params![sql_integer(start)?, phase.has_ended()])? == 1)
+pub(super) fn close(transaction: &Transaction<'_>, which: Which<'_>, phase: Phase) -> Result<bool, JournalError> {
+    let values = params![sql_integer(which.start)?, which.run, phase.has_ended()];
+    Ok(transaction.prepare_cached(CLOSE)?.execute(values)? == 1)
 }
 
 #[cfg(test)]
@@ -395,7 +412,9 @@ mod tests {
         let _other = sample::started(&journal, "run000000002", 1);
         let leave = |act| {
             let wish = Wish { act, by: "bob b".to_owned() };
-            database.write(Durability::Ordered, |tx| leave_wish(tx, 1, &wish)).unwrap()
+            database
+                .write(Durability::Ordered, |tx| leave_wish(tx, Which { start: 1, run: "run000000001" }, &wish))
+                .unwrap()
         };
         for act in [Act::Freeze, Act::Kill] {
             assert!(leave(act));
@@ -407,6 +426,24 @@ mod tests {
         let _ = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();
         assert!(!leave(Act::Freeze));
         assert_eq!(journal.wish_for("run000000001").unwrap(), None);
+    }
+
+    /// As after a restored backup, in which numbers come again.
+    #[test]
+    fn a_run_closes_and_stops_no_other_that_has_its_number() {
+        let scratch = [Scratch::new("open-one"), Scratch::new("open-other")];
+        let [one, other] = scratch.each_ref().map(|scratch| Database::create(&scratch.path(), &[SCHEMA]).unwrap());
+        let of = |database| Journal::new(database, "web1", Vec::new());
+        let gone = sample::started(&of(&one), "run000000001", 1);
+        let _there = sample::started(&of(&other), "run000000002", 1);
+        let journal = of(&other);
+        let wish = Wish { act: Act::Kill, by: "bob".to_owned() };
+        let left = |which| other.write(Durability::Ordered, |tx| leave_wish(tx, which, &wish)).unwrap();
+        assert!(!left(Which { start: 1, run: "run000000001" }));
+        let ended = journal.end(&gone, &sample::moment(2), sample::ending());
+        assert!(matches!(ended, Err(JournalError::NotOpen(run)) if run == "run000000001"));
+        assert_eq!(journal.open_runs().unwrap()[0].run, "run000000002");
+        assert!(left(Which { start: 1, run: "run000000002" }));
     }
 
     #[test]

@@ -143,6 +143,7 @@ impl PolicyHistory {
             let gone: Vec<String> = self.present().map(str::to_owned).collect();
             gone.iter().for_each(|role| self.becomes(index, role, State::Absent));
         }
+        let mut misfit = Ok(());
         let is_whole = self.whole && self.gaps.is_empty() && keys.replaces.is_some();
         for (list, entries) in [("added", &keys.added), ("changed", &keys.changed), ("removed", &keys.removed)] {
             for entry in entries.iter().filter(|_| is_whole) {
@@ -154,11 +155,11 @@ impl PolicyHistory {
                 if !fits {
                     let role = crate::escape::escape(entry.role.as_bytes());
                     let what = format!("role {role} was {list}, and by the policy records before it that cannot be");
-                    return Err(FirstBad { seq, cause: Cause::Policies(format!("says that {what}")) });
+                    misfit = misfit.and(Err(FirstBad { seq, cause: Cause::Policies(format!("says that {what}")) }));
                 }
             }
         }
-        self.release(keys)?;
+        let misfit = misfit.and(self.release(keys));
         for entry in keys.added.iter().chain(&keys.changed) {
             let power = entry.role_digest.map(str::to_owned);
             self.becomes(index, &entry.role, State::Present { sha256: entry.sha256.to_owned(), power });
@@ -166,7 +167,7 @@ impl PolicyHistory {
         keys.removed.iter().for_each(|entry| self.becomes(index, &entry.role, State::Absent));
         self.count = self.count.saturating_add(1);
         self.last = LastPolicy { policy: Some(policy.to_owned()), files: keys.files(), ..keys.tables() };
-        Ok(())
+        misfit
     }
 
     /// The record of the pruning remembers what the last policy record that it removed said.
@@ -225,15 +226,16 @@ impl PolicyHistory {
         if keys.replaces.is_none() {
             self.held.clear();
         }
+        let mut misfit = Ok(());
         for entry in &keys.added {
             if let Some(held) = self.held.remove(&*entry.role) {
-                return wrong(&held, &entry.role, "which a later policy was the first to have");
+                misfit = misfit.and(wrong(&held, &entry.role, "which a later policy was the first to have"));
             }
         }
         for entry in &keys.removed {
             if let Some(held) = self.held.remove(&*entry.role).filter(|held| !held.is(entry.sha256, entry.role_digest))
             {
-                return wrong(&held, &entry.role, "which had another digest when it was removed");
+                misfit = misfit.and(wrong(&held, &entry.role, "which had another digest when it was removed"));
             }
         }
         for entry in &keys.changed {
@@ -242,7 +244,7 @@ impl PolicyHistory {
         if !keys.are_whole() {
             self.held.clear();
         }
-        Ok(())
+        misfit
     }
 
     /// The first record that names this role of the last policy with another digest than its row has, of which no policy record

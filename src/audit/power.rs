@@ -36,7 +36,7 @@ pub use kept::{CertificationRow, MetaRow};
 use policy::PolicyTables;
 pub use policy::{PolicyRoleRow, PrincipalRow, SettingsRow};
 pub use rows::{ApprovalRow, DebtRow, EndColumns, GrantRow, RequestRow, RoleRow, StatementRow};
-use runs::Runs;
+use runs::{Command, Runs};
 pub use runs::{PrecedentRow, RunRow};
 use said::{Approved, Asked, Done, How, Id, Issued, Names, Said, Terms};
 use statements::Statements;
@@ -177,33 +177,46 @@ impl Power {
         }
     }
 
-    /// The next record, with the columns beside it, of which the chain has shown that they agree with it.
+    /// The next record, with the columns beside it, of which the chain has shown that they agree with it. After an error it counts
+    /// as what it says, so that the next one can be fed.
     ///
     /// # Errors
-    /// A record that lacks what its kind has.
+    /// A record that lacks what its kind has, or may not follow those before it.
     pub fn record(&mut self, seq: u64, copies: &Copies<'_>, body: &[u8]) -> Result<(), FirstBad> {
         self.last = copies.high;
-        let start = self.run(seq, copies, body)?;
-        self.kept(seq, copies, body)?;
+        let (start, run) = match self.run(seq, copies, body) {
+            Ok(start) => (start, Ok(())),
+            Err(bad) => (None, Err(bad)),
+        };
+        let kept = self.kept(seq, copies, body);
+        run.and(kept).and(self.replay(seq, copies, start.as_ref(), body))
+    }
+
+    /// What it does to its request or grant.
+    fn replay(
+        &mut self,
+        seq: u64,
+        copies: &Copies<'_>,
+        start: Option<&Command<'_>>,
+        body: &[u8],
+    ) -> Result<(), FirstBad> {
         let bad = |why: &str| FirstBad { seq, cause: Cause::Malformed(why.to_owned()) };
         let id = copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is no id"))).transpose()?;
         match (copies.kind, id) {
             ("start", Some(id)) => {
                 let start = start.ok_or_else(|| bad("it lacks a key of its kind"))?;
-                self.used(seq, copies, id, &start)?;
+                return self.used(seq, copies, id, start);
             }
             ("end" | "request" | "approval" | "denial" | "cancellation" | "grant", Some(id))
             | ("revocation" | "release" | "alert" | "review", Some(id)) => {
                 let told: Told<'_> = serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))?;
                 let missing = || bad("it lacks a key of its kind");
-                if let Some(act) = told.act(copies.kind) {
-                    self.act(seq, copies.at, id, act)?;
-                }
+                let act = told.act(copies.kind).map_or(Ok(()), |act| self.act(seq, copies.at, id, act).1);
                 if let Some(last) = told.extended_by.filter(|_| copies.kind == "end") {
                     let last = Id::parse(last).ok_or_else(|| bad("its grant is no id"))?;
                     return self.gone_on(seq, copies.at, id, last);
                 }
-                self.told(seq, copies, id, &told).ok_or_else(missing)?;
+                return act.and(self.told(seq, copies, id, &told).ok_or_else(missing));
             }
             ("prune", _) => {
                 let told: Told<'_> = serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))?;

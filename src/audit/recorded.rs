@@ -172,9 +172,9 @@ fn start_event(
 ) -> Result<Start, StartError> {
     let (plan, elevation) = (authorized.plan(), authorized.elevation());
     let (caller, run_as, command) = (elevation.caller(), elevation.run_as(), elevation.command());
-    let grant = match authorized.power() {
-        Power::Grant(terms) => Some(terms.id.clone()),
-        Power::Standing => None,
+    let (grant, grant_sha256) = match authorized.power() {
+        Power::Grant(terms) => (Some(terms.id.clone()), terms.sha256().map(Digest)),
+        Power::Standing => (None, None),
     };
     Ok(Start {
         run,
@@ -215,6 +215,7 @@ fn start_event(
         policy: authorized.role().policy.map(Digest),
         role_digest: unhex(&authorized.role().digest).map(Digest),
         role_sha256: authorized.role().compiled.map(Digest),
+        grant_sha256,
     })
 }
 

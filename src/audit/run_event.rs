@@ -86,6 +86,9 @@ pub struct Start {
     /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_sha256: Option<Digest>,
+    /// Of the exact bytes of the grant under which it was allowed, as they were read: all that it binds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_sha256: Option<Digest>,
 }
 
 /// Through what a caller has the power to run a command.
@@ -347,4 +350,7 @@ pub struct Alert {
     /// Which grant it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
+    /// The id of the host from here on, where that has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }

@@ -65,6 +65,7 @@ pub(super) fn start(run: &str) -> Start {
         policy: None,
         role_digest: None,
         role_sha256: None,
+        grant_sha256: None,
         typed: None,
     }
 }
@@ -218,6 +219,7 @@ pub(super) fn events() -> Vec<Event> {
         user: Some("root".into()),
         run: Some("run000000001".to_owned()),
         grant: None,
+        identity: None,
     };
     let review = Review {
         grant: Some(grant.clone()),

@@ -4,10 +4,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, TransactionBehavior, params};
 
-use super::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified};
+use super::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified, role_digest};
 use super::checkpoint::checkpoints;
 use super::journal::{Journal, JournalError, sql_bound};
 use super::mark::Mark;
+use super::misfits::Misfits;
 use super::policy_history::PolicyHistory;
 use super::power::Power;
 use super::proof::{Proof, Proven, Signers};
@@ -38,14 +39,20 @@ impl Journal<'_> {
     pub fn prove(&self, known: Known) -> Result<Result<Proven, FirstBad>, JournalError> {
         let Known { signers, anchor, files, now } = known;
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        // Only a good journal says anything of the tables.
-        let (mut proven, mut power) = match records(&snapshot, signers, anchor, Some(now))? {
+        // Only a whole chain says anything of the tables; a record that says what may not be so hides none of the others.
+        let (mut proven, mut power, mut misfits) = match records(&snapshot, signers, anchor, Some(now))? {
             Ok(proven) => proven,
             Err(bad) => return Ok(Err(bad)),
         };
         power.files(files);
         tables::compare(&snapshot, &mut power)?;
-        Ok(match power.end() {
+        let compared = power.end();
+        if let Some(first) = misfits.records.first() {
+            let seq = first.seq;
+            misfits.rows = compared.err().unwrap_or_default();
+            return Ok(Err(FirstBad { seq, cause: Cause::Misfits(Box::new(misfits)) }));
+        }
+        Ok(match compared {
             Ok(compared) => {
                 proven.compared = Some(compared);
                 Ok(proven)
@@ -57,7 +64,8 @@ impl Journal<'_> {
     /// The same of the records alone, for tests whose records have no rows.
     #[cfg(test)]
     pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
-        Ok(chained(self.database.connection(), signers, Vec::new(), None, |_, _| Ok(()))?.map(|(proven, _)| proven))
+        let done = chained(self.database.connection(), signers, Vec::new(), None, |_, _| Ok(()))?;
+        Ok(done.and_then(|(proven, told)| told.misfits.records.into_iter().next().map_or(Ok(proven), Err)))
     }
 
     /// Verifies the chain alone, from the first record to the last.
@@ -76,24 +84,23 @@ fn records(
     signers: Signers,
     anchor: Vec<Mark>,
     now: Option<Timestamp>,
-) -> Result<Result<(Proven, Power), FirstBad>, JournalError> {
+) -> Result<Result<(Proven, Power, Misfits), FirstBad>, JournalError> {
     let mut power = Power::new(pruned(snapshot)?.map(|mark| mark.seq));
     let keys = signers.clone();
     let done = chained(snapshot, signers, anchor, now, |row, role| {
-        if let Some(role) = role {
-            power.names_role(row.seq, role)?;
-        }
-        row.copies.as_ref().map_or(Ok(()), |copies| power.record(row.seq, copies, row.body))
+        let named = role.map_or(Ok(()), |role| power.names_role(row.seq, role));
+        named.and(row.copies.as_ref().map_or(Ok(()), |copies| power.record(row.seq, copies, row.body)))
     })?;
     Ok(done.map(|(proven, known)| {
         power.policies(known.policies);
         power.keys(keys, known.accepted);
-        (proven, power)
+        (proven, power, known.misfits)
     }))
 }
 
 /// What the chain knows at its end.
 struct Told {
+    misfits: Misfits,
     policies: Option<PolicyHistory>,
     accepted: u64,
 }
@@ -128,12 +135,15 @@ fn chained(
     if let Err(bad) = check(&mut proof, first) {
         return Ok(Err(bad));
     }
+    let mut misfits = Misfits::default();
     let done = each_row(snapshot, first, |row| {
-        let role = proof.record(row)?;
-        feed(row, role)?;
+        let role = misfits.pass(proof.record(row))?.unwrap_or_else(|| role_digest(row.body));
+        if let Err(bad) = feed(row, role) {
+            misfits.push(bad);
+        }
         check(&mut proof, row.seq)
     })?;
-    let told = Told { policies: proof.policies().cloned(), accepted: proof.accepted() };
+    let told = Told { policies: proof.policies().cloned(), accepted: proof.accepted(), misfits };
     let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL, now));
     Ok(done.map(|proven| (proven, told)))
 }

@@ -36,13 +36,12 @@ enum Impression {
 
 /// Modules that are known to check a secret, a token or a finger, or to refuse everybody. Any other may agree without that:
 /// `pam_permit.so`, `pam_rootok.so` (which sees the uid of a set-user-ID program), one that nobody here has heard of.
-const CHECK: [&str; 25] = [
+const CHECK: [&str; 23] = [
     "pam_deny.so",
     "pam_duo.so",
     "pam_faillock.so",
     "pam_fprintd.so",
     "pam_google_authenticator.so",
-    "pam_gssapi.so",
     "pam_himmelblau.so",
     "pam_kanidm.so",
     "pam_krb5.so",
@@ -54,7 +53,6 @@ const CHECK: [&str; 25] = [
     "pam_pwdfile.so",
     "pam_radius_auth.so",
     "pam_sss.so",
-    "pam_sss_gss.so",
     "pam_systemd_home.so",
     "pam_tacplus.so",
     "pam_u2f.so",
@@ -156,10 +154,10 @@ struct Word<'l>(&'l str);
 impl Word<'_> {
     fn action(self, said: Says) -> Action {
         let (success, ignore, other) = match self.0 {
-            "required" => (Action::Ok, Action::Ignore, Action::Bad),
-            "requisite" => (Action::Ok, Action::Ignore, Action::Die),
-            "sufficient" => (Action::Done, Action::Ignore, Action::Ignore),
-            "optional" => (Action::Ok, Action::Ignore, Action::Ignore),
+            word if word.eq_ignore_ascii_case("required") => (Action::Ok, Action::Ignore, Action::Bad),
+            word if word.eq_ignore_ascii_case("requisite") => (Action::Ok, Action::Ignore, Action::Die),
+            word if word.eq_ignore_ascii_case("sufficient") => (Action::Done, Action::Ignore, Action::Ignore),
+            word if word.eq_ignore_ascii_case("optional") => (Action::Ok, Action::Ignore, Action::Ignore),
             list => return listed(list, said),
         };
         match said {
@@ -207,15 +205,17 @@ fn entry(line: &str) -> Option<(Control<'_>, &str)> {
         return None;
     }
     let control = match control {
-        "include" => Control::Include,
-        "substack" => Control::Substack,
+        word if word.eq_ignore_ascii_case("include") => Control::Include,
+        word if word.eq_ignore_ascii_case("substack") => Control::Substack,
         word => Control::Module(Word(word)),
     };
     // With `trust` members of a group are let in, and pam_faillock(8) only looks before and after.
-    let module = match (module, words.next()) {
-        ("pam_wheel.so", Some("trust")) | ("pam_faillock.so", Some("preauth" | "authsucc")) => "pam_permit.so",
-        _ => module,
+    let opens: &[&str] = match module.rsplit('/').next() {
+        Some("pam_wheel.so") => &["trust"],
+        Some("pam_faillock.so") => &["preauth", "authsucc"],
+        _ => &[],
     };
+    let module = if words.any(|option| opens.contains(&option)) { "pam_permit.so" } else { module };
     Some((control, module))
 }
 
@@ -266,6 +266,13 @@ mod tests {
             "auth sufficient pam_unix.so\nauth required pam_rootok.so\n",
             "auth optional pam_unix.so\nauth required pam_lastlog.so\n",
             "auth sufficient pam_nobody_knows.so\n@include common-auth\n",
+            "auth required pam_faillock.so silent preauth\nauth optional pam_unix.so\nauth sufficient pam_permit.so\n",
+            "auth required /lib/security/pam_faillock.so conf=/etc/f preauth\nauth optional pam_unix.so\nauth sufficient pam_permit.so\n",
+            "auth OPTIONAL pam_unix.so\nauth SUFFICIENT pam_permit.so\n",
+            "auth Include open\n",
+            "auth sufficient pam_wheel.so use_uid trust\n@include common-auth\n",
+            "auth optional pam_unix.so\nauth sufficient pam_sss_gss.so\n",
+            "auth optional pam_unix.so\nauth sufficient pam_gssapi.so\n",
             "auth [default=ok] pam_unix.so\nauth required /lib/security/pam_permit.so\n",
         ] {
             assert!(open(text), "{text}");

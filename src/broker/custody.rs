@@ -29,6 +29,7 @@ impl Desk<'_> {
                 user: Some(Word::from(self.caller.name().as_str())),
                 run: None,
                 grant: None,
+                identity: None,
             };
             written.push(self.journal.append(tx, self.moment, Event::Alert(Box::new(accepted)))?);
             custody::accept(tx)?;

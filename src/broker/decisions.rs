@@ -219,7 +219,7 @@ impl Desk<'_> {
                 .duration
                 .or_else(|| (rules.maximum_duration < asked.duration).then_some(rules.maximum_duration))
                 .unwrap_or(0),
-            exact: Flag::from(narrowing.exact || rules.exact_command && asked.command.is_some()),
+            exact: Flag::from(narrowing.exact || rules.exact_command),
             extensions: Extensions::new(),
             host: host.to_owned(),
             id: asked.id.clone(),
@@ -228,21 +228,26 @@ impl Desk<'_> {
             role_digest: asked.role_digest.clone(),
             version: VERSION,
         };
-        narrows(&terms, asked)?;
+        narrows(&terms, asked, role)?;
         Ok(terms)
     }
 }
 
 /// An approval narrows what was asked, or leaves it.
-pub(super) fn narrows(approval: &ApprovalTerms, asked: &RequestTerms) -> Result<(), Refused> {
+pub(super) fn narrows(approval: &ApprovalTerms, asked: &RequestTerms, role: &Role) -> Result<(), Refused> {
     if approval.duration > asked.duration {
         let (most, wanted) = (spell(asked.duration), spell(approval.duration));
         return Err(refused("duration", format!("an approver may only shorten: {most} was asked, not {wanted}")));
     }
-    if approval.exact.is_set() && asked.command.is_none() {
-        return Err(refused("no-command", "the request names no command, so it cannot be narrowed to one"));
+    let by_role = role.activation.exact_command;
+    match asked.exactly() {
+        Err(why) if by_role => {
+            let sentence = format!("role {} is granted for an exact command only by now, and {why}", role.name);
+            Err(refused("no-command", sentence).hint(format!("jitctl deny {}", asked.id)))
+        }
+        Err(why) if approval.exact.is_set() => Err(refused("no-command", why.to_string())),
+        Err(_) | Ok(()) => Ok(()),
     }
-    Ok(())
 }
 
 /// An approval is of the role's text that the request names.

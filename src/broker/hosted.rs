@@ -240,5 +240,6 @@ fn start(new: &NewSession, holder: &Caller, held: &Held, run_as: &Account, run: 
         policy: held.role().policy.map(Digest),
         role_digest: unhex(&held.role().digest).map(Digest),
         role_sha256: held.role().compiled.map(Digest),
+        grant_sha256: terms.and_then(GrantTerms::sha256).map(Digest),
     })
 }

@@ -47,7 +47,7 @@ impl Desk<'_> {
             return Err(refused("own-request", ApprovalFault::OwnKey(key.fingerprint())));
         }
         same_role(&terms, &request.terms)?;
-        narrows(&terms, &request.terms)?;
+        narrows(&terms, &request.terms, &role)?;
         approval.uid = approver.uid();
         let requester = &request.terms.user;
         let (attested, key) = Attested::signed(approval, requester, &role.activation, &approvers, self.latest()?)

@@ -52,7 +52,8 @@ impl Desk<'_> {
         let start = self.known_run(run)?.ok_or_else(|| unknown(run))?.start;
         let wish = Wish { act, by: self.caller.name().to_string() };
         let intervention = self.intervention(&start, act, reason);
-        let written = self.journal.intervene(self.moment, open.start, &wish, intervention)?.ok_or_else(|| over(run))?;
+        let written =
+            self.journal.intervene(self.moment, open.which(), &wish, intervention)?.ok_or_else(|| over(run))?;
         let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
         self.host.ring();
         Ok(Answer::Sessions(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect()))

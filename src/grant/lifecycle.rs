@@ -1,8 +1,10 @@
 //! The rules by which a request becomes a grant: quorum, intersection of approvals, the window. Pure functions.
 
+use std::fmt;
+
 use crate::clock::Moment;
 use crate::escape::hex;
-use crate::names::UserName;
+use crate::names::{GrantId, UserName};
 use crate::policy::Role;
 
 use super::approval::Approval;
@@ -103,6 +105,42 @@ impl<'a> Decided<'a> {
             maximum_duration: role.activation.maximum_duration,
             policy: role.policy,
             role_sha256: role.compiled,
+        }
+    }
+}
+
+/// A request that no grant for one command can come of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotExact {
+    /// It names none.
+    NoCommand,
+    /// It extends this grant, which is for its whole role, and carries all that that gives.
+    Extends(GrantId),
+}
+
+impl fmt::Display for NotExact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCommand => f.write_str("the request names no command, so it cannot be narrowed to one"),
+            Self::Extends(grant) => write!(
+                f,
+                "the request extends grant {grant}, which is for its whole role: what runs under that goes on, whatever it is, so \
+                 it cannot be narrowed to one command"
+            ),
+        }
+    }
+}
+
+impl RequestTerms {
+    /// Whether a grant for its very command can come of it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn exactly(&self) -> Result<(), NotExact> {
+        match &self.extends {
+            _ if self.command.is_none() => Err(NotExact::NoCommand),
+            Some(grant) if !self.exact.is_set() => Err(NotExact::Extends(grant.clone())),
+            Some(_) | None => Ok(()),
         }
     }
 }

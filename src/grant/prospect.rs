@@ -73,9 +73,14 @@ impl<'a> Prospect<'a> {
         let mut lines =
             vec![format!("{}: role {} for {}, {}{once}", asked.id, asked.role, asked.user, spell(self.duration))];
         match (self.exact, &asked.command) {
-            (true, Some(_)) => lines.push(format!("gives this very command: {}", self.command())),
+            (true, Some(_)) => {
+                lines.push(format!("gives this very command: {}", self.command()));
+                lines.extend(self.today());
+                lines.extend(self.manner());
+            }
             (_, command) => {
                 lines.extend(self.rules());
+                lines.extend(self.today());
                 lines.extend(self.manner());
                 if command.is_some() {
                     lines.push(format!("asked for with this command: {}", self.command()));
@@ -103,14 +108,13 @@ impl<'a> Prospect<'a> {
             ));
         }
         lines.extend(rules.iter().skip(hidden).map(|rule| format!("  {rule}")));
-        if self.differs {
-            let id = &self.request.id;
-            lines.push(format!(
-                "the policy has another role {} today; a run needs both: jitctl show {id}",
-                self.power.name
-            ));
-        }
         lines
+    }
+
+    /// Where the policy says something else today.
+    fn today(&self) -> Option<String> {
+        let (id, role) = (&self.request.id, &self.power.name);
+        self.differs.then(|| format!("the policy has another role {role} today; a run needs both: jitctl show {id}"))
     }
 
     /// How they are run, where it is not as usual.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::host::HostDescriptor;
 use crate::clock::{Moment, Timestamp};
@@ -312,6 +313,11 @@ pub struct GrantTerms {
 }
 
 impl GrantTerms {
+    /// SHA-256 of the exact bytes that they were read from, which are those that they are written as.
+    pub fn sha256(&self) -> Option<[u8; 32]> {
+        encode(self).ok().map(|bytes| Sha256::digest(bytes).into())
+    }
+
     /// The holder.
     pub fn person(&self) -> Person {
         Person { uid: self.uid, name: self.user.clone() }

@@ -140,6 +140,7 @@ impl<'a> GrantWatch<'a> {
                 user: Some(watched.user),
                 run: Some(watched.run),
                 grant: None,
+                identity: None,
             },
             host,
             journal,

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use super::grant_watch::{GrantWatch, Watched};
 use crate::audit::Journal;
-use crate::audit::Wish;
 use crate::audit::record::{Act, Intervention};
+use crate::audit::{Which, Wish};
 use crate::elevation::{Caller, CallerError};
 use crate::escape::Word;
 use crate::host::{Host, HostError};
@@ -131,7 +131,7 @@ impl<'a> RemovalWatch<'a> {
             reason: Word::from(why),
         };
         let wish = Wish { act: Act::Kill, by: BY.to_owned() };
-        let written = self.journal.intervene(&moment, start, &wish, intervention)?;
+        let written = self.journal.intervene(&moment, Which { start, run: &self.run }, &wish, intervention)?;
         let _ = self.journal.mirror(written.as_slice()); // the journal has it; a sink never decides
         self.host.ring();
         Ok(())

@@ -157,6 +157,42 @@ fn an_exact_grant_serves_in_the_directory_that_was_approved_and_in_no_other() {
     assert_eq!(run(root, &person, &person.home, &["-D", "/srv/app", "sh", "install.sh"]).succeeded(), "installed");
 }
 
+/// What an approver reads is what is signed: an extension carries all of what it extends, and a grant for one command has one.
+#[test]
+fn what_cannot_be_narrowed_to_one_command_is_refused() {
+    let root = own_root();
+    root.add_policy("narrowed", POLICY);
+    let (person, approver) = (root.person(&["narrowed"]), root.person(&["approvers"]));
+    let approve = |id: &str, more: &[&str]| root.run_as(&approver.name, [&["jitctl", "approve", id], more].concat());
+    let extend = |id: &str| root.run_as(&person.name, ["jitctl", "--json", "extend", id, "--reason", "more"]);
+    let whole = id(&request(&root, &person, "narrowed", &["--for", "1h"]));
+    approve(&whole, &[]).succeeded();
+    let output = extend(&whole);
+    output.succeeded();
+    let extension = id(&output.json()["grant"]);
+    approve(&extension, &["--exact"])
+        .refused(&format!("the request extends grant {whole}, which is for its whole role"));
+    let named = id(&request(&root, &person, "narrowed", &["--", "/usr/bin/id"]));
+    let nameless = id(&request(&root, &person, "narrowed", &[]));
+    approve(&nameless, &["--exact"]).refused("the request names no command");
+
+    root.add_policy("narrowed", &format!("{POLICY}exact_command = true\n"));
+    let since = "role narrowed is granted for an exact command only by now, and the request";
+    approve(&nameless, &[]).refused(&format!("{since} names no command"));
+    approve(&extension, &[]).refused(&format!("{since} extends grant {whole}"));
+    approve(&named, &[]).succeeded();
+    root.add_policy("narrowed", &format!("{}exact_command = true\n", POLICY.replace("require_approval = true", "")));
+    root.run_as(&person.name, ["jitctl", "cancel", &extension]).succeeded();
+    extend(&whole).refused(&format!("extends grant {whole}, which is for its whole role"));
+    let exact: Vec<String> = root
+        .journal()
+        .iter()
+        .filter(|record| record.kind() == "grant")
+        .map(|record| format!("{:?}", record.text("grant")))
+        .collect();
+    assert_eq!(exact, [format!("{whole:?}"), format!("{named:?}")]);
+}
+
 #[test]
 fn a_directory_may_be_part_of_a_request() {
     let root = exact_root();

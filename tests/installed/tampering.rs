@@ -628,6 +628,127 @@ fn a_one_shot_extension_that_served_two_runs_is_named() {
     assert!(said.contains("it is for one run"), "{said}");
 }
 
+/// The variables that an exact grant binds, and a grant for one command that names none.
+#[test]
+fn an_exact_grant_that_bound_something_else_for_a_moment_is_named() {
+    let root = own_root();
+    let (alice, _, approver) = workers(&root);
+    root.script("cp -a /var/lib/jit-sudo /root/before");
+    let exactly = |more: &[&str]| {
+        let id = id(&request(&root, &alice, "ops", more));
+        root.run_as(&approver.name, ["jitctl", "approve", &id, "--exact"]).succeeded();
+        id
+    };
+    root.add_policy("tampering", &WORK.replacen("[roles.ops]", "[roles.ops]\nsetenv = true", 1));
+    let id = exactly(&["--", "/usr/bin/id", "-u"]);
+    root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-u"]).succeeded();
+    intact(&root);
+    let body = sql(&root, &format!("SELECT CAST(body AS TEXT) FROM granted WHERE id = '{id}'"));
+    let mut command = serde_json::from_str::<Value>(&body).unwrap()["command"].clone();
+    command["environment"] = vec!["FOO=/home/mallory"].into();
+    let row = resign(&root, &id, &[("command", command.clone())]);
+    root.run_as(&alice.name, ["jit-sudo", "-n", "FOO=/home/mallory", "/usr/bin/id", "-u"]).succeeded();
+    sql(&root, &row);
+    let said = verdict(&root);
+    assert!(
+        said.contains(&format!("grant {id} (table granted): record ")) && said.contains("by other bytes"),
+        "{said}"
+    );
+
+    root.script("rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
+    let id = exactly(&["--", "/usr/bin/id", "-u"]);
+    let row = resign(&root, &id, &[("one_shot", 1.into())]);
+    root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-u"]).succeeded();
+    sql(&root, &row);
+    let said = verdict(&root);
+    assert!(said.contains("by other bytes"), "{said}");
+}
+
+#[test]
+fn a_host_that_was_another_for_a_moment_serves_its_grants_again_and_no_others() {
+    let root = own_root();
+    let (alice, _, approver) = workers(&root);
+    let id = granted(&root, &alice, &approver, "free", &[]);
+    let machine = root.script("cat /etc/machine-id").trim().to_owned();
+    root.script("echo 0123456789abcdef0123456789abcdef > /etc/machine-id");
+    root.run_as(&alice.name, HEAD).refused("");
+    let identity = root
+        .journal()
+        .iter()
+        .rev()
+        .find(|record| record.text("code") == "host-changed")
+        .unwrap()
+        .text("identity")
+        .to_owned();
+    root.script(&format!("echo {machine} > /etc/machine-id"));
+    root.run_as(&alice.name, HEAD).succeeded();
+    both_say_intact(&root);
+    root.script("echo 0123456789abcdef0123456789abcdef > /etc/machine-id");
+    let row = resign(&root, &id, &[("host", identity.into())]);
+    root.run_as(&alice.name, HEAD).succeeded();
+    sql(&root, &row);
+    root.script(&format!("echo {machine} > /etc/machine-id"));
+    let said = verdict(&root);
+    assert!(said.contains("had another identity than the one that it names"), "{said}");
+}
+
+/// What the verification and the checker say of an honest history.
+fn both_say_intact(root: &PrivateRoot) {
+    intact(root);
+    root.script("sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
+    let check = "python3 /run/private-root/project/tests/check_journal.py /root/copy.db \"$(head -n 1 /var/lib/jit-sudo/host_key.pub)\" || true";
+    assert_eq!(root.script(check).trim(), "intact");
+}
+
+#[test]
+fn a_run_that_outlives_a_restored_backup_ends_in_its_journal() {
+    let root = own_root();
+    let (alice, bob, approver) = workers(&root);
+    let id = granted(&root, &alice, &approver, "free", &["--for", "60s"]);
+    root.script(&format!(
+        "su {alice} -c 'jit-sudo -n --role free sleep 20' & sleep 0.5
+         sqlite3 {DATABASE} 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null; sqlite3 {DATABASE} '.backup /root/old.db'
+         su {alice} -c 'jitctl extend {id} --reason more --for 1m' >/dev/null
+         sleep 1.5
+         su {bob} -c 'jit-sudo -n --role free id -u' >/dev/null
+         sqlite3 {DATABASE} '.restore /root/old.db'
+         jitctl key accept --reason fine >/dev/null
+         wait",
+        alice = alice.name,
+        bob = bob.name,
+    ));
+    let end = root.journal().into_iter().rev().find(|record| record.kind() == "end").unwrap();
+    assert!(end.text("detail").contains("of which this database has no record"), "{end:?}");
+    both_say_intact(&root);
+}
+
+/// One record that says what may not be so hides no row that was changed.
+#[test]
+fn a_fault_of_a_record_hides_no_row() {
+    let root = own_root();
+    let (alice, bob, approver) = workers(&root);
+    let id = granted(&root, &alice, &approver, "free", &[]);
+    let row = resign(&root, &id, &[("uid", bob.uid.into()), ("user", bob.name.as_str().into())]);
+    root.run_as(&bob.name, HEAD).succeeded();
+    sql(&root, &row);
+    let other = granted(&root, &alice, &approver, "ops", &[]);
+    root.run_as(&approver.name, ["jitctl", "revoke", &other, "--reason", "enough"]).succeeded();
+    sql(
+        &root,
+        &format!(
+            "UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE id = '{other}'"
+        ),
+    );
+    let output = root.as_root(["jitctl", "audit", "verify"]);
+    let said = output.refused("chain broken");
+    let row = format!("granted {other}: the database says active, the journal says revoked");
+    assert!(said.contains("it was given to somebody else") && said.contains(&row), "{said}");
+    root.script("sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
+    let check = "python3 /run/private-root/project/tests/check_journal.py /root/copy.db \"$(head -n 1 /var/lib/jit-sudo/host_key.pub)\" || true";
+    let theirs = root.script(check);
+    assert!(theirs.starts_with("journal: ") && theirs.contains(&format!("granted: the end of {other}")), "{theirs}");
+}
+
 #[test]
 fn a_negative_number_is_damage() {
     let root = own_root();

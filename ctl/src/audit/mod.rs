@@ -116,18 +116,49 @@ fn collect(which: &Which, text: Option<Word>, broker: &Broker) -> Result<RecordP
 
 fn table(page: &RecordPage, screen: &Screen) -> String {
     let records: Vec<Record> = page.records.iter().map(Record::read).collect();
-    // An `end` has only the uid; its `start` is often on the same page and has the name too.
-    let names: BTreeMap<u64, String> = records.iter().filter_map(Record::identity).collect();
     let mut listing = Listing::new(["SEQ", "TIME", "KIND", "USER", "WHAT"], 1);
-    for record in &records {
-        let name = record.uid().and_then(|uid| names.get(&uid).cloned());
+    for (record, name) in records.iter().zip(names(&records)) {
         listing.row([
             record.seq().to_string().into(),
             record.time(screen.now).into(),
             record.kind().into(),
-            name.unwrap_or_else(|| record.user()).into(),
+            name.into(),
             record.summary(screen.now).into(),
         ]);
     }
     listing.render(screen)
+}
+
+/// Who did each, by the name of that time. An `end` has only the uid; its `start`, or its grant, is often on the same page and has the
+/// name too.
+fn names(records: &[Record]) -> Vec<String> {
+    let known: BTreeMap<(String, u64), String> = records.iter().flat_map(Record::names).collect();
+    let beside = |record: &Record| record.matters().into_iter().find_map(|matter| known.get(&matter).cloned());
+    let name = |record: &Record| record.named().or_else(|| beside(record)).unwrap_or_else(|| record.user());
+    records.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_sudo::broker::wire::RecordInfo;
+
+    use super::*;
+
+    #[test]
+    fn a_uid_that_was_given_to_another_names_nobody() {
+        let bodies = [
+            r#"{"kind":"request","grant":"g","uid":7,"user":"alice"}"#,
+            r#"{"kind":"approval","grant":"g","uid":8,"user":"bob"}"#,
+            r#"{"kind":"start","grant":"g","run":"a","uid":7,"user":"alice"}"#,
+            r#"{"kind":"end","grant":"g","run":"b","uid":7}"#,
+            r#"{"kind":"end","run":"a","uid":7}"#,
+            r#"{"kind":"end","run":"c","uid":7}"#,
+            r#"{"kind":"start","run":"d","uid":7,"user":"eve"}"#,
+            r#"{"kind":"end","run":"d","uid":7}"#,
+            r#"{"kind":"policy"}"#,
+        ];
+        let infos = bodies.map(|body| RecordInfo { seq: 1, body: body.to_owned(), hash: String::new() });
+        let records: Vec<Record> = infos.iter().map(Record::read).collect();
+        assert_eq!(names(&records), ["alice", "bob", "alice", "alice", "alice", "#7", "eve", "eve", "-"]);
+    }
 }

@@ -126,9 +126,21 @@ impl<'a> Record<'a> {
         self.text("user").or_else(uid).unwrap_or_else(|| "-".to_owned())
     }
 
-    /// The uid and the name, where the record has both.
-    pub(super) fn identity(&self) -> Option<(u64, String)> {
-        Some((self.uid()?, self.text("user")?))
+    /// The name of who did it, where the record has it: it says what it was then.
+    pub(super) fn named(&self) -> Option<String> {
+        self.text("user")
+    }
+
+    /// The run and the grant that it belongs to, each with the uid of who did it. A uid alone names nobody: it may be given to another.
+    pub(super) fn matters(&self) -> Vec<(String, u64)> {
+        let Some(uid) = self.uid() else { return Vec::new() };
+        ["run", "grant"].into_iter().filter_map(|key| Some((self.text(key)?, uid))).collect()
+    }
+
+    /// These, each with that name.
+    pub(super) fn names(&self) -> Vec<((String, u64), String)> {
+        let Some(name) = self.named() else { return Vec::new() };
+        self.matters().into_iter().map(|matter| (matter, name.clone())).collect()
     }
 
     /// The uid of who did it.

@@ -19,6 +19,9 @@ use crate::when;
 /// So many heads fit into one question to the broker.
 const MARKS: usize = 20_000;
 
+/// So many faults are told; the JSON has a hundred.
+const TOLD: usize = 10;
+
 /// The longest file of public keys, in bytes.
 const KEYS_LIMIT: u64 = 1 << 20;
 
@@ -65,11 +68,12 @@ fn of_file(
 
 fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     if !info.intact {
-        let bad = info.first_bad.clone().unwrap_or_else(|| "the broker does not say where".to_owned());
-        let notice = match info.differences.first() {
-            Some(difference) => Notice::new(format!("the database differs from the journal: {}", clean(&bad)))
-                .with_hint(hint(difference)),
-            None => Notice::new(format!("chain broken: {}", clean(&bad))).with_hint(
+        let bad = sentence(&info);
+        let notice = match info.differences.first().filter(|_| info.misfits.is_empty()) {
+            Some(difference) => {
+                Notice::new(format!("the database differs from the journal: {bad}")).with_hint(hint(difference))
+            }
+            None => Notice::new(format!("chain broken: {bad}")).with_hint(
                 "compare with the sequence numbers and heads in the copies outside this host, such as syslog",
             ),
         };
@@ -107,6 +111,23 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
         many => Notice::new(format!("{} recordings are not what the journal says", many.len())),
     };
     Report::done(Answer::Verified(info), text).but(Exit::Refused, notice)
+}
+
+/// What is wrong: the first, or where a record says what may not be so, all that is wrong besides.
+fn sentence(info: &VerifyInfo) -> String {
+    let row = |row: &DifferenceInfo| format!("{} {}: {}", clean(&row.table), clean(&row.id), clean(&row.what));
+    let all: Vec<String> =
+        info.misfits.iter().map(|line| clean(line)).chain(info.differences.iter().map(row)).collect();
+    let hidden = all.len().saturating_sub(TOLD);
+    match (info.misfits.is_empty(), &info.first_bad) {
+        (true, None) => "the broker does not say where".to_owned(),
+        (true, Some(bad)) => clean(bad),
+        (false, _) if hidden > 0 => {
+            let first = all.get(..TOLD).unwrap_or(&all).join("; ");
+            format!("{first}; and {hidden} more: jitctl --json audit verify")
+        }
+        (false, _) => all.join("; "),
+    }
 }
 
 /// The records say what should be there.

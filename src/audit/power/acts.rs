@@ -119,34 +119,34 @@ pub(super) fn misfit(seq: u64, what: String) -> FirstBad {
 }
 
 impl Power {
-    /// Record `seq` of this time (µs) is this act.
-    ///
-    /// # Errors
-    /// It may not follow the records before it.
-    pub(super) fn act(&mut self, seq: u64, at: i64, id: Id, act: Act) -> Result<&mut Said, FirstBad> {
-        if let Some(alert) = self.kept.doubted.filter(|_| act.gives_power()) {
+    /// Record `seq` of this time (µs) is this act. Also where it may not follow the records before it, which is the error beside it,
+    /// it counts as what it says.
+    pub(super) fn act(&mut self, seq: u64, at: i64, id: Id, act: Act) -> (&mut Said, Result<(), FirstBad>) {
+        let doubted = self.kept.doubted.filter(|_| act.gives_power()).map_or(Ok(()), |alert| {
             let what =
                 format!("is {} of {id}, and by record {alert} the database was an older copy then", act.phrase());
-            return Err(misfit(seq, what));
-        }
+            Err(misfit(seq, what))
+        });
         let new = if self.pruned.is_some() { State::Older } else { State::New };
         let said = self.said.entry(id).or_insert_with(|| Said { state: new, ..Said::default() });
-        let Some(next) = said.state.after(act) else {
+        let allowed = said.state.after(act);
+        let follows = allowed.map(|_| ()).ok_or_else(|| {
             let before = match said.since {
                 0 => "no record before it tells of that".to_owned(),
                 since => format!("it may not follow record {since}, {}", said.state.phrase()),
             };
-            return Err(misfit(seq, format!("is {} of {id}: {before}", act.phrase())));
-        };
+            misfit(seq, format!("is {} of {id}: {before}", act.phrase()))
+        });
         let dead = said.request.filter(|asked| asked.deadline.is_some_and(|end| Timestamp(at).seconds() >= end));
-        if let Some(asked) = dead.filter(|_| act.needs_time()) {
+        let in_time = dead.filter(|_| act.needs_time()).map_or(Ok(()), |asked| {
             let what = format!("is {} of {id}, and by record {} that was over by then", act.phrase(), asked.seq);
-            return Err(misfit(seq, what));
-        }
+            Err(misfit(seq, what))
+        });
+        let next = allowed.or_else(|| State::Older.after(act)).unwrap_or(said.state);
         if said.state != next {
             (said.state, said.since) = (next, seq);
         }
-        Ok(said)
+        (said, doubted.and(follows).and(in_time))
     }
 }
 

@@ -48,7 +48,7 @@ impl Power {
         }
         uses(row, said, &paper, pruned)?;
         if let Some(used) = &said.used {
-            used.compare(said, &paper, &mut self.names)?;
+            used.compare(said, (&paper, row.body), &mut self.names)?;
         }
         end(row, said, &paper, pruned, &self.names)?;
         if pruned {

@@ -45,6 +45,8 @@ pub(super) struct Kept {
     /// The last of them, as long as root has not accepted the state of the host since.
     pub(super) doubted: Option<u64>,
     pub(super) host_changed: u64,
+    /// The id that the host has since then; nothing where no record tells.
+    pub(super) identity: Option<u32>,
     redaction_key: bool,
     host: bool,
     restored: bool,
@@ -62,6 +64,7 @@ struct Certified<'a> {
 #[derive(Deserialize)]
 struct Alerted<'a> {
     code: &'a str,
+    identity: Option<&'a str>,
 }
 
 impl Power {
@@ -76,12 +79,18 @@ impl Power {
                 let holder = String::from_utf8_lossy(said.holder.as_bytes()).into_owned();
                 self.kept.certified.insert((said.role.to_owned(), holder), (said.verdict.to_owned(), done));
             }
-            ("alert", _) => match serde_json::from_slice::<Alerted<'_>>(body).map_err(malformed)?.code {
-                "database-older" => (self.kept.older, self.kept.doubted) = (seq, Some(seq)),
-                ACCEPTED => self.kept.doubted = None,
-                "host-changed" => self.kept.host_changed = seq,
-                _ => {}
-            },
+            ("alert", _) => {
+                let said: Alerted<'_> = serde_json::from_slice(body).map_err(malformed)?;
+                match said.code {
+                    "database-older" => (self.kept.older, self.kept.doubted) = (seq, Some(seq)),
+                    ACCEPTED => self.kept.doubted = None,
+                    "host-changed" => {
+                        self.kept.host_changed = seq;
+                        self.kept.identity = said.identity.map(|id| self.names.of(id.as_bytes()));
+                    }
+                    _ => {}
+                }
+            }
             _ => {}
         }
         Ok(())

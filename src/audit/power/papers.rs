@@ -132,12 +132,18 @@ pub(super) struct GrantPaper {
     pub(super) command: Option<CommandPaper>,
     pub(super) boot_id: Option<String>,
     pub(super) boot_deadline: Option<i64>,
-    host: String,
+    pub(super) host: String,
+    version: u32,
 }
 
 impl GrantPaper {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|_| "its bytes are no grant".to_owned())
+    }
+
+    /// It serves nothing but its command, and says none.
+    pub(super) fn serves_nothing(&self) -> bool {
+        self.exact == 1 && self.command.is_none() && self.version != FIRST
     }
 
     pub(super) fn terms(&self, names: &mut Names) -> Terms {

@@ -86,6 +86,8 @@ pub(super) struct Command<'a> {
     pub(super) role: Option<&'a str>,
     pub(super) boot: i64,
     pub(super) boot_id: &'a str,
+    /// Earlier versions did not say.
+    pub(super) grant_sha256: Option<Digest>,
 }
 
 #[derive(Deserialize)]

@@ -26,6 +26,10 @@ pub(super) struct Used {
     other: [Option<u64>; 3],
     /// The last time on the boot clock of each boot, µs.
     boots: Vec<(u32, i64)>,
+    /// The ids that the host had, each with the first run.
+    hosts: Vec<(u32, u64)>,
+    /// The digests of the bytes by which they were allowed, likewise.
+    bytes: Vec<([u8; 32], u64)>,
 }
 
 /// The command of an exact grant.
@@ -78,20 +82,14 @@ impl Power {
             self.names.of(start.role.unwrap_or_default().as_bytes()),
         );
         let boot = (self.names.of(start.boot_id.as_bytes()), start.boot);
-        let changed = self.kept.host_changed;
+        let identity = self.kept.identity;
         let now = Timestamp(copies.high).seconds();
-        let said = self.act(seq, copies.at, id, Act::Use)?;
-        if let Some(issued) = said.grant {
-            let wrong = differs(&issued.terms, who, now, said.starts > 0).or_else(|| {
-                (changed > issued.seq).then(|| format!("by record {changed} the host was another one by then"))
-            });
-            if let Some(what) = wrong {
-                return Err(misfit(
-                    seq,
-                    format!("is the start of a run under grant {id} of record {}: {what}", issued.seq),
-                ));
-            }
-        }
+        let (said, follows) = self.act(seq, copies.at, id, Act::Use);
+        let before = said.starts > 0;
+        let wrong = said.grant.and_then(|issued| Some((issued.seq, differs(&issued.terms, who, now, before)?)));
+        let fits = wrong.map_or(Ok(()), |(issued, what)| {
+            Err(misfit(seq, format!("is the start of a run under grant {id} of record {issued}: {what}")))
+        });
         if said.starts == 0 {
             said.first = Timestamp(copies.at).seconds();
         }
@@ -102,23 +100,25 @@ impl Power {
             Some((_, last)) => *last = boot.1.max(*last),
             None => used.boots.push(boot),
         }
-        Ok(())
+        note(&mut used.hosts, identity, seq);
+        note(&mut used.bytes, start.grant_sha256.map(|digest| digest.0), seq);
+        follows.and(fits)
     }
 
     /// Record `seq` is the end of a run that began under `base` and went on under `last`.
     pub(super) fn gone_on(&mut self, seq: u64, at: i64, base: Id, last: Id) -> Result<(), FirstBad> {
-        let said = self.act(seq, at, last, Act::GoneOn)?;
+        let (said, follows) = self.act(seq, at, last, Act::GoneOn);
         let before = said.went_on;
         match before {
             None => said.went_on = Some(seq),
             Some(_) => said.again = said.again.or(Some(seq)),
         }
         let one_shot = said.grant.is_some_and(|issued| issued.terms.one_shot);
-        if let (true, Some(before)) = (one_shot, before) {
+        let alone = before.filter(|_| one_shot).map_or(Ok(()), |before| {
             let what = format!("ends a run that went on under {last}, as that of record {before}: it is for one run");
-            return Err(misfit(seq, what));
-        }
-        match self.leads(base, last) {
+            Err(misfit(seq, what))
+        });
+        let leads = match self.leads(base, last) {
             Some(true) => Ok(()),
             Some(false) => {
                 let what = format!("ends a run under {base} that went on under {last}, which does not extend that");
@@ -129,7 +129,8 @@ impl Power {
                 Ok(())
             }
             None => Err(misfit(seq, format!("names grant {base}, of which no record before it tells"))),
-        }
+        };
+        follows.and(alone).and(leads)
     }
 
     /// Whether `last` extends `base`, perhaps over others, for the same person in the same role; nothing where that is not known.
@@ -195,6 +196,8 @@ impl Used {
             cwd: digest_of(start.cwd.as_bytes()),
             other: [None; 3],
             boots: Vec::new(),
+            hosts: Vec::new(),
+            bytes: Vec::new(),
         }
     }
 
@@ -207,9 +210,14 @@ impl Used {
     }
 
     /// The runs are those that the bytes of the grant allow.
-    pub(super) fn compare(&self, said: &Said, paper: &GrantPaper, names: &mut Names) -> Result<(), String> {
+    pub(super) fn compare(
+        &self,
+        said: &Said,
+        (paper, body): (&GrantPaper, &[u8]),
+        names: &mut Names,
+    ) -> Result<(), String> {
         let bad = |seq: u64, what: &str| Err(format!("record {seq} is the start of a run under it {what}"));
-        let [person, command, cwd] = self.other;
+        let [person, ..] = self.other;
         if said.grant.is_none() {
             let who = (paper.uid, names.of(paper.user.as_bytes()), names.of(paper.role.as_bytes()));
             if self.who != who || person.is_some() {
@@ -229,6 +237,23 @@ impl Used {
         if self.boots.iter().any(late) {
             return bad(self.seq, "or one that follows, after its end on the clock of its boot");
         }
+        if let Some((_, seq)) = self.hosts.iter().find(|(host, _)| names.name(*host) != paper.host.as_bytes()) {
+            return bad(*seq, "when this host had another identity than the one that it names");
+        }
+        self.commands(paper)?;
+        match self.bytes.iter().find(|(digest, _)| *digest != digest_of(body)) {
+            Some((_, seq)) => bad(*seq, "as it was then: by other bytes than these"),
+            None => Ok(()),
+        }
+    }
+
+    /// All are the command of an exact grant.
+    fn commands(&self, paper: &GrantPaper) -> Result<(), String> {
+        let bad = |seq: u64, what: &str| Err(format!("record {seq} is the start of a run under it {what}"));
+        let [_, command, cwd] = self.other;
+        if paper.serves_nothing() {
+            return bad(self.seq, "and it serves one command alone, and names none");
+        }
         let Some(exact) = paper.command.as_ref().filter(|_| paper.exact == 1) else { return Ok(()) };
         if exact.digest(&paper.run_as) != self.command {
             return bad(self.seq, "with another command, and it is exact");
@@ -241,6 +266,13 @@ impl Used {
             return bad(cwd.unwrap_or(self.seq), "in another directory, and it is exact");
         }
         Ok(())
+    }
+}
+
+/// Keeps what a run says with the first run that says it.
+fn note<T: PartialEq>(seen: &mut Vec<(T, u64)>, said: Option<T>, seq: u64) {
+    if let Some(said) = said.filter(|said| !seen.iter().any(|(known, _)| known == said)) {
+        seen.push((said, seq));
     }
 }
 

@@ -152,6 +152,9 @@ pub struct VerifyInfo {
     /// Which rows of the database say what the records say; absent for an exported file, and where something is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared: Option<Box<ComparedInfo>>,
+    /// All records that may not follow what those before them say, at most a hundred; the first is `first_bad` too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub misfits: Vec<String>,
     /// The rows of the database that say something else, at most a hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<DifferenceInfo>,
@@ -229,6 +232,7 @@ impl From<crate::audit::Proven> for VerifyInfo {
                     older_open: compared.older_open,
                 })
             }),
+            misfits: Vec::new(),
             differences: Vec::new(),
             recordings: None,
         }
@@ -238,8 +242,13 @@ impl From<crate::audit::Proven> for VerifyInfo {
 impl From<crate::audit::FirstBad> for VerifyInfo {
     fn from(bad: crate::audit::FirstBad) -> Self {
         let first_bad = Some(bad.to_string());
-        let Cause::Rows(differences) = bad.cause else {
-            return Self { records: bad.seq.saturating_sub(1), first_bad, ..Self::default() };
+        let (records, misfits, differences) = match bad.cause {
+            Cause::Rows(differences) => (bad.seq, Vec::new(), differences),
+            Cause::Misfits(all) => {
+                let misfits = all.records.iter().map(ToString::to_string).collect();
+                (bad.seq.saturating_sub(1), misfits, all.rows)
+            }
+            _ => return Self { records: bad.seq.saturating_sub(1), first_bad, ..Self::default() },
         };
         let info = |difference: Difference| DifferenceInfo {
             table: difference.table.name().to_owned(),
@@ -247,6 +256,6 @@ impl From<crate::audit::FirstBad> for VerifyInfo {
             what: difference.what,
         };
         let differences = differences.found.into_iter().map(info).collect();
-        Self { records: bad.seq, first_bad, differences, ..Self::default() }
+        Self { records, first_bad, misfits, differences, ..Self::default() }
     }
 }
