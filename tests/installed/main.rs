@@ -32,6 +32,7 @@ mod jitctl;
 mod journals;
 mod json;
 mod know;
+mod lent;
 mod life;
 mod listing;
 mod locked_out;
