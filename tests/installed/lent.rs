@@ -86,6 +86,10 @@ fn what_is_written_to_the_leader_of_a_terminal_comes_out_of_its_follower() {
         print(os.read(follower, 100).decode() if came else 'lost')\n";
     for role in ["lent-all", "lent-terminals"] {
         let person = root().person(&[role]);
-        assert_eq!(root().run_as(&person.name, ["python3", "-c", script]).succeeded().trim(), "to the leader", "{role}");
+        assert_eq!(
+            root().run_as(&person.name, ["python3", "-c", script]).succeeded().trim(),
+            "to the leader",
+            "{role}"
+        );
     }
 }

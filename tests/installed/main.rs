@@ -38,6 +38,7 @@ mod listing;
 mod locked_out;
 mod manual;
 mod noexec;
+mod one_run;
 mod options;
 mod outliving;
 mod pam;
