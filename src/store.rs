@@ -24,7 +24,7 @@ CREATE INDEX request_by_user ON request (uid, created);
 CREATE INDEX request_pending ON request (deadline) WHERE state = 'pending';
 CREATE INDEX request_by_extended ON request (extends) WHERE extends IS NOT NULL;
 CREATE TABLE approval (request TEXT NOT NULL, uid INTEGER NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB, key TEXT, PRIMARY KEY (request, uid)) STRICT, WITHOUT ROWID;
-CREATE TABLE granted (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, starts INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB NOT NULL, ended TEXT, ended_by TEXT, ended_at INTEGER, ended_reason BLOB) STRICT;
+CREATE TABLE granted (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, starts INTEGER NOT NULL, expires INTEGER NOT NULL, body BLOB NOT NULL, signature BLOB NOT NULL, ended TEXT, ended_by TEXT, ended_at INTEGER, ended_reason BLOB, used_by TEXT) STRICT;
 CREATE INDEX granted_open ON granted (uid, expires) WHERE ended IS NULL;
 CREATE INDEX granted_by_end ON granted (expires) WHERE ended IS NULL;
 ";
@@ -322,6 +322,13 @@ impl<'a> GrantStore<'a> {
         })
     }
 
+    /// Whether `run` is the one that used this one-shot grant up, or goes on under it.
+    pub fn is_used_by(&self, id: &GrantId, run: &str) -> rusqlite::Result<bool> {
+        let query = "SELECT used_by IS ?2 FROM granted WHERE id = ?1";
+        let is_same = self.connection.query_row(query, params![id.as_str(), run], |row| row.get(0)).optional()?;
+        Ok(is_same.unwrap_or(false))
+    }
+
     /// How many requests of `person` are pending.
     pub fn pending_of(&self, person: &Person, now: i64) -> rusqlite::Result<usize> {
         let query = "SELECT body FROM request INDEXED BY request_pending \
@@ -436,12 +443,13 @@ pub fn is_open(tx: &Transaction<'_>, id: &GrantId) -> rusqlite::Result<bool> {
     Ok(GrantStore::new(tx).end_of(id)?.is_none())
 }
 
-/// Uses a one-shot grant up at `at` (seconds since 1970); false when it was ended before. Every other end is a statement
-/// ([`carry_out`]).
-pub fn use_up(tx: &Transaction<'_>, terms: &GrantTerms, at: i64) -> rusqlite::Result<bool> {
-    let query = "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = x'' \
+/// Uses a one-shot grant up at `at` (seconds since 1970) for `run`, and names it; false when it was ended before. Every other end
+/// is a statement ([`carry_out`]).
+pub fn use_up(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, at: i64) -> rusqlite::Result<bool> {
+    let query = "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = x'', used_by = ?5 \
                  WHERE id = ?1 AND ended IS NULL";
-    Ok(tx.execute(query, params![terms.id.as_str(), GrantEnd::Used.as_str(), terms.user.as_str(), at])? == 1)
+    let (used, user) = (GrantEnd::Used.as_str(), terms.user.as_str());
+    Ok(tx.execute(query, params![terms.id.as_str(), used, user, at, run])? == 1)
 }
 
 /// `None` when the bytes are damaged.

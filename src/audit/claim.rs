@@ -10,12 +10,12 @@ use crate::grant::GrantTerms;
 use crate::grant::verify::window;
 use crate::store::{is_open, use_up};
 
-/// Claims a grant for a run that begins at `moment`: it stands, its time is not over, it is of this very host, and one for one run is
+/// Claims a grant for `run`, which begins at `moment`: it stands, its time is not over, it is of this very host, and one for one run is
 /// used up. False where it serves no more.
 ///
 /// # Errors
 /// The database failed, or is an older copy that root has not accepted.
-pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Result<bool, JournalError> {
+pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Moment) -> Result<bool, JournalError> {
     accepted(tx)?;
     let high = tail(tx)?.map_or(i64::MIN, |(.., high)| high);
     // Others may have recorded something since the clock was read: that it is behind them by so much says nothing.
@@ -25,7 +25,7 @@ pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Resul
         return Ok(false);
     }
     let stands =
-        if terms.one_shot.is_set() { use_up(tx, terms, moment.wall.seconds())? } else { is_open(tx, &terms.id)? };
+        if terms.one_shot.is_set() { use_up(tx, terms, run, moment.wall.seconds())? } else { is_open(tx, &terms.id)? };
     Ok(stands)
 }
 

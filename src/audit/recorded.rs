@@ -90,11 +90,11 @@ impl Recorded {
         meanwhile: impl FnOnce(&str) -> M,
     ) -> Result<(Self, M), StartError> {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
-        let start = start_event(&authorized, environment.entries(), run, &redactor)?;
+        let start = start_event(&authorized, environment.entries(), run.clone(), &redactor)?;
         let pid = sys::process::Pid::own();
         let supervisor =
             Process { pid: pid.raw(), start: sys::process::process_start(pid).map_err(StartError::Process)? };
-        let claim = |tx: &Transaction<'_>| claim(tx, &authorized, moment);
+        let claim = |tx: &Transaction<'_>| claim(tx, &authorized, &run, moment);
         let ((started, ()), done) =
             journal.start_meanwhile(moment, start, supervisor, claim, |started| meanwhile(started.run()))?;
         let unsent = Some(started.written().clone());
@@ -147,7 +147,7 @@ impl Recorded {
     }
 }
 
-fn claim(tx: &Transaction<'_>, authorized: &Authorized, moment: &Moment) -> Result<(), StartError> {
+fn claim(tx: &Transaction<'_>, authorized: &Authorized, run: &str, moment: &Moment) -> Result<(), StartError> {
     let role = authorized.role();
     // Whoever asked for a grant has had the text of the role kept.
     match authorized.power() {
@@ -155,13 +155,13 @@ fn claim(tx: &Transaction<'_>, authorized: &Authorized, moment: &Moment) -> Resu
         Power::Grant(_) | Power::Standing => keep_role(tx, &role.digest, role)?,
     }
     match authorized.power() {
-        Power::Grant(terms) => claim_grant(tx, terms, moment),
+        Power::Grant(terms) => claim_grant(tx, terms, run, moment),
         Power::Standing => Ok(()),
     }
 }
 
-fn claim_grant(tx: &Transaction<'_>, terms: &GrantTerms, moment: &Moment) -> Result<(), StartError> {
-    if super::claim(tx, terms, moment)? { Ok(()) } else { Err(StartError::GrantEnded(terms.id.clone())) }
+fn claim_grant(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Moment) -> Result<(), StartError> {
+    if super::claim(tx, terms, run, moment)? { Ok(()) } else { Err(StartError::GrantEnded(terms.id.clone())) }
 }
 
 fn start_event(

@@ -83,7 +83,7 @@ impl Desk<'_> {
         let (started, ()) = self.journal.start(self.moment, start, supervisor, |tx| {
             keep_role(tx, &held.role().digest, held.role())?;
             match terms {
-                Some(terms) if !claim(tx, terms, self.moment)? => {
+                Some(terms) if !claim(tx, terms, &run, self.moment)? => {
                     Err(refused("not-held", "the grant was ended meanwhile"))
                 }
                 Some(_) | None => Ok(()),
@@ -112,7 +112,7 @@ impl Desk<'_> {
         }
 
         let watched = Watched {
-            grant: terms.cloned(),
+            grants: terms.cloned().into_iter().collect(),
             role: held.role().clone(),
             uid: holder.uid(),
             user: Word::from(holder.name().as_str()),
@@ -126,13 +126,14 @@ impl Desk<'_> {
         watch.grant().catch_up();
         self.close(&started, watch.grant().complete(ending));
         let _ = out.write_all(b"\n"); // for a program that waits for it
+        let grants = watch.grant().held().to_vec();
         drop(watch);
         let _ = sys::lock::unshare(&register, place); // else the program's next session is looked at more carefully than needed
         let left = Left {
             run: &run,
             uid: holder.uid(),
             user: &Word::from(holder.name().as_str()),
-            grant: terms,
+            grants: &grants,
             role: held.role(),
             what: What::Session,
         };

@@ -46,8 +46,8 @@ pub(super) struct Charge {
     pub(super) uid: u32,
     /// Their name.
     pub(super) user: Word,
-    /// The last grant that it goes on under.
-    pub(super) grant: Option<GrantTerms>,
+    /// The grant that it began under, and each that extended the one before.
+    pub(super) grants: Vec<GrantTerms>,
     /// Through which role.
     pub(super) role: Role,
     supervisor: i32,
@@ -68,7 +68,7 @@ impl Charge {
             run: watched.run,
             uid: watched.uid,
             user: watched.user,
-            grant: watched.grant,
+            grants: watched.grants,
             role: watched.role,
             supervisor: own.raw(),
             began: process_start(own)?,
@@ -87,7 +87,7 @@ impl Charge {
 
     fn watched(&self, role: Role) -> Watched {
         Watched {
-            grant: self.grant.clone(),
+            grants: self.grants.clone(),
             role,
             uid: self.uid,
             user: self.user.clone(),
@@ -156,6 +156,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal);
     confine(audit);
     let ending = custody.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
+    let grants = watch.grant().held().to_vec();
     drop(watch);
     let unrecorded = journal.open_runs()?.into_iter().any(|open| open.run == charge.run);
     if unrecorded || ending.is_some() {
@@ -168,7 +169,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
             run: &charge.run,
             uid: charge.uid,
             user: &charge.user,
-            grant: charge.grant.as_ref(),
+            grants: &grants,
             role: &charge.role,
             what: What::Command,
         };

@@ -59,7 +59,7 @@ pub(crate) struct GrantWatch<'a> {
     taken: Option<Ending>,
     /// Somebody wants the session to stand still.
     frozen: bool,
-    /// Another process watches as well, and is the one that takes a one-shot extension.
+    /// Another process watches as well, and is the one that takes a one-shot extension, as long as it lives.
     handed_over: bool,
     /// The last verdict of consequence, so that each is announced once.
     announced: Verdict,
@@ -67,8 +67,8 @@ pub(crate) struct GrantWatch<'a> {
 
 /// What is watched: a run, or a session that another program has opened.
 pub(crate) struct Watched {
-    /// The grant it began under; none where the power is standing.
-    pub(crate) grant: Option<GrantTerms>,
+    /// The grant it began under, and each that extended the one before; none where the power is standing.
+    pub(crate) grants: Vec<GrantTerms>,
     /// Through which role.
     pub(crate) role: Role,
     /// Whose it is.
@@ -81,6 +81,17 @@ pub(crate) struct Watched {
     pub(crate) what: What,
     /// The start, until it was mirrored.
     pub(crate) unsent: Option<Written>,
+}
+
+/// Whose an extension is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// This very run goes on under it.
+    Ours,
+    /// Another run took it, or somebody ended it.
+    Others,
+    /// Nobody has taken it yet who will, or the database cannot say now: to be asked again.
+    Unknown,
 }
 
 /// What goes on under a grant.
@@ -115,9 +126,9 @@ impl<'a> GrantWatch<'a> {
         let authorized = recorded.authorized();
         let caller = authorized.elevation().caller();
         let watched = Watched {
-            grant: match authorized.power() {
-                Power::Grant(terms) => Some((**terms).clone()),
-                Power::Standing => None,
+            grants: match authorized.power() {
+                Power::Grant(terms) => vec![(**terms).clone()],
+                Power::Standing => Vec::new(),
             },
             role: authorized.role().clone(),
             uid: caller.uid(),
@@ -131,7 +142,7 @@ impl<'a> GrantWatch<'a> {
 
     pub(crate) fn over(watched: Watched, host: &'a Host, journal: &'a Journal<'a>) -> Self {
         Self {
-            held: watched.grant.into_iter().collect(),
+            held: watched.grants,
             role: watched.role,
             concerns: Alert {
                 code: "recording-failed".to_owned(),
@@ -178,6 +189,11 @@ impl<'a> GrantWatch<'a> {
     /// Whether a checkpoint was due when the command had begun.
     pub(crate) fn is_sealing_due(&self) -> bool {
         self.is_sealing_due
+    }
+
+    /// The grant that it began under, and each that it goes on under: the one before the last is over.
+    pub(crate) fn held(&self) -> &[GrantTerms] {
+        &self.held
     }
 
     /// What the end record says besides.
@@ -242,25 +258,24 @@ impl<'a> GrantWatch<'a> {
         self.look_for_a_wish();
         // A clock that cannot be read ends the run anyway: see above.
         let Ok(moment) = &SystemClock.now() else { return };
-        for terms in &self.held {
-            match self.host.store().end_of(&terms.id) {
-                Ok(Some(GrantEnd::Revoked)) => self.taken = Some(Ending::Revocation),
-                Ok(Some(GrantEnd::Released)) => self.taken = Some(Ending::Release),
-                // A one-shot grant was used by this very run.
-                Ok(Some(GrantEnd::Used) | None) => {}
-                Err(_) => return self.heard = None, // busy or failing: ask again at the next glance
-            }
-        }
         while let Some(extension) = self.extension(moment) {
             let span = spell(extension.left(moment).as_secs());
             self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
             self.held.push(extension);
         }
+        for terms in &self.held {
+            match self.host.store().end_of(&terms.id) {
+                Ok(Some(GrantEnd::Revoked)) => self.taken = Some(Ending::Revocation),
+                Ok(Some(GrantEnd::Released)) => self.taken = Some(Ending::Release),
+                // A one-shot grant was used by this very run: nobody else's comes to be held.
+                Ok(Some(GrantEnd::Used) | None) => {}
+                Err(_) => self.heard = None, // busy or failing: ask again at the next glance
+            }
+        }
     }
 
     fn look_for_a_wish(&mut self) {
-        let run = self.concerns.run.as_deref().unwrap_or_default();
-        let wish = match self.journal.wish_for(run) {
+        let wish = match self.journal.wish_for(self.run()) {
             Ok(wish) => wish,
             Err(_) => return self.heard = None, // as below
         };
@@ -279,9 +294,13 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
+    fn run(&self) -> &str {
+        self.concerns.run.as_deref().unwrap_or_default()
+    }
+
     fn extension(&mut self, moment: &Moment) -> Option<GrantTerms> {
         let last = self.held.last()?;
-        let Ok(candidates) = self.host.store().extensions(&last.id) else {
+        let Ok(candidates) = self.host.store().extensions(&last.id, self.run()) else {
             self.heard = None;
             return None;
         };
@@ -289,15 +308,17 @@ impl<'a> GrantWatch<'a> {
             return None;
         }
         let key = self.host.public_identity().ok()?.key;
-        let is_good = |terms: &GrantTerms| {
-            !terms.left(moment).is_zero() && self.is_vouched_for(terms, moment) && self.claims(terms, moment)
-        };
-        let found = candidates.iter().filter_map(|signed| extends(signed, last, &key)).find(is_good);
-        if found.is_none() && self.handed_over {
-            // The enforcer takes it, which it may not have done yet.
-            self.heard = None;
+        for terms in candidates.iter().filter_map(|signed| extends(signed, last, &key)) {
+            if terms.left(moment).is_zero() || !self.is_vouched_for(&terms, moment) {
+                continue;
+            }
+            match self.claims(&terms, moment) {
+                Claim::Ours => return Some(terms),
+                Claim::Others => {}
+                Claim::Unknown => self.heard = None,
+            }
         }
-        found
+        None
     }
 
     /// Where the role takes signed approvals only, they must hold now.
@@ -310,18 +331,25 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
-    /// Of several runs only one goes on under a one-shot extension.
-    fn claims(&self, terms: &GrantTerms, moment: &Moment) -> bool {
-        let at = moment.wall.seconds();
-        if self.handed_over && terms.one_shot.is_set() {
-            return matches!(self.host.store().end_of(&terms.id), Ok(Some(GrantEnd::Used)));
+    /// Of several runs only one goes on under a one-shot extension: the one that its row names since it was taken.
+    fn claims(&self, terms: &GrantTerms, moment: &Moment) -> Claim {
+        if !terms.one_shot.is_set() {
+            return Claim::Ours;
         }
-        !terms.one_shot.is_set()
-            || self
-                .host
-                .database()
-                .write(Durability::Ordered, |tx| use_up(tx, terms, at).map_err(JournalError::from))
-                .unwrap_or(false)
+        let (run, at) = (self.run(), moment.wall.seconds());
+        match self.host.store().is_used_by(&terms.id, run) {
+            Ok(true) => return Claim::Ours,
+            // The enforcer takes it, which it may not have done yet.
+            Ok(false) if self.handed_over => return Claim::Unknown,
+            Ok(false) => {}
+            Err(_) => return Claim::Unknown,
+        }
+        let take = |tx: &Transaction<'_>| use_up(tx, terms, run, at).map_err(JournalError::from);
+        match self.host.database().write(Durability::Ordered, take) {
+            Ok(true) => Claim::Ours,
+            Ok(false) => Claim::Others,
+            Err(_) => Claim::Unknown,
+        }
     }
 
     /// Records that the session is not recorded, or not any more.
@@ -391,7 +419,7 @@ impl Watch for GrantWatch<'_> {
 
     fn hand_over(&mut self, wards: &Wards) -> Option<Pid> {
         let watched = Watched {
-            grant: self.held.last().cloned(),
+            grants: self.held.clone(),
             role: self.role.clone(),
             uid: self.concerns.uid?,
             user: self.concerns.user.clone()?,
@@ -409,6 +437,11 @@ impl Watch for GrantWatch<'_> {
                 None
             }
         }
+    }
+
+    fn taken_back(&mut self) {
+        self.handed_over = false;
+        self.look_again();
     }
 
     fn look_again(&mut self) {

@@ -23,8 +23,8 @@ pub(crate) struct Left<'a> {
     pub(crate) uid: u32,
     /// Their name.
     pub(crate) user: &'a Word,
-    /// The last grant that it went on under.
-    pub(crate) grant: Option<&'a GrantTerms>,
+    /// The grant that it began under, and each that it went on under.
+    pub(crate) grants: &'a [GrantTerms],
     /// Through which role.
     pub(crate) role: &'a Role,
     /// What it was.
@@ -39,7 +39,7 @@ impl Left<'_> {
             Leftovers::Keep => OnExpiry::Finish,
         };
         Watched {
-            grant: self.grant.cloned(),
+            grants: self.grants.to_vec(),
             role: Role { on_expiry, ..self.role.clone() },
             uid: self.uid,
             user: self.user.clone(),
@@ -58,7 +58,7 @@ impl Left<'_> {
         outwatch: &dyn Fn(&mut dyn Watch) -> Option<Ending>,
     ) -> Result<(), HostError> {
         let Some(start) = journal.start_of(self.run)? else { return Ok(()) };
-        let grant = self.grant.map(|terms| terms.id.clone());
+        let grant = self.grants.first().map(|terms| terms.id.clone());
         let own = Pid::own();
         let began = process_start(own).map_err(|error| HostError::System("read /proc", error))?;
         let left = LeftRunning {

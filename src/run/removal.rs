@@ -31,7 +31,7 @@ pub(crate) struct RemovalWatch<'a> {
     uid: u32,
     user: Word,
     role: RoleName,
-    /// None where the power is standing.
+    /// That it began under; none where the power is standing.
     grant: Option<GrantId>,
     host: &'a Host,
     journal: &'a Journal<'a>,
@@ -51,7 +51,7 @@ impl<'a> RemovalWatch<'a> {
             uid: watched.uid,
             user: watched.user.clone(),
             role: watched.role.name.clone(),
-            grant: watched.grant.as_ref().map(|terms| terms.id.clone()),
+            grant: watched.grants.first().map(|terms| terms.id.clone()),
             watch: GrantWatch::over(watched, host, journal),
             host,
             journal,

@@ -35,6 +35,8 @@ pub(super) struct Enforcer<'a> {
     /// What runs, and since when; nothing where it is not ours to hand over.
     running: Option<(Instant, Wards)>,
     delegate: Delegate,
+    /// The delegate was lost, and nobody knows what it has done of what it had to do.
+    is_undone: bool,
     /// Words of the watch that are still to be told.
     unsaid: Option<String>,
 }
@@ -99,6 +101,7 @@ impl<'a> Enforcer<'a> {
             unrecorded: None,
             running: None,
             delegate: Delegate::None,
+            is_undone: false,
             unsaid: None,
         }
     }
@@ -173,6 +176,8 @@ impl<'a> Enforcer<'a> {
             && !matches!(wait(enforcer, Waiting::EndNow), Ok(None))
         {
             self.delegate = Delegate::Lost;
+            self.watch.taken_back();
+            self.is_undone = true;
         }
         matches!(self.delegate, Delegate::Acts(_))
     }
@@ -259,7 +264,11 @@ impl<'a> Enforcer<'a> {
             return Step::act(Act::Say(words), Duration::ZERO);
         }
         let handed_over = self.is_handed_over();
+        let is_undone = std::mem::take(&mut self.is_undone);
         if let Some(deadline) = self.deadline() {
+            if is_undone && now < deadline {
+                return Step::act(Act::Terminate, deadline - now);
+            }
             let deadline = if handed_over { deadline + SLACK } else { deadline };
             return if now < deadline { Step::wait(Some(deadline - now)) } else { Step::act(Act::Kill, ROUND) };
         }

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use super::buffer::Buffer;
 use super::tape::Tape;
-use sys::poll::{Blocking, PollEntry, pipe, poll, reopen_for_writing, set_blocking};
+use sys::poll::{Blocking, PollEntry, is_writable, pipe, poll, reopen_pipe_for_writing, set_blocking};
 use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
 use sys::terminal::{WindowSize, is_terminal, window};
 
-/// A pipe that can be written takes so many bytes without waiting (pipe(7), `PIPE_BUF`), where it cannot be opened anew and so
-/// the descriptor is the caller's own, which we may not make non-blocking.
+/// Of what is no pipe the descriptor is the caller's own, which we may not make non-blocking: it gets so many bytes at once.
 const PIECE: usize = 4096;
 
 /// How many bytes are still carried after the command has ended: more than a pipe holds.
@@ -42,7 +41,7 @@ struct Tap {
     /// `None` when the command's side is closed.
     source: Option<OwnedFd>,
     sink: Sink,
-    /// The same opened by us, where that can be done: another writer of the caller's never makes us wait.
+    /// A pipe, opened by us: another writer of the caller's never makes us wait.
     own: Option<OwnedFd>,
     held: Buffer,
 }
@@ -65,12 +64,14 @@ impl Sink {
 impl Taps {
     /// For each of output and error that is not `on_terminal` of the session and is to be recorded: every one where the
     /// policy records all, otherwise another terminal. One tap for both where they are the same file, so that their order
-    /// stays.
+    /// stays. What the caller could not write to the command has as it is: nothing can be recorded of it, and it must not get any
+    /// further through us.
     pub(super) fn open(tape: &Tape<'_>, on_terminal: [bool; 2]) -> io::Result<(Self, Ends)> {
         let sinks = Sinks::new();
         let [output, error] = [Sink::Output, Sink::Error].map(|sink| sinks.of(sink));
+        let is_taken = |stream| tape.takes_all() || (tape.takes_terminals() && is_terminal(stream));
         let [taps_output, taps_error] = [(on_terminal[0], output), (on_terminal[1], error)]
-            .map(|(ours, stream)| !ours && (tape.takes_all() || (tape.takes_terminals() && is_terminal(stream))));
+            .map(|(ours, stream)| !ours && is_taken(stream) && is_writable(stream));
         let mut taps = Self(Vec::new());
         let first = if taps_output { Some(taps.tap(Sink::Output)?) } else { None };
         let second = match &first {
@@ -107,7 +108,7 @@ impl Taps {
     fn tap(&mut self, sink: Sink) -> io::Result<OwnedFd> {
         let (source, end) = pipe()?;
         set_blocking(source.as_fd(), Blocking::No)?;
-        let own = sink.with(reopen_for_writing).ok();
+        let own = sink.with(reopen_pipe_for_writing).ok();
         self.0.push(Tap { source: Some(source), sink, own, held: Buffer::new() });
         Ok(end)
     }

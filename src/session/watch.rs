@@ -60,6 +60,9 @@ pub trait Watch {
         None
     }
 
+    /// The process that the run was given to is gone: nobody but this one sees to it any more.
+    fn taken_back(&mut self) {}
+
     /// The next verdict is asked of the grant itself, whatever was heard of it.
     fn look_again(&mut self) {}
 

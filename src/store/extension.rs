@@ -10,14 +10,16 @@ use crate::names::GrantId;
 const LIMIT: u32 = 64;
 
 impl GrantStore<'_> {
-    /// The signed grants that claim to extend `old` and were not ended; untrusted, as all that is stored.
-    pub fn extensions(&self, old: &GrantId) -> rusqlite::Result<Vec<SignedGrant>> {
+    /// The signed grants that claim to extend `old` and were not ended, or were after `run` had used them; untrusted, as all that is
+    /// stored.
+    pub fn extensions(&self, old: &GrantId, run: &str) -> rusqlite::Result<Vec<SignedGrant>> {
         let mut statement = self.connection.prepare(
             "SELECT g.body, g.signature FROM request r JOIN granted g ON g.id = r.id \
-             WHERE r.extends = ?1 AND (g.ended IS NULL OR g.ended = 'used') ORDER BY g.expires DESC LIMIT ?2",
+             WHERE r.extends = ?1 AND (g.ended IS NULL OR g.used_by IS ?3) ORDER BY g.expires DESC LIMIT ?2",
         )?;
-        let rows = statement
-            .query_map(params![old.as_str(), LIMIT], |row| Ok(SignedGrant::from_stored(row.get(0)?, row.get(1)?)))?;
+        let rows = statement.query_map(params![old.as_str(), LIMIT, run], |row| {
+            Ok(SignedGrant::from_stored(row.get(0)?, row.get(1)?))
+        })?;
         rows.collect()
     }
 

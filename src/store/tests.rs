@@ -178,7 +178,7 @@ fn only_open_grants_of_the_user_are_candidates() {
     put(&connection, |tx| {
         assert!(is_open(tx, &id).unwrap());
         assert!(carry_out(tx, &statement(StatementKind::Revocation, &id), NOW).unwrap());
-        assert!(!use_up(tx, &grant("aaaaaaaaaa", 1, NOW + 9), NOW).unwrap(), "an end is final");
+        assert!(!use_up(tx, &grant("aaaaaaaaaa", 1, NOW + 9), "run", NOW).unwrap(), "an end is final");
         assert!(!is_open(tx, &id).unwrap());
     });
     assert_eq!(candidates(), 0);
@@ -194,7 +194,7 @@ fn an_extension_is_found_from_what_it_extends_until_it_is_ended() {
     put(&connection, |tx| insert_request(tx, &longer, &encode(&longer).unwrap(), 1).unwrap());
     assert_eq!(store.pending_extension(&old, NOW).unwrap().as_deref(), Some("bbbbbbbbbb"));
     assert_eq!(store.pending_extension(&old, NOW + 100).unwrap(), None, "the request is dead by then");
-    assert!(store.extensions(&old).unwrap().is_empty() && store.extension(&old).unwrap().is_none());
+    assert!(store.extensions(&old, "run").unwrap().is_empty() && store.extension(&old).unwrap().is_none());
 
     let terms = GrantTerms { extends: longer.extends.clone(), ..grant("bbbbbbbbbb", 7, NOW + 60) };
     let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
@@ -203,11 +203,11 @@ fn an_extension_is_found_from_what_it_extends_until_it_is_ended() {
         insert_grant(tx, &terms, &signed).unwrap();
     });
     assert_eq!(store.pending_extension(&old, NOW).unwrap(), None);
-    assert_eq!(store.extensions(&old).unwrap().len(), 1);
+    assert_eq!(store.extensions(&old, "run").unwrap().len(), 1);
     assert_eq!(store.extension(&old).unwrap().unwrap().terms, terms);
     let revocation = statement(StatementKind::Revocation, &terms.id);
     put(&connection, |tx| assert!(carry_out(tx, &revocation, NOW).unwrap()));
-    assert!(store.extensions(&old).unwrap().is_empty());
+    assert!(store.extensions(&old, "run").unwrap().is_empty());
 }
 
 #[test]
@@ -217,8 +217,10 @@ fn a_one_shot_grant_can_be_taken_back_from_its_run_and_nothing_twice() {
     let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
     let end = |kind| put(&connection, |tx| carry_out(tx, &statement(kind, &terms.id), NOW).unwrap());
     put(&connection, |tx| insert_grant(tx, &terms, &signed).unwrap());
-    assert!(put(&connection, |tx| use_up(tx, &terms, NOW).unwrap()));
-    assert!(!put(&connection, |tx| use_up(tx, &terms, NOW).unwrap()));
+    assert!(put(&connection, |tx| use_up(tx, &terms, "first", NOW).unwrap()));
+    assert!(!put(&connection, |tx| use_up(tx, &terms, "second", NOW).unwrap()));
+    let is_of = |run| GrantStore::new(&connection).is_used_by(&terms.id, run).unwrap();
+    assert!(is_of("first") && !is_of("second") && !is_of(""));
     assert!(end(StatementKind::Revocation));
     assert!(!end(StatementKind::Release) && !end(StatementKind::Revocation));
     assert_eq!(GrantStore::new(&connection).end_of(&terms.id).unwrap(), Some(GrantEnd::Revoked));

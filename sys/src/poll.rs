@@ -92,19 +92,36 @@ pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> io::Result<Blocki
     Ok(if flags & libc::O_NONBLOCK == 0 { Blocking::Yes } else { Blocking::No })
 }
 
-/// The pipe or terminal behind a descriptor that others share, opened anew for writing, so that writes here do not wait and
-/// those of the others do as before.
+/// Whether a descriptor was opened for writing: no rights make more of it.
+#[must_use]
+pub fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_GETFL takes nothing.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) });
+    flags.is_ok_and(|flags| flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
+/// The pipe behind a descriptor that others share, opened anew for writing, so that writes here do not wait and those of the others
+/// do as before. It is opened with our own rights, so only what the descriptor gave already is: the same pipe, where it was opened
+/// for writing. A terminal never is: its name may lead to another (`/dev/tty`, `/dev/ptmx`), and the descriptor of one that was hung
+/// up gives nothing.
 ///
 /// # Errors
 /// `Unsupported` where it is something else; whatever open(2) says, which needs /proc.
-pub fn reopen_for_writing(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let is_pipe = nix::sys::stat::fstat(fd)?.st_mode & libc::S_IFMT == libc::S_IFIFO;
-    if !is_pipe && !crate::terminal::is_terminal(fd) {
-        return Err(io::Error::from(io::ErrorKind::Unsupported));
+pub fn reopen_pipe_for_writing(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let unsupported = || io::Error::from(io::ErrorKind::Unsupported);
+    let lent = nix::sys::stat::fstat(fd)?;
+    if !is_pipe(&lent) || !is_writable(fd) {
+        return Err(unsupported());
     }
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().write(true).custom_flags(flags).open(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-    Ok(file.into())
+    let own = nix::sys::stat::fstat(&file)?;
+    let is_same = is_pipe(&own) && (own.st_dev, own.st_ino) == (lent.st_dev, lent.st_ino);
+    is_same.then(|| file.into()).ok_or_else(unsupported)
+}
+
+fn is_pipe(stat: &libc::stat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFIFO
 }
 
 /// A pipe (reader, writer), close-on-exec.
@@ -181,6 +198,20 @@ mod tests {
         assert_eq!(set_blocking(reader.as_fd(), Blocking::No).unwrap(), Blocking::Yes);
         assert_eq!(set_blocking(reader.as_fd(), Blocking::No).unwrap(), Blocking::No);
         assert_eq!(read(reader.as_fd(), &mut [0; 1]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn only_a_pipe_that_can_be_written_is_opened_anew() {
+        let (reader, writer) = pipe().unwrap();
+        assert!(is_writable(writer.as_fd()) && !is_writable(reader.as_fd()));
+        let own = reopen_pipe_for_writing(writer.as_fd()).unwrap();
+        assert_eq!(write(own.as_fd(), b"x").unwrap(), 1);
+        assert_eq!(read(reader.as_fd(), &mut [0; 8]).unwrap(), 1);
+        assert_eq!(reopen_pipe_for_writing(reader.as_fd()).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        let named = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/dev/null").unwrap();
+        assert!(!is_writable(named.as_fd()));
+        let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        assert!(is_writable(null.as_fd()) && reopen_pipe_for_writing(null.as_fd()).is_err());
     }
 
     #[test]

@@ -309,6 +309,7 @@ fn a_newer_and_a_foreign_database_are_told_apart() {
 /// What turns a database of today back into one of the first schema.
 const FIRST_SCHEMA: &str = "DROP INDEX record_by_kind; CREATE INDEX record_by_kind ON record (kind);
     DROP INDEX request_by_extended; ALTER TABLE request DROP COLUMN extends; ALTER TABLE open_run DROP COLUMN ended;
+    ALTER TABLE granted DROP COLUMN used_by;
     CREATE TABLE extension (request TEXT PRIMARY KEY, extends TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX extension_of ON extension (extends);
     DROP TABLE role_text; DROP TABLE statement; DROP TABLE credential_cache;

@@ -88,7 +88,7 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         ("debt", "UPDATE review_debt SET reviewer = 'bob', reviewed = at, comment = x'6f6b' WHERE id = 'ID'".into(),
             "the database says reviewed, the journal says open"),
         ("reviewed", "UPDATE review_debt SET reviewer = 'carol' WHERE id = 'ID'".into(), "table review_debt): "),
-        ("revoked", "INSERT INTO granted SELECT 'zzzzzzzzzz', uid, role, starts, expires, body, signature, NULL, NULL, NULL, NULL FROM granted WHERE id = 'ID'".into(),
+        ("revoked", "INSERT INTO granted SELECT 'zzzzzzzzzz', uid, role, starts, expires, body, signature, NULL, NULL, NULL, NULL, NULL FROM granted WHERE id = 'ID'".into(),
             "grant zzzzzzzzzz (table granted): the journal has no record of it"),
         ("", "UPDATE role_text SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/sh') AS BLOB)".into(), "(table role_text): its bytes have another digest"),
         ("revoked", "DELETE FROM statement WHERE request = 'ID'".into(), "(table statement): the row of its revocation is missing"),
@@ -330,7 +330,7 @@ const DAMAGE: &[Damage] = &[
         true,
         "granted",
         "1",
-        "INSERT INTO granted SELECT 'zzzzzzzzzz', uid, role, starts, expires, body, signature, NULL, NULL, NULL, NULL FROM granted WHERE ROW"
+        "INSERT INTO granted SELECT 'zzzzzzzzzz', uid, role, starts, expires, body, signature, NULL, NULL, NULL, NULL, NULL FROM granted WHERE ROW"
     ),
     row!("grant signature", true, "granted", "1", "UPDATE granted SET signature = zeroblob(180) WHERE ROW"),
     ("grant by another key", true, |db, random| {

@@ -359,7 +359,7 @@ fn granted(root: &PrivateRoot, person: &Person, approver: &Person, role: &str, m
 /// Other bytes in the row of a grant, which root signs with the host's key; the row as it was.
 fn resign(root: &PrivateRoot, id: &str, changes: &[(&str, Value)]) -> String {
     let row = sql(root, &format!(".mode insert granted\nSELECT rowid, * FROM granted WHERE id = '{id}';"));
-    let row = row.replacen("INSERT INTO granted", "INSERT OR REPLACE INTO granted(rowid, id, uid, role, starts, expires, body, signature, ended, ended_by, ended_at, ended_reason)", 1);
+    let row = row.replacen("INSERT INTO granted", "INSERT OR REPLACE INTO granted(rowid, id, uid, role, starts, expires, body, signature, ended, ended_by, ended_at, ended_reason, used_by)", 1);
     let body = sql(root, &format!("SELECT CAST(body AS TEXT) FROM granted WHERE id = '{id}'"));
     let mut terms: Value = serde_json::from_str(&body).unwrap();
     let mut columns = String::new();
@@ -612,8 +612,9 @@ fn a_one_shot_extension_that_served_two_runs_is_named() {
          su {alice} -c 'jitctl extend {id} --reason more --for 30s' >/dev/null
          e=$(sqlite3 {DATABASE} 'SELECT id FROM request WHERE extends IS NOT NULL')
          su {approver} -c \"jitctl approve $e --one-shot\" >/dev/null
+         sleep 0.5 # also its supervisor has seen by now who has taken it
          for i in $(seq 60); do
-             n=$(sqlite3 {DATABASE} \"UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE id = '$e' AND ended IS NOT NULL; SELECT changes()\")
+             n=$(sqlite3 {DATABASE} \"UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL, used_by = NULL WHERE id = '$e' AND ended IS NOT NULL; SELECT changes()\")
              [ \"$n\" = 1 ] && break; sleep 0.05
          done
          su {alice} -c 'jitctl request --role free --reason bell' >/dev/null

@@ -21,4 +21,5 @@ ALTER TABLE open_run ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE request ADD COLUMN extends TEXT;
 UPDATE request SET extends = extension.extends FROM extension WHERE extension.request = request.id;
 DROP TABLE extension;
+ALTER TABLE granted ADD COLUMN used_by TEXT;
 CREATE INDEX request_by_extended ON request (extends) WHERE extends IS NOT NULL;
