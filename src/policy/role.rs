@@ -24,13 +24,10 @@ pub struct Role {
     /// Its name.
     pub name: RoleName,
     /// One line for people; empty when there is none.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub description: String,
     /// Who may ask for it.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub eligible: People,
     /// Who has it without asking.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub standing: People,
     /// As whom its commands may run.
     pub run_as: RunAs,
@@ -46,10 +43,8 @@ pub struct Role {
     #[serde(default, serialize_with = "Options::serialize_changed")]
     pub options: Rc<Options>,
     /// A PAM service other than `jit-sudo` and `jit-sudo-i`.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub pam_service: Option<String>,
     /// What becomes of a running command when its grant expires.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub on_expiry: OnExpiry,
     /// What becomes of what a finished command left running.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -61,12 +56,11 @@ pub struct Role {
     #[serde(default, skip_serializing_if = "is_default")]
     pub recording: Recording,
     /// Whether its commands may execute no other program.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub noexec: bool,
     /// On what terms an eligible person gets it.
     pub activation: Activation,
     /// Its rank among the roles of a person: of those that mean a command the ones of the highest order decide.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub order: u32,
     /// Where it stands in the policy.
     pub source: Source,
@@ -92,35 +86,26 @@ pub struct Activation {
     /// Whether a reason must be given.
     pub require_justification: bool,
     /// What a ticket must look like; no ticket is needed when absent.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub ticket: Option<TicketPattern>,
     /// Whether somebody else must approve.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub require_approval: bool,
     /// Who may approve; empty unless approval is required.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub approvers: Vec<Principal>,
     /// How many different approvers it takes; 1 where none is required.
     pub approvals: u32,
     /// Whether only approvals count that were signed with a key of /etc/jit-sudo/approvers.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub signed_approvals: bool,
     /// Whether PAM authenticates who gives an approval without a signature, or reviews a break-glass.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub approval_authentication: bool,
     /// Whether a signed approval counts only with a security key that has verified its user, not merely been touched.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub user_verification: bool,
     /// How long a request may stay pending.
     pub request_lifetime: u64,
     /// Whether a grant serves one run.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub one_shot: bool,
     /// Whether a grant serves only the very arguments and binary that were asked for.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub exact_command: bool,
     /// Whether it may be activated without approval in an emergency; only where approval is required.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub break_glass: bool,
 }
 
