@@ -119,6 +119,14 @@ impl Database {
     /// Opens an existing database whose schema is exactly `schema`: CREATE statements separated by `;`, written as
     /// SQLite stores them (`CREATE TABLE name (…)`, one space between the first words, no `IF NOT EXISTS`).
     pub fn open(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
+        match Self::checked(path, schema) {
+            // Once more with an index that SQLite has built, in case it is not the database that is wrong.
+            Err(_) if Index::distrust(path) => Self::checked(path, schema),
+            opened => opened,
+        }
+    }
+
+    fn checked(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
         let database = Self::connected(path)?;
         // One read transaction for all checks: they see one state, and take SQLite's locks once.
         let transaction = Transaction::new_unchecked(&database.connection, TransactionBehavior::Deferred);

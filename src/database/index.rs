@@ -4,7 +4,8 @@
 //!
 //! - a process of this boot left a note that SQLite had built it, in this very file on this very mount;
 //! - it ends with the last commit of the WAL: by the sum over all that is in the WAL up to there, and because nothing goes on
-//!   behind it (<https://sqlite.org/walformat.html>).
+//!   behind it (<https://sqlite.org/walformat.html>);
+//! - it leaves every page of the WAL to the WAL, whatever the database holds.
 //!
 //! What a killed process left half done in it is mended by SQLite, as ever when others have the database open.
 
@@ -13,7 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use sys::disk::{place, read_note, write_note};
+use sys::disk::{place, read_note, remove_note, write_note};
 use sys::lock;
 
 use super::files::beside;
@@ -45,19 +46,25 @@ impl Index {
     /// Comes before SQLite opens the database at `path`. Nothing is an error here: what is not known to be good is built.
     pub(super) fn find(path: &Path) -> Self {
         let place = beside(path, "-shm");
-        let Ok(file) = OpenOptions::new().read(true).write(true).open(place) else { return Self::Built };
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(&place) else { return Self::Built };
+        let noted = note(&place).is_some_and(|note| read_note(&file, NOTE).is_ok_and(|found| found == note.as_bytes()));
         // While nobody has it open, nobody changes it; and who comes meanwhile waits, as for one who builds it.
         if !is_unused(&file) {
             std::mem::forget(file);
             return Self::Shared;
         }
-        let kept = is_good(&file, path).unwrap_or(false) && lock::share(&file, IN_USE).is_ok();
+        let kept = noted && is_good(&file, path).unwrap_or(false) && lock::share(&file, IN_USE).is_ok();
         if kept { Self::Kept(Held(Some(file))) } else { Self::Built }
     }
 
     /// Whether this process was spared the building.
     pub(super) fn is_kept(&self) -> bool {
         !matches!(self, Self::Built)
+    }
+
+    /// Has the next process build the index, where a note says that it need not: whether there was one.
+    pub(super) fn distrust(path: &Path) -> bool {
+        remove_note(&beside(path, "-shm"), NOTE).is_ok()
     }
 
     /// Comes when SQLite has read from the database, and so has built the index. Where no note can be left, every process
@@ -97,9 +104,7 @@ fn note(index: &Path) -> Option<String> {
 }
 
 fn is_good(index: &File, path: &Path) -> std::io::Result<bool> {
-    let note = note(&beside(path, "-shm"));
-    let noted = note.is_some_and(|note| read_note(index, NOTE).is_ok_and(|found| found == note.as_bytes()));
-    if !noted || index.metadata()?.len() < BLOCK {
+    if index.metadata()?.len() < BLOCK {
         return Ok(false);
     }
     let Some(header) = Header::read(index)? else { return Ok(false) };
@@ -116,7 +121,7 @@ fn is_good(index: &File, path: &Path) -> std::io::Result<bool> {
     Ok(ends_there && !goes_on)
 }
 
-/// What the index says of the WAL (`WalIndexHdr` in SQLite's wal.c), in the byte order of the machine.
+/// What the index says of the WAL (`WalIndexHdr` and `WalCkptInfo` in SQLite's wal.c), in the byte order of the machine.
 struct Header {
     page: u64,
     /// Frames up to the last commit.
@@ -128,11 +133,13 @@ struct Header {
 }
 
 impl Header {
-    /// `None` where the two copies differ, or it is none of ours.
+    /// `None` where the two copies differ, or it is none of ours, or some of the frames count as moved into the database: that is
+    /// what a third file would have to show.
     fn read(index: &File) -> std::io::Result<Option<Self>> {
-        let mut bytes = [0_u8; 96];
+        let mut bytes = [0_u8; 100];
         index.read_exact_at(&mut bytes, 0)?;
-        let (header, copy) = bytes.split_at(48);
+        let (header, rest) = bytes.split_at(48);
+        let (copy, moved) = rest.split_at(48);
         let number = |at| u32::from_ne_bytes(bytes_at(header, at));
         let page = u64::from(u16::from_ne_bytes(bytes_at(header, 14)));
         let read = Self {
@@ -142,6 +149,7 @@ impl Header {
             salts: bytes_at(header, 32),
         };
         let known = header == copy
+            && moved == [0; 4]
             && number(0) == VERSION
             && bytes_at(header, 12) == [1]
             && read.page >= 512

@@ -60,6 +60,16 @@ pub fn write_note(path: &Path, name: &CStr, note: &[u8]) -> io::Result<()> {
     check(unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), note.as_ptr().cast(), note.len(), 0) }).map(drop)
 }
 
+/// Takes the note away (lremovexattr(2)).
+///
+/// # Errors
+/// `ENODATA` where there is none.
+pub fn remove_note(path: &Path, name: &CStr) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: both pointers live through the call.
+    check(unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) }).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +84,8 @@ mod tests {
         write_note(&path, NAME, b"one").unwrap();
         write_note(&path, NAME, b"another").unwrap();
         assert_eq!(read_note(&file, NAME).unwrap(), b"another");
+        remove_note(&path, NAME).unwrap();
+        assert_eq!(remove_note(&path, NAME).unwrap_err().raw_os_error(), Some(libc::ENODATA));
         write_note(&path, NAME, &[b'x'; 129]).unwrap();
         assert_eq!(read_note(&file, NAME).unwrap_err().raw_os_error(), Some(libc::ERANGE));
         std::fs::remove_file(&path).unwrap();

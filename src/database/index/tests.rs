@@ -135,6 +135,34 @@ fn a_commit_that_is_not_whole_is_not_seen() {
 }
 
 #[test]
+fn what_counts_as_moved_into_the_database_is_not_believed() {
+    let Some(left) = Left::new("index-moved") else { return };
+    // A copy of the database from before a checkpoint, and of index and WAL from after it.
+    let before = fs::read(left.scratch.path()).unwrap();
+    left.is_built_after(6, |left| {
+        left.insert(3);
+        let database = open(&left.scratch).unwrap();
+        database.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+        drop(database);
+        assert_ne!(fs::read(left.scratch.path()).unwrap(), before);
+        fs::write(left.scratch.path(), &before).unwrap();
+    });
+    left.insert(1);
+    assert_eq!(left.opened(), (true, 7));
+}
+
+#[test]
+fn an_index_that_makes_no_sense_is_built_by_the_next_process() {
+    let Some(left) = Left::new("index-senseless") else { return };
+    // The table by which pages are found in the WAL.
+    let table = OpenOptions::new().write(true).open(left.index()).unwrap();
+    table.write_all_at(&[0; 16 << 10], 16 << 10).unwrap();
+    drop(table);
+    assert_eq!(left.opened(), (false, 3));
+    assert_eq!(left.opened(), (true, 3));
+}
+
+#[test]
 fn a_damaged_index_is_built_anew() {
     let Some(left) = Left::new("index-damaged") else { return };
     let change = |at: u64, bytes: &[u8]| {
