@@ -123,6 +123,8 @@ pub enum ActivationError {
     NotGranted(GrantId, RequestState),
     /// The request is gone.
     Lost(GrantId),
+    /// Whoever asked has left before it was stored.
+    Left,
     /// Another process was to submit it and did not, for this reason.
     Elsewhere {
         /// The sentence.
@@ -185,6 +187,7 @@ impl fmt::Display for ActivationError {
             Self::Command(error) => error.fmt(f),
             Self::NotGranted(id, state) => write!(f, "request {id} was {}", state.as_str()),
             Self::Lost(id) => write!(f, "request {id} cannot be read back"),
+            Self::Left => f.write_str("nobody waits for the request any more"),
             Self::Elsewhere { sentence, .. } => f.write_str(sentence),
             Self::Host(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
@@ -232,10 +235,11 @@ pub fn request(
 ) -> Result<Activation, ActivationError> {
     let identity = host.identity()?;
     let terms = request_terms(caller, wanted, &identity.host, moment)?;
-    submit(host, policy, wanted.role, &terms, &identity, moment)
+    submit(host, policy, wanted.role, &terms, &identity, moment, || true)
 }
 
-/// Puts checked terms into the store and the journal, and grants them at once where the role needs no approver.
+/// Puts checked terms into the store and the journal, and grants them at once where the role needs no approver. `is_awaited` is
+/// asked last of all.
 fn submit(
     host: &Host,
     policy: &PolicyIndex<'_>,
@@ -243,6 +247,7 @@ fn submit(
     terms: &RequestTerms,
     identity: &Identity,
     moment: &Moment,
+    is_awaited: impl Fn() -> bool,
 ) -> Result<Activation, ActivationError> {
     let words = terms.command.as_ref().map_or(0, CommandTerms::written_length);
     if words > REQUEST_WORDS {
@@ -273,15 +278,17 @@ fn submit(
         store::insert_request(tx, terms, &bytes, needed)?;
         store::keep_role(tx, &terms.role_digest, role)?;
         let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed, role))?];
-        if needed > 0 {
-            return Ok((Activation::Pending(terms.id.clone()), written));
-        }
-        if terms.break_glass.is_set() {
-            written.push(break_glass(tx, &journal, terms, moment)?);
-        }
-        let decided = Decided::new(terms, &bytes, &[], role);
-        written.push(grant(tx, &journal, &decided, identity, moment)?);
-        Ok((Activation::Granted(terms.id.clone()), written))
+        let activation = if needed > 0 {
+            Activation::Pending(terms.id.clone())
+        } else {
+            if terms.break_glass.is_set() {
+                written.push(break_glass(tx, &journal, terms, moment)?);
+            }
+            let decided = Decided::new(terms, &bytes, &[], role);
+            written.push(grant(tx, &journal, &decided, identity, moment)?);
+            Activation::Granted(terms.id.clone())
+        };
+        if is_awaited() { Ok((activation, written)) } else { Err(ActivationError::Left) }
     });
     if let Err(ActivationError::Budget(..)) = stored {
         let _ = journal.tell_full(moment, &terms.person()).map(|told| journal.mirror(&told));

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, Waiting, spawn_apart};
 use sys::programs::Programs;
-use sys::signals::SIGKILL;
 
 /// The program that people call.
 pub const JIT_SUDO: &str = match option_env!("JIT_SUDO_PROGRAM") {
@@ -52,20 +51,18 @@ pub fn start_enforcer(order: &[u8]) -> io::Result<Pid> {
 /// The longest answer, in bytes.
 const ANSWER_LIMIT: usize = 64 << 10;
 
-/// The same, and waits for its answer, at most `patience`.
+/// The same, and waits for its answer, at most `patience`. After that its standard output leads nowhere, by which it can tell.
 ///
 /// # Errors
-/// Besides, `TimedOut` where it has not ended by then; it is killed. `InvalidData` where it says more than 64 KiB.
+/// Besides, `TimedOut` where it has not ended by then, and `InvalidData` where it says more than 64 KiB.
 pub fn ask_enforcer(order: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
     let (hearing, speaking) = io::pipe()?;
     let mut command = enforcer(order)?;
     let child = spawn_apart(command.stdout(speaking))?;
     drop(command); // and with it our copy of the end that it speaks into
     let heard = hear(hearing, Instant::now() + patience);
-    if heard.is_err() {
-        let _ = process::kill(child, SIGKILL);
-    }
-    let _ = process::wait(child, Waiting::ForEnd);
+    // Who is silent for good has ended; for another nobody waits.
+    let _ = process::wait(child, if heard.is_ok() { Waiting::ForEnd } else { Waiting::EndNow });
     heard
 }
 

@@ -1,6 +1,7 @@
 //! The request of somebody whose command jit-sudo runs, submitted by a process of its own: who talks to a caller has no need of the
 //! host's private key, and never reads it.
 
+use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use crate::audit::record::Digest;
 use crate::clock::Moment;
 use crate::elevation::Caller;
 use crate::grant::RequestTerms;
+use crate::grant::lifecycle::RequestState;
 use crate::host::{Host, HostError};
 use crate::names::GrantId;
 use crate::programs::ask_enforcer;
@@ -54,12 +56,18 @@ pub fn request_apart(
 ) -> Result<Activation, ActivationError> {
     let terms = request_terms(caller, wanted, &host.public_identity()?.host, moment)?;
     let order = Submission { terms, policy: wanted.role.policy.map(Digest) };
-    let failed = |error| HostError::System("have the request submitted", error);
-    let answer = ask_enforcer(&[SUBMIT, &serde_json::to_vec(&order)?].concat(), PATIENCE).map_err(failed)?;
-    match serde_json::from_slice(&answer).map_err(|error| failed(error.into()))? {
-        Outcome::Granted(id) => Ok(Activation::Granted(id)),
-        Outcome::Pending(id) => Ok(Activation::Pending(id)),
-        Outcome::Refused { sentence, hint } => Err(ActivationError::Elsewhere { sentence, hint }),
+    let answer = ask_enforcer(&[SUBMIT, &serde_json::to_vec(&order)?].concat(), PATIENCE);
+    match answer.and_then(|answer| serde_json::from_slice(&answer).map_err(|_| io::Error::other("there is no answer")))
+    {
+        Ok(Outcome::Granted(id)) => Ok(Activation::Granted(id)),
+        Ok(Outcome::Pending(id)) => Ok(Activation::Pending(id)),
+        Ok(Outcome::Refused { sentence, hint }) => Err(ActivationError::Elsewhere { sentence, hint }),
+        // It may have been stored all the same.
+        Err(error) => match host.store().request(&order.terms.id, moment.wall.seconds()).map(|request| request.state) {
+            Ok(RequestState::Approved) => Ok(Activation::Granted(order.terms.id)),
+            Ok(RequestState::Pending) => Ok(Activation::Pending(order.terms.id)),
+            Ok(_) | Err(_) => Err(HostError::System("have the request submitted by jit-sudo-enforcer", error).into()),
+        },
     }
 }
 
@@ -69,12 +77,13 @@ impl Submission {
         serde_json::from_slice(words.strip_prefix(SUBMIT)?).ok()
     }
 
-    /// Does it, as far as the policy is still the one by which it was judged.
-    pub fn carry_out(&self, host: &Host) -> Result<Activation, ActivationError> {
+    /// Does it, as far as the policy is still the one by which it was judged, and `is_awaited` says so at the end: who has left
+    /// gets no grant.
+    pub fn carry_out(&self, host: &Host, is_awaited: impl Fn() -> bool) -> Result<Activation, ActivationError> {
         let policy = host.last_policy()?;
         let role = policy.role(&self.terms.role).map_err(HostError::from)?;
         let role = role.filter(|role| role.digest == self.terms.role_digest && role.policy.map(Digest) == self.policy);
         let role = role.ok_or(crate::audit::JournalError::OtherPolicy)?;
-        submit(host, &policy, &role, &self.terms, &host.identity()?, &host.now()?)
+        submit(host, &policy, &role, &self.terms, &host.identity()?, &host.now()?, is_awaited)
     }
 }

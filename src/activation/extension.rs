@@ -34,7 +34,7 @@ pub fn extend(
     let identity = host.identity()?;
     let random = sys::random::random().map_err(|error| HostError::System("make an id", error))?;
     let terms = terms(wanted, GrantId::from_random(random), &identity, moment)?;
-    submit(host, policy, wanted.role, &terms, &identity, moment)
+    submit(host, policy, wanted.role, &terms, &identity, moment, || true)
 }
 
 fn terms(

@@ -3,6 +3,7 @@
 //! So it is also the one that signs checkpoints.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
 use crate::session::custody::{self, Custody};
 use crate::session::{SUPERVISORS, Wards, stand_alone};
+use sys::poll::{PollEntry, poll};
 use sys::process::{Pid, process_start};
 use sys::sanitize::Inherited;
 use sys::wall::{self, Capability, Files, Ground, Post};
@@ -116,9 +118,16 @@ pub fn serve(inherited: &Inherited) -> i32 {
     i32::from(done.is_err())
 }
 
+/// Whether somebody still listens to our standard output.
+fn is_heard() -> bool {
+    let out = io::stdout();
+    let mut listener = [PollEntry::new(out.as_fd(), false, false)];
+    poll(&mut listener, Some(Duration::ZERO)).is_ok() && listener.iter().all(|entry| !entry.hangup)
+}
+
 /// Submits a request, and says what came of it.
 fn submit(submission: &Submission) -> i32 {
-    let outcome = match open_host().map_err(Refusal::from).and_then(|host| Ok(submission.carry_out(&host)?)) {
+    let outcome = match open_host().map_err(Refusal::from).and_then(|host| Ok(submission.carry_out(&host, is_heard)?)) {
         Ok(Activation::Granted(id)) => Outcome::Granted(id),
         Ok(Activation::Pending(id)) => Outcome::Pending(id),
         Err(refusal) => Outcome::Refused { sentence: refusal.sentence(), hint: refusal.hint() },
