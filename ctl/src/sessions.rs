@@ -26,7 +26,8 @@ pub(crate) enum SessionVerb {
     ///
     /// For root and the approvers of the session's role, as are `jitctl session thaw` and `jitctl session kill`. It
     /// happens within half a second, is said on the session's terminal, and is recorded with the reason. A frozen
-    /// session still ends when its grant does.
+    /// session still ends when its grant does. Without control groups of version 2 others can wake it by SIGCONT: it is
+    /// stopped again at once, and ended when that happens again and again.
     Freeze(SessionWords),
     /// Let a frozen session go on
     Thaw(SessionWords),

@@ -57,6 +57,8 @@ pub(crate) struct GrantWatch<'a> {
     /// How much was left of the last grant at the last look.
     left: Duration,
     taken: Option<Ending>,
+    /// Nothing holds what is frozen here.
+    is_loose: bool,
     /// Somebody wants the session to stand still.
     frozen: bool,
     /// Another process watches as well, and is the one that takes a one-shot extension, as long as it lives.
@@ -166,6 +168,7 @@ impl<'a> GrantWatch<'a> {
             words: None,
             left: Duration::ZERO,
             taken: None,
+            is_loose: false,
             frozen: false,
             handed_over: false,
             announced: Verdict::Run,
@@ -233,7 +236,7 @@ impl<'a> GrantWatch<'a> {
             self.words = self.words.take().or_else(|| self.warning(last, before));
             return Verdict::Run;
         }
-        match self.role.on_expiry {
+        match self.on_expiry() {
             OnExpiry::Terminate => Verdict::End(Ending::Expiry),
             OnExpiry::Freeze => Verdict::Freeze(Ending::Expiry),
             OnExpiry::Finish => {
@@ -241,6 +244,14 @@ impl<'a> GrantWatch<'a> {
                 self.words = self.words.take().or_else(|| (!before.is_zero()).then(words));
                 Verdict::Run
             }
+        }
+    }
+
+    /// What nobody could hold would run without a grant.
+    fn on_expiry(&self) -> OnExpiry {
+        match self.role.on_expiry {
+            OnExpiry::Freeze if self.is_loose => OnExpiry::Terminate,
+            wanted => wanted,
         }
     }
 
@@ -375,7 +386,7 @@ impl<'a> GrantWatch<'a> {
         };
         let span = spell(*WARNINGS.iter().rev().find(crossed)?);
         let what = self.what.noun();
-        let then = match self.role.on_expiry {
+        let then = match self.on_expiry() {
             OnExpiry::Terminate => format!("then {what} is ended"),
             OnExpiry::Freeze => format!("then {what} is frozen"),
             OnExpiry::Finish => format!("{what} may finish"),
@@ -396,6 +407,11 @@ impl<'a> GrantWatch<'a> {
             )),
             // Said when the wish was seen.
             Verdict::Freeze(_) => None,
+            Verdict::End(Ending::Expiry) if self.on_expiry() != self.role.on_expiry => Some(format!(
+                "grant {} has expired: {} cannot be frozen without a control group of its own and is ended",
+                last.id,
+                self.what.noun()
+            )),
             Verdict::End(ending) => {
                 let how = match ending {
                     Ending::Expiry => "has expired",
@@ -437,6 +453,10 @@ impl Watch for GrantWatch<'_> {
                 None
             }
         }
+    }
+
+    fn cannot_freeze(&mut self) {
+        self.is_loose = true;
     }
 
     fn taken_back(&mut self) {

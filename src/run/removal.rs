@@ -147,6 +147,10 @@ impl Watch for RemovalWatch<'_> {
         self.watch.unrecorded(why);
     }
 
+    fn cannot_freeze(&mut self) {
+        self.watch.cannot_freeze();
+    }
+
     fn look_again(&mut self) {
         self.watch.look_again();
     }

@@ -70,6 +70,9 @@ impl Custody {
     /// Watches until the supervisor has ended, and ends the run where the watch says so; why it was ended, if it was.
     pub fn attend(&self, watch: &mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Option<Ending> {
         let mut enforcer = Enforcer::new(watch, grace, limit);
+        if self.family.group().is_none() {
+            enforcer.cannot_hold();
+        }
         enforcer.begun(None);
         loop {
             let step = enforcer.step(Instant::now());
@@ -79,7 +82,7 @@ impl Custody {
             }
             // When nobody is left, only the supervisor is waited for, however long a terminal holds it up.
             if !over {
-                self.act(step.act.as_ref());
+                self.act(step.act.as_ref(), &mut enforcer);
             }
             let patience = match enforcer.ending() {
                 None => step.patience,
@@ -110,14 +113,15 @@ impl Custody {
     /// Watches what a finished command has left behind, until nobody is left or the watch wants it ended, which is then done;
     /// why, if it was.
     pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
-        Enforcer::new(watch, grace, None).outwatch(&|act, _| self.act(Some(act)), &|| self.left() == Left::Nobody)
+        Enforcer::new(watch, grace, None)
+            .outwatch(&|act, enforcer| self.act(Some(act), enforcer), &|| self.left() == Left::Nobody)
     }
 
-    fn act(&self, act: Option<&Act>) {
+    fn act(&self, act: Option<&Act>, enforcer: &mut Enforcer<'_>) {
         match act {
             // The supervisor says it.
             None | Some(Act::Say(_)) => {}
-            Some(Act::Freeze) => self.family.freeze(),
+            Some(Act::Freeze) => enforcer.froze(self.family.freeze()),
             Some(Act::Thaw) => self.family.thaw(),
             Some(Act::Terminate) => self.family.terminate(),
             Some(Act::Kill) => self.family.kill(),

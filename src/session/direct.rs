@@ -184,7 +184,7 @@ fn enforce(enforcer: &mut Enforcer<'_>, family: &Family) -> Option<Duration> {
     match step.act {
         None => {}
         Some(Act::Say(words)) => say(&words),
-        Some(Act::Freeze) => family.freeze(),
+        Some(Act::Freeze) => enforcer.froze(family.freeze()),
         Some(Act::Thaw) => family.thaw(),
         Some(Act::Terminate) => family.terminate(),
         Some(Act::Kill) => family.kill(),

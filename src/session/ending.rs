@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::frost::{Frost, Hold};
 use super::watch::{Ending, Verdict, Wards, Watch};
 use crate::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
@@ -22,6 +23,9 @@ const SLACK: Duration = Duration::from_millis(500);
 /// How many words the watch may still have to say when the command has ended.
 const LAST_LOOKS: u32 = 8;
 
+/// What is told of a command that was woken too often.
+const WOKEN: &str = "somebody lets it go on while it is frozen, so it is ended";
+
 /// Watches the grant of a running command and says what to do to it.
 pub(super) struct Enforcer<'a> {
     watch: &'a mut dyn Watch,
@@ -30,6 +34,9 @@ pub(super) struct Enforcer<'a> {
     limit: Option<Duration>,
     over: Option<Instant>,
     state: State,
+    frost: Frost,
+    /// No control group holds what is frozen.
+    is_loose: bool,
     /// Said and done at the next step: nothing may run unrecorded.
     unrecorded: Option<Unrecorded>,
     /// What runs, and since when; nothing where it is not ours to hand over.
@@ -60,8 +67,8 @@ enum Unrecorded {
 
 enum State {
     Runs,
-    /// And would end so, if nobody wants to wait.
-    Frozen(Ending),
+    /// Until the watch says something else.
+    Frozen,
     /// The caller does not want to wait for a frozen command any longer.
     GivenUp,
     Ends(Ending, Instant),
@@ -98,6 +105,8 @@ impl<'a> Enforcer<'a> {
             limit,
             over: None,
             state: State::Runs,
+            frost: Frost::default(),
+            is_loose: false,
             unrecorded: None,
             running: None,
             delegate: Delegate::None,
@@ -115,7 +124,7 @@ impl<'a> Enforcer<'a> {
     pub(super) fn ending(&self) -> Option<Ending> {
         match self.state {
             State::Ends(ending, _) => Some(ending),
-            State::Runs | State::Frozen(_) | State::GivenUp => None,
+            State::Runs | State::Frozen | State::GivenUp => None,
         }
     }
 
@@ -123,20 +132,29 @@ impl<'a> Enforcer<'a> {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Ends(_, since) => Some(since + self.grace),
-            State::Runs | State::Frozen(_) | State::GivenUp => None,
+            State::Runs | State::Frozen | State::GivenUp => None,
         }
     }
 
     /// The command was stopped by us: it neither gets signals nor are its stops those of a job.
     pub(super) fn is_frozen(&self) -> bool {
-        self.frozen_by().is_some()
+        matches!(self.state, State::Frozen)
     }
 
-    /// The same, and how the command would end.
-    pub(super) fn frozen_by(&self) -> Option<Ending> {
-        match self.state {
-            State::Frozen(ending) => Some(ending),
-            State::Runs | State::GivenUp | State::Ends(..) => None,
+    /// There is no control group that could hold what is frozen.
+    pub(super) fn cannot_hold(&mut self) {
+        self.is_loose = true;
+        self.watch.cannot_freeze();
+    }
+
+    /// It was frozen as was wanted, and this came of it.
+    pub(super) fn froze(&mut self, hold: Hold) {
+        if !hold.is_held {
+            self.cannot_hold();
+        }
+        if self.frost.is_woken_again(hold) && self.is_frozen() {
+            self.give_up();
+            self.unsaid = Some(WOKEN.to_owned());
         }
     }
 
@@ -156,6 +174,9 @@ impl<'a> Enforcer<'a> {
     pub(super) fn begun(&mut self, wards: Option<Wards>) {
         let now = Instant::now();
         self.over = self.limit.map(|limit| now + limit);
+        if wards.as_ref().is_some_and(|wards| wards.group.is_none()) {
+            self.cannot_hold();
+        }
         self.running = wards.map(|wards| (now, wards));
         self.watch.begun();
     }
@@ -177,6 +198,7 @@ impl<'a> Enforcer<'a> {
         {
             self.delegate = Delegate::Lost;
             self.watch.taken_back();
+            self.frost = Frost::default();
             self.is_undone = true;
         }
         matches!(self.delegate, Delegate::Acts(_))
@@ -187,18 +209,24 @@ impl<'a> Enforcer<'a> {
     pub(super) fn interferes(&mut self) -> bool {
         let handed_over = self.is_handed_over();
         match self.state {
-            State::Ends(..) | State::Frozen(_) => true,
+            State::Ends(..) | State::Frozen => true,
             State::Runs | State::GivenUp => handed_over && !matches!(self.settled_verdict(), Verdict::Run),
         }
     }
 
     /// The command has ended: by whom, where the enforcer was quicker than our own look at the grant.
     pub(super) fn command_ended(&mut self) {
-        if matches!(self.state, State::Runs | State::Frozen(_))
-            && self.is_handed_over()
-            && let Verdict::End(ending) = self.settled_verdict()
-        {
-            self.state = State::Ends(ending, Instant::now());
+        if !matches!(self.state, State::Runs | State::Frozen) || !self.is_handed_over() {
+            return;
+        }
+        match self.settled_verdict() {
+            Verdict::End(ending) => self.state = State::Ends(ending, Instant::now()),
+            // It does not end by itself, and what is held is not woken.
+            Verdict::Freeze(ending) if self.is_frozen() && self.is_loose => {
+                self.unsaid = Some(WOKEN.to_owned());
+                self.state = State::Ends(ending, Instant::now());
+            }
+            Verdict::Freeze(_) | Verdict::Run | Verdict::Say(_) => {}
         }
     }
 
@@ -297,21 +325,31 @@ impl<'a> Enforcer<'a> {
                 let step = self.end(ending, now);
                 self.unless_handed_over(step)
             }
-            (State::Frozen(_), Verdict::Run) => {
+            (State::Frozen, Verdict::Run) => {
                 self.state = State::Runs;
                 let step = Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) };
                 self.unless_handed_over(step)
             }
             (State::GivenUp, Verdict::Run) => self.end(Ending::Expiry, now),
             (State::GivenUp, Verdict::Freeze(ending)) => self.end(ending, now),
-            (State::Runs, Verdict::Freeze(ending)) => {
-                self.state = State::Frozen(ending);
-                let step = Step { act: Some(Act::Freeze), ..Step::wait(self.watch.patience()) };
-                self.unless_handed_over(step)
+            (State::Runs, Verdict::Freeze(_)) => {
+                self.state = State::Frozen;
+                self.frost = Frost::default();
+                self.keep_frozen(now)
             }
-            (State::Runs | State::Ends(..), Verdict::Run)
-            | (State::Frozen(_) | State::Ends(..), Verdict::Freeze(_)) => Step::wait(self.watch.patience()),
+            (State::Frozen, Verdict::Freeze(_)) => self.keep_frozen(now),
+            (State::Runs | State::Ends(..), Verdict::Run) | (State::Ends(..), Verdict::Freeze(_)) => {
+                Step::wait(self.watch.patience())
+            }
         }
+    }
+
+    fn keep_frozen(&mut self, now: Instant) -> Step {
+        if let Delegate::Acts(_) = self.delegate {
+            return Step::wait(self.watch.patience());
+        }
+        let act = self.frost.is_due(now).then_some(Act::Freeze);
+        Step { act, patience: self.watch.patience().into_iter().chain([self.frost.patience(now)]).min() }
     }
 
     fn unless_handed_over(&self, step: Step) -> Step {
@@ -381,15 +419,17 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_command_is_frozen_once_and_thawed_once() {
-        let script = [Verdict::Run, Verdict::Run, FREEZE, FREEZE, Verdict::Say("x".into())];
+    fn a_frozen_command_is_frozen_for_as_long_as_it_should_be_and_thawed_once() {
+        let script = [Verdict::Run, Verdict::Run, FREEZE, FREEZE, FREEZE, Verdict::Say("x".into())];
         let mut watch = Script(script.to_vec());
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let now = Instant::now();
         assert_eq!(enforcer.step(now), Step::act(Act::Say("x".into()), Duration::ZERO));
         assert_eq!(enforcer.step(now).act, Some(Act::Freeze));
+        enforcer.froze(Hold { is_held: true, awake: 3 });
         assert_eq!(enforcer.step(now).act, None);
         assert!(enforcer.is_frozen());
+        assert_eq!(enforcer.step(now + Duration::from_secs(1)).act, Some(Act::Freeze));
         assert_eq!(enforcer.step(now).act, Some(Act::Thaw));
         assert_eq!(enforcer.step(now).act, None);
         assert_eq!(enforcer.ending(), None);
@@ -411,6 +451,22 @@ mod tests {
         let _ = enforcer.step(now);
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
         assert_eq!(enforcer.ending(), Some(Ending::Revocation));
+    }
+
+    #[test]
+    fn a_frozen_command_that_is_woken_again_and_again_ends() {
+        let mut watch = Script(vec![Verdict::Freeze(Ending::Kill); 9]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
+        let mut now = Instant::now();
+        let mut count = 0;
+        while enforcer.step(now).act == Some(Act::Freeze) {
+            enforcer.froze(Hold { is_held: false, awake: 1 });
+            now += Duration::from_secs(1);
+            count += 1;
+        }
+        assert_eq!(count, 6);
+        assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
+        assert_eq!(enforcer.ending(), Some(Ending::Kill));
     }
 
     #[test]

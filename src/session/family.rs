@@ -8,13 +8,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::frost::Hold;
 use super::watch::Wards;
 use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::{self, JIT_SUDO, Ours};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{self, Pid, Waiting, descendants, kill_descendants, signal_descendants, wait_any};
-use sys::procfs::lives;
+use sys::procfs::{is_awake, lives};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
@@ -172,11 +173,18 @@ impl Family {
     }
 
     /// Stops all of them but our own programs until [`Self::thaw`]: unseen by their parents within the group, by SIGSTOP outside
-    /// of it.
-    pub(super) fn freeze(&self) {
-        self.of_group(Cgroup::freeze);
+    /// of it, from which others may wake them.
+    pub(super) fn freeze(&self) -> Hold {
+        let is_held = self.group.as_ref().is_some_and(|group| group.freeze().is_ok());
         self.take_ours_out();
-        self.signal(SIGSTOP, &|pid| self.is_outside(pid) && self.ours.run_by(pid).is_none());
+        let awake = Cell::new(0);
+        let meant = |pid: Pid| {
+            let is_meant = (!is_held || self.is_outside(pid)) && self.ours.run_by(pid).is_none();
+            awake.set(awake.get() + usize::from(is_meant && is_awake(pid)));
+            is_meant
+        };
+        self.signal(SIGSTOP, &meant);
+        Hold { is_held, awake: awake.get() }
     }
 
     fn take_ours_out(&self) {
@@ -189,8 +197,8 @@ impl Family {
 
     /// Lets all of them go on.
     pub(super) fn thaw(&self) {
-        self.of_group(Cgroup::thaw);
-        self.signal(SIGCONT, &|pid| self.is_outside(pid));
+        let is_held = self.group.as_ref().is_some_and(|group| group.thaw().is_ok());
+        self.signal(SIGCONT, &|pid| !is_held || self.is_outside(pid));
     }
 
     /// SIGTERM to all of them; a frozen or stopped process cannot obey, so they go on. Those in the group stand still while they

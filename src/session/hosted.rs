@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::ending::{Act, Enforcer};
 use super::family::PARENT;
 use super::farewell::{Farewell, Leave};
+use super::frost::Hold;
 use super::outcome::ended_by;
 use super::watch::{Ending, Watch};
 use crate::audit::record;
@@ -81,6 +82,9 @@ impl<'a> Hosted<'a> {
     pub fn supervise(&self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::Ending {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, grace, None);
+        if !self.guests.can_be_held() {
+            enforcer.cannot_hold();
+        }
         let ear = Ear { line, call: SignalQueue::open(&[SIGHUP]).ok() };
         enforcer.begun(None);
         let mut farewell = Farewell::new(grace);
@@ -173,16 +177,12 @@ impl<'a> Hosted<'a> {
         usize::MAX
     }
 
-    /// Without a group of control nothing can be stopped so that its owner cannot wake it: then it ends where it would run
-    /// without a grant, and stops as well as it can where somebody only wants it to stand still.
+    /// Without a group of control it stops as well as it can: see [`Hold`].
     fn freeze(&self, enforcer: &mut Enforcer<'_>) {
-        let Err(error) = self.guests.freeze() else { return };
-        if enforcer.frozen_by() == Some(Ending::Kill) {
-            let _ = self.guests.stop(); // the next look tries again
-        } else {
-            self.tell(&format!("the session cannot be frozen here and is ended: {error}"));
-            enforcer.give_up();
-        }
+        let is_held = self.guests.freeze().is_ok();
+        // The next look tries again.
+        let awake = if is_held { 0 } else { self.guests.stop().unwrap_or(0) };
+        enforcer.froze(Hold { is_held, awake });
     }
 
     /// What the program has begotten since stands still as well. Whoever is frozen does not hear of a terminal that is hung up,

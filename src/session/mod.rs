@@ -12,6 +12,7 @@ mod direct;
 mod ending;
 mod family;
 mod farewell;
+mod frost;
 mod hosted;
 mod launch;
 mod line;

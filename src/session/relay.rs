@@ -184,7 +184,7 @@ impl Relay<'_, '_, '_> {
         match step.act {
             None => {}
             Some(Act::Say(words)) => self.line.order(&Order::Say(words)),
-            Some(Act::Freeze) => family.freeze(),
+            Some(Act::Freeze) => self.enforcer.froze(family.freeze()),
             Some(Act::Thaw) => family.thaw(),
             Some(Act::Terminate) => family.terminate(),
             Some(Act::Kill) => {

@@ -63,6 +63,9 @@ pub trait Watch {
     /// The process that the run was given to is gone: nobody but this one sees to it any more.
     fn taken_back(&mut self) {}
 
+    /// Nothing can be frozen here so that nobody but root wakes it: where it would be frozen at the end of the grant, it ends.
+    fn cannot_freeze(&mut self) {}
+
     /// The next verdict is asked of the grant itself, whatever was heard of it.
     fn look_again(&mut self) {}
 

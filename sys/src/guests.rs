@@ -149,12 +149,24 @@ impl Guests {
         self.signal_all(libc::SIGKILL, |guest| self.program_of(guest).is_some())
     }
 
-    /// SIGSTOP, where [`Self::freeze`] cannot be had: whoever may signal them can wake them.
+    /// SIGSTOP, where [`Self::freeze`] cannot be had: whoever may signal them can wake them. How many were awake.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
     pub fn stop(&self) -> io::Result<usize> {
-        self.signal_all(libc::SIGSTOP, |guest| self.program_of(guest).is_none())
+        let awake = Cell::new(0);
+        self.signal_all(libc::SIGSTOP, |guest| {
+            let is_meant = self.program_of(guest).is_none();
+            awake.set(awake.get() + usize::from(is_meant && procfs::is_awake(guest.pid)));
+            is_meant
+        })?;
+        Ok(awake.get())
+    }
+
+    /// Whether a group of control could hold them: without one [`Self::freeze`] cannot be had.
+    #[must_use]
+    pub fn can_be_held(&self) -> bool {
+        self.group.is_some()
     }
 
     /// Stops every one until [`Self::thaw`], and what they beget: in a group of control of their own, where neither their parents

@@ -40,6 +40,11 @@ pub fn lives(pid: Pid) -> bool {
     stat(pid).is_ok_and(|stat| !stat.has_ended())
 }
 
+/// Whether it runs, or waits for something that lets it run: it is neither stopped nor dead.
+pub fn is_awake(pid: Pid) -> bool {
+    stat(pid).is_ok_and(|stat| matches!(stat.state, b'R' | b'S'))
+}
+
 /// Whether it lives and is the one that began then, not another of the same number.
 pub fn lives_since(pid: Pid, started: u64) -> bool {
     stat(pid).is_ok_and(|stat| stat.started == started && !stat.has_ended())

@@ -62,6 +62,7 @@ mod sinks;
 mod statements;
 mod tampering;
 mod terminal;
+mod thawing;
 mod tokens;
 mod told;
 mod trials;

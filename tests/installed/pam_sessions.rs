@@ -220,7 +220,7 @@ fn without_control_groups_a_session_that_should_freeze_is_ended() {
     let person = root.person(&["door"]);
     request(&root, &person, "door", &["--for", "6s"]);
     let mut session = root.pty_as(&person.name, ["su", "-c", &ticker("/tmp/tick")]);
-    session.expect("the session cannot be frozen here and is ended: ");
+    session.expect("the session cannot be frozen without a control group of its own and is ended");
     // Not waited for: before it is killed it is stopped here, su stops with it, and what brought su into this root does too.
     assert_eq!(end_of(&root, &person).text("ended_by"), "expiry");
     assert!(!ticks(&root, "/tmp/tick"));
