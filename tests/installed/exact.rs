@@ -189,7 +189,8 @@ fn what_cannot_be_narrowed_to_one_command_is_refused() {
         ),
     );
     root.run_as(&person.name, ["jitctl", "cancel", &extension]).succeeded();
-    extend(&whole).refused(&format!("extends grant {whole}, which is for its whole role"));
+    root.run_as(&person.name, ["jitctl", "extend", &whole, "--reason", "more"])
+        .refused(&format!("extends grant {whole}, which is for its whole role"));
     let exact: Vec<String> = root
         .journal()
         .iter()
