@@ -449,7 +449,7 @@ class Tables:
         self.approvals = self.read("SELECT *, request AS id FROM approval")
         self.grants = self.read("SELECT rowid, * FROM granted NOT INDEXED ORDER BY rowid")
         self.by_id = {row["id"]: row for row in self.requests}
-        self.described, self.newest = {}, None
+        self.described, self.newest, self.found, self.older = {}, None, [], set()
         self.meta = {row["name"]: row["value"] for row in self.read("SELECT * FROM journal_meta")}
 
     def read(self, query):
@@ -461,41 +461,49 @@ class Tables:
     )
 
     def check(self):
-        """The first fault of each table."""
-        found = []
+        """Of each row that gives power the first fault, and of each other table."""
         for name in self.CHECKS:
-            try:
-                getattr(self, "check_" + name)()
-            except Bad as bad:
-                found.append(bad)
-            except (KeyError, AttributeError, TypeError):
-                # What rests on a row that was not read cannot be compared.
-                if not found and not self.journal.faults:
-                    raise
-        return found
+            self.attempt(getattr(self, "check_" + name))
+        return self.found
+
+    def attempt(self, check, *words):
+        try:
+            check(*words)
+        except Bad as bad:
+            self.found.append(bad)
+        except (KeyError, AttributeError, TypeError):
+            # What rests on a row that was not read cannot be compared.
+            if not self.found and not self.journal.faults:
+                raise
 
     def check_requests(self):
         journal, table = self.journal, "request"
-        self.older = in_order(table, self.requests, journal.request, journal.lost[0])
+        self.attempt(self.place_requests)
         for row in self.requests:
-            id = row["id"]
-            record = journal.request.get(id)
-            if record:
-                need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
-                need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
-            row["paper"] = paper = parsed(table, row)
-            if paper["version"] > 1:
-                host, key = paper["host"]["id"], paper["host"]["key"].split()[1]
-                if record:
-                    self.newest = (record["seq"], host)
-                self.journal.counts(record and record["seq"], key, table, id)
-                self.described.setdefault(host, set()).add(key)
-            for column in ("id", "uid", "role", "created", "deadline"):
-                need(row[column] == paper[column], table, f"{column} of {id}")
-            need(row["extends"] == paper.get("extends"), table, f"extends of {id}")
-            self.check_state(row, paper)
+            self.attempt(self.check_request, row)
         missing = set(journal.request) - set(self.by_id)
         need(not missing, table, f"{missing} missing")
+
+    def place_requests(self):
+        self.older = in_order("request", self.requests, self.journal.request, self.journal.lost[0])
+
+    def check_request(self, row):
+        id, table = row["id"], "request"
+        record = self.journal.request.get(id)
+        row["paper"] = paper = parsed(table, row)
+        if record:
+            need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
+            need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
+        if paper["version"] > 1:
+            host, key = paper["host"]["id"], paper["host"]["key"].split()[1]
+            if record:
+                self.newest = (record["seq"], host)
+            self.journal.counts(record and record["seq"], key, table, id)
+            self.described.setdefault(host, set()).add(key)
+        for column in ("id", "uid", "role", "created", "deadline"):
+            need(row[column] == paper[column], table, f"{column} of {id}")
+        need(row["extends"] == paper.get("extends"), table, f"extends of {id}")
+        self.check_state(row, paper)
 
     def check_state(self, row, paper):
         id, journal = row["id"], self.journal
@@ -540,20 +548,23 @@ class Tables:
         journal, table = self.journal, "granted"
         older = in_order(table, self.grants, journal.grant, journal.lost[1])
         for row in self.grants:
-            id = row["id"]
-            if id not in older:
-                need(sha(row["body"]) == journal.grant[id]["sha256"], table, f"the bytes of {id}")
-            paper = parsed(table, row)
-            for column in ("id", "uid", "role", "starts", "expires"):
-                need(row[column] == paper[column], table, f"{column} of {id}")
-            self.check_asked(row, paper)
-            self.check_named(row, paper)
-            self.check_end(row, paper, id in older)
+            self.attempt(self.check_grant, row, row["id"] in older)
         ids = {row["id"] for row in self.grants}
         named = set(journal.grant) | set(journal.end) | set(journal.starts) | set(journal.extended)
         named |= {row["id"] for row in self.requests if row["state"] == "approved"}
         need(not named - ids, table, f"{named - ids} missing")
         self.check_unproven()
+
+    def check_grant(self, row, older):
+        id, table = row["id"], "granted"
+        if not older:
+            need(sha(row["body"]) == self.journal.grant[id]["sha256"], table, f"the bytes of {id}")
+        paper = parsed(table, row)
+        for column in ("id", "uid", "role", "starts", "expires"):
+            need(row[column] == paper[column], table, f"{column} of {id}")
+        self.check_asked(row, paper)
+        self.check_named(row, paper)
+        self.check_end(row, paper, older)
 
     def check_asked(self, row, paper):
         id, request = row["id"], self.by_id.get(row["id"])

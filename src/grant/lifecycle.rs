@@ -138,8 +138,8 @@ impl RequestTerms {
     /// Why not.
     pub fn exactly(&self) -> Result<(), NotExact> {
         match &self.extends {
-            _ if self.command.is_none() => Err(NotExact::NoCommand),
             Some(grant) if !self.exact.is_set() => Err(NotExact::Extends(grant.clone())),
+            _ if self.command.is_none() => Err(NotExact::NoCommand),
             Some(_) | None => Ok(()),
         }
     }

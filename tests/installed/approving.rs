@@ -472,19 +472,6 @@ fn what_is_approved_is_what_was_read_whatever_the_policy_says_before_and_after()
     let mut session = approve(&pending);
     let shown = session.expect(PROMPT);
     assert!(shown.lines().any(|line| line.trim() == "ALL"), "{shown}");
-    session.type_text("\x03");
-    session.wait();
-    // For one command: how it is run, and what may outlive the grant.
-    root.run_as("alice", ["jitctl", "cancel", &pending]).succeeded();
-    let pending = id(&request(&root, &root.user("alice"), "wide", &["--", "/usr/bin/id", "-u"]));
-    let mut session = root.pty_as("bob", ["jitctl", "approve", &pending, "--exact"]);
-    session.resize(200, 300);
-    let shown = session.expect(PROMPT);
-    for part in
-        ["gives this very command: /usr/bin/id -u", "with setenv = true", "may go on to its end", "running may go on"]
-    {
-        assert!(shown.contains(part), "{part}: {shown}");
-    }
     assert!(shown.contains("the policy has another role moving today; a run needs both"), "{shown}");
     session.type_line(&bob.password);
     assert!(session.wait().success(), "{}", session.screen());
@@ -550,6 +537,19 @@ fn everything_that_gives_power_is_read() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(shown.lines().any(|line| line.trim() == "ALL"), "{shown}");
+    session.type_text("\x03");
+    session.wait();
+    // For one command: how it is run, and what may outlive the grant.
+    root.run_as("alice", ["jitctl", "cancel", &pending]).succeeded();
+    let pending = id(&request(&root, &root.user("alice"), "wide", &["--", "/usr/bin/id", "-u"]));
+    let mut session = root.pty_as("bob", ["jitctl", "approve", &pending, "--exact"]);
+    session.resize(200, 300);
+    let shown = session.expect(PROMPT);
+    for part in
+        ["gives this very command: /usr/bin/id -u", "with setenv = true", "may go on to its end", "running may go on"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
     session.type_text("\x03");
     session.wait();
     let shown = root.run_as("bob", ["jitctl", "show", &pending]);

@@ -181,9 +181,16 @@ fn what_cannot_be_narrowed_to_one_command_is_refused() {
     approve(&nameless, &[]).refused(&format!("{since} names no command"));
     approve(&extension, &[]).refused(&format!("{since} extends grant {whole}"));
     approve(&named, &[]).succeeded();
-    root.add_policy("narrowed", &format!("{}exact_command = true\n", POLICY.replace("require_approval = true", "")));
+    root.add_policy(
+        "narrowed",
+        &format!(
+            "{}exact_command = true\n",
+            POLICY.replace("require_approval = true\napprovers        = [\"%approvers\"]\n", "")
+        ),
+    );
     root.run_as(&person.name, ["jitctl", "cancel", &extension]).succeeded();
-    extend(&whole).refused(&format!("extends grant {whole}, which is for its whole role"));
+    root.run_as(&person.name, ["jitctl", "extend", &whole, "--reason", "more"])
+        .refused(&format!("extends grant {whole}, which is for its whole role"));
     let exact: Vec<String> = root
         .journal()
         .iter()

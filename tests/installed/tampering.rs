@@ -711,10 +711,10 @@ fn a_run_that_outlives_a_restored_backup_ends_in_its_journal() {
          sqlite3 {DATABASE} 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null; sqlite3 {DATABASE} '.backup /root/old.db'
          su {alice} -c 'jitctl extend {id} --reason more --for 1m' >/dev/null
          sleep 1.5
-         su {bob} -c 'jit-sudo -n --role free id -u' >/dev/null
          sqlite3 {DATABASE} '.restore /root/old.db'
+         su {bob} -c 'jitctl request --role free --reason x' >/dev/null 2>&1 || true
          jitctl key accept --reason fine >/dev/null
-         wait",
+         wait || true",
         alice = alice.name,
         bob = bob.name,
     ));

@@ -29,8 +29,8 @@ pub(crate) enum AuditVerb {
     ///
     /// Verified is the hash chain from the first record to the last, the columns beside it, the signed checkpoints,
     /// and the heads that were kept elsewhere, those of the host's own anchor among them; and that the policy that a run
-    /// or a grant names has a record before it, and the role that it names. The first bad record is named. Of this host's
-    /// journal, requests, approvals, grants, reviews and the compiled policy are then compared with the records, and a
+    /// or a grant names has a record before it, and the role that it names. The first bad record is named, and where its
+    /// hash is good, all others. Of this host's journal, requests, approvals, grants, reviews and the compiled policy are then compared with the records, and a
     /// row that differs is named; and what another key than this host's has signed needs root's word since (`jitctl key
     /// accept`). It changes nothing. For root and readers of the audit; for a file, no privilege is needed. Such a file
     /// must begin with the journal, or after what was pruned, or with the record that `--from` says; and it must end
