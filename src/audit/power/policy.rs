@@ -26,7 +26,7 @@ pub struct SettingsRow<'r> {
     pub stamp: &'r str,
     /// Binds the two to the policy.
     pub seal: &'r [u8],
-    /// The files: see [`crate::policy::stored_files`].
+    /// The files with their digests, as JSON: an object of paths and lower-case hexadecimal.
     pub files: &'r str,
 }
 
