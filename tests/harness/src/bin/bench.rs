@@ -219,7 +219,7 @@ fn grow(root: &PrivateRoot, person: &Person, from: u32, to: u32) {
         "BEGIN;
          CREATE TEMP TABLE r AS SELECT * FROM request WHERE uid = {uid} ORDER BY created DESC LIMIT 1;
          CREATE TEMP TABLE g AS SELECT * FROM granted WHERE uid = {uid} ORDER BY expires DESC LIMIT 1;
-         {number} INSERT INTO request SELECT printf('%010d', i), iif(i % 2, uid, 20000 + i), role, state, created - 90000, deadline - 90000, needed, body, ended_by, ended_at, ended_reason FROM n, r;
+         {number} INSERT INTO request SELECT printf('%010d', i), iif(i % 2, uid, 20000 + i), role, state, created - 90000, deadline - 90000, needed, body, ended_by, ended_at, ended_reason, extends FROM n, r;
          {number} INSERT INTO granted SELECT printf('%010d', i), iif(i % 2, uid, 20000 + i), role, starts - 90000, iif(i % 2, expires - 90000, expires), body, signature, NULL, NULL, NULL, NULL, NULL FROM n, g;
          COMMIT;"
     );
