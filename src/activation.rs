@@ -11,6 +11,8 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::audit::bucket::charge_request;
 use crate::audit::record::{self, Digest, Limit};
 use crate::audit::{Event, JournalError, Written, in_force};
@@ -72,7 +74,7 @@ pub enum Urgency {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activation {
     /// There is a grant.
     Granted(GrantId),

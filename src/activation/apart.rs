@@ -13,7 +13,6 @@ use crate::elevation::Caller;
 use crate::grant::RequestTerms;
 use crate::grant::lifecycle::RequestState;
 use crate::host::{Host, HostError};
-use crate::names::GrantId;
 use crate::programs::ask_enforcer;
 
 /// What the order to submit a request begins with.
@@ -31,20 +30,15 @@ pub struct Submission {
 }
 
 /// What came of it.
+pub type Outcome = Result<Activation, Refused>;
+
+/// Why nothing was submitted.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// There is a grant.
-    Granted(GrantId),
-    /// Approvers are to decide.
-    Pending(GrantId),
-    /// Nothing was submitted.
-    Refused {
-        /// Why, for the requester.
-        sentence: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
+pub struct Refused {
+    /// The sentence, for the requester.
+    pub sentence: String,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
 /// As [`super::request`], by another process.
@@ -57,11 +51,11 @@ pub fn request_apart(
     let terms = request_terms(caller, wanted, &host.public_identity()?.host, moment)?;
     let order = Submission { terms, policy: wanted.role.policy.map(Digest) };
     let answer = ask_enforcer(&[SUBMIT, &serde_json::to_vec(&order)?].concat(), PATIENCE);
-    match answer.and_then(|answer| serde_json::from_slice(&answer).map_err(|_| io::Error::other("there is no answer")))
-    {
-        Ok(Outcome::Granted(id)) => Ok(Activation::Granted(id)),
-        Ok(Outcome::Pending(id)) => Ok(Activation::Pending(id)),
-        Ok(Outcome::Refused { sentence, hint }) => Err(ActivationError::Elsewhere { sentence, hint }),
+    let outcome = answer.and_then(|answer| {
+        serde_json::from_slice::<Outcome>(&answer).map_err(|_| io::Error::other("there is no answer"))
+    });
+    match outcome {
+        Ok(outcome) => outcome.map_err(|Refused { sentence, hint }| ActivationError::Elsewhere { sentence, hint }),
         // It may have been stored all the same.
         Err(error) => match host.store().request(&order.terms.id, moment.wall.seconds()).map(|request| request.state) {
             Ok(RequestState::Approved) => Ok(Activation::Granted(order.terms.id)),

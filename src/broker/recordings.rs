@@ -15,7 +15,7 @@ use crate::database::Durability;
 use crate::escape::{Word, escape, hex};
 use crate::host::{Encoding, Stage, StoredRecording, is_written};
 use crate::policy::judge::{names, subject};
-use sys::poll::{PollEntry, poll};
+use sys::poll::is_left;
 
 /// How often a live recording is looked at for more.
 const LOOK: Duration = Duration::from_millis(200);
@@ -208,10 +208,7 @@ fn follow(file: File, out: &mut dyn Write) -> io::Result<()> {
         if !goes_on {
             return Ok(());
         }
-        let stdout = io::stdout();
-        let mut listener = [PollEntry::new(stdout.as_fd(), false, false)];
-        poll(&mut listener, Some(LOOK))?;
-        if listener.iter().any(|entry| entry.hangup) {
+        if is_left(io::stdout().as_fd(), LOOK)? {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
     }

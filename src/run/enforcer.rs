@@ -14,8 +14,7 @@ use super::grant_watch::{Watched, What};
 use super::left::Left;
 use super::removal::RemovalWatch;
 use super::steward::Steward;
-use crate::activation::Activation;
-use crate::activation::apart::{Outcome, Submission};
+use crate::activation::apart::{Outcome, Refused, Submission};
 use crate::audit::Due;
 use crate::escape::Word;
 use crate::grant::GrantTerms;
@@ -25,7 +24,7 @@ use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
 use crate::session::custody::{self, Custody};
 use crate::session::{SUPERVISORS, Wards, stand_alone};
-use sys::poll::{PollEntry, poll};
+use sys::poll::is_left;
 use sys::process::{Pid, process_start};
 use sys::sanitize::Inherited;
 use sys::wall::{self, Capability, Files, Ground, Post};
@@ -120,18 +119,13 @@ pub fn serve(inherited: &Inherited) -> i32 {
 
 /// Whether somebody still listens to our standard output.
 fn is_heard() -> bool {
-    let out = io::stdout();
-    let mut listener = [PollEntry::new(out.as_fd(), false, false)];
-    poll(&mut listener, Some(Duration::ZERO)).is_ok() && listener.iter().all(|entry| !entry.hangup)
+    is_left(io::stdout().as_fd(), Duration::ZERO).is_ok_and(|left| !left)
 }
 
 /// Submits a request, and says what came of it.
 fn submit(submission: &Submission) -> i32 {
-    let outcome = match open_host().map_err(Refusal::from).and_then(|host| Ok(submission.carry_out(&host, is_heard)?)) {
-        Ok(Activation::Granted(id)) => Outcome::Granted(id),
-        Ok(Activation::Pending(id)) => Outcome::Pending(id),
-        Err(refusal) => Outcome::Refused { sentence: refusal.sentence(), hint: refusal.hint() },
-    };
+    let done = open_host().map_err(Refusal::from).and_then(|host| Ok(submission.carry_out(&host, is_heard)?));
+    let outcome: Outcome = done.map_err(|refusal| Refused { sentence: refusal.sentence(), hint: refusal.hint() });
     let mut out = io::stdout();
     let told = serde_json::to_writer(&mut out, &outcome).map_err(io::Error::from).and_then(|()| out.flush());
     i32::from(told.is_err())

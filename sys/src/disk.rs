@@ -2,12 +2,13 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
+use std::io;
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::{io, mem};
 
-use crate::kernel::check;
+use crate::kernel::{check, check_length};
 
 /// Has the kernel write what the file holds in memory, without waiting for it (sync_file_range(2)): a sync that comes later
 /// has less to wait for. It is no sync: nothing is promised, so an error is nobody's.
@@ -31,14 +32,19 @@ const UNIQUE_MOUNT: u32 = 0x4000;
 /// Where the file at `path` lies; `None` where the kernel gives no such numbers to mounts.
 pub fn place(path: &Path) -> io::Result<Option<Place>> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: statx is plain integers, for which zero is valid.
-    let mut found: libc::statx = unsafe { mem::zeroed() };
     let wanted = libc::STATX_INO | UNIQUE_MOUNT;
-    let flags = libc::AT_SYMLINK_NOFOLLOW;
-    // SAFETY: the name and `found` live through the call.
-    check(unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, wanted, &raw mut found) })?;
+    let found = statx(&path, libc::AT_SYMLINK_NOFOLLOW, wanted)?;
     let place = Place { mount: found.stx_mnt_id, inode: found.stx_ino };
     Ok((found.stx_mask & wanted == wanted).then_some(place))
+}
+
+/// What the kernel tells of the file at `path` (statx(2)): what is `wanted`, where its mask has that bit.
+pub(crate) fn statx(path: &CStr, flags: libc::c_int, wanted: libc::c_uint) -> io::Result<libc::statx> {
+    // SAFETY: statx is plain integers, for which zero is valid.
+    let mut found: libc::statx = unsafe { mem::zeroed() };
+    // SAFETY: both pointers live through the call.
+    check(unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, wanted, &raw mut found) })?;
+    Ok(found)
 }
 
 /// What [`write_note`] left on the file under this name (fgetxattr(2)), at most 128 bytes of it.
@@ -49,7 +55,7 @@ pub fn read_note(file: &File, name: &CStr) -> io::Result<Vec<u8>> {
     let mut note = vec![0; 128];
     // SAFETY: the kernel writes at most as many bytes as `note` has; the name lives through the call.
     let length = unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), note.as_mut_ptr().cast(), note.len()) };
-    note.truncate(usize::try_from(length).map_err(|_| io::Error::last_os_error())?);
+    note.truncate(check_length(length)?);
     Ok(note)
 }
 

@@ -11,7 +11,7 @@ use pam_sys::raw;
 use pam_sys::types::{PamConversation, PamHandle};
 
 use crate::secret::Secret;
-use crate::stall::Interruption;
+use crate::stall;
 
 mod conversation;
 mod modules;
@@ -288,7 +288,7 @@ impl Pam {
         flags: i32,
         name: &'static str,
     ) -> Result<(), PamError> {
-        let _interruption = Interruption::while_syslog_is_stuck(); // modules call syslog(3)
+        let _interruption = stall::interruption(); // modules call syslog(3)
         // SAFETY: the handle is open and used by one thread; modules come back to us through `speak` alone.
         let status = unsafe { function(self.handle, flags) };
         self.judge(status, name)

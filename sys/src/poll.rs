@@ -92,6 +92,13 @@ pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> io::Result<Blocki
     Ok(if flags & libc::O_NONBLOCK == 0 { Blocking::Yes } else { Blocking::No })
 }
 
+/// Whether nobody reads any more what is written to `fd`, a pipe or a socket; waits at most `patience` for that.
+pub fn is_left(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
+    let mut listener = [PollEntry::new(fd, false, false)];
+    poll(&mut listener, Some(patience))?;
+    Ok(listener.iter().any(|entry| entry.hangup))
+}
+
 /// Whether a descriptor was opened for writing: no rights make more of it.
 #[must_use]
 pub fn is_writable(fd: BorrowedFd<'_>) -> bool {
@@ -203,6 +210,7 @@ mod tests {
     #[test]
     fn only_a_pipe_that_can_be_written_is_opened_anew() {
         let (reader, writer) = pipe().unwrap();
+        assert!(!is_left(writer.as_fd(), Duration::ZERO).unwrap());
         assert!(is_writable(writer.as_fd()) && !is_writable(reader.as_fd()));
         let own = reopen_pipe_for_writing(writer.as_fd()).unwrap();
         assert_eq!(write(own.as_fd(), b"x").unwrap(), 1);
@@ -212,6 +220,8 @@ mod tests {
         assert!(!is_writable(named.as_fd()));
         let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
         assert!(is_writable(null.as_fd()) && reopen_pipe_for_writing(null.as_fd()).is_err());
+        drop(reader);
+        assert!(is_left(writer.as_fd(), Duration::from_secs(10)).unwrap());
     }
 
     #[test]

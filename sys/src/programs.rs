@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
-use std::{fs, io, mem};
+use std::{fs, io};
 
+use crate::disk::statx;
 use crate::process::Pid;
 use crate::procfs;
 
@@ -52,15 +53,7 @@ impl Programs {
 /// The device and inode of a file, as the kernel remembers them: no server of a file system is asked, which might not answer.
 fn identity(path: &str) -> io::Result<(u64, u64)> {
     let path = CString::new(path)?;
-    // SAFETY: statx is plain integers, for which zero is valid.
-    let mut found: libc::statx = unsafe { mem::zeroed() };
-    // SAFETY: both pointers live through the call.
-    let status = unsafe {
-        libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_STATX_DONT_SYNC, libc::STATX_INO, &raw mut found)
-    };
-    if status != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let found = statx(&path, libc::AT_STATX_DONT_SYNC, libc::STATX_INO)?;
     Ok((libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
 }
 

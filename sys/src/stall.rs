@@ -2,25 +2,22 @@
 //! the daemon is stuck, a timer interrupts the wait; libc tries once more over a new connection and then lets it be.
 
 use std::cell::RefCell;
-use std::mem;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use crate::kernel::check;
+use crate::interruption::Timer;
 use crate::poll::{PollEntry, poll};
 
 /// Where libc's syslog(3) sends.
 const SOCKET: &str = "/dev/log";
 
 /// How long one send may wait; libc makes two of them for one message.
-const TICK: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
+const TICK: Duration = Duration::from_millis(20);
 
 /// Whoever connects in less has not waited.
 const WAITED: Duration = Duration::from_millis(15);
-
-const NEVER: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 0 };
 
 /// How long a connection tells of the daemon: another one may be there later.
 const FRESH: Duration = Duration::from_millis(200);
@@ -30,40 +27,10 @@ thread_local! {
     static LINE: RefCell<Option<(UnixDatagram, Instant)>> = const { RefCell::new(None) };
 }
 
-/// Interrupts what waits in this process every now and then, until it is dropped.
-pub(crate) struct Interruption {
-    before: libc::sigaction,
+/// While syslog is stuck, what interrupts who waits for it every now and then, until it is dropped; one message more would wait.
+pub(crate) fn interruption() -> Option<Timer> {
+    if is_stuck() { Timer::start(TICK).ok() } else { None }
 }
-
-impl Interruption {
-    /// `Some` while syslog is stuck; one message more would wait.
-    pub(crate) fn while_syslog_is_stuck() -> Option<Self> {
-        if is_stuck() { Self::begin() } else { None }
-    }
-
-    fn begin() -> Option<Self> {
-        // SAFETY: a sigaction of zeros is a valid one: no flags, so no SA_RESTART, and an empty mask.
-        let mut action: libc::sigaction = unsafe { mem::zeroed() };
-        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        // SAFETY: as above.
-        let mut before: libc::sigaction = unsafe { mem::zeroed() };
-        // SAFETY: both live through the call; the handler does nothing, so it may run anywhere.
-        check(unsafe { libc::sigaction(libc::SIGALRM, &raw const action, &raw mut before) }).ok()?;
-        let interruption = Self { before };
-        set_timer(TICK)?;
-        Some(interruption)
-    }
-}
-
-impl Drop for Interruption {
-    fn drop(&mut self) {
-        let _ = set_timer(NEVER);
-        // SAFETY: what is put back is what the kernel gave us.
-        unsafe { libc::sigaction(libc::SIGALRM, &raw const self.before, ptr::null_mut()) };
-    }
-}
-
-extern "C" fn nothing(_signal: libc::c_int) {}
 
 fn is_stuck() -> bool {
     is_stream_stuck().unwrap_or_else(is_datagram_stuck)
@@ -88,7 +55,7 @@ fn is_stream_stuck() -> Option<bool> {
         return None;
     }
     let begun = Instant::now();
-    let interruption = Interruption::begin();
+    let interruption = Timer::start(TICK);
     // SAFETY: without a name the one in force stays; no pointer is kept.
     unsafe { libc::openlog(ptr::null(), libc::LOG_NDELAY, 0) };
     drop(interruption);
@@ -101,10 +68,4 @@ fn is_datagram_stuck() -> bool {
         let Some((socket, _)) = line else { return false };
         poll(&mut [PollEntry::writing(socket.as_fd())], Some(Duration::ZERO)).is_ok_and(|ready| ready == 0)
     })
-}
-
-fn set_timer(interval: libc::timeval) -> Option<()> {
-    let timer = libc::itimerval { it_interval: interval, it_value: interval };
-    // SAFETY: the structure lives through the call and the old one is not asked for.
-    check(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) }).ok().map(drop)
 }
