@@ -18,7 +18,7 @@ use crate::audit::record::{self, Digest, Limit};
 use crate::audit::{Event, JournalError, Written, in_force};
 use crate::budget::{REQUEST_WORDS, Storage};
 use crate::clock::duration::spell;
-use crate::clock::{Moment, Timestamp};
+use crate::clock::{Moment, Now, Timestamp};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::escape::Word;
@@ -233,11 +233,11 @@ pub fn request(
     policy: &PolicyIndex<'_>,
     caller: &Caller,
     wanted: &Wanted<'_>,
-    moment: &Moment,
+    now: &Now,
 ) -> Result<Activation, ActivationError> {
     let identity = host.identity()?;
-    let terms = request_terms(caller, wanted, &identity.host, moment)?;
-    submit(host, policy, wanted.role, &terms, &identity, moment, || true)
+    let terms = request_terms(caller, wanted, &identity.host, now)?;
+    submit(host, policy, wanted.role, &terms, &identity, now, || true)
 }
 
 /// Puts checked terms into the store and the journal, and grants them at once where the role needs no approver. `is_awaited` is
@@ -248,7 +248,7 @@ fn submit(
     role: &Role,
     terms: &RequestTerms,
     identity: &Identity,
-    moment: &Moment,
+    now: &Now,
     is_awaited: impl Fn() -> bool,
 ) -> Result<Activation, ActivationError> {
     let words = terms.command.as_ref().map_or(0, CommandTerms::written_length);
@@ -266,6 +266,8 @@ fn submit(
     let storage = policy.settings().audit.storage;
     let stored = host.database().write(Durability::Synced, |tx| {
         in_force(tx, role.policy.map(Digest))?;
+        let now = &crate::audit::now(tx, now.moment().clone())?;
+        let moment = now.moment();
         if store::GrantStore::new(tx).pending_of(&terms.person(), terms.created)? >= PENDING_LIMIT as usize {
             return Err(ActivationError::TooMany(PENDING_LIMIT));
         }
@@ -287,13 +289,13 @@ fn submit(
                 written.push(break_glass(tx, &journal, terms, moment)?);
             }
             let decided = Decided::new(terms, &bytes, &[], role);
-            written.push(grant(tx, &journal, &decided, identity, moment)?);
+            written.push(grant(tx, &journal, &decided, identity, now)?);
             Activation::Granted(terms.id.clone())
         };
         if is_awaited() { Ok((activation, written)) } else { Err(ActivationError::Left) }
     });
     if let Err(ActivationError::Budget(..)) = stored {
-        let _ = journal.tell_full(moment, &terms.person()).map(|told| journal.mirror(&told));
+        let _ = journal.tell_full(now.moment(), &terms.person()).map(|told| journal.mirror(&told));
     }
     let (activation, written) = stored?;
     let _ = journal.mirror(&written);
@@ -332,7 +334,7 @@ pub fn wait_beside(
     let mut waiter = bell.waiter(uid).map_err(failed)?;
     let mut interrupted = false;
     loop {
-        let now = host.now()?.wall.seconds();
+        let now = host.now()?.seconds();
         let request = host.store().request(id, now).map_err(|_| ActivationError::Lost(id.clone()))?;
         let left = deadline.saturating_duration_since(Instant::now());
         if request.state != RequestState::Pending || left.is_zero() || interrupted {
@@ -355,13 +357,10 @@ pub fn grant(
     journal: &crate::audit::Journal<'_>,
     decided: &Decided<'_>,
     identity: &Identity,
-    moment: &Moment,
+    now: &Now,
 ) -> Result<Written, ActivationError> {
     crate::audit::accepted(tx)?;
-    // A clock that was set back cannot make a grant that begins before what the journal has seen.
-    let high = journal.high_water()?.unwrap_or(moment.wall);
-    let later = Moment { wall: moment.wall.max(high), ..moment.clone() };
-    let terms = grant_terms(decided, &identity.id, &later);
+    let terms = grant_terms(decided, &identity.id, now);
     // What was read is what is signed: a grant for one command has one.
     if terms.exact.is_set() {
         decided.request.exactly().map_err(|why| ActivationError::NotExact(terms.role.clone(), why))?;
@@ -369,7 +368,7 @@ pub fn grant(
     let signed = SignedGrant::issue(&terms, &identity.key)?;
     store::approve_request(tx, &terms.id)?;
     store::insert_grant(tx, &terms, &signed)?;
-    Ok(journal.append(tx, moment, grant_event(&terms, signed.bytes(), decided))?)
+    Ok(journal.append(tx, now.moment(), grant_event(&terms, signed.bytes(), decided))?)
 }
 
 /// Makes the debt of an activation without approval, and the alert. One debt at a time: whoever has one is refused.
@@ -422,10 +421,10 @@ fn request_terms(
     caller: &Caller,
     wanted: &Wanted<'_>,
     host: &HostDescriptor,
-    moment: &Moment,
+    now: &Now,
 ) -> Result<RequestTerms, ActivationError> {
     let role = wanted.role;
-    let (rules, created) = (&role.activation, moment.wall.seconds());
+    let (rules, created) = (&role.activation, now.seconds());
     let urgent = wanted.urgency == Urgency::BreakGlass;
     if urgent && !(rules.break_glass && rules.require_approval) {
         return Err(ActivationError::NoGlass(role.name.clone()));

@@ -7,7 +7,7 @@ mod plan;
 use std::fmt;
 
 use crate::auth::{Authenticated, How};
-use crate::clock::{Moment, Timestamp};
+use crate::clock::Now;
 use crate::elevation::{Elevation, RunAs, RunAsError};
 use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
 use crate::policy::judge::Standing;
@@ -71,13 +71,8 @@ impl fmt::Display for GateError {
 
 impl Authorized {
     /// By a grant, whose window is checked again: a prompt may outlive it.
-    pub fn by_grant(
-        grant: VerifiedGrant,
-        authenticated: Authenticated,
-        moment: &Moment,
-        high_water: Option<Timestamp>,
-    ) -> Result<Self, GateError> {
-        grant.still_open(moment, high_water).map_err(GateError::Grant)?;
+    pub fn by_grant(grant: VerifiedGrant, authenticated: Authenticated, now: &Now) -> Result<Self, GateError> {
+        grant.still_open(now).map_err(GateError::Grant)?;
         let (elevation, role, terms) = grant.into_parts();
         Self::admit(elevation, role, Power::Grant(Box::new(terms)), authenticated)
     }

@@ -63,15 +63,87 @@ pub struct Moment {
     pub boot_id: String,
 }
 
+impl Moment {
+    /// The same, except where the wall clock was set back since `before`, which was read in the same boot: then it is as if it had
+    /// gone on as the boot clock did.
+    #[must_use]
+    pub fn onward(self, before: &Self) -> Self {
+        let passed = self.boot.0.saturating_sub(before.boot.0);
+        let least = Timestamp(before.wall.0.saturating_add(passed));
+        Self { wall: self.wall.max(least), ..self }
+    }
+}
+
+/// The time that counts for whatever begins, ends or runs out: a reading of all clocks beside the latest time in the journal, so that
+/// nothing that is over begins again where the wall clock was set back. Records bear the reading itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Now {
+    moment: Moment,
+    latest: Timestamp,
+}
+
+impl Now {
+    /// The reading beside the latest time that the journal has seen, if any.
+    pub fn of(moment: Moment, seen: Option<Timestamp>) -> Self {
+        let latest = seen.map_or(moment.wall, |seen| seen.max(moment.wall));
+        Self { moment, latest }
+    }
+
+    /// What the clocks read.
+    pub fn moment(&self) -> &Moment {
+        &self.moment
+    }
+
+    /// The wall clock, or the latest time in the journal where the clock stands before it.
+    pub fn latest(&self) -> Timestamp {
+        self.latest
+    }
+
+    /// The same in whole seconds since 1970.
+    pub fn seconds(&self) -> i64 {
+        self.latest.seconds()
+    }
+
+    /// As if the wall clock read the latest time.
+    #[must_use]
+    pub fn caught_up(self) -> Self {
+        Self { moment: Moment { wall: self.latest, ..self.moment }, ..self }
+    }
+
+    /// How far the wall clock stands before the latest time in the journal, in µs.
+    pub fn behind(&self) -> i64 {
+        self.latest.0.saturating_sub(self.moment.wall.0)
+    }
+}
+
 /// Where moments come from: the system, or a test.
 pub trait Clock {
     /// Reads all clocks now.
-    fn now(&self) -> std::io::Result<Moment>;
+    fn read(&self) -> std::io::Result<Moment>;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nothing_up() {
+        let read = |wall, boot| Moment { wall: Timestamp(wall), boot: BootTime(boot), boot_id: "this".to_owned() };
+        let began = read(1_000, 10);
+        assert_eq!(read(1_500, 510).onward(&began).wall, Timestamp(1_500));
+        assert_eq!(read(200, 510).onward(&began).wall, Timestamp(1_500), "set back");
+        assert_eq!(read(9_000, 510).onward(&began).wall, Timestamp(9_000), "set forward");
+    }
+
+    #[test]
+    fn what_the_journal_has_seen_counts() {
+        let read = |wall| Moment { wall: Timestamp::from_seconds(wall), boot: BootTime(0), boot_id: "this".to_owned() };
+        let behind = Now::of(read(7), Some(Timestamp::from_seconds(9)));
+        assert_eq!((behind.seconds(), behind.behind(), behind.moment()), (9, 2_000_000, &read(7)));
+        assert_eq!(behind.caught_up(), Now::of(read(9), None));
+        let ahead = Now::of(read(9), Some(Timestamp::from_seconds(7)));
+        assert_eq!((ahead.seconds(), ahead.behind()), (9, 0));
+    }
 
     #[test]
     fn timestamps_read_as_rfc_3339() {

@@ -284,7 +284,7 @@ fn record(host: &Host, code: &str, sentence: &str, repeated: Repeated) -> Option
         grant: None,
         identity: None,
     }));
-    let moment = host.now().ok()?;
+    let moment = host.clocks().ok()?;
     let written = host.database().write(Durability::Synced, |tx| journal.append(tx, &moment, event)).ok()?;
     let _ = journal.mirror(&[written]);
     Some(())

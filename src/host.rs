@@ -22,7 +22,7 @@ use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Courier, Sink, Transport};
 use crate::audit::{self, Journal, JournalError, Mark, OpenRun, Supervisor, Sweep};
-use crate::clock::{BootTime, Clock, Moment, Timestamp};
+use crate::clock::{BootTime, Clock, Moment, Now, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
@@ -199,7 +199,7 @@ pub struct Identity<K = HostKey> {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    fn now(&self) -> io::Result<Moment> {
+    fn read(&self) -> io::Result<Moment> {
         Ok(Moment {
             wall: Timestamp(sys::time::realtime_us()),
             boot: BootTime(sys::time::boottime_us()),
@@ -256,9 +256,14 @@ impl Host {
         Ok(true)
     }
 
-    /// All clocks, now.
-    pub fn now(&self) -> Result<Moment, HostError> {
-        SystemClock.now().map_err(|error| HostError::System("read the clock", error))
+    /// What all clocks read, for what is recorded.
+    pub fn clocks(&self) -> Result<Moment, HostError> {
+        SystemClock.read().map_err(|error| HostError::System("read the clock", error))
+    }
+
+    /// The time that counts for whatever begins, ends or runs out.
+    pub fn now(&self) -> Result<Now, HostError> {
+        Ok(audit::now(self.database.connection(), self.clocks()?)?)
     }
 
     /// A new id for a run: 12 characters of Crockford's base 32.
@@ -276,7 +281,7 @@ impl Host {
 
     /// Closes some of the runs whose supervisor has died: a few at each visit, and every one is reached.
     pub fn close_some_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        self.close_lost(journal, &self.now()?, Sweep::Sample, &end_lost)
+        self.close_lost(journal, &self.clocks()?, Sweep::Sample, &end_lost)
     }
 
     /// Closes every run whose supervisor has died, for who wants to see what really runs.
@@ -286,7 +291,7 @@ impl Host {
 
     /// The same for a process that may not see who is left of them, and has another end them.
     pub fn close_every_lost_by(&self, journal: &Journal<'_>, end: &dyn Fn(&str) -> usize) -> Result<(), HostError> {
-        self.close_lost(journal, &self.now()?, Sweep::All, end)
+        self.close_lost(journal, &self.clocks()?, Sweep::All, end)
     }
 
     /// The record that the anchor names.
@@ -373,7 +378,7 @@ impl Host {
         if let Some(how) = journal.restored()? {
             return Err(HostError::Restored(how));
         }
-        let noticed = journal.notice_host(&self.now()?, identity.id.as_str())?;
+        let noticed = journal.notice_host(&self.clocks()?, identity.id.as_str())?;
         let _ = journal.mirror(&noticed);
         Ok(identity)
     }
@@ -434,7 +439,7 @@ impl Host {
     pub fn notice(&self, journal: &Journal<'_>) -> Result<Moment, HostError> {
         // The anchor before the database: what it names was committed before.
         let anchor = self.anchored()?;
-        let moment = self.now()?;
+        let moment = self.clocks()?;
         let noticed = journal.notice(&moment, anchor)?;
         let _ = journal.mirror(&noticed);
         Ok(moment)

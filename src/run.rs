@@ -110,7 +110,7 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>, voice: &mut Voice) -> R
         }
         None => RunEnvironment::Command(build(&authorized, &pam, &id)?),
     };
-    let moment = scene.host.now()?;
+    let moment = scene.host.clocks()?;
     let redacted = &settings.audit.redact;
     let (mut recorded, family) =
         Recorded::commit(scene.journal, authorized, environment, id, redacted, &moment, Family::found)?;
@@ -127,7 +127,7 @@ fn record(mut authorized: Authorized, scene: &Scene<'_>, voice: &mut Voice) -> R
 fn end(recorded: &Recorded, ending: Ending, scene: &Scene<'_>, voice: &mut Voice) {
     let written = scene
         .host
-        .now()
+        .clocks()
         .map_err(Refusal::from)
         .and_then(|moment| recorded.end(scene.journal, ending, &moment).map_err(Refusal::from));
     if let Err(refusal) = written {

@@ -342,7 +342,7 @@ class Journal:
         self.ids[id] = self.NEXT.get((state, act)) or self.NEXT["older", act]
         deadline = self.request.get(id, {}).get("deadline")
         if act in ("approval", "denial", "cancellation") and deadline is not None:
-            self.faults.need(record["seconds"] < deadline // 1_000_000, f"record {seq}: {id} was over")
+            self.faults.need(record["high"] // 1_000_000 < deadline // 1_000_000, f"record {seq}: {id} was over")
         if act == "use" and id in self.grant:
             self.check_use(record, self.grant[id])
         if act == "gone on":

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activation, ActivationError, Wanted, request_terms, submit};
 use crate::audit::record::Digest;
-use crate::clock::Moment;
+use crate::clock::Now;
 use crate::elevation::Caller;
 use crate::grant::RequestTerms;
 use crate::grant::lifecycle::RequestState;
@@ -46,9 +46,9 @@ pub fn request_apart(
     host: &Host,
     caller: &Caller,
     wanted: &Wanted<'_>,
-    moment: &Moment,
+    now: &Now,
 ) -> Result<Activation, ActivationError> {
-    let terms = request_terms(caller, wanted, &host.public_identity()?.host, moment)?;
+    let terms = request_terms(caller, wanted, &host.public_identity()?.host, now)?;
     let order = Submission { terms, policy: wanted.role.policy.map(Digest) };
     let answer = ask_enforcer(&[SUBMIT, &serde_json::to_vec(&order)?].concat(), PATIENCE);
     let outcome = answer.and_then(|answer| {
@@ -57,7 +57,7 @@ pub fn request_apart(
     match outcome {
         Ok(outcome) => outcome.map_err(|Refused { sentence, hint }| ActivationError::Elsewhere { sentence, hint }),
         // It may have been stored all the same.
-        Err(error) => match host.store().request(&order.terms.id, moment.wall.seconds()).map(|request| request.state) {
+        Err(error) => match host.store().request(&order.terms.id, now.seconds()).map(|request| request.state) {
             Ok(RequestState::Approved) => Ok(Activation::Granted(order.terms.id)),
             Ok(RequestState::Pending) => Ok(Activation::Pending(order.terms.id)),
             Ok(_) | Err(_) => Err(HostError::System("have the request submitted by jit-sudo-enforcer", error).into()),

@@ -1,7 +1,7 @@
 //! Asking for more time: a request of its own that carries everything of the old grant but its end.
 
 use super::{Activation, ActivationError, justification, submit, within_maximum};
-use crate::clock::Moment;
+use crate::clock::Now;
 use crate::escape::Word;
 use crate::grant::terms::{Extensions, Flag, VERSION};
 use crate::grant::{GrantTerms, RequestTerms};
@@ -29,22 +29,17 @@ pub fn extend(
     host: &Host,
     policy: &PolicyIndex<'_>,
     wanted: &Longer<'_>,
-    moment: &Moment,
+    now: &Now,
 ) -> Result<Activation, ActivationError> {
     let identity = host.identity()?;
     let random = sys::random::random().map_err(|error| HostError::System("make an id", error))?;
-    let terms = terms(wanted, GrantId::from_random(random), &identity, moment)?;
-    submit(host, policy, wanted.role, &terms, &identity, moment, || true)
+    let terms = terms(wanted, GrantId::from_random(random), &identity, now)?;
+    submit(host, policy, wanted.role, &terms, &identity, now, || true)
 }
 
-fn terms(
-    wanted: &Longer<'_>,
-    id: GrantId,
-    identity: &Identity,
-    moment: &Moment,
-) -> Result<RequestTerms, ActivationError> {
+fn terms(wanted: &Longer<'_>, id: GrantId, identity: &Identity, now: &Now) -> Result<RequestTerms, ActivationError> {
     let Longer { old, ticket, role, .. } = wanted;
-    let created = moment.wall.seconds();
+    let created = now.seconds();
     let (reason, ticket) = justification(role, wanted.reason, Some(ticket))?;
     let lifetime = i64::try_from(role.activation.request_lifetime).unwrap_or(i64::MAX);
     Ok(RequestTerms {

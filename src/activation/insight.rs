@@ -2,8 +2,7 @@
 //! role or by a grant that holds. Somebody who may only ask for a role learns nothing, and cannot: for them a program
 //! that is there costs what one costs that is not.
 
-use crate::audit::Journal;
-use crate::clock::Moment;
+use crate::clock::Now;
 use crate::elevation::argv::Naming;
 use crate::elevation::edit::credentials_of_run_as;
 use crate::elevation::hidden::{Hidden, Insight};
@@ -20,10 +19,8 @@ pub struct Sight<'a> {
     pub host: &'a Host,
     /// Its policy.
     pub policy: &'a PolicyIndex<'a>,
-    /// Its journal.
-    pub journal: &'a Journal<'a>,
     /// Now.
-    pub moment: &'a Moment,
+    pub now: &'a Now,
 }
 
 impl Sight<'_> {
@@ -71,7 +68,7 @@ impl Sight<'_> {
         asker: &Caller,
         run_as: &RunAs,
     ) -> Result<bool, HostError> {
-        let now = self.moment.wall.seconds();
+        let now = self.now.seconds();
         let (names, grants) = self.host.store().held(asker.person(), now)?;
         if names.is_empty() {
             return Ok(false);
@@ -84,8 +81,7 @@ impl Sight<'_> {
         let facts = Facts {
             key: &identity.key,
             host: &identity.id,
-            moment: self.moment,
-            high_water: self.journal.high_water()?,
+            now: self.now,
             vouchers: vouchers.as_ref(),
             approved: &|digest| self.host.store().role(digest),
         };

@@ -1,11 +1,11 @@
 //! What must hold at the moment when something is recorded that gives power: asked inside of the transaction that records it, so
 //! that a verification finds in the journal what held then.
 
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 
 use super::custody;
 use super::journal::{JournalError, tail};
-use crate::clock::Moment;
+use crate::clock::{Moment, Now, Timestamp};
 use crate::grant::GrantTerms;
 use crate::grant::verify::window;
 use crate::store::{is_open, use_up};
@@ -17,16 +17,23 @@ use crate::store::{is_open, use_up};
 /// The database failed, or is an older copy that root has not accepted.
 pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Moment) -> Result<bool, JournalError> {
     accepted(tx)?;
-    let high = tail(tx)?.map_or(i64::MIN, |(.., high)| high);
     // Others may have recorded something since the clock was read: that it is behind them by so much says nothing.
-    let mut now = moment.clone();
-    now.wall.0 = now.wall.0.max(high);
-    if window(terms, &now, None).is_err() || custody::host(tx)?.is_some_and(|host| host != terms.host.as_bytes()) {
+    let now = now(tx, moment.clone())?.caught_up();
+    if window(terms, &now).is_err() || custody::host(tx)?.is_some_and(|host| host != terms.host.as_bytes()) {
         return Ok(false);
     }
     let stands =
         if terms.one_shot.is_set() { use_up(tx, terms, run, moment.wall.seconds())? } else { is_open(tx, &terms.id)? };
     Ok(stands)
+}
+
+/// The reading beside the latest time in the journal. What is decided inside of a transaction asks inside of it: others may have
+/// recorded something meanwhile.
+///
+/// # Errors
+/// The database failed.
+pub fn now(connection: &Connection, moment: Moment) -> Result<Now, JournalError> {
+    Ok(Now::of(moment, tail(connection)?.map(|(.., high)| Timestamp(high))))
 }
 
 /// Refuses while the database is an older copy that root has not accepted.

@@ -211,10 +211,10 @@ impl Power {
             | ("revocation" | "release" | "alert" | "review", Some(id)) => {
                 let told: Told<'_> = serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))?;
                 let missing = || bad("it lacks a key of its kind");
-                let act = told.act(copies.kind).map_or(Ok(()), |act| self.act(seq, copies.at, id, act).1);
+                let act = told.act(copies.kind).map_or(Ok(()), |act| self.act(seq, id, act).1);
                 if let Some(last) = told.extended_by.filter(|_| copies.kind == "end") {
                     let last = Id::parse(last).ok_or_else(|| bad("its grant is no id"))?;
-                    return self.gone_on(seq, copies.at, id, last);
+                    return self.gone_on(seq, id, last);
                 }
                 return act.and(self.told(seq, copies, id, &told).ok_or_else(missing));
             }

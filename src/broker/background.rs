@@ -19,7 +19,7 @@ impl Desk<'_> {
 
     /// A request just made, with the roles among which its own was chosen.
     pub(super) fn told_new(&self, id: &GrantId, chosen_among: Vec<RoleName>) -> Result<Answer, Refused> {
-        let request = self.host.store().request(id, self.now())?;
+        let request = self.host.store().request(id, self.now.seconds())?;
         let background = Some(self.background(&request, chosen_among)?);
         Ok(Answer::Grant(Box::new(GrantInfo { background, ..self.info(&request)? })))
     }

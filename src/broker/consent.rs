@@ -72,10 +72,9 @@ fn due(ask: &Ask, caller: &Caller) -> Result<Option<Matter>, Refused> {
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(caller))?;
     let journal = host.journal(&policy.settings().audit);
-    let moment = host.now()?;
+    let now = host.now()?;
     let secure_path = policy.settings().options.path_variable();
-    let desk =
-        Desk { host: &host, policy: &policy, journal: &journal, caller, moment: &moment, secure_path: &secure_path };
+    let desk = Desk { host: &host, policy: &policy, journal: &journal, caller, now: &now, secure_path: &secure_path };
     match ask {
         Ask::Approve { id, duration, one_shot, exact, comment } => {
             let narrowing =
@@ -97,7 +96,7 @@ impl Desk<'_> {
         // What no host would take is refused before the password.
         let terms = self.approval(&request, narrowing, &role, &asked.host.id)?;
         let power = self.asked_power(asked)?;
-        let line = Prospect::of(asked, &power, self.now()).beside(&role).narrowed(&terms).text("approving");
+        let line = Prospect::of(asked, &power, self.now.seconds()).beside(&role).narrowed(&terms).text("approving");
         let shown = Shown::narrowed(&request.bytes, &terms);
         Ok(Some(self.matter(Deed::Approve, request.terms.id, shown, &role, line)))
     }
@@ -108,7 +107,7 @@ impl Desk<'_> {
         let Some(role) = role.filter(|role| role.activation.approval_authentication) else { return Ok(None) };
         let asked = &request.terms;
         let power = self.asked_power(asked)?;
-        let line = Prospect::of(asked, &power, self.now()).beside(&role).text("reviewing the break-glass of");
+        let line = Prospect::of(asked, &power, self.now.seconds()).beside(&role).text("reviewing the break-glass of");
         let shown = Shown::whole(&request.bytes);
         Ok(Some(self.matter(Deed::Review, request.terms.id, shown, &role, line)))
     }
@@ -129,7 +128,7 @@ impl Desk<'_> {
             line,
             service: role.pam_service.as_deref().unwrap_or(SERVICE).to_owned(),
             options: Rc::clone(&role.options),
-            moment: self.moment.clone(),
+            moment: self.now.moment().clone(),
         }
     }
 }
@@ -233,7 +232,7 @@ impl Matter {
 fn record(host: &Host, caller: &Caller, reject: Reject) -> Result<(), Refusal> {
     let policy = host.policy(Some(caller))?;
     let journal = host.journal(&policy.settings().audit);
-    let written = journal.reject(&host.now()?, caller.person(), reject)?;
+    let written = journal.reject(&host.clocks()?, caller.person(), reject)?;
     let _ = journal.mirror(&written);
     host.seal_in_time(&journal);
     Ok(())

@@ -31,7 +31,7 @@ impl Desk<'_> {
                 grant: None,
                 identity: None,
             };
-            written.push(self.journal.append(tx, self.moment, Event::Alert(Box::new(accepted)))?);
+            written.push(self.journal.append(tx, self.now.moment(), Event::Alert(Box::new(accepted)))?);
             custody::accept(tx)?;
             Ok::<_, Refused>((ids, written))
         })?;
@@ -46,8 +46,10 @@ impl Desk<'_> {
     fn end_all(&self, tx: &rusqlite::Transaction<'_>, reason: &Word) -> Result<(Vec<GrantId>, Vec<Written>), Refused> {
         let (identity, speaker) = (self.host.witness()?, Speaker::Here(self.caller));
         let (mut ids, mut written) = (Vec::new(), Vec::new());
+        // By the wall clock: what is over by the journal's time alone would begin again with the time that counts from here on.
+        let wall = self.now.moment().wall.seconds();
         loop {
-            let open = GrantStore::new(tx).open_grants(Which::Everybody, self.now())?;
+            let open = GrantStore::new(tx).open_grants(Which::Everybody, wall)?;
             if open.is_empty() {
                 return Ok((ids, written));
             }

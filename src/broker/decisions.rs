@@ -5,6 +5,7 @@ use super::failure::{Refused, refused};
 use super::statement::Speaker;
 use super::wire::Answer;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
+use crate::audit;
 use crate::audit::record::Digest;
 use crate::audit::{accepted, in_force};
 use crate::clock::duration::spell;
@@ -80,13 +81,14 @@ impl Desk<'_> {
         let (count, written) = self.host.database().write(Durability::Synced, |tx| {
             // Read again inside: two approvers may come at once, and a request may be cancelled meanwhile.
             let store = GrantStore::new(tx);
-            self.still_pending(&store.request(&request.terms.id, self.now())?)?;
+            let now = audit::now(tx, self.now.moment().clone())?;
+            self.still_pending(&store.request(&request.terms.id, now.seconds())?)?;
             in_force(tx, role.policy.map(Digest))?;
             accepted(tx)?;
             let before = self.counting(store.approvals(&request.terms.id)?, request, role)?;
             not_again(&before, approval.uid, &approval.terms.approver, request)?;
-            insert_approval(tx, attested, self.now())?;
-            let mut written = vec![self.journal.append(tx, self.moment, approval_event(attested, role))?];
+            insert_approval(tx, attested, now.moment().wall.seconds())?;
+            let mut written = vec![self.journal.append(tx, self.now.moment(), approval_event(attested, role))?];
             let approvals = self.counting(store.approvals(&request.terms.id)?, request, role)?;
             if approvals.len() <= before.len() {
                 return Err(refused("same-key", "another approval was signed with the same key"));
@@ -94,7 +96,7 @@ impl Desk<'_> {
             let quorum = usize::try_from(request.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
             if approvals.len() >= quorum {
                 let decided = Decided::new(&request.terms, &request.bytes, &approvals, role);
-                written.push(grant(tx, self.journal, &decided, identity, self.moment)?);
+                written.push(grant(tx, self.journal, &decided, identity, &now)?);
             }
             Ok::<_, Refused>((approvals.len(), written))
         })?;
@@ -126,7 +128,7 @@ impl Desk<'_> {
             None => true,
         };
         let verification = UserVerification::of(&role.activation);
-        let (mut keys, now) = (Vec::new(), self.latest()?);
+        let (mut keys, now) = (Vec::new(), self.now.seconds());
         approvals.retain(|approval| {
             approval.terms.role_digest == request.terms.role_digest
                 && still_approves(approval, role)
@@ -141,12 +143,6 @@ impl Desk<'_> {
                 }
         });
         Ok(approvals)
-    }
-
-    /// The time for keys, in seconds: a clock that was set back makes no expired key young again.
-    pub(super) fn latest(&self) -> Result<i64, Refused> {
-        let seen = self.journal.high_water()?.unwrap_or(self.moment.wall);
-        Ok(self.moment.wall.max(seen).seconds())
     }
 
     pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<Answer, Refused> {
@@ -212,7 +208,7 @@ impl Desk<'_> {
         };
         let terms = ApprovalTerms {
             approver: self.caller.name().clone(),
-            at: self.now(),
+            at: self.now.seconds(),
             comment,
             critical: Vec::new(),
             duration: narrowing

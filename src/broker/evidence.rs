@@ -117,14 +117,14 @@ impl Desk<'_> {
             return Err(refused("not-intact", format!("nothing is removed from a journal that is not intact: {bad}"))
                 .hint("jitctl audit verify"));
         }
-        let before = Timestamp(self.moment.wall.0).plus_seconds(-i64::try_from(keep).unwrap_or(i64::MAX));
+        let before = Timestamp(self.now.moment().wall.0).plus_seconds(-i64::try_from(keep).unwrap_or(i64::MAX));
         let last = self.journal.prunable(before)?;
         let gone = self.journal.pruned()?.map_or(0, |mark| mark.seq);
         let through = last.map_or(0, |mark| mark.seq);
         let mut recordings = 0;
         if let Some(last) = last.filter(|_| !dry_run) {
             let (uid, user) = (self.caller.uid(), self.caller.name().as_str());
-            let written = self.journal.prune(self.moment, last, uid, user, before)?;
+            let written = self.journal.prune(self.now.moment(), last, uid, user, before)?;
             let _ = self.journal.mirror(&[written]);
             self.host.seal(self.journal, Due::Now)?;
         }
@@ -158,7 +158,7 @@ impl Desk<'_> {
                 signers: signers.clone(),
                 anchor: marks.clone(),
                 files: files.as_ref().map(|on_disk| on_disk.files.clone()),
-                now: self.moment.wall,
+                now: self.now.moment().wall,
             };
             let proven = self.journal.prove(known)?;
             // What was compiled meanwhile is of other files.
@@ -174,7 +174,7 @@ impl Desk<'_> {
         let Ok(record) = Record::decode(&stored.body) else { return false };
         let keys = record.event.keys();
         let is_theirs =
-            |id: GrantId| self.host.store().request(&id, self.now()).is_ok_and(|request| self.is_own(&request));
+            |id: GrantId| self.host.store().request(&id, self.now.seconds()).is_ok_and(|request| self.is_own(&request));
         let by_them = keys.uid == Some(self.caller.uid())
             && self.journal.is_by(self.caller.person(), stored.seq).unwrap_or(false);
         by_them || keys.grant.and_then(|id| GrantId::parse(id).ok()).is_some_and(is_theirs)

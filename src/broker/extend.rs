@@ -27,7 +27,7 @@ impl Desk<'_> {
         let old = self.extensible(id)?;
         let role = self.role_of(&request)?;
         let wanted = Longer { old: &old.terms, ticket: &request.terms.ticket, role: &role, duration, reason };
-        match extend(self.host, self.policy, &wanted, self.moment)? {
+        match extend(self.host, self.policy, &wanted, self.now)? {
             Activation::Granted(id) | Activation::Pending(id) => Ok(Answer::Grant(Box::new(self.info_of(&id)?))),
         }
     }
@@ -53,20 +53,20 @@ impl Desk<'_> {
         if let Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) = &grant.end {
             return Err(again(format!("grant {id} was {}", end.as_str())));
         }
-        if self.now() < grant.terms.starts {
+        if self.now.seconds() < grant.terms.starts {
             return Err(refused("not-active", format!("grant {id} has not begun")));
         }
-        let over = grant.end.is_some() || self.now() >= grant.terms.expires;
+        let over = grant.end.is_some() || self.now.seconds() >= grant.terms.expires;
         if over && !self.runs_on_under(id)? {
             return Err(again(format!("grant {id} is over, and nothing runs under it")));
         }
         if !over && grant.terms.one_shot.is_set() {
             return Err(refused("not-used", format!("grant {id} serves one run, which has not begun")));
         }
-        if let Some(pending) = store.pending_extension(id, self.now())? {
+        if let Some(pending) = store.pending_extension(id, self.now.seconds())? {
             return Err(refused("extended", format!("request {pending} would extend it already")));
         }
-        match store.extension(id)?.filter(|extension| self.now() < extension.terms.expires) {
+        match store.extension(id)?.filter(|extension| self.now.seconds() < extension.terms.expires) {
             Some(extension) if extension.end.as_ref().is_none_or(|(end, _)| *end == GrantEnd::Used) => {
                 let next = &extension.terms.id;
                 Err(refused("extended", format!("grant {id} was extended already, by {next}"))

@@ -30,11 +30,11 @@ impl Desk<'_> {
         let store = self.host.store();
         let mut page = Pager::default();
         if all {
-            for row in store.listed(which, before, self.now())? {
+            for row in store.listed(which, before, self.now.seconds())? {
                 if page.is_full() {
                     return Ok(Answer::GrantsPart(page.ending_before(row.row)));
                 }
-                let Some(request) = store.usable(&row.id, self.now())? else { continue };
+                let Some(request) = store.usable(&row.id, self.now.seconds())? else { continue };
                 let info = self.info(&request)?;
                 if info.grant.is_some() && (self.is_reader()? || self.is_own(&request)) {
                     page.take(info);
@@ -132,11 +132,11 @@ impl Desk<'_> {
         }
     }
 
-    /// Grants that can still be ended: those that are open, and those that are over or used up while a command runs on
+    /// Grants that can still be ended: those that are open, also by the wall clock alone, and those that are over or used up while a command runs on
     /// under them.
     fn endable(&self, which: Which<'_>) -> Result<Vec<StoredGrant>, Refused> {
         let store = self.host.store();
-        let mut grants = store.open_grants(which, self.now())?;
+        let mut grants = store.open_grants(which, self.now.moment().wall.seconds())?;
         for id in self.journal.grants_in_use()? {
             // A run goes on under the extensions of its grant.
             let mut next = store.grant(&id)?;

@@ -69,7 +69,7 @@ impl Findings {
         self.key(host);
         let journal = host.journal(audit);
         self.anchor(host, &journal);
-        self.clock(host, &journal);
+        self.clock(host);
         self.approvers(host, policy);
         self.mirrors(host, audit, &journal);
         self.cgroups();
@@ -156,12 +156,8 @@ impl Findings {
     }
 
     /// By the records: whether it is right, nobody here can tell.
-    fn clock(&mut self, host: &Host, journal: &Journal<'_>) {
-        let behind = journal.high_water().map_err(HostError::from).and_then(|high| {
-            let high = high.map_or(i64::MIN, |high| high.0);
-            Ok(high.saturating_sub(host.now()?.wall.0))
-        });
-        match behind {
+    fn clock(&mut self, host: &Host) {
+        match host.now().map(|now| now.behind()) {
             Ok(behind) if behind <= TOLERANCE_US => self.good("journal clock", "the clock stands after every record"),
             Ok(behind) => {
                 let span = spell(behind.unsigned_abs() / 1_000_000);

@@ -80,10 +80,10 @@ impl Desk<'_> {
         let start = start(new, &holder, &held, &run_as, run.clone()).map_err(failed)?;
         let (own, terms) = (Pid::own(), held.terms());
         let supervisor = Process { pid: own.raw(), start: sys::process::process_start(own).map_err(gone)? };
-        let (started, ()) = self.journal.start(self.moment, start, supervisor, |tx| {
+        let (started, ()) = self.journal.start(self.now.moment(), start, supervisor, |tx| {
             keep_role(tx, &held.role().digest, held.role())?;
             match terms {
-                Some(terms) if !claim(tx, terms, &run, self.moment)? => {
+                Some(terms) if !claim(tx, terms, &run, self.now.moment())? => {
                     Err(refused("not-held", "the grant was ended meanwhile"))
                 }
                 Some(_) | None => Ok(()),
@@ -103,7 +103,7 @@ impl Desk<'_> {
                 run: run.clone(),
                 role: held.role().name.clone(),
                 grant: terms.map(|terms| terms.id.clone()),
-                left: terms.filter(|_| ends).map(|terms| terms.left(self.moment).as_secs()),
+                left: terms.filter(|_| ends).map(|terms| terms.left(self.now.moment()).as_secs()),
             })),
         );
         if let Err(error) = told.and_then(|()| out.flush()) {
@@ -183,7 +183,7 @@ impl Desk<'_> {
 
     /// Records the end; what cannot be recorded is shouted.
     fn close(&self, started: &Started, ending: Ending) {
-        let written = self.host.now().map_err(Refusal::from).and_then(|moment| {
+        let written = self.host.clocks().map_err(Refusal::from).and_then(|moment| {
             let written = self.journal.end(started, &moment, ending).map_err(Refusal::from)?;
             let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
             Ok(())

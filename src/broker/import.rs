@@ -31,7 +31,7 @@ impl Desk<'_> {
         // The requester is not known yet, so nobody's own key is looked for: first of all the signature must hold. Who
         // holds no approver's key learns nothing of the requests that there are. What its role demands is looked at below.
         let key = approval
-            .signer(&approvers, UserVerification::NotDemanded, self.latest()?)
+            .signer(&approvers, UserVerification::NotDemanded, self.now.seconds())
             .map_err(|fault| refused("bad-approval", fault))?;
 
         let request = self.named(&approval)?;
@@ -50,14 +50,14 @@ impl Desk<'_> {
         narrows(&terms, &request.terms, &role)?;
         approval.uid = approver.uid();
         let requester = &request.terms.user;
-        let (attested, key) = Attested::signed(approval, requester, &role.activation, &approvers, self.latest()?)
+        let (attested, key) = Attested::signed(approval, requester, &role.activation, &approvers, self.now.seconds())
             .map_err(|fault| match &fault {
-                ApprovalFault::NotVerified(_) => refused("bad-approval", fault).hint(VERIFYING_KEY),
-                _ => refused("bad-approval", fault),
-            })?;
+            ApprovalFault::NotVerified(_) => refused("bad-approval", fault).hint(VERIFYING_KEY),
+            _ => refused("bad-approval", fault),
+        })?;
 
         let count = self.add(&attested, &request, &role, &identity)?;
-        let now = self.host.store().request(&request.terms.id, self.now())?;
+        let now = self.host.store().request(&request.terms.id, self.now.seconds())?;
         Ok(Answer::Imported(ImportInfo {
             id: request.terms.id,
             approver: terms.approver,
@@ -71,7 +71,7 @@ impl Desk<'_> {
     /// The very request that the approval names, byte for byte.
     fn named(&self, approval: &Approval) -> Result<StoredRequest, Refused> {
         let id = &approval.terms.id;
-        let request = self.host.store().request(id, self.now()).map_err(|error| match error {
+        let request = self.host.store().request(id, self.now.seconds()).map_err(|error| match error {
             FindError::Unknown => refused("unknown-id", format!("there is no request {id}")),
             error => error.into(),
         })?;

@@ -54,7 +54,7 @@ impl Desk<'_> {
             let limit = Duration::from_secs(wait.min(WAIT_LIMIT));
             // Whoever has asked may go away; then there is nobody to wait for.
             let _ = wait_beside(self.host, holder.uid(), &pending, limit, Some(std::io::stdin().as_fd()))?;
-            let later = Desk { moment: &self.host.now()?, ..*self };
+            let later = Desk { now: &self.host.now()?, ..*self };
             if let Some(held) = later.held(holder, role)? {
                 return Ok(later.told_of(&held));
             }
@@ -91,7 +91,7 @@ impl Desk<'_> {
         if let Some(role) = standing.filter(wanted) {
             return Ok(Some(Held::Standing(Box::new(role))));
         }
-        let now = self.moment.wall.seconds();
+        let now = self.now.seconds();
         let (names, grants) = self.host.store().held(holder.person(), now)?;
         let mut roles = Vec::new();
         for name in names {
@@ -106,8 +106,7 @@ impl Desk<'_> {
         let facts = Facts {
             key: &identity.key,
             host: &identity.id,
-            moment: self.moment,
-            high_water: self.journal.high_water()?,
+            now: self.now,
             vouchers: vouchers.as_ref(),
             approved: &|digest| self.host.store().role(digest),
         };
@@ -116,7 +115,7 @@ impl Desk<'_> {
 
     /// The newest request of theirs for the role that waits for its decision.
     fn pending(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<GrantId>, Refused> {
-        let now = self.host.now()?.wall.seconds();
+        let now = self.host.now()?.seconds();
         let own = self.host.store().requests(Which::Of(holder.person()), now)?;
         let waits = own.into_iter().filter(|request| {
             request.state == RequestState::Pending && role.is_none_or(|role| *role == request.terms.role)
@@ -133,7 +132,7 @@ impl Desk<'_> {
                 role,
                 grant: Some(held.terms().id.clone()),
                 expires: Some(held.terms().expires),
-                left: Some(held.terms().left(self.moment).as_secs()),
+                left: Some(held.terms().left(self.now.moment()).as_secs()),
                 pending: None,
             },
         })

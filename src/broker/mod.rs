@@ -33,7 +33,7 @@ mod view;
 use std::io::Write;
 
 use crate::audit::Journal;
-use crate::clock::Moment;
+use crate::clock::Now;
 use crate::elevation::Caller;
 use crate::grant::Consent;
 use crate::host::Host;
@@ -54,7 +54,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) policy: &'a PolicyIndex<'a>,
     pub(crate) journal: &'a Journal<'a>,
     pub(crate) caller: &'a Caller,
-    pub(crate) moment: &'a Moment,
+    pub(crate) now: &'a Now,
     pub(crate) secure_path: &'a str,
 }
 
@@ -141,20 +141,14 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
     if !only_looks {
         host.tend(&journal)?;
     }
-    let moment = host.now()?;
+    let now = host.now()?;
     if !only_looks {
         // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.
-        let _ = journal.tell_counted(&moment).map(|counted| journal.mirror(&counted));
+        let _ = journal.tell_counted(now.moment()).map(|counted| journal.mirror(&counted));
     }
     let secure_path = policy.settings().options.path_variable();
-    let desk = Desk {
-        host: &host,
-        policy: &policy,
-        journal: &journal,
-        caller: &caller,
-        moment: &moment,
-        secure_path: &secure_path,
-    };
+    let desk =
+        Desk { host: &host, policy: &policy, journal: &journal, caller: &caller, now: &now, secure_path: &secure_path };
     let answer = desk.answer(ask, consent, out);
     if !only_looks {
         host.seal_in_time(&journal);

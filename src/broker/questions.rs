@@ -58,15 +58,13 @@ impl Desk<'_> {
             }
             Ok(Judgement::Eligible(eligible)) => {
                 let holder = eligible.elevation().caller().person();
-                let candidates = self.host.store().candidates(holder, self.now())?;
+                let candidates = self.host.store().candidates(holder, self.now.moment().wall.seconds())?;
                 let identity = self.host.public_identity()?;
-                let high_water = self.journal.high_water()?;
-                let vouchers = self.host.vouchers(eligible.roles(), holder, self.now())?;
+                let vouchers = self.host.vouchers(eligible.roles(), holder, self.now.seconds())?;
                 let facts = Facts {
                     key: &identity.key,
                     host: &identity.id,
-                    moment: self.moment,
-                    high_water,
+                    now: self.now,
                     vouchers: vouchers.as_ref(),
                     approved: &|digest| self.host.store().role(digest),
                 };

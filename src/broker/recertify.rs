@@ -31,7 +31,7 @@ struct Holder {
 impl Desk<'_> {
     /// Eligibility that led to no grant for `since` seconds: per person where the policy names people, per group otherwise.
     pub(super) fn review_unused(&self, since: u64) -> Result<Answer, Refused> {
-        let limit = self.now().saturating_sub(i64::try_from(since).unwrap_or(i64::MAX));
+        let limit = self.now.seconds().saturating_sub(i64::try_from(since).unwrap_or(i64::MAX));
         let mut people = People::new();
         let mut found = Vec::new();
         for role in self.roles_to_review()? {
@@ -85,12 +85,12 @@ impl Desk<'_> {
                     holder: holder.name.clone(),
                     verdict: verdict.as_str().to_owned(),
                     reviewer: self.caller.name().to_string(),
-                    at: self.now(),
+                    at: self.now.moment().wall.seconds(),
                     comment: comment.as_bytes().to_vec(),
                 };
                 certify(tx, &role.name, &answer)?;
                 let event = self.certified(&role.name, holder, verdict, comment);
-                written.push(self.journal.append(tx, self.moment, event)?);
+                written.push(self.journal.append(tx, self.now.moment(), event)?);
             }
             Ok::<_, Refused>(written)
         })?;

@@ -147,7 +147,7 @@ impl Desk<'_> {
             holder_uid: of.map(|start| start.uid),
         }));
         let written =
-            self.host.database().write(Durability::Synced, |tx| self.journal.append(tx, self.moment, reading))?;
+            self.host.database().write(Durability::Synced, |tx| self.journal.append(tx, self.now.moment(), reading))?;
         let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
         Ok(())
     }

@@ -62,7 +62,7 @@ impl Desk<'_> {
             one_shot: new.one_shot,
             urgency: if new.break_glass { Urgency::BreakGlass } else { Urgency::Ordinary },
         };
-        match request(self.host, self.policy, self.caller, &wanted, self.moment)? {
+        match request(self.host, self.policy, self.caller, &wanted, self.now)? {
             Activation::Granted(id) | Activation::Pending(id) => self.told_new(&id, chosen_among),
         }
     }
@@ -82,7 +82,7 @@ impl Desk<'_> {
             if page.is_full() {
                 return Ok(Answer::RequestsPart(page.ending_before(row.row)));
             }
-            let Some(request) = self.host.store().usable(&row.id, self.now())? else { continue };
+            let Some(request) = self.host.store().usable(&row.id, self.now.seconds())? else { continue };
             if everything || self.is_own(&request) || decides.whether(self, &row.role)? {
                 page.take(self.info(&request)?);
             }
@@ -92,7 +92,7 @@ impl Desk<'_> {
 
     /// What may be listed, newest first, without a look at what requesters have written.
     fn rows(&self, all: bool, before: Option<i64>) -> Result<Vec<ListedRequest>, Refused> {
-        let (store, now) = (self.host.store(), self.now());
+        let (store, now) = (self.host.store(), self.now.seconds());
         match (all, self.is_reader()?) {
             (false, _) => Ok(store.listed(Which::Pending, before, now)?),
             (true, true) => Ok(store.listed(Which::Everybody, before, now)?),
@@ -113,8 +113,7 @@ impl Desk<'_> {
     pub(super) fn wait(&self, id: &IdPrefix, seconds: u64) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
         wait(self.host, self.caller.uid(), &request.terms.id, Duration::from_secs(seconds.min(WAIT_LIMIT)))?;
-        let moment = self.host.now()?;
-        let later = Desk { moment: &moment, ..*self };
+        let later = Desk { now: &self.host.now()?, ..*self };
         Ok(Answer::Grant(Box::new(later.info_of(&request.terms.id)?)))
     }
 
@@ -242,7 +241,7 @@ impl Desk<'_> {
         let run_as = RunAs::resolve(user.map(Word::as_os_str), group.map(Word::as_os_str), &caller)?;
         let command = match Command::find_for(&typed, self.secure_path, &caller, self.caller) {
             Err(CommandError::Hidden(hidden)) => {
-                let sight = Sight { host: self.host, policy: self.policy, journal: self.journal, moment: self.moment };
+                let sight = Sight { host: self.host, policy: self.policy, now: self.now };
                 sight.reveal::<Refused>(hidden, self.caller, &run_as)?
             }
             found => found,

@@ -53,7 +53,7 @@ impl Desk<'_> {
         let matter = Matter::of_debt(&debt, request);
         let statement = self.stated(speaker, StatementKind::Review, &matter, comment, &self.host.witness()?)?;
         let written = self.host.database().write(Durability::Synced, |tx| {
-            let settled = settle(tx, &statement, &act, self.now())?;
+            let settled = settle(tx, &statement, &act, self.now.moment().wall.seconds())?;
             self.recorded(tx, settled, &statement, &matter)?.ok_or_else(|| owes_nothing(&request.terms.id))
         })?;
         let _ = self.journal.mirror(&[written]);
@@ -109,7 +109,7 @@ impl Desk<'_> {
 
     fn debt_info(&self, debt: &Debt, may_review: bool) -> Result<DebtInfo, Refused> {
         // One that was made by an earlier version can be read by nobody any more, and is listed all the same.
-        let asked = match self.host.store().request(&debt.id, self.now()) {
+        let asked = match self.host.store().request(&debt.id, self.now.seconds()) {
             Ok(request) => Some(request.terms),
             Err(FindError::Database(error)) => return Err(FindError::Database(error).into()),
             Err(_) => None,

@@ -53,7 +53,7 @@ impl Desk<'_> {
         let wish = Wish { act, by: self.caller.name().to_string() };
         let intervention = self.intervention(&start, act, reason);
         let written =
-            self.journal.intervene(self.moment, open.which(), &wish, intervention)?.ok_or_else(|| over(run))?;
+            self.journal.intervene(self.now.moment(), open.which(), &wish, intervention)?.ok_or_else(|| over(run))?;
         let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
         self.host.ring();
         Ok(Answer::Sessions(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect()))

@@ -7,6 +7,7 @@ use super::decisions::{described, given};
 use super::failure::{Refused, refused};
 use super::wire::{Answer, StatedInfo};
 use crate::activation::WORDS_LIMIT;
+use crate::audit;
 use crate::audit::record::{Cancellation, Denial, Digest, Release, Review, Revocation, Verdict};
 use crate::audit::{Event, Written};
 use crate::elevation::Caller;
@@ -127,7 +128,7 @@ impl Desk<'_> {
         identity: &Identity,
     ) -> StatementTerms {
         StatementTerms {
-            at: self.now(),
+            at: self.now.seconds(),
             by: who.name().clone(),
             critical: Vec::new(),
             extensions: Extensions::new(),
@@ -148,7 +149,7 @@ impl Desk<'_> {
         statement: &SignedStatement,
         matter: &Matter,
     ) -> Result<Option<Written>, Refused> {
-        let changed = carry_out(tx, statement, self.now())?;
+        let changed = carry_out(tx, statement, &audit::now(tx, self.now.moment().clone())?)?;
         self.recorded(tx, changed, statement, matter)
     }
 
@@ -163,7 +164,7 @@ impl Desk<'_> {
         if !changed {
             return Ok(None);
         }
-        Ok(Some(self.journal.append(tx, self.moment, event(statement, matter))?))
+        Ok(Some(self.journal.append(tx, self.now.moment(), event(statement, matter))?))
     }
 
     /// Takes a statement that was signed anywhere.
@@ -175,7 +176,7 @@ impl Desk<'_> {
         }
         let approvers = self.host.approvers()?;
         // The signature before all else: who holds no key of the list learns nothing of the requests that there are.
-        let vouched = carried.vouch(&approvers, self.latest()?).map_err(|fault| refused("bad-statement", fault))?;
+        let vouched = carried.vouch(&approvers, self.now.seconds()).map_err(|fault| refused("bad-statement", fault))?;
         let terms = vouched.terms();
         let request = self.stated_about(terms)?;
         self.in_time(terms.kind.as_str(), &terms.id, terms.at, request.terms.created)?;
@@ -224,7 +225,7 @@ impl Desk<'_> {
     /// The very request that the statement names, byte for byte.
     fn stated_about(&self, terms: &StatementTerms) -> Result<StoredRequest, Refused> {
         let id = &terms.id;
-        let request = self.host.store().request(id, self.now()).map_err(|error| match error {
+        let request = self.host.store().request(id, self.now.seconds()).map_err(|error| match error {
             FindError::Unknown => refused("unknown-id", format!("there is no request {id}")),
             error => error.into(),
         })?;
@@ -245,7 +246,7 @@ impl Desk<'_> {
 
     /// Neither from the future nor from before what it is about, as far as clocks can tell.
     pub(super) fn in_time(&self, what: &str, id: &GrantId, at: i64, since: i64) -> Result<(), Refused> {
-        if at > self.latest()?.saturating_add(SKEW) {
+        if at > self.now.seconds().saturating_add(SKEW) {
             let sentence =
                 format!("the {what} of {id} is dated in the future: the clock of one of the machines is wrong");
             return Err(refused("other-time", sentence));

@@ -30,13 +30,13 @@ impl Desk<'_> {
         // Ids alone are kept: what requesters have written may be long.
         let mut seen = Vec::new();
         for id in ids {
-            if self.may_see(&store.request(&id, self.now())?)? {
+            if self.may_see(&store.request(&id, self.now.seconds())?)? {
                 seen.push(id);
             }
         }
         match seen.as_slice() {
             [] => Err(Refused::unknown_id(prefix)),
-            [id] => Ok(store.request(id, self.now())?),
+            [id] => Ok(store.request(id, self.now.seconds())?),
             several => {
                 let ids: Vec<String> = several.iter().take(6).map(GrantId::to_string).collect();
                 Err(Refused::ambiguous_id(prefix, &ids))
@@ -65,13 +65,9 @@ impl Desk<'_> {
         }
     }
 
-    pub(super) fn now(&self) -> i64 {
-        self.moment.wall.seconds()
-    }
-
     /// One request and its grant, as the caller sees it.
     pub(super) fn info_of(&self, id: &GrantId) -> Result<GrantInfo, Refused> {
-        let request = self.host.store().request(id, self.now())?;
+        let request = self.host.store().request(id, self.now.seconds())?;
         self.info(&request)
     }
 
@@ -169,7 +165,7 @@ impl Desk<'_> {
         if let Some((end, _)) = &grant.end {
             return Ok(end.as_str().to_owned());
         }
-        let state = match window(&grant.terms, self.moment, self.journal.high_water()?) {
+        let state = match window(&grant.terms, self.now) {
             Ok(()) => "active",
             Err(GrantFault::NotYet) => "scheduled",
             Err(_) => "expired",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::clock::Moment;
+use crate::clock::Now;
 use crate::escape::hex;
 use crate::names::{GrantId, UserName};
 use crate::policy::Role;
@@ -147,9 +147,9 @@ impl RequestTerms {
 
 /// The terms that the host signs: the intersection of the request, every approval and the role. The clock starts now,
 /// or at the start that was asked for.
-pub fn grant_terms(decided: &Decided<'_>, host: &HostId, moment: &Moment) -> GrantTerms {
+pub fn grant_terms(decided: &Decided<'_>, host: &HostId, now: &Now) -> GrantTerms {
     let Decided { request, approvals, .. } = decided;
-    let now = moment.wall.seconds();
+    let (moment, now) = (now.moment(), now.seconds());
     let starts = request.start.max(now);
     let duration = approvals
         .iter()

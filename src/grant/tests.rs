@@ -13,7 +13,7 @@ use super::terms::{Extensions, Flag, VERSION, decode, encode};
 use super::verify::{Facts, GrantFault, VerifiedGrant, verify, window};
 use super::{Approvers, CommandTerms, GrantTerms, HostDescriptor, HostId, HostKey, SignedGrant, TermsFault};
 use crate::cli::EnvironmentWish;
-use crate::clock::{BootTime, Moment, Timestamp};
+use crate::clock::{BootTime, Moment, Now, Timestamp};
 use crate::elevation::{Caller, Command, Elevation, RunAs};
 use crate::escape::{Word, hex};
 use crate::grant::sshsig::{Namespace, SignatureFault};
@@ -106,8 +106,7 @@ fn verdict_at(signed: SignedGrant, moment: &Moment, high_water: Option<i64>) -> 
     let facts = Facts {
         key: &key,
         host: &id,
-        moment,
-        high_water: high_water.map(Timestamp::from_seconds),
+        now: &Now::of(moment.clone(), high_water.map(Timestamp::from_seconds)),
         vouchers: None,
         approved: &|_| None,
     };
@@ -141,9 +140,8 @@ fn of_several_grants_that_do_not_serve_the_nearest_is_told() {
     let another = || exact("aaaaaaaaaa", |command| command.argv.push(Word::from("more")));
     let elsewhere = || exact("bbbbbbbbbb", |command| command.cwd = Word::from("/elsewhere"));
     let told = |grants: Vec<SignedGrant>| {
-        let (key, id, moment) = (host(), id(), moment(NOW));
-        let facts =
-            Facts { key: &key, host: &id, moment: &moment, high_water: None, vouchers: None, approved: &|_| None };
+        let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
+        let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &|_| None };
         verify(grants, eligible(), &facts).err().and_then(|refused| refused.nearest())
     };
     let here = std::env::current_dir().unwrap();
@@ -290,12 +288,12 @@ fn the_narrowest_grant_is_used() {
         terms.exact = Flag::Yes;
         terms.expires = NOW;
     });
-    let (key, id, moment) = (host(), id(), moment(NOW));
-    let facts = Facts { key: &key, host: &id, moment: &moment, high_water: None, vouchers: None, approved: &|_| None };
+    let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
+    let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &|_| None };
     let Ok(grant) = verify(vec![wide, expired, exact], eligible(), &facts) else { panic!("refused") };
     assert_eq!(grant.terms().id.as_str(), "eeeeeeeeee");
     assert_eq!(
-        window(grant.terms(), &Moment { wall: Timestamp::from_seconds(NOW + 3600), ..moment }, None),
+        window(grant.terms(), &Now::of(Moment { wall: Timestamp::from_seconds(NOW + 3600), ..moment(NOW) }, None)),
         Err(GrantFault::Expired)
     );
 }
@@ -375,9 +373,9 @@ fn role_of(commands: &str) -> Role {
 
 /// The verdict on a grant of a role that was `then` when it was approved and is `now`.
 fn changed(then: &Role, now: &Role, stored: Option<&Role>) -> Result<Role, GrantFault> {
-    let (key, id, moment) = (host(), id(), moment(NOW));
+    let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
     let approved = |digest: &str| stored.map(RolePower::of).filter(|_| digest == then.digest);
-    let facts = Facts { key: &key, host: &id, moment: &moment, high_water: None, vouchers: None, approved: &approved };
+    let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &approved };
     let signed = issue(|terms| terms.role_digest.clone_from(&then.digest));
     let eligible = Eligible::for_tests(elevation(&["env", "true"]), vec![now.clone()]);
     match verify(vec![signed], eligible, &facts) {

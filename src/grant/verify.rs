@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::clock::{Moment, Timestamp};
+use crate::clock::Now;
 use crate::elevation::{Caller, Elevation};
 use crate::policy::judge::{Eligible, ask};
 use crate::policy::{Answer, Role, RolePower};
@@ -20,9 +20,7 @@ pub struct Facts<'a> {
     /// The host that must be named.
     pub host: &'a HostId,
     /// Now.
-    pub moment: &'a Moment,
-    /// The latest time that the journal has seen: a clock that stands before it was set back.
-    pub high_water: Option<Timestamp>,
+    pub now: &'a Now,
     /// What signed approvals rest on; needed where one of the roles takes signed ones only.
     pub vouchers: Option<&'a Vouchers>,
     /// The power of the role with this digest, as it was approved; asked for only where the role has changed since.
@@ -161,8 +159,8 @@ impl VerifiedGrant {
     }
 
     /// Checks the window again: a password prompt may outlive a grant.
-    pub fn still_open(&self, moment: &Moment, high_water: Option<Timestamp>) -> Result<(), GrantFault> {
-        window(&self.terms, moment, high_water)
+    pub fn still_open(&self, now: &Now) -> Result<(), GrantFault> {
+        window(&self.terms, now)
     }
 
     /// Takes it apart, for the gate.
@@ -222,18 +220,17 @@ pub fn good_for<'r>(
     })
 }
 
-/// Checks that `moment` lies in the window of `terms`, on every clock there is.
-pub fn window(terms: &GrantTerms, moment: &Moment, high_water: Option<Timestamp>) -> Result<(), GrantFault> {
-    let high_water = high_water.unwrap_or(moment.wall);
+/// Checks that `now` lies in the window of `terms`, on every clock there is.
+pub fn window(terms: &GrantTerms, now: &Now) -> Result<(), GrantFault> {
+    let moment = now.moment();
     let same_boot = moment.boot_id == terms.boot_id;
-    if !same_boot && moment.wall < high_water {
+    if !same_boot && now.behind() > 0 {
         return Err(GrantFault::ClockSetBack);
     }
-    let now = moment.wall.max(high_water).seconds();
-    if now < terms.starts {
+    if now.seconds() < terms.starts {
         return Err(GrantFault::NotYet);
     }
-    if now >= terms.expires || (same_boot && moment.boot.0 >= terms.boot_deadline) {
+    if now.seconds() >= terms.expires || (same_boot && moment.boot.0 >= terms.boot_deadline) {
         return Err(GrantFault::Expired);
     }
     Ok(())
@@ -280,7 +277,7 @@ fn genuine<'r>(
     if !holder.person().is(terms.uid, &terms.user) {
         return Err(GrantFault::OtherHolder);
     }
-    window(terms, facts.moment, facts.high_water)?;
+    window(terms, facts.now)?;
     let role = roles.iter().find(|role| role.name == terms.role).ok_or(GrantFault::OtherRole)?;
     if terms.extends.is_some() && terms.one_shot.is_set() {
         return Err(GrantFault::OnlyExtends);
@@ -289,9 +286,7 @@ fn genuine<'r>(
     let by_glass = terms.break_glass.is_set() && role.activation.break_glass;
     if role.activation.signed_approvals && !by_glass {
         let vouchers = facts.vouchers.ok_or(GrantFault::Approval(ApprovalFault::Missing))?;
-        // A clock that was set back makes no expired key young again.
-        let now = facts.moment.wall.max(facts.high_water.unwrap_or(facts.moment.wall));
-        vouchers.vouch(terms, &role.activation, now.seconds()).map_err(GrantFault::Approval)?;
+        vouchers.vouch(terms, &role.activation, facts.now.seconds()).map_err(GrantFault::Approval)?;
     }
     if role.digest == terms.role_digest {
         return Ok(Serving::Unchanged(role));

@@ -10,7 +10,7 @@ pub const SEAL: &[u8] = b"seal";
 impl Host {
     /// Signs the head of the journal where that is `due`, and the journal is this host's own; else an alert says why not.
     pub fn seal(&self, journal: &Journal<'_>, due: Due) -> Result<(), HostError> {
-        let moment = self.now()?;
+        let moment = self.clocks()?;
         let Some(last) = journal.unsealed(&moment, due)? else { return Ok(()) };
         let identity = self.identified(self.key()?)?;
         if let Some(why) = journal.unsealable(&identity.key.public_key(), &moment)? {
@@ -23,7 +23,7 @@ impl Host {
 
     /// Whether so much was recorded, or so long ago, that a checkpoint is due.
     pub fn is_sealing_due(&self, journal: &Journal<'_>) -> bool {
-        self.now().is_ok_and(|moment| journal.unsealed(&moment, Due::InTime).is_ok_and(|last| last.is_some()))
+        self.clocks().is_ok_and(|moment| journal.unsealed(&moment, Due::InTime).is_ok_and(|last| last.is_some()))
     }
 
     /// Has it signed by another process, and does not wait: what fails there is done by a later one, and a verification tells

@@ -37,7 +37,7 @@ impl Host {
     /// Runs whose recording has no writer any more, and which are not among the `running`.
     pub fn abandoned_recordings(&self, running: &dyn Fn(&str) -> bool) -> Result<Vec<String>, HostError> {
         let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(Vec::new()) };
-        let old = Timestamp(self.now()?.wall.0.saturating_sub(YOUNG_US));
+        let old = Timestamp(self.clocks()?.wall.0.saturating_sub(YOUNG_US));
         let mut found = Vec::new();
         for recording in list(live.path())? {
             let candidate =

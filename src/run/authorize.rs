@@ -11,6 +11,7 @@ use crate::auth::prompt::{Askpass, PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand, How};
 use crate::authorized::{Authorized, password_due};
 use crate::cli::{Asking, PasswordFrom, Run};
+use crate::clock::Now;
 use crate::database::Reading;
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Caller, Elevation, Hidden, RunAs};
@@ -39,15 +40,15 @@ pub(super) fn authorize(
     reading: Reading<'_>,
 ) -> Result<Authorized, Refusal> {
     let path = scene.policy.settings().options.path_variable();
-    let moment = scene.host.now()?;
-    let sight = Sight { host: scene.host, policy: scene.policy, journal: scene.journal, moment: &moment };
+    let now = scene.host.now()?;
+    let sight = Sight { host: scene.host, policy: scene.policy, now: &now };
     let mut unsaid = None;
     let reveal = |hidden: Box<Hidden>, caller: &Caller, run_as: &RunAs| {
         unsaid = Some(HiddenCommand::of(&hidden, caller, run_as));
         sight.reveal::<Refusal>(hidden, caller, run_as)
     };
     let elevation = Elevation::resolve(run, caller, &path, scene.inherited, reveal);
-    let authorized = elevation.and_then(|elevation| decide(elevation, run, scene, reading));
+    let authorized = elevation.and_then(|elevation| decide(elevation, run, scene, &now, reading));
     // Whoever may not run it now hears the same whatever is there, and whyever they may not.
     match (authorized, unsaid) {
         (Err(refusal), Some(command)) if refusal.tells_of_command() => Err(Refusal::Hidden(Box::new(command))),
@@ -56,9 +57,16 @@ pub(super) fn authorize(
 }
 
 /// Judges what was typed, and leads to the gate.
-fn decide(elevation: Elevation, run: &Run, scene: &Scene<'_>, reading: Reading<'_>) -> Result<Authorized, Refusal> {
-    let now = scene.host.now()?.wall.seconds();
-    let (roles, grants) = scene.host.store().held(elevation.caller().person(), now)?;
+fn decide(
+    elevation: Elevation,
+    run: &Run,
+    scene: &Scene<'_>,
+    now: &Now,
+    reading: Reading<'_>,
+) -> Result<Authorized, Refusal> {
+    // By the wall clock: whoever has a grant that is over by the journal's time alone hears of the clock.
+    let wall = now.moment().wall.seconds();
+    let (roles, grants) = scene.host.store().held(elevation.caller().person(), wall)?;
     let judgement = match &run.activation.role {
         None => judge(elevation, scene.policy, Among::All(&roles))?,
         Some(named) => {
@@ -73,19 +81,20 @@ fn decide(elevation: Elevation, run: &Run, scene: &Scene<'_>, reading: Reading<'
             Ok(Authorized::by_standing(*standing, proof)?)
         }
         Judgement::Eligible(eligible) => {
-            let found = find_grant(*eligible, grants, scene);
+            let found = find_grant(*eligible, grants, scene, now);
             let voice = reading.close();
             let grant = match found {
                 Err(Refusal::NoGrant(refused)) if !refused.eligible.elevation().command().is_hidden() => {
                     let eligible = offer::activate(*refused, run, scene, voice)?;
-                    let now = scene.host.now()?.wall.seconds();
-                    let candidates = scene.host.store().candidates(eligible.elevation().caller().person(), now)?;
-                    find_grant(eligible, candidates, scene)?
+                    let now = scene.host.now()?;
+                    let holder = eligible.elevation().caller().person();
+                    let candidates = scene.host.store().candidates(holder, now.seconds())?;
+                    find_grant(eligible, candidates, scene, &now)?
                 }
                 found => found?,
             };
             let proof = authenticate(grant.role(), grant.elevation(), &run.asking, scene, voice)?;
-            Ok(Authorized::by_grant(grant, proof, &scene.host.now()?, scene.journal.high_water()?)?)
+            Ok(Authorized::by_grant(grant, proof, &scene.host.now()?)?)
         }
     }
 }
@@ -101,16 +110,19 @@ fn other_role(error: JudgeError, named: &RoleName, scene: &Scene<'_>) -> Refusal
     Refusal::OtherRole(named.clone(), roles)
 }
 
-fn find_grant(eligible: Eligible, candidates: Vec<SignedGrant>, scene: &Scene<'_>) -> Result<VerifiedGrant, Refusal> {
-    let moment = scene.host.now()?;
-    let (holder, now) = (eligible.elevation().caller().person(), moment.wall.seconds());
+fn find_grant(
+    eligible: Eligible,
+    candidates: Vec<SignedGrant>,
+    scene: &Scene<'_>,
+    now: &Now,
+) -> Result<VerifiedGrant, Refusal> {
     let identity = scene.host.public_identity()?;
-    let vouchers = scene.host.vouchers(eligible.roles(), holder, now)?;
+    let holder = eligible.elevation().caller().person();
+    let vouchers = scene.host.vouchers(eligible.roles(), holder, now.seconds())?;
     let facts = Facts {
         key: &identity.key,
         host: &identity.id,
-        moment: &moment,
-        high_water: scene.journal.high_water()?,
+        now,
         vouchers: vouchers.as_ref(),
         approved: &|digest| scene.host.store().role(digest),
     };
@@ -199,7 +211,7 @@ pub(super) fn prove(
         use_cache: !asking.ignore_cache,
         remember: !asking.no_update && !asking.ignore_cache,
     };
-    let proof = Authenticated::prove(demand, &scene.host.now()?, voice)?;
+    let proof = Authenticated::prove(demand, &scene.host.clocks()?, voice)?;
     if is_lectured && matches!(proof.how(), How::Password | How::Unasked) {
         scene.host.note_lecture(caller.person());
     }

@@ -158,7 +158,7 @@ impl Back<'_> {
 /// Nothing is written before its record is on the disk.
 fn record(recorded: &Recorded, change: Change, scene: &Scene<'_>) -> Result<(), String> {
     let name = change.path.clone();
-    let moment = scene.host.now().map_err(|error| error.to_string())?;
+    let moment = scene.host.clocks().map_err(|error| error.to_string())?;
     let unrecorded = |error| format!("the edit of {name} cannot be recorded, so it is not written: {error}");
     recorded.edit(scene.journal, change, &moment).map_err(unrecorded)
 }

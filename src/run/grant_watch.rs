@@ -1,6 +1,8 @@
 //! The eye on the grant of a running command: its end on every clock, its early end and its extension in the database.
 //! The database is asked only when the bell was rung.
 
+use std::cell::OnceCell;
+use std::io;
 use std::time::Duration;
 
 use rusqlite::Transaction;
@@ -56,6 +58,8 @@ pub(crate) struct GrantWatch<'a> {
     words: Option<String>,
     /// How much was left of the last grant at the last look.
     left: Duration,
+    /// The first reading of the clocks.
+    began: OnceCell<Moment>,
     taken: Option<Ending>,
     /// Nothing holds what is frozen here.
     is_loose: bool,
@@ -167,6 +171,7 @@ impl<'a> GrantWatch<'a> {
             looked: false,
             words: None,
             left: Duration::ZERO,
+            began: OnceCell::new(),
             taken: None,
             is_loose: false,
             frozen: false,
@@ -202,7 +207,7 @@ impl<'a> GrantWatch<'a> {
     /// What the end record says besides.
     pub(crate) fn complete(&self, ending: record::Ending) -> record::Ending {
         let Some(last) = self.held.last() else { return ending };
-        let over = SystemClock.now().is_ok_and(|moment| last.left(&moment).is_zero());
+        let over = self.clocks().is_ok_and(|moment| last.left(&moment).is_zero());
         let finished = over && self.role.on_expiry == OnExpiry::Finish && ending.ended_by == record::EndedBy::Itself;
         record::Ending {
             expired: finished.then(|| Timestamp::from_seconds(last.expires)),
@@ -224,12 +229,18 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
+    /// What the clocks read; a wall clock that is set back meanwhile makes no grant longer.
+    fn clocks(&self) -> io::Result<Moment> {
+        let read = SystemClock.read()?;
+        Ok(read.clone().onward(self.began.get_or_init(|| read)))
+    }
+
     fn judge_grant(&mut self) -> Verdict {
         if self.held.is_empty() {
             return Verdict::Run;
         }
         // A clock that cannot be read any more can end nothing later: it ends now.
-        let Ok(moment) = SystemClock.now() else { return Verdict::End(Ending::Expiry) };
+        let Ok(moment) = self.clocks() else { return Verdict::End(Ending::Expiry) };
         let Some(last) = self.held.last() else { return Verdict::Run };
         let before = std::mem::replace(&mut self.left, last.left(&moment));
         if !self.left.is_zero() {
@@ -268,7 +279,7 @@ impl<'a> GrantWatch<'a> {
     fn look(&mut self) {
         self.look_for_a_wish();
         // A clock that cannot be read ends the run anyway: see above.
-        let Ok(moment) = &SystemClock.now() else { return };
+        let Ok(moment) = &self.clocks() else { return };
         while let Some(extension) = self.extension(moment) {
             let span = spell(extension.left(moment).as_secs());
             self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
@@ -320,7 +331,7 @@ impl<'a> GrantWatch<'a> {
         }
         let key = self.host.public_identity().ok()?.key;
         for terms in candidates.iter().filter_map(|signed| extends(signed, last, &key)) {
-            if terms.left(moment).is_zero() || !self.is_vouched_for(&terms, moment) {
+            if terms.left(moment).is_zero() || !self.is_vouched_for(&terms) {
                 continue;
             }
             match self.claims(&terms, moment) {
@@ -333,8 +344,8 @@ impl<'a> GrantWatch<'a> {
     }
 
     /// Where the role takes signed approvals only, they must hold now.
-    fn is_vouched_for(&self, terms: &GrantTerms, moment: &Moment) -> bool {
-        let now = moment.wall.seconds();
+    fn is_vouched_for(&self, terms: &GrantTerms) -> bool {
+        let Ok(now) = self.host.now().map(|now| now.seconds()) else { return false };
         match self.host.vouchers(std::slice::from_ref(&self.role), &terms.person(), now) {
             Ok(Some(vouchers)) => vouchers.vouch(terms, &self.role.activation, now).is_ok(),
             Ok(None) => true,
@@ -367,7 +378,7 @@ impl<'a> GrantWatch<'a> {
     fn alert(&self, why: &str) {
         let grant = self.held.last().map(|terms| terms.id.clone());
         let alert = Alert { sentence: Word::from(why), grant, ..self.concerns.clone() };
-        let written = SystemClock.now().map_err(|error| error.to_string()).and_then(|moment| {
+        let written = SystemClock.read().map_err(|error| error.to_string()).and_then(|moment| {
             let append = |tx: &Transaction<'_>| self.journal.append(tx, &moment, Event::Alert(Box::new(alert)));
             self.host.database().write(Durability::Synced, append).map_err(|error| error.to_string())
         });

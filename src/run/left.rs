@@ -69,13 +69,13 @@ impl Left<'_> {
             processes: members.iter().take(LeftRunning::LISTED).map(|pid| process(*pid)).collect(),
             count: u64::try_from(members.len()).unwrap_or(u64::MAX),
         };
-        let written = journal.left_running(&host.now()?, left, Process { pid: own.raw(), start: began })?;
+        let written = journal.left_running(&host.clocks()?, left, Process { pid: own.raw(), start: began })?;
         let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
 
         let mut watch = RemovalWatch::over(self.watched(), host, journal);
         let ended_by = ended_by(outwatch(&mut watch));
         let ended = LeftEnded { run: self.run.to_owned(), start, uid: self.uid, grant, ended_by };
-        if let Some(written) = journal.left_ended(&host.now()?, ended)? {
+        if let Some(written) = journal.left_ended(&host.clocks()?, ended)? {
             let _ = journal.mirror(&[written]); // as above
         }
         Ok(())

@@ -56,7 +56,7 @@ fn everything(
     let here = |roles: Vec<Role>| roles.into_iter().filter(|role| role.holds_on(caller.host())).collect::<Vec<Role>>();
     let mut now = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
     let eligible = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
-    let (held, _) = host.store().held(caller.person(), host.now()?.wall.seconds())?;
+    let (held, _) = host.store().held(caller.person(), host.now()?.seconds())?;
     let (active, later): (Vec<Role>, Vec<Role>) = eligible.into_iter().partition(|role| held.contains(&role.name));
     now.extend(active);
 
@@ -123,14 +123,13 @@ fn one(
     policy: &PolicyIndex<'_>,
     voice: &mut Voice,
 ) -> Result<ExitStatus, Refusal> {
-    let moment = host.now()?;
-    let journal = host.journal(&policy.settings().audit);
+    let now = host.now()?;
     let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), &caller)
         .map_err(ElevationError::RunAs)?;
     let path = policy.settings().options.path_variable();
     let command = match Command::find_for(&wanted.command, &path, &caller, asker) {
         Err(CommandError::Hidden(hidden)) => {
-            let sight = Sight { host, policy, journal: &journal, moment: &moment };
+            let sight = Sight { host, policy, now: &now };
             sight.reveal::<Refusal>(hidden, asker, &run_as)?
         }
         found => found,
@@ -142,19 +141,17 @@ fn one(
     };
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
     let holder = caller.person().clone();
-    let candidates = host.store().candidates(&holder, moment.wall.seconds())?;
+    let candidates = host.store().candidates(&holder, now.seconds())?;
     let elevation = Elevation::question(caller, run_as, command, None, EnvironmentWish::default());
     let allowed = match judge(elevation, policy, Among::All(&[])) {
         Ok(Judgement::Standing(_)) => true,
         Ok(Judgement::Eligible(eligible)) => {
             let identity = host.public_identity()?;
-            let high_water = journal.high_water()?;
-            let vouchers = host.vouchers(eligible.roles(), &holder, moment.wall.seconds())?;
+            let vouchers = host.vouchers(eligible.roles(), &holder, now.seconds())?;
             let facts = Facts {
                 key: &identity.key,
                 host: &identity.id,
-                moment: &moment,
-                high_water,
+                now: &now,
                 vouchers: vouchers.as_ref(),
                 approved: &|digest| host.store().role(digest),
             };

@@ -59,7 +59,7 @@ fn asked_before(
         return Ok(None); // an emergency waits for nobody
     }
     let elevation = refused.eligible.elevation();
-    let now = scene.host.now()?.wall.seconds();
+    let now = scene.host.now()?.seconds();
     let pending = scene.host.store().pending_for(elevation.caller().person(), &role.name, now)?;
     let very = CommandTerms::of(elevation, role).ok();
     let serves = |terms: &RequestTerms| !terms.exact.is_set() || (very.is_some() && terms.command == very);

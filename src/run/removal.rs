@@ -118,7 +118,7 @@ impl<'a> RemovalWatch<'a> {
     /// As if somebody had said `jitctl session kill`.
     fn end(&self, why: &str) -> Result<(), HostError> {
         let Some(start) = self.journal.start_of(&self.run)? else { return Ok(()) };
-        let moment = self.host.now()?;
+        let moment = self.host.clocks()?;
         let intervention = Intervention {
             uid: 0,
             user: Word::from("root"),

@@ -4,6 +4,7 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{FindError, GrantStore};
+use crate::clock::Now;
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
 use crate::grant::{Act, SignedStatement, StatementKind, StatementTerms};
@@ -51,57 +52,59 @@ impl GrantStore<'_> {
     }
 }
 
-/// Does what the statement says, at `now` (seconds since 1970), and keeps it; false, and nothing is kept, where there is
+/// Does what the statement says, and keeps it; false, and nothing is kept, where there is
 /// nothing left to do: the request is pending no more, the grant is over. A review does nothing without its reviewer's own act
 /// ([`settle`]).
-pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, now: i64) -> rusqlite::Result<bool> {
+pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, now: &Now) -> rusqlite::Result<bool> {
+    let at = now.moment().wall.seconds();
     let changed = match statement.terms().kind {
         StatementKind::Denial => decide(tx, statement, RequestState::Denied, now)?,
         StatementKind::Cancellation => decide(tx, statement, RequestState::Cancelled, now)?,
-        StatementKind::Revocation => end(tx, statement, GrantEnd::Revoked, now)?,
-        StatementKind::Release => end(tx, statement, GrantEnd::Released, now)?,
+        StatementKind::Revocation => end(tx, statement, GrantEnd::Revoked, at)?,
+        StatementKind::Release => end(tx, statement, GrantEnd::Released, at)?,
         StatementKind::Review => false,
     };
     if changed {
-        keep(tx, statement, now)?;
+        keep(tx, statement, at)?;
     }
     Ok(changed)
 }
 
 /// Takes a request out of `pending`.
-fn decide(tx: &Transaction<'_>, statement: &SignedStatement, state: RequestState, now: i64) -> rusqlite::Result<bool> {
+fn decide(tx: &Transaction<'_>, statement: &SignedStatement, state: RequestState, now: &Now) -> rusqlite::Result<bool> {
     let terms = statement.terms();
     let query = "UPDATE request SET state = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
-                 WHERE id = ?1 AND state = 'pending'";
-    let reason = terms.reason.as_bytes();
-    Ok(tx.execute(query, params![terms.id.as_str(), state.as_str(), terms.by.as_str(), now, reason])? == 1)
+                 WHERE id = ?1 AND state = 'pending' AND deadline > ?6";
+    let (at, reason) = (now.moment().wall.seconds(), terms.reason.as_bytes());
+    let set = params![terms.id.as_str(), state.as_str(), terms.by.as_str(), at, reason, now.seconds()];
+    Ok(tx.execute(query, set)? == 1)
 }
 
 /// Ends a grant. One that has served its one run may still be taken back from that run.
-fn end(tx: &Transaction<'_>, statement: &SignedStatement, end: GrantEnd, now: i64) -> rusqlite::Result<bool> {
+fn end(tx: &Transaction<'_>, statement: &SignedStatement, end: GrantEnd, at: i64) -> rusqlite::Result<bool> {
     let terms = statement.terms();
     let query = "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
                  WHERE id = ?1 AND (ended IS NULL OR ended = ?6)";
     let (reason, used) = (terms.reason.as_bytes(), GrantEnd::Used.as_str());
-    Ok(tx.execute(query, params![terms.id.as_str(), end.as_str(), terms.by.as_str(), now, reason, used])? == 1)
+    Ok(tx.execute(query, params![terms.id.as_str(), end.as_str(), terms.by.as_str(), at, reason, used])? == 1)
 }
 
 /// Settles the debt of a broken glass as the review says, and keeps it; false, and nothing is kept, where somebody has done so
 /// before, or where it is no review by the person whose act it is.
-pub fn settle(tx: &Transaction<'_>, statement: &SignedStatement, act: &Act, now: i64) -> rusqlite::Result<bool> {
+pub fn settle(tx: &Transaction<'_>, statement: &SignedStatement, act: &Act, at: i64) -> rusqlite::Result<bool> {
     let terms = statement.terms();
     if terms.kind != StatementKind::Review || act.uid() != statement.uid() {
         return Ok(false);
     }
     let query = "UPDATE review_debt SET reviewer = ?2, reviewed = ?3, comment = ?4 WHERE id = ?1 AND reviewer IS NULL";
-    let changed = tx.execute(query, params![terms.id.as_str(), terms.by.as_str(), now, terms.reason.as_bytes()])? == 1;
+    let changed = tx.execute(query, params![terms.id.as_str(), terms.by.as_str(), at, terms.reason.as_bytes()])? == 1;
     if changed {
-        keep(tx, statement, now)?;
+        keep(tx, statement, at)?;
     }
     Ok(changed)
 }
 
-fn keep(tx: &Transaction<'_>, statement: &SignedStatement, now: i64) -> rusqlite::Result<()> {
+fn keep(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> rusqlite::Result<()> {
     let terms = statement.terms();
     tx.execute(
         "INSERT INTO statement (request, kind, at, uid, body, host_signature, signature, key) \
@@ -109,7 +112,7 @@ fn keep(tx: &Transaction<'_>, statement: &SignedStatement, now: i64) -> rusqlite
         params![
             terms.id.as_str(),
             terms.kind.as_str(),
-            now,
+            at,
             statement.uid(),
             statement.bytes(),
             statement.host_signature(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use harness::{Output, Person, PrivateRoot};
 use serde_json::Value;
 
-use crate::{granted, own_root, request};
+use crate::{granted, id, own_root, request};
 
 const STATE: &str = "/var/lib/jit-sudo/journal.db";
 
@@ -94,6 +94,22 @@ fn a_clock_set_forward_is_recorded_and_lengthens_nothing() {
     assert!(alerts[1].starts_with("clock-set-forward: the clock was set forward by "), "{alerts:?}");
     assert_eq!(grant["grant"]["expires"].as_i64(), Some(expiry(&root, &person)));
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_clock_set_back_revives_no_request_and_one_made_after_it_lives() {
+    let root = own_root();
+    let (person, approver) = (root.person(&["reviewed"]), root.person(&["approvers"]));
+    let dead = id(&request(&root, &person, "reviewed", &[]));
+    // A request lives for a day.
+    the_journal_was_written_in_the_future(&root, 25);
+    let approve = |id: &str| root.run_as(&approver.name, ["jitctl", "approve", id]);
+    approve(&dead).refused("expired");
+    root.run_as(&approver.name, ["jitctl", "deny", &dead, "--reason", "no"]).refused("expired");
+    root.run_as(&person.name, ["jitctl", "cancel", &dead]).refused("expired");
+    let lives = id(&request(&root, &person, "reviewed", &["--for", "10m"]));
+    approve(&lives).succeeded();
+    root.run_as(&person.name, ID).succeeded();
 }
 
 #[test]

@@ -119,14 +119,15 @@ pub(super) fn misfit(seq: u64, what: String) -> FirstBad {
 }
 
 impl Power {
-    /// Record `seq` of this time (µs) is this act. Also where it may not follow the records before it, which is the error beside it,
+    /// Record `seq` is this act, at the latest time so far. Also where it may not follow the records before it, which is the error beside it,
     /// it counts as what it says.
-    pub(super) fn act(&mut self, seq: u64, at: i64, id: Id, act: Act) -> (&mut Said, Result<(), FirstBad>) {
+    pub(super) fn act(&mut self, seq: u64, id: Id, act: Act) -> (&mut Said, Result<(), FirstBad>) {
         let doubted = self.kept.doubted.filter(|_| act.gives_power()).map_or(Ok(()), |alert| {
             let what =
                 format!("is {} of {id}, and by record {alert} the database was an older copy then", act.phrase());
             Err(misfit(seq, what))
         });
+        let now = Timestamp(self.last).seconds();
         let new = if self.pruned.is_some() { State::Older } else { State::New };
         let said = self.said.entry(id).or_insert_with(|| Said { state: new, ..Said::default() });
         let allowed = said.state.after(act);
@@ -137,7 +138,7 @@ impl Power {
             };
             misfit(seq, format!("is {} of {id}: {before}", act.phrase()))
         });
-        let dead = said.request.filter(|asked| asked.deadline.is_some_and(|end| Timestamp(at).seconds() >= end));
+        let dead = said.request.filter(|asked| asked.deadline.is_some_and(|end| now >= end));
         let in_time = dead.filter(|_| act.needs_time()).map_or(Ok(()), |asked| {
             let what = format!("is {} of {id}, and by record {} that was over by then", act.phrase(), asked.seq);
             Err(misfit(seq, what))

@@ -31,11 +31,13 @@ fn sha(text: &str) -> String {
 struct Story {
     power: Power,
     seq: u64,
+    /// The least of the latest time, µs.
+    high: i64,
 }
 
 impl Story {
     fn new(pruned: Option<u64>) -> Self {
-        Self { power: Power::new(pruned), seq: pruned.unwrap_or(0) }
+        Self { power: Power::new(pruned), seq: pruned.unwrap_or(0), high: 0 }
     }
 
     fn record(&mut self, kind: &str, id: Option<&str>, body: &str) {
@@ -47,7 +49,7 @@ impl Story {
         self.seq += 1;
         let at = second * 1_000_000;
         let run = ["start", "end"].contains(&kind).then_some("run000000001");
-        let copies = Copies { kind, uid: Some(ALICE), run, grant: id, at, high: at };
+        let copies = Copies { kind, uid: Some(ALICE), run, grant: id, at, high: at.max(self.high) };
         self.power.record(self.seq, &copies, body.as_bytes()).map_err(|bad| bad.to_string())
     }
 
@@ -213,6 +215,11 @@ fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
         story.tried("approval", id, 900, &approval),
         Err("record 2 is an approval of 0000000001, and by record 1 that was over by then".to_owned())
     );
+    // By the latest time so far, also where the clock was set back since.
+    let mut story = Story::new(None);
+    story.record("request", id, &asked);
+    story.high = 900_000_000;
+    assert!(story.tried("denial", id, 100, words).unwrap_err().ends_with("by record 1 that was over by then"));
     for (kind, what) in [("approval", "an approval"), ("grant", "the grant"), ("cancellation", "the cancellation")] {
         let mut story = Story::new(None);
         story.record("request", id, &asked);

@@ -83,8 +83,8 @@ impl Power {
         );
         let boot = (self.names.of(start.boot_id.as_bytes()), start.boot);
         let identity = self.kept.identity;
-        let now = Timestamp(copies.high).seconds();
-        let (said, follows) = self.act(seq, copies.at, id, Act::Use);
+        let now = Timestamp(self.last).seconds();
+        let (said, follows) = self.act(seq, id, Act::Use);
         let before = said.starts > 0;
         let wrong = said.grant.and_then(|issued| Some((issued.seq, differs(&issued.terms, who, now, before)?)));
         let fits = wrong.map_or(Ok(()), |(issued, what)| {
@@ -106,8 +106,8 @@ impl Power {
     }
 
     /// Record `seq` is the end of a run that began under `base` and went on under `last`.
-    pub(super) fn gone_on(&mut self, seq: u64, at: i64, base: Id, last: Id) -> Result<(), FirstBad> {
-        let (said, follows) = self.act(seq, at, last, Act::GoneOn);
+    pub(super) fn gone_on(&mut self, seq: u64, base: Id, last: Id) -> Result<(), FirstBad> {
+        let (said, follows) = self.act(seq, last, Act::GoneOn);
         let before = said.went_on;
         match before {
             None => said.went_on = Some(seq),

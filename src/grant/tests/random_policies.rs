@@ -5,6 +5,7 @@
 use rusqlite::Connection;
 
 use super::*;
+use crate::clock::Now;
 use crate::policy::index::{Compiled, Stamp};
 use crate::policy::judge::{Among, Judgement, judge};
 use crate::policy::{Manner, PolicyIndex};
@@ -307,10 +308,9 @@ impl Trial {
                 return;
             }
         };
-        let (key, id, moment) = (host(), id(), moment(NOW));
+        let (key, id, now) = (host(), id(), Now::of(moment(NOW), None));
         let approved = |digest: &str| (digest == then.digest).then(|| RolePower::of(&then));
-        let facts =
-            Facts { key: &key, host: &id, moment: &moment, high_water: None, vouchers: None, approved: &approved };
+        let facts = Facts { key: &key, host: &id, now: &now, vouchers: None, approved: &approved };
         match verify(vec![signed], *eligible, &facts) {
             Ok(grant) => self.ran(&grant, &then, &present, &command, tally),
             Err(refused) => {
