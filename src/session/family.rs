@@ -222,13 +222,13 @@ impl Family {
     /// is seen to in the next round, which there has to be.
     pub(super) fn kill(&self) {
         self.take_ours_out();
-        self.of_group(Cgroup::kill);
+        self.group.iter().for_each(Cgroup::kill);
         let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid) && self.ours.run_by(pid).is_none());
     }
 
     /// SIGKILL to all of them whoever they are, where nobody will look again.
     pub(super) fn kill_all(&self) {
-        self.of_group(Cgroup::kill);
+        self.group.iter().for_each(Cgroup::kill);
         let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid));
     }
 
@@ -303,16 +303,9 @@ pub fn end_lost(run: &str) -> usize {
     ended + Mark::new(RUN_VARIABLE, run).kill(&|pid| lives(pid) && ours.run_by(pid).is_none())
 }
 
-/// Before Linux 5.14 there is no `cgroup.kill`; then they are killed one by one while they stand still.
 fn end_group(group: &Cgroup) {
-    if group.kill().is_err() {
-        let _ = group.freeze();
-        for pid in group.members() {
-            let _ = process::kill(pid, SIGKILL); // it may have ended
-        }
-        let _ = group.thaw();
-    }
     for _ in 0..KILL_ROUNDS {
+        group.kill();
         if !group.is_populated() {
             return;
         }

@@ -10,7 +10,9 @@ use std::sync::OnceLock;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+use crate::descendants::{Living, send};
 use crate::process::{self, Pid};
+use crate::procfs;
 
 /// Where version 2 is mounted: alone, or beside version 1 (systemd's "hybrid" layout).
 const TREES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -152,9 +154,22 @@ impl Cgroup {
         self.write("cgroup.freeze", "0")
     }
 
-    /// SIGKILL to every process in it and in groups below it, at once, so that no fork escapes (since Linux 5.14).
-    pub fn kill(&self) -> io::Result<()> {
-        self.write("cgroup.kill", "1")
+    /// SIGKILL to every process in it and in groups below it: to all at once, so that no fork escapes, and then to each. The former
+    /// is for main threads, and passes over a process that goes on without one. Before Linux 5.14 there is only the latter, while
+    /// they stand still. Who is not dead then is to be killed again.
+    pub fn kill(&self) {
+        let is_held = self.write("cgroup.kill", "1").is_err() && self.freeze().is_ok();
+        for pid in self.members() {
+            // It may have ended, and its number be another's.
+            if let Ok(stat) = procfs::stat(pid)
+                && self.holds(pid)
+            {
+                let _ = send(Living { pid, started: stat.started }, libc::SIGKILL);
+            }
+        }
+        if is_held {
+            let _ = self.thaw();
+        }
     }
 
     /// What kills every process in it, for a process that can open nothing later.
@@ -212,7 +227,7 @@ impl Cgroup {
 pub struct Killer(File);
 
 impl Killer {
-    /// As [`Cgroup::kill`].
+    /// SIGKILL to every process that has a main thread.
     pub fn kill(&self) -> io::Result<()> {
         (&self.0).write_all(b"1")
     }
@@ -484,7 +499,7 @@ mod tests {
     fn child_is_born_in_the_group_and_dies_with_it() {
         let Some((group, child)) = sleeper("kill") else { return };
         assert!(group.holds(child) && !group.holds(Pid::own()));
-        group.kill().unwrap();
+        group.kill();
         let event = wait(child, Waiting::ForEnd).unwrap().unwrap().0;
         assert_eq!(event, WaitEvent::Signaled { signal: libc::SIGKILL, core: false });
         let path = group.path.clone();
@@ -516,7 +531,7 @@ mod tests {
         assert!(!left.exists() && path.exists());
         remove(&path, DEPTH);
         assert!(path.exists(), "a process is in it");
-        group.kill().unwrap();
+        group.kill();
         wait(child, Waiting::ForEnd).unwrap();
         group.remove();
         assert!(!path.exists());
@@ -533,7 +548,7 @@ mod tests {
         assert_eq!(paths("inner"), [inner.path.as_path()]);
         assert_eq!(paths("outer"), [group.path()]);
         assert!(paths("inn").is_empty() && paths("").is_empty() && paths("supervisors").is_empty());
-        group.kill().unwrap();
+        group.kill();
         wait(child, Waiting::ForEnd).unwrap();
         for group in [inner, beside, group] {
             group.remove();

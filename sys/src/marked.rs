@@ -1,7 +1,7 @@
 //! Processes that bear a mark: a variable in the environment with which they were executed (proc_pid_environ(5)). A process can
 //! take its own mark off, so a mark shows who belongs to something, and never who does not.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 
 use crate::descendants::{Living, send};
@@ -50,7 +50,7 @@ impl Mark {
 
     fn value_on(&self, pid: Pid) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(format!("/proc/{pid}/environ")).ok()?.take(MAX_ENVIRONMENT).read_to_end(&mut bytes).ok()?;
+        procfs::open(pid, "environ").ok()?.take(MAX_ENVIRONMENT).read_to_end(&mut bytes).ok()?;
         let entries = bytes.split(|byte| *byte == 0);
         let value = |entry: &[u8]| entry.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
         entries.into_iter().find_map(value)

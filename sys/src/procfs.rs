@@ -14,7 +14,8 @@ const MAX_NUMBER: u64 = 16;
 /// What is used of `/proc/PID/stat` (proc(5)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProcessStat {
-    /// The state letter, such as `R`, `S`, `T` (stopped) or `Z`.
+    /// The state letter, such as `R`, `S`, `T` (stopped) or `Z`. Where the main thread has ended and others have not, it is that of
+    /// one of them: such a process is a `Z` to proc(5), and lives.
     pub state: u8,
     /// Parent; 0 when it is in no namespace of ours.
     pub parent: i32,
@@ -26,6 +27,8 @@ pub struct ProcessStat {
     pub terminal: u32,
     /// When it began, in clock ticks (1/100 s) since boot.
     pub started: u64,
+    /// How many threads it has, the main thread included until the process is buried.
+    pub threads: u64,
 }
 
 impl ProcessStat {
@@ -55,8 +58,40 @@ pub fn lives_since(pid: Pid, started: u64) -> bool {
 /// # Errors
 /// `NotFound` (or `ESRCH`) when there is no such process; `InvalidData` when the line is not as proc(5) says.
 pub fn stat(pid: Pid) -> io::Result<ProcessStat> {
+    let main = read_stat(&format!("/proc/{pid}/stat"))?;
+    if main.has_ended() && main.threads > 1 {
+        let state = living_threads(pid).map(|(_, stat)| stat.state).min_by_key(|state| *state == b'T');
+        return Ok(ProcessStat { state: state.unwrap_or(main.state), ..main });
+    }
+    Ok(main)
+}
+
+/// What the kernel tells in `name` of a process, as in `/proc/PID/environ`: of its main thread, or, where that has ended, of another.
+///
+/// # Errors
+/// Where there is no such process, or it may not be read.
+pub fn open(pid: Pid, name: &str) -> io::Result<File> {
+    let main = read_stat(&format!("/proc/{pid}/stat"))?;
+    let ended = main.has_ended().then(|| living_threads(pid).next()).flatten();
+    match ended {
+        Some((thread, _)) => File::open(format!("/proc/{pid}/task/{thread}/{name}")),
+        None => File::open(format!("/proc/{pid}/{name}")),
+    }
+}
+
+/// The threads that have not ended.
+fn living_threads(pid: Pid) -> impl Iterator<Item = (i32, ProcessStat)> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(move |entry| {
+        let thread = entry.file_name().to_str()?.parse().ok()?;
+        let stat = read_stat(&format!("/proc/{pid}/task/{thread}/stat")).ok()?;
+        (!stat.has_ended()).then_some((thread, stat))
+    })
+}
+
+fn read_stat(path: &str) -> io::Result<ProcessStat> {
     let mut bytes = Vec::with_capacity(512);
-    File::open(format!("/proc/{}/stat", pid.raw()))?.take(MAX_STAT).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_STAT).read_to_end(&mut bytes)?;
     parse_stat(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed /proc/PID/stat"))
 }
 
@@ -112,9 +147,10 @@ pub fn parse_stat(line: &[u8]) -> Option<ProcessStat> {
     let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let terminal: i32 = fields.next()?.parse().ok()?;
-    // Field 22; six of the 22 were taken from the front, with pid and name.
-    let started = fields.nth(14)?.parse().ok()?;
-    Some(ProcessStat { state, parent, group, session, terminal: terminal.cast_unsigned(), started })
+    // Fields 20 and 22; seven were taken from the front, with pid and name.
+    let threads = fields.nth(12)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
+    Some(ProcessStat { state, parent, group, session, terminal: terminal.cast_unsigned(), started, threads })
 }
 
 #[cfg(test)]
@@ -133,7 +169,38 @@ mod tests {
         let line = b"42 (a) S 1 1 1 34816 \n) R) T 7 8 9 34817 9 0 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0\n";
         let parsed = parse_stat(line).unwrap();
         assert_eq!((parsed.state, parsed.parent, parsed.group, parsed.session), (b'T', 7, 8, 9));
-        assert_eq!((parsed.terminal, parsed.started), (34817, 123_456));
+        assert_eq!((parsed.terminal, parsed.started, parsed.threads), (34817, 123_456, 1));
+    }
+
+    #[test]
+    fn a_process_lives_as_long_as_one_of_its_threads() {
+        let child = crate::process::fork(|| {
+            std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(60)));
+            // SAFETY: this thread alone ends, and holds nothing.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+            unreachable!()
+        })
+        .unwrap();
+        let path = format!("/proc/{child}/stat");
+        while !read_stat(&path).unwrap().has_ended() {
+            std::thread::yield_now();
+        }
+        let one = stat(child).unwrap();
+        assert_eq!((one.state, one.threads), (b'S', 2));
+        assert!(lives(child) && is_awake(child) && lives_since(child, one.started));
+        let mut environment = Vec::new();
+        open(child, "environ").unwrap().read_to_end(&mut environment).unwrap();
+        assert_eq!(environment, fs::read("/proc/self/environ").unwrap());
+        crate::process::kill(child, libc::SIGSTOP).unwrap();
+        while is_awake(child) {
+            std::thread::yield_now();
+        }
+        assert!(lives(child));
+        crate::process::kill(child, libc::SIGKILL).unwrap();
+        while lives(child) {
+            std::thread::yield_now();
+        }
+        crate::process::wait(child, crate::process::Waiting::ForEnd).unwrap();
     }
 
     #[test]

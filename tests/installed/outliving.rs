@@ -276,6 +276,42 @@ fn a_terminal_that_stops_whoever_writes_holds_up_no_end() {
     drop(session);
 }
 
+/// Ends its main thread, so that it is a zombie to proc(5); another one goes on and writes into a file, deaf to signals, and so does a
+/// child that sleeps.
+const HEADLESS: &str = "import ctypes, platform, signal, subprocess, sys, threading, time\n\
+    for number in (1, 2, 15, 18, 20): signal.signal(number, signal.SIG_IGN)\n\
+    def work():\n  while True:\n    open(sys.argv[1], 'a').write('.')\n    time.sleep(0.02)\n\
+    subprocess.Popen(['sleep', sys.argv[2]], start_new_session=True)\n\
+    threading.Thread(target=work).start()\n\
+    time.sleep(0.1)\n\
+    ctypes.CDLL(None).syscall(60 if platform.machine() == 'x86_64' else 93, 0)\n";
+
+#[test]
+fn a_process_whose_main_thread_has_ended_ends_with_its_grant() {
+    for has_groups in [true, false] {
+        for tail in ["wait; sleep 600", ":"] {
+            let holder = Holder::of("lasting");
+            let beats = format!("/tmp/beats-{}", holder.nap);
+            let hide = if has_groups { "" } else { "umount /sys/fs/cgroup &&" };
+            let script = format!("setsid -f python3 -c \"$1\" {beats} {} >/dev/null 2>&1; {tail}", holder.nap);
+            let line = format!("{hide} exec runuser -u {} -- jit-sudo -n sh -c \"$0\" sh \"$1\"", holder.person.name);
+            let words = ["unshare", "-m", "sh", "-c", &line, &script, HEADLESS];
+            let mut session = root().pty_as("root", words);
+            holder.sleeps(1);
+            let size = || root().script(&format!("stat -c %s {beats} 2>/dev/null || echo 0")).trim().to_owned();
+            harness::eventually("a thread works", harness::PATIENCE, || (size() != "0").then_some(()));
+            std::thread::sleep(Duration::from_millis(300));
+            holder.revoke();
+            holder.ended_at_once();
+            std::thread::sleep(AT_ONCE);
+            let was = size();
+            std::thread::sleep(Duration::from_millis(200));
+            assert_eq!(size(), was, "groups: {has_groups}, {tail}");
+            session.wait();
+        }
+    }
+}
+
 #[test]
 fn what_a_finished_command_left_running_is_listed_and_ends_with_its_grant() {
     for tail in ["sleep 0.2", ":"] {

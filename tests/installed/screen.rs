@@ -396,8 +396,8 @@ fn ten_megabytes_on_the_terminal_arrive_whole() {
 #[test]
 fn control_c_ends_a_pipeline_of_ours() {
     at_both(|desk| {
-        desk.types("elevate cat | elevate cat; echo st''atus ${PIPESTATUS[*]}");
-        std::thread::sleep(Duration::from_millis(500));
+        desk.types("elevate sh -c 'echo re''ady; exec cat' | elevate cat; echo st''atus ${PIPESTATUS[*]}");
+        desk.sees("ready");
         desk.types("through");
         desk.sees("through\r\nthrough");
         desk.presses(b'C');

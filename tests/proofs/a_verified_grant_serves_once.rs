@@ -1,11 +1,11 @@
 use jit_sudo::auth::Authenticated;
 use jit_sudo::authorized::Authorized;
-use jit_sudo::clock::Moment;
+use jit_sudo::clock::Now;
 use jit_sudo::grant::VerifiedGrant;
 
-fn twice(grant: VerifiedGrant, one: Authenticated, two: Authenticated, now: &Moment) {
-    let _ = Authorized::by_grant(grant, one, now, None);
-    let _ = Authorized::by_grant(grant, two, now, None);
+fn twice(grant: VerifiedGrant, one: Authenticated, two: Authenticated, now: &Now) {
+    let _ = Authorized::by_grant(grant, one, now);
+    let _ = Authorized::by_grant(grant, two, now);
 }
 
 fn main() {}
