@@ -12,6 +12,8 @@ pub(super) struct Modes {
     pub(super) terminal: Terminal,
     /// The caller's settings, as they were and as they will be again.
     original: Attributes,
+    /// Others write to the caller's terminal, and count on it to make carriage returns of their line ends.
+    shared: bool,
     /// Keys and bytes pass through the caller's terminal as they are.
     raw: bool,
     /// The command's terminal was told to leave line ends alone.
@@ -21,12 +23,12 @@ pub(super) struct Modes {
 }
 
 impl Modes {
-    /// Before the command's terminal is made.
-    pub(super) fn of(terminal: Terminal) -> io::Result<Self> {
+    /// Before the command's terminal is made. In a pipeline the output to the caller's terminal is `shared`.
+    pub(super) fn of(terminal: Terminal, shared: bool) -> io::Result<Self> {
         let original = terminal.attributes()?;
         // From the background we would copy the settings of whoever has the terminal, such as a shell that edits its line.
         let settled = terminal.foreground();
-        Ok(Self { terminal, original, raw: false, plain: false, settled })
+        Ok(Self { terminal, original, shared, raw: false, plain: false, settled })
     }
 
     /// What the command's terminal begins with; nothing in particular where the caller's is somebody else's now.
@@ -54,7 +56,9 @@ impl Modes {
             self.original.apply_now(leader)?;
             self.settled = true;
         }
-        self.terminal.set_raw(&self.original)?;
+        let raw = self.original.raw();
+        let raw = if self.shared { raw.shaping_output(self.original.shapes_output()) } else { raw };
+        self.terminal.set_attributes(&raw)?;
         self.raw = true;
         Ok(())
     }
@@ -76,12 +80,13 @@ impl Modes {
         self.raw = false;
     }
 
-    /// One of the two terminals makes carriage returns of line ends: the caller's where we have not made it raw.
+    /// One of the two terminals makes carriage returns of line ends: the caller's where we have not taken it from it.
     pub(super) fn shape_output(&mut self, leader: BorrowedFd<'_>) {
         let Ok(attributes) = Attributes::of(leader) else { return };
-        let change = if self.raw { self.plain } else { attributes.shapes_output() };
-        if change && attributes.shaping_output(self.raw).apply_now(leader).is_ok() {
-            self.plain = !self.raw;
+        let ours = self.raw && !self.shared;
+        let change = if ours { self.plain } else { attributes.shapes_output() };
+        if change && attributes.shaping_output(ours).apply_now(leader).is_ok() {
+            self.plain = !ours;
         }
     }
 }

@@ -73,11 +73,12 @@ pub(super) fn run(
     let system = |what| move |error| LaunchError::System(what, error);
     let (detached, grace) = (launch.is_detached(), enforcer.grace());
     let window = terminal.window().unwrap_or_default();
-    let mut modes = Modes::of(terminal).map_err(system("read the terminal's settings"))?;
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let on_terminal = [input.as_fd(), output.as_fd(), error.as_fd()].map(|stream| terminal.is_behind(stream));
+    let shared = !on_terminal[1];
+    let mut modes = Modes::of(terminal, shared).map_err(system("read the terminal's settings"))?;
     let Pty { leader, follower, .. } =
         Pty::open(window, modes.first(), launch.owner(), None).map_err(system("open a pty"))?;
-    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let on_terminal = [input.as_fd(), output.as_fd(), error.as_fd()].map(|stream| modes.terminal.is_behind(stream));
     let signals = SignalQueue::open(&EXPECTED).map_err(system("receive signals"))?;
     let (socket, theirs) = socket_pair().map_err(system("make a socket pair"))?;
     // In a pipeline the terminal belongs to several programs at once: the command starts in the background of its own

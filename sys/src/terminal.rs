@@ -112,11 +112,6 @@ impl Terminal {
         self.attributes().is_err_and(|error| error.raw_os_error() == Some(libc::EIO))
     }
 
-    /// Passes every byte through, both ways, in modes that are otherwise like `from`.
-    pub fn set_raw(&self, from: &Attributes) -> io::Result<()> {
-        self.set_attributes(&from.raw())
-    }
-
     /// Asks for a password: the prompt as it is, nothing shown of what is typed, a new line at the end.
     ///
     /// From the background it first stops us (SIGTTIN), as the shell expects; ^Z stops us with the terminal restored,

@@ -396,14 +396,39 @@ fn ten_megabytes_on_the_terminal_arrive_whole() {
 #[test]
 fn control_c_ends_a_pipeline_of_ours() {
     at_both(|desk| {
-        desk.types("elevate sh -c 'echo re''ady; exec cat' | elevate cat; echo st''atus ${PIPESTATUS[*]}");
+        let up = desk.note("up");
+        desk.types(&format!(
+            "elevate sh -c 'until test -e {up}; do sleep 0.02; done; exec cat' | elevate sh -c 'touch {up}; echo re''ady; exec cat'"
+        ));
         desk.sees("ready");
         desk.types("through");
-        desk.sees("through\r\nthrough");
+        desk.sees("through\r\nthrough\r\n");
         desk.presses(b'C');
         desk.sees(">> ");
         desk.is_as_before();
     });
+}
+
+#[test]
+fn whoever_else_writes_to_the_terminal_of_a_pipeline_has_its_lines_begin_at_the_left() {
+    // Debian's sudo has them begin under the end of the line before.
+    let raw = "until stty -a </dev/tty | grep -q -- -icanon; do sleep 0.02; done";
+    for writer in ["printf 'one\\ntwo\\n'", "jit-sudo -n printf 'one\\ntwo\\n'", "jit-sudo -n sh -c \"printf 'one\\ntwo\\n' >/dev/tty\""] {
+        let person = root().person(&["deploy"]);
+        let mut session = root().pty_as(&person.name, ["bash", "--norc", "--noprofile"]);
+        session.resize(24, 250);
+        session.type_line("before=$(stty -g); PS1='>'\"> \"; bind 'set enable-bracketed-paste off'");
+        session.expect(">> ");
+        session.type_line(&format!("jit-sudo -n sh -c 'echo err >&2; cat' | {{ {raw}; {writer}; cat; }}"));
+        session.expect("err\r\n");
+        session.expect("one\r\ntwo\r\n");
+        session.type_line("through");
+        session.expect("through\r\nthrough\r\n");
+        session.type_text([b'D' & 0x1f]);
+        session.expect(">> ");
+        session.type_line("[ \"$(stty -g)\" = \"$before\" ] && echo as before");
+        session.expect("\nas before");
+    }
 }
 
 #[test]

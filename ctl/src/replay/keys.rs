@@ -34,7 +34,7 @@ impl Keys {
     pub(crate) fn take() -> Option<Self> {
         let terminal = Terminal::controlling().ok().filter(Terminal::foreground)?;
         let before = terminal.attributes().ok()?;
-        terminal.set_raw(&before).ok()?;
+        terminal.set_attributes(&before.raw()).ok()?;
         Some(Self { terminal, before })
     }
 
