@@ -23,9 +23,9 @@ use crate::policy::{AuditSettings, Role};
 use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
 use crate::session::custody::{self, Custody};
-use crate::session::{SUPERVISORS, Wards, stand_alone};
+use crate::session::{Known, SUPERVISORS, Wards, stand_alone};
 use sys::poll::is_left;
-use sys::process::{Pid, process_start};
+use sys::process::Pid;
 use sys::sanitize::Inherited;
 use sys::wall::{self, Capability, Files, Ground, Post};
 
@@ -51,10 +51,8 @@ pub(super) struct Charge {
     pub(super) grants: Vec<GrantTerms>,
     /// Through which role.
     pub(super) role: Role,
-    supervisor: i32,
-    /// In clock ticks since boot.
-    began: u64,
-    parent: i32,
+    supervisor: Known,
+    parent: Known,
     carrier: Option<i32>,
     group: Option<PathBuf>,
     grace_ms: u64,
@@ -63,7 +61,6 @@ pub(super) struct Charge {
 
 impl Charge {
     pub(super) fn new(watched: Watched, wards: &Wards) -> io::Result<Self> {
-        let own = Pid::own();
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Ok(Self {
             run: watched.run,
@@ -71,9 +68,8 @@ impl Charge {
             user: watched.user,
             grants: watched.grants,
             role: watched.role,
-            supervisor: own.raw(),
-            began: process_start(own)?,
-            parent: wards.parent.raw(),
+            supervisor: Known::of(Pid::own())?,
+            parent: Known::of(wards.parent)?,
             carrier: wards.carrier.map(Pid::raw),
             group: wards.group.clone(),
             grace_ms: ms(wards.grace),
@@ -143,13 +139,10 @@ fn seal(due: Due) -> Result<(), HostError> {
 }
 
 fn enforce(charge: &Charge) -> Result<(), HostError> {
-    let (Some(supervisor), Some(parent)) = (Pid::new(charge.supervisor), Pid::new(charge.parent)) else {
-        return Ok(());
-    };
-    let steward = Rc::new(Steward::beget().map_err(|error| HostError::System("make a process", error))?);
+    let steward = Rc::new(Steward::beget());
     let (ours, told) = (Rc::clone(&steward), Rc::clone(&steward));
     let carrier = charge.carrier.and_then(Pid::new);
-    let custody = Custody::take(supervisor, charge.began, parent, carrier, charge.group.as_deref(), ours);
+    let custody = Custody::take(charge.supervisor, charge.parent, carrier, charge.group.as_deref(), ours);
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
     let host = open_host()?;
     let policy = host.last_policy()?;
@@ -157,7 +150,9 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let journal = host.journal_with_hooks_by(audit, Rc::new(move |events| told.start_hooks(events)));
 
     let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal);
-    confine(audit);
+    if steward.is_apart() {
+        confine(audit);
+    }
     let ending = custody.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
     let grants = watch.grant().held().to_vec();
     drop(watch);
@@ -166,8 +161,8 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         // Nobody supervises it any more, or its time is over.
         custody.end(if unrecorded { Duration::ZERO } else { grace });
         host.close_every_lost_by(&journal, &|run| steward.end_lost(run))?;
-        let _ = custody.left();
-    } else if custody.left() == custody::Left::Somebody {
+    }
+    if custody.left() == custody::Left::Somebody {
         let left = Left {
             run: &charge.run,
             uid: charge.uid,

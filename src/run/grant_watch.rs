@@ -67,6 +67,8 @@ pub(crate) struct GrantWatch<'a> {
     frozen: bool,
     /// Another process watches as well, and is the one that takes a one-shot extension, as long as it lives.
     handed_over: bool,
+    /// There could be none, and that was told.
+    is_alone: bool,
     /// The last verdict of consequence, so that each is announced once.
     announced: Verdict,
 }
@@ -176,6 +178,7 @@ impl<'a> GrantWatch<'a> {
             is_loose: false,
             frozen: false,
             handed_over: false,
+            is_alone: false,
             announced: Verdict::Run,
         }
     }
@@ -460,7 +463,10 @@ impl Watch for GrantWatch<'_> {
                 Some(enforcer)
             }
             Err(error) => {
-                self.host.alert(&format!("no enforcer can be started, so a run may outlive its grant: {error}"));
+                if !std::mem::replace(&mut self.is_alone, true) {
+                    let sentence = "no enforcer can be started, so a run has its supervisor alone, and nothing that it leaves behind";
+                    self.host.alert(&format!("{sentence} goes on: {error}"));
+                }
                 None
             }
         }

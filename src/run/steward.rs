@@ -1,8 +1,9 @@
 //! The enforcer's child outside of its wall, for the three things that it can not do behind it: start the hooks, see which
 //! processes run programs of ours, and end what is left of a lost run, which takes a look at the environment of others. It
-//! listens to the enforcer alone, does nothing else, and ends with it.
+//! listens to the enforcer alone, does nothing else, and ends with it. Where no such process can be made the enforcer is its own, and
+//! stays outside of the wall.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,8 +42,14 @@ const FAILED: u32 = 0;
 /// So long it is waited for: nothing that it does asks anybody who may not answer, and nothing that must end waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The line to it, or what it would do.
+pub(super) enum Steward {
+    Apart(Line),
+    Here(Errands),
+}
+
 /// The line to it.
-pub(super) struct Steward {
+pub(super) struct Line {
     line: OwnedFd,
     /// It once did not answer, and is asked no more.
     is_lost: Cell<bool>,
@@ -50,7 +57,42 @@ pub(super) struct Steward {
 
 impl Steward {
     /// Begets it. To be called before the database is opened: none may cross a fork.
-    pub(super) fn beget() -> io::Result<Self> {
+    pub(super) fn beget() -> Self {
+        Line::beget().map_or_else(|_| Self::Here(Errands::new()), Self::Apart)
+    }
+
+    /// Whether it is a process of its own.
+    pub(super) fn is_apart(&self) -> bool {
+        matches!(self, Self::Apart(_))
+    }
+
+    /// Has the hooks told of these events.
+    pub(super) fn start_hooks(&self, events: &[u8]) -> io::Result<()> {
+        let mut pieces = events.chunks(PACKET - 1).peekable();
+        let mut answer = FAILED;
+        while let Some(piece) = pieces.next() {
+            let tag = if pieces.peek().is_some() { MORE } else { LAST };
+            answer = self.ask(tag, piece)?;
+        }
+        if answer == DONE { Ok(()) } else { Err(io::Error::other("the hooks were not started")) }
+    }
+
+    /// Ends what is left of a run that nobody supervises any more; gives how many there were.
+    pub(super) fn end_lost(&self, run: &str) -> usize {
+        usize::try_from(self.ask(LOST, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
+    }
+
+    fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u32> {
+        let order = [&[tag], what].concat();
+        match self {
+            Self::Apart(line) => line.ask(&order),
+            Self::Here(errands) => errands.run(&order).ok_or_else(|| io::ErrorKind::InvalidInput.into()),
+        }
+    }
+}
+
+impl Line {
+    fn beget() -> io::Result<Self> {
         let (ours, theirs) = socket_pair()?;
         let mut ours = Some(ours);
         fork(|| {
@@ -61,32 +103,9 @@ impl Steward {
         Ok(Self { line, is_lost: Cell::new(false) })
     }
 
-    /// Has the hooks told of these events.
-    pub(super) fn start_hooks(&self, events: &[u8]) -> io::Result<()> {
-        let mut pieces = events.chunks(PACKET - 1).peekable();
-        while let Some(piece) = pieces.next() {
-            let tag = if pieces.peek().is_some() { MORE } else { LAST };
-            self.tell(tag, piece)?;
-        }
-        if self.answer()? == DONE { Ok(()) } else { Err(io::Error::other("the hooks were not started")) }
-    }
-
-    /// Ends what is left of a run that nobody supervises any more; gives how many there were.
-    pub(super) fn end_lost(&self, run: &str) -> usize {
-        usize::try_from(self.ask(LOST, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
-    }
-
-    fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u32> {
-        self.tell(tag, what)?;
-        self.answer()
-    }
-
-    fn tell(&self, tag: u8, what: &[u8]) -> io::Result<()> {
+    fn ask(&self, order: &[u8]) -> io::Result<u32> {
         self.wait_until(&mut [PollEntry::writing(self.line.as_fd())])?;
-        write(self.line.as_fd(), &[&[tag], what].concat()).map(drop)
-    }
-
-    fn answer(&self) -> io::Result<u32> {
+        write(self.line.as_fd(), order)?;
         self.wait_until(&mut [PollEntry::reading(self.line.as_fd())])?;
         let mut answer = [0; 4];
         match read(self.line.as_fd(), &mut answer)? {
@@ -117,33 +136,47 @@ impl Ours for Steward {
 
 /// The whole life of the process.
 fn serve(enforcer: &OwnedFd) -> Infallible {
-    let (mut packet, mut events, programs) = (vec![0; PACKET], Vec::new(), ours());
+    let (mut packet, errands) = (vec![0; PACKET], Errands::new());
     loop {
         let length = match read(enforcer.as_fd(), &mut packet) {
             Ok(length @ 1..) => length,
             Ok(0) | Err(_) => exit_now(0),
         };
-        let answer = match packet.get(..length) {
-            Some([LOOK]) => {
-                programs.look();
-                DONE
-            }
-            Some([WHICH, number @ ..]) => which(&programs, number),
-            Some([LOST, run @ ..]) => {
-                str::from_utf8(run).map_or(0, |run| u32::try_from(end_lost(run)).unwrap_or(u32::MAX))
-            }
-            Some([tag @ (MORE | LAST), piece @ ..]) if events.len() < EVENTS => {
-                events.extend_from_slice(piece);
-                if *tag == MORE {
-                    continue;
-                }
-                if start_hooks(&std::mem::take(&mut events)).is_ok() { DONE } else { FAILED }
-            }
-            _ => exit_now(1),
-        };
+        let Some(answer) = packet.get(..length).and_then(|order| errands.run(order)) else { exit_now(1) };
         if write(enforcer.as_fd(), &answer.to_le_bytes()).is_err() {
             exit_now(1);
         }
+    }
+}
+
+/// The three things, and what was told for one of them so far.
+pub(super) struct Errands {
+    programs: Programs,
+    events: RefCell<Vec<u8>>,
+}
+
+impl Errands {
+    fn new() -> Self {
+        Self { programs: ours(), events: RefCell::default() }
+    }
+
+    /// The answer to an order; none to one that makes no sense.
+    fn run(&self, order: &[u8]) -> Option<u32> {
+        match order {
+            [LOOK] => self.programs.look(),
+            [WHICH, number @ ..] => return Some(which(&self.programs, number)),
+            [LOST, run @ ..] => {
+                return Some(str::from_utf8(run).map_or(0, |run| u32::try_from(end_lost(run)).unwrap_or(u32::MAX)));
+            }
+            [tag @ (MORE | LAST), piece @ ..] if self.events.borrow().len() < EVENTS => {
+                self.events.borrow_mut().extend_from_slice(piece);
+                if *tag == LAST && start_hooks(&self.events.take()).is_err() {
+                    return Some(FAILED);
+                }
+            }
+            _ => return None,
+        }
+        Some(DONE)
     }
 }
 

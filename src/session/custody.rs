@@ -7,11 +7,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
-use super::family::{Family, settle_beside};
+use super::family::{Family, Known, settle_beside};
 use super::watch::{Ending, Watch};
 use crate::programs::Ours;
 use sys::poll::{PollEntry, poll};
-use sys::process::{self, Pid, open_process};
+use sys::process::{self, Pid};
 use sys::procfs;
 use sys::signals::SIGCONT;
 
@@ -23,9 +23,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 
 /// A run in the custody of the enforcer.
 pub struct Custody {
-    supervisor: Pid,
-    /// When that began, in clock ticks since boot.
-    began: u64,
+    supervisor: Known,
     /// Ready when it has ended; nothing where it had before, and on a kernel that has no such descriptors.
     line: Option<OwnedFd>,
     family: Family,
@@ -41,27 +39,20 @@ pub enum Left {
 }
 
 impl Custody {
-    /// Of the run that `supervisor`, which began at `began` (clock ticks since boot), supervises; its command is a descendant of
-    /// `parent`, and begotten in the control group at `group`. The processes of ours among them, such as a `carrier`, are put
+    /// Of the run that `supervisor` supervises; its command is a descendant of `parent`, and begotten in the control group at `group`. The processes of ours among them, such as a `carrier`, are put
     /// where nobody but root ends them; `ours` tells which processes run programs of ours.
     pub fn take(
-        supervisor: Pid,
-        began: u64,
-        parent: Pid,
+        supervisor: Known,
+        parent: Known,
         carrier: Option<Pid>,
         group: Option<&Path>,
         ours: Rc<dyn Ours>,
     ) -> Self {
-        // Opened first, so that the number cannot become another's between the two.
-        let line = open_process(supervisor).ok();
-        let is_supervised = procfs::lives_since(supervisor, began);
-        let line = line.filter(|_| is_supervised);
-        let custody = Self { supervisor, began, line, family: Family::of(parent, group, ours) };
-        if is_supervised {
-            settle_beside(supervisor);
-            for ours in [Some(parent).filter(|parent| *parent != supervisor), carrier].into_iter().flatten() {
-                settle_beside(ours);
-            }
+        let line = supervisor.line();
+        let custody = Self { supervisor, line, family: Family::of(parent, group, ours) };
+        if let Some(supervisor) = supervisor.pid() {
+            let others = [parent.pid().filter(|parent| *parent != supervisor), carrier];
+            [Some(supervisor)].into_iter().chain(others).flatten().for_each(settle_beside);
         }
         let _ = carrier.map(|carrier| custody.family.spare(carrier));
         custody
@@ -105,9 +96,9 @@ impl Custody {
         if self.family.leaves_somebody() { Left::Somebody } else { Left::Nobody }
     }
 
-    /// Those who are, as far as the control group knows.
+    /// Those who are.
     pub fn members(&self) -> Vec<Pid> {
-        self.family.members()
+        self.family.left()
     }
 
     /// Watches what a finished command has left behind, until nobody is left or the watch wants it ended, which is then done;
@@ -131,8 +122,8 @@ impl Custody {
     /// One that was stopped with its command has to see that it ended, and so have those whom it stopped along with itself; also
     /// where it stops only now.
     fn wake_supervisor(&self) {
-        let is_stopped = procfs::stat(self.supervisor).is_ok_and(|stat| stat.state == b'T');
-        if let Some(group) = process::process_group(self.supervisor).filter(|_| is_stopped) {
+        let stopped = |pid: &Pid| procfs::stat(*pid).is_ok_and(|stat| stat.state == b'T');
+        if let Some(group) = self.supervisor.pid().filter(stopped).and_then(process::process_group) {
             let _ = process::kill_group(group, SIGCONT); // it may have ended
         }
     }
@@ -140,7 +131,7 @@ impl Custody {
     fn has_ended(&self, patience: Option<Duration>) -> bool {
         let Some(line) = &self.line else {
             std::thread::sleep(patience.unwrap_or(ROUND).min(ROUND));
-            return !procfs::lives_since(self.supervisor, self.began);
+            return !self.supervisor.pid().is_some_and(procfs::lives);
         };
         let mut entries = [PollEntry::reading(line.as_fd())];
         poll(&mut entries, patience).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::carrier::{Carrier, Course};
 use super::ending::{Act, Enforcer};
 use super::family::Family;
+use super::keeper::Begotten;
 use super::launch::{Launch, LaunchError};
 use super::line::Line;
 use super::message::{Report, receive_order};
@@ -15,7 +16,7 @@ use super::outcome::CommandEnd;
 use super::tape::Tape;
 use super::taps::Taps;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
-use sys::process::{self, Pid, WaitEvent, Waiting, become_subreaper, exit_now, fork, wait};
+use sys::process::{self, Pid, WaitEvent, become_subreaper, exit_now, fork};
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue, SignalSet};
@@ -38,9 +39,10 @@ pub(super) fn run(
     become_subreaper().map_err(system("adopt the command's orphans"))?;
     let (mut taps, ends) = Taps::open(tape, [false; 2]).map_err(system("make a pipe"))?;
     tape.begin(taps.window(), enforcer)?;
-    let child = launch.spawn(inherited, &ends)?;
+    let command = Begotten::start(launch, inherited, &ends, enforcer.grace())?;
     drop(ends);
     let family = launch.family();
+    let _ = command.keeper().map(|keeper| family.descends_from(keeper));
     let lost = |error| {
         family.kill_all();
         LaunchError::Lost("wait for the command", error)
@@ -48,8 +50,8 @@ pub(super) fn run(
     let line = if taps.carries() { Some(carry_apart(&mut taps, tape).map_err(lost)?) } else { None };
     let carrier = line.as_ref().map(Line::pid);
     let _ = carrier.map(|carrier| family.spare(carrier));
-    enforcer.begun(Some(family.wards(Pid::own(), carrier, enforcer.grace())));
-    let mut supervised = Supervised { child, family, signals: &signals, enforcer, line: line.as_ref(), tape };
+    enforcer.begun(Some(family.wards(command.keeper().unwrap_or_else(Pid::own), carrier, enforcer.grace())));
+    let mut supervised = Supervised { command: &command, stopped: None, family, signals: &signals, enforcer, line: line.as_ref(), tape };
     let end = supervised.supervise().map_err(lost)?;
     finish(family, enforcer);
     if let Some(line) = line {
@@ -99,21 +101,26 @@ pub(super) fn finish(family: &Family, enforcer: &mut Enforcer<'_>) {
     enforcer.command_ended();
     if let Some(deadline) = enforcer.deadline() {
         family.end_leftovers(deadline);
-    } else if !enforcer.is_handed_over() && family.leaves_somebody() {
-        hand_over(family, enforcer);
+    } else if !enforcer.is_handed_over() && family.leaves_somebody() && !hand_over(family, enforcer) {
+        // There is nobody who could look after them.
+        family.terminate();
+        family.end_leftovers(Instant::now() + enforcer.grace());
     }
 }
 
-/// Gives the run to the enforcer, where that was not done before.
-pub(super) fn hand_over(family: &Family, enforcer: &mut Enforcer<'_>) {
+/// Gives the run to the enforcer, where that was not done before; whether another process ends it now.
+pub(super) fn hand_over(family: &Family, enforcer: &mut Enforcer<'_>) -> bool {
     if let Some(pid) = enforcer.hand_over() {
         family.hand_over(pid);
     }
+    enforcer.is_handed_over()
 }
 
 /// A running command and what watches it.
 struct Supervised<'a, 'w, 't> {
-    child: Pid,
+    command: &'a Begotten,
+    /// By this signal, and we have not followed it yet.
+    stopped: Option<i32>,
     family: &'a Family,
     signals: &'a SignalQueue,
     enforcer: &'a mut Enforcer<'w>,
@@ -125,30 +132,43 @@ struct Supervised<'a, 'w, 't> {
 impl Supervised<'_, '_, '_> {
     fn supervise(&mut self) -> std::io::Result<CommandEnd> {
         loop {
-            if self.enforcer.lasts() {
-                hand_over(self.family, self.enforcer);
+            if self.enforcer.lasts() && hand_over(self.family, self.enforcer) {
+                self.share_stop()?;
             }
             let patience = enforce(self.enforcer, self.family);
-            let mut entries = vec![PollEntry::reading(self.signals.as_fd())];
-            entries.extend(self.line.map(|line| PollEntry::reading(line.as_fd())));
+            let carrier = self.line.map(|line| PollEntry::reading(line.as_fd()));
+            let is_carried = carrier.is_some();
+            let own = Some(PollEntry::reading(self.signals.as_fd()));
+            let keeper = self.command.line().map(PollEntry::reading);
+            let mut entries: Vec<_> = own.into_iter().chain(carrier).chain(keeper).collect();
             poll(&mut entries, patience)?;
-            if entries.get(1).is_some_and(|entry| entry.ready_read) {
+            if is_carried && entries.get(1).is_some_and(|entry| entry.ready_read) {
                 self.take_report()?;
             }
             self.take_signals()?;
-            while let Some((event, usage)) = wait(self.child, Waiting::ChangeNow)? {
+            while let Some((event, usage)) = self.command.change()? {
                 match event {
                     WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(CommandEnd { event, usage }),
                     WaitEvent::Stopped(signal) if !self.enforcer.is_frozen() => {
-                        hand_over(self.family, self.enforcer);
-                        if !self.enforcer.interferes() {
-                            share_stop(self.child, signal)?;
+                        self.stopped = Some(signal);
+                        if hand_over(self.family, self.enforcer) {
+                            self.share_stop()?;
+                        } else {
+                            self.enforcer.cannot_stop();
                         }
                     }
                     WaitEvent::Stopped(_) | WaitEvent::Continued => {}
                 }
             }
         }
+    }
+
+    /// A command that stops, stops us too, so that the shell sees its job stopped; when we go on, it goes on.
+    fn share_stop(&mut self) -> std::io::Result<()> {
+        let Some(signal) = self.stopped.take().filter(|_| !self.enforcer.interferes()) else { return Ok(()) };
+        process::stop_self(if matches!(signal, SIGTTIN | SIGTTOU) { SIGTSTP } else { signal })?;
+        self.command.signal(SIGCONT);
+        Ok(())
     }
 
     fn take_report(&mut self) -> std::io::Result<()> {
@@ -163,14 +183,12 @@ impl Supervised<'_, '_, '_> {
 
     fn take_signals(&mut self) -> std::io::Result<()> {
         while let Some(event) = self.signals.next_event()? {
+            self.stopped = self.stopped.filter(|_| event.signal != SIGCONT);
             match event.signal {
                 SIGCHLD => {}
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
                 _ if self.enforcer.is_frozen() => {}
-                signal if is_for_the_command(&event, self.child) => {
-                    // A command that has just ended needs no signal.
-                    let _ = process::kill(self.child, signal);
-                }
+                signal if is_for_the_command(&event, self.command.pid()) => self.command.signal(signal),
                 _ => {}
             }
         }
@@ -213,11 +231,4 @@ fn is_for_the_command(event: &Event, child: Pid) -> bool {
         Some(sender) => process::process_group(sender) != Some(process::own_process_group()),
         None => true,
     }
-}
-
-/// A command that stops, stops us too, so that the shell sees its job stopped; when we go on, it goes on.
-fn share_stop(child: Pid, signal: i32) -> std::io::Result<()> {
-    let signal = if matches!(signal, SIGTTIN | SIGTTOU) { SIGTSTP } else { signal };
-    process::stop_self(signal)?;
-    process::kill(child, SIGCONT)
 }

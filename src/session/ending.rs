@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::family::{SUPERVISORS, stand_alone};
 use super::frost::{Frost, Hold};
 use super::watch::{Ending, Verdict, Wards, Watch};
 use crate::policy::RecordingMode;
@@ -23,6 +24,12 @@ const SLACK: Duration = Duration::from_millis(500);
 /// How many words the watch may still have to say when the command has ended.
 const LAST_LOOKS: u32 = 8;
 
+/// Between two tries to start the process that ends the run.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is told of a job that does not stop.
+const CANNOT_STOP: &str = "there is no room for the process that would end this job in time, so it is stopped later";
+
 /// What is told of a command that was woken too often.
 const WOKEN: &str = "somebody lets it go on while it is frozen, so it is ended";
 
@@ -42,6 +49,8 @@ pub(super) struct Enforcer<'a> {
     /// What runs, and since when; nothing where it is not ours to hand over.
     running: Option<(Instant, Wards)>,
     delegate: Delegate,
+    /// When one was last started, or lost.
+    tried: Option<Instant>,
     /// The delegate was lost, and nobody knows what it has done of what it had to do.
     is_undone: bool,
     /// Words of the watch that are still to be told.
@@ -51,12 +60,10 @@ pub(super) struct Enforcer<'a> {
 /// The process that ends the run in our place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delegate {
-    /// Not worth starting yet.
+    /// Not worth starting yet, or it could not be started, or it was killed.
     None,
     /// It does all that the watch demands; we only speak.
     Acts(Pid),
-    /// There can be none, or it was killed.
-    Lost,
 }
 
 /// What is still to be done about a session that must be recorded and cannot be.
@@ -110,6 +117,7 @@ impl<'a> Enforcer<'a> {
             unrecorded: None,
             running: None,
             delegate: Delegate::None,
+            tried: None,
             is_undone: false,
             unsaid: None,
         }
@@ -186,9 +194,17 @@ impl<'a> Enforcer<'a> {
     pub(super) fn hand_over(&mut self) -> Option<Pid> {
         let (Delegate::None, Some((_, wards))) = (self.delegate, &self.running) else { return None };
         let limit = self.over.map(|over| over.saturating_duration_since(Instant::now()));
+        // What is born here is not counted against the caller's group.
+        stand_alone(SUPERVISORS);
         let enforcer = self.watch.hand_over(&Wards { limit, ..wards.clone() });
-        self.delegate = enforcer.map_or(Delegate::Lost, Delegate::Acts);
+        self.delegate = enforcer.map_or(Delegate::None, Delegate::Acts);
+        self.tried = Some(Instant::now());
         enforcer
+    }
+
+    /// The command has stopped, and who waits for it must not: nobody would be there to end it.
+    pub(super) fn cannot_stop(&mut self) {
+        self.unsaid = Some(CANNOT_STOP.to_owned());
     }
 
     /// Whether another process ends the run.
@@ -196,7 +212,8 @@ impl<'a> Enforcer<'a> {
         if let Delegate::Acts(enforcer) = self.delegate
             && !matches!(wait(enforcer, Waiting::EndNow), Ok(None))
         {
-            self.delegate = Delegate::Lost;
+            self.delegate = Delegate::None;
+            self.tried = Some(Instant::now());
             self.watch.taken_back();
             self.frost = Frost::default();
             self.is_undone = true;
@@ -275,16 +292,22 @@ impl<'a> Enforcer<'a> {
 
     /// Looks at the grant. What the enforcer does is not ours to do, unless it should have been done long ago.
     pub(super) fn step(&mut self, now: Instant) -> Step {
-        let lasts = self.running.as_ref().map(|(begun, _)| (*begun + LASTING).saturating_duration_since(now));
-        let untold = lasts.filter(|_| self.delegate == Delegate::None);
+        let wait = self.lasts_from().map(|due| due.saturating_duration_since(now));
         let step = self.next(now);
-        let patience = step.patience.into_iter().chain(untold.filter(|wait| !wait.is_zero())).min();
+        let patience = step.patience.into_iter().chain(wait.filter(|wait| !wait.is_zero())).min();
         Step { patience, ..step }
     }
 
-    /// Whether the command has run for so long that it is worth an enforcer.
+    /// Whether the command has run for so long that it is worth an enforcer, and none was tried a moment ago.
     pub(super) fn lasts(&self) -> bool {
-        self.delegate == Delegate::None && self.running.as_ref().is_some_and(|(begun, _)| begun.elapsed() >= LASTING)
+        self.lasts_from().is_some_and(|due| due <= Instant::now())
+    }
+
+    /// From when on; nothing where it has an enforcer.
+    fn lasts_from(&self) -> Option<Instant> {
+        let (begun, _) = self.running.as_ref().filter(|_| self.delegate == Delegate::None)?;
+        let again = self.tried.map(|tried| tried + AGAIN);
+        Some(again.map_or(*begun + LASTING, |again| again.max(*begun + LASTING)))
     }
 
     fn next(&mut self, now: Instant) -> Step {

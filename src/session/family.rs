@@ -4,9 +4,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use super::frost::Hold;
 use super::watch::Wards;
@@ -14,7 +17,7 @@ use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::{self, JIT_SUDO, Ours};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
-use sys::process::{self, Pid, Waiting, descendants, kill_descendants, signal_descendants, wait_any};
+use sys::process::{self, Pid, Waiting, descendants, has_children, kill_descendants, signal_descendants, wait_any};
 use sys::procfs::{is_awake, lives};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
@@ -52,27 +55,57 @@ pub fn can_found() -> std::io::Result<()> {
     Cgroup::create(PARENT, "trial").map(Cgroup::remove)
 }
 
-/// A process of ours, with when it began: its number may become another's.
+/// A process with when it began, in clock ticks since boot: its number may become another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    pid: i32,
+    began: u64,
+}
+
+impl Known {
+    /// One that lives now.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn of(pid: Pid) -> std::io::Result<Self> {
+        Ok(Self { pid: pid.raw(), began: process::process_start(pid)? })
+    }
+
+    /// Readable when it has ended; nothing where it has, and on a kernel that has no such descriptors.
+    pub fn line(self) -> Option<OwnedFd> {
+        // Opened first, so that the number cannot become another's between the two.
+        let line = Pid::new(self.pid).and_then(|pid| process::open_process(pid).ok());
+        line.filter(|_| self.pid().is_some_and(lives))
+    }
+
+    /// Its number, as long as that is its own.
+    pub fn pid(self) -> Option<Pid> {
+        Pid::new(self.pid).filter(|pid| process::process_start(*pid).is_ok_and(|began| began == self.began))
+    }
+}
+
+/// A process of ours.
 #[derive(Debug, Clone, Copy)]
 struct Spared {
-    pid: Pid,
-    began: u64,
+    who: Known,
     /// And whatever else is in its session.
     session: bool,
 }
 
 impl Spared {
     fn covers(&self, pid: Pid) -> bool {
-        let of_session = || self.session && process::session_of(pid) == Some(self.pid);
-        (pid == self.pid || of_session()) && process::process_start(self.pid).is_ok_and(|began| began == self.began)
+        let leads = |leader: Pid| self.session && process::session_of(pid) == Some(leader);
+        self.who.pid().is_some_and(|own| own == pid || leads(own))
     }
 }
 
 /// The processes of one run.
 pub struct Family {
     group: Option<Cgroup>,
-    /// Whose descendants they are; this process where there is none.
-    of: Option<Pid>,
+    /// This process supervises them: all that descends from it may be theirs.
+    is_own: bool,
+    /// Who begot the command and adopts its orphans, where this is not us.
+    parent: Cell<Option<Known>>,
     /// Descendants that are none of them: the carrier, and the enforcer.
     spared: RefCell<Vec<Spared>>,
     /// The group is somebody else's to remove, or was removed.
@@ -87,21 +120,23 @@ pub struct Family {
 impl Family {
     /// For the run of this id; without a group of its own where there are none, or where we may not make one.
     pub fn found(run: &str) -> Self {
-        Self::new(Cgroup::create(PARENT, run).ok(), None, Rc::new(programs::ours()))
+        Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()))
     }
 
-    /// That of a run that another process supervises, whose descendants they are; this process and those of its session may be
-    /// some, and are none of them. `ours` tells which of them run programs of ours.
-    pub(super) fn of(supervisor: Pid, group: Option<&Path>, ours: Rc<dyn Ours>) -> Self {
-        let family = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), Some(supervisor), ours);
+    /// That of a run that another process supervises; they descend from `parent`. This process and those of its session may do so, and
+    /// are none of them. `ours` tells which of them run programs of ours.
+    pub(super) fn of(parent: Known, group: Option<&Path>, ours: Rc<dyn Ours>) -> Self {
+        let family = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), false, ours);
+        family.parent.set(Some(parent));
         family.spare_session(Pid::own());
         family
     }
 
-    fn new(group: Option<Cgroup>, of: Option<Pid>, ours: Rc<dyn Ours>) -> Self {
+    fn new(group: Option<Cgroup>, is_own: bool, ours: Rc<dyn Ours>) -> Self {
         Self {
             group,
-            of,
+            is_own,
+            parent: Cell::new(None),
             spared: RefCell::default(),
             is_removed: Cell::new(false),
             ours,
@@ -112,6 +147,15 @@ impl Family {
     /// Where the command is to be born.
     pub(super) fn group(&self) -> Option<&Cgroup> {
         self.group.as_ref()
+    }
+
+    /// A child of ours has begotten the command, and is none of them.
+    pub(super) fn descends_from(&self, child: Pid) {
+        // One that is gone by now has adopted nobody.
+        if let Ok(who) = Known::of(child) {
+            self.parent.set(Some(who));
+            self.spared.borrow_mut().push(Spared { who, session: false });
+        }
     }
 
     /// What the enforcer has to know of them; they descend from `parent`, as may a `carrier` that is none of them.
@@ -131,8 +175,8 @@ impl Family {
     }
 
     fn add_spared(&self, pid: Pid, session: bool) {
-        if let Ok(began) = process::process_start(pid) {
-            self.spared.borrow_mut().push(Spared { pid, began, session });
+        if let Ok(who) = Known::of(pid) {
+            self.spared.borrow_mut().push(Spared { who, session });
         }
     }
 
@@ -142,11 +186,20 @@ impl Family {
         self.is_removed.set(true);
     }
 
-    /// Whether any of them is left behind, as far as the group knows: one that is empty is removed.
+    /// Whether any of them is left behind, as far as the group knows: one that is empty is removed. Without a group the process knows
+    /// that has adopted them.
     pub(super) fn leaves_somebody(&self) -> bool {
-        let left = self.group.as_ref().is_some_and(|group| !group.remove_if_empty());
+        let Some(group) = &self.group else { return self.adopted().next().is_some() };
+        let left = !group.remove_if_empty();
         self.is_removed.set(!left);
         left
+    }
+
+    /// Those who descend from who begot the command, and live.
+    fn adopted(&self) -> impl Iterator<Item = Pid> {
+        let parent = self.parent.get().and_then(Known::pid);
+        let found = parent.filter(|parent| has_children(*parent)).and_then(|parent| descendants(parent).ok());
+        found.into_iter().flatten().filter(|pid| self.is_meant(*pid) && lives(*pid))
     }
 
     /// Whether any of them lives that is no program of ours.
@@ -154,21 +207,25 @@ impl Family {
         self.ours.look();
         let is_left = |pid: Pid| self.is_meant(pid) && self.ours.run_by(pid).is_none() && lives(pid);
         self.group.as_ref().is_some_and(|group| group.is_populated() && group.members().into_iter().any(is_left))
-            || descendants(self.root()).is_ok_and(|found| found.into_iter().any(is_left))
+            || self.descendants().into_iter().any(is_left)
     }
 
     /// Programs of ours that were begotten by the run: they came out of its group, or supervise a run inside of it.
     fn programs(&self) -> Vec<Pid> {
         let supervises = |pid: &Pid| self.ours.run_by(*pid) == Some(JIT_SUDO);
-        let inside = descendants(self.root()).unwrap_or_default().into_iter().filter(supervises);
+        let inside = self.descendants().into_iter().filter(supervises);
         let all: HashSet<Pid> = inside.chain(self.taken_out.borrow().iter().copied()).collect();
         let is_one =
             |pid: &Pid| *pid != Pid::own() && self.is_meant(*pid) && self.ours.run_by(*pid).is_some() && lives(*pid);
         all.into_iter().filter(is_one).collect()
     }
 
-    /// Those in the group.
-    pub(super) fn members(&self) -> Vec<Pid> {
+    /// Those in the group, or, without one, those whom [`Self::leaves_somebody`] tells of.
+    pub(super) fn left(&self) -> Vec<Pid> {
+        if self.group.is_some() { self.members() } else { self.adopted().collect() }
+    }
+
+    fn members(&self) -> Vec<Pid> {
         self.group.as_ref().map(Cgroup::members).unwrap_or_default()
     }
 
@@ -223,13 +280,13 @@ impl Family {
     pub(super) fn kill(&self) {
         self.take_ours_out();
         self.group.iter().for_each(Cgroup::kill);
-        let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid) && self.ours.run_by(pid).is_none());
+        self.kill_descendants(&|pid| self.ours.run_by(pid).is_none());
     }
 
     /// SIGKILL to all of them whoever they are, where nobody will look again.
     pub(super) fn kill_all(&self) {
         self.group.iter().for_each(Cgroup::kill);
-        let _ = kill_descendants(self.root(), &|pid| self.is_meant(pid));
+        self.kill_descendants(&|_| true);
     }
 
     /// After the command itself has ended: what it left behind has until `deadline`, then it is killed.
@@ -258,8 +315,18 @@ impl Family {
         self.lives()
     }
 
-    fn root(&self) -> Pid {
-        self.of.unwrap_or_else(Pid::own)
+    /// From whom they descend; nobody where that has ended.
+    fn root(&self) -> Option<Pid> {
+        if self.is_own { Some(Pid::own()) } else { self.parent.get().and_then(Known::pid) }
+    }
+
+    fn descendants(&self) -> Vec<Pid> {
+        self.root().and_then(|root| descendants(root).ok()).unwrap_or_default()
+    }
+
+    fn kill_descendants(&self, meant: &dyn Fn(Pid) -> bool) {
+        // As in `signal`.
+        let _ = self.root().map(|root| kill_descendants(root, &|pid| self.is_meant(pid) && meant(pid)));
     }
 
     fn is_meant(&self, pid: Pid) -> bool {
@@ -268,7 +335,7 @@ impl Family {
 
     fn signal(&self, number: i32, meant: &dyn Fn(Pid) -> bool) {
         // A process that is gone by now needs no signal, and /proc that cannot be read is tried again in the next round.
-        let _ = signal_descendants(self.root(), number, &|pid| self.is_meant(pid) && meant(pid));
+        let _ = self.root().map(|root| signal_descendants(root, number, &|pid| self.is_meant(pid) && meant(pid)));
     }
 
     fn of_group(&self, act: fn(&Cgroup) -> std::io::Result<()>) {

@@ -198,10 +198,14 @@ impl Launch {
 
     /// Starts the command as our child, with the standard streams that we have but for the given `ends`.
     pub(super) fn spawn(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, LaunchError> {
+        self.beget(inherited, ends).map_err(|error| self.failed(error))
+    }
+
+    /// The same, where the error is still to be told to somebody.
+    pub(super) fn beget(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, ExecError> {
         let [output, error] = ends;
-        let held = self.hold().map_err(|error| self.failed(error))?;
-        let execution = self.execution(inherited, held.as_ref(), [None, end_of(output), end_of(error)]);
-        execution.spawn(self.birth()).map_err(|error| self.failed(error))
+        let held = self.hold()?;
+        self.execution(inherited, held.as_ref(), [None, end_of(output), end_of(error)]).spawn(self.birth())
     }
 
     /// What an error of the command's process is about.

@@ -9,7 +9,7 @@ use super::outcome::CommandEnd;
 use crate::recording::Seal;
 use sys::exec::ExecError;
 use sys::poll::{read, write};
-use sys::process::{Usage, WaitEvent};
+use sys::process::{Pid, Usage, WaitEvent};
 use sys::terminal::WindowSize;
 
 /// A tag and five numbers.
@@ -55,9 +55,11 @@ pub(super) enum Order {
     Finish,
 }
 
-/// From the carrier to the supervisor.
+/// From the carrier, or the keeper, to the supervisor.
 #[derive(Debug, Clone)]
 pub(super) enum Report {
+    /// The command was begotten.
+    Begun(Pid),
     /// The command was stopped by this signal.
     Stopped(i32),
     /// The command has ended.
@@ -136,6 +138,7 @@ pub(super) fn send_report(socket: &OwnedFd, report: &Report) -> io::Result<()> {
         Report::Unrecorded(why) => ([7, 0, 0, 0, 0, 0], why.as_str()),
         Report::Rested => ([8, 0, 0, 0, 0, 0], ""),
         Report::Finished(None, _) => ([9, 0, 0, 0, 0, 0], ""),
+        Report::Begun(command) => ([10, i64::from(command.raw()), 0, 0, 0, 0], ""),
         Report::Finished(Some(seal), why) => (sealed(seal), why.as_deref().unwrap_or_default()),
     };
     send(socket, numbers, text)
@@ -164,6 +167,7 @@ pub(super) fn receive_report(socket: &OwnedFd) -> io::Result<Option<Report>> {
         [7, ..] => Report::Unrecorded(text),
         [8, ..] => Report::Rested,
         [9, ..] => Report::Finished(None, None),
+        [10, command, ..] => Report::Begun(Pid::new(small(command)?).ok_or_else(garbled)?),
         [bytes, digest @ ..] if bytes < 0 => {
             Report::Finished(Some(seal_of(bytes, digest)), (!text.is_empty()).then_some(text))
         }

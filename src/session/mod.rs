@@ -14,19 +14,21 @@ mod family;
 mod farewell;
 mod frost;
 mod hosted;
+mod keeper;
 mod launch;
 mod line;
 mod message;
 mod modes;
 mod monitor;
 mod ready;
+mod reaper;
 mod relay;
 mod tape;
 mod taps;
 
 use std::time::{Duration, Instant};
 
-pub use family::{Family, SUPERVISORS, can_found, end_lost, stand_alone, stand_apart};
+pub use family::{Family, Known, SUPERVISORS, can_found, end_lost, stand_alone, stand_apart};
 pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};

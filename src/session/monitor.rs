@@ -8,24 +8,17 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::carrier::{Carrier, Course};
-use super::launch::{Launch, read_report};
-use super::message::{Order, Place, Report, receive_order, send_report};
-use super::outcome::CommandEnd;
+use super::launch::Launch;
+use super::message::{Order, Place, receive_order};
+use super::reaper::Reaper;
 use super::taps::{Ends, end_of};
-use sys::cgroup::{Cgroup, Killer};
 use sys::poll::pipe;
-use sys::process::{self, Children, Pid, WaitEvent, Waiting, exit_now, fork_into, wait_any};
+use sys::process::{self, Pid, exit_now, fork_into};
 use sys::sanitize::Inherited;
-use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SIGKILL, SIGTERM, SignalQueue};
-
-/// Between two looks at processes that are about to end.
-const ROUND: Duration = Duration::from_millis(20);
-
-/// How many rounds of SIGKILL.
-const KILL_ROUNDS: u32 = 100;
+use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SIGTERM, SignalQueue};
 
 /// What the monitor works with.
 pub(super) struct Monitor<'a, 't> {
@@ -68,15 +61,18 @@ impl Monitor<'_, '_> {
         // kernel refuses it to the parent, and then the child has done it.
         let _ = process::set_process_group(command, command);
         self.ends = [None, None];
-        let last = LastResort::prepare(command, self.launch.family().group());
+        let mut reaper = Reaper::of(command, self.launch.family().group());
         let mut others = vec![self.follower.as_fd(), signals.as_fd(), failure.as_fd()];
-        others.extend(last.descriptors());
+        others.extend(reaper.descriptors());
         self.carrier.confine(&others);
-        let mut attended = Attended { follower: &self.follower, command, failure: &failure, has_ended: false };
+        let mut attended = Attended { follower: &self.follower, failure: &failure, reaper: &mut reaper };
         // Whatever else keeps us from going on, nothing may be left running without an eye on it.
         match attended.attend(&mut self.carrier, &signals) {
-            Ok(Course::Over) => return Ok(()),
-            Ok(Course::Goes) | Err(_) => last.end(self.grace),
+            Ok(Course::Over) => {
+                reaper.outlast();
+                exit_now(0)
+            }
+            Ok(Course::Goes) | Err(_) => reaper.end(self.grace),
         }
         exit_now(1)
     }
@@ -102,10 +98,9 @@ impl Monitor<'_, '_> {
 /// A command that was started.
 struct Attended<'a> {
     follower: &'a OwnedFd,
-    command: Pid,
     /// Says why it could not be executed.
     failure: &'a OwnedFd,
-    has_ended: bool,
+    reaper: &'a mut Reaper,
 }
 
 impl Attended<'_> {
@@ -115,104 +110,27 @@ impl Attended<'_> {
         loop {
             let [_, ordered] = carrier.round([signals.as_fd(), supervisor.as_fd()], None)?;
             while signals.next_event()?.is_some() {}
-            self.look(supervisor)?;
+            self.reaper.look(Some(self.failure), supervisor)?;
             if !ordered {
                 continue;
             }
-            match receive_order(supervisor)? {
-                Some(Order::Signal(signal)) if !self.has_ended => drop(process::kill_group(self.command, signal)),
-                Some(Order::Continue(place)) if !self.has_ended => self.go_on(place),
-                Some(order) => {
+            match (receive_order(supervisor)?, self.reaper.command()) {
+                (Some(Order::Signal(signal)), Some(command)) => drop(process::kill_group(command, signal)),
+                (Some(Order::Continue(place)), Some(command)) => self.go_on(command, place),
+                (Some(order), _) => {
                     if carrier.obey(order)? == Course::Over {
                         return Ok(Course::Over);
                     }
                 }
-                None => return Ok(Course::Goes),
+                (None, _) => return Ok(Course::Goes),
             }
         }
     }
 
-    /// Sees the command stop and end, and buries its orphans.
-    fn look(&mut self, supervisor: &OwnedFd) -> io::Result<()> {
-        while let Ok(Some((pid, event, usage))) = wait_any(Waiting::ChangeNow) {
-            let report = match event {
-                _ if pid != self.command => continue,
-                WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => {
-                    self.has_ended = true;
-                    match read_report(self.failure) {
-                        Some(error) => Report::Failed(error),
-                        None => Report::Ended(CommandEnd { event, usage }),
-                    }
-                }
-                WaitEvent::Stopped(signal) => Report::Stopped(signal),
-                WaitEvent::Continued => continue,
-            };
-            send_report(supervisor, &report)?;
-        }
-        Ok(())
-    }
-
-    fn go_on(&self, place: Place) {
-        let group = if place == Place::Foreground { self.command } else { process::own_process_group() };
+    fn go_on(&self, command: Pid, place: Place) {
+        let group = if place == Place::Foreground { command } else { process::own_process_group() };
         // A command that has just ended needs neither of the two; its end is seen in the next round.
         let _ = process::set_foreground(self.follower.as_fd(), group);
-        let _ = process::kill_group(self.command, SIGCONT);
-    }
-}
-
-/// How the monitor ends what it has begotten when nobody else is there, with what it has opened before.
-struct LastResort {
-    command: Pid,
-    group: Option<Killer>,
-    children: Option<Children>,
-}
-
-impl LastResort {
-    fn prepare(command: Pid, group: Option<&Cgroup>) -> Self {
-        // Without a control group there are the orphans, which we adopt, and without a list of them the command's own group.
-        Self { command, group: group.and_then(|group| group.killer().ok()), children: Children::open().ok() }
-    }
-
-    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let group = self.group.as_ref().map(AsFd::as_fd);
-        group.into_iter().chain(self.children.as_ref().map(AsFd::as_fd))
-    }
-
-    /// After `grace` with no mercy. Once a run has lasted, its enforcer does the same.
-    fn end(&self, grace: Duration) {
-        for signal in [SIGHUP, SIGTERM, SIGCONT] {
-            self.signal(signal);
-        }
-        let deadline = Instant::now() + grace;
-        while is_left() && Instant::now() < deadline {
-            std::thread::sleep(ROUND);
-        }
-        for _ in 0..KILL_ROUNDS {
-            if !is_left() {
-                return;
-            }
-            let _ = self.group.as_ref().map(Killer::kill); // the others are signalled one by one
-            self.signal(SIGKILL);
-            std::thread::sleep(ROUND);
-        }
-    }
-
-    fn signal(&self, signal: i32) {
-        // Who has ended by now needs no signal.
-        let _ = process::kill_group(self.command, signal);
-        for child in self.children.as_ref().map(Children::now).unwrap_or_default() {
-            let _ = process::kill(child, signal);
-        }
-    }
-}
-
-/// Buries who has ended.
-fn is_left() -> bool {
-    loop {
-        match wait_any(Waiting::EndNow) {
-            Ok(Some(_)) => {}
-            Ok(None) => return true,
-            Err(_) => return false,
-        }
+        let _ = process::kill_group(command, SIGCONT);
     }
 }

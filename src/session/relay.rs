@@ -51,6 +51,8 @@ struct Relay<'a, 'w, 't> {
     detached: bool,
     /// The command reached for a terminal that is not ours, and we could not stop with it.
     parked: bool,
+    /// The signal by which the command was stopped, where we have not followed it yet.
+    unfollowed: Option<i32>,
     /// The size of both terminals.
     window: WindowSize,
     launch: &'a Launch,
@@ -111,7 +113,7 @@ pub(super) fn run(
     taps.close();
     tape.hand_over();
     let family = launch.family();
-    family.spare(monitor);
+    family.descends_from(monitor);
     let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
     let line = line.and_then(|socket| Line::new(monitor, socket)).map_err(|error| {
         family.kill_all();
@@ -126,6 +128,7 @@ pub(super) fn run(
         signals,
         detached,
         parked: false,
+        unfollowed: None,
         window,
         launch,
         enforcer,
@@ -148,8 +151,11 @@ impl Relay<'_, '_, '_> {
             self.shape_output();
         }
         loop {
-            if self.enforcer.lasts() {
-                hand_over(self.launch.family(), self.enforcer);
+            if self.enforcer.lasts()
+                && hand_over(self.launch.family(), self.enforcer)
+                && let Some(signal) = self.unfollowed.take()
+            {
+                self.stopped(signal)?;
             }
             let patience = self.enforce()?;
             let patience = self.unpark(patience);
@@ -248,7 +254,7 @@ impl Relay<'_, '_, '_> {
             Some(Report::Interrupt) => self.enforcer.give_up(),
             Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.tape.mode()),
             // Of something that nobody waits for any longer.
-            Some(Report::Rested | Report::Finished(..)) => {}
+            Some(Report::Begun(_) | Report::Rested | Report::Finished(..)) => {}
             None => {
                 // Whatever it had under it would run on without an eye on it.
                 self.launch.family().kill_all();
@@ -276,7 +282,11 @@ impl Relay<'_, '_, '_> {
             self.order(&Order::Continue(Place::Foreground));
             return Ok(());
         }
-        hand_over(self.launch.family(), self.enforcer);
+        if !hand_over(self.launch.family(), self.enforcer) {
+            self.unfollowed = Some(signal);
+            self.enforcer.cannot_stop();
+            return Ok(());
+        }
         if self.enforcer.interferes() {
             return Ok(());
         }
@@ -314,7 +324,7 @@ impl Relay<'_, '_, '_> {
                 Report::Unrecorded(why) => enforcer.unrecorded(&why, tape.mode()),
                 Report::HungUp | Report::Interrupt => enforcer.give_up(),
                 // It is stopped already, and goes on when we do.
-                Report::Stopped(_) | Report::Finished(..) => {}
+                Report::Begun(_) | Report::Stopped(_) | Report::Finished(..) => {}
             }
             false
         });
@@ -322,7 +332,7 @@ impl Relay<'_, '_, '_> {
 
     /// We go on (fg, bg, SIGCONT): the terminal may have changed hands and size meanwhile, or be gone.
     fn resume(&mut self) {
-        self.parked = false;
+        (self.parked, self.unfollowed) = (false, None);
         if !self.detached && self.modes.terminal.is_gone() {
             self.hung_up();
         }

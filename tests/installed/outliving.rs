@@ -312,6 +312,51 @@ fn a_process_whose_main_thread_has_ended_ends_with_its_grant() {
     }
 }
 
+/// Forks for as long as there is room, and takes each place that comes free, into a session of its own.
+const GREEDY: &str = "import os, sys, time\n\
+    if os.fork(): os._exit(0)\n\
+    os.setsid()\n\
+    while True:\n  try:\n    if not os.fork(): os.execvp('sleep', ['sleep', sys.argv[1]])\n  except OSError: time.sleep(0.001)\n";
+
+#[test]
+fn where_the_caller_has_no_room_for_an_enforcer_nobody_outlives_the_grant() {
+    // Of version 1: out of a group of version 2 the supervisor goes into ours.
+    let tree = "mkdir -p /run/pids && mount -t cgroup -o pids none /run/pids";
+    let group = format!("/run/pids/jit-sudo-test-{}", std::process::id());
+    if !root().as_root(["unshare", "-m", "sh", "-c", tree]).status.success() {
+        return eprintln!("this kernel has no version 1 of the control groups that bound processes");
+    }
+    for (tail, terminal) in [("sleep 0.2", false), ("sleep 0.2", true), ("sleep 600", false), ("kill -STOP $$", true)] {
+        let holder = Holder::of("lasting");
+        let script = format!("python3 -c \"$1\" {} >/dev/null 2>&1; {tail}", holder.nap);
+        let run = format!("exec runuser -u {} -- jit-sudo -n sh -c \"$0\" sh \"$1\"", holder.person.name);
+        let bound = format!("mkdir -p {group} && echo 24 >{group}/pids.max && echo $$ >{group}/cgroup.procs");
+        let line = format!("{tree} && {bound} && {run}");
+        let words = ["unshare", "-m", "sh", "-c", &line, &script, GREEDY];
+        std::thread::scope(|scope| {
+            let mut session = terminal.then(|| root().pty_as("root", words));
+            let run = (!terminal).then(|| scope.spawn(|| root().as_root([&["setsid"][..], &words[..]].concat())));
+            if tail == "sleep 600" || tail.starts_with("kill") {
+                harness::eventually("they sleep", harness::PATIENCE, || (holder.sleepers() > 9).then_some(()));
+                std::thread::sleep(Duration::from_millis(400));
+                holder.revoke();
+                holder.ended_at_once();
+                let _ = run.map(|run| run.join().unwrap());
+            } else {
+                // What it has left behind is in the care of an enforcer that came to be after all, or has ended with it.
+                let _ = (session.as_mut().map(PtySession::wait), run.map(|run| run.join().unwrap()));
+                holder.revoke();
+                holder.ended_at_once();
+            }
+        });
+        holder.has_record("end");
+        harness::eventually("the group is empty", harness::PATIENCE, || {
+            let emptied = format!("{tree} && rmdir {group}");
+            root().as_root(["unshare", "-m", "sh", "-c", &emptied]).status.success().then_some(())
+        });
+    }
+}
+
 #[test]
 fn what_a_finished_command_left_running_is_listed_and_ends_with_its_grant() {
     for tail in ["sleep 0.2", ":"] {

@@ -103,6 +103,23 @@ pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes descriptors 0 to 2, in a process that talks to nobody any more.
+///
+/// # Errors
+/// As [`close_all_but`].
+pub fn close_standard_streams() -> io::Result<()> {
+    close_from_to(0, 2)
+}
+
+/// Closes every descriptor below 65,536, behind the wall, in a process that only waits from now on, and ends as after
+/// [`close_all_but`].
+pub fn let_go() {
+    for fd in 0..1 << 16 {
+        // SAFETY: as in `close_from_to`. There, one call would do, which is not for those behind the wall.
+        unsafe { libc::close(fd) };
+    }
+}
+
 fn close_from_to(first: u32, last: u32) -> io::Result<()> {
     // SAFETY: takes integers. Whoever owns one of these descriptors never uses or drops it again, as `close_all_but` demands.
     match check(unsafe { libc::close_range(first, last, 0) }) {
