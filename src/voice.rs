@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sys::interruption::write_all;
 
-/// So long a message waits for somebody to take the next part of it: a terminal after ^S, a pipe that nobody reads.
+/// So long a message waits for somebody to take all of it: a terminal after ^S, a pipe that nobody reads.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The same for an answer, which may go to a pager.

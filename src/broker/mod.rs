@@ -61,7 +61,7 @@ pub(crate) struct Desk<'a> {
 /// Answers one question on standard output, and returns the exit status.
 pub fn serve(question: Question, inherited: &Inherited) -> i32 {
     let Some(mut voice) = Voice::of_this_process() else { return 1 };
-    let mut out = Patiently(std::io::stdout(), PAGING);
+    let mut out = Patiently::new(std::io::stdout(), PAGING);
     let mut reader = None;
     let answer = question.understood().and_then(|ask| {
         reader = reader_of(&ask, inherited);

@@ -2,10 +2,14 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use sys::poll::{read, write};
 
 const CAPACITY: usize = 64 << 10;
+
+/// What is carried when it was ready is seldom refused after all.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A bounded queue of bytes.
 pub(super) struct Buffer {
@@ -89,6 +93,10 @@ impl Buffer {
     }
 }
 
+/// Whoever says that it is ready, and is not, will not have us ask it without end.
 fn is_patience(error: &io::Error) -> bool {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        std::thread::sleep(PAUSE);
+    }
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -13,36 +13,58 @@ use crate::poll::{PollEntry, poll, write};
 /// After the first signal the timer goes on, for a signal that comes just before the call would be lost.
 const AGAIN: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
-/// Writes all `bytes`, and gives up when nothing of them was taken for `patience`.
+/// Between two tries where poll(2) says that something is taken and nothing is.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Writes all `bytes`, and gives up when `patience` is over, however much of them was taken.
 ///
 /// # Errors
 /// `TimedOut` then; else those of write(2).
-pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], patience: Duration) -> Result<()> {
+pub fn write_all(to: BorrowedFd<'_>, bytes: &[u8], patience: Duration) -> Result<()> {
+    write_until(to, bytes, Instant::now() + patience)
+}
+
+fn write_until(to: BorrowedFd<'_>, mut bytes: &[u8], deadline: Instant) -> Result<()> {
+    let _timer = Timer::start(deadline.saturating_duration_since(Instant::now()))?;
+    let mut refused = false;
     while !bytes.is_empty() {
-        let begun = Instant::now();
-        let timer = Timer::start(patience)?;
-        let written = write(to, bytes);
-        drop(timer);
-        match written {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match write(to, bytes) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(length) => bytes = bytes.get(length..).unwrap_or_default(),
-            // Somebody has made it non-blocking.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if poll(&mut [PollEntry::writing(to)], Some(patience))? == 0 {
-                    return Err(ErrorKind::TimedOut.into());
+            Ok(length) => {
+                bytes = bytes.get(length..).unwrap_or_default();
+                refused = false;
+            }
+            // Somebody has made it non-blocking, or a file says so each time.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                if std::mem::replace(&mut refused, true) {
+                    std::thread::sleep(PAUSE.min(left));
+                } else if error.kind() == ErrorKind::WouldBlock {
+                    poll(&mut [PollEntry::writing(to)], Some(left))?;
                 }
             }
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            Err(_) if begun.elapsed() >= patience => return Err(ErrorKind::TimedOut.into()),
-            Err(_) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// A file that is written to with this patience, without a buffer.
+/// A file that is written to until then, without a buffer.
 #[derive(Debug)]
-pub struct Patiently<F>(pub F, pub Duration);
+pub struct Patiently<F> {
+    file: F,
+    deadline: Instant,
+}
+
+impl<F> Patiently<F> {
+    /// `patience` counts from now.
+    pub fn new(file: F, patience: Duration) -> Self {
+        Self { file, deadline: Instant::now() + patience }
+    }
+}
 
 impl<F: AsFd> Write for Patiently<F> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
@@ -50,7 +72,7 @@ impl<F: AsFd> Write for Patiently<F> {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-        write_all(self.0.as_fd(), bytes, self.1)
+        write_until(self.file.as_fd(), bytes, self.deadline)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -146,7 +168,7 @@ pub(crate) fn succeed(result: libc::c_int) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, pipe};
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
     use super::*;
 
@@ -156,7 +178,7 @@ mod tests {
     fn a_pipe_that_nobody_reads_is_given_up_in_time() {
         let (_reader, writer) = pipe().unwrap();
         let begun = Instant::now();
-        let error = Patiently(writer, SHORT).write_all(&[0; 1 << 20]).unwrap_err();
+        let error = Patiently::new(writer, SHORT).write_all(&[0; 1 << 20]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!((50..1000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     }
@@ -175,11 +197,70 @@ mod tests {
             }
         });
         let bytes: Vec<u8> = (0..1 << 20).map(|place: u32| place as u8).collect();
-        let begun = Instant::now();
-        write_all(writer.as_fd(), &bytes, SHORT).unwrap();
-        assert!(begun.elapsed() > SHORT, "it lasts longer than nothing may be taken");
+        write_all(writer.as_fd(), &bytes, SHORT * 100).unwrap();
         drop(writer);
         assert_eq!(slow.join().unwrap(), bytes);
+    }
+
+    #[test]
+    fn who_takes_a_little_now_and_then_is_given_up_all_the_same() {
+        let (mut reader, writer) = pipe().unwrap();
+        let slow = std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            while reader.read(&mut part).unwrap() > 0 {
+                std::thread::sleep(SHORT / 2);
+            }
+        });
+        let begun = Instant::now();
+        let mut patient = Patiently::new(writer, SHORT * 4);
+        assert_eq!(patient.write_all(&[0; 1 << 20]).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(patient.write_all(b"x").unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(begun.elapsed() < SHORT * 20, "{:?}", begun.elapsed());
+        drop(patient);
+        slow.join().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_says_it_takes_something_and_never_does_is_given_up_and_costs_little() {
+        let receiver = netlink(None);
+        let sender = netlink(Some(&receiver));
+        let begun = (Instant::now(), spent());
+        let written = (0..1000).try_for_each(|_| write_all(sender.as_fd(), &[0; 4096], SHORT * 4));
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(poll(&mut [PollEntry::writing(sender.as_fd())], Some(SHORT)).unwrap() > 0, "it says that it is ready");
+        assert!(spent() - begun.1 < SHORT, "{:?} of {:?}", spent() - begun.1, begun.0.elapsed());
+    }
+
+    /// A socket that does not block, connected to another, which nobody reads.
+    fn netlink(to: Option<&OwnedFd>) -> OwnedFd {
+        let flags = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: the calls take integers and addresses that live through them; the descriptor is nobody else's.
+        unsafe {
+            let fd = libc::socket(libc::AF_NETLINK, flags, libc::NETLINK_USERSOCK);
+            assert!(fd >= 0);
+            let own = OwnedFd::from_raw_fd(fd);
+            let mut address: libc::sockaddr_nl = std::mem::zeroed();
+            let mut length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+            address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+            if let Some(to) = to {
+                assert_eq!(libc::getsockname(to.as_raw_fd(), (&raw mut address).cast(), &raw mut length), 0);
+                assert_eq!(libc::connect(fd, (&raw const address).cast(), length), 0);
+            } else {
+                assert_eq!(libc::bind(fd, (&raw const address).cast(), length), 0);
+            }
+            own
+        }
+    }
+
+    /// Processor time of this thread.
+    fn spent() -> Duration {
+        // SAFETY: clock_gettime fills the structure, for which zeros are valid.
+        let now = unsafe {
+            let mut now: libc::timespec = std::mem::zeroed();
+            assert_eq!(libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now), 0);
+            now
+        };
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
     }
 
     #[test]
