@@ -21,7 +21,7 @@ use crate::policy::{OnExpiry, SyslogMode};
 use crate::refusal::Refusal;
 use crate::run::grant_watch::{Watched, What};
 use crate::run::left::Left;
-use crate::run::removal::RemovalWatch;
+use crate::run::removal::{Looking, RemovalWatch};
 use crate::session::{Hosted, Program, SUPERVISORS, stand_alone};
 use crate::store::keep_role;
 use sha2::{Digest as _, Sha256};
@@ -120,7 +120,8 @@ impl Desk<'_> {
             what: What::Session,
             unsent,
         };
-        let mut watch = RemovalWatch::over(watched, self.host, self.journal);
+        let looking = Looking::default();
+        let mut watch = RemovalWatch::over(watched, self.host, self.journal, &looking);
         let grace = self.policy.settings().grace_period;
         let ending = session.supervise(std::io::stdin().as_fd(), &mut watch, grace);
         watch.grant().catch_up();
@@ -150,7 +151,9 @@ impl Desk<'_> {
             members = session.left();
         }
         if !members.is_empty() {
-            let outlasted = left.outlast(&members, self.host, self.journal, &|watch| session.outwatch(watch, grace));
+            let outlasted = left.outlast(&members, self.host, self.journal, &Looking::default(), &|watch| {
+                session.outwatch(watch, grace)
+            });
             if let Err(error) = outlasted {
                 // Nobody would look again at what has no record.
                 session.end(grace);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant_watch::{Watched, What};
 use super::left::Left;
-use super::removal::RemovalWatch;
+use super::removal::{Holding, RemovalWatch};
 use super::steward::Steward;
 use crate::activation::apart::{Outcome, Refused, Submission};
 use crate::audit::Due;
@@ -108,7 +108,10 @@ pub fn serve(inherited: &Inherited) -> i32 {
     let done = match serde_json::from_slice::<Charge>(&text) {
         Ok(charge) => enforce(&charge),
         Err(_) if text == SEAL => seal(Due::InTime),
-        Err(_) => return Submission::in_order(&text).map_or(1, |submission| submit(&submission)),
+        Err(_) => match Holding::in_order(&text) {
+            Some(holding) => open_host().and_then(|host| holding.look(&host)),
+            None => return Submission::in_order(&text).map_or(1, |submission| submit(&submission)),
+        },
     };
     i32::from(done.is_err())
 }
@@ -149,7 +152,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let audit = &policy.settings().audit;
     let journal = host.journal_with_hooks_by(audit, Rc::new(move |events| told.start_hooks(events)));
 
-    let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal);
+    let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal, &*steward);
     if steward.is_apart() {
         confine(audit);
     }
@@ -171,7 +174,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
             role: &charge.role,
             what: What::Command,
         };
-        left.outlast(&custody.members(), &host, &journal, &|watch| custody.outwatch(watch, grace))?;
+        left.outlast(&custody.members(), &host, &journal, &*steward, &|watch| custody.outwatch(watch, grace))?;
     }
     let due = if begun.elapsed() >= SESSION { Due::Now } else { Due::InTime };
     host.seal(&journal, due)

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::grant_watch::{Watched, What};
-use super::removal::RemovalWatch;
+use super::removal::{Looks, RemovalWatch};
 use crate::audit::record::{LeftEnded, LeftProcess, LeftRunning};
 use crate::audit::{Journal, Process};
 use crate::escape::Word;
@@ -55,6 +55,7 @@ impl Left<'_> {
         members: &[Pid],
         host: &Host,
         journal: &Journal<'_>,
+        looks: &dyn Looks,
         outwatch: &dyn Fn(&mut dyn Watch) -> Option<Ending>,
     ) -> Result<(), HostError> {
         let Some(start) = journal.start_of(self.run)? else { return Ok(()) };
@@ -72,7 +73,7 @@ impl Left<'_> {
         let written = journal.left_running(&host.clocks()?, left, Process { pid: own.raw(), start: began })?;
         let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
 
-        let mut watch = RemovalWatch::over(self.watched(), host, journal);
+        let mut watch = RemovalWatch::over(self.watched(), host, journal, looks);
         let ended_by = ended_by(outwatch(&mut watch));
         let ended = LeftEnded { run: self.run.to_owned(), start, uid: self.uid, grant, ended_by };
         if let Some(written) = journal.left_ended(&host.clocks()?, ended)? {

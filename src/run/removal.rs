@@ -1,9 +1,13 @@
 //! Whoever began a run may lose its role while it lasts: they leave a group, an assignment is taken away, the role is removed.
-//! The enforcer looks, because nobody tells of a group; `on_removal` says what comes of it.
+//! Whoever ends the run has another process look, because nobody tells of a group, and a directory of accounts in the network may take
+//! as long as it likes; `on_removal` says what comes of it.
 
+use std::cell::Cell;
+use std::io;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 
 use super::grant_watch::{GrantWatch, Watched};
 use crate::audit::Journal;
@@ -15,82 +19,90 @@ use crate::host::{Host, HostError};
 use crate::names::{GrantId, RoleName};
 use crate::policy::judge::subject;
 use crate::policy::{Assignment, OnRemoval, PolicyIndex};
+use crate::programs::start_enforcer;
 use crate::session::{Verdict, Watch};
 use sys::bell::{Bell, Ring};
+use sys::process::{Pid, Waiting, end_within, wait};
 
 /// Between two looks at the groups, unless the policy changes sooner.
 const EVERY: Duration = Duration::from_secs(60);
 
+/// The same where there could be none.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The longest look.
+const PATIENCE: Duration = Duration::from_secs(50);
+
 /// The words of a session that ends so.
 const BY: &str = "the policy";
 
-/// A watch over the grant, and over whether the person may have the role at all.
-pub(crate) struct RemovalWatch<'a> {
-    watch: GrantWatch<'a>,
+/// What the order to look begins with.
+const LOOK: &[u8] = b"look ";
+
+/// A run, and the role by which somebody began it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Holding {
     run: String,
     uid: u32,
     user: Word,
     role: RoleName,
     /// That it began under; none where the power is standing.
     grant: Option<GrantId>,
-    host: &'a Host,
-    journal: &'a Journal<'a>,
-    bell: Option<Bell>,
-    heard: Option<Ring>,
-    policy: [u8; 32],
-    next: Instant,
 }
 
-impl<'a> RemovalWatch<'a> {
-    /// Over whatever `watched` names, which began a moment ago.
-    pub(crate) fn over(watched: Watched, host: &'a Host, journal: &'a Journal<'a>) -> Self {
-        let bell = host.bell().ok();
-        let heard = bell.as_ref().and_then(|bell| bell.now().ok());
-        Self {
-            run: watched.run.clone(),
-            uid: watched.uid,
-            user: watched.user.clone(),
-            role: watched.role.name.clone(),
-            grant: watched.grants.first().map(|terms| terms.id.clone()),
-            watch: GrantWatch::over(watched, host, journal),
-            host,
-            journal,
-            bell,
-            heard,
-            policy: PolicyIndex::open(host.database().connection()).map(|policy| policy.digest()).unwrap_or_default(),
-            next: Instant::now() + EVERY,
+/// Starts a look by this order, and does not wait for it.
+pub(crate) trait Looks {
+    /// # Errors
+    /// Where it cannot be started, or the one before still looks.
+    fn start(&self, order: &[u8]) -> io::Result<()>;
+}
+
+/// Looks one after the other, by children of this process.
+#[derive(Default)]
+pub(crate) struct Looking(Cell<Option<Pid>>);
+
+impl Looks for Looking {
+    fn start(&self, order: &[u8]) -> io::Result<()> {
+        if let Some(last) = self.0.get()
+            && matches!(wait(last, Waiting::EndNow), Ok(None))
+        {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
+        self.0.set(Some(start_enforcer(order)?));
+        Ok(())
+    }
+}
+
+impl Holding {
+    /// The one that an order names.
+    pub(super) fn in_order(words: &[u8]) -> Option<Self> {
+        serde_json::from_slice(words.strip_prefix(LOOK)?).ok()
     }
 
-    /// The watch over the grant alone.
-    pub(crate) fn grant(&mut self) -> &mut GrantWatch<'a> {
-        &mut self.watch
+    fn order(&self) -> Vec<u8> {
+        serde_json::to_vec(self).map(|words| [LOOK, &words].concat()).unwrap_or_default()
     }
 
-    /// Once a minute, and at once where the policy is another than before.
-    fn is_due(&mut self) -> bool {
-        let now = self.bell.as_ref().and_then(|bell| bell.now().ok());
-        let is_rung = std::mem::replace(&mut self.heard, now) != now;
-        let changed =
-            || PolicyIndex::open(self.host.database().connection()).is_ok_and(|now| now.digest() != self.policy);
-        Instant::now() >= self.next || (is_rung && changed())
-    }
-
-    /// What cannot be asked takes nothing away: a directory service that is down is nobody's removal.
-    fn look(&mut self) {
-        self.next = Instant::now() + EVERY;
-        if let Ok(Some(why)) = self.removal() {
-            let _ = self.end(&why); // asked again in a minute
-            self.watch.look_again();
-        }
+    /// Looks, and has the run ended if it must. What cannot be asked takes nothing away: a directory service that is down is nobody's
+    /// removal.
+    ///
+    /// # Errors
+    /// Where it cannot be asked, or recorded.
+    pub(super) fn look(&self, host: &Host) -> Result<(), HostError> {
+        end_within(PATIENCE).map_err(|error| HostError::System("set a timer", error))?;
+        let Some(why) = self.removal(host)? else { return Ok(()) };
+        let policy = host.last_policy()?;
+        let journal = host.journal(&policy.settings().audit);
+        let is_ended = journal.wish_for(&self.run)?.is_some_and(|wish| wish.act == Act::Kill);
+        if is_ended { Ok(()) } else { self.end(&why, host, &journal) }
     }
 
     /// Why the run must end, if it must.
-    fn removal(&mut self) -> Result<Option<String>, HostError> {
+    fn removal(&self, host: &Host) -> Result<Option<String>, HostError> {
         let memory = Connection::open_in_memory()?;
         // Whoever begins something compiles it, and stands in the record.
-        let policy = self.host.policy_aside(&memory)?;
-        self.policy = policy.digest();
+        let policy = host.policy_aside(&memory)?;
         let (role, user) = (&self.role, &self.user);
         let Some(role) = policy.role(role)? else { return Ok(Some(format!("there is no role {role} any more"))) };
         if role.on_removal == OnRemoval::Finish {
@@ -111,14 +123,14 @@ impl<'a> RemovalWatch<'a> {
         };
         let is_same = caller.name().as_str().as_bytes() == user.as_bytes();
         let Ok(subject) = subject(&caller) else { return Ok(None) };
-        let has = is_same && role.holds_on(self.host.name()) && role.assigns(&subject, assignment);
+        let has = is_same && role.holds_on(host.name()) && role.assigns(&subject, assignment);
         Ok((!has).then(|| format!("{user} is no longer {word} for role {}", role.name)))
     }
 
     /// As if somebody had said `jitctl session kill`.
-    fn end(&self, why: &str) -> Result<(), HostError> {
-        let Some(start) = self.journal.start_of(&self.run)? else { return Ok(()) };
-        let moment = self.host.clocks()?;
+    fn end(&self, why: &str, host: &Host, journal: &Journal<'_>) -> Result<(), HostError> {
+        let Some(start) = journal.start_of(&self.run)? else { return Ok(()) };
+        let moment = host.clocks()?;
         let intervention = Intervention {
             uid: 0,
             user: Word::from("root"),
@@ -131,11 +143,71 @@ impl<'a> RemovalWatch<'a> {
             reason: Word::from(why),
         };
         let wish = Wish { act: Act::Kill, by: BY.to_owned() };
-        let written = self.journal.intervene(&moment, Which { start, run: &self.run }, &wish, intervention)?;
-        let _ = self.journal.mirror(written.as_slice()); // the journal has it; a sink never decides
-        self.host.ring();
+        let written = journal.intervene(&moment, Which { start, run: &self.run }, &wish, intervention)?;
+        let _ = journal.mirror(written.as_slice()); // the journal has it; a sink never decides
+        host.ring();
         Ok(())
     }
+}
+
+/// A watch over the grant, and over whether the person may have the role at all.
+pub(crate) struct RemovalWatch<'a> {
+    watch: GrantWatch<'a>,
+    order: Vec<u8>,
+    looks: &'a dyn Looks,
+    host: &'a Host,
+    bell: Option<Bell>,
+    heard: Option<Ring>,
+    policy: [u8; 32],
+    next: Instant,
+}
+
+impl<'a> RemovalWatch<'a> {
+    /// Over whatever `watched` names, which began a moment ago.
+    pub(crate) fn over(watched: Watched, host: &'a Host, journal: &'a Journal<'a>, looks: &'a dyn Looks) -> Self {
+        let bell = host.bell().ok();
+        let heard = bell.as_ref().and_then(|bell| bell.now().ok());
+        let holding = Holding {
+            run: watched.run.clone(),
+            uid: watched.uid,
+            user: watched.user.clone(),
+            role: watched.role.name.clone(),
+            grant: watched.grants.first().map(|terms| terms.id.clone()),
+        };
+        Self {
+            order: holding.order(),
+            looks,
+            watch: GrantWatch::over(watched, host, journal),
+            host,
+            bell,
+            heard,
+            policy: compiled(host).unwrap_or_default(),
+            next: Instant::now() + EVERY,
+        }
+    }
+
+    /// The watch over the grant alone.
+    pub(crate) fn grant(&mut self) -> &mut GrantWatch<'a> {
+        &mut self.watch
+    }
+
+    /// Once a minute, and at once where the policy is another than before.
+    fn look_where_due(&mut self) {
+        let now = self.bell.as_ref().and_then(|bell| bell.now().ok());
+        let is_rung = std::mem::replace(&mut self.heard, now) != now;
+        let policy = is_rung.then(|| compiled(self.host)).flatten().filter(|policy| *policy != self.policy);
+        if Instant::now() >= self.next || policy.is_some() {
+            // Where it cannot be started it is tried again.
+            let wait = if self.looks.start(&self.order).is_ok() { EVERY } else { AGAIN };
+            self.next = Instant::now() + wait;
+            self.policy = policy.unwrap_or(self.policy);
+        }
+    }
+}
+
+/// The digest of the policy that is in force.
+fn compiled(host: &Host) -> Option<[u8; 32]> {
+    PolicyIndex::open(host.database().connection()).ok().map(|policy| policy.digest())
 }
 
 impl Watch for RemovalWatch<'_> {
@@ -157,9 +229,8 @@ impl Watch for RemovalWatch<'_> {
 
     fn verdict(&mut self) -> Verdict {
         let verdict = self.watch.verdict();
-        if matches!(verdict, Verdict::Run | Verdict::Freeze(_)) && self.is_due() {
-            self.look();
-            return self.watch.verdict();
+        if matches!(verdict, Verdict::Run | Verdict::Freeze(_)) {
+            self.look_where_due();
         }
         verdict
     }

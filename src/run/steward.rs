@@ -1,5 +1,5 @@
-//! The enforcer's child outside of its wall, for the three things that it can not do behind it: start the hooks, see which
-//! processes run programs of ours, and end what is left of a lost run, which takes a look at the environment of others. It
+//! The enforcer's child outside of its wall, for the four things that it can not do behind it: start the hooks, have somebody
+//! look whether a run may go on, see which processes run programs of ours, and end what is left of a lost run, which takes a look at the environment of others. It
 //! listens to the enforcer alone, does nothing else, and ends with it. Where no such process can be made the enforcer is its own, and
 //! stays outside of the wall.
 
@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use super::removal::{Looking, Looks};
 use crate::host::start_hooks;
 use crate::programs::{OURS, Ours, ours};
 use crate::session::end_lost;
@@ -30,6 +31,9 @@ const WHICH: u8 = b'?';
 
 /// What is left of a run is to be ended; its id follows. The answer is how many there were.
 const LOST: u8 = b'x';
+
+/// Somebody is to look whether a run may go on; the order follows. The answer is whether they do.
+const REMOVED: u8 = b'r';
 
 /// Events for the hooks follow, and there are more, or these are the last.
 const MORE: u8 = b'+';
@@ -123,6 +127,12 @@ impl Line {
     }
 }
 
+impl Looks for Steward {
+    fn start(&self, order: &[u8]) -> io::Result<()> {
+        if self.ask(REMOVED, order)? == DONE { Ok(()) } else { Err(io::Error::other("nobody looks")) }
+    }
+}
+
 impl Ours for Steward {
     fn look(&self) {
         let _ = self.ask(LOOK, &[]); // one that is gone answers no question after it either
@@ -149,15 +159,16 @@ fn serve(enforcer: &OwnedFd) -> Infallible {
     }
 }
 
-/// The three things, and what was told for one of them so far.
+/// The four things, and what was told for one of them so far.
 pub(super) struct Errands {
     programs: Programs,
     events: RefCell<Vec<u8>>,
+    looking: Looking,
 }
 
 impl Errands {
     fn new() -> Self {
-        Self { programs: ours(), events: RefCell::default() }
+        Self { programs: ours(), events: RefCell::default(), looking: Looking::default() }
     }
 
     /// The answer to an order; none to one that makes no sense.
@@ -168,6 +179,8 @@ impl Errands {
             [LOST, run @ ..] => {
                 return Some(str::from_utf8(run).map_or(0, |run| u32::try_from(end_lost(run)).unwrap_or(u32::MAX)));
             }
+            [REMOVED, order @ ..] if self.looking.start(order).is_err() => return Some(FAILED),
+            [REMOVED, ..] => {}
             [tag @ (MORE | LAST), piece @ ..] if self.events.borrow().len() < EVENTS => {
                 self.events.borrow_mut().extend_from_slice(piece);
                 if *tag == LAST && start_hooks(&self.events.take()).is_err() {

@@ -248,6 +248,18 @@ pub fn kill_group(group: Pid, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(-group.0, signal) }).map(drop)
 }
 
+/// Has the kernel end this process by SIGALRM when `limit` is over, in whole seconds, whatever it waits for then.
+///
+/// # Errors
+/// Those of sigaction(2).
+pub fn end_within(limit: Duration) -> io::Result<()> {
+    signals::set_disposition(libc::SIGALRM, Disposition::Default)?;
+    signals::unblock(SignalSet::of(&[libc::SIGALRM]))?;
+    // SAFETY: alarm takes a number.
+    unsafe { libc::alarm(u32::try_from(limit.as_secs()).unwrap_or(u32::MAX)) };
+    Ok(())
+}
+
 /// Ends this process by the signal, so that the parent sees the same end as of the command; 128 + the signal as exit
 /// status where that does not kill. No core is left: limits for core files are 0.
 pub fn raise_default(signal: i32) -> ! {

@@ -498,6 +498,35 @@ fn who_may_no_longer_have_a_role_keeps_no_run_of_it() {
     assert!(root.as_root(["jitctl", "audit", "verify"]).succeeded().contains("intact"));
 }
 
+/// A directory of accounts in the network may never answer; whoever ends a run in time does not ask it.
+#[test]
+fn a_directory_of_accounts_that_does_not_answer_holds_up_no_end() {
+    let root = crate::own_root();
+    root.add_policy("removal", REMOVAL);
+    root.write("/root/nss_hang.c", 0o600, include_str!("nss_hang.c"));
+    root.script("gcc -shared -fPIC -o $(dirname $(find /lib /usr/lib -name 'libnss_compat.so.2' | head -1))/libnss_hang.so.2 /root/nss_hang.c");
+    root.script("sed -i 's/^\\(passwd\\|group\\):/& hang/' /etc/nsswitch.conf && grep -q '^passwd: hang' /etc/nsswitch.conf");
+    let person = root.person(&["staying"]);
+    let grant = id(&request(&root, &person, "granted", &[]));
+    let sleeping = || root.script("pgrep -fxc 'sleep 920001' || :").trim() == "1";
+    let script = "jit-sudo -n --role granted sleep 920001 >/dev/null 2>&1 & sleep 0.3";
+    root.run_as(&person.name, ["sh", "-c", script]).succeeded();
+    harness::eventually("it sleeps", harness::PATIENCE, || sleeping().then_some(()));
+    root.script("touch /run/hang");
+    root.add_policy("another", "[roles.another]\nstanding = [\"#0\"]\ncommands = [\"ALL\"]\n");
+    root.as_root(["jitctl", "roles"]).succeeded();
+    harness::eventually("somebody asks in vain", harness::PATIENCE, || {
+        (root.script("test ! -e /run/hangs || echo yes").trim() == "yes").then_some(())
+    });
+    assert!(sleeping());
+    root.as_root(["jitctl", "revoke", &grant, "--reason", "enough"]).succeeded();
+    harness::eventually("it is ended", AT_ONCE, || (!sleeping()).then_some(()));
+    root.script("rm /run/hang");
+    harness::eventually("nobody asks any longer", harness::PATIENCE, || {
+        (root.script("pgrep -c jit-sudo-enforc || :").trim() == "0").then_some(())
+    });
+}
+
 /// Kills supervisor, monitor and enforcer of everything at once, so that nobody of ours is left.
 fn orphaned(root: &PrivateRoot) {
     let names = ["jit-sudo-enforc", "jit-sudo"];
