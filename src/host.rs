@@ -276,21 +276,21 @@ impl Host {
     /// command has begun.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         let moment = self.notice(journal)?;
-        self.close_lost(journal, &moment, Sweep::Sample, &end_lost)
+        self.close_lost(journal, &moment, Sweep::Sample, &end_lost).map(drop)
     }
 
     /// Closes some of the runs whose supervisor has died: a few at each visit, and every one is reached.
     pub fn close_some_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::Sample, &end_lost)
+        self.close_lost(journal, &self.clocks()?, Sweep::Sample, &end_lost).map(drop)
     }
 
     /// Closes every run whose supervisor has died, for who wants to see what really runs.
-    pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+    pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<Closed, HostError> {
         self.close_every_lost_by(journal, &end_lost)
     }
 
     /// The same for a process that may not see who is left of them, and has another end them.
-    pub fn close_every_lost_by(&self, journal: &Journal<'_>, end: &dyn Fn(&str) -> usize) -> Result<(), HostError> {
+    pub fn close_every_lost_by(&self, journal: &Journal<'_>, end: &dyn Fn(&str) -> usize) -> Result<Closed, HostError> {
         self.close_lost(journal, &self.clocks()?, Sweep::All, end)
     }
 
@@ -434,6 +434,15 @@ impl Host {
     }
 }
 
+/// What nobody looked after any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed {
+    /// Runs that were closed.
+    pub runs: usize,
+    /// What finished runs had left running, and was ended.
+    pub left: usize,
+}
+
 impl Host {
     /// A clock that was changed, or a database that is older than its anchor, is recorded. Gives the time.
     pub fn notice(&self, journal: &Journal<'_>) -> Result<Moment, HostError> {
@@ -451,7 +460,7 @@ impl Host {
         moment: &Moment,
         sweep: Sweep,
         end: &dyn Fn(&str) -> usize,
-    ) -> Result<(), HostError> {
+    ) -> Result<Closed, HostError> {
         let alive = |supervisor: &Supervisor| {
             supervisor.boot_id == moment.boot_id
                 && sys::process::Pid::new(supervisor.process.pid)
@@ -463,11 +472,12 @@ impl Host {
             if is_of_now { end(&run.run) } else { 0 }
         };
         let mut closed = journal.close_lost(moment, sweep, &alive, &end)?;
+        let runs = closed.len();
         if sweep == Sweep::All {
             closed.extend(journal.close_lost_left(moment, &alive, &end)?);
         }
         let _ = journal.mirror(&closed); // the journal has them; a sink never decides
-        Ok(())
+        Ok(Closed { runs, left: closed.len() - runs })
     }
 
     fn anchor(&self) -> Anchor {

@@ -15,11 +15,10 @@ impl Desk<'_> {
         if self.caller.uid() != 0 {
             return Err(refused("not-root", "only root may sweep"));
         }
-        let open = self.journal.open_runs()?.len();
-        self.host.close_every_lost(self.journal)?;
+        let closed = self.host.close_every_lost(self.journal)?;
         let running = self.journal.open_runs()?;
-        let lost = open.saturating_sub(running.len());
-        let mut info = SweepInfo { lost: count(lost), shelved: 0, compressed: 0, pruned: None };
+        let (lost, left) = (count(closed.runs), count(closed.left));
+        let mut info = SweepInfo { lost, left, shelved: 0, compressed: 0, pruned: None };
         for run in self.host.abandoned_recordings(&|run| running.iter().any(|open| open.run == run))? {
             self.host.shelve_recording(&run)?;
             info.shelved += 1;

@@ -37,6 +37,8 @@ pub enum Severity {
 pub struct SweepInfo {
     /// Runs whose supervisor had died, closed as lost, beyond the few that every visit closes.
     pub lost: u64,
+    /// Finished runs whose left-overs nobody looked after any more, which were ended.
+    pub left: u64,
     /// Recordings that dead supervisors left, put to the others.
     pub shelved: u64,
     /// Recordings that were compressed.
