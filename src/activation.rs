@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::bucket::charge_request;
+use rusqlite::Connection;
+
+use crate::audit::bucket::Charge;
 use crate::audit::record::{self, Digest, Limit};
 use crate::audit::{Event, JournalError, Written, in_force};
 use crate::budget::{REQUEST_WORDS, Storage};
@@ -263,22 +265,32 @@ fn submit(
     let journal = host.journal(&policy.settings().audit);
     let rules = &role.activation;
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
-    let storage = policy.settings().audit.storage;
+    // Neither does root's work wait for a budget.
+    let urgent = terms.break_glass.is_set() || terms.uid == 0;
+    let (person, storage) = (terms.person(), policy.settings().audit.storage);
+    let charge = Charge { person: &person, bytes: bytes.len(), urgent, storage };
+    let rate = policy.settings().request_rate;
+    let is_room = |connection: &Connection| {
+        if store::GrantStore::new(connection).pending_of(&person, terms.created)? >= PENDING_LIMIT as usize {
+            return Err(ActivationError::TooMany(PENDING_LIMIT));
+        }
+        // An emergency does not wait; its own limit is the debt that it leaves.
+        if terms.break_glass.is_set() { Ok(()) } else { within_rate(connection, terms, rate) }
+    };
+    let beyond = |seconds| ActivationError::Budget(storage, seconds);
+    // Without a lock first: who is refused for a limit holds up nobody.
+    let connection = host.database().connection();
+    is_room(connection)?;
+    if let Err(seconds) = charge.fits(connection, now.moment())? {
+        let _ = journal.tell_full(now.moment(), &person).map(|told| journal.mirror(&told));
+        return Err(beyond(seconds));
+    }
     let stored = host.database().write(Durability::Synced, |tx| {
         in_force(tx, role.policy.map(Digest))?;
         let now = &crate::audit::now(tx, now.moment().clone())?;
         let moment = now.moment();
-        if store::GrantStore::new(tx).pending_of(&terms.person(), terms.created)? >= PENDING_LIMIT as usize {
-            return Err(ActivationError::TooMany(PENDING_LIMIT));
-        }
-        // An emergency does not wait; its own limit is the debt that it leaves.
-        if !terms.break_glass.is_set() {
-            within_rate(tx, terms, policy.settings().request_rate)?;
-        }
-        // Neither does root's work wait for a budget.
-        let urgent = terms.break_glass.is_set() || terms.uid == 0;
-        charge_request(tx, moment, &terms.person(), bytes.len(), urgent, &storage)?
-            .map_err(|seconds| ActivationError::Budget(storage, seconds))?;
+        is_room(tx)?;
+        charge.put(tx, moment)?.map_err(beyond)?;
         store::insert_request(tx, terms, &bytes, needed)?;
         store::keep_role(tx, &terms.role_digest, role)?;
         let mut written = vec![journal.append(tx, moment, request_event(terms, &bytes, needed, role))?];
@@ -294,9 +306,6 @@ fn submit(
         };
         if is_awaited() { Ok((activation, written)) } else { Err(ActivationError::Left) }
     });
-    if let Err(ActivationError::Budget(..)) = stored {
-        let _ = journal.tell_full(now.moment(), &terms.person()).map(|told| journal.mirror(&told));
-    }
     let (activation, written) = stored?;
     let _ = journal.mirror(&written);
     host.ring();
@@ -304,9 +313,9 @@ fn submit(
 }
 
 /// Refuses a request beyond `rate` in an hour. The clock may have been set back since: what was made later than now counts.
-fn within_rate(tx: &rusqlite::Transaction<'_>, terms: &RequestTerms, rate: u32) -> Result<(), ActivationError> {
+fn within_rate(connection: &Connection, terms: &RequestTerms, rate: u32) -> Result<(), ActivationError> {
     let since = terms.created.saturating_sub(RATE_WINDOW);
-    match store::GrantStore::new(tx).nth_newest_request_of(&terms.person(), rate, since)? {
+    match store::GrantStore::new(connection).nth_newest_request_of(&terms.person(), rate, since)? {
         Some(made) => {
             let free = made.saturating_add(RATE_WINDOW);
             Err(ActivationError::TooOften(rate, Timestamp::from_seconds(free)))

@@ -2,6 +2,7 @@
 //! May not: know a table of the database, a clock or the policy. Each limit has its sentence in docs/man/jit-sudo-policy.5.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,12 @@ pub const QUESTION_WITHIN: u64 = 10;
 
 /// The most processes of the broker that work or wait for one user.
 pub const BROKERS: u32 = 64;
+
+/// So long a refusal that is only counted waits before it takes the lock that others wait for.
+pub const COUNTED_AFTER: Duration = Duration::from_secs(1);
+
+/// The most that wait so for one user; with [`COUNTED_AFTER`] and the storage the budget of time under that lock.
+pub const COUNTING: u32 = 8;
 
 /// What a record of `bytes` costs: it stands in the journal and in a log sink.
 pub fn cost_of_record(bytes: usize) -> u64 {

@@ -9,6 +9,7 @@ mod recordings;
 mod schema;
 mod sealing;
 mod shelf;
+mod turns;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -40,6 +41,7 @@ pub use policies::OnDisk;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
 pub use schema::open as open_database;
 pub use sealing::SEAL;
+pub use turns::{Turn, Work, turns};
 pub use shelf::Shelved;
 use sys::bell::Bell;
 use sys::limits::Limits;
@@ -506,11 +508,6 @@ impl Host {
     fn courier(&self, name: &str, transport: impl Transport + 'static) -> Box<dyn Sink> {
         Box::new(Courier::new(transport, self.state.path().join(format!("sent-{name}"))))
     }
-}
-
-/// The file on which the turns of users are locks; `None` on a host that is not set up.
-pub fn turns() -> Option<Bell> {
-    state_directory().ok().and_then(|state| Bell::open(&state.path().join(BELL)).ok())
 }
 
 fn state_directory() -> Result<TrustedDirectory, HostError> {

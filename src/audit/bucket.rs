@@ -82,7 +82,7 @@ impl Bucket {
 
     fn alert(&self, uid: u32) -> Event {
         let (first, user) = (Timestamp(self.since).to_the_second(), &self.user);
-        let sentence = format!("{} more refusals of {user} since {first} are not recorded one by one", self.counted);
+        let sentence = format!("at least {} more refusals of {user} since {first} are not recorded one by one", self.counted);
         Event::Alert(Box::new(Alert {
             code: "rejects-counted".to_owned(),
             sentence: sentence.into(),
@@ -96,6 +96,14 @@ impl Bucket {
 }
 
 impl Journal<'_> {
+    /// Whether a refusal would be counted and not recorded, as far as one can see without a lock.
+    pub fn only_counts(&self, moment: &Moment, person: &Person, reject: &Reject) -> Result<bool, JournalError> {
+        let Some(bucket) = load(self.database.connection(), &name(person))? else { return Ok(false) };
+        let event = Event::Reject(Box::new(reject.clone().bounded()));
+        let cost = budget::cost_of_record(serde_json::to_vec(&event)?.len());
+        Ok(bucket.level(moment, &self.storage).with(cost, self.storage.for_refusals()).is_none())
+    }
+
     /// Records a refusal of this person, or counts it where there were too many.
     pub fn reject(&self, moment: &Moment, person: &Person, reject: Reject) -> Result<Vec<Written>, JournalError> {
         let event = Event::Reject(Box::new(reject.bounded()));
@@ -115,9 +123,13 @@ impl Journal<'_> {
     pub fn tell_full(&self, moment: &Moment, person: &Person) -> Result<Vec<Written>, JournalError> {
         let (name, user) = (name(person), Word::from(person.name.as_str()));
         let now = moment.wall.seconds();
+        let is_told = |bucket: &Bucket| (0..TOLD_EVERY).contains(&now.saturating_sub(bucket.told));
+        if load(self.database.connection(), &name)?.as_ref().is_some_and(is_told) {
+            return Ok(Vec::new());
+        }
         self.database.write(Durability::Ordered, |tx| {
             let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&user, moment));
-            if (0..TOLD_EVERY).contains(&now.saturating_sub(bucket.told)) {
+            if is_told(&bucket) {
                 return Ok(Vec::new());
             }
             bucket.told = now;
@@ -160,28 +172,50 @@ impl Journal<'_> {
     }
 }
 
-/// Charges `person` for a request of so many bytes, inside the transaction that stores it. The error is the time in seconds
-/// until there is room for it; an `urgent` one is charged and never refused.
-pub fn charge_request(
-    tx: &Transaction<'_>,
-    moment: &Moment,
-    person: &Person,
-    bytes: usize,
-    urgent: bool,
-    storage: &Storage,
-) -> Result<Result<(), u64>, JournalError> {
-    let name = name(person);
-    let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&Word::from(person.name.as_str()), moment));
-    let (cost, level) = (budget::cost_of_request(bytes), bucket.level(moment, storage));
-    match level.with(cost, if urgent { u64::MAX } else { storage.at_once }) {
-        Some(filled) => {
-            bucket.fill(filled, moment);
-            store(tx, &name, &bucket)?;
-            Ok(Ok(()))
+/// What a request costs its requester: the bytes of its terms.
+#[derive(Debug, Clone, Copy)]
+pub struct Charge<'a> {
+    /// Who pays.
+    pub person: &'a Person,
+    /// How much, in bytes of its terms.
+    pub bytes: usize,
+    /// It is charged and never refused.
+    pub urgent: bool,
+    /// What they may use.
+    pub storage: Storage,
+}
+
+impl Charge<'_> {
+    /// Charges it inside the transaction that stores the request. The error is the time in seconds until there is room for it.
+    pub fn put(&self, tx: &Transaction<'_>, moment: &Moment) -> Result<Result<(), u64>, JournalError> {
+        let (name, mut bucket, level) = self.found(tx, moment)?;
+        match level {
+            Ok(filled) => {
+                bucket.fill(filled, moment);
+                store(tx, &name, &bucket)?;
+                Ok(Ok(()))
+            }
+            Err(seconds) => Ok(Err(seconds)),
         }
-        None => Ok(Err(level.wait_for(cost, storage))),
+    }
+
+    /// Whether there is room for it, as far as one can see without a lock.
+    pub fn fits(&self, connection: &Connection, moment: &Moment) -> Result<Result<(), u64>, JournalError> {
+        Ok(self.found(connection, moment)?.2.map(drop))
+    }
+
+    /// The bucket, and how full it would be.
+    fn found(&self, connection: &Connection, moment: &Moment) -> Result<Filled, JournalError> {
+        let name = name(self.person);
+        let user = || Word::from(self.person.name.as_str());
+        let bucket = load(connection, &name)?.unwrap_or_else(|| Bucket::new(&user(), moment));
+        let (cost, level) = (budget::cost_of_request(self.bytes), bucket.level(moment, &self.storage));
+        let filled = level.with(cost, if self.urgent { u64::MAX } else { self.storage.at_once });
+        Ok((name, bucket, filled.ok_or_else(|| level.wait_for(cost, &self.storage))))
     }
 }
+
+type Filled = (String, Bucket, Result<Level, u64>);
 
 fn micros(seconds: u32) -> i64 {
     i64::from(seconds).saturating_mul(1_000_000)
@@ -261,7 +295,7 @@ mod tests {
         let told = journal.tell_counted(&moment(700)).unwrap();
         let Event::Alert(alert) = Record::decode(&told[0].body).unwrap().event else { panic!("{told:?}") };
         assert_eq!((alert.code.as_str(), alert.uid), ("rejects-counted", Some(7)));
-        assert!(alert.sentence.to_string().starts_with("1001 more refusals of alice since 20"), "{}", alert.sentence);
+        assert!(alert.sentence.to_string().starts_with("at least 1001 more refusals of alice since 20"), "{}", alert.sentence);
         assert!(journal.tell_counted(&moment(1400)).unwrap().is_empty(), "once");
         assert!(all(database.connection()).unwrap().is_empty(), "nothing stays behind");
         assert!(journal.verify_all().unwrap().is_ok());

@@ -232,7 +232,7 @@ impl Matter {
 fn record(host: &Host, caller: &Caller, reject: Reject) -> Result<(), Refusal> {
     let policy = host.policy(Some(caller))?;
     let journal = host.journal(&policy.settings().audit);
-    let written = journal.reject(&host.clocks()?, caller.person(), reject)?;
+    let written = host.reject(&journal, caller.person(), reject)?;
     let _ = journal.mirror(&written);
     host.seal_in_time(&journal);
     Ok(())

@@ -42,7 +42,7 @@ use crate::policy::{PolicyIndex, PolicyReader};
 use crate::voice::{PAGING, Voice};
 use decisions::Narrowing;
 use failure::{Refused, refused, unchecked};
-use question::Turn;
+use question::turn_of;
 pub use question::{Question, hear};
 use sys::interruption::Patiently;
 use sys::sanitize::Inherited;
@@ -111,7 +111,7 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
         Ask::Examine {} => return health::examine(&caller, PolicyReader::root(&inherited.identity)).map(Some),
         _ => {}
     }
-    let _turn = Turn::of(&caller)?;
+    let _turn = turn_of(&caller)?;
     // An approver is asked before the database is opened for the answer: nobody else waits for what a person types.
     let consent = consent::obtain(&ask, &caller, voice)?;
     let host = Host::open(caller.host())?;

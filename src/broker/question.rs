@@ -10,21 +10,13 @@ use super::understand;
 use super::wire::{Ask, REQUEST_LIMIT};
 use crate::budget::{BROKERS, QUESTION_WITHIN};
 use crate::elevation::Caller;
-use crate::host::turns;
-use sys::bell::Bell;
+use crate::host::{Turn, Work};
 use sys::counted::counted_as;
-use sys::lock::claim_one;
 use sys::poll::{PollEntry, poll};
 use sys::sanitize::Inherited;
 
 /// Ends a question whose asker stays on the line; else the end of the input does.
 const END: u8 = 0;
-
-/// Where the turns of users begin in the file on which they are locks: behind everything that could be written there.
-const TURNS: i64 = 1 << 50;
-
-/// The turns of one user are so many bytes apart from those of the next: more than anybody may have.
-const APART: i64 = 1 << 16;
 
 /// The bytes of a question, or why there are none.
 pub struct Question(Result<Vec<u8>, Unheard>);
@@ -86,22 +78,11 @@ impl Question {
     }
 }
 
-/// One of the [`BROKERS`] processes that work or wait for a user at the same time, until it is dropped or the process ends.
-pub(super) struct Turn(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] Option<Bell>);
-
-impl Turn {
-    /// For root there is no limit; on a host that is not set up there is nothing to wait for.
-    pub(super) fn of(caller: &Caller) -> Result<Self, Refused> {
-        if caller.uid() == 0 {
-            return Ok(Self(None));
-        }
-        let Some(file) = turns() else { return Ok(Self(None)) };
-        let first = TURNS.saturating_add(i64::from(caller.uid()).saturating_mul(APART));
-        let failed = |error| refused("host", format!("the turns of users cannot be counted: {error}"));
-        if claim_one(&file, first, BROKERS).map_err(failed)? {
-            return Ok(Self(Some(file)));
-        }
-        Err(refused("too-many", format!("{BROKERS} requests of yours are being worked on or waited for already"))
-            .hint("end a jitctl of yours that waits"))
-    }
+/// One of the [`BROKERS`] processes that work or wait for a user at the same time.
+pub(super) fn turn_of(caller: &Caller) -> Result<Turn, Refused> {
+    let failed = |error| refused("host", format!("the turns of users cannot be counted: {error}"));
+    Turn::claim(caller.uid(), Work::Question).map_err(failed)?.ok_or_else(|| {
+        refused("too-many", format!("{BROKERS} requests of yours are being worked on or waited for already"))
+            .hint("end a jitctl of yours that waits")
+    })
 }

@@ -45,8 +45,7 @@ impl Attempt {
         let person = self.person;
         let reject =
             Reject { code: refusal.code().to_owned(), sentence: Word::of_escaped(&refusal.sentence()), ..self.reject };
-        let moment = scene.host.clocks().map_err(Refusal::from);
-        let written = moment.and_then(|moment| scene.journal.reject(&moment, &person, reject).map_err(Refusal::from));
+        let written = scene.host.reject(scene.journal, &person, reject).map_err(Refusal::from);
         scene.host.database().tidy();
         match written {
             Ok(written) => {

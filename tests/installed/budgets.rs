@@ -69,7 +69,9 @@ fn refusals_of_any_size_fill_no_more_than_their_part_of_the_budget() {
     let root = own_root();
     let (person, other) = (root.person(&["reviewed"]), root.person(&[]));
     let before = state(&root);
-    let flood = "import subprocess\nfor i in range(150): subprocess.run(['jit-sudo', '-n', '--role', 'nonsense', '/usr/bin/id'] + ['\\x01' * 100000] * 5, stderr=subprocess.DEVNULL)";
+    let flood = "import subprocess\nfrom concurrent.futures import ThreadPoolExecutor\n\
+        words = ['jit-sudo', '-n', '--role', 'nonsense', '/usr/bin/id'] + ['\\x01' * 100000] * 5\n\
+        with ThreadPoolExecutor(16) as pool: list(pool.map(lambda _: subprocess.run(words, stderr=subprocess.DEVNULL), range(150)))";
     root.command(&person.name, ["python3", "-c", flood]).patience(Duration::from_secs(120)).run().succeeded();
     let grown = state(&root) - before;
     assert!(grown < STORED, "150 refusals of 500 KB made {grown} bytes");
