@@ -48,6 +48,7 @@ help:
 	@echo 'make import-compare  5,000 generated sudoers files, imported, and their answers compared with sudo'"'"'s (FILES= SEED=)'
 	@echo 'make journals       1,000 random journals, half of them damaged, by our verification and by one written from the formats'
 	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
+	@echo 'make kills          runs that are killed at each of their system calls'
 	@echo 'make trials         1,000 runs that try at random to outlive their grants (TRIALS= SEED=)'
 	@echo 'make flips          2,000,000 random bit flips over all that is signed'
 
@@ -179,6 +180,10 @@ million: deps build
 journals: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_random_journals -- --ignored --nocapture
 
+# Runs that are killed at each of their system calls, one after the other; ten minutes.
+kills: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_kill_at_each_system_call -- --ignored --nocapture
+
 # Runs that try to outlive their grants; half an hour. TRIALS= SEED=
 trials: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_runs -- --ignored --nocapture
@@ -224,4 +229,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips journals soak trials million test check deps build-deps clean ansible import-compare
+.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips journals soak kills trials million test check deps build-deps clean ansible import-compare

@@ -9,6 +9,7 @@ mod recordings;
 mod schema;
 mod sealing;
 mod shelf;
+mod strays;
 mod turns;
 
 use std::borrow::Borrow;
@@ -41,11 +42,11 @@ pub use policies::OnDisk;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
 pub use schema::open as open_database;
 pub use sealing::SEAL;
-pub use turns::{Turn, Work, turns};
 pub use shelf::Shelved;
 use sys::bell::Bell;
 use sys::limits::Limits;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
+pub use turns::{Turn, Work, turns};
 
 /// The administrator's directory.
 pub const CONFIGURATION: &str = match option_env!("JIT_SUDO_SYSCONFDIR") {

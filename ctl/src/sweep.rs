@@ -12,7 +12,11 @@ pub(crate) fn sweep(broker: &Broker) -> Result<Report, Trouble> {
     let (records, recordings) = swept.pruned.as_ref().map_or((0, 0), |pruned| (pruned.records, pruned.recordings));
     let counts = [
         (swept.lost, "lost run closed", "lost runs closed"),
-        (swept.left, "run ended that a finished command had left running", "runs ended that finished commands had left running"),
+        (
+            swept.left,
+            "run ended that a finished command had left running",
+            "runs ended that finished commands had left running",
+        ),
         (swept.shelved, "abandoned recording put to the others", "abandoned recordings put to the others"),
         (swept.compressed, "recording compressed", "recordings compressed"),
         (records, "old record removed", "old records removed"),

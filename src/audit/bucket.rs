@@ -82,7 +82,8 @@ impl Bucket {
 
     fn alert(&self, uid: u32) -> Event {
         let (first, user) = (Timestamp(self.since).to_the_second(), &self.user);
-        let sentence = format!("at least {} more refusals of {user} since {first} are not recorded one by one", self.counted);
+        let sentence =
+            format!("at least {} more refusals of {user} since {first} are not recorded one by one", self.counted);
         Event::Alert(Box::new(Alert {
             code: "rejects-counted".to_owned(),
             sentence: sentence.into(),
@@ -295,7 +296,11 @@ mod tests {
         let told = journal.tell_counted(&moment(700)).unwrap();
         let Event::Alert(alert) = Record::decode(&told[0].body).unwrap().event else { panic!("{told:?}") };
         assert_eq!((alert.code.as_str(), alert.uid), ("rejects-counted", Some(7)));
-        assert!(alert.sentence.to_string().starts_with("at least 1001 more refusals of alice since 20"), "{}", alert.sentence);
+        assert!(
+            alert.sentence.to_string().starts_with("at least 1001 more refusals of alice since 20"),
+            "{}",
+            alert.sentence
+        );
         assert!(journal.tell_counted(&moment(1400)).unwrap().is_empty(), "once");
         assert!(all(database.connection()).unwrap().is_empty(), "nothing stays behind");
         assert!(journal.verify_all().unwrap().is_ok());

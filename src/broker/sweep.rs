@@ -16,8 +16,9 @@ impl Desk<'_> {
             return Err(refused("not-root", "only root may sweep"));
         }
         let closed = self.host.close_every_lost(self.journal)?;
+        let strays = self.host.end_strays(self.journal)?;
         let running = self.journal.open_runs()?;
-        let (lost, left) = (count(closed.runs), count(closed.left));
+        let (lost, left) = (count(closed.runs), count(closed.left + strays));
         let mut info = SweepInfo { lost, left, shelved: 0, compressed: 0, pruned: None };
         for run in self.host.abandoned_recordings(&|run| running.iter().any(|open| open.run == run))? {
             self.host.shelve_recording(&run)?;

@@ -51,7 +51,8 @@ pub(super) fn run(
     let carrier = line.as_ref().map(Line::pid);
     let _ = carrier.map(|carrier| family.spare(carrier));
     enforcer.begun(Some(family.wards(command.keeper().unwrap_or_else(Pid::own), carrier, enforcer.grace())));
-    let mut supervised = Supervised { command: &command, stopped: None, family, signals: &signals, enforcer, line: line.as_ref(), tape };
+    let mut supervised =
+        Supervised { command: &command, stopped: None, family, signals: &signals, enforcer, line: line.as_ref(), tape };
     let end = supervised.supervise().map_err(lost)?;
     finish(family, enforcer);
     if let Some(line) = line {

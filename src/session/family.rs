@@ -370,6 +370,11 @@ pub fn end_lost(run: &str) -> usize {
     ended + Mark::new(RUN_VARIABLE, run).kill(&|pid| lives(pid) && ours.run_by(pid).is_none())
 }
 
+/// The runs whose supervisors have ended, and in whose groups somebody lives.
+pub fn abandoned() -> Vec<String> {
+    Cgroup::orphaned(PARENT)
+}
+
 fn end_group(group: &Cgroup) {
     for _ in 0..KILL_ROUNDS {
         group.kill();

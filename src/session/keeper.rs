@@ -96,13 +96,7 @@ fn killed() -> io::Error {
 }
 
 /// The whole life of the keeper.
-fn keep(
-    launch: &Launch,
-    inherited: &Inherited,
-    ends: &Ends,
-    supervisor: &OwnedFd,
-    grace: Duration,
-) -> io::Result<()> {
+fn keep(launch: &Launch, inherited: &Inherited, ends: &Ends, supervisor: &OwnedFd, grace: Duration) -> io::Result<()> {
     process::become_subreaper()?;
     let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
     let command = match launch.beget(inherited, ends) {

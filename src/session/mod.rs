@@ -28,7 +28,7 @@ mod taps;
 
 use std::time::{Duration, Instant};
 
-pub use family::{Family, Known, SUPERVISORS, can_found, end_lost, stand_alone, stand_apart};
+pub use family::{Family, Known, SUPERVISORS, abandoned, can_found, end_lost, stand_alone, stand_apart};
 pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};

@@ -110,6 +110,16 @@ impl Cgroup {
         found
     }
 
+    /// The name of every group, below `parent` and inside of others, in which somebody lives and whose maker does not.
+    pub fn orphaned(parent: &str) -> Vec<String> {
+        let Ok(parent) = tree().map(|tree| tree.join(parent)) else { return Vec::new() };
+        let mut found = Vec::new();
+        if fs::symlink_metadata(&parent).is_ok_and(|parent| is_roots_alone(&parent)) {
+            orphaned(&parent, DEPTH, &mut found);
+        }
+        found
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -117,8 +127,7 @@ impl Cgroup {
 
     /// Whether a living process is in it or in a group below it; false when it is gone.
     pub fn is_populated(&self) -> bool {
-        fs::read_to_string(self.path.join("cgroup.events"))
-            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+        is_populated(&self.path)
     }
 
     /// Removes it if nobody is in it; false where somebody is.
@@ -429,7 +438,7 @@ fn sweep(parent: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         if let Some(maker) = name.to_str().and_then(maker)
-            && process::kill(maker, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+            && has_ended(maker)
         {
             remove(&entry.path(), DEPTH);
         }
@@ -462,6 +471,32 @@ fn named(path: &Path, name: &str, depth: u32, found: &mut Vec<Cgroup>) {
             named(&path, name, depth - 1, found);
         }
     }
+}
+
+fn orphaned(path: &Path, depth: u32, found: &mut Vec<String>) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let called = entry.file_name();
+        if let Some((name, maker)) = called.to_str().and_then(|name| Some((name.rsplit_once('.')?.0, maker(name)?)))
+            && is_populated(&entry.path())
+            && has_ended(maker)
+        {
+            found.push(name.to_owned());
+        }
+        if depth > 0 {
+            orphaned(&entry.path(), depth - 1, found);
+        }
+    }
+}
+
+fn is_populated(path: &Path) -> bool {
+    fs::read_to_string(path.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+}
+
+fn has_ended(maker: Pid) -> bool {
+    process::kill(maker, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 
 /// From the leaves up. What cannot be removed holds processes, or is gone already.

@@ -239,7 +239,8 @@ fn a_flood_of_refusals_is_counted_and_told_once() {
     root.command(&person.name, ["bash", "-c", flood]).patience(Duration::from_secs(60)).run().exited(1);
     // Who is only counted waits for that without the lock, at most eight at a time.
     let began = Instant::now();
-    root.run_as(&person.name, ["bash", "-c", "for i in $(seq 40); do jit-sudo -n id 2>/dev/null & done; wait"]).succeeded();
+    root.run_as(&person.name, ["bash", "-c", "for i in $(seq 40); do jit-sudo -n id 2>/dev/null & done; wait"])
+        .succeeded();
     assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
     root.run_as(&other.name, ["jit-sudo", "-n", "id"]).refused("");

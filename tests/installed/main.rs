@@ -31,6 +31,7 @@ mod inherited;
 mod jitctl;
 mod journals;
 mod json;
+mod killed;
 mod know;
 mod lent;
 mod life;

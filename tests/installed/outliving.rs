@@ -505,7 +505,9 @@ fn a_directory_of_accounts_that_does_not_answer_holds_up_no_end() {
     root.add_policy("removal", REMOVAL);
     root.write("/root/nss_hang.c", 0o600, include_str!("nss_hang.c"));
     root.script("gcc -shared -fPIC -o $(dirname $(find /lib /usr/lib -name 'libnss_compat.so.2' | head -1))/libnss_hang.so.2 /root/nss_hang.c");
-    root.script("sed -i 's/^\\(passwd\\|group\\):/& hang/' /etc/nsswitch.conf && grep -q '^passwd: hang' /etc/nsswitch.conf");
+    root.script(
+        "sed -i 's/^\\(passwd\\|group\\):/& hang/' /etc/nsswitch.conf && grep -q '^passwd: hang' /etc/nsswitch.conf",
+    );
     let person = root.person(&["staying"]);
     let grant = id(&request(&root, &person, "granted", &[]));
     let sleeping = || root.script("pgrep -fxc 'sleep 920001' || :").trim() == "1";

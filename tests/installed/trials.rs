@@ -26,7 +26,7 @@ authenticate = false
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// What a run does; NAP is a number that no other process sleeps, INNER somebody with a standing role. All of them leave sleepers.
-const SCENES: [(&str, &str); 14] = [
+const SCENES: [(&str, &str); 15] = [
     ("plain", "sleep NAP"),
     ("child in a session of its own", "setsid -f sleep NAP; sleep NAP"),
     ("left behind", "setsid -f sleep NAP"),
@@ -40,8 +40,20 @@ const SCENES: [(&str, &str); 14] = [
     ("deaf to signals", "trap '' TERM HUP INT TSTP; setsid -f sleep NAP; while :; do sleep 0.05; done; sleep NAP"),
     ("run inside of a run", "jit-sudo -n sh -c 'setsid -f sleep NAP; sleep NAP'"),
     ("run of another inside of a run", "runuser -u INNER -- jit-sudo -n sh -c 'setsid -f sleep NAP; sleep NAP'"),
+    ("main thread gone", "exec python3 /usr/local/lib/headless.py NAP"),
     ("session of su", "su - INNER -c 'setsid -f sleep NAP; sleep NAP'"),
 ];
+
+/// Ends its main thread, and another goes on, deaf, and begets who sleeps for as long as nobody of these does.
+const HEADLESS: &str = "import ctypes, platform, signal, subprocess, sys, threading, time
+for number in (1, 2, 15, 18, 20): signal.signal(number, signal.SIG_IGN)
+def work():
+    while True:
+        subprocess.call(['sleep', sys.argv[1]], start_new_session=True)
+threading.Thread(target=work).start()
+time.sleep(0.1)
+ctypes.CDLL(None).syscall(60 if platform.machine() == 'x86_64' else 93, 0)
+";
 
 /// How it is begun. COMMAND is quoted for sh.
 const WAYS: [(&str, &str); 5] = [
@@ -137,6 +149,7 @@ fn quoted(text: &str, in_double: bool) -> String {
 fn trials(total: u64, seed: u64) {
     let root = own_root();
     root.add_policy("trials", POLICY);
+    root.write("/usr/local/lib/headless.py", 0o644, HEADLESS);
     let (next, failures, slowest) = (AtomicU64::new(0), Mutex::new(Vec::new()), Mutex::new(Duration::ZERO));
     let inner = root.person(&["inner"]);
     std::thread::scope(|scope| {
@@ -153,10 +166,10 @@ fn trials(total: u64, seed: u64) {
                         return;
                     }
                     let dice = mix(seed ^ number);
-                    let scene = usize::try_from(dice % 14).unwrap();
-                    let way = usize::try_from(dice / 14 % 5).unwrap();
+                    let scene = usize::try_from(dice % 15).unwrap();
+                    let way = usize::try_from(dice / 15 % 5).unwrap();
                     let end = [End::Revoked, End::Expired, End::Killed, End::Released]
-                        [usize::try_from(dice / 70 % 4).unwrap()];
+                        [usize::try_from(dice / 75 % 4).unwrap()];
                     let trial = Trial { root: &root, person: &person, inner: &inner, number };
                     let (left, took) = trial.run(scene, way, end);
                     let mut slowest = slowest.lock().unwrap();

@@ -1,0 +1,56 @@
+//! What a run has left behind while nobody came to look after it: its supervisor has ended, and its enforcer was killed before it
+//! could record them.
+
+use std::time::Duration;
+
+use super::{Host, HostError};
+use crate::audit::record::{Alert, Event};
+use crate::audit::{Journal, Written};
+use crate::database::Durability;
+use crate::escape::Word;
+use crate::session::{abandoned, end_lost};
+
+/// So long an enforcer may take to record whom it looks after.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Host {
+    /// Ends them, and records for each run that it did; gives how many runs there were. Takes five seconds where there are any.
+    ///
+    /// # Errors
+    /// Where that cannot be recorded.
+    pub fn end_strays(&self, journal: &Journal<'_>) -> Result<usize, HostError> {
+        if self.strays(journal)?.is_empty() {
+            return Ok(0);
+        }
+        std::thread::sleep(PATIENCE);
+        let strays = self.strays(journal)?;
+        for run in &strays {
+            let count = end_lost(run);
+            let sentence =
+                format!("nobody looked after {count} processes that run {run} had left running; they were ended");
+            let written = self.tell_stray(journal, run, &sentence)?;
+            let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
+        }
+        Ok(strays.len())
+    }
+
+    fn strays(&self, journal: &Journal<'_>) -> Result<Vec<String>, HostError> {
+        let abandoned = abandoned();
+        let known = if abandoned.is_empty() { Vec::new() } else { journal.living_runs()? };
+        Ok(abandoned.into_iter().filter(|run| !known.iter().any(|known| known.run == *run)).collect())
+    }
+
+    fn tell_stray(&self, journal: &Journal<'_>, run: &str, sentence: &str) -> Result<Written, HostError> {
+        let alert = Alert {
+            code: "left-alone".to_owned(),
+            sentence: Word::from(sentence),
+            uid: None,
+            user: None,
+            run: Some(run.to_owned()),
+            grant: None,
+            identity: None,
+        };
+        let moment = self.clocks()?;
+        Ok(self.database.write(Durability::Ordered, |tx| journal.append(tx, &moment, Event::Alert(Box::new(alert))))?)
+    }
+}

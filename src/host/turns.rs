@@ -1,0 +1,77 @@
+//! The turns of users: at most so many processes of ours work for one of them at a time. Each is a lock on a byte of the bell's file,
+//! which the kernel gives back when the process ends.
+
+use std::io;
+
+use super::{BELL, Host, HostError, state_directory};
+use crate::audit::record::Reject;
+use crate::audit::{Journal, Written};
+use crate::budget::{BROKERS, COUNTED_AFTER, COUNTING};
+use crate::names::Person;
+use sys::bell::Bell;
+use sys::lock::claim_one;
+
+/// Where the turns begin: behind everything that could be written there.
+const TURNS: i64 = 1 << 50;
+
+/// The turns of one user are so many bytes apart from those of the next: more than anybody may have.
+const APART: i64 = 1 << 16;
+
+/// For what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// To answer a question, or to wait for the answer.
+    Question,
+    /// To count a refusal that is not recorded by itself.
+    Counting,
+}
+
+impl Work {
+    /// Where its turns begin, from the first of the user's own, and how many there are.
+    fn turns(self) -> (i64, u32) {
+        match self {
+            Self::Question => (0, BROKERS),
+            Self::Counting => (1 << 15, COUNTING),
+        }
+    }
+}
+
+/// One of them, until it is dropped or the process ends.
+#[must_use]
+pub struct Turn(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] Option<Bell>);
+
+impl Turn {
+    /// For this user; nothing where all are taken. For root there is no limit; on a host that is not set up there is nothing to wait
+    /// for.
+    ///
+    /// # Errors
+    /// Whatever fcntl(2) says.
+    pub fn claim(uid: u32, work: Work) -> io::Result<Option<Self>> {
+        let Some(file) = turns().filter(|_| uid != 0) else { return Ok(Some(Self(None))) };
+        let (place, count) = work.turns();
+        let first = TURNS.saturating_add(i64::from(uid).saturating_mul(APART)).saturating_add(place);
+        Ok(claim_one(&file, first, count)?.then_some(Self(Some(file))))
+    }
+}
+
+impl Host {
+    /// Records that `person` was refused something. What their budget does not record one by one is counted, which takes the lock
+    /// that others wait for: so it waits a second for that, and where enough of theirs wait already it is not even counted.
+    pub fn reject(&self, journal: &Journal<'_>, person: &Person, reject: Reject) -> Result<Vec<Written>, HostError> {
+        let counting = journal.only_counts(&self.clocks()?, person, &reject)? && person.uid != 0;
+        let failed = |error| HostError::System("count the turns of users", error);
+        let turn = if counting { Turn::claim(person.uid, Work::Counting).map_err(failed)? } else { None };
+        if counting {
+            if turn.is_none() {
+                return Ok(Vec::new());
+            }
+            std::thread::sleep(COUNTED_AFTER);
+        }
+        Ok(journal.reject(&self.clocks()?, person, reject)?)
+    }
+}
+
+/// The file on which they are locks; `None` on a host that is not set up.
+pub fn turns() -> Option<Bell> {
+    state_directory().ok().and_then(|state| Bell::open(&state.path().join(BELL)).ok())
+}
