@@ -1,5 +1,5 @@
-//! The enforcer's child outside of its wall, for the three things that it can not do behind it: start the hooks, see which
-//! processes run programs of ours, and end what is left of a lost run, which takes a look at the environment of others. It
+//! The enforcer's child outside of its wall, for what it can not do behind it: start the hooks, see which processes run programs
+//! of ours, and end what is left of a lost run or take its login sessions back, which takes a look at the environment of others. It
 //! listens to the enforcer alone, does nothing else, and ends with it.
 
 use std::cell::Cell;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::host::start_hooks;
 use crate::programs::{OURS, Ours, ours};
-use crate::session::end_lost;
+use crate::session::{end_lost, take_sessions_back};
 use sys::poll::{PollEntry, poll, read, socket_pair, write};
 use sys::process::{Pid, exit_now, fork};
 use sys::programs::Programs;
@@ -29,6 +29,9 @@ const WHICH: u8 = b'?';
 
 /// What is left of a run is to be ended; its id follows. The answer is how many there were.
 const LOST: u8 = b'x';
+
+/// The login sessions of a run are to be taken back into its group; its id follows. The answer is how many processes.
+const BACK: u8 = b'<';
 
 /// Events for the hooks follow, and there are more, or these are the last.
 const MORE: u8 = b'+';
@@ -74,6 +77,11 @@ impl Steward {
     /// Ends what is left of a run that nobody supervises any more; gives how many there were.
     pub(super) fn end_lost(&self, run: &str) -> usize {
         usize::try_from(self.ask(LOST, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
+    }
+
+    /// Takes the login sessions of a run back into its group; gives how many processes.
+    pub(super) fn take_sessions_back(&self, run: &str) -> usize {
+        usize::try_from(self.ask(BACK, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
     }
 
     fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u32> {
@@ -129,9 +137,8 @@ fn serve(enforcer: &OwnedFd) -> Infallible {
                 DONE
             }
             Some([WHICH, number @ ..]) => which(&programs, number),
-            Some([LOST, run @ ..]) => {
-                str::from_utf8(run).map_or(0, |run| u32::try_from(end_lost(run)).unwrap_or(u32::MAX))
-            }
+            Some([LOST, run @ ..]) => counted(run, end_lost),
+            Some([BACK, run @ ..]) => counted(run, take_sessions_back),
             Some([tag @ (MORE | LAST), piece @ ..]) if events.len() < EVENTS => {
                 events.extend_from_slice(piece);
                 if *tag == MORE {
@@ -145,6 +152,10 @@ fn serve(enforcer: &OwnedFd) -> Infallible {
             exit_now(1);
         }
     }
+}
+
+fn counted(run: &[u8], act: fn(&str) -> usize) -> u32 {
+    str::from_utf8(run).map_or(0, |run| u32::try_from(act(run)).unwrap_or(u32::MAX))
 }
 
 fn which(programs: &Programs, number: &[u8]) -> u32 {

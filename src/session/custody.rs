@@ -26,9 +26,13 @@ pub struct Custody {
     supervisor: Pid,
     /// When that began, in clock ticks since boot.
     began: u64,
+    /// The monitor and the carrier, and when they began.
+    others: Vec<(Pid, u64)>,
     /// Ready when it has ended; nothing where it had before, and on a kernel that has no such descriptors.
     line: Option<OwnedFd>,
     family: Family,
+    /// Takes back whom PAM has moved out of the group; gives how many.
+    take_back: Box<dyn Fn() -> usize>,
 }
 
 /// What a run came to.
@@ -43,7 +47,8 @@ pub enum Left {
 impl Custody {
     /// Of the run that `supervisor`, which began at `began` (clock ticks since boot), supervises; its command is a descendant of
     /// `parent`, and begotten in the control group at `group`. The processes of ours among them, such as a `carrier`, are put
-    /// where nobody but root ends them; `ours` tells which processes run programs of ours.
+    /// where nobody but root ends them; `ours` tells which processes run programs of ours, and `take_back` has those come back whom PAM
+    /// has moved out of the group.
     pub fn take(
         supervisor: Pid,
         began: u64,
@@ -51,17 +56,18 @@ impl Custody {
         carrier: Option<Pid>,
         group: Option<&Path>,
         ours: Rc<dyn Ours>,
+        take_back: Box<dyn Fn() -> usize>,
     ) -> Self {
         // Opened first, so that the number cannot become another's between the two.
         let line = open_process(supervisor).ok();
         let is_supervised = procfs::lives_since(supervisor, began);
         let line = line.filter(|_| is_supervised);
-        let custody = Self { supervisor, began, line, family: Family::of(parent, group, ours) };
+        let others = [Some(parent).filter(|parent| *parent != supervisor), carrier].into_iter().flatten();
+        let others = others.filter_map(|pid| Some((pid, process::process_start(pid).ok()?))).collect();
+        let custody = Self { supervisor, began, others, line, family: Family::of(parent, group, ours), take_back };
         if is_supervised {
             settle_beside(supervisor);
-            for ours in [Some(parent).filter(|parent| *parent != supervisor), carrier].into_iter().flatten() {
-                settle_beside(ours);
-            }
+            custody.others.iter().for_each(|(pid, _)| settle_beside(*pid));
         }
         let _ = carrier.map(|carrier| custody.family.spare(carrier));
         custody
@@ -102,6 +108,10 @@ impl Custody {
 
     /// Whether anybody is left; an empty group is removed.
     pub fn left(&self) -> Left {
+        // A session of su that was opened last of all has left the group, and is none.
+        if self.family.is_empty() && (self.take_back)() > 0 {
+            return Left::Somebody;
+        }
         if self.family.leaves_somebody() { Left::Somebody } else { Left::Nobody }
     }
 
@@ -128,12 +138,18 @@ impl Custody {
         }
     }
 
-    /// One that was stopped with its command has to see that it ended, and so have those whom it stopped along with itself; also
-    /// where it stops only now.
+    /// One that was stopped with its command has to see that it ended, and so have those whom it stopped along with itself, and whoever
+    /// tells it; also where it stops only now.
     fn wake_supervisor(&self) {
         let is_stopped = procfs::stat(self.supervisor).is_ok_and(|stat| stat.state == b'T');
         if let Some(group) = process::process_group(self.supervisor).filter(|_| is_stopped) {
             let _ = process::kill_group(group, SIGCONT); // it may have ended
+        }
+        for (pid, began) in &self.others {
+            let stat = procfs::stat(*pid).ok().filter(|stat| stat.started == *began);
+            if stat.is_some_and(|stat| stat.state == b'T') {
+                let _ = process::kill(*pid, SIGCONT); // as above
+            }
         }
     }
 

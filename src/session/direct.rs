@@ -38,9 +38,10 @@ pub(super) fn run(
     become_subreaper().map_err(system("adopt the command's orphans"))?;
     let (mut taps, ends) = Taps::open(tape, [false; 2]).map_err(system("make a pipe"))?;
     tape.begin(taps.window(), enforcer)?;
+    let family = launch.family();
+    family.post_guard(launch.run()).map_err(system("fork"))?;
     let child = launch.spawn(inherited, &ends)?;
     drop(ends);
-    let family = launch.family();
     let lost = |error| {
         family.kill_all();
         LaunchError::Lost("wait for the command", error)
@@ -51,7 +52,7 @@ pub(super) fn run(
     enforcer.begun(Some(family.wards(Pid::own(), carrier, enforcer.grace())));
     let mut supervised = Supervised { child, family, signals: &signals, enforcer, line: line.as_ref(), tape };
     let end = supervised.supervise().map_err(lost)?;
-    finish(family, enforcer);
+    finish(family, Pid::own(), enforcer);
     if let Some(line) = line {
         line.finish(&signals, enforcer, tape);
         line.close();
@@ -95,11 +96,15 @@ fn carry(mut carrier: Carrier<'_, '_>, supervisor: &OwnedFd) -> Infallible {
 
 /// The command has ended: what it left behind ends too where its time is over, and is looked after where that is to come. Until
 /// all of it has ended we stay, also where the enforcer ends it: without a control group it is found as what descends from us.
-pub(super) fn finish(family: &Family, enforcer: &mut Enforcer<'_>) {
+/// `adopter` is the process that adopts the command's orphans.
+pub(super) fn finish(family: &Family, adopter: Pid, enforcer: &mut Enforcer<'_>) {
     enforcer.command_ended();
     if let Some(deadline) = enforcer.deadline() {
         family.end_leftovers(deadline);
-    } else if !enforcer.is_handed_over() && family.leaves_somebody() {
+        return;
+    }
+    family.take_back(adopter);
+    if !enforcer.is_handed_over() && family.leaves_somebody() {
         hand_over(family, enforcer);
     }
 }
@@ -164,7 +169,7 @@ impl Supervised<'_, '_, '_> {
     fn take_signals(&mut self) -> std::io::Result<()> {
         while let Some(event) = self.signals.next_event()? {
             match event.signal {
-                SIGCHLD => {}
+                SIGCHLD => self.family.bury_guard(),
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
                 _ if self.enforcer.is_frozen() => {}
                 signal if is_for_the_command(&event, self.child) => {
