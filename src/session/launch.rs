@@ -200,7 +200,8 @@ impl Launch {
     pub(super) fn birth(&self) -> Option<&Cgroup> {
         match &self.birth {
             Birth::Ours => self.family.group(),
-            Birth::Callers(group) => group.as_deref(),
+            // It is theirs to remove, and need not outlast us who have left it.
+            Birth::Callers(group) => group.as_deref().filter(|group| group.exists()),
         }
     }
 

@@ -70,7 +70,7 @@ pub(crate) unsafe fn vfork(
 
 /// The group was removed meanwhile, with all that was in it: what is to be born there must not live elsewhere.
 fn is_gone(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ENODEV)
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
 }
 
 /// What a child does that could not be begotten in its group.
