@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sys::cgroup::Cgroup;
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, Waiting, spawn_apart};
 use sys::programs::Programs;
@@ -40,12 +41,12 @@ pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
 };
 
-/// Starts the enforcer in a session of its own, with `order` as its standard input, and does not wait.
+/// Starts the enforcer in a session of its own, in `group`, with `order` as its standard input, and does not wait.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub fn start_enforcer(order: &[u8]) -> io::Result<Pid> {
-    spawn_apart(enforcer(order)?.stdout(Stdio::null()))
+pub fn start_enforcer(order: &[u8], group: Option<&Cgroup>) -> io::Result<Pid> {
+    spawn_apart(enforcer(order)?.stdout(Stdio::null()), group)
 }
 
 /// The longest answer, in bytes.
@@ -58,7 +59,7 @@ const ANSWER_LIMIT: usize = 64 << 10;
 pub fn ask_enforcer(order: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
     let (hearing, speaking) = io::pipe()?;
     let mut command = enforcer(order)?;
-    let child = spawn_apart(command.stdout(speaking))?;
+    let child = spawn_apart(command.stdout(speaking), None)?;
     drop(command); // and with it our copy of the end that it speaks into
     let heard = hear(hearing, Instant::now() + patience);
     // Who is silent for good has ended; for another nobody waits.

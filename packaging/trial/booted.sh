@@ -12,6 +12,7 @@ booted() {
     sweep
     journald
     groups
+    outlive
     logind
     upgrade
 }
@@ -65,15 +66,19 @@ by_systemd() {
     holds "with a time to fire" there sh -c 'systemctl list-timers --no-legend jit-sudo-sweep.timer | grep "^[^n-].*jit-sudo-sweep.service"'
 }
 
-# A run whose supervisor was killed is closed by the service of the timer, for all that it is shut in.
+enforcer=/usr/libexec/jit-sudo/jit-sudo-enforcer
+
+# A run whose supervisor and enforcer were killed is closed by the service of the timer, for all that it is shut in.
 sweep() {
     add_role
     as alice jit-sudo -n sleep 601 >/dev/null 2>&1 &
     within 20 "a run begins" there pgrep -xf "sleep 601"
+    within 20 "which has an enforcer" there pgrep -f "^$enforcer"
+    there pkill -KILL -f "^$enforcer"
     there pkill -KILL -x jit-sudo
-    there pkill -KILL -xf "sleep 601"
     holds "the service of the timer succeeds" there systemctl start jit-sudo-sweep.service
     holds "and closes the run that was lost" there sh -c 'journalctl --sync; journalctl -t jit-sudo -o cat | grep -F \"ended_by\":\"lost\"'
+    prints "of which nobody is left" "" there sh -c 'pgrep -xf "sleep 601" || true'
 }
 
 journald() {
@@ -113,7 +118,11 @@ groups() {
     ssh_alice 'jit-sudo -n sleep 602' &
     within 20 "she runs something else" there pgrep -xf "sleep 602"
     holds "logind ends her session" there loginctl terminate-user alice
-    within 20 "and with it what she ran" there sh -c '! pgrep -xf "sleep 602"'
+    holds "what she ran goes on, for all to see" there sh -c 'pgrep -xf "sleep 602" && jitctl --json session list | grep -F "\"602\""'
+    holds "until somebody ends it" there sh -c \
+        'run=$(jitctl --json session list | sed -n "s/.*\"run\":\"\([^\"]*\)\".*/\1/p") && jitctl session kill "$run" --reason over'
+    within 2 "which is at once" there sh -c '! pgrep -xf "sleep 602"'
+    within 2 "and recorded" there sh -c 'jitctl --json audit list --limit 1 | grep -F ended_by | grep -F kill'
 }
 
 changed() {

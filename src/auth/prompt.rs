@@ -102,7 +102,7 @@ impl Askpass {
             kept: &[],
             programs: Programs::Any,
         };
-        execution.spawn(self.group.as_deref()).ok()
+        execution.spawn(self.group.as_deref().filter(|group| group.exists())).ok()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Host, HostError};
 use crate::audit::{Due, Journal};
 use crate::programs::start_enforcer;
+use crate::session::refuge;
 
 /// What the enforcer is told when it shall sign what is due, and no more.
 pub const SEAL: &[u8] = b"seal";
@@ -29,7 +30,7 @@ impl Host {
     /// Has it signed by another process, and does not wait: what fails there is done by a later one, and a verification tells
     /// what no signature covers.
     pub fn seal_apart(&self) {
-        let _ = start_enforcer(SEAL);
+        let _ = start_enforcer(SEAL, refuge().as_ref());
     }
 
     /// The same where it is due.

@@ -23,7 +23,7 @@ use crate::policy::{AuditSettings, Role};
 use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
 use crate::session::custody::{self, Custody};
-use crate::session::{Known, SUPERVISORS, Wards, stand_alone};
+use crate::session::{Known, SUPERVISORS, Wards, refuge, stand_alone};
 use sys::poll::is_left;
 use sys::process::Pid;
 use sys::sanitize::Inherited;
@@ -79,7 +79,7 @@ impl Charge {
 
     /// Starts the program with it, and does not wait.
     pub(super) fn hand_over(&self) -> io::Result<Pid> {
-        start_enforcer(&serde_json::to_vec(self)?)
+        start_enforcer(&serde_json::to_vec(self)?, refuge().as_ref())
     }
 
     fn watched(&self, role: Role) -> Watched {
@@ -145,7 +145,9 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let steward = Rc::new(Steward::beget());
     let (ours, told) = (Rc::clone(&steward), Rc::clone(&steward));
     let carrier = charge.carrier.and_then(Pid::new);
-    let custody = Custody::take(charge.supervisor, charge.parent, carrier, charge.group.as_deref(), ours);
+    let (back, run) = (Rc::clone(&steward), charge.run.clone());
+    let take_back = Box::new(move || back.take_sessions_back(&run));
+    let custody = Custody::take(charge.supervisor, charge.parent, carrier, charge.group.as_deref(), ours, take_back);
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
     let host = open_host()?;
     let policy = host.last_policy()?;

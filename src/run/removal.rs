@@ -20,7 +20,7 @@ use crate::names::{GrantId, RoleName};
 use crate::policy::judge::subject;
 use crate::policy::{Assignment, OnRemoval, PolicyIndex};
 use crate::programs::start_enforcer;
-use crate::session::{Verdict, Watch};
+use crate::session::{Verdict, Watch, refuge};
 use sys::bell::{Bell, Ring};
 use sys::process::{Pid, Waiting, end_within, wait};
 
@@ -69,7 +69,7 @@ impl Looks for Looking {
         {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.0.set(Some(start_enforcer(order)?));
+        self.0.set(Some(start_enforcer(order, refuge().as_ref())?));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
-//! The enforcer's child outside of its wall, for the four things that it can not do behind it: start the hooks, have somebody
-//! look whether a run may go on, see which processes run programs of ours, and end what is left of a lost run, which takes a look at the environment of others. It
-//! listens to the enforcer alone, does nothing else, and ends with it. Where no such process can be made the enforcer is its own, and
-//! stays outside of the wall.
+//! The enforcer's child outside of its wall, for what it can not do behind it: start the hooks, have somebody look whether a run may
+//! go on, see which processes run programs of ours, and end what is left of a lost run or take its login sessions back, which takes a
+//! look at the environment of others. It listens to the enforcer alone, does nothing else, and ends with it. Where no such process can
+//! be made the enforcer is its own, and stays outside of the wall.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::removal::{Looking, Looks};
 use crate::host::start_hooks;
 use crate::programs::{OURS, Ours, ours};
-use crate::session::end_lost;
+use crate::session::{end_lost, take_sessions_back};
 use sys::poll::{PollEntry, poll, read, socket_pair, write};
 use sys::process::{Pid, exit_now, fork};
 use sys::programs::Programs;
@@ -34,6 +34,9 @@ const LOST: u8 = b'x';
 
 /// Somebody is to look whether a run may go on; the order follows. The answer is whether they do.
 const REMOVED: u8 = b'r';
+
+/// The login sessions of a run are to be taken back into its group; its id follows. The answer is how many processes.
+const BACK: u8 = b'<';
 
 /// Events for the hooks follow, and there are more, or these are the last.
 const MORE: u8 = b'+';
@@ -84,6 +87,11 @@ impl Steward {
     /// Ends what is left of a run that nobody supervises any more; gives how many there were.
     pub(super) fn end_lost(&self, run: &str) -> usize {
         usize::try_from(self.ask(LOST, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
+    }
+
+    /// Takes the login sessions of a run back into its group; gives how many processes.
+    pub(super) fn take_sessions_back(&self, run: &str) -> usize {
+        usize::try_from(self.ask(BACK, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
     }
 
     fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u32> {
@@ -159,7 +167,7 @@ fn serve(enforcer: &OwnedFd) -> Infallible {
     }
 }
 
-/// The four things, and what was told for one of them so far.
+/// What it does, and what was told for that so far.
 pub(super) struct Errands {
     programs: Programs,
     events: RefCell<Vec<u8>>,
@@ -176,9 +184,8 @@ impl Errands {
         match order {
             [LOOK] => self.programs.look(),
             [WHICH, number @ ..] => return Some(which(&self.programs, number)),
-            [LOST, run @ ..] => {
-                return Some(str::from_utf8(run).map_or(0, |run| u32::try_from(end_lost(run)).unwrap_or(u32::MAX)));
-            }
+            [LOST, run @ ..] => return Some(counted(run, end_lost)),
+            [BACK, run @ ..] => return Some(counted(run, take_sessions_back)),
             [REMOVED, order @ ..] if self.looking.start(order).is_err() => return Some(FAILED),
             [REMOVED, ..] => {}
             [tag @ (MORE | LAST), piece @ ..] if self.events.borrow().len() < EVENTS => {
@@ -191,6 +198,10 @@ impl Errands {
         }
         Some(DONE)
     }
+}
+
+fn counted(run: &[u8], act: fn(&str) -> usize) -> u32 {
+    str::from_utf8(run).map_or(0, |run| u32::try_from(act(run)).unwrap_or(u32::MAX))
 }
 
 fn which(programs: &Programs, number: &[u8]) -> u32 {

@@ -24,9 +24,13 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// A run in the custody of the enforcer.
 pub struct Custody {
     supervisor: Known,
+    /// The monitor or keeper, and the carrier.
+    others: Vec<Known>,
     /// Ready when it has ended; nothing where it had before, and on a kernel that has no such descriptors.
     line: Option<OwnedFd>,
     family: Family,
+    /// Takes back whom PAM has moved out of the group; gives how many.
+    take_back: Box<dyn Fn() -> usize>,
 }
 
 /// What a run came to.
@@ -39,20 +43,24 @@ pub enum Left {
 }
 
 impl Custody {
-    /// Of the run that `supervisor` supervises; its command is a descendant of `parent`, and begotten in the control group at `group`. The processes of ours among them, such as a `carrier`, are put
-    /// where nobody but root ends them; `ours` tells which processes run programs of ours.
+    /// Of the run that `supervisor` supervises; its command is a descendant of `parent`, and begotten in the control group at `group`.
+    /// The processes of ours among them, such as a `carrier`, are put where nobody but root ends them; `ours` tells which processes
+    /// run programs of ours, and `take_back` has those come back whom PAM has moved out of the group.
     pub fn take(
         supervisor: Known,
         parent: Known,
         carrier: Option<Pid>,
         group: Option<&Path>,
         ours: Rc<dyn Ours>,
+        take_back: Box<dyn Fn() -> usize>,
     ) -> Self {
         let line = supervisor.line();
-        let custody = Self { supervisor, line, family: Family::of(parent, group, ours) };
+        let others = [Some(parent).filter(|parent| *parent != supervisor), carrier.and_then(|pid| Known::of(pid).ok())];
+        let others = others.into_iter().flatten().collect();
+        let custody = Self { supervisor, others, line, family: Family::of(parent, group, ours), take_back };
         if let Some(supervisor) = supervisor.pid() {
-            let others = [parent.pid().filter(|parent| *parent != supervisor), carrier];
-            [Some(supervisor)].into_iter().chain(others).flatten().for_each(settle_beside);
+            settle_beside(supervisor);
+            custody.others.iter().filter_map(|other| other.pid()).for_each(settle_beside);
         }
         let _ = carrier.map(|carrier| custody.family.spare(carrier));
         custody
@@ -93,6 +101,10 @@ impl Custody {
 
     /// Whether anybody is left; an empty group is removed.
     pub fn left(&self) -> Left {
+        // A session of su that was opened last of all has left the group, and is none.
+        if self.family.is_empty() && (self.take_back)() > 0 {
+            return Left::Somebody;
+        }
         if self.family.leaves_somebody() { Left::Somebody } else { Left::Nobody }
     }
 
@@ -119,12 +131,15 @@ impl Custody {
         }
     }
 
-    /// One that was stopped with its command has to see that it ended, and so have those whom it stopped along with itself; also
-    /// where it stops only now.
+    /// One that was stopped with its command has to see that it ended, and so have those whom it stopped along with itself, and whoever
+    /// tells it; also where it stops only now.
     fn wake_supervisor(&self) {
         let stopped = |pid: &Pid| procfs::stat(*pid).is_ok_and(|stat| stat.state == b'T');
         if let Some(group) = self.supervisor.pid().filter(stopped).and_then(process::process_group) {
             let _ = process::kill_group(group, SIGCONT); // it may have ended
+        }
+        for pid in self.others.iter().filter_map(|other| other.pid()).filter(stopped) {
+            let _ = process::kill(pid, SIGCONT); // as above
         }
     }
 

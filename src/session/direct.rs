@@ -22,6 +22,9 @@ use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SI
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue, SignalSet};
 use sys::terminal::Terminal;
 
+/// A command that goes on for so long is worth a guard: it costs a tenth of a millisecond.
+const GUARDED: Duration = Duration::from_millis(3);
+
 /// What reaches us instead of the command, and is passed on.
 const FORWARDED: [i32; 9] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
 
@@ -51,10 +54,19 @@ pub(super) fn run(
     let carrier = line.as_ref().map(Line::pid);
     let _ = carrier.map(|carrier| family.spare(carrier));
     enforcer.begun(Some(family.wards(command.keeper().unwrap_or_else(Pid::own), carrier, enforcer.grace())));
-    let mut supervised =
-        Supervised { command: &command, stopped: None, family, signals: &signals, enforcer, line: line.as_ref(), tape };
+    let mut supervised = Supervised {
+        command: &command,
+        stopped: None,
+        family,
+        run: launch.run(),
+        guarded_from: Some(Instant::now() + GUARDED),
+        signals: &signals,
+        enforcer,
+        line: line.as_ref(),
+        tape,
+    };
     let end = supervised.supervise().map_err(lost)?;
-    finish(family, enforcer);
+    finish(family, Pid::own(), enforcer);
     if let Some(line) = line {
         line.finish(&signals, enforcer, tape);
         line.close();
@@ -98,11 +110,15 @@ fn carry(mut carrier: Carrier<'_, '_>, supervisor: &OwnedFd) -> Infallible {
 
 /// The command has ended: what it left behind ends too where its time is over, and is looked after where that is to come. Until
 /// all of it has ended we stay, also where the enforcer ends it: without a control group it is found as what descends from us.
-pub(super) fn finish(family: &Family, enforcer: &mut Enforcer<'_>) {
+/// `adopter` is the process that adopts the command's orphans.
+pub(super) fn finish(family: &Family, adopter: Pid, enforcer: &mut Enforcer<'_>) {
     enforcer.command_ended();
     if let Some(deadline) = enforcer.deadline() {
         family.end_leftovers(deadline);
-    } else if !enforcer.is_handed_over() && family.leaves_somebody() && !hand_over(family, enforcer) {
+        return;
+    }
+    family.take_back(adopter);
+    if !enforcer.is_handed_over() && family.leaves_somebody() && !hand_over(family, enforcer) {
         // There is nobody who could look after them.
         family.terminate();
         family.end_leftovers(Instant::now() + enforcer.grace());
@@ -123,6 +139,10 @@ struct Supervised<'a, 'w, 't> {
     /// By this signal, and we have not followed it yet.
     stopped: Option<i32>,
     family: &'a Family,
+    /// Its id.
+    run: &'a str,
+    /// When its guard is to be posted; nothing where it was, or is not needed any more.
+    guarded_from: Option<Instant>,
     signals: &'a SignalQueue,
     enforcer: &'a mut Enforcer<'w>,
     /// To the process that carries what passes through us.
@@ -137,6 +157,7 @@ impl Supervised<'_, '_, '_> {
                 self.share_stop()?;
             }
             let patience = enforce(self.enforcer, self.family);
+            let patience = self.guard(patience);
             let carrier = self.line.map(|line| PollEntry::reading(line.as_fd()));
             let is_carried = carrier.is_some();
             let own = Some(PollEntry::reading(self.signals.as_fd()));
@@ -164,6 +185,19 @@ impl Supervised<'_, '_, '_> {
         }
     }
 
+    /// Posts the guard in time; how long to wait for that, or else for `patience`.
+    fn guard(&mut self, patience: Option<Duration>) -> Option<Duration> {
+        let Some(due) = self.guarded_from.filter(|_| !self.enforcer.is_handed_over()) else { return patience };
+        let left = due.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            return Some(patience.map_or(left, |patience| patience.min(left)));
+        }
+        self.guarded_from = None;
+        // Where there is no room for it, there is an enforcer soon, or none either.
+        let _ = self.family.post_guard(self.run);
+        patience
+    }
+
     /// A command that stops, stops us too, so that the shell sees its job stopped; when we go on, it goes on.
     fn share_stop(&mut self) -> std::io::Result<()> {
         let Some(signal) = self.stopped.take().filter(|_| !self.enforcer.interferes()) else { return Ok(()) };
@@ -186,7 +220,7 @@ impl Supervised<'_, '_, '_> {
         while let Some(event) = self.signals.next_event()? {
             self.stopped = self.stopped.filter(|_| event.signal != SIGCONT);
             match event.signal {
-                SIGCHLD => {}
+                SIGCHLD => self.family.bury_guard(),
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
                 _ if self.enforcer.is_frozen() => {}
                 signal if is_for_the_command(&event, self.command.pid()) => self.command.signal(signal),

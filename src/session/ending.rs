@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::family::{SUPERVISORS, stand_alone};
 use super::frost::{Frost, Hold};
 use super::watch::{Ending, Verdict, Wards, Watch};
 use crate::policy::RecordingMode;
@@ -194,8 +193,6 @@ impl<'a> Enforcer<'a> {
     pub(super) fn hand_over(&mut self) -> Option<Pid> {
         let (Delegate::None, Some((_, wards))) = (self.delegate, &self.running) else { return None };
         let limit = self.over.map(|over| over.saturating_duration_since(Instant::now()));
-        // What is born here is not counted against the caller's group.
-        stand_alone(SUPERVISORS);
         let enforcer = self.watch.hand_over(&Wards { limit, ..wards.clone() });
         self.delegate = enforcer.map_or(Delegate::None, Delegate::Acts);
         self.tried = Some(Instant::now());

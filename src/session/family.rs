@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::frost::Hold;
+use super::guard::Guard;
 use super::watch::Wards;
 use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::{self, JIT_SUDO, Ours};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
-use sys::process::{self, Pid, Waiting, descendants, has_children, kill_descendants, signal_descendants, wait_any};
+use sys::process::{
+    self, Pid, Waiting, children_of, descendants, has_children, kill_descendants, signal_descendants, wait_any,
+};
 use sys::procfs::{is_awake, lives};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
@@ -37,6 +40,9 @@ const KILL_ROUNDS: u32 = 100;
 /// After how many of them our own programs are killed as well, for which there is nothing left to look after by then: a second.
 const PATIENT_ROUNDS: u32 = 50;
 
+/// How many rounds of taking processes back: what they beget meanwhile is taken by the next.
+const TAKING_ROUNDS: u32 = 16;
+
 /// Takes this process out of a control group that an ordinary user could freeze or kill, while it holds the database or
 /// watches a command. To be called before either. What runs as the caller is born in the group that was left.
 pub fn stand_apart(inherited: &mut Inherited) {
@@ -48,6 +54,12 @@ pub fn stand_apart(inherited: &mut Inherited) {
 pub fn stand_alone(name: &str) {
     // Without control groups it is a process as any other, which its caller's session may take along.
     let _ = cgroup::settle(PARENT, name);
+}
+
+/// Where that is, for a process of ours to be born there: what ends the caller's session does not reach it, from its first moment
+/// on. None where there are no control groups.
+pub fn refuge() -> Option<Cgroup> {
+    cgroup::refuge(PARENT, SUPERVISORS).ok()
 }
 
 /// Whether a run can have a control group of its own here; the error says why not.
@@ -102,6 +114,8 @@ impl Spared {
 /// The processes of one run.
 pub struct Family {
     group: Option<Cgroup>,
+    /// Ends them when this process is killed, until the enforcer does.
+    guard: RefCell<Option<Guard>>,
     /// This process supervises them: all that descends from it may be theirs.
     is_own: bool,
     /// Who begot the command and adopts its orphans, where this is not us.
@@ -135,6 +149,7 @@ impl Family {
     fn new(group: Option<Cgroup>, is_own: bool, ours: Rc<dyn Ours>) -> Self {
         Self {
             group,
+            guard: RefCell::default(),
             is_own,
             parent: Cell::new(None),
             spared: RefCell::default(),
@@ -164,6 +179,36 @@ impl Family {
         Wards { parent, carrier, group, grace, limit: None }
     }
 
+    /// Has another process end them, the run of this id, when this one is killed before [`Self::hand_over`]. Where they have no group
+    /// their keeper does it.
+    pub(super) fn post_guard(&self, run: &str) -> std::io::Result<()> {
+        if self.group.is_none() {
+            return Ok(());
+        }
+        let (group, own) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?);
+        let guard = Guard::post(refuge().as_ref(), || {
+            let family = Self::of(own, group, Rc::new(programs::ours()));
+            family.terminate();
+            family.end_leftovers(Instant::now());
+            let _ = end_lost(run); // the record is for whoever closes the run
+        })?;
+        self.spare(guard.pid());
+        let _ = self.guard.borrow_mut().insert(guard);
+        Ok(())
+    }
+
+    /// Buries the guard where it has ended.
+    pub(super) fn bury_guard(&self) {
+        let has_ended = self.guard.borrow().as_ref().is_some_and(Guard::has_ended);
+        if has_ended {
+            let _ = self.guard.take();
+        }
+    }
+
+    fn relieve_guard(&self) {
+        self.guard.borrow().iter().for_each(Guard::relieve);
+    }
+
     /// A descendant of ours is none of them.
     pub(super) fn spare(&self, pid: Pid) {
         self.add_spared(pid, false);
@@ -184,6 +229,12 @@ impl Family {
     pub(super) fn hand_over(&self, enforcer: Pid) {
         self.spare_session(enforcer);
         self.is_removed.set(true);
+        self.relieve_guard();
+    }
+
+    /// Whether nobody is left, as far as the group knows.
+    pub(super) fn is_empty(&self) -> bool {
+        self.group.as_ref().is_none_or(|group| !group.is_populated())
     }
 
     /// Whether any of them is left behind, as far as the group knows: one that is empty is removed. Without a group the process knows
@@ -200,6 +251,32 @@ impl Family {
         let parent = self.parent.get().and_then(Known::pid);
         let found = parent.filter(|parent| has_children(*parent)).and_then(|parent| descendants(parent).ok());
         found.into_iter().flatten().filter(|pid| self.is_meant(*pid) && lives(*pid))
+    }
+
+    /// The command has ended: whoever is left and was moved elsewhere, as PAM modules do with a login session, is taken back into the
+    /// group, by which they are known when `adopter`, the subreaper, is gone.
+    pub(super) fn take_back(&self, adopter: Pid) {
+        let Some(group) = &self.group else { return };
+        let is_left = |pid: &Pid| self.is_meant(*pid) && lives(*pid);
+        let is_nobody = match adopter == Pid::own() {
+            true => !has_children_after_burial(),
+            false => children_of(adopter).is_ok_and(|children| !children.iter().any(is_left)),
+        };
+        if is_nobody {
+            return; // where nobody is left none is looked for
+        }
+        self.ours.look();
+        for _ in 0..TAKING_ROUNDS {
+            let all = descendants(adopter).unwrap_or_default();
+            let is_elsewhere = |pid: &Pid| is_left(pid) && self.is_outside(*pid) && self.ours.run_by(*pid).is_none();
+            let elsewhere: Vec<Pid> = all.into_iter().filter(is_elsewhere).collect();
+            if elsewhere.is_empty() {
+                return;
+            }
+            for pid in elsewhere {
+                let _ = group.adopt(pid); // it may have ended
+            }
+        }
     }
 
     /// Whether any of them lives that is no program of ours.
@@ -273,6 +350,12 @@ impl Family {
         let obeys = |pid| !members.contains(&pid) && self.ours.run_by(pid).is_none_or(|program| program == JIT_SUDO);
         self.signal(SIGTERM, &obeys);
         self.signal(SIGCONT, &obeys);
+        // Who supervised the run may be gone, and with it the descent of those that were in its group.
+        self.taken_out
+            .borrow()
+            .iter()
+            .filter(|pid| self.ours.run_by(**pid) == Some(JIT_SUDO))
+            .for_each(|pid| tell_to_end(*pid));
     }
 
     /// SIGKILL to all of them but our own programs; in the group they die at once, so that no fork escapes. What could not be seen
@@ -309,9 +392,8 @@ impl Family {
         }
     }
 
-    /// Buries our children that have ended.
     fn is_left(&self) -> bool {
-        while let Ok(Some(_)) = wait_any(Waiting::EndNow) {}
+        has_children_after_burial();
         self.lives()
     }
 
@@ -348,6 +430,24 @@ impl Family {
     }
 }
 
+/// A supervisor ends its run; one that has not begun it never does.
+fn tell_to_end(supervisor: Pid) {
+    for signal in [SIGTERM, SIGCONT] {
+        let _ = process::kill(supervisor, signal); // it may have ended
+    }
+}
+
+/// Buries our children that have ended; whether there are others.
+fn has_children_after_burial() -> bool {
+    loop {
+        match wait_any(Waiting::EndNow) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
 /// Has another of our own processes stand where we do: what ends its session does not reach it there.
 pub(super) fn settle_beside(pid: Pid) {
     let _ = cgroup::take_out(pid, PARENT, SUPERVISORS); // as in `stand_apart`
@@ -356,18 +456,38 @@ pub(super) fn settle_beside(pid: Pid) {
 /// Ends what is left of a run that nobody supervises any more, in its group and by the run that its processes were told; gives how
 /// many there were.
 pub fn end_lost(run: &str) -> usize {
-    let ours = programs::ours();
+    let (ours, mark) = (programs::ours(), Mark::new(RUN_VARIABLE, run));
     ours.look();
+    // Looked for first: whoever leads a login session of its own is known by its mark alone, and what it has begotten by that session.
+    let led: Vec<Cgroup> = mark.bearers().into_iter().filter_map(Cgroup::of_session_led_by).collect();
+    let made = Cgroup::named(PARENT, run);
     let mut ended = 0;
-    for group in Cgroup::named(PARENT, run) {
+    for group in made.iter().chain(&led) {
         let (own, others): (Vec<Pid>, Vec<Pid>) =
             group.members().into_iter().partition(|pid| ours.run_by(*pid).is_some());
-        own.into_iter().for_each(settle_beside);
+        for pid in own {
+            settle_beside(pid);
+            if ours.run_by(pid) == Some(JIT_SUDO) {
+                tell_to_end(pid);
+            }
+        }
         ended += others.len();
-        end_group(&group);
+        end_group(group);
+    }
+    for group in made {
         let _ = group.remove_if_empty(); // else a later run removes it
     }
-    ended + Mark::new(RUN_VARIABLE, run).kill(&|pid| lives(pid) && ours.run_by(pid).is_none())
+    ended + mark.kill(&|pid| lives(pid) && ours.run_by(pid).is_none())
+}
+
+/// Takes the login sessions that those who were told this run lead, such as su, back into the run's group; gives how many processes.
+pub fn take_sessions_back(run: &str) -> usize {
+    let Some(group) = Cgroup::named(PARENT, run).into_iter().next() else { return 0 };
+    let bearers = Mark::new(RUN_VARIABLE, run).bearers();
+    let members = bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
+    let ours = programs::ours();
+    ours.look();
+    members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()
 }
 
 /// The runs whose supervisors have ended, and in whose groups somebody lives.
@@ -388,6 +508,10 @@ fn end_group(group: &Cgroup) {
 /// The run is over, or never began.
 impl Drop for Family {
     fn drop(&mut self) {
+        // Where a fault of ours unwinds, nobody has seen what became of them.
+        if !std::thread::panicking() {
+            self.relieve_guard();
+        }
         if !self.is_removed.get() {
             self.group.take().into_iter().for_each(Cgroup::remove);
         }

@@ -92,6 +92,7 @@ pub(super) struct Launch {
     umask: u32,
     limits: Limits,
     detached: bool,
+    run: String,
     family: Family,
     birth: Birth,
     programs: Programs,
@@ -140,6 +141,7 @@ impl Launch {
             umask: plan.umask(),
             detached: plan.elevation().wish().background,
             limits: authorized.session_limits(&inherited.limits),
+            run: recorded.run().to_owned(),
             family,
             birth: Birth::Ours,
             programs: plan.programs(),
@@ -167,6 +169,7 @@ impl Launch {
             umask: inherited.umask,
             detached: false,
             limits: inherited.limits.clone(),
+            run: recorded.run().to_owned(),
             family,
             birth: Birth::Callers(inherited.group.clone()),
             programs: Programs::Any,
@@ -183,6 +186,11 @@ impl Launch {
         self.detached
     }
 
+    /// The id of the run.
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
     /// The command and all that it will beget.
     pub(super) fn family(&self) -> &Family {
         &self.family
@@ -192,7 +200,8 @@ impl Launch {
     pub(super) fn birth(&self) -> Option<&Cgroup> {
         match &self.birth {
             Birth::Ours => self.family.group(),
-            Birth::Callers(group) => group.as_deref(),
+            // It is theirs to remove, and need not outlast us who have left it.
+            Birth::Callers(group) => group.as_deref().filter(|group| group.exists()),
         }
     }
 

@@ -13,6 +13,7 @@ mod ending;
 mod family;
 mod farewell;
 mod frost;
+mod guard;
 mod hosted;
 mod keeper;
 mod launch;
@@ -28,7 +29,9 @@ mod taps;
 
 use std::time::{Duration, Instant};
 
-pub use family::{Family, Known, SUPERVISORS, abandoned, can_found, end_lost, stand_alone, stand_apart};
+pub use family::{
+    Family, Known, SUPERVISORS, abandoned, can_found, end_lost, refuge, stand_alone, stand_apart, take_sessions_back,
+};
 pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::carrier::{Carrier, Terminals};
 use super::direct::{finish, hand_over};
 use super::ending::{Act, Enforcer};
+use super::family::refuge;
 use super::launch::{Launch, LaunchError};
 use super::line::Line;
 use super::message::{Order, Place, Report};
@@ -18,7 +19,7 @@ use super::outcome::CommandEnd;
 use super::tape::Tape;
 use super::taps::{Taps, cloned};
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
-use sys::process::{self, Suspension, fork};
+use sys::process::{self, Suspension, become_subreaper, fork_into};
 use sys::pty::Pty;
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
@@ -99,7 +100,10 @@ pub(super) fn run(
     let (mut taps, ends) = Taps::open(tape, [output, error]).map_err(system("make a pipe"))?;
     tape.begin(Some(window), enforcer)?;
     let mut ours = Some(socket);
-    let monitor = fork(|| {
+    // What is orphaned by whoever kills the monitor comes to us.
+    become_subreaper().map_err(system("adopt the command's orphans"))?;
+    // Where the end of the caller's session does not reach it: it is what ends the command then.
+    let monitor = fork_into(refuge().as_ref(), || {
         // What the monitor held, it could not hear us let go of.
         ours = None;
         let copies = (modes.as_fd().try_clone_to_owned(), leader.try_clone(), follower.try_clone(), cloned(&ends));
@@ -161,7 +165,7 @@ impl Relay<'_, '_, '_> {
             let patience = self.unpark(patience);
             if let Course::Over(end) = self.round(patience)? {
                 // Who is left behind must not outlive the grant while a screen takes its time.
-                finish(self.launch.family(), self.enforcer);
+                finish(self.launch.family(), self.line.pid(), self.enforcer);
                 if let Some(words) = self.enforcer.last_words() {
                     self.line.order(&Order::Say(words));
                 }

@@ -25,8 +25,9 @@ pub(crate) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::c_
         // memory and goes on in this very place, as after fork(2). libc's own list of things to do at a fork is empty
         // of anything that a process with one thread needs.
         let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
-        if let Ok(child) = check(answer as libc::c_int) {
-            return Ok(child);
+        match check(answer as libc::c_int) {
+            Err(error) if !is_gone(&error) => {}
+            done => return done,
         }
     }
     // SAFETY: the caller's promise.
@@ -56,14 +57,20 @@ pub(crate) unsafe fn vfork(
         arguments.stack_size = size_of_val(stack) as u64;
         // SAFETY: the stack is exclusively ours and outlives the child's stay on it, which CLONE_VFORK bounds; the rest
         // is the caller's promise.
-        if let Ok(child) = unsafe { clone3_with_stack(&arguments, entry, argument) } {
-            return Ok(child);
+        match unsafe { clone3_with_stack(&arguments, entry, argument) } {
+            Err(error) if !is_gone(&error) => {}
+            done => return done,
         }
     }
     let top = stack.as_mut_ptr_range().end;
     let mut entrance = Entrance { cgroup, entry, argument };
     // SAFETY: as above; the entrance lives as long as the child stays on our stack.
     check(unsafe { libc::clone(enter_first, top.cast(), BORROWED | libc::SIGCHLD, (&raw mut entrance).cast()) })
+}
+
+/// The group was removed meanwhile, with all that was in it: what is to be born there must not live elsewhere.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
 }
 
 /// What a child does that could not be begotten in its group.

@@ -17,6 +17,9 @@ use crate::procfs;
 /// Where version 2 is mounted: alone, or beside version 1 (systemd's "hybrid" layout).
 const TREES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
+/// What logind knows of login sessions, one file for each.
+const SESSIONS: &str = "/run/systemd/sessions";
+
 /// How deep groups below one of ours are removed.
 const DEPTH: u32 = 16;
 
@@ -118,6 +121,21 @@ impl Cgroup {
             orphaned(&parent, DEPTH, &mut found);
         }
         found
+    }
+
+    /// The one of the login session that a process leads, as logind says (sd_session_get_leader(3)): su(1) and others of the kind are
+    /// moved there by PAM, and with them whatever they beget. It is logind's to remove.
+    pub fn of_session_led_by(leader: Pid) -> Option<Self> {
+        let Scope(path) = Scope::around(leader).ok()?;
+        let id = path.file_name()?.to_str()?.strip_prefix("session-")?.strip_suffix(".scope")?;
+        let told = fs::read_to_string(Path::new(SESSIONS).join(id)).ok()?;
+        let is_led = told.lines().any(|line| line.strip_prefix("LEADER=") == Some(&leader.to_string()));
+        is_led.then(|| open(&path).ok()).flatten().map(|directory| Self { directory, path })
+    }
+
+    /// Whether nobody has removed it.
+    pub fn exists(&self) -> bool {
+        self.path.is_dir()
     }
 
     /// Where it is.
@@ -338,13 +356,29 @@ pub fn take_out(pid: Pid, parent: &str, name: &str) -> io::Result<()> {
     place(parent, name, &pid.to_string())
 }
 
-fn place(parent: &str, name: &str, who: &str) -> io::Result<()> {
+/// The group where processes settle, for a child to be born in it: that costs nothing, while moving one later holds up every
+/// fork on the machine for milliseconds.
+///
+/// # Errors
+/// As [`settle`].
+pub fn refuge(parent: &str, name: &str) -> io::Result<Cgroup> {
     let parent = tree()?.join(parent);
     own_directory(&parent)?;
-    let group = parent.join(name);
-    own_directory(&group)?;
-    bound(&parent, &group);
-    write(&group, "cgroup.procs", who)
+    let path = parent.join(name);
+    own_directory(&path)?;
+    bound(&parent, &path);
+    Ok(Cgroup { directory: open(&path)?, path })
+}
+
+fn place(parent: &str, name: &str, who: &str) -> io::Result<()> {
+    let refuge = refuge(parent, name)?;
+    let member = if who == "0" { "self" } else { who };
+    if membership(member)
+        .is_ok_and(|path| path.strip_prefix("/").is_ok_and(|path| path == Path::new(parent).join(name)))
+    {
+        return Ok(());
+    }
+    refuge.write("cgroup.procs", who)
 }
 
 /// Once for each group: the kernel stops every fork while a controller is switched on.
@@ -540,6 +574,25 @@ mod tests {
         let path = group.path.clone();
         group.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn nobody_is_born_elsewhere_when_the_group_is_gone() {
+        let Some(group) = Cgroup::create("sys-tests", "gone").ok() else { return };
+        fs::remove_dir(&group.path).unwrap();
+        assert!(!group.exists() && fork_into(Some(&group), || exit_now(0)).is_err());
+    }
+
+    #[test]
+    fn a_refuge_is_found_again_and_who_is_in_it_is_left_there() {
+        let Some(group) = refuge("sys-tests", "harbour").ok() else { return };
+        let child = fork_into(Some(&group), || {
+            let settled = settle("sys-tests", "harbour").is_ok();
+            exit_now(i32::from(!settled || !membership("self").is_ok_and(|path| path.ends_with("sys-tests/harbour"))))
+        })
+        .unwrap();
+        assert_eq!(wait(child, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+        fs::remove_dir(&group.path).unwrap();
     }
 
     #[test]

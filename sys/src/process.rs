@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::birth;
 use crate::cgroup::Cgroup;
 use crate::kernel::{check, retry};
+use crate::poll::{pipe, read, write};
 use crate::procfs;
 use crate::signals::{self, Disposition, SignalSet};
 
@@ -201,6 +202,15 @@ impl Children {
     }
 }
 
+/// The children of another process that has one thread, the dead ones among them until they are buried.
+///
+/// # Errors
+/// When there is no such process, or the kernel does not list them.
+pub fn children_of(pid: Pid) -> io::Result<Vec<Pid>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(text.split_whitespace().filter_map(|word| word.parse().ok().and_then(Pid::new)).collect())
+}
+
 impl AsFd for Children {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -226,14 +236,24 @@ pub fn open_process(pid: Pid) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Starts a program in a session of its own, where no terminal and no shell of the caller's reaches it.
+/// Starts a program in a session of its own, where no terminal and no shell of the caller's reaches it; a member of `group` from
+/// the start, as in [`fork_into`].
 ///
 /// # Errors
 /// Whatever keeps the program from starting.
-pub fn spawn_apart(command: &mut Command) -> io::Result<Pid> {
-    // SAFETY: setsid is one system call, which is all that may be done between fork and exec.
-    let child = unsafe { command.pre_exec(|| new_session().map(drop)) }.spawn()?;
-    i32::try_from(child.id()).ok().and_then(Pid::new).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+pub fn spawn_apart(command: &mut Command, group: Option<&Cgroup>) -> io::Result<Pid> {
+    let (failure, told) = pipe()?;
+    let child = fork_into(group, || {
+        let failed = new_session().map_or_else(|error| error, |_| command.exec());
+        let _ = write(told.as_fd(), &failed.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes());
+        exit_now(1)
+    })?;
+    drop(told);
+    let mut errno = [0; 4];
+    match read(failure.as_fd(), &mut errno)? {
+        4 => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
+        _ => Ok(child),
+    }
 }
 
 /// Sends a signal to every process of a group.

@@ -639,3 +639,106 @@ fn root_code_in_one_of_our_programs_ends_with_its_grant_all_the_same() {
         drop(session);
     }
 }
+
+#[test]
+fn who_ends_the_session_at_the_beginning_of_a_run_in_it_leaves_no_command_to_itself() {
+    let root = crate::own_root();
+    root.add_policy("outliving", POLICY);
+    let person = root.person(&["lasting"]);
+    request(&root, &person, "lasting", &[]);
+    let lines = ["jit-sudo -n sleep NAP", "script -qec \"jit-sudo -n sleep NAP\" /dev/null"];
+    for (way, line) in lines.into_iter().enumerate() {
+        for step in 0..16 {
+            let nap = (740_000 + 100 * way + step).to_string();
+            let line = line.replace("NAP", &nap);
+            let script = format!(
+                "session=$(awk '$3 == \"cgroup2\" {{ print $2; exit }}' /proc/mounts)/session-{nap}.scope; mkdir $session\n\
+                 (echo $BASHPID >$session/cgroup.procs; exec setsid setpriv --reuid {0} --regid {0} --init-groups \
+                 env -i PATH=/usr/bin:/bin {line} </dev/null >/dev/null 2>&1) &\n\
+                 sleep 0.{step:02}; echo 1 >$session/cgroup.kill",
+                person.name
+            );
+            let _ = root.run_as("root", ["bash", "-c", &script]);
+            // Nobody looks meanwhile who would close a lost run.
+            std::thread::sleep(Duration::from_millis(1200));
+            let count = |what: &str| root.script(&format!("pgrep -fxc '{what}' || :")).trim().parse::<usize>().unwrap();
+            let (sleeps, watched) = (count(&format!("sleep {nap}")), count(&format!("jit-sudo -n sleep {nap}")));
+            assert!(sleeps == 0 || watched > 0, "{line}, after {step} hundredths of a second: nobody looks after it");
+        }
+    }
+}
+
+/// Has su move its session to a group as pam_systemd and logind do it; besides, su forgets the environment.
+fn with_sessions_of_logind(root: &PrivateRoot) {
+    root.write(
+        "/usr/local/sbin/session",
+        0o755,
+        "#!/bin/sh\nscope=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)/session-c7.scope\n\
+             mkdir -p $scope /run/systemd/sessions\necho $PPID >$scope/cgroup.procs\n\
+             printf 'UID=0\\nLEADER=%s\\n' $PPID >/run/systemd/sessions/c7\n",
+    );
+    let stack = "auth sufficient pam_rootok.so\naccount required pam_permit.so\n";
+    root.write("/etc/pam.d/su-l", 0o644, format!("{stack}session required pam_exec.so /usr/local/sbin/session\n"));
+}
+
+/// Somebody whose runs open sessions of su.
+struct Opener {
+    root: PrivateRoot,
+    person: Person,
+    grant: String,
+}
+
+impl Opener {
+    fn new() -> Self {
+        let root = crate::own_root();
+        root.add_policy("outliving", POLICY);
+        with_sessions_of_logind(&root);
+        let person = root.person(&["lasting"]);
+        let grant = id(&request(&root, &person, "lasting", &[]));
+        Self { root, person, grant }
+    }
+
+    /// Runs a script to its end, with a terminal of its own or without; `nap` is what those sleep whom it leaves behind.
+    fn run(&self, nap: &str, script: &str, terminal: bool) {
+        let place = format!("/usr/local/sbin/scene-{nap}");
+        self.root.write(&place, 0o755, format!("#!/bin/sh\n{script}\n"));
+        let run = format!("jit-sudo -n {place} </dev/null >/dev/null 2>&1");
+        let line = if terminal { format!("script -qec '{run}' /dev/null") } else { run };
+        let _ = self.root.run_as(&self.person.name, ["sh", "-c", &line]);
+    }
+
+    fn sleepers(&self, nap: &str) -> usize {
+        self.root.script(&format!("pgrep -fxc 'sleep {nap}' || :")).trim().parse().unwrap()
+    }
+
+    fn ends_at_once(&self, nap: &str) {
+        let began = Instant::now();
+        harness::eventually("they end", harness::PATIENCE, || (self.sleepers(nap) == 0).then_some(()));
+        assert!(began.elapsed() < AT_ONCE, "after {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_session_of_su_in_a_run_ends_with_it_though_the_supervisor_is_killed() {
+    let opener = Opener::new();
+    for (nap, terminal) in [("750000", false), ("750001", true)] {
+        let script = format!("su - bob -c 'setsid -f sleep {nap}; sleep {nap}' &\nsleep 0.5\nkill -9 $PPID\nwait");
+        opener.run(nap, &script, terminal);
+        opener.ends_at_once(nap);
+    }
+}
+
+#[test]
+fn what_a_session_of_su_has_left_behind_ends_with_the_grant() {
+    let opener = Opener::new();
+    for (nap, terminal) in [("750010", false), ("750011", true)] {
+        opener.run(nap, &format!("su - bob -c 'setsid -f sleep {nap}'"), terminal);
+        harness::eventually("it is left running", harness::PATIENCE, || {
+            records_of(&opener.root, &opener.person).into_iter().rev().find(|record| record.kind() == "left-running")
+        });
+        assert_eq!(opener.sleepers(nap), 1);
+    }
+    opener.root.as_root(["jitctl", "revoke", &opener.grant, "--reason", "enough"]).succeeded();
+    opener.ends_at_once("750010");
+    opener.ends_at_once("750011");
+}

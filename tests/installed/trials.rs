@@ -26,23 +26,11 @@ authenticate = false
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// What a run does; NAP is a number that no other process sleeps, INNER somebody with a standing role. All of them leave sleepers.
-const SCENES: [(&str, &str); 15] = [
-    ("plain", "sleep NAP"),
-    ("child in a session of its own", "setsid -f sleep NAP; sleep NAP"),
-    ("left behind", "setsid -f sleep NAP"),
-    ("left behind by a shell", "setsid sleep NAP >/dev/null 2>&1 & sleep 0.1"),
-    ("supervisor killed", "setsid -f sleep NAP; sleep 0.1; kill -9 $PPID; sleep NAP"),
-    ("supervisor stopped", "setsid -f sleep NAP; sleep 0.1; kill -STOP $PPID; sleep NAP"),
-    ("stops itself", "setsid -f sleep NAP; sleep 0.1; kill -STOP $$; sleep NAP"),
-    ("stopped as a job", "setsid -f sleep NAP; sleep 0.1; kill -TSTP 0; sleep NAP"),
-    ("namespace of processes", "exec unshare -pf --kill-child=TERM --mount-proc sleep NAP"),
-    ("full output", "setsid -f sleep NAP; exec yes"),
-    ("deaf to signals", "trap '' TERM HUP INT TSTP; setsid -f sleep NAP; while :; do sleep 0.05; done; sleep NAP"),
-    ("run inside of a run", "jit-sudo -n sh -c 'setsid -f sleep NAP; sleep NAP'"),
-    ("run of another inside of a run", "runuser -u INNER -- jit-sudo -n sh -c 'setsid -f sleep NAP; sleep NAP'"),
-    ("main thread gone", "exec python3 /usr/local/lib/headless.py NAP"),
-    ("session of su", "su - INNER -c 'setsid -f sleep NAP; sleep NAP'"),
-];
+/// Shared with the trials under a systemd that has booted (packaging/trial/outlive.sh).
+const SCENES: &str = include_str!("trials/scenes");
+
+/// One that needs Python.
+const HEADLESS_SCENE: (&str, &str) = ("main thread gone", "exec python3 /usr/local/lib/headless.py NAP");
 
 /// Ends its main thread, and another goes on, deaf, and begets who sleeps for as long as nobody of these does.
 const HEADLESS: &str = "import ctypes, platform, signal, subprocess, sys, threading, time
@@ -56,13 +44,7 @@ ctypes.CDLL(None).syscall(60 if platform.machine() == 'x86_64' else 93, 0)
 ";
 
 /// How it is begun. COMMAND is quoted for sh.
-const WAYS: [(&str, &str); 5] = [
-    ("no terminal", "jit-sudo -n sh -c COMMAND </dev/null >/dev/null 2>&1"),
-    ("pipe that nobody reads", "jit-sudo -n sh -c COMMAND </dev/null 2>&1 | sleep 60"),
-    ("terminal", "script -qec \"jit-sudo -n sh -c COMMAND\" /dev/null </dev/null >/dev/null 2>&1"),
-    ("terminal that nobody reads", "script -qec \"jit-sudo -n sh -c COMMAND\" /dev/null </dev/null 2>&1 | sleep 60"),
-    ("background", "jit-sudo -n -b sh -c COMMAND </dev/null >/dev/null 2>&1"),
-];
+const WAYS: &str = include_str!("trials/ways");
 
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -81,16 +63,16 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// How many of it still slept a second after the end, and how long it took until none did.
-    fn run(&self, scene: usize, way: usize, end: End) -> (usize, Duration) {
+    fn run(&self, scene: (&str, &str), way: (&str, &str), end: End) -> (usize, Duration) {
         let nap = (1_000_000 + self.number).to_string();
-        let words = SCENES[scene].1.replace("NAP", &nap).replace("INNER", &self.inner.name);
-        let line = WAYS[way].1.replace("COMMAND", &quoted(&words, WAYS[way].1.contains('"')));
+        let words = scene.1.replace("NAP", &nap).replace("INNER", &self.inner.name);
+        let line = way.1.replace("COMMAND", &quoted(&words, way.1.contains('"')));
         let span = if matches!(end, End::Expired) { "2s" } else { "10m" };
         let grant = id(&request(self.root, self.person, "trial", &["--for", span]));
         let asked = Instant::now();
         let begin = format!("setsid -f sh -c {} </dev/null >/dev/null 2>&1", quoted(&line, false));
         self.root.run_as(&self.person.name, ["sh", "-c", &begin]).succeeded();
-        self.begins(&nap, &grant, &format!("{}, {}", SCENES[scene].0, WAYS[way].0));
+        self.begins(&nap, &grant, &format!("{}, {}", scene.0, way.0));
         std::thread::sleep(Duration::from_millis(self.number % 7 * 60));
         match end {
             End::Revoked => self.jitctl("root", &["revoke", &grant, "--reason", "trial"]),
@@ -166,8 +148,8 @@ fn trials(total: u64, seed: u64) {
                         return;
                     }
                     let dice = mix(seed ^ number);
-                    let scene = usize::try_from(dice % 15).unwrap();
-                    let way = usize::try_from(dice / 15 % 5).unwrap();
+                    let scene = if dice % 15 == 14 { HEADLESS_SCENE } else { line_of(SCENES, dice % 15) };
+                    let way = line_of(WAYS, dice / 15 % 5);
                     let end = [End::Revoked, End::Expired, End::Killed, End::Released]
                         [usize::try_from(dice / 75 % 4).unwrap()];
                     let trial = Trial { root: &root, person: &person, inner: &inner, number };
@@ -175,7 +157,7 @@ fn trials(total: u64, seed: u64) {
                     let mut slowest = slowest.lock().unwrap();
                     *slowest = took.max(*slowest);
                     if left > 0 {
-                        let what = format!("{number}: {}, {}, {end:?}: {left} left", SCENES[scene].0, WAYS[way].0);
+                        let what = format!("{number}: {}, {}, {end:?}: {left} left", scene.0, way.0);
                         failures.lock().unwrap().push(what);
                     }
                 }
@@ -189,6 +171,11 @@ fn trials(total: u64, seed: u64) {
         slowest.into_inner().unwrap()
     );
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// Its name, and what it is.
+fn line_of(table: &'static str, number: u64) -> (&'static str, &'static str) {
+    table.lines().nth(usize::try_from(number).unwrap()).unwrap().split_once('\t').unwrap()
 }
 
 /// splitmix64.

@@ -90,10 +90,21 @@ pub fn landlock_version() -> io::Result<i64> {
 /// # Errors
 /// When the descriptors of this process cannot be listed on a kernel before 5.9.
 pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    close_from_but(3, kept)
+}
+
+/// The same with the standard streams: for a process that reads and says nothing.
+///
+/// # Errors
+/// As [`close_all_but`].
+pub fn close_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    close_from_but(0, kept)
+}
+
+fn close_from_but(mut first: u32, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
     kept.sort_unstable();
-    let mut first: u32 = 3;
-    for fd in kept.into_iter().filter(|fd| *fd >= 3).map(Some).chain([None]) {
+    for fd in kept.into_iter().filter(|fd| *fd >= first).collect::<Vec<_>>().into_iter().map(Some).chain([None]) {
         let last = fd.map_or(u32::MAX, |fd| fd - 1);
         if first <= last {
             close_from_to(first, last)?;
