@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::bucket::charge_request;
 use crate::audit::record::{self, Digest, Limit};
-use crate::audit::{Event, JournalError, Written, in_force};
+use crate::audit::{Event, JournalError, Written, empowered, in_force};
 use crate::budget::{REQUEST_WORDS, Storage};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Now, Timestamp};
@@ -266,6 +266,7 @@ fn submit(
     let storage = policy.settings().audit.storage;
     let stored = host.database().write(Durability::Synced, |tx| {
         in_force(tx, role.policy.map(Digest))?;
+        empowered(tx, &terms.host, &identity.id)?;
         let now = &crate::audit::now(tx, now.moment().clone())?;
         let moment = now.moment();
         if store::GrantStore::new(tx).pending_of(&terms.person(), terms.created)? >= PENDING_LIMIT as usize {
@@ -359,7 +360,7 @@ pub fn grant(
     identity: &Identity,
     now: &Now,
 ) -> Result<Written, ActivationError> {
-    crate::audit::accepted(tx)?;
+    empowered(tx, &decided.request.host, &identity.id)?;
     let terms = grant_terms(decided, &identity.id, now);
     // What was read is what is signed: a grant for one command has one.
     if terms.exact.is_set() {

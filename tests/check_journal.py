@@ -62,6 +62,11 @@ def unescape(word):
     return bytes(out)
 
 
+def escape(name):
+    """A name as records have it; names have nothing that needs more."""
+    return name.replace("\\", "\\\\")
+
+
 # --- signatures --------------------------------------------------------------------------------------------------------
 
 seen = {}
@@ -168,7 +173,11 @@ class Policies:
 
     def told(self, record):
         lists = {name: record.get(name, []) for name in ("added", "changed", "removed")}
-        cut = any(len(entries) != record[name + "_count"] for name, entries in lists.items())
+        for name, entries in lists.items():
+            count = record.get(name + "_count", 0)
+            fits = len(entries) == count or (len(entries) == 256 < count and name + "_sha256" in record)
+            self.faults.need(fits, f"record {record['seq']}: so many roles are not {name}")
+        cut = any(len(entries) != record.get(name + "_count", 0) for name, entries in lists.items())
         if cut:
             self.gaps.append(self.count)
         if "replaces" not in record:
@@ -241,8 +250,9 @@ class Journal:
         self.lost = (0, 0)
         found, begin, self.consent = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
-        self.open, self.left, self.ran, self.pruned_before = {}, {}, {}, None
+        self.open, self.left, self.ran, self.pruned_until = {}, {}, {}, None
         self.certified, self.older, self.host_changed, self.identity = {}, 0, 0, None
+        self.became, self.first = [], None
         self.policies = Policies(begin, self.faults)
         if begin:
             self.lost = (None, None)
@@ -259,7 +269,8 @@ class Journal:
         record["seconds"] = record["time"] // 1_000_000
         self.take_run(record, kind, begin)
         if kind == "prune":
-            self.pruned_before = max(self.pruned_before or 0, record.get("before", 0))
+            latest = record.get("latest", record["before"] - 1)
+            self.pruned_until = latest if self.pruned_until is None else max(self.pruned_until, latest)
         if kind == "review" and not id:
             self.certified[record["role"], unescape(record["holder"]).decode()] = record
         if kind == "alert" and record["code"] == "database-older":
@@ -267,7 +278,11 @@ class Journal:
         if kind == "alert" and record["code"] == "state-accepted":
             self.doubted = None
         if kind == "alert" and record["code"] == "host-changed":
-            self.host_changed, self.identity = record["seq"], record.get("identity")
+            self.host_changed = record["seq"]
+        if kind == "alert" and record["code"] in ("host-changed", "state-accepted"):
+            host = record.get("identity")
+            self.identity = host and host["id"]
+            self.became.append((record["seq"], host))
         if kind == "start" and "role_digest" in record:
             self.roles.add(record["role_digest"])
         if kind == "policy":
@@ -301,7 +316,19 @@ class Journal:
             self.settled[id] = record
         elif kind == "prune" and begin and record["through"] == begin:
             self.lost = (record.get("requests"), record.get("grants"))
+            if "identity" in record:
+                self.became.insert(0, (0, record["identity"]))
 
+    def then(self, seq):
+        """The host at a record: its description, `first` before any record that says, None where nobody knows."""
+        return ([host for since, host in self.became if since < seq] or ["first"])[-1]
+
+    def is_then(self, seq, id, key, table, what):
+        """A paper that was recorded then names the host that this was, and its key."""
+        host = self.then(seq)
+        if isinstance(host, dict):
+            need(host["id"] == id, table, f"{what} names another host than this was by then")
+            need(key is None or host["key"] == "ssh-ed25519 " + key, table, f"{what} is by another key than this host's by then")
 
     # Which act may come in which state, and what comes of it.
     NEXT = {
@@ -341,7 +368,7 @@ class Journal:
         # A record that may not be there counts as what it says all the same.
         self.ids[id] = self.NEXT.get((state, act)) or self.NEXT["older", act]
         deadline = self.request.get(id, {}).get("deadline")
-        if act in ("approval", "denial", "cancellation") and deadline is not None:
+        if act == "approval" and deadline is not None:
             self.faults.need(record["high"] // 1_000_000 < deadline // 1_000_000, f"record {seq}: {id} was over")
         if act == "use" and id in self.grant:
             self.check_use(record, self.grant[id])
@@ -413,6 +440,56 @@ class Journal:
 def told(record, words):
     """What the columns of an end must hold."""
     return unescape(record["user"]).decode(), record["seconds"], unescape(record.get(words, ""))
+
+
+# What a record and the paper that it names both say.
+SHARED = {
+    "request": "uid user role run_as argv duration starts deadline limits reason ticket break_glass extends",
+    "approval": "user role duration limits comment",
+    "grant": "uid user role run_as starts expires limits approvers break_glass extends",
+    "denial": "user role reason",
+    "cancellation": "user role",
+    "release": "user role",
+    "revocation": "user role reason holder holder_uid",
+    "review": "user role comment holder holder_uid",
+}
+
+
+def paper_words(kind, paper, asked=None):
+    """What the record of a paper says, by the paper; `asked` is the request that it is about."""
+    def limits():
+        return [word for key, word in (("one_shot", "one-shot"), ("exact", "exact")) if paper[key] == 1]
+    if kind in ("request", "grant"):
+        words = {key: paper[key] for key in ("uid", "role", "duration", "reason", "extends") if key in paper}
+        words |= {"user": escape(paper["user"]), "run_as": escape(paper["run_as"]), "limits": limits()}
+        if paper.get("break_glass") == 1:
+            words["break_glass"] = 1
+    if kind == "request":
+        words["argv"] = paper["command"]["argv"] if "command" in paper else []
+        words["deadline"] = paper["deadline"] * 1_000_000
+        if paper["start"] != 0:
+            words["starts"] = paper["start"] * 1_000_000
+        if paper["ticket"] != "":
+            words["ticket"] = paper["ticket"]
+    elif kind == "grant":
+        words |= {"starts": paper["starts"] * 1_000_000, "expires": paper["expires"] * 1_000_000}
+        words["approvers"] = [escape(name) for name in paper["approvers"]]
+    elif kind == "approval":
+        words = {"user": escape(paper["approver"]), "role": asked["role"], "limits": limits()}
+        if paper["duration"] != 0:
+            words["duration"] = paper["duration"]
+        if paper["comment"] != "":
+            words["comment"] = paper["comment"]
+    else:
+        words = {"user": escape(paper["by"]), "role": asked["role"], "holder": escape(asked["user"])}
+        words |= {"holder_uid": asked["uid"], "reason": paper["reason"], "comment": paper["reason"]}
+        words = {key: word for key, word in words.items() if key in SHARED[kind].split()}
+    return words
+
+
+def same_words(record, words, table, what):
+    said = {key: word for key, word in record.items() if key in SHARED[record["kind"]].split()}
+    need(said == words, table, f"the record of {what} says something else than its bytes")
 
 
 # --- the tables --------------------------------------------------------------------------------------------------------
@@ -499,6 +576,9 @@ class Tables:
             if record:
                 self.newest = (record["seq"], host)
             self.journal.counts(record and record["seq"], key, table, id)
+            if record:
+                self.journal.is_then(record["seq"], host, key, table, id)
+                same_words(record, paper_words("request", paper), table, id)
             self.described.setdefault(host, set()).add(key)
         for column in ("id", "uid", "role", "created", "deadline"):
             need(row[column] == paper[column], table, f"{column} of {id}")
@@ -538,6 +618,9 @@ class Tables:
             need(same, table, f"the approval of {id} by {uid} is for another request")
             same = paper.get("role_digest") == request["paper"].get("role_digest")
             need(same, table, f"the approval of {id} by {uid} is for another role text")
+            if record and request["paper"]["version"] > 1:
+                words = paper_words("approval", paper, request["paper"])
+                same_words(record, words, table, f"the approval of {id} by {uid}")
             if row["signature"] is not None or row["key"] is not None:
                 by = row["signature"] and signer("jit-sudo/approval/v1", row["body"], row["signature"])
                 need(by and fingerprint(by) == row["key"], table, f"the signature of {id} by {uid}")
@@ -562,6 +645,10 @@ class Tables:
         paper = parsed(table, row)
         for column in ("id", "uid", "role", "starts", "expires"):
             need(row[column] == paper[column], table, f"{column} of {id}")
+        if not older and paper["version"] > 1:
+            record = self.journal.grant[id]
+            same_words(record, paper_words("grant", paper), table, id)
+            self.journal.is_then(record["seq"], paper["host"], None, table, id)
         self.check_asked(row, paper)
         self.check_named(row, paper)
         self.check_end(row, paper, older)
@@ -614,7 +701,7 @@ class Tables:
         if one_shot and starts:
             right = used and columns[1] == starts[0]["seconds"]
         elif one_shot and id in journal.extended:
-            right = used
+            right = used or (older and ended in ("revoked", "released"))
         else:
             right = nothing or (used and one_shot and ("extends" in paper or older))
             right = right or (older and ended in ("revoked", "released"))
@@ -628,6 +715,7 @@ class Tables:
             need(paper["starts"] <= start["high"] // 1_000_000 < paper["expires"], "granted", what)
         late = start["boot_id"] == paper["boot_id"] and start["boot"] >= paper["boot_deadline"]
         need(not late, "granted", what)
+        need(paper.get("this_boot") != 1 or start["boot_id"] == paper["boot_id"], "granted", what)
         need(start["identity"] in (None, paper["host"]), "granted", what)
         if paper["exact"] != 1 or (paper["version"] == 1 and "command" not in paper):
             return
@@ -688,6 +776,8 @@ class Tables:
             found.add(digest)
             same = (paper["id"], paper["kind"], paper["request"]) == (id, row["kind"], sha(request["body"]))
             need(same, table, f"one of {id} is of another request")
+            if record:
+                same_words(record, paper_words(row["kind"], paper, request["paper"]), table, f"one of {id}")
             self.check_signatures(table, row, paper, request["paper"])
         need(not set(self.journal.stated) - found, table, "one is missing")
 
@@ -696,14 +786,17 @@ class Tables:
         need(by, table, f"the host's signature of one of {row['id']}")
         record = self.journal.stated.get(sha(row["body"]))
         self.journal.counts(record and record["seq"], by, table, row["id"])
-        if (host["id"] if asked["version"] > 1 else host) == paper["host"]:
+        what, asking = f"one of {row['id']}", host["id"] if asked["version"] > 1 else host
+        then = self.journal.then(record["seq"]) if record else None
+        if isinstance(then, dict):
+            self.journal.is_then(record["seq"], paper["host"], by, table, what)
+        elif asking == paper["host"]:
             right = asked["version"] == 1 or host["key"] == "ssh-ed25519 " + by
-        elif paper["host"] in self.described:
-            right = by in self.described[paper["host"]]
+            need(right, table, f"the host's key of {what}")
         else:
-            known = {self.journal.key}.union(*self.described.values())
-            right = by in known or (asked["version"] > 1 and host_id(by, host["machine"]) == paper["host"])
-        need(right, table, f"the host's key of one of {row['id']}")
+            need(then != "first", table, f"{what} names another host than this was by then")
+            known = self.described.get(paper["host"])
+            need(known is None or by in known, table, f"the host's key of {what}")
         if row["signature"] is not None or row["key"] is not None:
             by = row["signature"] and signer("jit-sudo/statement/v1", row["body"], row["signature"])
             need(by and fingerprint(by) == row["key"], table, f"the signature of one of {row['id']}")
@@ -804,14 +897,15 @@ class Tables:
         need(not missing[0] and not missing[1], table, "one is missing")
 
     def check_precedents(self):
-        before = self.journal.pruned_before if self.journal.pruned else None
+        until = self.journal.pruned_until if self.journal.pruned else None
         for row in self.read("SELECT * FROM precedent"):
             runs, last = self.journal.ran.get((row["uid"], row["command"]), (0, None))
             need(row["runs"] >= 0, "precedent", "less than none")
             if last is None:
-                right = before is not None and row["last"] < before
+                right = until is not None and row["last"] <= until
             else:
-                right = row["last"] <= last and (before is not None or row["runs"] <= runs)
+                right = row["last"] <= max(last, last if until is None else until)
+                right = right and (until is not None or row["runs"] <= runs)
             need(right, "precedent", f"{row['runs']} runs by {row['uid']}")
 
     def check_meta(self):
@@ -827,13 +921,6 @@ class Tables:
         need("redaction_key" in self.meta, table, "the key is missing")
         need("host" in self.meta or not self.newest, table, "the host is missing")
         need("restored" in self.meta or not older, table, "that it was restored is missing")
-
-
-def host_id(key, machine):
-    def string(data):
-        return struct.pack(">I", len(data)) + data
-    text = b"jit-sudo host v2\0" + string(base64.b64decode(key)) + string(bytes.fromhex(machine))
-    return sha(text)
 
 
 def check(path, key, now):

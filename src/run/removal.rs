@@ -116,8 +116,11 @@ impl<'a> RemovalWatch<'a> {
     }
 
     /// As if somebody had said `jitctl session kill`.
-    fn end(&self, why: &str) -> Result<(), HostError> {
-        let Some(start) = self.journal.start_of(&self.run)? else { return Ok(()) };
+    fn end(&mut self, why: &str) -> Result<(), HostError> {
+        let Some(start) = self.journal.start_of(&self.run)? else {
+            self.watch.forsake();
+            return Ok(());
+        };
         let moment = self.host.clocks()?;
         let intervention = Intervention {
             uid: 0,

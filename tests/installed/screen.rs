@@ -413,7 +413,11 @@ fn control_c_ends_a_pipeline_of_ours() {
 fn whoever_else_writes_to_the_terminal_of_a_pipeline_has_its_lines_begin_at_the_left() {
     // Debian's sudo has them begin under the end of the line before.
     let raw = "until stty -a </dev/tty | grep -q -- -icanon; do sleep 0.02; done";
-    for writer in ["printf 'one\\ntwo\\n'", "jit-sudo -n printf 'one\\ntwo\\n'", "jit-sudo -n sh -c \"printf 'one\\ntwo\\n' >/dev/tty\""] {
+    for writer in [
+        "printf 'one\\ntwo\\n'",
+        "jit-sudo -n printf 'one\\ntwo\\n'",
+        "jit-sudo -n sh -c \"printf 'one\\ntwo\\n' >/dev/tty\"",
+    ] {
         let person = root().person(&["deploy"]);
         let mut session = root().pty_as(&person.name, ["bash", "--norc", "--noprofile"]);
         session.resize(24, 250);

@@ -219,7 +219,13 @@ fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
     let mut story = Story::new(None);
     story.record("request", id, &asked);
     story.high = 900_000_000;
-    assert!(story.tried("denial", id, 100, words).unwrap_err().ends_with("by record 1 that was over by then"));
+    assert!(story.tried("approval", id, 100, &approval).unwrap_err().ends_with("by record 1 that was over by then"));
+    // What takes it away has no deadline.
+    for kind in ["denial", "cancellation"] {
+        let mut story = Story::new(None);
+        story.record("request", id, &asked);
+        story.tried(kind, id, 900, words).unwrap();
+    }
     for (kind, what) in [("approval", "an approval"), ("grant", "the grant"), ("cancellation", "the cancellation")] {
         let mut story = Story::new(None);
         story.record("request", id, &asked);
