@@ -46,6 +46,110 @@ def sha(data):
     return hashlib.sha256(data).hexdigest()
 
 
+# What the records of each kind have: keys (those with ? may be absent) and types.
+COMMON = "seq u prev d time t boot t boot_id s host w version n"
+KINDS = {
+    "start": "run s uid n user w gid n groups [n] tty? w cwd w pid p run_as w run_as_uid n run_as_gid n run_as_groups [n] umask? n "
+             "argv [w] typed? w environment [variable] path w dev u ino u sha256 d role? r assignment grant,standing,root grant? i "
+             "authenticated password,unasked,cache,none editor? [w] service? w remote? w policy? d role_digest? d role_sha256? d "
+             "grant_sha256? d",
+    "end": "run s start u uid n grant? i exit? p signal? p core? n ended_by ENDED duration_us? u user_us? u system_us? u "
+           "max_rss_kib? u detail? w expired? t extended_by? i recording? d recording_bytes? u",
+    "reject": "uid n user w tty? w cwd? w argv [w] run_as? w code s sentence w whole_argv? whole whole_sentence? whole "
+              "whole_run_as? whole",
+    "request": "grant i uid n user w role r run_as w argv [w] duration u starts? t deadline t limits [one-shot,exact] reason w "
+               "ticket? w sha256 d break_glass? b extends? i needed? n policy? d role_sha256? d",
+    "approval": "grant i uid n user w role r duration? u limits [one-shot,exact] comment? w key? w "
+                "authenticated? password,key,none sha256 d policy? d role_sha256? d",
+    "denial": "grant i uid n user w role r reason w key? w sha256? d",
+    "cancellation": "grant i uid n user w role r key? w sha256? d",
+    "grant": "grant i uid n user w role r run_as w starts t expires t limits [one-shot,exact] approvers [w] sha256 d "
+             "break_glass? b extends? i policy? d role_sha256? d",
+    "revocation": "grant i uid n user w holder_uid n holder w role r reason w key? w sha256? d",
+    "release": "grant i uid n user w role r key? w sha256? d",
+    "alert": "code s sentence w uid? n user? w run? s grant? i identity? host",
+    "review": "grant? i uid n user w holder w holder_uid? n role r verdict settled,confirmed,removal-proposed comment w "
+              "key? w sha256? d",
+    "edit": "run s start u uid n grant? i path w before? d before_bytes? u after d after_bytes u diff? w",
+    "reading": "uid n user w purpose replay,export,watch,search,verify run? s holder? w holder_uid? n",
+    "intervention": "uid n user w act freeze,thaw,kill run s holder w holder_uid n role? r grant? i reason w",
+    "left-running": "run s start u uid n grant? i processes [process] count u",
+    "left-ended": "run s start u uid n grant? i ended_by ENDED",
+    "prune": "uid n user w before t latest? t identity? host through u head d records u policies? [d] roles_sha256? d "
+             "settings_sha256? d requests? u grants? u",
+    "policy": "policy d replaces? d files [file] file_count u added [role] added_count u added_sha256? d changed [role] "
+              "changed_count u changed_sha256? d removed [role] removed_count u removed_sha256? d roles_sha256? d "
+              "settings_sha256? d caller? w caller_uid? n loginuid? n",
+}
+ENDED = "itself,expiry,revocation,release,time-limit,signal,not-executed,lost,unrecorded,kill"
+OBJECTS = {
+    "variable": "name w value? w digest? d",
+    "whole": "bytes u sha256 d",
+    "process": "pid p name w",
+    "file": "path s sha256 d change? added,changed,removed mtime? t uid? n",
+    "role": "role s sha256 d role_digest? d",
+    "host": "id s key s machine s name s",
+}
+RANGES = {"b": (0, 255), "n": (0, 2**32 - 1), "u": (0, 2**64 - 1), "t": (-2**63, 2**63 - 1), "p": (-2**31, 2**31 - 1)}
+TEXTS = {
+    "s": r"[\s\S]*",
+    "w": r"(?:[^\\]|\\\\|\\x[0-9a-f]{2})*",
+    "d": r"[0-9a-f]{64}",
+    "i": r"[0-9abcdefghjkmnpqrstvwxyz]{10}",
+    "r": r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+}
+
+
+def fits(value, type):
+    """Whether a value is of a type."""
+    if type.startswith("["):
+        return isinstance(value, list) and all(fits(entry, type[1:-1]) for entry in value)
+    if type in RANGES:
+        least, most = RANGES[type]
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    if type in OBJECTS:
+        extra = type == "host" and isinstance(value, dict) and set(value) - set("id key machine name".split())
+        return isinstance(value, dict) and not extra and lacks(value, OBJECTS[type]) is None
+    if not isinstance(value, str):
+        return False
+    return re.fullmatch(TEXTS[type], value) is not None if type in TEXTS else value in type.replace("ENDED", ENDED).split(",")
+
+
+def lacks(record, types):
+    """The first key that is not there as it should be."""
+    words = types.split()
+    for key, type in zip(words[::2], words[1::2]):
+        value = record.get(key.rstrip("?"))
+        if not (value is None and key.endswith("?")) and not fits(value, type):
+            return key
+    return None
+
+
+def load(body):
+    """JSON as strict readers have it: UTF-8, no constants that are none, not nested without end, each key once."""
+    def constant(_):
+        raise ValueError
+    def once(pairs):
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError
+        return dict(pairs)
+    text = bytes(body).decode()
+    value = json.loads(text, parse_constant=constant, object_pairs_hook=once)
+    depth = deepest = 0
+    shallow = text.count("[") + text.count("{") <= 127
+    for letter in "" if shallow else re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
+        depth += (letter in "[{") - (letter in "]}")
+        deepest = max(deepest, depth)
+    if deepest > 127:
+        raise ValueError
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+# What hostile bytes, columns and tables may raise.
+HOSTILE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, sqlite3.Error, struct.error)
+
+
 def unescape(word):
     """The original bytes of an escaped word."""
     out, raw, i = bytearray(), word.encode(), 0
@@ -118,10 +222,11 @@ def records(db, key, now):
         need(seq == number + 1, "journal", f"record {number + 1} is missing")
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
         try:
-            record = json.loads(body)
+            record = load(body)
             same = (record["seq"], record["prev"]) == (seq, head)
             columns = (record["kind"], record.get("uid"), record.get("run"), record.get("grant"), record["time"])
-        except (ValueError, KeyError, TypeError):
+            need(fits(record["time"], "t"), "journal", f"record {seq} is none")
+        except HOSTILE:
             raise Bad("journal", f"record {seq} is none") from None
         need(same, "journal", f"record {seq} does not follow")
         accepted = kind == "alert" and record.get("code") == "state-accepted"
@@ -141,7 +246,10 @@ def records(db, key, now):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
         need(by, "journal", f"the signature of the checkpoint of record {seq}")
-        said = json.loads(body)
+        said = load(body)
+        exact = lacks(said, "at t head d host s seq u version u") is None and said["version"] == 1 and len(said) == 5
+        exact = exact and bytes(body) == json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+        need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
         own = own or by == key
         if by != key and seq > begin:
@@ -262,7 +370,11 @@ class Journal:
             self.policies.last = dict(remembered, policy=remembered["policies"][0])
         self.high = None
         for record in found:
-            self.take(record, begin)
+            lacking = lacks(record, COMMON + " " + KINDS[record["kind"]]) if record["kind"] in KINDS else None
+            if lacking is None:
+                self.take({key: value for key, value in record.items() if value is not None}, begin)
+            else:
+                self.faults.need(False, f"record {record['seq']} lacks {lacking}, or has another type there")
 
     def take(self, record, begin):
         kind, id = record["kind"], record.get("grant")
@@ -513,9 +625,30 @@ def in_order(table, rows, recorded, lost):
 
 def parsed(table, row):
     try:
-        return json.loads(row["body"])
-    except ValueError:
+        return load(row["body"])
+    except HOSTILE:
         raise Bad(table, f"the bytes of {row['id']}") from None
+
+
+PAPERS = {
+    "request": "id s uid t user s role s role_digest? s created t deadline t break_glass? b extends? s version n",
+    "approval": "approver s id s request s role_digest? s",
+    "granted": "id s uid t user s role s role_digest? s starts t expires t one_shot b break_glass? b extends? s request s "
+               "approvals [s] approvers [s] exact b run_as s command? command this_boot? b boot_id? s boot_deadline? t host s "
+               "version n",
+    "statement": "by s id s kind s request s host s",
+}
+OBJECTS["command"] = "argv [w] cwd w path w program s run_as_uid t run_as_gid t run_as_groups [t]"
+
+
+def paper_of(table, row):
+    """A paper whose keys have their types; those that are null are not there."""
+    paper = parsed(table, row)
+    need(isinstance(paper, dict), table, f"the bytes of {row['id']}")
+    paper = {key: value for key, value in paper.items() if value is not None}
+    lacking = lacks(paper, PAPERS[table])
+    need(lacking is None, table, f"the {lacking} of {row['id']}")
+    return paper
 
 
 class Tables:
@@ -537,6 +670,12 @@ class Tables:
         "certifications", "runs", "precedents", "meta",
     )
 
+    NAMED = {
+        "request": "request", "approval": "approval", "grant": "granted", "debt": "review_debt", "role": "role_text",
+        "statement": "statement", "setting": "policy_settings", "policy_role": "policy_role", "principal": "policy_principal",
+        "certification": "certification", "run": "open_run", "precedent": "precedent", "meta": "journal_meta",
+    }
+
     def check(self):
         """Of each row that gives power the first fault, and of each other table."""
         for name in self.CHECKS:
@@ -548,10 +687,10 @@ class Tables:
             check(*words)
         except Bad as bad:
             self.found.append(bad)
-        except (KeyError, AttributeError, TypeError):
-            # What rests on a row that was not read cannot be compared.
-            if not self.found and not self.journal.faults:
-                raise
+        except HOSTILE as error:
+            # What rests on a row that was not read cannot be compared; and of a row that cannot be read nothing else is to be said.
+            table = self.NAMED[check.__name__.removeprefix("check_").removeprefix("place_").rstrip("s")]
+            self.found.append(Bad(table, f"a row that cannot be read ({type(error).__name__})"))
 
     def check_requests(self):
         journal, table = self.journal, "request"
@@ -567,7 +706,7 @@ class Tables:
     def check_request(self, row):
         id, table = row["id"], "request"
         record = self.journal.request.get(id)
-        row["paper"] = paper = parsed(table, row)
+        row["paper"] = paper = paper_of(table, row)
         if record:
             need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
             need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
@@ -609,7 +748,7 @@ class Tables:
             request, record = self.by_id.get(id), self.journal.approval.get((id, uid))
             need(request, table, f"there is no request {id}")
             need(record or id in self.older, table, f"the approval of {id} by {uid} has no record")
-            row["paper"] = paper = parsed(table, row)
+            row["paper"] = paper = paper_of(table, row)
             if record:
                 need(sha(row["body"]) == record["sha256"], table, f"the bytes of the approval of {id} by {uid}")
                 columns = (record["seconds"], record.get("key"), unescape(record["user"]).decode())
@@ -642,7 +781,7 @@ class Tables:
         id, table = row["id"], "granted"
         if not older:
             need(sha(row["body"]) == self.journal.grant[id]["sha256"], table, f"the bytes of {id}")
-        paper = parsed(table, row)
+        paper = paper_of(table, row)
         for column in ("id", "uid", "role", "starts", "expires"):
             need(row[column] == paper[column], table, f"{column} of {id}")
         if not older and paper["version"] > 1:
@@ -729,7 +868,7 @@ class Tables:
         need(all(same), "granted", what)
 
     def check_unproven(self):
-        grants, journal = {row["id"]: json.loads(row["body"]) for row in self.grants}, self.journal
+        grants, journal = {row["id"]: paper_of("granted", row) for row in self.grants}, self.journal
         for (base, last), seq in journal.unproven.items():
             need(journal.leads(base, last, grants), "granted", f"record {seq}: {last} does not extend {base}")
 
@@ -765,7 +904,7 @@ class Tables:
         for row in self.read("SELECT *, request AS id FROM statement NOT INDEXED ORDER BY rowid"):
             id, digest, request = row["id"], sha(row["body"]), self.by_id.get(row["id"])
             need(request, table, f"there is no request {id}")
-            record, paper = self.journal.stated.get(digest), parsed(table, row)
+            record, paper = self.journal.stated.get(digest), paper_of(table, row)
             if record:
                 columns = (record["grant"], record["kind"], record["seconds"], record["uid"], record.get("key"))
                 same = columns == (id, row["kind"], row["at"], row["uid"], row["key"])
@@ -930,6 +1069,8 @@ def check(path, key, now):
         bad = journal.faults + Tables(db, journal).check()
     except Bad as broken:
         bad = [broken]
+    except HOSTILE as error:
+        bad = [Bad("journal", f"it cannot be read ({type(error).__name__})")]
     finally:
         db.close()
     return "; ".join(f"{fault.what}: {fault}" for fault in bad[:100]) or "intact"

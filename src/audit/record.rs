@@ -101,6 +101,11 @@ impl Record {
         serde_json::to_string(&serde_json::to_value(self)?)
     }
 
+    /// Whether exact bytes are a record of one of these kinds; one of another kind, which a later version may have, is not looked at.
+    pub(super) fn is_of(kind: &str, body: &[u8]) -> Result<(), serde_json::Error> {
+        if KINDS.contains(&kind) { serde_json::from_slice::<Self>(body).map(drop) } else { Ok(()) }
+    }
+
     /// Reads exact bytes back. Keys that a later minor version added are ignored.
     pub fn decode(body: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(body)
@@ -150,6 +155,29 @@ pub enum Event {
     /// Another policy was compiled.
     Policy(Box<PolicyRecord>),
 }
+
+/// The words of all kinds.
+const KINDS: [&str; 19] = [
+    "start",
+    "end",
+    "reject",
+    "request",
+    "approval",
+    "denial",
+    "cancellation",
+    "grant",
+    "revocation",
+    "release",
+    "alert",
+    "review",
+    "edit",
+    "reading",
+    "intervention",
+    "left-running",
+    "left-ended",
+    "prune",
+    "policy",
+];
 
 /// The keys of an event by which records are searched; the journal keeps copies of them in columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -46,7 +46,7 @@ fn keys(kind: &str) -> &'static [&'static str] {
 pub(super) fn of_record(kind: &str, body: &[u8]) -> Option<Words> {
     let record: Map<String, Value> = serde_json::from_slice(body).ok()?;
     let wanted = keys(kind);
-    Some(digest(record.into_iter().filter(|(key, _)| wanted.contains(&key.as_str())).collect()))
+    Some(digest(record.into_iter().filter(|(key, word)| wanted.contains(&key.as_str()) && !word.is_null()).collect()))
 }
 
 /// What the record of this request says.
