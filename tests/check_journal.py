@@ -633,6 +633,10 @@ def parsed(table, row):
 PAPERS = {
     "request": "id s uid t user s role s role_digest? s created t deadline t break_glass? b extends? s version n",
     "approval": "approver s id s request s role_digest? s",
+    # Of version 2, what records say as well.
+    "request words": "one_shot t exact t ticket s start t",
+    "approval words": "one_shot t exact t comment s duration t",
+    "statement words": "reason s",
     "granted": "id s uid t user s role s role_digest? s starts t expires t one_shot b break_glass? b extends? s request s "
                "approvals [s] approvers [s] exact b run_as s command? command this_boot? b boot_id? s boot_deadline? t host s "
                "version n",
@@ -647,7 +651,8 @@ def paper_of(table, row):
     need(isinstance(paper, dict), table, f"the bytes of {row['id']}")
     paper = {key: value for key, value in paper.items() if value is not None}
     lacking = lacks(paper, PAPERS[table])
-    need(lacking is None, table, f"the {lacking} of {row['id']}")
+    words = lacks(paper, PAPERS.get(table + " words", "")) if paper.get("version") != 1 else None
+    need(lacking is None and words is None, table, f"the {lacking or words} of {row['id']}")
     return paper
 
 
@@ -711,6 +716,8 @@ class Tables:
             need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
             need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
         if paper["version"] > 1:
+            described = isinstance(paper["host"], dict) and lacks(paper["host"], "id s key s") is None
+            need(described and paper["host"]["key"].startswith("ssh-ed25519 "), table, f"the host of {id}")
             host, key = paper["host"]["id"], paper["host"]["key"].split()[1]
             if record:
                 self.newest = (record["seq"], host)

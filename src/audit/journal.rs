@@ -273,8 +273,8 @@ impl<'a> Journal<'a> {
 
     /// What a run records itself is signed when it ends.
     fn have_sealed(&self, written: &[Written]) {
-        let others = written.iter().filter(|written| !["start", "edit", "end"].contains(&written.kind));
-        if let (Some(sealer), Some(last)) = (&self.sealer, others.last())
+        let mut others = written.iter().filter(|written| !["start", "edit", "end"].contains(&written.kind));
+        if let (Some(sealer), Some(last)) = (&self.sealer, others.next_back())
             && self.unsealed(last.time, Due::InTime).is_ok_and(|last| last.is_some())
         {
             sealer();

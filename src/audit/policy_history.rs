@@ -394,6 +394,26 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_whole_or_cut_off_as_long_lists_are() {
+        let said = |changed: &str| {
+            let text = format!(
+                r#"{{"file_count":0,"replaces":"o",{},{changed},{}}}"#,
+                list("added", &[], 0),
+                list("removed", &[], 0)
+            );
+            PolicyHistory::new(false).tells(9, "p", &serde_json::from_str(&text).unwrap()).is_ok()
+        };
+        let names: Vec<String> = (0..LISTED).map(|number| format!("r{number}")).collect();
+        let long: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let digest = r#","changed_sha256":"x""#;
+        assert!(said(&list("changed", &long, LISTED)) && said(&(list("changed", &long, LISTED + 1) + digest)));
+        assert!(!said(&list("changed", &long, LISTED + 1)), "no digest of the whole");
+        assert!(!said(&(list("changed", &long, LISTED - 1) + digest)));
+        assert!(!said(&(list("changed", &[], 1) + digest)), "no list");
+        assert!(!said(r#""changed_count":1"#));
+    }
+
+    #[test]
     fn a_role_is_that_of_the_policy_in_force_and_of_no_other() {
         let mut history = PolicyHistory::new(true);
         told(&mut history, "p", (&[("a", "1"), ("b", "2")], &[], &[])).unwrap();

@@ -339,6 +339,7 @@ mod tests {
             write(Event::Policy(Box::new(PolicyRecord {
                 policy: Digest([byte; 32]),
                 added: Vec::new(),
+                added_count: 0,
                 ..sample::policy()
             })))
         };
@@ -390,6 +391,35 @@ mod tests {
         database.connection().execute(&forged, []).unwrap();
         let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1000, Cause::NotPruned));
+    }
+
+    #[test]
+    fn the_latest_time_of_what_was_ever_removed_is_remembered() {
+        let scratch = Scratch::new("prune-latest");
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let write = |second, event: Event| {
+            let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &sample::moment(second), event);
+            let _ = database.write(Durability::Ordered, append).unwrap();
+        };
+        let latest = |written: &Written| match Record::decode(&written.body).unwrap().event {
+            Event::Prune(prune) => (prune.before, prune.latest),
+            other => panic!("{other:?}"),
+        };
+        sample::fill(&journal, 1);
+        // A clock that stood ahead, and was put right.
+        write(9_000, crate::audit::custody::alert("x", "x"));
+        write(2, crate::audit::custody::alert(crate::audit::custody::ACCEPTED, "x"));
+        sample::seal(&journal, 2);
+        sample::fill(&journal, 1);
+        let before = sample::moment(3).wall;
+        let (written, ..) = pruned_with(&journal, 4, before);
+        assert_eq!(latest(&written), (before, Some(sample::moment(9_000).wall)));
+        sample::seal(&journal, 4);
+        sample::fill(&journal, 1);
+        let before = sample::moment(6).wall;
+        let (written, ..) = pruned_with(&journal, 7, before);
+        assert_eq!(latest(&written), (before, Some(sample::moment(9_000).wall)), "also when that record has gone");
     }
 
     #[test]

@@ -78,8 +78,10 @@ impl Hosts {
 
     /// The host of a request that was recorded under this number.
     pub(super) fn asked(&mut self, seq: Option<u64>, asked: &RequestPaper) -> Result<(), String> {
-        // Version 1 names no key.
-        let Some((id, key)) = asked.described() else { return Ok(()) };
+        let Some((id, key)) = asked.described() else {
+            // Version 1 names no key.
+            return if asked.is_of_the_first_version() { Ok(()) } else { Err("it describes no host".to_owned()) };
+        };
         if let Some(seq) = seq {
             self.newest = Some((seq, id.to_owned()));
         }

@@ -263,6 +263,19 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
 }
 
 #[test]
+fn what_is_left_of_pruned_runs_may_be_as_late_as_the_latest_of_them() {
+    let differs = |prune: &str, last: i64| {
+        let mut story = Story::new(Some(9));
+        story.record("prune", None, &format!(r#"{{"through":9,"before":500{prune}}}"#));
+        story.power.precedent(&PrecedentRow { uid: ALICE, command: &[1; 32], runs: 3, last });
+        story.power.end().is_err()
+    };
+    // The clock stood ahead once, and root has accepted since that it was put right.
+    assert_eq!([499, 500, 9000, 9001].map(|last| differs(r#","latest":9000"#, last)), [false, false, false, true]);
+    assert_eq!([499, 500].map(|last| differs("", last)), [false, true], "an earlier version did not say");
+}
+
+#[test]
 fn a_record_that_lacks_what_its_kind_has_is_named() {
     let copies = Copies { kind: "grant", uid: None, run: None, grant: Some("0000000001"), at: 1, high: 1 };
     let fed = |copies: Copies<'_>, body: &str| Power::new(None).record(3, &copies, body.as_bytes());

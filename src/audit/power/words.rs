@@ -54,12 +54,12 @@ pub(super) fn of_request(body: &[u8]) -> Option<Words> {
     let paper = read(body)?;
     let mut words = paper.same(&["uid", "role", "duration", "reason", "extends"]);
     words.extend(paper.escaped(&["user", "run_as"])?);
-    words
-        .insert("argv".to_owned(), paper.0.get("command").map_or_else(|| json!([]), |command| command["argv"].clone()));
+    let argv = paper.0.get("command").map_or_else(|| Some(json!([])), |command| command.get("argv").cloned());
+    words.insert("argv".to_owned(), argv?);
     words.insert("deadline".to_owned(), paper.micros("deadline")?);
-    words.insert("limits".to_owned(), paper.limits());
-    words.extend(paper.said("ticket", "ticket"));
-    if paper.0.get("start") != Some(&json!(0)) {
+    words.insert("limits".to_owned(), paper.limits()?);
+    words.extend(paper.said("ticket")?);
+    if paper.number("start")? != 0 {
         words.insert("starts".to_owned(), paper.micros("start")?);
     }
     words.extend(paper.glass());
@@ -72,10 +72,10 @@ pub(super) fn of_approval(body: &[u8], role: &str) -> Option<Words> {
     let mut words = Map::from_iter([
         ("role".to_owned(), json!(role)),
         ("user".to_owned(), escaped(paper.0.get("approver")?)?),
-        ("limits".to_owned(), paper.limits()),
+        ("limits".to_owned(), paper.limits()?),
     ]);
-    words.extend(paper.said("comment", "comment"));
-    if paper.0.get("duration") != Some(&json!(0)) {
+    words.extend(paper.said("comment")?);
+    if paper.number("duration")? != 0 {
         words.extend(paper.same(&["duration"]));
     }
     Some(digest(words))
@@ -88,7 +88,7 @@ pub(super) fn of_grant(body: &[u8]) -> Option<Words> {
     words.extend(paper.escaped(&["user", "run_as"])?);
     words.insert("starts".to_owned(), paper.micros("starts")?);
     words.insert("expires".to_owned(), paper.micros("expires")?);
-    words.insert("limits".to_owned(), paper.limits());
+    words.insert("limits".to_owned(), paper.limits()?);
     let approvers: Option<Vec<Value>> = paper.0.get("approvers")?.as_array()?.iter().map(escaped).collect();
     words.insert("approvers".to_owned(), Value::Array(approvers?));
     words.extend(paper.glass());
@@ -98,7 +98,7 @@ pub(super) fn of_grant(body: &[u8]) -> Option<Words> {
 /// What the record of this statement says, which is about a request of `holder` (uid and name) for `role`.
 pub(super) fn of_statement(kind: &str, body: &[u8], role: &str, holder: (i64, &str)) -> Option<Words> {
     let paper = read(body)?;
-    let reason = paper.0.get("reason")?;
+    let reason = paper.0.get("reason").filter(|reason| reason.is_string())?;
     let all = Map::from_iter([
         ("user".to_owned(), escaped(paper.0.get("by")?)?),
         ("role".to_owned(), json!(role)),
@@ -113,8 +113,10 @@ pub(super) fn of_statement(kind: &str, body: &[u8], role: &str, holder: (i64, &s
 /// A paper of any kind.
 struct Paper(Map<String, Value>);
 
+/// A value that is null is none.
 fn read(body: &[u8]) -> Option<Paper> {
-    serde_json::from_slice(body).ok().map(Paper)
+    let paper: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    Some(Paper(paper.into_iter().filter(|(_, value)| !value.is_null()).collect()))
 }
 
 impl Paper {
@@ -127,19 +129,24 @@ impl Paper {
         keys.iter().map(|key| Some(((*key).to_owned(), escaped(self.0.get(*key)?)?))).collect()
     }
 
+    fn number(&self, key: &str) -> Option<i64> {
+        self.0.get(key)?.as_i64()
+    }
+
     fn micros(&self, key: &str) -> Option<Value> {
-        Some(json!(self.0.get(key)?.as_i64()?.checked_mul(1_000_000)?))
+        Some(json!(self.number(key)?.checked_mul(1_000_000)?))
     }
 
-    fn limits(&self) -> Value {
-        let is_set = |key: &&str| self.0.get(*key) == Some(&json!(1));
-        let words = [("one_shot", "one-shot"), ("exact", "exact")];
-        Value::Array(words.iter().filter(|(key, _)| is_set(key)).map(|(_, word)| json!(word)).collect())
+    fn limits(&self) -> Option<Value> {
+        let (one_shot, exact) = (self.number("one_shot")?, self.number("exact")?);
+        let words = [(one_shot, "one-shot"), (exact, "exact")];
+        Some(words.iter().filter(|(flag, _)| *flag == 1).map(|(_, word)| json!(word)).collect())
     }
 
-    /// A text under the record's key, where there is any.
-    fn said(&self, key: &str, named: &str) -> Option<(String, Value)> {
-        self.0.get(key).filter(|text| **text != json!("")).map(|text| (named.to_owned(), text.clone()))
+    /// A text that has its key, and that the record has where there is any.
+    fn said(&self, key: &str) -> Option<Map<String, Value>> {
+        let text = self.0.get(key)?.as_str()?;
+        Some(if text.is_empty() { Map::new() } else { self.same(&[key]) })
     }
 
     fn glass(&self) -> Option<(String, Value)> {
