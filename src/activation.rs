@@ -17,7 +17,7 @@ use rusqlite::Connection;
 
 use crate::audit::bucket::Charge;
 use crate::audit::record::{self, Digest, Limit};
-use crate::audit::{Event, JournalError, Written, in_force};
+use crate::audit::{Event, JournalError, Written, empowered, in_force};
 use crate::budget::{REQUEST_WORDS, Storage};
 use crate::clock::duration::spell;
 use crate::clock::{Moment, Now, Timestamp};
@@ -287,6 +287,7 @@ fn submit(
     }
     let stored = host.database().write(Durability::Synced, |tx| {
         in_force(tx, role.policy.map(Digest))?;
+        empowered(tx, &terms.host, &identity.id)?;
         let now = &crate::audit::now(tx, now.moment().clone())?;
         let moment = now.moment();
         is_room(tx)?;
@@ -368,7 +369,7 @@ pub fn grant(
     identity: &Identity,
     now: &Now,
 ) -> Result<Written, ActivationError> {
-    crate::audit::accepted(tx)?;
+    empowered(tx, &decided.request.host, &identity.id)?;
     let terms = grant_terms(decided, &identity.id, now);
     // What was read is what is signed: a grant for one command has one.
     if terms.exact.is_set() {

@@ -116,6 +116,9 @@ impl Now {
     }
 }
 
+/// A clock that is off by less is right: time daemons step it, and records are written a little after their moment.
+pub const TOLERANCE_US: i64 = 60_000_000;
+
 /// Where moments come from: the system, or a test.
 pub trait Clock {
     /// Reads all clocks now.

@@ -13,9 +13,11 @@ mod strays;
 mod turns;
 
 use std::borrow::Borrow;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::audit::sink::auditd::Auditd;
 use crate::audit::sink::hooks::{self, Hooks, Starter};
@@ -186,6 +188,8 @@ pub struct Host {
     state: TrustedDirectory,
     database: Database,
     name: String,
+    /// The head of the journal is being signed, by this process or by one that it has started.
+    sealing: Rc<Cell<bool>>,
 }
 
 /// The host's key, or the public half alone, and the identity that it gives.
@@ -224,7 +228,7 @@ impl Host {
     pub fn open(name: &str) -> Result<Self, HostError> {
         let state = state_directory()?;
         let database = schema::open(&Path::new(STATE).join(DATABASE))?;
-        Ok(Self { state, database, name: name.to_owned() })
+        Ok(Self { state, database, name: name.to_owned(), sealing: Rc::default() })
     }
 
     /// Makes what is missing of key, database and bell; true when the key was made now. For root, at install time.
@@ -329,9 +333,9 @@ impl Host {
         GrantStore::new(self.database.connection())
     }
 
-    /// The journal with the sinks that the policy wants, and the hooks.
+    /// The journal with the sinks that the policy wants, and the hooks. Whatever is appended to it is signed in time.
     pub fn journal(&self, audit: &AuditSettings) -> Journal<'_> {
-        self.journal_with(audit, Hooks::new(HOOKS, HOOK_RUNNER))
+        self.sealed(self.journal_with(audit, Hooks::new(HOOKS, HOOK_RUNNER)))
     }
 
     /// The same for a process that may start no program.
@@ -360,28 +364,33 @@ impl Host {
     }
 
     /// The key of this host and its identity, for signing and verifying grants: not while the database is an older copy
-    /// that nobody has accepted. An identity that is not the journal's is recorded.
+    /// that nobody has accepted.
     pub fn identity(&self) -> Result<Identity, HostError> {
-        self.accepted(self.identified(self.key()?)?)
+        self.accepted(self.witness()?)
     }
 
     /// The same for verifying alone.
     pub fn public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
-        self.accepted(self.identified(self.public_key()?)?)
+        self.accepted(self.noticed(self.identified(self.public_key()?)?)?)
     }
 
     /// The same for what people state: also while the database is an older copy, because what takes power away waits for
     /// nothing.
     pub fn witness(&self) -> Result<Identity, HostError> {
-        self.identified(self.key()?)
+        self.noticed(self.identified(self.key()?)?)
     }
 
     fn accepted<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
-        let journal = self.journal(&AuditSettings::default());
-        if let Some(how) = journal.restored()? {
-            return Err(HostError::Restored(how));
+        match self.journal(&AuditSettings::default()).restored()? {
+            Some(how) => Err(HostError::Restored(how)),
+            None => Ok(identity),
         }
-        let noticed = journal.notice_host(&self.clocks()?, identity.id.as_str())?;
+    }
+
+    /// An identity that is not the journal's is recorded before anything is signed by it.
+    fn noticed<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
+        let journal = self.journal(&AuditSettings::default());
+        let noticed = journal.notice_host(&self.clocks()?, &identity.host)?;
         let _ = journal.mirror(&noticed);
         Ok(identity)
     }

@@ -309,6 +309,39 @@ impl<'a> GrantStore<'a> {
         Ok(grants)
     }
 
+    /// Grants that nobody has ended and that are not over at `now` (seconds since 1970), behind this row and with theirs: some of them, and nothing when there are no more.
+    /// One of an earlier version, which serves nothing, is none.
+    pub fn unended(&self, after: i64, now: i64) -> Result<Vec<(i64, Option<StoredGrant>)>, FindError> {
+        let mut statement = self.connection.prepare(
+            "SELECT body, ended, ended_by, ended_at, ended_reason, id, rowid FROM granted NOT INDEXED \
+             WHERE rowid > ?1 AND ended IS NULL AND expires > ?3 ORDER BY rowid LIMIT ?2",
+        )?;
+        let rows =
+            statement.query_map(params![after, LIST_LIMIT, now], |row| Ok((row.get::<_, i64>(6)?, read_grant(row))))?;
+        let mut grants = Vec::new();
+        for row in rows {
+            match row? {
+                (row, Err(FindError::Terms(_, TermsFault::Earlier))) => grants.push((row, None)),
+                (row, grant) => grants.push((row, Some(grant?))),
+            }
+        }
+        Ok(grants)
+    }
+
+    /// The requests that nobody has decided and whose deadline is behind `now` (seconds since 1970). What cannot be read cannot be approved either.
+    pub fn undecided(&self, now: i64) -> rusqlite::Result<Vec<StoredRequest>> {
+        let mut statement = self.connection.prepare(
+            "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request NOT INDEXED \
+             WHERE state = 'pending' AND deadline > ?1 ORDER BY rowid",
+        )?;
+        let rows = statement.query_map([now], |row| Ok(read_request(row, i64::MIN)))?;
+        let mut requests = Vec::new();
+        for row in rows {
+            requests.extend(row?.ok());
+        }
+        Ok(requests)
+    }
+
     /// How the grant ended before its time, if it did; a grant that is not there was revoked with its database.
     pub fn end_of(&self, id: &GrantId) -> rusqlite::Result<Option<GrantEnd>> {
         let ended: Option<Option<String>> = self

@@ -46,6 +46,110 @@ def sha(data):
     return hashlib.sha256(data).hexdigest()
 
 
+# What the records of each kind have: keys (those with ? may be absent) and types.
+COMMON = "seq u prev d time t boot t boot_id s host w version n"
+KINDS = {
+    "start": "run s uid n user w gid n groups [n] tty? w cwd w pid p run_as w run_as_uid n run_as_gid n run_as_groups [n] umask? n "
+             "argv [w] typed? w environment [variable] path w dev u ino u sha256 d role? r assignment grant,standing,root grant? i "
+             "authenticated password,unasked,cache,none editor? [w] service? w remote? w policy? d role_digest? d role_sha256? d "
+             "grant_sha256? d",
+    "end": "run s start u uid n grant? i exit? p signal? p core? n ended_by ENDED duration_us? u user_us? u system_us? u "
+           "max_rss_kib? u detail? w expired? t extended_by? i recording? d recording_bytes? u",
+    "reject": "uid n user w tty? w cwd? w argv [w] run_as? w code s sentence w whole_argv? whole whole_sentence? whole "
+              "whole_run_as? whole",
+    "request": "grant i uid n user w role r run_as w argv [w] duration u starts? t deadline t limits [one-shot,exact] reason w "
+               "ticket? w sha256 d break_glass? b extends? i needed? n policy? d role_sha256? d",
+    "approval": "grant i uid n user w role r duration? u limits [one-shot,exact] comment? w key? w "
+                "authenticated? password,key,none sha256 d policy? d role_sha256? d",
+    "denial": "grant i uid n user w role r reason w key? w sha256? d",
+    "cancellation": "grant i uid n user w role r key? w sha256? d",
+    "grant": "grant i uid n user w role r run_as w starts t expires t limits [one-shot,exact] approvers [w] sha256 d "
+             "break_glass? b extends? i policy? d role_sha256? d",
+    "revocation": "grant i uid n user w holder_uid n holder w role r reason w key? w sha256? d",
+    "release": "grant i uid n user w role r key? w sha256? d",
+    "alert": "code s sentence w uid? n user? w run? s grant? i identity? host",
+    "review": "grant? i uid n user w holder w holder_uid? n role r verdict settled,confirmed,removal-proposed comment w "
+              "key? w sha256? d",
+    "edit": "run s start u uid n grant? i path w before? d before_bytes? u after d after_bytes u diff? w",
+    "reading": "uid n user w purpose replay,export,watch,search,verify run? s holder? w holder_uid? n",
+    "intervention": "uid n user w act freeze,thaw,kill run s holder w holder_uid n role? r grant? i reason w",
+    "left-running": "run s start u uid n grant? i processes [process] count u",
+    "left-ended": "run s start u uid n grant? i ended_by ENDED",
+    "prune": "uid n user w before t latest? t identity? host through u head d records u policies? [d] roles_sha256? d "
+             "settings_sha256? d requests? u grants? u",
+    "policy": "policy d replaces? d files [file] file_count u added [role] added_count u added_sha256? d changed [role] "
+              "changed_count u changed_sha256? d removed [role] removed_count u removed_sha256? d roles_sha256? d "
+              "settings_sha256? d caller? w caller_uid? n loginuid? n",
+}
+ENDED = "itself,expiry,revocation,release,time-limit,signal,not-executed,lost,unrecorded,kill"
+OBJECTS = {
+    "variable": "name w value? w digest? d",
+    "whole": "bytes u sha256 d",
+    "process": "pid p name w",
+    "file": "path s sha256 d change? added,changed,removed mtime? t uid? n",
+    "role": "role s sha256 d role_digest? d",
+    "host": "id s key s machine s name s",
+}
+RANGES = {"b": (0, 255), "n": (0, 2**32 - 1), "u": (0, 2**64 - 1), "t": (-2**63, 2**63 - 1), "p": (-2**31, 2**31 - 1)}
+TEXTS = {
+    "s": r"[\s\S]*",
+    "w": r"(?:[^\\]|\\\\|\\x[0-9a-f]{2})*",
+    "d": r"[0-9a-f]{64}",
+    "i": r"[0-9abcdefghjkmnpqrstvwxyz]{10}",
+    "r": r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+}
+
+
+def fits(value, type):
+    """Whether a value is of a type."""
+    if type.startswith("["):
+        return isinstance(value, list) and all(fits(entry, type[1:-1]) for entry in value)
+    if type in RANGES:
+        least, most = RANGES[type]
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    if type in OBJECTS:
+        extra = type == "host" and isinstance(value, dict) and set(value) - set("id key machine name".split())
+        return isinstance(value, dict) and not extra and lacks(value, OBJECTS[type]) is None
+    if not isinstance(value, str):
+        return False
+    return re.fullmatch(TEXTS[type], value) is not None if type in TEXTS else value in type.replace("ENDED", ENDED).split(",")
+
+
+def lacks(record, types):
+    """The first key that is not there as it should be."""
+    words = types.split()
+    for key, type in zip(words[::2], words[1::2]):
+        value = record.get(key.rstrip("?"))
+        if not (value is None and key.endswith("?")) and not fits(value, type):
+            return key
+    return None
+
+
+def load(body):
+    """JSON as strict readers have it: UTF-8, no constants that are none, not nested without end, each key once."""
+    def constant(_):
+        raise ValueError
+    def once(pairs):
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError
+        return dict(pairs)
+    text = bytes(body).decode()
+    value = json.loads(text, parse_constant=constant, object_pairs_hook=once)
+    depth = deepest = 0
+    shallow = text.count("[") + text.count("{") <= 127
+    for letter in "" if shallow else re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
+        depth += (letter in "[{") - (letter in "]}")
+        deepest = max(deepest, depth)
+    if deepest > 127:
+        raise ValueError
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+# What hostile bytes, columns and tables may raise.
+HOSTILE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, sqlite3.Error, struct.error)
+
+
 def unescape(word):
     """The original bytes of an escaped word."""
     out, raw, i = bytearray(), word.encode(), 0
@@ -60,6 +164,11 @@ def unescape(word):
             out.append(raw[i])
             i += 1
     return bytes(out)
+
+
+def escape(name):
+    """A name as records have it; names have nothing that needs more."""
+    return name.replace("\\", "\\\\")
 
 
 # --- signatures --------------------------------------------------------------------------------------------------------
@@ -113,10 +222,11 @@ def records(db, key, now):
         need(seq == number + 1, "journal", f"record {number + 1} is missing")
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
         try:
-            record = json.loads(body)
+            record = load(body)
             same = (record["seq"], record["prev"]) == (seq, head)
             columns = (record["kind"], record.get("uid"), record.get("run"), record.get("grant"), record["time"])
-        except (ValueError, KeyError, TypeError):
+            need(fits(record["time"], "t"), "journal", f"record {seq} is none")
+        except HOSTILE:
             raise Bad("journal", f"record {seq} is none") from None
         need(same, "journal", f"record {seq} does not follow")
         accepted = kind == "alert" and record.get("code") == "state-accepted"
@@ -136,7 +246,10 @@ def records(db, key, now):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
         need(by, "journal", f"the signature of the checkpoint of record {seq}")
-        said = json.loads(body)
+        said = load(body)
+        exact = lacks(said, "at t head d host s seq u version u") is None and said["version"] == 1 and len(said) == 5
+        exact = exact and bytes(body) == json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+        need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
         own = own or by == key
         if by != key and seq > begin:
@@ -168,7 +281,11 @@ class Policies:
 
     def told(self, record):
         lists = {name: record.get(name, []) for name in ("added", "changed", "removed")}
-        cut = any(len(entries) != record[name + "_count"] for name, entries in lists.items())
+        for name, entries in lists.items():
+            count = record.get(name + "_count", 0)
+            fits = len(entries) == count or (len(entries) == 256 < count and name + "_sha256" in record)
+            self.faults.need(fits, f"record {record['seq']}: so many roles are not {name}")
+        cut = any(len(entries) != record.get(name + "_count", 0) for name, entries in lists.items())
         if cut:
             self.gaps.append(self.count)
         if "replaces" not in record:
@@ -241,8 +358,9 @@ class Journal:
         self.lost = (0, 0)
         found, begin, self.consent = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
-        self.open, self.left, self.ran, self.pruned_before = {}, {}, {}, None
+        self.open, self.left, self.ran, self.pruned_until = {}, {}, {}, None
         self.certified, self.older, self.host_changed, self.identity = {}, 0, 0, None
+        self.became, self.first = [], None
         self.policies = Policies(begin, self.faults)
         if begin:
             self.lost = (None, None)
@@ -252,14 +370,19 @@ class Journal:
             self.policies.last = dict(remembered, policy=remembered["policies"][0])
         self.high = None
         for record in found:
-            self.take(record, begin)
+            lacking = lacks(record, COMMON + " " + KINDS[record["kind"]]) if record["kind"] in KINDS else None
+            if lacking is None:
+                self.take({key: value for key, value in record.items() if value is not None}, begin)
+            else:
+                self.faults.need(False, f"record {record['seq']} lacks {lacking}, or has another type there")
 
     def take(self, record, begin):
         kind, id = record["kind"], record.get("grant")
         record["seconds"] = record["time"] // 1_000_000
         self.take_run(record, kind, begin)
         if kind == "prune":
-            self.pruned_before = max(self.pruned_before or 0, record.get("before", 0))
+            latest = record.get("latest", record["before"] - 1)
+            self.pruned_until = latest if self.pruned_until is None else max(self.pruned_until, latest)
         if kind == "review" and not id:
             self.certified[record["role"], unescape(record["holder"]).decode()] = record
         if kind == "alert" and record["code"] == "database-older":
@@ -267,7 +390,11 @@ class Journal:
         if kind == "alert" and record["code"] == "state-accepted":
             self.doubted = None
         if kind == "alert" and record["code"] == "host-changed":
-            self.host_changed, self.identity = record["seq"], record.get("identity")
+            self.host_changed = record["seq"]
+        if kind == "alert" and record["code"] in ("host-changed", "state-accepted"):
+            host = record.get("identity")
+            self.identity = host and host["id"]
+            self.became.append((record["seq"], host))
         if kind == "start" and "role_digest" in record:
             self.roles.add(record["role_digest"])
         if kind == "policy":
@@ -301,7 +428,19 @@ class Journal:
             self.settled[id] = record
         elif kind == "prune" and begin and record["through"] == begin:
             self.lost = (record.get("requests"), record.get("grants"))
+            if "identity" in record:
+                self.became.insert(0, (0, record["identity"]))
 
+    def then(self, seq):
+        """The host at a record: its description, `first` before any record that says, None where nobody knows."""
+        return ([host for since, host in self.became if since < seq] or ["first"])[-1]
+
+    def is_then(self, seq, id, key, table, what):
+        """A paper that was recorded then names the host that this was, and its key."""
+        host = self.then(seq)
+        if isinstance(host, dict):
+            need(host["id"] == id, table, f"{what} names another host than this was by then")
+            need(key is None or host["key"] == "ssh-ed25519 " + key, table, f"{what} is by another key than this host's by then")
 
     # Which act may come in which state, and what comes of it.
     NEXT = {
@@ -341,7 +480,7 @@ class Journal:
         # A record that may not be there counts as what it says all the same.
         self.ids[id] = self.NEXT.get((state, act)) or self.NEXT["older", act]
         deadline = self.request.get(id, {}).get("deadline")
-        if act in ("approval", "denial", "cancellation") and deadline is not None:
+        if act == "approval" and deadline is not None:
             self.faults.need(record["high"] // 1_000_000 < deadline // 1_000_000, f"record {seq}: {id} was over")
         if act == "use" and id in self.grant:
             self.check_use(record, self.grant[id])
@@ -415,6 +554,56 @@ def told(record, words):
     return unescape(record["user"]).decode(), record["seconds"], unescape(record.get(words, ""))
 
 
+# What a record and the paper that it names both say.
+SHARED = {
+    "request": "uid user role run_as argv duration starts deadline limits reason ticket break_glass extends",
+    "approval": "user role duration limits comment",
+    "grant": "uid user role run_as starts expires limits approvers break_glass extends",
+    "denial": "user role reason",
+    "cancellation": "user role",
+    "release": "user role",
+    "revocation": "user role reason holder holder_uid",
+    "review": "user role comment holder holder_uid",
+}
+
+
+def paper_words(kind, paper, asked=None):
+    """What the record of a paper says, by the paper; `asked` is the request that it is about."""
+    def limits():
+        return [word for key, word in (("one_shot", "one-shot"), ("exact", "exact")) if paper[key] == 1]
+    if kind in ("request", "grant"):
+        words = {key: paper[key] for key in ("uid", "role", "duration", "reason", "extends") if key in paper}
+        words |= {"user": escape(paper["user"]), "run_as": escape(paper["run_as"]), "limits": limits()}
+        if paper.get("break_glass") == 1:
+            words["break_glass"] = 1
+    if kind == "request":
+        words["argv"] = paper["command"]["argv"] if "command" in paper else []
+        words["deadline"] = paper["deadline"] * 1_000_000
+        if paper["start"] != 0:
+            words["starts"] = paper["start"] * 1_000_000
+        if paper["ticket"] != "":
+            words["ticket"] = paper["ticket"]
+    elif kind == "grant":
+        words |= {"starts": paper["starts"] * 1_000_000, "expires": paper["expires"] * 1_000_000}
+        words["approvers"] = [escape(name) for name in paper["approvers"]]
+    elif kind == "approval":
+        words = {"user": escape(paper["approver"]), "role": asked["role"], "limits": limits()}
+        if paper["duration"] != 0:
+            words["duration"] = paper["duration"]
+        if paper["comment"] != "":
+            words["comment"] = paper["comment"]
+    else:
+        words = {"user": escape(paper["by"]), "role": asked["role"], "holder": escape(asked["user"])}
+        words |= {"holder_uid": asked["uid"], "reason": paper["reason"], "comment": paper["reason"]}
+        words = {key: word for key, word in words.items() if key in SHARED[kind].split()}
+    return words
+
+
+def same_words(record, words, table, what):
+    said = {key: word for key, word in record.items() if key in SHARED[record["kind"]].split()}
+    need(said == words, table, f"the record of {what} says something else than its bytes")
+
+
 # --- the tables --------------------------------------------------------------------------------------------------------
 
 def in_order(table, rows, recorded, lost):
@@ -436,9 +625,35 @@ def in_order(table, rows, recorded, lost):
 
 def parsed(table, row):
     try:
-        return json.loads(row["body"])
-    except ValueError:
+        return load(row["body"])
+    except HOSTILE:
         raise Bad(table, f"the bytes of {row['id']}") from None
+
+
+PAPERS = {
+    "request": "id s uid t user s role s role_digest? s created t deadline t break_glass? b extends? s version n",
+    "approval": "approver s id s request s role_digest? s",
+    # Of version 2, what records say as well.
+    "request words": "one_shot t exact t ticket s start t",
+    "approval words": "one_shot t exact t comment s duration t",
+    "statement words": "reason s",
+    "granted": "id s uid t user s role s role_digest? s starts t expires t one_shot b break_glass? b extends? s request s "
+               "approvals [s] approvers [s] exact b run_as s command? command this_boot? b boot_id? s boot_deadline? t host s "
+               "version n",
+    "statement": "by s id s kind s request s host s",
+}
+OBJECTS["command"] = "argv [w] cwd w path w program s run_as_uid t run_as_gid t run_as_groups [t]"
+
+
+def paper_of(table, row):
+    """A paper whose keys have their types; those that are null are not there."""
+    paper = parsed(table, row)
+    need(isinstance(paper, dict), table, f"the bytes of {row['id']}")
+    paper = {key: value for key, value in paper.items() if value is not None}
+    lacking = lacks(paper, PAPERS[table])
+    words = lacks(paper, PAPERS.get(table + " words", "")) if paper.get("version") != 1 else None
+    need(lacking is None and words is None, table, f"the {lacking or words} of {row['id']}")
+    return paper
 
 
 class Tables:
@@ -460,6 +675,12 @@ class Tables:
         "certifications", "runs", "precedents", "meta",
     )
 
+    NAMED = {
+        "request": "request", "approval": "approval", "grant": "granted", "debt": "review_debt", "role": "role_text",
+        "statement": "statement", "setting": "policy_settings", "policy_role": "policy_role", "principal": "policy_principal",
+        "certification": "certification", "run": "open_run", "precedent": "precedent", "meta": "journal_meta",
+    }
+
     def check(self):
         """Of each row that gives power the first fault, and of each other table."""
         for name in self.CHECKS:
@@ -471,10 +692,10 @@ class Tables:
             check(*words)
         except Bad as bad:
             self.found.append(bad)
-        except (KeyError, AttributeError, TypeError):
-            # What rests on a row that was not read cannot be compared.
-            if not self.found and not self.journal.faults:
-                raise
+        except HOSTILE as error:
+            # What rests on a row that was not read cannot be compared; and of a row that cannot be read nothing else is to be said.
+            table = self.NAMED[check.__name__.removeprefix("check_").removeprefix("place_").rstrip("s")]
+            self.found.append(Bad(table, f"a row that cannot be read ({type(error).__name__})"))
 
     def check_requests(self):
         journal, table = self.journal, "request"
@@ -490,15 +711,20 @@ class Tables:
     def check_request(self, row):
         id, table = row["id"], "request"
         record = self.journal.request.get(id)
-        row["paper"] = paper = parsed(table, row)
+        row["paper"] = paper = paper_of(table, row)
         if record:
             need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
             need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
         if paper["version"] > 1:
+            described = isinstance(paper["host"], dict) and lacks(paper["host"], "id s key s") is None
+            need(described and paper["host"]["key"].startswith("ssh-ed25519 "), table, f"the host of {id}")
             host, key = paper["host"]["id"], paper["host"]["key"].split()[1]
             if record:
                 self.newest = (record["seq"], host)
             self.journal.counts(record and record["seq"], key, table, id)
+            if record:
+                self.journal.is_then(record["seq"], host, key, table, id)
+                same_words(record, paper_words("request", paper), table, id)
             self.described.setdefault(host, set()).add(key)
         for column in ("id", "uid", "role", "created", "deadline"):
             need(row[column] == paper[column], table, f"{column} of {id}")
@@ -529,7 +755,7 @@ class Tables:
             request, record = self.by_id.get(id), self.journal.approval.get((id, uid))
             need(request, table, f"there is no request {id}")
             need(record or id in self.older, table, f"the approval of {id} by {uid} has no record")
-            row["paper"] = paper = parsed(table, row)
+            row["paper"] = paper = paper_of(table, row)
             if record:
                 need(sha(row["body"]) == record["sha256"], table, f"the bytes of the approval of {id} by {uid}")
                 columns = (record["seconds"], record.get("key"), unescape(record["user"]).decode())
@@ -538,6 +764,9 @@ class Tables:
             need(same, table, f"the approval of {id} by {uid} is for another request")
             same = paper.get("role_digest") == request["paper"].get("role_digest")
             need(same, table, f"the approval of {id} by {uid} is for another role text")
+            if record and request["paper"]["version"] > 1:
+                words = paper_words("approval", paper, request["paper"])
+                same_words(record, words, table, f"the approval of {id} by {uid}")
             if row["signature"] is not None or row["key"] is not None:
                 by = row["signature"] and signer("jit-sudo/approval/v1", row["body"], row["signature"])
                 need(by and fingerprint(by) == row["key"], table, f"the signature of {id} by {uid}")
@@ -559,9 +788,13 @@ class Tables:
         id, table = row["id"], "granted"
         if not older:
             need(sha(row["body"]) == self.journal.grant[id]["sha256"], table, f"the bytes of {id}")
-        paper = parsed(table, row)
+        paper = paper_of(table, row)
         for column in ("id", "uid", "role", "starts", "expires"):
             need(row[column] == paper[column], table, f"{column} of {id}")
+        if not older and paper["version"] > 1:
+            record = self.journal.grant[id]
+            same_words(record, paper_words("grant", paper), table, id)
+            self.journal.is_then(record["seq"], paper["host"], None, table, id)
         self.check_asked(row, paper)
         self.check_named(row, paper)
         self.check_end(row, paper, older)
@@ -614,7 +847,7 @@ class Tables:
         if one_shot and starts:
             right = used and columns[1] == starts[0]["seconds"]
         elif one_shot and id in journal.extended:
-            right = used
+            right = used or (older and ended in ("revoked", "released"))
         else:
             right = nothing or (used and one_shot and ("extends" in paper or older))
             right = right or (older and ended in ("revoked", "released"))
@@ -628,6 +861,7 @@ class Tables:
             need(paper["starts"] <= start["high"] // 1_000_000 < paper["expires"], "granted", what)
         late = start["boot_id"] == paper["boot_id"] and start["boot"] >= paper["boot_deadline"]
         need(not late, "granted", what)
+        need(paper.get("this_boot") != 1 or start["boot_id"] == paper["boot_id"], "granted", what)
         need(start["identity"] in (None, paper["host"]), "granted", what)
         if paper["exact"] != 1 or (paper["version"] == 1 and "command" not in paper):
             return
@@ -641,7 +875,7 @@ class Tables:
         need(all(same), "granted", what)
 
     def check_unproven(self):
-        grants, journal = {row["id"]: json.loads(row["body"]) for row in self.grants}, self.journal
+        grants, journal = {row["id"]: paper_of("granted", row) for row in self.grants}, self.journal
         for (base, last), seq in journal.unproven.items():
             need(journal.leads(base, last, grants), "granted", f"record {seq}: {last} does not extend {base}")
 
@@ -677,7 +911,7 @@ class Tables:
         for row in self.read("SELECT *, request AS id FROM statement NOT INDEXED ORDER BY rowid"):
             id, digest, request = row["id"], sha(row["body"]), self.by_id.get(row["id"])
             need(request, table, f"there is no request {id}")
-            record, paper = self.journal.stated.get(digest), parsed(table, row)
+            record, paper = self.journal.stated.get(digest), paper_of(table, row)
             if record:
                 columns = (record["grant"], record["kind"], record["seconds"], record["uid"], record.get("key"))
                 same = columns == (id, row["kind"], row["at"], row["uid"], row["key"])
@@ -688,6 +922,8 @@ class Tables:
             found.add(digest)
             same = (paper["id"], paper["kind"], paper["request"]) == (id, row["kind"], sha(request["body"]))
             need(same, table, f"one of {id} is of another request")
+            if record:
+                same_words(record, paper_words(row["kind"], paper, request["paper"]), table, f"one of {id}")
             self.check_signatures(table, row, paper, request["paper"])
         need(not set(self.journal.stated) - found, table, "one is missing")
 
@@ -696,14 +932,17 @@ class Tables:
         need(by, table, f"the host's signature of one of {row['id']}")
         record = self.journal.stated.get(sha(row["body"]))
         self.journal.counts(record and record["seq"], by, table, row["id"])
-        if (host["id"] if asked["version"] > 1 else host) == paper["host"]:
+        what, asking = f"one of {row['id']}", host["id"] if asked["version"] > 1 else host
+        then = self.journal.then(record["seq"]) if record else None
+        if isinstance(then, dict):
+            self.journal.is_then(record["seq"], paper["host"], by, table, what)
+        elif asking == paper["host"]:
             right = asked["version"] == 1 or host["key"] == "ssh-ed25519 " + by
-        elif paper["host"] in self.described:
-            right = by in self.described[paper["host"]]
+            need(right, table, f"the host's key of {what}")
         else:
-            known = {self.journal.key}.union(*self.described.values())
-            right = by in known or (asked["version"] > 1 and host_id(by, host["machine"]) == paper["host"])
-        need(right, table, f"the host's key of one of {row['id']}")
+            need(then != "first", table, f"{what} names another host than this was by then")
+            known = self.described.get(paper["host"])
+            need(known is None or by in known, table, f"the host's key of {what}")
         if row["signature"] is not None or row["key"] is not None:
             by = row["signature"] and signer("jit-sudo/statement/v1", row["body"], row["signature"])
             need(by and fingerprint(by) == row["key"], table, f"the signature of one of {row['id']}")
@@ -804,14 +1043,15 @@ class Tables:
         need(not missing[0] and not missing[1], table, "one is missing")
 
     def check_precedents(self):
-        before = self.journal.pruned_before if self.journal.pruned else None
+        until = self.journal.pruned_until if self.journal.pruned else None
         for row in self.read("SELECT * FROM precedent"):
             runs, last = self.journal.ran.get((row["uid"], row["command"]), (0, None))
             need(row["runs"] >= 0, "precedent", "less than none")
             if last is None:
-                right = before is not None and row["last"] < before
+                right = until is not None and row["last"] <= until
             else:
-                right = row["last"] <= last and (before is not None or row["runs"] <= runs)
+                right = row["last"] <= max(last, last if until is None else until)
+                right = right and (until is not None or row["runs"] <= runs)
             need(right, "precedent", f"{row['runs']} runs by {row['uid']}")
 
     def check_meta(self):
@@ -829,13 +1069,6 @@ class Tables:
         need("restored" in self.meta or not older, table, "that it was restored is missing")
 
 
-def host_id(key, machine):
-    def string(data):
-        return struct.pack(">I", len(data)) + data
-    text = b"jit-sudo host v2\0" + string(base64.b64decode(key)) + string(bytes.fromhex(machine))
-    return sha(text)
-
-
 def check(path, key, now):
     db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
     try:
@@ -843,6 +1076,8 @@ def check(path, key, now):
         bad = journal.faults + Tables(db, journal).check()
     except Bad as broken:
         bad = [broken]
+    except HOSTILE as error:
+        bad = [Bad("journal", f"it cannot be read ({type(error).__name__})")]
     finally:
         db.close()
     return "; ".join(f"{fault.what}: {fault}" for fault in bad[:100]) or "intact"

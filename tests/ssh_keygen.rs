@@ -142,6 +142,7 @@ fn terms(key: &HostKey) -> GrantTerms {
         role_digest: "6e9ba6d1ce61ee4b53dc6ed1ca27b0ab5f1fc2e5b6c0dba57c5be4d3ad1d3a6e".to_owned(),
         run_as: UserName::parse("root").unwrap(),
         starts: 1_800_000_000,
+        this_boot: Flag::No,
         uid: 1000,
         user: UserName::parse("alice").unwrap(),
         version: VERSION,

@@ -406,10 +406,11 @@ pub(crate) enum KeyVerb {
     ///
     /// Every grant is signed with its other half.
     Show,
-    /// State that the database, identity and clock of this host are right as they stand; ends every open grant (root)
+    /// State that the database, identity and clock of this host are right as they stand; ends every grant and denies every request (root)
     ///
     /// This is needed after an older copy of the database was restored: until then no grant is given or accepted. It
-    /// helps after the clock stood in the future for a while: until then the journal counts from there.
+    /// helps after the clock stood in the future for a while: until then the journal counts from there, and nothing is
+    /// pruned.
     Accept(KeyAcceptWords),
 }
 

@@ -63,10 +63,11 @@ pub(crate) fn after_approval(info: &GrantInfo, now: i64) -> String {
     let who = clean(info.requester.as_str());
     let head = format!("request {} of {who} for {}", info.id, info.role);
     if info.state == "pending" {
-        let missing = usize::try_from(info.approvals_needed).unwrap_or(usize::MAX).saturating_sub(info.approvals.len());
+        let missing =
+            usize::try_from(info.approvals_needed).unwrap_or(usize::MAX).saturating_sub(info.approvals_given());
         return format!(
             "{head}: approval {} of {} given, {missing} still missing ({})\n",
-            info.approvals.len(),
+            info.approvals_given(),
             info.approvals_needed,
             show::approvers(info)
         );

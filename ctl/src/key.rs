@@ -24,10 +24,12 @@ pub(crate) fn show(broker: &Broker) -> Result<Report, Trouble> {
 
 /// `jitctl key accept`
 pub(crate) fn accept(words: KeyAcceptWords, broker: &Broker) -> Result<Report, Trouble> {
-    let ended = answer!(broker.ask(&Ask::KeyAccept { reason: words.reason })?, Answer::Ended(ended) => ended);
+    let accepted =
+        answer!(broker.ask(&Ask::KeyAccept { reason: words.reason })?, Answer::Accepted(accepted) => accepted);
     let mut text = "the database, identity and clock of this host are accepted as they stand\n".to_owned();
-    text.extend(ended.iter().map(|id| format!("grant {id}: revoked\n")));
-    Ok(Report::done(Answer::Ended(ended), text))
+    text.extend(accepted.grants.iter().map(|id| format!("grant {id}: revoked\n")));
+    text.extend(accepted.requests.iter().map(|id| format!("request {id}: denied\n")));
+    Ok(Report::done(Answer::Accepted(accepted), text))
 }
 
 fn lines(key: &KeyInfo) -> String {

@@ -152,7 +152,7 @@ pub(crate) fn pending_line(info: &GrantInfo) -> String {
         "request {} for role {}: pending, {} of {} approvals given; approvers: {}",
         info.id,
         info.role,
-        info.approvals.len(),
+        info.approvals_given(),
         info.approvals_needed,
         show::approvers(info)
     )

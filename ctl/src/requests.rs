@@ -35,7 +35,7 @@ fn table(requests: &[GrantInfo], screen: &Screen) -> String {
             request.role.as_str().into(),
             when::spell(request.duration).into(),
             when::relative(request.requested, screen.now).into(),
-            format!("{}/{}{mark}", request.approvals.len(), request.approvals_needed).into(),
+            format!("{}/{}{mark}", request.approvals_given(), request.approvals_needed).into(),
             Entry::lines(&[show::matter(request), request.reason.to_string()]),
         ]);
     }

@@ -132,7 +132,7 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     fields.maybe("expires", info.expires.map(|time| when::long(time, now)));
     if info.approvals_needed > 0 {
         let given =
-            format!("{} of {} given; approvers: {}", info.approvals.len(), info.approvals_needed, approvers(info));
+            format!("{} of {} given; approvers: {}", info.approvals_given(), info.approvals_needed, approvers(info));
         fields.add("approvals", given);
     }
     for approval in &info.approvals {
@@ -273,6 +273,9 @@ fn approved(approval: &ApprovalInfo, now: i64) -> String {
     }
     if let Some(key) = &approval.key {
         text.push_str(&format!(", signed with {}", clean(key)));
+    }
+    if !approval.counts {
+        text.push_str(", counts no more");
     }
     if let Some(comment) = &approval.comment {
         text.push_str(&format!(": {comment}"));

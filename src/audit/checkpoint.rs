@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Journal, JournalError, digest, sql_bound, sql_integer};
 use super::mark::Mark;
 use super::record::Digest;
-use crate::clock::Moment;
+use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
 use crate::grant::sshsig::Namespace;
 use crate::grant::terms::encode;
@@ -70,7 +70,7 @@ pub enum Due {
 
 impl Journal<'_> {
     /// The last record, when a checkpoint of it is due.
-    pub fn unsealed(&self, moment: &Moment, due: Due) -> Result<Option<Mark>, JournalError> {
+    pub fn unsealed(&self, now: Timestamp, due: Due) -> Result<Option<Mark>, JournalError> {
         let query = "SELECT r.seq, r.hash, c.seq, c.body FROM (SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1) r \
                      LEFT JOIN (SELECT seq, body FROM checkpoint ORDER BY seq DESC LIMIT 1) c";
         let mut statement = self.database.connection().prepare(query)?;
@@ -81,7 +81,7 @@ impl Journal<'_> {
         // What cannot be read is no checkpoint; the next one stands behind it.
         let at = serde_json::from_slice::<Statement>(row.get_ref(3)?.as_bytes().unwrap_or_default())
             .map_or(i64::MIN, |statement| statement.at);
-        let age = moment.wall.seconds().saturating_sub(at);
+        let age = now.seconds().saturating_sub(at);
         let due = last.seq > sealed
             && match due {
                 Due::Now => true,
@@ -147,7 +147,7 @@ mod tests {
         let scratch = Scratch::new("checkpoint-due");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
-        let due = |second, due| journal.unsealed(&sample::moment(second), due).unwrap().map(|mark| mark.seq);
+        let due = |second, due| journal.unsealed(sample::moment(second).wall, due).unwrap().map(|mark| mark.seq);
         assert_eq!(due(0, Due::Now), None, "an empty journal has nothing to sign");
         sample::fill(&journal, 1);
         assert_eq!(due(0, Due::InTime), Some(1), "the first record");

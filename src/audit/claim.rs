@@ -6,8 +6,8 @@ use rusqlite::{Connection, Transaction};
 use super::custody;
 use super::journal::{JournalError, tail};
 use crate::clock::{Moment, Now, Timestamp};
-use crate::grant::GrantTerms;
 use crate::grant::verify::window;
+use crate::grant::{GrantTerms, HostDescriptor, HostId};
 use crate::store::{is_open, use_up};
 
 /// Claims a grant for `run`, which begins at `moment`: it stands, its time is not over, it is of this very host, and one for one run is
@@ -36,11 +36,31 @@ pub fn now(connection: &Connection, moment: Moment) -> Result<Now, JournalError>
     Ok(Now::of(moment, tail(connection)?.map(|(.., high)| Timestamp(high))))
 }
 
-/// Refuses while the database is an older copy that root has not accepted.
+/// Refuses what would give power for a request that names `asked` as its host, by the host that is `identity`: while the database is
+/// an older copy that root has not accepted, and where the two are not one, or not the host that the journal knows.
 ///
 /// # Errors
-/// It is, or it failed.
-pub fn accepted(tx: &Transaction<'_>) -> Result<(), JournalError> {
+/// It is, they are not, or the database failed.
+pub fn empowered(tx: &Transaction<'_>, asked: &HostDescriptor, identity: &HostId) -> Result<(), JournalError> {
+    accepted(tx)?;
+    if asked.id != identity.as_str() {
+        return Err(JournalError::AskedElsewhere);
+    }
+    of_this_host(tx, &asked.id)
+}
+
+/// Refuses what is signed as the host with this id where the journal knows it by another one: it has changed since.
+///
+/// # Errors
+/// It does, or the database failed.
+pub fn of_this_host(tx: &Transaction<'_>, id: &str) -> Result<(), JournalError> {
+    match custody::host(tx)? {
+        Some(host) if host != id.as_bytes() => Err(JournalError::OtherHost),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn accepted(tx: &Transaction<'_>) -> Result<(), JournalError> {
     match custody::older(tx)? {
         Some(how) => Err(JournalError::Older(how)),
         None => Ok(()),

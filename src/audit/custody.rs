@@ -11,11 +11,9 @@ use super::journal::{Journal, JournalError, Written, sql_bound};
 use super::mark::Mark;
 use super::record::{Alert, Event};
 use crate::clock::duration::spell;
-use crate::clock::{Moment, Timestamp};
+use crate::clock::{BootTime, Moment, TOLERANCE_US, Timestamp};
 use crate::database::Durability;
-
-/// A change of the clock by less is none: time daemons step it, and records are written a little after their moment.
-const TOLERANCE_US: i64 = 60_000_000;
+use crate::grant::HostDescriptor;
 
 /// What is wrong with the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,16 +88,17 @@ impl Journal<'_> {
     }
 
     /// Remembers the identity of the host, and records that it is another one than before.
-    pub fn notice_host(&self, moment: &Moment, host: &str) -> Result<Vec<Written>, JournalError> {
-        if meta(self.database.connection(), HOST)?.as_deref() == Some(host.as_bytes()) {
+    pub fn notice_host(&self, moment: &Moment, host: &HostDescriptor) -> Result<Vec<Written>, JournalError> {
+        let id = host.id.as_bytes();
+        if meta(self.database.connection(), HOST)?.as_deref() == Some(id) {
             return Ok(Vec::new());
         }
         self.database.write(Durability::Synced, |tx| {
             let before = meta(tx, HOST)?;
-            set_meta(tx, HOST, host.as_bytes())?;
+            set_meta(tx, HOST, id)?;
             match before {
-                Some(before) if before != host.as_bytes() => {
-                    Ok(vec![self.append(tx, moment, Fault::OtherHost(host.to_owned()).alert())?])
+                Some(before) if before != id => {
+                    Ok(vec![self.append(tx, moment, Fault::OtherHost(host.clone()).alert())?])
                 }
                 _ => Ok(Vec::new()),
             }
@@ -138,13 +137,85 @@ pub(super) fn accepts(kind: &str, code: Option<&str>) -> bool {
     kind == "alert" && code == Some(ACCEPTED)
 }
 
+impl Journal<'_> {
+    /// Why the time says nothing of how old records are, if it does not: the clock was set forward and not back again since root last
+    /// accepted the state of the host, or it stands before the latest record.
+    pub fn clock_in_doubt(&self, moment: &Moment) -> Result<Option<String>, JournalError> {
+        let connection = self.database.connection();
+        let high = super::journal::tail(connection)?.map_or(i64::MIN, |(.., high)| high);
+        let behind = high.saturating_sub(moment.wall.0);
+        if behind > TOLERANCE_US {
+            let by = spell(behind.unsigned_abs() / 1_000_000);
+            return Ok(Some(format!("the clock stands {by} before the latest record")));
+        }
+        let ahead = ahead(&clock_faults(connection)?);
+        let by = || spell(ahead.unsigned_abs() / 1_000_000);
+        Ok((ahead > TOLERANCE_US).then(|| format!("the clock was set forward by {} and not back", by())))
+    }
+}
+
+/// By how much the clock was set forward in all, µs. After a boot with a clock that stood behind, how much later it is in truth
+/// nobody knows: the next change forward puts it right.
+fn ahead(faults: &[ClockFault]) -> i64 {
+    let (mut ahead, mut behind) = (0_i64, false);
+    for fault in faults {
+        match *fault {
+            ClockFault::SetForward(_) if std::mem::take(&mut behind) => {}
+            ClockFault::SetForward(us) => ahead = ahead.saturating_add(us),
+            ClockFault::SetBack(us) => ahead = ahead.saturating_add(us).max(0),
+            ClockFault::BehindAfterBoot(_) => behind = true,
+        }
+    }
+    ahead
+}
+
+/// The changes of the clock that are recorded since root last accepted the state of the host, in their order: each alert with the
+/// record in front of it.
+fn clock_faults(connection: &Connection) -> Result<Vec<ClockFault>, JournalError> {
+    #[derive(Deserialize)]
+    struct Alerted {
+        code: String,
+        #[serde(flatten)]
+        reading: Reading,
+    }
+    let query = "SELECT a.body, b.body, b.high FROM record a LEFT JOIN record b ON b.seq = a.seq - 1 \
+                 WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') ORDER BY a.seq DESC";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    let mut faults = Vec::new();
+    while let Some(row) = rows.next()? {
+        // What cannot be read is the verification's to find.
+        let Ok(alert) = serde_json::from_slice::<Alerted>(row.get_ref(0)?.as_bytes().unwrap_or_default()) else {
+            continue;
+        };
+        match alert.code.as_str() {
+            ACCEPTED => break,
+            "clock-set-forward" | "clock-set-back" | "clock-behind-after-boot" => {
+                let before = row.get_ref(1)?.as_bytes_or_null().unwrap_or_default().unwrap_or_default();
+                let now = Moment {
+                    wall: Timestamp(alert.reading.time),
+                    boot: BootTime(alert.reading.boot),
+                    boot_id: alert.reading.boot_id,
+                };
+                let high = Timestamp(row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MIN));
+                // By how much does not show where the record in front of it was pruned: then that was when the clock was right.
+                faults
+                    .extend(serde_json::from_slice::<Reading>(before).ok().and_then(|last| compare(&last, high, &now)));
+            }
+            _ => {}
+        }
+    }
+    faults.reverse();
+    Ok(faults)
+}
+
 /// What is found.
 enum Fault {
     Clock(ClockFault),
     /// The number of the record that the anchor knows and the database does not.
     Older(u64),
-    /// The id that it has now.
-    OtherHost(String),
+    /// What it is now.
+    OtherHost(HostDescriptor),
 }
 
 impl fmt::Display for Fault {
@@ -162,8 +233,8 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// Which id the host has from here on, where that is another one.
-    fn identity(&self) -> Option<String> {
+    /// Which host this is from here on, where that is another one.
+    fn identity(&self) -> Option<HostDescriptor> {
         match self {
             Self::OtherHost(identity) => Some(identity.clone()),
             Self::Clock(_) | Self::Older(_) => None,
@@ -242,7 +313,6 @@ pub(super) fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqli
 mod tests {
     use super::*;
     use crate::audit::{Digest, Record, SCHEMA, sample};
-    use crate::clock::BootTime;
     use crate::database::Database;
     use crate::database::tests::Scratch;
 
@@ -288,6 +358,37 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_set_forward_is_in_doubt_until_it_is_set_back_or_accepted() {
+        let scratch = Scratch::new("custody-doubt");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let append = |moment: &Moment, event: Event| {
+            let _ = database.write(Durability::Ordered, |tx| journal.append(tx, moment, event)).unwrap();
+        };
+        let at = |wall, boot, id: &str| {
+            let moment = moment(wall, boot, id);
+            let _ = journal.notice(&moment, None).unwrap();
+            journal.clock_in_doubt(&moment).unwrap()
+        };
+        append(&moment(0, 0, "a"), sample::events().remove(2));
+        assert_eq!(at(HOUR, HOUR, "a"), None);
+        let ahead = at(9_000 * HOUR, 2 * HOUR, "a").unwrap();
+        assert!(ahead.starts_with("the clock was set forward by 374d") && ahead.ends_with("and not back"), "{ahead}");
+        // Put right: the latest record is still of the future.
+        let behind = at(3 * HOUR, 3 * HOUR, "a").unwrap();
+        assert!(behind.contains("before the latest record"), "{behind}");
+        append(&moment(3 * HOUR, 3 * HOUR, "a"), alert(ACCEPTED, "it is right now"));
+        assert_eq!(at(4 * HOUR, 4 * HOUR, "a"), None);
+        // A host without a clock of its own is behind after each boot, until somebody tells it the time.
+        assert!(at(2 * HOUR, 0, "b").is_some());
+        assert_eq!(at(9 * HOUR, HOUR, "b"), None);
+        // Forward and back again is as before.
+        assert!(at(19 * HOUR, HOUR, "b").is_some());
+        assert!(at(9 * HOUR, HOUR, "b").is_some(), "the latest record is of then");
+        assert_eq!(at(20 * HOUR, 12 * HOUR, "b"), None);
+    }
+
+    #[test]
     fn a_database_without_the_anchored_record_is_distrusted_until_it_is_accepted() {
         let scratch = Scratch::new("custody-anchor");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
@@ -314,7 +415,11 @@ mod tests {
         let scratch = Scratch::new("custody-host");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
-        let seen = |host| codes(&journal.notice_host(&sample::moment(1), host).unwrap());
+        let described = |id: &str| {
+            let [key, machine, name] = ["k", "m", "web1"].map(str::to_owned);
+            HostDescriptor { id: id.to_owned(), key, machine, name }
+        };
+        let seen = |id| codes(&journal.notice_host(&sample::moment(1), &described(id)).unwrap());
         assert!(seen("a").is_empty());
         assert!(seen("a").is_empty());
         assert_eq!(seen("b"), ["host-changed"]);

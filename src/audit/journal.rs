@@ -7,6 +7,7 @@ use std::fmt;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::chain;
+use super::checkpoint::Due;
 use super::custody::{self, meta};
 use super::listing::Stored;
 use super::mark::Mark;
@@ -52,6 +53,10 @@ pub enum JournalError {
     NoKey,
     /// Another policy was compiled since the one by which it was judged was read.
     OtherPolicy,
+    /// What was asked for when this host had another identity.
+    AskedElsewhere,
+    /// The host has got another identity since it was read.
+    OtherHost,
     /// The database is an older copy, which gives no power until root accepts it; the text says how that is known.
     Older(String),
 }
@@ -66,6 +71,13 @@ impl fmt::Display for JournalError {
             Self::NotOpen(run) => write!(f, "the run {run} is closed in the journal already"),
             Self::NoKey => write!(f, "the journal has no redaction key"),
             Self::OtherPolicy => write!(f, "the policy was changed meanwhile: try again"),
+            Self::AskedElsewhere => {
+                write!(
+                    f,
+                    "it was asked for under another identity of this host and can only be denied or cancelled: ask again"
+                )
+            }
+            Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
             Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root has said jitctl key accept"),
         }
     }
@@ -186,6 +198,7 @@ pub struct Journal<'a> {
     host: &'a str,
     sinks: RefCell<Vec<Box<dyn Sink>>>,
     pub(super) storage: Storage,
+    sealer: Option<Box<dyn Fn()>>,
 }
 
 const TAIL: &str = "SELECT seq, hash, high FROM record ORDER BY seq DESC LIMIT 1";
@@ -196,13 +209,19 @@ const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, hig
 impl<'a> Journal<'a> {
     /// A journal in `database`, mirrored to `sinks`; `host` is the name that records carry.
     pub fn new(database: &'a Database, host: &'a str, sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { database, host, sinks: RefCell::new(sinks), storage: Storage::default() }
+        Self { database, host, sinks: RefCell::new(sinks), storage: Storage::default(), sealer: None }
     }
 
     /// With another budget for what one user may cause to be stored.
     #[must_use]
     pub fn with_storage(self, storage: Storage) -> Self {
         Self { storage, ..self }
+    }
+
+    /// And with somebody who has the head signed whenever a record makes that due: so no record waits for a later one to be signed.
+    #[must_use]
+    pub fn with_sealer(self, sealer: Box<dyn Fn()>) -> Self {
+        Self { sealer: Some(sealer), ..self }
     }
 
     /// The key of the digests of secret values.
@@ -248,7 +267,18 @@ impl<'a> Journal<'a> {
         let missed = |sink: &mut Box<dyn Sink>| sink.mirror(written, self) == Delivery::Missed;
         // Every one, whatever another one says.
         let missed = self.sinks.borrow_mut().iter_mut().map(missed).filter(|missed| *missed).count();
+        self.have_sealed(written);
         if missed == 0 { Delivery::Delivered } else { Delivery::Missed }
+    }
+
+    /// What a run records itself is signed when it ends.
+    fn have_sealed(&self, written: &[Written]) {
+        let mut others = written.iter().filter(|written| !["start", "edit", "end"].contains(&written.kind));
+        if let (Some(sealer), Some(last)) = (&self.sealer, others.next_back())
+            && self.unsealed(last.time, Due::InTime).is_ok_and(|last| last.is_some())
+        {
+            sealer();
+        }
     }
 
     /// Records the start of a run and whatever `claim` does (such as using a one-shot grant up) in one transaction

@@ -37,6 +37,13 @@ impl Journal<'_> {
         Ok(found.map(i64::unsigned_abs))
     }
 
+    /// Whether this database knows the run: by its start, or as one of which somebody lives where that was pruned.
+    pub fn knows(&self, run: &str) -> Result<bool, JournalError> {
+        let query = "SELECT EXISTS (SELECT 1 FROM record WHERE run = ?1 AND kind = 'start') \
+                     OR EXISTS (SELECT 1 FROM open_run WHERE run = ?1)";
+        Ok(self.database.connection().query_row(query, [run], |row| row.get(0))?)
+    }
+
     /// What finished commands have left running, the oldest first.
     pub fn left_runs(&self) -> Result<Vec<OpenRun>, JournalError> {
         Ok(those_in(Phase::Left, self.living_runs()?))

@@ -39,7 +39,7 @@ mod verification;
 
 pub use chain::{FirstBad, Verified};
 pub use checkpoint::{Checkpoint, Due};
-pub use claim::{accepted, claim, now};
+pub use claim::{claim, empowered, now, of_this_host};
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use mark::Mark;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::chain::{Cause, FirstBad};
+use crate::policy::LISTED;
 
 /// What a record names.
 pub(super) struct Named<'a> {
@@ -28,13 +29,19 @@ pub(super) struct PolicyKeys<'a> {
     file_count: Option<u64>,
     #[serde(borrow, default)]
     added: Vec<RoleKeys<'a>>,
-    added_count: Option<u64>,
+    #[serde(default)]
+    added_count: u64,
     #[serde(borrow, default)]
     changed: Vec<RoleKeys<'a>>,
-    changed_count: Option<u64>,
+    #[serde(default)]
+    changed_count: u64,
     #[serde(borrow, default)]
     removed: Vec<RoleKeys<'a>>,
-    removed_count: Option<u64>,
+    #[serde(default)]
+    removed_count: u64,
+    added_sha256: Option<&'a str>,
+    changed_sha256: Option<&'a str>,
+    removed_sha256: Option<&'a str>,
     /// Earlier versions did not say; `prune` records do as well.
     roles_sha256: Option<&'a str>,
     settings_sha256: Option<&'a str>,
@@ -135,6 +142,10 @@ impl PolicyHistory {
     /// It takes a role away, or changes one, that is not as it says, or adds one that is there.
     pub(super) fn tells(&mut self, seq: u64, policy: &str, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
         let index = self.count;
+        let counted = keys.counted().map_or(Ok(()), |list| {
+            let what = format!("says how many roles were {list}, and does not list them");
+            Err(FirstBad { seq, cause: Cause::Policies(what) })
+        });
         if !keys.are_whole() {
             self.gaps.push(index);
         }
@@ -159,7 +170,7 @@ impl PolicyHistory {
                 }
             }
         }
-        let misfit = misfit.and(self.release(keys));
+        let misfit = counted.and(misfit).and(self.release(keys));
         for entry in keys.added.iter().chain(&keys.changed) {
             let power = entry.role_digest.map(str::to_owned);
             self.becomes(index, &entry.role, State::Present { sha256: entry.sha256.to_owned(), power });
@@ -304,6 +315,19 @@ impl PolicyHistory {
 }
 
 impl PolicyKeys<'_> {
+    /// The list that is neither whole nor cut off as long lists are, with a digest of all that it had.
+    fn counted(&self) -> Option<&'static str> {
+        let lists = [
+            ("added", self.added.len(), self.added_count, self.added_sha256),
+            ("changed", self.changed.len(), self.changed_count, self.changed_sha256),
+            ("removed", self.removed.len(), self.removed_count, self.removed_sha256),
+        ];
+        let fits = |listed: usize, count: u64, digest: Option<&str>| {
+            u64::try_from(listed).is_ok_and(|all| all == count || (listed == LISTED && all < count && digest.is_some()))
+        };
+        lists.iter().find(|(_, listed, count, digest)| !fits(*listed, *count, *digest)).map(|(name, ..)| *name)
+    }
+
     /// All that was added, changed and removed is listed.
     fn are_whole(&self) -> bool {
         let counts = [
@@ -311,7 +335,7 @@ impl PolicyKeys<'_> {
             (self.changed.len(), self.changed_count),
             (self.removed.len(), self.removed_count),
         ];
-        counts.iter().all(|(listed, count)| u64::try_from(*listed).ok() == *count)
+        counts.iter().all(|(listed, count)| u64::try_from(*listed).is_ok_and(|listed| listed == *count))
     }
 
     fn files(&self) -> Option<BTreeMap<String, String>> {
@@ -355,8 +379,11 @@ mod tests {
 
     /// A record whose list of added roles was cut off.
     fn cut_off(history: &mut PolicyHistory, policy: &str, added: &[(&str, &str)]) {
-        let lists = [list("added", added, 300), list("changed", &[], 0), list("removed", &[], 0)];
-        let text = format!(r#"{{"file_count":0,"replaces":"o",{}}}"#, lists.join(","));
+        let others: Vec<String> = (added.len()..LISTED).map(|number| format!("~{number}")).collect();
+        let added: Vec<(&str, &str)> =
+            added.iter().copied().chain(others.iter().map(|name| (name.as_str(), "0"))).collect();
+        let lists = [list("added", &added, 300), list("changed", &[], 0), list("removed", &[], 0)];
+        let text = format!(r#"{{"added_sha256":"x","file_count":0,"replaces":"o",{}}}"#, lists.join(","));
         history.tells(9, policy, &serde_json::from_str(&text).unwrap()).unwrap();
     }
 
@@ -364,6 +391,26 @@ mod tests {
         let policy = history.last().policy.clone().unwrap();
         let named = Named { policy: &policy, role: Some(role), power, sha256 };
         history.clone().judged(7, role, &named).map_err(|bad| bad.to_string())
+    }
+
+    #[test]
+    fn a_list_is_whole_or_cut_off_as_long_lists_are() {
+        let said = |changed: &str| {
+            let text = format!(
+                r#"{{"file_count":0,"replaces":"o",{},{changed},{}}}"#,
+                list("added", &[], 0),
+                list("removed", &[], 0)
+            );
+            PolicyHistory::new(false).tells(9, "p", &serde_json::from_str(&text).unwrap()).is_ok()
+        };
+        let names: Vec<String> = (0..LISTED).map(|number| format!("r{number}")).collect();
+        let long: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let digest = r#","changed_sha256":"x""#;
+        assert!(said(&list("changed", &long, LISTED)) && said(&(list("changed", &long, LISTED + 1) + digest)));
+        assert!(!said(&list("changed", &long, LISTED + 1)), "no digest of the whole");
+        assert!(!said(&(list("changed", &long, LISTED - 1) + digest)));
+        assert!(!said(&(list("changed", &[], 1) + digest)), "no list");
+        assert!(!said(r#""changed_count":1"#));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod runs;
 mod said;
 mod statements;
 mod uses;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -167,7 +168,7 @@ impl Power {
             roles: HashMap::new(),
             statements: Statements::new(),
             policy: PolicyTables::default(),
-            hosts: Hosts::anybody(),
+            hosts: Hosts::default(),
             runs: Runs::default(),
             kept: Kept::default(),
             accepted: 0,
@@ -216,11 +217,12 @@ impl Power {
                     let last = Id::parse(last).ok_or_else(|| bad("its grant is no id"))?;
                     return self.gone_on(seq, id, last);
                 }
-                return act.and(self.told(seq, copies, id, &told).ok_or_else(missing));
+                return act.and(self.told(seq, copies, id, (&told, body)).ok_or_else(missing));
             }
             ("prune", _) => {
                 let told: Told<'_> = serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))?;
                 if told.through == self.pruned {
+                    self.hosts.began(body);
                     let lost = |count: Option<u64>| count.map_or(Lost::Leading, Lost::Exactly);
                     self.lost = [lost(told.requests), lost(told.grants)];
                 }
@@ -231,7 +233,7 @@ impl Power {
     }
 
     /// `None` where a key is missing.
-    fn told(&mut self, seq: u64, copies: &Copies<'_>, id: Id, told: &Told<'_>) -> Option<()> {
+    fn told(&mut self, seq: u64, copies: &Copies<'_>, id: Id, (told, body): (&Told<'_>, &[u8])) -> Option<()> {
         let at = Timestamp(copies.at).seconds();
         if copies.kind == "end" {
             return Some(());
@@ -240,22 +242,27 @@ impl Power {
             Some(user) => self.names.of(user.as_bytes()),
             None => Names::NOBODY,
         };
+        let paper = words::of_record(copies.kind, body)?;
+        self.stated((seq, copies.kind), id, (at, user, paper), told)?;
         let words = |words: Option<&Word>| said::digest_of(words.map_or(&[], Word::as_bytes));
-        self.stated((seq, copies.kind), id, at, user, told)?;
         let done = |how, text| Some(Box::new(Done { how, by: user, at, words: words(text) }));
         let issued = match copies.kind {
-            "grant" => Some(Issued { seq, sha256: told.sha256?.0, terms: self.terms(copies, user, told)? }),
+            "grant" => {
+                Some(Issued { seq, sha256: told.sha256?.0, words: paper, terms: self.terms(copies, user, told)? })
+            }
             _ => None,
         };
         let said = self.said.entry(id).or_default();
         match copies.kind {
             "request" => {
                 let deadline = told.deadline.map(|end| Timestamp(end).seconds());
-                said.request = Some(Asked { seq, sha256: told.sha256?.0, needed: told.needed, deadline });
+                let sha256 = told.sha256?.0;
+                said.request = Some(Asked { seq, sha256, words: paper, needed: told.needed, deadline });
             }
             "approval" => {
                 let key = told.key.as_ref().map(|key| self.names.of(key.as_bytes()));
-                let approved = Approved { uid: told.uid?, at, sha256: told.sha256?.0, by: user, key, met: false };
+                let (sha256, words) = (told.sha256?.0, Some(paper));
+                let approved = Approved { uid: told.uid?, at, sha256, words, by: user, key, met: false };
                 said.approved(approved);
             }
             "denial" => said.decided = done(How::Denied, told.reason.as_ref()),

@@ -12,6 +12,7 @@ use super::record::{Digest, Event};
 use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
 use crate::escape::Word;
+use crate::grant::HostDescriptor;
 
 /// The name in `journal_meta`.
 const PRUNED: &str = "pruned";
@@ -29,8 +30,15 @@ pub struct Prune {
     pub uid: u32,
     /// Who did it.
     pub user: Word,
-    /// Nothing of this time or later was removed, µs.
+    /// The latest time so far was before this at each that was removed, µs.
     pub before: Timestamp,
+    /// The greatest time of any that was ever removed, µs: greater than that where the clock once stood ahead, until root accepted it as
+    /// it was put right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Timestamp>,
+    /// Which host this was by the records that were removed, where they said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<HostDescriptor>,
     /// The number of the last record that was removed.
     pub through: u64,
     /// Its hash.
@@ -106,6 +114,48 @@ fn policies(connection: &Connection, through: u64) -> Result<Remembered, Journal
     Ok(found)
 }
 
+/// The greatest time of a record up to `last`, and of those that were removed before.
+fn latest(connection: &Connection, last: Mark) -> Result<Option<Timestamp>, JournalError> {
+    #[derive(Deserialize)]
+    struct Before {
+        latest: Option<Timestamp>,
+    }
+    let query = "SELECT max(at) FROM record WHERE seq <= ?1";
+    let now: Option<i64> = connection.query_row(query, [sql_bound(last.seq)], |row| row.get(0))?;
+    let before = each_of(connection, "prune", u64::MAX, |body| serde_json::from_slice::<Before>(body).ok()?.latest)?;
+    Ok(before.into_iter().chain(now.map(Timestamp)).max())
+}
+
+/// What records up to `last` say of the host, or the last pruning remembers of those before.
+fn identity(connection: &Connection, last: Mark) -> Result<Option<HostDescriptor>, JournalError> {
+    #[derive(Deserialize)]
+    struct Told {
+        identity: Option<HostDescriptor>,
+    }
+    let told = |body: &[u8]| serde_json::from_slice::<Told>(body).ok()?.identity;
+    let alerts = each_of(connection, "alert", last.seq, told)?;
+    let prunes = each_of(connection, "prune", u64::MAX, told)?;
+    Ok(alerts.into_iter().next().or_else(|| prunes.into_iter().next()))
+}
+
+/// What `read` finds in the records of a kind up to number `through`, the latest first. What cannot be read is the verification's to find.
+fn each_of<T>(
+    connection: &Connection,
+    kind: &str,
+    through: u64,
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Vec<T>, JournalError> {
+    let query =
+        "SELECT body FROM record WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq <= ?2 ORDER BY seq DESC";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query(params![kind, sql_bound(through)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(row.get_ref(0)?.as_bytes().ok().and_then(&read));
+    }
+    Ok(found)
+}
+
 /// How many rows of `table` have no record of `kind` behind `last`. Whoever prunes has verified that each had one.
 fn unrecorded(connection: &Connection, table: &str, kind: &str, last: Mark) -> Result<u64, JournalError> {
     let records = "SELECT count(*) FROM record WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq > ?2";
@@ -162,6 +212,8 @@ impl Journal<'_> {
                 uid,
                 user: user.into(),
                 before,
+                latest: latest(tx, last)?,
+                identity: identity(tx, last)?,
                 through: last.seq,
                 head: last.hash,
                 records: count.unsigned_abs(),
@@ -287,6 +339,7 @@ mod tests {
             write(Event::Policy(Box::new(PolicyRecord {
                 policy: Digest([byte; 32]),
                 added: Vec::new(),
+                added_count: 0,
                 ..sample::policy()
             })))
         };
@@ -338,6 +391,35 @@ mod tests {
         database.connection().execute(&forged, []).unwrap();
         let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1000, Cause::NotPruned));
+    }
+
+    #[test]
+    fn the_latest_time_of_what_was_ever_removed_is_remembered() {
+        let scratch = Scratch::new("prune-latest");
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let write = |second, event: Event| {
+            let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &sample::moment(second), event);
+            let _ = database.write(Durability::Ordered, append).unwrap();
+        };
+        let latest = |written: &Written| match Record::decode(&written.body).unwrap().event {
+            Event::Prune(prune) => (prune.before, prune.latest),
+            other => panic!("{other:?}"),
+        };
+        sample::fill(&journal, 1);
+        // A clock that stood ahead, and was put right.
+        write(9_000, crate::audit::custody::alert("x", "x"));
+        write(2, crate::audit::custody::alert(crate::audit::custody::ACCEPTED, "x"));
+        sample::seal(&journal, 2);
+        sample::fill(&journal, 1);
+        let before = sample::moment(3).wall;
+        let (written, ..) = pruned_with(&journal, 4, before);
+        assert_eq!(latest(&written), (before, Some(sample::moment(9_000).wall)));
+        sample::seal(&journal, 4);
+        sample::fill(&journal, 1);
+        let before = sample::moment(6).wall;
+        let (written, ..) = pruned_with(&journal, 7, before);
+        assert_eq!(latest(&written), (before, Some(sample::moment(9_000).wall)), "also when that record has gone");
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! Every text that comes from a person or a caller is a [`Word`], so that no record holds a control character.
 //! Booleans and floating numbers do not occur; an absent value is an absent key.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::edit_event::{Change, Edit};
@@ -101,6 +103,41 @@ impl Record {
         serde_json::to_string(&serde_json::to_value(self)?)
     }
 
+    /// Whether exact bytes are a record of this kind; one of another kind, which a later version may have, is not looked at. As
+    /// [`Record::decode`], and quicker: nothing is kept of what is read.
+    pub(super) fn is_of(kind: &str, body: &[u8]) -> Result<(), serde_json::Error> {
+        fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(), serde_json::Error> {
+            serde_json::from_slice::<T>(body).map(drop)
+        }
+        let of_kind: fn(&[u8]) -> Result<(), serde_json::Error> = match kind {
+            "start" => read::<Start>,
+            "end" => read::<End>,
+            "reject" => read::<Reject>,
+            "request" => read::<Request>,
+            "approval" => read::<Approval>,
+            "denial" => read::<Denial>,
+            "cancellation" => read::<Cancellation>,
+            "grant" => read::<Grant>,
+            "revocation" => read::<Revocation>,
+            "release" => read::<Release>,
+            "alert" => read::<Alert>,
+            "review" => read::<Review>,
+            "edit" => read::<Edit>,
+            "reading" => read::<Reading>,
+            "intervention" => read::<Intervention>,
+            "left-running" => read::<LeftRunning>,
+            "left-ended" => read::<LeftEnded>,
+            "prune" => read::<Prune>,
+            "policy" => read::<PolicyRecord>,
+            _ => return Ok(()),
+        };
+        if is_deep(body) {
+            return Err(serde::de::Error::custom("it is nested too deeply"));
+        }
+        serde_json::from_slice::<Stood<'_>>(body)?;
+        of_kind(body)
+    }
+
     /// Reads exact bytes back. Keys that a later minor version added are ignored.
     pub fn decode(body: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(body)
@@ -149,6 +186,42 @@ pub enum Event {
     Prune(Box<Prune>),
     /// Another policy was compiled.
     Policy(Box<PolicyRecord>),
+}
+
+/// Where and when a record was made.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "that it can be read is all")]
+struct Stood<'b> {
+    seq: u64,
+    prev: Digest,
+    time: Timestamp,
+    boot: i64,
+    #[serde(borrow)]
+    boot_id: Cow<'b, str>,
+    host: Word,
+    version: u32,
+}
+
+/// No record is nested deeper.
+const DEPTH: usize = 127;
+
+/// Whether it is nested deeper than any record, also in what is not read.
+fn is_deep(body: &[u8]) -> bool {
+    if body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEPTH {
+        return false;
+    }
+    let (mut depth, mut text, mut escaped) = (0_usize, false, false);
+    body.iter().any(|byte| {
+        match byte {
+            _ if std::mem::take(&mut escaped) => {}
+            b'\\' => escaped = text,
+            b'"' => text = !text,
+            b'[' | b'{' if !text => depth = depth.saturating_add(1),
+            b']' | b'}' if !text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEPTH
+    })
 }
 
 /// The keys of an event by which records are searched; the journal keeps copies of them in columns.
@@ -214,6 +287,45 @@ mod tests {
 
     use super::*;
     use crate::audit::sample;
+
+    #[test]
+    fn every_kind_is_one_and_nothing_that_lacks_a_key_of_it() {
+        for (seq, event) in (1..).zip(sample::events()) {
+            let kind = event.keys().kind;
+            let body = Record::new(seq, Digest::ZERO, &sample::moment(1), "web1", event).encode().unwrap();
+            assert!(Record::is_of(kind, body.as_bytes()).is_ok(), "{body}");
+            for key in ["boot_id", "uid"] {
+                let other = body.replace(&format!("\"{key}\":"), "\"other\":");
+                let decoded = Record::decode(&other).is_ok();
+                assert_eq!(Record::is_of(kind, other.as_bytes()).is_ok(), decoded, "{other}");
+            }
+            for (depth, good) in [(126, true), (127, false), (100_000, false)] {
+                let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+                let other = body.replacen('{', &format!("{{\"later\":{deep},"), 1);
+                assert_eq!(Record::is_of(kind, other.as_bytes()).is_ok(), good, "{kind} {depth}");
+            }
+        }
+        let text = r#"{"later":"\"[[{{"}"#.replace("[[", &"[".repeat(300));
+        assert!(!is_deep(text.as_bytes()), "brackets in a text");
+    }
+
+    /// `cargo test -p jit-sudo --lib what_it_takes_to_read -- --ignored --nocapture`
+    #[test]
+    #[ignore = "prints figures"]
+    fn what_it_takes_to_read_a_record() {
+        for (seq, event) in (1..).zip(sample::events()) {
+            let kind = event.keys().kind;
+            let body = Record::new(seq, Digest::ZERO, &sample::moment(1), "web1", event).encode().unwrap();
+            let took = |read: &dyn Fn()| {
+                let began = std::time::Instant::now();
+                (0..20_000).for_each(|_| read());
+                began.elapsed().as_nanos() / 20_000
+            };
+            let quick = took(&|| Record::is_of(kind, body.as_bytes()).unwrap());
+            let whole = took(&|| drop(Record::decode(&body).unwrap()));
+            println!("{kind}: {quick} ns, decoded {whole} ns");
+        }
+    }
 
     #[test]
     fn every_kind_survives_the_round_trip() {

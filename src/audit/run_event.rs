@@ -9,6 +9,7 @@ use super::record::Digest;
 use crate::budget::{REFUSED_SENTENCE, REFUSED_WORDS};
 use crate::clock::Timestamp;
 use crate::escape::Word;
+use crate::grant::HostDescriptor;
 use crate::names::{GrantId, RoleName};
 
 /// A command is about to run. Nothing runs before this record is on the disk.
@@ -350,7 +351,7 @@ pub struct Alert {
     /// Which grant it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// The id of the host from here on, where that has changed.
+    /// The host from here on, where that has changed or was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<String>,
+    pub identity: Option<HostDescriptor>,
 }

@@ -89,10 +89,11 @@ pub(super) fn policy() -> PolicyRecord {
     let file = |became, written| FileEntry { path: path.clone(), sha256: [3; 32], written, became };
     let change = PolicyChange {
         policy: [8; 32],
-        before: Some([7; 32]),
+        // As in new tables: it may stand anywhere in a chain.
+        before: None,
         files: vec![file(None, Some((1_700_000_000_000_000, 0))), file(Some(Became::Removed), None)],
         file_count: 1,
-        added: names(300),
+        added: names(1),
         changed: names(1),
         removed: Names::default(),
         roles_sha256: [4; 32],
@@ -111,7 +112,7 @@ pub(super) const HOST_SEED: u8 = 7;
 
 /// Signs the last record as the host at `second`.
 pub(super) fn seal(journal: &Journal<'_>, second: i64) {
-    let last = journal.unsealed(&moment(second), Due::Now).unwrap().unwrap();
+    let last = journal.unsealed(moment(second).wall, Due::Now).unwrap().unwrap();
     let key = HostKey::from_seed([HOST_SEED; 32]);
     journal.seal(last, &moment(second), &key, &HostDescriptor::of(&key, "web1", "machine").host_id().unwrap()).unwrap();
 }
@@ -234,6 +235,8 @@ pub(super) fn events() -> Vec<Event> {
         sha256: Some(Digest([6; 32])),
     };
     let prune = Prune {
+        latest: Some(Timestamp(3)),
+        identity: None,
         roles_sha256: Some(Digest([4; 32])),
         settings_sha256: Some(Digest([2; 32])),
         uid: 0,

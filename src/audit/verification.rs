@@ -13,6 +13,7 @@ use super::policy_history::PolicyHistory;
 use super::power::Power;
 use super::proof::{Proof, Proven, Signers};
 use super::prune::pruned;
+use super::record::Record;
 use super::tables;
 use crate::clock::Timestamp;
 use crate::policy::SourceFile;
@@ -88,6 +89,10 @@ fn records(
     let mut power = Power::new(pruned(snapshot)?.map(|mark| mark.seq));
     let keys = signers.clone();
     let done = chained(snapshot, signers, anchor, now, |row, role| {
+        let kind = row.copies.map_or("", |copies| copies.kind);
+        // What is none says nothing else.
+        Record::is_of(kind, row.body)
+            .map_err(|error| FirstBad { seq: row.seq, cause: Cause::Malformed(error.to_string()) })?;
         let named = role.map_or(Ok(()), |role| power.names_role(row.seq, role));
         named.and(row.copies.as_ref().map_or(Ok(()), |copies| power.record(row.seq, copies, row.body)))
     })?;

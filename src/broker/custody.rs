@@ -1,18 +1,19 @@
-//! Root states that the host's database, identity and clock are right as they stand. Nothing that was granted before
-//! survives it.
+//! Root states that the host's database, identity and clock are right as they stand. Nothing that was asked for
+//! or granted before survives it.
 
 use super::Desk;
 use super::decisions::given;
 use super::failure::{Refused, refused};
 use super::statement::{Matter, Speaker};
-use super::wire::Answer;
+use super::wire::{AcceptedInfo, Answer};
 use crate::audit::record::Alert;
-use crate::audit::{Due, Event, Written, custody};
+use crate::audit::{Due, Event, Written, custody, of_this_host};
 use crate::database::Durability;
 use crate::escape::Word;
 use crate::grant::StatementKind;
+use crate::host::Identity;
 use crate::names::GrantId;
-use crate::store::{GrantStore, Which};
+use crate::store::GrantStore;
 
 impl Desk<'_> {
     pub(super) fn key_accept(&self, reason: &Word) -> Result<Answer, Refused> {
@@ -20,47 +21,87 @@ impl Desk<'_> {
             return Err(refused("not-root", "only root may accept the state of this host"));
         }
         let reason = given("reason", reason)?;
-        let (ids, written) = self.host.database().write(Durability::Synced, |tx| {
-            let (ids, mut written) = self.end_all(tx, reason)?;
-            let accepted = Alert {
+        let identity = self.host.witness()?;
+        let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
+            of_this_host(tx, identity.id.as_str())?;
+            let alert = Alert {
                 code: custody::ACCEPTED.to_owned(),
                 sentence: reason.clone(),
                 uid: Some(self.caller.uid()),
                 user: Some(Word::from(self.caller.name().as_str())),
                 run: None,
                 grant: None,
-                identity: None,
+                identity: Some(identity.host.clone()),
             };
-            written.push(self.journal.append(tx, self.now.moment(), Event::Alert(Box::new(accepted)))?);
+            // First of all: it says as which host the rest is signed.
+            let mut written = vec![self.journal.append(tx, self.now.moment(), Event::Alert(Box::new(alert)))?];
+            let accepted = AcceptedInfo {
+                grants: self.end_all(tx, reason, &identity, &mut written)?,
+                requests: self.deny_all(tx, reason, &identity, &mut written)?,
+            };
             custody::accept(tx)?;
-            Ok::<_, Refused>((ids, written))
+            Ok::<_, Refused>((accepted, written))
         })?;
         let _ = self.journal.mirror(&written);
         // By the key of today: a verification asks for it where another one has signed before.
         self.host.seal(self.journal, Due::Now)?;
         self.host.ring();
-        Ok(Answer::Ended(ids))
+        Ok(Answer::Accepted(accepted))
     }
 
-    /// Ends every open grant, however many there are, each by a statement of its own.
-    fn end_all(&self, tx: &rusqlite::Transaction<'_>, reason: &Word) -> Result<(Vec<GrantId>, Vec<Written>), Refused> {
-        let (identity, speaker) = (self.host.witness()?, Speaker::Here(self.caller));
-        let (mut ids, mut written) = (Vec::new(), Vec::new());
-        // By the wall clock: what is over by the journal's time alone would begin again with the time that counts from here on.
-        let wall = self.now.moment().wall.seconds();
+    /// Ends each grant that is not over by the wall clock, each by a statement of its own. What is over by it stays so: the time that
+    /// counts goes on from here.
+    fn end_all(
+        &self,
+        tx: &rusqlite::Transaction<'_>,
+        reason: &Word,
+        identity: &Identity,
+        written: &mut Vec<Written>,
+    ) -> Result<Vec<GrantId>, Refused> {
+        let (mut ids, mut after) = (Vec::new(), 0);
         loop {
-            let open = GrantStore::new(tx).open_grants(Which::Everybody, wall)?;
+            let open = GrantStore::new(tx).unended(after, self.now.moment().wall.seconds())?;
             if open.is_empty() {
-                return Ok((ids, written));
+                return Ok(ids);
             }
-            for grant in open {
-                let matter = Matter::from(&grant.terms);
-                let statement = self.stated(speaker, StatementKind::Revocation, &matter, reason, &identity)?;
-                let record = self.carry_out(tx, &statement, &matter)?;
-                let cannot = || refused("damaged", format!("grant {} cannot be ended", grant.terms.id));
-                written.push(record.ok_or_else(cannot)?);
+            for (row, grant) in open {
+                after = row;
+                let Some(grant) = grant else { continue };
+                self.state(tx, StatementKind::Revocation, &Matter::from(&grant.terms), reason, identity, written)?;
                 ids.push(grant.terms.id);
             }
         }
+    }
+
+    /// Denies each request that nobody has decided and that is not over so: an approval that was spent in what is no more would serve again.
+    fn deny_all(
+        &self,
+        tx: &rusqlite::Transaction<'_>,
+        reason: &Word,
+        identity: &Identity,
+        written: &mut Vec<Written>,
+    ) -> Result<Vec<GrantId>, Refused> {
+        let mut ids = Vec::new();
+        for request in GrantStore::new(tx).undecided(self.now.moment().wall.seconds())? {
+            self.state(tx, StatementKind::Denial, &Matter::from(&request), reason, identity, written)?;
+            ids.push(request.terms.id);
+        }
+        Ok(ids)
+    }
+
+    /// Carries out what root states of one of them.
+    fn state(
+        &self,
+        tx: &rusqlite::Transaction<'_>,
+        kind: StatementKind,
+        matter: &Matter,
+        reason: &Word,
+        identity: &Identity,
+        written: &mut Vec<Written>,
+    ) -> Result<(), Refused> {
+        let statement = self.stated(Speaker::Here(self.caller), kind, matter, reason, identity)?;
+        let cannot = || refused("damaged", format!("what became of {} cannot be kept", statement.terms().id));
+        written.push(self.carry_out(tx, &statement, matter)?.ok_or_else(cannot)?);
+        Ok(())
     }
 }

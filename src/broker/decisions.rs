@@ -7,7 +7,7 @@ use super::wire::Answer;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
 use crate::audit;
 use crate::audit::record::Digest;
-use crate::audit::{accepted, in_force};
+use crate::audit::{JournalError, empowered, in_force};
 use crate::clock::duration::spell;
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
@@ -54,6 +54,10 @@ impl Desk<'_> {
     pub(super) fn approvable(&self, id: &IdPrefix) -> Result<(StoredRequest, Role), Refused> {
         let request = self.visible(id)?;
         let role = self.decidable(&request, self.caller)?;
+        self.still_pending(&request)?;
+        if request.terms.host.id != self.host.public_identity()?.id.as_str() {
+            return Err(JournalError::AskedElsewhere.into());
+        }
         if role.activation.signed_approvals {
             let id = &request.terms.id;
             return Err(refused("unsigned", format!("role {} takes signed approvals only", role.name))
@@ -84,7 +88,7 @@ impl Desk<'_> {
             let now = audit::now(tx, self.now.moment().clone())?;
             self.still_pending(&store.request(&request.terms.id, now.seconds())?)?;
             in_force(tx, role.policy.map(Digest))?;
-            accepted(tx)?;
+            empowered(tx, &request.terms.host, &identity.id)?;
             let before = self.counting(store.approvals(&request.terms.id)?, request, role)?;
             not_again(&before, approval.uid, &approval.terms.approver, request)?;
             insert_approval(tx, attested, now.moment().wall.seconds())?;
@@ -107,7 +111,7 @@ impl Desk<'_> {
 
     /// The approvals that count today: of people who still are approvers, given as the role demands today, and, where they
     /// are signed, with keys that still are theirs and of which none serves twice.
-    fn counting(
+    pub(super) fn counting(
         &self,
         mut approvals: Vec<Approval>,
         request: &StoredRequest,
@@ -156,7 +160,7 @@ impl Desk<'_> {
         self.decide(speaker, StatementKind::Denial, request, given("reason", reason)?)
     }
 
-    /// The role of a pending request that `approver` may decide.
+    /// The role of a request that `approver` may decide.
     pub(super) fn decidable(&self, request: &StoredRequest, approver: &Caller) -> Result<Role, Refused> {
         let terms = &request.terms;
         let role = self
@@ -170,7 +174,6 @@ impl Desk<'_> {
             let (name, role) = (approver.name(), &role.name);
             return Err(refused("not-an-approver", format!("{name} is not an approver of role {role}")));
         }
-        self.still_pending(request)?;
         Ok(role)
     }
 

@@ -117,6 +117,10 @@ impl Desk<'_> {
             return Err(refused("not-intact", format!("nothing is removed from a journal that is not intact: {bad}"))
                 .hint("jitctl audit verify"));
         }
+        if let Some(why) = self.journal.clock_in_doubt(self.now.moment())? {
+            let sentence = format!("{why}, so nobody knows how old records are, and nothing is removed");
+            return Err(refused("clock", sentence).hint("jitctl key accept --reason WHY, when the clock is right"));
+        }
         let before = Timestamp(self.now.moment().wall.0).plus_seconds(-i64::try_from(keep).unwrap_or(i64::MAX));
         let last = self.journal.prunable(before)?;
         let gone = self.journal.pruned()?.map_or(0, |mark| mark.seq);

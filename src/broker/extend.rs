@@ -35,8 +35,11 @@ impl Desk<'_> {
     /// A pending extension is worth nothing when the grant that it extends was taken back.
     pub(super) fn still_extends(&self, request: &StoredRequest) -> Result<(), Refused> {
         let Some(old) = &request.terms.extends else { return Ok(()) };
-        let end = self.host.store().grant(old)?.and_then(|grant| grant.end);
-        match end {
+        let grant = self.host.store().grant(old)?;
+        if let Some(grant) = &grant {
+            of_one_identity(grant, &request.terms.host.id)?;
+        }
+        match grant.and_then(|grant| grant.end) {
             None | Some((GrantEnd::Used, _)) => Ok(()),
             Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) => {
                 Err(refused("not-active", format!("grant {old}, which it would extend, was {}", end.as_str())))
@@ -53,6 +56,7 @@ impl Desk<'_> {
         if let Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) = &grant.end {
             return Err(again(format!("grant {id} was {}", end.as_str())));
         }
+        of_one_identity(&grant, self.host.public_identity()?.id.as_str())?;
         if self.now.seconds() < grant.terms.starts {
             return Err(refused("not-active", format!("grant {id} has not begun")));
         }
@@ -102,4 +106,13 @@ impl Desk<'_> {
             Err(refused("not-eligible", format!("you are no longer eligible for role {name}")))
         }
     }
+}
+
+/// What runs under a grant goes on under no grant of another identity of this host.
+fn of_one_identity(old: &StoredGrant, host: &str) -> Result<(), Refused> {
+    if old.terms.host == host {
+        return Ok(());
+    }
+    let sentence = format!("grant {} was given under another identity of this host", old.terms.id);
+    Err(refused("other-identity", sentence).hint("jitctl request --reason 'WHY' -- COMMAND"))
 }

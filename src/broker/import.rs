@@ -43,6 +43,7 @@ impl Desk<'_> {
         // By the uid again, so that two names of one uid are one person.
         let approver = described(account.uid)?.filter(|approver| approver.name() == name).ok_or_else(unknown)?;
         let role = self.decidable(&request, &approver)?;
+        self.still_pending(&request)?;
         if approvers.is_of(&key, &request.terms.user) {
             return Err(refused("own-request", ApprovalFault::OwnKey(key.fingerprint())));
         }

@@ -140,7 +140,7 @@ impl Desk<'_> {
         request: &StoredRequest,
         reason: &Word,
     ) -> Result<(), Refused> {
-        self.still_pending(request)?;
+        self.undecided(request)?;
         let (id, matter) = (&request.terms.id, Matter::from(request));
         let statement = self.stated(speaker, kind, &matter, reason, &self.host.witness()?)?;
         let written = self.host.database().write(Durability::Synced, |tx| {
@@ -153,11 +153,15 @@ impl Desk<'_> {
     }
 
     pub(super) fn still_pending(&self, request: &StoredRequest) -> Result<(), Refused> {
-        if request.state == RequestState::Pending {
-            return Ok(());
+        if request.state == RequestState::Pending { Ok(()) } else { Err(not_pending(request)) }
+    }
+
+    /// Also one whose time is over can be denied and cancelled: a clock that was put right may bring it back.
+    fn undecided(&self, request: &StoredRequest) -> Result<(), Refused> {
+        match request.state {
+            RequestState::Pending | RequestState::Expired => Ok(()),
+            RequestState::Approved | RequestState::Denied | RequestState::Cancelled => Err(not_pending(request)),
         }
-        let (id, state) = (&request.terms.id, request.state.as_str());
-        Err(refused("not-pending", format!("request {id} is not pending: it is {state}")))
     }
 
     /// The role that was named, or the narrowest that fits the command; with the command resolved, where there is one, and
@@ -261,6 +265,11 @@ impl Desk<'_> {
             user => Ok(RunAs::resolve(Some(OsStr::new(user)), None, self.caller)?),
         }
     }
+}
+
+fn not_pending(request: &StoredRequest) -> Refused {
+    let (id, state) = (&request.terms.id, request.state.as_str());
+    refused("not-pending", format!("request {id} is not pending: it is {state}"))
 }
 
 /// Why the role that was named does not serve.

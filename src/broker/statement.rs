@@ -7,9 +7,9 @@ use super::decisions::{described, given};
 use super::failure::{Refused, refused};
 use super::wire::{Answer, StatedInfo};
 use crate::activation::WORDS_LIMIT;
-use crate::audit;
 use crate::audit::record::{Cancellation, Denial, Digest, Release, Review, Revocation, Verdict};
-use crate::audit::{Event, Written};
+use crate::audit::{Event, Written, of_this_host};
+use crate::clock::Now;
 use crate::elevation::Caller;
 use crate::escape::{Word, hex};
 use crate::grant::sshsig::dearmor;
@@ -149,7 +149,7 @@ impl Desk<'_> {
         statement: &SignedStatement,
         matter: &Matter,
     ) -> Result<Option<Written>, Refused> {
-        let changed = carry_out(tx, statement, &audit::now(tx, self.now.moment().clone())?)?;
+        let changed = carry_out(tx, statement, self.now.moment().wall.seconds())?;
         self.recorded(tx, changed, statement, matter)
     }
 
@@ -164,6 +164,7 @@ impl Desk<'_> {
         if !changed {
             return Ok(None);
         }
+        of_this_host(tx, &statement.terms().host)?;
         Ok(Some(self.journal.append(tx, self.now.moment(), event(statement, matter))?))
     }
 
@@ -246,15 +247,34 @@ impl Desk<'_> {
 
     /// Neither from the future nor from before what it is about, as far as clocks can tell.
     pub(super) fn in_time(&self, what: &str, id: &GrantId, at: i64, since: i64) -> Result<(), Refused> {
-        if at > self.now.seconds().saturating_add(SKEW) {
-            let sentence =
-                format!("the {what} of {id} is dated in the future: the clock of one of the machines is wrong");
-            return Err(refused("other-time", sentence));
-        }
-        if at < since.saturating_sub(SKEW) {
-            return Err(refused("other-time", format!("the {what} of {id} is dated before what it is about")));
-        }
-        Ok(())
+        let sentence = match dated(at, since, self.now) {
+            Dated::InTime => return Ok(()),
+            Dated::Ahead => {
+                format!("the {what} of {id} is dated in the future: the clock of one of the machines is wrong")
+            }
+            Dated::Before => format!("the {what} of {id} is dated before what it is about"),
+        };
+        Err(refused("other-time", sentence))
+    }
+}
+
+/// How the date of what was said elsewhere stands to this host's.
+#[derive(Debug, PartialEq, Eq)]
+enum Dated {
+    InTime,
+    /// In the future: by the wall clock, because a journal that has seen a later time says nothing of today.
+    Ahead,
+    /// Before what it is about.
+    Before,
+}
+
+fn dated(at: i64, since: i64, now: &Now) -> Dated {
+    if at > now.moment().wall.seconds().saturating_add(SKEW) {
+        Dated::Ahead
+    } else if at < since.saturating_sub(SKEW) {
+        Dated::Before
+    } else {
+        Dated::InTime
     }
 }
 
@@ -309,5 +329,23 @@ fn event(statement: &SignedStatement, matter: &Matter) -> Event {
             key,
             sha256,
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{BootTime, Moment, Timestamp};
+
+    #[test]
+    fn the_future_is_that_of_the_wall_clock_however_late_the_journal_was() {
+        let wall = Timestamp::from_seconds(10_000);
+        let moment = Moment { wall, boot: BootTime(1), boot_id: "b".to_owned() };
+        for seen in [None, Some(Timestamp::from_seconds(900_000))] {
+            let now = Now::of(moment.clone(), seen);
+            assert_eq!(dated(10_300, 9_000, &now), Dated::InTime, "{seen:?}");
+            assert_eq!(dated(10_301, 9_000, &now), Dated::Ahead, "{seen:?}");
+            assert_eq!(dated(8_699, 9_000, &now), Dated::Before, "{seen:?}");
+        }
     }
 }

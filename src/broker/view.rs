@@ -75,8 +75,8 @@ impl Desk<'_> {
         let store = self.host.store();
         let terms = &request.terms;
         let grant = store.grant(&terms.id)?;
-        let approvals = store.approvals(&terms.id)?;
         let role = self.policy.role(&terms.role)?;
+        let approvals = self.approvals_of(request, role.as_ref())?;
         let may_decide = request.state == RequestState::Pending
             && !self.caller.person().shares(terms.uid, &terms.user)
             && self.is_approver(request)?;
@@ -110,10 +110,13 @@ impl Desk<'_> {
             expires: grant.as_ref().map(|grant| grant.terms.expires),
             one_shot: one_shot.is_set(),
             exact: exact.is_set(),
-            approvals_needed: request.needed,
+            approvals_needed: match (&grant, &role) {
+                (None, Some(role)) if request.needed > 0 => request.needed.max(role.activation.approvals),
+                _ => request.needed,
+            },
             signed_approvals: role.as_ref().is_some_and(|role| role.activation.signed_approvals),
             approvers: role.map_or_else(Vec::new, |role| texts(&role.activation.approvers)),
-            approvals: approvals.into_iter().map(approval).collect(),
+            approvals,
             may_decide,
             ended: grant
                 .and_then(|grant| grant.end)
@@ -128,6 +131,22 @@ impl Desk<'_> {
             extends: terms.extends.clone(),
             extended_by: store.extension(&terms.id)?.map(|extension| extension.terms.id),
         })
+    }
+}
+
+impl Desk<'_> {
+    /// The approvals of a request, with what they are worth today while it is pending.
+    fn approvals_of(&self, request: &StoredRequest, role: Option<&Role>) -> Result<Vec<ApprovalInfo>, Refused> {
+        let given = self.host.store().approvals(&request.terms.id)?;
+        let counting = match role.filter(|_| request.state == RequestState::Pending && !given.is_empty()) {
+            Some(role) => {
+                let counting = self.counting(self.host.store().approvals(&request.terms.id)?, request, role)?;
+                Some(counting.iter().map(|approval| approval.uid).collect::<Vec<u32>>())
+            }
+            None => None,
+        };
+        let counts = |uid: u32| counting.as_ref().is_none_or(|uids| uids.contains(&uid));
+        Ok(given.into_iter().map(|given| ApprovalInfo { counts: counts(given.uid), ..approval(given) }).collect())
     }
 }
 
@@ -215,6 +234,7 @@ fn approval(approval: crate::grant::Approval) -> ApprovalInfo {
         exact: terms.exact.is_set(),
         comment: (!terms.comment.as_bytes().is_empty()).then_some(terms.comment),
         key,
+        counts: true,
     }
 }
 

@@ -19,7 +19,7 @@ pub use self::evidence::{
     CheckpointInfo, ComparedInfo, DifferenceInfo, ExportInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter,
     RecordInfo, RecordPage, SignedInfo, VerifyInfo,
 };
-pub use self::grants::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, GrantPage};
+pub use self::grants::{AcceptedInfo, ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, GrantPage};
 pub use self::health::{Finding, Severity, SweepInfo};
 pub use self::knowledge::{
     Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
@@ -468,6 +468,8 @@ pub enum Answer {
     GrantsPart(GrantPage),
     /// To `release` and `revoke`: what was ended.
     Ended(Vec<GrantId>),
+    /// The state of the host is accepted.
+    Accepted(AcceptedInfo),
     /// To `policy-check`.
     PolicyChecked(PolicyInfo),
     /// To `audit-list` and `audit-show`.

@@ -214,6 +214,7 @@ mod tests {
             role_digest: hex(&[3; 32]),
             run_as: name("root"),
             starts: NOW,
+            this_boot: Flag::No,
             uid: 1000,
             user: name("alice"),
             version: VERSION,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::clock::Now;
+use crate::clock::{Now, TOLERANCE_US};
 use crate::escape::hex;
 use crate::names::{GrantId, UserName};
 use crate::policy::Role;
@@ -149,6 +149,7 @@ impl RequestTerms {
 /// or at the start that was asked for.
 pub fn grant_terms(decided: &Decided<'_>, host: &HostId, now: &Now) -> GrantTerms {
     let Decided { request, approvals, .. } = decided;
+    let this_boot = Flag::from(now.behind() > TOLERANCE_US);
     let (moment, now) = (now.moment(), now.seconds());
     let starts = request.start.max(now);
     let duration = approvals
@@ -182,6 +183,7 @@ pub fn grant_terms(decided: &Decided<'_>, host: &HostId, now: &Now) -> GrantTerm
         role_digest: request.role_digest.clone(),
         run_as: request.run_as.clone(),
         starts,
+        this_boot,
         uid: request.uid,
         user: request.user.clone(),
         version: VERSION,

@@ -304,6 +304,10 @@ pub struct GrantTerms {
     pub run_as: UserName,
     /// The begin; seconds since 1970.
     pub starts: i64,
+    /// Serves in the boot in which it was signed alone, because the wall clock stood before the latest time of the journal then: its
+    /// window lies in a time that is still to come. Absent otherwise.
+    #[serde(default = "no", skip_serializing_if = "is_no")]
+    pub this_boot: Flag,
     /// The holder.
     pub uid: u32,
     /// The holder's name at that time.

@@ -8,8 +8,9 @@ use ed25519_dalek::SigningKey;
 
 use super::exact::Differs;
 use super::extension::extends;
+use super::lifecycle::{Decided, grant_terms};
 use super::public_key::PublicKey;
-use super::terms::{Extensions, Flag, VERSION, decode, encode};
+use super::terms::{Extensions, Flag, RequestTerms, VERSION, decode, encode};
 use super::verify::{Facts, GrantFault, VerifiedGrant, verify, window};
 use super::{Approvers, CommandTerms, GrantTerms, HostDescriptor, HostId, HostKey, SignedGrant, TermsFault};
 use crate::cli::EnvironmentWish;
@@ -90,6 +91,7 @@ fn terms() -> GrantTerms {
         role_digest: role().digest,
         run_as: UserName::parse("root").unwrap(),
         starts: NOW,
+        this_boot: Flag::No,
         uid: 0,
         user: UserName::parse("root").unwrap(),
         version: VERSION,
@@ -120,6 +122,58 @@ fn issue(change: impl FnOnce(&mut GrantTerms)) -> SignedGrant {
     let mut terms = terms();
     change(&mut terms);
     SignedGrant::issue(&terms, &host()).unwrap()
+}
+
+#[test]
+fn a_grant_that_was_given_behind_the_journal_serves_until_the_next_boot() {
+    let grant = terms();
+    let request = RequestTerms {
+        break_glass: Flag::No,
+        command: grant.command,
+        created: NOW,
+        critical: Vec::new(),
+        deadline: NOW + 60,
+        duration: 3600,
+        exact: Flag::No,
+        extends: None,
+        extensions: Extensions::new(),
+        host: HostDescriptor::of(&host(), "web1", "machine"),
+        id: grant.id,
+        one_shot: Flag::No,
+        reason: Word::default(),
+        role: grant.role,
+        role_digest: grant.role_digest,
+        run_as: grant.run_as,
+        start: 0,
+        ticket: Word::default(),
+        uid: 0,
+        user: grant.user,
+        version: VERSION,
+    };
+    let decided = Decided {
+        request: &request,
+        request_bytes: b"{}",
+        approvals: &[],
+        role_one_shot: false,
+        role_exact: false,
+        maximum_duration: 3600,
+        policy: None,
+        role_sha256: None,
+    };
+    let signed = |behind: i64| {
+        let now = Now::of(moment(NOW), Some(Timestamp::from_seconds(NOW + behind)));
+        grant_terms(&decided, &id(), &now)
+    };
+    assert_eq!((signed(60).this_boot, signed(61).this_boot), (Flag::No, Flag::Yes));
+    let other = Moment { boot_id: "another boot".into(), ..moment(NOW) };
+    for (this_boot, boot, served) in [
+        (Flag::Yes, moment(NOW), Ok(())),
+        (Flag::No, other.clone(), Ok(())),
+        (Flag::Yes, other, Err(GrantFault::OtherBoot)),
+    ] {
+        let grant = issue(|terms| terms.this_boot = this_boot);
+        assert_eq!(verdict_at(grant, &boot, Some(NOW)), served, "{this_boot:?}");
+    }
 }
 
 #[test]

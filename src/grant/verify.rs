@@ -55,6 +55,8 @@ pub enum GrantFault {
     /// The clock stands before the journal's last record, and the boot in which the grant was signed is over: no
     /// clock is left that could tell when it ends.
     ClockSetBack,
+    /// It was given while the clock stood before the journal's last record, for that boot alone, which is over.
+    OtherBoot,
     /// Its role takes signed approvals only, and one that it rests on does not hold any more.
     Approval(ApprovalFault),
 }
@@ -74,6 +76,9 @@ impl fmt::Display for GrantFault {
             Self::Expired => f.write_str("it has expired"),
             Self::OnlyExtends => f.write_str("it lets a run under an earlier grant go on and serves no other"),
             Self::Approval(fault) => fault.fmt(f),
+            Self::OtherBoot => {
+                f.write_str("it was given while the clock of this host stood wrong, until the next boot; ask again")
+            }
             Self::ClockSetBack => f.write_str("the clock of this host stands before its own journal"),
         }
     }
@@ -226,6 +231,9 @@ pub fn window(terms: &GrantTerms, now: &Now) -> Result<(), GrantFault> {
     let same_boot = moment.boot_id == terms.boot_id;
     if !same_boot && now.behind() > 0 {
         return Err(GrantFault::ClockSetBack);
+    }
+    if !same_boot && terms.this_boot.is_set() {
+        return Err(GrantFault::OtherBoot);
     }
     if now.seconds() < terms.starts {
         return Err(GrantFault::NotYet);

@@ -50,7 +50,6 @@ impl Attempt {
         match written {
             Ok(written) => {
                 let _ = scene.journal.mirror(&written);
-                scene.host.seal_in_time(scene.journal);
             }
             Err(error) => scene.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), voice),
         }

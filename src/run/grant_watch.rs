@@ -281,6 +281,12 @@ impl<'a> GrantWatch<'a> {
     /// extended.
     fn look(&mut self) {
         self.look_for_a_wish();
+        // In a database that was put back nobody finds this run, to list it or to end it.
+        match self.journal.knows(self.run()) {
+            Ok(true) => {}
+            Ok(false) => return self.forsake(),
+            Err(_) => self.heard = None, // as below
+        }
         // A clock that cannot be read ends the run anyway: see above.
         let Ok(moment) = &self.clocks() else { return };
         while let Some(extension) = self.extension(moment) {
@@ -297,6 +303,12 @@ impl<'a> GrantWatch<'a> {
                 Err(_) => self.heard = None, // busy or failing: ask again at the next glance
             }
         }
+    }
+
+    /// Nobody can vouch for what runs: it ends.
+    pub(crate) fn forsake(&mut self) {
+        self.words = Some(format!("the journal has no record of {}, which is ended", self.what.noun()));
+        self.taken = Some(Ending::Kill);
     }
 
     fn look_for_a_wish(&mut self) {

@@ -58,7 +58,13 @@ impl Left<'_> {
         looks: &dyn Looks,
         outwatch: &dyn Fn(&mut dyn Watch) -> Option<Ending>,
     ) -> Result<(), HostError> {
-        let Some(start) = journal.start_of(self.run)? else { return Ok(()) };
+        let Some(start) = journal.start_of(self.run)? else {
+            // A database that was put back has no record of it, so it can neither be listed nor be ended later.
+            let mut watch = RemovalWatch::over(self.watched(), host, journal, looks);
+            watch.grant().forsake();
+            let _ = outwatch(&mut watch);
+            return Ok(());
+        };
         let grant = self.grants.first().map(|terms| terms.id.clone());
         let own = Pid::own();
         let began = process_start(own).map_err(|error| HostError::System("read /proc", error))?;

@@ -129,6 +129,7 @@ impl Holding {
 
     /// As if somebody had said `jitctl session kill`.
     fn end(&self, why: &str, host: &Host, journal: &Journal<'_>) -> Result<(), HostError> {
+        // Whoever watches a run that nobody knows ends it by itself.
         let Some(start) = journal.start_of(&self.run)? else { return Ok(()) };
         let moment = host.clocks()?;
         let intervention = Intervention {

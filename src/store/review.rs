@@ -181,7 +181,7 @@ mod tests {
         // Not without the reviewer's own act.
         for (act, settled) in [(&root, false), (&bob, true), (&bob, false)] {
             let tx = database.connection().unchecked_transaction().unwrap();
-            assert!(!carry_out(&tx, &review, &super::super::tests::now()).unwrap());
+            assert!(!carry_out(&tx, &review, super::super::tests::NOW).unwrap());
             assert_eq!(settle(&tx, &review, act, 9).unwrap(), settled);
             tx.commit().unwrap();
         }

@@ -4,7 +4,6 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{FindError, GrantStore};
-use crate::clock::Now;
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
 use crate::grant::{Act, SignedStatement, StatementKind, StatementTerms};
@@ -52,14 +51,13 @@ impl GrantStore<'_> {
     }
 }
 
-/// Does what the statement says, and keeps it; false, and nothing is kept, where there is
+/// Does what the statement says at `at` (seconds since 1970), and keeps it; false, and nothing is kept, where there is
 /// nothing left to do: the request is pending no more, the grant is over. A review does nothing without its reviewer's own act
 /// ([`settle`]).
-pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, now: &Now) -> rusqlite::Result<bool> {
-    let at = now.moment().wall.seconds();
+pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> rusqlite::Result<bool> {
     let changed = match statement.terms().kind {
-        StatementKind::Denial => decide(tx, statement, RequestState::Denied, now)?,
-        StatementKind::Cancellation => decide(tx, statement, RequestState::Cancelled, now)?,
+        StatementKind::Denial => decide(tx, statement, RequestState::Denied, at)?,
+        StatementKind::Cancellation => decide(tx, statement, RequestState::Cancelled, at)?,
         StatementKind::Revocation => end(tx, statement, GrantEnd::Revoked, at)?,
         StatementKind::Release => end(tx, statement, GrantEnd::Released, at)?,
         StatementKind::Review => false,
@@ -70,13 +68,12 @@ pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, now: &Now) -
     Ok(changed)
 }
 
-/// Takes a request out of `pending`.
-fn decide(tx: &Transaction<'_>, statement: &SignedStatement, state: RequestState, now: &Now) -> rusqlite::Result<bool> {
+/// Takes a request out of `pending`, also when its time is over: what takes power away has no deadline.
+fn decide(tx: &Transaction<'_>, statement: &SignedStatement, state: RequestState, at: i64) -> rusqlite::Result<bool> {
     let terms = statement.terms();
     let query = "UPDATE request SET state = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
-                 WHERE id = ?1 AND state = 'pending' AND deadline > ?6";
-    let (at, reason) = (now.moment().wall.seconds(), terms.reason.as_bytes());
-    let set = params![terms.id.as_str(), state.as_str(), terms.by.as_str(), at, reason, now.seconds()];
+                 WHERE id = ?1 AND state = 'pending'";
+    let set = params![terms.id.as_str(), state.as_str(), terms.by.as_str(), at, terms.reason.as_bytes()];
     Ok(tx.execute(query, set)? == 1)
 }
 

@@ -1,16 +1,11 @@
 use super::*;
-use crate::clock::{BootTime, Moment, Now, Timestamp};
 use crate::escape::Word;
 use crate::grant::sshsig::Namespace;
 use crate::grant::terms::{Extensions, Flag, VERSION, encode};
 use crate::grant::{HostDescriptor, HostKey, SignedStatement, StatementKind, StatementTerms};
 use crate::names::UserName;
 
-const NOW: i64 = 1_000;
-
-pub(super) fn now() -> Now {
-    Now::of(Moment { wall: Timestamp::from_seconds(NOW), boot: BootTime(0), boot_id: String::new() }, None)
-}
+pub(super) const NOW: i64 = 1_000;
 
 fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
@@ -71,6 +66,7 @@ fn grant(id: &str, uid: u32, expires: i64) -> GrantTerms {
         role_digest: String::new(),
         run_as: UserName::parse("root").unwrap(),
         starts: NOW,
+        this_boot: Flag::No,
         uid,
         user: UserName::parse("alice").unwrap(),
         version: VERSION,
@@ -127,9 +123,9 @@ fn a_request_leaves_pending_once() {
     let terms = request("abc0000000", 1);
     put(&connection, |tx| {
         insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap();
-        assert!(carry_out(tx, &statement(StatementKind::Denial, &terms.id), &now()).unwrap());
+        assert!(carry_out(tx, &statement(StatementKind::Denial, &terms.id), NOW).unwrap());
         assert!(!approve_request(tx, &terms.id).unwrap());
-        assert!(!carry_out(tx, &statement(StatementKind::Cancellation, &terms.id), &now()).unwrap());
+        assert!(!carry_out(tx, &statement(StatementKind::Cancellation, &terms.id), NOW).unwrap());
     });
     let stored = GrantStore::new(&connection).request(&terms.id, NOW).unwrap();
     assert_eq!((stored.state, stored.terms), (RequestState::Denied, terms));
@@ -182,7 +178,7 @@ fn only_open_grants_of_the_user_are_candidates() {
     let id = GrantId::parse("aaaaaaaaaa").unwrap();
     put(&connection, |tx| {
         assert!(is_open(tx, &id).unwrap());
-        assert!(carry_out(tx, &statement(StatementKind::Revocation, &id), &now()).unwrap());
+        assert!(carry_out(tx, &statement(StatementKind::Revocation, &id), NOW).unwrap());
         assert!(!use_up(tx, &grant("aaaaaaaaaa", 1, NOW + 9), "run", NOW).unwrap(), "an end is final");
         assert!(!is_open(tx, &id).unwrap());
     });
@@ -211,7 +207,7 @@ fn an_extension_is_found_from_what_it_extends_until_it_is_ended() {
     assert_eq!(store.extensions(&old, "run").unwrap().len(), 1);
     assert_eq!(store.extension(&old).unwrap().unwrap().terms, terms);
     let revocation = statement(StatementKind::Revocation, &terms.id);
-    put(&connection, |tx| assert!(carry_out(tx, &revocation, &now()).unwrap()));
+    put(&connection, |tx| assert!(carry_out(tx, &revocation, NOW).unwrap()));
     assert!(store.extensions(&old, "run").unwrap().is_empty());
 }
 
@@ -220,7 +216,7 @@ fn a_one_shot_grant_can_be_taken_back_from_its_run_and_nothing_twice() {
     let connection = database();
     let terms = grant("aaaaaaaaaa", 7, NOW + 60);
     let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
-    let end = |kind| put(&connection, |tx| carry_out(tx, &statement(kind, &terms.id), &now()).unwrap());
+    let end = |kind| put(&connection, |tx| carry_out(tx, &statement(kind, &terms.id), NOW).unwrap());
     put(&connection, |tx| insert_grant(tx, &terms, &signed).unwrap());
     assert!(put(&connection, |tx| use_up(tx, &terms, "first", NOW).unwrap()));
     assert!(!put(&connection, |tx| use_up(tx, &terms, "second", NOW).unwrap()));

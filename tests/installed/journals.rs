@@ -701,6 +701,212 @@ const DAMAGE: &[Damage] = &[
     ),
 ];
 
+/// What a value may be in the place of the right one; the words between @ become bytes that no `Value` can hold.
+const HOSTILE: [&str; 14] = [
+    "null",
+    "true",
+    "-1",
+    "0",
+    "1.5",
+    "\"\"",
+    "\"x\"",
+    "[]",
+    "{}",
+    "[1]",
+    "\"@BIG@\"",
+    "\"@DEEP@\"",
+    "\"@DEEPEST@\"",
+    "\"@RAW@\"",
+];
+
+/// Changes one key of an object, or takes it away; the bytes that come of it.
+fn hostile(body: &[u8], fixed: &[&str], random: &mut Random) -> Vec<u8> {
+    let mut value: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let object = value.as_object_mut().unwrap();
+    let keys: Vec<String> = object.keys().filter(|key| !fixed.contains(&key.as_str())).cloned().collect();
+    let key = &keys[random.below(keys.len())];
+    let inner = object[key].as_object().map(|inner| inner.keys().cloned().collect::<Vec<_>>());
+    let other = serde_json::from_str(HOSTILE[random.below(HOSTILE.len())]).unwrap();
+    match (random.below(5), inner) {
+        (0, _) => drop(object.remove(key)),
+        (1 | 2, Some(inner)) if !inner.is_empty() => object[key][&inner[random.below(inner.len())]] = other,
+        _ => object[key] = other,
+    }
+    let text = value.to_string();
+    let deep = |count| format!("{}{}", "[".repeat(count), "]".repeat(count));
+    let text = text
+        .replace("\"@BIG@\"", &"9".repeat(30))
+        .replace("\"@DEEP@\"", &deep(300))
+        .replace("\"@DEEPEST@\"", &deep(100_000));
+    let at = text.find("@RAW@");
+    let mut bytes = text.into_bytes();
+    if let Some(at) = at {
+        bytes.splice(at..at + 5, [0xff, 0xfe]);
+    }
+    bytes
+}
+
+/// As root can who has the host's key: another record, or another paper with the record that names it, and every hash, link and
+/// signature made anew.
+fn forge(db: &Connection, key: &HostKey, random: &mut Random) -> rusqlite::Result<()> {
+    let papers = [
+        ("request", "id", "request"),
+        ("granted", "id", "grant"),
+        ("approval", "request", "approval"),
+        ("statement", "request", ""),
+    ];
+    if random.below(2) == 0 {
+        let count: i64 = db.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
+        let seq = i64::try_from(random.below(usize::try_from(count).unwrap())).unwrap() + 1;
+        let body: Vec<u8> =
+            db.query_row("SELECT body FROM record ORDER BY seq LIMIT 1 OFFSET ?1", [seq - 1], |row| row.get(0))?;
+        let changed = hostile(&body, &["seq", "prev", "kind"], random);
+        db.execute("UPDATE record SET body = ?2 WHERE body = ?1", params![body, changed])?;
+    } else {
+        let (table, id, kind) = papers[random.below(papers.len())];
+        let mut query = db.prepare(&format!("SELECT {id}, body FROM {table} ORDER BY 1, 2"))?;
+        let rows: Vec<(String, Vec<u8>)> =
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let Some((named, body)) = rows.get(random.below(rows.len())) else { return Ok(()) };
+        let changed = hostile(body, &[], random);
+        db.execute(&format!("UPDATE {table} SET body = ?2 WHERE body = ?1"), params![body, changed])?;
+        let (before, after) = (hash(body).to_string(), hash(&changed).to_string());
+        let statement = "UPDATE record SET body = CAST(replace(CAST(body AS TEXT), ?2, ?3) AS BLOB) \
+                         WHERE grant_id = ?1 AND kind NOT IN ('start', 'end')";
+        db.execute(statement, params![named, before, after])?;
+        match kind {
+            "grant" => {
+                let signature = key.sign(Namespace::Grant, &changed);
+                db.execute("UPDATE granted SET signature = ?2 WHERE body = ?1", params![changed, signature])?;
+            }
+            "" => {
+                let signature = key.sign(Namespace::Statement, &changed);
+                db.execute("UPDATE statement SET host_signature = ?2 WHERE body = ?1", params![changed, signature])?;
+            }
+            _ => {}
+        }
+    }
+    sign_anew(db, key)
+}
+
+/// Every hash and link, and each checkpoint with the key of the host.
+fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<()> {
+    relink_bytes(db)?;
+    let mut query =
+        db.prepare("SELECT c.seq, c.body, lower(hex(r.hash)) FROM checkpoint c JOIN record r ON r.seq = c.seq")?;
+    let rows: Vec<(i64, Vec<u8>, String)> =
+        query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
+    for (seq, body, head) in rows {
+        let mut statement: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        statement["head"] = head.into();
+        let body = statement.to_string().into_bytes();
+        let signature = key.sign(Namespace::Checkpoint, &body);
+        db.execute("UPDATE checkpoint SET body = ?2, signature = ?3 WHERE seq = ?1", params![seq, body, signature])?;
+    }
+    Ok(())
+}
+
+/// As [`relink`], whatever the bytes are.
+fn relink_bytes(db: &Connection) -> rusqlite::Result<()> {
+    const PREV: &[u8] = b"\"prev\":\"";
+    let mut query = db.prepare("SELECT seq, body FROM record ORDER BY seq")?;
+    let rows: Vec<(i64, Vec<u8>)> =
+        query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let mut prev: Option<String> = None;
+    for (seq, mut body) in rows {
+        let place = body.windows(PREV.len()).position(|bytes| bytes == PREV).unwrap() + PREV.len();
+        if let Some(prev) = prev {
+            body.splice(place..place + 64, prev.into_bytes());
+        }
+        let digest = hash(&body);
+        db.execute("UPDATE record SET body = ?2, hash = ?3 WHERE seq = ?1", params![seq, body, digest.0])?;
+        prev = Some(digest.to_string());
+    }
+    Ok(())
+}
+
+/// Values of every wrong type, depth and length in records and papers, under good signatures: each checker names them, or neither.
+#[test]
+fn hostile_bytes_under_good_signatures_are_named_by_both_checkers_or_by_neither() {
+    let root = own_root();
+    let copies = 6;
+    random_journals(&root, copies, 1138);
+    let place = Place::new("hostile");
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut cases = Vec::new();
+    for copy in 0..copies {
+        let key = HostKey::from_openssh(&root.read(&format!("/copies/{copy}.key"))).unwrap();
+        for number in 0..60 {
+            let path = place.0.join(format!("{copy}-{number}.db"));
+            std::fs::copy(root.path(&format!("/copies/{copy}.db")), &path).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let db = Connection::open(&path).unwrap();
+            forge(&db, &key, &mut random).unwrap();
+            db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+            cases.push(Case { path, key: key.public_key(), line: key.public_line(), damage: None });
+        }
+    }
+    let theirs = checker(&cases);
+    assert_eq!(theirs.len(), cases.len());
+    let mut differ = Vec::new();
+    let mut named = 0;
+    for (case, other) in cases.iter().zip(&theirs) {
+        let (kind, sentence) = verdict(&case.path, &case.key);
+        named += usize::from(kind != "intact");
+        if (kind == "intact") != (other == "intact") {
+            differ.push(format!("{:?}: {kind} {sentence} / {other}", case.path.file_name()));
+        }
+    }
+    assert!(named * 2 > cases.len(), "{named} of {} were noticed", cases.len());
+    assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
+}
+
+/// The digest of a paper vouches for its bytes, and not for what the record says of them.
+#[test]
+fn a_record_that_says_something_else_than_its_paper_is_named() {
+    let root = own_root();
+    let ids = story(&root);
+    root.script("jitctl audit export >/dev/null; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/story.db\"");
+    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+    let place = Place::new("words");
+    let path = place.0.join("journal.db");
+    let words = [
+        ("revoked", "request", "reason", serde_json::json!("something else")),
+        ("used", "request", "limits", serde_json::json!(["exact"])),
+        ("revoked", "request", "duration", serde_json::json!(1)),
+        ("revoked", "approval", "comment", serde_json::json!("put in")),
+        ("revoked", "approval", "duration", serde_json::json!(60)),
+        ("revoked", "grant", "run_as", serde_json::json!("nobody")),
+        ("revoked", "grant", "approvers", serde_json::json!(["mallory"])),
+        ("revoked", "revocation", "role", serde_json::json!("other")),
+        ("revoked", "revocation", "holder", serde_json::json!("mallory")),
+        ("reviewed", "review", "role", serde_json::json!("other")),
+    ];
+    for (which, kind, word, other) in words {
+        std::fs::copy(root.path("/root/story.db"), &path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let db = Connection::open(&path).unwrap();
+        let query = "SELECT seq, body FROM record WHERE grant_id = ?1 AND kind = ?2";
+        let (seq, body): (i64, Vec<u8>) =
+            db.query_row(query, params![ids[which], kind], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let mut record: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        record[word] = other;
+        let body = record.to_string().into_bytes();
+        db.execute("UPDATE record SET body = ?2 WHERE seq = ?1", params![seq, body]).unwrap();
+        sign_anew(&db, &key).unwrap();
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(db);
+        let (kinds, sentence) = verdict(&path, &key.public_key());
+        assert!(
+            sentence.contains("its record says something else than its bytes"),
+            "{kind} {word}: {kinds} {sentence}"
+        );
+        let case = Case { path: path.clone(), key: key.public_key(), line: key.public_line(), damage: None };
+        let theirs = checker(&[case]).join("\n");
+        assert!(theirs.contains("says something else than its bytes"), "{kind} {word}: {theirs}");
+    }
+}
+
 /// A directory of the test's own, which goes with it.
 struct Place(PathBuf);
 
@@ -746,9 +952,11 @@ fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
     };
     let journal = Journal::new(&database, "web1", Vec::new());
     let signers = Signers::Host(key.clone());
-    match journal.prove(Known { signers, anchor: Vec::new(), files: None, now: Timestamp::from_seconds(AT) }).unwrap() {
-        Ok(_) => ("intact".to_owned(), String::new()),
-        Err(bad) => {
+    let proven = journal.prove(Known { signers, anchor: Vec::new(), files: None, now: Timestamp::from_seconds(AT) });
+    match proven {
+        Err(error) => ("journal".to_owned(), error.to_string()),
+        Ok(Ok(_)) => ("intact".to_owned(), String::new()),
+        Ok(Err(bad)) => {
             let kind = match &bad.cause {
                 Cause::Rows(differences) => differences.found[0].table.name(),
                 _ => "journal",

@@ -5,6 +5,7 @@
 // A test that cannot look must fail, and a panic is how it does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod accepting;
 mod ansible;
 mod approving;
 mod asking;
@@ -121,6 +122,15 @@ fn granted(root: &PrivateRoot, role: &str) -> Person {
 /// The records that name this person as the one who acted.
 fn records_of(root: &PrivateRoot, person: &Person) -> Vec<Record> {
     root.journal().into_iter().filter(|record| record.number("uid") == i64::from(person.uid)).collect()
+}
+
+/// What the verification and the checker say of an honest history, also when an hour has passed.
+fn both_say_intact(root: &PrivateRoot) {
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.script("rm -f /root/copy.db; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
+    let check = "python3 /run/private-root/project/tests/check_journal.py --at $(($(date +%s) + 3600)) /root/copy.db \
+                 \"$(head -n 1 /var/lib/jit-sudo/host_key.pub)\" || true";
+    assert_eq!(root.script(check).trim(), "intact");
 }
 
 /// The kinds of these records, in order.

@@ -1,7 +1,7 @@
 //! The form for programs.
 
 use jit_sudo::broker::wire::{
-    Answer, ApprovalInfo, DifferenceInfo, EndedInfo, KeyInfo, PolicyInfo, PruneInfo, VerifyInfo,
+    AcceptedInfo, Answer, ApprovalInfo, DifferenceInfo, EndedInfo, KeyInfo, PolicyInfo, PruneInfo, VerifyInfo,
 };
 use jit_sudo::names::GrantId;
 use serde_json::Value;
@@ -33,7 +33,7 @@ fn json_is_one_object_on_one_line_for_every_answer() {
         (&["audit", "prune", "--keep", "400d"], Answer::Pruned(pruned), "pruned"),
         (&["policy", "show"], Answer::Policy(Box::new(policy())), "policy"),
         (&["policy", "test", "--user", "alice", "--", "ls"], Answer::Forecast(Box::new(forecast())), "forecast"),
-        (&["key", "accept", "--reason", "x"], Answer::Ended(vec![]), "ended"),
+        (&["key", "accept", "--reason", "x"], accepted(), "accepted"),
         (&["key", "init"], Answer::HostKey(key), "host-key"),
         (&["session", "list"], Answer::Sessions(vec![session()]), "sessions"),
         (&["session", "kill", "run000000001", "--reason", "x"], Answer::Sessions(vec![]), "sessions"),
@@ -68,6 +68,10 @@ fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     }
 }
 
+fn accepted() -> Answer {
+    Answer::Accepted(AcceptedInfo { grants: vec![], requests: vec![] })
+}
+
 #[test]
 fn every_field_of_every_answer_is_documented() {
     let mut info = active();
@@ -81,6 +85,7 @@ fn every_field_of_every_answer_is_documented() {
         exact: true,
         comment: Some("x".into()),
         key: Some("SHA256:abc".into()),
+        counts: true,
     }];
     info.background = Some(background());
     let mut ticketed = role();
@@ -96,6 +101,7 @@ fn every_field_of_every_answer_is_documented() {
         Answer::Requests(vec![]),
         Answer::Grants(vec![info]),
         Answer::Ended(vec![]),
+        accepted(),
         Answer::PolicyChecked(PolicyInfo { files: vec![], roles: 1, rules: 2, warnings: vec![] }),
         page(),
         Answer::Verified(VerifyInfo {

@@ -102,9 +102,9 @@ impl Act {
         }
     }
 
-    /// What only a pending request can take, whose time is not over.
+    /// What only a request can take whose time is not over. What takes power away has no deadline.
     fn needs_time(self) -> bool {
-        matches!(self, Self::Approval | Self::Denial | Self::Cancellation)
+        matches!(self, Self::Approval)
     }
 
     /// What gives power, which waits while the database is an older copy.

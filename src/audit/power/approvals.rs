@@ -3,6 +3,7 @@
 use super::papers::{ApprovalPaper, RequestPaper, is_personal};
 use super::rows::ApprovalRow;
 use super::said::{Approved, Id, digest_of};
+use super::words::{self, Words};
 use super::{Power, Table};
 use crate::escape::hex;
 use crate::grant::sshsig::Namespace;
@@ -27,10 +28,12 @@ impl Power {
         let pruned = said.request.is_none();
         let request = said.request_digest().ok_or("there is no such request")?;
         let (digest, paper) = (digest_of(row.body), ApprovalPaper::read(row.body));
+        let mut told = None;
         let key = row.key.map(|key| self.names.of(key.as_bytes()));
         match said.approvals.iter_mut().find(|approval| approval.uid == row.uid) {
             Some(approval) => {
                 approval.met = true;
+                told = approval.words;
                 if approval.sha256 != digest {
                     return Err("its bytes are not those of its record".to_owned());
                 }
@@ -44,7 +47,15 @@ impl Power {
             None if pruned => {
                 let by = paper.as_ref().map_or("", |paper| &paper.approver);
                 let by = self.names.of(by.as_bytes());
-                said.approvals.push(Approved { uid: row.uid, at: row.at, sha256: digest, by, key, met: true });
+                said.approvals.push(Approved {
+                    uid: row.uid,
+                    at: row.at,
+                    sha256: digest,
+                    words: None,
+                    by,
+                    key,
+                    met: true,
+                });
             }
             None => return Err("the journal has no record of it".to_owned()),
         }
@@ -53,8 +64,13 @@ impl Power {
             return Err("it was given for another request".to_owned());
         }
         let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
-        if RequestPaper::read(asked)?.role_digest != paper.role_digest {
+        let asked = RequestPaper::read(asked)?;
+        if asked.role_digest != paper.role_digest {
             return Err("it was given for another text of the role".to_owned());
+        }
+        let other = |told: Words| words::of_approval(row.body, &asked.role) != Some(told);
+        if !asked.is_of_the_first_version() && told.is_some_and(other) {
+            return Err(words::OTHER.to_owned());
         }
         is_personal(Namespace::Approval, row.body, row.signature, row.key)
     }

@@ -4,7 +4,7 @@ use super::papers::{GrantPaper, RequestPaper};
 use super::requests::{closed, spoken};
 use super::rows::GrantRow;
 use super::said::{Id, Names, Said, digest_of};
-use super::{Ordered, Power, Table};
+use super::{Ordered, Power, Table, words};
 use crate::clock::Timestamp;
 use crate::escape::{hex, unhex};
 
@@ -40,6 +40,12 @@ impl Power {
         }
         let paper = GrantPaper::read(row.body)?;
         columns(row, &paper)?;
+        if let Some(issued) = said.grant.filter(|_| !paper.is_of_the_first_version()) {
+            if words::of_grant(row.body) != Some(issued.words) {
+                return Err(words::OTHER.to_owned());
+            }
+            self.hosts.granted(issued.seq, &paper.host)?;
+        }
         let asked = asked(row, said, &paper)?;
         approvals(said, &paper, &self.names)?;
         paper.is_signed(&asked, row.body, row.signature)?;

@@ -64,7 +64,14 @@ struct Certified<'a> {
 #[derive(Deserialize)]
 struct Alerted<'a> {
     code: &'a str,
-    identity: Option<&'a str>,
+    identity: Option<Described<'a>>,
+}
+
+/// A host as a record describes it.
+#[derive(Deserialize)]
+struct Described<'a> {
+    id: &'a str,
+    key: &'a str,
 }
 
 impl Power {
@@ -84,11 +91,12 @@ impl Power {
                 match said.code {
                     "database-older" => (self.kept.older, self.kept.doubted) = (seq, Some(seq)),
                     ACCEPTED => self.kept.doubted = None,
-                    "host-changed" => {
-                        self.kept.host_changed = seq;
-                        self.kept.identity = said.identity.map(|id| self.names.of(id.as_bytes()));
-                    }
-                    _ => {}
+                    "host-changed" => self.kept.host_changed = seq,
+                    _ => return Ok(()),
+                }
+                if ["host-changed", ACCEPTED].contains(&said.code) {
+                    self.kept.identity = said.identity.as_ref().map(|host| self.names.of(host.id.as_bytes()));
+                    self.hosts.became(seq, said.identity.map(|host| (host.id, host.key)));
                 }
             }
             _ => {}

@@ -5,9 +5,8 @@ use serde::Deserialize;
 
 use super::said::{Id, Names, Terms};
 use super::uses::CommandPaper;
-use crate::escape::unhex;
+use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
-use crate::grant::{HostId, PublicKey};
 
 /// The version whose grants do not say which key signs them.
 const FIRST: u32 = 1;
@@ -35,7 +34,7 @@ pub(super) struct RequestPaper {
 #[serde(untagged)]
 enum Host {
     Id(String),
-    Described { id: String, key: String, machine: String },
+    Described { id: String, key: String },
 }
 
 impl Host {
@@ -68,16 +67,6 @@ impl RequestPaper {
         }
     }
 
-    /// Whether its machine has this id when it has this key.
-    pub(super) fn would_be(&self, key: &PublicKey, id: &str) -> bool {
-        match &self.host {
-            Host::Id(_) => false,
-            Host::Described { machine, .. } => {
-                unhex(machine).is_some_and(|machine| HostId::of(&key.blob(), &machine).as_str() == id)
-            }
-        }
-    }
-
     /// The key is the one that it names as its host's. Version 1 names none, so any key will do there.
     pub(super) fn is_of(&self, key: &PublicKey) -> Result<(), String> {
         let right = match &self.host {
@@ -88,7 +77,7 @@ impl RequestPaper {
     }
 }
 
-fn parsed(words: &str) -> Option<PublicKey> {
+pub(super) fn parsed(words: &str) -> Option<PublicKey> {
     words.split_once(' ').and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded))
 }
 
@@ -130,6 +119,8 @@ pub(super) struct GrantPaper {
     /// Version 1 has another form, and serves no more.
     #[serde(default)]
     pub(super) command: Option<CommandPaper>,
+    #[serde(default)]
+    pub(super) this_boot: u8,
     pub(super) boot_id: Option<String>,
     pub(super) boot_deadline: Option<i64>,
     pub(super) host: String,
@@ -139,6 +130,10 @@ pub(super) struct GrantPaper {
 impl GrantPaper {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|_| "its bytes are no grant".to_owned())
+    }
+
+    pub(super) fn is_of_the_first_version(&self) -> bool {
+        self.version == FIRST
     }
 
     /// It serves nothing but its command, and says none.

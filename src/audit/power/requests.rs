@@ -2,8 +2,8 @@
 
 use super::papers::RequestPaper;
 use super::rows::{EndColumns, RequestRow};
-use super::said::{Done, Id, Names, Said, digest_of};
-use super::{Ordered, Power, Table};
+use super::said::{Asked, Done, Id, Names, Said, digest_of};
+use super::{Ordered, Power, Table, words};
 use crate::escape::unhex;
 
 /// The states that a row may be in.
@@ -44,6 +44,10 @@ impl Power {
             return Err(format!("the database says {} approvals, the journal says {needed}", row.needed));
         }
         let paper = RequestPaper::read(row.body)?;
+        let other = |asked: &Asked| words::of_request(row.body) != Some(asked.words);
+        if !paper.is_of_the_first_version() && said.request.as_ref().is_some_and(other) {
+            return Err(words::OTHER.to_owned());
+        }
         self.hosts.asked(said.request.map(|asked| asked.seq), &paper)?;
         said.rows.broken = paper.break_glass == 1;
         columns(row, &paper)?;

@@ -67,8 +67,8 @@ pub(super) struct Runs {
     open: HashMap<u64, Begun>,
     left: HashMap<u64, Run>,
     ran: HashMap<(i64, [u8; 32]), Ran>,
-    /// Nothing of this time or later was pruned, µs.
-    pruned_before: Option<i64>,
+    /// Nothing later than this was pruned, µs.
+    pruned_until: Option<i64>,
 }
 
 /// What is read of a `start`.
@@ -99,6 +99,8 @@ struct Ended {
 struct Prune {
     #[serde(default)]
     before: i64,
+    /// Earlier versions did not say: then it was before that.
+    latest: Option<i64>,
 }
 
 impl Power {
@@ -116,7 +118,8 @@ impl Power {
         let Some(run) = copies.run else {
             if copies.kind == "prune" {
                 let prune: Prune = serde_json::from_slice(body).map_err(malformed)?;
-                self.runs.pruned_before = self.runs.pruned_before.max(Some(prune.before));
+                let latest = prune.latest.unwrap_or_else(|| prune.before.saturating_sub(1));
+                self.runs.pruned_until = self.runs.pruned_until.max(Some(latest));
             }
             return Ok(None);
         };
@@ -198,12 +201,14 @@ impl Power {
         let command: Option<[u8; 32]> = row.command.try_into().ok();
         let ran = command.and_then(|command| self.runs.ran.get(&(row.uid, command)));
         let negative = || Some("no number is less than none".to_owned());
-        let wrong = match (ran, self.runs.pruned_before.filter(|_| self.pruned.is_some())) {
+        let wrong = match (ran, self.runs.pruned_until.filter(|_| self.pruned.is_some())) {
             _ if row.runs < 0 => negative(),
             (Some(ran), None) if row.runs > ran.runs => Some(format!("the journal says {}", ran.runs)),
-            (Some(ran), _) if row.last > ran.last => Some("the journal knows none so late".to_owned()),
+            (Some(ran), until) if row.last > ran.last.max(until.unwrap_or(i64::MIN)) => {
+                Some("the journal knows none so late".to_owned())
+            }
             (Some(_), _) => None,
-            (None, Some(before)) if row.last < before => None,
+            (None, Some(until)) if row.last <= until => None,
             (None, _) => Some("the journal says none".to_owned()),
         };
         if let Some(journal) = wrong {

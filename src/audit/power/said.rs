@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::acts::State;
 use super::uses::Used;
+use super::words::Words;
 use crate::clock::Timestamp;
 use crate::names::ID_LENGTH;
 
@@ -67,6 +68,8 @@ impl Names {
 pub(super) struct Asked {
     pub(super) seq: u64,
     pub(super) sha256: [u8; 32],
+    /// What it says of the paper.
+    pub(super) words: Words,
     /// How many approvals it needs; records of earlier versions do not say.
     pub(super) needed: Option<i64>,
     /// When it dies, seconds since 1970.
@@ -78,6 +81,8 @@ pub(super) struct Asked {
 pub(super) struct Issued {
     pub(super) seq: u64,
     pub(super) sha256: [u8; 32],
+    /// What it says of the paper.
+    pub(super) words: Words,
     pub(super) terms: Terms,
 }
 
@@ -110,6 +115,8 @@ pub(super) struct Approved {
     /// Seconds since 1970.
     pub(super) at: i64,
     pub(super) sha256: [u8; 32],
+    /// What the record says of the paper.
+    pub(super) words: Option<Words>,
     pub(super) by: u32,
     pub(super) key: Option<u32>,
     /// Its row was met.

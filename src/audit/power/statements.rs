@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::papers::{RequestPaper, StatementPaper, is_personal};
 use super::rows::StatementRow;
 use super::said::{Id, digest_of};
+use super::words::{self, Words};
 use super::{Power, Table, Told};
 use crate::escape::hex;
 use crate::grant::StatementKind;
@@ -24,18 +25,26 @@ pub(super) struct Stated {
     at: i64,
     by: u32,
     key: Option<u32>,
+    /// What the record says of the paper.
+    words: Words,
     /// Its row was met.
     met: bool,
 }
 
 impl Power {
     /// Keeps what a record of this kind says of its statement; records of earlier versions have none.
-    pub(super) fn stated(&mut self, (seq, kind): (u64, &str), id: Id, at: i64, by: u32, told: &Told<'_>) -> Option<()> {
+    pub(super) fn stated(
+        &mut self,
+        (seq, kind): (u64, &str),
+        id: Id,
+        (at, by, words): (i64, u32, Words),
+        told: &Told<'_>,
+    ) -> Option<()> {
         let (Some(kind), Some(digest)) = (StatementKind::of_record(kind), &told.sha256) else {
             return Some(());
         };
         let key = told.key.as_ref().map(|key| self.names.of(key.as_bytes()));
-        self.statements.insert(digest.0, Stated { seq, id, kind, uid: told.uid?, at, by, key, met: false });
+        self.statements.insert(digest.0, Stated { seq, id, kind, uid: told.uid?, at, by, key, words, met: false });
         Some(())
     }
 
@@ -67,10 +76,10 @@ impl Power {
         let said = said.ok_or("there is no such request")?;
         let request = said.request_digest().ok_or("there is no such request")?;
         let paper = StatementPaper::read(row.body)?;
-        let mut seq = None;
+        let (mut seq, mut told_words) = (None, None);
         match self.statements.get_mut(&digest_of(row.body)) {
             Some(stated) => {
-                seq = Some(stated.seq);
+                (seq, told_words) = (Some(stated.seq), Some(stated.words));
                 if std::mem::replace(&mut stated.met, true) {
                     return Err("it stands there twice".to_owned());
                 }
@@ -90,7 +99,12 @@ impl Power {
             return Err("it was made of another request".to_owned());
         }
         let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
-        self.hosts.stated(seq, &paper, &RequestPaper::read(asked)?, (row.body, row.host_signature))?;
+        let asked = RequestPaper::read(asked)?;
+        let words = words::of_statement(row.kind, row.body, &asked.role, (asked.uid, &asked.user));
+        if told_words.is_some_and(|told| Some(told) != words) {
+            return Err(words::OTHER.to_owned());
+        }
+        self.hosts.stated(seq, &paper, &asked, (row.body, row.host_signature))?;
         is_personal(Namespace::Statement, row.body, row.signature, row.key)
     }
 }

@@ -219,7 +219,13 @@ fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
     let mut story = Story::new(None);
     story.record("request", id, &asked);
     story.high = 900_000_000;
-    assert!(story.tried("denial", id, 100, words).unwrap_err().ends_with("by record 1 that was over by then"));
+    assert!(story.tried("approval", id, 100, &approval).unwrap_err().ends_with("by record 1 that was over by then"));
+    // What takes it away has no deadline.
+    for kind in ["denial", "cancellation"] {
+        let mut story = Story::new(None);
+        story.record("request", id, &asked);
+        story.tried(kind, id, 900, words).unwrap();
+    }
     for (kind, what) in [("approval", "an approval"), ("grant", "the grant"), ("cancellation", "the cancellation")] {
         let mut story = Story::new(None);
         story.record("request", id, &asked);
@@ -254,6 +260,19 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
             assert_eq!((compared.older, compared.older_open), (1, 1));
         }
     }
+}
+
+#[test]
+fn what_is_left_of_pruned_runs_may_be_as_late_as_the_latest_of_them() {
+    let differs = |prune: &str, last: i64| {
+        let mut story = Story::new(Some(9));
+        story.record("prune", None, &format!(r#"{{"through":9,"before":500{prune}}}"#));
+        story.power.precedent(&PrecedentRow { uid: ALICE, command: &[1; 32], runs: 3, last });
+        story.power.end().is_err()
+    };
+    // The clock stood ahead once, and root has accepted since that it was put right.
+    assert_eq!([499, 500, 9000, 9001].map(|last| differs(r#","latest":9000"#, last)), [false, false, false, true]);
+    assert_eq!([499, 500].map(|last| differs("", last)), [false, true], "an earlier version did not say");
 }
 
 #[test]

@@ -237,6 +237,10 @@ impl Used {
         if self.boots.iter().any(late) {
             return bad(self.seq, "or one that follows, after its end on the clock of its boot");
         }
+        let other = |(boot, _): &(u32, i64)| Some(names.name(*boot)) != paper.boot_id.as_deref().map(str::as_bytes);
+        if paper.this_boot == 1 && self.boots.iter().any(other) {
+            return bad(self.seq, "or one that follows, in another boot than the one that it serves");
+        }
         if let Some((_, seq)) = self.hosts.iter().find(|(host, _)| names.name(*host) != paper.host.as_bytes()) {
             return bad(*seq, "when this host had another identity than the one that it names");
         }

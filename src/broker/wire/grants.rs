@@ -139,6 +139,24 @@ pub struct ApprovalInfo {
     /// The key that signed it, `SHA256:…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Whether it counts. One of somebody who is no approver any more, for one, does not.
+    pub counts: bool,
+}
+
+impl GrantInfo {
+    /// How many approvals it has that count.
+    pub fn approvals_given(&self) -> usize {
+        self.approvals.iter().filter(|approval| approval.counts).count()
+    }
+}
+
+/// What ended when root accepted the state of the host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AcceptedInfo {
+    /// Grants that were revoked.
+    pub grants: Vec<GrantId>,
+    /// Requests that were denied.
+    pub requests: Vec<GrantId>,
 }
 
 /// The end that somebody gave to a request or grant.

@@ -1,0 +1,232 @@
+//! A host that becomes another one, and a state that root puts back and accepts: nothing that was asked for, granted or begun before
+//! gives power afterwards, and both checkers of the journal call the history intact.
+
+use std::time::Duration;
+
+use harness::{PATIENCE, Person, PrivateRoot, eventually};
+
+use crate::{both_say_intact, granted, id, own_root, request};
+
+const STATE: &str = "/var/lib/jit-sudo";
+const DATABASE: &str = "/var/lib/jit-sudo/journal.db";
+const RUN: [&str; 4] = ["jit-sudo", "-n", "id", "-u"];
+
+/// Another machine-id, and so another identity.
+fn becomes(root: &PrivateRoot, digit: char) {
+    root.script(&format!("echo {} >/etc/machine-id", digit.to_string().repeat(32)));
+}
+
+/// Another key.
+fn new_key(root: &PrivateRoot) {
+    root.script(&format!("rm {STATE}/host_key*; jitctl key init"));
+}
+
+fn accept(root: &PrivateRoot) -> String {
+    root.as_root(["jitctl", "key", "accept", "--reason", "it is ours"]).succeeded().to_owned()
+}
+
+fn back_up(root: &PrivateRoot) {
+    root.script(&format!("sqlite3 {DATABASE} \".backup /root/old.db\""));
+}
+
+/// Only the database: its anchor knows better.
+fn restore(root: &PrivateRoot) {
+    root.script(&format!("sqlite3 {DATABASE} \".restore /root/old.db\""));
+}
+
+fn state(root: &PrivateRoot, id: &str) -> String {
+    let shown = root.as_root(["jitctl", "--json", "show", id]).json();
+    shown["grant"]["state"].as_str().unwrap_or_else(|| panic!("{shown}")).to_owned()
+}
+
+fn pair(root: &PrivateRoot) -> (Person, Person) {
+    (root.person(&["reviewed", "self-service"]), root.person(&["approvers"]))
+}
+
+#[test]
+fn a_request_that_was_made_under_another_identity_leads_to_no_grant() {
+    let root = own_root();
+    let (carol, bob) = pair(&root);
+    let approve = |id: &str| root.run_as(&bob.name, ["jitctl", "approve", id]);
+    let asked: Vec<String> = (0..3).map(|_| id(&request(&root, &carol, "reviewed", &[]))).collect();
+    becomes(&root, '1');
+    approve(&asked[0]).refused("under another identity of this host");
+    both_say_intact(&root);
+    root.run_as(&carol.name, ["jitctl", "cancel", &asked[0]]).succeeded();
+    root.run_as(&bob.name, ["jitctl", "deny", &asked[1], "--reason", "ask again"]).succeeded();
+    both_say_intact(&root);
+    let again = id(&request(&root, &carol, "reviewed", &[]));
+    approve(&again).succeeded();
+    root.run_as(&carol.name, RUN).succeeded();
+    both_say_intact(&root);
+    // The documented way to another key: what was pending is over, and what is asked for now is of today.
+    new_key(&root);
+    approve(&asked[2]).refused("");
+    accept(&root);
+    approve(&asked[2]).refused("denied");
+    let again = id(&request(&root, &carol, "reviewed", &[]));
+    approve(&again).succeeded();
+    root.run_as(&carol.name, RUN).succeeded();
+    both_say_intact(&root);
+}
+
+#[test]
+fn no_extension_of_another_identity_is_asked_for_given_or_announced() {
+    let root = own_root();
+    let (carol, bob) = pair(&root);
+    root.add_policy(
+        "long",
+        "[roles.long]\neligible = [\"%reviewed\"]\ncommands = [\"/usr/bin/sleep *\"]\nauthenticate = false\n\
+         [roles.long.activation]\nrequire_approval = true\napprovers = [\"%approvers\"]\n",
+    );
+    let grant = id(&request(&root, &carol, "long", &["--for", "10m"]));
+    root.run_as(&bob.name, ["jitctl", "approve", &grant]).succeeded();
+    let mut run = root.pty_as(&carol.name, ["jit-sudo", "-n", "--role", "long", "sleep", "20"]);
+    eventually("the run begins", PATIENCE, || root.journal().iter().find(|record| record.kind() == "start").cloned());
+    let extend = ["jitctl", "extend", &grant, "--reason", "more", "--for", "10m"];
+    root.run_as(&carol.name, extend).succeeded();
+    let pending = root.script(&format!("sqlite3 {DATABASE} \"SELECT id FROM request WHERE extends = '{grant}'\""));
+    let pending = pending.trim().to_owned();
+    becomes(&root, '1');
+    root.run_as(&bob.name, ["jitctl", "approve", &pending]).refused("under another identity of this host");
+    root.run_as(&carol.name, ["jitctl", "cancel", &pending]).succeeded();
+    root.run_as(&carol.name, extend).refused("under another identity of this host");
+    both_say_intact(&root);
+    run.wait();
+    assert!(!run.screen().contains("extended"), "{}", run.screen());
+    both_say_intact(&root);
+}
+
+#[test]
+fn accepting_a_restored_database_ends_what_was_asked_for() {
+    let root = own_root();
+    let (carol, bob) = pair(&root);
+    let pending: Vec<String> = (0..2).map(|_| id(&request(&root, &carol, "reviewed", &["--one-shot"]))).collect();
+    back_up(&root);
+    root.run_as(&bob.name, ["jitctl", "approve", &pending[0]]).succeeded();
+    root.run_as(&carol.name, RUN).succeeded();
+    restore(&root);
+    let said = accept(&root);
+    for id in &pending {
+        assert!(said.contains(&format!("request {id}: denied")), "{said}");
+        assert_eq!(state(&root, id), "denied");
+        root.run_as(&bob.name, ["jitctl", "approve", id]).refused("denied");
+    }
+    root.run_as(&carol.name, RUN).refused("");
+    both_say_intact(&root);
+}
+
+#[test]
+fn a_request_whose_time_is_over_is_denied_with_the_others_and_by_an_approver() {
+    let root = own_root();
+    let (person, bob) = (root.person(&["impatient"]), root.person(&["approvers"]));
+    let dead: Vec<String> = (0..3).map(|_| id(&request(&root, &person, "impatient", &[]))).collect();
+    eventually("they die", PATIENCE, || (state(&root, &dead[2]) == "expired").then_some(()));
+    root.run_as(&bob.name, ["jitctl", "approve", &dead[0]]).refused("expired");
+    root.run_as(&bob.name, ["jitctl", "deny", &dead[0], "--reason", "too late"]).succeeded();
+    root.run_as(&person.name, ["jitctl", "cancel", &dead[1]]).succeeded();
+    both_say_intact(&root);
+    accept(&root);
+    assert_eq!((state(&root, &dead[0]), state(&root, &dead[1])), ("denied".to_owned(), "cancelled".to_owned()));
+    assert_eq!(state(&root, &dead[2]), "denied");
+    both_say_intact(&root);
+}
+
+#[test]
+fn accepting_ends_each_grant_that_has_no_end_whatever_its_time() {
+    let root = own_root();
+    let carol = root.person(&["self-service"]);
+    let short = id(&request(&root, &carol, "self-service", &["--for", "1s"]));
+    let later = id(&request(&root, &carol, "self-service", &["--at", "+2h"]));
+    eventually("it is over", PATIENCE, || {
+        let shown = root.as_root(["jitctl", "--json", "show", &short]).json();
+        (shown["grant"]["grant"] == "expired").then_some(())
+    });
+    let said = accept(&root);
+    assert!([&short, &later].iter().all(|id| said.contains(&format!("grant {id}: revoked"))), "{said}");
+    both_say_intact(&root);
+}
+
+#[test]
+fn two_changes_of_the_identity_with_a_grant_open_are_no_alarm() {
+    let root = own_root();
+    let carol = granted(&root, "self-service");
+    root.run_as(&carol.name, RUN).succeeded();
+    for digit in ['1', '2', '3'] {
+        new_key(&root);
+        becomes(&root, digit);
+        root.run_as(&carol.name, RUN).refused("");
+        accept(&root);
+        both_say_intact(&root);
+        if digit == '2' {
+            request(&root, &carol, "self-service", &[]);
+            root.run_as(&carol.name, RUN).succeeded();
+        }
+    }
+    // Also where a statement is the first that a new identity signs.
+    request(&root, &carol, "self-service", &[]);
+    becomes(&root, '4');
+    root.run_as(&carol.name, ["jitctl", "release"]).succeeded();
+    becomes(&root, '5');
+    new_key(&root);
+    accept(&root);
+    both_say_intact(&root);
+}
+
+/// Whatever a new host does first, its journal is signed before anybody asks for that.
+#[test]
+fn a_new_host_signs_its_first_record_whatever_it_is() {
+    let root = own_root();
+    let person = root.person(&["trusted"]);
+    let firsts: [&[&str]; 5] = [
+        &["jit-sudo", "-l"],
+        &["jit-sudo", "-l", "id"],
+        &["jit-sudo", "-n", "-v"],
+        &["jit-sudo", "-n", "id"],
+        &["jitctl", "roles"],
+    ];
+    for first in firsts {
+        root.script(&format!("rm -rf {STATE}/*; jitctl key init"));
+        let _ = root.run_as(&person.name, first);
+        let records = root.script(&format!("sqlite3 {DATABASE} 'SELECT count(*) FROM record'"));
+        assert_ne!(records.trim(), "0", "{first:?}");
+        eventually(&format!("{first:?} is signed"), Duration::from_secs(5), || {
+            let signed = root.script(&format!("sqlite3 {DATABASE} 'SELECT count(*) FROM checkpoint'"));
+            (signed.trim() != "0").then_some(())
+        });
+        both_say_intact(&root);
+    }
+}
+
+#[test]
+fn a_run_of_which_the_accepted_database_has_no_record_is_ended() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    root.run_as(&person.name, RUN).succeeded();
+    back_up(&root);
+    let mut run = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo ready; exec sleep 120"]);
+    run.expect("ready");
+    restore(&root);
+    accept(&root);
+    let ended = std::time::Instant::now();
+    assert!(!run.wait().success(), "{}", run.screen());
+    assert!(ended.elapsed() < Duration::from_secs(20), "{:?}", ended.elapsed());
+    both_say_intact(&root);
+}
+
+#[test]
+fn what_counts_is_counted() {
+    let root = own_root();
+    let carol = root.person(&["quorum"]);
+    let approvers = [(); 3].map(|()| root.person(&["approvers"]));
+    let asked = id(&request(&root, &carol, "quorum", &[]));
+    let approve = |who: &Person| root.run_as(&who.name, ["jitctl", "approve", &asked]);
+    assert!(approve(&approvers[0]).succeeded().contains("approval 1 of 2 given, 1 still missing"));
+    root.script(&format!("usermod -u 65001 {}", approvers[0].name));
+    let said = approve(&approvers[1]);
+    assert!(said.succeeded().contains("approval 1 of 2 given, 1 still missing"), "{said:?}");
+    root.run_as(&carol.name, RUN).refused("");
+    approve(&approvers[2]).succeeded();
+    root.run_as(&carol.name, RUN).succeeded();
+    both_say_intact(&root);
+}
