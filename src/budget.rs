@@ -65,11 +65,12 @@ pub const QUESTION_WITHIN: u64 = 10;
 /// The most processes of the broker that work or wait for one user.
 pub const BROKERS: u32 = 64;
 
-/// So long a refusal that is only counted waits before it takes the lock that others wait for.
-pub const COUNTED_AFTER: Duration = Duration::from_secs(1);
+/// The most refusals of one user that are counted at the same time, and for how long each of them has its turn. With the storage they
+/// are a budget of time under the lock that others wait for: some three hundredths of it.
+pub const COUNTING: u32 = 2;
 
-/// The most that wait so for one user; with [`COUNTED_AFTER`] and the storage the budget of time under that lock.
-pub const COUNTING: u32 = 8;
+/// See [`COUNTING`].
+pub const COUNTING_TAKES: Duration = Duration::from_millis(20);
 
 /// What a record of `bytes` costs: it stands in the journal and in a log sink.
 pub fn cost_of_record(bytes: usize) -> u64 {

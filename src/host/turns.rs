@@ -6,7 +6,7 @@ use std::io;
 use super::{BELL, Host, HostError, state_directory};
 use crate::audit::record::Reject;
 use crate::audit::{Journal, Written};
-use crate::budget::{BROKERS, COUNTED_AFTER, COUNTING};
+use crate::budget::{BROKERS, COUNTING, COUNTING_TAKES};
 use crate::names::Person;
 use sys::bell::Bell;
 use sys::lock::claim_one;
@@ -56,18 +56,17 @@ impl Turn {
 
 impl Host {
     /// Records that `person` was refused something. What their budget does not record one by one is counted, which takes the lock
-    /// that others wait for: so it waits a second for that, and where enough of theirs wait already it is not even counted.
+    /// that others wait for: so it has its turn, for longer than that takes, and where all turns are taken it is not even counted.
     pub fn reject(&self, journal: &Journal<'_>, person: &Person, reject: Reject) -> Result<Vec<Written>, HostError> {
-        let counting = journal.only_counts(&self.clocks()?, person, &reject)? && person.uid != 0;
-        let failed = |error| HostError::System("count the turns of users", error);
-        let turn = if counting { Turn::claim(person.uid, Work::Counting).map_err(failed)? } else { None };
-        if counting {
-            if turn.is_none() {
-                return Ok(Vec::new());
-            }
-            std::thread::sleep(COUNTED_AFTER);
+        let moment = self.clocks()?;
+        if person.uid == 0 || !journal.only_counts(&moment, person, &reject)? {
+            return Ok(journal.reject(&moment, person, reject)?);
         }
-        Ok(journal.reject(&self.clocks()?, person, reject)?)
+        let failed = |error| HostError::System("count the turns of users", error);
+        let Some(_turn) = Turn::claim(person.uid, Work::Counting).map_err(failed)? else { return Ok(Vec::new()) };
+        let written = journal.reject(&moment, person, reject)?;
+        std::thread::sleep(COUNTING_TAKES);
+        Ok(written)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::poll::{PollEntry, poll, write};
 /// After the first signal the timer goes on, for a signal that comes just before the call would be lost.
 const AGAIN: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
+/// So many bytes are taken, where poll(2) says that something is (WAKEUP_CHARS of the kernel's terminals; a pipe takes more).
+const AT_ONCE: usize = 256;
+
 /// Between two tries where poll(2) says that something is taken and nothing is.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -25,14 +28,19 @@ pub fn write_all(to: BorrowedFd<'_>, bytes: &[u8], patience: Duration) -> Result
 }
 
 fn write_until(to: BorrowedFd<'_>, mut bytes: &[u8], deadline: Instant) -> Result<()> {
-    let _timer = Timer::start(deadline.saturating_duration_since(Instant::now()))?;
+    let timer = Timer::start(deadline.saturating_duration_since(Instant::now()));
+    // Who has no timer, as under `ulimit -i 0`, never writes more than is taken at once.
+    let most = if timer.is_ok() { usize::MAX } else { AT_ONCE };
     let mut refused = false;
     while !bytes.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
-        match write(to, bytes) {
+        if timer.is_err() && poll(&mut [PollEntry::writing(to)], Some(left))? == 0 {
+            continue;
+        }
+        match write(to, bytes.get(..most).unwrap_or(bytes)) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(length) => {
                 bytes = bytes.get(length..).unwrap_or_default();
@@ -52,17 +60,18 @@ fn write_until(to: BorrowedFd<'_>, mut bytes: &[u8], deadline: Instant) -> Resul
     Ok(())
 }
 
-/// A file that is written to until then, without a buffer.
+/// A file that takes all that is written to it within a time, without a buffer.
 #[derive(Debug)]
 pub struct Patiently<F> {
     file: F,
-    deadline: Instant,
+    patience: Duration,
+    deadline: Option<Instant>,
 }
 
 impl<F> Patiently<F> {
-    /// `patience` counts from now.
+    /// `patience` counts from the first byte on.
     pub fn new(file: F, patience: Duration) -> Self {
-        Self { file, deadline: Instant::now() + patience }
+        Self { file, patience, deadline: None }
     }
 }
 
@@ -72,7 +81,8 @@ impl<F: AsFd> Write for Patiently<F> {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-        write_until(self.file.as_fd(), bytes, self.deadline)
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.patience);
+        write_until(self.file.as_fd(), bytes, deadline)
     }
 
     fn flush(&mut self) -> Result<()> {
