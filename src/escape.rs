@@ -137,11 +137,24 @@ impl Serialize for Word {
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = unescape(&text).ok_or_else(|| {
-            serde::de::Error::custom("not an escaped word: a backslash is \\\\ and other bytes are \\xNN")
-        })?;
-        Ok(Self(OsString::from_vec(bytes)))
+        deserializer.deserialize_str(Escaped)
+    }
+}
+
+/// Reads one without a copy of its text.
+struct Escaped;
+
+impl serde::de::Visitor<'_> for Escaped {
+    type Value = Word;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Word, E> {
+        let bytes = unescape(text)
+            .ok_or_else(|| E::custom("not an escaped word: a backslash is \\\\ and other bytes are \\xNN"))?;
+        Ok(Word(OsString::from_vec(bytes)))
     }
 }
 

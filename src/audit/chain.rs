@@ -14,7 +14,7 @@ use super::policies::Policies;
 use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 use super::power::Differences;
 use super::record::Digest;
-use crate::escape::hex;
+use crate::escape::{Word, hex};
 
 /// The hash of a record: SHA-256 over its exact bytes.
 pub fn hash(body: &[u8]) -> Digest {
@@ -350,6 +350,12 @@ pub(super) fn role_digest(body: &[u8]) -> Option<&str> {
     Inside::read(0, body).ok().and_then(|inside| inside.role_digest)
 }
 
+/// Whether exact bytes tell where a record stands, and when and where it was made.
+#[cfg(test)]
+pub(super) fn stands(body: &[u8]) -> bool {
+    Inside::read(0, body).is_ok_and(|inside| crate::escape::unhex::<32>(inside.prev).is_some())
+}
+
 fn policy_keys(seq: u64, body: &[u8]) -> Result<PolicyKeys<'_>, FirstBad> {
     serde_json::from_slice(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
 }
@@ -360,6 +366,14 @@ struct Inside<'a> {
     seq: u64,
     prev: &'a str,
     time: i64,
+    #[serde(rename = "boot")]
+    _boot: i64,
+    #[serde(rename = "boot_id", borrow)]
+    _boot_id: Cow<'a, str>,
+    #[serde(rename = "host")]
+    _host: Word,
+    #[serde(rename = "version")]
+    _version: u32,
     kind: &'a str,
     uid: Option<i64>,
     run: Option<&'a str>,

@@ -98,7 +98,10 @@ mod tests {
             } else {
                 String::new()
             };
-            let body = format!("{{\"kind\":\"{kind}\",{named},\"prev\":\"{prev}\",\"seq\":{seq},\"time\":1{more}}}");
+            let body = format!(
+                "{{\"boot\":1,\"boot_id\":\"b\",\"host\":\"web1\",\"kind\":\"{kind}\",{named},\"prev\":\"{prev}\",\"seq\":{seq},\
+                 \"time\":1,\"version\":1{more}}}"
+            );
             prev = hash(body.as_bytes());
             body.into_bytes()
         };

@@ -252,7 +252,9 @@ mod tests {
             let mut prev = Digest::ZERO;
             let mut proof = Proof::new(Begin::First, Signers::Host(key(HOST_SEED).public_key()), []);
             for ((kind, code), seq) in events.iter().zip(1..) {
-                let body = format!(r#"{{"code":"{code}","kind":"{kind}","prev":"{prev}","seq":{seq},"time":1}}"#);
+                let body = format!(
+                    r#"{{"boot":1,"boot_id":"b","code":"{code}","host":"web1","kind":"{kind}","prev":"{prev}","seq":{seq},"time":1,"version":1}}"#
+                );
                 prev = chain::hash(body.as_bytes());
                 proof.bare_record(body.as_bytes())?;
                 for (_, seed) in signed.iter().filter(|(of, _)| *of == seq) {
