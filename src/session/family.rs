@@ -19,7 +19,7 @@ use crate::programs::{self, JIT_SUDO, Ours};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{
-    self, Pid, Waiting, children_of, descendants, has_children, kill_descendants, signal_descendants, wait_any,
+    self, Pid, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
 };
 use sys::procfs::{is_awake, lives};
 use sys::sanitize::Inherited;
@@ -259,7 +259,7 @@ impl Family {
         let Some(group) = &self.group else { return };
         let is_left = |pid: &Pid| self.is_meant(*pid) && lives(*pid);
         let is_nobody = match adopter == Pid::own() {
-            true => !has_children_after_burial(),
+            true => !bury_the_dead(),
             false => children_of(adopter).is_ok_and(|children| !children.iter().any(is_left)),
         };
         if is_nobody {
@@ -393,7 +393,7 @@ impl Family {
     }
 
     fn is_left(&self) -> bool {
-        has_children_after_burial();
+        let _ = bury_the_dead(); // who is left may be no child
         self.lives()
     }
 
@@ -434,17 +434,6 @@ impl Family {
 fn tell_to_end(supervisor: Pid) {
     for signal in [SIGTERM, SIGCONT] {
         let _ = process::kill(supervisor, signal); // it may have ended
-    }
-}
-
-/// Buries our children that have ended; whether there are others.
-fn has_children_after_burial() -> bool {
-    loop {
-        match wait_any(Waiting::EndNow) {
-            Ok(Some(_)) => {}
-            Ok(None) => return true,
-            Err(_) => return false,
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::launch::read_report;
 use super::message::{Report, send_report};
 use super::outcome::CommandEnd;
 use sys::cgroup::{Cgroup, Killer};
-use sys::process::{self, Children, Pid, WaitEvent, Waiting, wait_any};
+use sys::process::{self, Children, Pid, WaitEvent, Waiting, bury_the_dead, wait_any};
 use sys::signals::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
 use sys::wall::let_go;
 
@@ -78,11 +78,11 @@ impl Reaper {
             self.signal(signal);
         }
         let deadline = Instant::now() + grace;
-        while is_left() && Instant::now() < deadline {
+        while bury_the_dead() && Instant::now() < deadline {
             std::thread::sleep(ROUND);
         }
         for _ in 0..KILL_ROUNDS {
-            if !is_left() {
+            if !bury_the_dead() {
                 return;
             }
             let _ = self.group.as_ref().map(Killer::kill); // the others are signalled one by one
@@ -94,7 +94,7 @@ impl Reaper {
     /// The supervisor wants no more of this process. Where it is the one by whom they are found, it stays until the last has ended,
     /// and holds nothing meanwhile.
     pub(super) fn outlast(&self) {
-        if self.stays && is_left() {
+        if self.stays && bury_the_dead() {
             let_go();
             while wait_any(Waiting::ForEnd).is_ok() {}
         }
@@ -105,17 +105,6 @@ impl Reaper {
         let _ = process::kill_group(self.command, signal);
         for child in self.children.as_ref().map(Children::now).unwrap_or_default() {
             let _ = process::kill(child, signal);
-        }
-    }
-}
-
-/// Buries who has ended.
-fn is_left() -> bool {
-    loop {
-        match wait_any(Waiting::EndNow) {
-            Ok(Some(_)) => {}
-            Ok(None) => return true,
-            Err(_) => return false,
         }
     }
 }

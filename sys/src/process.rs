@@ -172,6 +172,18 @@ pub fn wait_any(waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Usage)>>
     wait_raw(-1, waiting)
 }
 
+/// Buries the children of this process that have ended; whether it has others.
+#[must_use]
+pub fn bury_the_dead() -> bool {
+    loop {
+        match wait_any(Waiting::EndNow) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
 /// Sends a signal to one process; signal 0 only asks whether that is possible.
 ///
 /// # Errors
