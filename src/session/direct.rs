@@ -66,7 +66,7 @@ pub(super) fn run(
         tape,
     };
     let end = supervised.supervise().map_err(lost)?;
-    finish(family, Pid::own(), enforcer);
+    finish(family, enforcer);
     if let Some(line) = line {
         line.finish(&signals, enforcer, tape);
         line.close();
@@ -110,14 +110,13 @@ fn carry(mut carrier: Carrier<'_, '_>, supervisor: &OwnedFd) -> Infallible {
 
 /// The command has ended: what it left behind ends too where its time is over, and is looked after where that is to come. Until
 /// all of it has ended we stay, also where the enforcer ends it: without a control group it is found as what descends from us.
-/// `adopter` is the process that adopts the command's orphans.
-pub(super) fn finish(family: &Family, adopter: Pid, enforcer: &mut Enforcer<'_>) {
+pub(super) fn finish(family: &Family, enforcer: &mut Enforcer<'_>) {
     enforcer.command_ended();
     if let Some(deadline) = enforcer.deadline() {
         family.end_leftovers(deadline);
         return;
     }
-    family.take_back(adopter);
+    family.take_back();
     if !enforcer.is_handed_over() && family.leaves_somebody() && !hand_over(family, enforcer) {
         // There is nobody who could look after them.
         family.terminate();

@@ -254,9 +254,10 @@ impl Family {
     }
 
     /// The command has ended: whoever is left and was moved elsewhere, as PAM modules do with a login session, is taken back into the
-    /// group, by which they are known when `adopter`, the subreaper, is gone.
-    pub(super) fn take_back(&self, adopter: Pid) {
+    /// group, by which they are known when whoever adopts the command's orphans is gone.
+    pub(super) fn take_back(&self) {
         let Some(group) = &self.group else { return };
+        let adopter = self.parent.get().and_then(Known::pid).unwrap_or_else(Pid::own);
         let is_left = |pid: &Pid| self.is_meant(*pid) && lives(*pid);
         let is_nobody = match adopter == Pid::own() {
             true => !bury_the_dead(),

@@ -14,7 +14,7 @@ use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, Usage, WaitEvent, Waiting, exit_now, fork, wait};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCHLD, SIGHUP, SIGTERM, SignalQueue};
-use sys::wall::{Capability, Files, Post, close_all_but, close_standard_streams, confine};
+use sys::wall::{Capability, Files, Post, close_but, confine};
 
 /// A command without a terminal of its own: a child of ours, or of its keeper.
 pub(super) struct Begotten {
@@ -107,7 +107,7 @@ fn keep(launch: &Launch, inherited: &Inherited, ends: &Ends, supervisor: &OwnedF
     let kept = [supervisor.as_fd(), signals.as_fd()];
     let kept: Vec<_> = kept.into_iter().chain(reaper.descriptors()).collect();
     // The command is of the caller's session and process group; its keeper is of neither.
-    let apart = process::new_session().and_then(|_| close_all_but(&kept)).and_then(|()| close_standard_streams());
+    let apart = process::new_session().and_then(|_| close_but(&kept));
     // A kernel without a part of the wall has the rest; `jitctl doctor` tells of it.
     let _ = confine(Post::Carrier, &[Capability::Kill], Files::Below(&[]));
     let attended = apart.and_then(|()| send_report(supervisor, &Report::Begun(command)));

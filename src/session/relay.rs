@@ -165,7 +165,7 @@ impl Relay<'_, '_, '_> {
             let patience = self.unpark(patience);
             if let Course::Over(end) = self.round(patience)? {
                 // Who is left behind must not outlive the grant while a screen takes its time.
-                finish(self.launch.family(), self.line.pid(), self.enforcer);
+                finish(self.launch.family(), self.enforcer);
                 if let Some(words) = self.enforcer.last_words() {
                     self.line.order(&Order::Say(words));
                 }

@@ -231,10 +231,7 @@ impl AsFd for Children {
 
 /// Whether a process may have children, ended ones included; false when it is gone. A kernel that does not list them is not sure.
 pub fn has_children(pid: Pid) -> bool {
-    match std::fs::read(format!("/proc/{pid}/task/{pid}/children")) {
-        Ok(children) => !children.is_empty(),
-        Err(_) => crate::procfs::lives(pid),
-    }
+    children_of(pid).map_or_else(|_| crate::procfs::lives(pid), |children| !children.is_empty())
 }
 
 /// A descriptor of a process, readable when that has ended (pidfd_open(2)).

@@ -114,14 +114,6 @@ fn close_from_but(mut first: u32, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes descriptors 0 to 2, in a process that talks to nobody any more.
-///
-/// # Errors
-/// As [`close_all_but`].
-pub fn close_standard_streams() -> io::Result<()> {
-    close_from_to(0, 2)
-}
-
 /// Closes every descriptor below 65,536, behind the wall, in a process that only waits from now on, and ends as after
 /// [`close_all_but`].
 pub fn let_go() {
