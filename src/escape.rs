@@ -39,9 +39,9 @@ pub fn unescape(text: &str) -> Option<Vec<u8>> {
             bytes.push(b'\\');
             rest = after;
         } else {
-            let digits = escaped.strip_prefix('x')?.get(..2)?;
-            bytes.push(hex_byte(digits)?);
-            rest = escaped.get(3..)?;
+            let (digits, after) = escaped.strip_prefix('x')?.split_at_checked(2)?;
+            bytes.push(hex_byte(*digits.as_bytes().first_chunk()?)?);
+            rest = after;
         }
     }
     bytes.extend_from_slice(rest.as_bytes());
@@ -63,8 +63,9 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     let mut bytes = [0; N];
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = hex_byte(text.get(index * 2..index * 2 + 2)?)?;
+    let (digits, _) = text.as_bytes().as_chunks();
+    for (byte, digits) in bytes.iter_mut().zip(digits) {
+        *byte = hex_byte(*digits)?;
     }
     Some(bytes)
 }
@@ -246,12 +247,17 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
 
 /// The byte as two digits.
 fn hex_digits(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 15].map(|nibble| if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) })
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) };
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
-fn hex_byte(digits: &str) -> Option<u8> {
-    let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if digits.len() == 2 && digits.bytes().all(lower) { u8::from_str_radix(digits, 16).ok() } else { None }
+fn hex_byte([high, low]: [u8; 2]) -> Option<u8> {
+    let nibble = |digit| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    Some(nibble(high)? << 4 | nibble(low)?)
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use super::misfits::Misfits;
 use super::policies::Policies;
 use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 use super::power::Differences;
-use super::record::Digest;
-use crate::escape::{Word, hex};
+use super::record::{Digest, parse};
+use crate::escape::{Word, hex, unhex};
 
 /// The hash of a record: SHA-256 over its exact bytes.
 pub fn hash(body: &[u8]) -> Digest {
@@ -279,7 +279,7 @@ impl Chain {
         copies: Option<Copies<'_>>,
     ) -> Result<(), FirstBad> {
         let bad = |cause| Err(FirstBad { seq: inside.seq, cause });
-        if self.head.is_some_and(|head| inside.prev != hex(&head.0)) {
+        if self.head.is_some_and(|head| unhex(inside.prev) != Some(head.0)) {
             return bad(Cause::Link);
         }
         // The first record after a gap says itself what was the greatest time before it.
@@ -353,11 +353,11 @@ pub(super) fn role_digest(body: &[u8]) -> Option<&str> {
 /// Whether exact bytes tell where a record stands, and when and where it was made.
 #[cfg(test)]
 pub(super) fn stands(body: &[u8]) -> bool {
-    Inside::read(0, body).is_ok_and(|inside| crate::escape::unhex::<32>(inside.prev).is_some())
+    Inside::read(0, body).is_ok_and(|inside| unhex::<32>(inside.prev).is_some())
 }
 
 fn policy_keys(seq: u64, body: &[u8]) -> Result<PolicyKeys<'_>, FirstBad> {
-    serde_json::from_slice(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
+    parse(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
 }
 
 /// The keys that the chain and the columns need; everything else is skipped unread.
@@ -398,7 +398,7 @@ struct Inside<'a> {
 
 impl<'a> Inside<'a> {
     fn read(seq: u64, body: &'a [u8]) -> Result<Self, FirstBad> {
-        serde_json::from_slice(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
+        parse(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
     }
 
     fn tells_of(&self, pruned: Mark) -> bool {

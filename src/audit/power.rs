@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::chain::{Cause, Copies, FirstBad};
-use super::record::Digest;
+use super::record::{Digest, parse};
 use crate::clock::Timestamp;
 use crate::escape::Word;
 
@@ -210,7 +210,7 @@ impl Power {
             }
             ("end" | "request" | "approval" | "denial" | "cancellation" | "grant", Some(id))
             | ("revocation" | "release" | "alert" | "review", Some(id)) => {
-                let told: Told<'_> = serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))?;
+                let told: Told<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
                 let missing = || bad("it lacks a key of its kind");
                 let act = told.act(copies.kind).map_or(Ok(()), |act| self.act(seq, id, act).1);
                 if let Some(last) = told.extended_by.filter(|_| copies.kind == "end") {
@@ -220,7 +220,7 @@ impl Power {
                 return act.and(self.told(seq, copies, id, (&told, body)).ok_or_else(missing));
             }
             ("prune", _) => {
-                let told: Told<'_> = serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))?;
+                let told: Told<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
                 if told.through == self.pruned {
                     self.hosts.began(body);
                     let lost = |count: Option<u64>| count.map_or(Lost::Leading, Lost::Exactly);

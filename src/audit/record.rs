@@ -121,12 +121,12 @@ impl Record {
     /// Where it stands and when it was made, the chain reads. Both together are as [`Record::decode`], and quicker.
     pub(super) fn is_of(kind: &str, body: &[u8]) -> Result<(), serde_json::Error> {
         fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(), serde_json::Error> {
-            serde_json::from_slice::<T>(body).map(drop)
+            parse::<T>(body).map(drop)
         }
         let of_kind: fn(&[u8]) -> Result<(), serde_json::Error> = match kind {
             "start" => read::<Start>,
             // One after the other: what is flattened is kept before it is read.
-            "end" => |body| serde_json::from_slice::<Ended<'_>>(body).and_then(|_| read::<Ending>(body)),
+            "end" => |body| parse::<Ended<'_>>(body).and_then(|_| read::<Ending>(body)),
             "reject" => read::<Reject>,
             "request" => read::<Request>,
             "approval" => read::<Approval>,
@@ -156,6 +156,11 @@ impl Record {
     pub fn decode(body: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(body)
     }
+}
+
+/// What exact bytes say to those who need some keys of them. They are UTF-8 or no record; that is asked once for all texts in them.
+pub(super) fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_str(std::str::from_utf8(body).map_err(serde::de::Error::custom)?)
 }
 
 /// What happened; the variant's name is the record's `kind`.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::Power;
 use super::papers::{RequestPaper, StatementPaper, parsed};
 use crate::audit::proof::Signers;
+use crate::audit::record::parse;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 
@@ -57,7 +58,7 @@ impl Hosts {
             id: &'a str,
             key: &'a str,
         }
-        let identity = serde_json::from_slice::<Prune<'_>>(prune).ok().and_then(|prune| prune.identity);
+        let identity = parse::<Prune<'_>>(prune).ok().and_then(|prune| prune.identity);
         if let Some(host) = identity {
             self.became.insert(0, (0, Host::parsed(host.id, host.key)));
         }

@@ -10,6 +10,7 @@ use super::said::{Done, How, digest_of};
 use super::{Power, Table};
 use crate::audit::chain::{Cause, Copies, FirstBad};
 use crate::audit::custody::ACCEPTED;
+use crate::audit::record::parse;
 use crate::clock::Timestamp;
 use crate::escape::Word;
 
@@ -80,14 +81,14 @@ impl Power {
         let malformed = |error: serde_json::Error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) };
         match (copies.kind, copies.grant) {
             ("review", None) => {
-                let said: Certified<'_> = serde_json::from_slice(body).map_err(malformed)?;
+                let said: Certified<'_> = parse(body).map_err(malformed)?;
                 let (by, at) = (self.names.of(said.user.as_bytes()), Timestamp(copies.at).seconds());
                 let done = Done { how: How::Settled, by, at, words: digest_of(said.comment.as_bytes()) };
                 let holder = String::from_utf8_lossy(said.holder.as_bytes()).into_owned();
                 self.kept.certified.insert((said.role.to_owned(), holder), (said.verdict.to_owned(), done));
             }
             ("alert", _) => {
-                let said: Alerted<'_> = serde_json::from_slice(body).map_err(malformed)?;
+                let said: Alerted<'_> = parse(body).map_err(malformed)?;
                 match said.code {
                     "database-older" => (self.kept.older, self.kept.doubted) = (seq, Some(seq)),
                     ACCEPTED => self.kept.doubted = None,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Power, Table};
 use crate::audit::chain::{Cause, Copies, FirstBad};
 use crate::audit::precedent;
-use crate::audit::record::Digest;
+use crate::audit::record::{Digest, parse};
 use crate::escape::Word;
 
 /// A row of `open_run`.
@@ -117,7 +117,7 @@ impl Power {
         let malformed = |error: serde_json::Error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) };
         let Some(run) = copies.run else {
             if copies.kind == "prune" {
-                let prune: Prune = serde_json::from_slice(body).map_err(malformed)?;
+                let prune: Prune = parse(body).map_err(malformed)?;
                 let latest = prune.latest.unwrap_or_else(|| prune.before.saturating_sub(1));
                 self.runs.pruned_until = self.runs.pruned_until.max(Some(latest));
             }
@@ -125,7 +125,7 @@ impl Power {
         };
         let run = Run { run: run.to_owned(), uid: copies.uid, grant: copies.grant.map(str::to_owned) };
         if copies.kind == "start" {
-            let start = serde_json::from_slice::<Command<'_>>(body).ok();
+            let start = parse::<Command<'_>>(body).ok();
             let command = start.as_ref().map(|words| {
                 let arguments = words.argv.get(1..).unwrap_or_default();
                 precedent::key(&words.user, &words.run_as, &words.path, arguments)
@@ -136,7 +136,7 @@ impl Power {
         if !["end", "left-running", "left-ended"].contains(&copies.kind) {
             return Ok(None);
         }
-        let ended: Ended = serde_json::from_slice(body).map_err(malformed)?;
+        let ended: Ended = parse(body).map_err(malformed)?;
         // What began before the records that are left may end once among them.
         let older = self.pruned.is_some_and(|pruned| ended.start <= pruned);
         let paired = match copies.kind {

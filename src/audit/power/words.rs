@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::said::digest_of;
+use crate::audit::record::parse;
 use crate::escape::Word;
 
 /// The first half of SHA-256 over the words of a paper, as a record has them.
@@ -44,7 +45,7 @@ fn keys(kind: &str) -> &'static [&'static str] {
 
 /// What a record says of its paper.
 pub(super) fn of_record(kind: &str, body: &[u8]) -> Option<Words> {
-    let record: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let record: Map<String, Value> = parse(body).ok()?;
     let wanted = keys(kind);
     Some(digest(record.into_iter().filter(|(key, word)| wanted.contains(&key.as_str()) && !word.is_null()).collect()))
 }
