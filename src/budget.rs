@@ -50,6 +50,9 @@ impl fmt::Display for Storage {
     }
 }
 
+/// How much of the disk the recordings of one user may take; `user_recordings` and `user_recordings_per_day` of `[audit]`.
+pub const RECORDINGS: Storage = Storage { at_once: 4 << 30, per_day: 4 << 30 };
+
 /// Refusals stop being recorded one by one at this part of [`Storage::at_once`]: they never use up what requests need.
 const REFUSALS_SHARE: u64 = 8;
 

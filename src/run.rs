@@ -73,15 +73,15 @@ fn perform(run: &Run, inherited: &Inherited, voice: &mut Voice, begun: impl FnOn
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
     let grace = policy.settings().grace_period;
-    let file = reel::file(&recorded, &host);
-    let mut tape = reel::tape(&recorded, &scene, &file);
+    let blank = reel::blank(&recorded, &scene);
+    let mut tape = reel::tape(&recorded, &scene, &blank);
     let mut unsaid = Vec::new();
     let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, &mut unsaid, |recorded, editor, watch| {
         Session::open(recorded, family, inherited, grace).editing(editor).run(watch, &mut tape)
     });
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(without_outcome, Outcome::to_record);
-    let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &host);
+    let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &scene);
     let recording_bytes = ending.recording_bytes;
     end(&recorded, ending, &scene, voice);
     if watch.is_sealing_due() {

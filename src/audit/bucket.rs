@@ -24,7 +24,7 @@ const NAME: &str = "stored:";
 
 /// A bucket that drips, by the boot clock, which nobody can set.
 #[derive(Debug, Serialize, Deserialize)]
-struct Bucket {
+pub(super) struct Bucket {
     boot_id: String,
     /// How full it was, in bytes.
     bytes: u64,
@@ -41,18 +41,31 @@ struct Bucket {
 }
 
 impl Bucket {
+    /// The one of this name; a new one where there is none, or none that can be read: the journal itself decides nothing by it.
+    pub(super) fn load(connection: &Connection, name: &str, user: &str, moment: &Moment) -> rusqlite::Result<Self> {
+        Ok(load(connection, name)?.unwrap_or_else(|| Self::new(&Word::from(user), moment)))
+    }
+
+    /// Keeps it under this name.
+    pub(super) fn store(&self, tx: &Transaction<'_>, name: &str) -> Result<(), JournalError> {
+        let value = serde_json::to_vec(self)?;
+        tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
+        Ok(())
+    }
+
     fn new(user: &Word, moment: &Moment) -> Self {
         Self { boot_id: moment.boot_id.clone(), bytes: 0, at: 0, counted: 0, since: 0, user: user.clone(), told: 0 }
     }
 
     /// As it is now. A boot begins anew.
-    fn level(&self, moment: &Moment, storage: &Storage) -> Level {
+    pub(super) fn level(&self, moment: &Moment, storage: &Storage) -> Level {
         let bytes = if self.boot_id == moment.boot_id { self.bytes } else { 0 };
         let at = if self.boot_id == moment.boot_id { self.at } else { 0 };
         Level { bytes, at }.leaked(moment.boot.0, storage)
     }
 
-    fn fill(&mut self, level: Level, moment: &Moment) {
+    /// Makes it as full as this.
+    pub(super) fn fill(&mut self, level: Level, moment: &Moment) {
         self.boot_id.clone_from(&moment.boot_id);
         (self.bytes, self.at) = (level.bytes, level.at);
     }
@@ -109,12 +122,12 @@ impl Journal<'_> {
     pub fn reject(&self, moment: &Moment, person: &Person, reject: Reject) -> Result<Vec<Written>, JournalError> {
         let event = Event::Reject(Box::new(reject.bounded()));
         let cost = budget::cost_of_record(serde_json::to_vec(&event)?.len());
-        let (name, user) = (name(person), Word::from(person.name.as_str()));
+        let name = name(person);
         let mut written = self.tell_counted(moment)?;
         written.extend(self.database.write(Durability::Ordered, |tx| {
-            let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&user, moment));
+            let mut bucket = Bucket::load(tx, &name, person.name.as_str(), moment)?;
             let recorded = bucket.take(cost, moment, &self.storage);
-            store(tx, &name, &bucket)?;
+            bucket.store(tx, &name)?;
             if recorded { self.append(tx, moment, event).map(Some) } else { Ok::<_, JournalError>(None) }
         })?);
         Ok(written)
@@ -129,12 +142,12 @@ impl Journal<'_> {
             return Ok(Vec::new());
         }
         self.database.write(Durability::Ordered, |tx| {
-            let mut bucket = load(tx, &name)?.unwrap_or_else(|| Bucket::new(&user, moment));
+            let mut bucket = Bucket::load(tx, &name, person.name.as_str(), moment)?;
             if is_told(&bucket) {
                 return Ok(Vec::new());
             }
             bucket.told = now;
-            store(tx, &name, &bucket)?;
+            bucket.store(tx, &name)?;
             let sentence =
                 format!("{user} has used the budget of what one user may cause to be stored ({})", self.storage);
             let alert = Alert {
@@ -162,7 +175,7 @@ impl Journal<'_> {
                 if bucket.is_due(moment) {
                     written.push(self.append(tx, moment, bucket.alert(uid))?);
                     bucket.counted = 0;
-                    store(tx, &name, &bucket)?;
+                    bucket.store(tx, &name)?;
                 }
                 if bucket.is_over(moment, &self.storage) {
                     tx.execute("DELETE FROM journal_meta WHERE name = ?1", [&name])?;
@@ -193,7 +206,7 @@ impl Charge<'_> {
         match level {
             Ok(filled) => {
                 bucket.fill(filled, moment);
-                store(tx, &name, &bucket)?;
+                bucket.store(tx, &name)?;
                 Ok(Ok(()))
             }
             Err(seconds) => Ok(Err(seconds)),
@@ -208,8 +221,7 @@ impl Charge<'_> {
     /// The bucket, and how full it would be.
     fn found(&self, connection: &Connection, moment: &Moment) -> Result<Filled, JournalError> {
         let name = name(self.person);
-        let user = || Word::from(self.person.name.as_str());
-        let bucket = load(connection, &name)?.unwrap_or_else(|| Bucket::new(&user(), moment));
+        let bucket = Bucket::load(connection, &name, self.person.name.as_str(), moment)?;
         let (cost, level) = (budget::cost_of_request(self.bytes), bucket.level(moment, &self.storage));
         let filled = level.with(cost, if self.urgent { u64::MAX } else { self.storage.at_once });
         Ok((name, bucket, filled.ok_or_else(|| level.wait_for(cost, &self.storage))))
@@ -231,12 +243,6 @@ fn load(connection: &Connection, name: &str) -> rusqlite::Result<Option<Bucket>>
     let query = "SELECT value FROM journal_meta WHERE name = ?1";
     let value: Option<Vec<u8>> = connection.query_row(query, [name], |row| row.get(0)).optional()?;
     Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
-}
-
-fn store(tx: &Transaction<'_>, name: &str, bucket: &Bucket) -> Result<(), JournalError> {
-    let value = serde_json::to_vec(bucket)?;
-    tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
-    Ok(())
 }
 
 fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, u32, Bucket)>> {

@@ -8,6 +8,7 @@ mod claim;
 pub mod custody;
 mod edit_event;
 pub mod filter;
+mod footage;
 mod grant_event;
 pub mod journal;
 mod left_run;

@@ -24,6 +24,8 @@ pub(super) const KEYS: &[&str] = &[
     "recording",
     "recording_limit",
     "recording_reserve",
+    "user_recordings",
+    "user_recordings_per_day",
     "keep",
     "user_storage",
     "user_storage_per_day",
@@ -54,6 +56,12 @@ pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), P
     }
     if let Some(value) = table.parsed("recording_reserve", size)? {
         audit.recording.reserve = value;
+    }
+    if let Some(value) = table.parsed("user_recordings", storage)? {
+        audit.recording.per_user.at_once = value;
+    }
+    if let Some(value) = table.parsed("user_recordings_per_day", storage)? {
+        audit.recording.per_user.per_day = value;
     }
     if let Some(value) = table.parsed("user_storage", storage)? {
         audit.storage.at_once = value;

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::principal::Principal;
+use crate::budget::{RECORDINGS, Storage};
 
 /// How the sessions of a role are recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -32,7 +33,7 @@ pub enum Record {
     All,
 }
 
-/// `recording`, `recording_limit` and `recording_reserve` of `[audit]`.
+/// `recording` and what follows it of `[audit]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingSettings {
     /// What happens when a session cannot be recorded.
@@ -42,6 +43,17 @@ pub struct RecordingSettings {
     pub limit: u64,
     /// So many bytes stay free on the file system, for the journal.
     pub reserve: u64,
+    /// How much of the disk the recordings of one user may take.
+    #[serde(default = "usual_storage", skip_serializing_if = "is_usual_storage")]
+    pub per_user: Storage,
+}
+
+fn usual_storage() -> Storage {
+    RECORDINGS
+}
+
+fn is_usual_storage(storage: &Storage) -> bool {
+    *storage == RECORDINGS
 }
 
 /// `recording` of `[audit]`.
@@ -98,7 +110,7 @@ impl RecordingMode {
 /// A gibibyte holds days of typing or ten minutes of a program gone wild; the journal needs little.
 impl Default for RecordingSettings {
     fn default() -> Self {
-        Self { mode: RecordingMode::default(), limit: 1 << 30, reserve: 64 << 20 }
+        Self { mode: RecordingMode::default(), limit: 1 << 30, reserve: 64 << 20, per_user: RECORDINGS }
     }
 }
 

@@ -5,4 +5,4 @@ mod cast;
 mod recorder;
 
 pub use cast::{Environment, Header};
-pub use recorder::{Limits, Recorder, RecordingError, Seal};
+pub use recorder::{Blank, Limits, Recorder, RecordingError, Seal};

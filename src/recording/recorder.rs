@@ -29,6 +29,15 @@ pub struct Limits {
     pub reserve: u64,
 }
 
+/// What a recording is written to.
+#[derive(Debug)]
+pub struct Blank {
+    /// A new file.
+    pub file: File,
+    /// How large it may become.
+    pub limits: Limits,
+}
+
 /// Why nothing more is recorded; `Display` is a sentence fragment.
 #[derive(Debug)]
 pub enum RecordingError {
@@ -36,6 +45,8 @@ pub enum RecordingError {
     Length(u64),
     /// Less than the reserve, in bytes, is free.
     Space(u64),
+    /// Whose session it is has used up what their recordings may take.
+    Budget,
     /// The file cannot be made or written.
     System(io::Error),
 }
@@ -45,6 +56,7 @@ impl fmt::Display for RecordingError {
         match self {
             Self::Length(limit) => write!(f, "the recording has reached its limit of {} KiB", limit >> 10),
             Self::Space(reserve) => write!(f, "less than {} KiB are free for recordings", reserve >> 10),
+            Self::Budget => f.write_str("this user's recordings have taken as much of the disk as they may"),
             Self::System(error) => write!(f, "the recording cannot be written: {error}"),
         }
     }
@@ -100,8 +112,9 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a recording in a new file, with its header on the disk's way.
-    pub fn begin(file: File, header: &Header, limits: Limits, now: Instant) -> Result<Self, RecordingError> {
+    /// Begins a recording, with its header on the disk's way.
+    pub fn begin(blank: Blank, header: &Header, now: Instant) -> Result<Self, RecordingError> {
+        let Blank { file, limits } = blank;
         let mut recorder = Self {
             file,
             limits,
@@ -245,7 +258,7 @@ mod tests {
         }
 
         fn begin(&self, limits: Limits, now: Instant) -> Result<Recorder, RecordingError> {
-            Recorder::begin(File::create(&self.0).unwrap(), &header(), limits, now)
+            Recorder::begin(Blank { file: File::create(&self.0).unwrap(), limits }, &header(), now)
         }
 
         fn text(&self) -> String {
@@ -344,7 +357,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_ends_the_recording() {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let begun = Recorder::begin(full, &header(), ROOMY, Instant::now());
+        let begun = Recorder::begin(Blank { file: full, limits: ROOMY }, &header(), Instant::now());
         assert!(matches!(begun, Err(RecordingError::System(_))));
     }
 }

@@ -35,7 +35,7 @@ pub use family::{
 pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
-pub use tape::Tape;
+pub use tape::{BlankOf, Tape};
 pub use watch::{Ending, Verdict, Wards, Watch};
 
 use crate::audit::recorded::Recorded;

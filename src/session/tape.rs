@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -13,20 +12,24 @@ use super::launch::LaunchError;
 use crate::audit::recorded::Recorded;
 use crate::escape::command_line;
 use crate::policy::{Record, RecordingMode};
-use crate::recording::{Environment, Header, Limits, Recorder, RecordingError, Seal};
+use crate::recording::{Blank, Environment, Header, Recorder, RecordingError, Seal};
 use sys::terminal::WindowSize;
 
 /// What a session without a terminal looks like to a player.
 const NO_WINDOW: WindowSize = WindowSize { rows: 24, columns: 80, width: 0, height: 0 };
+
+/// Makes what a recording is written to.
+pub type BlankOf<'a> = dyn Fn() -> Result<Blank, RecordingError> + 'a;
 
 /// The recording of one session, if it is to be recorded at all.
 pub struct Tape<'a> {
     record: Record,
     with_input: bool,
     mode: RecordingMode,
-    limits: Limits,
     header: Header,
-    file: &'a dyn Fn() -> io::Result<File>,
+    blank: &'a BlankOf<'a>,
+    /// How long it may become, in bytes; 0 until it begins.
+    length: u64,
     state: State,
     /// Why nothing is recorded any more, until somebody was told.
     failure: Option<RecordingError>,
@@ -45,23 +48,18 @@ enum State {
 }
 
 impl<'a> Tape<'a> {
-    /// For the run that was recorded, as its role and `mode` say. `file` makes the file of the recording when it is sure
-    /// that there is something to record.
-    pub fn of(
-        recorded: &Recorded,
-        mode: RecordingMode,
-        limits: Limits,
-        file: &'a dyn Fn() -> io::Result<File>,
-    ) -> Self {
+    /// For the run that was recorded, as its role and `mode` say. `blank` is asked when it is sure that there is something
+    /// to record.
+    pub fn of(recorded: &Recorded, mode: RecordingMode, blank: &'a BlankOf<'a>) -> Self {
         let authorized = recorded.authorized();
         let recording = &authorized.role().recording;
         Self {
             record: recording.record,
             with_input: recording.input,
             mode,
-            limits,
             header: header(recorded),
-            file,
+            blank,
+            length: 0,
             state: State::Nothing,
             failure: None,
         }
@@ -82,6 +80,11 @@ impl<'a> Tape<'a> {
             }
             State::Sealed(seal, why) => Some((seal, why.map_or(Ok(()), Err))),
         }
+    }
+
+    /// How long the recording may become, in bytes; 0 where there is none.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// In the supervisor: a process that was forked from this one records from here on.
@@ -146,9 +149,10 @@ impl<'a> Tape<'a> {
         }
         let window = window.filter(|window| window.rows > 0 && window.columns > 0).unwrap_or(NO_WINDOW);
         (self.header.width, self.header.height) = (window.columns, window.rows);
-        let begun = (self.file)()
-            .map_err(RecordingError::from)
-            .and_then(|file| Recorder::begin(file, &self.header, self.limits, Instant::now()));
+        let begun = (self.blank)().and_then(|blank| {
+            self.length = blank.limits.length;
+            Recorder::begin(blank, &self.header, Instant::now())
+        });
         match (begun, self.mode) {
             (Ok(recorder), _) => self.state = State::Here(recorder),
             (Err(error), RecordingMode::Strict) => return Err(LaunchError::Unrecorded(error)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{Person, PrivateRoot, PtySession, Record};
 
-use crate::{id, kinds, records_of, request, root};
+use crate::{id, kinds, own_root, records_of, request, root};
 
 const POLICY: &str = r#"
 [roles.glass]
@@ -237,6 +237,48 @@ fn control_c_at_a_question_asks_for_nothing() {
     session.expect("hint: jitctl request --role glass-offer");
     session.expect("status 1");
     assert_eq!(kinds(&records_of(glass(), &person)), ["reject"]);
+}
+
+/// Holds the lock of the database until the file `/tmp/free` is there.
+const HOLD: &str = r#"
+import os, sqlite3, time
+database = sqlite3.connect("/var/lib/jit-sudo/journal.db", isolation_level=None)
+database.execute("BEGIN IMMEDIATE")
+open("/tmp/held", "w").close()
+while not os.path.exists("/tmp/free"):
+    time.sleep(0.01)
+database.execute("ROLLBACK")
+"#;
+
+#[test]
+fn who_leaves_while_the_grant_is_made_gets_none() {
+    let own = own_root();
+    own.add_policy("glass", POLICY);
+    let person = own.person(&["glass-offer"]);
+    std::thread::scope(|scope| {
+        let mut session = own.pty_as(&person.name, ["jit-sudo", "id"]);
+        session.expect("reason: ");
+        session.type_line("needed");
+        session.expect("duration, at most 30m [30m]: ");
+        session.type_line("");
+        session.expect("ticket");
+        let holder = scope.spawn(|| own.as_root(["python3", "-c", HOLD]));
+        harness::eventually("the lock is held", harness::PATIENCE, || own.path("/tmp/held").exists().then_some(()));
+        session.type_line("OPS-1");
+        harness::eventually("the enforcer waits for the lock", harness::PATIENCE, || {
+            own.script("pgrep -x jit-sudo-enforc || :").lines().next().map(drop)
+        });
+        session.type_text("\x03");
+        session.wait();
+        own.write("/tmp/free", 0o644, "");
+        holder.join().unwrap().succeeded();
+    });
+    harness::eventually("nothing waits any more", harness::PATIENCE, || {
+        own.script("pgrep -x jit-sudo-enforc || :").is_empty().then_some(())
+    });
+    let records = records_of(&own, &person);
+    assert!(!kinds(&records).contains(&"grant"), "{records:?}");
+    own.run_as(&person.name, ["jit-sudo", "-n", "id"]).exited(1);
 }
 
 #[test]

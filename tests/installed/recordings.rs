@@ -458,6 +458,33 @@ fn a_session_that_reaches_its_limit_goes_on_with_an_alert_or_ends_where_the_poli
 }
 
 #[test]
+fn nobody_s_recordings_take_the_room_of_others() {
+    let own = strict_root("recording_limit = \"1M\"\nuser_recordings = \"1M\"\nuser_recordings_per_day = \"1M\"");
+    let (person, other) = (own.person(&["filmed"]), own.person(&["filmed"]));
+    let lengths = |person: &Person, script: &str, times: usize| -> Vec<i64> {
+        let runs = (0..times).map(|_| {
+            own.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", script]).wait();
+            end_of(&own, person).json["recording_bytes"].as_i64().unwrap_or(0)
+        });
+        runs.collect()
+    };
+    let alerts = || own.journal().iter().filter(|record| record.kind() == "alert").count();
+    // What they do not use is given back.
+    assert!(lengths(&person, "echo short", 12).iter().all(|length| *length < 4096));
+    assert_eq!(alerts(), 0);
+    // Half of what is left, each time.
+    let flooded = lengths(&person, "seq 1 300000", 12);
+    assert!((400_000..=512 << 10).contains(&flooded[0]) && (200_000..=270_000).contains(&flooded[1]), "{flooded:?}");
+    assert!(flooded.iter().sum::<i64>() <= 1 << 20, "{flooded:?}");
+    let told = own.journal().iter().rev().find(|record| record.kind() == "alert").unwrap().text("sentence").to_owned();
+    assert!(told.contains("this user's recordings have taken as much of the disk as they may"), "{told}");
+    // Others have their own.
+    let of_other = lengths(&other, "seq 1 300000", 1);
+    assert!(of_other[0] > 400_000, "{of_other:?}");
+    own.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
 fn without_space_nothing_is_recorded_and_where_the_policy_is_strict_nothing_runs() {
     let lax = strict_root("recording_reserve = \"1024G\"");
     let (_, end) = film(&lax, "filmed", "exit 5");

@@ -146,7 +146,7 @@ impl Power {
                 (!said).then_some("no alert says that the database is an older copy")
             }
             "pruned" | "unsealed" => None,
-            name if name.starts_with("stored:") => None,
+            name if name.starts_with("stored:") || name.starts_with("recorded:") => None,
             _ => Some("nothing is kept under that name"),
         };
         if let Some(what) = what {

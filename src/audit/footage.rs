@@ -1,0 +1,89 @@
+//! How much of the disk one person's recordings may take, in a bucket of their own (see [`crate::budget`]): nobody's recordings
+//! leave no room for those of others.
+//! May not: read a clock; time comes in as a `Moment`.
+
+use super::bucket::Bucket;
+use super::journal::{Journal, JournalError};
+use crate::budget::{Level, Storage};
+use crate::clock::Moment;
+use crate::database::Durability;
+use crate::names::Person;
+
+/// Before the uid and the name, in `journal_meta`.
+const NAME: &str = "recorded:";
+
+impl Journal<'_> {
+    /// Sets room aside for a recording that begins now, at most `most` bytes, and says how much: half of what this person has left
+    /// at most, so that whatever they record at the same time has room too. [`Self::give_back`] takes what was not used.
+    pub fn set_aside(
+        &self,
+        moment: &Moment,
+        person: &Person,
+        storage: &Storage,
+        most: u64,
+    ) -> Result<u64, JournalError> {
+        let name = name(person);
+        self.database.write(Durability::Ordered, |tx| {
+            let mut bucket = Bucket::load(tx, &name, person.name.as_str(), moment)?;
+            let level = bucket.level(moment, storage);
+            let room = (storage.at_once.saturating_sub(level.bytes) / 2).min(most);
+            bucket.fill(Level { bytes: level.bytes.saturating_add(room), ..level }, moment);
+            bucket.store(tx, &name)?;
+            Ok(room)
+        })
+    }
+
+    /// Gives back what a recording that is complete did not use, in bytes.
+    pub fn give_back(
+        &self,
+        moment: &Moment,
+        person: &Person,
+        storage: &Storage,
+        unused: u64,
+    ) -> Result<(), JournalError> {
+        let name = name(person);
+        self.database.write(Durability::Ordered, |tx| {
+            let mut bucket = Bucket::load(tx, &name, person.name.as_str(), moment)?;
+            let level = bucket.level(moment, storage);
+            bucket.fill(Level { bytes: level.bytes.saturating_sub(unused), ..level }, moment);
+            bucket.store(tx, &name)
+        })
+    }
+}
+
+fn name(person: &Person) -> String {
+    format!("{NAME}{}:{}", person.uid, person.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{SCHEMA, sample};
+    use crate::clock::BootTime;
+    use crate::database::Database;
+    use crate::database::tests::Scratch;
+    use crate::names::UserName;
+
+    #[test]
+    fn each_recording_has_half_of_what_is_left_and_gives_back_what_it_does_not_use() {
+        let scratch = Scratch::new("footage");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let at = |seconds: i64| Moment { boot: BootTime(seconds * 1_000_000), ..sample::moment(0) };
+        let person = |uid, name| Person { uid, name: UserName::parse(name).unwrap() };
+        let (alice, bob) = (person(7, "alice"), person(8, "bob"));
+        let storage = Storage { at_once: 1000, per_day: 86_400 };
+        let begin = |who, seconds, most| journal.set_aside(&at(seconds), who, &storage, most).unwrap();
+        assert_eq!([begin(&alice, 0, 400), begin(&alice, 0, 400), begin(&alice, 0, 400)], [400, 300, 150]);
+        journal.give_back(&at(0), &alice, &storage, 290).unwrap();
+        assert_eq!((begin(&alice, 0, 400), begin(&bob, 0, 9999)), (220, 500));
+        assert_eq!((begin(&alice, 10, 0), begin(&alice, 10, 400)), (0, 115), "a byte a second becomes free again");
+        journal.give_back(&at(10), &bob, &storage, u64::MAX).unwrap();
+        assert_eq!(begin(&bob, 10, 9999), 500);
+        for _ in 0..99 {
+            begin(&alice, 10, 400);
+        }
+        assert_eq!(begin(&alice, 10, 400), 0);
+        assert_eq!(begin(&alice, 1010, 400), 400);
+    }
+}
