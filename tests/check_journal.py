@@ -48,6 +48,7 @@ def sha(data):
 
 # What the records of each kind have: keys (those with ? may be absent) and types.
 COMMON = "seq u prev d time t boot t boot_id s host w version n"
+SEARCHED = "kind s uid? t run? s grant? s through? u head? s policies? [s] code? s policy? s role? s role_digest? s role_sha256? s"
 KINDS = {
     "start": "run s uid n user w gid n groups [n] tty? w cwd w pid p run_as w run_as_uid n run_as_gid n run_as_groups [n] umask? n "
              "argv [w] typed? w environment [variable] path w dev u ino u sha256 d role? r assignment grant,standing,root grant? i "
@@ -146,6 +147,18 @@ def load(body):
     return value
 
 
+def is_canonical(text, value):
+    """Whether this is the only form in which a record may say this."""
+    def is_ours(value):
+        if isinstance(value, dict):
+            return all(map(is_ours, value.values()))
+        if isinstance(value, list):
+            return all(map(is_ours, value))
+        return isinstance(value, str) or (type(value) is int and -(1 << 63) <= value < 1 << 64)
+    form = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return isinstance(value, dict) and is_ours(value) and form == text and "\\" not in re.sub(r'\\["\\]', "", text)
+
+
 # What hostile bytes, columns and tables may raise.
 HOSTILE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, sqlite3.Error, struct.error)
 
@@ -223,6 +236,8 @@ def records(db, key, now):
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
         try:
             record = load(body)
+            need(is_canonical(bytes(body).decode(), record), "journal", f"record {seq} is written in another form")
+            need(lacks(record, COMMON + " " + SEARCHED) is None, "journal", f"record {seq} is none")
             same = (record["seq"], record["prev"]) == (seq, head)
             columns = (record["kind"], record.get("uid"), record.get("run"), record.get("grant"), record["time"])
             need(fits(record["time"], "t"), "journal", f"record {seq} is none")
@@ -355,7 +370,7 @@ class Journal:
         self.request, self.approval, self.decision, self.grant = {}, {}, {}, {}
         self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, {}, set(), {}
         self.stated, self.roles, self.ids, self.doubted, self.unproven = {}, set(), {}, None, {}
-        self.lost = (0, 0)
+        self.lost, self.pruned_at = (0, 0), None
         found, begin, self.consent = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
         self.open, self.left, self.ran, self.pruned_until = {}, {}, {}, None
@@ -428,6 +443,7 @@ class Journal:
             self.settled[id] = record
         elif kind == "prune" and begin and record["through"] == begin:
             self.lost = (record.get("requests"), record.get("grants"))
+            self.pruned_at = record["seconds"] if "grants" in record else None
             if "identity" in record:
                 self.became.insert(0, (0, record["identity"]))
 
@@ -606,8 +622,8 @@ def same_words(record, words, table, what):
 
 # --- the tables --------------------------------------------------------------------------------------------------------
 
-def in_order(table, rows, recorded, lost):
-    """The ids of the older rows: those that stand first and have lost their record."""
+def in_order(table, rows, recorded, lost, until, pruned_at):
+    """The ids of the older rows: those that stand first and have lost their record, when `until` of them was over."""
     if lost is None:
         lost = next((n for n, row in enumerate(rows) if row["id"] in recorded), len(rows))
     last = 0
@@ -616,6 +632,7 @@ def in_order(table, rows, recorded, lost):
         need(row["rowid"] == number, table, f"row {number} is missing")
         if number <= lost:
             need(record is None, table, f"{row['id']} is older than the pruning and has a record")
+            need(pruned_at is None or row[until] <= pruned_at, table, f"{row['id']} could give power when records were pruned")
         else:
             need(record, table, f"{row['id']} has no record")
             need(record["seq"] > last, table, f"{row['id']} stands in another place than its record")
@@ -706,7 +723,7 @@ class Tables:
         need(not missing, table, f"{missing} missing")
 
     def place_requests(self):
-        self.older = in_order("request", self.requests, self.journal.request, self.journal.lost[0])
+        self.older = in_order("request", self.requests, self.journal.request, self.journal.lost[0], "deadline", self.journal.pruned_at)
 
     def check_request(self, row):
         id, table = row["id"], "request"
@@ -775,7 +792,7 @@ class Tables:
 
     def check_grants(self):
         journal, table = self.journal, "granted"
-        older = in_order(table, self.grants, journal.grant, journal.lost[1])
+        older = in_order(table, self.grants, journal.grant, journal.lost[1], "expires", journal.pruned_at)
         for row in self.grants:
             self.attempt(self.check_grant, row, row["id"] in older)
         ids = {row["id"] for row in self.grants}

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::canonical;
 use super::custody;
 use super::mark::Mark;
 use super::misfits::Misfits;
@@ -94,6 +95,8 @@ pub enum Cause {
     Hash,
     /// The bytes are not a record; the text says why.
     Malformed(String),
+    /// It lacks what a record of its kind has, or has something else there; the text says what.
+    Lacks(String),
     /// The number inside differs from the number it is stored under.
     Number(u64),
     /// It does not follow the record before: its `prev` is another hash.
@@ -137,7 +140,12 @@ impl Cause {
     pub(super) fn is_of_the_replay(&self) -> bool {
         matches!(
             self,
-            Self::UnknownPolicy(_) | Self::OtherPolicy(..) | Self::Policies(_) | Self::Runs(_) | Self::Acts(_)
+            Self::Lacks(_)
+                | Self::UnknownPolicy(_)
+                | Self::OtherPolicy(..)
+                | Self::Policies(_)
+                | Self::Runs(_)
+                | Self::Acts(_)
         )
     }
 }
@@ -149,6 +157,7 @@ impl fmt::Display for FirstBad {
             Cause::Gap { found } => write!(f, "record {seq} is missing, the next one is {found}"),
             Cause::Hash => write!(f, "record {seq} was altered: its hash is not that of its bytes"),
             Cause::Malformed(why) => write!(f, "record {seq} is not a record: {why}"),
+            Cause::Lacks(what) => write!(f, "record {seq} is none of its kind: {what}"),
             Cause::Number(inside) => write!(f, "record {seq} says that its number is {inside}"),
             Cause::Link => {
                 let before = seq.saturating_sub(1);
@@ -248,13 +257,14 @@ impl Chain {
         Ok(inside.role_digest)
     }
 
-    /// Checks the next record of an export, where nothing stands beside it.
-    pub fn feed_bare(&mut self, body: &[u8]) -> Result<(), FirstBad> {
+    /// Checks the next record of an export, where nothing stands beside it. Of which kind it is.
+    pub fn feed_bare<'r>(&mut self, body: &'r [u8]) -> Result<&'r str, FirstBad> {
         let inside = Inside::read(self.next(), body)?;
         if inside.seq != self.next() {
             return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: inside.seq } });
         }
-        self.take(&inside, body, hash(body), None)
+        self.take(&inside, body, hash(body), None)?;
+        Ok(inside.kind)
     }
 
     fn next(&self) -> u64 {
@@ -398,7 +408,9 @@ struct Inside<'a> {
 
 impl<'a> Inside<'a> {
     fn read(seq: u64, body: &'a [u8]) -> Result<Self, FirstBad> {
-        parse(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
+        let malformed = |why: &dyn fmt::Display| FirstBad { seq, cause: Cause::Malformed(why.to_string()) };
+        let text = canonical::text(body).map_err(|why| malformed(&why))?;
+        serde_json::from_str(text).map_err(|error| malformed(&error))
     }
 
     fn tells_of(&self, pruned: Mark) -> bool {

@@ -2,6 +2,7 @@
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
 pub mod bucket;
+mod canonical;
 pub mod chain;
 pub mod checkpoint;
 mod claim;

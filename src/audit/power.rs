@@ -80,6 +80,8 @@ pub struct Power {
     /// The last record that was pruned.
     pruned: Option<u64>,
     lost: [Lost; 2],
+    /// The time of the last pruning, in seconds, where it removed nothing that could give power after it.
+    pruned_at: Option<i64>,
     /// The greatest time of any record, µs.
     last: i64,
     place: [Place; 2],
@@ -162,6 +164,7 @@ impl Power {
             names: Names::default(),
             pruned,
             lost: [lost; 2],
+            pruned_at: None,
             last: 0,
             place: [Place::default(); 2],
             unproven: BTreeMap::new(),
@@ -225,6 +228,7 @@ impl Power {
                     self.hosts.began(body);
                     let lost = |count: Option<u64>| count.map_or(Lost::Leading, Lost::Exactly);
                     self.lost = [lost(told.requests), lost(told.grants)];
+                    self.pruned_at = told.grants.map(|_| Timestamp(copies.at).seconds());
                 }
             }
             _ => {}
@@ -324,8 +328,8 @@ impl Power {
     }
 
     /// Rows are numbered from 1 on without a gap, in the order of their records, and only the first of them may have lost
-    /// theirs. True where the record of this one is gone.
-    fn placed(&mut self, which: Ordered, rowid: i64, id: Id, seq: Option<u64>) -> Result<bool, String> {
+    /// theirs. True where the record of this one is gone: then `until`, in seconds, it could give power, which was over.
+    fn placed(&mut self, which: Ordered, rowid: i64, id: Id, seq: Option<u64>, until: i64) -> Result<bool, String> {
         let index = which as usize;
         let (Some(place), Some(lost)) = (self.place.get_mut(index), self.lost.get_mut(index)) else {
             return Err("it belongs to no table".to_owned());
@@ -340,6 +344,9 @@ impl Power {
             Lost::Leading => place.seq == 0 && seq.is_none(),
         };
         match seq {
+            None if among && self.pruned_at.is_some_and(|at| until > at) => {
+                Err("it could give power when records were pruned, and they kept all of those".to_owned())
+            }
             None if among => Ok(true),
             None => Err("the journal has no record of it".to_owned()),
             Some(seq) if among || seq <= place.seq => Err("it does not stand where its record does".to_owned()),

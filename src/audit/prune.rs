@@ -177,13 +177,19 @@ impl Journal<'_> {
         pruned(self.database.connection())
     }
 
-    /// The last record that may go: it has a checkpoint, it and all before it are older than `before`, and no run that
-    /// began up to it is open.
-    pub fn prunable(&self, before: Timestamp) -> Result<Option<Mark>, JournalError> {
-        let query = "SELECT r.seq, r.hash FROM checkpoint c JOIN record r ON r.seq = c.seq WHERE r.high < ?1 \
-                     AND r.seq < coalesce((SELECT min(start) FROM open_run WHERE ended = 0), r.seq + 1) \
-                     AND r.seq < (SELECT max(seq) FROM record) ORDER BY c.seq DESC LIMIT 1";
-        let found = self.database.connection().query_row(query, [before.0], |row| {
+    /// The last record that may go: it has a checkpoint, it and all before it are older than `before`, no run that began up to
+    /// it is open, and nobody asked up to it for what could give power still.
+    pub fn prunable(&self, before: Timestamp, now: &Moment) -> Result<Option<Mark>, JournalError> {
+        // Whatever became of them: what was denied, ended or used is so by the records, and by rows that root can change.
+        let living = "SELECT min(seq) FROM record WHERE kind NOT IN ('start', 'end') AND grant_id IN \
+                      (SELECT id FROM request WHERE deadline > ?2 UNION ALL SELECT id FROM granted WHERE expires > ?2)";
+        let open = "SELECT min(start) FROM open_run WHERE ended = 0";
+        let query = format!(
+            "SELECT r.seq, r.hash FROM checkpoint c JOIN record r ON r.seq = c.seq WHERE r.high < ?1 \
+             AND r.seq < coalesce(({open}), r.seq + 1) AND r.seq < coalesce(({living}), r.seq + 1) \
+             AND r.seq < (SELECT max(seq) FROM record) ORDER BY c.seq DESC LIMIT 1"
+        );
+        let found = self.database.connection().query_row(&query, params![before.0, now.wall.seconds()], |row| {
             Ok(digest(row, 1).map(|hash| (row.get::<_, i64>(0).unwrap_or(0).unsigned_abs(), hash)))
         });
         let mark = found.optional()?.transpose()?.map(|(seq, hash)| Mark { seq, hash });
@@ -282,7 +288,7 @@ mod tests {
 
     /// The number of the last record that went, and the runs that went with it.
     fn pruned_with(journal: &Journal<'_>, second: i64, before: Timestamp) -> (Written, Mark, Vec<String>) {
-        let last = journal.prunable(before).unwrap().unwrap();
+        let last = journal.prunable(before, &sample::moment(second)).unwrap().unwrap();
         let written = journal.prune(&sample::moment(second), last, 0, "root", before).unwrap();
         let mut runs = Vec::new();
         let noted = journal.sweep(|run| {
@@ -308,7 +314,11 @@ mod tests {
         let scratch = Scratch::new("prune");
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
-        assert_eq!(journal.prunable(sample::moment(1).wall).unwrap(), None, "nothing is old enough");
+        assert_eq!(
+            journal.prunable(sample::moment(1).wall, &sample::moment(1)).unwrap(),
+            None,
+            "nothing is old enough"
+        );
         let before = sample::moment(2).wall;
         let (written, last, _) = pruned_with(&journal, 9, before);
         assert_eq!(last.seq, 2000, "the last record stays, so its segment does");
@@ -433,9 +443,35 @@ mod tests {
         sample::seal(&journal, 1);
         sample::fill(&journal, 1);
         sample::seal(&journal, 1);
-        assert_eq!(journal.prunable(sample::moment(2).wall).unwrap().unwrap().seq, 5);
+        assert_eq!(journal.prunable(sample::moment(2).wall, &sample::moment(2)).unwrap().unwrap().seq, 5);
         let _ = journal.end(&open, &sample::moment(2), sample::ending()).unwrap();
-        assert_ne!(journal.prunable(sample::moment(2).wall).unwrap().unwrap().seq, 5);
+        assert_ne!(journal.prunable(sample::moment(2).wall, &sample::moment(2)).unwrap().unwrap().seq, 5);
+    }
+
+    #[test]
+    fn whoever_asked_for_what_could_give_power_still_keeps_its_records() {
+        let scratch = Scratch::new("prune-living");
+        let database = Database::create(&scratch.path(), &ALL).unwrap();
+        let journal = filled(&database);
+        let (asked, long) = (sample::moment(1).wall.seconds() + 90, sample::moment(1).wall.seconds() + 900);
+        let sql = |sql: &str| drop(database.connection().execute_batch(sql).unwrap());
+        let prunable = |second| {
+            let mark = journal.prunable(sample::moment(2).wall, &sample::moment(second)).unwrap();
+            mark.map_or(0, |mark| mark.seq)
+        };
+        sql("UPDATE record SET grant_id = NULL");
+        assert_eq!(prunable(60), 2000);
+        // Denied and revoked, so that a changed row would bring them back.
+        sql(&format!(
+            "UPDATE record SET grant_id = 'r', kind = 'request' WHERE seq = 1500; \
+             UPDATE record SET grant_id = 'g', kind = 'request' WHERE seq = 1000; \
+             INSERT INTO request VALUES ('r', 7, 'web', 'denied', 1, {asked}, 2, x'', 'bob', 2, x'', NULL); \
+             INSERT INTO granted VALUES ('g', 7, 'web', 1, {long}, x'', x'', 'revoked', 'bob', 2, x'', NULL)"
+        ));
+        assert_eq!(prunable(60), 0, "the grant was asked for in record 1000");
+        sql("DELETE FROM granted");
+        assert_eq!(prunable(60), 1000);
+        assert_eq!(prunable(100), 2000, "the request is past its deadline");
     }
 
     #[test]
@@ -447,7 +483,7 @@ mod tests {
         let _ = journal.end(&open, &sample::moment(1), sample::ending()).unwrap();
         sample::seal(&journal, 1);
         sample::fill(&journal, 1);
-        let last = journal.prunable(sample::moment(2).wall).unwrap().unwrap();
+        let last = journal.prunable(sample::moment(2).wall, &sample::moment(2)).unwrap().unwrap();
         let _ = journal.prune(&sample::moment(3), last, 0, "root", sample::moment(2).wall).unwrap();
         let refused = journal.sweep(|_| Err(JournalError::Damaged("a shelf")));
         assert!(

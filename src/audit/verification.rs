@@ -13,7 +13,6 @@ use super::policy_history::PolicyHistory;
 use super::power::Power;
 use super::proof::{Proof, Proven, Signers};
 use super::prune::pruned;
-use super::record::Record;
 use super::tables;
 use crate::clock::Timestamp;
 use crate::policy::SourceFile;
@@ -89,10 +88,6 @@ fn records(
     let mut power = Power::new(pruned(snapshot)?.map(|mark| mark.seq));
     let keys = signers.clone();
     let done = chained(snapshot, signers, anchor, now, |row, role| {
-        let kind = row.copies.map_or("", |copies| copies.kind);
-        // What is none says nothing else.
-        Record::is_of(kind, row.body)
-            .map_err(|error| FirstBad { seq: row.seq, cause: Cause::Malformed(error.to_string()) })?;
         let named = role.map_or(Ok(()), |role| power.names_role(row.seq, role));
         named.and(row.copies.as_ref().map_or(Ok(()), |copies| power.record(row.seq, copies, row.body)))
     })?;
@@ -142,8 +137,11 @@ fn chained(
     }
     let mut misfits = Misfits::default();
     let done = each_row(snapshot, first, |row| {
-        let role = misfits.pass(proof.record(row))?.unwrap_or_else(|| role_digest(row.body));
-        if let Err(bad) = feed(row, role) {
+        let told = proof.record(row);
+        // What lacks something says nothing else.
+        let is_whole = !told.as_ref().is_err_and(|bad| matches!(bad.cause, Cause::Lacks(_)));
+        let role = misfits.pass(told)?.unwrap_or_else(|| role_digest(row.body));
+        if is_whole && let Err(bad) = feed(row, role) {
             misfits.push(bad);
         }
         check(&mut proof, row.seq)

@@ -122,7 +122,7 @@ impl Desk<'_> {
             return Err(refused("clock", sentence).hint("jitctl key accept --reason WHY, when the clock is right"));
         }
         let before = Timestamp(self.now.moment().wall.0).plus_seconds(-i64::try_from(keep).unwrap_or(i64::MAX));
-        let last = self.journal.prunable(before)?;
+        let last = self.journal.prunable(before, self.now.moment())?;
         let gone = self.journal.pruned()?.map_or(0, |mark| mark.seq);
         let through = last.map_or(0, |mark| mark.seq);
         let mut recordings = 0;

@@ -251,7 +251,7 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
         (r#","requests":2,"grants":2"#, ["0000000001", "0000000002"], false),
     ] {
         let mut story = Story::new(Some(9));
-        story.record("prune", None, &prune(counts));
+        story.tried("prune", None, 900, &prune(counts)).unwrap();
         story.granted("0000000002");
         story.rows(&ids, &key(), None);
         let found = story.power.end();
@@ -259,6 +259,13 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
         if let Ok(compared) = found {
             assert_eq!((compared.older, compared.older_open), (1, 1));
         }
+    }
+    // What could give power still when records were pruned kept them.
+    for (pruned_at, good) in [(900, true), (899, false), (159, false)] {
+        let mut story = Story::new(Some(9));
+        story.tried("prune", None, pruned_at, &prune(r#","requests":1,"grants":1"#)).unwrap();
+        story.rows(&["0000000001"], &key(), None);
+        assert_eq!(story.power.end().is_ok(), good, "{pruned_at}");
     }
 }
 
