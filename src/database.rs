@@ -8,7 +8,7 @@ mod files;
 mod index;
 mod migration;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,6 +25,7 @@ use sys::lock::Locked;
 use sys::signals::Unstoppable;
 
 pub use error::{DatabaseError, Distrust};
+pub use files::Place;
 use files::{beside, check_directory, check_files, directory_of};
 use index::Index;
 pub use migration::Earlier;
@@ -61,6 +62,7 @@ pub struct Database {
     durability: Cell<Durability>,
     /// A [`Reading`] is under way.
     is_reading: Cell<bool>,
+    place: OnceCell<Place>,
     /// Dropped after the connection.
     index: Index,
     /// Who is stopped while the log is recovered or read holds it for everybody. Dropped after the connection.
@@ -151,7 +153,8 @@ impl Database {
         let durability = Cell::new(Durability::Synced);
         let is_reading = Cell::new(false);
         let path = path.to_owned();
-        Ok(Self { connection, path, frames, wal, durability, is_reading, index, _unstoppable: unstoppable })
+        let place = OnceCell::new();
+        Ok(Self { connection, path, frames, wal, durability, is_reading, place, index, _unstoppable: unstoppable })
     }
 
     /// Creates the database with `schema` (see [`Self::open`]) in WAL mode, mode 0600, and opens it. A file that a
@@ -210,6 +213,11 @@ impl Database {
             // There is nothing in it that could fail to be kept.
             let _ = self.connection.execute_batch("COMMIT");
         }
+    }
+
+    /// Where it lay when this was asked first, which is while nobody has put another there.
+    pub fn place(&self) -> &Place {
+        self.place.get_or_init(|| Place::of(&self.path))
     }
 
     /// The file.

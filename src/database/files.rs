@@ -65,6 +65,33 @@ fn fault_of(metadata: &Metadata) -> Option<Distrust> {
     }
 }
 
+/// Where an open database lies: the files that it was opened as.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    files: [Option<(u64, u64)>; 3],
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), files: files(path) }
+    }
+
+    /// Whether whoever opens it now opens the same files. Root may have put others there; what is written into the old ones then is
+    /// read by nobody.
+    pub fn is_the_same(&self) -> bool {
+        self.files == files(&self.path)
+    }
+}
+
+/// Device and inode of the database and of what SQLite keeps beside it.
+fn files(path: &Path) -> [Option<(u64, u64)>; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
+        let found = fs::symlink_metadata(beside(path, suffix)).ok()?;
+        Some((found.dev(), found.ino()))
+    })
+}
+
 pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }

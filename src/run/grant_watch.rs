@@ -3,7 +3,7 @@
 
 use std::cell::OnceCell;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 
@@ -17,7 +17,7 @@ use crate::audit::{JournalError, record};
 use crate::authorized::Power;
 use crate::clock::duration::spell;
 use crate::clock::{Clock, Moment, Timestamp};
-use crate::database::Durability;
+use crate::database::{Durability, Place};
 use crate::escape::Word;
 use crate::grant::GrantTerms;
 use crate::grant::extension::extends;
@@ -44,6 +44,8 @@ pub(crate) struct GrantWatch<'a> {
     concerns: Alert,
     host: &'a Host,
     journal: &'a Journal<'a>,
+    /// Where the database lies, and when that was looked at last.
+    place: (&'a Place, Instant),
     what: What,
     /// The start, until it was mirrored.
     unsent: Option<Written>,
@@ -163,6 +165,7 @@ impl<'a> GrantWatch<'a> {
             },
             host,
             journal,
+            place: (host.database().place(), Instant::now()),
             what: watched.what,
             unsent: watched.unsent,
             is_sealing_due: false,
@@ -220,6 +223,9 @@ impl<'a> GrantWatch<'a> {
     }
 
     fn judge(&mut self) -> Verdict {
+        if self.is_replaced() {
+            self.abandon();
+        }
         if self.was_rung() {
             self.look();
         }
@@ -266,6 +272,29 @@ impl<'a> GrantWatch<'a> {
         match self.role.on_expiry {
             OnExpiry::Freeze if self.is_loose => OnExpiry::Terminate,
             wanted => wanted,
+        }
+    }
+
+    /// Whether root has put another database where ours was, as far as one has to know at this glance.
+    fn is_replaced(&mut self) -> bool {
+        let (place, looked) = &mut self.place;
+        if self.taken.is_some() || looked.elapsed() < GLANCE {
+            return false;
+        }
+        *looked = Instant::now();
+        !place.is_the_same()
+    }
+
+    /// What happens to our database is seen by nobody any more, and what happens to theirs not by us.
+    fn abandon(&mut self) {
+        self.words = Some(format!("the database was replaced: {} is ended", self.what.noun()));
+        self.taken = Some(Ending::Kill);
+        if !self.handed_over {
+            let user = self.concerns.user.clone().unwrap_or_default();
+            self.host.alert(&format!(
+                "the database was replaced while run {} of {user} went on, which is ended",
+                self.run()
+            ));
         }
     }
 

@@ -934,8 +934,9 @@ fn now() -> Moment {
 fn prune(path: &Path) -> bool {
     let database = open_database(path).unwrap();
     let journal = Journal::new(&database, "web1", Vec::new());
-    let moment = now();
-    let Some(last) = journal.prunable(moment.wall).unwrap() else { return false };
+    // After the deadline of each request.
+    let moment = Moment { wall: Timestamp(AT * 1_000_000), ..now() };
+    let Some(last) = journal.prunable(moment.wall, &moment).unwrap() else { return false };
     let _ = journal.prune(&moment, last, 0, "root", moment.wall).unwrap();
     journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
     true

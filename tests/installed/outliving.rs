@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Person, PrivateRoot, PtySession};
 
-use crate::{id, records_of, request};
+use crate::{id, own_root, records_of, request};
 
 const POLICY: &str = r#"
 [roles.lasting]
@@ -748,4 +748,40 @@ fn what_a_session_of_su_has_left_behind_ends_with_the_grant() {
     opener.root.as_root(["jitctl", "revoke", &opener.grant, "--reason", "enough"]).succeeded();
     opener.ends_at_once("750010");
     opener.ends_at_once("750011");
+}
+
+#[test]
+fn whoever_replaces_the_database_ends_what_the_old_one_knows() {
+    for replace in [
+        // An older one, a copy of today, and one that is written into the same file.
+        "mv /tmp/before.db $db; rm -f $db-wal $db-shm",
+        "sqlite3 $db '.backup /tmp/today.db'; chmod 600 /tmp/today.db; mv /tmp/today.db $db; rm -f $db-wal $db-shm",
+        "cat /tmp/before.db >$db; rm -f $db-wal $db-shm",
+        "cp -a /var/lib/jit-sudo /var/lib/aside; mv /var/lib/jit-sudo /var/lib/old; mv /var/lib/aside /var/lib/jit-sudo",
+    ] {
+        let own = own_root();
+        let person = own.person(&["deploy", "self-service"]);
+        own.script("sqlite3 /var/lib/jit-sudo/journal.db '.backup /tmp/before.db'; chmod 600 /tmp/before.db");
+        id(&request(&own, &person, "self-service", &[]));
+        let runs = ["carol", "root"].map(|run_as| {
+            let script = "sleep 3601 & setsid sleep 3602 & echo begun; wait";
+            let mut session = own.pty_as(&person.name, ["jit-sudo", "-n", "-u", run_as, "sh", "-c", script]);
+            session.expect("begun");
+            session
+        });
+        // Left running by a command that is over.
+        own.run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "setsid sleep 3603 >/dev/null 2>&1 </dev/null &"])
+            .succeeded();
+        let sleeping = || own.script("pgrep -c '^sleep$' || :").trim().parse::<u32>().unwrap();
+        assert_eq!(sleeping(), 5, "{replace}");
+        own.script(&format!("db=/var/lib/jit-sudo/journal.db; {replace}"));
+        for mut session in runs {
+            session.expect("the database was replaced: the command is ended");
+            session.wait();
+        }
+        harness::eventually("all of it has ended", harness::PATIENCE, || (sleeping() == 0).then_some(()));
+        own.as_root(["jitctl", "key", "accept", "--reason", "put back"]).succeeded();
+        own.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+        own.as_root(["jitctl", "audit", "verify"]).succeeded();
+    }
 }

@@ -594,8 +594,11 @@ fn cut(root: &PrivateRoot) {
         let wall = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros().try_into().unwrap());
         let boot_id = root.script("cat /proc/sys/kernel/random/boot_id").trim().to_owned();
         let up = root.script("cut -d. -f1 /proc/uptime").trim().parse::<i64>().unwrap();
-        let moment = Moment { wall, boot: BootTime(up * 1_000_000), boot_id };
-        let last = journal.prunable(wall).unwrap().unwrap();
+        // After the deadline of each request.
+        let later = 3 * 86_400_000_000;
+        let wall = Timestamp(wall.0 + later);
+        let moment = Moment { wall, boot: BootTime(up * 1_000_000 + later), boot_id };
+        let last = journal.prunable(wall, &moment).unwrap().unwrap();
         let _ = journal.prune(&moment, last, 0, "root", wall).unwrap();
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
         let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
