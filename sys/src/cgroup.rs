@@ -1,6 +1,7 @@
 //! Control groups of version 2 (cgroups(7)): a group for everything that one process starts, which can be frozen and
 //! killed as a whole, and a way out of a group that an ordinary user controls.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -32,7 +33,7 @@ const MOST: &str = "4096";
 /// The longest `/proc/PID/cgroup` that is believed, in bytes.
 const MAX_MEMBERSHIP: u64 = 64 << 10;
 
-/// A group of our own: `PARENT/NAME.PID` below the root of the tree, root's alone.
+/// A group of our own: `PARENT/NAME.PID-START` below the root of the tree, root's alone; by its maker and when that began.
 #[derive(Debug)]
 pub struct Cgroup {
     directory: File,
@@ -79,7 +80,7 @@ impl Cgroup {
         let parent = tree.join(parent);
         let links = own_directory(&parent)?.nlink();
         let around = outer.map_or_else(|| parent.clone(), |outer| tree.join(outer));
-        let path = around.join(format!("{name}.{}", Pid::own()));
+        let path = around.join(format!("{name}.{}", Maker::this_process()?));
         DirBuilder::new().mode(0o755).create(&path)?;
         // Two links of its own, and one for each group that was in it.
         if links > 2 && Pid::own().raw() % SWEEPERS == 0 {
@@ -450,14 +451,42 @@ fn membership(pid: &str) -> io::Result<PathBuf> {
 /// The innermost group of a run below `parent` that a process at `membership` is in, as a path from the root of the tree.
 fn outer(parent: &str, membership: &Path) -> Option<PathBuf> {
     let below = membership.strip_prefix("/").ok()?.strip_prefix(parent).ok()?;
-    let made = |part: &Component<'_>| part.as_os_str().to_str().is_some_and(|name| maker(name).is_some());
+    let made = |part: &Component<'_>| part.as_os_str().to_str().is_some_and(|name| made(name).is_some());
     let path: PathBuf = below.components().take_while(made).collect();
     (path.components().next().is_some()).then(|| Path::new(parent).join(path))
 }
 
-/// The process that made a group of this name.
-fn maker(name: &str) -> Option<Pid> {
-    name.rsplit_once('.').and_then(|(_, pid)| pid.parse().ok()).and_then(Pid::new)
+/// The process that made a group. Its number alone may be another's by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Maker(Living);
+
+impl Maker {
+    fn this_process() -> io::Result<Self> {
+        let pid = Pid::own();
+        Ok(Self(Living { pid, started: process::process_start(pid)? }))
+    }
+
+    /// One of which nothing can be read lives as long as there is a process of its number.
+    fn has_ended(self) -> bool {
+        let Self(Living { pid, started }) = self;
+        match procfs::stat(pid) {
+            Ok(stat) => stat.started != started || stat.has_ended(),
+            Err(_) => process::kill(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)),
+        }
+    }
+}
+
+impl fmt::Display for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0.pid, self.0.started)
+    }
+}
+
+/// What a group is called without its maker, and that.
+fn made(name: &str) -> Option<(&str, Maker)> {
+    let (called, maker) = name.rsplit_once('.')?;
+    let (pid, started) = maker.split_once('-')?;
+    Some((called, Maker(Living { pid: pid.parse().ok().and_then(Pid::new)?, started: started.parse().ok()? })))
 }
 
 fn parse_membership(bytes: &[u8]) -> Option<PathBuf> {
@@ -471,9 +500,7 @@ fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if let Some(maker) = name.to_str().and_then(maker)
-            && has_ended(maker)
-        {
+        if name.to_str().and_then(made).is_some_and(|(_, maker)| maker.has_ended()) {
             remove(&entry.path(), DEPTH);
         }
     }
@@ -496,9 +523,7 @@ fn named(path: &Path, name: &str, depth: u32, found: &mut Vec<Cgroup>) {
         }
         let path = entry.path();
         let called = entry.file_name();
-        let is_meant = called.to_str().is_some_and(|called| {
-            maker(called).is_some() && called.rsplit_once('.').is_some_and(|(before, _)| before == name)
-        });
+        let is_meant = called.to_str().and_then(made).is_some_and(|(called, _)| called == name);
         if is_meant && let Ok(directory) = open(&path) {
             found.push(Cgroup { directory, path });
         } else if depth > 0 {
@@ -513,9 +538,9 @@ fn orphaned(path: &Path, depth: u32, found: &mut Vec<String>) {
             continue;
         }
         let called = entry.file_name();
-        if let Some((name, maker)) = called.to_str().and_then(|name| Some((name.rsplit_once('.')?.0, maker(name)?)))
+        if let Some((name, maker)) = called.to_str().and_then(made)
             && is_populated(&entry.path())
-            && has_ended(maker)
+            && maker.has_ended()
         {
             found.push(name.to_owned());
         }
@@ -527,10 +552,6 @@ fn orphaned(path: &Path, depth: u32, found: &mut Vec<String>) {
 
 fn is_populated(path: &Path) -> bool {
     fs::read_to_string(path.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
-}
-
-fn has_ended(maker: Pid) -> bool {
-    process::kill(maker, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 
 /// From the leaves up. What cannot be removed holds processes, or is gone already.
@@ -612,17 +633,42 @@ mod tests {
         let Some((group, child)) = sleeper("stays") else { return };
         let (path, parent) = (group.path.clone(), group.path.parent().unwrap().to_owned());
         fs::create_dir(path.join("below")).unwrap();
-        // Of a maker that cannot live: the largest pid is 2^22.
-        let left = parent.join("left.4194999");
-        fs::create_dir(&left).unwrap();
+        let own = Maker::this_process().unwrap().0;
+        // Of a maker that cannot live, as the largest pid is 2^22; of one that had our number before us; and of us.
+        let [gone, before, ours] =
+            [(4_194_999, own.started), (own.pid.raw(), own.started - 1), (own.pid.raw(), own.started)]
+                .map(|(pid, started)| parent.join(format!("left.{pid}-{started}")));
+        for left in [&gone, &before, &ours] {
+            fs::create_dir(left).unwrap();
+        }
         sweep(&parent);
-        assert!(!left.exists() && path.exists());
+        assert_eq!([&gone, &before, &ours, &path].map(|path| path.exists()), [false, false, true, true]);
+        fs::remove_dir(ours).unwrap();
         remove(&path, DEPTH);
         assert!(path.exists(), "a process is in it");
         group.kill();
         wait(child, Waiting::ForEnd).unwrap();
         group.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_has_the_number_of_a_maker_or_is_dead_is_not_the_maker() {
+        let maker = Maker::this_process().unwrap();
+        let other = Maker(Living { started: maker.0.started + 1, ..maker.0 });
+        assert!(!maker.has_ended() && other.has_ended());
+        assert_eq!(made(&format!("a.b.{maker}")), Some(("a.b", maker)));
+        for name in ["supervisors", "a.17", "a.0-5", "a.17-", "a.-5", "17-5"] {
+            assert_eq!(made(name), None, "{name}");
+        }
+        let child = fork(|| exit_now(0)).unwrap();
+        let dead = Maker(Living { pid: child, started: process::process_start(child).unwrap() });
+        while !procfs::stat(child).unwrap().has_ended() {
+            std::thread::yield_now();
+        }
+        assert!(dead.has_ended(), "nobody has buried it");
+        wait(child, Waiting::ForEnd).unwrap();
+        assert!(dead.has_ended());
     }
 
     #[test]
