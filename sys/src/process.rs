@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::birth;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::kernel::{check, retry};
 use crate::poll::{pipe, read, write};
 use crate::procfs;
@@ -117,7 +117,12 @@ pub fn fork_into(group: Option<&Cgroup>, child: impl FnOnce() -> Infallible) -> 
     // SAFETY: there is one thread, checked above, so the child's memory is consistent and it may allocate. In test
     // harnesses, glibc takes its allocator's locks around fork, and children only use the allocator and the kernel; those
     // born in a group, around which nobody takes locks, do not even allocate.
-    match unsafe { birth::fork(group.map(AsFd::as_fd)) }? {
+    let born = match group {
+        // SAFETY: as above.
+        Some(group) => cgroup::beget(group, |group| unsafe { birth::fork(Some(group)) }),
+        None => unsafe { birth::fork(None) },
+    };
+    match born? {
         0 => match catch_unwind(AssertUnwindSafe(child)) {
             Ok(never) => match never {},
             Err(_) => std::process::abort(),
