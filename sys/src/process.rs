@@ -120,6 +120,7 @@ pub fn fork_into(group: Option<&Cgroup>, child: impl FnOnce() -> Infallible) -> 
     let born = match group {
         // SAFETY: as above.
         Some(group) => cgroup::beget(group, |group| unsafe { birth::fork(Some(group)) }),
+        // SAFETY: as above.
         None => unsafe { birth::fork(None) },
     };
     match born? {
