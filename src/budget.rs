@@ -68,6 +68,10 @@ pub const QUESTION_WITHIN: u64 = 10;
 /// The most processes of the broker that work or wait for one user.
 pub const BROKERS: u32 = 64;
 
+/// The most processes and threads that supervise one user's runs, or work for them, in a group of their own. Beyond it a run has no
+/// enforcer, and one on a terminal does not begin.
+pub const SETTLED: u32 = 1024;
+
 /// The most refusals of one user that are counted at the same time, and for how long each of them has its turn. With the storage they
 /// are a budget of time under the lock that others wait for: some three hundredths of it.
 pub const COUNTING: u32 = 2;

@@ -56,10 +56,10 @@ const ANSWER_LIMIT: usize = 64 << 10;
 ///
 /// # Errors
 /// Besides, `TimedOut` where it has not ended by then, and `InvalidData` where it says more than 64 KiB.
-pub fn ask_enforcer(order: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
+pub fn ask_enforcer(order: &[u8], group: Option<&Cgroup>, patience: Duration) -> io::Result<Vec<u8>> {
     let (hearing, speaking) = io::pipe()?;
     let mut command = enforcer(order)?;
-    let child = spawn_apart(command.stdout(speaking), None)?;
+    let child = spawn_apart(command.stdout(speaking), group)?;
     drop(command); // and with it our copy of the end that it speaks into
     let heard = hear(hearing, Instant::now() + patience);
     // Who is silent for good has ended; for another nobody waits.

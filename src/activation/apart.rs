@@ -14,6 +14,7 @@ use crate::grant::RequestTerms;
 use crate::grant::lifecycle::RequestState;
 use crate::host::{Host, HostError};
 use crate::programs::ask_enforcer;
+use crate::session::refuge;
 
 /// What the order to submit a request begins with.
 const SUBMIT: &[u8] = b"submit ";
@@ -50,7 +51,7 @@ pub fn request_apart(
 ) -> Result<Activation, ActivationError> {
     let terms = request_terms(caller, wanted, &host.public_identity()?.host, now)?;
     let order = Submission { terms, policy: wanted.role.policy.map(Digest) };
-    let answer = ask_enforcer(&[SUBMIT, &serde_json::to_vec(&order)?].concat(), PATIENCE);
+    let answer = ask_enforcer(&[SUBMIT, &serde_json::to_vec(&order)?].concat(), refuge().as_ref(), PATIENCE);
     let outcome = answer.and_then(|answer| {
         serde_json::from_slice::<Outcome>(&answer).map_err(|_| io::Error::other("there is no answer"))
     });

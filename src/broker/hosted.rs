@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::run::grant_watch::{Watched, What};
 use crate::run::left::Left;
 use crate::run::removal::{Looking, RemovalWatch};
-use crate::session::{Hosted, Program, SUPERVISORS, stand_alone};
+use crate::session::{Hosted, Program, supervise_for};
 use crate::store::keep_role;
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
@@ -59,7 +59,7 @@ impl Desk<'_> {
         let gone = |error| refused("no-program", format!("there is no process {}: {error}", new.pid));
         let program = Pid::new(new.pid).ok_or_else(|| refused("no-program", "there is no such process"))?;
 
-        stand_alone(SUPERVISORS);
+        supervise_for(holder.uid());
         let run = self.host.new_run_id()?;
         let register = turns().ok_or_else(|| refused("no-bell", "the bell cannot be opened"))?;
         let place = OPENED.saturating_add(new.pid.into());

@@ -23,7 +23,7 @@ use crate::policy::{AuditSettings, Role};
 use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
 use crate::session::custody::{self, Custody};
-use crate::session::{Known, SUPERVISORS, Wards, refuge, stand_alone};
+use crate::session::{Known, Wards, refuge, supervise_for};
 use sys::poll::is_left;
 use sys::process::Pid;
 use sys::sanitize::Inherited;
@@ -100,13 +100,15 @@ pub fn serve(inherited: &Inherited) -> i32 {
     if inherited.identity.uid() != 0 {
         return 1;
     }
-    stand_alone(SUPERVISORS);
     let mut text = Vec::new();
     if io::stdin().take(CHARGE_LIMIT).read_to_end(&mut text).is_err() {
         return 1;
     }
     let done = match serde_json::from_slice::<Charge>(&text) {
-        Ok(charge) => enforce(&charge),
+        Ok(charge) => {
+            supervise_for(charge.uid);
+            enforce(&charge)
+        }
         Err(_) if text == SEAL => seal(Due::InTime),
         Err(_) => match Holding::in_order(&text) {
             Some(holding) => open_host().and_then(|host| holding.look(&host)),

@@ -130,7 +130,7 @@ impl Carrier<'_, '_> {
     /// Does what the supervisor wants; what is not about bytes is not ours.
     pub(super) fn obey(&mut self, order: Order) -> io::Result<Course> {
         match order {
-            Order::Signal(_) | Order::Continue(_) | Order::Enough => {}
+            Order::Signal(..) | Order::Continue(_) | Order::Enough => {}
             Order::Screen { raw, plain } => {
                 if let Some(terminals) = &mut self.terminals {
                     (terminals.raw, terminals.plain, terminals.waits) = (raw, plain, false);

@@ -17,6 +17,7 @@ use super::tape::Tape;
 use super::taps::Taps;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, WaitEvent, become_subreaper, exit_now, fork};
+use sys::procfs::is_stopped;
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue, SignalSet};
@@ -197,9 +198,13 @@ impl Supervised<'_, '_, '_> {
         patience
     }
 
-    /// A command that stops, stops us too, so that the shell sees its job stopped; when we go on, it goes on.
+    /// A command that stops, stops us too, so that the shell sees its job stopped; when we go on, it goes on. Before we hear of a
+    /// stop somebody may have ended it.
     fn share_stop(&mut self) -> std::io::Result<()> {
         let Some(signal) = self.stopped.take().filter(|_| !self.enforcer.interferes()) else { return Ok(()) };
+        if is_stopped(self.command.pid()).is_ok_and(|stopped| !stopped) {
+            return Ok(());
+        }
         process::stop_self(if matches!(signal, SIGTTIN | SIGTTOU) { SIGTSTP } else { signal })?;
         self.command.signal(SIGCONT);
         Ok(())

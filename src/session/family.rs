@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use super::frost::Hold;
 use super::guard::Guard;
 use super::watch::Wards;
 use crate::authorized::environment::RUN_VARIABLE;
+use crate::budget::SETTLED;
 use crate::programs::{self, JIT_SUDO, Ours};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
@@ -28,8 +30,16 @@ use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 /// The group below which every run has one of its own.
 pub(super) const PARENT: &str = "jit-sudo";
 
-/// The group below it in which supervisors and enforcers live, away from the session that they end.
-pub const SUPERVISORS: &str = "supervisors";
+/// The groups below it in which supervisors and enforcers live, away from the session that they end: one for each user, with a
+/// share of its own, and one for what is left of runs that nobody supervises any more.
+const SUPERVISORS: &str = "supervisors";
+
+/// For whom this process works; root until it is known.
+static USER: AtomicU32 = AtomicU32::new(0);
+
+fn share() -> String {
+    cgroup::share(SUPERVISORS, USER.load(Ordering::Relaxed))
+}
 
 /// Between two looks at processes that are about to end.
 const ROUND: Duration = Duration::from_millis(20);
@@ -47,19 +57,26 @@ const TAKING_ROUNDS: u32 = 16;
 /// watches a command. To be called before either. What runs as the caller is born in the group that was left.
 pub fn stand_apart(inherited: &mut Inherited) {
     // Where that cannot be done the caller can hold us up, as on a host without control groups: nothing to refuse for.
-    inherited.group = cgroup::leave_foreign(PARENT, SUPERVISORS).ok().flatten().map(Rc::new);
+    USER.store(inherited.identity.uid(), Ordering::Relaxed);
+    inherited.group = cgroup::leave_foreign(PARENT, &share(), SETTLED).ok().flatten().map(Rc::new);
 }
 
 /// Takes this process, which goes on when its caller has gone, out of the caller's session for good.
 pub fn stand_alone(name: &str) {
     // Without control groups it is a process as any other, which its caller's session may take along.
-    let _ = cgroup::settle(PARENT, name);
+    let _ = cgroup::settle(PARENT, name, SETTLED);
+}
+
+/// The same, to where the supervisors of a user's runs live; this process works for them from now on.
+pub fn supervise_for(uid: u32) {
+    USER.store(uid, Ordering::Relaxed);
+    stand_alone(&share());
 }
 
 /// Where that is, for a process of ours to be born there: what ends the caller's session does not reach it, from its first moment
 /// on. None where there are no control groups.
 pub fn refuge() -> Option<Cgroup> {
-    cgroup::refuge(PARENT, SUPERVISORS).ok()
+    cgroup::refuge(PARENT, &share(), SETTLED).ok()
 }
 
 /// Whether a run can have a control group of its own here; the error says why not.
@@ -438,9 +455,9 @@ fn tell_to_end(supervisor: Pid) {
     }
 }
 
-/// Has another of our own processes stand where we do: what ends its session does not reach it there.
+/// Has another of our own processes stand where those of our user do: what ends its session does not reach it there.
 pub(super) fn settle_beside(pid: Pid) {
-    let _ = cgroup::take_out(pid, PARENT, SUPERVISORS); // as in `stand_apart`
+    let _ = cgroup::take_out(pid, PARENT, &share(), SETTLED); // as in `stand_apart`
 }
 
 /// Ends what is left of a run that nobody supervises any more, in its group and by the run that its processes were told; gives how
@@ -456,7 +473,8 @@ pub fn end_lost(run: &str) -> usize {
         let (own, others): (Vec<Pid>, Vec<Pid>) =
             group.members().into_iter().partition(|pid| ours.run_by(*pid).is_some());
         for pid in own {
-            settle_beside(pid);
+            // Whoever closes the run of another has nothing to give away for that.
+            let _ = cgroup::take_out(pid, PARENT, SUPERVISORS, SETTLED);
             if ours.run_by(pid) == Some(JIT_SUDO) {
                 tell_to_end(pid);
             }

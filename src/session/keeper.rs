@@ -2,13 +2,14 @@
 //! found only as what descends from somebody, and the supervisor ends with its command: so there is a process between them,
 //! which adopts the orphans and ends with the last of them.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::launch::{Launch, LaunchError};
 use super::message::{Order, Report, receive_order, receive_report, send_order, send_report};
-use super::reaper::Reaper;
+use super::reaper::{Reaper, Stops};
 use super::taps::Ends;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, Usage, WaitEvent, Waiting, exit_now, fork, wait};
@@ -20,6 +21,8 @@ use sys::wall::{Capability, Files, Post, close_but, confine};
 pub(super) struct Begotten {
     command: Pid,
     keeper: Option<(Pid, OwnedFd)>,
+    /// That [`Self::change`] has told.
+    stops: Cell<Stops>,
 }
 
 impl Begotten {
@@ -31,7 +34,7 @@ impl Begotten {
         grace: Duration,
     ) -> Result<Self, LaunchError> {
         if launch.family().group().is_some() {
-            return Ok(Self { command: launch.spawn(inherited, ends)?, keeper: None });
+            return Ok(Self { command: launch.spawn(inherited, ends)?, keeper: None, stops: Cell::default() });
         }
         let (ours, theirs) = socket_pair().map_err(|error| LaunchError::System("make a socket pair", error))?;
         let mut ours = Some(ours);
@@ -46,7 +49,7 @@ impl Begotten {
         match receive_report(&line) {
             Ok(Some(Report::Begun(command))) => {
                 set_blocking(line.as_fd(), Blocking::No).map_err(lost)?;
-                Ok(Self { command, keeper: Some((keeper, line)) })
+                Ok(Self { command, keeper: Some((keeper, line)), stops: Cell::default() })
             }
             Ok(Some(Report::Failed(error))) => Err(launch.failed(error)),
             Ok(_) => Err(lost(killed())),
@@ -71,6 +74,12 @@ impl Begotten {
 
     /// What has become of the command, unless it goes on.
     pub(super) fn change(&self) -> io::Result<Option<(WaitEvent, Usage)>> {
+        let change = self.next_change()?;
+        let _ = change.map(|(event, _)| self.stops.set(self.stops.get().and(event)));
+        Ok(change)
+    }
+
+    fn next_change(&self) -> io::Result<Option<(WaitEvent, Usage)>> {
         let Some((_, line)) = &self.keeper else { return wait(self.command, Waiting::ChangeNow) };
         match receive_report(line) {
             Ok(Some(Report::Stopped(signal))) => Ok(Some((WaitEvent::Stopped(signal), Usage::default()))),
@@ -82,12 +91,12 @@ impl Begotten {
         }
     }
 
-    /// Sends it a signal; one that has just ended needs none.
+    /// Sends it a signal. One that has just ended needs none; SIGCONT undoes the stop that [`Self::change`] told last, and no later one.
     pub(super) fn signal(&self, signal: i32) {
-        let _ = match &self.keeper {
-            Some((_, line)) => send_order(line, &Order::Signal(signal)),
-            None => process::kill(self.command, signal),
-        };
+        match &self.keeper {
+            Some((_, line)) => drop(send_order(line, &Order::Signal(signal, self.stops.get().count))),
+            None => self.stops.get().send(self.command, signal),
+        }
     }
 }
 
@@ -129,12 +138,10 @@ fn attend(reaper: &mut Reaper, signals: &SignalQueue, supervisor: &OwnedFd) -> i
         if !ordered {
             continue;
         }
-        match (receive_order(supervisor)?, reaper.command()) {
-            (Some(Order::Signal(signal)), Some(command)) => {
-                let _ = process::kill(command, signal); // it may have ended
-            }
-            (Some(_), _) => {}
-            (None, _) => return Ok(()),
+        match receive_order(supervisor)? {
+            Some(Order::Signal(signal, stops)) => reaper.forward(signal, stops),
+            Some(_) => {}
+            None => return Ok(()),
         }
     }
 }

@@ -32,8 +32,8 @@ pub(super) enum Place {
 /// From the supervisor to the carrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Send the command's process group a signal.
-    Signal(i32),
+    /// Send the command a signal, whose sender knew of so many stops of it; a monitor sends it to the command's process group.
+    Signal(i32, u32),
     /// Let the stopped command go on.
     Continue(Place),
     /// How the two terminals are set from now on; what waited for that is carried.
@@ -81,7 +81,7 @@ pub(super) enum Report {
 /// Sends an order.
 pub(super) fn send_order(socket: &OwnedFd, order: &Order) -> io::Result<()> {
     let (numbers, text) = match order {
-        Order::Signal(signal) => ([1, i64::from(*signal), 0, 0, 0, 0], ""),
+        Order::Signal(signal, stops) => ([1, i64::from(*signal), i64::from(*stops), 0, 0, 0], ""),
         Order::Continue(Place::Foreground) => ([2, 1, 0, 0, 0, 0], ""),
         Order::Continue(Place::Background) => ([2, 0, 0, 0, 0, 0], ""),
         Order::Screen { raw, plain } => ([3, i64::from(*raw), i64::from(*plain), 0, 0, 0], ""),
@@ -102,7 +102,7 @@ pub(super) fn send_order(socket: &OwnedFd, order: &Order) -> io::Result<()> {
 pub(super) fn receive_order(socket: &OwnedFd) -> io::Result<Option<Order>> {
     let Some((numbers, text)) = receive(socket)? else { return Ok(None) };
     Ok(Some(match numbers {
-        [1, signal, ..] => Order::Signal(small(signal)?),
+        [1, signal, stops, ..] => Order::Signal(small(signal)?, small(stops)?),
         [2, 1, ..] => Order::Continue(Place::Foreground),
         [2, 0, ..] => Order::Continue(Place::Background),
         [3, raw, plain, ..] => Order::Screen { raw: raw == 1, plain: plain == 1 },
@@ -253,7 +253,7 @@ mod tests {
     fn orders_and_reports_arrive_as_they_were_sent() {
         let (ours, theirs) = sys::poll::socket_pair().unwrap();
         for order in [
-            Order::Signal(15),
+            Order::Signal(15, 3),
             Order::Continue(Place::Foreground),
             Order::Continue(Place::Background),
             Order::Screen { raw: true, plain: false },

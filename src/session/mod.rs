@@ -30,7 +30,7 @@ mod taps;
 use std::time::{Duration, Instant};
 
 pub use family::{
-    Family, Known, SUPERVISORS, abandoned, can_found, end_lost, refuge, stand_alone, stand_apart, take_sessions_back,
+    Family, Known, abandoned, can_found, end_lost, refuge, stand_alone, stand_apart, supervise_for, take_sessions_back,
 };
 pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;

@@ -115,7 +115,7 @@ impl Attended<'_> {
                 continue;
             }
             match (receive_order(supervisor)?, self.reaper.command()) {
-                (Some(Order::Signal(signal)), Some(command)) => drop(process::kill_group(command, signal)),
+                (Some(Order::Signal(signal, _)), Some(command)) => drop(process::kill_group(command, signal)),
                 (Some(Order::Continue(place)), Some(command)) => self.go_on(command, place),
                 (Some(order), _) => {
                     if carrier.obey(order)? == Course::Over {

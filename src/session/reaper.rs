@@ -9,7 +9,7 @@ use super::launch::read_report;
 use super::message::{Report, send_report};
 use super::outcome::CommandEnd;
 use sys::cgroup::{Cgroup, Killer};
-use sys::process::{self, Children, Pid, WaitEvent, Waiting, bury_the_dead, wait_any};
+use sys::process::{self, Children, Pid, Usage, WaitEvent, Waiting, wait_any};
 use sys::signals::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
 use sys::wall::let_go;
 
@@ -22,7 +22,8 @@ const KILL_ROUNDS: u32 = 100;
 /// A command that this process begot, and what it takes to end all that comes of it, opened before the wall stands.
 pub(super) struct Reaper {
     command: Pid,
-    has_ended: bool,
+    is_buried: bool,
+    stops: Stops,
     group: Option<Killer>,
     children: Option<Children>,
     /// There is no control group.
@@ -32,19 +33,29 @@ pub(super) struct Reaper {
 impl Reaper {
     /// Of `command`, which was born in `group`. This process is a subreaper.
     pub(super) fn of(command: Pid, group: Option<&Cgroup>) -> Self {
-        // Without a control group there are the orphans, which we adopt, and without a list of them the command's own group.
+        // Without a control group there are the orphans, which we adopt, and without a list of them the command's own process group.
         Self {
             command,
-            has_ended: false,
+            is_buried: false,
+            stops: Stops::default(),
             group: group.and_then(|group| group.killer().ok()),
             children: Children::open().ok(),
             stays: group.is_none(),
         }
     }
 
-    /// The command, until it has ended.
+    /// The command, until it is buried; then its number, and that of its process group, may be another's.
     pub(super) fn command(&self) -> Option<Pid> {
-        (!self.has_ended).then_some(self.command)
+        (!self.is_buried).then_some(self.command)
+    }
+
+    /// Sends the command a signal, by order of somebody who knew of so many stops of it: SIGCONT undoes no later one.
+    pub(super) fn forward(&self, signal: i32, stops: u32) {
+        if let Some(command) = self.command()
+            && (signal != SIGCONT || stops == self.stops.count)
+        {
+            self.stops.send(command, signal);
+        }
     }
 
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
@@ -54,16 +65,13 @@ impl Reaper {
 
     /// Tells the supervisor that the command has stopped or ended. `failure` says why it could not be executed.
     pub(super) fn look(&mut self, failure: Option<&OwnedFd>, supervisor: &OwnedFd) -> io::Result<()> {
-        while let Ok(Some((pid, event, usage))) = wait_any(Waiting::ChangeNow) {
+        while let Ok(Some((pid, event, usage))) = self.next_change(Waiting::ChangeNow) {
             let report = match event {
                 _ if pid != self.command => continue,
-                WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => {
-                    self.has_ended = true;
-                    match failure.and_then(read_report) {
-                        Some(error) => Report::Failed(error),
-                        None => Report::Ended(CommandEnd { event, usage }),
-                    }
-                }
+                WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => match failure.and_then(read_report) {
+                    Some(error) => Report::Failed(error),
+                    None => Report::Ended(CommandEnd { event, usage }),
+                },
                 WaitEvent::Stopped(signal) => Report::Stopped(signal),
                 WaitEvent::Continued => continue,
             };
@@ -73,16 +81,16 @@ impl Reaper {
     }
 
     /// Ends them, after `grace` with no mercy. Once a run has lasted, its enforcer does the same.
-    pub(super) fn end(&self, grace: Duration) {
+    pub(super) fn end(&mut self, grace: Duration) {
         for signal in [SIGHUP, SIGTERM, SIGCONT] {
             self.signal(signal);
         }
         let deadline = Instant::now() + grace;
-        while bury_the_dead() && Instant::now() < deadline {
+        while self.bury() && Instant::now() < deadline {
             std::thread::sleep(ROUND);
         }
         for _ in 0..KILL_ROUNDS {
-            if !bury_the_dead() {
+            if !self.bury() {
                 return;
             }
             let _ = self.group.as_ref().map(Killer::kill); // the others are signalled one by one
@@ -93,18 +101,130 @@ impl Reaper {
 
     /// The supervisor wants no more of this process. Where it is the one by whom they are found, it stays until the last has ended,
     /// and holds nothing meanwhile.
-    pub(super) fn outlast(&self) {
-        if self.stays && bury_the_dead() {
+    pub(super) fn outlast(&mut self) {
+        if self.stays && self.bury() {
             let_go();
             while wait_any(Waiting::ForEnd).is_ok() {}
         }
     }
 
+    /// What has become of one of them; who has ended is buried with that.
+    fn next_change(&mut self, waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Usage)>> {
+        let change = wait_any(waiting)?;
+        if let Some((_, event, _)) = change.filter(|(pid, ..)| *pid == self.command) {
+            self.stops = self.stops.and(event);
+            self.is_buried = matches!(event, WaitEvent::Exited(_) | WaitEvent::Signaled { .. });
+        }
+        Ok(change)
+    }
+
+    /// Buries those that have ended; whether there are others.
+    fn bury(&mut self) -> bool {
+        loop {
+            match self.next_change(Waiting::EndNow) {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
     fn signal(&self, signal: i32) {
         // Who has ended by now needs no signal.
-        let _ = process::kill_group(self.command, signal);
+        let _ = self.command().map(|command| process::kill_group(command, signal));
         for child in self.children.as_ref().map(Children::now).unwrap_or_default() {
             let _ = process::kill(child, signal);
         }
+    }
+}
+
+/// The stops of a child of ours, as far as we have seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stops {
+    pub(super) count: u32,
+    /// The last one.
+    lasts: bool,
+}
+
+impl Stops {
+    /// After this.
+    pub(super) fn and(self, event: WaitEvent) -> Self {
+        let lasts = matches!(event, WaitEvent::Stopped(_));
+        Self { count: self.count.wrapping_add(u32::from(lasts)), lasts }
+    }
+
+    /// Sends the child a signal. SIGCONT is for a stop that we know and that lasts: who goes on may be about to stop anew, which
+    /// SIGCONT would undo even before it stops.
+    pub(super) fn send(self, child: Pid, signal: i32) {
+        if signal != SIGCONT || (self.lasts && !process::has_changed(child)) {
+            let _ = process::kill(child, signal); // it may have ended
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command};
+
+    use super::*;
+    use sys::procfs::is_awake;
+    use sys::signals::SIGSTOP;
+
+    /// A command that leads a process group, and its reaper, which looks after nobody else.
+    fn sleeper() -> (Child, Reaper) {
+        let child = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        let command = Pid::new(child.id().cast_signed()).unwrap();
+        (child, Reaper { children: None, ..Reaper::of(command, None) })
+    }
+
+    #[test]
+    fn the_group_of_another_that_has_the_number_of_a_buried_command_is_let_alone() {
+        let (mut another, mut reaper) = sleeper();
+        reaper.is_buried = true;
+        for signal in [SIGTERM, SIGKILL] {
+            reaper.signal(signal);
+        }
+        reaper.forward(SIGKILL, 0);
+        std::thread::sleep(ROUND);
+        assert_eq!(another.try_wait().unwrap(), None);
+        reaper.is_buried = false;
+        reaper.signal(SIGTERM);
+        another.wait().unwrap();
+    }
+
+    #[test]
+    fn no_stop_is_undone_of_which_whoever_wants_it_to_go_on_did_not_know() {
+        let (mut child, mut reaper) = sleeper();
+        let command = reaper.command;
+        let changes = |signal| {
+            process::kill(command, signal).unwrap();
+            while !process::has_changed(command) {
+                std::thread::yield_now();
+            }
+        };
+        let goes_on = || {
+            std::thread::sleep(ROUND);
+            is_awake(command)
+        };
+        changes(SIGSTOP);
+        reaper.forward(SIGCONT, 0);
+        assert!(!goes_on(), "the reaper has not seen it");
+        let sees = |reaper: &mut Reaper| {
+            reaper.stops = reaper.stops.and(process::wait(command, Waiting::ForChange).unwrap().unwrap().0);
+        };
+        sees(&mut reaper);
+        reaper.forward(SIGCONT, 0);
+        assert!(!goes_on(), "the supervisor was not told of it yet");
+        reaper.forward(SIGCONT, 1);
+        assert!(goes_on());
+        changes(SIGSTOP);
+        reaper.forward(SIGCONT, 1);
+        assert!(!goes_on(), "it was stopped anew");
+        sees(&mut reaper);
+        changes(SIGCONT);
+        sees(&mut reaper);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

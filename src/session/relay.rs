@@ -233,7 +233,7 @@ impl Relay<'_, '_, '_> {
                 SIGCONT => self.resume(),
                 SIGTTIN => {}
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
-                signal if self.is_for_the_command(&event) => self.order(&Order::Signal(signal)),
+                signal if self.is_for_the_command(&event) => self.order(&Order::Signal(signal, 0)),
                 _ => {}
             }
         }
@@ -272,8 +272,8 @@ impl Relay<'_, '_, '_> {
     /// The caller's terminal is gone. The command learns it as it would without us.
     fn hung_up(&mut self) {
         self.enforcer.give_up();
-        self.order(&Order::Signal(SIGHUP));
-        self.order(&Order::Signal(SIGCONT));
+        self.order(&Order::Signal(SIGHUP, 0));
+        self.order(&Order::Signal(SIGCONT, 0));
     }
 
     /// The command stopped. When it only reached for its terminal and ours is at hand, it gets it; otherwise we stop too,
@@ -393,7 +393,7 @@ impl Relay<'_, '_, '_> {
 
     /// Only a thaw wakes what is frozen.
     fn order(&self, order: &Order) {
-        if !(self.enforcer.is_frozen() && matches!(order, Order::Signal(SIGCONT) | Order::Continue(_))) {
+        if !(self.enforcer.is_frozen() && matches!(order, Order::Signal(SIGCONT, _) | Order::Continue(_))) {
             self.line.order(order);
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use crate::cgroup::is_gone;
 use crate::kernel::check;
 
 /// Since Linux 5.7; not in every libc.
@@ -26,6 +27,7 @@ pub(crate) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::c_
         // of anything that a process with one thread needs.
         let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
         match check(answer as libc::c_int) {
+            // Where the group was removed meanwhile, nothing that is to be born there may live elsewhere.
             Err(error) if !is_gone(&error) => {}
             done => return done,
         }
@@ -66,11 +68,6 @@ pub(crate) unsafe fn vfork(
     let mut entrance = Entrance { cgroup, entry, argument };
     // SAFETY: as above; the entrance lives as long as the child stays on our stack.
     check(unsafe { libc::clone(enter_first, top.cast(), BORROWED | libc::SIGCHLD, (&raw mut entrance).cast()) })
-}
-
-/// The group was removed meanwhile, with all that was in it: what is to be born there must not live elsewhere.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
 }
 
 /// What a child does that could not be begotten in its group.

@@ -1,6 +1,7 @@
 //! Control groups of version 2 (cgroups(7)): a group for everything that one process starts, which can be frozen and
 //! killed as a whole, and a way out of a group that an ordinary user controls.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,17 +27,19 @@ const DEPTH: u32 = 16;
 /// One in so many makers looks at what others have left: where many daemons stay, that takes its time.
 const SWEEPERS: i32 = 7;
 
-/// The most processes and threads in a group in which processes settle: beyond it none of them can fork.
-const MOST: &str = "4096";
+/// How often a refuge is made anew that somebody removes each time, because nobody was in it yet.
+const REMADE: u32 = 100;
 
 /// The longest `/proc/PID/cgroup` that is believed, in bytes.
 const MAX_MEMBERSHIP: u64 = 64 << 10;
 
-/// A group of our own: `PARENT/NAME.PID` below the root of the tree, root's alone.
+/// A group of our own: `PARENT/NAME.PID-START` below the root of the tree, root's alone; by its maker and when that began.
 #[derive(Debug)]
 pub struct Cgroup {
     directory: File,
     path: PathBuf,
+    /// It is a [`refuge`] with this bound.
+    most: Option<u32>,
 }
 
 impl Cgroup {
@@ -79,14 +82,19 @@ impl Cgroup {
         let parent = tree.join(parent);
         let links = own_directory(&parent)?.nlink();
         let around = outer.map_or_else(|| parent.clone(), |outer| tree.join(outer));
-        let path = around.join(format!("{name}.{}", Pid::own()));
+        let path = around.join(format!("{name}.{}", Maker::this_process()?));
         DirBuilder::new().mode(0o755).create(&path)?;
         // Two links of its own, and one for each group that was in it.
         if links > 2 && Pid::own().raw() % SWEEPERS == 0 {
             sweep(&parent);
         }
         let directory = open(&path)?;
-        Ok(Self { directory, path })
+        Ok(Self { directory, path, most: None })
+    }
+
+    /// A [`refuge`] once more, for when it was removed. No other group is made anew: what was to be born there is not to live.
+    pub(crate) fn anew(&self) -> Option<io::Result<Self>> {
+        self.most.map(|most| open_refuge(&self.path, most))
     }
 
     /// The group at a path that [`Self::path`] gave.
@@ -100,7 +108,7 @@ impl Cgroup {
         if !is_below || !is_roots_alone(&fs::symlink_metadata(path)?) {
             return Err(denied());
         }
-        Ok(Self { directory: open(path)?, path: path.to_owned() })
+        Ok(Self { directory: open(path)?, path: path.to_owned(), most: None })
     }
 
     /// Every group of this name, whoever made it, below `parent` and inside of others.
@@ -130,7 +138,7 @@ impl Cgroup {
         let id = path.file_name()?.to_str()?.strip_prefix("session-")?.strip_suffix(".scope")?;
         let told = fs::read_to_string(Path::new(SESSIONS).join(id)).ok()?;
         let is_led = told.lines().any(|line| line.strip_prefix("LEADER=") == Some(&leader.to_string()));
-        is_led.then(|| open(&path).ok()).flatten().map(|directory| Self { directory, path })
+        is_led.then(|| open(&path).ok()).flatten().map(|directory| Self { directory, path, most: None })
     }
 
     /// Whether nobody has removed it.
@@ -167,7 +175,7 @@ impl Cgroup {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        Ok(Self { directory: open(&path)?, path })
+        Ok(Self { directory: open(&path)?, path, most: None })
     }
 
     /// Stops every process in it, without a signal and for whatever will be started in it too; they can still be
@@ -317,7 +325,7 @@ impl AsFd for Cgroup {
 ///
 /// # Errors
 /// As [`Cgroup::create`], and when the group of this process is unknown.
-pub fn leave_foreign(parent: &str, name: &str) -> io::Result<Option<Cgroup>> {
+pub fn leave_foreign(parent: &str, name: &str, most: u32) -> io::Result<Option<Cgroup>> {
     let (tree, own) = (tree()?, membership("self")?);
     let mut path = tree.clone();
     let mut foreign = false;
@@ -335,66 +343,101 @@ pub fn leave_foreign(parent: &str, name: &str) -> io::Result<Option<Cgroup>> {
         return Ok(None);
     }
     let left = open(&path).ok();
-    settle(parent, name)?;
-    Ok(left.map(|directory| Cgroup { directory, path }))
+    settle(parent, name, most)?;
+    Ok(left.map(|directory| Cgroup { directory, path, most: None }))
 }
 
-/// Goes to the group `name` below `parent`, wherever this process was before: there the limits of a session and its end
+/// Goes to the [`refuge`] `name` below `parent`, wherever this process was before: there the limits of a session and its end
 /// reach it no more, and it holds no session open.
 ///
 /// # Errors
 /// As [`Cgroup::create`].
-pub fn settle(parent: &str, name: &str) -> io::Result<()> {
-    place(parent, name, "0")
+pub fn settle(parent: &str, name: &str, most: u32) -> io::Result<()> {
+    place(parent, name, most, "0")
 }
 
 /// Has another process settle there; one that was frozen goes on.
 ///
 /// # Errors
 /// As [`settle`], and when there is no such process.
-pub fn take_out(pid: Pid, parent: &str, name: &str) -> io::Result<()> {
-    place(parent, name, &pid.to_string())
+pub fn take_out(pid: Pid, parent: &str, name: &str, most: u32) -> io::Result<()> {
+    place(parent, name, most, &pid.to_string())
 }
 
 /// The group where processes settle, for a child to be born in it: that costs nothing, while moving one later holds up every
-/// fork on the machine for milliseconds.
+/// fork on the machine for milliseconds. Beyond `most` processes and threads in it none of them can fork. It is made where there is
+/// none, and a later [`Cgroup::create`] removes it when nobody is left in it.
 ///
 /// # Errors
 /// As [`settle`].
-pub fn refuge(parent: &str, name: &str) -> io::Result<Cgroup> {
-    let parent = tree()?.join(parent);
-    own_directory(&parent)?;
-    let path = parent.join(name);
-    own_directory(&path)?;
-    bound(&parent, &path);
-    Ok(Cgroup { directory: open(&path)?, path })
+pub fn refuge(parent: &str, name: &str, most: u32) -> io::Result<Cgroup> {
+    open_refuge(&tree()?.join(parent).join(name), most)
 }
 
-fn place(parent: &str, name: &str, who: &str) -> io::Result<()> {
-    let refuge = refuge(parent, name)?;
+fn open_refuge(path: &Path, most: u32) -> io::Result<Cgroup> {
+    let parent = path.parent().ok_or(io::ErrorKind::NotFound)?;
+    own_directory(parent)?;
+    let directory = again(|| {
+        own_directory(path)?;
+        bound(parent, path, &most.to_string());
+        open(path)
+    })?;
+    Ok(Cgroup { directory, path: path.to_owned(), most: Some(most) })
+}
+
+/// Whether a group was removed before something could be done with it.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
+}
+
+fn again<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..REMADE {
+        match attempt() {
+            Err(error) if is_gone(&error) => {}
+            done => return done,
+        }
+    }
+    attempt()
+}
+
+/// Begets in a group. A refuge that was removed because nobody was in it yet is made anew.
+pub(crate) fn beget<T>(group: &Cgroup, mut beget: impl FnMut(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+    let mut born = beget(group.as_fd());
+    for _ in 0..REMADE {
+        match &born {
+            Err(error) if is_gone(error) => {}
+            _ => return born,
+        }
+        let Some(anew) = group.anew() else { return born };
+        born = beget(anew?.as_fd());
+    }
+    born
+}
+
+fn place(parent: &str, name: &str, most: u32, who: &str) -> io::Result<()> {
     let member = if who == "0" { "self" } else { who };
     if membership(member)
         .is_ok_and(|path| path.strip_prefix("/").is_ok_and(|path| path == Path::new(parent).join(name)))
     {
         return Ok(());
     }
-    refuge.write("cgroup.procs", who)
+    again(|| refuge(parent, name, most)?.write("cgroup.procs", who))
 }
 
 /// Once for each group: the kernel stops every fork while a controller is switched on.
-fn bound(parent: &Path, group: &Path) {
+fn bound(parent: &Path, group: &Path, bound: &str) {
     if fs::read_to_string(parent.join("cgroup.subtree_control"))
         .is_ok_and(|on| on.split_whitespace().any(|on| on == "pids"))
     {
-        if fs::read_to_string(group.join("pids.max")).is_ok_and(|most| most.trim() != MOST) {
-            let _ = write(group, "pids.max", MOST);
+        if fs::read_to_string(group.join("pids.max")).is_ok_and(|most| most.trim() != bound) {
+            let _ = write(group, "pids.max", bound);
         }
         return;
     }
     // Where the controller is not to be had the group is without a bound, as it is without a group.
     let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
     if available.split_whitespace().any(|controller| controller == "pids") {
-        let _ = write(parent, "cgroup.subtree_control", "+pids").and_then(|()| write(group, "pids.max", MOST));
+        let _ = write(parent, "cgroup.subtree_control", "+pids").and_then(|()| write(group, "pids.max", bound));
     }
 }
 
@@ -450,14 +493,42 @@ fn membership(pid: &str) -> io::Result<PathBuf> {
 /// The innermost group of a run below `parent` that a process at `membership` is in, as a path from the root of the tree.
 fn outer(parent: &str, membership: &Path) -> Option<PathBuf> {
     let below = membership.strip_prefix("/").ok()?.strip_prefix(parent).ok()?;
-    let made = |part: &Component<'_>| part.as_os_str().to_str().is_some_and(|name| maker(name).is_some());
+    let made = |part: &Component<'_>| part.as_os_str().to_str().is_some_and(|name| made(name).is_some());
     let path: PathBuf = below.components().take_while(made).collect();
     (path.components().next().is_some()).then(|| Path::new(parent).join(path))
 }
 
-/// The process that made a group of this name.
-fn maker(name: &str) -> Option<Pid> {
-    name.rsplit_once('.').and_then(|(_, pid)| pid.parse().ok()).and_then(Pid::new)
+/// The process that made a group. Its number alone may be another's by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Maker(Living);
+
+impl Maker {
+    fn this_process() -> io::Result<Self> {
+        let pid = Pid::own();
+        Ok(Self(Living { pid, started: process::process_start(pid)? }))
+    }
+
+    /// One of which nothing can be read lives as long as there is a process of its number.
+    fn has_ended(self) -> bool {
+        let Self(Living { pid, started }) = self;
+        match procfs::stat(pid) {
+            Ok(stat) => stat.started != started || stat.has_ended(),
+            Err(_) => process::kill(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)),
+        }
+    }
+}
+
+impl fmt::Display for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0.pid, self.0.started)
+    }
+}
+
+/// What a group is called without its maker, and that.
+fn made(name: &str) -> Option<(&str, Maker)> {
+    let (called, maker) = name.rsplit_once('.')?;
+    let (pid, started) = maker.split_once('-')?;
+    Some((called, Maker(Living { pid: pid.parse().ok().and_then(Pid::new)?, started: started.parse().ok()? })))
 }
 
 fn parse_membership(bytes: &[u8]) -> Option<PathBuf> {
@@ -465,15 +536,24 @@ fn parse_membership(bytes: &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsStr::new(std::str::from_utf8(path).ok()?)))
 }
 
-/// Removes what makers that are gone have left. A group whose maker lives is never touched, though it may be empty: a
+/// What the [`refuge`] of one user's processes is called among those of this name.
+pub fn share(name: &str, uid: u32) -> String {
+    format!("{name}-{uid}")
+}
+
+fn is_share(name: &str) -> bool {
+    name.rsplit_once('-').is_some_and(|(name, uid)| !name.contains('.') && uid.parse::<u32>().is_ok())
+}
+
+/// Removes what makers that are gone have left, and the shares of users of whom nobody is in them. A group whose maker lives is never touched, though it may be empty: a
 /// process may be about to be born in it.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if let Some(maker) = name.to_str().and_then(maker)
-            && has_ended(maker)
-        {
+        if name.to_str().is_some_and(is_share) {
+            let _ = fs::remove_dir(entry.path()); // most of them are in use
+        } else if name.to_str().and_then(made).is_some_and(|(_, maker)| maker.has_ended()) {
             remove(&entry.path(), DEPTH);
         }
     }
@@ -496,11 +576,9 @@ fn named(path: &Path, name: &str, depth: u32, found: &mut Vec<Cgroup>) {
         }
         let path = entry.path();
         let called = entry.file_name();
-        let is_meant = called.to_str().is_some_and(|called| {
-            maker(called).is_some() && called.rsplit_once('.').is_some_and(|(before, _)| before == name)
-        });
+        let is_meant = called.to_str().and_then(made).is_some_and(|(called, _)| called == name);
         if is_meant && let Ok(directory) = open(&path) {
-            found.push(Cgroup { directory, path });
+            found.push(Cgroup { directory, path, most: None });
         } else if depth > 0 {
             named(&path, name, depth - 1, found);
         }
@@ -513,9 +591,9 @@ fn orphaned(path: &Path, depth: u32, found: &mut Vec<String>) {
             continue;
         }
         let called = entry.file_name();
-        if let Some((name, maker)) = called.to_str().and_then(|name| Some((name.rsplit_once('.')?.0, maker(name)?)))
+        if let Some((name, maker)) = called.to_str().and_then(made)
             && is_populated(&entry.path())
-            && has_ended(maker)
+            && maker.has_ended()
         {
             found.push(name.to_owned());
         }
@@ -527,10 +605,6 @@ fn orphaned(path: &Path, depth: u32, found: &mut Vec<String>) {
 
 fn is_populated(path: &Path) -> bool {
     fs::read_to_string(path.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
-}
-
-fn has_ended(maker: Pid) -> bool {
-    process::kill(maker, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 
 /// From the leaves up. What cannot be removed holds processes, or is gone already.
@@ -585,14 +659,77 @@ mod tests {
 
     #[test]
     fn a_refuge_is_found_again_and_who_is_in_it_is_left_there() {
-        let Some(group) = refuge("sys-tests", "harbour").ok() else { return };
+        let Some(group) = refuge("sys-tests", "harbour", 99).ok() else { return };
         let child = fork_into(Some(&group), || {
-            let settled = settle("sys-tests", "harbour").is_ok();
+            let settled = settle("sys-tests", "harbour", 99).is_ok();
             exit_now(i32::from(!settled || !membership("self").is_ok_and(|path| path.ends_with("sys-tests/harbour"))))
         })
         .unwrap();
         assert_eq!(wait(child, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
         fs::remove_dir(&group.path).unwrap();
+    }
+
+    #[test]
+    fn a_share_that_nobody_is_in_is_removed_and_made_anew_for_who_is_about_to_be_born_in_it() {
+        let name = share("berth", 4_000_000_000);
+        let Some(group) = refuge("sys-tests", &name, 99).ok() else { return };
+        let parent = group.path.parent().unwrap().to_owned();
+        sweep(&parent);
+        assert!(!group.exists());
+        let child = fork_into(Some(&group), || {
+            loop {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+        })
+        .unwrap();
+        assert!(group.exists() && group.holds(child));
+        sweep(&parent);
+        assert!(group.exists());
+        process::kill(child, libc::SIGKILL).unwrap();
+        wait(child, Waiting::ForEnd).unwrap();
+        sweep(&parent);
+        assert!(!group.exists());
+        for (name, is) in [("a-5", true), ("a", false), ("a.7-5", false), ("a-b", false), ("a-4294967296", false)] {
+            assert_eq!(is_share(name), is, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_settles_in_a_share_that_is_removed_all_the_time_is_in_it() {
+        let name = share("mooring", 4_000_000_001);
+        let Some(group) = refuge("sys-tests", &name, 99).ok() else { return };
+        let child = fork(|| {
+            for _ in 0..2000 {
+                let _ = fs::remove_dir(&group.path);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            exit_now(0)
+        })
+        .unwrap();
+        for _ in 0..200 {
+            let settled = fork_into(Some(&group), || exit_now(0)).unwrap();
+            assert_eq!(wait(settled, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+        }
+        process::kill(child, libc::SIGKILL).unwrap();
+        wait(child, Waiting::ForEnd).unwrap();
+        let _ = fs::remove_dir(&group.path);
+    }
+
+    #[test]
+    fn each_group_has_the_bound_of_its_own() {
+        let tree = std::env::temp_dir().join(format!("bounds-{}", Pid::own()));
+        let group = tree.join("group");
+        fs::create_dir_all(&group).unwrap();
+        fs::write(tree.join("cgroup.subtree_control"), "").unwrap();
+        fs::write(tree.join("cgroup.controllers"), "cpu pids\n").unwrap();
+        fs::write(group.join("pids.max"), "4096").unwrap();
+        let most = || fs::read_to_string(group.join("pids.max")).unwrap();
+        bound(&tree, &group, "1024");
+        assert_eq!(
+            (most().as_str(), fs::read_to_string(tree.join("cgroup.subtree_control")).unwrap()),
+            ("1024", "+pids".to_owned())
+        );
+        fs::remove_dir_all(tree).unwrap();
     }
 
     #[test]
@@ -612,17 +749,42 @@ mod tests {
         let Some((group, child)) = sleeper("stays") else { return };
         let (path, parent) = (group.path.clone(), group.path.parent().unwrap().to_owned());
         fs::create_dir(path.join("below")).unwrap();
-        // Of a maker that cannot live: the largest pid is 2^22.
-        let left = parent.join("left.4194999");
-        fs::create_dir(&left).unwrap();
+        let own = Maker::this_process().unwrap().0;
+        // Of a maker that cannot live, as the largest pid is 2^22; of one that had our number before us; and of us.
+        let [gone, before, ours] =
+            [(4_194_999, own.started), (own.pid.raw(), own.started - 1), (own.pid.raw(), own.started)]
+                .map(|(pid, started)| parent.join(format!("left.{pid}-{started}")));
+        for left in [&gone, &before, &ours] {
+            fs::create_dir(left).unwrap();
+        }
         sweep(&parent);
-        assert!(!left.exists() && path.exists());
+        assert_eq!([&gone, &before, &ours, &path].map(|path| path.exists()), [false, false, true, true]);
+        fs::remove_dir(ours).unwrap();
         remove(&path, DEPTH);
         assert!(path.exists(), "a process is in it");
         group.kill();
         wait(child, Waiting::ForEnd).unwrap();
         group.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_has_the_number_of_a_maker_or_is_dead_is_not_the_maker() {
+        let maker = Maker::this_process().unwrap();
+        let other = Maker(Living { started: maker.0.started + 1, ..maker.0 });
+        assert!(!maker.has_ended() && other.has_ended());
+        assert_eq!(made(&format!("a.b.{maker}")), Some(("a.b", maker)));
+        for name in ["supervisors", "a.17", "a.0-5", "a.17-", "a.-5", "17-5"] {
+            assert_eq!(made(name), None, "{name}");
+        }
+        let child = fork(|| exit_now(0)).unwrap();
+        let dead = Maker(Living { pid: child, started: process::process_start(child).unwrap() });
+        while !procfs::stat(child).unwrap().has_ended() {
+            std::thread::yield_now();
+        }
+        assert!(dead.has_ended(), "nobody has buried it");
+        wait(child, Waiting::ForEnd).unwrap();
+        assert!(dead.has_ended());
     }
 
     #[test]
@@ -659,7 +821,7 @@ mod tests {
             // Not born in it: a child that allocates, in a program with threads, must come from libc's fork.
             let pid = fork(|| {
                 group.adopt(Pid::own()).unwrap();
-                let left = !move_to || leave_foreign("sys-tests", "refuge").is_ok();
+                let left = !move_to || leave_foreign("sys-tests", "refuge", 99).is_ok();
                 let own = membership("self").unwrap_or_default();
                 exit_now(i32::from(!left) + 2 * i32::from(own.ends_with("sys-tests/refuge")))
             })

@@ -13,10 +13,11 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::birth;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::kernel::{check, retry};
 use crate::poll::{pipe, read, write};
 use crate::procfs;
@@ -79,8 +80,22 @@ pub fn session_of_self() -> SessionKey {
 /// # Errors
 /// As [`procfs::stat`].
 pub fn process_start(pid: Pid) -> io::Result<u64> {
-    procfs::stat(pid).map(|stat| stat.started)
+    if pid != Pid::own() {
+        return procfs::stat(pid).map(|stat| stat.started);
+    }
+    // It is asked several times in each run; a child, which has that of its parent, reads its own.
+    match OWN_START.get() {
+        Some((own, started)) if *own == pid => Ok(*started),
+        _ => {
+            let started = procfs::stat(pid)?.started;
+            let _ = OWN_START.set((pid, started));
+            Ok(started)
+        }
+    }
 }
+
+/// Of the first process that asked for its own, and its children's copy.
+static OWN_START: OnceLock<(Pid, u64)> = OnceLock::new();
 
 /// Makes a child that runs `child` and never comes back from it; a panic in it aborts the child.
 ///
@@ -102,7 +117,13 @@ pub fn fork_into(group: Option<&Cgroup>, child: impl FnOnce() -> Infallible) -> 
     // SAFETY: there is one thread, checked above, so the child's memory is consistent and it may allocate. In test
     // harnesses, glibc takes its allocator's locks around fork, and children only use the allocator and the kernel; those
     // born in a group, around which nobody takes locks, do not even allocate.
-    match unsafe { birth::fork(group.map(AsFd::as_fd)) }? {
+    let born = match group {
+        // SAFETY: as above.
+        Some(group) => cgroup::beget(group, |group| unsafe { birth::fork(Some(group)) }),
+        // SAFETY: as above.
+        None => unsafe { birth::fork(None) },
+    };
+    match born? {
         0 => match catch_unwind(AssertUnwindSafe(child)) {
             Ok(never) => match never {},
             Err(_) => std::process::abort(),
@@ -170,6 +191,18 @@ pub fn wait(pid: Pid, waiting: Waiting) -> io::Result<Option<(WaitEvent, Usage)>
 /// As [`wait`], for whichever child is next; a subreaper's way to collect orphans.
 pub fn wait_any(waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Usage)>> {
     wait_raw(-1, waiting)
+}
+
+/// Whether a child has ended, stopped or gone on since [`wait`] told of it last; it is not waited for. One that is no child of ours
+/// has.
+pub fn has_changed(pid: Pid) -> bool {
+    // SAFETY: siginfo_t is plain integers and pointers, for which zero is valid.
+    let mut news: libc::siginfo_t = unsafe { mem::zeroed() };
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the place lives through the call.
+    let asked = check(unsafe { libc::waitid(libc::P_PID, pid.0.unsigned_abs(), &raw mut news, options) });
+    // SAFETY: waitid(2) fills in this member, or leaves it 0 where there is nothing new.
+    asked.is_err() || unsafe { news.si_pid() } != 0
 }
 
 /// Buries the children of this process that have ended; whether it has others.
@@ -313,7 +346,9 @@ pub enum Suspension {
 /// Mask and disposition come back as they were. A SIGCONT that is blocked (for a
 /// [`SignalQueue`](crate::signals::SignalQueue)) stays pending.
 pub fn stop_self(signal: i32) -> io::Result<Suspension> {
-    suspend(signal, || kill(Pid::own(), signal))
+    // One that waits stops us as soon as it may, and one is enough.
+    let waits = signals::pending()?.contains(signal);
+    suspend(signal, || if waits { Ok(()) } else { kill(Pid::own(), signal) })
 }
 
 /// As [`stop_self`], for the whole process group, as the terminal does on ^Z; needed when we kept the key press from
@@ -512,6 +547,51 @@ mod tests {
         assert_eq!(wait(pid, Waiting::ForChange).unwrap().unwrap().0, WaitEvent::Continued);
         crate::poll::write(writer.as_fd(), b"x").unwrap();
         assert_eq!(wait(pid, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(3));
+    }
+
+    #[test]
+    fn a_stop_signal_that_waits_already_does_not_stop_twice() {
+        let child = fork(|| {
+            set_process_group(Pid::own(), Pid::own()).unwrap();
+            signals::block(SignalSet::of(&[libc::SIGTSTP])).unwrap();
+            kill(Pid::own(), libc::SIGTSTP).unwrap();
+            exit_now(i32::from(stop_self(libc::SIGTSTP).unwrap() != Suspension::Resumed))
+        })
+        .unwrap();
+        let mut events = Vec::new();
+        while !matches!(events.last(), Some(WaitEvent::Exited(_))) {
+            let event = wait(child, Waiting::ForChange).unwrap().unwrap().0;
+            if matches!(event, WaitEvent::Stopped(_)) {
+                kill(child, libc::SIGCONT).unwrap();
+            }
+            events.push(event);
+        }
+        events.retain(|event| *event != WaitEvent::Continued);
+        assert_eq!(events, [WaitEvent::Stopped(libc::SIGTSTP), WaitEvent::Exited(0)]);
+    }
+
+    #[test]
+    fn a_change_is_known_before_it_is_waited_for() {
+        let child = fork(|| {
+            loop {
+                std::thread::sleep(Duration::from_secs(60));
+            }
+        })
+        .unwrap();
+        assert!(!has_changed(child));
+        for (signal, event) in
+            [(libc::SIGSTOP, WaitEvent::Stopped(libc::SIGSTOP)), (libc::SIGCONT, WaitEvent::Continued)]
+        {
+            kill(child, signal).unwrap();
+            while !has_changed(child) {
+                std::thread::yield_now();
+            }
+            assert_eq!(wait(child, Waiting::ForChange).unwrap().unwrap().0, event);
+            assert!(!has_changed(child));
+        }
+        kill(child, libc::SIGKILL).unwrap();
+        wait(child, Waiting::ForEnd).unwrap();
+        assert!(has_changed(child));
     }
 
     #[test]

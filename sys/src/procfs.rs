@@ -48,6 +48,14 @@ pub fn is_awake(pid: Pid) -> bool {
     stat(pid).is_ok_and(|stat| matches!(stat.state, b'R' | b'S'))
 }
 
+/// Whether it is stopped by a signal, whoever traces it.
+///
+/// # Errors
+/// As [`stat`].
+pub fn is_stopped(pid: Pid) -> io::Result<bool> {
+    stat(pid).map(|stat| matches!(stat.state, b'T' | b't'))
+}
+
 /// Whether it lives and is the one that began then, not another of the same number.
 pub fn lives_since(pid: Pid, started: u64) -> bool {
     stat(pid).is_ok_and(|stat| stat.started == started && !stat.has_ended())

@@ -15,6 +15,13 @@ commands     = ["ALL"]
 run_as       = ["ALL"]
 authenticate = false
 
+[roles.shared]
+eligible     = ["%shared"]
+commands     = ["ALL"]
+authenticate = false
+record       = "none"
+use_pty      = false
+
 [roles.taped]
 eligible     = ["%taped"]
 commands     = ["ALL"]
@@ -274,6 +281,64 @@ fn a_terminal_that_stops_whoever_writes_holds_up_no_end() {
     holder.revoke();
     holder.ended_at_once();
     drop(session);
+}
+
+/// A shell with one job on a terminal, which is stopped by a key, continued, and stopped by a key again, so many times; says how
+/// often the command of the job, which writes its number into a file, was not stopped then while the job was, or went on with it.
+const STOPPED_ANEW: &str = "import os, pty, select, signal, sys, time\n\
+    told, tell = os.pipe()\n\
+    pid, leader = pty.fork()\n\
+    if pid:\n\
+    \x20 while True:\n\
+    \x20   ready = select.select([told, leader], [], [])[0]\n\
+    \x20   if told in ready: os.read(told, 1); os.write(leader, b'\\x1a')\n\
+    \x20   try:\n\
+    \x20     if leader in ready: os.write(1, os.read(leader, 999))\n\
+    \x20   except OSError: sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n\
+    for number in (signal.SIGTTOU, signal.SIGTTIN, signal.SIGTSTP): signal.signal(number, signal.SIG_IGN)\n\
+    job = os.fork()\n\
+    if job == 0:\n\
+    \x20 os.setpgid(0, 0); os.tcsetpgrp(0, os.getpid())\n\
+    \x20 for number in (signal.SIGTTOU, signal.SIGTTIN, signal.SIGTSTP): signal.signal(number, signal.SIG_DFL)\n\
+    \x20 os.execvp(sys.argv[3], sys.argv[3:])\n\
+    while not os.path.exists(sys.argv[2]): time.sleep(0.01)\n\
+    time.sleep(0.2)\n\
+    command = open(sys.argv[2]).read().strip()\n\
+    def state(pid): return open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0]\n\
+    def stop():\n\
+    \x20 os.write(tell, b'z')\n\
+    \x20 for _ in range(200):\n\
+    \x20   if os.WIFSTOPPED(os.waitpid(job, os.WUNTRACED | os.WNOHANG)[1] or 0): return True\n\
+    \x20   time.sleep(0.005)\n\
+    def are(held):\n\
+    \x20 time.sleep(0.02)\n\
+    \x20 return all((state(pid) == 'T') == held for pid in (command, job))\n\
+    undone = lost = 0\n\
+    for round in range(int(sys.argv[1])):\n\
+    \x20 stop(); os.killpg(job, signal.SIGCONT)\n\
+    \x20 if round % 6: time.sleep(0.0001 * 2 ** (round % 6))\n\
+    \x20 undone += not (stop() and are(True))\n\
+    \x20 os.killpg(job, signal.SIGCONT); lost += not are(False)\n\
+    \x20 os.killpg(job, signal.SIGCONT); time.sleep(0.01)\n\
+    print('undone', undone, 'lost', lost, 'end')\n\
+    os.killpg(job, signal.SIGKILL)\n";
+
+#[test]
+fn a_stop_right_after_a_continuation_is_not_undone() {
+    for has_groups in [true, false] {
+        let holder = Holder::of("shared");
+        let file = format!("/tmp/pid-{}", holder.nap);
+        let hide = if has_groups { "" } else { "umount /sys/fs/cgroup &&" };
+        let script = format!("echo $$ >{file}; exec sleep {}", holder.nap);
+        let user = &holder.person.name;
+        let line = format!(
+            "{hide} exec python3 -c \"$0\" 90 {file} setpriv --reuid={user} --regid={user} --init-groups \
+             jit-sudo -n sh -c \"$1\""
+        );
+        let mut session = root().pty_as("root", ["unshare", "-m", "sh", "-c", &line, STOPPED_ANEW, &script]);
+        session.expect("undone 0 lost 0 end");
+        drop(session);
+    }
 }
 
 /// Ends its main thread, so that it is a zombie to proc(5); another one goes on and writes into a file, deaf to signals, and so does a
@@ -585,6 +650,39 @@ fn what_was_left_running_ends_when_its_enforcer_is_gone_though_the_role_keeps_it
     harness::eventually("it ends", harness::PATIENCE, || (!sleeps()).then_some(()));
     let end = records_of(&root, &person).into_iter().find(|record| record.kind() == "left-ended").unwrap();
     assert_eq!(end.text("ended_by"), "lost");
+}
+
+#[test]
+fn what_was_left_running_ends_though_another_process_has_the_number_of_its_supervisor() {
+    let root = crate::own_root();
+    root.add_policy("outliving", POLICY);
+    let person = root.person(&["daemons"]);
+    request(&root, &person, "daemons", &[]);
+    let run = "setsid jit-sudo -n sh -c 'setsid sleep 730001 & sleep 1' </dev/null >/dev/null 2>&1 &";
+    root.run_as(&person.name, ["sh", "-c", run]).succeeded();
+    harness::eventually("its enforcer looks after it", harness::PATIENCE, || {
+        root.as_root(["pgrep", "-x", "jit-sudo-enforc"]).status.success().then_some(())
+    });
+    root.script("sleep 0.3; pkill -STOP -x jit-sudo-enforc");
+    harness::eventually("the command has ended", harness::PATIENCE, || {
+        records_of(&root, &person).into_iter().find(|record| record.kind() == "end")
+    });
+    // It is killed before it can record whom the command has left.
+    root.script("pkill -KILL -x jit-sudo-enforc");
+    let start = records_of(&root, &person).into_iter().find(|record| record.kind() == "start").unwrap();
+    let supervisor = start.number("pid");
+    root.script(&format!(
+        "while kill -0 {supervisor} 2>/dev/null; do sleep 0.05; done
+         echo {} >/proc/sys/kernel/ns_last_pid; sleep 730002 & test $! = {supervisor}",
+        supervisor - 1
+    ));
+    let sleeps = |nap: &str| root.as_root(["pgrep", "-fx", nap]).status.success();
+    assert!(sleeps("sleep 730001"));
+    root.as_root(["jitctl", "sweep"]).succeeded();
+    harness::eventually("it ends", harness::PATIENCE, || (!sleeps("sleep 730001")).then_some(()));
+    assert!(sleeps("sleep 730002"));
+    let alerts = root.journal().into_iter().filter(|record| record.kind() == "alert");
+    assert_eq!(alerts.filter(|alert| alert.text("code") == "left-alone").count(), 1);
 }
 
 #[test]
