@@ -545,8 +545,8 @@ fn is_share(name: &str) -> bool {
     name.rsplit_once('-').is_some_and(|(name, uid)| !name.contains('.') && uid.parse::<u32>().is_ok())
 }
 
-/// Removes what makers that are gone have left, and the shares of users of whom nobody is in them. A group whose maker lives is never touched, though it may be empty: a
-/// process may be about to be born in it.
+/// Removes what makers that are gone have left, and the shares of users of whom nobody is in them. A group whose maker lives is
+/// never touched, though it may be empty: a process may be about to be born in it.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
