@@ -342,6 +342,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_record_that_lacks_what_its_kind_has_is_none_in_an_export_either() {
+        let records = sample::chain(1);
+        let fed = |body: &str| Proof::new(Begin::First, Signers::Anybody, []).bare_record(body.as_bytes());
+        assert_eq!(fed(&records[0].1), Ok(()));
+        let mut lacking: serde_json::Map<String, Value> = serde_json::from_str(&records[0].1).unwrap();
+        lacking.remove("argv").unwrap();
+        let lacking = Value::from(lacking).to_string();
+        assert!(matches!(fed(&lacking), Err(FirstBad { seq: 1, cause: Cause::Lacks(_) })));
+        let spaced = records[0].1.replacen(',', ", ", 1);
+        assert!(matches!(fed(&spaced), Err(FirstBad { seq: 1, cause: Cause::Malformed(_) })));
+    }
+
     /// The three attacks: the bytes alone, with their hash, with every hash and link behind them.
     #[test]
     fn an_altered_field_of_any_kind_of_record_is_found_and_named() {
