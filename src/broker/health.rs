@@ -157,7 +157,9 @@ impl Findings {
     fn clock(&mut self, host: &Host, journal: &Journal<'_>) {
         let doubt = host.now().and_then(|now| Ok(journal.clock_in_doubt(now.moment())?));
         let (doubt, severity, effect) = match doubt {
-            Ok(None) => return self.good("journal clock", "the clock stands after every record and was not set forward"),
+            Ok(None) => {
+                return self.good("journal clock", "the clock stands after every record and was not set forward");
+            }
             Ok(Some(doubt @ ClockDoubt::Behind(_))) => {
                 (doubt, Severity::Error, "grants that began before may not serve, and no old record is removed")
             }

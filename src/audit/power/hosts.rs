@@ -43,7 +43,14 @@ enum Then<'h> {
 
 impl Default for Hosts {
     fn default() -> Self {
-        Self { signers: Signers::Anybody, accepted: 0, became: Vec::new(), first: None, described: Vec::new(), newest: None }
+        Self {
+            signers: Signers::Anybody,
+            accepted: 0,
+            became: Vec::new(),
+            first: None,
+            described: Vec::new(),
+            newest: None,
+        }
     }
 }
 
