@@ -275,7 +275,11 @@ fn submit(
             return Err(ActivationError::TooMany(PENDING_LIMIT));
         }
         // An emergency does not wait; its own limit is the debt that it leaves.
-        if terms.break_glass.is_set() { Ok(()) } else { within_rate(connection, terms, rate) }
+        if terms.break_glass.is_set() {
+            return Ok(());
+        }
+        let until = crate::audit::now(connection, now.moment().clone())?.seconds();
+        within_rate(connection, terms, rate, until)
     };
     let beyond = |seconds| ActivationError::Budget(storage, seconds);
     // Without a lock first: who is refused for a limit holds up nobody.
@@ -313,10 +317,11 @@ fn submit(
     Ok(activation)
 }
 
-/// Refuses a request beyond `rate` in an hour. The clock may have been set back since: what was made later than now counts.
-fn within_rate(connection: &Connection, terms: &RequestTerms, rate: u32) -> Result<(), ActivationError> {
-    let since = terms.created.saturating_sub(RATE_WINDOW);
-    match store::GrantStore::new(connection).nth_newest_request_of(&terms.person(), rate, since)? {
+/// Refuses a request beyond `rate` in an hour. `until` is the latest time in the journal, in seconds since 1970: where the clock was set
+/// back, what was made before that counts, and what is later than that was made before root accepted that the clock was put right.
+fn within_rate(connection: &Connection, terms: &RequestTerms, rate: u32, until: i64) -> Result<(), ActivationError> {
+    let between = (terms.created.saturating_sub(RATE_WINDOW), until);
+    match store::GrantStore::new(connection).nth_newest_request_of(&terms.person(), rate, between)? {
         Some(made) => {
             let free = made.saturating_add(RATE_WINDOW);
             Err(ActivationError::TooOften(rate, Timestamp::from_seconds(free)))

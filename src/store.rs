@@ -94,6 +94,33 @@ pub struct StoredGrant {
     pub end: Option<(GrantEnd, Ended)>,
 }
 
+/// Rows of a listing. What cannot be read hides nothing else: it is left out and named.
+pub struct Legible<T> {
+    /// Those that can be read.
+    pub read: Vec<T>,
+    /// The ids of the others, as they stand there.
+    pub damaged: Vec<String>,
+}
+
+impl<T> Default for Legible<T> {
+    fn default() -> Self {
+        Self { read: Vec::new(), damaged: Vec::new() }
+    }
+}
+
+impl<T> Legible<T> {
+    /// The next row. One of an earlier version, which serves nothing, is none.
+    fn take(&mut self, row: Result<T, FindError>) -> Result<(), FindError> {
+        match row {
+            Ok(row) => self.read.push(row),
+            Err(FindError::Terms(_, TermsFault::Earlier)) => {}
+            Err(FindError::Damaged(id) | FindError::Terms(id, _)) => self.damaged.push(id),
+            Err(error @ (FindError::Database(_) | FindError::Unknown)) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
 /// Why an id names nothing, or too much.
 #[derive(Debug)]
 pub enum FindError {
@@ -287,7 +314,7 @@ impl<'a> GrantStore<'a> {
     }
 
     /// Every grant that ends after `now` and was not ended, newest end last: of one user or of everybody.
-    pub fn open_grants(&self, which: Which<'_>, now: i64) -> Result<Vec<StoredGrant>, FindError> {
+    pub fn open_grants(&self, which: Which<'_>, now: i64) -> Result<Legible<StoredGrant>, FindError> {
         let (condition, person) = match which {
             Which::Of(person) => ("uid = ?1", Some(person)),
             Which::Pending | Which::Everybody => ("?1 >= 0", None),
@@ -298,46 +325,42 @@ impl<'a> GrantStore<'a> {
         ))?;
         let uid = person.map_or(0, |person| person.uid);
         let rows = statement.query_map(params![uid, now], |row| Ok(read_grant(row)))?;
-        let mut grants = Vec::new();
+        let mut grants = Legible::default();
         for row in rows {
-            match row? {
-                Err(FindError::Terms(_, TermsFault::Earlier)) => {}
-                Ok(grant) if person.is_some_and(|person| !person.is(grant.terms.uid, &grant.terms.user)) => {}
-                grant => grants.push(grant?),
-            }
+            grants.take(row?)?;
         }
+        grants.read.retain(|grant| person.is_none_or(|person| person.is(grant.terms.uid, &grant.terms.user)));
         Ok(grants)
     }
 
-    /// Grants that nobody has ended and that are not over at `now` (seconds since 1970), behind this row and with theirs: some of them, and nothing when there are no more.
-    /// One of an earlier version, which serves nothing, is none.
-    pub fn unended(&self, after: i64, now: i64) -> Result<Vec<(i64, Option<StoredGrant>)>, FindError> {
+    /// Grants that nobody has ended and that are not over at `now` (seconds since 1970), behind this row: some of them with the row of the
+    /// last, and `None` when there are no more.
+    pub fn unended(&self, after: i64, now: i64) -> Result<Option<(i64, Legible<StoredGrant>)>, FindError> {
         let mut statement = self.connection.prepare(
             "SELECT body, ended, ended_by, ended_at, ended_reason, id, rowid FROM granted NOT INDEXED \
              WHERE rowid > ?1 AND ended IS NULL AND expires > ?3 ORDER BY rowid LIMIT ?2",
         )?;
         let rows =
             statement.query_map(params![after, LIST_LIMIT, now], |row| Ok((row.get::<_, i64>(6)?, read_grant(row))))?;
-        let mut grants = Vec::new();
+        let (mut last, mut grants) = (None, Legible::default());
         for row in rows {
-            match row? {
-                (row, Err(FindError::Terms(_, TermsFault::Earlier))) => grants.push((row, None)),
-                (row, grant) => grants.push((row, Some(grant?))),
-            }
+            let (row, grant) = row?;
+            last = Some(row);
+            grants.take(grant)?;
         }
-        Ok(grants)
+        Ok(last.map(|last| (last, grants)))
     }
 
-    /// The requests that nobody has decided and whose deadline is behind `now` (seconds since 1970). What cannot be read cannot be approved either.
-    pub fn undecided(&self, now: i64) -> rusqlite::Result<Vec<StoredRequest>> {
+    /// The requests that nobody has decided and whose deadline is behind `now` (seconds since 1970).
+    pub fn undecided(&self, now: i64) -> Result<Legible<StoredRequest>, FindError> {
         let mut statement = self.connection.prepare(
             "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request NOT INDEXED \
              WHERE state = 'pending' AND deadline > ?1 ORDER BY rowid",
         )?;
         let rows = statement.query_map([now], |row| Ok(read_request(row, i64::MIN)))?;
-        let mut requests = Vec::new();
+        let mut requests = Legible::default();
         for row in rows {
-            requests.extend(row?.ok());
+            requests.take(row?)?;
         }
         Ok(requests)
     }
@@ -369,12 +392,18 @@ impl<'a> GrantStore<'a> {
         self.count(query, person, now)
     }
 
-    /// When `person` made the request that is the `nth` from the newest, counted from 1, if that was after `since`; both
+    /// When `person` made the request that is the `nth` from the newest, counted from 1, of those after `since` and up to `until`; all
     /// in seconds since 1970.
-    pub fn nth_newest_request_of(&self, person: &Person, nth: u32, since: i64) -> rusqlite::Result<Option<i64>> {
-        let query = "SELECT body, created FROM request WHERE uid = ?1 AND created > ?2 ORDER BY created DESC";
+    pub fn nth_newest_request_of(
+        &self,
+        person: &Person,
+        nth: u32,
+        (since, until): (i64, i64),
+    ) -> rusqlite::Result<Option<i64>> {
+        let query = "SELECT body, created FROM request WHERE uid = ?1 AND created > ?2 AND created <= ?3 \
+                     ORDER BY created DESC";
         let mut statement = self.connection.prepare(query)?;
-        let mut rows = statement.query(params![person.uid, since])?;
+        let mut rows = statement.query(params![person.uid, since, until])?;
         let mut left = nth.max(1);
         while let Some(row) = rows.next()? {
             left = left.saturating_sub(u32::from(belongs(row.get_ref(0)?.as_bytes()?, person)));
@@ -497,6 +526,9 @@ fn read_request(row: &Row<'_>, now: i64) -> Result<StoredRequest, FindError> {
     let damaged = || FindError::Damaged(id.clone());
     let bytes: Vec<u8> = row.get(0)?;
     let terms: RequestTerms = decode(&bytes).map_err(|fault| unusable(&id, fault))?;
+    if terms.id.as_str() != id {
+        return Err(damaged());
+    }
     let state: String = row.get(1)?;
     let mut state = RequestState::parse(&state).ok_or_else(damaged)?;
     if state == RequestState::Pending && now >= terms.deadline {
@@ -526,7 +558,10 @@ fn read_grant(row: &Row<'_>) -> Result<StoredGrant, FindError> {
     let id: String = row.get(5)?;
     let damaged = || FindError::Damaged(id.clone());
     let bytes: Vec<u8> = row.get(0)?;
-    let terms = decode(&bytes).map_err(|fault| unusable(&id, fault))?;
+    let terms: GrantTerms = decode(&bytes).map_err(|fault| unusable(&id, fault))?;
+    if terms.id.as_str() != id {
+        return Err(damaged());
+    }
     let end: Option<String> = row.get(1)?;
     let end = end.map(|word| GrantEnd::parse(&word).ok_or_else(damaged)).transpose()?;
     let ended = read_ended(row, 2)?;

@@ -448,12 +448,14 @@ class Journal:
                 self.became.insert(0, (0, record["identity"]))
 
     def then(self, seq):
-        """The host at a record: its description, `first` before any record that says, None where nobody knows."""
-        return ([host for since, host in self.became if since < seq] or ["first"])[-1]
+        """The host at a record: its description, None where nobody knows, `first` where no record says and no request yet."""
+        return ([host for since, host in self.became if since < seq] or [self.first or "first"])[-1]
 
     def is_then(self, seq, id, key, table, what):
         """A paper that was recorded then names the host that this was, and its key."""
         host = self.then(seq)
+        if host == "first" and table == "request":
+            self.first = {"id": id, "key": "ssh-ed25519 " + key}
         if isinstance(host, dict):
             need(host["id"] == id, table, f"{what} names another host than this was by then")
             need(key is None or host["key"] == "ssh-ed25519 " + key, table, f"{what} is by another key than this host's by then")

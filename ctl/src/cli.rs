@@ -199,7 +199,8 @@ pub(crate) enum Verb {
     /// Do what nobody waits for: close lost runs, compress recordings, remove what is older than `keep` (root)
     ///
     /// Runs are lost whose supervisor was killed. `keep` is in `[audit]` of jit-sudo-policy(5); without it nothing is
-    /// removed. For a timer.
+    /// removed. Where nothing may be removed, because the journal is not intact or the clock is in doubt, it does the
+    /// rest, says so, and exits with status 1. For a timer.
     Sweep,
 }
 
@@ -410,7 +411,7 @@ pub(crate) enum KeyVerb {
     ///
     /// This is needed after an older copy of the database was restored: until then no grant is given or accepted. It
     /// helps after the clock stood in the future for a while: until then the journal counts from there, and nothing is
-    /// pruned.
+    /// pruned. A grant or request that cannot be read is named and left as it is.
     Accept(KeyAcceptWords),
 }
 

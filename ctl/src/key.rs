@@ -1,6 +1,7 @@
 //! The host's key, which signs every grant. The private half never leaves the broker.
 
 use jit_sudo::broker::wire::{Answer, Ask, KeyInfo};
+use jit_sudo::escape::Word;
 
 use crate::cli::KeyAcceptWords;
 use crate::door::{Broker, answer};
@@ -29,6 +30,8 @@ pub(crate) fn accept(words: KeyAcceptWords, broker: &Broker) -> Result<Report, T
     let mut text = "the database, identity and clock of this host are accepted as they stand\n".to_owned();
     text.extend(accepted.grants.iter().map(|id| format!("grant {id}: revoked\n")));
     text.extend(accepted.requests.iter().map(|id| format!("request {id}: denied\n")));
+    let left = |id: &Word| format!("{id}: it cannot be read and is left as it is; jitctl audit verify says more\n");
+    text.extend(accepted.damaged.iter().map(left));
     Ok(Report::done(Answer::Accepted(accepted), text))
 }
 

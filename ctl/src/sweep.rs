@@ -1,10 +1,10 @@
 //! The sweep of a timer, and what it says.
 
-use jit_sudo::broker::wire::{Answer, Ask};
+use jit_sudo::broker::wire::{Answer, Ask, Failure};
 
 use crate::door::{Broker, answer};
 use crate::screen::Report;
-use crate::speech::Trouble;
+use crate::speech::{Exit, Notice, Trouble};
 
 /// `jitctl sweep`
 pub(crate) fn sweep(broker: &Broker) -> Result<Report, Trouble> {
@@ -25,8 +25,13 @@ pub(crate) fn sweep(broker: &Broker) -> Result<Report, Trouble> {
     let lines = counts.into_iter().filter(|(count, ..)| *count > 0);
     let mut text: String =
         lines.map(|(count, one, many)| format!("{count} {}\n", if count == 1 { one } else { many })).collect();
-    if text.is_empty() {
+    let refused = swept.refused.clone();
+    if text.is_empty() && refused.is_none() {
         "nothing to do\n".clone_into(&mut text);
     }
-    Ok(Report::done(Answer::Swept(swept), text))
+    let report = Report::done(Answer::Swept(swept), text);
+    Ok(match refused {
+        Some(Failure { message, hint, .. }) => report.but(Exit::Refused, Notice { message, hint }),
+        None => report,
+    })
 }

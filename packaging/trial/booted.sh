@@ -76,6 +76,7 @@ sweep() {
     within 20 "which has an enforcer" there pgrep -f "^$enforcer"
     there pkill -KILL -f "^$enforcer"
     there pkill -KILL -x jit-sudo
+    holds "it comes after the clock is right" there sh -c 'systemctl show -p After jit-sudo-sweep.service | grep -w time-sync.target'
     holds "the service of the timer succeeds" there systemctl start jit-sudo-sweep.service
     holds "and closes the run that was lost" there sh -c 'journalctl --sync; journalctl -t jit-sudo -o cat | grep -F \"ended_by\":\"lost\"'
     prints "of which nobody is left" "" there sh -c 'pgrep -xf "sleep 601" || true'

@@ -49,6 +49,25 @@ impl fmt::Display for ClockFault {
     }
 }
 
+/// Why nobody knows how old records are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockDoubt {
+    /// The clock stands so many microseconds before the latest record.
+    Behind(i64),
+    /// It was set forward by so many, and not back.
+    Ahead(i64),
+}
+
+impl fmt::Display for ClockDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = |us: i64| spell(us.unsigned_abs() / 1_000_000);
+        match *self {
+            Self::Behind(us) => write!(f, "the clock stands {} before the latest record", span(us)),
+            Self::Ahead(us) => write!(f, "the clock was set forward by {} and not back", span(us)),
+        }
+    }
+}
+
 /// The clocks of a record; the rest of it is not read.
 #[derive(Deserialize)]
 struct Reading {
@@ -94,7 +113,10 @@ impl Journal<'_> {
             return Ok(Vec::new());
         }
         self.database.write(Durability::Synced, |tx| {
-            let before = meta(tx, HOST)?;
+            let before = match meta(tx, HOST)? {
+                Some(before) => Some(before),
+                None => told(tx)?.map(String::into_bytes),
+            };
             set_meta(tx, HOST, id)?;
             match before {
                 Some(before) if before != id => {
@@ -104,6 +126,26 @@ impl Journal<'_> {
             }
         })
     }
+}
+
+/// Which host this was, where the row that remembers it is gone: as the last record says that tells of it, or else the newest request.
+/// What cannot be read is the verification's to find.
+fn told(tx: &Transaction<'_>) -> rusqlite::Result<Option<String>> {
+    // An alert comes before what a pruning remembers of those that are gone.
+    let records = "SELECT body FROM record WHERE kind IN ('alert', 'prune') AND kind NOT IN ('start', 'end') \
+                   ORDER BY kind, seq DESC";
+    for (query, key) in [(records, "identity"), ("SELECT body FROM request ORDER BY rowid DESC", "host")] {
+        let mut statement = tx.prepare(query)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let body: serde_json::Value =
+                serde_json::from_slice(row.get_ref(0)?.as_bytes().unwrap_or_default()).unwrap_or_default();
+            if let Some(id) = body.get(key).and_then(|host| host.get("id")?.as_str()) {
+                return Ok(Some(id.to_owned()));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Why the database is not trusted for grants, if it is not.
@@ -140,30 +182,58 @@ pub(super) fn accepts(kind: &str, code: Option<&str>) -> bool {
 impl Journal<'_> {
     /// Why the time says nothing of how old records are, if it does not: the clock was set forward and not back again since root last
     /// accepted the state of the host, or it stands before the latest record.
-    pub fn clock_in_doubt(&self, moment: &Moment) -> Result<Option<String>, JournalError> {
+    pub fn clock_in_doubt(&self, moment: &Moment) -> Result<Option<ClockDoubt>, JournalError> {
         let connection = self.database.connection();
         let high = super::journal::tail(connection)?.map_or(i64::MIN, |(.., high)| high);
         let behind = high.saturating_sub(moment.wall.0);
         if behind > TOLERANCE_US {
-            let by = spell(behind.unsigned_abs() / 1_000_000);
-            return Ok(Some(format!("the clock stands {by} before the latest record")));
+            return Ok(Some(ClockDoubt::Behind(behind)));
         }
-        let ahead = ahead(&clock_faults(connection)?);
-        let by = || spell(ahead.unsigned_abs() / 1_000_000);
-        Ok((ahead > TOLERANCE_US).then(|| format!("the clock was set forward by {} and not back", by())))
+        let ahead = ahead(&changes(connection)?);
+        Ok((ahead > TOLERANCE_US).then_some(ClockDoubt::Ahead(ahead)))
     }
 }
 
-/// By how much the clock was set forward in all, µs. After a boot with a clock that stood behind, how much later it is in truth
-/// nobody knows: the next change forward puts it right.
-fn ahead(faults: &[ClockFault]) -> i64 {
-    let (mut ahead, mut behind) = (0_i64, false);
-    for fault in faults {
-        match *fault {
-            ClockFault::SetForward(_) if std::mem::take(&mut behind) => {}
-            ClockFault::SetForward(us) => ahead = ahead.saturating_add(us),
-            ClockFault::SetBack(us) => ahead = ahead.saturating_add(us).max(0),
-            ClockFault::BehindAfterBoot(_) => behind = true,
+/// A change of the clock that is recorded.
+struct Change {
+    fault: ClockFault,
+    /// In which boot.
+    boot_id: String,
+    /// Without it the clock would stand this much before the latest record of then, µs.
+    behind: i64,
+}
+
+/// What excuses a change forward, in the boot where it was recorded and in no other.
+#[derive(Default)]
+struct Excuse<'c> {
+    boot_id: &'c str,
+    /// The boot began with a clock that stood behind. How much later it is in truth nobody knows, so a change forward is taken for
+    /// right, but not once the clock has passed the latest record.
+    began_behind: bool,
+    /// So much was the clock set back, µs, other than from ahead: put forward again, it stands where it would stand had nobody set it.
+    back: i64,
+}
+
+/// By how much the clock was set forward in all, µs.
+fn ahead(changes: &[Change]) -> i64 {
+    let (mut ahead, mut excuse) = (0_i64, Excuse::default());
+    for change in changes {
+        if excuse.boot_id != change.boot_id {
+            excuse = Excuse { boot_id: &change.boot_id, ..Excuse::default() };
+        }
+        match change.fault {
+            ClockFault::SetForward(_) if excuse.began_behind && change.behind > TOLERANCE_US => {}
+            ClockFault::SetForward(us) => {
+                let answered = us.min(excuse.back);
+                excuse.back = excuse.back.saturating_sub(answered);
+                ahead = ahead.saturating_add(us.saturating_sub(answered));
+            }
+            ClockFault::SetBack(us) => {
+                let stands = ahead.saturating_add(us);
+                ahead = stands.max(0);
+                excuse.back = excuse.back.saturating_sub(stands.min(0));
+            }
+            ClockFault::BehindAfterBoot(_) => excuse.began_behind = true,
         }
     }
     ahead
@@ -171,7 +241,7 @@ fn ahead(faults: &[ClockFault]) -> i64 {
 
 /// The changes of the clock that are recorded since root last accepted the state of the host, in their order: each alert with the
 /// record in front of it.
-fn clock_faults(connection: &Connection) -> Result<Vec<ClockFault>, JournalError> {
+fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
     #[derive(Deserialize)]
     struct Alerted {
         code: String,
@@ -182,7 +252,7 @@ fn clock_faults(connection: &Connection) -> Result<Vec<ClockFault>, JournalError
                  WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') ORDER BY a.seq DESC";
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([])?;
-    let mut faults = Vec::new();
+    let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
         // What cannot be read is the verification's to find.
         let Ok(alert) = serde_json::from_slice::<Alerted>(row.get_ref(0)?.as_bytes().unwrap_or_default()) else {
@@ -192,21 +262,24 @@ fn clock_faults(connection: &Connection) -> Result<Vec<ClockFault>, JournalError
             ACCEPTED => break,
             "clock-set-forward" | "clock-set-back" | "clock-behind-after-boot" => {
                 let before = row.get_ref(1)?.as_bytes_or_null().unwrap_or_default().unwrap_or_default();
-                let now = Moment {
-                    wall: Timestamp(alert.reading.time),
-                    boot: BootTime(alert.reading.boot),
-                    boot_id: alert.reading.boot_id,
-                };
                 let high = Timestamp(row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MIN));
                 // By how much does not show where the record in front of it was pruned: then that was when the clock was right.
-                faults
-                    .extend(serde_json::from_slice::<Reading>(before).ok().and_then(|last| compare(&last, high, &now)));
+                let last = serde_json::from_slice::<Reading>(before).ok();
+                changes.extend(last.and_then(|last| change(&last, high, alert.reading)));
             }
             _ => {}
         }
     }
-    faults.reverse();
-    Ok(faults)
+    changes.reverse();
+    Ok(changes)
+}
+
+/// The change that the second of two readings shows.
+fn change(last: &Reading, high: Timestamp, now: Reading) -> Option<Change> {
+    let now = Moment { wall: Timestamp(now.time), boot: BootTime(now.boot), boot_id: now.boot_id };
+    let fault = compare(last, high, &now)?;
+    let unchanged = last.time.saturating_add(now.boot.0.saturating_sub(last.boot));
+    Some(Change { fault, boot_id: now.boot_id, behind: high.0.saturating_sub(unchanged) })
 }
 
 /// What is found.
@@ -315,6 +388,7 @@ mod tests {
     use crate::audit::{Digest, Record, SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
+    use crate::store;
 
     const HOUR: i64 = 3_600_000_000;
 
@@ -368,7 +442,7 @@ mod tests {
         let at = |wall, boot, id: &str| {
             let moment = moment(wall, boot, id);
             let _ = journal.notice(&moment, None).unwrap();
-            journal.clock_in_doubt(&moment).unwrap()
+            journal.clock_in_doubt(&moment).unwrap().map(|doubt| doubt.to_string())
         };
         append(&moment(0, 0, "a"), sample::events().remove(2));
         assert_eq!(at(HOUR, HOUR, "a"), None);
@@ -381,11 +455,64 @@ mod tests {
         assert_eq!(at(4 * HOUR, 4 * HOUR, "a"), None);
         // A host without a clock of its own is behind after each boot, until somebody tells it the time.
         assert!(at(2 * HOUR, 0, "b").is_some());
-        assert_eq!(at(9 * HOUR, HOUR, "b"), None);
+        let half = HOUR / 2;
+        assert_eq!(at(9 * HOUR, half, "b"), None);
         // Forward and back again is as before.
-        assert!(at(19 * HOUR, HOUR, "b").is_some());
-        assert!(at(9 * HOUR, HOUR, "b").is_some(), "the latest record is of then");
-        assert_eq!(at(20 * HOUR, 12 * HOUR, "b"), None);
+        assert!(at(19 * HOUR, half, "b").is_some());
+        assert!(at(9 * HOUR, half, "b").is_some(), "the latest record is of then");
+        assert_eq!(at(20 * HOUR, 11 * HOUR + half, "b"), None);
+    }
+
+    /// What is said of the clock after these readings, each noticed: hours by the wall, hours since the boot, and which boot it is.
+    fn doubt(name: &str, readings: &[(i64, i64, &str)]) -> Option<String> {
+        let scratch = Scratch::new(name);
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let append = |moment: &Moment| {
+            let event = sample::events().remove(2);
+            let _ = database.write(Durability::Ordered, |tx| journal.append(tx, moment, event)).unwrap();
+        };
+        append(&moment(0, 0, "a"));
+        let mut doubt = None;
+        for (wall, boot, id) in readings {
+            let moment = moment(wall * HOUR, boot * HOUR, id);
+            let _ = journal.notice(&moment, None).unwrap();
+            append(&moment);
+            doubt = journal.clock_in_doubt(&moment).unwrap();
+        }
+        doubt.map(|doubt| doubt.to_string())
+    }
+
+    #[test]
+    fn a_clock_behind_after_a_boot_excuses_nothing_in_a_later_boot_or_once_it_has_passed_the_latest_record() {
+        let forward = |name, readings: &[_]| {
+            let doubt = doubt(name, readings).unwrap();
+            assert!(doubt.contains("set forward by 41d"), "{doubt}");
+        };
+        forward("custody-next-boot", &[(9, 9, "a"), (8, 0, "b"), (10, 2, "b"), (11, 0, "c"), (1000, 1, "c")]);
+        forward("custody-behind-next-boot", &[(9, 9, "a"), (8, 0, "b"), (11, 0, "c"), (1000, 1, "c")]);
+        forward("custody-passed", &[(9, 9, "a"), (8, 0, "b"), (10, 2, "b"), (1000, 3, "b")]);
+        // Nobody recorded anything as it passed.
+        forward("custody-passed-unseen", &[(9, 9, "a"), (8, 0, "b"), (1000, 2, "b")]);
+        // Until then whoever puts it right may do so in two steps.
+        assert_eq!(doubt("custody-steps", &[(900, 900, "a"), (0, 0, "b"), (500, 1, "b"), (1000, 2, "b")]), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_by_mistake_and_put_right_is_not_in_doubt() {
+        assert_eq!(doubt("custody-mistake", &[(9, 9, "a"), (7, 9, "a"), (9, 9, "a")]), None);
+        assert_eq!(doubt("custody-mistake-later", &[(9, 9, "a"), (7, 9, "a"), (11, 13, "a"), (14, 14, "a")]), None);
+        assert_eq!(doubt("custody-mistakes", &[(9, 9, "a"), (7, 9, "a"), (5, 9, "a"), (8, 9, "a"), (9, 9, "a")]), None);
+        let further = doubt("custody-further", &[(9, 9, "a"), (7, 9, "a"), (12, 9, "a")]).unwrap();
+        assert!(further.contains("set forward by 3h"), "{further}");
+        let again = doubt("custody-again", &[(9, 9, "a"), (7, 9, "a"), (9, 9, "a"), (11, 9, "a")]).unwrap();
+        assert!(again.contains("set forward by 2h"), "{again}");
+        // What was ahead and went back is no mistake.
+        let ahead = [(9, 9, "a"), (19, 9, "a"), (9, 9, "a"), (21, 21, "a"), (31, 21, "a")];
+        assert!(doubt("custody-ahead", &ahead).unwrap().contains("set forward by 10h"));
+        // In another boot nobody knows what it answers.
+        let boot = doubt("custody-boot", &[(9, 9, "a"), (7, 9, "a"), (10, 0, "b"), (12, 0, "b")]).unwrap();
+        assert!(boot.contains("set forward by 2h"), "{boot}");
     }
 
     #[test]
@@ -413,7 +540,7 @@ mod tests {
     #[test]
     fn another_host_is_recorded_and_the_first_one_is_not() {
         let scratch = Scratch::new("custody-host");
-        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let database = Database::create(&scratch.path(), &[SCHEMA, store::SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let described = |id: &str| {
             let [key, machine, name] = ["k", "m", "web1"].map(str::to_owned);
@@ -424,5 +551,17 @@ mod tests {
         assert!(seen("a").is_empty());
         assert_eq!(seen("b"), ["host-changed"]);
         assert!(seen("b").is_empty());
+        // Without the row that remembers it, the records tell.
+        let forget = || {
+            database
+                .write(Durability::Ordered, |tx| {
+                    tx.execute("DELETE FROM journal_meta WHERE name = 'host'", []).map_err(JournalError::from)
+                })
+                .unwrap()
+        };
+        forget();
+        assert!(seen("b").is_empty());
+        forget();
+        assert_eq!(seen("c"), ["host-changed"]);
     }
 }

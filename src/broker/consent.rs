@@ -2,6 +2,7 @@
 //! the person types, the database is closed; and afterwards everything is read anew by whoever takes the [`Consent`]. Nothing
 //! that was remembered serves here: a program at the approver's terminal could use that as well as the approver.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::rc::Rc;
@@ -74,7 +75,9 @@ fn due(ask: &Ask, caller: &Caller) -> Result<Option<Matter>, Refused> {
     let journal = host.journal(&policy.settings().audit);
     let now = host.now()?;
     let secure_path = policy.settings().options.path_variable();
-    let desk = Desk { host: &host, policy: &policy, journal: &journal, caller, now: &now, secure_path: &secure_path };
+    let left_out = &RefCell::default();
+    let secure_path = &secure_path;
+    let desk = Desk { host: &host, policy: &policy, journal: &journal, caller, now: &now, secure_path, left_out };
     match ask {
         Ask::Approve { id, duration, one_shot, exact, comment } => {
             let narrowing =

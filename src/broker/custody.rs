@@ -12,7 +12,6 @@ use crate::database::Durability;
 use crate::escape::Word;
 use crate::grant::StatementKind;
 use crate::host::Identity;
-use crate::names::GrantId;
 use crate::store::GrantStore;
 
 impl Desk<'_> {
@@ -35,10 +34,9 @@ impl Desk<'_> {
             };
             // First of all: it says as which host the rest is signed.
             let mut written = vec![self.journal.append(tx, self.now.moment(), Event::Alert(Box::new(alert)))?];
-            let accepted = AcceptedInfo {
-                grants: self.end_all(tx, reason, &identity, &mut written)?,
-                requests: self.deny_all(tx, reason, &identity, &mut written)?,
-            };
+            let mut accepted = AcceptedInfo { grants: Vec::new(), requests: Vec::new(), damaged: Vec::new() };
+            self.end_all(tx, reason, &identity, (&mut accepted, &mut written))?;
+            self.deny_all(tx, reason, &identity, (&mut accepted, &mut written))?;
             custody::accept(tx)?;
             Ok::<_, Refused>((accepted, written))
         })?;
@@ -56,21 +54,18 @@ impl Desk<'_> {
         tx: &rusqlite::Transaction<'_>,
         reason: &Word,
         identity: &Identity,
-        written: &mut Vec<Written>,
-    ) -> Result<Vec<GrantId>, Refused> {
-        let (mut ids, mut after) = (Vec::new(), 0);
-        loop {
-            let open = GrantStore::new(tx).unended(after, self.now.moment().wall.seconds())?;
-            if open.is_empty() {
-                return Ok(ids);
-            }
-            for (row, grant) in open {
-                after = row;
-                let Some(grant) = grant else { continue };
+        (accepted, written): (&mut AcceptedInfo, &mut Vec<Written>),
+    ) -> Result<(), Refused> {
+        let mut after = 0;
+        while let Some((last, open)) = GrantStore::new(tx).unended(after, self.now.moment().wall.seconds())? {
+            after = last;
+            accepted.damaged.extend(open.damaged.into_iter().map(Word::from));
+            for grant in open.read {
                 self.state(tx, StatementKind::Revocation, &Matter::from(&grant.terms), reason, identity, written)?;
-                ids.push(grant.terms.id);
+                accepted.grants.push(grant.terms.id);
             }
         }
+        Ok(())
     }
 
     /// Denies each request that nobody has decided and that is not over so: an approval that was spent in what is no more would serve again.
@@ -79,14 +74,15 @@ impl Desk<'_> {
         tx: &rusqlite::Transaction<'_>,
         reason: &Word,
         identity: &Identity,
-        written: &mut Vec<Written>,
-    ) -> Result<Vec<GrantId>, Refused> {
-        let mut ids = Vec::new();
-        for request in GrantStore::new(tx).undecided(self.now.moment().wall.seconds())? {
+        (accepted, written): (&mut AcceptedInfo, &mut Vec<Written>),
+    ) -> Result<(), Refused> {
+        let undecided = GrantStore::new(tx).undecided(self.now.moment().wall.seconds())?;
+        accepted.damaged.extend(undecided.damaged.into_iter().map(Word::from));
+        for request in undecided.read {
             self.state(tx, StatementKind::Denial, &Matter::from(&request), reason, identity, written)?;
-            ids.push(request.terms.id);
+            accepted.requests.push(request.terms.id);
         }
-        Ok(ids)
+        Ok(())
     }
 
     /// Carries out what root states of one of them.

@@ -33,6 +33,9 @@ pub(super) struct Listing {
     pub(super) filter: Box<RecordFilter>,
 }
 
+/// What helps where the time says nothing of how old records are.
+pub(super) const CLOCK_CURE: &str = "set the clock; when it is right: jitctl key accept --reason 'WHY'";
+
 impl Desk<'_> {
     pub(super) fn audit_list(&self, listing: &Listing) -> Result<Answer, Refused> {
         let whose = match (&listing.user, self.is_reader()?) {
@@ -103,6 +106,11 @@ impl Desk<'_> {
     }
 
     pub(super) fn audit_prune(&self, keep: Option<u64>, dry_run: bool) -> Result<Answer, Refused> {
+        self.prune(keep, dry_run).map(Answer::Pruned)
+    }
+
+    /// Removes what is older than `keep` seconds, or than the policy says.
+    pub(super) fn prune(&self, keep: Option<u64>, dry_run: bool) -> Result<PruneInfo, Refused> {
         if self.caller.uid() != 0 {
             return Err(refused("not-root", "only root may remove records"));
         }
@@ -119,7 +127,7 @@ impl Desk<'_> {
         }
         if let Some(why) = self.journal.clock_in_doubt(self.now.moment())? {
             let sentence = format!("{why}, so nobody knows how old records are, and nothing is removed");
-            return Err(refused("clock", sentence).hint("jitctl key accept --reason WHY, when the clock is right"));
+            return Err(refused("clock", sentence).hint(CLOCK_CURE));
         }
         let before = Timestamp(self.now.moment().wall.0).plus_seconds(-i64::try_from(keep).unwrap_or(i64::MAX));
         let last = self.journal.prunable(before, self.now.moment())?;
@@ -140,7 +148,7 @@ impl Desk<'_> {
             })?;
         }
         let records = through.saturating_sub(gone);
-        Ok(Answer::Pruned(PruneInfo { records, recordings, through, before: before.seconds(), done: !dry_run }))
+        Ok(PruneInfo { records, recordings, through, before: before.seconds(), done: !dry_run })
     }
 
     /// Proves the journal with the host's own anchor, and with the host's own key where there is no other.

@@ -23,6 +23,12 @@ pub(crate) struct Refused {
     words: Option<PolicyWords>,
 }
 
+/// Stored terms that are none.
+const DAMAGED: &str = "damaged";
+
+/// Terms that this version does not understand.
+const OTHER_VERSION: &str = "other-version";
+
 /// A refusal with a stable code.
 pub(crate) fn refused(code: &str, message: impl Display) -> Refused {
     let failure = Failure { code: code.to_owned(), message: message.to_string(), hint: None, exit: 1 };
@@ -52,6 +58,11 @@ impl Refused {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.failure.hint = Some(hint.into());
         self
+    }
+
+    /// Whether a row of the database cannot be read.
+    pub(crate) fn is_damage(&self) -> bool {
+        [DAMAGED, OTHER_VERSION].contains(&self.failure.code.as_str())
     }
 
     /// The answer for somebody who may read the policy, or for anybody else.
@@ -137,8 +148,8 @@ impl From<FindError> for Refused {
     fn from(error: FindError) -> Self {
         match error {
             FindError::Database(error) => error.into(),
-            FindError::Damaged(what) => refused("damaged", format!("the database holds damaged terms: {what}")),
-            FindError::Terms(id, fault) => refused("other-version", format!("request {id} cannot be used: {fault}")),
+            FindError::Damaged(what) => refused(DAMAGED, format!("the database holds damaged terms: {what}")),
+            FindError::Terms(id, fault) => refused(OTHER_VERSION, format!("request {id} cannot be used: {fault}")),
             FindError::Unknown => refused("unknown-id", "there is no such request or grant"),
         }
     }

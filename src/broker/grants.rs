@@ -34,8 +34,9 @@ impl Desk<'_> {
                 if page.is_full() {
                     return Ok(Answer::GrantsPart(page.ending_before(row.row)));
                 }
-                let Some(request) = store.usable(&row.id, self.now.seconds())? else { continue };
-                let info = self.info(&request)?;
+                let found = self.legible(row.id.as_str(), store.usable(&row.id, self.now.seconds()))?;
+                let Some(request) = found.flatten() else { continue };
+                let Some(info) = self.legible(row.id.as_str(), self.info(&request))? else { continue };
                 if info.grant.is_some() && (self.is_reader()? || self.is_own(&request)) {
                     page.take(info);
                 }
@@ -49,7 +50,10 @@ impl Desk<'_> {
                 if page.is_full() {
                     return Ok(Answer::GrantsPart(page.ending_before(i64::try_from(left).unwrap_or(0))));
                 }
-                page.take(self.info_of(&grant.terms.id)?);
+                let id = &grant.terms.id;
+                if let Some(info) = self.legible(id.as_str(), self.info_of(id))? {
+                    page.take(info);
+                }
             }
         }
         Ok(Answer::Grants(page.into_entries()))
@@ -136,12 +140,14 @@ impl Desk<'_> {
     /// under them.
     fn endable(&self, which: Which<'_>) -> Result<Vec<StoredGrant>, Refused> {
         let store = self.host.store();
-        let mut grants = store.open_grants(which, self.now.moment().wall.seconds())?;
+        let open = store.open_grants(which, self.now.moment().wall.seconds())?;
+        self.left_out.borrow_mut().extend(open.damaged);
+        let mut grants = open.read;
         for id in self.journal.grants_in_use()? {
             // A run goes on under the extensions of its grant.
-            let mut next = store.grant(&id)?;
+            let mut next = self.in_use(&id, which)?;
             while let Some(grant) = next {
-                next = store.extension(&grant.terms.id)?;
+                next = self.extension(&grant.terms.id)?;
                 let wanted = match which {
                     Which::Of(person) => person.is(grant.terms.uid, &grant.terms.user),
                     Which::Pending | Which::Everybody => true,
@@ -156,12 +162,26 @@ impl Desk<'_> {
         Ok(grants)
     }
 
+    /// The grant of a run. Whose one is that cannot be read nobody knows: only those hear of it who see everybody's.
+    fn in_use(&self, id: &GrantId, which: Which<'_>) -> Result<Option<StoredGrant>, Refused> {
+        match self.host.store().grant(id).map_err(Refused::from) {
+            Err(refused) if refused.is_damage() && matches!(which, Which::Of(_)) => Ok(None),
+            found => Ok(self.legible(id.as_str(), found)?.flatten()),
+        }
+    }
+
+    /// The grant that extended this one.
+    fn extension(&self, id: &GrantId) -> Result<Option<StoredGrant>, Refused> {
+        let what = format!("the extension of {id}");
+        Ok(self.legible(&what, self.host.store().extension(id))?.flatten())
+    }
+
     /// Whoever loses a grant loses what extends it; each of those with the place of the one that it extends.
     fn with_extensions(&self, grants: Vec<GrantTerms>) -> Result<Vec<(GrantTerms, Option<usize>)>, Refused> {
         let mut all: Vec<(GrantTerms, Option<usize>)> = grants.into_iter().map(|terms| (terms, None)).collect();
         let mut at = 0;
         while let Some(id) = all.get(at).map(|(terms, _)| terms.id.clone()) {
-            if let Some(extension) = self.host.store().extension(&id)?
+            if let Some(extension) = self.extension(&id)?
                 && !all.iter().any(|(terms, _)| terms.id == extension.terms.id)
             {
                 all.push((extension.terms, Some(at)));

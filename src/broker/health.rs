@@ -3,18 +3,16 @@
 
 use std::fmt::Display;
 
+use super::evidence::CLOCK_CURE;
 use super::failure::{Refused, refused};
 use super::questions::policy_warnings;
 use super::wire::{Answer, Finding, Severity};
 use crate::audit::Journal;
+use crate::audit::custody::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
-use crate::clock::duration::spell;
 use crate::elevation::Caller;
 use crate::host::{CONFIGURATION, Host, HostError, STATE};
 use crate::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
-
-/// A clock that stands so far before the latest record was set back, µs.
-const TOLERANCE_US: i64 = 60_000_000;
 
 /// Less than this and a day of recordings may fill the disk, bytes.
 const SPACE: u64 = 256 << 20;
@@ -69,7 +67,7 @@ impl Findings {
         self.key(host);
         let journal = host.journal(audit);
         self.anchor(host, &journal);
-        self.clock(host);
+        self.clock(host, &journal);
         self.approvers(host, policy);
         self.mirrors(host, audit, &journal);
         self.cgroups();
@@ -156,18 +154,19 @@ impl Findings {
     }
 
     /// By the records: whether it is right, nobody here can tell.
-    fn clock(&mut self, host: &Host) {
-        match host.now().map(|now| now.behind()) {
-            Ok(behind) if behind <= TOLERANCE_US => self.good("journal clock", "the clock stands after every record"),
-            Ok(behind) => {
-                let span = spell(behind.unsigned_abs() / 1_000_000);
-                let said =
-                    format!("the clock stands {span} before the latest record: grants that began before may not serve");
-                let mend = "set the clock; if it is right and was wrong before, jitctl key accept --reason 'WHY'";
-                self.add("journal clock", Severity::Error, said, Some(mend.to_owned()));
+    fn clock(&mut self, host: &Host, journal: &Journal<'_>) {
+        let doubt = host.now().and_then(|now| Ok(journal.clock_in_doubt(now.moment())?));
+        let (doubt, severity, effect) = match doubt {
+            Ok(None) => {
+                return self.good("journal clock", "the clock stands after every record and was not set forward");
             }
-            Err(error) => self.fault("journal clock", &error),
-        }
+            Ok(Some(doubt @ ClockDoubt::Behind(_))) => {
+                (doubt, Severity::Error, "grants that began before may not serve, and no old record is removed")
+            }
+            Ok(Some(doubt @ ClockDoubt::Ahead(_))) => (doubt, Severity::Warning, "no old record is removed"),
+            Err(error) => return self.fault("journal clock", &error),
+        };
+        self.add("journal clock", severity, format!("{doubt}: {effect}"), Some(CLOCK_CURE.to_owned()));
     }
 
     fn approvers(&mut self, host: &Host, policy: Option<&Policy>) {

@@ -30,6 +30,8 @@ mod statement;
 mod sweep;
 mod view;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use crate::audit::Journal;
@@ -56,6 +58,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) now: &'a Now,
     pub(crate) secure_path: &'a str,
+    /// The ids of what a listing had to leave out, because it cannot be read.
+    pub(crate) left_out: &'a RefCell<BTreeSet<String>>,
 }
 
 /// Answers one question on standard output, and returns the exit status.
@@ -147,9 +151,21 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
         let _ = journal.tell_counted(now.moment()).map(|counted| journal.mirror(&counted));
     }
     let secure_path = policy.settings().options.path_variable();
-    let desk =
-        Desk { host: &host, policy: &policy, journal: &journal, caller: &caller, now: &now, secure_path: &secure_path };
+    let left_out = RefCell::default();
+    let desk = Desk {
+        host: &host,
+        policy: &policy,
+        journal: &journal,
+        caller: &caller,
+        now: &now,
+        secure_path: &secure_path,
+        left_out: &left_out,
+    };
     let answer = desk.answer(ask, consent, out);
+    for id in left_out.into_inner() {
+        let id = crate::escape::escape(id.as_bytes());
+        voice.say(&format!("jit-sudo: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
+    }
     if !only_looks {
         host.seal_in_time(&journal);
     }

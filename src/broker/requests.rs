@@ -82,9 +82,12 @@ impl Desk<'_> {
             if page.is_full() {
                 return Ok(Answer::RequestsPart(page.ending_before(row.row)));
             }
-            let Some(request) = self.host.store().usable(&row.id, self.now.seconds())? else { continue };
-            if everything || self.is_own(&request) || decides.whether(self, &row.role)? {
-                page.take(self.info(&request)?);
+            let found = self.legible(row.id.as_str(), self.host.store().usable(&row.id, self.now.seconds()))?;
+            let Some(request) = found.flatten() else { continue };
+            if (everything || self.is_own(&request) || decides.whether(self, &row.role)?)
+                && let Some(info) = self.legible(row.id.as_str(), self.info(&request))?
+            {
+                page.take(info);
             }
         }
         Ok(Answer::Requests(page.into_entries()))

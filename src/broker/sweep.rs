@@ -10,7 +10,7 @@ use crate::programs::SHRINKER;
 use crate::shrink::{WORTH, finish};
 
 impl Desk<'_> {
-    /// One thing after the other; what was done stays done when a later one fails.
+    /// One thing after the other; what was done stays done when a later one fails. That retention was refused is told beside it.
     pub(super) fn sweep(&self) -> Result<Answer, Refused> {
         if self.caller.uid() != 0 {
             return Err(refused("not-root", "only root may sweep"));
@@ -19,7 +19,7 @@ impl Desk<'_> {
         let strays = self.host.end_strays(self.journal)?;
         let running = self.journal.open_runs()?;
         let (lost, left) = (count(closed.runs), count(closed.left + strays));
-        let mut info = SweepInfo { lost, left, shelved: 0, compressed: 0, pruned: None };
+        let mut info = SweepInfo { lost, left, shelved: 0, compressed: 0, pruned: None, refused: None };
         for run in self.host.abandoned_recordings(&|run| running.iter().any(|open| open.run == run))? {
             self.host.shelve_recording(&run)?;
             info.shelved += 1;
@@ -28,10 +28,12 @@ impl Desk<'_> {
             let plain = recording.encoding == Encoding::Plain && recording.bytes >= WORTH;
             info.compressed += u64::from(plain && finish(Path::new(SHRINKER), &recording.run));
         }
-        if self.policy.settings().audit.keep.is_some()
-            && let Answer::Pruned(pruned) = self.audit_prune(None, false)?
-        {
-            info.pruned = Some(pruned);
+        if self.policy.settings().audit.keep.is_some() {
+            match self.prune(None, false) {
+                Ok(pruned) => info.pruned = Some(pruned),
+                // What else there is to do does not wait for a clock or for evidence that somebody has to look at.
+                Err(refused) => info.refused = Some(refused.failure),
+            }
         }
         self.host.database().tidy();
         Ok(Answer::Swept(info))

@@ -65,6 +65,18 @@ impl Desk<'_> {
         }
     }
 
+    /// For a listing: what cannot be read is left out of it and named, so that it hides nothing else.
+    pub(super) fn legible<T>(&self, id: &str, found: Result<T, impl Into<Refused>>) -> Result<Option<T>, Refused> {
+        match found.map_err(Into::into) {
+            Ok(found) => Ok(Some(found)),
+            Err(refused) if refused.is_damage() => {
+                self.left_out.borrow_mut().insert(id.to_owned());
+                Ok(None)
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
     /// One request and its grant, as the caller sees it.
     pub(super) fn info_of(&self, id: &GrantId) -> Result<GrantInfo, Refused> {
         let request = self.host.store().request(id, self.now.seconds())?;

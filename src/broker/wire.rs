@@ -435,7 +435,7 @@ pub enum Reply {
 }
 
 /// A refusal or an error, in the words the user sees.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failure {
     /// A stable word for programs, such as `not-eligible`, `unknown-id`, `not-an-approver`.
     pub code: String,

@@ -148,12 +148,13 @@ fn a_request_dies_at_its_deadline_by_itself() {
     let alice = person(7, "alice");
     assert_eq!((store.pending_of(&alice, NOW).unwrap(), store.pending_of(&alice, NOW + 100).unwrap()), (1, 0));
     assert!(store.pending_for(&alice, &terms.role, NOW).unwrap().is_some());
-    assert_eq!(store.nth_newest_request_of(&alice, 1, NOW - 1).unwrap(), Some(NOW));
-    assert_eq!(store.nth_newest_request_of(&alice, 1, NOW).unwrap(), None);
+    assert_eq!(store.nth_newest_request_of(&alice, 1, (NOW - 1, NOW)).unwrap(), Some(NOW));
+    assert_eq!(store.nth_newest_request_of(&alice, 1, (NOW, NOW + 9)).unwrap(), None);
+    assert_eq!(store.nth_newest_request_of(&alice, 1, (NOW - 9, NOW - 1)).unwrap(), None);
     for other in [person(8, "alice"), person(7, "dave")] {
         assert_eq!(store.pending_of(&other, NOW).unwrap(), 0);
         assert!(store.pending_for(&other, &terms.role, NOW).unwrap().is_none());
-        assert_eq!(store.nth_newest_request_of(&other, 1, NOW - 1).unwrap(), None);
+        assert_eq!(store.nth_newest_request_of(&other, 1, (NOW - 1, NOW)).unwrap(), None);
         assert!(store.requests(Which::Of(&other), NOW).unwrap().is_empty());
     }
     assert!(store.pending_for(&alice, &RoleName::parse("other").unwrap(), NOW).unwrap().is_none());
@@ -174,7 +175,7 @@ fn only_open_grants_of_the_user_are_candidates() {
     assert_eq!(candidates(), 1);
     let (roles, refused) = GrantStore::new(&connection).held(&person(1, "dave"), NOW).unwrap();
     assert_eq!((roles.len(), refused.len()), (0, 1), "one of another name is kept to be refused, and no role of it");
-    assert!(GrantStore::new(&connection).open_grants(Which::Of(&person(1, "dave")), NOW).unwrap().is_empty());
+    assert!(GrantStore::new(&connection).open_grants(Which::Of(&person(1, "dave")), NOW).unwrap().read.is_empty());
     let id = GrantId::parse("aaaaaaaaaa").unwrap();
     put(&connection, |tx| {
         assert!(is_open(tx, &id).unwrap());

@@ -230,3 +230,50 @@ fn what_counts_is_counted() {
     root.run_as(&carol.name, RUN).succeeded();
     both_say_intact(&root);
 }
+
+#[test]
+fn a_change_of_the_identity_is_told_where_the_row_that_remembers_it_is_gone() {
+    let root = own_root();
+    let (carol, bob) = pair(&root);
+    let before = id(&request(&root, &carol, "reviewed", &[]));
+    root.script(&format!("sqlite3 {DATABASE} \"DELETE FROM journal_meta WHERE name = 'host'\""));
+    becomes(&root, '1');
+    id(&request(&root, &carol, "reviewed", &[]));
+    let alerts = root.journal().into_iter().filter(|record| record.kind() == "alert");
+    let codes: Vec<String> = alerts.map(|alert| alert.text("code").to_owned()).collect();
+    assert_eq!(codes, ["host-changed"]);
+    root.run_as(&bob.name, ["jitctl", "approve", &before]).refused("under another identity of this host");
+    both_say_intact(&root);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_keeps_nothing_else_from_being_listed_ended_or_accepted() {
+    let root = own_root();
+    let (carol, bob) = pair(&root);
+    let [damaged, ended, open] = [(); 3].map(|()| id(&request(&root, &carol, "self-service", &[])));
+    let [unread, pending, swapped] = [(); 3].map(|()| id(&request(&root, &carol, "reviewed", &[])));
+    root.script(&format!(
+        "sqlite3 {DATABASE} \"UPDATE granted SET body = x'7b7d' WHERE id = '{damaged}';
+         UPDATE request SET body = x'7b7d' WHERE id = '{unread}';
+         UPDATE request SET body = (SELECT body FROM request WHERE id = '{pending}') WHERE id = '{swapped}'\""
+    ));
+    let lists = |who: &str, words: &[&str], shown: &str, left_out: &str| {
+        let listed = root.run_as(who, words);
+        let said = listed.succeeded();
+        assert!(said.contains(shown) && !said.contains(left_out), "{listed:?}");
+        assert!(listed.stderr.contains(&format!("{left_out} is left out")), "{listed:?}");
+    };
+    lists(&carol.name, &["jitctl", "grants"], &open, &damaged);
+    lists(&carol.name, &["jitctl", "grants", "--all"], &open, &damaged);
+    lists("root", &["jitctl", "grants"], &open, &damaged);
+    lists(&bob.name, &["jitctl", "requests"], &pending, &unread);
+    lists(&bob.name, &["jitctl", "requests"], &pending, &swapped);
+    root.run_as(&carol.name, ["jitctl", "release", &ended]).succeeded();
+    let said = accept(&root);
+    assert!(said.contains(&format!("grant {open}: revoked")), "{said}");
+    assert!(said.contains(&format!("request {pending}: denied")), "{said}");
+    for id in [&damaged, &unread, &swapped] {
+        assert!(said.contains(&format!("{id}: it cannot be read")), "{said}");
+    }
+    root.run_as(&carol.name, RUN).refused("");
+}

@@ -159,3 +159,83 @@ fn in_1970_no_grant_of_another_boot_serves_until_root_accepts_the_clock() {
     reboot(&root);
     root.run_as(&person.name, ID).succeeded();
 }
+
+/// Old records are removed where the policy says how long they are kept; a recording that nobody looks after waits for the sweep.
+fn swept(root: &PrivateRoot) -> Output {
+    root.add_policy("keep", "[audit]\nkeep = \"30d\"\n");
+    root.script(
+        "install -d -m 700 /var/lib/jit-sudo/recordings && cd /var/lib/jit-sudo/recordings && \
+         install -m 600 /dev/null 7f7ec8zr1wa4.cast && \
+         touch -d '2 minutes ago' 7f7ec8zr1wa4.cast",
+    );
+    root.as_root(["jitctl", "sweep"])
+}
+
+/// After a boot with a wrong clock everything would be old. The target is reached when the clock is right, where something waits for it.
+#[test]
+fn the_sweep_of_the_timer_waits_for_the_clock() {
+    let service = include_str!("../../packaging/debian/jit-sudo.jit-sudo-sweep.service");
+    let (unit, _) = service.split_once("[Service]").unwrap();
+    assert!(unit.lines().any(|line| line == "After=time-sync.target"), "{unit}");
+}
+
+fn clock_finding(root: &PrivateRoot) -> Value {
+    let found = root.as_root(["jitctl", "--json", "doctor"]).json();
+    let findings = found["findings"].as_array().unwrap_or_else(|| panic!("{found}"));
+    findings.iter().find(|finding| finding["area"] == "journal clock").unwrap_or_else(|| panic!("{found}")).clone()
+}
+
+#[test]
+fn a_clock_in_doubt_keeps_the_sweep_from_pruning_alone_and_doctor_tells_of_it() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    // The boot clock of another boot tells nothing; within this one it then shows two hours less.
+    reboot(&root);
+    later_boot_clock(&root, &person, 2, &ID).succeeded();
+    let output = swept(&root);
+    output.exited(1);
+    assert!(output.stdout.contains("1 abandoned recording put to the others"), "{output:?}");
+    assert!(output.stderr.contains("the clock was set forward by ") && output.stderr.contains("hint: "), "{output:?}");
+    let again = root.as_root(["jitctl", "--json", "sweep"]);
+    again.exited(1);
+    let again = again.json();
+    assert_eq!(again["swept"]["refused"]["code"], "clock", "{again}");
+    let finding = clock_finding(&root);
+    assert_eq!(finding["severity"], "warning", "{finding}");
+    assert!(finding["mend"].as_str().is_some_and(|mend| mend.contains("jitctl key accept --reason")), "{finding}");
+    root.as_root(["jitctl", "key", "accept", "--reason", "it is right"]).succeeded();
+    root.as_root(["jitctl", "sweep"]).succeeded();
+    assert_eq!(clock_finding(&root)["severity"], "good");
+}
+
+#[test]
+fn a_clock_set_back_by_mistake_and_put_right_is_not_in_doubt() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    later_boot_clock(&root, &person, 2, &ID).refused("has expired");
+    root.run_as(&person.name, ID).succeeded();
+    let alerts = alerts(&root);
+    assert!(alerts.len() == 2 && alerts[1].starts_with("clock-set-forward: "), "{alerts:?}");
+    assert!(swept(&root).succeeded().contains("1 abandoned recording"));
+    assert_eq!(clock_finding(&root)["severity"], "good");
+}
+
+#[test]
+fn requests_that_were_made_while_the_clock_stood_ahead_count_for_the_rate_until_root_accepts_the_clock() {
+    let root = own_root();
+    root.add_policy("rate", "[defaults]\nrequest_rate = 2\n");
+    let person = root.person(&["self-service"]);
+    let ask = || {
+        let words = ["jitctl", "request", "--role", "self-service", "--reason", "x", "--for", "1m", "--one-shot"];
+        root.run_as(&person.name, words)
+    };
+    let _ = root.run_as(&person.name, ["jit-sudo", "-n", "-l"]);
+    the_journal_was_written_in_the_future(&root, 24 * 100);
+    ask().succeeded();
+    ask().succeeded();
+    ask().refused("the next one is possible at ");
+    root.as_root(["jitctl", "key", "accept", "--reason", "the clock was put right"]).succeeded();
+    ask().succeeded();
+    ask().succeeded();
+    ask().refused("the next one is possible at ");
+}

@@ -907,6 +907,43 @@ fn a_record_that_says_something_else_than_its_paper_is_named() {
     }
 }
 
+/// Before any record that says which host this is, it is one.
+#[test]
+fn requests_of_two_hosts_without_a_word_of_the_change_are_named() {
+    let root = own_root();
+    let carol = root.person(&["reviewed"]);
+    request(&root, &carol, "reviewed", &[]);
+    root.script(&format!("echo {} >/etc/machine-id", "1".repeat(32)));
+    request(&root, &carol, "reviewed", &[]);
+    root.script("jitctl audit export >/dev/null; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/hosts.db\"");
+    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+    let place = Place::new("hosts");
+    let path = place.0.join("journal.db");
+    std::fs::copy(root.path("/root/hosts.db"), &path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let both = |path: &Path| {
+        let case = Case { path: path.to_owned(), key: key.public_key(), line: key.public_line(), damage: None };
+        (verdict(path, &key.public_key()).1, checker(&[case]).join("\n"))
+    };
+    let (ours, theirs) = both(&path);
+    assert_eq!((ours.as_str(), theirs.as_str()), ("", "intact"));
+    let db = Connection::open(&path).unwrap();
+    let (seq, alert): (i64, Vec<u8>) = db
+        .query_row("SELECT seq, body FROM record WHERE kind = 'alert'", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    let mut alert: serde_json::Value = serde_json::from_slice(&alert).unwrap();
+    alert["code"] = "hook-failed".into();
+    alert.as_object_mut().unwrap().remove("identity").unwrap();
+    let hidden = alert.to_string().into_bytes();
+    db.execute("UPDATE record SET body = ?2 WHERE seq = ?1", params![seq, hidden]).unwrap();
+    sign_anew(&db, &key).unwrap();
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(db);
+    let (ours, theirs) = both(&path);
+    assert!(ours.contains("it names another host than this was by then"), "{ours}");
+    assert!(theirs.contains("names another host than this was by then"), "{theirs}");
+}
+
 /// A directory of the test's own, which goes with it.
 struct Place(PathBuf);
 

@@ -69,7 +69,7 @@ fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
 }
 
 fn accepted() -> Answer {
-    Answer::Accepted(AcceptedInfo { grants: vec![], requests: vec![] })
+    Answer::Accepted(AcceptedInfo { grants: vec![], requests: vec![], damaged: vec![] })
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(super) struct Hosts {
     accepted: u64,
     /// Which host this was from the record of this number on, where that says so.
     became: Vec<(u64, Option<Host>)>,
+    /// Which it was before any record that says so: the host of the first request with a record.
+    first: Option<Host>,
     /// Those that requests name, each once: there are few.
     described: Vec<Host>,
     /// The record of the newest request with the host that it names.
@@ -33,7 +35,7 @@ struct Host {
 enum Then<'h> {
     /// It was this one.
     This(&'h Host),
-    /// It was that of every request so far.
+    /// It was that of the first request, and there is none yet.
     First,
     /// Nobody knows.
     Unknown,
@@ -41,7 +43,14 @@ enum Then<'h> {
 
 impl Default for Hosts {
     fn default() -> Self {
-        Self { signers: Signers::Anybody, accepted: 0, became: Vec::new(), described: Vec::new(), newest: None }
+        Self {
+            signers: Signers::Anybody,
+            accepted: 0,
+            became: Vec::new(),
+            first: None,
+            described: Vec::new(),
+            newest: None,
+        }
     }
 }
 
@@ -73,7 +82,7 @@ impl Hosts {
         match self.became.iter().rev().find(|(since, _)| *since < seq) {
             Some((_, Some(host))) => Then::This(host),
             Some((_, None)) => Then::Unknown,
-            None => Then::First,
+            None => self.first.as_ref().map_or(Then::First, Then::This),
         }
     }
 
@@ -88,10 +97,10 @@ impl Hosts {
         }
         self.count(seq, &key)?;
         let host = Host { id: id.to_owned(), key };
-        if let Some(Then::This(this)) = seq.map(|seq| self.then(seq))
-            && *this != host
-        {
-            return Err(ANOTHER.to_owned());
+        match seq.map(|seq| self.then(seq)) {
+            Some(Then::This(this)) if *this != host => return Err(ANOTHER.to_owned()),
+            Some(Then::First) => self.first = Some(host.clone()),
+            Some(Then::This(_) | Then::Unknown) | None => {}
         }
         if !self.described.contains(&host) {
             self.described.push(host);

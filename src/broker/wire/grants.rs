@@ -157,6 +157,9 @@ pub struct AcceptedInfo {
     pub grants: Vec<GrantId>,
     /// Requests that were denied.
     pub requests: Vec<GrantId>,
+    /// Ids of grants and requests that cannot be read, and so give no power; they were left as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<Word>,
 }
 
 /// The end that somebody gave to a request or grant.

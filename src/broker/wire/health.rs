@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PruneInfo;
+use super::{Failure, PruneInfo};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,4 +46,7 @@ pub struct SweepInfo {
     /// What retention removed; absent where the policy has no `keep`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<PruneInfo>,
+    /// Why retention removed nothing, where the policy has `keep` and it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Failure>,
 }
