@@ -39,6 +39,19 @@ pub(super) fn text(body: &[u8]) -> Result<&str, NotCanonical> {
     if scan.at == body.len() { Ok(text) } else { Err(NotCanonical::At(scan.at)) }
 }
 
+/// Bytes that stand for themselves in a string.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        plain[byte] = false;
+        byte += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain
+};
+
 struct Scan<'b> {
     body: &'b [u8],
     at: usize,
@@ -113,14 +126,15 @@ impl<'b> Scan<'b> {
     fn string(&mut self) -> Result<&'b [u8], NotCanonical> {
         let begin = self.at;
         loop {
+            let rest = self.body.get(self.at..).unwrap_or_default();
+            self.at += rest.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(rest.len());
             match self.next() {
                 Some(b'"') => return Ok(self.body.get(begin..self.at - 1).unwrap_or_default()),
                 Some(b'\\') => match self.next() {
                     Some(b'"' | b'\\') => {}
                     read => return self.wrong(read),
                 },
-                Some(0..0x20) | None => return self.wrong(None),
-                Some(_) => {}
+                read => return self.wrong(read),
             }
         }
     }

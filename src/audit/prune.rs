@@ -454,7 +454,7 @@ mod tests {
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
         let (asked, long) = (sample::moment(1).wall.seconds() + 90, sample::moment(1).wall.seconds() + 900);
-        let sql = |sql: &str| drop(database.connection().execute_batch(sql).unwrap());
+        let sql = |sql: &str| database.connection().execute_batch(sql).unwrap();
         let prunable = |second| {
             let mark = journal.prunable(sample::moment(2).wall, &sample::moment(second)).unwrap();
             mark.map_or(0, |mark| mark.seq)
