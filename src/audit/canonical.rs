@@ -39,19 +39,6 @@ pub(super) fn text(body: &[u8]) -> Result<&str, NotCanonical> {
     if scan.at == body.len() { Ok(text) } else { Err(NotCanonical::At(scan.at)) }
 }
 
-/// Bytes that stand for themselves in a string.
-const PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        plain[byte] = false;
-        byte += 1;
-    }
-    plain[b'"' as usize] = false;
-    plain[b'\\' as usize] = false;
-    plain
-};
-
 struct Scan<'b> {
     body: &'b [u8],
     at: usize,
@@ -127,7 +114,7 @@ impl<'b> Scan<'b> {
         let begin = self.at;
         loop {
             let rest = self.body.get(self.at..).unwrap_or_default();
-            self.at += rest.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(rest.len());
+            self.at += rest.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')).unwrap_or(rest.len());
             match self.next() {
                 Some(b'"') => return Ok(self.body.get(begin..self.at - 1).unwrap_or_default()),
                 Some(b'\\') => match self.next() {
