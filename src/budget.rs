@@ -53,6 +53,9 @@ impl fmt::Display for Storage {
 /// How much of the disk the recordings of one user may take; `user_recordings` and `user_recordings_per_day` of `[audit]`.
 pub const RECORDINGS: Storage = Storage { at_once: 4 << 30, per_day: 4 << 30 };
 
+/// So much of each session is recorded whatever its user has used up, in bytes: nobody goes on unrecorded by that.
+pub const RECORDED_ALWAYS: u64 = 16 << 10;
+
 /// Refusals stop being recorded one by one at this part of [`Storage::at_once`]: they never use up what requests need.
 const REFUSALS_SHARE: u64 = 8;
 

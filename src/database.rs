@@ -8,7 +8,7 @@ mod files;
 mod index;
 mod migration;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -62,7 +62,7 @@ pub struct Database {
     durability: Cell<Durability>,
     /// A [`Reading`] is under way.
     is_reading: Cell<bool>,
-    place: OnceCell<Place>,
+    place: Place,
     /// Dropped after the connection.
     index: Index,
     /// Who is stopped while the log is recovered or read holds it for everybody. Dropped after the connection.
@@ -129,13 +129,15 @@ impl Database {
     }
 
     fn checked(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
-        let database = Self::connected(path)?;
+        let mut database = Self::connected(path)?;
         // One read transaction for all checks: they see one state, and take SQLite's locks once.
         let transaction = Transaction::new_unchecked(&database.connection, TransactionBehavior::Deferred);
         let transaction = transaction.map_err(|error| database.sqlite(error))?;
         database.check_header()?;
         database.check_schema(schema)?;
         transaction.commit().map_err(|error| database.sqlite(error))?;
+        // SQLite has made by now what it keeps beside it.
+        database.place = Place::of(path);
         database.index.leave_note(path);
         Ok(database)
     }
@@ -153,7 +155,7 @@ impl Database {
         let durability = Cell::new(Durability::Synced);
         let is_reading = Cell::new(false);
         let path = path.to_owned();
-        let place = OnceCell::new();
+        let place = Place::unknown(&path);
         Ok(Self { connection, path, frames, wal, durability, is_reading, place, index, _unstoppable: unstoppable })
     }
 
@@ -215,9 +217,9 @@ impl Database {
         }
     }
 
-    /// Where it lay when this was asked first, which is while nobody has put another there.
+    /// Where it lies.
     pub fn place(&self) -> &Place {
-        self.place.get_or_init(|| Place::of(&self.path))
+        &self.place
     }
 
     /// The file.
@@ -231,7 +233,8 @@ impl Database {
     }
 
     /// Runs `change` in one transaction that holds the write lock from its beginning. An error of `change` or of the
-    /// commit rolls everything back. Waits at most [`WRITE_PATIENCE`] for other writers.
+    /// commit rolls everything back, and so does another database in our place, which others would read. Waits at most
+    /// [`WRITE_PATIENCE`] for other writers.
     ///
     /// The sync of [`Durability::Synced`] comes after the lock was given back, so that writers who wait for each other
     /// share one sync of the disk instead of queueing for their own. Until then others can see the change, but nothing
@@ -275,6 +278,9 @@ impl Database {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(|error| self.sqlite(error))?;
         let value = change(&transaction)?;
+        if !self.place.is_the_same() {
+            return Err(DatabaseError::Replaced(self.path.clone()).into());
+        }
         transaction.commit().map_err(|error| self.sqlite(error))?;
         Ok(value)
     }

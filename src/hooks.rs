@@ -33,6 +33,9 @@ pub const USER: &str = "jit-sudo-hooks";
 /// The control group of hooks and their runner: none of the caller's, whose end would be theirs.
 const GROUP: &str = "hooks";
 
+/// How many processes and threads the hooks of all users together may have.
+const SETTLED: u32 = 4096;
+
 /// How long one hook may take for one event.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
@@ -83,7 +86,7 @@ pub fn serve(inherited: &Inherited) -> i32 {
     }
     let started = fork(|| {
         let _ = new_session();
-        crate::session::stand_alone(GROUP);
+        crate::session::stand_alone(GROUP, SETTLED);
         Runner.deliver(&events);
         exit_now(0)
     });

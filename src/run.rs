@@ -35,6 +35,7 @@ use crate::voice::Voice;
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
+use reel::Reel;
 use sys::sanitize::Inherited;
 
 /// Everything that one run works with.
@@ -73,15 +74,16 @@ fn perform(run: &Run, inherited: &Inherited, voice: &mut Voice, begun: impl FnOn
     begun();
     let mut watch = GrantWatch::on(&mut recorded, &host, &journal);
     let grace = policy.settings().grace_period;
-    let blank = reel::blank(&recorded, &scene);
-    let mut tape = reel::tape(&recorded, &scene, &blank);
+    let reel = Reel::of(&recorded, &scene);
+    let blank = || reel.blank();
+    let mut tape = reel.tape(&recorded, &blank);
     let mut unsaid = Vec::new();
     let (recorded, outcome) = edit::around(recorded, &scene, &mut watch, &mut unsaid, |recorded, editor, watch| {
         Session::open(recorded, family, inherited, grace).editing(editor).run(watch, &mut tape)
     });
     watch.catch_up(); // where the command could not be started
     let ending = outcome.as_ref().map_or_else(without_outcome, Outcome::to_record);
-    let ending = reel::seal(tape, watch.complete(ending), &recorded, &mut watch, &scene);
+    let ending = reel.seal(tape, watch.complete(ending), &mut watch);
     let recording_bytes = ending.recording_bytes;
     end(&recorded, ending, &scene, voice);
     if watch.is_sealing_due() {

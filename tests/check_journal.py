@@ -48,7 +48,7 @@ def sha(data):
 
 # What the records of each kind have: keys (those with ? may be absent) and types.
 COMMON = "seq u prev d time t boot t boot_id s host w version n"
-SEARCHED = "kind s uid? t run? s grant? s through? u head? s policies? [s] code? s policy? s role? s role_digest? s role_sha256? s"
+SEARCHED = "kind k uid? t run? k grant? k through? u head? k policies? [k] code? k policy? k role? s role_digest? k role_sha256? k"
 KINDS = {
     "start": "run s uid n user w gid n groups [n] tty? w cwd w pid p run_as w run_as_uid n run_as_gid n run_as_groups [n] umask? n "
              "argv [w] typed? w environment [variable] path w dev u ino u sha256 d role? r assignment grant,standing,root grant? i "
@@ -94,6 +94,7 @@ OBJECTS = {
 RANGES = {"b": (0, 255), "n": (0, 2**32 - 1), "u": (0, 2**64 - 1), "t": (-2**63, 2**63 - 1), "p": (-2**31, 2**31 - 1)}
 TEXTS = {
     "s": r"[\s\S]*",
+    "k": r'[^"\\]*',
     "w": r"(?:[^\\]|\\\\|\\x[0-9a-f]{2})*",
     "d": r"[0-9a-f]{64}",
     "i": r"[0-9abcdefghjkmnpqrstvwxyz]{10}",
@@ -151,7 +152,7 @@ def is_canonical(text, value):
     """Whether this is the only form in which a record may say this."""
     def is_ours(value):
         if isinstance(value, dict):
-            return all(map(is_ours, value.values()))
+            return all(map(is_ours, value.values())) and not any(re.search(r'["\\]', key) for key in value)
         if isinstance(value, list):
             return all(map(is_ours, value))
         return isinstance(value, str) or (type(value) is int and -(1 << 63) <= value < 1 << 64)
@@ -625,7 +626,7 @@ def same_words(record, words, table, what):
 # --- the tables --------------------------------------------------------------------------------------------------------
 
 def in_order(table, rows, recorded, lost, until, pruned_at):
-    """The ids of the older rows: those that stand first and have lost their record, when `until` of them was over."""
+    """The ids of the older rows: those that stand first and have lost their record, when they were closed, or their time was over."""
     if lost is None:
         lost = next((n for n, row in enumerate(rows) if row["id"] in recorded), len(rows))
     last = 0
@@ -634,7 +635,8 @@ def in_order(table, rows, recorded, lost, until, pruned_at):
         need(row["rowid"] == number, table, f"row {number} is missing")
         if number <= lost:
             need(record is None, table, f"{row['id']} is older than the pruning and has a record")
-            need(pruned_at is None or row[until] <= pruned_at, table, f"{row['id']} could give power when records were pruned")
+            closed = row["state"] != "pending" if table == "request" else row["ended"] is not None
+            need(closed or pruned_at is None or row[until] <= pruned_at, table, f"the records of {row['id']} had to stay")
         else:
             need(record, table, f"{row['id']} has no record")
             need(record["seq"] > last, table, f"{row['id']} stands in another place than its record")

@@ -64,6 +64,12 @@ impl Bucket {
         Level { bytes, at }.leaked(moment.boot.0, storage)
     }
 
+    /// The same where what fills it stays over a boot, for the time of which nothing leaks.
+    pub(super) fn level_over_boots(&self, moment: &Moment, storage: &Storage) -> Level {
+        let at = if self.boot_id == moment.boot_id { self.at } else { 0 };
+        Level { bytes: self.bytes, at }.leaked(moment.boot.0, storage)
+    }
+
     /// Makes it as full as this.
     pub(super) fn fill(&mut self, level: Level, moment: &Moment) {
         self.boot_id.clone_from(&moment.boot_id);

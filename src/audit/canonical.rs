@@ -13,7 +13,7 @@ pub(super) enum NotCanonical {
     Text,
     /// Not JSON, or JSON as nobody writes it here: what stands at this byte.
     At(usize),
-    /// The key that begins at this byte does not come after the one before it.
+    /// The key that begins at this byte does not come after the one before it, or has an escape.
     Order(usize),
     /// Nested too deeply.
     Depth,
@@ -24,7 +24,9 @@ impl fmt::Display for NotCanonical {
         match self {
             Self::Text => f.write_str("it is not UTF-8"),
             Self::At(at) => write!(f, "it is not compact JSON of texts, integers, lists and objects from byte {at} on"),
-            Self::Order(at) => write!(f, "its keys are not sorted, or one is there twice, at byte {at}"),
+            Self::Order(at) => {
+                write!(f, "its keys are not sorted, one is there twice, or one has an escape, at byte {at}")
+            }
             Self::Depth => f.write_str("it is nested too deeply"),
         }
     }
@@ -70,7 +72,8 @@ impl<'b> Scan<'b> {
             let begin = scan.at;
             scan.expect(b'"')?;
             let key = scan.string()?;
-            if before.replace(key).is_some_and(|before| before >= key) {
+            // As they are written, which is as they are: a key has nothing that is escaped.
+            if key.contains(&b'\\') || before.replace(key).is_some_and(|before| before >= key) {
                 return Err(NotCanonical::Order(begin));
             }
             scan.expect(b':')?;
@@ -208,6 +211,7 @@ mod tests {
             r#"{"a":[1,]}"#,
             r#"{"a":1,}"#,
             r#"{"a"}"#,
+            r#"{"a\\b":1}"#,
             r#"{"a":{"c":1,"b":2}}"#,
         ] {
             assert!(text(bad.as_bytes()).is_err(), "{bad}");

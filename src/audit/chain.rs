@@ -157,7 +157,7 @@ impl fmt::Display for FirstBad {
             Cause::Gap { found } => write!(f, "record {seq} is missing, the next one is {found}"),
             Cause::Hash => write!(f, "record {seq} was altered: its hash is not that of its bytes"),
             Cause::Malformed(why) => write!(f, "record {seq} is not a record: {why}"),
-            Cause::Lacks(what) => write!(f, "record {seq} is none of its kind: {what}"),
+            Cause::Lacks(what) => write!(f, "record {seq} lacks or misstates what one of its kind has: {what}"),
             Cause::Number(inside) => write!(f, "record {seq} says that its number is {inside}"),
             Cause::Link => {
                 let before = seq.saturating_sub(1);

@@ -58,6 +58,16 @@ pub enum ClockDoubt {
     Ahead(i64),
 }
 
+impl ClockDoubt {
+    /// What helps.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::Behind(_) => "set the clock; only if it is right as it is: jitctl key accept --reason 'WHY'",
+            Self::Ahead(_) => "set the clock, if it is wrong; when it is right: jitctl key accept --reason 'WHY'",
+        }
+    }
+}
+
 impl fmt::Display for ClockDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = |us: i64| spell(us.unsigned_abs() / 1_000_000);

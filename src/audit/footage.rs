@@ -4,7 +4,7 @@
 
 use super::bucket::Bucket;
 use super::journal::{Journal, JournalError};
-use crate::budget::{Level, Storage};
+use crate::budget::{Level, RECORDED_ALWAYS, Storage};
 use crate::clock::Moment;
 use crate::database::Durability;
 use crate::names::Person;
@@ -14,7 +14,8 @@ const NAME: &str = "recorded:";
 
 impl Journal<'_> {
     /// Sets room aside for a recording that begins now, at most `most` bytes, and says how much: half of what this person has left
-    /// at most, so that whatever they record at the same time has room too. [`Self::give_back`] takes what was not used.
+    /// at most, so that whatever they record at the same time has room too, and [`RECORDED_ALWAYS`] where that is less.
+    /// [`Self::give_back`] takes what was not used.
     pub fn set_aside(
         &self,
         moment: &Moment,
@@ -25,8 +26,8 @@ impl Journal<'_> {
         let name = name(person);
         self.database.write(Durability::Ordered, |tx| {
             let mut bucket = Bucket::load(tx, &name, person.name.as_str(), moment)?;
-            let level = bucket.level(moment, storage);
-            let room = (storage.at_once.saturating_sub(level.bytes) / 2).min(most);
+            let level = bucket.level_over_boots(moment, storage);
+            let room = (storage.at_once.saturating_sub(level.bytes) / 2).max(RECORDED_ALWAYS).min(most);
             bucket.fill(Level { bytes: level.bytes.saturating_add(room), ..level }, moment);
             bucket.store(tx, &name)?;
             Ok(room)
@@ -44,7 +45,7 @@ impl Journal<'_> {
         let name = name(person);
         self.database.write(Durability::Ordered, |tx| {
             let mut bucket = Bucket::load(tx, &name, person.name.as_str(), moment)?;
-            let level = bucket.level(moment, storage);
+            let level = bucket.level_over_boots(moment, storage);
             bucket.fill(Level { bytes: level.bytes.saturating_sub(unused), ..level }, moment);
             bucket.store(tx, &name)
         })
@@ -72,18 +73,27 @@ mod tests {
         let at = |seconds: i64| Moment { boot: BootTime(seconds * 1_000_000), ..sample::moment(0) };
         let person = |uid, name| Person { uid, name: UserName::parse(name).unwrap() };
         let (alice, bob) = (person(7, "alice"), person(8, "bob"));
-        let storage = Storage { at_once: 1000, per_day: 86_400 };
-        let begin = |who, seconds, most| journal.set_aside(&at(seconds), who, &storage, most).unwrap();
+        let kib = |number: u64| number << 10;
+        let storage = Storage { at_once: kib(1000), per_day: kib(86_400) };
+        let begin = |who, seconds, most| journal.set_aside(&at(seconds), who, &storage, kib(most)).unwrap() >> 10;
         assert_eq!([begin(&alice, 0, 400), begin(&alice, 0, 400), begin(&alice, 0, 400)], [400, 300, 150]);
-        journal.give_back(&at(0), &alice, &storage, 290).unwrap();
+        journal.give_back(&at(0), &alice, &storage, kib(290)).unwrap();
         assert_eq!((begin(&alice, 0, 400), begin(&bob, 0, 9999)), (220, 500));
-        assert_eq!((begin(&alice, 10, 0), begin(&alice, 10, 400)), (0, 115), "a byte a second becomes free again");
+        assert_eq!((begin(&alice, 10, 0), begin(&alice, 10, 400)), (0, 115), "a KiB a second becomes free again");
         journal.give_back(&at(10), &bob, &storage, u64::MAX).unwrap();
         assert_eq!(begin(&bob, 10, 9999), 500);
-        for _ in 0..99 {
+        for _ in 0..9 {
             begin(&alice, 10, 400);
         }
-        assert_eq!(begin(&alice, 10, 400), 0);
-        assert_eq!(begin(&alice, 1010, 400), 400);
+        assert_eq!((begin(&alice, 10, 400), begin(&alice, 10, 400)), (16, 16), "its beginning is always recorded");
+        let rebooted = Moment { boot_id: "another".to_owned(), ..at(5) };
+        assert_eq!(
+            journal.set_aside(&rebooted, &alice, &storage, kib(400)).unwrap(),
+            kib(16),
+            "the files are still there"
+        );
+        assert_eq!(journal.set_aside(&rebooted, &bob, &storage, kib(400)).unwrap() >> 10, 252);
+        let later = Moment { boot: BootTime(2_000_000_000), ..rebooted };
+        assert_eq!(journal.set_aside(&later, &alice, &storage, kib(400)).unwrap(), kib(400));
     }
 }

@@ -328,8 +328,15 @@ impl Power {
     }
 
     /// Rows are numbered from 1 on without a gap, in the order of their records, and only the first of them may have lost
-    /// theirs. True where the record of this one is gone: then `until`, in seconds, it could give power, which was over.
-    fn placed(&mut self, which: Ordered, rowid: i64, id: Id, seq: Option<u64>, until: i64) -> Result<bool, String> {
+    /// theirs. True where the record of this one is gone: then it was closed, or its time was over, which is `until`, in seconds.
+    fn placed(
+        &mut self,
+        which: Ordered,
+        rowid: i64,
+        id: Id,
+        seq: Option<u64>,
+        (until, is_closed): (i64, bool),
+    ) -> Result<bool, String> {
         let index = which as usize;
         let (Some(place), Some(lost)) = (self.place.get_mut(index), self.lost.get_mut(index)) else {
             return Err("it belongs to no table".to_owned());
@@ -344,8 +351,8 @@ impl Power {
             Lost::Leading => place.seq == 0 && seq.is_none(),
         };
         match seq {
-            None if among && self.pruned_at.is_some_and(|at| until > at) => {
-                Err("it could give power when records were pruned, and they kept all of those".to_owned())
+            None if among && !is_closed && self.pruned_at.is_some_and(|at| until > at) => {
+                Err("its records were pruned, and by what it says they had to stay".to_owned())
             }
             None if among => Ok(true),
             None => Err("the journal has no record of it".to_owned()),

@@ -178,11 +178,12 @@ impl Journal<'_> {
     }
 
     /// The last record that may go: it has a checkpoint, it and all before it are older than `before`, no run that began up to
-    /// it is open, and nobody asked up to it for what could give power still.
+    /// it is open, and nobody asked up to it for what gives power, or may be granted, still.
     pub fn prunable(&self, before: Timestamp, now: &Moment) -> Result<Option<Mark>, JournalError> {
-        // Whatever became of them: what was denied, ended or used is so by the records, and by rows that root can change.
-        let living = "SELECT min(seq) FROM record WHERE kind NOT IN ('start', 'end') AND grant_id IN \
-                      (SELECT id FROM request WHERE deadline > ?2 UNION ALL SELECT id FROM granted WHERE expires > ?2)";
+        // By their records and not by rows alone, which root can change. Where an earlier version pruned those, nothing may go yet.
+        let living = "SELECT min(coalesce((SELECT min(seq) FROM record WHERE grant_id = id), 0)) FROM \
+                      (SELECT id FROM request WHERE state = 'pending' AND deadline > ?2 \
+                       UNION ALL SELECT id FROM granted WHERE ended IS NULL AND expires > ?2)";
         let open = "SELECT min(start) FROM open_run WHERE ended = 0";
         let query = format!(
             "SELECT r.seq, r.hash FROM checkpoint c JOIN record r ON r.seq = c.seq WHERE r.high < ?1 \
@@ -461,17 +462,18 @@ mod tests {
         };
         sql("UPDATE record SET grant_id = NULL");
         assert_eq!(prunable(60), 2000);
-        // Denied and revoked, so that a changed row would bring them back.
         sql(&format!(
             "UPDATE record SET grant_id = 'r', kind = 'request' WHERE seq = 1500; \
              UPDATE record SET grant_id = 'g', kind = 'request' WHERE seq = 1000; \
-             INSERT INTO request VALUES ('r', 7, 'web', 'denied', 1, {asked}, 2, x'', 'bob', 2, x'', NULL); \
-             INSERT INTO granted VALUES ('g', 7, 'web', 1, {long}, x'', x'', 'revoked', 'bob', 2, x'', NULL)"
+             INSERT INTO request VALUES ('r', 7, 'web', 'pending', 1, {asked}, 2, x'', NULL, NULL, NULL, NULL); \
+             INSERT INTO granted VALUES ('g', 7, 'web', 1, {long}, x'', x'', NULL, NULL, NULL, NULL, NULL)"
         ));
         assert_eq!(prunable(60), 0, "the grant was asked for in record 1000");
-        sql("DELETE FROM granted");
+        sql("UPDATE granted SET ended = 'revoked'");
         assert_eq!(prunable(60), 1000);
         assert_eq!(prunable(100), 2000, "the request is past its deadline");
+        sql("UPDATE granted SET ended = NULL, id = 'h'");
+        assert_eq!(prunable(100), 0, "an earlier version pruned the record of its request");
     }
 
     #[test]

@@ -33,9 +33,6 @@ pub(super) struct Listing {
     pub(super) filter: Box<RecordFilter>,
 }
 
-/// What helps where the time says nothing of how old records are.
-pub(super) const CLOCK_CURE: &str = "set the clock; when it is right: jitctl key accept --reason 'WHY'";
-
 impl Desk<'_> {
     pub(super) fn audit_list(&self, listing: &Listing) -> Result<Answer, Refused> {
         let whose = match (&listing.user, self.is_reader()?) {
@@ -127,7 +124,7 @@ impl Desk<'_> {
         }
         if let Some(why) = self.journal.clock_in_doubt(self.now.moment())? {
             let sentence = format!("{why}, so nobody knows how old records are, and nothing is removed");
-            return Err(refused("clock", sentence).hint(CLOCK_CURE));
+            return Err(refused("clock", sentence).hint(why.cure()));
         }
         let before = Timestamp(self.now.moment().wall.0).plus_seconds(-i64::try_from(keep).unwrap_or(i64::MAX));
         let last = self.journal.prunable(before, self.now.moment())?;

@@ -3,7 +3,6 @@
 
 use std::fmt::Display;
 
-use super::evidence::CLOCK_CURE;
 use super::failure::{Refused, refused};
 use super::questions::policy_warnings;
 use super::wire::{Answer, Finding, Severity};
@@ -166,7 +165,7 @@ impl Findings {
             Ok(Some(doubt @ ClockDoubt::Ahead(_))) => (doubt, Severity::Warning, "no old record is removed"),
             Err(error) => return self.fault("journal clock", &error),
         };
-        self.add("journal clock", severity, format!("{doubt}: {effect}"), Some(CLOCK_CURE.to_owned()));
+        self.add("journal clock", severity, format!("{doubt}: {effect}"), Some(doubt.cure().to_owned()));
     }
 
     fn approvers(&mut self, host: &Host, policy: Option<&Policy>) {

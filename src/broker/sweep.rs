@@ -32,7 +32,10 @@ impl Desk<'_> {
             match self.prune(None, false) {
                 Ok(pruned) => info.pruned = Some(pruned),
                 // What else there is to do does not wait for a clock or for evidence that somebody has to look at.
-                Err(refused) => info.refused = Some(refused.failure),
+                Err(refused) if ["clock", "not-intact"].contains(&refused.failure.code.as_str()) => {
+                    info.refused = Some(refused.failure);
+                }
+                Err(error) => return Err(error),
             }
         }
         self.host.database().tidy();

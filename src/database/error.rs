@@ -64,6 +64,8 @@ pub enum DatabaseError {
     },
     /// Other processes held the write lock for the whole of [`WRITE_PATIENCE`].
     Busy(PathBuf),
+    /// Somebody has put other files in its place.
+    Replaced(PathBuf),
     /// A file could not be examined or made.
     File(PathBuf, std::io::Error),
     /// What SQLite said: disk full, read-only, corrupt, and so on.
@@ -88,6 +90,7 @@ impl fmt::Display for DatabaseError {
             Self::Busy(path) => {
                 write!(f, "the database {} was locked for {} seconds", path.display(), WRITE_PATIENCE.as_secs())
             }
+            Self::Replaced(path) => write!(f, "the database {} was replaced by another one meanwhile", path.display()),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Sqlite(path, error) => write!(f, "the database {}: {error}", path.display()),
         }

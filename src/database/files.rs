@@ -69,10 +69,18 @@ fn fault_of(metadata: &Metadata) -> Option<Distrust> {
 #[derive(Debug)]
 pub struct Place {
     path: PathBuf,
-    files: [Option<(u64, u64)>; 3],
+    files: Option<Files>,
 }
 
+/// Device and inode of the database and of what SQLite keeps beside it, as far as it is there.
+type Files = [Option<(u64, u64)>; 3];
+
 impl Place {
+    /// Of one that is not open yet: any is the same.
+    pub(super) fn unknown(path: &Path) -> Self {
+        Self { path: path.to_owned(), files: None }
+    }
+
     pub(super) fn of(path: &Path) -> Self {
         Self { path: path.to_owned(), files: files(path) }
     }
@@ -80,16 +88,21 @@ impl Place {
     /// Whether whoever opens it now opens the same files. Root may have put others there; what is written into the old ones then is
     /// read by nobody.
     pub fn is_the_same(&self) -> bool {
-        self.files == files(&self.path)
+        // Where one cannot look, one looks again the next time.
+        files(&self.path).is_none_or(|files| self.files.is_none_or(|own| own == files))
     }
 }
 
-/// Device and inode of the database and of what SQLite keeps beside it.
-fn files(path: &Path) -> [Option<(u64, u64)>; 3] {
-    ["", "-wal", "-shm"].map(|suffix| {
-        let found = fs::symlink_metadata(beside(path, suffix)).ok()?;
-        Some((found.dev(), found.ino()))
-    })
+fn files(path: &Path) -> Option<Files> {
+    let mut files = Files::default();
+    for (file, suffix) in files.iter_mut().zip(["", "-wal", "-shm"]) {
+        *file = match fs::symlink_metadata(beside(path, suffix)) {
+            Ok(found) => Some((found.dev(), found.ino())),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(_) => return None,
+        };
+    }
+    Some(files)
 }
 
 pub(super) fn directory_of(path: &Path) -> &Path {

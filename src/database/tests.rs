@@ -288,14 +288,32 @@ fn a_failed_change_leaves_nothing_and_the_next_one_works() {
 }
 
 #[test]
-fn a_commit_that_cannot_be_synced_is_an_error_where_a_sync_was_wanted() {
-    let scratch = Scratch::new("durability");
-    let database = create(&scratch);
-    insert(&database, "a").unwrap();
-    fs::remove_file(beside(&scratch.path(), "-wal")).unwrap();
-    let write = |durability| database.write(durability, |_| Ok::<_, DatabaseError>(()));
-    assert!(write(Durability::Ordered).is_ok());
-    assert!(matches!(write(Durability::Synced), Err(DatabaseError::File(path, _)) if path.ends_with("journal.db-wal")));
+fn nothing_is_written_where_others_would_not_read_it() {
+    for replace in [
+        |path: &Path| fs::remove_file(beside(path, "-wal")),
+        |path: &Path| fs::remove_file(beside(path, "-shm")),
+        |path: &Path| {
+            fs::copy(path, path.with_extension("copy")).and_then(|_| fs::rename(path.with_extension("copy"), path))
+        },
+        |path: &Path| fs::rename(path, path.with_extension("old")),
+    ] {
+        let scratch = Scratch::new("replaced");
+        let database = create(&scratch);
+        insert(&database, "a").unwrap();
+        assert!(database.place().is_the_same());
+        replace(&scratch.path()).unwrap();
+        assert!(!database.place().is_the_same());
+        let write = |durability| {
+            database.write(durability, |tx| {
+                tx.execute("INSERT INTO thing (text) VALUES ('b')", []).unwrap();
+                Ok::<_, DatabaseError>(())
+            })
+        };
+        for durability in [Durability::Ordered, Durability::Synced] {
+            assert!(matches!(write(durability), Err(DatabaseError::Replaced(_))));
+        }
+        assert_eq!(count(&database), 1);
+    }
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn database(error: &DatabaseError) -> Option<String> {
         DatabaseError::Schema(path, _) | DatabaseError::Older { path, .. } => {
             Some(format!("restore {} from a backup, then jitctl key accept --reason 'WHY'", shell(path)))
         }
+        DatabaseError::Replaced(_) => Some("do it again".to_owned()),
         DatabaseError::Exists(_) | DatabaseError::Busy(_) | DatabaseError::File(..) | DatabaseError::Sqlite(..) => None,
     }
 }

@@ -45,8 +45,6 @@ pub enum RecordingError {
     Length(u64),
     /// Less than the reserve, in bytes, is free.
     Space(u64),
-    /// Whose session it is has used up what their recordings may take.
-    Budget,
     /// The file cannot be made or written.
     System(io::Error),
 }
@@ -56,7 +54,6 @@ impl fmt::Display for RecordingError {
         match self {
             Self::Length(limit) => write!(f, "the recording has reached its limit of {} KiB", limit >> 10),
             Self::Space(reserve) => write!(f, "less than {} KiB are free for recordings", reserve >> 10),
-            Self::Budget => f.write_str("this user's recordings have taken as much of the disk as they may"),
             Self::System(error) => write!(f, "the recording cannot be written: {error}"),
         }
     }

@@ -1,99 +1,89 @@
 //! The recording of a run, between the session, which makes it, and the host, which keeps it.
 
-use std::fmt::Display;
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 
 use crate::audit::Digest;
 use crate::audit::record::Ending;
 use crate::audit::recorded::Recorded;
-use crate::budget::Storage;
 use crate::names::Person;
+use crate::policy::RecordingSettings;
 use crate::programs::SHRINKER;
 use crate::recording::{Blank, Limits, RecordingError};
+use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::session::{BlankOf, Tape, Watch};
 use crate::shrink::{WORTH, start};
 
-/// A shorter one would show nothing, in bytes.
-const SHORTEST: u64 = 4 << 10;
-
-/// Whose budget pays for the recording; nobody's where it is root who runs something.
-struct Payer<'s> {
-    person: Option<Person>,
+/// The recording of one run: who pays for it, and what was set aside for it.
+pub(super) struct Reel<'s> {
+    run: String,
+    /// Nobody where it is root who runs something.
+    payer: Option<Person>,
     scene: &'s Scene<'s>,
+    /// In bytes.
+    set_aside: Cell<u64>,
 }
 
-impl<'s> Payer<'s> {
-    fn of(recorded: &Recorded, scene: &'s Scene<'s>) -> Self {
+impl<'s> Reel<'s> {
+    pub(super) fn of(recorded: &Recorded, scene: &'s Scene<'s>) -> Self {
         let caller = recorded.authorized().elevation().caller();
-        Self { person: (caller.uid() != 0).then(|| caller.person().clone()), scene }
+        let payer = (caller.uid() != 0).then(|| caller.person().clone());
+        Self { run: recorded.run().to_owned(), payer, scene, set_aside: Cell::new(0) }
     }
 
-    fn storage(&self) -> &'s Storage {
-        &self.scene.policy.settings().audit.recording.per_user
+    fn settings(&self) -> RecordingSettings {
+        self.scene.policy.settings().audit.recording
     }
 
-    /// How long the recording may become, in bytes.
-    fn set_aside(&self, most: u64) -> Result<u64, RecordingError> {
-        let Some(person) = &self.person else { return Ok(most) };
-        let moment = self.scene.host.clocks().map_err(failed)?;
-        let length = self.scene.journal.set_aside(&moment, person, self.storage(), most).map_err(failed)?;
-        if length < SHORTEST { Err(RecordingError::Budget) } else { Ok(length) }
+    /// What the session records on.
+    pub(super) fn tape<'b>(&self, recorded: &Recorded, blank: &'b BlankOf<'b>) -> Tape<'b> {
+        Tape::of(recorded, self.settings().mode, blank)
     }
 
-    /// The error is a sentence.
-    fn give_back(&self, unused: u64) -> Result<(), String> {
-        let Some(person) = self.person.as_ref().filter(|_| unused > 0) else { return Ok(()) };
-        let moment = self.scene.host.clocks().map_err(|error| error.to_string())?;
-        self.scene.journal.give_back(&moment, person, self.storage(), unused).map_err(|error| error.to_string())
-    }
-}
-
-fn failed(error: impl Display) -> RecordingError {
-    RecordingError::System(io::Error::other(error.to_string()))
-}
-
-/// Makes the file, once the session is sure that it is recorded.
-pub(super) fn blank<'s>(
-    recorded: &Recorded,
-    scene: &'s Scene<'s>,
-) -> impl Fn() -> Result<Blank, RecordingError> + use<'s> {
-    let (run, payer) = (recorded.run().to_owned(), Payer::of(recorded, scene));
-    move || {
-        let settings = scene.policy.settings().audit.recording;
-        let length = payer.set_aside(settings.limit)?;
-        let file = scene.host.begin_recording(&run).inspect_err(|_| {
-            let _ = payer.give_back(length); // else it comes back within a day
-        })?;
+    /// Makes the file, once the session is sure that it is recorded.
+    pub(super) fn blank(&self) -> Result<Blank, RecordingError> {
+        let settings = self.settings();
+        let length = match &self.payer {
+            Some(person) => self.set_aside(person, settings).map_err(|error| io::Error::other(error.sentence()))?,
+            None => settings.limit,
+        };
+        let file = self.scene.host.begin_recording(&self.run)?;
         Ok(Blank { file, limits: Limits { length, reserve: settings.reserve } })
     }
-}
 
-/// What the session records on.
-pub(super) fn tape<'b>(recorded: &Recorded, scene: &Scene<'_>, blank: &'b BlankOf<'b>) -> Tape<'b> {
-    Tape::of(recorded, scene.policy.settings().audit.recording.mode, blank)
-}
+    fn set_aside(&self, person: &Person, settings: RecordingSettings) -> Result<u64, Refusal> {
+        let moment = self.scene.host.clocks()?;
+        let length = self.scene.journal.set_aside(&moment, person, &settings.per_user, settings.limit)?;
+        self.set_aside.set(length);
+        Ok(length)
+    }
 
-/// Puts the recording, where there is one, to the others, and its seal into the end record.
-pub(super) fn seal(
-    tape: Tape<'_>,
-    ending: Ending,
-    recorded: &Recorded,
-    watch: &mut dyn Watch,
-    scene: &Scene<'_>,
-) -> Ending {
-    let length = tape.length();
-    let Some((seal, last)) = tape.finish() else { return ending };
-    if let Err(error) = last {
-        watch.unrecorded(&error);
+    /// What is not given back, because the database is busy or somebody was killed, becomes free again as what was used does.
+    fn give_back(&self, used: u64) {
+        let unused = self.set_aside.take().saturating_sub(used);
+        if let (Some(person), 1..) = (&self.payer, unused)
+            && let Ok(moment) = self.scene.host.clocks()
+        {
+            let _ = self.scene.journal.give_back(&moment, person, &self.settings().per_user, unused);
+        }
     }
-    let shelved = scene.host.shelve_recording(recorded.run()).map_err(|error| error.to_string());
-    // It stays where it is, and is found there too; its room comes back within a day.
-    if let Err(error) = shelved.and(Payer::of(recorded, scene).give_back(length.saturating_sub(seal.bytes))) {
-        watch.unrecorded(&error);
+
+    /// Puts the recording, where there is one, to the others, and its seal into the end record.
+    pub(super) fn seal(&self, tape: Tape<'_>, ending: Ending, watch: &mut dyn Watch) -> Ending {
+        let finished = tape.finish();
+        self.give_back(finished.as_ref().map_or(0, |(seal, _)| seal.bytes));
+        let Some((seal, last)) = finished else { return ending };
+        if let Err(error) = last {
+            watch.unrecorded(&error);
+        }
+        if let Err(error) = self.scene.host.shelve_recording(&self.run) {
+            // It stays where it is, and is found there too.
+            watch.unrecorded(&error.to_string());
+        }
+        Ending { recording: Some(Digest(seal.sha256)), recording_bytes: Some(seal.bytes), ..ending }
     }
-    Ending { recording: Some(Digest(seal.sha256)), recording_bytes: Some(seal.bytes), ..ending }
 }
 
 /// Has a long recording compressed, once its seal is in the journal.

@@ -58,6 +58,7 @@ pub(super) fn run(
     let mut supervised = Supervised {
         command: &command,
         stopped: None,
+        stopping: None,
         family,
         run: launch.run(),
         guarded_from: Some(Instant::now() + GUARDED),
@@ -133,11 +134,24 @@ pub(super) fn hand_over(family: &Family, enforcer: &mut Enforcer<'_>) -> bool {
     enforcer.is_handed_over()
 }
 
+/// A stop that somebody has asked for.
+#[derive(Clone, Copy)]
+struct Stopping {
+    since: Instant,
+    /// They have taken it back.
+    is_over: bool,
+}
+
+/// A command that has not stopped by then will not.
+const STOPS_WITHIN: Duration = Duration::from_secs(1);
+
 /// A running command and what watches it.
 struct Supervised<'a, 'w, 't> {
     command: &'a Begotten,
     /// By this signal, and we have not followed it yet.
     stopped: Option<i32>,
+    /// A stop signal that was passed on and has not stopped it yet.
+    stopping: Option<Stopping>,
     family: &'a Family,
     /// Its id.
     run: &'a str,
@@ -202,6 +216,10 @@ impl Supervised<'_, '_, '_> {
     /// stop somebody may have ended it.
     fn share_stop(&mut self) -> std::io::Result<()> {
         let Some(signal) = self.stopped.take().filter(|_| !self.enforcer.interferes()) else { return Ok(()) };
+        if self.stopping.take().is_some_and(|stop| stop.is_over && stop.since.elapsed() < STOPS_WITHIN) {
+            self.command.signal(SIGCONT);
+            return Ok(());
+        }
         if is_stopped(self.command.pid()).is_ok_and(|stopped| !stopped) {
             return Ok(());
         }
@@ -227,11 +245,21 @@ impl Supervised<'_, '_, '_> {
                 SIGCHLD => self.family.bury_guard(),
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
                 _ if self.enforcer.is_frozen() => {}
-                signal if is_for_the_command(&event, self.command.pid()) => self.command.signal(signal),
+                signal if is_for_the_command(&event, self.command.pid()) => self.pass_on(signal),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Who stops us and has us go on at once means both for the command, which may not have stopped yet.
+    fn pass_on(&mut self, signal: i32) {
+        match (signal, &mut self.stopping) {
+            (SIGTSTP, stopping) => *stopping = Some(Stopping { since: Instant::now(), is_over: false }),
+            (SIGCONT, Some(stop)) => stop.is_over = true,
+            _ => {}
+        }
+        self.command.signal(signal);
     }
 }
 

@@ -61,16 +61,17 @@ pub fn stand_apart(inherited: &mut Inherited) {
     inherited.group = cgroup::leave_foreign(PARENT, &share(), SETTLED).ok().flatten().map(Rc::new);
 }
 
-/// Takes this process, which goes on when its caller has gone, out of the caller's session for good.
-pub fn stand_alone(name: &str) {
+/// Takes this process, which goes on when its caller has gone, out of the caller's session for good, to a group of at most `most`
+/// processes and threads.
+pub fn stand_alone(name: &str, most: u32) {
     // Without control groups it is a process as any other, which its caller's session may take along.
-    let _ = cgroup::settle(PARENT, name, SETTLED);
+    let _ = cgroup::settle(PARENT, name, most);
 }
 
 /// The same, to where the supervisors of a user's runs live; this process works for them from now on.
 pub fn supervise_for(uid: u32) {
     USER.store(uid, Ordering::Relaxed);
-    stand_alone(&share());
+    stand_alone(&share(), SETTLED);
 }
 
 /// Where that is, for a process of ours to be born there: what ends the caller's session does not reach it, from its first moment

@@ -33,7 +33,8 @@ pub(super) struct Reaper {
 impl Reaper {
     /// Of `command`, which was born in `group`. This process is a subreaper.
     pub(super) fn of(command: Pid, group: Option<&Cgroup>) -> Self {
-        // Without a control group there are the orphans, which we adopt, and without a list of them the command's own process group.
+        // Without a control group there are the orphans, which we adopt. Where the kernel does not list them there is the command's own
+        // process group, as long as the command is not buried.
         Self {
             command,
             is_buried: false,

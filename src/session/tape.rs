@@ -28,8 +28,6 @@ pub struct Tape<'a> {
     mode: RecordingMode,
     header: Header,
     blank: &'a BlankOf<'a>,
-    /// How long it may become, in bytes; 0 until it begins.
-    length: u64,
     state: State,
     /// Why nothing is recorded any more, until somebody was told.
     failure: Option<RecordingError>,
@@ -59,7 +57,6 @@ impl<'a> Tape<'a> {
             mode,
             header: header(recorded),
             blank,
-            length: 0,
             state: State::Nothing,
             failure: None,
         }
@@ -80,11 +77,6 @@ impl<'a> Tape<'a> {
             }
             State::Sealed(seal, why) => Some((seal, why.map_or(Ok(()), Err))),
         }
-    }
-
-    /// How long the recording may become, in bytes; 0 where there is none.
-    pub fn length(&self) -> u64 {
-        self.length
     }
 
     /// In the supervisor: a process that was forked from this one records from here on.
@@ -149,10 +141,7 @@ impl<'a> Tape<'a> {
         }
         let window = window.filter(|window| window.rows > 0 && window.columns > 0).unwrap_or(NO_WINDOW);
         (self.header.width, self.header.height) = (window.columns, window.rows);
-        let begun = (self.blank)().and_then(|blank| {
-            self.length = blank.limits.length;
-            Recorder::begin(blank, &self.header, Instant::now())
-        });
+        let begun = (self.blank)().and_then(|blank| Recorder::begin(blank, &self.header, Instant::now()));
         match (begun, self.mode) {
             (Ok(recorder), _) => self.state = State::Here(recorder),
             (Err(error), RecordingMode::Strict) => return Err(LaunchError::Unrecorded(error)),

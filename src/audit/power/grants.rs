@@ -29,7 +29,7 @@ impl Power {
     fn compare_grant(&mut self, row: &GrantRow<'_>) -> Result<(), String> {
         let id = Id::parse(row.id).ok_or("its id is none")?;
         let seq = self.said.get(&id).and_then(|said| said.grant).map(|issued| issued.seq);
-        let placed = self.placed(Ordered::Grants, row.rowid, id, seq, row.expires);
+        let placed = self.placed(Ordered::Grants, row.rowid, id, seq, (row.expires, row.ended.is_some()));
         let said = self.said.entry(id).or_default();
         if std::mem::replace(&mut said.rows.grant, true) {
             return Err("it stands there twice".to_owned());

@@ -26,7 +26,7 @@ impl Power {
     fn compare_request(&mut self, row: &RequestRow<'_>) -> Result<(), String> {
         let id = Id::parse(row.id).ok_or("its id is none")?;
         let seq = self.said.get(&id).and_then(|said| said.request).map(|asked| asked.seq);
-        let placed = self.placed(Ordered::Requests, row.rowid, id, seq, row.deadline);
+        let placed = self.placed(Ordered::Requests, row.rowid, id, seq, (row.deadline, row.state != "pending"));
         let said = self.said.entry(id).or_default();
         if std::mem::replace(&mut said.rows.request, true) {
             return Err("it stands there twice".to_owned());

@@ -260,12 +260,12 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
             assert_eq!((compared.older, compared.older_open), (1, 1));
         }
     }
-    // What could give power still when records were pruned kept them.
-    for (pruned_at, good) in [(900, true), (899, false), (159, false)] {
+    // What could still be used when records were pruned kept them.
+    for (pruned_at, ended, good) in [(160, None, true), (159, None, false), (159, Some("revoked"), true)] {
         let mut story = Story::new(Some(9));
         story.tried("prune", None, pruned_at, &prune(r#","requests":1,"grants":1"#)).unwrap();
-        story.rows(&["0000000001"], &key(), None);
-        assert_eq!(story.power.end().is_ok(), good, "{pruned_at}");
+        story.rows(&["0000000001"], &key(), ended);
+        assert_eq!(story.power.end().is_ok(), good, "{pruned_at} {ended:?}");
     }
 }
 
