@@ -164,10 +164,11 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let grants = watch.grant().held().to_vec();
     drop(watch);
     let unrecorded = journal.open_runs()?.into_iter().any(|open| open.run == charge.run);
+    let mut closed = Ok(());
     if unrecorded || ending.is_some() {
         // Nobody supervises it any more, or its time is over.
         custody.end(if unrecorded { Duration::ZERO } else { grace });
-        host.close_every_lost_by(&journal, &|run| steward.end_lost(run))?;
+        closed = host.close_every_lost_by(&journal, &|run| steward.end_lost(run)).map(drop);
     }
     if custody.left() == custody::Left::Somebody {
         let left = Left {
@@ -180,6 +181,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         };
         left.outlast(&custody.members(), &host, &journal, &*steward, &|watch| custody.outwatch(watch, grace))?;
     }
+    closed?;
     let due = if begun.elapsed() >= SESSION { Due::Now } else { Due::InTime };
     host.seal(&journal, due)
 }

@@ -58,13 +58,13 @@ impl Left<'_> {
         looks: &dyn Looks,
         outwatch: &dyn Fn(&mut dyn Watch) -> Option<Ending>,
     ) -> Result<(), HostError> {
-        let Some(start) = journal.start_of(self.run)? else {
-            // A database that was put back has no record of it, so it can neither be listed nor be ended later.
+        let end_it = || {
             let mut watch = RemovalWatch::over(self.watched(), host, journal, looks);
             watch.grant().forsake();
             let _ = outwatch(&mut watch);
-            return Ok(());
         };
+        // A database that was put back has no record of it, so it can neither be listed nor be ended later.
+        let Some(start) = journal.start_of(self.run)? else { return Ok(end_it()) };
         let grant = self.grants.first().map(|terms| terms.id.clone());
         let own = Pid::own();
         let began = process_start(own).map_err(|error| HostError::System("read /proc", error))?;
@@ -76,7 +76,8 @@ impl Left<'_> {
             processes: members.iter().take(LeftRunning::LISTED).map(|pid| process(*pid)).collect(),
             count: u64::try_from(members.len()).unwrap_or(u64::MAX),
         };
-        let written = journal.left_running(&host.clocks()?, left, Process { pid: own.raw(), start: began })?;
+        let recorded = journal.left_running(&host.clocks()?, left, Process { pid: own.raw(), start: began });
+        let written = recorded.inspect_err(|_| end_it())?; // as above
         let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
 
         let mut watch = RemovalWatch::over(self.watched(), host, journal, looks);

@@ -341,6 +341,36 @@ fn a_stop_right_after_a_continuation_is_not_undone() {
     }
 }
 
+/// Stops the supervisor of a run without a terminal and has it go on at once, so many times; says how often the command then did not go on.
+const TAKEN_BACK: &str = "import os, signal, subprocess, sys, time\n\
+    run = subprocess.Popen(sys.argv[3:], stdin=subprocess.DEVNULL, start_new_session=True)\n\
+    while not os.path.exists(sys.argv[2]) or not open(sys.argv[2]).read().strip(): time.sleep(0.01)\n\
+    command = open(sys.argv[2]).read().strip()\n\
+    def state(pid): return open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0]\n\
+    time.sleep(0.2)\n\
+    held = 0\n\
+    for round in range(int(sys.argv[1])):\n\
+    \x20 os.kill(run.pid, signal.SIGTSTP); os.kill(run.pid, signal.SIGCONT)\n\
+    \x20 time.sleep(0.05)\n\
+    \x20 held += 'T' in (state(command), state(run.pid))\n\
+    \x20 if held: break\n\
+    print('held', held, 'end')\n\
+    run.kill()\n";
+
+#[test]
+fn a_stop_that_is_taken_back_at_once_stops_nobody() {
+    let holder = Holder::of("shared");
+    let file = format!("/tmp/pid-{}", holder.nap);
+    root().script(&format!("install -m 666 /dev/null {file}"));
+    let script = format!("echo $$ >{file}; exec sleep {}", holder.nap);
+    // Root signals the supervisor, which is of another process group than whoever signals.
+    let user = &holder.person.name;
+    let words =
+        ["python3", "-c", TAKEN_BACK, "40", &file, "runuser", "-u", user, "--", "jit-sudo", "-n", "sh", "-c", &script];
+    let said = root().as_root(words);
+    assert!(said.succeeded().contains("held 0 end"), "{said:?}");
+}
+
 /// Ends its main thread, so that it is a zombie to proc(5); another one goes on and writes into a file, deaf to signals, and so does a
 /// child that sleeps.
 const HEADLESS: &str = "import ctypes, platform, signal, subprocess, sys, threading, time\n\
