@@ -64,7 +64,10 @@ impl Left<'_> {
             let _ = outwatch(&mut watch);
         };
         // A database that was put back has no record of it, so it can neither be listed nor be ended later.
-        let Some(start) = journal.start_of(self.run)? else { return Ok(end_it()) };
+        let Some(start) = journal.start_of(self.run)? else {
+            end_it();
+            return Ok(());
+        };
         let grant = self.grants.first().map(|terms| terms.id.clone());
         let own = Pid::own();
         let began = process_start(own).map_err(|error| HostError::System("read /proc", error))?;
