@@ -175,7 +175,7 @@ fn runs_not(root: &PrivateRoot, person: &Person) {
 #[test]
 fn an_altered_or_damaged_database_gives_way_to_its_backup() {
     let (root, person) = host();
-    written("keep a copy of `/var/lib/jit-sudo` for who will ask; restore the last backup of it");
+    let restore = written("mv /var/lib/jit-sudo /var/lib/jit-sudo.broken && cp -a BACKUP /var/lib/jit-sudo");
     // While the WAL has all pages, nobody reads those in the database.
     let garbage = |pages| {
         format!(
@@ -194,8 +194,8 @@ fn an_altered_or_damaged_database_gives_way_to_its_backup() {
         root.script(&harm);
         root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused(written(says));
         assert_eq!(root.as_root(["jitctl", "doctor"]).status.code(), Some(1));
-        root.script("cp -a /var/lib/jit-sudo /root/evidence-$(date +%s%N)");
-        root.script("rm -r /var/lib/jit-sudo; cp -a /root/backup /var/lib/jit-sudo");
+        root.script(&restore.replace("BACKUP", "/root/backup"));
+        root.script("mv /var/lib/jit-sudo.broken /root/evidence-$(date +%s%N)");
         root.as_root(["bash", "-c", written("jitctl key accept --reason WHY")]).succeeded();
         crate::request(&root, &person, "self-service", &[]);
         runs(&root, &person);
