@@ -103,9 +103,9 @@ groups() {
     local user=/user.slice/user-1000.slice was group
     as alice sh -c 'mkdir -m 700 ~/.ssh && ssh-keygen -q -t ed25519 -N "" -f ~/.ssh/id && cp ~/.ssh/id.pub ~/.ssh/authorized_keys'
     holds "alice is in a session of logind" ssh_alice "grep -x '0::$user/session-.*\.scope' /proc/self/cgroup"
-    holds "what she runs is in a group of its own" ssh_alice 'jit-sudo -n grep "^0::/jit-sudo/[a-z0-9]*\.[0-9]*$" /proc/self/cgroup'
+    holds "what she runs is in a group of its own" ssh_alice 'jit-sudo -n grep "^0::/jit-sudo/[a-z0-9]*\.[0-9]*-[0-9]*$" /proc/self/cgroup'
     holds "also from a unit of hers" ssh_alice \
-        'systemd-run --user --quiet --pipe --wait jit-sudo -n grep "^0::/jit-sudo/[a-z0-9]*\.[0-9]*$" /proc/self/cgroup'
+        'systemd-run --user --quiet --pipe --wait jit-sudo -n grep "^0::/jit-sudo/[a-z0-9]*\.[0-9]*-[0-9]*$" /proc/self/cgroup'
     ssh_alice 'systemd-run --user --quiet --unit=mine jit-sudo -n sh -c "trap exit TERM; while sleep 0.1; do date +%N >/tmp/alive; done"'
     within 20 "a run of such a unit goes on" there test -s /tmp/alive
     there systemctl daemon-reload

@@ -55,12 +55,13 @@ pub(super) struct Charge {
     parent: Known,
     carrier: Option<i32>,
     group: Option<PathBuf>,
+    run_as: u32,
     grace_ms: u64,
     limit_ms: Option<u64>,
 }
 
 impl Charge {
-    pub(super) fn new(watched: Watched, wards: &Wards) -> io::Result<Self> {
+    pub(super) fn new(watched: Watched, wards: &Wards, run_as: u32) -> io::Result<Self> {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Ok(Self {
             run: watched.run,
@@ -72,6 +73,7 @@ impl Charge {
             parent: Known::of(wards.parent)?,
             carrier: wards.carrier.map(Pid::raw),
             group: wards.group.clone(),
+            run_as,
             grace_ms: ms(wards.grace),
             limit_ms: wards.limit.map(ms),
         })
@@ -147,8 +149,8 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let steward = Rc::new(Steward::beget());
     let (ours, told) = (Rc::clone(&steward), Rc::clone(&steward));
     let carrier = charge.carrier.and_then(Pid::new);
-    let (back, run) = (Rc::clone(&steward), charge.run.clone());
-    let take_back = Box::new(move || back.take_sessions_back(&run));
+    let (back, run, run_as) = (Rc::clone(&steward), charge.run.clone(), charge.run_as);
+    let take_back = Box::new(move || back.take_sessions_back(&run, run_as));
     let custody = Custody::take(charge.supervisor, charge.parent, carrier, charge.group.as_deref(), ours, take_back);
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
     let host = open_host()?;

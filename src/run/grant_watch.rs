@@ -40,6 +40,8 @@ pub(crate) struct GrantWatch<'a> {
     /// The grant that the run began under, and each that extended the one before.
     held: Vec<GrantTerms>,
     role: Role,
+    /// As whom the command runs; root until that is known.
+    run_as: u32,
     /// Whom an alert about this run concerns.
     concerns: Alert,
     host: &'a Host,
@@ -147,13 +149,14 @@ impl<'a> GrantWatch<'a> {
             what: What::Command,
             unsent,
         };
-        Self::over(watched, host, journal)
+        Self { run_as: authorized.plan().credentials().uid, ..Self::over(watched, host, journal) }
     }
 
     pub(crate) fn over(watched: Watched, host: &'a Host, journal: &'a Journal<'a>) -> Self {
         Self {
             held: watched.grants,
             role: watched.role,
+            run_as: 0,
             concerns: Alert {
                 code: "recording-failed".to_owned(),
                 sentence: Word::default(),
@@ -498,7 +501,7 @@ impl Watch for GrantWatch<'_> {
             what: self.what,
             unsent: None,
         };
-        match Charge::new(watched, wards).and_then(|charge| charge.hand_over()) {
+        match Charge::new(watched, wards, self.run_as).and_then(|charge| charge.hand_over()) {
             Ok(enforcer) => {
                 self.handed_over = true;
                 Some(enforcer)

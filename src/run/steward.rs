@@ -89,9 +89,10 @@ impl Steward {
         usize::try_from(self.ask(LOST, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
     }
 
-    /// Takes the login sessions of a run back into its group; gives how many processes.
-    pub(super) fn take_sessions_back(&self, run: &str) -> usize {
-        usize::try_from(self.ask(BACK, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
+    /// Takes the login sessions of a run as this user back into its group; gives how many processes.
+    pub(super) fn take_sessions_back(&self, run: &str, run_as: u32) -> usize {
+        let order = format!("{run_as} {run}");
+        usize::try_from(self.ask(BACK, order.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
     }
 
     fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u32> {
@@ -185,7 +186,7 @@ impl Errands {
             [LOOK] => self.programs.look(),
             [WHICH, number @ ..] => return Some(which(&self.programs, number)),
             [LOST, run @ ..] => return Some(counted(run, end_lost)),
-            [BACK, run @ ..] => return Some(counted(run, take_sessions_back)),
+            [BACK, order @ ..] => return Some(counted(order, take_back)),
             [REMOVED, order @ ..] if self.looking.start(order).is_err() => return Some(FAILED),
             [REMOVED, ..] => {}
             [tag @ (MORE | LAST), piece @ ..] if self.events.borrow().len() < EVENTS => {
@@ -198,6 +199,12 @@ impl Errands {
         }
         Some(DONE)
     }
+}
+
+/// The number of the user, and the run.
+fn take_back(order: &str) -> usize {
+    let order = order.split_once(' ').and_then(|(uid, run)| Some((run, uid.parse().ok()?)));
+    order.map_or(0, |(run, run_as)| take_sessions_back(run, run_as))
 }
 
 fn counted(run: &[u8], act: fn(&str) -> usize) -> u32 {

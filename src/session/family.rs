@@ -23,6 +23,7 @@ use sys::marked::Mark;
 use sys::process::{
     self, Pid, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
 };
+use sys::procfs;
 use sys::procfs::{is_awake, lives};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
@@ -490,10 +491,13 @@ pub fn end_lost(run: &str) -> usize {
 }
 
 /// Takes the login sessions that those who were told this run lead, such as su, back into the run's group; gives how many processes.
-pub fn take_sessions_back(run: &str) -> usize {
+/// Anybody can tell a program of theirs the id of a run, so its real user has to be the run's, or root.
+pub fn take_sessions_back(run: &str, run_as: u32) -> usize {
     let Some(group) = Cgroup::named(PARENT, run).into_iter().next() else { return 0 };
     let bearers = Mark::new(RUN_VARIABLE, run).bearers();
-    let members = bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
+    let theirs = |pid: &Pid| procfs::real_uid(*pid).is_some_and(|uid| uid == run_as || uid == 0);
+    let members =
+        bearers.into_iter().filter(theirs).filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
     let ours = programs::ours();
     ours.look();
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()

@@ -27,8 +27,7 @@ pub(crate) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::c_
         // of anything that a process with one thread needs.
         let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
         match check(answer as libc::c_int) {
-            // Where the group was removed meanwhile, nothing that is to be born there may live elsewhere.
-            Err(error) if !is_gone(&error) => {}
+            Err(error) if !is_final(&error) => {}
             done => return done,
         }
     }
@@ -60,7 +59,7 @@ pub(crate) unsafe fn vfork(
         // SAFETY: the stack is exclusively ours and outlives the child's stay on it, which CLONE_VFORK bounds; the rest
         // is the caller's promise.
         match unsafe { clone3_with_stack(&arguments, entry, argument) } {
-            Err(error) if !is_gone(&error) => {}
+            Err(error) if !is_final(&error) => {}
             done => return done,
         }
     }
@@ -68,6 +67,11 @@ pub(crate) unsafe fn vfork(
     let mut entrance = Entrance { cgroup, entry, argument };
     // SAFETY: as above; the entrance lives as long as the child stays on our stack.
     check(unsafe { libc::clone(enter_first, top.cast(), BORROWED | libc::SIGCHLD, (&raw mut entrance).cast()) })
+}
+
+/// Where the group was removed meanwhile, or is full, nothing that is to be born there may live elsewhere.
+fn is_final(error: &io::Error) -> bool {
+    is_gone(error) || error.raw_os_error() == Some(libc::EAGAIN)
 }
 
 /// What a child does that could not be begotten in its group.

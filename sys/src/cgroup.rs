@@ -178,6 +178,20 @@ impl Cgroup {
         Ok(Self { directory: open(&path)?, path, most: None })
     }
 
+    /// The groups of runs inside of it, one level down.
+    pub fn runs(&self) -> Vec<Self> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let runs = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| made(name).is_some()));
+        let opened =
+            |entry: fs::DirEntry| Some(Self { directory: open(&entry.path()).ok()?, path: entry.path(), most: None });
+        runs.filter_map(opened).collect()
+    }
+
+    /// Whether [`Self::freeze`] came last.
+    pub fn is_frozen(&self) -> bool {
+        fs::read_to_string(self.path.join("cgroup.freeze")).is_ok_and(|frozen| frozen.trim() == "1")
+    }
+
     /// Stops every process in it, without a signal and for whatever will be started in it too; they can still be
     /// killed.
     pub fn freeze(&self) -> io::Result<()> {

@@ -7,7 +7,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
@@ -52,6 +52,8 @@ pub struct Guests {
     seat: Option<Seat>,
     /// Where logind has moved them.
     scope: OnceCell<Scope>,
+    /// The groups of runs inside of theirs that stand still with them, where they are: whoever supervises a run looks for it there.
+    held: RefCell<Vec<Cgroup>>,
 }
 
 impl Guests {
@@ -86,6 +88,7 @@ impl Guests {
             programs,
             seat,
             scope: OnceCell::new(),
+            held: RefCell::default(),
         })
     }
 
@@ -189,6 +192,9 @@ impl Guests {
     pub fn thaw(&self) -> io::Result<()> {
         let ice = self.ice()?;
         ice.thaw()?;
+        for run in self.held.take() {
+            let _ = run.thaw(); // it may have ended
+        }
         for pid in ice.members() {
             // Whoever has ended needs no place.
             let _ = match (self.scope.get(), &self.group) {
@@ -356,14 +362,24 @@ impl Guests {
         let ice = self.ice()?;
         ice.freeze()?;
         for _ in 0..MAX_PASSES {
+            let runs = self.hold_runs();
+            let still = |pid| ice.holds(pid) || runs.iter().any(|run| run.holds(pid));
             let seen = self.seen()?.into_iter();
-            let warm = seen.filter(|guest| !ice.holds(guest.pid) && self.program_of(*guest).is_none());
+            let warm = seen.filter(|guest| !still(guest.pid) && self.program_of(*guest).is_none());
             // One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
             if warm.filter(|guest| ice.adopt(guest.pid).is_ok()).count() == 0 {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Has the runs inside stand still too; one that does so by itself already goes on by itself. Those that do.
+    fn hold_runs(&self) -> Vec<Cgroup> {
+        let runs = || self.group.as_ref().map(Cgroup::runs).unwrap_or_default().into_iter();
+        let frozen = runs().filter(|run| !run.is_frozen() && run.freeze().is_ok());
+        self.held.borrow_mut().extend(frozen);
+        runs().filter(Cgroup::is_frozen).collect()
     }
 
     fn signal_all(&self, signal: i32, meant: impl Fn(Living) -> bool) -> io::Result<usize> {

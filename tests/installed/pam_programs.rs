@@ -87,6 +87,50 @@ fn a_run_inside_of_a_session_is_ended_by_its_own_supervisor() {
 }
 
 #[test]
+fn what_a_run_inside_of_a_session_left_stands_still_with_it_and_ends_with_its_own_grant() {
+    for (nap, is_thawed) in [(5011, true), (5012, false)] {
+        let person = root().person(&["door", "self-service"]);
+        request(root(), &person, "door", &[]);
+        let inner = id(&request(root(), &person, "self-service", &[]));
+        let work = format!("setsid -f sleep {nap} >/dev/null 2>&1 </dev/null");
+        let line = format!("jit-sudo -n --role self-service sh -c '{work}'; sleep {nap}");
+        let run = root().pty_as(&person.name, ["su", &person.name, "-c", &line]);
+        sleep(root(), nap, 2);
+        let session = start_of(root(), &person, "pam-session").text("run").to_owned();
+        eventually("it is recorded as left running", harness::PATIENCE, || {
+            records_of(root(), &person).into_iter().find(|one| one.kind() == "left-running")
+        });
+        let act = |act: &str| {
+            root().as_root(["jitctl", "session", act, &session, "--reason", "x"]).succeeded();
+        };
+        let is_still = || {
+            let groups = root().script(&format!(
+                "for pid in $(pgrep -fx 'sleep {nap}'); do cut -d: -f3 /proc/$pid/cgroup | tail -n 1; done"
+            ));
+            let frozen = |group: &str| {
+                let events = root().script(&format!("cat /sys/fs/cgroup{group}/cgroup.events /sys/fs/cgroup/unified{group}/cgroup.events 2>/dev/null || :"));
+                events.contains("frozen 1")
+            };
+            groups.lines().count() == 2 && groups.lines().all(frozen)
+        };
+        act("freeze");
+        eventually("all of it stands still", harness::PATIENCE, || is_still().then_some(()));
+        if is_thawed {
+            act("thaw");
+            eventually("it goes on", harness::PATIENCE, || (!is_still()).then_some(()));
+        }
+        let ended = || records_of(root(), &person).into_iter().find(|one| one.kind() == "left-ended");
+        assert!(ended().is_none());
+        revoke(root(), &inner);
+        sleep(root(), nap, 1);
+        assert_eq!(eventually("its end is recorded", harness::PATIENCE, ended).text("ended_by"), "revocation");
+        root().as_root(["jitctl", "session", "kill", &session, "--reason", "x"]).succeeded();
+        sleep(root(), nap, 0);
+        drop(run);
+    }
+}
+
+#[test]
 fn a_question_in_a_session_is_asked_no_longer_than_the_session_lasts() {
     let person = root().person(&["door", "web"]);
     root().add_policy("web", "[roles.web]\neligible = [\"%web\"]\ncommands = [\"ALL\"]\n");
