@@ -28,9 +28,9 @@ fn records() -> Vec<RecordInfo> {
             10 => ("prune", 4, records[3].hash.clone()),
             _ => ("alert", 0, String::new()),
         };
-        let body = json!({"boot": 0, "boot_id": "b", "code": "x", "head": head, "host": "web1", "kind": kind,
-            "prev": prev.to_string(), "sentence": format!("number {seq}"), "seq": seq, "through": through,
-            "time": 1_800_000_000_000_000 + seq, "uid": 0, "version": 1});
+        let body = json!({"before": 1, "boot": 0, "boot_id": "b", "code": "x", "head": head, "host": "web1", "kind": kind,
+            "prev": prev.to_string(), "records": 4, "sentence": format!("number {seq}"), "seq": seq, "through": through,
+            "time": 1_800_000_000_000_000 + seq, "uid": 0, "user": "root", "version": 1});
         let body = body.to_string();
         prev = hash(body.as_bytes());
         records.push(RecordInfo { seq, hash: prev.to_string(), body });
