@@ -148,12 +148,17 @@ pub struct Family {
     ours: Rc<dyn Ours>,
     /// Those that were taken out of the group.
     taken_out: RefCell<HashSet<Pid>>,
+    /// Where its guard is born.
+    refuge: Option<Cgroup>,
 }
 
 impl Family {
     /// For the run of this id; without a group of its own where there are none, or where we may not make one.
     pub fn found(run: &str) -> Self {
-        Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()))
+        let mut family = Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()));
+        // Made before anything runs: where there was none yet, the kernel takes its time.
+        family.refuge = refuge();
+        family
     }
 
     /// That of a run that another process supervises; they descend from `parent`. This process and those of its session may do so, and
@@ -175,6 +180,7 @@ impl Family {
             is_removed: Cell::new(false),
             ours,
             taken_out: RefCell::default(),
+            refuge: None,
         }
     }
 
@@ -205,7 +211,7 @@ impl Family {
             return Ok(());
         }
         let (group, own) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?);
-        let guard = Guard::post(refuge().as_ref(), || {
+        let guard = Guard::post(self.refuge.as_ref(), || {
             let family = Self::of(own, group, Rc::new(programs::ours()));
             family.terminate();
             family.end_leftovers(Instant::now());
