@@ -58,10 +58,11 @@ impl Bucket {
     }
 
     /// As it is now. A boot begins anew.
-    pub(super) fn level(&self, moment: &Moment, storage: &Storage) -> Level {
-        let bytes = if self.boot_id == moment.boot_id { self.bytes } else { 0 };
-        let at = if self.boot_id == moment.boot_id { self.at } else { 0 };
-        Level { bytes, at }.leaked(moment.boot.0, storage)
+    fn level(&self, moment: &Moment, storage: &Storage) -> Level {
+        if self.boot_id == moment.boot_id {
+            return self.level_over_boots(moment, storage);
+        }
+        Level { bytes: 0, at: moment.boot.0 }
     }
 
     /// The same where what fills it stays over a boot, for the time of which nothing leaks.

@@ -23,14 +23,9 @@ impl Journal<'_> {
         storage: &Storage,
         most: u64,
     ) -> Result<u64, JournalError> {
-        let name = name(person);
-        self.database.write(Durability::Ordered, |tx| {
-            let mut bucket = Bucket::load(tx, &name, person.name.as_str(), moment)?;
-            let level = bucket.level_over_boots(moment, storage);
-            let room = (storage.at_once.saturating_sub(level.bytes) / 2).max(RECORDED_ALWAYS).min(most);
-            bucket.fill(Level { bytes: level.bytes.saturating_add(room), ..level }, moment);
-            bucket.store(tx, &name)?;
-            Ok(room)
+        self.change(moment, person, storage, |bytes| {
+            let room = (storage.at_once.saturating_sub(bytes) / 2).max(RECORDED_ALWAYS).min(most);
+            (bytes.saturating_add(room), room)
         })
     }
 
@@ -42,12 +37,25 @@ impl Journal<'_> {
         storage: &Storage,
         unused: u64,
     ) -> Result<(), JournalError> {
+        self.change(moment, person, storage, |bytes| (bytes.saturating_sub(unused), ()))
+    }
+
+    /// Makes the bucket of this person as full, in bytes, as `change` says of how full it is now; with what else it says.
+    fn change<T>(
+        &self,
+        moment: &Moment,
+        person: &Person,
+        storage: &Storage,
+        change: impl FnOnce(u64) -> (u64, T),
+    ) -> Result<T, JournalError> {
         let name = name(person);
         self.database.write(Durability::Ordered, |tx| {
             let mut bucket = Bucket::load(tx, &name, person.name.as_str(), moment)?;
             let level = bucket.level_over_boots(moment, storage);
-            bucket.fill(Level { bytes: level.bytes.saturating_sub(unused), ..level }, moment);
-            bucket.store(tx, &name)
+            let (bytes, told) = change(level.bytes);
+            bucket.fill(Level { bytes, ..level }, moment);
+            bucket.store(tx, &name)?;
+            Ok(told)
         })
     }
 }

@@ -23,8 +23,7 @@ use sys::marked::Mark;
 use sys::process::{
     self, Pid, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
 };
-use sys::procfs;
-use sys::procfs::{is_awake, lives};
+use sys::procfs::{is_awake, lives, real_uid};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
@@ -148,17 +147,12 @@ pub struct Family {
     ours: Rc<dyn Ours>,
     /// Those that were taken out of the group.
     taken_out: RefCell<HashSet<Pid>>,
-    /// Where its guard is born.
-    refuge: Option<Cgroup>,
 }
 
 impl Family {
     /// For the run of this id; without a group of its own where there are none, or where we may not make one.
     pub fn found(run: &str) -> Self {
-        let mut family = Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()));
-        // Made before anything runs: where there was none yet, the kernel takes its time.
-        family.refuge = refuge();
-        family
+        Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()))
     }
 
     /// That of a run that another process supervises; they descend from `parent`. This process and those of its session may do so, and
@@ -180,7 +174,6 @@ impl Family {
             is_removed: Cell::new(false),
             ours,
             taken_out: RefCell::default(),
-            refuge: None,
         }
     }
 
@@ -211,7 +204,7 @@ impl Family {
             return Ok(());
         }
         let (group, own) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?);
-        let guard = Guard::post(self.refuge.as_ref(), || {
+        let guard = Guard::post(refuge().as_ref(), || {
             let family = Self::of(own, group, Rc::new(programs::ours()));
             family.terminate();
             family.end_leftovers(Instant::now());
@@ -501,7 +494,7 @@ pub fn end_lost(run: &str) -> usize {
 pub fn take_sessions_back(run: &str, run_as: u32) -> usize {
     let Some(group) = Cgroup::named(PARENT, run).into_iter().next() else { return 0 };
     let bearers = Mark::new(RUN_VARIABLE, run).bearers();
-    let theirs = |pid: &Pid| procfs::real_uid(*pid).is_some_and(|uid| uid == run_as || uid == 0);
+    let theirs = |pid: &Pid| real_uid(*pid).is_some_and(|uid| uid == run_as || uid == 0);
     let members =
         bearers.into_iter().filter(theirs).filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
     let ours = programs::ours();
