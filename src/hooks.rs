@@ -146,6 +146,7 @@ impl Runner {
             argv: std::slice::from_ref(&program),
             environment: &[PATH.to_owned()],
             credentials,
+            dies_with: None,
             limits: &limits,
             manner: &Manner::default(),
             umask: 0o077,

@@ -91,6 +91,7 @@ impl Askpass {
             argv: &argv,
             environment: &environment,
             credentials: &self.credentials,
+            dies_with: None,
             limits: &self.limits,
             manner: &self.manner,
             umask: self.umask,

@@ -186,6 +186,10 @@ impl Launch {
         self.detached
     }
 
+    fn is_command(&self) -> bool {
+        !matches!(self.image, PreparedImage::Editor(_))
+    }
+
     /// The id of the run.
     pub(super) fn run(&self) -> &str {
         &self.run
@@ -214,7 +218,7 @@ impl Launch {
     pub(super) fn beget(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, ExecError> {
         let [output, error] = ends;
         let held = self.hold()?;
-        self.execution(inherited, held.as_ref(), [None, end_of(output), end_of(error)]).spawn(self.birth())
+        self.execution(inherited, Pid::own(), held.as_ref(), [None, end_of(output), end_of(error)]).spawn(self.birth())
     }
 
     /// What an error of the command's process is about.
@@ -249,6 +253,7 @@ impl Launch {
     fn execution<'a>(
         &'a self,
         inherited: &'a Inherited,
+        parent: Pid,
         held: Option<&'a Held>,
         standard: [Option<BorrowedFd<'a>>; 3],
     ) -> Execution<'a> {
@@ -264,6 +269,8 @@ impl Launch {
             argv: &self.argv,
             environment: &self.environment,
             credentials: &self.credentials,
+            // An editor has no power that anybody would have to end.
+            dies_with: self.is_command().then_some(parent),
             limits: &self.limits,
             manner: &inherited.manner,
             umask: self.umask,
@@ -281,15 +288,16 @@ impl Launch {
         }
     }
 
-    /// In a child: becomes the command. The parent reads the other end of `report`.
+    /// In a child of `parent`, which reads the other end of `report`: becomes the command.
     pub(super) fn exec_or_report(
         &self,
         inherited: &Inherited,
+        parent: Pid,
         standard: [Option<BorrowedFd<'_>>; 3],
         report: &OwnedFd,
     ) -> Infallible {
         // Here and not in the parent, so that the exec itself lets go of it.
-        let ran = self.hold().and_then(|held| self.execution(inherited, held.as_ref(), standard).run());
+        let ran = self.hold().and_then(|held| self.execution(inherited, parent, held.as_ref(), standard).run());
         match ran {
             Ok(never) => never,
             Err(error) => {

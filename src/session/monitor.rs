@@ -55,7 +55,8 @@ impl Monitor<'_, '_> {
         // SIGTERM is for those who talk to somebody: the supervisor.
         let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
         let (failure, told) = pipe()?;
-        let command = fork_into(self.launch.birth(), || self.become_command(&told))?;
+        let own = Pid::own();
+        let command = fork_into(self.launch.birth(), || self.become_command(own, &told))?;
         drop(told);
         // Parent and child both do it: whoever comes first, the group is there when it is needed. After exec the
         // kernel refuses it to the parent, and then the child has done it.
@@ -77,7 +78,7 @@ impl Monitor<'_, '_> {
         exit_now(1)
     }
 
-    fn become_command(&self, told: &OwnedFd) -> Infallible {
+    fn become_command(&self, monitor: Pid, told: &OwnedFd) -> Infallible {
         let own = Pid::own();
         let ready = process::set_process_group(own, own).and_then(|()| match self.place {
             Place::Foreground => process::set_foreground(self.follower.as_fd(), own),
@@ -91,7 +92,7 @@ impl Monitor<'_, '_> {
         let [tapped_output, tapped_error] = &self.ends;
         let standard: [Option<BorrowedFd<'_>>; 3] =
             [terminal(input), terminal(output).or(end_of(tapped_output)), terminal(error).or(end_of(tapped_error))];
-        self.launch.exec_or_report(self.inherited, standard, told)
+        self.launch.exec_or_report(self.inherited, monitor, standard, told)
     }
 }
 

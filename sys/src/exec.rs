@@ -116,6 +116,9 @@ pub struct Execution<'a> {
     pub environment: &'a [CString],
     /// Whom it runs as.
     pub credentials: &'a Credentials,
+    /// The process that begets it, where the kernel shall kill it at that one's death (PR_SET_PDEATHSIG(2const)). Its children
+    /// do not inherit that.
+    pub dies_with: Option<Pid>,
     /// Its resource limits.
     pub limits: &'a Limits,
     /// How it is scheduled, and the like; [`Manner::default`] leaves it as this process is.
@@ -200,6 +203,8 @@ impl Execution<'_> {
         };
         self.manner.resume();
         self.credentials.assume()?;
+        // New credentials take it away, so not before them.
+        self.dies_with.map_or(Ok(()), die_with).map_err(at(Step::Process))?;
         self.directory.enter()?;
         signals::set_mask(self.blocked_signals).map_err(at(Step::Signals))?;
         let error = match self.image {
@@ -412,6 +417,14 @@ extern "C" fn become_command(birth: *mut libc::c_void) -> libc::c_int {
     });
     // SAFETY: takes an integer, runs no destructor and flushes nothing that the parent will flush.
     unsafe { libc::_exit(1) }
+}
+
+/// # Errors
+/// `ESRCH` where `parent` has died already, of which no signal would tell any more.
+fn die_with(parent: Pid) -> io::Result<()> {
+    // SAFETY: takes integers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0, 0, 0) })?;
+    if Pid::parent() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
 }
 
 fn pointers(words: &[CString]) -> Vec<*const libc::c_char> {

@@ -116,6 +116,7 @@ impl Copy {
                 argv: &argv,
                 environment: &[],
                 credentials: &credentials,
+                dies_with: None,
                 limits: &limits,
                 manner: &sys::inherited::Manner::default(),
                 umask: 0o022,

@@ -21,6 +21,7 @@ fn shell(line: &str, change: impl FnOnce(&mut Execution<'_>)) -> (String, WaitEv
             argv: &argv,
             environment: &environment,
             credentials: &credentials,
+            dies_with: None,
             limits: &limits,
             manner: &crate::inherited::Manner::default(),
             umask: 0o027,
@@ -133,6 +134,45 @@ fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
 }
 
 #[test]
+fn a_command_dies_with_the_process_that_begot_it() {
+    let (reader, writer) = pipe().unwrap();
+    let parent = fork(|| {
+        let (argv, limits, credentials) =
+            ([c"sleep".to_owned(), c"60".to_owned()], Limits::current().unwrap(), nobody());
+        let program = File::open("/bin/sleep").unwrap();
+        let execution = Execution {
+            image: Image::Descriptor(program.as_fd()),
+            argv: &argv,
+            environment: &[],
+            credentials: &credentials,
+            dies_with: Some(Pid::own()),
+            limits: &limits,
+            manner: &crate::inherited::Manner::default(),
+            umask: 0o027,
+            directory: Directory::Required(c"/"),
+            ignored_signals: SignalSet::EMPTY,
+            blocked_signals: SignalSet::ALL,
+            oom_score_adj: None,
+            standard: [None, Some(writer.as_fd()), None],
+            kept: &[],
+            programs: Programs::Any,
+        };
+        exit_now(i32::from(execution.spawn(None).is_err()))
+    })
+    .unwrap();
+    drop(writer);
+    assert_eq!(end(parent), WaitEvent::Exited(0));
+    let begun = std::time::Instant::now();
+    assert_eq!(text(reader.as_fd()), "");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "its output stayed open");
+    let (output, event) = shell("echo begun", |execution| execution.dies_with = Pid::new(1));
+    assert_eq!(
+        (output.as_bytes(), event),
+        (ExecError { step: Step::Process, errno: libc::ESRCH }.to_bytes().as_slice(), WaitEvent::Exited(99))
+    );
+}
+
+#[test]
 fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
     let group = Cgroup::create("sys-tests", "spawn").ok();
     let program = File::open("/bin/sleep").unwrap();
@@ -144,6 +184,7 @@ fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
             argv: &argv,
             environment: &environment,
             credentials: &credentials,
+            dies_with: None,
             limits: &limits,
             manner: &crate::inherited::Manner::default(),
             umask: 0o027,
