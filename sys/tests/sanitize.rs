@@ -31,7 +31,7 @@ fn main() {
         ("hostile_limits_are_lifted_and_kept", hostile_limits_are_lifted_and_kept),
         ("file_size_limit_never_kills_us", file_size_limit_never_kills_us),
         ("hostile_signals_are_reset_and_kept", hostile_signals_are_reset_and_kept),
-        ("armed_timer_never_fires", armed_timer_never_fires),
+        ("armed_timers_are_disarmed", armed_timers_are_disarmed),
         ("closed_streams_are_opened_in_every_combination", closed_streams_are_opened_in_every_combination),
         ("inherited_descriptor_is_kept_from_the_command", inherited_descriptor_is_kept_from_the_command),
         ("mask_score_and_dumps_are_reset", mask_score_and_dumps_are_reset),
@@ -72,6 +72,7 @@ fn inside() {
     println!("write {}", write_a_file());
     println!("now-environment {}", std::env::vars_os().count());
     println!("now-score {}", fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim());
+    println!("now-timers {:?}", timers());
     println!("now-dumpable {}", nix::sys::prctl::get_dumpable().unwrap());
     for line in fs::read_to_string("/proc/self/status").unwrap().lines() {
         let words: Vec<_> = line.split_whitespace().collect();
@@ -230,14 +231,31 @@ fn hostile_signals_are_reset_and_kept(copy: &Copy) {
     says(&copy.run(|_| {}), &["ignored []"]);
 }
 
-fn armed_timer_never_fires(copy: &Copy) {
+const TIMERS: [libc::c_int; 3] = [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF];
+
+fn armed_timers_are_disarmed(copy: &Copy) {
     let output = copy.run(|_| {
-        let soon = libc::timeval { tv_sec: 0, tv_usec: 25_000 };
-        let timer = libc::itimerval { it_interval: soon, it_value: soon };
-        // SAFETY: the structure lives through the call.
-        assert_eq!(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) }, 0);
+        let later = libc::timeval { tv_sec: 60, tv_usec: 0 };
+        let value = libc::itimerval { it_interval: later, it_value: later };
+        for timer in TIMERS {
+            // SAFETY: the structure lives through the call.
+            assert_eq!(unsafe { libc::setitimer(timer, &raw const value, std::ptr::null_mut()) }, 0);
+        }
     });
-    says(&output, &["done"]);
+    says(&output, &["now-timers [(0, 0), (0, 0), (0, 0)]", "done"]);
+}
+
+/// Seconds and microseconds that are left of each.
+fn timers() -> [(i64, i64); 3] {
+    TIMERS.map(|timer| {
+        let mut value = std::mem::MaybeUninit::<libc::itimerval>::zeroed();
+        // SAFETY: the structure is written, and zeroes are a value of it anyhow.
+        let left = unsafe {
+            assert_eq!(libc::getitimer(timer, value.as_mut_ptr()), 0);
+            value.assume_init().it_value
+        };
+        (left.tv_sec, left.tv_usec)
+    })
 }
 
 fn closed_streams_are_opened_in_every_combination(copy: &Copy) {

@@ -32,8 +32,6 @@ SET = {
     "io": lambda: call(251, 1, 0, 3 << 13),  # ioprio_set(the idle class) on x86-64
     "memory": memory,
     "persona": lambda: libc.personality(0x0020000),  # UNAME26
-    "alarm": lambda: signal.setitimer(signal.ITIMER_REAL, 0.3),
-    "profile": lambda: signal.setitimer(signal.ITIMER_PROF, 0.001),
     "umask": lambda: os.umask(0o777),
     "ignored": lambda: [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGCHLD, signal.SIGTERM)],
     "blocked": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGUSR1, signal.SIGTSTP}),
