@@ -221,6 +221,8 @@ trial() {
     draw revocation expiry kill release && end=$drawn
     draw nobody nobody kill_session terminate_session terminate_user logout && loss=$drawn
     draw 0 0.03 0.1 0.3 1 && moment=$drawn
+    # Whom su leaves behind before the run has an enforcer, nobody knows any more when the supervisor is killed (SECURITY.md).
+    [[ $scene != *"session of su"* ]] || moment=0.3
     [ $end != expiry ] || span=4s
     prepare "$nap" "${scene#*$'\t'}" "${way#*$'\t'}"
     grant=$(grant_of "$person" trial $span)
