@@ -7,11 +7,11 @@ mod plan;
 use std::fmt;
 
 use crate::auth::{Authenticated, How};
-use crate::clock::Now;
 use crate::elevation::{Elevation, RunAs, RunAsError};
 use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
 use crate::policy::judge::Standing;
 use crate::policy::{Manner, NotPermitted, Role};
+use jit_core::clock::Now;
 pub use plan::{EnvironmentPolicy, ExecPlan, Scripts};
 use sys::limits::Limits;
 

@@ -390,7 +390,7 @@ impl Database {
                 match missing.iter().position(|wanted| *wanted == text) {
                     Some(index) => drop(missing.swap_remove(index)),
                     None => {
-                        let name = crate::escape::escape(row.get_ref(1)?.as_bytes()?);
+                        let name = jit_core::escape::escape(row.get_ref(1)?.as_bytes()?);
                         return Ok(Some(format!("holds an unknown or altered {kind} '{name}'")));
                     }
                 }

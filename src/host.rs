@@ -26,12 +26,10 @@ use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Courier, Sink, Transport};
 use crate::audit::{self, Journal, JournalError, Mark, OpenRun, Supervisor, Sweep};
-use crate::clock::{BootTime, Clock, Moment, Now, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use crate::grant::hostkey::InvalidHostKey;
 use crate::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
-use crate::names::Person;
 use crate::policy::index::IndexError;
 use crate::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 use crate::programs::HOOK_RUNNER;
@@ -40,6 +38,8 @@ use crate::store::GrantStore;
 use crate::voice::Voice;
 use anchor::Anchor;
 pub use inspection::Mirror;
+use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
+use jit_core::names::Person;
 pub use policies::OnDisk;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
 pub use schema::open as open_database;
@@ -275,7 +275,7 @@ impl Host {
 
     /// A new id for a run: 12 characters of Crockford's base 32.
     pub fn new_run_id(&self) -> Result<String, HostError> {
-        Ok(crate::names::run_id(random("make an id")?))
+        Ok(jit_core::names::run_id(random("make an id")?))
     }
 
     /// What each visit does, in a few indexed looks: runs whose supervisor has died get an `end` that says `lost`, and a clock

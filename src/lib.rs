@@ -35,15 +35,10 @@ pub mod auth;
 pub mod grant;
 pub mod policy;
 
-pub mod cli;
 pub mod database;
 pub mod elevation;
 pub mod recording;
 
-pub mod budget;
 pub mod bug;
-pub mod clock;
-pub mod escape;
-pub mod names;
 pub mod programs;
 pub mod voice;

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use jit_sudo::cli::{self, Invocation};
+use jit_core::cli::{self, Invocation};
 use jit_sudo::policy::PolicyReader;
 use jit_sudo::refusal::Refusal;
 use jit_sudo::run::{listing, run, validate};

@@ -9,17 +9,17 @@ use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
 use crate::authorized::GateError;
 use crate::authorized::environment::EnvironmentError;
-use crate::cli::UsageError;
 use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
-use crate::escape::{Word, shell_line};
 use crate::grant::verify::NoGrant;
 use crate::host::HostError;
-use crate::names::{GrantId, RoleName};
 use crate::policy::judge::{JudgeError, NotAllowed};
 use crate::policy::{NotPermitted, PolicyReader, PolicyWords, Role};
 use crate::session::LaunchError;
 use crate::store::FindError;
 use crate::voice::Voice;
+use jit_core::cli::UsageError;
+use jit_core::escape::{Word, shell_line};
+use jit_core::names::{GrantId, RoleName};
 use sys::sanitize::SanitizeError;
 
 /// Why jit-sudo did not run the command.
@@ -268,7 +268,7 @@ impl Refusal {
             Self::Activation(ActivationError::ReasonMissing(_)) => Some("add --reason 'WHY'".to_owned()),
             Self::Activation(ActivationError::Ticket(..)) => Some("add --ticket ID".to_owned()),
             Self::Activation(ActivationError::TooLong(_, _, most)) => {
-                Some(format!("add --for {}", crate::clock::duration::spell(*most)))
+                Some(format!("add --for {}", jit_core::clock::duration::spell(*most)))
             }
             Self::Activation(ActivationError::Unreviewed(id)) => {
                 Some(format!("an approver of its role: jitctl review {id} --comment 'WHAT YOU FOUND'"))

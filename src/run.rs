@@ -25,7 +25,6 @@ use crate::audit::recorded::Recorded;
 use crate::audit::sink::Delivery;
 use crate::authorized::Authorized;
 use crate::authorized::environment::{RunEnvironment, build};
-use crate::cli::{EnvironmentWish, Run};
 use crate::elevation::{Caller, CallersEnvironment};
 use crate::host::Host;
 use crate::policy::{PolicyIndex, SyslogMode};
@@ -35,6 +34,7 @@ use crate::voice::Voice;
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
+use jit_core::cli::{EnvironmentWish, Run};
 use reel::Reel;
 use sys::sanitize::Inherited;
 

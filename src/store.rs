@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
 use crate::grant::{Approval, Attested, GrantTerms, RequestTerms, SignedGrant, TermsFault};
-use crate::names::{GrantId, IdPrefix, Person, RoleName, UserName};
+use jit_core::names::{GrantId, IdPrefix, Person, RoleName, UserName};
 
 pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt};
 pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};

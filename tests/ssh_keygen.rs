@@ -9,11 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use jit_sudo::escape::Word;
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName, UserName};
 use jit_sudo::grant::sshsig::{Namespace, armor};
 use jit_sudo::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_sudo::grant::{CommandTerms, GrantTerms, HostDescriptor, HostKey, SignedGrant};
-use jit_sudo::names::{GrantId, RoleName, UserName};
 
 const GRANT: &str = "jit-sudo/grant/v1";
 

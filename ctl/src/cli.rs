@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
-use jit_sudo::escape::Word;
-use jit_sudo::names::{IdPrefix, InvalidName, RoleName, UserName};
+use jit_core::escape::Word;
+use jit_core::names::{IdPrefix, InvalidName, RoleName, UserName};
 
 use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;

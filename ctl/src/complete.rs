@@ -8,8 +8,8 @@ use std::io;
 use clap::{Args, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use jit_core::cli::completion;
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, SessionInfo};
-use jit_sudo::cli::completion;
 
 use crate::door::Broker;
 use crate::{sessions, show};

@@ -1,9 +1,9 @@
 //! What becomes of a pending request: approve, deny, cancel.
 
+use jit_core::escape::Word;
+use jit_core::names::IdPrefix;
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
-use jit_sudo::escape::Word;
 use jit_sudo::grant::StatementKind;
-use jit_sudo::names::IdPrefix;
 
 use crate::cli::{ApproveWords, CancelWords, DenyWords, Place};
 use crate::door::{Broker, answer};

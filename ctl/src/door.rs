@@ -7,8 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use jit_core::escape::escape;
 use jit_sudo::broker::wire::{Answer, Ask, Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply};
-use jit_sudo::escape::escape;
 use sys::signals::{self, SIGINT, SIGQUIT, SignalSet};
 
 /// Where the broker is, fixed when the program is built.

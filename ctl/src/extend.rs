@@ -2,9 +2,9 @@
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
+use jit_core::escape::Word;
+use jit_core::names::IdPrefix;
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
-use jit_sudo::escape::Word;
-use jit_sudo::names::IdPrefix;
 
 use crate::cli::word;
 use crate::complete;
@@ -48,7 +48,7 @@ fn outcome(info: &GrantInfo, now: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jit_sudo::names::GrantId;
+    use jit_core::names::GrantId;
 
     use super::*;
     use crate::show::tests::pending;

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
+use jit_core::escape::{Word, command_line, escape};
+use jit_core::names::UserName;
 use jit_sudo::broker::forecast::{Case, forecast};
 use jit_sudo::broker::wire::{
     Answer, Ask, CommandWords, Difference, Expectations, Forecast, PolicyShown, RoleDetails, SettingsInfo,
 };
-use jit_sudo::escape::{Word, command_line, escape};
-use jit_sudo::names::UserName;
 use jit_sudo::policy::Policy;
 use serde::Deserialize;
 
@@ -184,7 +184,7 @@ fn compared(expectations: Expectations) -> Report {
 }
 
 fn is_answer(text: &str) -> bool {
-    let role = |name| jit_sudo::names::RoleName::parse(name).is_ok();
+    let role = |name| jit_core::names::RoleName::parse(name).is_ok();
     matches!(text, "standing" | "denied") || text.strip_prefix("eligible:").is_some_and(role)
 }
 

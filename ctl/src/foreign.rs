@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use jit_core::escape::{Word, hex};
 use jit_sudo::broker::wire::{Answer, Background, BoundInfo, GrantInfo};
-use jit_sudo::escape::{Word, hex};
 use jit_sudo::grant::{RequestTerms, digest};
 use jit_sudo::policy::{Leftovers, OnExpiry, RolePower};
 

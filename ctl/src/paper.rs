@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use base64ct::{Base64, Encoding};
+use jit_core::escape::escape;
 use jit_sudo::broker::wire::{Paper, RequestPaper};
-use jit_sudo::escape::escape;
 use jit_sudo::grant::sshsig::{self, Namespace};
 use jit_sudo::grant::terms::{VERSION, decode};
 use jit_sudo::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, TermsFault};

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use jit_core::escape::escape;
 use jit_sudo::broker::wire::{Answer, Ask, PolicyInfo};
-use jit_sudo::escape::escape;
 use jit_sudo::policy::{Policy, PolicyReader, PolicyText};
 
 use crate::cli::PolicyCheckWords;

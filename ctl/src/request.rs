@@ -1,8 +1,8 @@
 //! Asking for a grant, and what to do next.
 
+use jit_core::escape::{Word, shell_line};
+use jit_core::names::{IdPrefix, RoleName};
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, NewRequest};
-use jit_sudo::escape::{Word, shell_line};
-use jit_sudo::names::{IdPrefix, RoleName};
 
 use crate::cli::RequestWords;
 use crate::door::{Broker, answer};

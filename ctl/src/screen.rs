@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use jit_core::escape::{escape, unescape};
 use jit_sudo::broker::wire::Answer;
-use jit_sudo::escape::{escape, unescape};
 use serde::Serialize;
 
 use crate::speech::{Exit, Notice, Trouble};

@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
+use jit_core::escape::Word;
 use jit_sudo::broker::wire::{Act, Answer, Ask, SessionInfo};
-use jit_sudo::escape::Word;
 
 use crate::cli::word;
 use crate::complete;

@@ -2,9 +2,9 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use jit_core::escape::{Word, command_line, escape};
+use jit_core::names::GrantId;
 use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, Background, BoundInfo, GrantInfo, Precedent};
-use jit_sudo::escape::{Word, command_line, escape};
-use jit_sudo::names::GrantId;
 use serde_json::{Map, Value};
 
 use crate::cli::{Place, ShowWords};
@@ -288,8 +288,8 @@ pub(crate) mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
+    use jit_core::names::{RoleName, UserName};
     use jit_sudo::broker::wire::EndedInfo;
-    use jit_sudo::names::{RoleName, UserName};
 
     use super::*;
 

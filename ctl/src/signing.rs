@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
+use jit_core::escape::{escape, hex};
+use jit_core::names::{IdPrefix, UserName};
 use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
-use jit_sudo::escape::{escape, hex};
 use jit_sudo::grant::sshsig::{self, Namespace};
 use jit_sudo::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_sudo::grant::{ApprovalTerms, Prospect, digest};
-use jit_sudo::names::{IdPrefix, UserName};
 
 use crate::cli::ApproveWords;
 use crate::decide::after_approval;

@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jit_core::names::{GrantId, IdPrefix};
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
-use jit_sudo::names::{GrantId, IdPrefix};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 

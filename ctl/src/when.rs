@@ -3,9 +3,9 @@
 use std::fmt;
 
 use chrono::{DateTime, Days, Local, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
-use jit_sudo::clock::duration::{self, InvalidDuration};
+use jit_core::clock::duration::{self, InvalidDuration};
 
-pub(crate) use jit_sudo::clock::duration::spell;
+pub(crate) use jit_core::clock::duration::spell;
 
 /// Why a text is not a time or a duration; `Display` is a sentence fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]

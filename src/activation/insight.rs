@@ -2,16 +2,16 @@
 //! role or by a grant that holds. Somebody who may only ask for a role learns nothing, and cannot: for them a program
 //! that is there costs what one costs that is not.
 
-use crate::clock::Now;
 use crate::elevation::argv::Naming;
 use crate::elevation::edit::credentials_of_run_as;
 use crate::elevation::hidden::{Hidden, Insight};
 use crate::elevation::{Caller, CallerError, Command, CommandError, ProgramNames, RunAs};
-use crate::escape::Word;
 use crate::grant::verify::{Facts, good_for};
 use crate::host::{Host, HostError};
 use crate::policy::judge::{computed, named_groups, subject};
 use crate::policy::{Answer, Assignment, PolicyIndex, Question, Role, Subject, Target};
+use jit_core::clock::Now;
+use jit_core::escape::Word;
 
 /// What the question is answered from.
 pub struct Sight<'a> {

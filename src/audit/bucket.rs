@@ -1,4 +1,4 @@
-//! What a person has caused to be stored, in bytes, in one bucket (see [`crate::budget`]): refusals beyond it are counted, and
+//! What a person has caused to be stored, in bytes, in one bucket (see [`jit_core::budget`]): refusals beyond it are counted, and
 //! the count is recorded; requests beyond it are refused. So nobody fills the disk, or buries what others do.
 //! May not: read a clock; time comes in as a `Moment`.
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, JournalError, Written};
 use super::record::{Alert, Event, Reject};
-use crate::budget::{self, Level, Storage};
-use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
-use crate::escape::Word;
-use crate::names::Person;
+use jit_core::budget::{self, Level, Storage};
+use jit_core::clock::{Moment, Timestamp};
+use jit_core::escape::Word;
+use jit_core::names::Person;
 
 /// So long, in seconds, refusals are counted before the count is recorded.
 pub const COUNTED_FOR: u32 = 600;
@@ -270,9 +270,9 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, u32, Bucket)>> 
 mod tests {
     use super::*;
     use crate::audit::{Record, SCHEMA, sample};
-    use crate::clock::BootTime;
     use crate::database::Database;
     use crate::database::tests::Scratch;
+    use jit_core::clock::BootTime;
 
     fn moment(seconds: i64) -> Moment {
         let start = sample::moment(0);
@@ -284,7 +284,7 @@ mod tests {
     fn refused(journal: &Journal<'_>, uid: u32, seconds: i64) -> Vec<&'static str> {
         let event = sample::events().into_iter().find(|event| event.keys().kind == "reject").unwrap();
         let Event::Reject(reject) = event else { panic!() };
-        let person = Person { uid, name: crate::names::UserName::parse("alice").unwrap() };
+        let person = Person { uid, name: jit_core::names::UserName::parse("alice").unwrap() };
         let written = journal
             .reject(&moment(seconds), &person, Reject { argv: vec!["ls".into()], run_as: None, ..*reject })
             .unwrap();

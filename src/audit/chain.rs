@@ -15,7 +15,7 @@ use super::policies::Policies;
 use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 use super::power::Differences;
 use super::record::{Digest, parse};
-use crate::escape::{Word, hex, unhex};
+use jit_core::escape::{Word, hex, unhex};
 
 /// The hash of a record: SHA-256 over its exact bytes.
 pub fn hash(body: &[u8]) -> Digest {

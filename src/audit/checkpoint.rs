@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Journal, JournalError, digest, sql_bound, sql_integer};
 use super::mark::Mark;
 use super::record::Digest;
-use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
 use crate::grant::sshsig::Namespace;
 use crate::grant::terms::encode;
 use crate::grant::{HostId, HostKey};
+use jit_core::clock::{Moment, Timestamp};
 
 /// After so many records without a checkpoint the next one is due.
 pub const EVERY_RECORDS: u64 = 1000;

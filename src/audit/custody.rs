@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::journal::{Journal, JournalError, Written, sql_bound};
 use super::mark::Mark;
 use super::record::{Alert, Event};
-use crate::clock::duration::spell;
-use crate::clock::{BootTime, Moment, TOLERANCE_US, Timestamp};
 use crate::database::Durability;
 use crate::grant::HostDescriptor;
+use jit_core::clock::duration::spell;
+use jit_core::clock::{BootTime, Moment, TOLERANCE_US, Timestamp};
 
 /// What is wrong with the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

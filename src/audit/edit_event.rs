@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
-use crate::escape::Word;
-use crate::names::GrantId;
+use jit_core::escape::Word;
+use jit_core::names::GrantId;
 
 /// A file is about to get these bytes. Whether it really did, the `end` of the run says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

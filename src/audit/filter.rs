@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::clock::Timestamp;
-use crate::escape::Word;
-use crate::names::RoleName;
+use jit_core::clock::Timestamp;
+use jit_core::escape::Word;
+use jit_core::names::RoleName;
 
 /// What the words of a record must say; what is absent does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,13 +1,13 @@
-//! How much of the disk one person's recordings may take, in a bucket of their own (see [`crate::budget`]): nobody's recordings
+//! How much of the disk one person's recordings may take, in a bucket of their own (see [`jit_core::budget`]): nobody's recordings
 //! leave no room for those of others.
 //! May not: read a clock; time comes in as a `Moment`.
 
 use super::bucket::Bucket;
 use super::journal::{Journal, JournalError};
-use crate::budget::{Level, RECORDED_ALWAYS, Storage};
-use crate::clock::Moment;
 use crate::database::Durability;
-use crate::names::Person;
+use jit_core::budget::{Level, RECORDED_ALWAYS, Storage};
+use jit_core::clock::Moment;
+use jit_core::names::Person;
 
 /// Before the uid and the name, in `journal_meta`.
 const NAME: &str = "recorded:";
@@ -68,10 +68,10 @@ fn name(person: &Person) -> String {
 mod tests {
     use super::*;
     use crate::audit::{SCHEMA, sample};
-    use crate::clock::BootTime;
     use crate::database::Database;
     use crate::database::tests::Scratch;
-    use crate::names::UserName;
+    use jit_core::clock::BootTime;
+    use jit_core::names::UserName;
 
     #[test]
     fn each_recording_has_half_of_what_is_left_and_gives_back_what_it_does_not_use() {

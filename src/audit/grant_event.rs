@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
-use crate::clock::Timestamp;
-use crate::escape::Word;
 use crate::grant::Means;
-use crate::names::{GrantId, RoleName};
+use jit_core::clock::Timestamp;
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName};
 
 /// A limit that a request, an approval or a grant carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,12 +15,12 @@ use super::open_run::{self, Opened, Phase, Process, Which};
 use super::precedent;
 use super::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use super::sink::{Delivery, Sink};
-use crate::budget::Storage;
-use crate::clock::{Moment, Timestamp};
 use crate::database::{Database, DatabaseError, Durability};
-use crate::escape::Word;
-use crate::names::GrantId;
 use crate::policy::index;
+use jit_core::budget::Storage;
+use jit_core::clock::{Moment, Timestamp};
+use jit_core::escape::Word;
+use jit_core::names::GrantId;
 
 /// The tables of this room. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for
 /// searching; `high` is the greatest `at` since root last accepted the state of the host. Verification compares them all with the record.

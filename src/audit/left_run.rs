@@ -6,8 +6,8 @@ use rusqlite::OptionalExtension;
 use super::journal::{Journal, JournalError, Written};
 use super::open_run::{OpenRun, Opened, Phase, Process, Supervisor, Which, close, is_open, put_in, those_in, unknown};
 use super::record::{EndedBy, Event, LeftEnded, LeftRunning};
-use crate::clock::Moment;
 use crate::database::Durability;
+use jit_core::clock::Moment;
 
 impl Journal<'_> {
     /// Records that a command has left somebody running, whom `enforcer` looks after.

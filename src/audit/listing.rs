@@ -7,11 +7,11 @@ use super::filter::{Span, Words};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::record::{Digest, Event, Record};
 use super::sink::Backlog;
-use crate::clock::Timestamp;
-use crate::escape::Word;
 use crate::grant::Means;
-use crate::names::GrantId;
-use crate::names::Person;
+use jit_core::clock::Timestamp;
+use jit_core::escape::Word;
+use jit_core::names::GrantId;
+use jit_core::names::Person;
 
 /// The most records that one page of a listing holds.
 pub const PAGE_LIMIT: u32 = 10_000;
@@ -320,7 +320,7 @@ mod tests {
     /// The people of the sample.
     fn person(uid: u32) -> Person {
         let name = if uid == 1001 { "bob" } else { "alice" };
-        Person { uid, name: crate::names::UserName::parse(name).unwrap() }
+        Person { uid, name: jit_core::names::UserName::parse(name).unwrap() }
     }
 
     #[test]

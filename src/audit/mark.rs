@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::record::Digest;
-use crate::escape::unhex;
+use jit_core::escape::unhex;
 
 /// Number and hash of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::custody::alert;
 use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
 use super::record::{Act, End, EndedBy, Ending, Event, Intervention};
-use crate::clock::Moment;
 use crate::database::Durability;
-use crate::escape::Word;
-use crate::names::GrantId;
+use jit_core::clock::Moment;
+use jit_core::escape::Word;
+use jit_core::names::GrantId;
 
 /// How many rows one ordinary run looks at to find lost runs, at most twice.
 const SAMPLE: u32 = 8;
@@ -244,7 +244,7 @@ pub(super) fn is_open(connection: &Connection, run: &OpenRun) -> Result<bool, Jo
 }
 
 pub(super) fn unknown(run: &OpenRun) -> Event {
-    let shown = crate::escape::escape(run.run.as_bytes());
+    let shown = jit_core::escape::escape(run.run.as_bytes());
     alert(
         "unknown-run",
         &format!("the database had run {shown} open, which by the records is not: its row was removed"),

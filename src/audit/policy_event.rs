@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
-use crate::clock::Timestamp;
-use crate::escape::Word;
 use crate::policy::{Became, FileEntry, Names, PolicyChange};
+use jit_core::clock::Timestamp;
+use jit_core::escape::Word;
 
 /// The policy was compiled, and it is another one than before. The record commits together with the compiled policy, so that
 /// nothing is judged by a policy that is not in the chain.

@@ -164,7 +164,7 @@ impl PolicyHistory {
                     _ => false,
                 };
                 if !fits {
-                    let role = crate::escape::escape(entry.role.as_bytes());
+                    let role = jit_core::escape::escape(entry.role.as_bytes());
                     let what = format!("role {role} was {list}, and by the policy records before it that cannot be");
                     misfit = misfit.and(Err(FirstBad { seq, cause: Cause::Policies(format!("says that {what}")) }));
                 }
@@ -194,7 +194,7 @@ impl PolicyHistory {
     /// The policy has no such role, or another one.
     pub(super) fn judged(&mut self, seq: u64, role: &str, named: &Named<'_>) -> Result<(), FirstBad> {
         let policy = named.policy;
-        let shown = crate::escape::escape(role.as_bytes());
+        let shown = jit_core::escape::escape(role.as_bytes());
         let wrong = |what: String| Err(FirstBad { seq, cause: Cause::Policies(what) });
         match self.at(role, self.count) {
             Known::Unknown => self.hold(seq, role, named),
@@ -219,7 +219,7 @@ impl PolicyHistory {
         };
         let same = |said: &Option<String>, now: &Option<String>| said.is_none() || now.is_none() || said == now;
         if !same(&held.sha256, &sha256) || !same(&held.power, &power) {
-            let (role, policy) = (crate::escape::escape(role.as_bytes()), named.policy);
+            let (role, policy) = (jit_core::escape::escape(role.as_bytes()), named.policy);
             let what = format!("names role {role} of policy {policy} with another digest than record {}", held.seq);
             return Err(FirstBad { seq, cause: Cause::Policies(what) });
         }
@@ -231,7 +231,7 @@ impl PolicyHistory {
     /// A policy record says of held roles what they were, or that it has changed them, or perhaps has.
     fn release(&mut self, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
         let wrong = |held: &Held, role: &str, what: &str| {
-            let what = format!("names role {}, {what}", crate::escape::escape(role.as_bytes()));
+            let what = format!("names role {}, {what}", jit_core::escape::escape(role.as_bytes()));
             Err(FirstBad { seq: held.seq, cause: Cause::Policies(what) })
         };
         if keys.replaces.is_none() {

@@ -26,8 +26,8 @@ use serde::Deserialize;
 
 use super::chain::{Cause, Copies, FirstBad};
 use super::record::{Digest, parse};
-use crate::clock::Timestamp;
-use crate::escape::Word;
+use jit_core::clock::Timestamp;
+use jit_core::escape::Word;
 
 use acts::Act;
 pub use difference::{Difference, Differences, Table};

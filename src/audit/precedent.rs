@@ -7,9 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::journal::Journal;
 use super::record::Start;
-use crate::clock::Timestamp;
-use crate::escape::Word;
-use crate::names::Person;
+use jit_core::clock::Timestamp;
+use jit_core::escape::Word;
+use jit_core::names::Person;
 
 /// Earlier runs of one command by one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ mod tests {
                 .unwrap();
         }
         let words: Vec<Word> = start.argv.iter().skip(1).cloned().collect();
-        let name = crate::names::UserName::parse(&start.user.to_string()).unwrap();
+        let name = jit_core::names::UserName::parse(&start.user.to_string()).unwrap();
         let person = Person { uid: start.uid, name };
         let found = journal.precedent(&person, &start.run_as, &start.path, &words).unwrap();
         assert_eq!(found, Some(Precedent { runs: 3, last: sample::moment(7).wall }));
@@ -104,7 +104,7 @@ mod tests {
         for other in [&longer[..], &joined] {
             assert_eq!(journal.precedent(&person, &start.run_as, &start.path, other).unwrap(), None, "{other:?}");
         }
-        let next = crate::names::UserName::parse("dave").unwrap();
+        let next = jit_core::names::UserName::parse("dave").unwrap();
         for other in [Person { uid: start.uid + 1, ..person.clone() }, Person { uid: start.uid, name: next }] {
             assert_eq!(journal.precedent(&other, &start.run_as, &start.path, &words).unwrap(), None, "{other:?}");
         }

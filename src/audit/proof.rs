@@ -9,9 +9,9 @@ use super::mark::Mark;
 use super::policy_history::PolicyHistory;
 use super::power::Compared;
 use super::record::{Digest, Record};
-use crate::clock::Timestamp;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
+use jit_core::clock::Timestamp;
 
 /// Whose checkpoints count.
 #[derive(Debug, Clone)]

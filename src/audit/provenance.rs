@@ -7,10 +7,10 @@ use serde::Deserialize;
 use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
 use super::custody::{ACCEPTED, accepts, alert, meta, set_meta};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
-use crate::clock::Moment;
 use crate::database::Durability;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
+use jit_core::clock::Moment;
 
 /// The name in `journal_meta`: that the head is not signed was told.
 const UNSEALED: &str = "unsealed";

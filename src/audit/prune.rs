@@ -9,10 +9,10 @@ use super::custody::{meta, set_meta};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::mark::Mark;
 use super::record::{Digest, Event};
-use crate::clock::{Moment, Timestamp};
 use crate::database::Durability;
-use crate::escape::Word;
 use crate::grant::HostDescriptor;
+use jit_core::clock::{Moment, Timestamp};
+use jit_core::escape::Word;
 
 /// The name in `journal_meta`.
 const PRUNED: &str = "pruned";

@@ -19,9 +19,9 @@ pub use super::run_event::{
     Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable, Whole, cut,
 };
 pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, Reading};
-use crate::clock::{Moment, Timestamp};
-use crate::escape::{Word, hex, unhex};
-use crate::names::GrantId;
+use jit_core::clock::{Moment, Timestamp};
+use jit_core::escape::{Word, hex, unhex};
+use jit_core::names::GrantId;
 
 /// The version of the record format that this build writes.
 pub const VERSION: u32 = 1;

@@ -15,13 +15,13 @@ use super::sink::Delivery;
 use crate::auth::How;
 use crate::authorized::environment::RunEnvironment;
 use crate::authorized::{Authorized, Power};
-use crate::clock::{Moment, Timestamp};
 use crate::database::DatabaseError;
 use crate::elevation::CommandError;
-use crate::escape::{Word, unhex};
 use crate::grant::GrantTerms;
-use crate::names::GrantId;
 use crate::store::keep_role;
+use jit_core::clock::{Moment, Timestamp};
+use jit_core::escape::{Word, unhex};
+use jit_core::names::GrantId;
 
 /// An authorized run whose start is durable.
 #[must_use = "a recorded run is run, and its end recorded"]

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::record::{Digest, Variable};
-use crate::escape::Word;
+use jit_core::escape::Word;
 
 /// The list of secret names and the key of the digests.
 pub struct Redactor<'a> {
@@ -82,7 +82,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::escape::hex;
+    use jit_core::escape::hex;
 
     /// RFC 4231, test cases 1, 2, 3 and 6.
     #[test]

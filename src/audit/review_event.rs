@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
-use crate::escape::Word;
-use crate::names::{GrantId, RoleName};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName};
 
 /// What a reviewer found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,11 +6,11 @@ use sha2::{Digest as _, Sha256};
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
-use crate::budget::{REFUSED_SENTENCE, REFUSED_WORDS};
-use crate::clock::Timestamp;
-use crate::escape::Word;
 use crate::grant::HostDescriptor;
-use crate::names::{GrantId, RoleName};
+use jit_core::budget::{REFUSED_SENTENCE, REFUSED_WORDS};
+use jit_core::clock::Timestamp;
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName};
 
 /// A command is about to run. Nothing runs before this record is on the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,12 +6,12 @@ use crate::audit::checkpoint::Due;
 use crate::audit::journal::{Journal, JournalError, Started};
 use crate::audit::open_run::Process;
 use crate::audit::record::*;
-use crate::clock::{BootTime, Moment, Timestamp};
 use crate::database::Durability;
-use crate::escape::Word;
 use crate::grant::{HostDescriptor, HostKey, Means};
-use crate::names::{GrantId, RoleName};
 use crate::policy::{Became, FileEntry, Names, PolicyChange, RoleDigests};
+use jit_core::clock::{BootTime, Moment, Timestamp};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName};
 
 pub(super) const SELF: Process = Process { pid: 4242, start: 1_000 };
 

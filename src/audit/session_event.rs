@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::run_event::EndedBy;
-use crate::escape::Word;
-use crate::names::{GrantId, RoleName};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName};
 
 /// Somebody was given the recording of somebody else's session, or of many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

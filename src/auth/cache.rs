@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sha2::Sha256;
 use std::time::Duration;
 
-use crate::clock::Moment;
 use crate::elevation::Caller;
-use crate::names::Person;
+use jit_core::clock::Moment;
+use jit_core::names::Person;
 use sys::process::{Pid, process_start};
 
 /// The table of this room. `place` is the session leader, its start time in clock ticks and the device of the terminal, with a space
@@ -150,7 +150,7 @@ impl<'a> CredentialCache<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{BootTime, Timestamp};
+    use jit_core::clock::{BootTime, Timestamp};
 
     fn moment(boot_id: &str, seconds: i64) -> Moment {
         Moment { wall: Timestamp(0), boot: BootTime(seconds * 1_000_000), boot_id: boot_id.into() }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn person(uid: u32, name: &str) -> Person {
-        Person { uid, name: crate::names::UserName::parse(name).unwrap() }
+        Person { uid, name: jit_core::names::UserName::parse(name).unwrap() }
     }
 
     fn key() -> CacheKey {

@@ -9,9 +9,9 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::clock::Moment;
 use crate::voice::Voice;
 use cache::{CacheKey, CredentialCache};
+use jit_core::clock::Moment;
 use prompt::{Prompter, Replaces, Source};
 use sys::limits::{Limits, lift_again};
 use sys::pam::{EmptyPassword, Messages, Pam, PamError};

@@ -8,8 +8,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::escape::escape;
 use crate::voice::PATIENCE;
+use jit_core::escape::escape;
 use sys::cgroup::Cgroup;
 use sys::exec::{Credentials, Directory, Execution, Image, Programs};
 use sys::inherited::Manner;

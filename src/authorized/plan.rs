@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::Power;
 use crate::elevation::{Argv, CallersEnvironment, Elevation, Naming, RunAsError};
-use crate::escape::Word;
 use crate::policy::{Manner, Options, Rlimit, Role, WorkingDirectory};
+use jit_core::escape::Word;
 use sys::exec::{Credentials, Programs};
 use sys::limits::{Limit, Limits};
 

@@ -15,15 +15,15 @@ use super::wire::Ask;
 use crate::audit::record::Reject;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
-use crate::clock::Moment;
 use crate::elevation::Caller;
-use crate::escape::Word;
 use crate::grant::{Consent, Prospect, RequestTerms, Shown};
 use crate::host::{Host, PAM_SERVICES};
-use crate::names::{GrantId, IdPrefix};
 use crate::policy::{Options, Role, RolePower};
 use crate::refusal::Refusal;
 use crate::voice::Voice;
+use jit_core::clock::Moment;
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, IdPrefix};
 use sys::terminal::Terminal;
 
 /// The PAM service, unless the role names a stricter one.
@@ -199,7 +199,7 @@ impl Matter {
 
     /// PAM agreed without a question.
     fn unasked(&self) -> Refused {
-        let service = crate::escape::escape(self.service.as_bytes());
+        let service = jit_core::escape::escape(self.service.as_bytes());
         let what = match self.deed {
             Deed::Approve => "approving",
             Deed::Review => "reviewing",

@@ -8,10 +8,8 @@ use crate::activation::{WORDS_LIMIT, approval_event, grant};
 use crate::audit;
 use crate::audit::record::Digest;
 use crate::audit::{JournalError, empowered, in_force};
-use crate::clock::duration::spell;
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
-use crate::escape::{Word, hex};
 use crate::grant::lifecycle::Decided;
 use crate::grant::terms::{Extensions, Flag, VERSION, encode};
 use crate::grant::{
@@ -19,10 +17,12 @@ use crate::grant::{
     UserVerification, digest,
 };
 use crate::host::Identity;
-use crate::names::{IdPrefix, UserName};
 use crate::policy::judge::{names, subject};
 use crate::policy::{Assignment, Role};
 use crate::store::{GrantStore, StoredRequest, insert_approval};
+use jit_core::clock::duration::spell;
+use jit_core::escape::{Word, hex};
+use jit_core::names::{IdPrefix, UserName};
 
 /// How an approver narrows what was asked.
 pub(super) struct Narrowing {

@@ -7,11 +7,11 @@ use crate::audit::filter::{Span, Status, Words};
 use crate::audit::{
     Between, Checkpoint, Digest, Due, Filter, Known, Mark, Order, Page, Record, Signers, Stored, Whose,
 };
-use crate::clock::Timestamp;
-use crate::escape::{escape, unhex};
 use crate::grant::{PublicKey, sshsig};
 use crate::host::OnDisk;
-use crate::names::{GrantId, Person, UserName};
+use jit_core::clock::Timestamp;
+use jit_core::escape::{escape, unhex};
+use jit_core::names::{GrantId, Person, UserName};
 
 /// The most records in one answer.
 const PAGE: u32 = 1000;
@@ -53,7 +53,7 @@ impl Desk<'_> {
     pub(super) fn audit_show(&self, what: &str) -> Result<Answer, Refused> {
         let mut page = match what.parse::<u64>() {
             // Ten digits may be a number or the id of a grant; no journal has so many records.
-            Ok(seq) if what.len() < crate::names::ID_LENGTH => {
+            Ok(seq) if what.len() < jit_core::names::ID_LENGTH => {
                 let records: Vec<Stored> = self.journal.by_seq(seq)?.into_iter().collect();
                 Page { records, more: false, looked_at: seq }
             }

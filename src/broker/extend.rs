@@ -5,12 +5,12 @@ use super::failure::{Refused, refused};
 use super::wire::Answer;
 use crate::activation::Activation;
 use crate::activation::extension::{Longer, extend};
-use crate::escape::Word;
 use crate::grant::lifecycle::GrantEnd;
-use crate::names::{GrantId, IdPrefix};
 use crate::policy::judge::subject;
 use crate::policy::{Assignment, Role};
 use crate::store::{StoredGrant, StoredRequest};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, IdPrefix};
 
 impl Desk<'_> {
     pub(super) fn extend(

@@ -7,13 +7,13 @@ use crate::activation::ActivationError;
 use crate::audit::JournalError;
 use crate::database::DatabaseError;
 use crate::elevation::{CallerError, CommandError, Elevation, RunAsError};
-use crate::escape::Word;
 use crate::host::HostError;
-use crate::names::{IdPrefix, InvalidName};
 use crate::policy::judge::JudgeError;
 use crate::policy::{IndexError, PolicyReader, PolicyWords};
 use crate::refusal::{Refusal, UNNAMED, hint_for};
 use crate::store::FindError;
+use jit_core::escape::Word;
+use jit_core::names::{IdPrefix, InvalidName};
 
 /// A refused question; nothing was changed.
 pub(crate) struct Refused {

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::wire::Forecast;
 use crate::elevation::ProgramNames;
-use crate::escape::Word;
 use crate::policy::judge::named_groups;
 use crate::policy::{Policy, Question, Subject, Target, Weighed};
+use jit_core::escape::Word;
 
 /// One question.
 #[derive(Debug, Clone)]

@@ -104,7 +104,7 @@ impl Findings {
         match host.database().integrity() {
             Ok(faults) if faults.is_empty() => self.good("database", "every page is sound and the schema is ours"),
             Ok(faults) => {
-                let shown = crate::escape::escape(faults.join("; ").as_bytes());
+                let shown = jit_core::escape::escape(faults.join("; ").as_bytes());
                 let mend = "jitctl audit export saves what can be read; restore a backup, then jitctl key accept --reason 'WHY'";
                 self.add("database", Severity::Error, shown, Some(mend.to_owned()));
             }

@@ -14,7 +14,6 @@ use crate::audit::record::{Assignment, Authentication, Digest, EndedBy, Ending, 
 use crate::audit::sink::Delivery;
 use crate::audit::{Due, Process, Started, claim};
 use crate::elevation::Caller;
-use crate::escape::{Word, unhex};
 use crate::grant::GrantTerms;
 use crate::host::turns;
 use crate::policy::{OnExpiry, SyslogMode};
@@ -24,6 +23,7 @@ use crate::run::left::Left;
 use crate::run::removal::{Looking, RemovalWatch};
 use crate::session::{Hosted, Program, supervise_for};
 use crate::store::keep_role;
+use jit_core::escape::{Word, unhex};
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
 use sys::signals::SIGHUP;

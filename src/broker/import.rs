@@ -6,11 +6,11 @@ use super::decisions::{described, narrows, same_role};
 use super::failure::{Refused, refused};
 use super::wire::{Answer, ImportInfo};
 use crate::activation::WORDS_LIMIT;
-use crate::escape::hex;
 use crate::grant::sshsig::dearmor;
 use crate::grant::terms::decode;
 use crate::grant::{Approval, ApprovalFault, ApprovalTerms, Attested, TermsFault, UserVerification, digest};
 use crate::store::{FindError, StoredRequest};
+use jit_core::escape::hex;
 
 /// The longest approval in bytes: its comment, every byte of it escaped, and what else it says.
 const APPROVAL_LIMIT: usize = 32 << 10;

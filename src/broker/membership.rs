@@ -10,10 +10,10 @@ use crate::activation::wait_beside;
 use crate::elevation::Caller;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::{Facts, HeldRole};
-use crate::names::{GrantId, RoleName};
 use crate::policy::judge::subject;
 use crate::policy::{Assignment, Role};
 use crate::store::Which;
+use jit_core::names::{GrantId, RoleName};
 
 /// The longest that one question waits, in seconds.
 const WAIT_LIMIT: u64 = 3600;

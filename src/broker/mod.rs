@@ -35,7 +35,6 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use crate::audit::Journal;
-use crate::clock::Now;
 use crate::elevation::Caller;
 use crate::grant::Consent;
 use crate::host::Host;
@@ -44,6 +43,7 @@ use crate::policy::{PolicyIndex, PolicyReader};
 use crate::voice::{PAGING, Voice};
 use decisions::Narrowing;
 use failure::{Refused, refused, unchecked};
+use jit_core::clock::Now;
 use question::turn_of;
 pub use question::{Question, hear};
 use sys::interruption::Patiently;
@@ -101,7 +101,7 @@ fn say(out: &mut dyn Write, reply: &Reply) -> std::io::Result<()> {
 
 fn understand(bytes: &[u8]) -> Result<Ask, Refused> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let shown = crate::escape::escape(error.to_string().as_bytes());
+        let shown = jit_core::escape::escape(error.to_string().as_bytes());
         refused("malformed", format!("the request is not understood: {shown}"))
     })
 }
@@ -163,7 +163,7 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
     };
     let answer = desk.answer(ask, consent, out);
     for id in left_out.into_inner() {
-        let id = crate::escape::escape(id.as_bytes());
+        let id = jit_core::escape::escape(id.as_bytes());
         voice.say(&format!("jit-sudo: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
     }
     if !only_looks {

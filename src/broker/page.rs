@@ -2,9 +2,9 @@
 
 use super::wire::{GrantInfo, GrantPage};
 use crate::audit::record::cut;
-use crate::budget::{LISTED_WORDS, PAGE};
-use crate::escape::Word;
 use crate::store::LIST_LIMIT;
+use jit_core::budget::{LISTED_WORDS, PAGE};
+use jit_core::escape::Word;
 
 /// Entries of a page, until it is full.
 #[derive(Default)]

@@ -10,8 +10,8 @@ use super::wire::{Answer, ApprovalPaper, Paper, PapersInfo, RequestPaper, Statem
 use crate::grant::Approvers;
 use crate::grant::sshsig::{Namespace, armor, signer};
 use crate::grant::terms::VERSION;
-use crate::names::{IdPrefix, UserName};
 use crate::store::StoredStatement;
+use jit_core::names::{IdPrefix, UserName};
 
 impl Desk<'_> {
     pub(super) fn papers(&self, id: &IdPrefix) -> Result<Answer, Refused> {

@@ -9,10 +9,10 @@ use crate::elevation::{Caller, Elevation};
 use crate::grant::Approvers;
 use crate::grant::verify::{Facts, verify};
 use crate::host::{CONFIGURATION, Host};
-use crate::names::UserName;
 use crate::policy::judge::{Among, JudgeError, Judgement, ask, judge, subject};
 use crate::policy::{Answer as Verdict, Assignment, Policy, Role};
 use crate::refusal::{Refusal, request_line};
+use jit_core::names::UserName;
 
 impl Desk<'_> {
     pub(super) fn roles(&self) -> Result<Answer, Refused> {

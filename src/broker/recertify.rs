@@ -11,12 +11,12 @@ use crate::audit::Event;
 use crate::audit::record::{Review, Verdict};
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
-use crate::escape::Word;
-use crate::names::{Person, RoleName, UserName};
 use crate::policy::index::Next;
 use crate::policy::judge::subject;
 use crate::policy::{Assignment, Principal, Role};
 use crate::store::{Certification, certify};
+use jit_core::escape::Word;
+use jit_core::names::{Person, RoleName, UserName};
 
 /// People by uid, looked up once; `None` where there is no such account any more.
 type People = HashMap<u32, Option<Caller>>;
@@ -180,7 +180,7 @@ impl Desk<'_> {
             Some((member, _)) if member.uid() == self.caller.uid() && self.caller.uid() != 0 => Err(own()),
             Some((member, _)) => Ok(Holder { name: member.name().to_string(), uid: Some(member.uid()) }),
             None => {
-                let shown = crate::escape::escape(text.as_bytes());
+                let shown = jit_core::escape::escape(text.as_bytes());
                 Err(refused("not-assigned", format!("role {} is not assigned to {shown}", role.name))
                     .hint(format!("jitctl review --recertify {}", role.name)))
             }

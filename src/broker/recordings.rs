@@ -12,9 +12,9 @@ use super::wire::{Answer, Frame, RecordingInfo, Reply};
 use crate::audit::record::{End, EndedBy, Event, Purpose, Reading, Start};
 use crate::audit::{Between, Filter, Order, Record, Whose};
 use crate::database::Durability;
-use crate::escape::{Word, escape, hex};
 use crate::host::{Encoding, Stage, StoredRecording, is_written};
 use crate::policy::judge::{names, subject};
+use jit_core::escape::{Word, escape, hex};
 use sys::poll::is_left;
 
 /// How often a live recording is looked at for more.

@@ -14,18 +14,18 @@ use super::wire::{Answer, CommandWords, NewRequest};
 use crate::activation::insight::Sight;
 use crate::activation::wish::served;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
-use crate::cli::EnvironmentWish;
 use crate::database::Durability;
 use crate::elevation::environment::split;
 use crate::elevation::{Command, CommandError, Elevation, RunAs};
-use crate::escape::Word;
 use crate::grant::StatementKind;
 use crate::grant::lifecycle::RequestState;
-use crate::names::{IdPrefix, RoleName};
 use crate::policy::judge::{Among, Eligible, Judgement, ask, judge, subject};
 use crate::policy::{Answer as Verdict, Assignment, Role};
 use crate::refusal::why_line;
 use crate::store::{ListedRequest, StoredRequest, Which};
+use jit_core::cli::EnvironmentWish;
+use jit_core::escape::Word;
+use jit_core::names::{IdPrefix, RoleName};
 
 /// The role of a request, its command, and among which roles it was chosen (none when it was named).
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);

@@ -9,12 +9,12 @@ use super::view::texts;
 use super::wire::{Answer, DebtInfo};
 use crate::database::Durability;
 use crate::elevation::Caller;
-use crate::escape::Word;
 use crate::grant::{Act, Consent, Shown, StatementKind};
-use crate::names::{GrantId, IdPrefix, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
 use crate::store::{Debt, FindError, StoredRequest, settle};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, IdPrefix, RoleName};
 
 impl Desk<'_> {
     pub(super) fn review_debts(&self) -> Result<Answer, Refused> {

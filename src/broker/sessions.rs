@@ -7,8 +7,8 @@ use super::recordings::unknown;
 use super::wire::{Answer, SessionInfo};
 use crate::audit::record::{Act, Intervention, Start};
 use crate::audit::{OpenRun, Wish};
-use crate::escape::Word;
 use crate::host::Stage;
+use jit_core::escape::Word;
 
 impl Desk<'_> {
     /// Those that the caller may see: their own, those of roles that they observe or approve, and all for root and

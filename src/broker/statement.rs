@@ -9,9 +9,7 @@ use super::wire::{Answer, StatedInfo};
 use crate::activation::WORDS_LIMIT;
 use crate::audit::record::{Cancellation, Denial, Digest, Release, Review, Revocation, Verdict};
 use crate::audit::{Event, Written, of_this_host};
-use crate::clock::Now;
 use crate::elevation::Caller;
-use crate::escape::{Word, hex};
 use crate::grant::sshsig::dearmor;
 use crate::grant::terms::{Extensions, VERSION};
 use crate::grant::{
@@ -19,8 +17,10 @@ use crate::grant::{
     VouchedStatement, digest,
 };
 use crate::host::Identity;
-use crate::names::{GrantId, RoleName, UserName};
 use crate::store::{Debt, FindError, StoredRequest, carry_out};
+use jit_core::clock::Now;
+use jit_core::escape::{Word, hex};
+use jit_core::names::{GrantId, RoleName, UserName};
 
 /// The longest statement in bytes: its reason, every byte of it escaped, and what else it says.
 const STATEMENT_LIMIT: usize = 32 << 10;
@@ -335,7 +335,7 @@ fn event(statement: &SignedStatement, matter: &Matter) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{BootTime, Moment, Timestamp};
+    use jit_core::clock::{BootTime, Moment, Timestamp};
 
     #[test]
     fn the_future_is_that_of_the_wall_clock_however_late_the_journal_was() {

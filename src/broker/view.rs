@@ -7,13 +7,13 @@ use super::Desk;
 use super::failure::Refused;
 use super::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, RoleInfo};
 use crate::elevation::edit::EDIT;
-use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::{GrantFault, window};
-use crate::names::{GrantId, IdPrefix, RoleName};
 use crate::policy::Role;
 use crate::policy::judge::{names, subject};
 use crate::store::{Ended, StoredGrant, StoredRequest};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, IdPrefix, RoleName};
 use sys::sight::can_read;
 
 /// The most ids with one beginning among which the caller's are looked for.

@@ -1,6 +1,6 @@
 //! What is said through the door: one [`Ask`] as JSON on stdin, one [`Answer`] as JSON on stdout.
 //! These types are shared with jitctl; times are UTC seconds since 1970, durations are seconds, words are escaped
-//! texts (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
+//! texts (see [`jit_core::escape`]). Fields may be added; none is renamed or removed within a major version.
 
 mod evidence;
 mod grants;
@@ -32,8 +32,8 @@ pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, Reco
 pub use self::reviews::{AssignmentInfo, DebtInfo};
 pub use self::statements::{StatedInfo, StatementPaper};
 pub use crate::audit::record::{Act, Purpose};
-use crate::escape::Word;
-use crate::names::{GrantId, IdPrefix, RoleName, UserName};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, IdPrefix, RoleName, UserName};
 
 /// The longest request in bytes; a longer one is refused unread.
 pub const REQUEST_LIMIT: usize = 4 << 20;

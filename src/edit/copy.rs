@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::diff::difference;
 use crate::audit::record::{self, Change};
-use crate::budget::EDITED;
 use crate::elevation::edit::Target;
-use crate::escape::Word;
+use jit_core::budget::EDITED;
+use jit_core::escape::Word;
 use sys::exec::Credentials;
 use sys::lent::as_user;
 use sys::place::{Place, PlaceError, open_own, read_all};

@@ -7,8 +7,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::escape::{Word, escape};
-use crate::names::{InvalidName, Person, UserName};
+use jit_core::escape::{Word, escape};
+use jit_core::names::{InvalidName, Person, UserName};
 use sys::machine::host_name;
 use sys::process::{SessionKey, working_directory};
 use sys::sanitize::KernelIdentity;

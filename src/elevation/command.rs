@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::elevation::caller::Nowhere;
 use crate::elevation::edit::{EDIT, Edit, credentials_of_run_as, is_edit_word};
 use crate::elevation::{Argv, Caller, Hidden, Naming, ProgramNames, RunAs, RunAsError};
-use crate::escape::Word;
+use jit_core::escape::Word;
 use sys::exec::Credentials;
 use sys::program::OpenedProgram;
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::elevation::{Caller, RunAs, RunAsError};
-use crate::escape::Word;
+use jit_core::escape::Word;
 use sys::exec::Credentials;
 use sys::lent::as_user;
 use sys::place::{Place, PlaceError};

@@ -4,8 +4,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::cli::EnvironmentWish;
-use crate::escape::Word;
+use jit_core::cli::EnvironmentWish;
+use jit_core::escape::Word;
 
 /// Name and value.
 pub type Variable<'a> = (&'a [u8], &'a [u8]);

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::elevation::{Command, CommandError};
-use crate::escape::Word;
+use jit_core::escape::Word;
 
 /// What was typed, and, sealed, what it is.
 pub struct Hidden {

@@ -23,7 +23,7 @@ pub use hidden::Hidden;
 pub use program_names::ProgramNames;
 pub use run_as::{RunAs, RunAsError};
 
-use crate::cli::{EnvironmentWish, Mode, Run};
+use jit_core::cli::{EnvironmentWish, Mode, Run};
 use sys::directory::{OpenedDirectory, reason};
 use sys::exec::Credentials;
 use sys::sanitize::Inherited;

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::elevation::Caller;
-use crate::escape::Word;
-use crate::names::{InvalidName, UserName};
+use jit_core::escape::Word;
+use jit_core::names::{InvalidName, UserName};
 use sys::users::{Account, Group, account_by_name, account_by_uid, group_by_gid, group_by_name, groups_of};
 
 /// The account, and the group that was asked for.

@@ -11,8 +11,8 @@ use super::statement::{StatementFault, VouchedStatement};
 use super::terms::ApprovalTerms;
 use super::{digest, public_key::PublicKey};
 use crate::auth::{Authenticated, How};
-use crate::names::UserName;
 use crate::policy::Activation;
+use jit_core::names::UserName;
 
 /// By what an approval is known to be its approver's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

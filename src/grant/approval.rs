@@ -8,9 +8,9 @@ use super::digest;
 use super::public_key::PublicKey;
 use super::sshsig::{Namespace, SignatureFault, SignedBy, claimed_key, signed_by};
 use super::terms::{ApprovalTerms, GrantTerms};
-use crate::escape::hex;
-use crate::names::UserName;
 use crate::policy::Activation;
+use jit_core::escape::hex;
+use jit_core::names::UserName;
 
 /// One person's approval.
 #[derive(Debug, Clone)]
@@ -146,13 +146,13 @@ impl Vouchers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::escape::Word;
     use crate::grant::GrantTerms;
     use crate::grant::sshsig::sign;
     use crate::grant::terms::{Extensions, Flag, VERSION, encode};
     use crate::grant::tests::{approvers, key};
-    use crate::names::{GrantId, RoleName};
     use crate::policy::{Policy, PolicyText};
+    use jit_core::escape::Word;
+    use jit_core::names::{GrantId, RoleName};
 
     const NOW: i64 = 1_800_000_000;
     const ANY: UserVerification = UserVerification::NotDemanded;

@@ -7,9 +7,9 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::public_key::PublicKey;
 use super::sshsig::Namespace;
-use crate::escape::escape;
-use crate::names::UserName;
 use crate::policy::PolicyWords;
+use jit_core::escape::escape;
+use jit_core::names::UserName;
 
 /// The largest file in bytes.
 pub const APPROVERS_LIMIT: usize = 4 << 20;

@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::terms::{CommandTerms, GrantTerms};
 use crate::elevation::{CommandError, Elevation, Naming};
-use crate::escape::{Word, command_line, hex};
-use crate::names::UserName;
 use crate::policy::{Manner, Role, WantedDirectory, WorkingDirectory};
+use jit_core::escape::{Word, command_line, hex};
+use jit_core::names::UserName;
 
 impl CommandTerms {
     /// The command of `elevation`, as it is asked for: `role` would let it run so. Of directories it tells no more than the

@@ -7,7 +7,7 @@ use super::digest;
 use super::public_key::PublicKey;
 use super::ssh_wire::push_string;
 use super::{HostPublicKey, sshsig::public_blob};
-use crate::escape::hex;
+use jit_core::escape::hex;
 
 /// The host id: it names the key and the machine, so that neither a copied database nor a copied key alone carries a grant
 /// to another machine. 64 lower-case hexadecimal digits.
@@ -64,7 +64,7 @@ impl HostDescriptor {
 
     /// The host id, where it is the one that key and machine give.
     pub fn host_id(&self) -> Option<HostId> {
-        let machine = crate::escape::unhex(&self.machine)?;
+        let machine = jit_core::escape::unhex(&self.machine)?;
         let id = HostId::of(&self.public_key()?.blob(), &machine);
         let plain = hex(&machine) == self.machine && self.is_showable();
         (plain && id.0 == self.id).then_some(id)

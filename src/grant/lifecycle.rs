@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::clock::{Now, TOLERANCE_US};
-use crate::escape::hex;
-use crate::names::{GrantId, UserName};
 use crate::policy::Role;
+use jit_core::clock::{Now, TOLERANCE_US};
+use jit_core::escape::hex;
+use jit_core::names::{GrantId, UserName};
 
 use super::approval::Approval;
 use super::terms::{ApprovalTerms, Extensions, Flag, GrantTerms, RequestTerms, VERSION};

@@ -1,9 +1,9 @@
 //! What comes of a request if it is approved so, in lines for whoever decides: nothing that the requester wrote is cut.
 
 use super::terms::{ApprovalTerms, RequestTerms};
-use crate::clock::duration::spell;
-use crate::escape::{Word, command_line, escape};
 use crate::policy::{Leftovers, OnExpiry, Role, RolePower};
+use jit_core::clock::duration::spell;
+use jit_core::escape::{Word, command_line, escape};
 
 /// So many rules of a role are told, which root wrote: the last ones, which decide.
 const RULES: usize = 100;

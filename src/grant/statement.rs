@@ -11,8 +11,8 @@ use super::public_key::PublicKey;
 use super::sshsig::{Namespace, SignatureFault, SignedBy, signed_by};
 use super::terms::{Extensions, TermsFault, decode, encode, terms};
 use super::{HostKey, digest};
-use crate::escape::{Word, hex};
-use crate::names::{GrantId, UserName};
+use jit_core::escape::{Word, hex};
+use jit_core::names::{GrantId, UserName};
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::host::HostDescriptor;
-use crate::clock::{Moment, Timestamp};
-use crate::escape::{Word, command_line};
-use crate::names::{GrantId, Person, RoleName, UserName};
+use jit_core::clock::{Moment, Timestamp};
+use jit_core::escape::{Word, command_line};
+use jit_core::names::{GrantId, Person, RoleName, UserName};
 
 /// The version of every format of this room.
 pub const VERSION: u32 = 2;
@@ -83,7 +83,7 @@ impl fmt::Display for TermsFault {
             Self::Earlier => f.write_str("it was made by an earlier version; ask again"),
             Self::Later => f.write_str("it was made by a later version, which this one cannot read"),
             Self::Critical(key) => {
-                let key = crate::escape::escape(key.as_bytes());
+                let key = jit_core::escape::escape(key.as_bytes());
                 write!(f, "it demands \"{key}\", which this version does not know")
             }
             Self::Malformed => f.write_str("its terms are not readable"),
@@ -345,7 +345,7 @@ impl RequestTerms {
     /// As whom, where and with which variables the command would run: what an approver has to see beside its words. One
     /// line each, escaped and quoted; of the whole role only as whom.
     pub fn circumstances(&self) -> Vec<String> {
-        let user = crate::escape::escape(self.run_as.as_str().as_bytes());
+        let user = jit_core::escape::escape(self.run_as.as_str().as_bytes());
         let Some(command) = &self.command else { return vec![format!("as {user}")] };
         let groups: Vec<String> = command.run_as_groups.iter().map(u32::to_string).collect();
         let (uid, gid, groups) = (command.run_as_uid, command.run_as_gid, groups.join(" "));

@@ -13,14 +13,14 @@ use super::public_key::PublicKey;
 use super::terms::{Extensions, Flag, RequestTerms, VERSION, decode, encode};
 use super::verify::{Facts, GrantFault, VerifiedGrant, verify, window};
 use super::{Approvers, CommandTerms, GrantTerms, HostDescriptor, HostId, HostKey, SignedGrant, TermsFault};
-use crate::cli::EnvironmentWish;
-use crate::clock::{BootTime, Moment, Now, Timestamp};
 use crate::elevation::{Caller, Command, Elevation, RunAs};
-use crate::escape::{Word, hex};
 use crate::grant::sshsig::{Namespace, SignatureFault};
-use crate::names::{GrantId, RoleName, UserName};
 use crate::policy::judge::Eligible;
 use crate::policy::{Policy, PolicyText, Role, RolePower};
+use jit_core::cli::EnvironmentWish;
+use jit_core::clock::{BootTime, Moment, Now, Timestamp};
+use jit_core::escape::{Word, hex};
+use jit_core::names::{GrantId, RoleName, UserName};
 
 const NOW: i64 = 1_800_000_000;
 

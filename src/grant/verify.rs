@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::clock::Now;
 use crate::elevation::{Caller, Elevation};
 use crate::policy::judge::{Eligible, ask};
 use crate::policy::{Answer, Role, RolePower};
+use jit_core::clock::Now;
 
 use super::approval::{ApprovalFault, Vouchers};
 use super::exact::{Differs, compare};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{CONFIGURATION, HOST_KEY, HostError, PUBLIC_KEY, STATE};
 use crate::database::{DatabaseError, Distrust};
-use crate::escape::command_line;
+use jit_core::escape::command_line;
 use sys::trusted::TrustError;
 
 impl HostError {

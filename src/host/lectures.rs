@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Host, STATE};
-use crate::names::Person;
+use jit_core::names::Person;
 use sys::trusted::TrustedFile;
 
 /// A file for each person who has been lectured, below the state directory.

@@ -12,10 +12,10 @@ use crate::audit::record::{CompiledBy, PolicyRecord};
 use crate::audit::{Event, Journal, Written};
 use crate::database::Durability;
 use crate::elevation::Caller;
-use crate::escape::Word;
 use crate::grant::approvers::APPROVERS_LIMIT;
 use crate::policy::index::{self, Compiled, PolicyIndex, Stamp as PolicyStamp};
 use crate::policy::{AuditSettings, Policy, PolicyChange, PolicyText, SourceFile, policy_digest};
+use jit_core::escape::Word;
 use sys::trusted::{Stamp, TrustError, TrustedDirectory, TrustedFile};
 
 /// How often the files are read again where they changed while they were compiled.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::recordings::{DONE, RECORDINGS, present};
 use super::{Encoding, Host, HostError, is_written};
-use crate::clock::Timestamp;
+use jit_core::clock::Timestamp;
 
 /// A recording without a writer may be so young that its lock is still to come, µs.
 const YOUNG_US: i64 = 60_000_000;

@@ -7,8 +7,8 @@ use super::{Host, HostError};
 use crate::audit::record::{Alert, Event};
 use crate::audit::{Journal, Written};
 use crate::database::Durability;
-use crate::escape::Word;
 use crate::session::{abandoned, end_lost};
+use jit_core::escape::Word;
 
 /// So long an enforcer may take to record whom it looks after.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -6,8 +6,8 @@ use std::io;
 use super::{BELL, Host, HostError, state_directory};
 use crate::audit::record::Reject;
 use crate::audit::{Journal, Written};
-use crate::budget::{BROKERS, COUNTING, COUNTING_TAKES};
-use crate::names::Person;
+use jit_core::budget::{BROKERS, COUNTING, COUNTING_TAKES};
+use jit_core::names::Person;
 use sys::bell::Bell;
 use sys::lock::claim_one;
 

@@ -9,7 +9,7 @@ use super::recording::RecordingMode;
 use super::role_file;
 use super::settings::{AuditSettings, JsonFile, SyslogMode};
 use super::table::Table;
-use crate::clock::duration;
+use jit_core::clock::duration;
 
 /// Its keys.
 pub(super) const KEYS: &[&str] = &[

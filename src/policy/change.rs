@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::escape::{Word, hex};
+use jit_core::escape::{Word, hex};
 
 /// The most entries of one list; of a longer one the count and the digest stand for the rest.
 pub const LISTED: usize = 256;

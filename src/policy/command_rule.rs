@@ -18,7 +18,7 @@ use super::pattern::{Tail, WordPattern};
 use super::rule_table::RuleTable;
 use crate::elevation::ProgramNames;
 use crate::elevation::edit::EDIT;
-use crate::escape;
+use jit_core::escape;
 
 /// An entry of `commands`: a pattern of a program and its arguments, or `ALL`, perhaps negated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

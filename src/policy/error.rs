@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::reader::PolicyWords;
 use super::role::Source;
-use crate::escape::escape;
+use jit_core::escape::escape;
 
 /// The first mistake in the policy. `Display` and `Debug` are for everybody: `/etc/jit-sudo/policy.toml:12: the policy has an
 /// error`. What is wrong, such as `unknown key 'aprovers' in [roles.web-ops.activation]; did you mean 'approvers'?`, is for

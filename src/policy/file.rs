@@ -15,7 +15,7 @@ use super::role::{Leftovers, OnExpiry, OnRemoval, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
 use super::settings::Settings;
 use super::table::{Lines, Table};
-use crate::clock::duration;
+use jit_core::clock::duration;
 
 /// The largest file; 100,000 roles take about 30 MB.
 const LARGEST: usize = 128 << 20;

@@ -16,8 +16,8 @@ use super::reader::PolicyWords;
 use super::role::{Assignment, Role};
 use super::settings::Settings;
 use super::stored::{StoredRole, kind, role_digest, row_digest, settings_name, stamp_seal};
-use crate::escape::{hex, unhex};
-use crate::names::RoleName;
+use jit_core::escape::{hex, unhex};
+use jit_core::names::RoleName;
 
 /// The tables of this room.
 pub const SCHEMA: &str = "
@@ -65,7 +65,7 @@ impl IndexError {
     pub fn words(&self) -> PolicyWords {
         let detail = match self {
             Self::Database(error) => format!(": {error}"),
-            Self::Damaged(what) => format!(" at {}", crate::escape::escape(what.as_bytes())),
+            Self::Damaged(what) => format!(" at {}", jit_core::escape::escape(what.as_bytes())),
             Self::Empty => String::new(),
             Self::Encoding(error) => format!(": {error}"),
         };

@@ -6,7 +6,7 @@ use std::fmt;
 use sha2::{Sha224, Sha384, Sha512};
 
 use crate::elevation::{Caller, CallerError, Command, Elevation};
-use crate::names::RoleName;
+use jit_core::names::RoleName;
 use sys::users::Account;
 
 use super::index::{IndexError, PolicyIndex};

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use super::{Role, RunDirectory};
 use crate::elevation::{Caller, Elevation};
-use crate::escape::Word;
-use crate::names::UserName;
+use jit_core::escape::Word;
+use jit_core::names::UserName;
 use sys::directory::OpenedDirectory;
 
 /// How a command is to be run.

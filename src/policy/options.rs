@@ -20,7 +20,7 @@ pub(super) use variables::Lists;
 
 use super::role_file::pam_service;
 use super::table::Table;
-use crate::clock::duration;
+use jit_core::clock::duration;
 use values::absolute;
 use variables::{ENV_CHECK, ENV_DELETE, ENV_KEEP, change, list_entry};
 

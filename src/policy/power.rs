@@ -14,8 +14,8 @@ use super::options::Options;
 use super::recording::is_default;
 use super::role::{Leftovers, OnExpiry, Role};
 use super::run_as::{RunAs, RunAsGroups};
-use crate::escape::hex;
-use crate::names::RoleName;
+use jit_core::escape::hex;
+use jit_core::names::RoleName;
 
 /// The longest role text in bytes.
 pub(super) const POWER_LIMIT: usize = 16 << 20;

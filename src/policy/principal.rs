@@ -7,7 +7,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::listed::{Entry, Listed, Side};
-use crate::names::{GroupName, UserName};
+use jit_core::names::{GroupName, UserName};
 
 /// A person as the kernel knows them, with the names that the account database has for the ids.
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +174,7 @@ pub(super) fn netgroup(name: &str) -> Result<String, String> {
         Ok(name.to_owned())
     } else {
         let shown: String = name.chars().take(64).collect();
-        Err(format!("'+{}' is not the name of a netgroup", crate::escape::escape(shown.as_bytes())))
+        Err(format!("'+{}' is not the name of a netgroup", jit_core::escape::escape(shown.as_bytes())))
     }
 }
 
@@ -187,7 +187,7 @@ pub(super) fn parse_id(digits: &str) -> Option<u32> {
 /// The sentence for an id that [`parse_id`] refused.
 pub(super) fn not_an_id(text: &str) -> String {
     let shown: String = text.chars().take(40).collect();
-    format!("'{}' is not an id from 0 to 4294967294", crate::escape::escape(shown.as_bytes()))
+    format!("'{}' is not an id from 0 to 4294967294", jit_core::escape::escape(shown.as_bytes()))
 }
 
 #[cfg(test)]

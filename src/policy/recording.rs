@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::principal::Principal;
-use crate::budget::{RECORDINGS, Storage};
+use jit_core::budget::{RECORDINGS, Storage};
 
 /// How the sessions of a role are recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

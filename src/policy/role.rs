@@ -16,7 +16,7 @@ use super::principal::{People, Principal, Subject};
 use super::recording::{Recording, is_default};
 use super::run_as::{RunAs, RunAsGroups, Target};
 use crate::elevation::ProgramNames;
-use crate::names::RoleName;
+use jit_core::names::RoleName;
 
 /// A role with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +155,7 @@ pub struct Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", crate::escape::escape(self.file.as_bytes()), self.line)
+        write!(f, "{}:{}", jit_core::escape::escape(self.file.as_bytes()), self.line)
     }
 }
 

@@ -16,8 +16,8 @@ use super::role::{Activation, Leftovers, OnExpiry, OnRemoval, Role, TicketPatter
 use super::rule_table::RuleTable;
 use super::run_as::{RunAs, RunAsGroups, RunAsUser};
 use super::table::{Placed, Table};
-use crate::clock::duration;
-use crate::names::RoleName;
+use jit_core::clock::duration;
+use jit_core::names::RoleName;
 
 /// Keys of `[roles.NAME]`.
 pub(super) const ROLE: &[&str] = &[

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listed::{Entry, Listed, Side};
 use super::principal::{Principal, Subject, not_an_id, parse_id};
-use crate::names::GroupName;
+use jit_core::names::GroupName;
 
 /// `run_as` of a role; the last line that means the user decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

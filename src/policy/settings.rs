@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::options::Options;
 use super::principal::Principal;
 use super::recording::{RecordingSettings, is_default};
-use crate::budget::Storage;
+use jit_core::budget::Storage;
 
 /// Settings of the host: `[defaults]` (as far as no role decides) and `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

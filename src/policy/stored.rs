@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::principal::{People, Principal};
 use super::role::{Assignment, Source};
-use crate::escape::{hex, unhex};
+use jit_core::escape::{hex, unhex};
 
 /// A role as its row has it, with what follows from its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use super::judge::{Decision, decide, with};
 use super::{Assignment, Policy, Question, Role, Subject};
-use crate::names::RoleName;
+use jit_core::names::RoleName;
 
 /// What a policy says of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,14 +3,14 @@
 use std::ffi::OsStr;
 
 use crate::audit::record::Reject;
-use crate::cli::Run;
 use crate::elevation::Caller;
 use crate::elevation::run_as::typed_word;
-use crate::escape::Word;
-use crate::names::Person;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::voice::Voice;
+use jit_core::cli::Run;
+use jit_core::escape::Word;
+use jit_core::names::Person;
 
 /// Words and place of one attempt.
 pub(super) struct Attempt {

@@ -10,20 +10,20 @@ use crate::auth::cache::{Bond, CacheKey, CredentialCache};
 use crate::auth::prompt::{Askpass, PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand, How};
 use crate::authorized::{Authorized, password_due};
-use crate::cli::{Asking, PasswordFrom, Run};
-use crate::clock::Now;
 use crate::database::Reading;
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Caller, Elevation, Hidden, RunAs};
 use crate::grant::verify::{Facts, verify};
 use crate::grant::{SignedGrant, VerifiedGrant};
 use crate::host::PAM_SERVICES;
-use crate::names::RoleName;
 use crate::policy::judge::{Among, Eligible, JudgeError, Judgement, judge};
 use crate::policy::{Lecture, Manner, Options, Role, TimestampType};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
 use crate::voice::Voice;
+use jit_core::cli::{Asking, PasswordFrom, Run};
+use jit_core::clock::Now;
+use jit_core::names::RoleName;
 use sys::sanitize::Inherited;
 
 /// The service of `-i`.

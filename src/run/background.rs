@@ -3,12 +3,12 @@
 
 use std::os::fd::AsFd;
 
-use crate::cli::Run;
 use crate::policy::PolicyReader;
 use crate::refusal::Refusal;
 use crate::run::perform;
 use crate::session::ExitStatus;
 use crate::voice::Voice;
+use jit_core::cli::Run;
 use sys::poll::{pipe, read, write};
 use sys::process::{WaitEvent, Waiting, fork, wait};
 use sys::sanitize::Inherited;

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use crate::audit::record::Change;
 use crate::audit::recorded::Recorded;
 use crate::authorized::Authorized;
-use crate::cli::{Mode, Run};
 use crate::edit::{Copied, Copy, EditError, Hands};
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Edit, Editor, Editors, is_edit_word};
-use crate::escape::Word;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::session::{LaunchError, Outcome, Verdict, Watch};
 use crate::voice::Voice;
+use jit_core::cli::{Mode, Run};
+use jit_core::escape::Word;
 
 /// Whoever runs sudoedit by sudo gets what they meant, and sudo's remark.
 pub(super) fn mind_the_name(run: &Run, voice: &mut Voice) {

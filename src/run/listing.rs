@@ -1,10 +1,7 @@
 //! -l: what may I run, or may I run this? In sudo's words, with the roles that could be activated after them.
 
 use crate::activation::insight::Sight;
-use crate::cli::{EnvironmentWish, Length, List};
-use crate::clock::duration::spell;
 use crate::elevation::{Caller, Command, CommandError, Elevation, ElevationError, RunAs};
-use crate::escape::command_line;
 use crate::grant::verify::{Facts, verify};
 use crate::host::Host;
 use crate::policy::judge::{Among, Judgement, judge, names, subject};
@@ -13,6 +10,9 @@ use crate::refusal::Refusal;
 use crate::run::entries;
 use crate::session::ExitStatus;
 use crate::voice::Voice;
+use jit_core::cli::{EnvironmentWish, Length, List};
+use jit_core::clock::duration::spell;
+use jit_core::escape::command_line;
 use sys::sanitize::Inherited;
 
 /// Lists what the caller may run, or answers whether they may run one command now.

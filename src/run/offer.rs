@@ -4,19 +4,19 @@ use std::io::IsTerminal;
 
 use crate::activation::apart::request_apart;
 use crate::activation::{Activation, ActivationError, Urgency, Wanted};
-use crate::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
-use crate::clock::duration::{self, spell};
-use crate::escape::Word;
 use crate::grant::lifecycle::RequestState;
 use crate::grant::verify::NoGrant;
 use crate::grant::{CommandTerms, RequestTerms};
-use crate::names::GrantId;
 use crate::policy::Role;
 use crate::policy::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::run::approval::await_approval;
 use crate::voice::Voice;
+use jit_core::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
+use jit_core::clock::duration::{self, spell};
+use jit_core::escape::Word;
+use jit_core::names::GrantId;
 use sys::terminal::{Echo, Terminal};
 
 /// How often a question is put again when the answer is none.

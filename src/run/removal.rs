@@ -14,13 +14,13 @@ use crate::audit::Journal;
 use crate::audit::record::{Act, Intervention};
 use crate::audit::{Which, Wish};
 use crate::elevation::{Caller, CallerError};
-use crate::escape::Word;
 use crate::host::{Host, HostError};
-use crate::names::{GrantId, RoleName};
 use crate::policy::judge::subject;
 use crate::policy::{Assignment, OnRemoval, PolicyIndex};
 use crate::programs::start_enforcer;
 use crate::session::{Verdict, Watch, refuge};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName};
 use sys::bell::{Bell, Ring};
 use sys::process::{Pid, Waiting, end_within, wait};
 

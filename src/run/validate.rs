@@ -1,7 +1,6 @@
 //! -v, -k and -K: the credential cache by itself, without a command.
 
 use crate::auth::cache::{Bond, CacheKey, CredentialCache};
-use crate::cli::Validate;
 use crate::elevation::Caller;
 use crate::host::Host;
 use crate::policy::Assignment;
@@ -11,6 +10,7 @@ use crate::run::Scene;
 use crate::run::authorize::{Matter, SERVICE, prove};
 use crate::session::ExitStatus;
 use crate::voice::Voice;
+use jit_core::cli::Validate;
 use sys::sanitize::Inherited;
 
 /// How much is forgotten.

@@ -16,8 +16,8 @@ use super::frost::Hold;
 use super::guard::Guard;
 use super::watch::Wards;
 use crate::authorized::environment::RUN_VARIABLE;
-use crate::budget::SETTLED;
 use crate::programs::{self, JIT_SUDO, Ours};
+use jit_core::budget::SETTLED;
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{

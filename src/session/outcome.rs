@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::watch::Ending;
 use crate::audit::record::{self, EndedBy};
-use crate::escape::Word;
+use jit_core::escape::Word;
 use sys::process::{Usage, WaitEvent, exit_now, raise_default};
 
 /// How the command's process ended.

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{FindError, GrantStore, StoredGrant};
 use crate::grant::SignedGrant;
-use crate::names::GrantId;
+use jit_core::names::GrantId;
 
 /// More extensions of one grant than this are not looked at.
 const LIMIT: u32 = 64;

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{FindError, GrantStore, LIST_LIMIT};
 use crate::grant::RequestTerms;
-use crate::names::{GrantId, Person, RoleName, UserName};
+use jit_core::names::{GrantId, Person, RoleName, UserName};
 
 /// The tables of reviews.
 pub const SCHEMA: &str = "

@@ -7,7 +7,7 @@ use super::{FindError, GrantStore};
 use crate::grant::lifecycle::{GrantEnd, RequestState};
 use crate::grant::terms::decode;
 use crate::grant::{Act, SignedStatement, StatementKind, StatementTerms};
-use crate::names::GrantId;
+use jit_core::names::GrantId;
 
 /// The table of this file.
 pub const SCHEMA: &str = "

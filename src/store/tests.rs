@@ -1,9 +1,9 @@
 use super::*;
-use crate::escape::Word;
 use crate::grant::sshsig::Namespace;
 use crate::grant::terms::{Extensions, Flag, VERSION, encode};
 use crate::grant::{HostDescriptor, HostKey, SignedStatement, StatementKind, StatementTerms};
-use crate::names::UserName;
+use jit_core::escape::Word;
+use jit_core::names::UserName;
 
 pub(super) const NOW: i64 = 1_000;
 

@@ -203,7 +203,7 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
     assert_eq!(signed(&root), 1, "within a minute nothing is due");
     // What an hour without a run leaves behind: a checkpoint that is an hour old.
     let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
-    let head = Digest(jit_sudo::escape::unhex(&first.hash).unwrap());
+    let head = Digest(jit_core::escape::unhex(&first.hash).unwrap());
     rewrite(&root, |connection| {
         connection.execute_batch("DELETE FROM checkpoint").unwrap();
         sign(connection, 1, head, &key);
@@ -250,7 +250,7 @@ fn a_chain_written_anew_is_told_by_its_checkpoints_and_by_syslog() {
     root.syslog();
     // Everything from record 3 on as somebody would write it who cannot sign: all hashes and links fit.
     rewrite(&root, |connection| {
-        let mut prev = Digest(jit_sudo::escape::unhex(&records[1].hash).unwrap());
+        let mut prev = Digest(jit_core::escape::unhex(&records[1].hash).unwrap());
         for record in &records[2..] {
             let mut forged = record.json.clone();
             forged["prev"] = prev.to_string().into();

@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use harness::{Person, PrivateRoot, project};
+use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_sudo::audit::chain::{Cause, hash};
 use jit_sudo::audit::{Journal, JournalError, Known, Signers};
-use jit_sudo::clock::{BootTime, Moment, Timestamp};
 use jit_sudo::grant::sshsig::Namespace;
 use jit_sudo::grant::{HostKey, PublicKey};
 use jit_sudo::host::open_database;

@@ -5,8 +5,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use harness::{Person, PrivateRoot};
+use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_sudo::audit::{Journal, JournalError};
-use jit_sudo::clock::{BootTime, Moment, Timestamp};
 use jit_sudo::grant::HostKey;
 use jit_sudo::grant::sshsig::Namespace;
 use jit_sudo::host::open_database;

@@ -1,5 +1,5 @@
 use jit_sudo::elevation::Caller;
-use jit_sudo::names::Person;
+use jit_core::names::Person;
 
 fn forge(person: Person) -> Caller {
     Caller { person, ..unreachable!() }

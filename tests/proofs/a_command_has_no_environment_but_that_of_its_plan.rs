@@ -4,7 +4,7 @@ use jit_sudo::audit::Journal;
 use jit_sudo::audit::recorded::Recorded;
 use jit_sudo::authorized::Authorized;
 use jit_sudo::authorized::environment::{CommandEnvironment, RunEnvironment};
-use jit_sudo::clock::Moment;
+use jit_core::clock::Moment;
 use sys::sanitize::Inherited;
 
 fn as_it_came(journal: &Journal<'_>, authorized: Authorized, inherited: Inherited, moment: &Moment) {

@@ -1,6 +1,6 @@
 use jit_sudo::auth::Authenticated;
 use jit_sudo::authorized::Authorized;
-use jit_sudo::clock::Now;
+use jit_core::clock::Now;
 use jit_sudo::grant::SignedGrant;
 
 fn slip(grant: SignedGrant, proof: Authenticated, now: &Now) {

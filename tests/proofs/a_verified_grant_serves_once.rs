@@ -1,6 +1,6 @@
 use jit_sudo::auth::Authenticated;
 use jit_sudo::authorized::Authorized;
-use jit_sudo::clock::Now;
+use jit_core::clock::Now;
 use jit_sudo::grant::VerifiedGrant;
 
 fn twice(grant: VerifiedGrant, one: Authenticated, two: Authenticated, now: &Now) {

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use jit_core::escape::unhex;
 use jit_sudo::audit::{Digest, Mark};
-use jit_sudo::escape::unhex;
 
 use crate::door::io_cause;
 use crate::screen::clean;

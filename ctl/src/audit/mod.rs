@@ -8,8 +8,8 @@ mod verify;
 
 use std::collections::BTreeMap;
 
+use jit_core::escape::Word;
 use jit_sudo::broker::wire::{Answer, Ask, RecordPage};
-use jit_sudo::escape::Word;
 
 use crate::cli::{AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, Which};
 use crate::door::{Broker, answer};

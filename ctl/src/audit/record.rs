@@ -5,8 +5,8 @@ mod policy;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use jit_core::escape::{command_line, unescape};
 use jit_sudo::broker::wire::RecordInfo;
-use jit_sudo::escape::{command_line, unescape};
 use serde_json::{Map, Value};
 
 use crate::screen::clean;

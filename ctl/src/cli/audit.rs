@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates;
+use jit_core::clock::duration;
+use jit_core::escape::Word;
+use jit_core::names::{RoleName, UserName};
 use jit_sudo::broker::wire::RecordFilter;
-use jit_sudo::clock::duration;
-use jit_sudo::escape::Word;
-use jit_sudo::names::{RoleName, UserName};
 
 use super::word;
 use crate::complete;

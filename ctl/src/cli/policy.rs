@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
 use clap_complete::ArgValueCandidates;
-use jit_sudo::escape::Word;
-use jit_sudo::names::{RoleName, UserName};
+use jit_core::escape::Word;
+use jit_core::names::{RoleName, UserName};
 
 use super::word;
 use crate::complete;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use clap_complete::ArgValueCandidates;
-use jit_sudo::escape::Word;
-use jit_sudo::names::UserName;
+use jit_core::escape::Word;
+use jit_core::names::UserName;
 
 use super::{Place, word};
 use crate::complete;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jit_core::escape::{command_line, escape};
 use jit_sudo::broker::wire::Finding;
-use jit_sudo::escape::{command_line, escape};
 use jit_sudo::host::CONFIGURATION;
 use sys::trusted::{TrustError, TrustedFile};
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use jit_core::escape::command_line;
 use jit_sudo::broker::wire::Finding;
-use jit_sudo::escape::command_line;
 use sys::trusted::{TrustError, TrustedFile};
 
 use super::{AGAIN, bad, good, warning};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jit_sudo::escape::escape;
+use jit_core::escape::escape;
 
 use super::tree::Place;
 

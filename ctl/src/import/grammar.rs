@@ -398,7 +398,7 @@ fn shown(token: &Token) -> String {
         | Token::Digest(name)
         | Token::Command(name, ..) => {
             let short: String = name.chars().take(60).collect();
-            return format!("'{}'", jit_sudo::escape::escape(short.as_bytes()));
+            return format!("'{}'", jit_core::escape::escape(short.as_bytes()));
         }
         Token::Algorithm(sha) => sha.0,
         Token::Opt(option) => option.name(),

@@ -20,9 +20,9 @@ mod trust;
 mod write;
 
 use chrono::Utc;
+use jit_core::escape::escape;
 use jit_sudo::broker::forecast::this_host;
 use jit_sudo::broker::wire::{Answer, ImportedPolicy};
-use jit_sudo::escape::escape;
 
 use crate::cli::PolicyImportWords;
 use crate::screen::{Report, Screen};

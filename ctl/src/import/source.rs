@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use jit_sudo::escape::{command_line, escape};
+use jit_core::escape::{command_line, escape};
 use sys::opened::{Opened, standard_input};
 
 use super::finding::Findings;

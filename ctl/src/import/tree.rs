@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 
-use jit_sudo::escape::escape;
+use jit_core::escape::escape;
 
 /// File and line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jit_sudo::escape::{escape, unhex};
+use jit_core::escape::{escape, unhex};
 use jit_sudo::grant::{HostDescriptor, PublicKey};
 
 /// A host that was seen before.

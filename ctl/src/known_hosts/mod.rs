@@ -6,8 +6,8 @@ mod list;
 
 use std::path::Path;
 
+use jit_core::escape::escape;
 use jit_sudo::broker::wire::HostInfo;
-use jit_sudo::escape::escape;
 use jit_sudo::grant::{HostDescriptor, PublicKey};
 
 use crate::speech::{Notice, Trouble};

@@ -1,6 +1,6 @@
 //! jit-sudo(8): its synopsis from the usage, its options from the table of flags. Each begins with the line of the help.
 
-use jit_sudo::cli::{Argument, CalledAs, FLAGS, Flag, FlagName, Support, usage};
+use jit_core::cli::{Argument, CalledAs, FLAGS, Flag, FlagName, Support, usage};
 
 use crate::mdoc::{flag, prose, sentence};
 

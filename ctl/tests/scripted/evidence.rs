@@ -39,7 +39,7 @@ fn records() -> Vec<RecordInfo> {
 }
 
 fn checkpoint(record: &RecordInfo) -> CheckpointInfo {
-    let head = Digest(jit_sudo::escape::unhex(&record.hash).unwrap());
+    let head = Digest(jit_core::escape::unhex(&record.hash).unwrap());
     let statement = Statement { at: 1_800_000_000, head, host: "h".into(), seq: record.seq, version: VERSION };
     let body = encode(&statement).unwrap();
     let signature = armor(&key().sign(Namespace::Checkpoint, &body));

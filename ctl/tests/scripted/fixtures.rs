@@ -2,12 +2,12 @@
 
 use std::process::{Command, Stdio};
 
+use jit_core::names::{GrantId, RoleName};
 use jit_sudo::broker::wire::{
     Answer, AssignmentInfo, Background, DebtInfo, Difference, EndedInfo, Expectations, Forecast, GrantInfo,
     PolicyShown, Precedent, RecordInfo, RecordPage, RecordingInfo, RoleDetails, RoleInfo, RoleVerdict, SessionInfo,
     SettingsInfo, WhyInfo,
 };
-use jit_sudo::names::{GrantId, RoleName};
 
 use crate::support::Scripted;
 

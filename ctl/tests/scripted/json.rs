@@ -1,9 +1,9 @@
 //! The form for programs.
 
+use jit_core::names::GrantId;
 use jit_sudo::broker::wire::{
     AcceptedInfo, Answer, ApprovalInfo, DifferenceInfo, EndedInfo, KeyInfo, PolicyInfo, PruneInfo, VerifyInfo,
 };
-use jit_sudo::names::GrantId;
 use serde_json::Value;
 
 use crate::fixtures::{

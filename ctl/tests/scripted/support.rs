@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName, UserName};
 use jit_sudo::broker::wire::{Answer, Failure, GrantInfo, Reply};
-use jit_sudo::escape::Word;
-use jit_sudo::names::{GrantId, RoleName, UserName};
 use serde_json::Value;
 
 /// What a call left behind.

@@ -3,7 +3,7 @@
 
 use super::said::{Id, Said};
 use super::{Cause, FirstBad, Power};
-use crate::clock::Timestamp;
+use jit_core::clock::Timestamp;
 
 /// What has become of a request.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

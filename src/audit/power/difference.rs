@@ -91,7 +91,7 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = crate::escape::escape(self.id.as_bytes());
+        let id = jit_core::escape::escape(self.id.as_bytes());
         write!(f, "{} {id} (table {}): {}", self.table.noun(), self.table.name(), self.what)
     }
 }

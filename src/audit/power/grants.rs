@@ -5,8 +5,8 @@ use super::requests::{closed, spoken};
 use super::rows::GrantRow;
 use super::said::{Id, Names, Said, digest_of};
 use super::{Ordered, Power, Table, words};
-use crate::clock::Timestamp;
-use crate::escape::{hex, unhex};
+use jit_core::clock::Timestamp;
+use jit_core::escape::{hex, unhex};
 
 impl Power {
     /// The next row, in the order of their numbers.

@@ -11,8 +11,8 @@ use super::{Power, Table};
 use crate::audit::chain::{Cause, Copies, FirstBad};
 use crate::audit::custody::ACCEPTED;
 use crate::audit::record::parse;
-use crate::clock::Timestamp;
-use crate::escape::Word;
+use jit_core::clock::Timestamp;
+use jit_core::escape::Word;
 
 /// A row of `certification`.
 #[derive(Debug, Clone, Copy)]

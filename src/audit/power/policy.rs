@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::said::hexadecimal;
 use super::{Power, Table};
 use crate::audit::policy_history::PolicyHistory;
-use crate::escape::hex;
 use crate::policy::{SourceFile, StoredRole, policy_digest, settings_digest, stamp_seal};
+use jit_core::escape::hex;
 
 /// A row of `policy_settings`.
 #[derive(Debug, Clone, Copy)]
@@ -264,7 +264,7 @@ impl Power {
     pub fn policy_principal(&mut self, row: &PrincipalRow<'_>) {
         let key = (row.role.to_owned(), row.kind.to_owned(), row.principal.to_owned());
         if !self.policy.principals.remove(&key) {
-            let who = crate::escape::escape(row.principal.as_bytes());
+            let who = jit_core::escape::escape(row.principal.as_bytes());
             self.differs(Table::PolicyPrincipal, row.role, format!("the role does not name '{who}' there"));
         }
     }
@@ -272,7 +272,7 @@ impl Power {
     /// There are no more.
     pub fn end_of_policy_principals(&mut self) {
         for (role, kind, who) in std::mem::take(&mut self.policy.principals) {
-            let who = crate::escape::escape(who.as_bytes());
+            let who = jit_core::escape::escape(who.as_bytes());
             self.differs(Table::PolicyPrincipal, &role, format!("the {kind} row of '{who}' is missing"));
         }
     }

@@ -4,7 +4,7 @@ use super::papers::RequestPaper;
 use super::rows::{EndColumns, RequestRow};
 use super::said::{Asked, Done, Id, Names, Said, digest_of};
 use super::{Ordered, Power, Table, words};
-use crate::escape::unhex;
+use jit_core::escape::unhex;
 
 /// The states that a row may be in.
 const STATES: [&str; 5] = ["pending", "approved", "denied", "cancelled", "expired"];
@@ -105,5 +105,5 @@ pub(super) fn closed(columns: &EndColumns<'_>, done: &Done, names: &Names) -> Re
 
 /// A word of a column, which may be anything.
 pub(super) fn spoken(word: &str) -> String {
-    crate::escape::escape(word.as_bytes())
+    jit_core::escape::escape(word.as_bytes())
 }

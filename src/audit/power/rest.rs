@@ -6,7 +6,7 @@ use super::rows::{DebtRow, RoleRow};
 use super::said::{Id, digest_of};
 use super::{Power, Table};
 use crate::audit::chain::{Cause, FirstBad};
-use crate::escape::{hex, unhex};
+use jit_core::escape::{hex, unhex};
 
 impl Power {
     /// The next row.

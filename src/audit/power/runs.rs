@@ -8,7 +8,7 @@ use super::{Power, Table};
 use crate::audit::chain::{Cause, Copies, FirstBad};
 use crate::audit::precedent;
 use crate::audit::record::{Digest, parse};
-use crate::escape::Word;
+use jit_core::escape::Word;
 
 /// A row of `open_run`.
 #[derive(Debug, Clone, Copy)]
@@ -237,5 +237,5 @@ fn number(start: i64) -> Option<u64> {
 }
 
 fn shown(run: &str) -> String {
-    crate::escape::escape(run.as_bytes())
+    jit_core::escape::escape(run.as_bytes())
 }

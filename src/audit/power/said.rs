@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use super::acts::State;
 use super::uses::Used;
 use super::words::Words;
-use crate::clock::Timestamp;
-use crate::names::ID_LENGTH;
+use jit_core::clock::Timestamp;
+use jit_core::names::ID_LENGTH;
 
 /// The id of a request and its grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +35,7 @@ pub(super) fn digest_of(bytes: &[u8]) -> [u8; 32] {
 
 /// As text, of a digest that is one.
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    <[u8; 32]>::try_from(bytes).map_or_else(|_| "(none)".to_owned(), |digest| crate::escape::hex(&digest))
+    <[u8; 32]>::try_from(bytes).map_or_else(|_| "(none)".to_owned(), |digest| jit_core::escape::hex(&digest))
 }
 
 /// Names of people and fingerprints of keys, each kept once: there are few.
@@ -160,7 +160,7 @@ pub(super) struct Done {
 impl Done {
     /// `revoked by bob at …`
     pub(super) fn sentence(&self, names: &Names) -> String {
-        let by = crate::escape::escape(names.name(self.by));
+        let by = jit_core::escape::escape(names.name(self.by));
         format!("{} by {by} at {}", self.how.word(), Timestamp::from_seconds(self.at).to_the_second())
     }
 }

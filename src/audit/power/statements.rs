@@ -7,9 +7,9 @@ use super::rows::StatementRow;
 use super::said::{Id, digest_of};
 use super::words::{self, Words};
 use super::{Power, Table, Told};
-use crate::escape::hex;
 use crate::grant::StatementKind;
 use crate::grant::sshsig::Namespace;
+use jit_core::escape::hex;
 
 /// What the records say of statements, by the digest of their bytes.
 pub(super) type Statements = HashMap<[u8; 32], Stated>;
@@ -52,7 +52,7 @@ impl Power {
     pub fn statement(&mut self, row: &StatementRow<'_>) {
         self.compared.statements = self.compared.statements.saturating_add(1);
         if let Err(what) = self.compare_statement(row) {
-            let kind = crate::escape::escape(row.kind.as_bytes());
+            let kind = jit_core::escape::escape(row.kind.as_bytes());
             self.differs(Table::Statement, row.request, format!("its {kind}: {what}"));
         }
     }

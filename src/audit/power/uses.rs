@@ -8,8 +8,8 @@ use super::papers::GrantPaper;
 use super::runs::Command;
 use super::said::{Id, Names, Said, Terms, digest_of};
 use super::{Copies, FirstBad, Power, Table};
-use crate::clock::Timestamp;
-use crate::escape::{Word, unhex};
+use jit_core::clock::Timestamp;
+use jit_core::escape::{Word, unhex};
 
 /// All runs under one grant, as far as they are compared with its bytes.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::said::digest_of;
 use crate::audit::record::parse;
-use crate::escape::Word;
+use jit_core::escape::Word;
 
 /// The first half of SHA-256 over the words of a paper, as a record has them.
 pub(super) type Words = [u8; 16];

@@ -10,7 +10,7 @@ use sys::audit_link::{AuditLink, AuditStatus, TEXT_LIMIT, TRUSTED_APP, USER_CMD}
 use super::{Delivery, Transport};
 use crate::audit::journal::Written;
 use crate::audit::record::{Event, Record};
-use crate::escape::Word;
+use jit_core::escape::Word;
 
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -93,7 +93,7 @@ fn value(bytes: &[u8]) -> String {
     let plain = |byte: &u8| (0x21..0x7f).contains(byte) && *byte != b'"';
     match std::str::from_utf8(bytes) {
         Ok(text) if bytes.iter().all(plain) => format!("\"{text}\""),
-        _ => crate::escape::hex(bytes).to_uppercase(),
+        _ => jit_core::escape::hex(bytes).to_uppercase(),
     }
 }
 

@@ -10,7 +10,7 @@ use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 use super::patience::Patience;
 use super::{Delivery, Transport};
 use crate::audit::journal::Written;
-use crate::clock::Timestamp;
+use jit_core::clock::Timestamp;
 
 /// Where syslog daemons listen (syslog(3)).
 pub const DEV_LOG: &str = "/dev/log";
@@ -41,7 +41,7 @@ impl Syslog {
 
     /// Says aloud what the journal could not take: one line of priority alert that belongs to no record.
     pub fn alert(&mut self, time: Timestamp, sentence: &str) -> Delivery {
-        let text = serde_json::Value::from(crate::escape::escape(sentence.as_bytes()));
+        let text = serde_json::Value::from(jit_core::escape::escape(sentence.as_bytes()));
         let line = format!("{} jit-sudo[{}]: @cee: {{\"alert\":{text}}}", stamp(time), self.pid);
         match self.hand_over(Severity::LOG_ALERT, &line) {
             Ok(()) => Delivery::Delivered,
@@ -188,7 +188,7 @@ pub(super) mod tests {
         Written::for_test(7, record.time, chain::hash(body.as_bytes()), body, kind)
     }
 
-    pub(in crate::audit::sink) fn with_argument(argument: crate::escape::Word) -> Written {
+    pub(in crate::audit::sink) fn with_argument(argument: jit_core::escape::Word) -> Written {
         let mut start = sample::start("run000000001");
         start.argv.push(argument);
         written(Event::Start(Box::new(start)))
@@ -253,7 +253,7 @@ pub(super) mod tests {
         let hostile = || {
             let argument = sample::hostile();
             let ends: Vec<u8> = (0..40).flat_map(|_| argument.as_bytes().to_vec()).collect();
-            crate::escape::Word(std::os::unix::ffi::OsStringExt::from_vec(ends))
+            jit_core::escape::Word(std::os::unix::ffi::OsStringExt::from_vec(ends))
         };
         for argument in ["x".repeat(50_000).into(), "ü€𝄞\"\\".repeat(9_000).into(), hostile()] {
             let record = with_argument(argument);

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::RecordingsChecked;
 use crate::audit::chain::Cause;
 use crate::audit::power::Difference;
-use crate::escape::{Word, escape};
-use crate::names::RoleName;
+use jit_core::escape::{Word, escape};
+use jit_core::names::RoleName;
 
 /// Which records a listing holds, besides their kind and user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Background, HostInfo};
-use crate::escape::Word;
 use crate::grant::CommandTerms;
-use crate::names::{GrantId, RoleName, UserName};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName, UserName};
 
 /// One request, its approvals and the grant that came of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::RoleInfo;
-use crate::escape::Word;
-use crate::names::{GrantId, RoleName};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName};
 
 /// What an approver weighs, and how the role was found.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::escape::Word;
-use crate::names::{GrantId, RoleName, UserName};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName, UserName};
 
 /// Whom a question is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::StatementPaper;
-use crate::names::{GrantId, UserName};
+use jit_core::names::{GrantId, UserName};
 
 /// Everything that is signed, or to be signed, about one request.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::RoleName;
+use jit_core::names::RoleName;
 
 /// A role as its user sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

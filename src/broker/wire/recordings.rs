@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::escape::Word;
-use crate::names::{GrantId, RoleName};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName};
 
 /// The most bytes in one frame.
 pub const FRAME_LIMIT: u32 = 256 << 10;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::EndedInfo;
-use crate::escape::Word;
-use crate::names::{GrantId, RoleName, UserName};
+use jit_core::escape::Word;
+use jit_core::names::{GrantId, RoleName, UserName};
 
 /// Broken glass that nobody has reviewed.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Paper;
 use crate::grant::StatementKind;
-use crate::names::{GrantId, UserName};
+use jit_core::names::{GrantId, UserName};
 
 /// One statement with its bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -5,10 +5,10 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::clock::Now;
 use crate::policy::index::{Compiled, Stamp};
 use crate::policy::judge::{Among, Judgement, judge};
 use crate::policy::{Manner, PolicyIndex};
+use jit_core::clock::Now;
 
 /// A generator of numbers (xorshift); a failure names its seed.
 struct Numbers(u64);

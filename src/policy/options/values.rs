@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::UserName;
+use jit_core::names::UserName;
 
 /// A file mode mask, written in octal; 0777 leaves the caller's as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

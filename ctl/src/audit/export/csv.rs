@@ -1,6 +1,6 @@
 //! A table (RFC 4180), one record a line.
 
-use jit_sudo::clock::Timestamp;
+use jit_core::clock::Timestamp;
 
 use super::Entry;
 

@@ -9,8 +9,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use jit_core::escape::Word;
 use jit_sudo::broker::wire::{Answer, Ask, CheckpointInfo, ExportInfo, ExportPage, RecordInfo};
-use jit_sudo::escape::Word;
 use serde_json::{Map, Value};
 
 use super::bundle::CheckpointLine;
