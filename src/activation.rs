@@ -20,17 +20,20 @@ use crate::audit::record::{self, Digest, Limit};
 use crate::audit::{Event, JournalError, Written, empowered, in_force};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
-use crate::grant::lifecycle::{Decided, NotExact, RequestState, grant_terms};
-use crate::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
-use crate::grant::{Attested, GrantTerms, HostDescriptor, RequestTerms, SignedGrant, digest};
 use crate::host::{Host, HostError, Identity};
-use crate::policy::{PolicyIndex, Role};
+use crate::policy_index::PolicyIndex;
 use crate::store;
+use crate::verify::Attested;
+use crate::verify::command_terms;
 use jit_core::budget::{REQUEST_WORDS, Storage};
 use jit_core::clock::duration::spell;
 use jit_core::clock::{Moment, Now, Timestamp};
 use jit_core::escape::Word;
+use jit_core::grant::lifecycle::{Decided, NotExact, RequestState, grant_terms};
+use jit_core::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
+use jit_core::grant::{GrantTerms, HostDescriptor, RequestTerms, SignedGrant, digest};
 use jit_core::names::{GrantId, RoleName};
+use jit_core::policy::Role;
 use sys::poll::{PollEntry, poll};
 use wish::{WishError, served};
 
@@ -457,7 +460,7 @@ fn request_terms(
     let command = match wanted.elevation {
         Some(elevation) => {
             served(role, elevation).map_err(|error| ActivationError::Wish(role.name.clone(), error))?;
-            Some(CommandTerms::of(elevation, role).map_err(ActivationError::Command)?)
+            Some(command_terms(elevation, role).map_err(ActivationError::Command)?)
         }
         None if rules.exact_command => return Err(ActivationError::CommandMissing(role.name.clone())),
         None => None,

@@ -8,10 +8,12 @@ use std::fmt;
 
 use crate::auth::{Authenticated, How};
 use crate::elevation::{Elevation, RunAs, RunAsError};
-use crate::grant::{GrantFault, GrantTerms, VerifiedGrant};
-use crate::policy::judge::Standing;
-use crate::policy::{Manner, NotPermitted, Role};
+use crate::judge::Standing;
+use crate::judge::{Manner, NotPermitted};
+use crate::verify::{GrantFault, VerifiedGrant};
 use jit_core::clock::Now;
+use jit_core::grant::GrantTerms;
+use jit_core::policy::Role;
 pub use plan::{EnvironmentPolicy, ExecPlan, Scripts};
 use sys::limits::Limits;
 

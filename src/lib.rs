@@ -32,8 +32,9 @@ pub mod authorized;
 pub mod store;
 
 pub mod auth;
-pub mod grant;
-pub mod policy;
+pub mod judge;
+pub mod policy_index;
+pub mod verify;
 
 pub mod database;
 pub mod elevation;

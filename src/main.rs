@@ -3,7 +3,7 @@
 #![no_main]
 
 use jit_core::cli::{self, Invocation};
-use jit_sudo::policy::PolicyReader;
+use jit_core::policy::PolicyReader;
 use jit_sudo::refusal::Refusal;
 use jit_sudo::run::{listing, run, validate};
 use jit_sudo::session::{ExitStatus, stand_apart};
@@ -24,7 +24,7 @@ fn jit_sudo_main() -> ExitStatus {
     let (answer, reader) = match sys::sanitize(c"jit-sudo") {
         Ok(mut inherited) => {
             stand_apart(&mut inherited);
-            (answer(&inherited, &mut voice), PolicyReader::root(&inherited.identity))
+            (answer(&inherited, &mut voice), PolicyReader::root(inherited.identity.uid()))
         }
         Err(error) => (Err(error.into()), None),
     };

@@ -10,16 +10,17 @@ use crate::auth::AuthError;
 use crate::authorized::GateError;
 use crate::authorized::environment::EnvironmentError;
 use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
-use crate::grant::verify::NoGrant;
 use crate::host::HostError;
-use crate::policy::judge::{JudgeError, NotAllowed};
-use crate::policy::{NotPermitted, PolicyReader, PolicyWords, Role};
+use crate::judge::NotPermitted;
+use crate::judge::{JudgeError, NotAllowed};
 use crate::session::LaunchError;
 use crate::store::FindError;
+use crate::verify::NoGrant;
 use crate::voice::Voice;
 use jit_core::cli::UsageError;
 use jit_core::escape::{Word, shell_line};
 use jit_core::names::{GrantId, RoleName};
+use jit_core::policy::{PolicyReader, PolicyWords, Role};
 use sys::sanitize::SanitizeError;
 
 /// Why jit-sudo did not run the command.

@@ -27,7 +27,7 @@ use crate::authorized::Authorized;
 use crate::authorized::environment::{RunEnvironment, build};
 use crate::elevation::{Caller, CallersEnvironment};
 use crate::host::Host;
-use crate::policy::{PolicyIndex, SyslogMode};
+use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
 use crate::session::{ExitStatus, Family, LaunchError, Outcome, Session};
 use crate::voice::Voice;
@@ -35,6 +35,7 @@ use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
 use jit_core::cli::{EnvironmentWish, Run};
+use jit_core::policy::SyslogMode;
 use reel::Reel;
 use sys::sanitize::Inherited;
 

@@ -1,5 +1,5 @@
 //! The grant database: requests, approvals and signed grants, each as exact bytes with the few columns that lookups need.
-//! It decides nothing: whatever it returns as a grant is untrusted until [`crate::grant::verify`] has seen it.
+//! It decides nothing: whatever it returns as a grant is untrusted until [`crate::verify`] has seen it.
 
 mod extension;
 mod review;
@@ -8,9 +8,10 @@ mod statement;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use crate::grant::lifecycle::{GrantEnd, RequestState};
-use crate::grant::terms::decode;
-use crate::grant::{Approval, Attested, GrantTerms, RequestTerms, SignedGrant, TermsFault};
+use crate::verify::Attested;
+use jit_core::grant::lifecycle::{GrantEnd, RequestState};
+use jit_core::grant::terms::decode;
+use jit_core::grant::{Approval, GrantTerms, RequestTerms, SignedGrant, TermsFault};
 use jit_core::names::{GrantId, IdPrefix, Person, RoleName, UserName};
 
 pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt};

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use jit_core::escape::Word;
+use jit_core::grant::sshsig::{Namespace, armor};
+use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
+use jit_core::grant::{CommandTerms, GrantTerms, HostDescriptor, HostKey, SignedGrant};
 use jit_core::names::{GrantId, RoleName, UserName};
-use jit_sudo::grant::sshsig::{Namespace, armor};
-use jit_sudo::grant::terms::{Extensions, Flag, VERSION, encode};
-use jit_sudo::grant::{CommandTerms, GrantTerms, HostDescriptor, HostKey, SignedGrant};
 
 const GRANT: &str = "jit-sudo/grant/v1";
 

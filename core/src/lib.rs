@@ -5,4 +5,8 @@ pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod escape;
+pub mod grant;
 pub mod names;
+pub mod policy;
+#[cfg(any(test, feature = "samples"))]
+pub mod samples;

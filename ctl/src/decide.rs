@@ -1,9 +1,9 @@
 //! What becomes of a pending request: approve, deny, cancel.
 
 use jit_core::escape::Word;
+use jit_core::grant::StatementKind;
 use jit_core::names::IdPrefix;
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
-use jit_sudo::grant::StatementKind;
 
 use crate::cli::{ApproveWords, CancelWords, DenyWords, Place};
 use crate::door::{Broker, answer};

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use jit_core::escape::{Word, command_line, escape};
 use jit_core::names::UserName;
+use jit_core::policy::Policy;
 use jit_sudo::broker::forecast::{Case, forecast};
 use jit_sudo::broker::wire::{
     Answer, Ask, CommandWords, Difference, Expectations, Forecast, PolicyShown, RoleDetails, SettingsInfo,
 };
-use jit_sudo::policy::Policy;
 use serde::Deserialize;
 
 use crate::cli::{PolicyShowWords, PolicyTestWords};

@@ -1,9 +1,9 @@
 //! Grants in force: list, give back, take away.
 
 use jit_core::escape::Word;
+use jit_core::grant::StatementKind;
 use jit_core::names::GrantId;
 use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, RevokeTarget};
-use jit_sudo::grant::StatementKind;
 
 use crate::cli::{ListWords, ReleaseWords, RevokeWords};
 use crate::door::{Broker, answer};

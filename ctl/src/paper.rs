@@ -7,11 +7,11 @@ use std::path::Path;
 
 use base64ct::{Base64, Encoding};
 use jit_core::escape::escape;
+use jit_core::grant::sshsig::{self, Namespace};
+use jit_core::grant::terms::{VERSION, decode};
+use jit_core::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, TermsFault};
+use jit_core::policy::RolePower;
 use jit_sudo::broker::wire::{Paper, RequestPaper};
-use jit_sudo::grant::sshsig::{self, Namespace};
-use jit_sudo::grant::terms::{VERSION, decode};
-use jit_sudo::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, TermsFault};
-use jit_sudo::policy::RolePower;
 
 use crate::door::io_cause;
 use crate::known_hosts::is_plain_name;

@@ -6,12 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use jit_core::escape::{command_line, escape, hex};
+use jit_core::grant::digest;
+use jit_core::grant::sshsig::Namespace;
+use jit_core::grant::terms::Extensions;
 use jit_core::names::IdPrefix;
+use jit_core::policy::RolePower;
 use jit_sudo::broker::wire::{Answer, Ask, Paper, PapersInfo};
-use jit_sudo::grant::digest;
-use jit_sudo::grant::sshsig::Namespace;
-use jit_sudo::grant::terms::Extensions;
-use jit_sudo::policy::RolePower;
 
 use crate::door::{Broker, answer, io_cause};
 use crate::foreign;

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use jit_core::escape::escape;
+use jit_core::policy::{Policy, PolicyReader, PolicyText};
 use jit_sudo::broker::wire::{Answer, Ask, PolicyInfo};
-use jit_sudo::policy::{Policy, PolicyReader, PolicyText};
 
 use crate::cli::PolicyCheckWords;
 use crate::door::{Broker, answer, io_cause};

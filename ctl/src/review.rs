@@ -1,9 +1,9 @@
 //! What approvers owe afterwards: broken glass, eligibility that nobody uses, and assignments to stand for.
 
 use jit_core::escape::Word;
+use jit_core::grant::StatementKind;
 use jit_core::names::{IdPrefix, RoleName};
 use jit_sudo::broker::wire::{Answer, Ask, AssignmentInfo, Certify, DebtInfo};
-use jit_sudo::grant::StatementKind;
 
 use crate::cli::ReviewWords;
 use crate::door::{Broker, answer};

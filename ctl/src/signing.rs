@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 use std::{fs, io};
 
 use jit_core::escape::{escape, hex};
+use jit_core::grant::sshsig::{self, Namespace};
+use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
+use jit_core::grant::{ApprovalTerms, Prospect, digest};
 use jit_core::names::{IdPrefix, UserName};
 use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
-use jit_sudo::grant::sshsig::{self, Namespace};
-use jit_sudo::grant::terms::{Extensions, Flag, VERSION, encode};
-use jit_sudo::grant::{ApprovalTerms, Prospect, digest};
 
 use crate::cli::ApproveWords;
 use crate::decide::after_approval;

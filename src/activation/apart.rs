@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::{Activation, ActivationError, Wanted, request_terms, submit};
 use crate::audit::record::Digest;
 use crate::elevation::Caller;
-use crate::grant::RequestTerms;
-use crate::grant::lifecycle::RequestState;
 use crate::host::{Host, HostError};
 use crate::programs::ask_enforcer;
 use crate::session::refuge;
 use jit_core::clock::Now;
+use jit_core::grant::RequestTerms;
+use jit_core::grant::lifecycle::RequestState;
 
 /// What the order to submit a request begins with.
 const SUBMIT: &[u8] = b"submit ";

@@ -1,13 +1,14 @@
 //! Asking for more time: a request of its own that carries everything of the old grant but its end.
 
 use super::{Activation, ActivationError, justification, submit, within_maximum};
-use crate::grant::terms::{Extensions, Flag, VERSION};
-use crate::grant::{GrantTerms, RequestTerms};
 use crate::host::{Host, HostError, Identity};
-use crate::policy::{PolicyIndex, Role};
+use crate::policy_index::PolicyIndex;
 use jit_core::clock::Now;
 use jit_core::escape::Word;
+use jit_core::grant::terms::{Extensions, Flag, VERSION};
+use jit_core::grant::{GrantTerms, RequestTerms};
 use jit_core::names::GrantId;
+use jit_core::policy::Role;
 
 /// What the holder wishes. Everything else is as in the old grant.
 pub struct Longer<'a> {

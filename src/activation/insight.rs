@@ -2,16 +2,19 @@
 //! role or by a grant that holds. Somebody who may only ask for a role learns nothing, and cannot: for them a program
 //! that is there costs what one costs that is not.
 
+use crate::elevation::THIS_HOST;
 use crate::elevation::argv::Naming;
 use crate::elevation::edit::credentials_of_run_as;
 use crate::elevation::hidden::{Hidden, Insight};
-use crate::elevation::{Caller, CallerError, Command, CommandError, ProgramNames, RunAs};
-use crate::grant::verify::{Facts, good_for};
+use crate::elevation::{Caller, CallerError, Command, CommandError, RunAs};
 use crate::host::{Host, HostError};
-use crate::policy::judge::{computed, named_groups, subject};
-use crate::policy::{Answer, Assignment, PolicyIndex, Question, Role, Subject, Target};
+use crate::judge::{computed, named_groups, subject};
+use crate::policy_index::PolicyIndex;
+use crate::verify::{Facts, good_for};
 use jit_core::clock::Now;
 use jit_core::escape::Word;
+use jit_core::policy::ProgramNames;
+use jit_core::policy::{Answer, Assignment, Question, Role, Subject, Target};
 
 /// What the question is answered from.
 pub struct Sight<'a> {
@@ -108,10 +111,14 @@ fn allows(role: &Role, hidden: &Hidden, asker: &Caller, run_as: &RunAs) -> bool 
             uid: run_as.uid(),
             groups: &|| named_groups(run_as.account()),
             is_caller: run_as.uid() == asker.uid(),
+            lookup: &THIS_HOST,
         },
         run_as_group: run_as.group().map(|group| (group.name.as_str(), group.gid)),
         host: asker.host(),
-        program: command.map_or(ProgramNames { place: hidden.path(), canonical: hidden.path() }, Command::names),
+        program: command.map_or(
+            ProgramNames { place: hidden.path(), canonical: hidden.path(), lookup: &THIS_HOST },
+            Command::names,
+        ),
         arguments: hidden.arguments(),
         digest: &|algorithm| computed(command?, algorithm),
     };

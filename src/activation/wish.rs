@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::authorized::environment::{EnvironmentError, may_have};
 use crate::elevation::Elevation;
-use crate::policy::{Manner, NotPermitted, Role};
+use crate::judge::{Manner, NotPermitted};
+use jit_core::policy::Role;
 
 /// What the role does not let the caller have.
 #[derive(Debug, PartialEq, Eq)]

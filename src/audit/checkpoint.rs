@@ -9,10 +9,10 @@ use super::journal::{Journal, JournalError, digest, sql_bound, sql_integer};
 use super::mark::Mark;
 use super::record::Digest;
 use crate::database::Durability;
-use crate::grant::sshsig::Namespace;
-use crate::grant::terms::encode;
-use crate::grant::{HostId, HostKey};
 use jit_core::clock::{Moment, Timestamp};
+use jit_core::grant::sshsig::Namespace;
+use jit_core::grant::terms::encode;
+use jit_core::grant::{HostId, HostKey};
 
 /// After so many records without a checkpoint the next one is due.
 pub const EVERY_RECORDS: u64 = 1000;

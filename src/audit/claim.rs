@@ -5,10 +5,10 @@ use rusqlite::{Connection, Transaction};
 
 use super::custody;
 use super::journal::{JournalError, tail};
-use crate::grant::verify::window;
-use crate::grant::{GrantTerms, HostDescriptor, HostId};
 use crate::store::{is_open, use_up};
+use crate::verify::window;
 use jit_core::clock::{Moment, Now, Timestamp};
+use jit_core::grant::{GrantTerms, HostDescriptor, HostId};
 
 /// Claims a grant for `run`, which begins at `moment`: it stands, its time is not over, it is of this very host, and one for one run is
 /// used up. False where it serves no more.

@@ -11,9 +11,9 @@ use super::journal::{Journal, JournalError, Written, sql_bound};
 use super::mark::Mark;
 use super::record::{Alert, Event};
 use crate::database::Durability;
-use crate::grant::HostDescriptor;
 use jit_core::clock::duration::spell;
 use jit_core::clock::{BootTime, Moment, TOLERANCE_US, Timestamp};
+use jit_core::grant::HostDescriptor;
 
 /// What is wrong with the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

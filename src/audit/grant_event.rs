@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
-use crate::grant::Means;
 use jit_core::clock::Timestamp;
 use jit_core::escape::Word;
+use jit_core::grant::Means;
 use jit_core::names::{GrantId, RoleName};
 
 /// A limit that a request, an approval or a grant carries.

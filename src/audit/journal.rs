@@ -16,7 +16,7 @@ use super::precedent;
 use super::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use super::sink::{Delivery, Sink};
 use crate::database::{Database, DatabaseError, Durability};
-use crate::policy::index;
+use crate::policy_index;
 use jit_core::budget::Storage;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::Word;
@@ -187,7 +187,7 @@ pub fn set_up(transaction: &Transaction<'_>, key: [u8; 32]) -> Result<(), Journa
 /// record names the policy that the `policy` record before it tells of, and no earlier one serves again.
 pub fn in_force(transaction: &Transaction<'_>, policy: Option<Digest>) -> Result<(), JournalError> {
     match policy {
-        Some(policy) if index::stored_policy(transaction)? != Some(policy.0) => Err(JournalError::OtherPolicy),
+        Some(policy) if policy_index::stored_policy(transaction)? != Some(policy.0) => Err(JournalError::OtherPolicy),
         Some(_) | None => Ok(()),
     }
 }

@@ -7,9 +7,9 @@ use super::filter::{Span, Words};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::record::{Digest, Event, Record};
 use super::sink::Backlog;
-use crate::grant::Means;
 use jit_core::clock::Timestamp;
 use jit_core::escape::Word;
+use jit_core::grant::Means;
 use jit_core::names::GrantId;
 use jit_core::names::Person;
 

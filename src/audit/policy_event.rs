@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
-use crate::policy::{Became, FileEntry, Names, PolicyChange};
 use jit_core::clock::Timestamp;
 use jit_core::escape::Word;
+use jit_core::policy::{Became, FileEntry, Names, PolicyChange};
 
 /// The policy was compiled, and it is another one than before. The record commits together with the compiled policy, so that
 /// nothing is judged by a policy that is not in the chain.
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::audit::record::{Event, Record};
     use crate::audit::sample;
-    use crate::policy::{LISTED, RoleDigests};
+    use jit_core::policy::{LISTED, RoleDigests};
 
     #[test]
     fn the_longest_record_of_a_policy_stays_short() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::chain::{Cause, FirstBad};
-use crate::policy::LISTED;
+use jit_core::policy::LISTED;
 
 /// What a record names.
 pub(super) struct Named<'a> {

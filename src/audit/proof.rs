@@ -9,9 +9,9 @@ use super::mark::Mark;
 use super::policy_history::PolicyHistory;
 use super::power::Compared;
 use super::record::{Digest, Record};
-use crate::grant::PublicKey;
-use crate::grant::sshsig::{Namespace, signer};
 use jit_core::clock::Timestamp;
+use jit_core::grant::PublicKey;
+use jit_core::grant::sshsig::{Namespace, signer};
 
 /// Whose checkpoints count.
 #[derive(Debug, Clone)]
@@ -205,8 +205,8 @@ mod tests {
     use super::*;
     use crate::audit::chain;
     use crate::audit::sample::{self, HOST_SEED};
-    use crate::grant::HostKey;
-    use crate::grant::terms::encode;
+    use jit_core::grant::HostKey;
+    use jit_core::grant::terms::encode;
 
     type Chained = (u64, String, Digest);
 

@@ -8,9 +8,9 @@ use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
 use super::custody::{ACCEPTED, accepts, alert, meta, set_meta};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use crate::database::Durability;
-use crate::grant::PublicKey;
-use crate::grant::sshsig::{Namespace, signer};
 use jit_core::clock::Moment;
+use jit_core::grant::PublicKey;
+use jit_core::grant::sshsig::{Namespace, signer};
 
 /// The name in `journal_meta`: that the head is not signed was told.
 const UNSEALED: &str = "unsealed";

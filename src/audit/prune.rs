@@ -10,9 +10,9 @@ use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::mark::Mark;
 use super::record::{Digest, Event};
 use crate::database::Durability;
-use crate::grant::HostDescriptor;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::Word;
+use jit_core::grant::HostDescriptor;
 
 /// The name in `journal_meta`.
 const PRUNED: &str = "pruned";
@@ -278,8 +278,8 @@ mod tests {
     use crate::audit::{SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
-    use crate::grant::HostKey;
     use crate::store;
+    use jit_core::grant::HostKey;
 
     const ALL: [&str; 4] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA];
 

@@ -17,10 +17,10 @@ use crate::authorized::environment::RunEnvironment;
 use crate::authorized::{Authorized, Power};
 use crate::database::DatabaseError;
 use crate::elevation::CommandError;
-use crate::grant::GrantTerms;
 use crate::store::keep_role;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::{Word, unhex};
+use jit_core::grant::GrantTerms;
 use jit_core::names::GrantId;
 
 /// An authorized run whose start is durable.

@@ -6,10 +6,10 @@ use sha2::{Digest as _, Sha256};
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
-use crate::grant::HostDescriptor;
 use jit_core::budget::{REFUSED_SENTENCE, REFUSED_WORDS};
 use jit_core::clock::Timestamp;
 use jit_core::escape::Word;
+use jit_core::grant::HostDescriptor;
 use jit_core::names::{GrantId, RoleName};
 
 /// A command is about to run. Nothing runs before this record is on the disk.

@@ -7,11 +7,11 @@ use crate::audit::journal::{Journal, JournalError, Started};
 use crate::audit::open_run::Process;
 use crate::audit::record::*;
 use crate::database::Durability;
-use crate::grant::{HostDescriptor, HostKey, Means};
-use crate::policy::{Became, FileEntry, Names, PolicyChange, RoleDigests};
 use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::escape::Word;
+use jit_core::grant::{HostDescriptor, HostKey, Means};
 use jit_core::names::{GrantId, RoleName};
+use jit_core::policy::{Became, FileEntry, Names, PolicyChange, RoleDigests};
 
 pub(super) const SELF: Process = Process { pid: 4242, start: 1_000 };
 

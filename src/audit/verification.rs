@@ -14,8 +14,8 @@ use super::power::Power;
 use super::proof::{Proof, Proven, Signers};
 use super::prune::pruned;
 use super::tables;
-use crate::policy::SourceFile;
 use jit_core::clock::Timestamp;
+use jit_core::policy::SourceFile;
 
 /// So many of the newest records may lack a checkpoint: they are made every thousand records, but not by each process of
 /// a crowd that runs at once.

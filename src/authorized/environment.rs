@@ -10,8 +10,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use super::{Authorized, EnvironmentPolicy, Power};
 use crate::elevation::environment::{Variable, split};
 use crate::elevation::{CallersEnvironment, Elevation, Wish};
-use crate::policy::{Options, Role, name_matches};
 use jit_core::escape::Word;
+use jit_core::policy::{Options, Role, name_matches};
 
 /// The variable in which a command is told its run.
 pub const RUN_VARIABLE: &str = "JIT_SUDO_RUN";

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use super::Power;
 use crate::elevation::{Argv, CallersEnvironment, Elevation, Naming, RunAsError};
-use crate::policy::{Manner, Options, Rlimit, Role, WorkingDirectory};
+use crate::judge::{Manner, WorkingDirectory};
 use jit_core::escape::Word;
+use jit_core::policy::{Options, Rlimit, Role};
 use sys::exec::{Credentials, Programs};
 use sys::limits::{Limit, Limits};
 

@@ -5,10 +5,10 @@ use super::Desk;
 use super::failure::Refused;
 use super::view::texts;
 use super::wire::{Answer, Background, GrantInfo, Precedent};
-use crate::policy::RolePower;
 use crate::store::StoredRequest;
 use jit_core::escape::Word;
 use jit_core::names::{GrantId, RoleName};
+use jit_core::policy::RolePower;
 
 impl Desk<'_> {
     /// One request with what stands behind it.

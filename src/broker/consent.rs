@@ -16,14 +16,15 @@ use crate::audit::record::Reject;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
 use crate::elevation::Caller;
-use crate::grant::{Consent, Prospect, RequestTerms, Shown};
 use crate::host::{Host, PAM_SERVICES};
-use crate::policy::{Options, Role, RolePower};
 use crate::refusal::Refusal;
+use crate::verify::{Consent, Shown};
 use crate::voice::Voice;
 use jit_core::clock::Moment;
 use jit_core::escape::Word;
+use jit_core::grant::{Prospect, RequestTerms};
 use jit_core::names::{GrantId, IdPrefix};
+use jit_core::policy::{Options, Role, RolePower};
 use sys::terminal::Terminal;
 
 /// The PAM service, unless the role names a stricter one.

@@ -9,10 +9,10 @@ use super::wire::{AcceptedInfo, Answer};
 use crate::audit::record::Alert;
 use crate::audit::{Due, Event, Written, custody, of_this_host};
 use crate::database::Durability;
-use crate::grant::StatementKind;
 use crate::host::Identity;
 use crate::store::GrantStore;
 use jit_core::escape::Word;
+use jit_core::grant::StatementKind;
 
 impl Desk<'_> {
     pub(super) fn key_accept(&self, reason: &Word) -> Result<Answer, Refused> {

@@ -10,19 +10,19 @@ use crate::audit::record::Digest;
 use crate::audit::{JournalError, empowered, in_force};
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
-use crate::grant::lifecycle::Decided;
-use crate::grant::terms::{Extensions, Flag, VERSION, encode};
-use crate::grant::{
-    ActFault, Approval, ApprovalFault, ApprovalTerms, Approvers, Attested, Consent, RequestTerms, StatementKind,
-    UserVerification, digest,
-};
 use crate::host::Identity;
-use crate::policy::judge::{names, subject};
-use crate::policy::{Assignment, Role};
+use crate::judge::{names, subject};
 use crate::store::{GrantStore, StoredRequest, insert_approval};
+use crate::verify::{ActFault, Attested, Consent};
 use jit_core::clock::duration::spell;
 use jit_core::escape::{Word, hex};
+use jit_core::grant::lifecycle::Decided;
+use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
+use jit_core::grant::{
+    Approval, ApprovalFault, ApprovalTerms, Approvers, RequestTerms, StatementKind, UserVerification, digest,
+};
 use jit_core::names::{IdPrefix, UserName};
+use jit_core::policy::{Assignment, Role};
 
 /// How an approver narrows what was asked.
 pub(super) struct Narrowing {

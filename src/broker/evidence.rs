@@ -7,10 +7,10 @@ use crate::audit::filter::{Span, Status, Words};
 use crate::audit::{
     Between, Checkpoint, Digest, Due, Filter, Known, Mark, Order, Page, Record, Signers, Stored, Whose,
 };
-use crate::grant::{PublicKey, sshsig};
 use crate::host::OnDisk;
 use jit_core::clock::Timestamp;
 use jit_core::escape::{escape, unhex};
+use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, UserName};
 
 /// The most records in one answer.

@@ -5,12 +5,12 @@ use super::failure::{Refused, refused};
 use super::wire::Answer;
 use crate::activation::Activation;
 use crate::activation::extension::{Longer, extend};
-use crate::grant::lifecycle::GrantEnd;
-use crate::policy::judge::subject;
-use crate::policy::{Assignment, Role};
+use crate::judge::subject;
 use crate::store::{StoredGrant, StoredRequest};
 use jit_core::escape::Word;
+use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::names::{GrantId, IdPrefix};
+use jit_core::policy::{Assignment, Role};
 
 impl Desk<'_> {
     pub(super) fn extend(

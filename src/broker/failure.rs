@@ -8,12 +8,13 @@ use crate::audit::JournalError;
 use crate::database::DatabaseError;
 use crate::elevation::{CallerError, CommandError, Elevation, RunAsError};
 use crate::host::HostError;
-use crate::policy::judge::JudgeError;
-use crate::policy::{IndexError, PolicyReader, PolicyWords};
+use crate::judge::JudgeError;
+use crate::policy_index::IndexError;
 use crate::refusal::{Refusal, UNNAMED, hint_for};
 use crate::store::FindError;
 use jit_core::escape::Word;
 use jit_core::names::{IdPrefix, InvalidName};
+use jit_core::policy::{PolicyReader, PolicyWords};
 
 /// A refused question; nothing was changed.
 pub(crate) struct Refused {

@@ -1,6 +1,7 @@
 //! What a policy would say, asked of its files before they are installed. Runs with the caller's own rights, in jitctl;
 //! it opens no program but to read its digest where a rule asks for one.
 
+use crate::elevation::THIS_HOST;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -8,10 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::wire::Forecast;
-use crate::elevation::ProgramNames;
-use crate::policy::judge::named_groups;
-use crate::policy::{Policy, Question, Subject, Target, Weighed};
+use crate::judge::named_groups;
 use jit_core::escape::Word;
+use jit_core::policy::ProgramNames;
+use jit_core::policy::{Policy, Question, Subject, Target, Weighed};
 
 /// One question.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
     let groups = groups(case, account.as_ref())?;
     // An id that no line of a policy can mean, where the account database has none.
     let uid = account.map_or(u32::MAX, |account| account.uid);
-    let subject = Subject { name: &case.user, uid, groups: &groups };
+    let subject = Subject { name: &case.user, uid, groups: &groups, lookup: &THIS_HOST };
     let (run_as, run_as_uid) = run_as(case.run_as.as_deref().unwrap_or("root"))?;
     let group = case.run_as_group.as_deref().map(group).transpose()?;
     let (program, arguments) = case.command.split_first().ok_or_else(|| invalid("a command is missing"))?;
@@ -49,10 +50,11 @@ pub fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
             uid: run_as_uid,
             groups: &|| named_groups(&sys::users::account_by_name(&run_as).ok()??),
             is_caller: run_as == case.user,
+            lookup: &THIS_HOST,
         },
         run_as_group: group.as_ref().map(|(name, gid)| (name.as_str(), *gid)),
         host: &case.host,
-        program: ProgramNames { place: &path, canonical: &canonical },
+        program: ProgramNames { place: &path, canonical: &canonical, lookup: &THIS_HOST },
         arguments: &arguments,
         digest: &|algorithm| std::fs::read(&path).ok().map(|bytes| algorithm.of(&bytes)),
     };
@@ -148,7 +150,7 @@ fn invalid(why: &'static str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::PolicyText;
+    use jit_core::policy::PolicyText;
 
     const POLICY: &str = r##"
 [roles.everything]

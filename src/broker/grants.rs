@@ -8,11 +8,11 @@ use super::statement::{Matter, Speaker};
 use super::wire::{Answer, RevokeTarget};
 use crate::database::Durability;
 use crate::elevation::Caller;
-use crate::grant::lifecycle::GrantEnd;
-use crate::grant::{GrantTerms, SignedStatement, StatementKind};
-use crate::policy::judge::{names, subject};
+use crate::judge::{names, subject};
 use crate::store::{LIST_LIMIT, StoredGrant, StoredRequest, Which};
 use jit_core::escape::Word;
+use jit_core::grant::lifecycle::GrantEnd;
+use jit_core::grant::{GrantTerms, SignedStatement, StatementKind};
 use jit_core::names::{GrantId, IdPrefix};
 
 /// The most grants that a listing shows.

@@ -11,7 +11,7 @@ use crate::audit::custody::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
 use crate::host::{CONFIGURATION, Host, HostError, STATE};
-use crate::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
+use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
 
 /// Less than this and a day of recordings may fill the disk, bytes.
 const SPACE: u64 = 256 << 20;

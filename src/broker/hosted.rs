@@ -14,9 +14,7 @@ use crate::audit::record::{Assignment, Authentication, Digest, EndedBy, Ending, 
 use crate::audit::sink::Delivery;
 use crate::audit::{Due, Process, Started, claim};
 use crate::elevation::Caller;
-use crate::grant::GrantTerms;
 use crate::host::turns;
-use crate::policy::{OnExpiry, SyslogMode};
 use crate::refusal::Refusal;
 use crate::run::grant_watch::{Watched, What};
 use crate::run::left::Left;
@@ -24,6 +22,8 @@ use crate::run::removal::{Looking, RemovalWatch};
 use crate::session::{Hosted, Program, supervise_for};
 use crate::store::keep_role;
 use jit_core::escape::{Word, unhex};
+use jit_core::grant::GrantTerms;
+use jit_core::policy::{OnExpiry, SyslogMode};
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
 use sys::signals::SIGHUP;

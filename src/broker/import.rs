@@ -6,11 +6,12 @@ use super::decisions::{described, narrows, same_role};
 use super::failure::{Refused, refused};
 use super::wire::{Answer, ImportInfo};
 use crate::activation::WORDS_LIMIT;
-use crate::grant::sshsig::dearmor;
-use crate::grant::terms::decode;
-use crate::grant::{Approval, ApprovalFault, ApprovalTerms, Attested, TermsFault, UserVerification, digest};
 use crate::store::{FindError, StoredRequest};
+use crate::verify::Attested;
 use jit_core::escape::hex;
+use jit_core::grant::sshsig::dearmor;
+use jit_core::grant::terms::decode;
+use jit_core::grant::{Approval, ApprovalFault, ApprovalTerms, TermsFault, UserVerification, digest};
 
 /// The longest approval in bytes: its comment, every byte of it escaped, and what else it says.
 const APPROVAL_LIMIT: usize = 32 << 10;

@@ -7,12 +7,12 @@ use super::failure::{Refused, refused};
 use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, Forecast, PolicyShown, RoleDetails, SettingsInfo};
 use crate::elevation::Caller;
-use crate::policy::index::Next;
-use crate::policy::judge::{Among, JudgeError, Judgement, NotAllowed, judge};
-use crate::policy::{OnExpiry, Options, Role, Settings, SyslogMode};
+use crate::judge::{Among, JudgeError, Judgement, NotAllowed, judge};
+use crate::policy_index::Next;
 use crate::refusal::Refusal;
 use jit_core::escape::hex;
 use jit_core::names::{RoleName, UserName};
+use jit_core::policy::{OnExpiry, Options, Role, Settings, SyslogMode};
 
 impl Desk<'_> {
     pub(super) fn policy_show(&self, only: Option<&RoleName>) -> Result<Answer, Refused> {

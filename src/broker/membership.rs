@@ -1,5 +1,6 @@
 //! Who holds a role at this moment, for PAM stacks: the same verification as for a run, without a command.
 
+use crate::elevation::THIS_HOST;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -8,12 +9,12 @@ use super::failure::{Refused, refused};
 use super::wire::{Answer, Holder, MembershipInfo};
 use crate::activation::wait_beside;
 use crate::elevation::Caller;
-use crate::grant::lifecycle::RequestState;
-use crate::grant::verify::{Facts, HeldRole};
-use crate::policy::judge::subject;
-use crate::policy::{Assignment, Role};
+use crate::judge::subject;
 use crate::store::Which;
+use crate::verify::{Facts, HeldRole};
+use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{GrantId, RoleName};
+use jit_core::policy::{Assignment, Role};
 
 /// The longest that one question waits, in seconds.
 const WAIT_LIMIT: u64 = 3600;
@@ -83,7 +84,8 @@ impl Desk<'_> {
     /// How `holder` holds `role`, or any role: by a standing assignment, else by the grant that lasts longest.
     pub(super) fn held(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<Held>, Refused> {
         let subject = subject(holder)?;
-        let wanted = |found: &Role| role.is_none_or(|name| *name == found.name) && found.holds_on(holder.host());
+        let wanted =
+            |found: &Role| role.is_none_or(|name| *name == found.name) && found.holds_on(holder.host(), &THIS_HOST);
         let standing = match role {
             Some(name) => self.policy.role(name)?.filter(|role| role.assigns(&subject, Assignment::Standing)),
             None => self.policy.roles_for(&subject, Assignment::Standing)?.into_iter().find(wanted),

@@ -36,14 +36,15 @@ use std::io::Write;
 
 use crate::audit::Journal;
 use crate::elevation::Caller;
-use crate::grant::Consent;
 use crate::host::Host;
-use crate::policy::judge::{names, subject};
-use crate::policy::{PolicyIndex, PolicyReader};
+use crate::judge::{names, subject};
+use crate::policy_index::PolicyIndex;
+use crate::verify::Consent;
 use crate::voice::{PAGING, Voice};
 use decisions::Narrowing;
 use failure::{Refused, refused, unchecked};
 use jit_core::clock::Now;
+use jit_core::policy::PolicyReader;
 use question::turn_of;
 pub use question::{Question, hear};
 use sys::interruption::Patiently;
@@ -89,7 +90,7 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
 /// Who asks, if they may read the policy. A program that asks for somebody writes what it hears into the host's log.
 fn reader_of(ask: &Ask, inherited: &Inherited) -> Option<PolicyReader> {
     let logged = matches!(ask, Ask::Membership { .. } | Ask::OpenSession(_) | Ask::CloseSession { .. });
-    PolicyReader::root(&inherited.identity).filter(|_| !logged)
+    PolicyReader::root(inherited.identity.uid()).filter(|_| !logged)
 }
 
 /// One reply on one line.
@@ -112,7 +113,7 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
     // The two verbs that work on a host that has nothing yet.
     match ask {
         Ask::KeyInit {} => return key_init(&caller).map(Some),
-        Ask::Examine {} => return health::examine(&caller, PolicyReader::root(&inherited.identity)).map(Some),
+        Ask::Examine {} => return health::examine(&caller, PolicyReader::root(inherited.identity.uid())).map(Some),
         _ => {}
     }
     let _turn = turn_of(&caller)?;
@@ -133,7 +134,7 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
         Err(error) if matches!(ask, Ask::PolicyCheck {}) && error.is_of_policy() => return Err(unchecked(error)),
         Err(error) if caller.uid() == 0 && is_evidence(&ask) => {
             // A broken policy must not hide what happened, nor keep root from ending it.
-            let reader = PolicyReader::root(&inherited.identity);
+            let reader = PolicyReader::root(inherited.identity.uid());
             let sentence = Refused::from(error).told_to(reader.as_ref()).message;
             voice.say(&format!("jit-sudo: warning: {sentence}; no role is known until it is mended\n"));
             nothing = rusqlite::Connection::open_in_memory()?;

@@ -7,10 +7,10 @@ use base64ct::{Base64, Encoding};
 use super::Desk;
 use super::failure::{Refused, refused};
 use super::wire::{Answer, ApprovalPaper, Paper, PapersInfo, RequestPaper, StatementPaper};
-use crate::grant::Approvers;
-use crate::grant::sshsig::{Namespace, armor, signer};
-use crate::grant::terms::VERSION;
 use crate::store::StoredStatement;
+use jit_core::grant::Approvers;
+use jit_core::grant::sshsig::{Namespace, armor, signer};
+use jit_core::grant::terms::VERSION;
 use jit_core::names::{IdPrefix, UserName};
 
 impl Desk<'_> {

@@ -6,13 +6,13 @@ use super::view::{role_info, texts};
 use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use crate::activation::wish::served;
 use crate::elevation::{Caller, Elevation};
-use crate::grant::Approvers;
-use crate::grant::verify::{Facts, verify};
 use crate::host::{CONFIGURATION, Host};
-use crate::policy::judge::{Among, JudgeError, Judgement, ask, judge, subject};
-use crate::policy::{Answer as Verdict, Assignment, Policy, Role};
+use crate::judge::{Among, JudgeError, Judgement, ask, judge, subject};
 use crate::refusal::{Refusal, request_line};
+use crate::verify::{Facts, verify};
+use jit_core::grant::Approvers;
 use jit_core::names::UserName;
+use jit_core::policy::{Answer as Verdict, Assignment, Policy, Role};
 
 impl Desk<'_> {
     pub(super) fn roles(&self) -> Result<Answer, Refused> {

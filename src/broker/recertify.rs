@@ -1,6 +1,7 @@
 //! Who may ask for what: when they last did, and whether a reviewer still stands for it. Proposals change no policy; that is
 //! root's to write.
 
+use crate::elevation::THIS_HOST;
 use std::collections::HashMap;
 
 use super::Desk;
@@ -11,12 +12,12 @@ use crate::audit::Event;
 use crate::audit::record::{Review, Verdict};
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
-use crate::policy::index::Next;
-use crate::policy::judge::subject;
-use crate::policy::{Assignment, Principal, Role};
+use crate::judge::subject;
+use crate::policy_index::Next;
 use crate::store::{Certification, certify};
 use jit_core::escape::Word;
 use jit_core::names::{Person, RoleName, UserName};
+use jit_core::policy::{Assignment, Principal, Role};
 
 /// People by uid, looked up once; `None` where there is no such account any more.
 type People = HashMap<u32, Option<Caller>>;
@@ -118,7 +119,7 @@ impl Desk<'_> {
     fn roles_to_review(&self) -> Result<Vec<Role>, Refused> {
         let mut roles = Vec::new();
         self.policy.each_role(|role| {
-            if role.holds_on(self.caller.host()) {
+            if role.holds_on(self.caller.host(), &THIS_HOST) {
                 roles.push(role);
             }
             Next::Continue

@@ -13,7 +13,7 @@ use crate::audit::record::{End, EndedBy, Event, Purpose, Reading, Start};
 use crate::audit::{Between, Filter, Order, Record, Whose};
 use crate::database::Durability;
 use crate::host::{Encoding, Stage, StoredRecording, is_written};
-use crate::policy::judge::{names, subject};
+use crate::judge::{names, subject};
 use jit_core::escape::{Word, escape, hex};
 use sys::poll::is_left;
 

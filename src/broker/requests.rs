@@ -17,15 +17,15 @@ use crate::activation::{Activation, Urgency, Wanted, request, wait};
 use crate::database::Durability;
 use crate::elevation::environment::split;
 use crate::elevation::{Command, CommandError, Elevation, RunAs};
-use crate::grant::StatementKind;
-use crate::grant::lifecycle::RequestState;
-use crate::policy::judge::{Among, Eligible, Judgement, ask, judge, subject};
-use crate::policy::{Answer as Verdict, Assignment, Role};
+use crate::judge::{Among, Eligible, Judgement, ask, judge, subject};
 use crate::refusal::why_line;
 use crate::store::{ListedRequest, StoredRequest, Which};
 use jit_core::cli::EnvironmentWish;
 use jit_core::escape::Word;
+use jit_core::grant::StatementKind;
+use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{IdPrefix, RoleName};
+use jit_core::policy::{Answer as Verdict, Assignment, Role};
 
 /// The role of a request, its command, and among which roles it was chosen (none when it was named).
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);

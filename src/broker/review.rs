@@ -9,12 +9,13 @@ use super::view::texts;
 use super::wire::{Answer, DebtInfo};
 use crate::database::Durability;
 use crate::elevation::Caller;
-use crate::grant::{Act, Consent, Shown, StatementKind};
-use crate::policy::Role;
-use crate::policy::judge::{names, subject};
+use crate::judge::{names, subject};
 use crate::store::{Debt, FindError, StoredRequest, settle};
+use crate::verify::{Act, Consent, Shown};
 use jit_core::escape::Word;
+use jit_core::grant::StatementKind;
 use jit_core::names::{GrantId, IdPrefix, RoleName};
+use jit_core::policy::Role;
 
 impl Desk<'_> {
     pub(super) fn review_debts(&self) -> Result<Answer, Refused> {

@@ -10,16 +10,16 @@ use crate::activation::WORDS_LIMIT;
 use crate::audit::record::{Cancellation, Denial, Digest, Release, Review, Revocation, Verdict};
 use crate::audit::{Event, Written, of_this_host};
 use crate::elevation::Caller;
-use crate::grant::sshsig::dearmor;
-use crate::grant::terms::{Extensions, VERSION};
-use crate::grant::{
-    CarriedStatement, GrantTerms, RequestTerms, SignedStatement, StatementKind, StatementTerms, TermsFault,
-    VouchedStatement, digest,
-};
 use crate::host::Identity;
 use crate::store::{Debt, FindError, StoredRequest, carry_out};
 use jit_core::clock::Now;
 use jit_core::escape::{Word, hex};
+use jit_core::grant::sshsig::dearmor;
+use jit_core::grant::terms::{Extensions, VERSION};
+use jit_core::grant::{
+    CarriedStatement, GrantTerms, RequestTerms, SignedStatement, StatementKind, StatementTerms, TermsFault,
+    VouchedStatement, digest,
+};
 use jit_core::names::{GrantId, RoleName, UserName};
 
 /// The longest statement in bytes: its reason, every byte of it escaped, and what else it says.

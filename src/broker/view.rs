@@ -6,14 +6,14 @@ use std::path::Path;
 use super::Desk;
 use super::failure::Refused;
 use super::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, RoleInfo};
-use crate::elevation::edit::EDIT;
-use crate::grant::lifecycle::RequestState;
-use crate::grant::verify::{GrantFault, window};
-use crate::policy::Role;
-use crate::policy::judge::{names, subject};
+use crate::judge::{names, subject};
 use crate::store::{Ended, StoredGrant, StoredRequest};
+use crate::verify::{GrantFault, window};
 use jit_core::escape::Word;
+use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{GrantId, IdPrefix, RoleName};
+use jit_core::policy::EDIT;
+use jit_core::policy::Role;
 use sys::sight::can_read;
 
 /// The most ids with one beginning among which the caller's are looked for.
@@ -235,7 +235,7 @@ pub(super) fn texts<T: ToString>(things: &[T]) -> Vec<String> {
     things.iter().map(ToString::to_string).collect()
 }
 
-fn approval(approval: crate::grant::Approval) -> ApprovalInfo {
+fn approval(approval: jit_core::grant::Approval) -> ApprovalInfo {
     let key = approval.fingerprint();
     let terms = approval.terms;
     ApprovalInfo {

@@ -14,9 +14,10 @@ use std::rc::Rc;
 use sha2::{Digest, Sha256};
 
 use crate::elevation::caller::Nowhere;
-use crate::elevation::edit::{EDIT, Edit, credentials_of_run_as, is_edit_word};
-use crate::elevation::{Argv, Caller, Hidden, Naming, ProgramNames, RunAs, RunAsError};
+use crate::elevation::edit::{Edit, credentials_of_run_as, is_edit_word};
+use crate::elevation::{Argv, Caller, Hidden, Naming, RunAs, RunAsError, THIS_HOST};
 use jit_core::escape::Word;
+use jit_core::policy::{EDIT, ProgramNames};
 use sys::exec::Credentials;
 use sys::program::OpenedProgram;
 
@@ -211,7 +212,7 @@ impl Command {
 
     /// Both names of it, for rules.
     pub fn names(&self) -> ProgramNames<'_> {
-        ProgramNames { place: &self.path, canonical: self.canonical() }
+        ProgramNames { place: &self.path, canonical: self.canonical(), lookup: &THIS_HOST }
     }
 
     /// The canonical path of the opened program; [`EDIT`] for an edit.

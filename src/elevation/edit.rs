@@ -10,12 +10,10 @@ use std::path::{Path, PathBuf};
 
 use crate::elevation::{Caller, RunAs, RunAsError};
 use jit_core::escape::Word;
+use jit_core::policy::EDIT;
 use sys::exec::Credentials;
 use sys::lent::as_user;
 use sys::place::{Place, PlaceError};
-
-/// The first word of a rule that allows editing, and of the command in records (sudoers(5)).
-pub const EDIT: &str = "sudoedit";
 
 /// Where an editor is looked for when the caller's environment has no PATH.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";

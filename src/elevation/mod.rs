@@ -6,7 +6,7 @@ pub mod command;
 pub mod edit;
 pub mod environment;
 pub mod hidden;
-pub mod program_names;
+mod lookup;
 pub mod run_as;
 
 use std::cell::RefCell;
@@ -20,7 +20,7 @@ pub use command::{Command, CommandError};
 pub use edit::{Edit, Editor, EditorError, Editors, is_edit_word};
 pub use environment::CallersEnvironment;
 pub use hidden::Hidden;
-pub use program_names::ProgramNames;
+pub use lookup::THIS_HOST;
 pub use run_as::{RunAs, RunAsError};
 
 use jit_core::cli::{EnvironmentWish, Mode, Run};

@@ -11,7 +11,7 @@ use super::{HOST_KEY, Host, HostError, PAM_SERVICES};
 use crate::audit::sink::journald;
 use crate::audit::sink::syslog::DEV_LOG;
 use crate::audit::{Journal, Mark};
-use crate::policy::{AuditSettings, SyslogMode};
+use jit_core::policy::{AuditSettings, SyslogMode};
 use sys::trusted::{free_space, is_read_only};
 
 /// A mirror that the policy wants.

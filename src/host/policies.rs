@@ -12,10 +12,10 @@ use crate::audit::record::{CompiledBy, PolicyRecord};
 use crate::audit::{Event, Journal, Written};
 use crate::database::Durability;
 use crate::elevation::Caller;
-use crate::grant::approvers::APPROVERS_LIMIT;
-use crate::policy::index::{self, Compiled, PolicyIndex, Stamp as PolicyStamp};
-use crate::policy::{AuditSettings, Policy, PolicyChange, PolicyText, SourceFile, policy_digest};
+use crate::policy_index::{self, Compiled, PolicyIndex, Stamp as PolicyStamp};
 use jit_core::escape::Word;
+use jit_core::grant::approvers::APPROVERS_LIMIT;
+use jit_core::policy::{AuditSettings, Policy, PolicyChange, PolicyText, SourceFile, policy_digest};
 use sys::trusted::{Stamp, TrustError, TrustedDirectory, TrustedFile};
 
 /// How often the files are read again where they changed while they were compiled.
@@ -64,7 +64,7 @@ impl Host {
     pub fn compiled_files(&self) -> Result<Option<OnDisk>, HostError> {
         let sources = Sources::find()?;
         let (stamp, key) = (sources.stamp(), self.journal_key()?);
-        if !index::is_stored(self.database.connection(), &PolicyStamp { text: &stamp, key: &key })? {
+        if !policy_index::is_stored(self.database.connection(), &PolicyStamp { text: &stamp, key: &key })? {
             return Ok(None);
         }
         let files = sources.texts()?.into_iter().map(|(_, source)| source).chain(approvers()?).collect();
@@ -79,12 +79,12 @@ impl Host {
     pub fn compiled_otherwise(&self) -> Result<Option<String>, HostError> {
         let Some(on_disk) = self.compiled_files()? else { return Ok(None) };
         let db = self.database.connection();
-        let stored = index::stored_files(db)?;
+        let stored = policy_index::stored_files(db)?;
         let other = on_disk.files.iter().find(|file| stored.get(&file.path.to_string()) != Some(&file.sha256));
         if let Some(file) = other {
             return Ok(Some(format!("{} is not the file that the policy in force was compiled of", file.path)));
         }
-        let (files, now) = (policy_digest(&on_disk.files), index::stored_policy(db)?);
+        let (files, now) = (policy_digest(&on_disk.files), policy_index::stored_policy(db)?);
         let recorded = Journal::new(&self.database, &self.name, Vec::new()).last_policy()?;
         if now != Some(files) || recorded.is_some_and(|recorded| recorded.0 != files) {
             return Ok(Some("the policy in force or its record is not that of the files".to_owned()));
@@ -116,10 +116,10 @@ impl Host {
         // A clock that was changed and a database that is an older copy show in the last record: before another one follows.
         let moment = self.notice(&journal)?;
         let written = self.database.write(Durability::Synced, |tx| {
-            if index::is_stored(tx, &stamp)? || Sources::find()?.stamp() != text {
+            if policy_index::is_stored(tx, &stamp)? || Sources::find()?.stamp() != text {
                 return Ok(None);
             }
-            let Some(change) = index::store(tx, &compiled)? else { return Ok(None) };
+            let Some(change) = policy_index::store(tx, &compiled)? else { return Ok(None) };
             Ok::<_, HostError>(Some(journal.append(tx, &moment, event(change, caller))?))
         })?;
         if let Some(written) = written {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::audit;
 use crate::auth::cache;
 use crate::database::{Database, DatabaseError, Earlier};
-use crate::policy::index;
+use crate::policy_index;
 use crate::store;
 
 const SCHEMA: [&str; 7] = [
@@ -15,7 +15,7 @@ const SCHEMA: [&str; 7] = [
     store::ROLE_SCHEMA,
     store::STATEMENT_SCHEMA,
     cache::SCHEMA,
-    index::SCHEMA,
+    policy_index::SCHEMA,
 ];
 
 /// The schemas of earlier versions, each with the way to the next.
@@ -91,8 +91,8 @@ mod tests {
             assert_eq!(database.connection().query_row(&query, [], |row| row.get::<_, i64>(0)), Ok(0), "{table}");
         }
         assert!(matches!(
-            crate::policy::PolicyIndex::open(database.connection()),
-            Err(crate::policy::IndexError::Empty)
+            crate::policy_index::PolicyIndex::open(database.connection()),
+            Err(crate::policy_index::IndexError::Empty)
         ));
     }
 

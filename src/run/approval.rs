@@ -5,12 +5,12 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::activation::wait_beside;
-use crate::grant::lifecycle::RequestState;
 use crate::host::HostError;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::voice::Voice;
 use jit_core::clock::duration::spell;
+use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::GrantId;
 use sys::process::stop_self;
 use sys::signals::{Event, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SignalQueue};

@@ -13,17 +13,19 @@ use crate::authorized::{Authorized, password_due};
 use crate::database::Reading;
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Caller, Elevation, Hidden, RunAs};
-use crate::grant::verify::{Facts, verify};
-use crate::grant::{SignedGrant, VerifiedGrant};
 use crate::host::PAM_SERVICES;
-use crate::policy::judge::{Among, Eligible, JudgeError, Judgement, judge};
-use crate::policy::{Lecture, Manner, Options, Role, TimestampType};
+use crate::judge::Manner;
+use crate::judge::{Among, Eligible, JudgeError, Judgement, judge};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
+use crate::verify::VerifiedGrant;
+use crate::verify::{Facts, verify};
 use crate::voice::Voice;
 use jit_core::cli::{Asking, PasswordFrom, Run};
 use jit_core::clock::Now;
+use jit_core::grant::SignedGrant;
 use jit_core::names::RoleName;
+use jit_core::policy::{Lecture, Options, Role, TimestampType};
 use sys::sanitize::Inherited;
 
 /// The service of `-i`.

@@ -3,12 +3,12 @@
 
 use std::os::fd::AsFd;
 
-use crate::policy::PolicyReader;
 use crate::refusal::Refusal;
 use crate::run::perform;
 use crate::session::ExitStatus;
 use crate::voice::Voice;
 use jit_core::cli::Run;
+use jit_core::policy::PolicyReader;
 use sys::poll::{pipe, read, write};
 use sys::process::{WaitEvent, Waiting, fork, wait};
 use sys::sanitize::Inherited;
@@ -20,7 +20,7 @@ pub(super) fn run(run: &Run, inherited: &Inherited, voice: &mut Voice) -> Result
     let child = fork(|| {
         let told = || drop(write(tell.as_fd(), b"!"));
         let status = perform(run, inherited, voice, told).unwrap_or_else(|refusal| {
-            refusal.tell(PolicyReader::root(&inherited.identity).as_ref(), voice);
+            refusal.tell(PolicyReader::root(inherited.identity.uid()).as_ref(), voice);
             ExitStatus::Code(1)
         });
         status.exit()

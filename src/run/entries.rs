@@ -5,9 +5,9 @@ use std::os::unix::fs::FileTypeExt;
 
 use serde_json::Value;
 
-use crate::policy::{Options, Role, RunDirectory, Settings};
 use jit_core::clock::duration::spell;
 use jit_core::escape::escape;
+use jit_core::policy::{Options, Role, RunDirectory, Settings};
 use sys::terminal::window;
 
 /// Where nobody says how wide a line may be.

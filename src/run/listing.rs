@@ -1,18 +1,20 @@
 //! -l: what may I run, or may I run this? In sudo's words, with the roles that could be activated after them.
 
 use crate::activation::insight::Sight;
+use crate::elevation::THIS_HOST;
 use crate::elevation::{Caller, Command, CommandError, Elevation, ElevationError, RunAs};
-use crate::grant::verify::{Facts, verify};
 use crate::host::Host;
-use crate::policy::judge::{Among, Judgement, judge, names, subject};
-use crate::policy::{Assignment, PolicyIndex, Role, Settings};
+use crate::judge::{Among, Judgement, judge, names, subject};
+use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
 use crate::run::entries;
 use crate::session::ExitStatus;
+use crate::verify::{Facts, verify};
 use crate::voice::Voice;
 use jit_core::cli::{EnvironmentWish, Length, List};
 use jit_core::clock::duration::spell;
 use jit_core::escape::command_line;
+use jit_core::policy::{Assignment, Role, Settings};
 use sys::sanitize::Inherited;
 
 /// Lists what the caller may run, or answers whether they may run one command now.
@@ -53,7 +55,9 @@ fn everything(
 ) -> Result<ExitStatus, Refusal> {
     let index = crate::host::HostError::Index;
     let subject = subject(caller)?;
-    let here = |roles: Vec<Role>| roles.into_iter().filter(|role| role.holds_on(caller.host())).collect::<Vec<Role>>();
+    let here = |roles: Vec<Role>| {
+        roles.into_iter().filter(|role| role.holds_on(caller.host(), &THIS_HOST)).collect::<Vec<Role>>()
+    };
     let mut now = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
     let eligible = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
     let (held, _) = host.store().held(caller.person(), host.now()?.seconds())?;
@@ -157,7 +161,7 @@ fn one(
             };
             verify(candidates, *eligible, &facts).is_ok()
         }
-        Err(crate::policy::judge::JudgeError::NotAllowed(_)) => false,
+        Err(crate::judge::JudgeError::NotAllowed(_)) => false,
         Err(error) => return Err(error.into()),
     };
     if allowed {

@@ -4,19 +4,20 @@ use std::io::IsTerminal;
 
 use crate::activation::apart::request_apart;
 use crate::activation::{Activation, ActivationError, Urgency, Wanted};
-use crate::grant::lifecycle::RequestState;
-use crate::grant::verify::NoGrant;
-use crate::grant::{CommandTerms, RequestTerms};
-use crate::policy::Role;
-use crate::policy::judge::Eligible;
+use crate::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::run::approval::await_approval;
+use crate::verify::NoGrant;
+use crate::verify::command_terms;
 use crate::voice::Voice;
 use jit_core::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
 use jit_core::clock::duration::{self, spell};
 use jit_core::escape::Word;
+use jit_core::grant::RequestTerms;
+use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::GrantId;
+use jit_core::policy::Role;
 use sys::terminal::{Echo, Terminal};
 
 /// How often a question is put again when the answer is none.
@@ -61,7 +62,7 @@ fn asked_before(
     let elevation = refused.eligible.elevation();
     let now = scene.host.now()?.seconds();
     let pending = scene.host.store().pending_for(elevation.caller().person(), &role.name, now)?;
-    let very = CommandTerms::of(elevation, role).ok();
+    let very = command_terms(elevation, role).ok();
     let serves = |terms: &RequestTerms| !terms.exact.is_set() || (very.is_some() && terms.command == very);
     Ok(pending.filter(|request| serves(&request.terms)).map(|request| request.terms.id))
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 use crate::audit::Digest;
 use crate::audit::record::Ending;
 use crate::audit::recorded::Recorded;
-use crate::policy::RecordingSettings;
 use crate::programs::SHRINKER;
 use crate::recording::{Blank, Limits, RecordingError};
 use crate::refusal::Refusal;
@@ -15,6 +14,7 @@ use crate::run::Scene;
 use crate::session::{BlankOf, Tape, Watch};
 use crate::shrink::{WORTH, start};
 use jit_core::names::Person;
+use jit_core::policy::RecordingSettings;
 
 /// The recording of one run: who pays for it, and what was set aside for it.
 pub(super) struct Reel<'s> {

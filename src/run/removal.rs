@@ -2,6 +2,7 @@
 //! Whoever ends the run has another process look, because nobody tells of a group, and a directory of accounts in the network may take
 //! as long as it likes; `on_removal` says what comes of it.
 
+use crate::elevation::THIS_HOST;
 use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,12 +16,13 @@ use crate::audit::record::{Act, Intervention};
 use crate::audit::{Which, Wish};
 use crate::elevation::{Caller, CallerError};
 use crate::host::{Host, HostError};
-use crate::policy::judge::subject;
-use crate::policy::{Assignment, OnRemoval, PolicyIndex};
+use crate::judge::subject;
+use crate::policy_index::PolicyIndex;
 use crate::programs::start_enforcer;
 use crate::session::{Verdict, Watch, refuge};
 use jit_core::escape::Word;
 use jit_core::names::{GrantId, RoleName};
+use jit_core::policy::{Assignment, OnRemoval};
 use sys::bell::{Bell, Ring};
 use sys::process::{Pid, Waiting, end_within, wait};
 
@@ -123,7 +125,7 @@ impl Holding {
         };
         let is_same = caller.name().as_str().as_bytes() == user.as_bytes();
         let Ok(subject) = subject(&caller) else { return Ok(None) };
-        let has = is_same && role.holds_on(host.name()) && role.assigns(&subject, assignment);
+        let has = is_same && role.holds_on(host.name(), &THIS_HOST) && role.assigns(&subject, assignment);
         Ok((!has).then(|| format!("{user} is no longer {word} for role {}", role.name)))
     }
 

@@ -3,14 +3,14 @@
 use crate::auth::cache::{Bond, CacheKey, CredentialCache};
 use crate::elevation::Caller;
 use crate::host::Host;
-use crate::policy::Assignment;
-use crate::policy::judge::subject;
+use crate::judge::subject;
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::run::authorize::{Matter, SERVICE, prove};
 use crate::session::ExitStatus;
 use crate::voice::Voice;
 use jit_core::cli::Validate;
+use jit_core::policy::Assignment;
 use sys::sanitize::Inherited;
 
 /// How much is forgotten.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::frost::{Frost, Hold};
 use super::watch::{Ending, Verdict, Wards, Watch};
-use crate::policy::RecordingMode;
+use jit_core::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
 
 /// Between two looks at processes that are being killed.

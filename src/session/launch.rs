@@ -20,7 +20,7 @@ use crate::edit::EditError;
 use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
 use crate::elevation::edit::credentials_of_caller;
-use crate::policy::WorkingDirectory;
+use crate::judge::WorkingDirectory;
 use crate::recording::RecordingError;
 use jit_core::escape::Word;
 use sys::cgroup::Cgroup;

@@ -40,8 +40,8 @@ pub use watch::{Ending, Verdict, Wards, Watch};
 
 use crate::audit::recorded::Recorded;
 use crate::elevation::Editor;
-use crate::policy::{Record, Role};
 use ending::Enforcer;
+use jit_core::policy::{Record, Role};
 use launch::Launch;
 use sys::sanitize::Inherited;
 use sys::terminal::Terminal;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::ending::Enforcer;
 use super::launch::LaunchError;
 use crate::audit::recorded::Recorded;
-use crate::policy::{Record, RecordingMode};
 use crate::recording::{Blank, Environment, Header, Recorder, RecordingError, Seal};
 use jit_core::escape::command_line;
+use jit_core::policy::{Record, RecordingMode};
 use sys::terminal::WindowSize;
 
 /// What a session without a terminal looks like to a player.

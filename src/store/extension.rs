@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{FindError, GrantStore, StoredGrant};
-use crate::grant::SignedGrant;
+use jit_core::grant::SignedGrant;
 use jit_core::names::GrantId;
 
 /// More extensions of one grant than this are not looked at.

@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{FindError, GrantStore, LIST_LIMIT};
-use crate::grant::RequestTerms;
+use jit_core::grant::RequestTerms;
 use jit_core::names::{GrantId, Person, RoleName, UserName};
 
 /// The tables of reviews.
@@ -150,8 +150,9 @@ mod tests {
     use super::*;
     use crate::database::Database;
     use crate::database::tests::Scratch;
-    use crate::grant::{Act, StatementKind};
     use crate::store::{carry_out, settle};
+    use crate::verify::Act;
+    use jit_core::grant::StatementKind;
 
     fn database(scratch: &Scratch) -> Database {
         Database::create(&scratch.path(), &[super::super::SCHEMA, super::super::STATEMENT_SCHEMA, SCHEMA]).unwrap()

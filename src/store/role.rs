@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::GrantStore;
-use crate::policy::{InvalidPower, Role, RolePower};
+use jit_core::policy::{InvalidPower, Role, RolePower};
 
 /// The table of this file.
 pub const SCHEMA: &str = "

@@ -4,9 +4,10 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{FindError, GrantStore};
-use crate::grant::lifecycle::{GrantEnd, RequestState};
-use crate::grant::terms::decode;
-use crate::grant::{Act, SignedStatement, StatementKind, StatementTerms};
+use crate::verify::Act;
+use jit_core::grant::lifecycle::{GrantEnd, RequestState};
+use jit_core::grant::terms::decode;
+use jit_core::grant::{SignedStatement, StatementKind, StatementTerms};
 use jit_core::names::GrantId;
 
 /// The table of this file.

@@ -1,8 +1,8 @@
 use super::*;
-use crate::grant::sshsig::Namespace;
-use crate::grant::terms::{Extensions, Flag, VERSION, encode};
-use crate::grant::{HostDescriptor, HostKey, SignedStatement, StatementKind, StatementTerms};
 use jit_core::escape::Word;
+use jit_core::grant::sshsig::Namespace;
+use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
+use jit_core::grant::{HostDescriptor, HostKey, SignedStatement, StatementKind, StatementTerms};
 use jit_core::names::UserName;
 
 pub(super) const NOW: i64 = 1_000;

@@ -3,8 +3,8 @@
 
 use base64ct::{Base64, Encoding};
 use harness::{Output, Person, PrivateRoot};
-use jit_sudo::grant::{HostDescriptor, HostKey};
-use jit_sudo::policy::role_digest;
+use jit_core::grant::{HostDescriptor, HostKey};
+use jit_core::policy::role_digest;
 use serde_json::{Value, json};
 
 use crate::signed::{approval, enlist, jitctl, key, list, printed, shared, signed_root, signer};

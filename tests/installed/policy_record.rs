@@ -2,8 +2,8 @@
 //! that they rest on.
 
 use harness::{PrivateRoot, Record};
-use jit_sudo::policy::index::{Compiled, PolicyIndex, Stamp};
-use jit_sudo::policy::{Policy, PolicyText};
+use jit_core::policy::{Policy, PolicyText};
+use jit_sudo::policy_index::{Compiled, PolicyIndex, Stamp};
 use rusqlite::Connection;
 use serde_json::json;
 

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use harness::{Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
+use jit_core::grant::HostKey;
+use jit_core::grant::sshsig::Namespace;
+use jit_core::policy::{Role, RolePower, StoredRole, role_digest, row_digest, stamp_seal};
 use jit_sudo::audit::{Journal, JournalError};
-use jit_sudo::grant::HostKey;
-use jit_sudo::grant::sshsig::Namespace;
 use jit_sudo::host::open_database;
-use jit_sudo::policy::{Role, RolePower, StoredRole, role_digest, row_digest, stamp_seal};
 use serde_json::Value;
 
 use crate::{both_say_intact, id, own_root, request};

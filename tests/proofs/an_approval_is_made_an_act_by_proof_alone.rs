@@ -1,4 +1,5 @@
-use jit_sudo::grant::{Act, Approval, Attested, Consent, Shown};
+use jit_core::grant::Approval;
+use jit_sudo::verify::{Act, Attested, Consent, Shown};
 
 fn forge(approval: Approval, act: Act) -> Attested {
     Attested { approval, act }

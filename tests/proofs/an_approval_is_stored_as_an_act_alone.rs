@@ -1,4 +1,4 @@
-use jit_sudo::grant::Approval;
+use jit_core::grant::Approval;
 use jit_sudo::store::insert_approval;
 use rusqlite::Transaction;
 

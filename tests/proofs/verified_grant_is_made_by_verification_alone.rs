@@ -1,6 +1,7 @@
 use jit_sudo::elevation::Elevation;
-use jit_sudo::grant::{GrantTerms, VerifiedGrant};
-use jit_sudo::policy::Role;
+use jit_core::grant::GrantTerms;
+use jit_sudo::verify::VerifiedGrant;
+use jit_core::policy::Role;
 
 fn forge(elevation: Elevation, role: Role, terms: GrantTerms) -> VerifiedGrant {
     VerifiedGrant { elevation, role, terms }

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use jit_core::grant::PublicKey;
 use jit_sudo::audit::{Mark, Signers};
 use jit_sudo::broker::wire::{Answer, Ask, ComparedInfo, DifferenceInfo, MarkInfo, VerifyInfo};
-use jit_sudo::grant::PublicKey;
 
 use super::{anchor, bundle};
 use crate::cli::AuditVerifyWords;

@@ -1,9 +1,9 @@
+use jit_core::grant::sshsig::{Namespace, armor};
+use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
+use jit_core::grant::{CommandTerms, HostDescriptor, HostKey};
 use jit_core::names::{GrantId, RoleName, UserName};
+use jit_core::policy::{Policy, PolicyText, role_digest};
 use jit_sudo::broker::wire::{Paper, RequestPaper};
-use jit_sudo::grant::sshsig::{Namespace, armor};
-use jit_sudo::grant::terms::{Extensions, Flag, VERSION, encode};
-use jit_sudo::grant::{CommandTerms, HostDescriptor, HostKey};
-use jit_sudo::policy::{Policy, PolicyText, role_digest};
 use serde_json::Value;
 
 use super::*;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use jit_sudo::elevation::ProgramNames;
+use jit_core::policy::{NOWHERE, ProgramNames};
 
 use super::expression;
 use super::toml::{entry, policy, quoted};
@@ -75,7 +75,7 @@ impl Rule {
 
 /// Whether a rule of the policy means this program without arguments.
 fn matches(rule: &str, program: &str) -> bool {
-    let names = ProgramNames { place: Path::new(program), canonical: Path::new(program) };
+    let names = ProgramNames { place: Path::new(program), canonical: Path::new(program), lookup: &NOWHERE };
     policy(&format!("[roles.x]\ncommands = [{rule}]\n")).is_ok_and(|policy| {
         policy.roles().iter().flat_map(|role| &role.commands).any(|rule| rule.matches(names, &[], &|_| None))
     })

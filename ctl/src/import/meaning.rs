@@ -1,6 +1,6 @@
 //! What the lines of two lists say of each other, as far as their names tell: never by asking who is in a group today.
 
-use jit_sudo::policy::{Entry, Hosts};
+use jit_core::policy::{Entry, Hosts};
 
 /// Whether a line means all that a name means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

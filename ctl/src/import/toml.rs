@@ -1,6 +1,6 @@
 //! Texts as TOML writes them, and whether the policy knows a key.
 
-use jit_sudo::policy::{Policy, PolicyReader, PolicyText};
+use jit_core::policy::{Policy, PolicyReader, PolicyText};
 
 /// A TOML string: basic, or literal where that needs no backslashes.
 pub(super) fn quoted(text: &str) -> String {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jit_sudo::grant::{HostDescriptor, PublicKey};
+use jit_core::grant::{HostDescriptor, PublicKey};
 use sys::lock::Locked;
 
 use super::list::{Found, List, line_of};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jit_core::escape::{escape, unhex};
-use jit_sudo::grant::{HostDescriptor, PublicKey};
+use jit_core::grant::{HostDescriptor, PublicKey};
 
 /// A host that was seen before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +133,7 @@ fn is_day(text: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use jit_sudo::grant::HostKey;
+    use jit_core::grant::HostKey;
 
     use super::*;
 

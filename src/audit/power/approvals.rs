@@ -5,8 +5,8 @@ use super::rows::ApprovalRow;
 use super::said::{Approved, Id, digest_of};
 use super::words::{self, Words};
 use super::{Power, Table};
-use crate::grant::sshsig::Namespace;
 use jit_core::escape::hex;
+use jit_core::grant::sshsig::Namespace;
 
 impl Power {
     /// The next row.

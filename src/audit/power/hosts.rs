@@ -6,8 +6,8 @@ use super::Power;
 use super::papers::{RequestPaper, StatementPaper, parsed};
 use crate::audit::proof::Signers;
 use crate::audit::record::parse;
-use crate::grant::PublicKey;
-use crate::grant::sshsig::{Namespace, signer};
+use jit_core::grant::PublicKey;
+use jit_core::grant::sshsig::{Namespace, signer};
 
 /// The keys that count, and whose the records and requests say that they were.
 #[derive(Debug)]

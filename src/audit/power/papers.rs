@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::said::{Id, Names, Terms};
 use super::uses::CommandPaper;
-use crate::grant::PublicKey;
-use crate::grant::sshsig::{Namespace, signer};
+use jit_core::grant::PublicKey;
+use jit_core::grant::sshsig::{Namespace, signer};
 
 /// The version whose grants do not say which key signs them.
 const FIRST: u32 = 1;

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::said::hexadecimal;
 use super::{Power, Table};
 use crate::audit::policy_history::PolicyHistory;
-use crate::policy::{SourceFile, StoredRole, policy_digest, settings_digest, stamp_seal};
 use jit_core::escape::hex;
+use jit_core::policy::{SourceFile, StoredRole, policy_digest, settings_digest, stamp_seal};
 
 /// A row of `policy_settings`.
 #[derive(Debug, Clone, Copy)]
@@ -219,7 +219,7 @@ impl Power {
         let name = row.name;
         let found = role.principals.into_iter().map(|(who, kind)| (name.to_owned(), kind.to_owned(), who));
         tables.principals.extend(found);
-        if row.sha256 != crate::policy::row_digest(name, row.body) || row.digest != role.digest {
+        if row.sha256 != jit_core::policy::row_digest(name, row.body) || row.digest != role.digest {
             return Err("its bytes have another digest".to_owned());
         }
         match tables.history.as_ref().and_then(|history| history.role(name)) {

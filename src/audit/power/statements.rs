@@ -7,9 +7,9 @@ use super::rows::StatementRow;
 use super::said::{Id, digest_of};
 use super::words::{self, Words};
 use super::{Power, Table, Told};
-use crate::grant::StatementKind;
-use crate::grant::sshsig::Namespace;
 use jit_core::escape::hex;
+use jit_core::grant::StatementKind;
+use jit_core::grant::sshsig::Namespace;
 
 /// What the records say of statements, by the digest of their bytes.
 pub(super) type Statements = HashMap<[u8; 32], Stated>;

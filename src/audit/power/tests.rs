@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::*;
-use crate::grant::HostKey;
-use crate::grant::sshsig::Namespace;
+use jit_core::grant::HostKey;
+use jit_core::grant::sshsig::Namespace;
 
 const ALICE: i64 = 1000;
 const HOST: &str = "2f6b8b2a8098b5defedfa273779497696481e7735ddaee8f7004c9f068f23d4b";

@@ -10,7 +10,7 @@ use sys::trusted::{TrustError, TrustedDirectory};
 
 use super::{Delivery, Transport};
 use crate::audit::journal::Written;
-use crate::policy::JsonFile as Rules;
+use jit_core::policy::JsonFile as Rules;
 
 /// Root and whoever collects logs as root.
 const MODE: u32 = 0o600;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Background, HostInfo};
-use crate::grant::CommandTerms;
 use jit_core::escape::Word;
+use jit_core::grant::CommandTerms;
 use jit_core::names::{GrantId, RoleName, UserName};
 
 /// One request, its approvals and the grant that came of it.

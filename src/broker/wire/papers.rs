@@ -53,9 +53,9 @@ pub struct ApprovalPaper {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestPaper {
-    /// The request's exact bytes ([`crate::grant::RequestTerms`]): an approval names their SHA-256.
+    /// The request's exact bytes ([`jit_core::grant::RequestTerms`]): an approval names their SHA-256.
     pub request: String,
-    /// The exact bytes of the role ([`crate::policy::RolePower`]) whose digest the request names.
+    /// The exact bytes of the role ([`jit_core::policy::RolePower`]) whose digest the request names.
     pub role: String,
     /// 2
     pub version: u32,

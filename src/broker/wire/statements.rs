@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Paper;
-use crate::grant::StatementKind;
+use jit_core::grant::StatementKind;
 use jit_core::names::{GrantId, UserName};
 
 /// One statement with its bytes.

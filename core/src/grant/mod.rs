@@ -1,0 +1,36 @@
+//! Requests, approvals and the signed grants that come of them: exact bytes, signatures and the rules of time.
+//! This room opens no file and knows no database; it is given bytes and moments.
+
+pub mod approval;
+pub mod approvers;
+pub mod extension;
+pub mod host;
+pub mod hostkey;
+pub mod lifecycle;
+pub mod prospect;
+pub mod public_key;
+pub mod signed;
+pub mod sshsig;
+pub mod statement;
+pub mod terms;
+
+mod ssh_wire;
+
+pub use approval::{Approval, ApprovalFault, Means, UserVerification, Vouchers};
+pub use approvers::Approvers;
+pub use host::{HostDescriptor, HostId};
+pub use hostkey::{HostKey, HostPublicKey};
+pub use prospect::Prospect;
+pub use public_key::PublicKey;
+pub use signed::SignedGrant;
+pub use statement::{
+    CarriedStatement, SignedStatement, StatementFault, StatementKind, StatementTerms, VouchedStatement,
+};
+pub use terms::{ApprovalTerms, CommandTerms, GrantTerms, RequestTerms, TermsFault};
+
+use sha2::{Digest as _, Sha256};
+
+/// SHA-256 of exact bytes.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

@@ -1,0 +1,397 @@
+//! What is asked, approved and granted, as the exact bytes that are stored, hashed and signed: compact JSON, keys sorted at
+//! every depth, only strings, integers, lists and objects of them. The fields below stand in alphabetical order for that
+//! reason.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::host::HostDescriptor;
+use crate::clock::{Moment, Timestamp};
+use crate::escape::{Word, command_line};
+use crate::names::{GrantId, Person, RoleName, UserName};
+
+/// The version of every format of this room.
+pub const VERSION: u32 = 2;
+
+/// The longest encoded terms in bytes: room for 2 MiB of arguments, all escaped.
+pub const TERMS_LIMIT: usize = 16 << 20;
+
+/// Additions of later versions, by name. A reader ignores those that it does not know, unless `critical` names them.
+pub type Extensions = BTreeMap<String, String>;
+
+/// Terms of this version.
+pub trait Terms: DeserializeOwned + Serialize {
+    /// [`VERSION`].
+    fn version(&self) -> u32;
+    /// The extensions without which the rest would be misunderstood.
+    fn critical(&self) -> &[String];
+    /// The additions.
+    fn extensions(&self) -> &Extensions;
+}
+
+macro_rules! terms {
+    ($($name:ty),*) => {
+        $(impl $crate::grant::terms::Terms for $name {
+            fn version(&self) -> u32 {
+                self.version
+            }
+            fn critical(&self) -> &[String] {
+                &self.critical
+            }
+            fn extensions(&self) -> &$crate::grant::terms::Extensions {
+                &self.extensions
+            }
+        })*
+    };
+}
+pub(super) use terms;
+terms!(RequestTerms, ApprovalTerms, GrantTerms);
+
+/// Why bytes are not terms that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TermsFault {
+    /// An earlier version made them.
+    Earlier,
+    /// A later version made them.
+    Later,
+    /// They say that this extension must be known, and it is not.
+    Critical(String),
+    /// They are not what this version would have written.
+    Malformed,
+}
+
+impl TermsFault {
+    /// Why bytes are not what this version writes: their version tells, where there is one.
+    pub fn of_version(bytes: &[u8]) -> Self {
+        let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+        match value.get("version").and_then(serde_json::Value::as_u64) {
+            Some(1) => Self::Earlier,
+            Some(version) if version > u64::from(VERSION) => Self::Later,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl fmt::Display for TermsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earlier => f.write_str("it was made by an earlier version; ask again"),
+            Self::Later => f.write_str("it was made by a later version, which this one cannot read"),
+            Self::Critical(key) => {
+                let key = crate::escape::escape(key.as_bytes());
+                write!(f, "it demands \"{key}\", which this version does not know")
+            }
+            Self::Malformed => f.write_str("its terms are not readable"),
+        }
+    }
+}
+
+/// A flag that is an integer on paper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum Flag {
+    /// 0
+    No,
+    /// 1
+    Yes,
+}
+
+impl Flag {
+    /// True for [`Flag::Yes`].
+    pub fn is_set(self) -> bool {
+        self == Self::Yes
+    }
+
+    /// The narrower of two.
+    pub fn or(self, other: Self) -> Self {
+        if self.is_set() { self } else { other }
+    }
+}
+
+impl From<bool> for Flag {
+    fn from(set: bool) -> Self {
+        if set { Self::Yes } else { Self::No }
+    }
+}
+
+impl From<Flag> for u8 {
+    fn from(flag: Flag) -> u8 {
+        u8::from(flag.is_set())
+    }
+}
+
+impl TryFrom<u8> for Flag {
+    type Error = &'static str;
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        match number {
+            0 => Ok(Self::No),
+            1 => Ok(Self::Yes),
+            _ => Err("a flag is 0 or 1"),
+        }
+    }
+}
+
+fn no() -> Flag {
+    Flag::No
+}
+
+fn is_no(flag: &Flag) -> bool {
+    !flag.is_set()
+}
+
+/// The command of a request: everything that an exact grant binds but the run-as user's name, which stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandTerms {
+    /// The path by which rules know the program, and the arguments.
+    pub argv: Vec<Word>,
+    /// The working directory.
+    pub cwd: Word,
+    /// The variables that the requester names for it, `NAME=VALUE`, sorted. Nothing else comes from the caller.
+    pub environment: Vec<Word>,
+    /// The canonical path of the program; the word `sudoedit` where files are edited.
+    pub path: Word,
+    /// SHA-256 of the program, lower-case hexadecimal.
+    pub program: String,
+    /// The gid that it runs with.
+    pub run_as_gid: u32,
+    /// The supplementary groups, sorted.
+    pub run_as_groups: Vec<u32>,
+    /// The uid that it runs with.
+    pub run_as_uid: u32,
+}
+
+impl CommandTerms {
+    /// How many bytes its words, its directory and its variables have as they are written.
+    pub fn written_length(&self) -> usize {
+        let words = self.argv.iter().chain(&self.environment).chain([&self.cwd, &self.path]);
+        words.map(|word| word.written_length().saturating_add(3)).fold(0, usize::saturating_add)
+    }
+}
+
+/// A request as it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestTerms {
+    /// Granted without approval, in an emergency; absent otherwise.
+    #[serde(default = "no", skip_serializing_if = "is_no")]
+    pub break_glass: Flag,
+    /// The command asked for; absent for the whole role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandTerms>,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// Names of extensions that every reader must know.
+    pub critical: Vec<String>,
+    /// When a pending request dies; seconds since 1970.
+    pub deadline: i64,
+    /// Seconds asked for.
+    pub duration: u64,
+    /// Only the very command.
+    pub exact: Flag,
+    /// The grant whose runs this shall let go on; absent in an ordinary request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
+    /// Additions of later versions.
+    pub extensions: Extensions,
+    /// The host it was made on.
+    pub host: HostDescriptor,
+    /// The id of the request and of its grant.
+    pub id: GrantId,
+    /// Only one run.
+    pub one_shot: Flag,
+    /// The words of the requester.
+    pub reason: Word,
+    /// For which role.
+    pub role: RoleName,
+    /// The digest of that role's power ([`crate::policy::RolePower`]) at that time, lower-case hexadecimal.
+    pub role_digest: String,
+    /// As whom.
+    pub run_as: UserName,
+    /// Not before this time; 0 for at once.
+    pub start: i64,
+    /// Empty when there is none.
+    pub ticket: Word,
+    /// The requester.
+    pub uid: u32,
+    /// The requester's name at that time.
+    pub user: UserName,
+    /// [`VERSION`].
+    pub version: u32,
+}
+
+/// An approval as it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalTerms {
+    /// By whom: an account of the host, which alone says which uid that is.
+    pub approver: UserName,
+    /// Seconds since 1970, by the clock of the machine on which it was given.
+    pub at: i64,
+    /// Empty when there is none.
+    pub comment: Word,
+    /// Names of extensions that every reader must know.
+    pub critical: Vec<String>,
+    /// At most this many seconds; 0 for what was asked.
+    pub duration: u64,
+    /// Only the very command.
+    pub exact: Flag,
+    /// Additions of later versions.
+    pub extensions: Extensions,
+    /// The id of the host it is for ([`super::HostId`]).
+    pub host: String,
+    /// The id of the request.
+    pub id: GrantId,
+    /// Only one run.
+    pub one_shot: Flag,
+    /// SHA-256 of the exact bytes of the request, lower-case hexadecimal.
+    pub request: String,
+    /// The role digest of the request.
+    pub role_digest: String,
+    /// [`VERSION`].
+    pub version: u32,
+}
+
+/// A grant as the host signs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantTerms {
+    /// SHA-256 of the exact bytes of each approval, lower-case hexadecimal.
+    pub approvals: Vec<String>,
+    /// Who approved.
+    pub approvers: Vec<UserName>,
+    /// The end on the boot clock of the boot in which it was signed, in microseconds.
+    pub boot_deadline: i64,
+    /// That boot.
+    pub boot_id: String,
+    /// Nobody approved it: the glass was broken, and an approver is to review it. Absent otherwise.
+    #[serde(default = "no", skip_serializing_if = "is_no")]
+    pub break_glass: Flag,
+    /// The command it was asked for; absent for the whole role. Binding when `exact` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandTerms>,
+    /// Names of extensions that every reader must know.
+    pub critical: Vec<String>,
+    /// Serves only the very command, in its directory, as its user and with its environment.
+    pub exact: Flag,
+    /// The end; seconds since 1970.
+    pub expires: i64,
+    /// The grant whose runs this lets go on; absent in an ordinary grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<GrantId>,
+    /// Additions of later versions.
+    pub extensions: Extensions,
+    /// The id of the only host it is good for ([`super::HostId`]).
+    pub host: String,
+    /// Its id.
+    pub id: GrantId,
+    /// When it was signed; seconds since 1970.
+    pub issued: i64,
+    /// Serves only one run.
+    pub one_shot: Flag,
+    /// SHA-256 of the exact bytes of the request, lower-case hexadecimal.
+    pub request: String,
+    /// Which role it activates.
+    pub role: RoleName,
+    /// The role digest of the request: a run needs what the role allowed then and allows now.
+    pub role_digest: String,
+    /// As whom the command was asked for. Binding when `exact` is set.
+    pub run_as: UserName,
+    /// The begin; seconds since 1970.
+    pub starts: i64,
+    /// Serves in the boot in which it was signed alone, because the wall clock stood before the latest time of the journal then: its
+    /// window lies in a time that is still to come. Absent otherwise.
+    #[serde(default = "no", skip_serializing_if = "is_no")]
+    pub this_boot: Flag,
+    /// The holder.
+    pub uid: u32,
+    /// The holder's name at that time.
+    pub user: UserName,
+    /// [`VERSION`].
+    pub version: u32,
+}
+
+impl GrantTerms {
+    /// SHA-256 of the exact bytes that they were read from, which are those that they are written as.
+    pub fn sha256(&self) -> Option<[u8; 32]> {
+        encode(self).ok().map(|bytes| Sha256::digest(bytes).into())
+    }
+
+    /// The holder.
+    pub fn person(&self) -> Person {
+        Person { uid: self.uid, name: self.user.clone() }
+    }
+
+    /// The time until it ends on the first of the clocks that know it.
+    pub fn left(&self, moment: &Moment) -> Duration {
+        let wall = Timestamp::from_seconds(self.expires).0.saturating_sub(moment.wall.0);
+        let boot = self.boot_deadline.saturating_sub(moment.boot.0);
+        let micros = if moment.boot_id == self.boot_id { wall.min(boot) } else { wall };
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+}
+
+impl RequestTerms {
+    /// The requester.
+    pub fn person(&self) -> Person {
+        Person { uid: self.uid, name: self.user.clone() }
+    }
+
+    /// As whom, where and with which variables the command would run: what an approver has to see beside its words. One
+    /// line each, escaped and quoted; of the whole role only as whom.
+    pub fn circumstances(&self) -> Vec<String> {
+        let user = crate::escape::escape(self.run_as.as_str().as_bytes());
+        let Some(command) = &self.command else { return vec![format!("as {user}")] };
+        let groups: Vec<String> = command.run_as_groups.iter().map(u32::to_string).collect();
+        let (uid, gid, groups) = (command.run_as_uid, command.run_as_gid, groups.join(" "));
+        let quoted = |word: &Word| command_line([word.as_os_str()]);
+        let mut lines =
+            vec![format!("as {user} (uid {uid}, gid {gid}, groups {groups})"), format!("in {}", quoted(&command.cwd))];
+        lines.extend(command.environment.iter().map(|variable| format!("with {}", quoted(variable))));
+        lines
+    }
+
+    /// The words of the command; none for the whole role.
+    pub fn argv(&self) -> &[Word] {
+        self.command.as_ref().map_or(&[], |command| &command.argv)
+    }
+}
+
+/// Terms as exact bytes.
+pub fn encode<T: Serialize>(terms: &T) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(terms)
+}
+
+/// Reads exact bytes.
+///
+/// # Errors
+/// Anything that this version would not have written itself, but for extensions that nobody has to know.
+pub fn decode<T: Terms>(bytes: &[u8]) -> Result<T, TermsFault> {
+    if bytes.len() > TERMS_LIMIT {
+        return Err(TermsFault::Malformed);
+    }
+    let terms = serde_json::from_slice::<T>(bytes).map_err(|_| TermsFault::of_version(bytes))?;
+    if terms.version() != VERSION {
+        return Err(TermsFault::of_version(bytes));
+    }
+    if encode(&terms).ok().as_deref() != Some(bytes) {
+        return Err(TermsFault::Malformed);
+    }
+    match terms.critical().first() {
+        None => Ok(terms),
+        Some(key) if terms.extensions().contains_key(key) => Err(TermsFault::Critical(key.clone())),
+        Some(_) => Err(TermsFault::Malformed),
+    }
+}
+
+/// The id that unusable bytes claim to have, for telling people which they are.
+pub fn claimed_id(bytes: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let id = value.get("id").and_then(serde_json::Value::as_str).and_then(|id| GrantId::parse(id).ok());
+    id.map_or_else(|| "(unreadable)".to_owned(), |id| id.to_string())
+}

@@ -1,0 +1,293 @@
+//! One entry of `commands`: which words it means, and whether a command is these words. Opens and runs nothing; the
+//! digest of the program comes from the caller, and only when a rule asks for it. Only for a rule that denies it is looked at
+//! what the path in the rule leads to.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::arguments::{Arguments, MOST_WORDS, parse_arguments};
+pub use super::digest::Algorithm;
+use super::digest::Digest;
+use super::expression::Expression;
+use super::glob::Glob;
+use super::lookup::ProgramNames;
+use super::pattern::{Tail, WordPattern};
+use super::rule_table::RuleTable;
+use crate::escape;
+
+/// In the place of a program: files are edited (sudoers(5)).
+pub const EDIT: &str = "sudoedit";
+
+/// An entry of `commands`: a pattern of a program and its arguments, or `ALL`, perhaps negated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRule {
+    text: String,
+    effect: Effect,
+    means: Means,
+    /// One of them must be that of the program, unless there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    digests: Vec<Digest>,
+}
+
+/// What the rule does with a command that it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// It may run.
+    Allow,
+    /// It may not: the rule began with `!`.
+    Deny,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Means {
+    All,
+    Program { path: ProgramPath, arguments: Arguments },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ProgramPath {
+    Words(WordPattern),
+    /// glob(7).
+    Glob(Glob),
+    Regex(Expression),
+}
+
+impl CommandRule {
+    /// Reads the string form: words parted by spaces or tabs, the first an absolute path. The error is a sentence
+    /// fragment about the rule.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        refuse_invisible(text)?;
+        let (effect, rest) = split_effect(text);
+        if rest == "ALL" {
+            return Ok(Self { text: text.to_owned(), effect, means: Means::All, digests: Vec::new() });
+        }
+        let words = split_words(rest)?;
+        let (path, arguments) = words.split_first().ok_or("is empty")?;
+        check_files(path, arguments)?;
+        let path = ProgramPath::Words(parse_path(path)?);
+        let means = Means::Program { path, arguments: Arguments::Words(parse_arguments(arguments)?) };
+        Ok(Self { text: text.to_owned(), effect, means, digests: Vec::new() })
+    }
+
+    /// Reads the table form; words are not split, `!` may stand before the path.
+    pub(super) fn from_table(table: &RuleTable<'_>) -> Result<Self, String> {
+        let (effect, path) = table.program()?;
+        let means = match (path, table.arguments()?) {
+            (None, None) => Means::All,
+            (None, Some(_)) => return Err("has arguments for ALL, which means every command with any".to_owned()),
+            (Some(path), arguments) => {
+                Means::Program { path, arguments: arguments.unwrap_or(Arguments::Words(Vec::new())) }
+            }
+        };
+        let digests = table.digests()?;
+        if table.path.is_some_and(|path| split_effect(path).1 == EDIT) {
+            check_files(EDIT, table.args.as_deref().unwrap_or_default())?;
+            if !digests.is_empty() {
+                return Err(format!("has a digest for {EDIT}, which is no file"));
+            }
+        }
+        Ok(Self { text: table.text(&digests), effect, means, digests })
+    }
+
+    /// What the rule means, as JSON, unless its text alone says all of it: a text of the table form leaves some of it open,
+    /// and beside a rule that was read from elsewhere any text may stand.
+    pub fn meaning(&self) -> Option<String> {
+        if Self::parse(&self.text).as_ref() == Ok(self) {
+            return None;
+        }
+        let Self { text: _, effect, means, digests } = self;
+        Some(serde_json::json!({"digests": digests, "effect": effect, "means": means}).to_string())
+    }
+
+    /// What the rule does with a command that it means.
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// Whether the rule means every command.
+    pub fn means_all(&self) -> bool {
+        self.means == Means::All && self.digests.is_empty()
+    }
+
+    /// The one path that the rule can mean; `None` for `ALL` and where the path has a wildcard.
+    pub fn literal_path(&self) -> Option<PathBuf> {
+        match &self.means {
+            Means::Program { path: ProgramPath::Words(path), .. } => {
+                path.literal().map(|bytes| PathBuf::from(OsString::from_vec(bytes)))
+            }
+            Means::All | Means::Program { .. } => None,
+        }
+    }
+
+    /// Whether the rule means this command: by its place, and one that denies also by its canonical path and by what the path in
+    /// the rule leads to, so that no link of root's (`python3` to `python3.11`) is a way around it. `digest` is asked last and only by a rule with a digest; where something
+    /// cannot be told (`None`), a rule that allows does not match and a rule that denies does.
+    pub fn matches<'a>(
+        &self,
+        program: impl Into<ProgramNames<'a>>,
+        arguments: &[OsString],
+        digest: &dyn Fn(Algorithm) -> Option<Vec<u8>>,
+    ) -> bool {
+        let unknown = self.effect == Effect::Deny;
+        let named = match &self.means {
+            Means::All => true,
+            Means::Program { path: wanted, arguments: words } => {
+                self.names(wanted, program.into()).unwrap_or(unknown) && words.mean(arguments).unwrap_or(unknown)
+            }
+        };
+        named && (self.digests.is_empty() || self.digests.iter().any(|known| known.is(digest).unwrap_or(unknown)))
+    }
+
+    fn names(&self, wanted: &ProgramPath, program: ProgramNames<'_>) -> Option<bool> {
+        let (place, canonical) = (program.place.as_os_str().as_bytes(), program.canonical.as_os_str().as_bytes());
+        match self.effect {
+            // Whoever wrote about paths did not think of editing, which has none.
+            Effect::Allow if place == EDIT.as_bytes() && !matches!(wanted, ProgramPath::Words(_)) => Some(false),
+            Effect::Allow => wanted.matches(place),
+            Effect::Deny => Some(
+                wanted.denies(place)?
+                    || (canonical != place && wanted.denies(canonical)?)
+                    || wanted.leads_to(program)?,
+            ),
+        }
+    }
+}
+
+impl ProgramPath {
+    /// Whether the path in the rule, though it is another, leads to this program: through a link in its directory, as a link to
+    /// the program, or as another name of the same file. `None` where that cannot be seen.
+    fn leads_to(&self, program: ProgramNames<'_>) -> Option<bool> {
+        let (start, tail) = match self {
+            Self::Words(pattern) => pattern.literal_start(),
+            Self::Glob(glob) => glob.literal_start(),
+            Self::Regex(_) => return Some(false),
+        };
+        let start = Path::new(OsStr::from_bytes(&start));
+        match tail {
+            Tail::Nothing => program.are_led_to_by(start),
+            Tail::Wildcards => match program.below(start)? {
+                Some(path) => self.matches(path.as_os_str().as_bytes()),
+                None => Some(false),
+            },
+        }
+    }
+
+    fn denies(&self, path: &[u8]) -> Option<bool> {
+        Some(self.matches(path)? || unmerged(path).is_some_and(|other| self.matches(other) == Some(true)))
+    }
+
+    fn matches(&self, path: &[u8]) -> Option<bool> {
+        match self {
+            Self::Words(pattern) => Some(pattern.matches(path)),
+            Self::Glob(glob) => Some(glob.matches_path(path)),
+            Self::Regex(expression) => std::str::from_utf8(path).ok().and_then(|path| expression.matches(path)),
+        }
+    }
+}
+
+/// As written in the policy; the table form as one line.
+impl fmt::Display for CommandRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+/// The same program's path before `/usr` was merged: `!/bin/sh` denies `/usr/bin/sh` too, for where `/bin` is a link to
+/// `/usr/bin` the rule would otherwise never match. A rule that allows stays exact, and `jitctl policy check` warns.
+fn unmerged(path: &[u8]) -> Option<&[u8]> {
+    let other = path.strip_prefix(b"/usr")?;
+    let merged = [&b"/bin/"[..], b"/sbin/", b"/lib"].iter().any(|directory| other.starts_with(directory));
+    merged.then_some(other)
+}
+
+pub(super) fn split_effect(text: &str) -> (Effect, &str) {
+    match text.strip_prefix('!') {
+        Some(rest) => (Effect::Deny, rest.trim_start_matches([' ', '\t'])),
+        None => (Effect::Allow, text),
+    }
+}
+
+/// Words as written, escapes kept for [`WordPattern`].
+fn split_words(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            ' ' | '\t' if word.is_empty() => {}
+            ' ' | '\t' => words.push(std::mem::take(&mut word)),
+            '\'' | '"' => {
+                return Err(format!(
+                    "holds {character}, but quotes do not group words here: write \\{character}, or the table form"
+                ));
+            }
+            '\\' => {
+                word.push('\\');
+                word.extend(characters.next());
+            }
+            character => word.push(character),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    if words.len() > MOST_WORDS { Err(format!("has more than {MOST_WORDS} words")) } else { Ok(words) }
+}
+
+/// A path in a directory that could be one without links: a rule that can never match is a mistake, and a negated one
+/// would be a hole.
+pub(super) fn parse_path(text: &str) -> Result<WordPattern, String> {
+    // No path: editing, with the files as its words.
+    if text == EDIT {
+        return WordPattern::parse(text);
+    }
+    if !text.starts_with('/') {
+        return Err(if text == "ALL" || text.starts_with("ALL ") {
+            "has words after ALL, which means every command with any arguments".to_owned()
+        } else {
+            "does not begin with an absolute path".to_owned()
+        });
+    }
+    let pattern = WordPattern::parse(text)?;
+    for component in pattern.components().skip(1) {
+        match component.as_deref() {
+            Some(b"") if text == "/" => return Err("names the root directory, not a program".to_owned()),
+            Some(b"") if text.ends_with('/') => {
+                return Err("ends with '/': for the programs of a directory write '/*'".to_owned());
+            }
+            Some(b"" | b"." | b"..") => {
+                return Err("has a path with an empty, '.' or '..' component, which no program has".to_owned());
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(pattern)
+}
+
+/// Files are judged by their whole paths, so a rule about another word could never match.
+fn check_files(program: &str, words: &[String]) -> Result<(), String> {
+    match words.iter().find(|word| program == EDIT && !word.starts_with('/') && !matches!(word.as_str(), "*" | "**")) {
+        Some(word) => Err(format!("has the word '{word}', which is no absolute path, after {EDIT}")),
+        None => Ok(()),
+    }
+}
+
+/// What cannot be seen in an editor must not decide who is root (CVE-2021-42574).
+pub(super) fn refuse_invisible(text: &str) -> Result<(), String> {
+    let visible = text.replace(['\\', '\t'], "");
+    if escape::escape(visible.as_bytes()) == visible {
+        Ok(())
+    } else {
+        Err("holds a control character or an invisible character".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The values of options that are more than a number or a text, as they are written in the policy.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::UserName;
+
+/// A file mode mask, written in octal; 0777 leaves the caller's as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Umask(pub(super) u32);
+
+/// `runcwd`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum RunDirectory {
+    /// `*`: the caller may say with -D.
+    CallersChoice,
+    /// `~`: the target's home.
+    TargetsHome,
+    /// `~USER`
+    HomeOf(UserName),
+    /// An absolute path.
+    Path(PathBuf),
+}
+
+/// For what a password is remembered (`timestamp_type` of sudoers(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimestampType {
+    /// The terminal in its session, or the parent process where there is none.
+    Tty,
+    /// The parent process.
+    Ppid,
+    /// The caller, wherever they are.
+    Global,
+}
+
+/// `lecture`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lecture {
+    /// Nobody is.
+    Never,
+    /// Everybody, the first time.
+    Once,
+    /// Everybody, each time.
+    Always,
+}
+
+impl Umask {
+    /// `022`
+    pub const USUAL: Self = Self(0o022);
+
+    /// The bits; `None` leaves the caller's mask alone.
+    pub fn bits(self) -> Option<u32> {
+        (self.0 != 0o777).then_some(self.0)
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        let plain = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        match u32::from_str_radix(text, 8) {
+            Ok(bits) if plain && bits <= 0o777 => Ok(Self(bits)),
+            _ => Err("must be a file mode mask in octal, such as \"022\", or \"0777\" for the caller's own"),
+        }
+    }
+}
+
+impl fmt::Display for Umask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl TryFrom<String> for Umask {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Umask> for String {
+    fn from(mask: Umask) -> Self {
+        mask.to_string()
+    }
+}
+
+impl RunDirectory {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "*" => Ok(Self::CallersChoice),
+            "~" => Ok(Self::TargetsHome),
+            _ => match text.strip_prefix('~') {
+                Some(user) => UserName::parse(user).map(Self::HomeOf).map_err(|error| error.to_string()),
+                None => absolute(text).map(Self::Path),
+            },
+        }
+    }
+}
+
+impl fmt::Display for RunDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CallersChoice => f.write_str("*"),
+            Self::TargetsHome => f.write_str("~"),
+            Self::HomeOf(user) => write!(f, "~{user}"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl TryFrom<String> for RunDirectory {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RunDirectory> for String {
+    fn from(directory: RunDirectory) -> Self {
+        directory.to_string()
+    }
+}
+
+impl TimestampType {
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "tty" => Ok(Self::Tty),
+            "ppid" => Ok(Self::Ppid),
+            "global" => Ok(Self::Global),
+            _ => Err("must be \"tty\", \"ppid\" or \"global\""),
+        }
+    }
+}
+
+impl Lecture {
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "never" => Ok(Self::Never),
+            "once" => Ok(Self::Once),
+            "always" => Ok(Self::Always),
+            _ => Err("must be \"never\", \"once\" or \"always\""),
+        }
+    }
+}
+
+/// A path that cannot be read in two ways.
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    let plain = !text.chars().any(char::is_control) && !path.components().any(|part| part == Component::ParentDir);
+    if path.is_absolute() && plain && text.len() < 4096 {
+        Ok(path.to_path_buf())
+    } else {
+        Err("must be an absolute path without '..'".to_owned())
+    }
+}

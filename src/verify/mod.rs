@@ -1,0 +1,316 @@
+//! The leaf that turns stored bytes into a [`VerifiedGrant`]. Whatever is not exactly right is a fault, never a default.
+
+mod act;
+mod exact;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use crate::elevation::{Caller, Elevation};
+use crate::judge::{Eligible, ask};
+use jit_core::clock::Now;
+use jit_core::policy::{Answer, Role, RolePower};
+
+pub use act::{Act, ActFault, Attested, Consent, Shown};
+use exact::compare;
+pub use exact::{Differs, command_terms};
+use jit_core::grant::sshsig::{Namespace, SignatureFault};
+use jit_core::grant::terms::{claimed_id, decode};
+use jit_core::grant::{ApprovalFault, GrantTerms, HostId, HostPublicKey, SignedGrant, TermsFault, Vouchers};
+
+/// What this host knows when it verifies.
+pub struct Facts<'a> {
+    /// The key that must have signed.
+    pub key: &'a HostPublicKey,
+    /// The host that must be named.
+    pub host: &'a HostId,
+    /// Now.
+    pub now: &'a Now,
+    /// What signed approvals rest on; needed where one of the roles takes signed ones only.
+    pub vouchers: Option<&'a Vouchers>,
+    /// The power of the role with this digest, as it was approved; asked for only where the role has changed since.
+    pub approved: &'a dyn Fn(&str) -> Option<RolePower>,
+}
+
+/// Why a stored grant gives no power for this elevation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantFault {
+    /// The signature does not hold.
+    Signature(SignatureFault),
+    /// The bytes are not terms that can be used.
+    Terms(TermsFault),
+    /// It was made for another host.
+    OtherHost,
+    /// It belongs to somebody else.
+    OtherHolder,
+    /// Its role does not cover the command, or the caller is no longer eligible for it.
+    OtherRole,
+    /// Its role covers the command now, and did not when the grant was approved.
+    RoleWidened,
+    /// Its role has changed so much that nothing is left of what was approved.
+    RoleReplaced,
+    /// It serves exactly one command, which this is not, and why.
+    OtherCommand(Differs),
+    /// Its time has not come.
+    NotYet,
+    /// Its time is over.
+    Expired,
+    /// It lets one run under an earlier grant go on, and serves no new one.
+    OnlyExtends,
+    /// The clock stands before the journal's last record, and the boot in which the grant was signed is over: no
+    /// clock is left that could tell when it ends.
+    ClockSetBack,
+    /// It was given while the clock stood before the journal's last record, for that boot alone, which is over.
+    OtherBoot,
+    /// Its role takes signed approvals only, and one that it rests on does not hold any more.
+    Approval(ApprovalFault),
+}
+
+impl fmt::Display for GrantFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signature(fault) => fault.fmt(f),
+            Self::Terms(fault) => fault.fmt(f),
+            Self::OtherHost => f.write_str("it was made for another host"),
+            Self::OtherHolder => f.write_str("it was given to another account; ask for a grant of your own"),
+            Self::OtherRole => f.write_str("its role does not cover this command"),
+            Self::RoleWidened => f.write_str("its role did not cover this command when it was approved"),
+            Self::RoleReplaced => f.write_str("its role has changed too much since it was approved; ask again"),
+            Self::OtherCommand(differs) => write!(f, "it {differs}"),
+            Self::NotYet => f.write_str("it has not begun"),
+            Self::Expired => f.write_str("it has expired"),
+            Self::OnlyExtends => f.write_str("it lets a run under an earlier grant go on and serves no other"),
+            Self::Approval(fault) => fault.fmt(f),
+            Self::OtherBoot => {
+                f.write_str("it was given while the clock of this host stood wrong, until the next boot; ask again")
+            }
+            Self::ClockSetBack => f.write_str("the clock of this host stands before its own journal"),
+        }
+    }
+}
+
+/// A grant that is good for exactly the elevation it carries.
+#[must_use = "a verified grant leads to the gate"]
+pub struct VerifiedGrant {
+    elevation: Elevation,
+    role: Role,
+    terms: GrantTerms,
+}
+
+/// No candidate gave power; the elevation comes back so that the caller can be offered a request.
+pub struct NoGrant {
+    /// What was asked.
+    pub eligible: Eligible,
+    /// What was wrong with each candidate, by id where it could be read.
+    pub faults: Vec<(String, GrantFault)>,
+}
+
+impl NoGrant {
+    /// The grant that comes nearest to serving, and why it does not, as a sentence. None where no grant is meant for such a
+    /// command.
+    pub fn nearest(&self) -> Option<String> {
+        let distance = |fault: &GrantFault| match fault {
+            GrantFault::OtherCommand(Differs::Words) => 2,
+            GrantFault::OtherCommand(_) => 0,
+            _ => 1,
+        };
+        let meant = self.faults.iter().filter(|(_, fault)| *fault != GrantFault::OtherRole);
+        let (id, fault) = meant.min_by_key(|(_, fault)| distance(fault))?;
+        Some(match fault {
+            GrantFault::OtherCommand(differs) => format!("grant {id} {differs}"),
+            fault => format!("grant {id} does not serve: {fault}"),
+        })
+    }
+}
+
+/// Finds among `candidates` the narrowest grant that covers what `eligible` asks.
+pub fn verify(
+    candidates: Vec<SignedGrant>,
+    eligible: Eligible,
+    facts: &Facts<'_>,
+) -> Result<VerifiedGrant, Box<NoGrant>> {
+    let mut faults = Vec::new();
+    let mut claims = Vec::new();
+    for signed in candidates {
+        match decode::<GrantTerms>(&signed.bytes()) {
+            Ok(terms) => claims.push((signed, terms)),
+            Err(fault) => faults.push((claimed_id(&signed.bytes()), GrantFault::Terms(fault))),
+        }
+    }
+    // Sorted by what they claim, so that one signature check is enough where the narrowest holds.
+    claims.sort_by_key(|(_, terms)| narrowness(terms, &eligible));
+
+    for (signed, terms) in claims {
+        match check(&signed, &terms, &eligible, facts) {
+            Ok(role) => {
+                let elevation = eligible.into_elevation();
+                return Ok(VerifiedGrant { elevation, role, terms });
+            }
+            Err(fault) => faults.push((terms.id.to_string(), fault)),
+        }
+    }
+    Err(Box::new(NoGrant { eligible, faults }))
+}
+
+impl VerifiedGrant {
+    /// What it is good for.
+    pub fn elevation(&self) -> &Elevation {
+        &self.elevation
+    }
+
+    /// The role it activates.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// Its terms.
+    pub fn terms(&self) -> &GrantTerms {
+        &self.terms
+    }
+
+    /// Checks the window again: a password prompt may outlive a grant.
+    pub fn still_open(&self, now: &Now) -> Result<(), GrantFault> {
+        window(&self.terms, now)
+    }
+
+    /// Takes it apart, for the gate.
+    pub fn into_parts(self) -> (Elevation, Role, GrantTerms) {
+        (self.elevation, self.role, self.terms)
+    }
+}
+
+/// A role that somebody holds as a whole, under a grant that is neither for one run nor for one command.
+#[must_use = "a held role is an answer, or the beginning of a session"]
+pub struct HeldRole {
+    role: Role,
+    terms: GrantTerms,
+}
+
+impl HeldRole {
+    /// Finds among `candidates` the grant by which `holder` holds one of `roles` for the longest time.
+    pub fn find(candidates: &[SignedGrant], holder: &Caller, roles: &[Role], facts: &Facts<'_>) -> Option<Self> {
+        let whole = |terms: &GrantTerms| !terms.exact.is_set() && !terms.one_shot.is_set();
+        let held = candidates.iter().filter_map(|signed| {
+            let terms = decode::<GrantTerms>(&signed.bytes()).ok().filter(whole)?;
+            let role = match genuine(signed, &terms, holder, roles, facts).ok()? {
+                Serving::Unchanged(role) => role.clone(),
+                Serving::Changed { present, approved } => present.narrowed(&approved)?.both,
+            };
+            Some(Self { role, terms })
+        });
+        held.max_by_key(|held| held.terms.expires)
+    }
+
+    /// The role.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// The terms of the grant.
+    pub fn terms(&self) -> &GrantTerms {
+        &self.terms
+    }
+}
+
+/// Those of `candidates` that are good for `holder` now, each with the roles that all have to allow a command: the one of
+/// `roles` that it activates and, where that has changed since, what it was. Whether they do is another question.
+pub fn good_for<'r>(
+    candidates: &'r [SignedGrant],
+    holder: &'r Caller,
+    roles: &'r [Role],
+    facts: &'r Facts<'r>,
+) -> impl Iterator<Item = (Vec<Role>, GrantTerms)> {
+    candidates.iter().filter_map(move |signed| {
+        let terms = decode::<GrantTerms>(&signed.bytes()).ok()?;
+        let roles = match genuine(signed, &terms, holder, roles, facts).ok()? {
+            Serving::Unchanged(role) => vec![role.clone()],
+            Serving::Changed { present, approved } => vec![present.clone(), present.narrowed(&approved)?.approved],
+        };
+        Some((roles, terms))
+    })
+}
+
+/// Checks that `now` lies in the window of `terms`, on every clock there is.
+pub fn window(terms: &GrantTerms, now: &Now) -> Result<(), GrantFault> {
+    let moment = now.moment();
+    let same_boot = moment.boot_id == terms.boot_id;
+    if !same_boot && now.behind() > 0 {
+        return Err(GrantFault::ClockSetBack);
+    }
+    if !same_boot && terms.this_boot.is_set() {
+        return Err(GrantFault::OtherBoot);
+    }
+    if now.seconds() < terms.starts {
+        return Err(GrantFault::NotYet);
+    }
+    if now.seconds() >= terms.expires || (same_boot && moment.boot.0 >= terms.boot_deadline) {
+        return Err(GrantFault::Expired);
+    }
+    Ok(())
+}
+
+fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &Facts<'_>) -> Result<Role, GrantFault> {
+    let elevation = eligible.elevation();
+    let role = match genuine(signed, terms, elevation.caller(), eligible.roles(), facts)? {
+        Serving::Unchanged(role) => role.clone(),
+        Serving::Changed { present, approved } => {
+            let narrowed = present.narrowed(&approved).ok_or(GrantFault::RoleReplaced)?;
+            match ask(&narrowed.approved, elevation) {
+                Answer::Allowed { .. } => narrowed.both,
+                _ => return Err(GrantFault::RoleWidened),
+            }
+        }
+    };
+    if terms.exact.is_set() {
+        compare(terms, elevation, &role).map_err(GrantFault::OtherCommand)?;
+    }
+    Ok(role)
+}
+
+/// The role that a grant activates.
+enum Serving<'r> {
+    /// As it was approved.
+    Unchanged(&'r Role),
+    /// It was another when the grant was approved: what both allow counts.
+    Changed { present: &'r Role, approved: RolePower },
+}
+
+/// Everything that does not depend on a command; gives the one of `roles` that it activates.
+fn genuine<'r>(
+    signed: &SignedGrant,
+    terms: &GrantTerms,
+    holder: &Caller,
+    roles: &'r [Role],
+    facts: &Facts<'_>,
+) -> Result<Serving<'r>, GrantFault> {
+    facts.key.verify(Namespace::Grant, &signed.bytes(), &signed.signature()).map_err(GrantFault::Signature)?;
+    if terms.host != facts.host.as_str() {
+        return Err(GrantFault::OtherHost);
+    }
+    if !holder.person().is(terms.uid, &terms.user) {
+        return Err(GrantFault::OtherHolder);
+    }
+    window(terms, facts.now)?;
+    let role = roles.iter().find(|role| role.name == terms.role).ok_or(GrantFault::OtherRole)?;
+    if terms.extends.is_some() && terms.one_shot.is_set() {
+        return Err(GrantFault::OnlyExtends);
+    }
+    // Broken glass has no approvals to check, where the role has a glass.
+    let by_glass = terms.break_glass.is_set() && role.activation.break_glass;
+    if role.activation.signed_approvals && !by_glass {
+        let vouchers = facts.vouchers.ok_or(GrantFault::Approval(ApprovalFault::Missing))?;
+        vouchers.vouch(terms, &role.activation, facts.now.seconds()).map_err(GrantFault::Approval)?;
+    }
+    if role.digest == terms.role_digest {
+        return Ok(Serving::Unchanged(role));
+    }
+    let approved = (facts.approved)(&terms.role_digest).ok_or(GrantFault::RoleReplaced)?;
+    Ok(Serving::Changed { present: role, approved })
+}
+
+/// Smaller is narrower: the very command, one run, the narrowest role, the nearest end.
+fn narrowness(terms: &GrantTerms, eligible: &Eligible) -> (bool, bool, usize, i64) {
+    let place = eligible.roles().iter().position(|role| role.name == terms.role).unwrap_or(usize::MAX);
+    (!terms.exact.is_set(), !terms.one_shot.is_set(), place, terms.expires)
+}
