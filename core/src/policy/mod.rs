@@ -6,6 +6,7 @@ mod audit_file;
 mod change;
 mod command_rule;
 mod digest;
+mod environment;
 mod error;
 mod expression;
 mod file;
@@ -36,13 +37,14 @@ pub use change::{
     policy_digest,
 };
 pub use command_rule::{Algorithm, CommandRule, EDIT, Effect};
+pub use environment::{VariableRules, Wanted};
 pub use error::PolicyError;
 pub use host::Hosts;
 pub use listed::{Entry, Line, Listed, Side};
 pub use lookup::{Lookup, NOWHERE, ProgramNames};
 pub use options::{Lecture, Options, RESOURCES, Rlimit, RunDirectory, TimestampType, UNTIL_REBOOT, Umask};
 pub use pattern::{WordPattern, name_matches};
-pub use power::{InvalidPower, Narrowed, RolePower, role_digest};
+pub use power::{InvalidPower, Narrowed, Origin, RolePower, role_digest};
 pub use principal::{People, Principal, Subject};
 pub use reader::{PolicyReader, PolicyWords};
 pub use recording::{Record, Recording, RecordingMode, RecordingSettings};

@@ -135,6 +135,15 @@ pub fn role_digest(bytes: &[u8]) -> String {
     hex(&<[u8; 32]>::from(Sha256::digest(bytes)))
 }
 
+/// Of what a narrowed role is the common part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The role as the policy says it, which its digest names.
+    pub present: Role,
+    /// As it was approved.
+    pub approved: Role,
+}
+
 /// A role as it was approved and as it is, with what both allow.
 pub struct Narrowed {
     /// As it was approved: it has to allow the command as well.
@@ -159,7 +168,7 @@ impl Role {
             leftovers: self.leftovers.narrower(approved.leftovers),
             on_expiry: self.on_expiry.narrower(approved.on_expiry),
             options: Rc::new(options),
-            narrowed_from: Some(Rc::new(self.clone())),
+            narrowed_from: Some(Rc::new(Origin { present: self.clone(), approved: approved.clone() })),
             ..self.clone()
         };
         Some(Narrowed { approved, both })

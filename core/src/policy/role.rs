@@ -13,6 +13,7 @@ use super::host::Hosts;
 use super::listed::Listed;
 use super::lookup::{Lookup, ProgramNames};
 use super::options::Options;
+use super::power::Origin;
 use super::principal::{People, Principal, Subject};
 use super::recording::{Recording, is_default};
 use super::run_as::{RunAs, RunAsGroups, Target};
@@ -73,9 +74,9 @@ pub struct Role {
     /// and approvers included.
     #[serde(skip)]
     pub compiled: Option<[u8; 32]>,
-    /// Of what is left of a role beside what was approved: the role as the policy says it, which its digest names.
+    /// Of what is left of a role beside what was approved: the two.
     #[serde(skip)]
-    pub narrowed_from: Option<Rc<Role>>,
+    pub narrowed_from: Option<Rc<Origin>>,
 }
 
 /// The terms of activation; times in seconds.

@@ -10,6 +10,7 @@ use crate::judge::{Among, Judgement, judge};
 use crate::policy_index::PolicyIndex;
 use crate::policy_index::{Compiled, Stamp};
 use jit_core::clock::Now;
+use jit_core::policy::{VariableRules, Wanted};
 
 /// A generator of numbers (xorshift); a failure names its seed.
 struct Numbers(u64);
@@ -45,11 +46,17 @@ const RULES: [&str; 10] = [
     "/usr/bin/*",
 ];
 
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 22] = [
     "setenv = true",
     "setenv = false",
     "env_reset = false",
     "env_keep = [\"EDITOR\"]",
+    "env_keep = [\"PERL5LIB\", \"F*\"]",
+    "env_check = [\"FOO\"]",
+    "env_check = [\"!FOO\", \"F*\", \"EDITOR\"]",
+    "env_delete = [\"EDITOR\"]",
+    "env_delete = [\"!PERL5LIB\", \"FOO=*a*\"]",
+    "env_delete = [\"!*\"]",
     "runcwd = \"*\"",
     "runcwd = \"/srv\"",
     "closefrom_override = true",
@@ -232,11 +239,9 @@ impl Typed {
 fn not_wider(both: &Role, one: &Role) -> Result<(), &'static str> {
     let (left, had) = (&both.options, &one.options);
     let seconds = |limit: u64| if limit == 0 { u64::MAX } else { limit };
-    let kept = |name: &str| left.env_keep.iter().any(|known| known == name);
     let checks = [
         ("variables", !both.lets_set_variables() || one.lets_set_variables()),
         ("the caller's environment", left.env_reset || !had.env_reset),
-        ("kept variables", !kept("EDITOR") || had.env_keep.iter().any(|known| known == "EDITOR")),
         ("-C", !left.closefrom_override || had.closefrom_override),
         ("-T", !left.user_command_timeouts || had.user_command_timeouts),
         ("the time limit", seconds(left.command_timeout) <= seconds(had.command_timeout)),
@@ -247,6 +252,30 @@ fn not_wider(both: &Role, one: &Role) -> Result<(), &'static str> {
         ("every command", !both.allows_everything() || one.allows_everything()),
     ];
     checks.into_iter().find(|(_, holds)| !holds).map_or(Ok(()), |(what, _)| Err(what))
+}
+
+/// What reaches the command under `both`, be it there or set, reaches it under `one`.
+fn variables_are_not_wider(both: &Role, one: &Role, (through, dropped): &mut (u32, u32)) {
+    const VARIABLES: [(&[u8], &[u8]); 6] = [
+        (b"EDITOR", b"vi"),
+        (b"FOO", b"a%s/x"),
+        (b"FOO", b"b"),
+        (b"PERL5LIB", b"/home/alice"),
+        (b"LANG", b"C"),
+        (b"SHELL", b"/bin/sh"),
+    ];
+    for number in 0..8 {
+        let wanted = Wanted { login: number & 1 != 0, shell: number & 2 != 0, everything: number & 4 != 0 };
+        let rules = |role| VariableRules::of(role, &wanted);
+        for (name, value) in VARIABLES {
+            let name_of = String::from_utf8_lossy(name);
+            let (left, had) = (rules(both), rules(one));
+            assert!(!left.let_through(name, value) || had.let_through(name, value), "{name_of} passes, {wanted:?}");
+            assert!(!left.may_set(name, value) || had.may_set(name, value), "{name_of} may be set, {wanted:?}");
+            assert!(!left.anew().may_set(name, value) || had.anew().may_set(name, value), "{name_of}, anew");
+            *(if rules(both).let_through(name, value) { &mut *through } else { &mut *dropped }) += 1;
+        }
+    }
 }
 
 /// A grant that was approved under one policy and is used under another.
@@ -268,6 +297,8 @@ struct Tally {
     not_judged: u32,
     refused: u32,
     other_command: u32,
+    /// Variables that were let through, and those that one of the roles dropped.
+    variables: (u32, u32),
 }
 
 impl Trial {
@@ -341,6 +372,7 @@ impl Trial {
         let now = present.roles().iter().find(|role| role.name == both.name).unwrap();
         for role in [then, now] {
             assert_eq!(not_wider(both, role), Ok(()));
+            variables_are_not_wider(both, role, &mut tally.variables);
             // What is permitted beside the command under both is permitted under each.
             assert!(Manner::of(both, used).is_err() || Manner::of(role, used).is_ok());
         }
@@ -358,7 +390,7 @@ fn nothing_runs_that_the_approved_or_the_present_role_refuses() {
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| trial.run(&mut tally)));
         assert!(ran.is_ok(), "seed {seed}");
     }
-    let Tally { ran, exact, narrowed, not_judged, refused, other_command } = tally;
-    let counts = [ran, exact, narrowed, not_judged, refused, other_command];
+    let Tally { ran, exact, narrowed, not_judged, refused, other_command, variables } = tally;
+    let counts = [ran, exact, narrowed, not_judged, refused, other_command, variables.0, variables.1];
     assert!(counts.iter().all(|count| *count > 100), "too few of a kind: {counts:?}");
 }

@@ -1,7 +1,6 @@
 //! Which options give power, and what two sets of them have in common: a grant runs under what the role said when it was
 //! approved and says now, whichever is narrower.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
@@ -34,23 +33,16 @@ impl Options {
     }
 
     /// The options that allow no more than `self` and no more than `other`; `None` where nothing is allowed by both. What
-    /// gives no power is as in `self`.
+    /// gives no power is as in `self`, and so are the lists of variables that are dropped: each of the two roles is asked about
+    /// a variable ([`VariableRules`](crate::policy::VariableRules)).
     pub(in crate::policy) fn narrowed(&self, other: &Self) -> Option<Self> {
-        let env_reset = self.env_reset || other.env_reset;
         let secure_path: Vec<PathBuf> = common(&self.secure_path, &other.secure_path);
         if secure_path.is_empty() {
             return None;
         }
         Some(Self {
-            env_reset,
+            env_reset: self.env_reset || other.env_reset,
             env_keep: common(&self.env_keep, &other.env_keep),
-            // Where the environment is reset the list keeps variables, otherwise it takes some away.
-            env_check: if env_reset {
-                common(&self.env_check, &other.env_check)
-            } else {
-                both(&self.env_check, &other.env_check)
-            },
-            env_delete: both(&self.env_delete, &other.env_delete),
             secure_path,
             set_home: self.set_home || other.set_home,
             always_set_home: self.always_set_home || other.always_set_home,
@@ -128,10 +120,4 @@ fn limit(one: u64, two: u64) -> u64 {
 /// What stands in both lists, in the order of the first.
 fn common<T: PartialEq + Clone>(one: &[T], two: &[T]) -> Vec<T> {
     one.iter().filter(|entry| two.contains(entry)).cloned().collect()
-}
-
-/// What stands in either.
-fn both(one: &[Cow<'static, str>], two: &[Cow<'static, str>]) -> Vec<Cow<'static, str>> {
-    let more = two.iter().filter(|entry| !one.contains(entry));
-    one.iter().chain(more).cloned().collect()
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::{Policy, PolicyText};
+use crate::policy::{Policy, PolicyText, VariableRules, Wanted};
 
 fn role(text: &str) -> Role {
     let text = format!("[roles.ops]\neligible = [\"alice\"]\n{text}");
@@ -96,10 +96,29 @@ fn of_each_option_the_narrower_is_left() {
 }
 
 #[test]
+fn a_variable_has_to_pass_under_both_roles() {
+    let perl = (&b"PERL5LIB"[..], &b"/home/alice"[..]);
+    let format = (&b"FOO"[..], &b"%s/x"[..]);
+    for (then, now, (name, value)) in [
+        ("env_reset = false\n", "env_keep = [\"PERL5LIB\"]\n", perl),
+        ("env_keep = [\"FOO\"]\nenv_check = [\"FOO\"]\n", "env_keep = [\"FOO\"]\n", format),
+        ("env_reset = false\nenv_delete = [\"FOO\"]\n", "env_keep = [\"FOO\"]\n", format),
+    ] {
+        let passes = |role: &Role| VariableRules::of(role, &Wanted::default()).let_through(name, value);
+        let (then, now) = (format!("{ID}{then}"), format!("{ID}{now}"));
+        assert!(passes(&role(&now)) && !passes(&role(&then)), "{then}{now}");
+        for (then, now) in [(&then, &now), (&now, &then)] {
+            assert!(!passes(&left(now, then).unwrap().both), "{then}{now}");
+        }
+    }
+}
+
+#[test]
 fn lists_keep_what_both_have() {
     let (one, two) = (format!("{ID}env_keep = [\"A\", \"B\"]\n"), format!("{ID}env_keep = [\"B\", \"C\"]\n"));
-    let kept = left(&one, &two).unwrap().both.options.env_keep.clone();
-    assert!(kept.iter().any(|name| name == "B") && !kept.iter().any(|name| name == "A" || name == "C"));
+    let both = left(&one, &two).unwrap().both;
+    let passes = |name: &[u8]| VariableRules::of(&both, &Wanted::default()).let_through(name, b"x");
+    assert!(passes(b"B") && !passes(b"A") && !passes(b"C"));
     let path = |text: &str| format!("{ID}secure_path = \"{text}\"\n");
     let left_path = left(&path("/usr/bin:/bin"), &path("/bin:/sbin")).unwrap().both.options.path_variable();
     assert_eq!(left_path, "/bin");
