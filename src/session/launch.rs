@@ -42,6 +42,8 @@ pub enum LaunchError {
     Script(String),
     /// A script that others than root can change, and how.
     Untrusted(PathBuf, String),
+    /// A script whose interpreter somebody else than root and the run-as user can change, and how.
+    Interpreter(PathBuf, String),
     /// The kernel refused a step before exec.
     Exec(ExecError),
     /// No file can be edited; the last one's reason.
@@ -70,6 +72,9 @@ impl fmt::Display for LaunchError {
             Self::OtherEnvironment => f.write_str("the recorded environment belongs to another program"),
             Self::Script(cause) => f.write_str(cause),
             Self::Untrusted(_, cause) => write!(f, "the script cannot be trusted: {cause}"),
+            Self::Interpreter(path, cause) => {
+                write!(f, "the interpreter of {} cannot be trusted: {cause}", Word::from(path.as_os_str()))
+            }
             Self::Exec(error) => error.fmt(f),
             Self::Edit(error) => error.fmt(f),
             Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
@@ -330,7 +335,15 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     }
     let error = match program.roots_name() {
         Ok(name) if !program.same_as(name.path()).map_err(look)? => return Err(changed()),
-        Ok(name) => return Ok(PreparedImage::Path(name.clone())),
+        Ok(name) => {
+            let interpreters = program.check_interpreters(plan.credentials().uid);
+            return match interpreters {
+                Err(error) if plan.scripts() == Scripts::OfRootAlone => {
+                    Err(LaunchError::Interpreter(program.path().to_owned(), error.to_string()))
+                }
+                Ok(()) | Err(_) => Ok(PreparedImage::Path(name.clone())),
+            };
+        }
         Err(error) => error,
     };
     if program.is_binary().map_err(look)? {

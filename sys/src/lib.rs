@@ -22,6 +22,7 @@ pub mod exec;
 pub mod guests;
 pub mod held;
 pub mod inherited;
+pub mod interpreter;
 pub mod interruption;
 pub mod lent;
 pub mod limits;

@@ -126,6 +126,14 @@ impl OpenedProgram {
         Ok(start.get(..length) == Some(b"\x7fELF"))
     }
 
+    /// That nobody but root and `user` decides which interpreter executes it, if it is a script.
+    ///
+    /// # Errors
+    /// What is somebody else's.
+    pub fn check_interpreters(&self, user: u32) -> Result<(), TrustError> {
+        crate::interpreter::check(&self.file, user)
+    }
+
     /// Whether a path leads to the very file now (device and inode; links are followed, as exec would).
     ///
     /// # Errors

@@ -21,7 +21,7 @@ mod chain;
 mod keeping;
 
 pub use chain::RootsName;
-pub(crate) use chain::steered_by_others;
+pub(crate) use chain::{changed_by_none_but, steered_by_others};
 pub use keeping::{free_space, is_read_only};
 
 /// More names than this are not read from a directory.
@@ -434,12 +434,16 @@ fn walk(path: &Path) -> Result<(), TrustError> {
 
 fn directory(path: &Path) -> Result<Metadata, TrustError> {
     let metadata = look_at(path)?;
-    root_directory(&metadata, path)?;
+    directory_of(&metadata, path, 0)?;
     Ok(metadata)
 }
 
-fn root_directory(metadata: &Metadata, path: &Path) -> Result<(), TrustError> {
-    if metadata.is_dir() { root_only(metadata, path) } else { Err(TrustError::NotDirectory { path: path.to_owned() }) }
+fn directory_of(metadata: &Metadata, path: &Path, user: u32) -> Result<(), TrustError> {
+    if metadata.is_dir() {
+        only_of(metadata, path, user)
+    } else {
+        Err(TrustError::NotDirectory { path: path.to_owned() })
+    }
 }
 
 /// At anything but a link.
@@ -453,9 +457,14 @@ fn look_at(path: &Path) -> Result<Metadata, TrustError> {
 }
 
 fn root_only(metadata: &Metadata, path: &Path) -> Result<(), TrustError> {
+    only_of(metadata, path, 0)
+}
+
+/// That it belongs to root or `user`, and nobody else may write to it.
+fn only_of(metadata: &Metadata, path: &Path, user: u32) -> Result<(), TrustError> {
     let path = || path.to_owned();
     let mode = metadata.permissions().mode();
-    if metadata.uid() != 0 {
+    if ![0, user].contains(&metadata.uid()) {
         Err(TrustError::NotRootOwned { path: path(), uid: metadata.uid() })
     } else if mode & 0o002 != 0 {
         Err(TrustError::Writable { path: path(), by: Writer::Others })

@@ -217,6 +217,41 @@ fn a_script_in_a_place_of_others_needs_a_role_that_allows_everything() {
 }
 
 #[test]
+fn a_script_of_root_runs_by_an_interpreter_of_root_or_of_the_run_as_user() {
+    let root = racing_root();
+    root.add_policy(
+        "interpreters",
+        "[roles.tool]\nstanding = [\"%tool\"]\nrun_as = [\"root\", \"bob\"]\nauthenticate = false\n\
+         commands = [\"/opt/*-tool\"]\n",
+    );
+    let person = root.person(&["tool"]);
+    let home = &person.home;
+    root.script(&format!(
+        "chmod 755 {home}; install -m 755 -o {0} /usr/bin/env {home}/interp; mkdir -p /srv/bob; \
+         install -m 755 -o bob /usr/bin/env /srv/bob/interp; \
+         printf '#!{home}/interp sh\\nid -un\\n' >/opt/theirs-tool; printf '#!/srv/bob/interp sh\\nid -un\\n' >/opt/bobs-tool; \
+         printf '#!/opt/theirs-tool\\n' >/opt/behind-tool; printf '#!/usr/bin/env sh\\nid -un\\n' >/opt/roots-tool; \
+         chmod 755 /opt/*-tool",
+        person.name
+    ));
+    let run = |words: &[&str]| root.run_as(&person.name, [&["jit-sudo", "-n"], words].concat());
+    assert_eq!(run(&["/opt/roots-tool"]).succeeded(), "root");
+    assert_eq!(run(&["-u", "bob", "/opt/bobs-tool"]).succeeded(), "bob");
+    for (words, cause) in [
+        (&["/opt/theirs-tool"][..], home.as_str()),
+        (&["-u", "bob", "/opt/theirs-tool"], home),
+        (&["/opt/behind-tool"], home),
+        (&["/opt/bobs-tool"], "/srv/bob/interp"),
+    ] {
+        let output = run(words);
+        let path = words[words.len() - 1];
+        let begin = format!("jit-sudo: the interpreter of {path} cannot be trusted: {cause}");
+        assert!(output.stderr.starts_with(&begin) && output.stdout.is_empty(), "{output:?}");
+        assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+    }
+}
+
+#[test]
 fn a_shell_of_the_environment_tells_nothing_of_what_the_caller_may_not_see() {
     let root = racing_root();
     let person = root.person(&["by-path"]);

@@ -38,7 +38,7 @@ impl RootsName {
         }
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|error| TrustError::Io { path: path.to_owned(), error: error.into() })?;
-        Ok(Self { name, path: path.to_owned(), leads_to: follow(path)? })
+        Ok(Self { name, path: path.to_owned(), leads_to: follow(path, 0)? })
     }
 
     /// The name.
@@ -57,7 +57,21 @@ impl RootsName {
     }
 }
 
-fn follow(path: &Path) -> Result<PathBuf, TrustError> {
+/// The file that an absolute path leads to, where nobody but root and `user` can change it or make the path mean another one.
+///
+/// # Errors
+/// As for [`RootsName::check`], and a file that is somebody else's or that others may write.
+pub(crate) fn changed_by_none_but(path: &Path, user: u32) -> Result<PathBuf, TrustError> {
+    if !path.is_absolute() {
+        return Err(TrustError::NotCanonical { path: path.to_owned() });
+    }
+    let leads_to = follow(path, user)?;
+    super::only_of(&look(&leads_to)?, &leads_to, user)?;
+    Ok(leads_to)
+}
+
+/// Directories and links may be root's and `user`'s.
+fn follow(path: &Path, user: u32) -> Result<PathBuf, TrustError> {
     let mut left: Vec<OsString> = components_reversed(path);
     let (mut so_far, mut links) = (PathBuf::from("/"), 0);
     let mut device = directory(&so_far)?.dev();
@@ -77,14 +91,14 @@ fn follow(path: &Path) -> Result<PathBuf, TrustError> {
                     links += 1;
                     let target =
                         std::fs::read_link(&next).map_err(|error| TrustError::Io { path: next.clone(), error })?;
-                    if links > MOST_LINKS || metadata.uid() != 0 {
+                    if links > MOST_LINKS || ![0, user].contains(&metadata.uid()) {
                         return Err(TrustError::Symlink { path: next });
                     }
                     left.extend(components_reversed(&target));
                     continue;
                 }
                 if !left.is_empty() {
-                    super::root_directory(&metadata, &next)?;
+                    super::directory_of(&metadata, &next, user)?;
                 }
                 so_far = next;
             }
