@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 use rusqlite::Connection;
 
 use crate::audit::bucket::Charge;
-use crate::audit::record::{self, Digest, Limit};
-use crate::audit::{Event, JournalError, Written, empowered, in_force};
+use crate::audit::{JournalError, Written, empowered, in_force};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::host::{Host, HostError, Identity};
@@ -29,6 +28,8 @@ use jit_core::budget::{REQUEST_WORDS, Storage};
 use jit_core::clock::duration::spell;
 use jit_core::clock::{Moment, Now, Timestamp};
 use jit_core::escape::Word;
+use jit_core::evidence::Event;
+use jit_core::evidence::record::{self, Digest, Limit};
 use jit_core::grant::lifecycle::{Decided, NotExact, RequestState, grant_terms};
 use jit_core::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
 use jit_core::grant::{GrantTerms, HostDescriptor, RequestTerms, SignedGrant, digest};

@@ -10,11 +10,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::audit::record::{Alert, Event};
-use crate::audit::{Between, Filter, Order, Record};
+use crate::audit::{Between, Filter, Order};
 use crate::database::Durability;
-use crate::host::{HOOKS, Host};
+use crate::host::Host;
 use jit_core::escape::{Word, escape};
+use jit_core::evidence::Record;
+use jit_core::evidence::record::{Alert, Event};
+use jit_core::places::HOOKS;
 use jit_core::policy::AuditSettings;
 use sys::exec::{Credentials, Directory, Execution, Image, Programs};
 use sys::inherited::Manner;

@@ -25,20 +25,22 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Courier, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, Mark, OpenRun, Supervisor, Sweep};
+use crate::audit::{self, Journal, JournalError, OpenRun, Supervisor, Sweep};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::policy_index::IndexError;
-use crate::programs::HOOK_RUNNER;
 use crate::session::end_lost;
 use crate::store::GrantStore;
 use crate::voice::Voice;
 use anchor::Anchor;
 pub use inspection::Mirror;
 use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
+use jit_core::evidence::Mark;
 use jit_core::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use jit_core::grant::hostkey::InvalidHostKey;
 use jit_core::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
 use jit_core::names::Person;
+use jit_core::places::HOOK_RUNNER;
+use jit_core::places::{CONFIGURATION, HOOKS, STATE};
 use jit_core::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 pub use policies::OnDisk;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
@@ -49,30 +51,6 @@ use sys::bell::Bell;
 use sys::limits::Limits;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 pub use turns::{Turn, Work, turns};
-
-/// The administrator's directory.
-pub const CONFIGURATION: &str = match option_env!("JIT_SUDO_SYSCONFDIR") {
-    Some(directory) => directory,
-    None => "/etc/jit-sudo",
-};
-
-/// Our own directory: 0700 root.
-pub const STATE: &str = match option_env!("JIT_SUDO_STATEDIR") {
-    Some(directory) => directory,
-    None => "/var/lib/jit-sudo",
-};
-
-/// The administrator's hooks.
-pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
-    Some(directory) => directory,
-    None => "/etc/jit-sudo/hooks.d",
-};
-
-/// Our own PAM services: links to those of `/etc/pam.d`, beside an `other` that refuses.
-pub const PAM_SERVICES: &str = match option_env!("JIT_SUDO_PAM_SERVICES") {
-    Some(directory) => directory,
-    None => "/usr/libexec/jit-sudo/pam.d",
-};
 
 const POLICY: &str = "policy.toml";
 const POLICY_DIRECTORY: &str = "policy.d";

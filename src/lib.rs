@@ -1,18 +1,4 @@
-//! The privileged product, in safe Rust. The rooms are listed in floor order, the story first: a room uses only rooms
-//! of lower floors (`tests/floors.rs` keeps it so).
-//!
-//! ```text
-//! 9  main, bin/jit-sudo-broker, bin/jit-sudo-hooks
-//! 8  run (the story), broker (the door), hooks (telling others), shrink
-//! 7  refusal (every "no")
-//! 6  session (environment, pty, supervision)   edit (copies)   activation (asking)   host (this machine)
-//! 5  audit (records, chain, journal, sinks)
-//! 4  authorized (THE GATE)   store (requests and grants)
-//! 3  auth (PAM, cache)   policy (judgement)   grant (signatures)
-//! 2  elevation (caller, run-as, command)   recording   database   cli
-//! 1  names  clock  escape  budget  voice  programs  bug
-//! 0  sys (all unsafe code)
-//! ```
+//! The privileged product, in safe Rust. The rooms and their floors are drawn in docs/design.md.
 
 pub mod broker;
 pub mod hooks;

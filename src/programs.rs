@@ -1,4 +1,4 @@
-//! Where our own programs lie. Nothing about them is asked of a name that a process gives itself.
+//! Our own programs: how they are started and known. Nothing about them is asked of a name that a process gives itself.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Seek, Write};
@@ -6,40 +6,11 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use jit_core::places::{BROKER, ENFORCER, HOOK_RUNNER, JIT_SUDO, SHRINKER};
 use sys::cgroup::Cgroup;
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, Waiting, spawn_apart};
 use sys::programs::Programs;
-
-/// The program that people call.
-pub const JIT_SUDO: &str = match option_env!("JIT_SUDO_PROGRAM") {
-    Some(path) => path,
-    None => "/usr/bin/jit-sudo",
-};
-
-/// The one that answers jitctl and the PAM module.
-const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-broker",
-};
-
-/// The one that ends runs in time.
-const ENFORCER: &str = match option_env!("JIT_SUDO_ENFORCER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-enforcer",
-};
-
-/// The one that runs the administrator's hooks.
-pub const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
-};
-
-/// The one that compresses recordings.
-pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
-};
 
 /// Starts the enforcer in a session of its own, in `group`, with `order` as its standard input, and does not wait.
 ///

@@ -20,7 +20,6 @@ mod steward;
 use std::mem::ManuallyDrop;
 
 use crate::audit::Journal;
-use crate::audit::record::{EndedBy, Ending};
 use crate::audit::recorded::Recorded;
 use crate::audit::sink::Delivery;
 use crate::authorized::Authorized;
@@ -35,6 +34,7 @@ use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
 use jit_core::cli::{EnvironmentWish, Run};
+use jit_core::evidence::record::{EndedBy, Ending};
 use jit_core::policy::SyslogMode;
 use reel::Reel;
 use sys::sanitize::Inherited;

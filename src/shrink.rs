@@ -7,7 +7,8 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use crate::host::{HostError, STATE, Shelf};
+use crate::host::{HostError, Shelf};
+use jit_core::places::STATE;
 use sys::exec::Credentials;
 use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
 use sys::sanitize::Inherited;

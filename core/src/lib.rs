@@ -5,8 +5,11 @@ pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod escape;
+pub mod evidence;
 pub mod grant;
 pub mod names;
+pub mod places;
 pub mod policy;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
+pub mod wire;

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use jit_core::cli::completion;
-use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, SessionInfo};
+use jit_core::wire::{Answer, Ask, GrantInfo, SessionInfo};
 
 use crate::door::Broker;
 use crate::{sessions, show};

@@ -3,7 +3,7 @@
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::names::IdPrefix;
-use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+use jit_core::wire::{Answer, Ask, GrantInfo};
 
 use crate::cli::{ApproveWords, CancelWords, DenyWords, Place};
 use crate::door::{Broker, answer};

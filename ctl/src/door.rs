@@ -8,14 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use jit_core::escape::escape;
-use jit_sudo::broker::wire::{Answer, Ask, Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply};
+use jit_core::places::BROKER;
+use jit_core::wire::{Answer, Ask, Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply};
 use sys::signals::{self, SIGINT, SIGQUIT, SignalSet};
-
-/// Where the broker is, fixed when the program is built.
-const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
-    Some(path) => path,
-    None => "/usr/libexec/jit-sudo/jit-sudo-broker",
-};
 
 /// The longest answer in bytes.
 pub(crate) const ANSWER_LIMIT: u64 = 64 << 20;

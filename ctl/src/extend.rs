@@ -4,7 +4,7 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
 use jit_core::names::IdPrefix;
-use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+use jit_core::wire::{Answer, Ask, GrantInfo};
 
 use crate::cli::word;
 use crate::complete;

@@ -6,12 +6,12 @@ use std::path::Path;
 use jit_core::escape::{Word, command_line, escape};
 use jit_core::names::UserName;
 use jit_core::policy::Policy;
-use jit_sudo::broker::forecast::{Case, forecast};
-use jit_sudo::broker::wire::{
+use jit_core::wire::{
     Answer, Ask, CommandWords, Difference, Expectations, Forecast, PolicyShown, RoleDetails, SettingsInfo,
 };
 use serde::Deserialize;
 
+use crate::cases::{Case, forecast};
 use crate::cli::{PolicyShowWords, PolicyTestWords};
 use crate::door::{Broker, answer};
 use crate::policy;
@@ -197,11 +197,11 @@ fn bad_case(why: &str) -> Trouble {
 }
 
 fn own_name() -> Result<String, Trouble> {
-    jit_sudo::broker::forecast::own_name().map_err(|error| bad_case(&format!("who you are is not known: {error}")))
+    crate::cases::own_name().map_err(|error| bad_case(&format!("who you are is not known: {error}")))
 }
 
 fn this_host() -> Result<String, Trouble> {
-    jit_sudo::broker::forecast::this_host().map_err(|error| bad_case(&format!("the host name is not known: {error}")))
+    crate::cases::this_host().map_err(|error| bad_case(&format!("the host name is not known: {error}")))
 }
 
 fn told(forecast: &Forecast) -> String {

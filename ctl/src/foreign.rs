@@ -6,7 +6,7 @@ use std::path::Path;
 use jit_core::escape::{Word, hex};
 use jit_core::grant::{RequestTerms, digest};
 use jit_core::policy::{Leftovers, OnExpiry, RolePower};
-use jit_sudo::broker::wire::{Answer, Background, BoundInfo, GrantInfo};
+use jit_core::wire::{Answer, Background, BoundInfo, GrantInfo};
 
 use crate::known_hosts::Host;
 use crate::paper::{self, Request};

@@ -3,7 +3,7 @@
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::names::GrantId;
-use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, RevokeTarget};
+use jit_core::wire::{Answer, Ask, GrantInfo, RevokeTarget};
 
 use crate::cli::{ListWords, ReleaseWords, RevokeWords};
 use crate::door::{Broker, answer};

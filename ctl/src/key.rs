@@ -1,7 +1,7 @@
 //! The host's key, which signs every grant. The private half never leaves the broker.
 
 use jit_core::escape::Word;
-use jit_sudo::broker::wire::{Answer, Ask, KeyInfo};
+use jit_core::wire::{Answer, Ask, KeyInfo};
 
 use crate::cli::KeyAcceptWords;
 use crate::door::{Broker, answer};

@@ -1,8 +1,9 @@
 //! jitctl: everything rich and never privileged. It holds no right of its own: it turns words into one
-//! [`jit_sudo::broker::wire::Ask`], and the broker, which learns from the kernel who asks, decides.
+//! [`jit_core::wire::Ask`], and the broker, which learns from the kernel who asks, decides.
 //! No room here may open the database, the keys or the policy in the place of the broker.
 
 mod audit;
+mod cases;
 mod cli;
 mod complete;
 mod decide;

@@ -11,7 +11,7 @@ use jit_core::grant::sshsig::{self, Namespace};
 use jit_core::grant::terms::{VERSION, decode};
 use jit_core::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, TermsFault};
 use jit_core::policy::RolePower;
-use jit_sudo::broker::wire::{Paper, RequestPaper};
+use jit_core::wire::{Paper, RequestPaper};
 
 use crate::door::io_cause;
 use crate::known_hosts::is_plain_name;

@@ -11,7 +11,7 @@ use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::Extensions;
 use jit_core::names::IdPrefix;
 use jit_core::policy::RolePower;
-use jit_sudo::broker::wire::{Answer, Ask, Paper, PapersInfo};
+use jit_core::wire::{Answer, Ask, Paper, PapersInfo};
 
 use crate::door::{Broker, answer, io_cause};
 use crate::foreign;
@@ -119,7 +119,7 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
             fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));
             fields.add("host id", known_hosts::with_name(&terms.host));
             unknown(&mut fields, &terms.extensions);
-            let answer = Answer::Approval(jit_sudo::broker::wire::ApprovalPaper { approver: terms.approver, paper });
+            let answer = Answer::Approval(jit_core::wire::ApprovalPaper { approver: terms.approver, paper });
             Ok(Report::done(answer, fields.render_on(screen)))
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jit_core::escape::escape;
 use jit_core::policy::{Policy, PolicyReader, PolicyText};
-use jit_sudo::broker::wire::{Answer, Ask, PolicyInfo};
+use jit_core::wire::{Answer, Ask, PolicyInfo};
 
 use crate::cli::PolicyCheckWords;
 use crate::door::{Broker, answer, io_cause};

@@ -2,7 +2,7 @@
 
 use jit_core::escape::{Word, shell_line};
 use jit_core::names::{IdPrefix, RoleName};
-use jit_sudo::broker::wire::{Answer, Ask, GrantInfo, NewRequest};
+use jit_core::wire::{Answer, Ask, GrantInfo, NewRequest};
 
 use crate::cli::RequestWords;
 use crate::door::{Broker, answer};
@@ -171,7 +171,7 @@ fn refusal(info: &GrantInfo) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jit_sudo::broker::wire::EndedInfo;
+    use jit_core::wire::EndedInfo;
 
     use super::*;
     use crate::show::tests::pending;

@@ -1,6 +1,6 @@
 //! The requests that wait for somebody.
 
-use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+use jit_core::wire::{Answer, Ask, GrantInfo};
 
 use crate::cli::ListWords;
 use crate::door::{Broker, answer};

@@ -3,7 +3,7 @@
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::names::{IdPrefix, RoleName};
-use jit_sudo::broker::wire::{Answer, Ask, AssignmentInfo, Certify, DebtInfo};
+use jit_core::wire::{Answer, Ask, AssignmentInfo, Certify, DebtInfo};
 
 use crate::cli::ReviewWords;
 use crate::door::{Broker, answer};
@@ -176,12 +176,8 @@ mod tests {
     fn what_a_reviewer_said_stands_beside_it_and_cannot_deceive() {
         let mut row = assignment();
         row.verdict = Some("removal-proposed".into());
-        let said = jit_sudo::broker::wire::EndedInfo {
-            by: "bob\x1b[2J".into(),
-            at: 99_940,
-            reason: "left\n".into(),
-            key: None,
-        };
+        let said =
+            jit_core::wire::EndedInfo { by: "bob\x1b[2J".into(), at: 99_940, reason: "left\n".into(), key: None };
         row.reviewed = Some(said);
         let text = table(&[row], &PAPER);
         assert!(text.contains("removal proposed") && text.contains("left\\x0a"), "{text}");

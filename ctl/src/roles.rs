@@ -1,7 +1,7 @@
 //! What the caller could do: the roles, and why a command may or may not run.
 
 use jit_core::escape::command_line;
-use jit_sudo::broker::wire::{Answer, Ask, CommandWords, RoleInfo, WhyInfo};
+use jit_core::wire::{Answer, Ask, CommandWords, RoleInfo, WhyInfo};
 
 use crate::cli::WhyWords;
 use crate::door::{Broker, answer};

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use jit_core::escape::{escape, unescape};
-use jit_sudo::broker::wire::Answer;
+use jit_core::wire::Answer;
 use serde::Serialize;
 
 use crate::speech::{Exit, Notice, Trouble};

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
-use jit_sudo::broker::wire::{Act, Answer, Ask, SessionInfo};
+use jit_core::wire::{Act, Answer, Ask, SessionInfo};
 
 use crate::cli::word;
 use crate::complete;

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use jit_core::escape::{Word, command_line, escape};
 use jit_core::names::GrantId;
-use jit_sudo::broker::wire::{Answer, ApprovalInfo, Ask, Background, BoundInfo, GrantInfo, Precedent};
+use jit_core::wire::{Answer, ApprovalInfo, Ask, Background, BoundInfo, GrantInfo, Precedent};
 use serde_json::{Map, Value};
 
 use crate::cli::{Place, ShowWords};
@@ -289,7 +289,7 @@ pub(crate) mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use jit_core::names::{RoleName, UserName};
-    use jit_sudo::broker::wire::EndedInfo;
+    use jit_core::wire::EndedInfo;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use jit_core::grant::sshsig::{self, Namespace};
 use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_core::grant::{ApprovalTerms, Prospect, digest};
 use jit_core::names::{IdPrefix, UserName};
-use jit_sudo::broker::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
+use jit_core::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
 
 use crate::cli::ApproveWords;
 use crate::decide::after_approval;

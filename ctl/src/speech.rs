@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use jit_sudo::broker::wire::Failure;
+use jit_core::wire::Failure;
 use serde::Serialize;
 
 use crate::door::DoorError;

@@ -7,7 +7,7 @@ use jit_core::grant::sshsig::{self, Namespace};
 use jit_core::grant::terms::{Extensions, RequestTerms, VERSION, encode};
 use jit_core::grant::{CarriedStatement, Prospect, PublicKey, StatementKind, StatementTerms, TermsFault, digest};
 use jit_core::names::{IdPrefix, UserName};
-use jit_sudo::broker::wire::{Answer, Ask, Paper, StatedInfo, StatementPaper};
+use jit_core::wire::{Answer, Ask, Paper, StatedInfo, StatementPaper};
 
 use crate::cli::{KeyWords, Place};
 use crate::door::{Broker, answer};

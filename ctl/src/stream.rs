@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::process::{Child, ChildStdout, ExitStatus};
 
-use jit_sudo::broker::wire::{Answer, Ask, FRAME_LIMIT, Frame, RecordingInfo};
+use jit_core::wire::{Answer, Ask, FRAME_LIMIT, Frame, RecordingInfo};
 
 use crate::door::{ANSWER_LIMIT, Broker, DoorError, understand};
 

@@ -1,6 +1,6 @@
 //! The sweep of a timer, and what it says.
 
-use jit_sudo::broker::wire::{Answer, Ask, Failure};
+use jit_core::wire::{Answer, Ask, Failure};
 
 use crate::door::{Broker, answer};
 use crate::screen::Report;

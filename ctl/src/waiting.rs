@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jit_core::names::{GrantId, IdPrefix};
-use jit_sudo::broker::wire::{Answer, Ask, GrantInfo};
+use jit_core::wire::{Answer, Ask, GrantInfo};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 

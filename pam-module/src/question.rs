@@ -147,7 +147,7 @@ fn understand(line: &[u8]) -> Result<Answer, NoAnswer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jit_sudo::broker::wire;
+    use jit_core::wire;
 
     #[test]
     fn the_broker_understands_the_question() {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Activation, ActivationError, Wanted, request_terms, submit};
-use crate::audit::record::Digest;
 use crate::elevation::Caller;
 use crate::host::{Host, HostError};
 use crate::programs::ask_enforcer;
 use crate::session::refuge;
 use jit_core::clock::Now;
+use jit_core::evidence::record::Digest;
 use jit_core::grant::RequestTerms;
 use jit_core::grant::lifecycle::RequestState;
 

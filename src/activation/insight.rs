@@ -8,7 +8,7 @@ use crate::elevation::edit::credentials_of_run_as;
 use crate::elevation::hidden::{Hidden, Insight};
 use crate::elevation::{Caller, CallerError, Command, CommandError, RunAs};
 use crate::host::{Host, HostError};
-use crate::judge::{computed, named_groups, subject};
+use crate::judge::{computed, subject};
 use crate::policy_index::PolicyIndex;
 use crate::verify::{Facts, good_for};
 use jit_core::clock::Now;
@@ -109,7 +109,7 @@ fn allows(role: &Role, hidden: &Hidden, asker: &Caller, run_as: &RunAs) -> bool 
         run_as: Target {
             name: run_as.name().as_str(),
             uid: run_as.uid(),
-            groups: &|| named_groups(run_as.account()),
+            groups: &|| sys::lookup::named_groups(run_as.account()),
             is_caller: run_as.uid() == asker.uid(),
             lookup: &THIS_HOST,
         },

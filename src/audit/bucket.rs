@@ -6,11 +6,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, JournalError, Written};
-use super::record::{Alert, Event, Reject};
 use crate::database::Durability;
 use jit_core::budget::{self, Level, Storage};
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::Word;
+use jit_core::evidence::record::{Alert, Event, Reject};
 use jit_core::names::Person;
 
 /// So long, in seconds, refusals are counted before the count is recorded.
@@ -269,10 +269,11 @@ fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, u32, Bucket)>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Record, SCHEMA, sample};
+    use crate::audit::{SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use jit_core::clock::BootTime;
+    use jit_core::evidence::Record;
 
     fn moment(seconds: i64) -> Moment {
         let start = sample::moment(0);

@@ -3,61 +3,15 @@
 //! May not: read a clock or a key; both come in as arguments.
 
 use rusqlite::{Connection, params};
-use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, JournalError, digest, sql_bound, sql_integer};
-use super::mark::Mark;
-use super::record::Digest;
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
+use jit_core::evidence::Mark;
+use jit_core::evidence::checkpoint::{Checkpoint, EVERY_RECORDS, EVERY_SECONDS, Statement, VERSION};
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::encode;
 use jit_core::grant::{HostId, HostKey};
-
-/// After so many records without a checkpoint the next one is due.
-pub const EVERY_RECORDS: u64 = 1000;
-
-/// After so many seconds without a checkpoint the next record makes one due.
-pub const EVERY_SECONDS: i64 = 60;
-
-/// The version of the format.
-pub const VERSION: u32 = 1;
-
-/// What the host signs, as exact bytes (docs/formats.md, "Checkpoints"). The keys stand in alphabetical order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Statement {
-    /// When it was signed; seconds since 1970.
-    pub at: i64,
-    /// The hash of the record.
-    pub head: Digest,
-    /// The host that signed it ([`HostId`]).
-    pub host: String,
-    /// The number of the record.
-    pub seq: u64,
-    /// [`VERSION`].
-    pub version: u32,
-}
-
-impl Statement {
-    /// Reads exact bytes; anything that this version would not have written itself is none.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let statement: Self = serde_json::from_slice(bytes).ok()?;
-        let exact = encode(&statement).ok()? == bytes && statement.version == VERSION;
-        exact.then_some(statement)
-    }
-}
-
-/// A statement and its signature, as they are stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// The record behind which it stands.
-    pub seq: u64,
-    /// The exact bytes of the [`Statement`].
-    pub body: Vec<u8>,
-    /// SSHSIG in the namespace `jit-sudo/checkpoint/v1`.
-    pub signature: Vec<u8>,
-}
 
 /// When a checkpoint is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Deserialize;
 
 use super::journal::{Journal, JournalError, Written, sql_bound};
-use super::mark::Mark;
-use super::record::{Alert, Event};
 use crate::database::Durability;
 use jit_core::clock::duration::spell;
 use jit_core::clock::{BootTime, Moment, TOLERANCE_US, Timestamp};
+use jit_core::evidence::Mark;
+use jit_core::evidence::acceptance::ACCEPTED;
+use jit_core::evidence::record::{Alert, Event};
 use jit_core::grant::HostDescriptor;
 
 /// What is wrong with the clock.
@@ -173,20 +174,6 @@ pub(super) fn host(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>>
 pub fn accept(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.execute("DELETE FROM journal_meta WHERE name IN (?1, 'unsealed')", [RESTORED])?;
     Ok(())
-}
-
-/// The code of the alert by which root says that the state of the host is right as it stands.
-pub const ACCEPTED: &str = "state-accepted";
-
-/// The high water after a record. With root's word for the clock it begins anew: otherwise a clock that once stood far in
-/// the future would count for ever.
-pub(super) fn high_after(high: i64, kind: &str, code: Option<&str>, time: i64) -> i64 {
-    if accepts(kind, code) { time } else { high.max(time) }
-}
-
-/// Whether a record is root's acceptance of the host's state.
-pub(super) fn accepts(kind: &str, code: Option<&str>) -> bool {
-    kind == "alert" && code == Some(ACCEPTED)
 }
 
 impl Journal<'_> {
@@ -395,10 +382,11 @@ pub(super) fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqli
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Digest, Record, SCHEMA, sample};
+    use crate::audit::{SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use crate::store;
+    use jit_core::evidence::{Digest, Record};
 
     const HOUR: i64 = 3_600_000_000;
 

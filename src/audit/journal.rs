@@ -6,20 +6,21 @@ use std::fmt;
 
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::chain;
 use super::checkpoint::Due;
-use super::custody::{self, meta};
+use super::custody::meta;
 use super::listing::Stored;
-use super::mark::Mark;
 use super::open_run::{self, Opened, Phase, Process, Which};
 use super::precedent;
-use super::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use super::sink::{Delivery, Sink};
 use crate::database::{Database, DatabaseError, Durability};
 use crate::policy_index;
 use jit_core::budget::Storage;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::Word;
+use jit_core::evidence::Mark;
+use jit_core::evidence::acceptance;
+use jit_core::evidence::chain;
+use jit_core::evidence::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use jit_core::names::GrantId;
 
 /// The tables of this room. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for
@@ -243,7 +244,7 @@ impl<'a> Journal<'a> {
         let body = record.encode()?;
         let hash = chain::hash(body.as_bytes());
         let Keys { kind, uid, run, grant } = record.event.keys();
-        let high = custody::high_after(high, kind, record.event.code(), record.time.0);
+        let high = acceptance::high_after(high, kind, record.event.code(), record.time.0);
         transaction.prepare_cached(APPEND)?.execute(params![
             sql_integer(record.seq)?,
             kind,
@@ -404,9 +405,10 @@ pub(super) fn sql_bound(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::record::EndedBy;
-    use crate::audit::{Verified, sample};
+    use crate::audit::sample;
     use crate::database::tests::Scratch;
+    use jit_core::evidence::Verified;
+    use jit_core::evidence::record::EndedBy;
 
     type Failed<T> = Result<T, JournalError>;
 
@@ -505,7 +507,7 @@ mod tests {
         };
         alert("clock-set-back", 1);
         assert_eq!(high_water(&database), Some(sample::moment(2_000_000_000).wall));
-        alert(custody::ACCEPTED, 2);
+        alert(acceptance::ACCEPTED, 2);
         assert_eq!(high_water(&database), Some(sample::moment(2).wall));
         let _ = sample::started(&journal, "run000000002", 1);
         assert_eq!(high_water(&database), Some(sample::moment(2).wall), "and never sinks after that");

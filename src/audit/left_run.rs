@@ -5,9 +5,9 @@ use rusqlite::OptionalExtension;
 
 use super::journal::{Journal, JournalError, Written};
 use super::open_run::{OpenRun, Opened, Phase, Process, Supervisor, Which, close, is_open, put_in, those_in, unknown};
-use super::record::{EndedBy, Event, LeftEnded, LeftRunning};
 use crate::database::Durability;
 use jit_core::clock::Moment;
+use jit_core::evidence::record::{EndedBy, Event, LeftEnded, LeftRunning};
 
 impl Journal<'_> {
     /// Records that a command has left somebody running, whom `enforcer` looks after.

@@ -3,12 +3,12 @@
 
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
-use super::filter::{Span, Words};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
-use super::record::{Digest, Event, Record};
 use super::sink::Backlog;
 use jit_core::clock::Timestamp;
 use jit_core::escape::Word;
+use jit_core::evidence::filter::{Span, Words};
+use jit_core::evidence::record::{Digest, Event, Record};
 use jit_core::grant::Means;
 use jit_core::names::GrantId;
 use jit_core::names::Person;

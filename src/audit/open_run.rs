@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::custody::alert;
 use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
-use super::record::{Act, End, EndedBy, Ending, Event, Intervention};
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::escape::Word;
+use jit_core::evidence::record::{Act, End, EndedBy, Ending, Event, Intervention};
 use jit_core::names::GrantId;
 
 /// How many rows one ordinary run looks at to find lost runs, at most twice.
@@ -363,10 +363,10 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::audit::record::Record;
     use crate::audit::{SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
+    use jit_core::evidence::record::Record;
 
     #[test]
     fn a_run_whose_supervisor_is_gone_is_closed_as_lost() {

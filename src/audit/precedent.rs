@@ -3,12 +3,12 @@
 //! May not: serve as evidence. The records are; this only counts them.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use sha2::{Digest as _, Sha256};
 
 use super::journal::Journal;
-use super::record::Start;
 use jit_core::clock::Timestamp;
 use jit_core::escape::Word;
+use jit_core::evidence::precedent::key;
+use jit_core::evidence::record::Start;
 use jit_core::names::Person;
 
 /// Earlier runs of one command by one person.
@@ -60,16 +60,6 @@ fn look_up(connection: &Connection, uid: u32, key: &[u8; 32]) -> rusqlite::Resul
             Ok(Precedent { runs: u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0), last: Timestamp(row.get(1)?) })
         })
         .optional()
-}
-
-/// The name is in it, as the column has the uid alone. No word holds a NUL, so different words never make the same text.
-pub(super) fn key(user: &Word, run_as: &Word, path: &Word, arguments: &[Word]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for word in [user, run_as, path].into_iter().chain(arguments) {
-        hash.update(word.as_bytes());
-        hash.update([0]);
-    }
-    hash.finalize().into()
 }
 
 #[cfg(test)]

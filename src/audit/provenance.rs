@@ -4,11 +4,12 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
-use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
-use super::custody::{ACCEPTED, accepts, alert, meta, set_meta};
+use super::custody::{alert, meta, set_meta};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use crate::database::Durability;
 use jit_core::clock::Moment;
+use jit_core::evidence::acceptance::{ACCEPTED, accepts};
+use jit_core::evidence::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
 use jit_core::grant::PublicKey;
 use jit_core::grant::sshsig::{Namespace, signer};
 

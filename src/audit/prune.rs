@@ -3,15 +3,15 @@
 //! nobody takes a journal that lacks its beginning.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::{Deserialize, Serialize};
+
+use serde::Deserialize;
 
 use super::custody::{meta, set_meta};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
-use super::mark::Mark;
-use super::record::{Digest, Event};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
-use jit_core::escape::Word;
+use jit_core::evidence::Mark;
+use jit_core::evidence::record::{Digest, Event, Prune};
 use jit_core::grant::HostDescriptor;
 
 /// The name in `journal_meta`.
@@ -22,45 +22,6 @@ const POLICIES: usize = 256;
 
 /// So many records are deleted in one transaction, so that runs need not wait.
 const BATCH: u32 = 1000;
-
-/// Old records were removed. Everything up to `through` is gone; `head` is what the next record names as `prev`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prune {
-    /// The uid of who did it.
-    pub uid: u32,
-    /// Who did it.
-    pub user: Word,
-    /// The latest time so far was before this at each that was removed, µs.
-    pub before: Timestamp,
-    /// The greatest time of any that was ever removed, µs: greater than that where the clock once stood ahead, until root accepted it as
-    /// it was put right.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latest: Option<Timestamp>,
-    /// Which host this was by the records that were removed, where they said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<HostDescriptor>,
-    /// The number of the last record that was removed.
-    pub through: u64,
-    /// Its hash.
-    pub head: Digest,
-    /// How many were removed now.
-    pub records: u64,
-    /// The policies of which removed records told, the latest first: records that stay may name them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<Digest>,
-    /// What the latest of their records said of all its roles.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub roles_sha256: Option<Digest>,
-    /// And of its settings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settings_sha256: Option<Digest>,
-    /// So many rows of `request`, the oldest, have no record any more; records of earlier versions do not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests: Option<u64>,
-    /// The same of `granted`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grants: Option<u64>,
-}
 
 /// The last record that was removed, as it is remembered; the proof stands in the chain.
 pub(super) fn pruned(connection: &Connection) -> Result<Option<Mark>, JournalError> {
@@ -272,13 +233,13 @@ impl Journal<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::chain::Cause;
-    use crate::audit::proof::Signers;
-    use crate::audit::record::{PolicyRecord, Record, Start};
     use crate::audit::{SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use crate::store;
+    use jit_core::evidence::chain::Cause;
+    use jit_core::evidence::proof::Signers;
+    use jit_core::evidence::record::{PolicyRecord, Record, Start};
     use jit_core::grant::HostKey;
 
     const ALL: [&str; 4] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA];
@@ -420,7 +381,7 @@ mod tests {
         sample::fill(&journal, 1);
         // A clock that stood ahead, and was put right.
         write(9_000, crate::audit::custody::alert("x", "x"));
-        write(2, crate::audit::custody::alert(crate::audit::custody::ACCEPTED, "x"));
+        write(2, crate::audit::custody::alert(jit_core::evidence::acceptance::ACCEPTED, "x"));
         sample::seal(&journal, 2);
         sample::fill(&journal, 1);
         let before = sample::moment(3).wall;

@@ -9,8 +9,6 @@ use rusqlite::Transaction;
 
 use super::journal::{Journal, JournalError, Started, Written};
 use super::open_run::Process;
-use super::record::{Assignment, Authentication, Change, Digest, Ending, Start};
-use super::redact::Redactor;
 use super::sink::Delivery;
 use crate::auth::How;
 use crate::authorized::environment::RunEnvironment;
@@ -20,6 +18,8 @@ use crate::elevation::CommandError;
 use crate::store::keep_role;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::{Word, unhex};
+use jit_core::evidence::record::{Assignment, Authentication, Change, Digest, Ending, Start};
+use jit_core::evidence::redact::Redactor;
 use jit_core::grant::GrantTerms;
 use jit_core::names::GrantId;
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 
 use super::custody::meta;
 use super::journal::JournalError;
-use super::power::{
+use jit_core::evidence::power::{
     ApprovalRow, CertificationRow, DebtRow, EndColumns, GrantRow, MetaRow, PolicyRoleRow, Power, PrecedentRow,
     PrincipalRow, RequestRow, RoleRow, RunRow, SettingsRow, StatementRow,
 };

@@ -1,5 +1,6 @@
 //! The journal under kill -9, a full disk and a crowd: what was promised is there, and nothing else.
 
+use jit_core::evidence::Event;
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;

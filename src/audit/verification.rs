@@ -4,17 +4,17 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, TransactionBehavior, params};
 
-use super::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified, role_digest};
 use super::checkpoint::checkpoints;
 use super::journal::{Journal, JournalError, sql_bound};
-use super::mark::Mark;
-use super::misfits::Misfits;
-use super::policy_history::PolicyHistory;
-use super::power::Power;
-use super::proof::{Proof, Proven, Signers};
 use super::prune::pruned;
 use super::tables;
 use jit_core::clock::Timestamp;
+use jit_core::evidence::Mark;
+use jit_core::evidence::Misfits;
+use jit_core::evidence::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified, role_digest};
+use jit_core::evidence::policy_history::PolicyHistory;
+use jit_core::evidence::power::Power;
+use jit_core::evidence::proof::{Proof, Proven, Signers};
 use jit_core::policy::SourceFile;
 
 /// So many of the newest records may lack a checkpoint: they are made every thousand records, but not by each process of

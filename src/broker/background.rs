@@ -3,12 +3,12 @@
 
 use super::Desk;
 use super::failure::Refused;
-use super::view::texts;
-use super::wire::{Answer, Background, GrantInfo, Precedent};
 use crate::store::StoredRequest;
 use jit_core::escape::Word;
 use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::RolePower;
+use jit_core::wire::texts;
+use jit_core::wire::{Answer, Background, GrantInfo, Precedent};
 
 impl Desk<'_> {
     /// One request with what stands behind it.

@@ -11,20 +11,21 @@ use std::time::Duration;
 use super::Desk;
 use super::decisions::{Narrowing, given};
 use super::failure::{Refused, refused};
-use super::wire::Ask;
-use crate::audit::record::Reject;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
 use crate::elevation::Caller;
-use crate::host::{Host, PAM_SERVICES};
+use crate::host::Host;
 use crate::refusal::Refusal;
 use crate::verify::{Consent, Shown};
 use crate::voice::Voice;
 use jit_core::clock::Moment;
 use jit_core::escape::Word;
+use jit_core::evidence::record::Reject;
 use jit_core::grant::{Prospect, RequestTerms};
 use jit_core::names::{GrantId, IdPrefix};
+use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{Options, Role, RolePower};
+use jit_core::wire::Ask;
 use sys::terminal::Terminal;
 
 /// The PAM service, unless the role names a stricter one.

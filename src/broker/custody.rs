@@ -5,14 +5,15 @@ use super::Desk;
 use super::decisions::given;
 use super::failure::{Refused, refused};
 use super::statement::{Matter, Speaker};
-use super::wire::{AcceptedInfo, Answer};
-use crate::audit::record::Alert;
-use crate::audit::{Due, Event, Written, custody, of_this_host};
+use crate::audit::{Due, Written, custody, of_this_host};
 use crate::database::Durability;
 use crate::host::Identity;
 use crate::store::GrantStore;
 use jit_core::escape::Word;
+use jit_core::evidence::Event;
+use jit_core::evidence::record::Alert;
 use jit_core::grant::StatementKind;
+use jit_core::wire::{AcceptedInfo, Answer};
 
 impl Desk<'_> {
     pub(super) fn key_accept(&self, reason: &Word) -> Result<Answer, Refused> {
@@ -24,7 +25,7 @@ impl Desk<'_> {
         let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
             of_this_host(tx, identity.id.as_str())?;
             let alert = Alert {
-                code: custody::ACCEPTED.to_owned(),
+                code: jit_core::evidence::acceptance::ACCEPTED.to_owned(),
                 sentence: reason.clone(),
                 uid: Some(self.caller.uid()),
                 user: Some(Word::from(self.caller.name().as_str())),

@@ -3,10 +3,8 @@
 use super::Desk;
 use super::failure::{Refused, refused};
 use super::statement::Speaker;
-use super::wire::Answer;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
 use crate::audit;
-use crate::audit::record::Digest;
 use crate::audit::{JournalError, empowered, in_force};
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
@@ -16,6 +14,7 @@ use crate::store::{GrantStore, StoredRequest, insert_approval};
 use crate::verify::{ActFault, Attested, Consent};
 use jit_core::clock::duration::spell;
 use jit_core::escape::{Word, hex};
+use jit_core::evidence::record::Digest;
 use jit_core::grant::lifecycle::Decided;
 use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_core::grant::{
@@ -23,6 +22,7 @@ use jit_core::grant::{
 };
 use jit_core::names::{IdPrefix, UserName};
 use jit_core::policy::{Assignment, Role};
+use jit_core::wire::Answer;
 
 /// How an approver narrows what was asked.
 pub(super) struct Narrowing {

@@ -2,16 +2,15 @@
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::wire::{Answer, CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage};
-use crate::audit::filter::{Span, Status, Words};
-use crate::audit::{
-    Between, Checkpoint, Digest, Due, Filter, Known, Mark, Order, Page, Record, Signers, Stored, Whose,
-};
+use crate::audit::{Between, Due, Filter, Known, Order, Page, Stored, Whose};
 use crate::host::OnDisk;
 use jit_core::clock::Timestamp;
 use jit_core::escape::{escape, unhex};
+use jit_core::evidence::filter::{Span, Status, Words};
+use jit_core::evidence::{Checkpoint, Digest, Mark, Record, Signers};
 use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, UserName};
+use jit_core::wire::{Answer, CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage};
 
 /// The most records in one answer.
 const PAGE: u32 = 1000;
@@ -153,7 +152,7 @@ impl Desk<'_> {
         &self,
         keys: Vec<PublicKey>,
         mut marks: Vec<Mark>,
-    ) -> Result<Result<crate::audit::Proven, crate::audit::FirstBad>, Refused> {
+    ) -> Result<Result<jit_core::evidence::Proven, jit_core::evidence::FirstBad>, Refused> {
         let signers =
             if keys.is_empty() { Signers::Host(self.host.public_key()?.public_key()) } else { Signers::These(keys) };
         // The anchor before the database: what it names was committed before.

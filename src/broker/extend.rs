@@ -2,7 +2,6 @@
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::wire::Answer;
 use crate::activation::Activation;
 use crate::activation::extension::{Longer, extend};
 use crate::judge::subject;
@@ -11,6 +10,7 @@ use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::names::{GrantId, IdPrefix};
 use jit_core::policy::{Assignment, Role};
+use jit_core::wire::Answer;
 
 impl Desk<'_> {
     pub(super) fn extend(

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-use super::wire::Failure;
 use crate::activation::ActivationError;
 use crate::audit::JournalError;
 use crate::database::DatabaseError;
@@ -15,6 +14,7 @@ use crate::store::FindError;
 use jit_core::escape::Word;
 use jit_core::names::{IdPrefix, InvalidName};
 use jit_core::policy::{PolicyReader, PolicyWords};
+use jit_core::wire::Failure;
 
 /// A refused question; nothing was changed.
 pub(crate) struct Refused {

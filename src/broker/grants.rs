@@ -5,7 +5,6 @@ use super::decisions::given;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{Matter, Speaker};
-use super::wire::{Answer, RevokeTarget};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
@@ -14,6 +13,7 @@ use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::grant::{GrantTerms, SignedStatement, StatementKind};
 use jit_core::names::{GrantId, IdPrefix};
+use jit_core::wire::{Answer, RevokeTarget};
 
 /// The most grants that a listing shows.
 const LISTED: usize = LIST_LIMIT as usize;

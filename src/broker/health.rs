@@ -5,13 +5,14 @@ use std::fmt::Display;
 
 use super::failure::{Refused, refused};
 use super::questions::policy_warnings;
-use super::wire::{Answer, Finding, Severity};
 use crate::audit::Journal;
 use crate::audit::custody::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
-use crate::host::{CONFIGURATION, Host, HostError, STATE};
+use crate::host::{Host, HostError};
+use jit_core::places::{CONFIGURATION, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
+use jit_core::wire::{Answer, Finding, Severity};
 
 /// Less than this and a day of recordings may fill the disk, bytes.
 const SPACE: u64 = 256 << 20;

@@ -4,7 +4,6 @@
 use super::Desk;
 use super::decisions::{described, narrows, same_role};
 use super::failure::{Refused, refused};
-use super::wire::{Answer, ImportInfo};
 use crate::activation::WORDS_LIMIT;
 use crate::store::{FindError, StoredRequest};
 use crate::verify::Attested;
@@ -12,6 +11,7 @@ use jit_core::escape::hex;
 use jit_core::grant::sshsig::dearmor;
 use jit_core::grant::terms::decode;
 use jit_core::grant::{Approval, ApprovalFault, ApprovalTerms, TermsFault, UserVerification, digest};
+use jit_core::wire::{Answer, ImportInfo};
 
 /// The longest approval in bytes: its comment, every byte of it escaped, and what else it says.
 const APPROVAL_LIMIT: usize = 32 << 10;

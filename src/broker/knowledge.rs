@@ -4,8 +4,6 @@ use serde_json::{Map, Value};
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::view::{role_info, texts};
-use super::wire::{Answer, CommandWords, Forecast, PolicyShown, RoleDetails, SettingsInfo};
 use crate::elevation::Caller;
 use crate::judge::{Among, JudgeError, Judgement, NotAllowed, judge};
 use crate::policy_index::Next;
@@ -13,6 +11,8 @@ use crate::refusal::Refusal;
 use jit_core::escape::hex;
 use jit_core::names::{RoleName, UserName};
 use jit_core::policy::{OnExpiry, Options, Role, Settings, SyslogMode};
+use jit_core::wire::{Answer, CommandWords, Forecast, PolicyShown, RoleDetails, SettingsInfo};
+use jit_core::wire::{RoleInfo, texts};
 
 impl Desk<'_> {
     pub(super) fn policy_show(&self, only: Option<&RoleName>) -> Result<Answer, Refused> {
@@ -57,17 +57,6 @@ impl Desk<'_> {
     }
 }
 
-impl Forecast {
-    /// Fills in what `roles`, the narrowest first, allow.
-    pub fn allow(&mut self, verdict: &str, roles: &[Role]) {
-        let Some(first) = roles.first() else { return };
-        verdict.clone_into(&mut self.verdict);
-        self.roles = roles.iter().map(|role| role.name.clone()).collect();
-        self.because = format!("role {} is {verdict}", first.name);
-        self.terms = Some(role_info(first, verdict == "standing"));
-    }
-}
-
 /// Why no role allows it.
 fn denial(not: &NotAllowed) -> String {
     match &not.denied {
@@ -78,7 +67,7 @@ fn denial(not: &NotAllowed) -> String {
 
 fn details(role: &Role) -> RoleDetails {
     RoleDetails {
-        terms: role_info(role, !role.standing.is_empty()),
+        terms: RoleInfo::of(role, !role.standing.is_empty()),
         eligible: role.eligible.as_written(),
         standing_for: role.standing.as_written(),
         run_as_groups: role.run_as_groups.as_written(),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::wire::{Answer, Holder, MembershipInfo};
 use crate::activation::wait_beside;
 use crate::elevation::Caller;
 use crate::judge::subject;
@@ -15,6 +14,7 @@ use crate::verify::{Facts, HeldRole};
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::{Assignment, Role};
+use jit_core::wire::{Answer, Holder, MembershipInfo};
 
 /// The longest that one question waits, in seconds.
 const WAIT_LIMIT: u64 = 3600;

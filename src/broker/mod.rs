@@ -1,8 +1,6 @@
 //! The only door from the unprivileged tools to the grant database: one question, one answer, and the table of who may
 //! ask what. Who asks is what the kernel says; nothing in the question names them.
 
-pub mod wire;
-
 mod background;
 mod consent;
 mod custody;
@@ -10,7 +8,6 @@ mod decisions;
 mod evidence;
 mod extend;
 mod failure;
-pub mod forecast;
 mod grants;
 mod health;
 mod hosted;
@@ -45,11 +42,11 @@ use decisions::Narrowing;
 use failure::{Refused, refused, unchecked};
 use jit_core::clock::Now;
 use jit_core::policy::PolicyReader;
+use jit_core::wire::{Answer, Ask, KeyInfo, Reply};
 use question::turn_of;
 pub use question::{Question, hear};
 use sys::interruption::Patiently;
 use sys::sanitize::Inherited;
-use wire::{Answer, Ask, KeyInfo, Reply};
 
 /// Everything that one answer is made from.
 pub(crate) struct Desk<'a> {

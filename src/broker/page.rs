@@ -1,10 +1,10 @@
 //! Pages of listings: however much somebody has filed, an answer stays short, and who reads it asks for the next one.
 
-use super::wire::{GrantInfo, GrantPage};
-use crate::audit::record::cut;
 use crate::store::LIST_LIMIT;
 use jit_core::budget::{LISTED_WORDS, PAGE};
 use jit_core::escape::Word;
+use jit_core::evidence::record::cut;
+use jit_core::wire::{GrantInfo, GrantPage};
 
 /// Entries of a page, until it is full.
 #[derive(Default)]

@@ -6,12 +6,12 @@ use base64ct::{Base64, Encoding};
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::wire::{Answer, ApprovalPaper, Paper, PapersInfo, RequestPaper, StatementPaper};
 use crate::store::StoredStatement;
 use jit_core::grant::Approvers;
 use jit_core::grant::sshsig::{Namespace, armor, signer};
 use jit_core::grant::terms::VERSION;
 use jit_core::names::{IdPrefix, UserName};
+use jit_core::wire::{Answer, ApprovalPaper, Paper, PapersInfo, RequestPaper, StatementPaper};
 
 impl Desk<'_> {
     pub(super) fn papers(&self, id: &IdPrefix) -> Result<Answer, Refused> {

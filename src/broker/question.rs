@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::failure::{Refused, refused};
 use super::understand;
-use super::wire::{Ask, REQUEST_LIMIT};
 use crate::elevation::Caller;
 use crate::host::{Turn, Work};
 use jit_core::budget::{BROKERS, QUESTION_WITHIN};
+use jit_core::wire::{Ask, REQUEST_LIMIT};
 use sys::counted::counted_as;
 use sys::poll::{PollEntry, poll};
 use sys::sanitize::Inherited;

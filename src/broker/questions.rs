@@ -2,26 +2,27 @@
 
 use super::Desk;
 use super::failure::{Refused, refused, unchecked, unsaid};
-use super::view::{role_info, texts};
-use super::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use crate::activation::wish::served;
 use crate::elevation::{Caller, Elevation};
-use crate::host::{CONFIGURATION, Host};
+use crate::host::Host;
 use crate::judge::{Among, JudgeError, Judgement, ask, judge, subject};
 use crate::refusal::{Refusal, request_line};
 use crate::verify::{Facts, verify};
 use jit_core::grant::Approvers;
 use jit_core::names::UserName;
+use jit_core::places::CONFIGURATION;
 use jit_core::policy::{Answer as Verdict, Assignment, Policy, Role};
+use jit_core::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
+use jit_core::wire::{RoleInfo, texts};
 
 impl Desk<'_> {
     pub(super) fn roles(&self) -> Result<Answer, Refused> {
         let subject = subject(self.caller)?;
         let standing = self.policy.roles_for(&subject, Assignment::Standing)?;
-        let mut roles: Vec<_> = standing.iter().map(|role| role_info(role, true)).collect();
+        let mut roles: Vec<_> = standing.iter().map(|role| RoleInfo::of(role, true)).collect();
         for role in self.policy.roles_for(&subject, Assignment::Eligible)? {
             if !standing.iter().any(|other| other.name == role.name) {
-                roles.push(role_info(&role, false));
+                roles.push(RoleInfo::of(&role, false));
             }
         }
         Ok(Answer::Roles(roles))
@@ -54,7 +55,7 @@ impl Desk<'_> {
         match judge(elevation, self.policy, Among::All(&[])) {
             Ok(Judgement::Standing(standing)) => {
                 info.because = format!("role {} is standing", standing.role().name);
-                info.allow(standing.role(), standing.elevation());
+                allow(&mut info, standing.role(), standing.elevation());
             }
             Ok(Judgement::Eligible(eligible)) => {
                 let holder = eligible.elevation().caller().person();
@@ -71,7 +72,7 @@ impl Desk<'_> {
                 match verify(candidates, *eligible, &facts) {
                     Ok(grant) => {
                         info.because = format!("grant {} of role {} covers it", grant.terms().id, grant.role().name);
-                        info.allow(grant.role(), grant.elevation());
+                        allow(&mut info, grant.role(), grant.elevation());
                         info.grant = Some(grant.terms().id.clone());
                     }
                     Err(none) => {
@@ -127,14 +128,12 @@ impl Desk<'_> {
     }
 }
 
-impl WhyInfo {
-    /// Through `role`, unless it does not let the caller have the directory or the variables.
-    fn allow(&mut self, role: &Role, elevation: &Elevation) {
-        self.role = Some(role.name.clone());
-        match unserved(role, elevation) {
-            None => self.allowed = true,
-            Some(why) => self.because = why,
-        }
+/// Through `role`, unless it does not let the caller have the directory or the variables.
+fn allow(info: &mut WhyInfo, role: &Role, elevation: &Elevation) {
+    info.role = Some(role.name.clone());
+    match unserved(role, elevation) {
+        None => info.allowed = true,
+        Some(why) => info.because = why,
     }
 }
 

@@ -7,17 +7,17 @@ use std::collections::HashMap;
 use super::Desk;
 use super::decisions::given;
 use super::failure::{Refused, refused};
-use super::wire::{Answer, AssignmentInfo, Certify, EndedInfo};
-use crate::audit::Event;
-use crate::audit::record::{Review, Verdict};
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
 use crate::judge::subject;
 use crate::policy_index::Next;
 use crate::store::{Certification, certify};
 use jit_core::escape::Word;
+use jit_core::evidence::Event;
+use jit_core::evidence::record::{Review, Verdict};
 use jit_core::names::{Person, RoleName, UserName};
 use jit_core::policy::{Assignment, Principal, Role};
+use jit_core::wire::{Answer, AssignmentInfo, Certify, EndedInfo};
 
 /// People by uid, looked up once; `None` where there is no such account any more.
 type People = HashMap<u32, Option<Caller>>;

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::wire::{Answer, Frame, RecordingInfo, Reply};
-use crate::audit::record::{End, EndedBy, Event, Purpose, Reading, Start};
-use crate::audit::{Between, Filter, Order, Record, Whose};
+use crate::audit::{Between, Filter, Order, Whose};
 use crate::database::Durability;
 use crate::host::{Encoding, Stage, StoredRecording, is_written};
 use crate::judge::{names, subject};
 use jit_core::escape::{Word, escape, hex};
+use jit_core::evidence::Record;
+use jit_core::evidence::record::{End, EndedBy, Event, Purpose, Reading, Start};
+use jit_core::wire::{Answer, Frame, RecordingInfo, Reply};
 use sys::poll::is_left;
 
 /// How often a live recording is looked at for more.
@@ -188,7 +189,7 @@ fn end_of(body: &str) -> Option<Box<End>> {
 
 /// Sends what is there.
 fn send(mut file: &File, out: &mut dyn Write) -> io::Result<()> {
-    let mut buffer = vec![0; super::wire::FRAME_LIMIT as usize];
+    let mut buffer = vec![0; jit_core::wire::FRAME_LIMIT as usize];
     loop {
         let length = file.read(&mut buffer)?;
         if length == 0 {

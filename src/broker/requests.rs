@@ -9,8 +9,7 @@ use super::Desk;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{Matter, Speaker};
-use super::view::{Decides, texts};
-use super::wire::{Answer, CommandWords, NewRequest};
+use super::view::Decides;
 use crate::activation::insight::Sight;
 use crate::activation::wish::served;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
@@ -26,6 +25,8 @@ use jit_core::grant::StatementKind;
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{IdPrefix, RoleName};
 use jit_core::policy::{Answer as Verdict, Assignment, Role};
+use jit_core::wire::texts;
+use jit_core::wire::{Answer, CommandWords, NewRequest};
 
 /// The role of a request, its command, and among which roles it was chosen (none when it was named).
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);

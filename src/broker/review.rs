@@ -5,8 +5,6 @@ use super::decisions::{given, unattested};
 use super::failure::{Refused, refused};
 use super::import::VERIFYING_KEY;
 use super::statement::{Matter, Speaker};
-use super::view::texts;
-use super::wire::{Answer, DebtInfo};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
@@ -16,6 +14,8 @@ use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::names::{GrantId, IdPrefix, RoleName};
 use jit_core::policy::Role;
+use jit_core::wire::texts;
+use jit_core::wire::{Answer, DebtInfo};
 
 impl Desk<'_> {
     pub(super) fn review_debts(&self) -> Result<Answer, Refused> {

@@ -4,11 +4,11 @@
 use super::Desk;
 use super::failure::{Refused, refused};
 use super::recordings::unknown;
-use super::wire::{Answer, SessionInfo};
-use crate::audit::record::{Act, Intervention, Start};
 use crate::audit::{OpenRun, Wish};
 use crate::host::Stage;
 use jit_core::escape::Word;
+use jit_core::evidence::record::{Act, Intervention, Start};
+use jit_core::wire::{Answer, SessionInfo};
 
 impl Desk<'_> {
     /// Those that the caller may see: their own, those of roles that they observe or approve, and all for root and

@@ -5,15 +5,15 @@
 use super::Desk;
 use super::decisions::{described, given};
 use super::failure::{Refused, refused};
-use super::wire::{Answer, StatedInfo};
 use crate::activation::WORDS_LIMIT;
-use crate::audit::record::{Cancellation, Denial, Digest, Release, Review, Revocation, Verdict};
-use crate::audit::{Event, Written, of_this_host};
+use crate::audit::{Written, of_this_host};
 use crate::elevation::Caller;
 use crate::host::Identity;
 use crate::store::{Debt, FindError, StoredRequest, carry_out};
 use jit_core::clock::Now;
 use jit_core::escape::{Word, hex};
+use jit_core::evidence::Event;
+use jit_core::evidence::record::{Cancellation, Denial, Digest, Release, Review, Revocation, Verdict};
 use jit_core::grant::sshsig::dearmor;
 use jit_core::grant::terms::{Extensions, VERSION};
 use jit_core::grant::{
@@ -21,6 +21,7 @@ use jit_core::grant::{
     VouchedStatement, digest,
 };
 use jit_core::names::{GrantId, RoleName, UserName};
+use jit_core::wire::{Answer, StatedInfo};
 
 /// The longest statement in bytes: its reason, every byte of it escaped, and what else it says.
 const STATEMENT_LIMIT: usize = 32 << 10;

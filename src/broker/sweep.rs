@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::Desk;
 use super::failure::{Refused, refused};
-use super::wire::{Answer, SweepInfo};
 use crate::host::Encoding;
-use crate::programs::SHRINKER;
 use crate::shrink::{WORTH, finish};
+use jit_core::places::SHRINKER;
+use jit_core::wire::{Answer, SweepInfo};
 
 impl Desk<'_> {
     /// One thing after the other; what was done stays done when a later one fails. That retention was refused is told beside it.

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::Desk;
 use super::failure::Refused;
-use super::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, RoleInfo};
 use crate::judge::{names, subject};
 use crate::store::{Ended, StoredGrant, StoredRequest};
 use crate::verify::{GrantFault, window};
@@ -14,6 +13,7 @@ use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{GrantId, IdPrefix, RoleName};
 use jit_core::policy::EDIT;
 use jit_core::policy::Role;
+use jit_core::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, texts};
 use sys::sight::can_read;
 
 /// The most ids with one beginning among which the caller's are looked for.
@@ -203,36 +203,6 @@ impl Desk<'_> {
         };
         Ok(state.to_owned())
     }
-}
-
-/// A role as its user sees it.
-pub(super) fn role_info(role: &Role, standing: bool) -> RoleInfo {
-    let rules = &role.activation;
-    RoleInfo {
-        name: role.name.clone(),
-        description: role.description.clone(),
-        standing,
-        commands: texts(&role.commands),
-        run_as: role.run_as.as_written(),
-        maximum_duration: rules.maximum_duration,
-        require_justification: rules.require_justification,
-        ticket: rules.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
-        require_approval: rules.require_approval,
-        approvers: texts(&rules.approvers),
-        approvals: if rules.require_approval { rules.approvals } else { 0 },
-        authenticate: role.authenticate,
-        one_shot: rules.one_shot,
-        exact_command: rules.exact_command,
-        signed_approvals: rules.signed_approvals,
-        approval_authentication: rules.approval_authentication,
-        user_verification: rules.user_verification,
-        break_glass: rules.break_glass,
-    }
-}
-
-/// Things as the policy wrote them.
-pub(super) fn texts<T: ToString>(things: &[T]) -> Vec<String> {
-    things.iter().map(ToString::to_string).collect()
 }
 
 fn approval(approval: jit_core::grant::Approval) -> ApprovalInfo {

@@ -12,10 +12,10 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::diff::difference;
-use crate::audit::record::{self, Change};
 use crate::elevation::edit::Target;
 use jit_core::budget::EDITED;
 use jit_core::escape::Word;
+use jit_core::evidence::record::{self, Change};
 use sys::exec::Credentials;
 use sys::lent::as_user;
 use sys::place::{Place, PlaceError, open_own, read_all};

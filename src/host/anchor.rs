@@ -7,9 +7,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+use crate::audit::Written;
 use crate::audit::sink::{Backlog, Delivery, Sink};
-use crate::audit::{Digest, Mark, Written};
 use crate::database::Durability;
+use jit_core::evidence::{Digest, Mark};
 
 /// The file.
 pub(super) struct Anchor {

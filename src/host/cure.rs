@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use super::{CONFIGURATION, HOST_KEY, HostError, PUBLIC_KEY, STATE};
+use super::{HOST_KEY, HostError, PUBLIC_KEY};
 use crate::database::{DatabaseError, Distrust};
 use jit_core::escape::command_line;
+use jit_core::places::{CONFIGURATION, STATE};
 use sys::trusted::TrustError;
 
 impl HostError {

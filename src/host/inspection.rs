@@ -7,10 +7,12 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use super::{HOST_KEY, Host, HostError, PAM_SERVICES};
+use super::{HOST_KEY, Host, HostError};
+use crate::audit::Journal;
 use crate::audit::sink::journald;
 use crate::audit::sink::syslog::DEV_LOG;
-use crate::audit::{Journal, Mark};
+use jit_core::evidence::Mark;
+use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{AuditSettings, SyslogMode};
 use sys::trusted::{free_space, is_read_only};
 

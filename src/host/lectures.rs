@@ -4,8 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Host, STATE};
+use super::Host;
 use jit_core::names::Person;
+use jit_core::places::STATE;
 use sys::trusted::TrustedFile;
 
 /// A file for each person who has been lectured, below the state directory.

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 
-use super::{APPROVERS, CONFIGURATION, Host, HostError, POLICY, POLICY_DIRECTORY, POLICY_LIMIT};
-use crate::audit::record::{CompiledBy, PolicyRecord};
-use crate::audit::{Event, Journal, Written};
+use super::{APPROVERS, Host, HostError, POLICY, POLICY_DIRECTORY, POLICY_LIMIT};
+use crate::audit::{Journal, Written};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::policy_index::{self, Compiled, PolicyIndex, Stamp as PolicyStamp};
 use jit_core::escape::Word;
+use jit_core::evidence::Event;
+use jit_core::evidence::record::{CompiledBy, PolicyRecord};
 use jit_core::grant::approvers::APPROVERS_LIMIT;
+use jit_core::places::CONFIGURATION;
 use jit_core::policy::{AuditSettings, Policy, PolicyChange, PolicyText, SourceFile, policy_digest};
 use sys::trusted::{Stamp, TrustError, TrustedDirectory, TrustedFile};
 

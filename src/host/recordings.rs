@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::{Host, HostError, STATE};
+use super::{Host, HostError};
+use jit_core::places::STATE;
 use sys::trusted::{TrustError, TrustedDirectory};
 
 pub(super) const RECORDINGS: &str = "recordings";

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::{Host, HostError};
-use crate::audit::record::{Alert, Event};
 use crate::audit::{Journal, Written};
 use crate::database::Durability;
 use crate::session::{abandoned, end_lost};
 use jit_core::escape::Word;
+use jit_core::evidence::record::{Alert, Event};
 
 /// So long an enforcer may take to record whom it looks after.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -4,9 +4,9 @@
 use std::io;
 
 use super::{BELL, Host, HostError, state_directory};
-use crate::audit::record::Reject;
 use crate::audit::{Journal, Written};
 use jit_core::budget::{BROKERS, COUNTING, COUNTING_TAKES};
+use jit_core::evidence::record::Reject;
 use jit_core::names::Person;
 use sys::bell::Bell;
 use sys::lock::claim_one;

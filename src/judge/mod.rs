@@ -9,11 +9,10 @@ use sha2::{Sha224, Sha384, Sha512};
 
 use crate::elevation::{Caller, CallerError, Command, Elevation, THIS_HOST};
 use jit_core::names::RoleName;
-use sys::users::Account;
 
 use crate::policy_index::{IndexError, PolicyIndex};
 use jit_core::policy::{
-    Algorithm, Answer, Assignment, Decision, Groups, Principal, Question, Role, Subject, Target, decide, with,
+    Algorithm, Answer, Assignment, Decision, Principal, Question, Role, Subject, Target, decide, with,
 };
 
 /// What the policy says of an elevation that it knows.
@@ -171,7 +170,7 @@ pub fn ask<'r>(role: &'r Role, elevation: &Elevation) -> Answer<'r> {
         run_as: Target {
             name: run_as.name().as_str(),
             uid: run_as.uid(),
-            groups: &|| named_groups(run_as.account()),
+            groups: &|| sys::lookup::named_groups(run_as.account()),
             is_caller: run_as.uid() == elevation.caller().uid(),
             lookup: &THIS_HOST,
         },
@@ -191,18 +190,6 @@ pub fn subject(caller: &Caller) -> Result<Subject<'_>, CallerError> {
 /// True when one of `principals` names `subject`.
 pub fn names(principals: &[Principal], subject: &Subject<'_>) -> bool {
     principals.iter().any(|principal| principal.matches(subject))
-}
-
-/// The groups of an account, the primary one included; `None` where they cannot be looked up.
-pub fn named_groups(account: &Account) -> Groups {
-    let groups = sys::users::groups_of(&account.name, account.gid).ok()?;
-    let name = |gid| {
-        let Some(group) = sys::users::group_by_gid(gid).ok()? else { return Some((gid, None)) };
-        // A name that leads to another group is none.
-        let leads_back = sys::users::group_by_name(&group.name).ok()?.is_some_and(|found| found.gid == gid);
-        Some((gid, leads_back.then_some(group.name)))
-    };
-    groups.into_iter().map(name).collect()
 }
 
 /// The digest of the opened program. A rule with a digest never trusts a file that somebody else can rewrite after it was read

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 
-use crate::audit::record::Reject;
 use crate::elevation::Caller;
 use crate::elevation::run_as::typed_word;
 use crate::refusal::Refusal;
@@ -10,6 +9,7 @@ use crate::run::Scene;
 use crate::voice::Voice;
 use jit_core::cli::Run;
 use jit_core::escape::Word;
+use jit_core::evidence::record::Reject;
 use jit_core::names::Person;
 
 /// Words and place of one attempt.

@@ -13,7 +13,6 @@ use crate::authorized::{Authorized, password_due};
 use crate::database::Reading;
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Caller, Elevation, Hidden, RunAs};
-use crate::host::PAM_SERVICES;
 use crate::judge::Manner;
 use crate::judge::{Among, Eligible, JudgeError, Judgement, judge};
 use crate::refusal::{HiddenCommand, Refusal};
@@ -25,6 +24,7 @@ use jit_core::cli::{Asking, PasswordFrom, Run};
 use jit_core::clock::Now;
 use jit_core::grant::SignedGrant;
 use jit_core::names::RoleName;
+use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{Lecture, Options, Role, TimestampType};
 use sys::sanitize::Inherited;
 

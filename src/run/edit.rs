@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 
-use crate::audit::record::Change;
 use crate::audit::recorded::Recorded;
 use crate::authorized::Authorized;
 use crate::edit::{Copied, Copy, EditError, Hands};
@@ -15,6 +14,7 @@ use crate::session::{LaunchError, Outcome, Verdict, Watch};
 use crate::voice::Voice;
 use jit_core::cli::{Mode, Run};
 use jit_core::escape::Word;
+use jit_core::evidence::record::Change;
 
 /// Whoever runs sudoedit by sudo gets what they meant, and sudo's remark.
 pub(super) fn mind_the_name(run: &Run, voice: &mut Voice) {

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use super::grant_watch::{Watched, What};
 use super::removal::{Looks, RemovalWatch};
-use crate::audit::record::{LeftEnded, LeftProcess, LeftRunning};
 use crate::audit::{Journal, Process};
 use crate::host::{Host, HostError};
 use crate::session::{Ending, Watch, outcome::ended_by};
 use jit_core::escape::Word;
+use jit_core::evidence::record::{LeftEnded, LeftProcess, LeftRunning};
 use jit_core::grant::GrantTerms;
 use jit_core::policy::{Leftovers, OnExpiry, Role};
 use sys::process::{Pid, process_start};

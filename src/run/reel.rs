@@ -4,16 +4,16 @@ use std::cell::Cell;
 use std::io;
 use std::path::Path;
 
-use crate::audit::Digest;
-use crate::audit::record::Ending;
 use crate::audit::recorded::Recorded;
-use crate::programs::SHRINKER;
 use crate::recording::{Blank, Limits, RecordingError};
 use crate::refusal::Refusal;
 use crate::run::Scene;
 use crate::session::{BlankOf, Tape, Watch};
 use crate::shrink::{WORTH, start};
+use jit_core::evidence::Digest;
+use jit_core::evidence::record::Ending;
 use jit_core::names::Person;
+use jit_core::places::SHRINKER;
 use jit_core::policy::RecordingSettings;
 
 /// The recording of one run: who pays for it, and what was set aside for it.

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::grant_watch::{GrantWatch, Watched};
 use crate::audit::Journal;
-use crate::audit::record::{Act, Intervention};
 use crate::audit::{Which, Wish};
 use crate::elevation::{Caller, CallerError};
 use crate::host::{Host, HostError};
@@ -21,6 +20,7 @@ use crate::policy_index::PolicyIndex;
 use crate::programs::start_enforcer;
 use crate::session::{Verdict, Watch, refuge};
 use jit_core::escape::Word;
+use jit_core::evidence::record::{Act, Intervention};
 use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::{Assignment, OnRemoval};
 use sys::bell::{Bell, Ring};

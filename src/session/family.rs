@@ -16,8 +16,9 @@ use super::frost::Hold;
 use super::guard::Guard;
 use super::watch::Wards;
 use crate::authorized::environment::RUN_VARIABLE;
-use crate::programs::{self, JIT_SUDO, Ours};
+use crate::programs::{self, Ours};
 use jit_core::budget::SETTLED;
+use jit_core::places::JIT_SUDO;
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{

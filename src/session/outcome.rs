@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::watch::Ending;
-use crate::audit::record::{self, EndedBy};
 use jit_core::escape::Word;
+use jit_core::evidence::record::{self, EndedBy};
 use sys::process::{Usage, WaitEvent, exit_now, raise_default};
 
 /// How the command's process ended.

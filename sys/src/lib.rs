@@ -27,6 +27,7 @@ pub mod interruption;
 pub mod lent;
 pub mod limits;
 pub mod lock;
+pub mod lookup;
 pub mod machine;
 pub mod marked;
 pub mod mount;

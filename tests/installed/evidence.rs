@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use harness::{Output, PrivateRoot, eventually};
+use jit_core::evidence::Digest;
+use jit_core::evidence::chain::hash;
+use jit_core::evidence::checkpoint::{Statement, VERSION};
 use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::encode;
-use jit_sudo::audit::Digest;
-use jit_sudo::audit::chain::hash;
-use jit_sudo::audit::checkpoint::{Statement, VERSION};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 

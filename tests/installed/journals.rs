@@ -11,11 +11,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use harness::{Person, PrivateRoot, project};
 use jit_core::clock::{BootTime, Moment, Timestamp};
+use jit_core::evidence::Signers;
+use jit_core::evidence::chain::{Cause, hash};
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::{HostKey, PublicKey};
 use jit_core::policy::{StoredRole, row_digest, settings_digest};
-use jit_sudo::audit::chain::{Cause, hash};
-use jit_sudo::audit::{Journal, JournalError, Known, Signers};
+use jit_sudo::audit::{Journal, JournalError, Known};
 use jit_sudo::host::open_database;
 use rusqlite::{Connection, params};
 

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use jit_core::escape::unhex;
-use jit_sudo::audit::{Digest, Mark};
+use jit_core::evidence::{Digest, Mark};
 
 use crate::door::io_cause;
 use crate::screen::clean;

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, Read};
 
+use jit_core::evidence::chain::{Begin, Cause};
+use jit_core::evidence::checkpoint::Statement;
+use jit_core::evidence::proof::Proof;
+use jit_core::evidence::{Checkpoint, FirstBad, Mark, Proven, Signers};
 use jit_core::grant::sshsig::dearmor;
-use jit_sudo::audit::chain::{Begin, Cause};
-use jit_sudo::audit::checkpoint::Statement;
-use jit_sudo::audit::proof::Proof;
-use jit_sudo::audit::{Checkpoint, FirstBad, Mark, Proven, Signers};
 use serde::{Deserialize, Serialize};
 
 /// The longest line in bytes: no record is longer than what the database accepts.

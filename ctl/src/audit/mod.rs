@@ -9,7 +9,7 @@ mod verify;
 use std::collections::BTreeMap;
 
 use jit_core::escape::Word;
-use jit_sudo::broker::wire::{Answer, Ask, RecordPage};
+use jit_core::wire::{Answer, Ask, RecordPage};
 
 use crate::cli::{AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, Which};
 use crate::door::{Broker, answer};
@@ -140,7 +140,7 @@ fn names(records: &[Record]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use jit_sudo::broker::wire::RecordInfo;
+    use jit_core::wire::RecordInfo;
 
     use super::*;
 

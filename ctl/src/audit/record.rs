@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use jit_core::escape::{command_line, unescape};
-use jit_sudo::broker::wire::RecordInfo;
+use jit_core::wire::RecordInfo;
 use serde_json::{Map, Value};
 
 use crate::screen::clean;

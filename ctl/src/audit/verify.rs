@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use jit_core::evidence::{Mark, Signers};
 use jit_core::grant::PublicKey;
-use jit_sudo::audit::{Mark, Signers};
-use jit_sudo::broker::wire::{Answer, Ask, ComparedInfo, DifferenceInfo, MarkInfo, VerifyInfo};
+use jit_core::wire::{Answer, Ask, ComparedInfo, DifferenceInfo, MarkInfo, VerifyInfo};
 
 use super::{anchor, bundle};
 use crate::cli::AuditVerifyWords;
@@ -202,7 +202,7 @@ fn key(line: &str) -> Option<(String, PublicKey)> {
 
 #[cfg(test)]
 mod tests {
-    use jit_sudo::audit::Digest;
+    use jit_core::evidence::Digest;
 
     use super::*;
 

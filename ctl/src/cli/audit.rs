@@ -7,7 +7,7 @@ use clap_complete::ArgValueCandidates;
 use jit_core::clock::duration;
 use jit_core::escape::Word;
 use jit_core::names::{RoleName, UserName};
-use jit_sudo::broker::wire::RecordFilter;
+use jit_core::wire::RecordFilter;
 
 use super::word;
 use crate::complete;

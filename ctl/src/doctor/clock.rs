@@ -1,6 +1,6 @@
 //! The wall clock: grants end by it.
 
-use jit_sudo::broker::wire::Finding;
+use jit_core::wire::Finding;
 
 use super::{bad, good, warning};
 use crate::when;

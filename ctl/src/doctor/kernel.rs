@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions, read_to_string};
 use std::path::Path;
 
-use jit_sudo::broker::wire::{Finding, Severity};
+use jit_core::wire::{Finding, Severity};
 
 use super::{bad, finding, good, warning};
 

@@ -6,7 +6,7 @@ mod kernel;
 mod pam;
 mod programs;
 
-use jit_sudo::broker::wire::{Answer, Ask, Finding, Severity};
+use jit_core::wire::{Answer, Ask, Finding, Severity};
 
 use crate::door::{Broker, DoorError};
 use crate::screen::{Report, clean};

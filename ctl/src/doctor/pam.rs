@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jit_core::escape::{command_line, escape};
-use jit_sudo::broker::wire::Finding;
-use jit_sudo::host::CONFIGURATION;
+use jit_core::places::CONFIGURATION;
+use jit_core::wire::Finding;
 use sys::trusted::{TrustError, TrustedFile};
 
 use super::{AGAIN, bad, good};

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use jit_core::escape::command_line;
-use jit_sudo::broker::wire::Finding;
+use jit_core::wire::Finding;
 use sys::trusted::{TrustError, TrustedFile};
 
 use super::{AGAIN, bad, good, warning};

@@ -3,7 +3,7 @@ use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_core::grant::{CommandTerms, HostDescriptor, HostKey};
 use jit_core::names::{GrantId, RoleName, UserName};
 use jit_core::policy::{Policy, PolicyText, role_digest};
-use jit_sudo::broker::wire::{Paper, RequestPaper};
+use jit_core::wire::{Paper, RequestPaper};
 use serde_json::Value;
 
 use super::*;

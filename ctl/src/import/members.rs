@@ -1,7 +1,7 @@
 //! The lists of a sudoers without their aliases, as lists of the policy: in both the last member that fits decides.
 
+use crate::cases::{knows_group, knows_user};
 use jit_core::policy::{Entry, Hosts, Principal, RunAsGroup, RunAsUser};
-use jit_sudo::broker::forecast::{knows_group, knows_user};
 
 use super::finding::Findings;
 use super::tree::{Kind, Member, Place, Sudoers, What};

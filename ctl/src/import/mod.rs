@@ -19,10 +19,10 @@ mod tree;
 mod trust;
 mod write;
 
+use crate::cases::this_host;
 use chrono::Utc;
 use jit_core::escape::escape;
-use jit_sudo::broker::forecast::this_host;
-use jit_sudo::broker::wire::{Answer, ImportedPolicy};
+use jit_core::wire::{Answer, ImportedPolicy};
 
 use crate::cli::PolicyImportWords;
 use crate::screen::{Report, Screen};

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use jit_core::escape::escape;
 use jit_core::grant::{HostDescriptor, PublicKey};
-use jit_sudo::broker::wire::HostInfo;
+use jit_core::wire::HostInfo;
 
 use crate::speech::{Notice, Trouble};
 use crate::table::Tone;

@@ -3,8 +3,8 @@
 
 use std::io::{self, Read};
 
-use jit_sudo::audit::Digest;
-use jit_sudo::broker::wire::{Answer, Ask, Purpose, RecordingInfo, RecordingsChecked};
+use jit_core::evidence::Digest;
+use jit_core::wire::{Answer, Ask, Purpose, RecordingInfo, RecordingsChecked};
 use sha2::{Digest as _, Sha256};
 
 use super::opened;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
-use jit_sudo::broker::wire::{Answer, Ask, Purpose, RecordingInfo};
+use jit_core::wire::{Answer, Ask, Purpose, RecordingInfo};
 
 use crate::complete;
 use crate::door::{Broker, DoorError, answer, io_cause};

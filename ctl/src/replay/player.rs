@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use jit_sudo::broker::wire::RecordingInfo;
+use jit_core::wire::RecordingInfo;
 
 use super::cast::{Event, Lines, What};
 use super::filter::Filter;

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use jit_sudo::broker::wire::{Answer, Ask, Purpose, RecordingHit, RecordingInfo};
+use jit_core::wire::{Answer, Ask, Purpose, RecordingHit, RecordingInfo};
 
 use super::cast::{Lines, What};
 use super::opened;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use jit_sudo::broker::wire::{Answer, Ask, Purpose, RecordingInfo};
+use jit_core::wire::{Answer, Ask, Purpose, RecordingInfo};
 
 use super::cast::Lines;
 use super::keys::{Key, Keys};

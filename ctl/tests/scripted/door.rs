@@ -1,6 +1,6 @@
 //! The door: what is asked, and what strange answers become.
 
-use jit_sudo::broker::wire::{Answer, Ask};
+use jit_core::wire::{Answer, Ask};
 use serde_json::{Value, json};
 
 use crate::support::{Scripted, finish};

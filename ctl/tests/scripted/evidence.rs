@@ -2,13 +2,13 @@
 
 use std::fs;
 
+use jit_core::evidence::Digest;
+use jit_core::evidence::chain::hash;
+use jit_core::evidence::checkpoint::{Statement, VERSION};
 use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::{Namespace, armor};
 use jit_core::grant::terms::encode;
-use jit_sudo::audit::Digest;
-use jit_sudo::audit::chain::hash;
-use jit_sudo::audit::checkpoint::{Statement, VERSION};
-use jit_sudo::broker::wire::{Answer, CheckpointInfo, ExportPage, RecordInfo, RecordPage};
+use jit_core::wire::{Answer, CheckpointInfo, ExportPage, RecordInfo, RecordPage};
 use serde_json::{Value, json};
 
 use crate::support::Scripted;

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use jit_core::names::{GrantId, RoleName};
-use jit_sudo::broker::wire::{
+use jit_core::wire::{
     Answer, AssignmentInfo, Background, DebtInfo, Difference, EndedInfo, Expectations, Forecast, GrantInfo,
     PolicyShown, Precedent, RecordInfo, RecordPage, RecordingInfo, RoleDetails, RoleInfo, RoleVerdict, SessionInfo,
     SettingsInfo, WhyInfo,

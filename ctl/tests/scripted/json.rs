@@ -1,7 +1,7 @@
 //! The form for programs.
 
 use jit_core::names::GrantId;
-use jit_sudo::broker::wire::{
+use jit_core::wire::{
     AcceptedInfo, Answer, ApprovalInfo, DifferenceInfo, EndedInfo, KeyInfo, PolicyInfo, PruneInfo, VerifyInfo,
 };
 use serde_json::Value;

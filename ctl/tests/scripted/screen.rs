@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use jit_sudo::broker::wire::{Answer, EndedInfo, KeyInfo, PolicyInfo, RecordInfo, RecordPage, VerifyInfo};
+use jit_core::wire::{Answer, EndedInfo, KeyInfo, PolicyInfo, RecordInfo, RecordPage, VerifyInfo};
 use serde_json::json;
 
 use crate::fixtures::{grant, on_a_terminal, page, role, why};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use jit_core::escape::Word;
 use jit_core::names::{GrantId, RoleName, UserName};
-use jit_sudo::broker::wire::{Answer, Failure, GrantInfo, Reply};
+use jit_core::wire::{Answer, Failure, GrantInfo, Reply};
 use serde_json::Value;
 
 /// What a call left behind.

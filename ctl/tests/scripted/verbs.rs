@@ -1,6 +1,6 @@
 //! What each verb makes of its answer, and of wrong words.
 
-use jit_sudo::broker::wire::{Answer, VerifyInfo};
+use jit_core::wire::{Answer, VerifyInfo};
 use serde_json::Value;
 
 use crate::fixtures::{page, why};

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use jit_sudo::broker::wire::EndedInfo;
+use jit_core::wire::EndedInfo;
 use serde_json::Value;
 
 use crate::fixtures::{grant, on_a_terminal};

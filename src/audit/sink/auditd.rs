@@ -9,8 +9,8 @@ use sys::audit_link::{AuditLink, AuditStatus, TEXT_LIMIT, TRUSTED_APP, USER_CMD}
 
 use super::{Delivery, Transport};
 use crate::audit::journal::Written;
-use crate::audit::record::{Event, Record};
 use jit_core::escape::Word;
+use jit_core::evidence::record::{Event, Record};
 
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_millis(200);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::{Backlog, Delivery, Sink, Transport};
 use crate::audit::journal::{JournalError, Written};
-use crate::audit::{Digest, Mark};
+use jit_core::evidence::{Digest, Mark};
 use sys::lock::Locked;
 
 /// How long one commit may spend on what others left behind. What remains is for the next one.

@@ -2,7 +2,7 @@
 //! May not: hang, or write to the database. A new one is a [`Transport`] in a file here and one line in `host.rs`.
 
 use super::journal::{JournalError, Written};
-use super::record::Digest;
+use jit_core::evidence::record::Digest;
 
 pub mod auditd;
 pub mod courier;

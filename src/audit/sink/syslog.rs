@@ -176,10 +176,10 @@ pub(super) mod tests {
 
     use super::super::patience::STALL;
     use super::*;
-    use crate::audit::chain;
     use crate::audit::sample;
-    use crate::audit::{Digest, Event, Record};
     use crate::database::tests::Scratch;
+    use jit_core::evidence::chain;
+    use jit_core::evidence::{Digest, Event, Record};
 
     pub(in crate::audit::sink) fn written(event: Event) -> Written {
         let record = Record::new(7, Digest::ZERO, &sample::moment(1), "web1", event);

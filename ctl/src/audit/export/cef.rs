@@ -75,7 +75,7 @@ fn extension(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jit_sudo::broker::wire::RecordInfo;
+    use jit_core::wire::RecordInfo;
 
     use super::*;
 

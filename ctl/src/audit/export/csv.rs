@@ -42,7 +42,7 @@ fn cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jit_sudo::broker::wire::RecordInfo;
+    use jit_core::wire::RecordInfo;
 
     use super::*;
 

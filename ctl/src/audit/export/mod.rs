@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jit_core::escape::Word;
-use jit_sudo::broker::wire::{Answer, Ask, CheckpointInfo, ExportInfo, ExportPage, RecordInfo};
+use jit_core::wire::{Answer, Ask, CheckpointInfo, ExportInfo, ExportPage, RecordInfo};
 use serde_json::{Map, Value};
 
 use super::bundle::CheckpointLine;

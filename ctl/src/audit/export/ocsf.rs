@@ -190,7 +190,7 @@ fn set(object: &mut Map<String, Value>, key: &str, value: Value) {
 
 #[cfg(test)]
 mod tests {
-    use jit_sudo::broker::wire::RecordInfo;
+    use jit_core::wire::RecordInfo;
 
     use super::*;
 

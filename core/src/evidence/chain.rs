@@ -1,0 +1,572 @@
+//! The hash chain: each record carries the hash of the one before, and the hash of the last one vouches for all.
+//! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::acceptance;
+use super::canonical;
+use super::mark::Mark;
+use super::misfits::Misfits;
+use super::policies::Policies;
+use super::policy_history::{Named, PolicyHistory, PolicyKeys};
+use super::power::Differences;
+use super::record::{Digest, parse};
+use crate::escape::{Word, hex, unhex};
+
+/// The hash of a record: SHA-256 over its exact bytes.
+pub fn hash(body: &[u8]) -> Digest {
+    Digest(Sha256::digest(body).into())
+}
+
+/// One record as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// Its number.
+    pub seq: u64,
+    /// Its exact bytes.
+    pub body: &'a [u8],
+    /// Its stored hash.
+    pub hash: &'a [u8],
+    /// The journal's columns beside it, where there are any; an export has none.
+    pub copies: Option<Copies<'a>>,
+}
+
+/// What the journal keeps beside a record for searching; it must agree with the record.
+#[derive(Debug, Clone, Copy)]
+pub struct Copies<'a> {
+    /// The kind.
+    pub kind: &'a str,
+    /// The uid.
+    pub uid: Option<i64>,
+    /// The run.
+    pub run: Option<&'a str>,
+    /// The grant.
+    pub grant: Option<&'a str>,
+    /// The time, µs.
+    pub at: i64,
+    /// The greatest time so far, µs.
+    pub high: i64,
+}
+
+/// What a whole chain proves: nothing in it was altered, removed or put in. That nothing was cut off its end shows
+/// only when `head` is compared with one kept elsewhere (a syslog line, a checkpoint): see [`super::proof`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Verified {
+    /// How many records were read.
+    pub records: u64,
+    /// The hash of the last one; zeros when there is none.
+    pub head: Digest,
+}
+
+/// Where a chain begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At record 1.
+    First,
+    /// After this record, which was pruned together with all before it: a later `prune` record must say so.
+    Pruned(Mark),
+    /// With this number, because whoever asks wants a part; what was before is taken for granted.
+    Part(u64),
+}
+
+/// The first record at which the chain breaks; `Display` names it and the cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstBad {
+    /// The record's number as stored (for a gap: the number that should be there).
+    pub seq: u64,
+    /// What is wrong.
+    pub cause: Cause,
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// This number is not there, the next one found is `found`.
+    Gap {
+        /// The next number that is there.
+        found: u64,
+    },
+    /// The stored hash is not the hash of the bytes.
+    Hash,
+    /// The bytes are not a record; the text says why.
+    Malformed(String),
+    /// It lacks what a record of its kind has, or has something else there; the text says what.
+    Lacks(String),
+    /// The number inside differs from the number it is stored under.
+    Number(u64),
+    /// It does not follow the record before: its `prev` is another hash.
+    Link,
+    /// A column beside it, named here, differs from the record.
+    Copy(&'static str),
+    /// It and all before it are missing, and no record says that they were pruned.
+    NotPruned,
+    /// Its checkpoint is not one; the text says why.
+    Checkpoint(String),
+    /// The host signed another record under this number.
+    OtherSigned,
+    /// The anchor knows another record under this number.
+    OtherAnchored,
+    /// The journal ends before it, although a checkpoint or the anchor knows the record of this number.
+    CutOff(u64),
+    /// Another key than this host's has signed it, and the host's has not, or not with root's consent.
+    OtherKey,
+    /// No checkpoint covers it, nor anything behind it.
+    Unsigned,
+    /// It is older than a minute, and the host has signed no checkpoint.
+    NoCheckpoint,
+    /// Every record is good up to this one, the last, and rows of the tables that give power say something else.
+    Rows(Differences),
+    /// Each record follows the one before, but what this one says, or rows say, may not be so. All that was found.
+    Misfits(Box<Misfits>),
+    /// It names a policy, by this digest, of which no earlier record tells.
+    UnknownPolicy(String),
+    /// It names this policy when another one, the second, was in force.
+    OtherPolicy(String, String),
+    /// It ends a run that was not there; the text says which.
+    Runs(String),
+    /// It may not follow what the records before it say of its request or grant; the text says why.
+    Acts(String),
+    /// It does not agree with what the records say of policies and their roles; the text says in what.
+    Policies(String),
+}
+
+impl Cause {
+    /// Whether only what a record says is wrong, while its bytes, its hash and its place are those that were written.
+    pub(super) fn is_of_the_replay(&self) -> bool {
+        matches!(
+            self,
+            Self::Lacks(_)
+                | Self::UnknownPolicy(_)
+                | Self::OtherPolicy(..)
+                | Self::Policies(_)
+                | Self::Runs(_)
+                | Self::Acts(_)
+        )
+    }
+}
+
+impl fmt::Display for FirstBad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seq = self.seq;
+        match &self.cause {
+            Cause::Gap { found } => write!(f, "record {seq} is missing, the next one is {found}"),
+            Cause::Hash => write!(f, "record {seq} was altered: its hash is not that of its bytes"),
+            Cause::Malformed(why) => write!(f, "record {seq} is not a record: {why}"),
+            Cause::Lacks(what) => write!(f, "record {seq} lacks or misstates what one of its kind has: {what}"),
+            Cause::Number(inside) => write!(f, "record {seq} says that its number is {inside}"),
+            Cause::Link => {
+                let before = seq.saturating_sub(1);
+                write!(f, "record {seq} does not follow record {before}: one of the two was altered")
+            }
+            Cause::Copy(column) => write!(f, "the column '{column}' of record {seq} differs from the record"),
+            Cause::NotPruned => write!(f, "records 1 to {seq} are missing, and no record says that they were pruned"),
+            Cause::Checkpoint(why) => write!(f, "the checkpoint of record {seq} {why}"),
+            Cause::OtherSigned => {
+                write!(f, "record {seq} is not the one that the host signed: the chain up to it was written anew")
+            }
+            Cause::OtherAnchored => {
+                write!(f, "record {seq} is not the one that the anchor knows: the chain up to it was written anew")
+            }
+            Cause::CutOff(u64::MAX) => {
+                write!(f, "whether record {seq} was cut off cannot be told: the anchor is damaged")
+            }
+            Cause::CutOff(known) => {
+                write!(
+                    f,
+                    "record {seq} is missing: the journal ends before it, and record {known} was signed or anchored"
+                )
+            }
+            Cause::UnknownPolicy(policy) => {
+                write!(f, "record {seq} names policy {policy}, and no policy record before it has that digest")
+            }
+            Cause::OtherPolicy(policy, last) => {
+                write!(f, "record {seq} names policy {policy}, and at that time policy {last} was in force")
+            }
+            Cause::Policies(what) | Cause::Runs(what) | Cause::Acts(what) => write!(f, "record {seq} {what}"),
+            Cause::Rows(differences) => write!(f, "{differences}"),
+            Cause::Misfits(misfits) => write!(f, "{misfits}"),
+            Cause::OtherKey => write!(
+                f,
+                "record {seq} was signed with another key than this host's, and root has not accepted that: put this host's own \
+                 journal back, or accept its new key with jitctl key accept --reason WHY"
+            ),
+            Cause::NoCheckpoint => write!(
+                f,
+                "record {seq} is older than a minute, and no checkpoint is by this host's key: put this host's own journal back, \
+                 or accept this one with jitctl key accept --reason WHY"
+            ),
+            Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
+        }
+    }
+}
+
+impl std::error::Error for FirstBad {}
+
+/// A verification in progress; feed it rows in order of their numbers.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    records: u64,
+    last: u64,
+    /// Of the last record; nothing as long as it is taken for granted.
+    head: Option<Digest>,
+    /// The greatest time; nothing as long as earlier records are not known.
+    high: Option<i64>,
+    /// What is to be proved by a `prune` record.
+    pruned: Option<Mark>,
+    policies: Policies,
+    /// The last record by which root accepted the state of the host; 0 without one.
+    accepted: u64,
+}
+
+impl Chain {
+    /// A chain of which nothing was read yet.
+    pub fn new(begin: Begin) -> Self {
+        let (last, head, high, pruned) = match begin {
+            Begin::First => (0, Some(Digest::ZERO), Some(i64::MIN), None),
+            Begin::Pruned(mark) => (mark.seq, Some(mark.hash), None, Some(mark)),
+            Begin::Part(first) => (first.saturating_sub(1), None, None, None),
+        };
+        let policies = match begin {
+            Begin::Part(_) => Policies::Unasked,
+            Begin::First => Policies::asked(true),
+            Begin::Pruned(_) => Policies::asked(false),
+        };
+        Self { records: 0, last, head, high, pruned, policies, accepted: 0 }
+    }
+
+    /// Checks the next record as it is stored. What it tells of the role by which a run was judged: its digest. Where only what it
+    /// says is wrong, the next one can be fed after the error.
+    pub fn feed<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
+        if row.seq != self.next() {
+            return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: row.seq } });
+        }
+        let hash = hash(row.body);
+        if hash.0 != row.hash {
+            return Err(FirstBad { seq: row.seq, cause: Cause::Hash });
+        }
+        let inside = Inside::read(row.seq, row.body)?;
+        if inside.seq != row.seq {
+            return Err(FirstBad { seq: row.seq, cause: Cause::Number(inside.seq) });
+        }
+        self.take(&inside, row.body, hash, row.copies)?;
+        Ok(inside.role_digest)
+    }
+
+    /// Checks the next record of an export, where nothing stands beside it. Of which kind it is.
+    pub fn feed_bare<'r>(&mut self, body: &'r [u8]) -> Result<&'r str, FirstBad> {
+        let inside = Inside::read(self.next(), body)?;
+        if inside.seq != self.next() {
+            return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: inside.seq } });
+        }
+        self.take(&inside, body, hash(body), None)?;
+        Ok(inside.kind)
+    }
+
+    fn next(&self) -> u64 {
+        self.last.saturating_add(1)
+    }
+
+    /// The last record by which root accepted the state of the host; 0 without one.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Which roles the policies had, so far; nothing of a part.
+    pub fn policies(&self) -> Option<&PolicyHistory> {
+        self.policies.history()
+    }
+
+    fn take(
+        &mut self,
+        inside: &Inside<'_>,
+        body: &[u8],
+        hash: Digest,
+        copies: Option<Copies<'_>>,
+    ) -> Result<(), FirstBad> {
+        let bad = |cause| Err(FirstBad { seq: inside.seq, cause });
+        if self.head.is_some_and(|head| unhex(inside.prev) != Some(head.0)) {
+            return bad(Cause::Link);
+        }
+        // The first record after a gap says itself what was the greatest time before it.
+        let before = self.high.or(copies.map(|copies| copies.high)).unwrap_or(i64::MIN);
+        let high = acceptance::high_after(before, inside.kind, inside.code, inside.time);
+        if let Some(column) = copies.and_then(|copies| inside.differs(&copies, high)) {
+            return bad(Cause::Copy(column));
+        }
+        let judged = self.judge(inside, body)?;
+        if acceptance::accepts(inside.kind, inside.code) {
+            self.accepted = inside.seq;
+        }
+        self.records = self.records.saturating_add(1);
+        (self.last, self.head, self.high) = (inside.seq, Some(hash), Some(high));
+        judged
+    }
+
+    /// What it says of policies and their roles; the outer error: it is no record.
+    fn judge(&mut self, inside: &Inside<'_>, body: &[u8]) -> Result<Result<(), FirstBad>, FirstBad> {
+        let mut judged = Ok(());
+        if self.pruned.is_some_and(|mark| inside.tells_of(mark)) {
+            self.pruned = None;
+            let policies = inside.policies.as_deref().unwrap_or_default();
+            judged = self.policies.remembered(policies, &policy_keys(inside.seq, body)?);
+        }
+        let named = match (inside.kind, inside.policy) {
+            ("policy", Some(policy)) => self.policies.told(inside.seq, policy, &policy_keys(inside.seq, body)?),
+            (_, Some(policy)) => {
+                let role = inside.role.as_deref();
+                let named = Named { policy, role, power: inside.role_digest, sha256: inside.role_sha256 };
+                self.policies.named(inside.seq, &named, self.pruned.is_some())
+            }
+            (_, None) => Ok(()),
+        };
+        Ok(judged.and(named))
+    }
+
+    /// The last record.
+    pub fn last(&self) -> Mark {
+        Mark { seq: self.last, hash: self.head.unwrap_or(Digest::ZERO) }
+    }
+
+    /// All records were fed; an error where the beginning is missing without a reason.
+    pub fn end(&self) -> Result<Verified, FirstBad> {
+        match self.pruned {
+            Some(mark) => Err(FirstBad { seq: mark.seq, cause: Cause::NotPruned }),
+            None => Ok(self.verified()),
+        }
+    }
+
+    /// What has been proved so far.
+    pub fn verified(&self) -> Verified {
+        Verified { records: self.records, head: self.last().hash }
+    }
+}
+
+/// Verifies records that are at hand; the first must be number 1.
+pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, FirstBad> {
+    let mut chain = Chain::new(Begin::First);
+    for row in rows {
+        chain.feed(&row)?;
+    }
+    Ok(chain.verified())
+}
+
+/// The digest of the role by which a run was judged, of a record that is one.
+pub fn role_digest(body: &[u8]) -> Option<&str> {
+    Inside::read(0, body).ok().and_then(|inside| inside.role_digest)
+}
+
+/// Whether exact bytes tell where a record stands, and when and where it was made.
+#[cfg(test)]
+pub(super) fn stands(body: &[u8]) -> bool {
+    Inside::read(0, body).is_ok_and(|inside| unhex::<32>(inside.prev).is_some())
+}
+
+fn policy_keys(seq: u64, body: &[u8]) -> Result<PolicyKeys<'_>, FirstBad> {
+    parse(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
+}
+
+/// The keys that the chain and the columns need; everything else is skipped unread.
+#[derive(Deserialize)]
+struct Inside<'a> {
+    seq: u64,
+    prev: &'a str,
+    time: i64,
+    #[serde(rename = "boot")]
+    _boot: i64,
+    #[serde(rename = "boot_id", borrow)]
+    _boot_id: Cow<'a, str>,
+    #[serde(rename = "host")]
+    _host: Word,
+    #[serde(rename = "version")]
+    _version: u32,
+    kind: &'a str,
+    uid: Option<i64>,
+    run: Option<&'a str>,
+    grant: Option<&'a str>,
+    /// Of a `prune` record.
+    through: Option<u64>,
+    head: Option<&'a str>,
+    /// Of a `prune` record: the policies of which records told that are gone.
+    policies: Option<Vec<&'a str>>,
+    /// Of an alert or a refusal.
+    code: Option<&'a str>,
+    /// Of what rests on a role, and the policy itself.
+    policy: Option<&'a str>,
+    /// Of whatever has to do with one.
+    #[serde(borrow)]
+    role: Option<Cow<'a, str>>,
+    /// Of a start.
+    role_digest: Option<&'a str>,
+    /// Of what rests on a role: by which records of its policy tell it from another.
+    role_sha256: Option<&'a str>,
+}
+
+impl<'a> Inside<'a> {
+    fn read(seq: u64, body: &'a [u8]) -> Result<Self, FirstBad> {
+        let malformed = |why: &dyn fmt::Display| FirstBad { seq, cause: Cause::Malformed(why.to_string()) };
+        let text = canonical::text(body).map_err(|why| malformed(&why))?;
+        serde_json::from_str(text).map_err(|error| malformed(&error))
+    }
+
+    fn tells_of(&self, pruned: Mark) -> bool {
+        self.kind == "prune" && self.through == Some(pruned.seq) && self.head == Some(hex(&pruned.hash.0).as_str())
+    }
+
+    fn differs(&self, copies: &Copies<'_>, high: i64) -> Option<&'static str> {
+        [
+            ("kind", self.kind == copies.kind),
+            ("uid", self.uid == copies.uid),
+            ("run", self.run == copies.run),
+            ("grant_id", self.grant == copies.grant),
+            ("at", self.time == copies.at),
+            ("high", high == copies.high),
+        ]
+        .into_iter()
+        .find_map(|(column, same)| if same { None } else { Some(column) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    type Chained = (u64, String, Digest);
+
+    fn verify_records(records: &[Chained]) -> Result<Verified, FirstBad> {
+        verify(records.iter().map(|(seq, body, hash)| Row {
+            seq: *seq,
+            body: body.as_bytes(),
+            hash: &hash.0,
+            copies: None,
+        }))
+    }
+
+    fn bad(seq: u64, cause: Cause) -> Result<Verified, FirstBad> {
+        Err(FirstBad { seq, cause })
+    }
+
+    #[test]
+    fn an_untouched_chain_verifies() {
+        let records = samples::chain(30);
+        assert_eq!(verify_records(&records), Ok(Verified { records: 30, head: records[29].2 }));
+        assert_eq!(verify_records(&[]), Ok(Verified { records: 0, head: Digest::ZERO }));
+    }
+
+    #[test]
+    fn every_altered_byte_is_found() {
+        let records = samples::chain(5);
+        let body = records[2].1.as_bytes();
+        for index in 0..body.len() {
+            for bit in 0..8 {
+                let mut altered = body.to_vec();
+                altered[index] ^= 1 << bit;
+                let rows = records.iter().map(|(seq, body, hash)| Row {
+                    seq: *seq,
+                    body: if *seq == 3 { &altered } else { body.as_bytes() },
+                    hash: &hash.0,
+                    copies: None,
+                });
+                assert_eq!(verify(rows), bad(3, Cause::Hash));
+            }
+        }
+    }
+
+    #[test]
+    fn an_altered_record_with_a_new_hash_is_found_at_the_next_one() {
+        for (from, to) in [
+            ("\"alice\"", "\"mallory\""),
+            ("\"uid\":1000", "\"uid\":1001"),
+            ("\"code\":\"no-grant\"", "\"code\":\"none\""),
+            ("\"time\":1800000003", "\"time\":1700000003"),
+            ("\"host\":\"web1\"", "\"host\":\"web2\""),
+            ("\"version\":1", "\"version\":2"),
+            ("\"kind\":\"reject\"", "\"kind\":\"alert\""),
+        ] {
+            let mut records = samples::chain(5);
+            let altered = records[2].1.replacen(from, to, 1);
+            assert_ne!(altered, records[2].1, "{from}");
+            records[2] = (3, altered.clone(), hash(altered.as_bytes()));
+            assert_eq!(verify_records(&records), bad(4, Cause::Link), "{from}");
+        }
+    }
+
+    #[test]
+    fn altered_places_in_the_chain_are_found_at_once() {
+        let altered = |from: &str, to: &str| {
+            let mut records = samples::chain(5);
+            let body = records[2].1.replacen(from, to, 1);
+            assert_ne!(body, records[2].1, "{from}");
+            records[2] = (3, body.clone(), hash(body.as_bytes()));
+            verify_records(&records)
+        };
+        assert_eq!(altered("\"seq\":3", "\"seq\":4"), bad(3, Cause::Number(4)));
+        let prev = samples::chain(2)[1].2.to_string();
+        assert_eq!(altered(&prev, &"0".repeat(64)), bad(3, Cause::Link));
+        assert_eq!(altered(&prev, &prev.to_uppercase()), bad(3, Cause::Link));
+        for (from, to) in [("\"seq\":3", "\"seq\":3,\"seq\":3"), ("\"seq\":3", "\"seq\":-3"), ("{", "["), ("{", "")] {
+            assert!(matches!(altered(from, to), Err(FirstBad { seq: 3, cause: Cause::Malformed(_) })), "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn removed_swapped_and_inserted_records_are_found() {
+        let whole = samples::chain(6);
+        let mut records = whole.clone();
+        records.remove(2);
+        assert_eq!(verify_records(&records), bad(3, Cause::Gap { found: 4 }));
+        for (index, record) in records.iter_mut().enumerate() {
+            record.0 = index as u64 + 1; // renumbered columns, the bytes as they were
+        }
+        assert_eq!(verify_records(&records), bad(3, Cause::Number(4)));
+
+        let mut records = whole.clone();
+        records.swap(1, 2);
+        assert_eq!(verify_records(&records), bad(2, Cause::Gap { found: 3 }));
+
+        let mut records = whole.clone();
+        records.insert(3, whole[2].clone());
+        assert_eq!(verify_records(&records), bad(4, Cause::Gap { found: 3 }));
+
+        assert_eq!(verify_records(&whole[1..]), bad(1, Cause::Gap { found: 2 }));
+        let short = (3, whole[2].1[..40].to_owned(), whole[2].2);
+        assert_eq!(verify_records(&[whole[0].clone(), whole[1].clone(), short]), bad(3, Cause::Hash));
+    }
+
+    #[test]
+    fn a_chain_cut_at_its_end_has_another_head() {
+        let records = samples::chain(6);
+        let cut = verify_records(&records[..5]).unwrap();
+        assert_ne!(cut.head, records[5].2);
+        assert_eq!(cut.records, 5);
+    }
+
+    #[test]
+    fn columns_that_differ_from_the_record_are_found() {
+        let (seq, body, hash) = samples::chain(1).remove(0);
+        let time = samples::moment(1).wall.0;
+        let grant = samples::grant();
+        let right = Copies {
+            kind: "start",
+            uid: Some(1000),
+            run: Some("run000000001"),
+            grant: Some(grant.as_str()),
+            at: time,
+            high: time,
+        };
+        let check = |copies| verify([Row { seq, body: body.as_bytes(), hash: &hash.0, copies: Some(copies) }]);
+        assert!(check(right).is_ok());
+        assert_eq!(check(Copies { kind: "end", ..right }), bad(1, Cause::Copy("kind")));
+        assert_eq!(check(Copies { uid: None, ..right }), bad(1, Cause::Copy("uid")));
+        assert_eq!(check(Copies { uid: Some(0), ..right }), bad(1, Cause::Copy("uid")));
+        assert_eq!(check(Copies { run: Some("x"), ..right }), bad(1, Cause::Copy("run")));
+        assert_eq!(check(Copies { grant: None, ..right }), bad(1, Cause::Copy("grant_id")));
+        assert_eq!(check(Copies { at: 0, ..right }), bad(1, Cause::Copy("at")));
+        assert_eq!(check(Copies { high: time + 1, ..right }), bad(1, Cause::Copy("high")));
+    }
+}

@@ -1,0 +1,52 @@
+//! A place in the journal, as it is kept in files of its own.
+
+use std::fmt;
+
+use super::record::Digest;
+use crate::escape::unhex;
+
+/// Number and hash of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Its number.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: Digest,
+}
+
+impl Mark {
+    /// How long a mark is in a file: twenty digits, a space, 64 hexadecimal digits, a line's end. Always as long, so that
+    /// one write replaces it whole.
+    pub const LENGTH: usize = 86;
+
+    /// Reads what `Display` wrote, and its line's end.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() == Self::LENGTH)?;
+        let (seq, hash) = text.strip_suffix('\n')?.split_once(' ')?;
+        Some(Self { seq: seq.parse().ok()?, hash: Digest(unhex(hash)?) })
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:020} {}", self.seq, self.hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written_and_not_otherwise() {
+        for seq in [0, 7, u64::MAX] {
+            let mark = Mark { seq, hash: Digest([seq.to_le_bytes()[0]; 32]) };
+            let text = format!("{mark}\n");
+            assert_eq!(text.len(), Mark::LENGTH);
+            assert_eq!(Mark::parse(text.as_bytes()), Some(mark));
+            for damaged in ["", &text[1..], &text[..85], &text.replace('0', "x"), &text.replace(' ', "\0")] {
+                assert_eq!(Mark::parse(damaged.as_bytes()), None, "{damaged:?}");
+            }
+        }
+    }
+}

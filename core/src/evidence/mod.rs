@@ -1,0 +1,31 @@
+//! What happened, as evidence: records, their chain, the host's signatures over it, and what the records say of who had which
+//! power. Knows no database: it is given bytes, and rows to compare with them.
+
+pub mod acceptance;
+mod canonical;
+pub mod chain;
+pub mod checkpoint;
+mod edit_event;
+pub mod filter;
+mod grant_event;
+mod mark;
+mod misfits;
+mod policies;
+mod policy_event;
+pub mod policy_history;
+pub mod power;
+pub mod precedent;
+pub mod proof;
+mod prune_event;
+pub mod record;
+pub mod redact;
+mod review_event;
+mod run_event;
+mod session_event;
+
+pub use chain::{FirstBad, Verified};
+pub use checkpoint::Checkpoint;
+pub use mark::Mark;
+pub use misfits::Misfits;
+pub use proof::{Proven, Signed, Signers};
+pub use record::{Digest, Event, Record};

@@ -1,0 +1,369 @@
+//! Whether the tables say what the records say: requests, approvals, grants, debts, role texts, statements, the
+//! compiled policy, reviews of assignments, open runs and what is kept beside the records.
+//! It is fed with every record in order and then with every row (docs/formats.md, "The tables that give power").
+//! May not: need SQLite, a privilege or a clock.
+
+mod acts;
+mod approvals;
+mod difference;
+mod grants;
+mod hosts;
+mod kept;
+mod papers;
+mod policy;
+mod requests;
+mod rest;
+mod rows;
+mod runs;
+mod said;
+mod statements;
+mod uses;
+mod words;
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use super::chain::{Cause, Copies, FirstBad};
+use super::record::{Digest, parse};
+use crate::clock::Timestamp;
+use crate::escape::Word;
+
+use acts::Act;
+pub use difference::{Difference, Differences, Table};
+use hosts::Hosts;
+use kept::Kept;
+pub use kept::{CertificationRow, MetaRow};
+use policy::PolicyTables;
+pub use policy::{PolicyRoleRow, PrincipalRow, SettingsRow};
+pub use rows::{ApprovalRow, DebtRow, EndColumns, GrantRow, RequestRow, RoleRow, StatementRow};
+use runs::{Command, Runs};
+pub use runs::{PrecedentRow, RunRow};
+use said::{Approved, Asked, Done, How, Id, Issued, Names, Said, Terms};
+use statements::Statements;
+
+/// So many differences are kept; the others are counted.
+const KEPT: usize = 100;
+
+/// What was compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Rows of `request`.
+    pub requests: u64,
+    /// Rows of `approval`.
+    pub approvals: u64,
+    /// Rows of `granted`.
+    pub grants: u64,
+    /// Rows of `review_debt`.
+    pub debts: u64,
+    /// Rows of `statement`.
+    pub statements: u64,
+    /// Grants whose record was pruned: their end may not be known, so it was not compared.
+    pub older: u64,
+    /// How many of these had not ended when the last record was written.
+    pub older_open: u64,
+}
+
+/// How many rows of a table have lost their record to the last pruning: those that come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    /// So many.
+    Exactly(u64),
+    /// All before the first that has one: an earlier version did not count them.
+    Leading,
+}
+
+/// A comparison in progress: first every record in order, then every row, table by table in the order of [`Table`].
+pub struct Power {
+    said: HashMap<Id, Said>,
+    names: Names,
+    /// The last record that was pruned.
+    pruned: Option<u64>,
+    lost: [Lost; 2],
+    /// The time of the last pruning, in seconds, where it removed nothing that could give power after it.
+    pruned_at: Option<i64>,
+    /// The greatest time of any record, µs.
+    last: i64,
+    place: [Place; 2],
+    /// Runs that went on under an extension, and by which record, where records of the grants were pruned.
+    unproven: BTreeMap<(Id, Id), u64>,
+    /// The roles that requests and runs name, and whether the row of each was met.
+    roles: HashMap<[u8; 32], bool>,
+    statements: Statements,
+    policy: PolicyTables,
+    hosts: Hosts,
+    runs: Runs,
+    kept: Kept,
+    /// The last record by which root accepted the state of the host.
+    accepted: u64,
+    /// The journal's, under which the stamp of the policy is sealed.
+    key: Option<Vec<u8>>,
+    compared: Compared,
+    differences: Differences,
+}
+
+/// Where a table is being read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    rowid: i64,
+    seq: u64,
+    /// Where a row is missing, and the row that stands there instead.
+    gap: Option<(i64, Id)>,
+}
+
+/// The tables whose rows stand in the order of their records.
+#[derive(Clone, Copy)]
+enum Ordered {
+    Requests,
+    Grants,
+}
+
+/// The keys of records that matter here.
+#[derive(Deserialize)]
+struct Told<'a> {
+    user: Option<Word>,
+    uid: Option<i64>,
+    sha256: Option<Digest>,
+    key: Option<Word>,
+    reason: Option<Word>,
+    comment: Option<Word>,
+    code: Option<&'a str>,
+    verdict: Option<&'a str>,
+    needed: Option<i64>,
+    deadline: Option<i64>,
+    role: Option<&'a str>,
+    run_as: Option<Word>,
+    starts: Option<i64>,
+    expires: Option<i64>,
+    #[serde(borrow, default)]
+    limits: Vec<&'a str>,
+    extends: Option<&'a str>,
+    extended_by: Option<&'a str>,
+    through: Option<u64>,
+    requests: Option<u64>,
+    grants: Option<u64>,
+}
+
+impl Told<'_> {
+    /// What a record of this kind does to its request or grant.
+    fn act(&self, kind: &str) -> Option<Act> {
+        match kind {
+            "alert" if self.code == Some("break-glass") => Some(Act::Glass),
+            "review" if self.verdict == Some("settled") => Some(Act::Review),
+            kind => Act::of(kind),
+        }
+    }
+}
+
+impl Power {
+    /// Before the first record. `pruned`: the number of the last record that was pruned.
+    pub fn new(pruned: Option<u64>) -> Self {
+        let lost = if pruned.is_some() { Lost::Leading } else { Lost::Exactly(0) };
+        Self {
+            said: HashMap::new(),
+            names: Names::default(),
+            pruned,
+            lost: [lost; 2],
+            pruned_at: None,
+            last: 0,
+            place: [Place::default(); 2],
+            unproven: BTreeMap::new(),
+            roles: HashMap::new(),
+            statements: Statements::new(),
+            policy: PolicyTables::default(),
+            hosts: Hosts::default(),
+            runs: Runs::default(),
+            kept: Kept::default(),
+            accepted: 0,
+            key: None,
+            compared: Compared::default(),
+            differences: Differences::default(),
+        }
+    }
+
+    /// The next record, with the columns beside it, of which the chain has shown that they agree with it. After an error it counts
+    /// as what it says, so that the next one can be fed.
+    ///
+    /// # Errors
+    /// A record that lacks what its kind has, or may not follow those before it.
+    pub fn record(&mut self, seq: u64, copies: &Copies<'_>, body: &[u8]) -> Result<(), FirstBad> {
+        self.last = copies.high;
+        let (start, run) = match self.run(seq, copies, body) {
+            Ok(start) => (start, Ok(())),
+            Err(bad) => (None, Err(bad)),
+        };
+        let kept = self.kept(seq, copies, body);
+        run.and(kept).and(self.replay(seq, copies, start.as_ref(), body))
+    }
+
+    /// What it does to its request or grant.
+    fn replay(
+        &mut self,
+        seq: u64,
+        copies: &Copies<'_>,
+        start: Option<&Command<'_>>,
+        body: &[u8],
+    ) -> Result<(), FirstBad> {
+        let bad = |why: &str| FirstBad { seq, cause: Cause::Malformed(why.to_owned()) };
+        let id = copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is no id"))).transpose()?;
+        match (copies.kind, id) {
+            ("start", Some(id)) => {
+                let start = start.ok_or_else(|| bad("it lacks a key of its kind"))?;
+                return self.used(seq, copies, id, start);
+            }
+            ("end" | "request" | "approval" | "denial" | "cancellation" | "grant", Some(id))
+            | ("revocation" | "release" | "alert" | "review", Some(id)) => {
+                let told: Told<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
+                let missing = || bad("it lacks a key of its kind");
+                let act = told.act(copies.kind).map_or(Ok(()), |act| self.act(seq, id, act).1);
+                if let Some(last) = told.extended_by.filter(|_| copies.kind == "end") {
+                    let last = Id::parse(last).ok_or_else(|| bad("its grant is no id"))?;
+                    return self.gone_on(seq, id, last);
+                }
+                return act.and(self.told(seq, copies, id, (&told, body)).ok_or_else(missing));
+            }
+            ("prune", _) => {
+                let told: Told<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
+                if told.through == self.pruned {
+                    self.hosts.began(body);
+                    let lost = |count: Option<u64>| count.map_or(Lost::Leading, Lost::Exactly);
+                    self.lost = [lost(told.requests), lost(told.grants)];
+                    self.pruned_at = told.grants.map(|_| Timestamp(copies.at).seconds());
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// `None` where a key is missing.
+    fn told(&mut self, seq: u64, copies: &Copies<'_>, id: Id, (told, body): (&Told<'_>, &[u8])) -> Option<()> {
+        let at = Timestamp(copies.at).seconds();
+        if copies.kind == "end" {
+            return Some(());
+        }
+        let user = match &told.user {
+            Some(user) => self.names.of(user.as_bytes()),
+            None => Names::NOBODY,
+        };
+        let paper = words::of_record(copies.kind, body)?;
+        self.stated((seq, copies.kind), id, (at, user, paper), told)?;
+        let words = |words: Option<&Word>| said::digest_of(words.map_or(&[], Word::as_bytes));
+        let done = |how, text| Some(Box::new(Done { how, by: user, at, words: words(text) }));
+        let issued = match copies.kind {
+            "grant" => {
+                Some(Issued { seq, sha256: told.sha256?.0, words: paper, terms: self.terms(copies, user, told)? })
+            }
+            _ => None,
+        };
+        let said = self.said.entry(id).or_default();
+        match copies.kind {
+            "request" => {
+                let deadline = told.deadline.map(|end| Timestamp(end).seconds());
+                let sha256 = told.sha256?.0;
+                said.request = Some(Asked { seq, sha256, words: paper, needed: told.needed, deadline });
+            }
+            "approval" => {
+                let key = told.key.as_ref().map(|key| self.names.of(key.as_bytes()));
+                let (sha256, words) = (told.sha256?.0, Some(paper));
+                let approved = Approved { uid: told.uid?, at, sha256, words, by: user, key, met: false };
+                said.approved(approved);
+            }
+            "denial" => said.decided = done(How::Denied, told.reason.as_ref()),
+            "cancellation" => said.decided = done(How::Cancelled, None),
+            "grant" => said.grant = issued,
+            "revocation" => said.ended = done(How::Revoked, told.reason.as_ref()),
+            "release" => said.ended = done(How::Released, None),
+            "review" if told.verdict? == "settled" => said.settled = done(How::Settled, told.comment.as_ref()),
+            "alert" if told.code? == "break-glass" => said.owed = true,
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn terms(&mut self, copies: &Copies<'_>, user: u32, told: &Told<'_>) -> Option<Terms> {
+        Some(Terms {
+            uid: copies.uid?,
+            user,
+            role: self.names.of(told.role?.as_bytes()),
+            run_as: self.names.of(told.run_as.as_ref()?.as_bytes()),
+            starts: Timestamp(told.starts?).seconds(),
+            expires: Timestamp(told.expires?).seconds(),
+            one_shot: told.limits.contains(&"one-shot"),
+            extends: told.extends.map(Id::parse).map_or(Some(None), |id| id.map(Some))?,
+        })
+    }
+
+    /// All rows were fed.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn end(self) -> Result<Compared, Differences> {
+        if self.differences.count == 0 { Ok(self.compared) } else { Err(self.differences) }
+    }
+
+    fn differs(&mut self, table: Table, id: &str, what: String) {
+        self.differences.count = self.differences.count.saturating_add(1);
+        if self.differences.found.len() < KEPT {
+            self.differences.found.push(Difference { table, id: id.to_owned(), what });
+        }
+    }
+
+    /// The ids of which `is` holds, in order: rows that are missing. How many there are.
+    fn lacking(&mut self, table: Table, is: impl Fn(&Said) -> bool) -> usize {
+        let mut ids: Vec<Id> = self.said.iter().filter(|(_, said)| is(said)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        for id in &ids {
+            self.differs(table, &id.to_string(), "its row is missing".to_owned());
+        }
+        ids.len()
+    }
+
+    /// The same of a table whose rows are numbered: where no record names the row that is missing, the number does.
+    fn lacking_in_order(&mut self, which: Ordered, table: Table, is: impl Fn(&Said) -> bool) {
+        let gap = self.place.get(which as usize).and_then(|place| place.gap);
+        if let (0, Some((rowid, id))) = (self.lacking(table, is), gap) {
+            self.differs(table, &id.to_string(), format!("row {rowid}, which stood before it, is missing"));
+        }
+    }
+
+    /// Rows are numbered from 1 on without a gap, in the order of their records, and only the first of them may have lost
+    /// theirs. True where the record of this one is gone: then it was closed, or its time was over, which is `until`, in seconds.
+    fn placed(
+        &mut self,
+        which: Ordered,
+        rowid: i64,
+        id: Id,
+        seq: Option<u64>,
+        (until, is_closed): (i64, bool),
+    ) -> Result<bool, String> {
+        let index = which as usize;
+        let (Some(place), Some(lost)) = (self.place.get_mut(index), self.lost.get_mut(index)) else {
+            return Err("it belongs to no table".to_owned());
+        };
+        let expected = place.rowid.saturating_add(1);
+        place.rowid = rowid;
+        if rowid != expected && place.gap.is_none() {
+            place.gap = Some((expected, id));
+        }
+        let among = match *lost {
+            Lost::Exactly(count) => u64::try_from(rowid).is_ok_and(|rowid| rowid <= count),
+            Lost::Leading => place.seq == 0 && seq.is_none(),
+        };
+        match seq {
+            None if among && !is_closed && self.pruned_at.is_some_and(|at| until > at) => {
+                Err("its records were pruned, and by what it says they had to stay".to_owned())
+            }
+            None if among => Ok(true),
+            None => Err("the journal has no record of it".to_owned()),
+            Some(seq) if among || seq <= place.seq => Err("it does not stand where its record does".to_owned()),
+            Some(seq) => {
+                place.seq = seq;
+                Ok(false)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

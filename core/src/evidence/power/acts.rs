@@ -1,0 +1,185 @@
+//! What may follow what: the acts of one request and of the grant that comes of it, in the order of their records.
+//! May not: know of rows.
+
+use super::said::{Id, Said};
+use super::{Cause, FirstBad, Power};
+use crate::clock::Timestamp;
+
+/// What has become of a request.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// No record tells of it.
+    #[default]
+    New,
+    /// Its records were pruned, as far as it had any: it may be in any state.
+    Older,
+    /// It waits for approvals, or for its deadline.
+    Pending,
+    /// It was denied or cancelled, and no grant comes of it.
+    Closed,
+    /// There is a grant.
+    Granted,
+    /// The grant was revoked or released.
+    Ended,
+}
+
+/// A record as far as requests and grants are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Request,
+    /// The alert that the glass was broken.
+    Glass,
+    Approval,
+    Denial,
+    Cancellation,
+    Grant,
+    /// A run begins under it.
+    Use,
+    /// A run went on under it.
+    GoneOn,
+    Revocation,
+    Release,
+    /// The review of a broken glass.
+    Review,
+}
+
+impl State {
+    /// The table: what an act makes of it, or nothing where it may not be.
+    fn after(self, act: Act) -> Option<Self> {
+        match (self, act) {
+            (Self::New | Self::Older, Act::Request) => Some(Self::Pending),
+            (Self::Pending | Self::Older, Act::Glass | Act::Approval) => Some(Self::Pending),
+            (Self::Pending | Self::Older, Act::Denial | Act::Cancellation) => Some(Self::Closed),
+            (Self::Pending | Self::Older, Act::Grant) => Some(Self::Granted),
+            (Self::Granted | Self::Older, Act::Use) => Some(Self::Granted),
+            (Self::Granted | Self::Older, Act::Revocation | Act::Release) => Some(Self::Ended),
+            // The end of a run is recorded after the end of the grant that it went on under.
+            (Self::Older, Act::GoneOn) => Some(Self::Granted),
+            (Self::Granted | Self::Ended, Act::GoneOn | Act::Review) | (Self::Older, Act::Review) => Some(self),
+            _ => None,
+        }
+    }
+
+    fn phrase(self) -> &'static str {
+        match self {
+            Self::New | Self::Older => "which is not there",
+            Self::Pending => "after which it is pending",
+            Self::Closed => "which denied or cancelled it",
+            Self::Granted => "after which it is granted",
+            Self::Ended => "which ended it",
+        }
+    }
+}
+
+impl Act {
+    /// Of a record of this kind; the others are told apart by more than their kind.
+    pub(super) fn of(kind: &str) -> Option<Self> {
+        Some(match kind {
+            "request" => Self::Request,
+            "approval" => Self::Approval,
+            "denial" => Self::Denial,
+            "cancellation" => Self::Cancellation,
+            "grant" => Self::Grant,
+            "revocation" => Self::Revocation,
+            "release" => Self::Release,
+            _ => return None,
+        })
+    }
+
+    fn phrase(self) -> &'static str {
+        match self {
+            Self::Request => "the request",
+            Self::Glass => "the broken glass",
+            Self::Approval => "an approval",
+            Self::Denial => "the denial",
+            Self::Cancellation => "the cancellation",
+            Self::Grant => "the grant",
+            Self::Use => "the start of a run",
+            Self::GoneOn => "the end of a run that went on under the grant",
+            Self::Revocation => "the revocation",
+            Self::Release => "the release",
+            Self::Review => "the review",
+        }
+    }
+
+    /// What only a request can take whose time is not over. What takes power away has no deadline.
+    fn needs_time(self) -> bool {
+        matches!(self, Self::Approval)
+    }
+
+    /// What gives power, which waits while the database is an older copy.
+    pub(super) fn gives_power(self) -> bool {
+        matches!(self, Self::Approval | Self::Grant | Self::Use)
+    }
+}
+
+/// Record `seq` does not fit what the records before it say.
+pub(super) fn misfit(seq: u64, what: String) -> FirstBad {
+    FirstBad { seq, cause: Cause::Acts(what) }
+}
+
+impl Power {
+    /// Record `seq` is this act, at the latest time so far. Also where it may not follow the records before it, which is the error beside it,
+    /// it counts as what it says.
+    pub(super) fn act(&mut self, seq: u64, id: Id, act: Act) -> (&mut Said, Result<(), FirstBad>) {
+        let doubted = self.kept.doubted.filter(|_| act.gives_power()).map_or(Ok(()), |alert| {
+            let what =
+                format!("is {} of {id}, and by record {alert} the database was an older copy then", act.phrase());
+            Err(misfit(seq, what))
+        });
+        let now = Timestamp(self.last).seconds();
+        let new = if self.pruned.is_some() { State::Older } else { State::New };
+        let said = self.said.entry(id).or_insert_with(|| Said { state: new, ..Said::default() });
+        let allowed = said.state.after(act);
+        let follows = allowed.map(|_| ()).ok_or_else(|| {
+            let before = match said.since {
+                0 => "no record before it tells of that".to_owned(),
+                since => format!("it may not follow record {since}, {}", said.state.phrase()),
+            };
+            misfit(seq, format!("is {} of {id}: {before}", act.phrase()))
+        });
+        let dead = said.request.filter(|asked| asked.deadline.is_some_and(|end| now >= end));
+        let in_time = dead.filter(|_| act.needs_time()).map_or(Ok(()), |asked| {
+            let what = format!("is {} of {id}, and by record {} that was over by then", act.phrase(), asked.seq);
+            Err(misfit(seq, what))
+        });
+        let next = allowed.or_else(|| State::Older.after(act)).unwrap_or(said.state);
+        if said.state != next {
+            (said.state, said.since) = (next, seq);
+        }
+        (said, doubted.and(follows).and(in_time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTS: [Act; 11] = [
+        Act::Request,
+        Act::Glass,
+        Act::Approval,
+        Act::Denial,
+        Act::Cancellation,
+        Act::Grant,
+        Act::Use,
+        Act::GoneOn,
+        Act::Revocation,
+        Act::Release,
+        Act::Review,
+    ];
+
+    fn allowed(state: State) -> Vec<Act> {
+        ACTS.into_iter().filter(|act| state.after(*act).is_some()).collect()
+    }
+
+    #[test]
+    fn nothing_but_uses_ends_and_reviews_follows_a_grant_and_nothing_a_denial() {
+        assert_eq!(allowed(State::New), [Act::Request]);
+        assert_eq!(allowed(State::Closed), []);
+        assert_eq!(allowed(State::Pending), [Act::Glass, Act::Approval, Act::Denial, Act::Cancellation, Act::Grant]);
+        assert_eq!(allowed(State::Granted), [Act::Use, Act::GoneOn, Act::Revocation, Act::Release, Act::Review]);
+        assert_eq!(allowed(State::Ended), [Act::GoneOn, Act::Review]);
+        assert_eq!(allowed(State::Older), ACTS);
+    }
+}

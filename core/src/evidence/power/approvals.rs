@@ -1,0 +1,77 @@
+//! Rows of `approval`.
+
+use super::papers::{ApprovalPaper, RequestPaper, is_personal};
+use super::rows::ApprovalRow;
+use super::said::{Approved, Id, digest_of};
+use super::words::{self, Words};
+use super::{Power, Table};
+use crate::escape::hex;
+use crate::grant::sshsig::Namespace;
+
+impl Power {
+    /// The next row.
+    pub fn approval(&mut self, row: &ApprovalRow<'_>) {
+        self.compared.approvals = self.compared.approvals.saturating_add(1);
+        if let Err(what) = self.compare_approval(row) {
+            self.differs(Table::Approval, row.request, format!("that of uid {}: {what}", row.uid));
+        }
+    }
+
+    /// There are no more.
+    pub fn end_of_approvals(&mut self) {
+        self.lacking(Table::Approval, |said| said.approvals.iter().any(|approval| !approval.met));
+    }
+
+    fn compare_approval(&mut self, row: &ApprovalRow<'_>) -> Result<(), String> {
+        let known = Id::parse(row.request).and_then(|id| self.said.get_mut(&id)).filter(|said| said.rows.request);
+        let said = known.ok_or("there is no such request")?;
+        let pruned = said.request.is_none();
+        let request = said.request_digest().ok_or("there is no such request")?;
+        let (digest, paper) = (digest_of(row.body), ApprovalPaper::read(row.body));
+        let mut told = None;
+        let key = row.key.map(|key| self.names.of(key.as_bytes()));
+        match said.approvals.iter_mut().find(|approval| approval.uid == row.uid) {
+            Some(approval) => {
+                approval.met = true;
+                told = approval.words;
+                if approval.sha256 != digest {
+                    return Err("its bytes are not those of its record".to_owned());
+                }
+                if (approval.at, approval.key) != (row.at, key) {
+                    return Err("its time or its key differs from its record".to_owned());
+                }
+                if paper.as_ref().is_ok_and(|paper| paper.approver.as_bytes() != self.names.name(approval.by)) {
+                    return Err("the journal names another approver".to_owned());
+                }
+            }
+            None if pruned => {
+                let by = paper.as_ref().map_or("", |paper| &paper.approver);
+                let by = self.names.of(by.as_bytes());
+                said.approvals.push(Approved {
+                    uid: row.uid,
+                    at: row.at,
+                    sha256: digest,
+                    words: None,
+                    by,
+                    key,
+                    met: true,
+                });
+            }
+            None => return Err("the journal has no record of it".to_owned()),
+        }
+        let paper = paper?;
+        if paper.id != row.request || paper.request != hex(&request) {
+            return Err("it was given for another request".to_owned());
+        }
+        let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
+        let asked = RequestPaper::read(asked)?;
+        if asked.role_digest != paper.role_digest {
+            return Err("it was given for another text of the role".to_owned());
+        }
+        let other = |told: Words| words::of_approval(row.body, &asked.role) != Some(told);
+        if !asked.is_of_the_first_version() && told.is_some_and(other) {
+            return Err(words::OTHER.to_owned());
+        }
+        is_personal(Namespace::Approval, row.body, row.signature, row.key)
+    }
+}

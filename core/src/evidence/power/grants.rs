@@ -1,0 +1,170 @@
+//! Rows of `granted`.
+
+use super::papers::{GrantPaper, RequestPaper};
+use super::requests::{closed, spoken};
+use super::rows::GrantRow;
+use super::said::{Id, Names, Said, digest_of};
+use super::{Ordered, Power, Table, words};
+use crate::clock::Timestamp;
+use crate::escape::{hex, unhex};
+
+impl Power {
+    /// The next row, in the order of their numbers.
+    pub fn grant(&mut self, row: &GrantRow<'_>) {
+        self.compared.grants = self.compared.grants.saturating_add(1);
+        if let Err(what) = self.compare_grant(row) {
+            self.differs(Table::Granted, row.id, what);
+        }
+    }
+
+    /// There are no more. Whatever was used, ended or approved was there.
+    pub fn end_of_grants(&mut self) {
+        self.lacking_in_order(Ordered::Grants, Table::Granted, |said| {
+            let known = said.grant.is_some() || said.ended.is_some() || said.starts > 0 || said.went_on.is_some();
+            (known || said.rows.approved) && !said.rows.grant
+        });
+        self.end_of_extended();
+    }
+
+    fn compare_grant(&mut self, row: &GrantRow<'_>) -> Result<(), String> {
+        let id = Id::parse(row.id).ok_or("its id is none")?;
+        let seq = self.said.get(&id).and_then(|said| said.grant).map(|issued| issued.seq);
+        let placed = self.placed(Ordered::Grants, row.rowid, id, seq, (row.expires, row.ended.is_some()));
+        let said = self.said.entry(id).or_default();
+        if std::mem::replace(&mut said.rows.grant, true) {
+            return Err("it stands there twice".to_owned());
+        }
+        let pruned = placed?;
+        if said.grant.is_some_and(|issued| issued.sha256 != digest_of(row.body)) {
+            return Err("its bytes are not those of its record".to_owned());
+        }
+        let paper = GrantPaper::read(row.body)?;
+        columns(row, &paper)?;
+        if let Some(issued) = said.grant.filter(|_| !paper.is_of_the_first_version()) {
+            if words::of_grant(row.body) != Some(issued.words) {
+                return Err(words::OTHER.to_owned());
+            }
+            self.hosts.granted(issued.seq, &paper.host)?;
+        }
+        let asked = asked(row, said, &paper)?;
+        approvals(said, &paper, &self.names)?;
+        paper.is_signed(&asked, row.body, row.signature)?;
+        if pruned {
+            said.row = Some(Box::new(paper.terms(&mut self.names)));
+        }
+        uses(row, said, &paper, pruned)?;
+        if let Some(used) = &said.used {
+            used.compare(said, (&paper, row.body), &mut self.names)?;
+        }
+        end(row, said, &paper, pruned, &self.names)?;
+        if pruned {
+            self.compared.older = self.compared.older.saturating_add(1);
+            let open = row.ended.is_none() && Timestamp::from_seconds(row.expires).0 > self.last;
+            self.compared.older_open = self.compared.older_open.saturating_add(u64::from(open));
+        }
+        Ok(())
+    }
+}
+
+fn columns(row: &GrantRow<'_>, paper: &GrantPaper) -> Result<(), String> {
+    let same = [
+        ("id", row.id == paper.id),
+        ("uid", row.uid == paper.uid),
+        ("role", row.role == paper.role),
+        ("starts", row.starts == paper.starts),
+        ("expires", row.expires == paper.expires),
+    ];
+    match same.iter().find(|(_, same)| !same) {
+        Some((column, _)) => Err(format!("the column '{column}' differs from its bytes")),
+        None => Ok(()),
+    }
+}
+
+/// The request that it came of.
+fn asked(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper) -> Result<RequestPaper, String> {
+    let (Some(bytes), true) = (row.request, said.rows.approved) else {
+        return Err("there is no approved request of this id".to_owned());
+    };
+    let digest = digest_of(bytes);
+    if said.request_digest() != Some(digest) || paper.request != hex(&digest) {
+        return Err("it was given for another request".to_owned());
+    }
+    let asked = RequestPaper::read(bytes)?;
+    let same = asked.uid == paper.uid
+        && asked.user == paper.user
+        && asked.role == paper.role
+        && asked.role_digest == paper.role_digest
+        && asked.break_glass == paper.break_glass
+        && asked.extends == paper.extends;
+    if same { Ok(asked) } else { Err("it grants something else than its request asks for".to_owned()) }
+}
+
+/// It names approvals of different people that stand beside it, as many as its request needs.
+fn approvals(said: &Said, paper: &GrantPaper, names: &Names) -> Result<(), String> {
+    let mut met = Vec::new();
+    for (digest, approver) in paper.approvals.iter().zip(&paper.approvers) {
+        let named = unhex::<32>(digest)
+            .and_then(|digest| said.approvals.iter().find(|approval| approval.met && approval.sha256 == digest));
+        match named {
+            Some(approval) if names.name(approval.by) == approver.as_bytes() && !met.contains(&approval.uid) => {
+                met.push(approval.uid);
+            }
+            Some(_) | None => return Err(format!("the approval of {} that it names is not there", spoken(approver))),
+        }
+    }
+    let needed = said.rows.needed;
+    if paper.approvals.len() != paper.approvers.len() || u32::try_from(met.len()).is_ok_and(|met| met < needed) {
+        return Err(format!("it names {} approvals, and its request needs {needed}", met.len()));
+    }
+    Ok(())
+}
+
+/// One run at most begins or goes on under a grant for one run, and none begins after its end. Where the grant has its record,
+/// that was seen before.
+fn uses(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper, pruned: bool) -> Result<(), String> {
+    let one_shot = paper.one_shot == 1;
+    if one_shot && said.starts > 1 {
+        return Err(format!("it is for one run, and {} began", said.starts));
+    }
+    if one_shot && paper.extends.is_some() && said.starts > 0 {
+        return Err("it lets one run go on and serves no new one, and one began".to_owned());
+    }
+    if let (true, Some(seq)) = (one_shot, said.again) {
+        return Err(format!("it is for one run, and record {seq} ends a second one that went on under it"));
+    }
+    // The record of its end is older than all that are left.
+    let over = matches!(row.ended, Some("revoked" | "released")) && said.ended.is_none();
+    if pruned && over && said.starts > 0 {
+        return Err("a run began after its end".to_owned());
+    }
+    Ok(())
+}
+
+fn end(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper, pruned: bool, names: &Names) -> Result<(), String> {
+    let database = row.ended.map_or_else(|| "active".to_owned(), spoken);
+    let wrong = |journal: &str| Err(format!("the database says {database}, the journal says {journal}"));
+    let one_shot = paper.one_shot == 1;
+    if let Some(done) = &said.ended {
+        return if row.ended == Some(done.how.word()) {
+            closed(&row.end, done, names)
+        } else {
+            wrong(&done.sentence(names))
+        };
+    }
+    let begun = one_shot && said.starts > 0;
+    // A run that goes on under an extension for one run takes it, and says so when it ends; a killed one never does.
+    let taken = one_shot && paper.extends.is_some();
+    match row.ended {
+        None if begun => wrong(&format!("used at {}", Timestamp::from_seconds(said.first).to_the_second())),
+        None if one_shot && said.went_on.is_some() => wrong("used"),
+        None if row.end.are_empty() => Ok(()),
+        None => Err("the database says who ended it, and nobody has".to_owned()),
+        Some("used") if begun || taken || (one_shot && pruned) => {
+            let by = row.end.by == Some(&paper.user) && row.end.words == Some(b"");
+            let at = !begun || row.end.at == Some(said.first);
+            if by && at { Ok(()) } else { Err("who used it or when differs from the journal".to_owned()) }
+        }
+        Some("revoked" | "released") if pruned => Ok(()),
+        Some(_) => wrong("active"),
+    }
+}

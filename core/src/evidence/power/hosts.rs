@@ -1,0 +1,173 @@
+//! Whose keys have signed what stands in the tables: this host's of today, or one that root has accepted since.
+
+use serde::Deserialize;
+
+use super::Power;
+use super::papers::{RequestPaper, StatementPaper, parsed};
+use crate::evidence::proof::Signers;
+use crate::evidence::record::parse;
+use crate::grant::PublicKey;
+use crate::grant::sshsig::{Namespace, signer};
+
+/// The keys that count, and whose the records and requests say that they were.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    signers: Signers,
+    /// The last record by which root accepted the state of the host.
+    accepted: u64,
+    /// Which host this was from the record of this number on, where that says so.
+    became: Vec<(u64, Option<Host>)>,
+    /// Which it was before any record that says so: the host of the first request with a record.
+    first: Option<Host>,
+    /// Those that requests name, each once: there are few.
+    described: Vec<Host>,
+    /// The record of the newest request with the host that it names.
+    pub(super) newest: Option<(u64, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Host {
+    id: String,
+    key: PublicKey,
+}
+
+/// What a record says of the host in front of it.
+enum Then<'h> {
+    /// It was this one.
+    This(&'h Host),
+    /// It was that of the first request, and there is none yet.
+    First,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self {
+            signers: Signers::Anybody,
+            accepted: 0,
+            became: Vec::new(),
+            first: None,
+            described: Vec::new(),
+            newest: None,
+        }
+    }
+}
+
+impl Hosts {
+    /// The record of the pruning says which host this was by the records that are gone.
+    pub(super) fn began(&mut self, prune: &[u8]) {
+        #[derive(Deserialize)]
+        struct Prune<'a> {
+            #[serde(borrow)]
+            identity: Option<Described<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct Described<'a> {
+            id: &'a str,
+            key: &'a str,
+        }
+        let identity = parse::<Prune<'_>>(prune).ok().and_then(|prune| prune.identity);
+        if let Some(host) = identity {
+            self.became.insert(0, (0, Host::parsed(host.id, host.key)));
+        }
+    }
+
+    /// Record `seq` says that this host is one with this id and key, or not which.
+    pub(super) fn became(&mut self, seq: u64, host: Option<(&str, &str)>) {
+        self.became.push((seq, host.and_then(|(id, key)| Host::parsed(id, key))));
+    }
+
+    fn then(&self, seq: u64) -> Then<'_> {
+        match self.became.iter().rev().find(|(since, _)| *since < seq) {
+            Some((_, Some(host))) => Then::This(host),
+            Some((_, None)) => Then::Unknown,
+            None => self.first.as_ref().map_or(Then::First, Then::This),
+        }
+    }
+
+    /// The host of a request that was recorded under this number.
+    pub(super) fn asked(&mut self, seq: Option<u64>, asked: &RequestPaper) -> Result<(), String> {
+        let Some((id, key)) = asked.described() else {
+            // Version 1 names no key.
+            return if asked.is_of_the_first_version() { Ok(()) } else { Err("it describes no host".to_owned()) };
+        };
+        if let Some(seq) = seq {
+            self.newest = Some((seq, id.to_owned()));
+        }
+        self.count(seq, &key)?;
+        let host = Host { id: id.to_owned(), key };
+        match seq.map(|seq| self.then(seq)) {
+            Some(Then::This(this)) if *this != host => return Err(ANOTHER.to_owned()),
+            Some(Then::First) => self.first = Some(host.clone()),
+            Some(Then::This(_) | Then::Unknown) | None => {}
+        }
+        if !self.described.contains(&host) {
+            self.described.push(host);
+        }
+        Ok(())
+    }
+
+    /// The host that a grant names which was recorded under this number.
+    pub(super) fn granted(&self, seq: u64, host: &str) -> Result<(), String> {
+        match self.then(seq) {
+            Then::This(this) if this.id != host => Err(ANOTHER.to_owned()),
+            Then::This(_) | Then::First | Then::Unknown => Ok(()),
+        }
+    }
+
+    /// The host's signature of a statement that was recorded under this number, by the key that the host had then. Whose a statement
+    /// is that has lost its record, only its own request may tell.
+    pub(super) fn stated(
+        &self,
+        seq: Option<u64>,
+        paper: &StatementPaper,
+        asked: &RequestPaper,
+        (body, signature): (&[u8], &[u8]),
+    ) -> Result<(), String> {
+        let key = signer(Namespace::Statement, body, signature).map_err(|fault| fault.to_string())?;
+        self.count(seq, &key)?;
+        match seq.map(|seq| self.then(seq)) {
+            Some(Then::This(this)) if this.id != paper.host => return Err(ANOTHER.to_owned()),
+            Some(Then::This(this)) if this.key != key => return Err(other_key(&key)),
+            Some(Then::This(_)) => return Ok(()),
+            Some(Then::First) if asked.host_id() != paper.host => return Err(ANOTHER.to_owned()),
+            Some(Then::First | Then::Unknown) | None => {}
+        }
+        if asked.host_id() == paper.host {
+            return asked.is_of(&key);
+        }
+        let mut named = self.described.iter().filter(|host| host.id == paper.host).peekable();
+        if named.peek().is_none() || named.any(|host| host.key == key) { Ok(()) } else { Err(other_key(&key)) }
+    }
+
+    /// What came after root's last consent is by a key that counts.
+    fn count(&self, seq: Option<u64>, key: &PublicKey) -> Result<(), String> {
+        match seq {
+            Some(seq) if seq > self.accepted && !self.signers.count(key) => {
+                Err(format!("{}, and root has not accepted that", other_key(key)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Host {
+    fn parsed(id: &str, key: &str) -> Option<Self> {
+        Some(Self { id: id.to_owned(), key: parsed(key)? })
+    }
+}
+
+const ANOTHER: &str = "it names another host than this was by then";
+
+fn other_key(key: &PublicKey) -> String {
+    format!("it was signed by another key than this host's, {}", key.fingerprint())
+}
+
+impl Power {
+    /// Whose keys count, and since which record; before any row.
+    pub fn keys(&mut self, signers: Signers, accepted: u64) {
+        (self.hosts.signers, self.hosts.accepted) = (signers, accepted);
+        self.accepted = accepted;
+    }
+}

@@ -1,0 +1,173 @@
+//! Rows of `certification` and `journal_meta`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::requests::{closed, spoken};
+use super::rows::EndColumns;
+use super::said::{Done, How, digest_of};
+use super::{Power, Table};
+use crate::clock::Timestamp;
+use crate::escape::Word;
+use crate::evidence::acceptance::ACCEPTED;
+use crate::evidence::chain::{Cause, Copies, FirstBad};
+use crate::evidence::record::parse;
+
+/// A row of `certification`.
+#[derive(Debug, Clone, Copy)]
+pub struct CertificationRow<'r> {
+    /// The role.
+    pub role: &'r str,
+    /// Whom it is about.
+    pub holder: &'r str,
+    /// The word of the verdict.
+    pub verdict: &'r str,
+    /// By whom, when and in which words.
+    pub reviewed: EndColumns<'r>,
+}
+
+/// A row of `journal_meta`.
+#[derive(Debug, Clone, Copy)]
+pub struct MetaRow<'r> {
+    /// What it is kept as.
+    pub name: &'r str,
+    /// What is kept.
+    pub value: &'r [u8],
+}
+
+/// What the records say of these tables.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// By role and holder: the verdict, and who gave it.
+    certified: BTreeMap<(String, String), (String, Done)>,
+    /// The last alerts of their kinds.
+    older: u64,
+    /// The last of them, as long as root has not accepted the state of the host since.
+    pub(super) doubted: Option<u64>,
+    pub(super) host_changed: u64,
+    /// The id that the host has since then; nothing where no record tells.
+    pub(super) identity: Option<u32>,
+    redaction_key: bool,
+    host: bool,
+    restored: bool,
+}
+
+#[derive(Deserialize)]
+struct Certified<'a> {
+    user: Word,
+    holder: Word,
+    role: &'a str,
+    verdict: &'a str,
+    comment: Word,
+}
+
+#[derive(Deserialize)]
+struct Alerted<'a> {
+    code: &'a str,
+    identity: Option<Described<'a>>,
+}
+
+/// A host as a record describes it.
+#[derive(Deserialize)]
+struct Described<'a> {
+    id: &'a str,
+    key: &'a str,
+}
+
+impl Power {
+    /// The next record as far as these tables are concerned.
+    pub(super) fn kept(&mut self, seq: u64, copies: &Copies<'_>, body: &[u8]) -> Result<(), FirstBad> {
+        let malformed = |error: serde_json::Error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) };
+        match (copies.kind, copies.grant) {
+            ("review", None) => {
+                let said: Certified<'_> = parse(body).map_err(malformed)?;
+                let (by, at) = (self.names.of(said.user.as_bytes()), Timestamp(copies.at).seconds());
+                let done = Done { how: How::Settled, by, at, words: digest_of(said.comment.as_bytes()) };
+                let holder = String::from_utf8_lossy(said.holder.as_bytes()).into_owned();
+                self.kept.certified.insert((said.role.to_owned(), holder), (said.verdict.to_owned(), done));
+            }
+            ("alert", _) => {
+                let said: Alerted<'_> = parse(body).map_err(malformed)?;
+                match said.code {
+                    "database-older" => (self.kept.older, self.kept.doubted) = (seq, Some(seq)),
+                    ACCEPTED => self.kept.doubted = None,
+                    "host-changed" => self.kept.host_changed = seq,
+                    _ => return Ok(()),
+                }
+                if ["host-changed", ACCEPTED].contains(&said.code) {
+                    self.kept.identity = said.identity.as_ref().map(|host| self.names.of(host.id.as_bytes()));
+                    self.hosts.became(seq, said.identity.map(|host| (host.id, host.key)));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The next row.
+    pub fn certification(&mut self, row: &CertificationRow<'_>) {
+        let said = self.kept.certified.remove(&(row.role.to_owned(), row.holder.to_owned()));
+        let what = match said {
+            Some((verdict, _)) if verdict != row.verdict => Some(format!("the journal says {}", spoken(&verdict))),
+            Some((_, done)) => closed(&row.reviewed, &done, &self.names).err(),
+            None if self.pruned.is_some() => None,
+            None => Some("the journal has no record of it".to_owned()),
+        };
+        if let Some(what) = what {
+            self.differs(Table::Certification, row.role, format!("about {}: {what}", spoken(row.holder)));
+        }
+    }
+
+    /// There are no more.
+    pub fn end_of_certifications(&mut self) {
+        for (role, holder) in std::mem::take(&mut self.kept.certified).into_keys() {
+            self.differs(Table::Certification, &role, format!("about {}: its row is missing", spoken(&holder)));
+        }
+    }
+
+    /// The next row.
+    pub fn meta(&mut self, row: &MetaRow<'_>) {
+        let what = match row.name {
+            "redaction_key" => {
+                self.kept.redaction_key = true;
+                (row.value.len() != 32).then_some("it is not 32 bytes")
+            }
+            "host" => {
+                self.kept.host = true;
+                let named =
+                    self.hosts.newest.as_ref().filter(|(seq, _)| *seq > self.kept.host_changed.max(self.accepted));
+                let other = named.is_some_and(|(_, id)| id.as_bytes() != row.value);
+                other.then_some("it is not the host of the newest request")
+            }
+            "restored" => {
+                self.kept.restored = true;
+                let said = self.kept.older > self.accepted || self.pruned.is_some();
+                (!said).then_some("no alert says that the database is an older copy")
+            }
+            "pruned" | "unsealed" => None,
+            name if name.starts_with("stored:") || name.starts_with("recorded:") => None,
+            _ => Some("nothing is kept under that name"),
+        };
+        if let Some(what) = what {
+            self.differs(Table::JournalMeta, row.name, what.to_owned());
+        }
+    }
+
+    /// There are no more.
+    pub fn end_of_meta(&mut self) {
+        let missing = [
+            ("redaction_key", !self.kept.redaction_key),
+            ("host", !self.kept.host && self.hosts.newest.is_some()),
+            ("restored", !self.kept.restored && self.kept.older > self.accepted),
+        ];
+        for (name, _) in missing.into_iter().filter(|(_, missing)| *missing) {
+            self.differs(Table::JournalMeta, name, "its row is missing".to_owned());
+        }
+    }
+
+    /// The key of the journal; before the rows of the compiled policy.
+    pub fn journal_key(&mut self, key: Option<Vec<u8>>) {
+        self.key = key;
+    }
+}

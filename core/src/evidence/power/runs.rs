@@ -1,0 +1,241 @@
+//! Starts and ends, each once; rows of `open_run` and `precedent`.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::{Power, Table};
+use crate::escape::Word;
+use crate::evidence::chain::{Cause, Copies, FirstBad};
+use crate::evidence::precedent;
+use crate::evidence::record::{Digest, parse};
+
+/// A row of `open_run`.
+#[derive(Debug, Clone, Copy)]
+pub struct RunRow<'r> {
+    /// The number of its `start`.
+    pub start: i64,
+    /// Its id.
+    pub run: &'r str,
+    /// Whose it is.
+    pub uid: i64,
+    /// Under which grant.
+    pub grant: Option<&'r str>,
+    /// 0 while its command runs, 1 when that has ended and has left somebody running.
+    pub ended: i64,
+}
+
+/// A row of `precedent`.
+#[derive(Debug, Clone, Copy)]
+pub struct PrecedentRow<'r> {
+    /// Who ran it.
+    pub uid: i64,
+    /// The digest of what.
+    pub command: &'r [u8],
+    /// How often, to the end.
+    pub runs: i64,
+    /// When the latest began, µs.
+    pub last: i64,
+}
+
+/// A start without an end, or somebody whom a finished command has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    run: String,
+    uid: Option<i64>,
+    grant: Option<String>,
+}
+
+/// An open run, and what is counted when it ends.
+#[derive(Debug)]
+struct Begun {
+    run: Run,
+    at: i64,
+    command: Option<[u8; 32]>,
+}
+
+/// How often a command ran to its end, and when the latest began, µs.
+#[derive(Debug, Clone, Copy)]
+struct Ran {
+    runs: i64,
+    last: i64,
+}
+
+/// What the records say of runs.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    open: HashMap<u64, Begun>,
+    left: HashMap<u64, Run>,
+    ran: HashMap<(i64, [u8; 32]), Ran>,
+    /// Nothing later than this was pruned, µs.
+    pruned_until: Option<i64>,
+}
+
+/// What is read of a `start`.
+#[derive(Deserialize)]
+pub(super) struct Command<'a> {
+    pub(super) user: Word,
+    pub(super) run_as: Word,
+    pub(super) path: Word,
+    pub(super) argv: Vec<Word>,
+    pub(super) cwd: Word,
+    pub(super) sha256: Digest,
+    pub(super) run_as_uid: i64,
+    pub(super) run_as_gid: i64,
+    pub(super) run_as_groups: Vec<i64>,
+    pub(super) role: Option<&'a str>,
+    pub(super) boot: i64,
+    pub(super) boot_id: &'a str,
+    /// Earlier versions did not say.
+    pub(super) grant_sha256: Option<Digest>,
+}
+
+#[derive(Deserialize)]
+struct Ended {
+    start: u64,
+}
+
+#[derive(Deserialize)]
+struct Prune {
+    #[serde(default)]
+    before: i64,
+    /// Earlier versions did not say: then it was before that.
+    latest: Option<i64>,
+}
+
+impl Power {
+    /// The next record as far as runs are concerned. What a start says.
+    ///
+    /// # Errors
+    /// An end of what did not begin, or of what has ended.
+    pub(super) fn run<'b>(
+        &mut self,
+        seq: u64,
+        copies: &Copies<'_>,
+        body: &'b [u8],
+    ) -> Result<Option<Command<'b>>, FirstBad> {
+        let malformed = |error: serde_json::Error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) };
+        let Some(run) = copies.run else {
+            if copies.kind == "prune" {
+                let prune: Prune = parse(body).map_err(malformed)?;
+                let latest = prune.latest.unwrap_or_else(|| prune.before.saturating_sub(1));
+                self.runs.pruned_until = self.runs.pruned_until.max(Some(latest));
+            }
+            return Ok(None);
+        };
+        let run = Run { run: run.to_owned(), uid: copies.uid, grant: copies.grant.map(str::to_owned) };
+        if copies.kind == "start" {
+            let start = parse::<Command<'_>>(body).ok();
+            let command = start.as_ref().map(|words| {
+                let arguments = words.argv.get(1..).unwrap_or_default();
+                precedent::key(&words.user, &words.run_as, &words.path, arguments)
+            });
+            self.runs.open.insert(seq, Begun { run, at: copies.at, command });
+            return Ok(start);
+        }
+        if !["end", "left-running", "left-ended"].contains(&copies.kind) {
+            return Ok(None);
+        }
+        let ended: Ended = parse(body).map_err(malformed)?;
+        // What began before the records that are left may end once among them.
+        let older = self.pruned.is_some_and(|pruned| ended.start <= pruned);
+        let paired = match copies.kind {
+            "end" => self.runs.end(&ended, &run) || older,
+            "left-running" => ended.start < seq && self.runs.left.insert(ended.start, run.clone()).is_none(),
+            _ => self.runs.left.remove(&ended.start).is_some_and(|left| left == run) || older,
+        };
+        if paired {
+            return Ok(None);
+        }
+        let what = format!("says that run {} has ended, and no record says that it was there", shown(&run.run));
+        Err(FirstBad { seq, cause: Cause::Runs(what) })
+    }
+
+    /// The next row of `open_run`.
+    pub fn open_run(&mut self, row: &RunRow<'_>) {
+        let start = number(row.start);
+        if row.ended == 0 {
+            let begun = start.and_then(|start| self.runs.open.remove(&start)).map(|begun| begun.run);
+            self.compare_run(Table::OpenRun, begun.as_ref(), row, "it has ended, or no record says that it began");
+        } else {
+            let left = start.and_then(|start| self.runs.left.remove(&start));
+            self.compare_run(Table::LeftRun, left.as_ref(), row, "no record says that it left anybody running");
+        }
+    }
+
+    /// There are no more.
+    pub fn end_of_open_runs(&mut self) {
+        let open: Vec<(u64, Run)> = self.runs.open.drain().map(|(start, begun)| (start, begun.run)).collect();
+        self.missing_runs(Table::OpenRun, open);
+        let left: Vec<(u64, Run)> = self.runs.left.drain().collect();
+        self.missing_runs(Table::LeftRun, left);
+    }
+
+    fn compare_run(&mut self, table: Table, recorded: Option<&Run>, row: &RunRow<'_>, unknown: &str) {
+        let same = |run: &Run| {
+            let columns = (row.run, Some(row.uid), row.grant);
+            (run.run.as_str(), run.uid, run.grant.as_deref()) == columns && (0..=1).contains(&row.ended)
+        };
+        match recorded {
+            Some(run) if same(run) => {}
+            Some(_) => self.differs(table, row.run, format!("a column differs from record {}", row.start)),
+            // Of what began before the records that are left, there may be none.
+            None if table == Table::LeftRun && self.is_older(row.start) => {}
+            None => self.differs(table, row.run, unknown.to_owned()),
+        }
+    }
+
+    fn is_older(&self, start: i64) -> bool {
+        self.pruned.zip(number(start)).is_some_and(|(pruned, start)| start <= pruned)
+    }
+
+    fn missing_runs(&mut self, table: Table, mut runs: Vec<(u64, Run)>) {
+        runs.sort_unstable_by_key(|(start, _)| *start);
+        for (_, run) in runs {
+            self.differs(table, &run.run, "its row is missing".to_owned());
+        }
+    }
+
+    /// The next row of `precedent`. Fewer than were recorded do no harm: an approver is then told less.
+    pub fn precedent(&mut self, row: &PrecedentRow<'_>) {
+        let command: Option<[u8; 32]> = row.command.try_into().ok();
+        let ran = command.and_then(|command| self.runs.ran.get(&(row.uid, command)));
+        let negative = || Some("no number is less than none".to_owned());
+        let wrong = match (ran, self.runs.pruned_until.filter(|_| self.pruned.is_some())) {
+            _ if row.runs < 0 => negative(),
+            (Some(ran), None) if row.runs > ran.runs => Some(format!("the journal says {}", ran.runs)),
+            (Some(ran), until) if row.last > ran.last.max(until.unwrap_or(i64::MIN)) => {
+                Some("the journal knows none so late".to_owned())
+            }
+            (Some(_), _) => None,
+            (None, Some(until)) if row.last <= until => None,
+            (None, _) => Some("the journal says none".to_owned()),
+        };
+        if let Some(journal) = wrong {
+            let command = super::said::hexadecimal(row.command);
+            let what = format!("the database says {} runs by uid {}, {journal}", row.runs, row.uid);
+            self.differs(Table::Precedent, &command, what);
+        }
+    }
+}
+
+impl Runs {
+    /// Whether that run is open; it is not any more.
+    fn end(&mut self, ended: &Ended, run: &Run) -> bool {
+        let Some(begun) = self.open.remove(&ended.start) else { return false };
+        if let (Some(uid), Some(command)) = (run.uid, begun.command) {
+            let ran = self.ran.entry((uid, command)).or_insert(Ran { runs: 0, last: i64::MIN });
+            *ran = Ran { runs: ran.runs.saturating_add(1), last: ran.last.max(begun.at) };
+        }
+        begun.run == *run
+    }
+}
+
+/// The number of a record; no other number is one.
+fn number(start: i64) -> Option<u64> {
+    u64::try_from(start).ok().filter(|start| *start > 0)
+}
+
+fn shown(run: &str) -> String {
+    crate::escape::escape(run.as_bytes())
+}

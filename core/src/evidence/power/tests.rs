@@ -1,0 +1,329 @@
+//! What the random journals of tests/installed/journals.rs do not have: rows of version 1, prunings by earlier versions, and very
+//! many grants.
+
+use std::time::Instant;
+
+use super::*;
+use crate::grant::HostKey;
+use crate::grant::sshsig::Namespace;
+
+const ALICE: i64 = 1000;
+const HOST: &str = "2f6b8b2a8098b5defedfa273779497696481e7735ddaee8f7004c9f068f23d4b";
+
+fn request(id: &str) -> String {
+    format!(
+        r#"{{"argv":[],"created":100,"deadline":900,"duration":60,"exact":0,"host":"{HOST}","id":"{id}","one_shot":0,"program":"","reason":"","role":"ops","run_as":"root","start":0,"ticket":"","uid":{ALICE},"user":"alice","version":1}}"#
+    )
+}
+
+fn grant(id: &str) -> String {
+    let request = crate::escape::hex(&said::digest_of(request(id).as_bytes()));
+    format!(
+        r#"{{"approvals":[],"approvers":[],"argv":[],"boot_deadline":1,"boot_id":"b","exact":0,"expires":160,"host":"{HOST}","id":"{id}","issued":100,"one_shot":0,"program":"","request":"{request}","role":"ops","run_as":"root","starts":100,"uid":{ALICE},"user":"alice","version":1}}"#
+    )
+}
+
+fn sha(text: &str) -> String {
+    crate::escape::hex(&said::digest_of(text.as_bytes()))
+}
+
+/// The records of requests that were granted at once, each a second after the other.
+struct Story {
+    power: Power,
+    seq: u64,
+    /// The least of the latest time, µs.
+    high: i64,
+}
+
+impl Story {
+    fn new(pruned: Option<u64>) -> Self {
+        Self { power: Power::new(pruned), seq: pruned.unwrap_or(0), high: 0 }
+    }
+
+    fn record(&mut self, kind: &str, id: Option<&str>, body: &str) {
+        self.tried(kind, id, 100, body).unwrap();
+    }
+
+    /// The same at another second, and what a verification says.
+    fn tried(&mut self, kind: &str, id: Option<&str>, second: i64, body: &str) -> Result<(), String> {
+        self.seq += 1;
+        let at = second * 1_000_000;
+        let run = ["start", "end"].contains(&kind).then_some("run000000001");
+        let copies = Copies { kind, uid: Some(ALICE), run, grant: id, at, high: at.max(self.high) };
+        self.power.record(self.seq, &copies, body.as_bytes()).map_err(|bad| bad.to_string())
+    }
+
+    fn granted(&mut self, id: &str) {
+        self.record(
+            "request",
+            Some(id),
+            &format!(r#"{{"sha256":"{}","user":"alice","uid":{ALICE}}}"#, sha(&request(id))),
+        );
+        let terms = r#""role":"ops","run_as":"root","limits":[],"starts":100000000,"expires":160000000"#;
+        let digest = sha(&grant(id));
+        let body = format!(r#"{{"sha256":"{digest}","user":"alice","uid":{ALICE},{terms}}}"#);
+        self.record("grant", Some(id), &body);
+    }
+
+    fn revoked(&mut self, id: &str) {
+        self.record("revocation", Some(id), r#"{"reason":"enough","user":"bob","uid":1001}"#);
+    }
+
+    /// Every row as it should be, but for the end of each grant.
+    fn rows(&mut self, ids: &[&str], key: &HostKey, ended: Option<&str>) {
+        let none = EndColumns { by: None, at: None, words: None };
+        for (rowid, id) in (1..).zip(ids) {
+            let body = request(id);
+            self.power.request(&RequestRow {
+                rowid,
+                id,
+                uid: ALICE,
+                role: "ops",
+                state: "approved",
+                created: 100,
+                deadline: 900,
+                needed: 0,
+                body: body.as_bytes(),
+                ended: none,
+                extends: None,
+            });
+        }
+        self.power.end_of_requests();
+        self.power.end_of_approvals();
+        for (rowid, id) in (1..).zip(ids) {
+            let (body, request) = (grant(id), request(id));
+            self.power.grant(&GrantRow {
+                rowid,
+                id,
+                uid: ALICE,
+                role: "ops",
+                starts: 100,
+                expires: 160,
+                body: body.as_bytes(),
+                signature: &key.sign(Namespace::Grant, body.as_bytes()),
+                ended,
+                end: if ended.is_some() {
+                    EndColumns { by: Some("bob"), at: Some(100), words: Some(b"enough") }
+                } else {
+                    none
+                },
+                request: Some(request.as_bytes()),
+            });
+        }
+        self.power.end_of_grants();
+        self.power.end_of_debts();
+        self.power.end_of_roles();
+        self.power.end_of_statements();
+    }
+}
+
+fn key() -> HostKey {
+    HostKey::from_seed([7; 32])
+}
+
+fn sentences(differences: &Differences) -> Vec<String> {
+    differences.found.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn rows_of_the_first_version_are_compared_by_their_digests() {
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    story.granted("0000000002");
+    story.rows(&["0000000001", "0000000002"], &key(), None);
+    let compared = story.power.end().unwrap();
+    assert_eq!((compared.requests, compared.grants, compared.older), (2, 2, 0));
+}
+
+#[test]
+fn a_grant_that_was_opened_again_is_named_with_who_had_ended_it() {
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    story.revoked("0000000001");
+    story.rows(&["0000000001"], &key(), None);
+    assert_eq!(
+        sentences(&story.power.end().unwrap_err()),
+        [
+            "grant 0000000001 (table granted): the database says active, the journal says revoked by bob at 1970-01-01T00:01:40Z"
+        ]
+    );
+}
+
+#[test]
+fn a_run_after_the_end_of_its_grant_is_named() {
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    story.revoked("0000000001");
+    let said = story.tried("start", Some("0000000001"), 100, &start("ops")).unwrap_err();
+    assert_eq!(said, "record 4 is the start of a run of 0000000001: it may not follow record 3, which ended it");
+}
+
+fn start(role: &str) -> String {
+    let zeros = "0".repeat(64);
+    format!(
+        r#"{{"argv":["/usr/bin/id"],"boot":1,"boot_id":"b","cwd":"/","path":"/usr/bin/id","role":"{role}","run_as":"root","run_as_gid":0,"run_as_groups":[0],"run_as_uid":0,"sha256":"{zeros}","user":"alice"}}"#
+    )
+}
+
+#[test]
+fn a_run_is_by_the_person_in_the_role_and_in_the_time_of_its_grant() {
+    let id = Some("0000000001");
+    let said = |role: &str, second| {
+        let mut story = Story::new(None);
+        story.granted("0000000001");
+        story.tried("start", id, second, &start(role))
+    };
+    assert_eq!((said("ops", 100), said("ops", 159)), (Ok(()), Ok(())));
+    let under = "record 3 is the start of a run under grant 0000000001 of record 2: ";
+    assert_eq!(said("ops", 160), Err(format!("{under}it ended at 1970-01-01T00:02:40Z")));
+    assert_eq!(said("ops", 99), Err(format!("{under}it begins at 1970-01-01T00:01:40Z")));
+    assert_eq!(said("free", 100), Err(format!("{under}it was given for another role")));
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    let said = story.tried("start", id, 100, &start("ops").replace("alice", "bob"));
+    assert_eq!(said, Err(format!("{under}it was given to somebody else")));
+}
+
+#[test]
+fn nothing_gives_power_while_the_database_is_an_older_copy() {
+    let alert = |story: &mut Story, code: &str| story.record("alert", None, &format!(r#"{{"code":"{code}"}}"#));
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    alert(&mut story, "database-older");
+    let mut other = Story::new(None);
+    let said = story.tried("start", Some("0000000001"), 100, &start("ops")).unwrap_err();
+    assert_eq!(
+        said,
+        "record 4 is the start of a run of 0000000001, and by record 3 the database was an older copy then"
+    );
+    alert(&mut other, "database-older");
+    alert(&mut other, "state-accepted");
+    other.granted("0000000001");
+}
+
+#[test]
+fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
+    let id = Some("0000000001");
+    let words = r#"{"reason":"no","user":"bob","uid":1001}"#;
+    let asked =
+        format!(r#"{{"deadline":900000000,"sha256":"{}","user":"alice","uid":{ALICE}}}"#, sha(&request("0000000001")));
+    let digest = sha("x");
+    let approval = format!(r#"{{"sha256":"{digest}","user":"bob","uid":1001}}"#);
+    let mut story = Story::new(None);
+    story.record("request", id, &asked);
+    assert_eq!(
+        story.tried("approval", id, 900, &approval),
+        Err("record 2 is an approval of 0000000001, and by record 1 that was over by then".to_owned())
+    );
+    // By the latest time so far, also where the clock was set back since.
+    let mut story = Story::new(None);
+    story.record("request", id, &asked);
+    story.high = 900_000_000;
+    assert!(story.tried("approval", id, 100, &approval).unwrap_err().ends_with("by record 1 that was over by then"));
+    // What takes it away has no deadline.
+    for kind in ["denial", "cancellation"] {
+        let mut story = Story::new(None);
+        story.record("request", id, &asked);
+        story.tried(kind, id, 900, words).unwrap();
+    }
+    for (kind, what) in [("approval", "an approval"), ("grant", "the grant"), ("cancellation", "the cancellation")] {
+        let mut story = Story::new(None);
+        story.record("request", id, &asked);
+        story.record("denial", id, words);
+        let said = story.tried(kind, id, 100, &approval).unwrap_err();
+        let wrong =
+            format!("record 3 is {what} of 0000000001: it may not follow record 2, which denied or cancelled it");
+        assert_eq!(said, wrong);
+        // It counts as what it says: the next one follows that.
+        assert_eq!(story.tried("revocation", id, 100, words).is_ok(), kind == "grant");
+    }
+}
+
+#[test]
+fn only_rows_before_a_pruning_may_lack_their_record() {
+    let prune = |counts: &str| format!(r#"{{"through":9,"uid":0,"user":"root"{counts}}}"#);
+    // An earlier version did not count: all before the first that has a record.
+    for (counts, ids, good) in [
+        ("", ["0000000001", "0000000002"], true),
+        ("", ["0000000002", "0000000001"], false),
+        (r#","requests":1,"grants":1"#, ["0000000001", "0000000002"], true),
+        (r#","requests":0,"grants":0"#, ["0000000001", "0000000002"], false),
+        (r#","requests":2,"grants":2"#, ["0000000001", "0000000002"], false),
+    ] {
+        let mut story = Story::new(Some(9));
+        story.tried("prune", None, 900, &prune(counts)).unwrap();
+        story.granted("0000000002");
+        story.rows(&ids, &key(), None);
+        let found = story.power.end();
+        assert_eq!(found.is_ok(), good, "{counts} {ids:?}: {found:?}");
+        if let Ok(compared) = found {
+            assert_eq!((compared.older, compared.older_open), (1, 1));
+        }
+    }
+    // What could still be used when records were pruned kept them.
+    for (pruned_at, ended, good) in [(160, None, true), (159, None, false), (159, Some("revoked"), true)] {
+        let mut story = Story::new(Some(9));
+        story.tried("prune", None, pruned_at, &prune(r#","requests":1,"grants":1"#)).unwrap();
+        story.rows(&["0000000001"], &key(), ended);
+        assert_eq!(story.power.end().is_ok(), good, "{pruned_at} {ended:?}");
+    }
+}
+
+#[test]
+fn what_is_left_of_pruned_runs_may_be_as_late_as_the_latest_of_them() {
+    let differs = |prune: &str, last: i64| {
+        let mut story = Story::new(Some(9));
+        story.record("prune", None, &format!(r#"{{"through":9,"before":500{prune}}}"#));
+        story.power.precedent(&PrecedentRow { uid: ALICE, command: &[1; 32], runs: 3, last });
+        story.power.end().is_err()
+    };
+    // The clock stood ahead once, and root has accepted since that it was put right.
+    assert_eq!([499, 500, 9000, 9001].map(|last| differs(r#","latest":9000"#, last)), [false, false, false, true]);
+    assert_eq!([499, 500].map(|last| differs("", last)), [false, true], "an earlier version did not say");
+}
+
+#[test]
+fn a_record_that_lacks_what_its_kind_has_is_named() {
+    let copies = Copies { kind: "grant", uid: None, run: None, grant: Some("0000000001"), at: 1, high: 1 };
+    let fed = |copies: Copies<'_>, body: &str| Power::new(None).record(3, &copies, body.as_bytes());
+    assert!(matches!(
+        fed(Copies { kind: "request", ..copies }, "{}"),
+        Err(FirstBad { seq: 3, cause: Cause::Malformed(_) })
+    ));
+    assert!(matches!(fed(copies, "["), Err(FirstBad { seq: 3, cause: Cause::Malformed(_) })));
+    assert!(fed(Copies { grant: Some("short"), ..copies }, "{}").is_err());
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// `cargo test --release -p jit-sudo --lib a_hundred_thousand_grants -- --ignored --nocapture` prints what it takes.
+#[test]
+#[ignore = "takes some seconds; prints figures"]
+fn a_hundred_thousand_grants_need_little_memory() {
+    let ids: Vec<String> = (0..100_000).map(|number| format!("{number:010}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let began = Instant::now();
+    ids.iter().for_each(|id| drop(key().sign(Namespace::Grant, grant(id).as_bytes())));
+    let signing = began.elapsed().as_secs_f64();
+    let before = resident();
+    let began = Instant::now();
+    let mut story = Story::new(None);
+    for id in &ids {
+        story.granted(id);
+        story.revoked(id);
+    }
+    let (records, fed) = (resident() - before, began.elapsed());
+    story.rows(&ids, &key(), Some("revoked"));
+    println!(
+        "records of 100,000 grants: {records} MiB, {:.1} s; with their rows: {} MiB, {:.1} s more",
+        fed.as_secs_f64(),
+        resident() - before,
+        began.elapsed().as_secs_f64() - fed.as_secs_f64() - signing
+    );
+    assert_eq!(story.power.end().unwrap().grants, 100_000);
+    assert!(records < 100, "{records} MiB");
+}

@@ -1,0 +1,166 @@
+//! What a record says of the paper that it names by its digest: the same as the paper, word for word. Kept of each is a digest of
+//! those words alone, because there is one for each request.
+
+use serde_json::{Map, Value, json};
+
+use super::said::digest_of;
+use crate::escape::Word;
+use crate::evidence::record::parse;
+
+/// The first half of SHA-256 over the words of a paper, as a record has them.
+pub(super) type Words = [u8; 16];
+
+/// The sentence where they differ.
+pub(super) const OTHER: &str = "its record says something else than its bytes";
+
+/// The keys of a record of this kind that its paper has as well.
+fn keys(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "request" => &[
+            "uid",
+            "user",
+            "role",
+            "run_as",
+            "argv",
+            "duration",
+            "starts",
+            "deadline",
+            "limits",
+            "reason",
+            "ticket",
+            "break_glass",
+            "extends",
+        ],
+        "approval" => &["user", "role", "duration", "limits", "comment"],
+        "grant" => {
+            &["uid", "user", "role", "run_as", "starts", "expires", "limits", "approvers", "break_glass", "extends"]
+        }
+        "denial" => &["user", "role", "reason"],
+        "cancellation" | "release" => &["user", "role"],
+        "revocation" => &["user", "role", "reason", "holder", "holder_uid"],
+        "review" => &["user", "role", "comment", "holder", "holder_uid"],
+        _ => &[],
+    }
+}
+
+/// What a record says of its paper.
+pub(super) fn of_record(kind: &str, body: &[u8]) -> Option<Words> {
+    let record: Map<String, Value> = parse(body).ok()?;
+    let wanted = keys(kind);
+    Some(digest(record.into_iter().filter(|(key, word)| wanted.contains(&key.as_str()) && !word.is_null()).collect()))
+}
+
+/// What the record of this request says.
+pub(super) fn of_request(body: &[u8]) -> Option<Words> {
+    let paper = read(body)?;
+    let mut words = paper.same(&["uid", "role", "duration", "reason", "extends"]);
+    words.extend(paper.escaped(&["user", "run_as"])?);
+    let argv = paper.0.get("command").map_or_else(|| Some(json!([])), |command| command.get("argv").cloned());
+    words.insert("argv".to_owned(), argv?);
+    words.insert("deadline".to_owned(), paper.micros("deadline")?);
+    words.insert("limits".to_owned(), paper.limits()?);
+    words.extend(paper.said("ticket")?);
+    if paper.number("start")? != 0 {
+        words.insert("starts".to_owned(), paper.micros("start")?);
+    }
+    words.extend(paper.glass());
+    Some(digest(words))
+}
+
+/// What the record of this approval of a request for `role` says.
+pub(super) fn of_approval(body: &[u8], role: &str) -> Option<Words> {
+    let paper = read(body)?;
+    let mut words = Map::from_iter([
+        ("role".to_owned(), json!(role)),
+        ("user".to_owned(), escaped(paper.0.get("approver")?)?),
+        ("limits".to_owned(), paper.limits()?),
+    ]);
+    words.extend(paper.said("comment")?);
+    if paper.number("duration")? != 0 {
+        words.extend(paper.same(&["duration"]));
+    }
+    Some(digest(words))
+}
+
+/// What the record of this grant says.
+pub(super) fn of_grant(body: &[u8]) -> Option<Words> {
+    let paper = read(body)?;
+    let mut words = paper.same(&["uid", "role", "extends"]);
+    words.extend(paper.escaped(&["user", "run_as"])?);
+    words.insert("starts".to_owned(), paper.micros("starts")?);
+    words.insert("expires".to_owned(), paper.micros("expires")?);
+    words.insert("limits".to_owned(), paper.limits()?);
+    let approvers: Option<Vec<Value>> = paper.0.get("approvers")?.as_array()?.iter().map(escaped).collect();
+    words.insert("approvers".to_owned(), Value::Array(approvers?));
+    words.extend(paper.glass());
+    Some(digest(words))
+}
+
+/// What the record of this statement says, which is about a request of `holder` (uid and name) for `role`.
+pub(super) fn of_statement(kind: &str, body: &[u8], role: &str, holder: (i64, &str)) -> Option<Words> {
+    let paper = read(body)?;
+    let reason = paper.0.get("reason").filter(|reason| reason.is_string())?;
+    let all = Map::from_iter([
+        ("user".to_owned(), escaped(paper.0.get("by")?)?),
+        ("role".to_owned(), json!(role)),
+        ("reason".to_owned(), reason.clone()),
+        ("comment".to_owned(), reason.clone()),
+        ("holder".to_owned(), json!(Word::from(holder.1))),
+        ("holder_uid".to_owned(), json!(holder.0)),
+    ]);
+    Some(digest(all.into_iter().filter(|(key, _)| keys(kind).contains(&key.as_str())).collect()))
+}
+
+/// A paper of any kind.
+struct Paper(Map<String, Value>);
+
+/// A value that is null is none.
+fn read(body: &[u8]) -> Option<Paper> {
+    let paper: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    Some(Paper(paper.into_iter().filter(|(_, value)| !value.is_null()).collect()))
+}
+
+impl Paper {
+    fn same(&self, keys: &[&str]) -> Map<String, Value> {
+        let found = keys.iter().filter_map(|key| Some(((*key).to_owned(), self.0.get(*key)?.clone())));
+        found.collect()
+    }
+
+    fn escaped(&self, keys: &[&str]) -> Option<Vec<(String, Value)>> {
+        keys.iter().map(|key| Some(((*key).to_owned(), escaped(self.0.get(*key)?)?))).collect()
+    }
+
+    fn number(&self, key: &str) -> Option<i64> {
+        self.0.get(key)?.as_i64()
+    }
+
+    fn micros(&self, key: &str) -> Option<Value> {
+        Some(json!(self.number(key)?.checked_mul(1_000_000)?))
+    }
+
+    fn limits(&self) -> Option<Value> {
+        let (one_shot, exact) = (self.number("one_shot")?, self.number("exact")?);
+        let words = [(one_shot, "one-shot"), (exact, "exact")];
+        Some(words.iter().filter(|(flag, _)| *flag == 1).map(|(_, word)| json!(word)).collect())
+    }
+
+    /// A text that has its key, and that the record has where there is any.
+    fn said(&self, key: &str) -> Option<Map<String, Value>> {
+        let text = self.0.get(key)?.as_str()?;
+        Some(if text.is_empty() { Map::new() } else { self.same(&[key]) })
+    }
+
+    fn glass(&self) -> Option<(String, Value)> {
+        (self.0.get("break_glass") == Some(&json!(1))).then(|| ("break_glass".to_owned(), json!(1)))
+    }
+}
+
+/// A name as records have it.
+fn escaped(name: &Value) -> Option<Value> {
+    Some(json!(Word::from(name.as_str()?)))
+}
+
+/// A `Map` has its keys in order.
+fn digest(words: Map<String, Value>) -> Words {
+    digest_of(Value::Object(words).to_string().as_bytes()).first_chunk().copied().unwrap_or_default()
+}

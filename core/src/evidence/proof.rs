@@ -1,0 +1,430 @@
+//! What a journal proves when its chain, its checkpoints and heads that were kept elsewhere are taken together.
+//! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
+
+use std::collections::BTreeMap;
+
+use super::chain::{Begin, Cause, Chain, FirstBad, Row};
+use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
+use super::mark::Mark;
+use super::policy_history::PolicyHistory;
+use super::power::Compared;
+use super::record::{Digest, Record};
+use crate::clock::Timestamp;
+use crate::grant::PublicKey;
+use crate::grant::sshsig::{Namespace, signer};
+
+/// Whose checkpoints count.
+#[derive(Debug, Clone)]
+pub enum Signers {
+    /// Anybody's: whose the key is, is for the reader of the result to judge.
+    Anybody,
+    /// Those who hold one of these keys.
+    These(Vec<PublicKey>),
+    /// This host, with its key of today. What it signed with others before, root has accepted since.
+    Host(PublicKey),
+}
+
+/// The last checkpoint that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// All records up to this number are covered.
+    pub through: u64,
+    /// When it was signed; seconds since 1970.
+    pub at: i64,
+    /// By whom.
+    pub key: PublicKey,
+}
+
+/// What was proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Proven {
+    /// The number before the first record: 0, or that of the last one that was pruned or not looked at.
+    pub before: u64,
+    /// How many records were read.
+    pub records: u64,
+    /// The last one.
+    pub last: Mark,
+    /// The last checkpoint that counts.
+    pub signed: Option<Signed>,
+    /// How many checkpoints are by other keys.
+    pub foreign: u64,
+    /// The greatest number of which the anchor agreed.
+    pub anchored: Option<u64>,
+    /// Which rows of the database say what the records say; nothing where there is no database.
+    pub compared: Option<Compared>,
+}
+
+/// A verification in progress: feed it records in the order of their numbers, and each checkpoint behind its record.
+pub struct Proof {
+    chain: Chain,
+    signers: Signers,
+    /// The last checkpoint by a key that does not count, behind the first record.
+    other: Option<u64>,
+    /// Heads kept elsewhere that were not met yet.
+    marks: BTreeMap<u64, Vec<Digest>>,
+    /// The time of the first record, µs.
+    first: Option<i64>,
+    found: Proven,
+}
+
+impl Signers {
+    /// Whether what was signed with `key` counts.
+    pub fn count(&self, key: &PublicKey) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::These(keys) => keys.contains(key),
+            Self::Host(own) => own == key,
+        }
+    }
+}
+
+impl Proof {
+    /// `anchor`: heads that were kept elsewhere, in any order.
+    pub fn new(begin: Begin, signers: Signers, anchor: impl IntoIterator<Item = Mark>) -> Self {
+        let chain = Chain::new(begin);
+        let last = chain.last();
+        let mut marks: BTreeMap<u64, Vec<Digest>> = BTreeMap::new();
+        for mark in anchor.into_iter().filter(|mark| mark.seq > last.seq) {
+            marks.entry(mark.seq).or_default().push(mark.hash);
+        }
+        let found =
+            Proven { before: last.seq, records: 0, last, signed: None, foreign: 0, anchored: None, compared: None };
+        Self { chain, signers, other: None, marks, first: None, found }
+    }
+
+    /// Checks the next record as it is stored; what it tells, and after which errors the next one can be fed, is what
+    /// [`Chain::feed`] says.
+    pub fn record<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
+        let told = self.chain.feed(row);
+        if told.as_ref().is_err_and(|bad| !bad.cause.is_of_the_replay()) {
+            return told;
+        }
+        self.first = self.first.or(row.copies.map(|copies| copies.at));
+        self.compare()?;
+        row.copies.map_or(Ok(()), |copies| self.is_of(copies.kind, row.body)).and(told)
+    }
+
+    /// Checks the next record of an export, where nothing stands beside it.
+    pub fn bare_record(&mut self, body: &[u8]) -> Result<(), FirstBad> {
+        let kind = self.chain.feed_bare(body)?;
+        self.compare()?;
+        self.is_of(kind, body)
+    }
+
+    /// Whether the last record is what one of its kind is.
+    fn is_of(&self, kind: &str, body: &[u8]) -> Result<(), FirstBad> {
+        let lacks =
+            |error: serde_json::Error| FirstBad { seq: self.chain.last().seq, cause: Cause::Lacks(error.to_string()) };
+        Record::is_of(kind, body).map_err(lacks)
+    }
+
+    fn compare(&mut self) -> Result<(), FirstBad> {
+        let last = self.chain.last();
+        if let Some(heads) = self.marks.remove(&last.seq) {
+            if heads.iter().any(|head| *head != last.hash) {
+                return Err(FirstBad { seq: last.seq, cause: Cause::OtherAnchored });
+            }
+            self.found.anchored = Some(last.seq);
+        }
+        Ok(())
+    }
+
+    /// Checks the checkpoint of the record that was fed last.
+    pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), FirstBad> {
+        let last = self.chain.last();
+        let bad = |cause| Err(FirstBad { seq: checkpoint.seq, cause });
+        if checkpoint.seq > last.seq {
+            return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(checkpoint.seq) });
+        }
+        let Some(statement) = Statement::decode(&checkpoint.body) else {
+            return bad(Cause::Checkpoint("is not in the format that this version knows".to_owned()));
+        };
+        if statement.seq != checkpoint.seq || checkpoint.seq != last.seq {
+            return bad(Cause::Checkpoint("stands in the wrong place".to_owned()));
+        }
+        let key = match signer(Namespace::Checkpoint, &checkpoint.body, &checkpoint.signature) {
+            Ok(key) => key,
+            Err(fault) => return bad(Cause::Checkpoint(format!("does not hold: {fault}"))),
+        };
+        if !self.signers.count(&key) {
+            self.found.foreign = self.found.foreign.saturating_add(1);
+            // Of what was pruned, the record of the pruning speaks.
+            self.other = Some(checkpoint.seq).filter(|seq| *seq > self.found.before).or(self.other);
+            return Ok(());
+        }
+        if statement.head != last.hash {
+            return bad(Cause::OtherSigned);
+        }
+        self.found.signed = Some(Signed { through: statement.seq, at: statement.at, key });
+        Ok(())
+    }
+
+    /// Which roles the policies had, so far; nothing of a part.
+    pub fn policies(&self) -> Option<&PolicyHistory> {
+        self.chain.policies()
+    }
+
+    /// The last record by which root accepted the state of the host; 0 without one.
+    pub fn accepted(&self) -> u64 {
+        self.chain.accepted()
+    }
+
+    /// Everything was fed. At most `tail` records at the end may lack a checkpoint. `now`: on its host a journal has one of the
+    /// host's own a minute after its first record.
+    pub fn end(self, tail: u64, now: Option<Timestamp>) -> Result<Proven, FirstBad> {
+        let verified = self.chain.end()?;
+        let last = self.chain.last();
+        if let Some(known) = self.marks.keys().next_back() {
+            return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(*known) });
+        }
+        if let (Signers::Host(_), Some(seq)) = (&self.signers, self.other)
+            && (self.found.signed.is_none() || self.chain.accepted() <= seq)
+        {
+            return Err(FirstBad { seq, cause: Cause::OtherKey });
+        }
+        let age = now.zip(self.first).map_or(0, |(now, first)| now.0.saturating_sub(first).saturating_div(1_000_000));
+        if let (Signers::Host(_), None) = (&self.signers, &self.found.signed)
+            && age > EVERY_SECONDS
+        {
+            return Err(FirstBad { seq: self.found.before.saturating_add(1), cause: Cause::NoCheckpoint });
+        }
+        let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
+        if last.seq.saturating_sub(through) > tail {
+            return Err(FirstBad { seq: through.saturating_add(1), cause: Cause::Unsigned });
+        }
+        Ok(Proven { records: verified.records, last, ..self.found })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::checkpoint::VERSION;
+    use super::*;
+    use crate::evidence::chain;
+    use crate::grant::HostKey;
+    use crate::grant::terms::encode;
+    use crate::samples::{self, HOST_SEED};
+
+    type Chained = (u64, String, Digest);
+
+    fn key(seed: u8) -> HostKey {
+        HostKey::from_seed([seed; 32])
+    }
+
+    fn checkpoint(seq: u64, head: Digest, key: &HostKey) -> Checkpoint {
+        let statement = Statement { at: 7, head, host: "h".into(), seq, version: VERSION };
+        let body = encode(&statement).unwrap();
+        Checkpoint { seq, signature: key.sign(Namespace::Checkpoint, &body), body }
+    }
+
+    fn prove(records: &[Chained], checkpoints: &[Checkpoint], anchor: &[Mark]) -> Result<Proven, FirstBad> {
+        let keys = Signers::These(vec![key(HOST_SEED).public_key()]);
+        let mut proof = Proof::new(Begin::First, keys, anchor.iter().copied());
+        let mut rest = checkpoints.iter();
+        for (seq, body, hash) in records {
+            proof.record(&Row { seq: *seq, body: body.as_bytes(), hash: &hash.0, copies: None })?;
+            for checkpoint in checkpoints.iter().filter(|checkpoint| checkpoint.seq == *seq) {
+                proof.checkpoint(checkpoint)?;
+                rest.next();
+            }
+        }
+        rest.try_for_each(|checkpoint| proof.checkpoint(checkpoint))?;
+        proof.end(2, None)
+    }
+
+    fn bad<T>(seq: u64, cause: Cause) -> Result<T, FirstBad> {
+        Err(FirstBad { seq, cause })
+    }
+
+    #[test]
+    fn the_last_good_checkpoint_covers_all_before_it() {
+        let records = samples::chain(20);
+        let signed = |seq: usize| checkpoint(seq as u64, records[seq - 1].2, &key(HOST_SEED));
+        let proven = prove(&records, &[signed(10), signed(19)], &[]).unwrap();
+        assert_eq!((proven.records, proven.before, proven.last.seq), (20, 0, 20));
+        assert_eq!(proven.signed.unwrap().through, 19);
+        assert_eq!(prove(&records, &[signed(10)], &[]), bad(11, Cause::Unsigned));
+        assert_eq!(prove(&records, &[], &[]), bad(1, Cause::Unsigned));
+        assert_eq!(prove(&[], &[], &[]).unwrap().records, 0);
+        let foreign = checkpoint(20, records[19].2, &key(99));
+        assert_eq!(prove(&records, std::slice::from_ref(&foreign), &[]), bad(1, Cause::Unsigned));
+        assert_eq!(prove(&records, &[signed(18), foreign], &[]).unwrap().foreign, 1);
+    }
+
+    #[test]
+    fn on_its_host_what_other_keys_signed_counts_when_root_has_accepted_it() {
+        let prove = |events: &[(&str, &str)], signed: &[(u64, u8)]| {
+            let mut prev = Digest::ZERO;
+            let mut proof = Proof::new(Begin::First, Signers::Host(key(HOST_SEED).public_key()), []);
+            for ((kind, code), seq) in events.iter().zip(1..) {
+                let body = format!(
+                    r#"{{"boot":1,"boot_id":"b","code":"{code}","host":"web1","kind":"{kind}","prev":"{prev}","sentence":"","seq":{seq},"time":1,"version":1}}"#
+                );
+                prev = chain::hash(body.as_bytes());
+                proof.bare_record(body.as_bytes())?;
+                for (_, seed) in signed.iter().filter(|(of, _)| *of == seq) {
+                    proof.checkpoint(&checkpoint(seq, prev, &key(*seed)))?;
+                }
+            }
+            proof.end(10, None)
+        };
+        let (other_kind, accepted) = (("later", "x"), ("alert", "state-accepted"));
+        let other = |seq| bad(seq, Cause::OtherKey);
+        let story = [other_kind, other_kind, accepted, other_kind];
+        assert_eq!(prove(&story, &[(1, 9), (2, 9)]), other(2), "none of its own");
+        assert_eq!(prove(&story, &[(2, 9), (4, HOST_SEED)]).unwrap().foreign, 1);
+        assert_eq!(prove(&story, &[(3, 9), (4, HOST_SEED)]), other(3), "the other key signed the acceptance");
+        assert_eq!(prove(&[other_kind; 4], &[(2, 9), (4, HOST_SEED)]), other(2), "nobody accepted it");
+        assert_eq!(prove(&story, &[(2, HOST_SEED)]).unwrap().foreign, 0);
+        assert!(prove(&story, &[]).is_ok(), "a new journal has none");
+    }
+
+    #[test]
+    fn a_chain_that_was_written_anew_is_not_the_one_that_was_signed_or_anchored() {
+        let records = samples::chain(12);
+        let other = Digest([9; 32]);
+        assert_eq!(prove(&records, &[checkpoint(10, other, &key(HOST_SEED))], &[]), bad(10, Cause::OtherSigned));
+        let good = checkpoint(12, records[11].2, &key(HOST_SEED));
+        let mark = |seq: u64, hash| Mark { seq, hash };
+        let with = |anchor: &[Mark]| prove(&records, std::slice::from_ref(&good), anchor);
+        assert_eq!(with(&[mark(5, other)]), bad(5, Cause::OtherAnchored));
+        assert_eq!(with(&[mark(5, records[4].2), mark(5, other)]), bad(5, Cause::OtherAnchored));
+        assert_eq!(with(&[mark(5, records[4].2), mark(3, records[2].2)]).unwrap().anchored, Some(5));
+        assert_eq!(with(&[mark(14, other), mark(13, other)]), bad(13, Cause::CutOff(14)));
+    }
+
+    #[test]
+    fn every_bit_of_a_checkpoint_counts() {
+        let records = samples::chain(12);
+        let good = checkpoint(12, records[11].2, &key(HOST_SEED));
+        assert!(prove(&records, std::slice::from_ref(&good), &[]).is_ok());
+        for bit in 0..good.body.len() * 8 {
+            let mut altered = good.clone();
+            altered.body[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(prove(&records, &[altered], &[]), Err(FirstBad { seq: 12, cause: Cause::Checkpoint(_) })));
+        }
+        for bit in 0..good.signature.len() * 8 {
+            let mut altered = good.clone();
+            altered.signature[bit / 8] ^= 1 << (bit % 8);
+            assert!(prove(&records, &[altered], &[]).is_err(), "{bit}");
+        }
+        let moved = Checkpoint { seq: 11, ..good.clone() };
+        assert!(matches!(prove(&records, &[moved], &[]), Err(FirstBad { seq: 11, cause: Cause::Checkpoint(_) })));
+        assert_eq!(prove(&records[..9], &[good], &[]), bad(10, Cause::CutOff(12)));
+        let grant = key(HOST_SEED);
+        let mut wrong = checkpoint(12, records[11].2, &grant);
+        wrong.signature = grant.sign(Namespace::Grant, &wrong.body);
+        assert!(matches!(prove(&records, &[wrong], &[]), Err(FirstBad { seq: 12, cause: Cause::Checkpoint(_) })));
+    }
+
+    /// Each place in a record, by its path.
+    fn places(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(key, value)| places(value, &format!("{path}/{key}"), found))
+            }
+            Value::Array(values) if !values.is_empty() => {
+                (0..values.len()).for_each(|index| places(&values[index], &format!("{path}/{index}"), found));
+            }
+            _ => found.push(path.to_owned()),
+        }
+    }
+
+    fn change(value: &mut Value) {
+        match value {
+            Value::String(text) => text.push('0'),
+            Value::Number(number) => *value = (number.as_i64().unwrap() + 1).into(),
+            Value::Array(values) => values.push(Value::from("x")),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_record_that_lacks_what_its_kind_has_is_none_in_an_export_either() {
+        let records = samples::chain(1);
+        let fed = |body: &str| Proof::new(Begin::First, Signers::Anybody, []).bare_record(body.as_bytes());
+        assert_eq!(fed(&records[0].1), Ok(()));
+        let mut lacking: serde_json::Map<String, Value> = serde_json::from_str(&records[0].1).unwrap();
+        lacking.remove("argv").unwrap();
+        let lacking = Value::from(lacking).to_string();
+        assert!(matches!(fed(&lacking), Err(FirstBad { seq: 1, cause: Cause::Lacks(_) })));
+        let spaced = records[0].1.replacen(',', ", ", 1);
+        assert!(matches!(fed(&spaced), Err(FirstBad { seq: 1, cause: Cause::Malformed(_) })));
+    }
+
+    /// The three attacks: the bytes alone, with their hash, with every hash and link behind them.
+    #[test]
+    fn an_altered_field_of_any_kind_of_record_is_found_and_named() {
+        let records = samples::chain(samples::events().len() as u64 + 2);
+        let end = records.last().unwrap();
+        let signed = [checkpoint(end.0, end.2, &key(HOST_SEED))];
+        assert!(prove(&records, &signed, &[]).is_ok());
+        let mut tried = 0;
+        for (index, seq) in (0..samples::events().len()).zip(1..) {
+            let body: Value = serde_json::from_str(&records[index].1).unwrap();
+            let mut paths = Vec::new();
+            places(&body, "", &mut paths);
+            for path in paths {
+                let mut altered = body.clone();
+                change(altered.pointer_mut(&path).unwrap());
+                let altered = altered.to_string();
+                let with = |hash| {
+                    let mut records = records.clone();
+                    records[index] = (seq, altered.clone(), hash);
+                    records
+                };
+                assert_eq!(prove(&with(records[index].2), &signed, &[]), bad(seq, Cause::Hash), "{path}");
+                let hash = chain::hash(altered.as_bytes());
+                let found = prove(&with(hash), &signed, &[]).unwrap_err();
+                // A record that names a policy has to follow the record of that policy.
+                let kind = body["kind"].as_str().unwrap();
+                let unknown = matches!((kind, path.as_str()), ("policy", "/kind") | ("grant", "/policy"));
+                if matches!(found.cause, Cause::Lacks(_)) {
+                    assert_eq!(found.seq, seq, "{path}: {found}");
+                    continue;
+                }
+                if matches!(found.cause, Cause::Malformed(_) | Cause::Policies(_)) {
+                    // A list of something else, or not as long as it says; or a role that its policy does not have.
+                    assert_eq!(found.seq, seq, "{path}: {found}");
+                    assert!(kind == "policy" || path.starts_with("/role"), "{kind}{path}: {found}");
+                    continue;
+                }
+                let in_place = unknown || ["/seq", "/prev"].contains(&path.as_str());
+                assert_eq!(found.seq, if in_place { seq } else { seq + 1 }, "{path}: {found}");
+                if unknown || (kind, path.as_str()) == ("policy", "/policy") {
+                    let anew = prove(&samples::relink(&with(hash)), &signed, &[]).unwrap_err();
+                    assert!(matches!(anew.cause, Cause::UnknownPolicy(_)), "{path}: {anew}");
+                } else if path != "/seq" && path != "/prev" {
+                    let anew = samples::relink(&with(hash));
+                    assert_eq!(prove(&anew, &signed, &[]), bad(end.0, Cause::OtherSigned), "{path}");
+                    let mark = Mark { seq: seq + 1, hash: records[index + 1].2 };
+                    assert_eq!(prove(&anew, &signed, &[mark]), bad(seq + 1, Cause::OtherAnchored), "{path}");
+                }
+                tried += 1;
+            }
+        }
+        assert!(tried > 150, "{tried}");
+    }
+
+    #[test]
+    fn a_part_is_verified_for_itself() {
+        let records = samples::chain(12);
+        let prove = |begin| {
+            let mut proof = Proof::new(begin, Signers::Anybody, []);
+            for (seq, body, hash) in &records[5..] {
+                proof.record(&Row { seq: *seq, body: body.as_bytes(), hash: &hash.0, copies: None })?;
+            }
+            proof.checkpoint(&checkpoint(12, records[11].2, &key(3)))?;
+            proof.end(0, None)
+        };
+        let proven = prove(Begin::Part(6)).unwrap();
+        assert_eq!((proven.before, proven.records, proven.signed.unwrap().key), (5, 7, key(3).public_key()));
+        assert_eq!(prove(Begin::First), bad(1, Cause::Gap { found: 6 }));
+        let pruned = Mark { seq: 5, hash: records[4].2 };
+        assert_eq!(prove(Begin::Pruned(pruned)), bad(5, Cause::NotPruned));
+        assert_eq!(prove(Begin::Pruned(Mark { hash: Digest::ZERO, ..pruned })), bad(6, Cause::Link));
+    }
+}

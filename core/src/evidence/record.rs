@@ -1,0 +1,394 @@
+//! The events that the journal keeps, and the exact bytes of a record (docs/formats.md, "Records").
+//! May not: touch a database or a sink.
+//!
+//! Every text that comes from a person or a caller is a [`Word`], so that no record holds a control character.
+//! Booleans and floating numbers do not occur; an absent value is an absent key.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use super::edit_event::{Change, Edit};
+pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
+pub use super::policy_event::{CompiledBy, PolicyRecord};
+pub use super::prune_event::Prune;
+pub use super::review_event::{Review, Verdict};
+pub use super::run_event::{
+    Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable, Whole, cut,
+};
+pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, Reading};
+use crate::clock::{Moment, Timestamp};
+use crate::escape::{Word, hex, unhex};
+use crate::names::GrantId;
+
+/// The version of the record format that this build writes.
+pub const VERSION: u32 = 1;
+
+/// A SHA-256 digest; lower-case hexadecimal in text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// `prev` of the first record.
+    pub const ZERO: Self = Self([0; 32]);
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Hexadecimal)
+    }
+}
+
+/// Reads one without a copy of its text.
+struct Hexadecimal;
+
+impl Visitor<'_> for Hexadecimal {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+        unhex(text).map(Digest).ok_or_else(|| E::custom("not 64 lower-case hexadecimal digits"))
+    }
+}
+
+/// One record: where it stands in the chain, when and where it was made, and what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number; the first is 1, and there is no gap.
+    pub seq: u64,
+    /// The hash of the record before; zeros in the first.
+    pub prev: Digest,
+    /// Wall time, µs since 1970.
+    pub time: Timestamp,
+    /// Boot clock, µs since the kernel booted.
+    pub boot: i64,
+    /// Which boot; see `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The name of the host.
+    pub host: Word,
+    /// The version of this format.
+    pub version: u32,
+    /// `kind` and the keys that belong to it.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Record {
+    /// Puts `event` behind the record whose hash is `prev`.
+    pub fn new(seq: u64, prev: Digest, moment: &Moment, host: &str, event: Event) -> Self {
+        Self {
+            seq,
+            prev,
+            time: moment.wall,
+            boot: moment.boot.0,
+            boot_id: moment.boot_id.clone(),
+            host: host.into(),
+            version: VERSION,
+            event,
+        }
+    }
+
+    /// The exact bytes: one compact JSON object with sorted keys. They are made once, stored and hashed as they are.
+    pub fn encode(&self) -> Result<String, serde_json::Error> {
+        // A `Value` keeps its keys in a BTreeMap, so they come out sorted at every depth.
+        serde_json::to_string(&serde_json::to_value(self)?)
+    }
+
+    /// Whether exact bytes say what a record of this kind says; one of another kind, which a later version may have, is not looked at.
+    /// Where it stands and when it was made, the chain reads. Both together are as [`Record::decode`], and quicker.
+    pub(super) fn is_of(kind: &str, body: &[u8]) -> Result<(), serde_json::Error> {
+        fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(), serde_json::Error> {
+            parse::<T>(body).map(drop)
+        }
+        let of_kind: fn(&[u8]) -> Result<(), serde_json::Error> = match kind {
+            "start" => read::<Start>,
+            // One after the other: what is flattened is kept before it is read.
+            "end" => |body| parse::<Ended<'_>>(body).and_then(|_| read::<Ending>(body)),
+            "reject" => read::<Reject>,
+            "request" => read::<Request>,
+            "approval" => read::<Approval>,
+            "denial" => read::<Denial>,
+            "cancellation" => read::<Cancellation>,
+            "grant" => read::<Grant>,
+            "revocation" => read::<Revocation>,
+            "release" => read::<Release>,
+            "alert" => read::<Alert>,
+            "review" => read::<Review>,
+            "edit" => read::<Edit>,
+            "reading" => read::<Reading>,
+            "intervention" => read::<Intervention>,
+            "left-running" => read::<LeftRunning>,
+            "left-ended" => read::<LeftEnded>,
+            "prune" => read::<Prune>,
+            "policy" => read::<PolicyRecord>,
+            _ => return Ok(()),
+        };
+        of_kind(body)
+    }
+
+    /// Reads exact bytes back. Keys that a later minor version added are ignored.
+    pub fn decode(body: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(body)
+    }
+}
+
+/// What exact bytes say to those who need some keys of them. They are UTF-8 or no record; that is asked once for all texts in them.
+pub(super) fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_str(std::str::from_utf8(body).map_err(serde::de::Error::custom)?)
+}
+
+/// What happened; the variant's name is the record's `kind`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Event {
+    /// A command is about to run.
+    Start(Box<Start>),
+    /// It has ended.
+    End(Box<End>),
+    /// The program said no.
+    Reject(Box<Reject>),
+    /// Somebody asked for a grant.
+    Request(Box<Request>),
+    /// An approver agreed.
+    Approval(Box<Approval>),
+    /// An approver refused.
+    Denial(Box<Denial>),
+    /// The requester took the request back.
+    Cancellation(Box<Cancellation>),
+    /// A grant was signed.
+    Grant(Box<Grant>),
+    /// A grant was ended by others.
+    Revocation(Box<Revocation>),
+    /// A grant was given back by its holder.
+    Release(Box<Release>),
+    /// Something that a person must look at.
+    Alert(Box<Alert>),
+    /// Somebody answered for broken glass, or for an assignment.
+    Review(Box<Review>),
+    /// A file is about to be edited.
+    Edit(Box<Edit>),
+    /// Somebody read a recording of others.
+    Reading(Box<Reading>),
+    /// Somebody froze, thawed or ended a session.
+    Intervention(Box<Intervention>),
+    /// A command has ended, and what it started has not.
+    LeftRunning(Box<LeftRunning>),
+    /// That has ended too.
+    LeftEnded(Box<LeftEnded>),
+    /// Old records were removed.
+    Prune(Box<Prune>),
+    /// Another policy was compiled.
+    Policy(Box<PolicyRecord>),
+}
+
+/// An `end` without how the run ended.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct Ended<'b> {
+    #[serde(borrow)]
+    run: Cow<'b, str>,
+    start: u64,
+    uid: u32,
+    #[serde(default)]
+    grant: Option<GrantId>,
+}
+
+/// The keys of an event by which records are searched; the journal keeps copies of them in columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys<'a> {
+    /// The kind's word.
+    pub kind: &'static str,
+    /// Who did it.
+    pub uid: Option<u32>,
+    /// In which run.
+    pub run: Option<&'a str>,
+    /// Under which grant or request.
+    pub grant: Option<&'a str>,
+}
+
+impl Event {
+    /// What to search by.
+    pub fn keys(&self) -> Keys<'_> {
+        let (kind, uid, run, grant) = match self {
+            Self::Start(e) => ("start", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
+            Self::End(e) => ("end", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Reject(e) => ("reject", Some(e.uid), None, None),
+            Self::Request(e) => ("request", Some(e.uid), None, Some(e.grant.as_str())),
+            Self::Approval(e) => ("approval", Some(e.uid), None, Some(e.grant.as_str())),
+            Self::Denial(e) => ("denial", Some(e.uid), None, Some(e.grant.as_str())),
+            Self::Cancellation(e) => ("cancellation", Some(e.uid), None, Some(e.grant.as_str())),
+            Self::Grant(e) => ("grant", Some(e.uid), None, Some(e.grant.as_str())),
+            Self::Revocation(e) => ("revocation", Some(e.uid), None, Some(e.grant.as_str())),
+            Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
+            Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Prune(e) => ("prune", Some(e.uid), None, None),
+            // Who met the new policy first did nothing, and may not know all that it tells.
+            Self::Policy(_) => ("policy", None, None, None),
+            Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
+            Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Reading(e) => ("reading", Some(e.uid), e.run.as_deref(), None),
+            Self::LeftRunning(e) => {
+                ("left-running", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
+            }
+            Self::LeftEnded(e) => {
+                ("left-ended", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
+            }
+            Self::Intervention(e) => {
+                ("intervention", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
+            }
+        };
+        Keys { kind, uid, run, grant }
+    }
+
+    /// The stable word of an alert or a refusal.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Alert(alert) => Some(&alert.code),
+            Self::Reject(reject) => Some(&reject.code),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn every_kind_is_one_and_nothing_that_lacks_a_key_of_it() {
+        for (seq, event) in (1..).zip(samples::events()) {
+            let kind = event.keys().kind;
+            let body = Record::new(seq, Digest::ZERO, &samples::moment(1), "web1", event).encode().unwrap();
+            assert!(is_one(kind, body.as_bytes()), "{body}");
+            for key in ["boot_id", "uid"] {
+                let Some(other) = without(&body, key) else { continue };
+                let decoded = Record::decode(&other).is_ok();
+                assert_eq!(is_one(kind, other.as_bytes()), decoded, "{other}");
+            }
+        }
+    }
+
+    /// The record without this key at its top.
+    fn without(body: &str, key: &str) -> Option<String> {
+        let mut record: serde_json::Map<String, Value> = serde_json::from_str(body).unwrap();
+        record.remove(key).map(|_| Value::from(record).to_string())
+    }
+
+    fn is_one(kind: &str, body: &[u8]) -> bool {
+        crate::evidence::chain::stands(body) && Record::is_of(kind, body).is_ok()
+    }
+
+    /// `cargo test -p jit-sudo --lib what_it_takes_to_read -- --ignored --nocapture`
+    #[test]
+    #[ignore = "prints figures"]
+    fn what_it_takes_to_read_a_record() {
+        for (seq, event) in (1..).zip(samples::events()) {
+            let kind = event.keys().kind;
+            let body = Record::new(seq, Digest::ZERO, &samples::moment(1), "web1", event).encode().unwrap();
+            let took = |read: &dyn Fn()| {
+                let began = std::time::Instant::now();
+                (0..20_000).for_each(|_| read());
+                began.elapsed().as_nanos() / 20_000
+            };
+            let quick = took(&|| Record::is_of(kind, body.as_bytes()).unwrap());
+            let whole = took(&|| drop(Record::decode(&body).unwrap()));
+            println!("{kind}: {quick} ns, decoded {whole} ns");
+        }
+    }
+
+    #[test]
+    fn every_kind_survives_the_round_trip() {
+        for event in samples::events() {
+            let record = Record::new(7, Digest([5; 32]), &samples::moment(1), "web1", event);
+            let body = record.encode().unwrap();
+            assert_eq!(Record::decode(&body).unwrap(), record);
+            assert_eq!(Record::decode(&body).unwrap().encode().unwrap(), body);
+        }
+    }
+
+    #[test]
+    fn records_are_canonical() {
+        for (_, body, _) in samples::chain(15) {
+            assert!(!body.contains(|c: char| c.is_control() || c == '\u{202e}'), "{body}");
+            assert_canonical(&serde_json::from_str(&body).unwrap());
+            let kind = Record::decode(&body).unwrap();
+            assert!(body.contains(&format!("\"kind\":\"{}\"", kind.event.keys().kind)));
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_record_are_fixed() {
+        let event = Event::Release(Box::new(Release {
+            grant: samples::grant(),
+            uid: 1000,
+            user: "al\"ice\\\n".into(),
+            role: samples::role(),
+            key: None,
+            sha256: None,
+        }));
+        let body = Record::new(1, Digest::ZERO, &samples::moment(0), "web1", event).encode().unwrap();
+        let zeros = "0".repeat(64);
+        assert_eq!(
+            body,
+            format!(
+                "{{\"boot\":0,\"boot_id\":\"0d5e0b7c-1f0a-4c1e-9d50-1a2b3c4d5e6f\",\"grant\":\"7r1eg3w07r\",\
+                 \"host\":\"web1\",\"kind\":\"release\",\"prev\":\"{zeros}\",\"role\":\"web-ops\",\"seq\":1,\
+                 \"time\":1800000000000000,\"uid\":1000,\"user\":\"al\\\"ice\\\\\\\\\\\\x0a\",\"version\":1}}"
+            )
+        );
+    }
+
+    #[test]
+    fn keys_of_a_later_version_are_ignored() {
+        let (_, body, _) = samples::chain(1).remove(0);
+        let extended = body.replacen("{\"argv\"", "{\"added\":{\"x\":[1]},\"argv\"", 1);
+        assert_eq!(Record::decode(&extended).unwrap(), Record::decode(&body).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_record_is_an_error() {
+        for body in ["", "{}", "[]", "null", "{\"kind\":\"start\"}", &"[".repeat(100_000)] {
+            assert!(Record::decode(body).is_err());
+        }
+    }
+
+    fn assert_canonical(value: &Value) {
+        match value {
+            Value::String(_) => {}
+            Value::Number(number) => assert!(number.is_i64() || number.is_u64(), "{number}"),
+            Value::Array(items) => items.iter().for_each(assert_canonical),
+            Value::Object(object) => {
+                let keys: Vec<_> = object.keys().collect();
+                assert!(keys.is_sorted(), "{keys:?}");
+                object.values().for_each(assert_canonical);
+            }
+            Value::Bool(_) | Value::Null => panic!("{value}"),
+        }
+    }
+}

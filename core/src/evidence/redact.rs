@@ -1,0 +1,150 @@
+//! Keeps secrets of the environment out of the journal: values of matching names become keyed digests, so that two
+//! runs can be compared and a suspected value can be checked, but none can be read. Names are always complete.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::record::{Digest, Variable};
+use crate::escape::Word;
+
+/// The list of secret names and the key of the digests.
+pub struct Redactor<'a> {
+    patterns: &'a [String],
+    key: [u8; 32],
+}
+
+impl<'a> Redactor<'a> {
+    /// `patterns`: names of variables, upper and lower case alike, `*` stands for any text (also none).
+    pub fn new(patterns: &'a [String], key: [u8; 32]) -> Self {
+        Self { patterns, key }
+    }
+
+    /// The environment as a record holds it, in the same order.
+    pub fn environment<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        &self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Vec<Variable> {
+        variables.into_iter().map(|(name, value)| self.variable(name.as_ref(), value.as_ref())).collect()
+    }
+
+    /// One variable.
+    pub fn variable(&self, name: &OsStr, value: &OsStr) -> Variable {
+        let secret = self.patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()));
+        let (value, digest) =
+            if secret { (None, Some(self.digest(value.as_bytes()))) } else { (Some(Word::from(value)), None) };
+        Variable { name: Word::from(name), value, digest }
+    }
+
+    /// HMAC-SHA256 (RFC 2104) of a value.
+    pub fn digest(&self, value: &[u8]) -> Digest {
+        Digest(authentication_code(&self.key, value))
+    }
+}
+
+fn authentication_code(key: &[u8], value: &[u8]) -> [u8; 32] {
+    // HMAC takes a key of any length, so the error does not occur; were it to, no digest is better than a wrong one.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
+    mac.update(value);
+    mac.finalize().into_bytes().into()
+}
+
+/// Glob with `*` only; ASCII case does not matter. Backtracks to the last star alone, so it takes at most
+/// `pattern.len() * name.len()` steps.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        match (pattern.get(p), name.get(n)) {
+            (Some(b'*'), _) => {
+                star = Some((p + 1, n));
+                p += 1;
+            }
+            (Some(wanted), Some(found)) if wanted.eq_ignore_ascii_case(found) => {
+                p += 1;
+                n += 1;
+            }
+            (None, None) => return true,
+            _ => match star {
+                Some((after, eaten)) if eaten < name.len() => {
+                    star = Some((after, eaten + 1));
+                    p = after;
+                    n = eaten + 1;
+                }
+                _ => return false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::escape::hex;
+
+    /// RFC 4231, test cases 1, 2, 3 and 6.
+    #[test]
+    fn digests_are_hmac_sha256() {
+        for (key, data, wanted) in [
+            (vec![0x0b; 20], b"Hi There".to_vec(), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+            (
+                b"Jefe".to_vec(),
+                b"what do ya want for nothing?".to_vec(),
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (vec![0xaa; 20], vec![0xdd; 50], "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"),
+            (
+                vec![0xaa; 131],
+                b"Test Using Larger Than Block-Size Key - Hash Key First".to_vec(),
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+        ] {
+            assert_eq!(hex(&authentication_code(&key, &data)), wanted);
+        }
+    }
+
+    #[test]
+    fn values_of_secret_names_become_digests_and_order_stays() {
+        let patterns = ["*_TOKEN".to_owned(), "*secret*".to_owned()];
+        let redactor = Redactor::new(&patterns, [1; 32]);
+        let variables =
+            redactor.environment([("API_TOKEN", "t0p"), ("HOME", "/root"), ("MySecrets", "t0p"), ("TOKEN", "x")]);
+        let shown: Vec<_> = variables.iter().map(|v| (v.name.to_string(), v.value.is_some())).collect();
+        let wanted = [("API_TOKEN", false), ("HOME", true), ("MySecrets", false), ("TOKEN", true)];
+        assert_eq!(shown, wanted.map(|(name, value)| (name.to_owned(), value)));
+        assert_eq!(variables[0].digest, variables[2].digest);
+        assert_eq!(variables[0].digest, Some(redactor.digest(b"t0p")));
+        assert_ne!(Some(Redactor::new(&patterns, [2; 32]).digest(b"t0p")), variables[0].digest);
+        assert!(!serde_json::to_string(&variables).unwrap().contains("t0p"));
+    }
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, wanted) in [
+            ("*", "", true),
+            ("", "", true),
+            ("", "A", false),
+            ("A", "a", true),
+            ("*_KEY", "SSH_KEY", true),
+            ("*_KEY", "SSH_KEYS", false),
+            ("*A*B*", "xAxxBx", true),
+            ("*A*B*", "xBxxAx", false),
+            ("A*A", "A", false),
+            ("A*A", "AA", true),
+            ("**", "x", true),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), wanted, "{pattern} {name}");
+        }
+        assert!(matches(b"*TOKEN", b"\xff\x00TOKEN"));
+    }
+
+    #[test]
+    fn hostile_names_cost_no_more_than_their_length() {
+        let name = "a".repeat(100_000);
+        let begun = std::time::Instant::now();
+        assert!(!matches(b"*a*a*a*a*a*a*a*b", name.as_bytes()));
+        assert!(begun.elapsed().as_secs() < 2);
+    }
+}

@@ -1,0 +1,218 @@
+//! What a policy would say, asked of its files before they are installed. Runs with the caller's own rights, in jitctl;
+//! it opens no program but to read its digest where a rule asks for one.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jit_core::escape::Word;
+use jit_core::policy::{Lookup, Policy, ProgramNames, Question, Subject, Target, Weighed};
+use jit_core::wire::Forecast;
+
+/// This host: its name services, kernel and files.
+const THIS_HOST: Lookup = Lookup {
+    gid_of: sys::lookup::gid_of,
+    netgroup_has_user: sys::netgroup::has_user,
+    netgroup_has_host: sys::netgroup::has_host,
+    addresses: sys::lookup::addresses,
+    file: sys::lookup::file,
+    canonical: sys::lookup::canonical,
+};
+
+/// One question.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    /// Who would run it: a name, which need not exist here.
+    pub(crate) user: String,
+    /// Their groups by name; those of the account database when absent.
+    pub(crate) groups: Option<Vec<String>>,
+    /// As whom: a name or `#uid`; root when absent.
+    pub(crate) run_as: Option<String>,
+    /// With which group besides: a name or `#gid`.
+    pub(crate) run_as_group: Option<String>,
+    /// On which host.
+    pub(crate) host: String,
+    /// The program, a path or a name from `secure_path`, and its arguments.
+    pub(crate) command: Vec<Word>,
+}
+
+/// What `policy` says.
+pub(crate) fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
+    let account = sys::users::account_by_name(&case.user)?;
+    let groups = groups(case, account.as_ref())?;
+    // An id that no line of a policy can mean, where the account database has none.
+    let uid = account.map_or(u32::MAX, |account| account.uid);
+    let subject = Subject { name: &case.user, uid, groups: &groups, lookup: &THIS_HOST };
+    let (run_as, run_as_uid) = run_as(case.run_as.as_deref().unwrap_or("root"))?;
+    let group = case.run_as_group.as_deref().map(group).transpose()?;
+    let (program, arguments) = case.command.split_first().ok_or_else(|| invalid("a command is missing"))?;
+    let path = locate(program, &policy.settings().options.secure_path);
+    let arguments: Vec<OsString> = arguments.iter().map(|word| word.0.clone()).collect();
+    let canonical = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+    let question = Question {
+        run_as: Target {
+            name: &run_as,
+            uid: run_as_uid,
+            groups: &|| sys::lookup::named_groups(&sys::users::account_by_name(&run_as).ok()??),
+            is_caller: run_as == case.user,
+            lookup: &THIS_HOST,
+        },
+        run_as_group: group.as_ref().map(|(name, gid)| (name.as_str(), *gid)),
+        host: &case.host,
+        program: ProgramNames { place: &path, canonical: &canonical, lookup: &THIS_HOST },
+        arguments: &arguments,
+        digest: &|algorithm| std::fs::read(&path).ok().map(|bytes| algorithm.of(&bytes)),
+    };
+    let mut forecast = Forecast {
+        user: case.user.clone(),
+        run_as: run_as.clone(),
+        command: std::iter::once(Word::from(path.as_os_str())).chain(arguments.iter().map(Word::from)).collect(),
+        verdict: "denied".to_owned(),
+        roles: Vec::new(),
+        because: "no role allows it".to_owned(),
+        terms: None,
+    };
+    match policy.weigh(&subject, &question) {
+        Weighed::Standing(role) => forecast.allow("standing", &[*role]),
+        Weighed::Eligible(roles) => forecast.allow("eligible", &roles),
+        Weighed::Denied(Some((role, rule))) => {
+            forecast.because = format!("role {role} refuses it by the rule \"{rule}\"");
+        }
+        Weighed::Denied(None) => {}
+    }
+    Ok(forecast)
+}
+
+/// Whether the account database knows a user of this name.
+pub(crate) fn knows_user(name: &str) -> bool {
+    sys::users::account_by_name(name).is_ok_and(|user| user.is_some())
+}
+
+/// Whether the account database knows a group of this name.
+pub(crate) fn knows_group(name: &str) -> bool {
+    sys::users::group_by_name(name).is_ok_and(|group| group.is_some())
+}
+
+/// The login name of who asks.
+pub(crate) fn own_name() -> io::Result<String> {
+    let account = sys::users::account_by_uid(std::fs::metadata("/proc/self")?.uid())?;
+    account.map(|account| account.name).ok_or_else(|| invalid("the account database does not know you"))
+}
+
+/// The name of this host.
+pub(crate) fn this_host() -> io::Result<String> {
+    sys::machine::host_name()
+}
+
+fn groups(case: &Case, account: Option<&sys::users::Account>) -> io::Result<Vec<(u32, Option<String>)>> {
+    match (&case.groups, account) {
+        (Some(names), _) => names
+            .iter()
+            .map(|name| Ok((sys::users::group_by_name(name)?.map_or(u32::MAX, |group| group.gid), Some(name.clone()))))
+            .collect(),
+        (None, Some(account)) => sys::users::groups_of(&account.name, account.gid)?
+            .into_iter()
+            .map(|gid| Ok((gid, sys::users::group_by_gid(gid)?.map(|group| group.name))))
+            .collect(),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+fn group(text: &str) -> io::Result<(String, u32)> {
+    let found = match text.strip_prefix('#') {
+        Some(digits) => sys::users::group_by_gid(digits.parse().map_err(|_| invalid("a group is a name or #gid"))?)?,
+        None => sys::users::group_by_name(text)?,
+    };
+    found.map(|group| (group.name, group.gid)).ok_or_else(|| invalid("a group does not exist here"))
+}
+
+fn run_as(text: &str) -> io::Result<(String, u32)> {
+    if let Some(digits) = text.strip_prefix('#') {
+        let uid = digits.parse().map_err(|_| invalid("a run-as user is a name or #UID"))?;
+        let account = sys::users::account_by_uid(uid)?;
+        return Ok((account.map_or_else(|| text.to_owned(), |account| account.name), uid));
+    }
+    Ok((text.to_owned(), sys::users::account_by_name(text)?.map_or(u32::MAX, |account| account.uid)))
+}
+
+/// The path that a rule would see: the directory without links, as far as it exists here, and the name.
+fn locate(program: &Word, secure_path: &[PathBuf]) -> PathBuf {
+    let typed = Path::new(program.as_os_str());
+    let found = if program.as_os_str().as_bytes().contains(&b'/') {
+        typed.to_owned()
+    } else {
+        let candidates = secure_path.iter().map(|directory| directory.join(typed));
+        candidates.clone().find(|path| path.is_file()).or_else(|| candidates.clone().next()).unwrap_or_default()
+    };
+    let (Some(directory), Some(name)) = (found.parent(), found.file_name()) else { return found };
+    std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned()).join(name)
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_core::policy::PolicyText;
+
+    const POLICY: &str = r##"
+[roles.everything]
+eligible = ["%nobodys-team"]
+commands = ["ALL"]
+[roles.nginx]
+eligible = ["somebody", "%nobodys-team"]
+hosts = ["web*"]
+commands = ["/usr/bin/systemctl restart nginx", "/usr/bin/systemctl status **", "!/usr/bin/systemctl status secret"]
+[roles.deploy]
+standing = ["somebody"]
+run_as = ["deployer"]
+commands = ["/opt/deploy **"]
+"##;
+
+    fn answer(user: &str, groups: &[&str], run_as: Option<&str>, host: &str, line: &str) -> String {
+        let policy = Policy::parse(&[PolicyText { path: "p".into(), text: POLICY.to_owned() }]).unwrap();
+        let case = Case {
+            user: user.to_owned(),
+            groups: Some(groups.iter().map(|&group| group.to_owned()).collect()),
+            run_as: run_as.map(str::to_owned),
+            run_as_group: None,
+            host: host.to_owned(),
+            command: line.split(' ').map(Word::from).collect(),
+        };
+        forecast(&policy, &case).unwrap().answer()
+    }
+
+    #[test]
+    fn files_are_judged_without_their_people_and_programs() {
+        let restart = "/usr/bin/systemctl restart nginx";
+        assert_eq!(answer("somebody", &[], None, "web1.example", restart), "eligible:nginx");
+        assert_eq!(answer("somebody", &[], None, "db1", restart), "denied");
+        assert_eq!(answer("other", &["nobodys-team"], None, "web1", restart), "eligible:nginx", "the narrowest");
+        assert_eq!(answer("other", &["nobodys-team"], None, "db1", restart), "eligible:everything");
+        assert_eq!(answer("other", &[], None, "web1", restart), "denied");
+        assert_eq!(answer("somebody", &[], None, "web1", "/usr/bin/systemctl status secret"), "denied");
+        assert_eq!(answer("somebody", &[], Some("deployer"), "db1", "/opt/deploy now"), "standing");
+        assert_eq!(answer("somebody", &[], None, "db1", "/opt/deploy now"), "denied");
+        assert_eq!(answer("somebody", &[], None, "web1", "systemctl restart nginx"), "eligible:nginx");
+    }
+
+    #[test]
+    fn a_question_without_a_command_or_with_a_bad_uid_is_refused() {
+        let policy = Policy::nothing();
+        let case = Case {
+            user: "a".into(),
+            groups: None,
+            run_as: Some("#x".into()),
+            run_as_group: None,
+            host: "h".into(),
+            command: vec!["b".into()],
+        };
+        assert!(forecast(&policy, &case).is_err());
+        assert!(forecast(&policy, &Case { run_as: None, command: Vec::new(), ..case.clone() }).is_err());
+        assert_eq!(forecast(&policy, &Case { run_as: None, ..case }).unwrap().answer(), "denied");
+    }
+}

@@ -1,0 +1,65 @@
+//! Questions that have the answer "nobody can tell" beside "there is none": the outer `Option` is `None` then.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::users::{Account, group_by_gid, group_by_name, groups_of};
+
+/// The id of the first group of this name in the account database.
+pub fn gid_of(group: &str) -> Option<Option<u32>> {
+    Some(group_by_name(group).ok()?.map(|group| group.gid))
+}
+
+/// The groups of an account, the primary one included; those without a name, and those whose name leads to another group,
+/// without one.
+pub fn named_groups(account: &Account) -> Option<Vec<(u32, Option<String>)>> {
+    let groups = groups_of(&account.name, account.gid).ok()?;
+    let name = |gid| {
+        let Some(group) = group_by_gid(gid).ok()? else { return Some((gid, None)) };
+        let leads_back = gid_of(&group.name)? == Some(gid);
+        Some((gid, leads_back.then_some(group.name)))
+    };
+    groups.into_iter().map(name).collect()
+}
+
+/// The addresses of this host, each with the mask of its network.
+pub fn addresses() -> Option<Vec<(IpAddr, Option<IpAddr>)>> {
+    Some(crate::machine::addresses().ok()?.into_iter().map(|own| (own.address, own.mask)).collect())
+}
+
+/// Device and inode of the file that a path leads to.
+pub fn file(path: &Path) -> Option<Option<(u64, u64)>> {
+    Some(seen(fs::metadata(path))?.map(|found| (found.dev(), found.ino())))
+}
+
+/// What a path leads to, without links.
+pub fn canonical(path: &Path) -> Option<Option<PathBuf>> {
+    seen(fs::canonicalize(path))
+}
+
+fn seen<T>(found: io::Result<T>) -> Option<Option<T>> {
+    match found {
+        Ok(found) => Some(Some(found)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Some(None),
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_told_from_what_nobody_can_tell() {
+        assert_eq!(gid_of("root"), Some(Some(0)));
+        assert_eq!(gid_of("no-group-of-this-host"), Some(None));
+        assert_eq!(file(Path::new("/no/such/file")), Some(None));
+        assert_eq!(canonical(Path::new("/bin/..")), Some(Some(PathBuf::from("/"))));
+        let metadata = fs::metadata("/").unwrap();
+        assert_eq!(file(Path::new("/")), Some(Some((metadata.dev(), metadata.ino()))));
+        assert_eq!(file(&PathBuf::from("/x".repeat(5000))), None, "too long to be looked at");
+    }
+}
