@@ -66,7 +66,7 @@ export JIT_SUDO_PAM_SERVICES := $(SERVICES)
 endif
 
 build:
-	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jitctl -p pam_jit_sudo
+	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jit-sudo-shrink -p jitctl -p pam_jit_sudo
 
 # Only when there is none: `make && sudo make install` compiles nothing as root.
 $(BINARIES):

@@ -30,6 +30,14 @@ fn the_pam_module_is_made_of_a_few_of_them() {
 }
 
 #[test]
+fn jitctl_has_no_database_and_authenticates_nobody() {
+    let resolved = resolved_of("jitctl");
+    for name in ["jit-sudo", "rusqlite", "libsqlite3-sys", "pam-sys"] {
+        assert!(!resolved.contains(name), "{name} in jitctl");
+    }
+}
+
+#[test]
 fn each_privileged_dependency_has_a_reason() {
     for (name, reason) in listed() {
         assert!(reason.len() >= 4, "{name} stands in {LIST} without a reason");

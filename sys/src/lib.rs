@@ -7,6 +7,7 @@
 mod bpf;
 mod kernel;
 mod seccomp;
+#[cfg(feature = "pam")]
 mod stall;
 
 pub mod audit_link;
@@ -33,6 +34,7 @@ pub mod marked;
 pub mod mount;
 pub mod netgroup;
 pub mod opened;
+#[cfg(feature = "pam")]
 pub mod pam;
 pub mod place;
 pub mod poll;

@@ -1,0 +1,75 @@
+//! jit-sudo-shrink, not setuid, started by root's own programs alone: compresses one finished recording, while nobody waits. The
+//! work itself is done in a child that has given root up, because what it reads was written by whatever ran.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use jit_core::places::STATE;
+use jit_sudo::host::{HostError, Shelf};
+use sys::exec::Credentials;
+use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
+use sys::sanitize::Inherited;
+use sys::wall::{Files, Ground, Post, close_all_but, confine};
+
+/// Who reads and writes the bytes: "nobody" (the kernel's overflow id), who owns nothing.
+const NOBODY: u32 = 65534;
+
+/// The level of zstd(1) by default.
+const LEVEL: i32 = 3;
+
+fn main() {
+    let status = match sys::sanitize(c"jit-sudo-shrink") {
+        Ok(inherited) => serve(&inherited),
+        Err(_) => 1,
+    };
+    exit_now(status)
+}
+
+/// Compresses the recording of the run that the first word names, and returns the exit status. Only for root.
+fn serve(inherited: &Inherited) -> i32 {
+    let run = inherited.arguments.get(1).and_then(|word| word.to_str());
+    let (Some(run), 0) = (run, inherited.identity.uid()) else { return 1 };
+    i32::from(shrink(run).is_err())
+}
+
+fn shrink(run: &str) -> Result<(), HostError> {
+    let shelf = Shelf::open()?;
+    let Some(from) = shelf.plain(run)? else { return Ok(()) };
+    let to = shelf.begin_compressed(run)?;
+    let done = compress_apart(&from, &to).and_then(|()| to.sync_all());
+    match done {
+        Ok(()) => shelf.put_compressed(run),
+        Err(error) => {
+            shelf.discard_compressed(run)?;
+            Err(HostError::System("compress a recording", error))
+        }
+    }
+}
+
+fn compress_apart(from: &File, to: &File) -> io::Result<()> {
+    let nobody = Credentials { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] };
+    let worker = fork(|| {
+        if nobody.assume().is_err() || close_all_but(&[from.as_fd(), to.as_fd()]).is_err() {
+            exit_now(1)
+        }
+        // A kernel without a part of the wall has the rest, and the worker is nobody all the same.
+        let _ = confine(Post::Worker, &[], Files::Below(&[]));
+        exit_now(i32::from(compress(from, to).is_err()))
+    })?;
+    // What is left to do is to put one file in the place of the other.
+    let _ = confine(Post::Keeper, &[], Files::Below(&[Ground::Write(Path::new(STATE))])); // as above
+    match wait(worker, Waiting::ForEnd)? {
+        Some((WaitEvent::Exited(0), _)) => Ok(()),
+        _ => Err(io::Error::other("the compressor failed")),
+    }
+}
+
+fn compress(from: &File, to: &File) -> io::Result<()> {
+    let mut encoder = zstd::stream::Encoder::new(to, LEVEL)?;
+    encoder.include_checksum(true)?;
+    let mut from = from;
+    io::copy(&mut from, &mut encoder)?;
+    encoder.finish().map(drop)
+}
