@@ -85,16 +85,6 @@ pub(crate) fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
     Ok(forecast)
 }
 
-/// Whether the account database knows a user of this name.
-pub(crate) fn knows_user(name: &str) -> bool {
-    sys::users::account_by_name(name).is_ok_and(|user| user.is_some())
-}
-
-/// Whether the account database knows a group of this name.
-pub(crate) fn knows_group(name: &str) -> bool {
-    sys::users::group_by_name(name).is_ok_and(|group| group.is_some())
-}
-
 /// The login name of who asks.
 pub(crate) fn own_name() -> io::Result<String> {
     let account = sys::users::account_by_uid(std::fs::metadata("/proc/self")?.uid())?;

@@ -50,9 +50,9 @@ impl fmt::Display for DoorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start { path, error } => {
-                write!(f, "cannot start the broker {}: {}", path.display(), io_cause(error))
+                write!(f, "cannot start the broker {}: {}", path.display(), sys::plain_words(error))
             }
-            Self::Pipe(error) => write!(f, "cannot talk to the broker: {}", io_cause(error)),
+            Self::Pipe(error) => write!(f, "cannot talk to the broker: {}", sys::plain_words(error)),
             Self::TooLongAsked(length) => {
                 write!(f, "the question to the broker has {length} bytes, more than the {REQUEST_LIMIT} it reads")
             }
@@ -183,14 +183,6 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// The system's words without Rust's "(os error N)", beginning in lower case.
-pub(crate) fn io_cause(error: &io::Error) -> String {
-    let text = error.to_string();
-    let plain = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = plain.chars();
-    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
-}
-
 /// Takes the one kind of answer that fits the question: `answer!(broker.ask(…)?, Answer::Roles(roles) => …)`.
 macro_rules! answer {
     ($answer:expr, $pattern:pat => $value:expr) => {
@@ -226,7 +218,7 @@ mod tests {
 
     #[test]
     fn system_errors_read_as_fragments() {
-        assert_eq!(io_cause(&io::Error::from_raw_os_error(2)), "no such file or directory");
+        assert_eq!(sys::plain_words(&io::Error::from_raw_os_error(2)), "no such file or directory");
     }
 
     #[test]

@@ -13,7 +13,6 @@ use jit_core::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, Te
 use jit_core::policy::RolePower;
 use jit_core::wire::{Paper, RequestPaper};
 
-use crate::door::io_cause;
 use crate::known_hosts::is_plain_name;
 use crate::screen::clean;
 use crate::speech::{Notice, Trouble};
@@ -199,7 +198,7 @@ fn read_one(path: &Path) -> Result<String, Trouble> {
     } else {
         File::open(path).and_then(|file| file.take(TEXT_LIMIT + 1).read_to_end(&mut bytes))
     };
-    read.map_err(|error| failed(io_cause(&error)))?;
+    read.map_err(|error| failed(sys::plain_words(&error)))?;
     if bytes.len() as u64 > TEXT_LIMIT {
         return Err(failed(format!("it is longer than {} MiB", TEXT_LIMIT >> 20)));
     }

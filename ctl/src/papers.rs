@@ -13,7 +13,7 @@ use jit_core::names::IdPrefix;
 use jit_core::policy::RolePower;
 use jit_core::wire::{Answer, Ask, Paper, PapersInfo};
 
-use crate::door::{Broker, answer, io_cause};
+use crate::door::{Broker, answer};
 use crate::foreign;
 use crate::known_hosts;
 use crate::paper::{self, Kind, Request, bad};
@@ -40,7 +40,7 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
     let request = Request::read(&papers.request)?;
     let shown = escape(directory.as_os_str().as_encoded_bytes());
     let failed = |error: &std::io::Error| {
-        let notice = Notice::new(format!("cannot write to {shown}: {}", io_cause(error)));
+        let notice = Notice::new(format!("cannot write to {shown}: {}", sys::plain_words(error)));
         Trouble::Local("unwritable", notice.with_hint("name a directory that is not there yet"))
     };
     // Never into a directory that others may have prepared.

@@ -9,7 +9,7 @@ use jit_core::policy::{Policy, PolicyReader, PolicyText};
 use jit_core::wire::{Answer, Ask, PolicyInfo};
 
 use crate::cli::PolicyCheckWords;
-use crate::door::{Broker, answer, io_cause};
+use crate::door::{Broker, answer};
 use crate::screen::{Report, clean};
 use crate::speech::{Notice, Trouble};
 
@@ -34,9 +34,9 @@ pub(crate) fn read(path: &Path) -> Result<PolicyText, Trouble> {
         let name = escape(path.as_os_str().as_encoded_bytes());
         Trouble::Local("unreadable-file", Notice::new(format!("cannot read {name}: {cause}")))
     };
-    let file = File::open(path).map_err(|error| failed(io_cause(&error)))?;
+    let file = File::open(path).map_err(|error| failed(sys::plain_words(&error)))?;
     let mut bytes = Vec::new();
-    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error: io::Error| failed(io_cause(&error)))?;
+    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error: io::Error| failed(sys::plain_words(&error)))?;
     if bytes.len() as u64 > FILE_LIMIT {
         return Err(failed(format!("it is longer than {} MiB", FILE_LIMIT >> 20)));
     }

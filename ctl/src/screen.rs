@@ -157,7 +157,7 @@ impl Screen {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => {
-                self.note(&Notice::new(format!("cannot write to stdout: {}", crate::door::io_cause(&error))));
+                self.note(&Notice::new(format!("cannot write to stdout: {}", sys::plain_words(&error))));
                 Err(Exit::Refused)
             }
         }

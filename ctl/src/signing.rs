@@ -15,7 +15,7 @@ use jit_core::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
 
 use crate::cli::ApproveWords;
 use crate::decide::after_approval;
-use crate::door::{Broker, answer, io_cause};
+use crate::door::{Broker, answer};
 use crate::foreign;
 use crate::paper::{self, Kind, Request, bad};
 use crate::papers;
@@ -148,7 +148,7 @@ pub(crate) fn sign(key: &Path, purpose: Namespace, body: &str) -> Result<String,
     let failed = |cause: &str| {
         Trouble::Local("not-signed", Notice::new(format!("ssh-keygen cannot sign with {shown}: {cause}")))
     };
-    let system = |error| failed(&io_cause(&error));
+    let system = |error| failed(&sys::plain_words(&error));
     let desk = Desk::new().map_err(system)?;
     let file = desk.0.join("approval");
     fs::write(&file, body).map_err(system)?;

@@ -141,7 +141,7 @@ fn next_event(countdown: &Countdown, events: &Receiver<Event>, rest: Option<Dura
 
 fn watch_interrupt(sender: Sender<Event>) -> Result<signal_hook::iterator::Handle, Trouble> {
     let failed = |error: io::Error| {
-        let cause = crate::door::io_cause(&error);
+        let cause = sys::plain_words(&error);
         Trouble::Local("no-signals", Notice::new(format!("cannot watch for ^C: {cause}")))
     };
     let mut signals = Signals::new([SIGINT]).map_err(failed)?;

@@ -75,3 +75,11 @@ macro_rules! program {
         }
     };
 }
+
+/// The system's words without Rust's "(os error N)", beginning in lower case.
+pub fn plain_words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let plain = text.split(" (os error").next().unwrap_or(&text);
+    let mut characters = plain.chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+}

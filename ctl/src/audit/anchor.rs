@@ -8,7 +8,6 @@ use std::path::Path;
 use jit_core::escape::unhex;
 use jit_core::evidence::{Digest, Mark};
 
-use crate::door::io_cause;
 use crate::screen::clean;
 use crate::speech::{Notice, Trouble};
 
@@ -21,8 +20,9 @@ pub(super) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<Mark>, Trouble> {
     for path in files {
         let path = path.as_ref();
         let shown = clean(&path.display().to_string());
-        let failed =
-            |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", io_cause(&error))));
+        let failed = |error| {
+            Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))))
+        };
         let before = marks.len();
         marks.extend(heads(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)?);
         if marks.len() == before {

@@ -10,7 +10,7 @@ use jit_core::wire::{Answer, Ask, ComparedInfo, DifferenceInfo, MarkInfo, Verify
 
 use super::{anchor, bundle};
 use crate::cli::AuditVerifyWords;
-use crate::door::{Broker, answer, io_cause};
+use crate::door::{Broker, answer};
 use crate::replay::check::check;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Exit, Notice, Trouble};
@@ -53,7 +53,7 @@ fn of_file(
 ) -> Result<VerifyInfo, Trouble> {
     let shown = clean(&path.display().to_string());
     let failed =
-        |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", io_cause(&error))));
+        |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))));
     let input: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(io::stdin()),
         _ => Box::new(File::open(path).map_err(failed)?),
@@ -180,7 +180,7 @@ fn keys(text: &str) -> Result<Vec<(String, PublicKey)>, Trouble> {
     let shown = clean(text);
     let mut content = String::new();
     File::open(text).and_then(|file| file.take(KEYS_LIMIT).read_to_string(&mut content)).map_err(|error| {
-        Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", io_cause(&error))))
+        Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))))
     })?;
     let found: Vec<_> = content.lines().filter(|line| !line.starts_with('#')).filter_map(key).collect();
     if found.is_empty() {

@@ -12,7 +12,6 @@ use jit_core::grant::{HostDescriptor, PublicKey};
 use sys::lock::Locked;
 
 use super::list::{Found, List, line_of};
-use crate::door::io_cause;
 use crate::when::today;
 
 /// The longest file that is read, in bytes.
@@ -50,7 +49,7 @@ pub(super) fn name_of(path: &Path, id: &str) -> Option<String> {
 /// # Errors
 /// Nothing was written; in words.
 pub(super) fn pin(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Result<usize, Found>, String> {
-    let failed = |error: &io::Error| io_cause(error);
+    let failed = |error: &io::Error| sys::plain_words(error);
     if let Some(directory) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| failed(&error))?;
     }
@@ -83,7 +82,7 @@ fn read(path: &Path) -> Result<String, String> {
         Ok(_) if bytes.len() as u64 > FILE_LIMIT => Err(format!("it is longer than {} MiB", FILE_LIMIT >> 20)),
         Ok(_) => String::from_utf8(bytes).map_err(|_| "it is no text".to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(io_cause(&error)),
+        Err(error) => Err(sys::plain_words(&error)),
     }
 }
 

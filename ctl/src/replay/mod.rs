@@ -20,7 +20,7 @@ use clap_complete::ArgValueCandidates;
 use jit_core::wire::{Answer, Ask, Purpose, RecordingInfo};
 
 use crate::complete;
-use crate::door::{Broker, DoorError, answer, io_cause};
+use crate::door::{Broker, DoorError, answer};
 use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
@@ -121,7 +121,7 @@ pub(crate) fn opened<'b>(info: &RecordingInfo, bytes: impl Read + 'b) -> io::Res
 
 fn export(path: &Path, info: &RecordingInfo, stream: Stream) -> Result<String, Trouble> {
     let failed = |error: io::Error| {
-        let message = format!("cannot write the recording to {}: {}", path.display(), io_cause(&error));
+        let message = format!("cannot write the recording to {}: {}", path.display(), sys::plain_words(&error));
         Trouble::Local("export-failed", Notice::new(message))
     };
     let bytes = whole(info, stream)?;

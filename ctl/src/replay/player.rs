@@ -10,7 +10,6 @@ use super::cast::{Event, Lines, What};
 use super::filter::Filter;
 use super::keys::{Key, Keys};
 use super::{Sieve, opened};
-use crate::door::io_cause;
 use crate::screen::Screen;
 use crate::speech::{Notice, Trouble};
 
@@ -233,5 +232,5 @@ fn print(text: &str) -> Result<(), Trouble> {
 }
 
 pub(crate) fn failed(error: &io::Error) -> Trouble {
-    Trouble::Local("replay-failed", Notice::new(format!("cannot play the recording: {}", io_cause(error))))
+    Trouble::Local("replay-failed", Notice::new(format!("cannot play the recording: {}", sys::plain_words(error))))
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::bundle::CheckpointLine;
 use crate::cli::{AuditExportWords, ExportFormat};
-use crate::door::{Broker, answer, io_cause};
+use crate::door::{Broker, answer};
 use crate::screen::{Format, Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
 
@@ -183,5 +183,5 @@ impl Destination {
 }
 
 fn failed(name: &str, error: &io::Error) -> Trouble {
-    Trouble::Local("unwritable", Notice::new(format!("cannot write {name}: {}", io_cause(error))))
+    Trouble::Local("unwritable", Notice::new(format!("cannot write {name}: {}", sys::plain_words(error))))
 }

@@ -9,7 +9,7 @@ use sys::users::{account_by_uid, group_by_gid};
 
 /// Whose files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Authors {
+pub enum Authors {
     /// Those that only root can have written, as sudo does.
     Root,
     /// Anybody's, each with a warning: to review a copy that is in force nowhere.
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 
 /// Why sudo would not read a file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Distrust {
+pub struct Distrust {
     /// What is said of its name, such as `is writable by everybody (mode 0666)`.
     pub(super) what: String,
     /// The command that makes it root's alone, without its last word, the name.

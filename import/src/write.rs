@@ -9,7 +9,7 @@ use super::tree::Place;
 
 /// How people come to the roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum People {
+pub enum People {
     /// They have them, as in sudo.
     Standing,
     /// They activate them; only root, who could do without, has them.

@@ -4,15 +4,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use jit_core::escape::{command_line, escape};
+use jit_core::escape::escape;
 use sys::opened::{Opened, standard_input};
 
 use super::finding::Findings;
 use super::grammar::{Event, Parser};
 use super::tree::{Place, Sudoers};
 use super::trust::{Authors, Believed, Distrust, Kind, Unread};
-use crate::door::io_cause;
-use crate::speech::{Notice, Trouble};
+use crate::{ImportError, cure};
 
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 16 << 20;
@@ -37,7 +36,7 @@ pub(super) struct Source {
 }
 
 /// Reads `path` and all that it includes.
-pub(super) fn read(path: &Path, authors: Authors, host: &str, findings: &mut Findings) -> Result<Source, Trouble> {
+pub(super) fn read(path: &Path, authors: Authors, host: &str, findings: &mut Findings) -> Result<Source, ImportError> {
     let mut reader = Reader { sudoers: Sudoers::default(), authors, host, findings, untrusted: Vec::new(), files: 0 };
     let (path, text) = if path == Path::new(STANDARD_INPUT) {
         (Path::new("stdin"), reader.standard_input())
@@ -51,23 +50,11 @@ pub(super) fn read(path: &Path, authors: Authors, host: &str, findings: &mut Fin
     Ok(Source { sudoers: reader.sudoers, untrusted: reader.untrusted })
 }
 
-fn unusable(path: &Path, why: Unread) -> Trouble {
-    let shown = escape(path.as_os_str().as_encoded_bytes());
+fn unusable(path: &Path, why: Unread) -> ImportError {
     match why {
-        Unread::Unreadable(why) => {
-            Trouble::Local("unreadable-file", Notice::new(format!("cannot read {shown}: {why}")))
-        }
-        Unread::Untrusted(fault) => {
-            let notice = Notice::new(format!("{shown} {}, so sudo does not read it", fault.what));
-            let cure = mend(&fault, path);
-            Trouble::Local("untrusted-file", notice.with_hint(format!("{cure}; to review a copy, add --untrusted")))
-        }
+        Unread::Unreadable(why) => ImportError::Unreadable(path.to_owned(), why),
+        Unread::Untrusted(fault) => ImportError::Untrusted(path.to_owned(), fault),
     }
-}
-
-/// What root types.
-fn mend(fault: &Distrust, path: &Path) -> String {
-    format!("look at it, then {} {}", fault.cure, command_line([path.as_os_str()]))
 }
 
 struct Reader<'a> {
@@ -167,7 +154,7 @@ impl Reader<'_> {
             match why {
                 Unread::Unreadable(why) => format!("{name} cannot be read: {why}"),
                 Unread::Untrusted(fault) => {
-                    format!("{name} {}, so sudo does not read it: {}", fault.what, mend(fault, path))
+                    format!("{name} {}, so sudo does not read it: {}", fault.what, cure(fault, path))
                 }
             },
         );
@@ -181,7 +168,7 @@ impl Reader<'_> {
 }
 
 fn unreadable(error: &io::Error) -> Unread {
-    Unread::Unreadable(io_cause(error))
+    Unread::Unreadable(sys::plain_words(error))
 }
 
 fn text(bytes: io::Result<Option<Vec<u8>>>) -> Result<String, Unread> {

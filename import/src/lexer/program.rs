@@ -2,7 +2,7 @@
 
 use super::shape::{blanks, escaped_break, program_name, run};
 use super::{Lexer, State};
-use crate::import::token::Token;
+use crate::token::Token;
 
 impl Lexer<'_> {
     pub(super) fn program(&mut self, text: &str) -> Token {

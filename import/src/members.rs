@@ -1,6 +1,5 @@
 //! The lists of a sudoers without their aliases, as lists of the policy: in both the last member that fits decides.
 
-use crate::cases::{knows_group, knows_user};
 use jit_core::policy::{Entry, Hosts, Principal, RunAsGroup, RunAsUser};
 
 use super::finding::Findings;
@@ -195,6 +194,16 @@ pub(super) fn role_name(members: &[Member], users: &[String]) -> String {
     let name: String = plain.chars().map(allowed).take(48).collect();
     let name = name.trim_start_matches(['.', '_', '-']);
     if name.is_empty() { "role".to_owned() } else { name.to_owned() }
+}
+
+/// Whether the account database knows a user of this name.
+fn knows_user(name: &str) -> bool {
+    sys::users::account_by_name(name).is_ok_and(|user| user.is_some())
+}
+
+/// Whether the account database knows a group of this name.
+fn knows_group(name: &str) -> bool {
+    sys::users::group_by_name(name).is_ok_and(|group| group.is_some())
 }
 
 #[cfg(test)]

@@ -1,0 +1,56 @@
+//! `jitctl policy import`: asks no broker and writes nothing but its answer.
+
+use chrono::Utc;
+use import::{Authors, ImportError, Imported, People, Sudoers};
+use jit_core::wire::{Answer, ImportedPolicy};
+
+use crate::cases::this_host;
+use crate::cli::PolicyImportWords;
+use crate::screen::{Report, Screen};
+use crate::speech::{Exit, Notice, Trouble};
+
+/// `jitctl policy import`
+pub(crate) fn import(words: &PolicyImportWords, screen: &Screen) -> Result<Report, Trouble> {
+    let host = this_host().unwrap_or_default();
+    let wanted = Sudoers {
+        file: &words.file,
+        authors: if words.untrusted { Authors::Anybody } else { Authors::Root },
+        host: &host,
+        now: Utc::now(),
+        people: if words.eligible { People::Eligible } else { People::Standing },
+    };
+    let Imported { policy, roles, left_out, untrusted } = import::import(&wanted).map_err(trouble)?;
+    for line in &untrusted {
+        screen.note(&Notice::new(format!("warning: {line}, so sudo would not read it")));
+    }
+    for line in &left_out {
+        screen.note(&Notice::new(line));
+    }
+    let count = left_out.len();
+    let answer = ImportedPolicy { policy: policy.clone(), roles, left_out, untrusted };
+    let report = Report::done(Answer::PolicyImported(answer), policy);
+    match count {
+        0 => Ok(report),
+        1 => Ok(report.but(Exit::Refused, Notice::new("1 thing is not converted; the rest is the policy"))),
+        _ => {
+            Ok(report
+                .but(Exit::Refused, Notice::new(format!("{count} things are not converted; the rest is the policy"))))
+        }
+    }
+}
+
+fn trouble(error: ImportError) -> Trouble {
+    let code = match error {
+        ImportError::Unreadable(..) => "unreadable-file",
+        ImportError::Untrusted(..) => "untrusted-file",
+        ImportError::NoPolicy(..) => "bad-policy",
+    };
+    let notice = Notice::new(error.to_string());
+    Trouble::Local(
+        code,
+        match error.cure() {
+            Some(cure) => notice.with_hint(cure),
+            None => notice,
+        },
+    )
+}
