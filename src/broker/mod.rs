@@ -1,5 +1,5 @@
-//! The only door from the unprivileged tools to the grant database: one question, one answer, and the table of who may
-//! ask what. Who asks is what the kernel says; nothing in the question names them.
+//! The only door from the unprivileged tools to the grant database: one question, one answer. The table of who may ask what is
+//! `verbs`. Who asks is what the kernel says; nothing in the question names them.
 
 mod background;
 mod consent;
@@ -25,6 +25,7 @@ mod review;
 mod sessions;
 mod statement;
 mod sweep;
+mod verbs;
 mod view;
 
 use std::cell::RefCell;
@@ -36,9 +37,7 @@ use crate::elevation::Caller;
 use crate::host::Host;
 use crate::judge::{names, subject};
 use crate::policy_index::PolicyIndex;
-use crate::verify::Consent;
 use crate::voice::{PAGING, Voice};
-use decisions::Narrowing;
 use failure::{Refused, refused, unchecked};
 use jit_core::clock::Now;
 use jit_core::policy::PolicyReader;
@@ -47,6 +46,7 @@ use question::turn_of;
 pub use question::{Question, hear};
 use sys::interruption::Patiently;
 use sys::sanitize::Inherited;
+use verbs::{Answered, Given, Needs, Touch, Verb, Who};
 
 /// Everything that one answer is made from.
 pub(crate) struct Desk<'a> {
@@ -64,10 +64,21 @@ pub(crate) struct Desk<'a> {
 pub fn serve(question: Question, inherited: &Inherited) -> i32 {
     let Some(mut voice) = Voice::of_this_process() else { return 1 };
     let mut out = Patiently::new(std::io::stdout(), PAGING);
-    let mut reader = None;
+    let mut reader = PolicyReader::root(inherited.identity.uid());
     let answer = question.understood().and_then(|ask| {
-        reader = reader_of(&ask, inherited);
-        answer(ask, inherited, &mut voice, &mut out)
+        let caller = Caller::identify(&inherited.identity)?;
+        // An approver is asked before the database is opened for the answer: nobody else waits for what a person types.
+        let (turn, consent) = match ask {
+            Ask::KeyInit {} | Ask::Examine {} => (None, None),
+            _ => (Some(turn_of(&caller)?), consent::obtain(&ask, &caller, &mut voice)?),
+        };
+        let verb = Verb::of(ask);
+        if verb.is_logged {
+            reader = None;
+        }
+        let answer = answer(verb, &caller, Given { consent, out: &mut out }, &mut voice);
+        drop(turn);
+        answer
     });
     let (reply, status) = match answer {
         Ok(None) => return 0,
@@ -84,12 +95,6 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
     }
 }
 
-/// Who asks, if they may read the policy. A program that asks for somebody writes what it hears into the host's log.
-fn reader_of(ask: &Ask, inherited: &Inherited) -> Option<PolicyReader> {
-    let logged = matches!(ask, Ask::Membership { .. } | Ask::OpenSession(_) | Ask::CloseSession { .. });
-    PolicyReader::root(inherited.identity.uid()).filter(|_| !logged)
-}
-
 /// One reply on one line.
 fn say(out: &mut dyn Write, reply: &Reply) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(reply)?;
@@ -104,35 +109,30 @@ fn understand(bytes: &[u8]) -> Result<Ask, Refused> {
     })
 }
 
-/// The answer; `None` when it was given on `out` already, with more behind it.
-fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
-    let caller = Caller::identify(&inherited.identity)?;
-    // The two verbs that work on a host that has nothing yet.
-    match ask {
-        Ask::KeyInit {} => return key_init(&caller).map(Some),
-        Ask::Examine {} => return health::examine(&caller, PolicyReader::root(inherited.identity.uid())).map(Some),
-        _ => {}
-    }
-    let _turn = turn_of(&caller)?;
-    // An approver is asked before the database is opened for the answer: nobody else waits for what a person types.
-    let consent = consent::obtain(&ask, &caller, voice)?;
+/// The answer; `None` when it was given on `given.out` already, with more behind it.
+fn answer(verb: Verb, caller: &Caller, given: Given<'_>, voice: &mut Voice) -> Result<Option<Answer>, Refused> {
+    let Verb { who, needs, touch, answer, .. } = verb;
+    let handler = match answer {
+        Answered::At(handler) => handler,
+        Answered::Before(answer) => {
+            if let Who::Root(what) = who {
+                root_alone(caller, what)?;
+            }
+            return answer(caller, PolicyReader::root(caller.uid())).map(Some);
+        }
+    };
     let host = Host::open(caller.host())?;
-    // A verification changes nothing: what is added now would stand on what was perhaps tampered with.
-    let only_looks = matches!(ask, Ask::AuditVerify { .. });
     let (aside, nothing);
-    let policy = if only_looks {
+    let policy = if touch == Touch::Nothing {
         aside = rusqlite::Connection::open_in_memory()?;
         host.policy_aside(&aside)
     } else {
-        host.policy(Some(&caller))
+        host.policy(Some(caller))
     };
     let policy = match policy {
-        // That is the whole answer.
-        Err(error) if matches!(ask, Ask::PolicyCheck {}) && error.is_of_policy() => return Err(unchecked(error)),
-        Err(error) if caller.uid() == 0 && is_evidence(&ask) => {
-            // A broken policy must not hide what happened, nor keep root from ending it.
-            let reader = PolicyReader::root(inherited.identity.uid());
-            let sentence = Refused::from(error).told_to(reader.as_ref()).message;
+        Err(error) if needs == Needs::Verdict && error.is_of_policy() => return Err(unchecked(error)),
+        Err(error) if needs != Needs::Policy && caller.uid() == 0 => {
+            let sentence = Refused::from(error).told_to(PolicyReader::root(caller.uid()).as_ref()).message;
             voice.say(&format!("jit-sudo: warning: {sentence}; no role is known until it is mended\n"));
             nothing = rusqlite::Connection::open_in_memory()?;
             PolicyIndex::empty(&nothing)?
@@ -140,11 +140,11 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
         policy => policy?,
     };
     let journal = host.journal(&policy.settings().audit);
-    if !only_looks {
+    if touch == Touch::Tends {
         host.tend(&journal)?;
     }
     let now = host.now()?;
-    if !only_looks {
+    if touch == Touch::Tends {
         // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.
         let _ = journal.tell_counted(now.moment()).map(|counted| journal.mirror(&counted));
     }
@@ -154,102 +154,36 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
         host: &host,
         policy: &policy,
         journal: &journal,
-        caller: &caller,
+        caller,
         now: &now,
         secure_path: &secure_path,
         left_out: &left_out,
     };
-    let answer = desk.answer(ask, consent, out);
+    let answer = desk.admit(who).and_then(|()| handler(&desk, given));
     for id in left_out.into_inner() {
         let id = jit_core::escape::escape(id.as_bytes());
         voice.say(&format!("jit-sudo: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
     }
-    if !only_looks {
+    if touch == Touch::Tends {
         host.seal_in_time(&journal);
     }
     answer
 }
 
 impl Desk<'_> {
-    /// THE TABLE: each verb, who may use it, and where it is answered.
-    fn answer(&self, ask: Ask, consent: Option<Consent>, out: &mut dyn Write) -> Result<Option<Answer>, Refused> {
-        let answer = match ask {
-            // Anyone about themselves, root and readers about others, observers of the role while it happens.
-            Ask::Recording { run, purpose } => return self.recording(&run, purpose, out).map(|()| None),
-            Ask::Recordings { purpose, after } => return self.recordings(purpose, after, out).map(|()| None),
-            // Root, that is a program that root or its set-user-ID bit has started.
-            Ask::OpenSession(new) => return self.open_session(&new, out).map(|()| None),
-            Ask::CloseSession { run } => self.close_session(&run),
-            // As far as it is theirs to see; root and approvers of the role may act.
-            Ask::Sessions {} => self.sessions(),
-            Ask::Intervene { run, act, reason } => self.intervene(&run, act, &reason),
-            // Anyone, about themselves.
-            Ask::Roles {} => self.roles(),
-            Ask::Request(new) => self.request(new),
-            Ask::Requests { all, before } => self.requests(all, before),
-            Ask::Grants { all, before } => self.grants(all, before),
-            Ask::Release { id } => self.release(id.as_ref()),
-            Ask::Cancel { id } => self.cancel(&id),
-            Ask::KeyShow {} => self.key_show(),
-            Ask::Extend { id, duration, reason } => self.extend(&id, duration, reason.as_ref()),
-            // Anyone about themselves; about others root and readers.
-            Ask::Why { user, command } => self.why(user.as_ref(), &command),
-            Ask::AuditList { after, limit, newest, kind, user, before, filter } => {
-                self.audit_list(&evidence::Listing { after, before, limit, newest, kind, user, filter })
-            }
-            Ask::AuditShow { what } => self.audit_show(&what),
-            // Anyone who carries it: whose approval it is, its signature says.
-            Ask::Import { approval, signature } => self.import(&approval, &signature),
-            Ask::ImportStatement { statement, signature } => self.import_statement(&statement, &signature),
-            // Who made the request, who may decide it, root and readers.
-            Ask::Show { id } => self.show(&id),
-            Ask::Papers { id } => self.papers(&id),
-            Ask::Wait { id, seconds } => self.wait(&id, seconds),
-            // Anyone about themselves; root about everybody.
-            Ask::Membership { holder, role, wait } => self.membership(holder.as_ref(), role.as_ref(), wait),
-            // Approvers of the role, and never the requester.
-            Ask::Approve { id, duration, one_shot, exact, comment } => {
-                self.approve(&id, &Narrowing { duration, one_shot, exact, comment }, consent)
-            }
-            Ask::Deny { id, reason } => self.deny(&id, &reason),
-            // Approvers of the role, and root.
-            Ask::Revoke { target, reason } => self.revoke(&target, &reason),
-            // Root and readers.
-            Ask::PolicyCheck {} => self.reading()?.policy_check(),
-            Ask::AuditVerify { anchor, keys } => self.reading()?.audit_verify(&anchor, &keys),
-            Ask::AuditExport { from, since, through } => self.reading()?.audit_export(from, since, through),
-            Ask::PolicyShow { role } => self.reading()?.policy_show(role.as_ref()),
-            Ask::PolicyTest { user, command } => self.reading()?.policy_test(&user, &command),
-            // Root.
-            Ask::KeyAccept { reason } => self.key_accept(&reason),
-            Ask::AuditPrune { keep, dry_run } => self.audit_prune(keep, dry_run),
-            Ask::Sweep {} => self.sweep(),
-            // Approvers of the role, about others; root and readers see everything.
-            Ask::ReviewDebts {} => self.review_debts(),
-            Ask::ReviewSettle { id, comment } => self.review_settle(&id, &comment, consent),
-            Ask::ReviewUnused { since } => self.review_unused(since),
-            Ask::ReviewAssignments { role } => self.review_assignments(role.as_ref()),
-            Ask::ReviewCertify { role, holder, verdict, comment } => {
-                self.review_certify(&role, holder.as_deref(), verdict, &comment)
-            }
-            // Answered before.
-            Ask::KeyInit {} => key_init(self.caller),
-            Ask::Examine {} => health::examine(self.caller, None),
-        };
-        answer.map(Some)
+    /// That the caller is one of those whom the row names.
+    fn admit(&self, who: Who) -> Result<(), Refused> {
+        match who {
+            Who::Anyone => Ok(()),
+            Who::Reader if self.is_reader()? => Ok(()),
+            Who::Reader => Err(refused("not-a-reader", "only root and the readers of the policy may do this")),
+            Who::Root(what) => root_alone(self.caller, what),
+        }
     }
 
     /// True for root and for `[audit] readers`.
     fn is_reader(&self) -> Result<bool, Refused> {
         Ok(self.caller.uid() == 0 || names(&self.policy.settings().audit.readers, &subject(self.caller)?))
-    }
-
-    fn reading(&self) -> Result<&Self, Refused> {
-        if self.is_reader()? {
-            Ok(self)
-        } else {
-            Err(refused("not-a-reader", "only root and the readers of the policy may do this"))
-        }
     }
 
     fn key_show(&self) -> Result<Answer, Refused> {
@@ -258,32 +192,11 @@ impl Desk<'_> {
     }
 }
 
-/// What root may ask on a host whose policy cannot be read.
-fn is_evidence(ask: &Ask) -> bool {
-    matches!(
-        ask,
-        Ask::AuditList { .. }
-            | Ask::AuditShow { .. }
-            | Ask::AuditVerify { .. }
-            | Ask::AuditExport { .. }
-            | Ask::Grants { .. }
-            | Ask::Requests { .. }
-            | Ask::Show { .. }
-            | Ask::Revoke { .. }
-            | Ask::PolicyCheck {}
-            | Ask::KeyShow {}
-            | Ask::KeyAccept { .. }
-            | Ask::Recording { .. }
-            | Ask::Recordings { .. }
-            | Ask::Sessions {}
-            | Ask::Intervene { .. }
-    )
+fn root_alone(caller: &Caller, what: &str) -> Result<(), Refused> {
+    if caller.uid() == 0 { Ok(()) } else { Err(refused("not-root", format!("only root may {what}"))) }
 }
 
 fn key_init(caller: &Caller) -> Result<Answer, Refused> {
-    if caller.uid() != 0 {
-        return Err(refused("not-root", "only root may make the host key"));
-    }
     let created = Host::set_up()?;
     let key = Host::open(caller.host())?.key()?;
     Ok(Answer::HostKey(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created }))

@@ -2,6 +2,7 @@
 
 use super::Desk;
 use super::failure::{Refused, refused, unchecked, unsaid};
+use super::verbs::Who;
 use crate::activation::wish::served;
 use crate::elevation::{Caller, Elevation};
 use crate::host::Host;
@@ -32,7 +33,7 @@ impl Desk<'_> {
         let about = |account| -> Result<Caller, Refused> { Ok(Caller::described(account)?) };
         let account = match user {
             Some(name) if name != self.caller.name() => {
-                self.reading()?;
+                self.admit(Who::Reader)?;
                 sys::users::account_by_name(name.as_str())
                     .map_err(|error| refused("lookup", format!("unable to look up {name}: {error}")))?
                     .ok_or_else(|| refused("unknown-user", format!("unknown user {name}")))?
