@@ -221,13 +221,8 @@ fn random_bytes_get_one_line_and_change_nothing() {
         "{\"verb\":\"policy-test\",\"user\":\"bob\",\"command\":[\"/usr/bin/id\"],\"run_as\":\"root\"}",
         "{\"verb\":\"revoke\",\"target\":{\"user\":\"bob\"},\"reason\":\"x\"}",
     ];
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
+    let mut numbers = fastrand::Rng::with_seed(1);
+    let mut random = move |below: usize| numbers.usize(..below);
     // All in one process, one broker after the other, so that some hundreds take a few seconds.
     let mut files = String::new();
     for number in 0..300 {

@@ -147,7 +147,7 @@ fn trials(total: u64, seed: u64) {
                     if number >= total {
                         return;
                     }
-                    let dice = mix(seed ^ number);
+                    let dice = fastrand::Rng::with_seed(seed ^ number).u64(..);
                     let scene = if dice % 15 == 14 { HEADLESS_SCENE } else { line_of(SCENES, dice % 15) };
                     let way = line_of(WAYS, dice / 15 % 5);
                     let end = [End::Revoked, End::Expired, End::Killed, End::Released]
@@ -176,14 +176,6 @@ fn trials(total: u64, seed: u64) {
 /// Its name, and what it is.
 fn line_of(table: &'static str, number: u64) -> (&'static str, &'static str) {
     table.lines().nth(usize::try_from(number).unwrap()).unwrap().split_once('\t').unwrap()
-}
-
-/// splitmix64.
-fn mix(seed: u64) -> u64 {
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 fn number(name: &str, usual: u64) -> u64 {

@@ -238,13 +238,8 @@ mod tests {
 
     #[test]
     fn random_patterns_agree_with_the_plain_matcher_and_never_cross_a_slash() {
-        let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut random = move |bound: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % bound
-        };
+        let mut numbers = fastrand::Rng::with_seed(1);
+        let mut random = move |bound: u64| numbers.u64(..bound);
         let mut both = [0u32; 2];
         for _ in 0..60_000 {
             let mut pick = |letters: &[u8], most| {

@@ -38,13 +38,7 @@ fn what_is_not_a_question_is_refused_by_name() {
 
 #[test]
 fn random_bytes_never_panic() {
-    let mut state = 1u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = fastrand::Rng::with_seed(1);
     let seeds = [
         r#"{"verb":"request","role":"ops","duration":3600,"reason":"x","command":["id","-u"],"one_shot":true}"#,
         r#"{"verb":"revoke","target":{"id":"abc"},"reason":"x"}"#,
@@ -53,9 +47,9 @@ fn random_bytes_never_panic() {
     ];
     for round in 0..20_000 {
         let mut bytes = seeds[round % seeds.len()].as_bytes().to_vec();
-        for _ in 0..1 + next() % 4 {
-            let place = next() as usize % bytes.len();
-            bytes[place] = next() as u8;
+        for _ in 0..random.usize(1..5) {
+            let place = random.usize(..bytes.len());
+            bytes[place] = random.u8(..);
         }
         let _ = serde_json::from_slice::<Ask>(&bytes);
     }

@@ -155,13 +155,8 @@ fn objects() -> Vec<Object> {
 /// Flips one to eight random bits in each of the objects in turn; which were accepted.
 fn accepted_of(flips: u32) -> Vec<&'static str> {
     let objects = objects();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 16) as usize % below
-    };
+    let mut numbers = fastrand::Rng::with_seed(1);
+    let mut random = |below: usize| numbers.usize(..below);
     for object in &objects {
         assert!((object.accepts)(&object.bytes, &object.signature), "{} is good", object.name);
     }

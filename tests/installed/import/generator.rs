@@ -10,7 +10,7 @@ const GROUPS: [&str; 3] = ["ops", "web", "night"];
 
 /// Sudoers and questions by a seed.
 pub(super) struct Generator<'a> {
-    state: u64,
+    numbers: fastrand::Rng,
     host: &'a Host,
     aliases: [Vec<String>; 4],
     /// The file says whom commands run as when nobody is named.
@@ -21,18 +21,19 @@ pub(super) struct Generator<'a> {
 
 impl<'a> Generator<'a> {
     pub(super) fn new(seed: u64, host: &'a Host) -> Self {
-        let mut generator = Self { state: seed, host, aliases: Default::default(), default_user: false, groups: false };
+        let mut generator = Self {
+            numbers: fastrand::Rng::with_seed(seed),
+            host,
+            aliases: Default::default(),
+            default_user: false,
+            groups: false,
+        };
         generator.groups = generator.one_in(2);
         generator
     }
 
-    /// SplitMix64.
     fn below(&mut self, bound: usize) -> usize {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
+        self.numbers.usize(..bound)
     }
 
     fn one_in(&mut self, bound: usize) -> bool {

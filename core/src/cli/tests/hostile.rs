@@ -44,13 +44,8 @@ fn two_mebibytes_of_arguments_are_read() {
 
 #[test]
 fn random_words_never_panic() {
-    let mut state: u64 = 0x2545_f491_4f6c_dd1d;
-    let mut random = move |bound: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % bound as u64) as usize
-    };
+    let mut numbers = fastrand::Rng::with_seed(1);
+    let mut random = move |bound: usize| numbers.usize(..bound);
     let pieces = [
         "-",
         "--",

@@ -241,19 +241,13 @@ fn two_mebibytes_of_arguments_are_judged_quickly() {
 
 #[test]
 fn random_rules_never_panic_and_their_text_round_trips() {
-    let mut state: u64 = 88_172_645_463_325_252;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = fastrand::Rng::with_seed(1);
     let alphabet: Vec<char> = "/ab.*?! \\\t'\"-=ALL\u{1b}é\u{202e}\0".chars().collect();
     let mut accepted = 0;
     for _ in 0..50_000 {
-        let length = random() % 24;
-        let mut text: String = (0..length).map(|_| alphabet[(random() % alphabet.len() as u64) as usize]).collect();
-        if random() % 2 == 0 {
+        let length = random.usize(..24);
+        let mut text: String = (0..length).map(|_| alphabet[random.usize(..alphabet.len())]).collect();
+        if random.bool() {
             text.insert_str(0, "/b");
         }
         let Ok(rule) = CommandRule::parse(&text) else { continue };
