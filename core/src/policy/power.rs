@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::command_rule::CommandRule;
+use super::command_rule::{CommandRule, Effect};
 use super::host::Hosts;
 use super::listed::Listed;
+use super::meet::meet;
 use super::options::Options;
 use super::recording::is_default;
 use super::role::{Leftovers, OnExpiry, Role};
@@ -141,6 +142,25 @@ pub struct Narrowed {
     pub approved: Role,
     /// What a command that both allow runs under: of each option the narrower.
     pub both: Role,
+}
+
+impl Narrowed {
+    /// What both roles allow, in their own words, for people; `None` where no rule or no user of theirs can say it.
+    pub fn in_common(&self) -> Option<Role> {
+        let (approved, present) = (&self.approved, self.both.narrowed_from.as_deref()?);
+        let mut common = Role {
+            commands: meet(&present.commands, &approved.commands),
+            run_as: present.run_as.met(&approved.run_as),
+            run_as_groups: present.run_as_groups.met(&approved.run_as_groups),
+            ..self.both.clone()
+        };
+        let unsaid = [approved, present].iter().all(|role| role.options.setenv.is_none());
+        if unsaid && common.options.setenv == Some(common.allows_everything()) {
+            common.options = Rc::new(Options { setenv: None, ..Options::clone(&common.options) });
+        }
+        let allows = common.commands.iter().any(|rule| rule.effect() == Effect::Allow);
+        (allows && !common.run_as.names_nobody()).then_some(common)
+    }
 }
 
 impl Role {
