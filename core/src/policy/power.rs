@@ -109,6 +109,26 @@ impl RolePower {
         self.options().map(|options| options.changed()).unwrap_or_default()
     }
 
+    /// Everything besides its commands and its run-as users that is not as when nobody says anything, by the keys of the policy,
+    /// for people.
+    pub fn particulars(&self) -> Map<String, Value> {
+        let mut particulars = self.changed_options();
+        let mut add = |key: &str, is_usual: bool, value: Value| {
+            if !is_usual {
+                particulars.insert(key.to_owned(), value);
+            }
+        };
+        let on_expiry = serde_json::to_value(self.on_expiry).unwrap_or_default();
+        let leftovers = serde_json::to_value(self.leftovers).unwrap_or_default();
+        add("authenticate", self.authenticate, self.authenticate.into());
+        add("noexec", !self.noexec, self.noexec.into());
+        add("on_expiry", self.on_expiry == OnExpiry::Terminate, on_expiry);
+        add("leftovers", is_default(&self.leftovers), leftovers);
+        add("run_as_groups", self.run_as_groups.as_written().is_empty(), self.run_as_groups.as_written().into());
+        add("hosts", self.hosts == Listed::only(Hosts::All), self.hosts.as_written().into());
+        particulars
+    }
+
     /// The present role with the power that it had then.
     fn over(&self, present: &Role) -> Option<Role> {
         Some(Role {
