@@ -136,7 +136,7 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
             // A broken policy must not hide what happened, nor keep root from ending it.
             let reader = PolicyReader::root(inherited.identity.uid());
             let sentence = Refused::from(error).told_to(reader.as_ref()).message;
-            voice.say(&format!("jit-sudo: warning: {sentence}; no role is known until it is mended\n"));
+            voice.say(&format!("jitctl: warning: {sentence}; no role is known until it is mended\n"));
             nothing = rusqlite::Connection::open_in_memory()?;
             PolicyIndex::empty(&nothing)?
         }
@@ -165,7 +165,7 @@ fn answer(ask: Ask, inherited: &Inherited, voice: &mut Voice, out: &mut dyn Writ
     let answer = desk.answer(ask, consent, out);
     for id in left_out.into_inner() {
         let id = jit_core::escape::escape(id.as_bytes());
-        voice.say(&format!("jit-sudo: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
+        voice.say(&format!("jitctl: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
     }
     if !only_looks {
         host.seal_in_time(&journal);
