@@ -114,6 +114,11 @@ fn the_listing_tells_of_a_grant_what_it_gives() {
     }
     assert!(long.stdout.contains("may activate the following roles"), "the whole role is not given: {long:?}");
     release();
+    let edit = approved(&root, &["--", "sudoedit", "/etc/motd"], &["--exact"]);
+    assert_eq!(may_run(&root, "/"), ["(root) NOPASSWD: sudoedit /etc/motd"]);
+    let shown = root.run_as("bob", ["jitctl", "show", &edit]);
+    assert!(!shown.succeeded().contains("directory") && !shown.stdout.contains("sha256"), "{shown:?}");
+    release();
     root.script("cp /usr/bin/id /usr/local/bin/own");
     approved(&root, &["--", "/usr/local/bin/own"], &["--exact"]);
     assert_eq!(may_run(&root, "/").len(), 1);
