@@ -11,6 +11,7 @@ mod background;
 mod edit;
 pub mod enforcer;
 mod entries;
+mod inquiry;
 pub(crate) mod left;
 mod offer;
 mod reel;

@@ -674,6 +674,8 @@ def paper_of(table, row):
     lacking = lacks(paper, PAPERS[table])
     words = lacks(paper, PAPERS.get(table + " words", "")) if paper.get("version") != 1 else None
     need(lacking is None and words is None, table, f"the {lacking or words} of {row['id']}")
+    command = paper.get("command")
+    need(not isinstance(command, dict) or command.get("argv") != [], table, f"the command of {row['id']}")
     return paper
 
 

@@ -25,7 +25,7 @@ pub(crate) fn to_sign(screen: &Screen) -> Result<Request, Trouble> {
     let request = paper::request(&paper::read::<&Path>(&[])?)?;
     let host = Host::meet(&request.terms.host, &request.host_key)?;
     host.may_be_signed_for()?;
-    if let Some(warning) = host.warning() {
+    if let Some(warning) = host.warning().or_else(|| host.uncompared()) {
         screen.alarm(&warning);
     }
     Ok(request)
@@ -78,7 +78,7 @@ fn as_info(request: &Request, host: &Host<'_>) -> GrantInfo {
         background: Some(Background {
             role_commands,
             role_run_as,
-            role_options: role.changed_options(),
+            role_options: role.particulars(),
             ..Background::default()
         }),
         extends: terms.extends,
@@ -126,7 +126,9 @@ fn request_fields(request: &Request, now: i64) -> Fields {
     }
     if let Some(command) = &terms.command {
         bound_fields(&mut fields, &command.argv, &BoundInfo::from(command.clone()));
-        fields.add("program sha256", &command.program);
+        if !show::is_of_nothing(&command.program) {
+            fields.add("program sha256", &command.program);
+        }
     }
     fields.add("reason", terms.reason.to_string());
     fields.maybe("ticket", (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.to_string()));

@@ -10,7 +10,7 @@ use jit_core::escape::escape;
 use jit_core::grant::sshsig::{self, Namespace};
 use jit_core::grant::terms::{VERSION, decode};
 use jit_core::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, TermsFault};
-use jit_core::policy::RolePower;
+use jit_core::policy::{InvalidPower, RolePower, role_digest};
 use jit_core::wire::{Paper, RequestPaper};
 
 use crate::known_hosts::is_plain_name;
@@ -133,12 +133,26 @@ impl Request {
             Ok(signer) if signer == host_key => {}
             _ => return Err(altered()),
         }
-        let role = RolePower::named(&terms.role_digest, contents.role.as_bytes())
-            .ok()
-            .filter(|role| role.name == terms.role)
-            .ok_or_else(|| bad("the request is not whole: the text of its role does not fit its digest"))?;
+        let role = asked_role(&terms, contents.role.as_bytes())?;
         Ok(Self { terms, bytes: contents.request, role, host_key })
     }
+}
+
+/// The role of a request, of which the paper has the text.
+fn asked_role(terms: &RequestTerms, text: &[u8]) -> Result<RolePower, Trouble> {
+    if role_digest(text) != terms.role_digest {
+        return Err(bad("the request is not whole: the text of its role does not fit its digest"));
+    }
+    let role = RolePower::decode(text).map_err(|InvalidPower| {
+        bad("the request cannot be used: the text of its role is none that this version writes")
+    })?;
+    if role.name != terms.role {
+        let (asked, found) = (&terms.role, &role.name);
+        return Err(bad(&format!(
+            "the request is not whole: it asks for role {asked}, and the text is that of {found}"
+        )));
+    }
+    Ok(role)
 }
 
 /// An approval as it stands in a text, and the key that made its signature. Whose key that is, only the host can tell.

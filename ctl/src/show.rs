@@ -2,7 +2,8 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use jit_core::escape::{Word, command_line, escape};
+use jit_core::escape::{Word, command_line, escape, hex};
+use jit_core::grant::digest;
 use jit_core::names::GrantId;
 use jit_core::wire::{Answer, ApprovalInfo, Ask, Background, BoundInfo, GrantInfo, Precedent};
 use serde_json::{Map, Value};
@@ -115,7 +116,7 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     if let Some(bound) = &info.bound {
         bound_fields(&mut fields, &info.command, bound);
     }
-    fields.maybe("sha256", info.sha256.as_ref());
+    fields.maybe("sha256", info.sha256.as_ref().filter(|sha256| !is_of_nothing(sha256)));
     fields.add("reason", info.reason.to_string());
     fields.maybe("ticket", info.ticket.as_ref().map(Word::to_string));
     fields.add("duration", when::spell(info.duration));
@@ -171,11 +172,52 @@ fn weigh(fields: &mut Fields, info: &GrantInfo, background: &Background, now: i6
     if info.exact {
         return;
     }
-    rules(fields, background);
-    if !background.role_run_as.is_empty() {
-        fields.add("  as", background.role_run_as.join(", "));
+    role(fields, info, background);
+}
+
+/// What the role gives power to; where it has changed since this was asked for, what it was and what it is.
+fn role(fields: &mut Fields, info: &GrantInfo, background: &Background) {
+    let now = RoleShown {
+        rules: &background.role_commands,
+        run_as: &background.role_run_as,
+        options: &background.role_options,
+    };
+    match (&background.role_options_then, info.role_changed) {
+        (None, false) => now.add_to(fields, "role allows"),
+        (None, true) => {
+            fields.add("allowed then", "cannot be read, so that nothing is given: ask again");
+            now.add_to(fields, "allows now");
+        }
+        (Some(options), _) => {
+            let unchanged = background.role_commands_then.is_empty();
+            let rules = if unchanged { &background.role_commands } else { &background.role_commands_then };
+            RoleShown { rules, run_as: &background.role_run_as_then, options }.add_to(fields, "allowed then");
+            now.add_to(fields, "allows now");
+            fields.add("given", "only what it allowed then and allows now");
+        }
     }
-    options(fields, "  with", &background.role_options);
+}
+
+/// A role at one time.
+struct RoleShown<'a> {
+    rules: &'a [String],
+    run_as: &'a [String],
+    options: &'a Map<String, Value>,
+}
+
+impl RoleShown<'_> {
+    fn add_to(&self, fields: &mut Fields, name: &str) {
+        if self.rules.is_empty() {
+            fields.add(name, "nothing: the policy has no such role");
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            fields.add(if index == 0 { name } else { "" }, rule);
+        }
+        if !self.run_as.is_empty() {
+            fields.add("  as", self.run_as.join(", "));
+        }
+        options(fields, "  with", self.options);
+    }
 }
 
 /// How the commands of a role are run, one option a line.
@@ -209,22 +251,9 @@ fn option(fields: &mut Fields, name: &str, key: &str, value: &Value) {
     fields.add(name, line);
 }
 
-/// The rules of the role: as they are; where they have changed, those that were and are, and what either has alone.
-fn rules(fields: &mut Fields, background: &Background) {
-    let Background { role_commands: now, role_commands_then: then, .. } = background;
-    let mut list = |name: &str, rules: &[&String]| {
-        for (index, rule) in rules.iter().enumerate() {
-            fields.add(if index == 0 { name } else { "" }, *rule);
-        }
-    };
-    if then.is_empty() {
-        return list("role allows", &now.iter().collect::<Vec<_>>());
-    }
-    let (both, gained): (Vec<_>, Vec<_>) = now.iter().partition(|rule| then.contains(rule));
-    let lost: Vec<_> = then.iter().filter(|rule| !now.contains(rule)).collect();
-    list("role allows", if both.is_empty() { &[] } else { &both });
-    list("no longer", &lost);
-    list("not for this", &gained);
+/// Whether it is the digest of no bytes: where files are edited there is no program.
+pub(crate) fn is_of_nothing(sha256: &str) -> bool {
+    sha256 == hex(&digest(&[]))
 }
 
 /// Where and with what the command runs: binding where the grant is exact.
@@ -232,7 +261,10 @@ pub(crate) fn bound_fields(fields: &mut Fields, command: &[Word], bound: &BoundI
     if command.first() != Some(&bound.path) {
         exact_word(fields, "program", &bound.path);
     }
-    exact_word(fields, "directory", &bound.directory);
+    // Files to edit are named by where they lie.
+    if !bound.directory.as_bytes().is_empty() {
+        exact_word(fields, "directory", &bound.directory);
+    }
     let groups: Vec<String> = bound.run_as_groups.iter().map(ToString::to_string).collect();
     fields.add("ids", format!("uid {}, gid {}, groups {}", bound.run_as_uid, bound.run_as_gid, groups.join(" ")));
     for (index, variable) in bound.environment.iter().enumerate() {
@@ -378,20 +410,34 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_changed_role_has_lost_and_gained_is_told_apart() {
+    fn of_a_changed_role_both_are_told_with_users_and_options() {
         let rules = |rules: &[&str]| rules.iter().map(|rule| (*rule).to_owned()).collect::<Vec<_>>();
+        let map = |value: serde_json::Value| value.as_object().unwrap().clone();
         let background = Background {
-            role_commands: rules(&["/usr/bin/id **", "/usr/bin/uname"]),
+            role_commands: rules(&["ALL"]),
             role_commands_then: rules(&["/usr/bin/id **", "/usr/bin/date"]),
+            role_run_as: rules(&["ALL"]),
+            role_run_as_then: rules(&["root"]),
+            role_options: map(serde_json::json!({"setenv": true})),
+            role_options_then: Some(map(serde_json::json!({"noexec": true}))),
             ..Background::default()
         };
-        let info = GrantInfo { background: Some(background), role_changed: true, ..pending() };
+        let info = GrantInfo { background: Some(background.clone()), role_changed: true, ..pending() };
+        let both = "allowed then  /usr/bin/id **\n              /usr/bin/date\n  as          root\n  with        noexec = true\n\
+                    allows now    ALL\n  as          ALL\n  with        setenv = true\n\
+                    given         only what it allowed then and allows now\n";
         let text = everything(&info, 1_000_060);
-        for part in
-            ["role allows   /usr/bin/id **\n", "no longer     /usr/bin/date\n", "not for this  /usr/bin/uname\n"]
-        {
-            assert!(text.contains(part), "{part} is not in\n{text}");
-        }
+        assert!(text.contains(both), "{text}");
+        // Options alone, the role gone, and one whose text of then is lost.
+        let alone = Background { role_commands_then: Vec::new(), ..background.clone() };
+        let text = everything(&GrantInfo { background: Some(alone), ..info.clone() }, 1_000_060);
+        assert!(text.contains("allowed then  ALL\n  as          root\n"), "{text}");
+        let gone = Background { role_commands: Vec::new(), role_run_as: Vec::new(), ..background.clone() };
+        let text = everything(&GrantInfo { background: Some(gone), ..info.clone() }, 1_000_060);
+        assert!(text.contains("allows now    nothing: the policy has no such role\n"), "{text}");
+        let lost = Background { role_options_then: None, role_commands_then: Vec::new(), ..background };
+        let text = everything(&GrantInfo { background: Some(lost), ..info }, 1_000_060);
+        assert!(text.contains("allowed then  cannot be read"), "{text}");
     }
 
     #[test]
@@ -401,6 +447,18 @@ pub(crate) mod tests {
         let text = everything(&info, 0);
         assert!(text.contains("bytes   a\\xc2\\xa0b\\xff\\x1b[2J\\x0a"), "{text}");
         assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn an_edit_has_no_directory_and_no_digest_of_a_program() {
+        let mut info = pending();
+        info.command = vec!["sudoedit".into(), "/etc/motd".into()];
+        info.sha256 = Some("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into());
+        let bound = info.bound.as_mut().unwrap();
+        (bound.path, bound.directory) = ("sudoedit".into(), "".into());
+        let text = everything(&info, 1_000_060);
+        assert!(!text.contains("directory") && !text.contains("sha256"), "{text}");
+        assert!(text.contains("word 1   /etc/motd") && text.contains("uid 0, gid 0"), "{text}");
     }
 
     #[test]

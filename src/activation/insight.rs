@@ -10,7 +10,7 @@ use crate::elevation::{Caller, CallerError, Command, CommandError, RunAs};
 use crate::host::{Host, HostError};
 use crate::judge::{computed, subject};
 use crate::policy_index::PolicyIndex;
-use crate::verify::{Facts, good_for};
+use crate::verify::{Facts, Good, good_for};
 use jit_core::clock::Now;
 use jit_core::escape::Word;
 use jit_core::policy::ProgramNames;
@@ -88,7 +88,7 @@ impl Sight<'_> {
             vouchers: vouchers.as_ref(),
             approved: &|digest| self.host.store().role(digest),
         };
-        Ok(good_for(&grants, asker, &held, &facts).any(|(roles, terms)| {
+        Ok(good_for(&grants, asker, &held, &facts).any(|Good { roles, terms, .. }| {
             // A grant for one command is no power over another, nor over one that is not there.
             let covers = match (terms.exact.is_set(), hidden.judged()) {
                 (false, _) => true,

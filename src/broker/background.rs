@@ -35,16 +35,20 @@ impl Desk<'_> {
             }
         };
         let role = self.policy.role(&terms.role)?;
-        let role_commands = role.as_ref().map_or_else(Vec::new, |role| texts(&role.commands));
         let is_as_then = role.as_ref().is_some_and(|role| role.digest == terms.role_digest);
+        let now = role.as_ref().map(RolePower::of);
         let then = if is_as_then { None } else { self.host.store().role(&terms.role_digest) };
-        let role_commands_then = then.map(|then| texts(&then.commands)).filter(|then| *then != role_commands);
+        let role_commands = now.as_ref().map_or_else(Vec::new, |now| texts(&now.commands));
+        let commands_then = then.as_ref().map(|then| texts(&then.commands)).filter(|then| *then != role_commands);
+        let run_as = |power: Option<&RolePower>| power.map(|power| power.run_as.as_written()).unwrap_or_default();
         Ok(Background {
             precedent: precedent.map(|found| Precedent { runs: found.runs, last: found.last.seconds() }),
             role_commands,
-            role_commands_then: role_commands_then.unwrap_or_default(),
-            role_run_as: role.as_ref().map_or_else(Vec::new, |role| role.run_as.as_written()),
-            role_options: role.map(|role| RolePower::of(&role).changed_options()).unwrap_or_default(),
+            role_commands_then: commands_then.unwrap_or_default(),
+            role_run_as: run_as(now.as_ref()),
+            role_run_as_then: run_as(then.as_ref()),
+            role_options: now.map(|now| now.particulars()).unwrap_or_default(),
+            role_options_then: then.map(|then| then.particulars()),
             chosen_among,
         })
     }

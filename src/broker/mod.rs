@@ -133,7 +133,7 @@ fn answer(verb: Verb, caller: &Caller, given: Given<'_>, voice: &mut Voice) -> R
         Err(error) if needs == Needs::Verdict && error.is_of_policy() => return Err(unchecked(error)),
         Err(error) if needs != Needs::Policy && caller.uid() == 0 => {
             let sentence = Refused::from(error).told_to(PolicyReader::root(caller.uid()).as_ref()).message;
-            voice.say(&format!("jit-sudo: warning: {sentence}; no role is known until it is mended\n"));
+            voice.say(&format!("jitctl: warning: {sentence}; no role is known until it is mended\n"));
             nothing = rusqlite::Connection::open_in_memory()?;
             PolicyIndex::empty(&nothing)?
         }
@@ -162,7 +162,7 @@ fn answer(verb: Verb, caller: &Caller, given: Given<'_>, voice: &mut Voice) -> R
     let answer = desk.admit(who).and_then(|()| handler(&desk, given));
     for id in left_out.into_inner() {
         let id = jit_core::escape::escape(id.as_bytes());
-        voice.say(&format!("jit-sudo: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
+        voice.say(&format!("jitctl: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
     }
     if touch == Touch::Tends {
         host.seal_in_time(&journal);

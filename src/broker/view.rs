@@ -28,14 +28,18 @@ impl Desk<'_> {
             return Err(Refused::ambiguous_id(prefix, &[]));
         }
         // Ids alone are kept: what requesters have written may be long.
-        let mut seen = Vec::new();
+        let (mut seen, mut unread) = (Vec::new(), None);
         for id in ids {
-            if self.may_see(&store.request(&id, self.now.seconds())?)? {
-                seen.push(id);
+            match store.request(&id, self.now.seconds()).map_err(Refused::from) {
+                Ok(request) if self.may_see(&request)? => seen.push(id),
+                Ok(_) => {}
+                // What cannot be read hides no other. It is named where the prefix names nothing else.
+                Err(damage) if damage.is_damage() => unread = unread.or(self.may_see_unread(&id)?.then_some(damage)),
+                Err(error) => return Err(error),
             }
         }
         match seen.as_slice() {
-            [] => Err(Refused::unknown_id(prefix)),
+            [] => Err(unread.unwrap_or_else(|| Refused::unknown_id(prefix))),
             [id] => Ok(store.request(id, self.now.seconds())?),
             several => {
                 let ids: Vec<String> = several.iter().take(6).map(GrantId::to_string).collect();
@@ -51,6 +55,15 @@ impl Desk<'_> {
 
     fn may_see(&self, request: &StoredRequest) -> Result<bool, Refused> {
         Ok(self.is_own(request) || self.is_reader()? || self.is_approver(request)?)
+    }
+
+    /// The same of a request whose body cannot be read: as far as its columns tell whose it is.
+    fn may_see_unread(&self, id: &GrantId) -> Result<bool, Refused> {
+        if self.is_reader()? {
+            return Ok(true);
+        }
+        let Ok(listed) = self.host.store().columns(id, self.now.seconds()) else { return Ok(false) };
+        Ok(listed.uid == self.caller.uid() || self.approves_named(&listed.role)?)
     }
 
     /// Whether the caller is an approver of the request's role, as the policy stands now.

@@ -2,11 +2,14 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::rc::Rc;
 
 use serde_json::Value;
 
 use jit_core::clock::duration::spell;
-use jit_core::escape::escape;
+use jit_core::escape::{Word, command_line, escape};
+use jit_core::grant::GrantTerms;
 use jit_core::policy::{Options, Role, RunDirectory, Settings};
 use sys::terminal::window;
 
@@ -24,14 +27,50 @@ pub(super) fn defaults(settings: &Settings) -> String {
     format!("    {}", words.join(", "))
 }
 
+/// What is listed as one entry.
+#[derive(PartialEq)]
+pub(super) struct Entry {
+    role: Role,
+    run_as: Vec<String>,
+    groups: Vec<String>,
+    rules: Vec<String>,
+}
+
+impl Entry {
+    /// What a role allows.
+    pub(super) fn of(role: Role) -> Self {
+        let rules = role.commands.iter().map(|rule| escape(rule.to_string().as_bytes())).collect();
+        Self { run_as: role.run_as.as_written(), groups: role.run_as_groups.as_written(), rules, role }
+    }
+
+    /// The one command of an exact grant, run under `role`: in its directory, with no variables but its own.
+    pub(super) fn of_command(role: Role, terms: &GrantTerms, settings: &Settings) -> Self {
+        let (mut options, mut words, mut groups) = (Options::clone(&role.options), Vec::new(), Vec::new());
+        options.setenv = settings.options.setenv;
+        if let Some(command) = &terms.command {
+            words.extend(command.argv.iter().map(Word::as_os_str));
+            let directory = Path::new(command.cwd.as_os_str());
+            options.runcwd = directory.is_absolute().then(|| RunDirectory::Path(directory.to_owned()));
+            groups.extend(other_group(terms.run_as.as_str(), command.run_as_gid));
+        }
+        let rules = vec![command_line(words)];
+        Self { run_as: vec![terms.run_as.to_string()], groups, rules, role: Role { options: Rc::new(options), ..role } }
+    }
+}
+
+/// The name of a group that is not the primary one of its user.
+fn other_group(user: &str, gid: u32) -> Option<String> {
+    let own = sys::users::account_by_name(user).ok().flatten().is_some_and(|account| account.gid == gid);
+    let name = || sys::users::group_by_gid(gid).ok().flatten().map_or_else(|| format!("#{gid}"), |group| group.name);
+    (!own).then(name)
+}
+
 /// One line: `    (root : ALL) NOPASSWD: /usr/bin/id, /usr/bin/w`.
-pub(super) fn short(role: &Role, settings: &Settings) -> String {
+pub(super) fn short(entry: &Entry, settings: &Settings) -> String {
+    let Entry { role, run_as, groups, rules } = entry;
     let options = &role.options;
-    let groups = match role.run_as_groups.as_written() {
-        groups if groups.is_empty() => String::new(),
-        groups => format!(" : {}", groups.join(", ")),
-    };
-    let mut text = format!("    ({}{groups}) ", role.run_as.as_written().join(", "));
+    let groups = if groups.is_empty() { String::new() } else { format!(" : {}", groups.join(", ")) };
+    let mut text = format!("    ({}{groups}) ", run_as.join(", "));
     if let Some(directory) = own_directory(role, settings) {
         text.push_str(&format!("CWD={directory} "));
     }
@@ -49,14 +88,14 @@ pub(super) fn short(role: &Role, settings: &Settings) -> String {
     if !role.authenticate {
         text.push_str("NOPASSWD: ");
     }
-    text + &rules(role).join(", ")
+    text + &rules.join(", ")
 }
 
 /// A paragraph of several lines.
-pub(super) fn long(role: &Role, settings: &Settings) -> String {
+pub(super) fn long(entry: &Entry, settings: &Settings) -> String {
+    let Entry { role, run_as, groups, rules } = entry;
     let mut text = format!("\nSudoers entry: {} (role {})\n", role.source, role.name);
-    text.push_str(&format!("    RunAsUsers: {}\n", role.run_as.as_written().join(", ")));
-    let groups = role.run_as_groups.as_written();
+    text.push_str(&format!("    RunAsUsers: {}\n", run_as.join(", ")));
     if !groups.is_empty() {
         text.push_str(&format!("    RunAsGroups: {}\n", groups.join(", ")));
     }
@@ -79,7 +118,7 @@ pub(super) fn long(role: &Role, settings: &Settings) -> String {
         text.push_str(&format!("    Timeout: {}\n", role.options.command_timeout));
     }
     text.push_str("    Commands:\n");
-    rules(role).iter().for_each(|rule| text.push_str(&format!("\t{rule}\n")));
+    rules.iter().for_each(|rule| text.push_str(&format!("\t{rule}\n")));
     text
 }
 
@@ -121,10 +160,6 @@ pub(super) fn wrapped(line: &str, width: Option<usize>, indent: usize) -> String
 
 fn own_directory<'r>(role: &'r Role, settings: &Settings) -> Option<&'r RunDirectory> {
     role.options.runcwd.as_ref().filter(|own| settings.options.runcwd.as_ref() != Some(*own))
-}
-
-fn rules(role: &Role) -> Vec<String> {
-    role.commands.iter().map(|rule| escape(rule.to_string().as_bytes())).collect()
 }
 
 /// The options that are not those of `usual`, as sudoers would say them; without those in `told`.

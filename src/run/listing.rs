@@ -1,17 +1,16 @@
 //! -l: what may I run, or may I run this? In sudo's words, with the roles that could be activated after them.
 
-use crate::activation::insight::Sight;
 use crate::elevation::THIS_HOST;
-use crate::elevation::{Caller, Command, CommandError, Elevation, ElevationError, RunAs};
+use crate::elevation::{Caller, CallerError, ElevationError, RunAs};
 use crate::host::Host;
-use crate::judge::{Among, Judgement, judge, names, subject};
+use crate::judge::{names, subject};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
-use crate::run::entries;
+use crate::run::entries::{self, Entry};
+use crate::run::inquiry::{Given, Inquiry};
 use crate::session::ExitStatus;
-use crate::verify::{Facts, verify};
 use crate::voice::Voice;
-use jit_core::cli::{EnvironmentWish, Length, List};
+use jit_core::cli::{Length, List};
 use jit_core::clock::duration::spell;
 use jit_core::escape::command_line;
 use jit_core::policy::{Assignment, Role, Settings};
@@ -26,12 +25,16 @@ pub fn list(wanted: &List, inherited: &Inherited, voice: &mut Voice) -> Result<E
         None => None,
         Some(name) => Some(other(name, &caller, &policy)?),
     };
-    let asker = if other.is_some() { Asker::Other } else { Asker::Themselves };
+    let person: &dyn Fn() -> Result<Caller, CallerError> = &|| match &other {
+        Some(other) => Caller::described(other.account().clone()),
+        None => Caller::identify(&inherited.identity),
+    };
+    let inquiry = Inquiry { host: &host, policy: &policy, now: host.now()?, asker: &caller, person };
     if wanted.command.is_empty() {
-        everything(asker, wanted, other.as_ref().unwrap_or(&caller), &host, &policy, voice)
+        let asker = if other.is_some() { Asker::Other } else { Asker::Themselves };
+        everything(asker, wanted, &inquiry, voice)
     } else {
-        let identify = || Caller::identify(&inherited.identity);
-        one(wanted, &caller, other.map_or_else(identify, Ok)?, &host, &policy, voice)
+        one(wanted, &inquiry, voice)
     }
 }
 
@@ -45,24 +48,29 @@ fn other(name: &std::ffi::OsStr, caller: &Caller, policy: &PolicyIndex<'_>) -> R
     Ok(Caller::described(target.account().clone())?)
 }
 
-fn everything(
-    asker: Asker,
-    wanted: &List,
-    caller: &Caller,
-    host: &Host,
-    policy: &PolicyIndex<'_>,
-    voice: &mut Voice,
-) -> Result<ExitStatus, Refusal> {
+fn everything(asker: Asker, wanted: &List, inquiry: &Inquiry<'_>, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
     let index = crate::host::HostError::Index;
-    let subject = subject(caller)?;
+    let (caller, policy) = ((inquiry.person)()?, inquiry.policy);
+    let subject = subject(&caller)?;
     let here = |roles: Vec<Role>| {
         roles.into_iter().filter(|role| role.holds_on(caller.host(), &THIS_HOST)).collect::<Vec<Role>>()
     };
-    let mut now = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
-    let eligible = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
-    let (held, _) = host.store().held(caller.person(), host.now()?.seconds())?;
-    let (active, later): (Vec<Role>, Vec<Role>) = eligible.into_iter().partition(|role| held.contains(&role.name));
-    now.extend(active);
+    let standing = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
+    let mut later = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
+    let mut now: Vec<Entry> = standing.into_iter().map(Entry::of).collect();
+    for given in inquiry.given(&later)? {
+        let entry = match given {
+            Given::Role(role) => {
+                later.retain(|other| other.name != role.name);
+                Entry::of(role)
+            }
+            Given::Part(role) => Entry::of(role),
+            Given::Command(role, terms) => Entry::of_command(role, &terms, policy.settings()),
+        };
+        if !now.contains(&entry) {
+            now.push(entry);
+        }
+    }
 
     let (user, name) = (caller.name(), caller.host());
     if now.is_empty() && later.is_empty() && asker == Asker::Themselves {
@@ -77,13 +85,13 @@ fn everything(
         text.push_str(&page.wrapped(&entries::defaults(page.settings), 4));
         text.push('\n');
         text.push_str(&page.wrapped(&format!("User {user} may run the following commands on {name}:"), 8));
-        now.iter().for_each(|role| text.push_str(&page.entry(role)));
+        now.iter().for_each(|entry| text.push_str(&page.entry(entry)));
     }
     if !later.is_empty() {
         text.push_str(&format!("\nUser {user} may activate the following roles on {name}:\n"));
-        for role in &later {
+        for role in later {
             text.push_str(&format!("    {} (for at most {}):\n", role.name, spell(role.activation.maximum_duration)));
-            text.push_str(&page.entry(role));
+            text.push_str(&page.entry(&Entry::of(role)));
         }
     }
     voice.print(&text);
@@ -106,10 +114,10 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn entry(&self, role: &Role) -> String {
+    fn entry(&self, entry: &Entry) -> String {
         match self.length {
-            Length::Short => self.wrapped(&entries::short(role, self.settings), 8),
-            Length::Long => entries::long(role, self.settings).lines().map(|line| self.wrapped(line, 8)).collect(),
+            Length::Short => self.wrapped(&entries::short(entry, self.settings), 8),
+            Length::Long => entries::long(entry, self.settings).lines().map(|line| self.wrapped(line, 8)).collect(),
         }
     }
 
@@ -119,51 +127,13 @@ impl Page<'_> {
 }
 
 /// `-l CMD`: the resolved command and 0 when it may run now, else 1 and nothing.
-fn one(
-    wanted: &List,
-    asker: &Caller,
-    caller: Caller,
-    host: &Host,
-    policy: &PolicyIndex<'_>,
-    voice: &mut Voice,
-) -> Result<ExitStatus, Refusal> {
-    let now = host.now()?;
-    let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), &caller)
+fn one(wanted: &List, inquiry: &Inquiry<'_>, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
+    let person = (inquiry.person)()?;
+    let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), &person)
         .map_err(ElevationError::RunAs)?;
-    let path = policy.settings().options.path_variable();
-    let command = match Command::find_for(&wanted.command, &path, &caller, asker) {
-        Err(CommandError::Hidden(hidden)) => {
-            let sight = Sight { host, policy, now: &now };
-            sight.reveal::<Refusal>(hidden, asker, &run_as)?
-        }
-        found => found,
-    };
-    let command = match command {
-        // As for a command that is there and not allowed.
-        Err(CommandError::Hidden(_)) => return Ok(ExitStatus::Code(1)),
-        found => found.map_err(ElevationError::Command)?,
-    };
+    let Some(command) = inquiry.find(&wanted.command, &run_as)? else { return Ok(ExitStatus::Code(1)) };
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
-    let holder = caller.person().clone();
-    let candidates = host.store().candidates(&holder, now.seconds())?;
-    let elevation = Elevation::question(caller, run_as, command, None, EnvironmentWish::default());
-    let allowed = match judge(elevation, policy, Among::All(&[])) {
-        Ok(Judgement::Standing(_)) => true,
-        Ok(Judgement::Eligible(eligible)) => {
-            let identity = host.public_identity()?;
-            let vouchers = host.vouchers(eligible.roles(), &holder, now.seconds())?;
-            let facts = Facts {
-                key: &identity.key,
-                host: &identity.id,
-                now: &now,
-                vouchers: vouchers.as_ref(),
-                approved: &|digest| host.store().role(digest),
-            };
-            verify(candidates, *eligible, &facts).is_ok()
-        }
-        Err(crate::judge::JudgeError::NotAllowed(_)) => false,
-        Err(error) => return Err(error.into()),
-    };
+    let allowed = inquiry.may_run(run_as, command)?;
     if allowed {
         voice.print(&format!("{line}\n"));
     }

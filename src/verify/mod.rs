@@ -133,9 +133,9 @@ pub fn verify(
     let mut faults = Vec::new();
     let mut claims = Vec::new();
     for signed in candidates {
-        match decode::<GrantTerms>(&signed.bytes()) {
+        match decode::<GrantTerms>(signed.bytes()) {
             Ok(terms) => claims.push((signed, terms)),
-            Err(fault) => faults.push((claimed_id(&signed.bytes()), GrantFault::Terms(fault))),
+            Err(fault) => faults.push((claimed_id(signed.bytes()), GrantFault::Terms(fault))),
         }
     }
     // Sorted by what they claim, so that one signature check is enough where the narrowest holds.
@@ -192,7 +192,7 @@ impl HeldRole {
     pub fn find(candidates: &[SignedGrant], holder: &Caller, roles: &[Role], facts: &Facts<'_>) -> Option<Self> {
         let whole = |terms: &GrantTerms| !terms.exact.is_set() && !terms.one_shot.is_set();
         let held = candidates.iter().filter_map(|signed| {
-            let terms = decode::<GrantTerms>(&signed.bytes()).ok().filter(whole)?;
+            let terms = decode::<GrantTerms>(signed.bytes()).ok().filter(whole)?;
             let role = match genuine(signed, &terms, holder, roles, facts).ok()? {
                 Serving::Unchanged(role) => role.clone(),
                 Serving::Changed { present, approved } => present.narrowed(&approved)?.both,
@@ -213,21 +213,40 @@ impl HeldRole {
     }
 }
 
-/// Those of `candidates` that are good for `holder` now, each with the roles that all have to allow a command: the one of
-/// `roles` that it activates and, where that has changed since, what it was. Whether they do is another question.
+/// A grant that is good for its holder now, whatever it covers.
+pub struct Good<'r> {
+    /// As it is stored.
+    pub signed: &'r SignedGrant,
+    /// Its terms.
+    pub terms: GrantTerms,
+    /// The roles that all have to allow a command: the one that it activates and, where that has changed since, what it was.
+    pub roles: Vec<Role>,
+    /// Under what a command runs that they all allow.
+    pub both: Role,
+    /// What they all allow, for people; `None` where no words of theirs can say it.
+    pub common: Option<Role>,
+}
+
+/// Those of `candidates` that are good for `holder` now, each activating one of `roles`.
 pub fn good_for<'r>(
     candidates: &'r [SignedGrant],
     holder: &'r Caller,
     roles: &'r [Role],
     facts: &'r Facts<'r>,
-) -> impl Iterator<Item = (Vec<Role>, GrantTerms)> {
+) -> impl Iterator<Item = Good<'r>> {
     candidates.iter().filter_map(move |signed| {
-        let terms = decode::<GrantTerms>(&signed.bytes()).ok()?;
-        let roles = match genuine(signed, &terms, holder, roles, facts).ok()? {
-            Serving::Unchanged(role) => vec![role.clone()],
-            Serving::Changed { present, approved } => vec![present.clone(), present.narrowed(&approved)?.approved],
-        };
-        Some((roles, terms))
+        let terms = decode::<GrantTerms>(signed.bytes()).ok()?;
+        Some(match genuine(signed, &terms, holder, roles, facts).ok()? {
+            Serving::Unchanged(role) => {
+                let (roles, both, common) = (vec![role.clone()], role.clone(), Some(role.clone()));
+                Good { signed, terms, roles, both, common }
+            }
+            Serving::Changed { present, approved } => {
+                let narrowed = present.narrowed(&approved)?;
+                let common = narrowed.in_common();
+                Good { signed, terms, roles: vec![present.clone(), narrowed.approved], both: narrowed.both, common }
+            }
+        })
     })
 }
 
@@ -284,7 +303,7 @@ fn genuine<'r>(
     roles: &'r [Role],
     facts: &Facts<'_>,
 ) -> Result<Serving<'r>, GrantFault> {
-    facts.key.verify(Namespace::Grant, &signed.bytes(), &signed.signature()).map_err(GrantFault::Signature)?;
+    facts.key.verify(Namespace::Grant, signed.bytes(), signed.signature()).map_err(GrantFault::Signature)?;
     if terms.host != facts.host.as_str() {
         return Err(GrantFault::OtherHost);
     }

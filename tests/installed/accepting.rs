@@ -247,6 +247,38 @@ fn a_change_of_the_identity_is_told_where_the_row_that_remembers_it_is_gone() {
 }
 
 #[test]
+fn the_beginning_of_an_id_leads_past_what_cannot_be_read() {
+    let root = own_root();
+    let (carol, bob) = pair(&root);
+    let [pending, other] = [(); 2].map(|()| id(&request(&root, &carol, "reviewed", &[])));
+    let show = |who: &str, id: &str| root.run_as(who, ["jitctl", "show", id]);
+    // One that begins alike and cannot be read, of somebody else or of hers.
+    let twin = format!("{}{}", &pending[..9], if pending.ends_with('0') { '1' } else { '0' });
+    for uid in [65_000, carol.uid] {
+        root.script(&format!(
+            "sqlite3 {DATABASE} \"DELETE FROM request WHERE id = '{twin}'; INSERT INTO request SELECT '{twin}', {uid}, role, \
+             state, created, deadline, needed, x'7b7d', ended_by, ended_at, ended_reason, extends FROM request WHERE id = \
+             '{pending}'\""
+        ));
+        for (who, words) in [(&carol.name, &pending[..9]), (&bob.name, &pending[..9]), (&carol.name, &pending[..])] {
+            assert!(show(who, words).succeeded().contains(&pending), "{words}");
+        }
+    }
+    // The prefix that names it alone names it, to those who may see it.
+    root.script(&format!(
+        "sqlite3 {DATABASE} \"UPDATE request SET body = x'7b7d', role = 'other' WHERE id = '{other}'\""
+    ));
+    for (who, prefix) in
+        [("root", &other[..]), ("root", &other[..9]), (&carol.name, &other[..]), (&carol.name, &other[..9])]
+    {
+        let said = show(who, prefix);
+        said.refused(&other);
+        assert!(!said.stderr.contains("there is no request"), "{said:?}");
+    }
+    show(&bob.name, &other).refused("there is no request or grant");
+}
+
+#[test]
 fn what_cannot_be_read_is_named_and_keeps_nothing_else_from_being_listed_ended_or_accepted() {
     let root = own_root();
     let (carol, bob) = pair(&root);
@@ -268,6 +300,8 @@ fn what_cannot_be_read_is_named_and_keeps_nothing_else_from_being_listed_ended_o
     lists("root", &["jitctl", "grants"], &open, &damaged);
     lists(&bob.name, &["jitctl", "requests"], &pending, &unread);
     lists(&bob.name, &["jitctl", "requests"], &pending, &swapped);
+    let listed = root.run_as(&bob.name, ["jitctl", "requests"]);
+    assert!(listed.stderr.starts_with("jitctl: warning: "), "{listed:?}");
     root.run_as(&carol.name, ["jitctl", "release", &ended]).succeeded();
     let said = accept(&root);
     assert!(said.contains(&format!("grant {open}: revoked")), "{said}");

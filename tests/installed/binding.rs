@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{Person, PrivateRoot, Record};
 
-use crate::{own_root, records_of};
+use crate::{id, own_root, records_of};
 
 const TRIES: usize = 500;
 
@@ -44,19 +44,37 @@ authenticate = false
 standing     = ["%everything"]
 commands     = "ALL"
 authenticate = false
+
+[roles.by-exact-grant]
+eligible     = ["%by-exact-grant"]
+commands     = "ALL"
+authenticate = false
+
+[roles.by-exact-grant.activation]
+require_approval = true
+approvers        = ["%approves-exactly"]
 "#;
 
 /// Exchanges two names for ever, as fast as the kernel can (renameat2 with RENAME_EXCHANGE), or with a pause in seconds:
-/// an exchange changes a file's ctime, and a file that changed while it was checked does not run.
+/// an exchange changes a file's ctime, and a file that changed while it was checked does not run. When it is ended it tells how
+/// often it did.
 const FLIP: &str = r#"
-import ctypes, sys, time
+import ctypes, signal, sys, time
 libc, one, two = ctypes.CDLL(None), sys.argv[1].encode(), sys.argv[2].encode()
 pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0
-while True:
-    libc.renameat2(-100, one, -100, two, 2)
-    if pause:
-        time.sleep(pause)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+exchanges = 0
+try:
+    while True:
+        exchanges += libc.renameat2(-100, one, -100, two, 2) == 0
+        if pause:
+            time.sleep(pause)
+finally:
+    open("exchanges", "w").write(str(exchanges))
 "#;
+
+/// So often at least the names must have been exchanged, or nothing was raced against.
+const EXCHANGES: usize = 100;
 
 /// What nobody allowed: it leaves its effective uid behind. Anybody may append to the file.
 const EVIL: &str = "#include <stdio.h>\n#include <unistd.h>\nint main(void) { FILE *f = fopen(\"/tmp/evil\", \"a\"); \
@@ -73,17 +91,51 @@ fn racing_root() -> PrivateRoot {
     root
 }
 
-/// Sets the scene in the person's home, flips `one` and `two` there, and runs `command` 500 times meanwhile. How many of the
-/// runs succeeded.
-fn race(root: &PrivateRoot, person: &Person, scene: &str, (one, two): (&str, &str), command: &str) -> usize {
+/// How the tries of a race went.
+struct Race {
+    succeeded: usize,
+    failed: usize,
+}
+
+impl Race {
+    /// Both of what was exchanged were met with: one that runs and one that does not.
+    fn met_both(&self) {
+        let Self { succeeded, failed } = self;
+        assert!(
+            *succeeded > 0 && *failed > 0,
+            "{succeeded} tries succeeded and {failed} did not: one side was never met"
+        );
+    }
+}
+
+/// Sets the scene in the person's home, and then the race.
+fn race(root: &PrivateRoot, person: &Person, scene: &str, flipped: (&str, &str), command: &str) -> Race {
+    set(root, person, scene);
+    tried(root, person, flipped, command)
+}
+
+fn set(root: &PrivateRoot, person: &Person, scene: &str) {
+    root.run_as(&person.name, ["bash", "-c", &format!("cd ~ && mkdir w evil && {scene}")]).succeeded();
+}
+
+/// Flips `one` and `two` in the person's home, and runs `command` 500 times meanwhile.
+fn tried(root: &PrivateRoot, person: &Person, (one, two): (&str, &str), command: &str) -> Race {
     let script = format!(
-        "cd ~ && mkdir w evil && {scene}\n\
+        "cd ~\n\
          python3 /tmp/flip.py {one} {two} & flip=$!\n\
          ok=0; for i in $(seq {TRIES}); do jit-sudo -n {command} >/dev/null 2>&1 && ok=$((ok + 1)); done\n\
-         kill $flip; echo $ok"
+         kill $flip; wait $flip; echo $ok"
     );
     let output = root.command(&person.name, ["bash", "-lc", &script]).patience(Duration::from_secs(240)).run();
-    output.succeeded().trim().parse().unwrap_or_else(|_| panic!("{output:?}"))
+    let succeeded = output.succeeded().trim().parse().unwrap_or_else(|_| panic!("{output:?}"));
+    exchanged(root, person);
+    Race { succeeded, failed: TRIES - succeeded }
+}
+
+/// The names in the person's home were exchanged all the while.
+fn exchanged(root: &PrivateRoot, person: &Person) {
+    let exchanges = root.read(&format!("{}/exchanges", person.home));
+    assert!(exchanges.parse::<usize>().is_ok_and(|count| count >= EXCHANGES), "exchanged {exchanges} times");
 }
 
 /// How often the caller's own program ran as root.
@@ -114,8 +166,8 @@ fn a_link_that_is_exchanged_leads_to_nothing_else() {
     let root = racing_root();
     let person = root.person(&["by-path"]);
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
-    let succeeded = race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
-    assert!(succeeded > 0, "the link never led to the program that may run");
+    let raced = race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
+    raced.met_both();
     only(&root, &person, "/usr/bin/true");
 }
 
@@ -124,7 +176,7 @@ fn a_rule_over_a_directory_of_the_callers_runs_what_the_record_names() {
     let root = racing_root();
     let person = root.person(&["by-glob"]);
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
-    let succeeded = race(&root, &person, scene, ("w/true", "evil/true 0.01"), "~/w/true");
+    let succeeded = race(&root, &person, scene, ("w/true", "evil/true 0.01"), "~/w/true").succeeded;
     // A real file there is the caller's own, and the rule allows it. Each run of it is recorded as one.
     let own = format!("{}/w/true", person.home);
     let own_runs = runs_of(&root, &person, |start| start.text("path") == own);
@@ -135,13 +187,45 @@ fn a_rule_over_a_directory_of_the_callers_runs_what_the_record_names() {
     assert_eq!(runs_of(&root, &person, |start| start.text("path") != own && start.text("path") != "/usr/bin/true"), 0);
 }
 
+/// An exact grant for what a link, or a directory, leads to while it is approved.
+fn an_exact_grant_serves_what_was_approved(scene: &str, flipped: (&str, &str)) {
+    let root = racing_root();
+    let (person, approver) = (root.person(&["by-exact-grant"]), root.person(&["approves-exactly"]));
+    set(&root, &person, scene);
+    let program = format!("{}/w/true", person.home);
+    let words = ["jitctl", "--json", "request", "--role", "by-exact-grant", "--reason", "r", "--", &program];
+    let asked = root.command(&person.name, words).cwd(&person.home).run();
+    asked.succeeded();
+    let grant = id(&asked.json()["grant"]);
+    root.run_as(&approver.name, ["jitctl", "approve", &grant, "--exact"]).succeeded();
+
+    let raced = tried(&root, &person, flipped, "~/w/true");
+    raced.met_both();
+    only(&root, &person, "/usr/bin/true");
+    let digest = root.script("sha256sum </usr/bin/true | cut -d ' ' -f 1");
+    let named = |start: &Record| start.text("sha256") == digest.trim() && start.text("grant") == grant;
+    assert_eq!(runs_of(&root, &person, named), raced.succeeded, "each start names the program that ran, and the grant");
+}
+
+#[test]
+fn an_exact_grant_for_a_link_that_is_exchanged_serves_what_was_approved() {
+    let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
+    an_exact_grant_serves_what_was_approved(scene, ("w/true", "evil/true"));
+}
+
+#[test]
+fn an_exact_grant_for_a_link_in_a_directory_that_is_exchanged_serves_what_was_approved() {
+    let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
+    an_exact_grant_serves_what_was_approved(scene, ("w", "evil"));
+}
+
 #[test]
 fn a_digest_is_that_of_the_file_that_runs() {
     let root = racing_root();
     let person = root.person(&["by-digest"]);
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
-    let succeeded = race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
-    assert!(succeeded > 0, "the link never led to the program that may run");
+    let raced = race(&root, &person, scene, ("w/true", "evil/true"), "~/w/true");
+    raced.met_both();
     only(&root, &person, "/usr/bin/true");
 }
 
@@ -166,8 +250,8 @@ fn a_directory_that_is_exchanged_is_looked_up_once() {
     let root = racing_root();
     let person = root.person(&["by-path"]);
     let scene = "rmdir w; ln -s /usr/bin w; cp /tmp/evil-program evil/true";
-    let succeeded = race(&root, &person, scene, ("w", "evil"), "~/w/true");
-    assert!(succeeded > 0, "the directory never was /usr/bin");
+    let raced = race(&root, &person, scene, ("w", "evil"), "~/w/true");
+    raced.met_both();
     only(&root, &person, "/usr/bin/true");
 }
 
@@ -280,9 +364,11 @@ fn a_directory_that_is_exchanged_shows_nothing_of_another() {
         let script = format!(
             "cd ~ && {scene}\n\
              python3 /tmp/flip.py l own >/dev/null & flip=$!\n\
-             for i in $(seq {TRIES}); do {words} 2>&1; done | sort | uniq -c; kill $flip"
+             for i in $(seq {TRIES}); do {words} 2>&1; done | sort | uniq -c; kill $flip; wait $flip"
         );
-        root.command(&person.name, ["bash", "-lc", &script]).patience(Duration::from_secs(120)).run().stdout
+        let output = root.command(&person.name, ["bash", "-lc", &script]).patience(Duration::from_secs(120)).run();
+        exchanged(&root, &person);
+        output.stdout
     };
     let shell = said("mkdir own && ln -s /root/secret l", "SHELL=$HOME/l/plain jit-sudo -n -s");
     let command = said("true", "jit-sudo -n ~/l/directory");
@@ -319,10 +405,8 @@ fn a_descriptor_of_another_process_is_no_name_of_a_program() {
     );
     let output = root.command(&person.name, ["bash", "-c", &script]).patience(Duration::from_secs(240)).run();
     root.script("kill $(cat /tmp/leader)");
-    assert!(
-        output.succeeded().trim().parse::<usize>().unwrap() > 0,
-        "it never was the program that may run: {output:?}"
-    );
+    let succeeded = output.succeeded().trim().parse::<usize>().unwrap();
+    Race { succeeded, failed: TRIES - succeeded }.met_both();
     only(&root, &person, "/usr/bin/true");
 }
 

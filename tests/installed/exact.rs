@@ -93,23 +93,38 @@ fn an_exact_grant_takes_no_variable_that_was_not_approved() {
 #[test]
 fn a_constructor_in_a_preloaded_library_never_runs_under_an_exact_grant() {
     let root = exact_root();
-    let person = root.person(&["narrowed"]);
+    let (person, free) = (root.person(&["narrowed"]), root.person(&["narrowed"]));
     let source = "#include <stdio.h>\n#include <unistd.h>\n__attribute__((constructor)) static void evil(void)\n\
                   { FILE *f = fopen(\"/tmp/preloaded\", \"a\"); fprintf(f, \"%d\\n\", geteuid()); fclose(f); }\n";
     root.write("/tmp/evil.c", 0o644, source);
+    root.write("/tmp/evil.sh", 0o755, "#!/bin/sh\nid -u >>/tmp/preloaded\n");
     root.script("rm -f /tmp/preloaded; cc -shared -fPIC -o /tmp/evil.so /tmp/evil.c");
+    let ran = || root.script("cat /tmp/preloaded 2>/dev/null || true; rm -f /tmp/preloaded");
+    let preload = ["LD_PRELOAD=/tmp/evil.so", "/usr/bin/id"];
+    // ld.so takes LD_PRELOAD from whoever calls a set-user-ID program: -E brings another variable, by which tar runs a program.
+    let tar = ["/usr/bin/tar", "-cf", "/tmp/preloaded.tar", "/etc/hostname"];
+    let with_tar = |person: &Person| {
+        let words = [&["jit-sudo", "-n", "-E"][..], &tar].concat();
+        let options = "--checkpoint=1 --checkpoint-action=exec=/tmp/evil.sh";
+        root.command(&person.name, words).env("TAR_OPTIONS", options).cwd("/").run()
+    };
+
+    // Under a grant for the whole role both do what they are made for.
+    let whole = id(&request(root, &free, "narrowed", &[]));
+    root.run_as(&root.person(&["approvers"]).name, ["jitctl", "approve", &whole]).succeeded();
+    run(root, &free, "/", &preload).succeeded();
+    assert_eq!(ran(), "0\n", "the library does nothing");
+    with_tar(&free).succeeded();
+    assert_eq!(ran(), "0\n", "the variable does nothing");
+
     exactly(root, &person, "/", &["--one-shot", "--", "/usr/bin/id"]);
-    run(root, &person, "/", &["LD_PRELOAD=/tmp/evil.so", "/usr/bin/id"]).refused("without variables of yours");
-    let output = root
-        .command(&person.name, ["jit-sudo", "-n", "-E", "/usr/bin/id"])
-        .env("LD_PRELOAD_", "x")
-        .env("LD_PRELOAD", "/tmp/none.so")
-        .cwd("/")
-        .run();
-    assert_ne!(output.status.code(), Some(0));
+    run(root, &person, "/", &preload).refused("without variables of yours");
     assert_eq!(run(root, &person, "/", &["/usr/bin/id", "-u"]).status.code(), Some(1), "another command");
     assert!(run(root, &person, "/", &["/usr/bin/id"]).succeeded().starts_with("uid=0"));
-    assert_eq!(root.script("cat /tmp/preloaded 2>/dev/null || true"), "");
+    exactly(root, &person, "/", &[&["--one-shot", "--"][..], &tar].concat());
+    with_tar(&person).refused("without variables of yours");
+    run(root, &person, "/", &tar).succeeded();
+    assert_eq!(ran(), "");
 }
 
 #[test]
@@ -256,6 +271,24 @@ fn a_grant_serves_what_its_role_allowed_when_it_was_approved_and_allows_now() {
     assert_eq!(run(&root, &person, "/", &["id", "-u"]).succeeded(), "0");
     let shown = root.run_as(&approver.name, ["jitctl", "show", &grant]);
     assert!(shown.succeeded().contains("changed since"), "{shown:?}");
+    // Who decides on a request that waits reads the same: what it can still give, and what it cannot.
+    let pending = id(&request(&root, &root.person(&["web"]), "web", &[]));
+    role("[\"/usr/bin/env **\"]", "setenv = true\nrun_as = \"ALL\"\n");
+    let told = |id: &str| root.run_as(&approver.name, ["jitctl", "show", id]).succeeded().to_owned();
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (id, then) in [(&grant, "/usr/bin/id ** /usr/bin/env **"), (&pending, "ALL")] {
+        let both = format!(
+            "allowed then {then} as root with authenticate = false allows now /usr/bin/env ** as ALL with \
+             authenticate = false setenv = true given only what it allowed then and allows now"
+        );
+        assert!(squeezed(&told(id)).contains(&both), "{both} is not in {}", told(id));
+    }
+    let json = root.run_as(&approver.name, ["jitctl", "--json", "show", &grant]).json()["grant"]["background"].clone();
+    assert_eq!(json["role_commands_then"], serde_json::json!(["/usr/bin/id **", "/usr/bin/env **"]));
+    assert_eq!((&json["role_run_as"], &json["role_run_as_then"]), (&["ALL"].into(), &["root"].into()));
+    assert_eq!(json["role_options_then"], serde_json::json!({"authenticate": false}));
+    assert_eq!(json["role_options"], serde_json::json!({"authenticate": false, "setenv": true}));
+    role("\"ALL\"", "");
     let why = root.run_as(&person.name, ["jitctl", "why", "--", "cat", "/etc/shadow"]);
     assert!(why.stdout.contains("did not cover this command when it was approved"), "{why:?}");
 
@@ -422,7 +455,10 @@ fn a_directory_that_was_approved_is_no_link_to_another() {
         .cwd(&person.home)
         .patience(std::time::Duration::from_secs(240))
         .run();
-    assert!(output.stdout.contains("mine") && !output.stdout.contains("prod"), "{output:?}");
+    assert!(!output.stdout.contains("prod"), "{output:?}");
+    // Some were refused: it was exchanged, and not in the approved directory's place all the while.
+    let mine = output.stdout.trim().strip_suffix(" mine").and_then(|count| count.trim().parse::<usize>().ok());
+    assert!(mine.is_some_and(|count| count > 0 && count < 500), "{output:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `-l` and `-ll` beside Debian's sudo under the same rules: the same lines, broken at the same places.
 
-use crate::own_root;
+use harness::PrivateRoot;
+
+use crate::{id, own_root, request};
 
 const SUDOERS: &str = r#"
 Defaults env_reset
@@ -69,4 +71,87 @@ fn entries_are_listed_as_sudo_lists_them() {
             }
         }
     }
+}
+
+/// A role with these commands and options that needs an approval.
+fn web(root: &PrivateRoot, commands: &str, more: &str) {
+    let text = format!(
+        "[roles.web]\neligible = [\"alice\"]\ncommands = {commands}\nauthenticate = false\n{more}\n\
+         [roles.web.activation]\nrequire_approval = true\napprovers = [\"bob\"]\n"
+    );
+    root.add_policy("web", &text);
+}
+
+/// An approved grant of alice's.
+fn approved(root: &PrivateRoot, asked: &[&str], narrowed: &[&str]) -> String {
+    let id = id(&request(root, &root.user("alice"), "web", asked));
+    root.run_as("bob", [&["jitctl", "approve", &id], narrowed].concat()).succeeded();
+    id
+}
+
+/// What alice may run now, as `-l` lists it in this directory.
+fn may_run(root: &PrivateRoot, directory: &str) -> Vec<String> {
+    let listed = root.command("alice", ["jit-sudo", "-n", "-l"]).cwd(directory).run();
+    let now = listed.stdout.split("may activate the following").next().unwrap_or_default().to_owned();
+    now.lines().filter(|line| line.starts_with("    (")).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_listing_tells_of_a_grant_what_it_gives() {
+    let root = own_root();
+    let runs = |directory: &str, words: &[&str]| {
+        root.command("alice", [&["jit-sudo", "-n"][..], words].concat()).cwd(directory).run().status.code() == Some(0)
+    };
+    let release = || root.run_as("alice", ["jitctl", "release"]).succeeded().to_owned();
+
+    // An exact grant is one command.
+    web(&root, "\"ALL\"", "run_as = \"ALL\"\nrun_as_groups = \"ALL\"");
+    approved(&root, &["-u", "daemon", "-g", "www-data", "--", "X=1", "/usr/bin/id", "-u"], &["--exact"]);
+    assert_eq!(may_run(&root, "/"), [format!("(daemon : www-data) CWD={} NOPASSWD: /usr/bin/id -u", "/home/alice")]);
+    let long = root.run_as("alice", ["jit-sudo", "-n", "-ll"]);
+    for line in ["    RunAsUsers: daemon\n", "    RunAsGroups: www-data\n", "    Commands:\n\t/usr/bin/id -u\n"] {
+        assert!(long.succeeded().contains(line), "{line:?} in {long:?}");
+    }
+    assert!(long.stdout.contains("may activate the following roles"), "the whole role is not given: {long:?}");
+    release();
+    let edit = approved(&root, &["--", "sudoedit", "/etc/motd"], &["--exact"]);
+    assert_eq!(may_run(&root, "/"), ["(root) NOPASSWD: sudoedit /etc/motd"]);
+    let shown = root.run_as("bob", ["jitctl", "show", &edit]);
+    assert!(!shown.succeeded().contains("directory") && !shown.stdout.contains("sha256"), "{shown:?}");
+    release();
+    root.script("cp /usr/bin/id /usr/local/bin/own");
+    approved(&root, &["--", "/usr/local/bin/own"], &["--exact"]);
+    assert_eq!(may_run(&root, "/").len(), 1);
+    // Of a role that does not allow it any more, and of a program that is another, nothing is left.
+    web(&root, "[\"/usr/bin/uname\"]", "");
+    assert_eq!(may_run(&root, "/"), [""; 0]);
+    web(&root, "[\"/usr/local/bin/own\"]", "");
+    assert_eq!(may_run(&root, "/").len(), 1);
+    root.script("echo >>/usr/local/bin/own");
+    assert_eq!(may_run(&root, "/"), [""; 0]);
+    release();
+
+    // A role that has changed gives what it allowed then and allows now, whichever is narrower.
+    web(&root, "[\"/usr/bin/id **\", \"/usr/bin/date\"]", "");
+    approved(&root, &[], &[]);
+    assert_eq!(may_run(&root, "/"), ["(root) NOPASSWD: /usr/bin/id **, /usr/bin/date"]);
+    web(&root, "\"ALL\"", "setenv = true\nrun_as = \"ALL\"");
+    assert_eq!(may_run(&root, "/"), ["(root) NOSETENV: NOPASSWD: /usr/bin/id **, /usr/bin/date"]);
+    assert!(
+        runs("/", &["id"]) && !runs("/", &["uname"]) && !runs("/", &["X=1", "id"]) && !runs("/", &["-u", "bob", "id"])
+    );
+    web(&root, "[\"/usr/bin/uname\", \"/usr/bin/id -u\"]", "noexec = true");
+    assert_eq!(may_run(&root, "/"), ["(root) NOEXEC: NOPASSWD: /usr/bin/id -u"]);
+    assert!(runs("/", &["id", "-u"]) && !runs("/", &["id"]) && !runs("/", &["uname"]));
+    web(&root, "[\"/usr/bin/uname\"]", "");
+    assert_eq!(may_run(&root, "/"), [""; 0]);
+    release();
+
+    // One that has not begun gives nothing yet.
+    web(&root, "\"ALL\"", "");
+    approved(&root, &["--at", "+2h"], &[]);
+    assert!(!runs("/", &["id"]));
+    assert_eq!(may_run(&root, "/"), [""; 0]);
+    let listed = root.as_root(["jit-sudo", "-l", "-U", "alice"]);
+    assert!(!listed.succeeded().contains("may run the following"), "{listed:?}");
 }

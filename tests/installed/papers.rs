@@ -126,6 +126,13 @@ fn a_host_is_written_down_at_first_sight_and_known_after_it() {
     let modes = format!("stat -c %a {0}/.config {0}/.config/jit-sudo {0}/.config/jit-sudo/known_hosts", bob.home);
     assert_eq!(root.script(&modes).split_whitespace().collect::<Vec<_>>(), ["700", "700", "600"]);
 
+    // Who signs at the second sight hears that nobody has compared the key, until somebody has.
+    let never = "the key of web1 was never compared, only seen since";
+    let signs = || jitctl(root, &bob, &["approve", "-", "--key", "key", "--as", &bob.name], &text);
+    let signed = signs();
+    assert!(signed.succeeded().contains("BEGIN JIT-SUDO APPROVAL") && signed.stderr.contains(never), "{signed:?}");
+    assert!(signed.stderr.contains("jitctl key show") && signed.stderr.contains("remove seen="), "{signed:?}");
+
     let second = jitctl(root, &bob, &["show", "-"], &text);
     let seen = format!("seen since {}, not compared: ", day.trim());
     assert!(second.succeeded().contains(&seen) && second.stderr.is_empty(), "{second:?}");
@@ -133,6 +140,8 @@ fn a_host_is_written_down_at_first_sight_and_known_after_it() {
     root.script(&format!("sed -i 's/ seen=.*//' {}/.config/jit-sudo/known_hosts", bob.home));
     let compared = jitctl(root, &bob, &["show", "-"], &text);
     assert!(compared.succeeded().contains("  yes, by "), "{compared:?}");
+    let signed = signs();
+    assert!(signed.succeeded().contains("BEGIN JIT-SUDO APPROVAL") && !signed.stderr.contains(never), "{signed:?}");
 
     // Elsewhere, where the environment says so.
     let words = ["jitctl", "show", "-"];

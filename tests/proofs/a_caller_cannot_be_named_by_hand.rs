@@ -1,8 +1,8 @@
-use jit_sudo::elevation::Caller;
 use jit_core::names::Person;
+use jit_sudo::elevation::Caller;
 
-fn forge(person: Person) -> Caller {
-    Caller { person, ..unreachable!() }
+fn forge(person: Person, another: Caller) -> Caller {
+    Caller { person, ..another }
 }
 
 fn main() {}

@@ -1,9 +1,8 @@
 use jit_sudo::authorized::ExecPlan;
-use jit_sudo::elevation::Elevation;
 use jit_sudo::judge::Manner;
 
-fn plan(elevation: Elevation, manner: Manner) -> ExecPlan {
-    ExecPlan { elevation, manner }
+fn forge(manner: Manner, another: ExecPlan) -> ExecPlan {
+    ExecPlan { manner, ..another }
 }
 
 fn main() {}

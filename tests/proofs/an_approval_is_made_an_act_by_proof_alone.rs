@@ -1,4 +1,4 @@
-use jit_core::grant::Approval;
+use jit_core::grant::{Approval, Means};
 use jit_sudo::verify::{Act, Attested, Consent, Shown};
 
 fn forge(approval: Approval, act: Act) -> Attested {
@@ -7,6 +7,10 @@ fn forge(approval: Approval, act: Act) -> Attested {
 
 fn agree(uid: u32, shown: Shown) -> Consent {
     Consent { uid, shown }
+}
+
+fn act(uid: u32, means: Means) -> Act {
+    Act { uid, means }
 }
 
 fn main() {}

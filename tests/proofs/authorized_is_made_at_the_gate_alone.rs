@@ -1,10 +1,9 @@
-use jit_sudo::auth::Authenticated;
-use jit_sudo::authorized::{Authorized, Power};
-use jit_sudo::elevation::Elevation;
 use jit_core::policy::Role;
+use jit_sudo::auth::Authenticated;
+use jit_sudo::authorized::{Authorized, ExecPlan, Power};
 
-fn forge(elevation: Elevation, role: Role, authenticated: Authenticated) -> Authorized {
-    Authorized { elevation, role, power: Power::Standing, authenticated }
+fn forge(plan: ExecPlan, role: Role, authenticated: Authenticated) -> Authorized {
+    Authorized { plan, role, power: Power::Standing, authenticated }
 }
 
 fn main() {}

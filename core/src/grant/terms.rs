@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::host::HostDescriptor;
@@ -148,7 +148,8 @@ fn is_no(flag: &Flag) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandTerms {
-    /// The path by which rules know the program, and the arguments.
+    /// The path by which rules know the program, and the arguments; never empty.
+    #[serde(deserialize_with = "some_words")]
     pub argv: Vec<Word>,
     /// The working directory.
     pub cwd: Word,
@@ -164,6 +165,12 @@ pub struct CommandTerms {
     pub run_as_groups: Vec<u32>,
     /// The uid that it runs with.
     pub run_as_uid: u32,
+}
+
+/// A command without words would be none, and a person would be shown a whole role.
+fn some_words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Word>, D::Error> {
+    let words = Vec::deserialize(deserializer)?;
+    if words.is_empty() { Err(serde::de::Error::invalid_length(0, &"at least one word")) } else { Ok(words) }
 }
 
 impl CommandTerms {
@@ -350,8 +357,9 @@ impl RequestTerms {
         let groups: Vec<String> = command.run_as_groups.iter().map(u32::to_string).collect();
         let (uid, gid, groups) = (command.run_as_uid, command.run_as_gid, groups.join(" "));
         let quoted = |word: &Word| command_line([word.as_os_str()]);
-        let mut lines =
-            vec![format!("as {user} (uid {uid}, gid {gid}, groups {groups})"), format!("in {}", quoted(&command.cwd))];
+        let mut lines = vec![format!("as {user} (uid {uid}, gid {gid}, groups {groups})")];
+        // Files to edit are named by where they lie.
+        lines.extend((!command.cwd.as_bytes().is_empty()).then(|| format!("in {}", quoted(&command.cwd))));
         lines.extend(command.environment.iter().map(|variable| format!("with {}", quoted(variable))));
         lines
     }

@@ -1,7 +1,7 @@
 //! The arguments that a rule means: word by word, or as one line in the manner of sudoers(5).
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,22 @@ impl Arguments {
             // Expressions are about characters: of other bytes they can say nothing.
             Self::Regex(expression) => String::from_utf8(line(words)).ok().and_then(|line| expression.matches(&line)),
         }
+    }
+
+    /// Whether `other` means all that these mean, as far as that can be seen.
+    pub(super) fn are_within(&self, other: &Self) -> bool {
+        let anything = matches!(other, Self::Words(words) if *words == [ArgumentPattern::AnyNumber]);
+        anything || self == other || self.literal().is_some_and(|words| other.mean(&words) == Some(true))
+    }
+
+    /// The only words that are meant, where there is no wildcard.
+    fn literal(&self) -> Option<Vec<OsString>> {
+        let Self::Words(wanted) = self else { return None };
+        let word = |pattern: &ArgumentPattern| match pattern {
+            ArgumentPattern::Word(word) => word.literal().map(OsString::from_vec),
+            ArgumentPattern::AnyNumber | ArgumentPattern::AnyWord => None,
+        };
+        wanted.iter().map(word).collect()
     }
 }
 

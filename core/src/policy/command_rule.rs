@@ -145,6 +145,21 @@ impl CommandRule {
         named && (self.digests.is_empty() || self.digests.iter().any(|known| known.is(digest).unwrap_or(unknown)))
     }
 
+    /// Whether this rule means nothing that `other` does not mean too, as far as their words show; for rules that allow.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        if !other.digests.is_empty() && self.digests != other.digests {
+            return false;
+        }
+        match (&self.means, &other.means) {
+            (_, Means::All) => true,
+            (Means::All, Means::Program { .. }) => false,
+            (Means::Program { path, arguments }, Means::Program { path: other_path, arguments: other_arguments }) => {
+                let named = |path: PathBuf| other.names(other_path, ProgramNames::of(&path)) == Some(true);
+                (path == other_path || self.literal_path().is_some_and(named)) && arguments.are_within(other_arguments)
+            }
+        }
+    }
+
     fn names(&self, wanted: &ProgramPath, program: ProgramNames<'_>) -> Option<bool> {
         let (place, canonical) = (program.place.as_os_str().as_bytes(), program.canonical.as_os_str().as_bytes());
         match self.effect {

@@ -56,10 +56,17 @@ impl ProgramNames<'_> {
     }
 }
 
+impl<'a> ProgramNames<'a> {
+    /// Those of a program that only a rule names: no host is asked about it.
+    pub(super) fn of(path: &'a Path) -> Self {
+        Self { place: path, canonical: path, lookup: &NOWHERE }
+    }
+}
+
 /// A program whose name is no link.
 #[cfg(test)]
 impl<'a> From<&'a Path> for ProgramNames<'a> {
     fn from(path: &'a Path) -> Self {
-        Self { place: path, canonical: path, lookup: &NOWHERE }
+        Self::of(path)
     }
 }

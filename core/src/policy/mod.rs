@@ -14,6 +14,7 @@ mod glob;
 mod host;
 mod listed;
 mod lookup;
+mod meet;
 mod options;
 mod pattern;
 mod power;

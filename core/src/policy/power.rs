@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::command_rule::CommandRule;
+use super::command_rule::{CommandRule, Effect};
 use super::host::Hosts;
 use super::listed::Listed;
+use super::meet::meet;
 use super::options::Options;
 use super::recording::is_default;
 use super::role::{Leftovers, OnExpiry, Role};
@@ -108,6 +109,26 @@ impl RolePower {
         self.options().map(|options| options.changed()).unwrap_or_default()
     }
 
+    /// Everything besides its commands and its run-as users that is not as when nobody says anything, by the keys of the policy,
+    /// for people.
+    pub fn particulars(&self) -> Map<String, Value> {
+        let mut particulars = self.changed_options();
+        let mut add = |key: &str, is_usual: bool, value: Value| {
+            if !is_usual {
+                particulars.insert(key.to_owned(), value);
+            }
+        };
+        let on_expiry = serde_json::to_value(self.on_expiry).unwrap_or_default();
+        let leftovers = serde_json::to_value(self.leftovers).unwrap_or_default();
+        add("authenticate", self.authenticate, self.authenticate.into());
+        add("noexec", !self.noexec, self.noexec.into());
+        add("on_expiry", self.on_expiry == OnExpiry::Terminate, on_expiry);
+        add("leftovers", is_default(&self.leftovers), leftovers);
+        add("run_as_groups", self.run_as_groups.as_written().is_empty(), self.run_as_groups.as_written().into());
+        add("hosts", self.hosts == Listed::only(Hosts::All), self.hosts.as_written().into());
+        particulars
+    }
+
     /// The present role with the power that it had then.
     fn over(&self, present: &Role) -> Option<Role> {
         Some(Role {
@@ -150,6 +171,25 @@ pub struct Narrowed {
     pub approved: Role,
     /// What a command that both allow runs under: of each option the narrower.
     pub both: Role,
+}
+
+impl Narrowed {
+    /// What both roles allow, in their own words, for people; `None` where no rule or no user of theirs can say it.
+    pub fn in_common(&self) -> Option<Role> {
+        let Origin { present, approved } = self.both.narrowed_from.as_deref()?;
+        let mut common = Role {
+            commands: meet(&present.commands, &approved.commands),
+            run_as: present.run_as.met(&approved.run_as),
+            run_as_groups: present.run_as_groups.met(&approved.run_as_groups),
+            ..self.both.clone()
+        };
+        let unsaid = [approved, present].iter().all(|role| role.options.setenv.is_none());
+        if unsaid && common.options.setenv == Some(common.allows_everything()) {
+            common.options = Rc::new(Options { setenv: None, ..Options::clone(&common.options) });
+        }
+        let allows = common.commands.iter().any(|rule| rule.effect() == Effect::Allow);
+        (allows && !common.run_as.names_nobody()).then_some(common)
+    }
 }
 
 impl Role {

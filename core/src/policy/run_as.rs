@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listed::{Entry, Listed, Side};
 use super::lookup::{Lookup, NOWHERE};
+use super::meet::listed_in_both;
 use super::principal::{Principal, Subject, not_an_id, parse_id};
 use crate::names::GroupName;
 
@@ -102,9 +103,19 @@ impl RunAs {
     pub fn as_written(&self) -> Vec<String> {
         self.0.as_written()
     }
+
+    /// The users that both name.
+    pub(super) fn met(&self, other: &Self) -> Self {
+        Self(listed_in_both(&self.0, &other.0))
+    }
 }
 
 impl RunAsGroups {
+    /// The groups that both name.
+    pub(super) fn met(&self, other: &Self) -> Self {
+        Self(listed_in_both(&self.0, &other.0))
+    }
+
     /// Whether `-g` may name this group, for this user.
     pub fn allows(&self, (name, gid): (&str, u32), target: &Target<'_>) -> bool {
         let said = self.0.decide(|group| match group {

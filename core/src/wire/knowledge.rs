@@ -21,9 +21,15 @@ pub struct Background {
     pub role_commands_then: Vec<String>,
     /// As whom the role runs commands.
     pub role_run_as: Vec<String>,
+    /// As whom it ran them when this was asked for: a run needs both. Only where the role has changed; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub role_run_as_then: Vec<String>,
     /// How it runs them, where that is not as usual: options of the policy with their values.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub role_options: Map<String, Value>,
+    /// The same when this was asked for: the narrower of each counts. Only where the role has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_options_then: Option<Map<String, Value>>,
     /// The roles that would have done, narrowest first, where the requester named none; the first was chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chosen_among: Vec<RoleName>,

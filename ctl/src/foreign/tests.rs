@@ -262,6 +262,31 @@ fn a_paper_whose_parts_do_not_belong_together_is_refused() {
 }
 
 #[test]
+fn what_is_wrong_with_the_role_of_a_request_is_said_as_it_is() {
+    let with = |role: &str, change: fn(&mut RequestTerms)| {
+        let mut terms = RequestTerms { role_digest: role_digest(role.as_bytes()), ..terms() };
+        change(&mut terms);
+        shown(&wrap(&text(&terms), role, VERSION, &host_key())).err().unwrap()
+    };
+    let other_digest = with(&role(), |terms| terms.role_digest = "ab".repeat(32));
+    assert!(other_digest.contains("does not fit its digest"), "{other_digest}");
+    let other_name = with(&role(), |terms| terms.role = RoleName::parse("database").unwrap());
+    assert!(other_name.ends_with("it asks for role database, and the text is that of web-ops"), "{other_name}");
+    for form in [role().replacen("\":", "\" :", 1), role().replacen('{', "{\"admin\":true,", 1), "{}".to_owned()] {
+        let message = with(&form, |_| ());
+        assert!(message.ends_with("the text of its role is none that this version writes"), "{form}: {message}");
+    }
+}
+
+#[test]
+fn a_command_without_words_is_no_command() {
+    let mut terms = terms();
+    terms.command.as_mut().unwrap().argv.clear();
+    let message = shown(&wrap(&text(&terms), &role(), VERSION, &host_key())).err().unwrap();
+    assert!(message.contains("cannot be used"), "{message}");
+}
+
+#[test]
 fn papers_of_other_versions_say_so() {
     let (good, role) = (text(&terms()), role());
     let refused = |paper: &Paper| shown(paper).err().unwrap();

@@ -100,6 +100,15 @@ impl<'p> Host<'p> {
         })
     }
 
+    /// What whoever signs has to hear of a host whose key nobody has compared since it was seen first.
+    pub(crate) fn uncompared(&self) -> Option<Notice> {
+        let Standing::Seen(day, line) = &self.standing else { return None };
+        let (name, print) = (&self.described.name, self.key.fingerprint());
+        let message = format!("the key of {name} was never compared, only seen since {day}: it is {print}");
+        let hint = format!("compare it with `jitctl key show` on {name}, and then remove seen={day} from {line}");
+        Some(Notice::new(message).with_hint(hint))
+    }
+
     /// Whether something may be signed for the host.
     ///
     /// # Errors
@@ -228,6 +237,16 @@ mod tests {
             format!("{file}: line 1 is not \"NAME ssh-ed25519 KEY HOSTID\", perhaps with \"seen=YYYY-MM-DD\"");
         assert_eq!(met(&path, &web1), Ok(Standing::Unchecked(unchecked)));
         fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_was_never_compared_is_said_to_be_so() {
+        let web1 = described(1, "web1", "m");
+        let key = web1.public_key().unwrap();
+        let seen = Standing::Seen("2026-01-02".into(), "f:3".into());
+        let notice = Host::of(&web1, &key, seen).uncompared().unwrap();
+        assert!(notice.message.contains("never compared") && notice.message.contains(&key.fingerprint()), "{notice:?}");
+        assert!(Host::of(&web1, &key, Standing::Known("f:3".into())).uncompared().is_none());
     }
 
     #[test]

@@ -46,9 +46,11 @@ fn more(name: FlagName) -> (&'static str, &'static str) {
         FlagName::RemoveTimestamp => one("Needs no password."),
         FlagName::ResetTimestamp => one("With a command: do not use what is remembered, and do not remember this one."),
         FlagName::List => {
-            one("Listed are the commands that may run now, and then the roles that could be activated. With \
-                               a command: print its path and arguments if it may run now. Given twice it says no more \
-                               than once.")
+            one("List the commands that may run now, and then the roles that could be activated. Of a grant \
+                               it lists what the grant gives: the one command of an exact grant, with the directory that \
+                               was approved as `CWD=`; of a role that has changed since the approval, what it allowed \
+                               then and allows now; nothing of a grant that has not begun. With a command: print its \
+                               path and arguments if it may run now. Given twice it says no more than once.")
         }
         FlagName::NonInteractive => {
             one("Never ask, never wait and never open a request: where a password would be asked for, \

@@ -71,7 +71,9 @@ pub(crate) fn background() -> Background {
         role_commands: vec!["ALL".into()],
         role_commands_then: Vec::new(),
         role_run_as: vec!["root".into()],
+        role_run_as_then: vec!["root".into(), "bob".into()],
         role_options: serde_json::json!({"setenv": true}).as_object().unwrap().clone(),
+        role_options_then: serde_json::json!({"noexec": true}).as_object().cloned(),
         chosen_among: vec![RoleName::parse("web-ops").unwrap()],
     }
 }

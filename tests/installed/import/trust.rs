@@ -205,7 +205,7 @@ fn a_file_that_changes_while_it_is_looked_at_is_read_as_the_one_that_was_looked_
     let swapping = "cd /etc/w; touch on; while [ -e on ]; do ln -sf mine a; mv -f a x; ln -sf spare b; mv -f b x; done";
     root.run_as("alice", ["sh", "-c", &format!("( {swapping} ) </dev/null >/dev/null 2>&1 &")]).succeeded();
     let (mut refused, mut read) = (0, 0);
-    for _ in 0..150 {
+    for _ in 0..500 {
         let output = root.as_root(["jitctl", "policy", "import"]);
         assert!(!gives_alice_power(&output), "{output:?}");
         refused += usize::from(output.stderr.contains("/etc/w/x is owned by uid 1001 (alice)"));

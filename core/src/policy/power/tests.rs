@@ -141,3 +141,39 @@ fn all_commands_are_left_only_where_both_had_them() {
         assert_eq!(left.approved.allows_everything(), then == all);
     }
 }
+
+#[test]
+fn what_is_in_common_is_told_in_the_words_of_either_role() {
+    let all = "commands = \"ALL\"\nrun_as = \"ALL\"\n";
+    let common = |now: &str, then: &str| left(now, then).unwrap().in_common();
+    for (now, then) in [(all, ID), (ID, all)] {
+        let common = common(now, then).unwrap();
+        assert_eq!(common.commands, role(ID).commands);
+        assert_eq!((common.run_as, common.options.setenv), (role(ID).run_as, None));
+    }
+    assert_eq!(common(all, all).unwrap().options.setenv, None);
+    assert_eq!(common(&format!("{all}setenv = true"), ID).unwrap().options.setenv, Some(false));
+    assert!(common(ID, "commands = [\"/usr/bin/w\"]").is_none());
+    assert!(common("commands = \"ALL\"\nrun_as = [\"bob\"]", ID).is_none());
+}
+
+#[test]
+fn two_roles_of_which_the_same_is_told_are_the_same() {
+    let told = |more: &str| {
+        let power = RolePower::of(&role(&format!("commands = \"ALL\"\n{more}")));
+        (power.commands.clone(), power.run_as.as_written(), power.particulars())
+    };
+    assert!(told("").2.is_empty());
+    for more in [
+        "authenticate = false",
+        "noexec = true",
+        "on_expiry = \"finish\"",
+        "leftovers = \"keep\"",
+        "run_as_groups = [\"web\"]",
+        "hosts = [\"web*\"]",
+        "run_as = [\"bob\"]",
+        "setenv = true",
+    ] {
+        assert_ne!(told(more), told(""), "{more}");
+    }
+}

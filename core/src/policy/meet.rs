@@ -1,0 +1,157 @@
+//! What two lists have in common, as one list of the same kind: in each the last line that fits decides. For people: a line is
+//! left out where no single line could say what two have in common, so that never more is told than both allow.
+
+use super::command_rule::{CommandRule, Effect};
+use super::listed::{Line, Listed, Side};
+use super::principal::Principal;
+use super::run_as::{RunAsGroup, RunAsUser};
+
+/// A line of such a list.
+pub(super) trait Meets: Clone + PartialEq {
+    /// Whether it lets in.
+    fn lets_in(&self) -> bool;
+    /// The one of two lines that let in that lies in the other.
+    fn within(&self, other: &Self) -> bool;
+}
+
+/// The lines that let in what both lists let in, and nothing else.
+pub(super) fn meet<T: Meets>(one: &[T], other: &[T]) -> Vec<T> {
+    let out = |lines: &[T]| lines.iter().filter(|line| !line.lets_in()).cloned().collect::<Vec<T>>();
+    // Where a list says nothing, something else may decide: what either takes out stays out.
+    let mut common = out(one);
+    for line in other {
+        if line.lets_in() {
+            common.extend(one.iter().filter_map(|beside| narrower(beside, line)).cloned());
+        } else {
+            common.push(line.clone());
+        }
+    }
+    without_earlier(common)
+}
+
+fn narrower<'t, T: Meets>(one: &'t T, other: &'t T) -> Option<&'t T> {
+    if !one.lets_in() || one.within(other) { Some(one) } else { other.within(one).then_some(other) }
+}
+
+/// Of equal lines the last decides.
+fn without_earlier<T: PartialEq>(lines: Vec<T>) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for line in lines.into_iter().rev() {
+        if !kept.contains(&line) {
+            kept.push(line);
+        }
+    }
+    kept.reverse();
+    kept
+}
+
+impl Meets for CommandRule {
+    fn lets_in(&self) -> bool {
+        self.effect() == Effect::Allow
+    }
+
+    fn within(&self, other: &Self) -> bool {
+        self == other || self.is_within(other)
+    }
+}
+
+impl<T: Clone + PartialEq + Everything> Meets for Line<T> {
+    fn lets_in(&self) -> bool {
+        self.side() == Side::In
+    }
+
+    fn within(&self, other: &Self) -> bool {
+        self == other || other.what().is_everything()
+    }
+}
+
+/// What both lists name.
+pub(super) fn listed_in_both<T: Clone + PartialEq + Everything>(one: &Listed<T>, other: &Listed<T>) -> Listed<T> {
+    Listed::new(meet(one.lines(), other.lines()))
+}
+
+/// What a line can name.
+pub(super) trait Everything {
+    /// Whether it is all there is.
+    fn is_everything(&self) -> bool;
+}
+
+impl Everything for RunAsUser {
+    fn is_everything(&self) -> bool {
+        *self == Self::Of(Principal::All)
+    }
+}
+
+impl Everything for RunAsGroup {
+    fn is_everything(&self) -> bool {
+        *self == Self::All
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    use super::*;
+
+    fn rules(texts: &[&str]) -> Vec<CommandRule> {
+        texts.iter().map(|text| CommandRule::parse(text).unwrap()).collect()
+    }
+
+    fn met(one: &[&str], other: &[&str]) -> Vec<String> {
+        meet(&rules(one), &rules(other)).iter().map(ToString::to_string).collect()
+    }
+
+    fn allows(rules: &[CommandRule], command: &str) -> bool {
+        let words: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+        let last = rules.iter().rev().find(|rule| rule.matches(Path::new(&words[0]), &words[1..], &|_| None));
+        last.is_some_and(|rule| rule.effect() == Effect::Allow)
+    }
+
+    #[test]
+    fn of_two_lists_of_rules_the_narrower_lines_are_kept() {
+        let id = "/usr/bin/id **";
+        for (one, other, common) in [
+            (&["ALL"][..], &[id][..], &[id][..]),
+            (&[id], &["ALL"], &[id]),
+            (&[id, "/usr/bin/uname"], &[id, "/usr/bin/date"], &[id]),
+            (&[id], &["/usr/bin/id -u"], &["/usr/bin/id -u"]),
+            (&["/usr/bin/* -u"], &["/usr/bin/id -u", "/usr/bin/id -g"], &["/usr/bin/id -u"]),
+            (&["ALL", "!/usr/bin/su **"], &["/usr/bin/w", id], &["/usr/bin/w", id, "!/usr/bin/su **"]),
+            (&["/usr/bin/uname"], &["/usr/bin/date"], &[]),
+        ] {
+            assert_eq!(met(one, other), common, "{one:?} and {other:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_in_common_that_either_list_refuses() {
+        const LINES: [&str; 8] = [
+            "ALL",
+            "!ALL",
+            "/usr/bin/id **",
+            "!/usr/bin/id -g",
+            "/usr/bin/id -u",
+            "/usr/bin/* *",
+            "!/usr/bin/w",
+            "/usr/bin/w",
+        ];
+        const COMMANDS: [&str; 5] =
+            ["/usr/bin/id -u", "/usr/bin/id -g", "/usr/bin/id", "/usr/bin/w", "/usr/sbin/other x"];
+        let list = |number: usize| -> Vec<CommandRule> {
+            rules(&[LINES[number % 8], LINES[number / 8 % 8], LINES[number / 64]])
+        };
+        let mut told = [0_usize; 2];
+        for (one, other) in (0..512).flat_map(|one| (0..512).map(move |other| (one, other))).step_by(7) {
+            let (one, other) = (list(one), list(other));
+            let common = meet(&one, &other);
+            for command in COMMANDS {
+                let both = allows(&one, command) && allows(&other, command);
+                assert!(both || !allows(&common, command), "{one:?}\n{other:?}\n{common:?}\n{command}");
+                told[usize::from(allows(&common, command))] += usize::from(both);
+            }
+        }
+        assert!(told[1] > 9 * told[0], "too much is left untold: {told:?}");
+    }
+}

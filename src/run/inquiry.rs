@@ -1,0 +1,172 @@
+//! What is asked and not run: whether one command may run now, and what the grants of a person give at this moment. The gate's
+//! own verification answers both.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::activation::insight::Sight;
+use crate::elevation::{Caller, CallerError, Command, CommandError, Elevation, ElevationError, RunAs};
+use crate::host::Host;
+use crate::judge::{Among, JudgeError, Judgement, judge};
+use crate::policy_index::PolicyIndex;
+use crate::refusal::Refusal;
+use crate::verify::{Differs, Facts, Good, GrantFault, good_for, verify};
+use jit_core::cli::EnvironmentWish;
+use jit_core::clock::Now;
+use jit_core::escape::Word;
+use jit_core::grant::{CommandTerms, GrantTerms, SignedGrant};
+use jit_core::policy::Role;
+
+/// A question about a person.
+pub(super) struct Inquiry<'a> {
+    pub(super) host: &'a Host,
+    pub(super) policy: &'a PolicyIndex<'a>,
+    pub(super) now: Now,
+    /// Who asks.
+    pub(super) asker: &'a Caller,
+    /// The person, as often as one is needed.
+    pub(super) person: &'a dyn Fn() -> Result<Caller, CallerError>,
+}
+
+/// What a grant lets its holder run now.
+pub(super) enum Given {
+    /// The commands of its role, as the policy has it.
+    Role(Role),
+    /// What is left of them, for the role was another when the grant was approved.
+    Part(Role),
+    /// Exactly one command.
+    Command(Role, Box<GrantTerms>),
+}
+
+/// What the gate would say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// It runs.
+    Now,
+    /// It runs in the directory that an exact grant names, and the person is elsewhere.
+    Elsewhere,
+    /// It does not.
+    Not,
+}
+
+impl Inquiry<'_> {
+    /// Finds a command for the person; `None` for one that is hidden from the asker: as for one that is there and not allowed.
+    pub(super) fn find(&self, words: &[OsString], run_as: &RunAs) -> Result<Option<Command>, Refusal> {
+        let path = self.policy.settings().options.path_variable();
+        let found = match Command::find_for(words, &path, &(self.person)()?, self.asker) {
+            Err(CommandError::Hidden(hidden)) => {
+                let sight = Sight { host: self.host, policy: self.policy, now: &self.now };
+                sight.reveal::<Refusal>(hidden, self.asker, run_as)?
+            }
+            found => found,
+        };
+        match found {
+            Err(CommandError::Hidden(_)) => Ok(None),
+            found => Ok(Some(found.map_err(ElevationError::Command)?)),
+        }
+    }
+
+    /// Whether the person may run it now.
+    pub(super) fn may_run(&self, run_as: RunAs, command: Command) -> Result<bool, Refusal> {
+        let person = (self.person)()?;
+        let candidates = self.host.store().candidates(person.person(), self.now.seconds())?;
+        Ok(self.verdict(run_as, command, candidates, EnvironmentWish::default())? == Allowed::Now)
+    }
+
+    /// What each grant of the person gives now that activates one of `roles`.
+    pub(super) fn given(&self, roles: &[Role]) -> Result<Vec<Given>, Refusal> {
+        let person = (self.person)()?;
+        let (held, grants) = self.host.store().held(person.person(), self.now.seconds())?;
+        if held.is_empty() {
+            return Ok(Vec::new());
+        }
+        let here = |role: &Role| role.holds_on(person.host(), &crate::elevation::THIS_HOST);
+        let mut given = Vec::new();
+        self.with_facts(roles, |facts| {
+            for good in good_for(&grants, &person, roles, facts).filter(|good| good.roles.iter().all(here)) {
+                given.extend(self.of(good));
+            }
+        })?;
+        Ok(given)
+    }
+
+    fn of(&self, good: Good<'_>) -> Option<Given> {
+        let Good { signed, terms, roles, both, common } = good;
+        if !terms.exact.is_set() {
+            return common.map(|common| if roles.len() == 1 { Given::Role(common) } else { Given::Part(common) });
+        }
+        // What cannot be found, or is refused, is nothing that the grant gives.
+        let serves = self.serves(signed, terms.command.as_ref()?, &terms).unwrap_or(Allowed::Not);
+        (serves != Allowed::Not).then(|| Given::Command(both, Box::new(terms)))
+    }
+
+    fn serves(&self, signed: &SignedGrant, approved: &CommandTerms, terms: &GrantTerms) -> Result<Allowed, Refusal> {
+        let person = (self.person)()?;
+        let resolve = |group: Option<&OsStr>| {
+            RunAs::resolve(Some(OsStr::new(terms.run_as.as_str())), group, &person).map_err(ElevationError::RunAs)
+        };
+        let mut run_as = resolve(None)?;
+        if run_as.gid() != approved.run_as_gid {
+            run_as = resolve(Some(OsStr::new(&format!("#{}", approved.run_as_gid))))?;
+        }
+        let words: Vec<OsString> = approved.argv.iter().map(|word| word.0.clone()).collect();
+        let Some(command) = self.find(&words, &run_as)? else { return Ok(Allowed::Not) };
+        let signed = SignedGrant::from_stored(signed.bytes().to_vec(), signed.signature().to_vec());
+        self.verdict(run_as, command, vec![signed], wish(&approved.environment))
+    }
+
+    fn verdict(
+        &self,
+        run_as: RunAs,
+        command: Command,
+        candidates: Vec<SignedGrant>,
+        wish: EnvironmentWish,
+    ) -> Result<Allowed, Refusal> {
+        let elevation = Elevation::question((self.person)()?, run_as, command, None, wish);
+        let eligible = match judge(elevation, self.policy, Among::All(&[])) {
+            Ok(Judgement::Standing(_)) => return Ok(Allowed::Now),
+            Ok(Judgement::Eligible(eligible)) => eligible,
+            Err(JudgeError::NotAllowed(_)) => return Ok(Allowed::Not),
+            Err(error) => return Err(error.into()),
+        };
+        let roles = eligible.roles().to_vec();
+        let mut allowed = Allowed::Not;
+        self.with_facts(&roles, |facts| {
+            allowed = match verify(candidates, *eligible, facts) {
+                Ok(_) => Allowed::Now,
+                Err(none) if none.faults.iter().any(|(_, fault)| is_elsewhere(fault)) => Allowed::Elsewhere,
+                Err(_) => Allowed::Not,
+            };
+        })?;
+        Ok(allowed)
+    }
+
+    fn with_facts(&self, roles: &[Role], then: impl FnOnce(&Facts<'_>)) -> Result<(), Refusal> {
+        let identity = self.host.public_identity()?;
+        let person = (self.person)()?;
+        let vouchers = self.host.vouchers(roles, person.person(), self.now.seconds())?;
+        then(&Facts {
+            key: &identity.key,
+            host: &identity.id,
+            now: &self.now,
+            vouchers: vouchers.as_ref(),
+            approved: &|digest| self.host.store().role(digest),
+        });
+        Ok(())
+    }
+}
+
+/// Variables as a request names them, `NAME=VALUE`.
+fn wish(variables: &[Word]) -> EnvironmentWish {
+    let split = |word: &Word| {
+        let bytes = word.as_bytes();
+        let (name, value) = bytes.split_at_checked(bytes.iter().position(|byte| *byte == b'=')?)?;
+        Some((OsStr::from_bytes(name).to_owned(), OsStr::from_bytes(value.get(1..)?).to_owned()))
+    };
+    EnvironmentWish { set: variables.iter().filter_map(split).collect(), ..EnvironmentWish::default() }
+}
+
+/// Whether only the place from which it is asked is not that of the exact grant.
+fn is_elsewhere(fault: &GrantFault) -> bool {
+    matches!(fault, GrantFault::OtherCommand(Differs::Directory(..)))
+}
