@@ -324,12 +324,14 @@ impl Guests {
     /// The program has turned out to serve others: it goes back to where it was, and so do those of its family that are not the
     /// session's. What has left its family stays in the group.
     fn separate(&self) {
-        let proven: HashSet<Living> = self.proven().unwrap_or_default().into_iter().collect();
-        let others = scan(self.host.pid).unwrap_or_default().into_iter().filter(|one| !proven.contains(one));
         self.send_home();
-        if let (Some(home), Some(group)) = (&self.home, &self.group) {
-            for one in others.filter(|one| group.holds(one.pid)) {
-                let _ = home.adopt(one.pid); // it may have ended
+        let (Some(home), Some(group)) = (&self.home, &self.group) else { return };
+        for _ in 0..MAX_PASSES {
+            let proven: HashSet<Living> = self.proven().unwrap_or_default().into_iter().collect();
+            let others = scan(self.host.pid).unwrap_or_default().into_iter().filter(|one| !proven.contains(one));
+            // One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
+            if others.filter(|one| group.holds(one.pid) && home.adopt(one.pid).is_ok()).count() == 0 {
+                return;
             }
         }
     }
