@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use jit_core::escape::escape;
 use jit_sudo::broker::wire::{Answer, Ask, Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply};
+use sys::exec::NO_ROOM;
 use sys::signals::{self, SIGINT, SIGQUIT, SignalSet};
 
 /// Where the broker is, fixed when the program is built.
@@ -54,6 +55,9 @@ pub(crate) enum DoorError {
 impl fmt::Display for DoorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Start { path, error } if error.kind() == io::ErrorKind::WouldBlock => {
+                write!(f, "cannot start the broker {}: {NO_ROOM}", path.display())
+            }
             Self::Start { path, error } => {
                 write!(f, "cannot start the broker {}: {}", path.display(), io_cause(error))
             }
