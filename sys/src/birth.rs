@@ -252,6 +252,7 @@ mod tests {
                 // SAFETY: `end` leaves by _exit, and so do the forked.
                 let borrowed =
                     unsafe { vfork(end, std::ptr::null_mut(), stack.spare_capacity_mut(), Some(group.as_fd())) };
+                // SAFETY: as above.
                 let moved = match unsafe { fork_moved(group.as_fd()) } {
                     Ok(0) => exit_now(9),
                     moved => moved,

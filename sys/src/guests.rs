@@ -188,7 +188,8 @@ impl Guests {
     /// # Errors
     /// `Unsupported` where there are no groups of control; whatever the kernel says where they cannot be written.
     pub fn freeze(&self) -> io::Result<()> {
-        if self.service.get() == Service::Connection && self.people[0] == 0 {
+        let is_meant = self.service.get() == Service::Connection && self.people[0] == 0;
+        if is_meant && !self.inside()?.holds(self.host.pid) {
             self.bring(self.host)?;
         }
         self.freeze_begotten()
@@ -364,33 +365,34 @@ impl Guests {
     }
 
     fn freeze_begotten(&self) -> io::Result<()> {
-        self.inside()?.freeze()?;
         self.programs.look();
+        self.inside()?.freeze()?;
         for _ in 0..MAX_PASSES {
-            // One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
-            if self.seen()?.into_iter().filter(|guest| self.place(*guest)).count() == 0 {
+            // Our own first: while they stand still the host may be waiting for them.
+            if self.take_programs_out()? + self.bring_others()? == 0 {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Whoever should stand still is moved inside, and our own programs out of there; whether one was moved.
-    fn place(&self, guest: Living) -> bool {
-        let (Some(group), Some(inside)) = (&self.group, &self.inside) else { return false };
-        match (self.program_of(guest).is_some(), inside.holds(guest.pid)) {
-            (true, true) => group.adopt(guest.pid).is_ok(),
-            (false, false) => self.bring(guest).is_ok(),
-            (true, false) | (false, true) => false,
-        }
+    /// Moves our own programs from inside to where nobody is frozen; how many.
+    fn take_programs_out(&self) -> io::Result<usize> {
+        let (inside, Some(group)) = (self.inside()?, &self.group) else { return Ok(0) };
+        let own = inside.members().into_iter().filter(|pid| self.programs.run_by(*pid).is_some());
+        Ok(own.filter(|pid| group.adopt(*pid).is_ok()).count())
     }
 
-    /// Moves one inside, unless it is there.
+    /// Moves everybody else inside; how many. One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
+    fn bring_others(&self) -> io::Result<usize> {
+        let inside = self.inside()?;
+        let others = self.seen()?.into_iter().filter(|guest| !inside.holds(guest.pid));
+        Ok(others.filter(|guest| self.program_of(*guest).is_none() && self.bring(*guest).is_ok()).count())
+    }
+
+    /// Moves one inside, and remembers from where.
     fn bring(&self, one: Living) -> io::Result<()> {
         let inside = self.inside()?;
-        if inside.holds(one.pid) {
-            return Ok(());
-        }
         let home = Scope::around(one.pid)?;
         inside.adopt(one.pid)?;
         self.moved.borrow_mut().push((one, home));
