@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use jit_core::escape::escape;
 use jit_core::places::BROKER;
 use jit_core::wire::{Answer, Ask, Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply};
+use sys::exec::NO_ROOM;
 use sys::signals::{self, SIGINT, SIGQUIT, SignalSet};
 
 /// The longest answer in bytes.
@@ -49,6 +50,9 @@ pub(crate) enum DoorError {
 impl fmt::Display for DoorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Start { path, error } if error.kind() == io::ErrorKind::WouldBlock => {
+                write!(f, "cannot start the broker {}: {NO_ROOM}", path.display())
+            }
             Self::Start { path, error } => {
                 write!(f, "cannot start the broker {}: {}", path.display(), sys::plain_words(error))
             }

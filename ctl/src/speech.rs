@@ -1,5 +1,6 @@
 //! Every "no" of jitctl: its sentence, its hint, its word for programs and its exit status.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -90,8 +91,12 @@ impl Trouble {
             Self::Door(DoorError::Refused(failure)) => {
                 Notice { message: failure.message.clone(), hint: failure.hint.clone() }
             }
-            Self::Door(error @ DoorError::Start { .. }) => Notice::new(error.to_string())
-                .with_hint("jit-sudo is not installed completely on this host; see its README"),
+            Self::Door(error @ DoorError::Start { error: cause, .. })
+                if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
+            {
+                Notice::new(error.to_string())
+                    .with_hint("jit-sudo is not installed completely on this host; see its README")
+            }
             Self::Door(error) => Notice::new(error.to_string()),
             Self::Usage(notice) | Self::Local(_, notice) => notice.clone(),
         }

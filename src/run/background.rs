@@ -5,10 +5,11 @@ use std::os::fd::AsFd;
 
 use crate::refusal::Refusal;
 use crate::run::perform;
-use crate::session::ExitStatus;
+use crate::session::{ExitStatus, LaunchError};
 use crate::voice::Voice;
 use jit_core::cli::Run;
 use jit_core::policy::PolicyReader;
+use sys::exec::ExecError;
 use sys::poll::{pipe, read, write};
 use sys::process::{WaitEvent, Waiting, fork, wait};
 use sys::sanitize::Inherited;
@@ -25,7 +26,7 @@ pub(super) fn run(run: &Run, inherited: &Inherited, voice: &mut Voice) -> Result
         });
         status.exit()
     })
-    .map_err(failed("fork"))?;
+    .map_err(|error| Refusal::Launch(LaunchError::Exec(ExecError::unborn(&error))))?;
     drop(tell);
 
     if matches!(read(begun.as_fd(), &mut [0]), Ok(1)) {

@@ -51,7 +51,7 @@ const KILL_ROUNDS: u32 = 100;
 /// After how many of them our own programs are killed as well, for which there is nothing left to look after by then: a second.
 const PATIENT_ROUNDS: u32 = 50;
 
-/// How many rounds of taking processes back: what they beget meanwhile is taken by the next.
+/// How many rounds of taking processes back or out: what they beget meanwhile is taken by the next.
 const TAKING_ROUNDS: u32 = 16;
 
 /// Takes this process out of a control group that an ordinary user could freeze or kill, while it holds the database or
@@ -343,9 +343,15 @@ impl Family {
 
     fn take_ours_out(&self) {
         self.ours.look();
-        for pid in self.members().into_iter().filter(|pid| self.ours.run_by(*pid).is_some()) {
-            settle_beside(pid);
-            let _ = self.taken_out.borrow_mut().insert(pid);
+        // Again, as whoever watches a session inside of the run may be moving its programs at this very moment.
+        for _ in 0..TAKING_ROUNDS {
+            let members = self.members().into_iter();
+            let own: Vec<Pid> = members.filter(|pid| self.ours.run_by(*pid).is_some()).collect();
+            if own.is_empty() {
+                return;
+            }
+            own.iter().copied().for_each(settle_beside);
+            self.taken_out.borrow_mut().extend(own);
         }
     }
 

@@ -70,11 +70,7 @@ impl<'a> Hosted<'a> {
     pub fn found(run: &str, program: &Program<'a>) -> io::Result<Self> {
         let Program { pid, holder, run_as, terminal, is_shared } = *program;
         let shared = is_shared();
-        // Where the other session has the program in its group, that one is not ours to be inside of.
-        let group = match shared {
-            true => Cgroup::create_beside(PARENT, run, pid),
-            false => Cgroup::create_for(PARENT, run, pid),
-        };
+        let group = Cgroup::create_for(PARENT, run, pid);
         let host = Host { pid, holder, run_as, terminal, mark: Mark::new(RUN_VARIABLE, run) };
         Ok(Self { guests: Guests::of(host, group.ok(), ours(), shared)?, is_shared })
     }
@@ -120,12 +116,17 @@ impl<'a> Hosted<'a> {
         let act = |act: &Act, enforcer: &mut Enforcer<'_>| {
             let _ = self.act(act, enforcer); // how many there are is asked below
         };
-        Enforcer::new(watch, grace, None).outwatch(&act, &is_gone)
+        let ending = Enforcer::new(watch, grace, None).outwatch(&act, &is_gone);
+        if ending.is_some() {
+            self.end_programs();
+        }
+        ending
     }
 
     /// Ends whoever is left.
     pub fn end(&self, grace: Duration) {
         self.clear_up(grace);
+        self.end_programs();
     }
 
     /// Nothing of it is watched any more.
@@ -212,14 +213,17 @@ impl<'a> Hosted<'a> {
         ROUND
     }
 
-    /// The supervisors of runs in the session see that their commands have ended, and end by themselves. One that is still at a
-    /// question has nobody left to answer it.
+    /// The supervisors of runs in the session see that their commands have ended, and end by themselves; one that was about to begin
+    /// a command has that ended too. One that is still at a question has nobody left to answer it.
     fn end_programs(&self) {
         let deadline = Instant::now() + RECORDED_WITHIN;
         while self.guests.count_programs().is_ok_and(|count| count > 0) {
             if Instant::now() > deadline {
                 let _ = self.guests.kill_programs(); // nobody of the others is left
                 return;
+            }
+            if self.guests.count().is_ok_and(|count| count > 0) {
+                self.kill();
             }
             std::thread::sleep(ROUND);
         }

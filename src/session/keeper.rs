@@ -11,6 +11,7 @@ use super::launch::{Launch, LaunchError};
 use super::message::{Order, Report, receive_order, receive_report, send_order, send_report};
 use super::reaper::{Reaper, Stops};
 use super::taps::Ends;
+use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, Usage, WaitEvent, Waiting, exit_now, fork, wait};
 use sys::sanitize::Inherited;
@@ -42,7 +43,7 @@ impl Begotten {
             ours = None; // what the keeper held, it could not hear us let go of
             exit_now(i32::from(keep(launch, inherited, ends, &theirs, grace).is_err()))
         });
-        let keeper = begotten.map_err(|error| LaunchError::System("fork", error))?;
+        let keeper = begotten.map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
         drop(theirs);
         let lost = |error| LaunchError::Lost("hear of the command", error);
         let line = ours.ok_or_else(|| lost(io::ErrorKind::NotConnected.into()))?;

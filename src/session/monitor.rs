@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use super::carrier::{Carrier, Course};
 use super::launch::Launch;
-use super::message::{Order, Place, receive_order};
+use super::message::{Order, Place, Report, receive_order, send_report};
 use super::reaper::Reaper;
 use super::taps::{Ends, end_of};
+use sys::exec::ExecError;
 use sys::poll::pipe;
 use sys::process::{self, Pid, exit_now, fork_into};
 use sys::sanitize::Inherited;
@@ -56,7 +57,10 @@ impl Monitor<'_, '_> {
         let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
         let (failure, told) = pipe()?;
         let own = Pid::own();
-        let command = fork_into(self.launch.birth(), || self.become_command(own, &told))?;
+        let command = match fork_into(self.launch.birth(), || self.become_command(own, &told)) {
+            Ok(command) => command,
+            Err(error) => return send_report(self.carrier.supervisor, &Report::Failed(ExecError::unborn(&error))),
+        };
         drop(told);
         // Parent and child both do it: whoever comes first, the group is there when it is needed. After exec the
         // kernel refuses it to the parent, and then the child has done it.

@@ -18,6 +18,7 @@ use super::monitor::Monitor;
 use super::outcome::CommandEnd;
 use super::tape::Tape;
 use super::taps::{Taps, cloned};
+use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Suspension, become_subreaper, fork_into};
 use sys::pty::Pty;
@@ -112,7 +113,7 @@ pub(super) fn run(
         let carrier = Carrier { terminals, taps: &mut taps, tape, supervisor: &theirs };
         Monitor { launch, inherited, follower, on_terminal, ends, carrier, place, grace }.run()
     })
-    .map_err(system("fork"))?;
+    .map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
     drop((theirs, follower, ends));
     taps.close();
     tape.hand_over();

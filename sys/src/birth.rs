@@ -1,11 +1,11 @@
 //! How children are made: as copies, or in borrowed memory until they have become another program; where wanted, as
 //! members of a control group from their first moment on (moving a process later can cost milliseconds).
 
-use std::io;
+use std::fs::File;
+use std::io::{self, PipeReader, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use crate::cgroup::is_gone;
 use crate::kernel::check;
 
 /// Since Linux 5.7; not in every libc.
@@ -14,8 +14,8 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// What a child runs that borrows our memory; it must not come back.
 pub(crate) type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;
 
-/// fork(2), with the child in `cgroup` where one is given and the kernel agrees: from its first moment on, or, where there is
-/// no clone3(2), before it does anything else. 0 in the child.
+/// fork(2), with the child in `cgroup` where one is given: from its first moment on, or, where there is no clone3(2), before it
+/// does anything else. Where the group takes nobody there is no child. 0 in the child.
 ///
 /// # Safety
 /// For a process with one thread, or a child that is content with what fork(2) promises to others.
@@ -27,20 +27,56 @@ pub(crate) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::c_
         // of anything that a process with one thread needs.
         let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
         match check(answer as libc::c_int) {
-            Err(error) if !is_final(&error) => {}
+            Err(error) if is_missing(&error) => {}
             done => return done,
         }
+        // SAFETY: the caller's promise.
+        return unsafe { fork_moved(cgroup) };
     }
     // SAFETY: the caller's promise.
+    check(unsafe { libc::fork() })
+}
+
+/// The child does nothing before it is in the group, and ends where it cannot be.
+///
+/// # Safety
+/// As [`fork`].
+unsafe fn fork_moved(cgroup: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    let (told, mut tell) = io::pipe()?;
+    // SAFETY: the caller's promise.
     let child = check(unsafe { libc::fork() })?;
-    if let (0, Some(cgroup)) = (child, cgroup) {
-        enter(cgroup);
+    if child == 0 {
+        drop(tell);
+        await_word(told);
+        return Ok(0);
     }
-    Ok(child)
+    drop(told);
+    match enter(cgroup, &child.to_string()).and_then(|()| tell.write_all(b"!")) {
+        Ok(()) => Ok(child),
+        Err(error) => {
+            drop(tell);
+            bury(child);
+            Err(error)
+        }
+    }
+}
+
+fn await_word(mut told: PipeReader) {
+    if !told.read(&mut [0]).is_ok_and(|length| length == 1) {
+        // SAFETY: takes an integer and does not return.
+        unsafe { libc::_exit(1) };
+    }
+}
+
+fn bury(child: libc::c_int) {
+    // SAFETY: nothing is asked of how it ended.
+    while check(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) })
+        .is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
+    {}
 }
 
 /// vfork(2) on a stack of its own: runs `entry` in a child that shares our memory, and returns when it has become another
-/// program or has ended. In `cgroup` where one is given and the kernel agrees, as in [`fork`].
+/// program or has ended. In `cgroup` where one is given, as in [`fork`].
 ///
 /// # Safety
 /// `entry` leaves by exec or _exit, without unwinding; `argument` is what it expects; all signals are blocked, so that
@@ -59,19 +95,28 @@ pub(crate) unsafe fn vfork(
         // SAFETY: the stack is exclusively ours and outlives the child's stay on it, which CLONE_VFORK bounds; the rest
         // is the caller's promise.
         match unsafe { clone3_with_stack(&arguments, entry, argument) } {
-            Err(error) if !is_final(&error) => {}
+            Err(error) if is_missing(&error) => {}
             done => return done,
         }
     }
     let top = stack.as_mut_ptr_range().end;
-    let mut entrance = Entrance { cgroup, entry, argument };
+    let mut entrance = Entrance { cgroup, entry, argument, refused: None };
     // SAFETY: as above; the entrance lives as long as the child stays on our stack.
-    check(unsafe { libc::clone(enter_first, top.cast(), BORROWED | libc::SIGCHLD, (&raw mut entrance).cast()) })
+    let child =
+        check(unsafe { libc::clone(enter_first, top.cast(), BORROWED | libc::SIGCHLD, (&raw mut entrance).cast()) })?;
+    match entrance.refused {
+        None => Ok(child),
+        Some(errno) => {
+            bury(child);
+            Err(io::Error::from_raw_os_error(errno))
+        }
+    }
 }
 
-/// Where the group was removed meanwhile, or is full, nothing that is to be born there may live elsewhere.
-fn is_final(error: &io::Error) -> bool {
-    is_gone(error) || error.raw_os_error() == Some(libc::EAGAIN)
+/// An older kernel has no such call, or does not know of groups, and the filter of a container says that it is not permitted. Whatever
+/// else is said is said of the group: it was removed meanwhile, is full, or takes nobody. What is to be born there lives nowhere else.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::E2BIG | libc::EINVAL | libc::EPERM))
 }
 
 /// What a child does that could not be begotten in its group.
@@ -79,27 +124,28 @@ struct Entrance<'a> {
     cgroup: Option<BorrowedFd<'a>>,
     entry: Entry,
     argument: *mut libc::c_void,
+    /// Why it could not enter the group.
+    refused: Option<libc::c_int>,
 }
 
 extern "C" fn enter_first(entrance: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `vfork` passes its own `Entrance` and does not touch it before we are gone.
-    let Entrance { cgroup, entry, argument } = unsafe { &*entrance.cast::<Entrance<'_>>() };
-    if let Some(cgroup) = cgroup {
-        enter(*cgroup);
+    let entrance = unsafe { &mut *entrance.cast::<Entrance<'_>>() };
+    if let Some(error) = entrance.cgroup.and_then(|cgroup| enter(cgroup, "0").err()) {
+        entrance.refused = Some(error.raw_os_error().unwrap_or(libc::EIO));
+        // SAFETY: takes an integer and does not return.
+        unsafe { libc::_exit(1) };
     }
-    entry(*argument)
+    (entrance.entry)(entrance.argument)
 }
 
-/// While we are root still. Where it fails there is no group for the child, which is followed as a descendant then.
-fn enter(cgroup: BorrowedFd<'_>) {
-    // SAFETY: the name ends in NUL, the text lives through the call, and the descriptor is closed by whoever opened it.
-    unsafe {
-        let members = libc::openat(cgroup.as_raw_fd(), c"cgroup.procs".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        if members >= 0 {
-            libc::write(members, b"0".as_ptr().cast(), 1);
-            libc::close(members);
-        }
-    }
+/// A process, or the one that says it of itself, moves to the group; while we are root still.
+fn enter(cgroup: BorrowedFd<'_>, who: &str) -> io::Result<()> {
+    // SAFETY: the name ends in NUL and lives through the call.
+    let members =
+        check(unsafe { libc::openat(cgroup.as_raw_fd(), c"cgroup.procs".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) })?;
+    // SAFETY: the kernel has just made the descriptor and nobody else owns it.
+    File::from(unsafe { OwnedFd::from_raw_fd(members) }).write_all(who.as_bytes())
 }
 
 fn arguments(flags: libc::c_int, cgroup: BorrowedFd<'_>) -> libc::clone_args {
@@ -159,4 +205,85 @@ unsafe fn clone3_with_stack(
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn clone3_with_stack(_: &libc::clone_args, _: Entry, _: *mut libc::c_void) -> io::Result<libc::c_int> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::Cgroup;
+    use crate::descendants::descendants;
+    use crate::process::{self, Pid, WaitEvent, Waiting, exit_now, fork_into};
+    use std::fs;
+    use std::os::fd::AsFd;
+
+    extern "C" fn end(_: *mut libc::c_void) -> libc::c_int {
+        exit_now(9)
+    }
+
+    /// As `vfork` of a kernel without clone3(2).
+    fn enter_as(entrance: &mut Entrance<'_>) -> io::Result<libc::c_int> {
+        let mut stack = Vec::<u128>::with_capacity(1 << 12);
+        let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: stack and entrance outlive the child's stay, which CLONE_VFORK bounds.
+        check(unsafe { libc::clone(enter_first, top.cast(), flags, std::ptr::from_mut(entrance).cast()) })
+    }
+
+    fn status(child: libc::c_int) -> WaitEvent {
+        process::wait(Pid::new(child).unwrap(), Waiting::ForEnd).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn nobody_is_born_elsewhere_when_the_group_takes_nobody() {
+        // One that has no room for processes between groups of threads, and one that was removed.
+        let Some(outer) = Cgroup::create("sys-tests", "closed").ok() else { return };
+        let [threads, closed, gone] = ["threads", "closed", "gone"].map(|name| outer.path().join(name));
+        for path in [&threads, &closed, &gone] {
+            fs::create_dir(path).unwrap();
+        }
+        fs::write(threads.join("cgroup.type"), "threaded").unwrap();
+        let [closed, gone] = [&closed, &gone].map(|path| Cgroup::open("sys-tests", path).unwrap());
+        fs::remove_dir(gone.path()).unwrap();
+        // Another process, so that the children of other tests are none of ours.
+        let other = fork_into(None, || {
+            for group in [&closed, &gone] {
+                let born = fork_into(Some(group), || exit_now(9));
+                let mut stack = Vec::<u128>::with_capacity(1 << 12);
+                // SAFETY: `end` leaves by _exit, and so do the forked.
+                let borrowed =
+                    unsafe { vfork(end, std::ptr::null_mut(), stack.spare_capacity_mut(), Some(group.as_fd())) };
+                // SAFETY: as above.
+                let moved = match unsafe { fork_moved(group.as_fd()) } {
+                    Ok(0) => exit_now(9),
+                    moved => moved,
+                };
+                let argument = std::ptr::null_mut();
+                let mut entrance = Entrance { cgroup: Some(group.as_fd()), entry: end, argument, refused: None };
+                let entered = enter_as(&mut entrance).map(status);
+                let none = born.is_err() && borrowed.is_err() && moved.is_err() && entrance.refused.is_some();
+                if !none || entered.is_ok_and(|event| event != WaitEvent::Exited(1)) {
+                    exit_now(1);
+                }
+            }
+            exit_now(if descendants(Pid::own()).is_ok_and(|left| left.is_empty()) { 0 } else { 2 })
+        });
+        assert_eq!(status(other.unwrap().raw()), WaitEvent::Exited(0));
+        outer.remove();
+    }
+
+    #[test]
+    fn without_clone3_a_child_is_in_its_group_before_it_does_anything() {
+        let Some(group) = Cgroup::create("sys-tests", "moved").ok() else { return };
+        // SAFETY: the child leaves by _exit and is content with what fork(2) promises.
+        let child = match unsafe { fork_moved(group.as_fd()) }.unwrap() {
+            0 => exit_now(i32::from(!group.holds(Pid::own()))),
+            child => child,
+        };
+        assert_eq!(status(child), WaitEvent::Exited(0));
+        let mut entrance =
+            Entrance { cgroup: Some(group.as_fd()), entry: end, argument: std::ptr::null_mut(), refused: None };
+        assert_eq!(status(enter_as(&mut entrance).unwrap()), WaitEvent::Exited(9));
+        assert_eq!(entrance.refused, None);
+        group.remove();
+    }
 }

@@ -1,12 +1,15 @@
 //! Control groups of version 2 (cgroups(7)): a group for everything that one process starts, which can be frozen and
 //! killed as a whole, and a way out of a group that an ordinary user controls.
 
+mod nest;
+
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
@@ -50,43 +53,30 @@ impl Cgroup {
     /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever
     /// mkdir(2) says where it cannot be written.
     pub fn create(parent: &str, name: &str) -> io::Result<Self> {
-        Self::create_around(parent, name, "self", Around::Innermost)
+        let (tree, member) = match STAYED.get() {
+            Some(known) => known.clone(),
+            None => (tree()?, membership("self")?),
+        };
+        Self::create_within(&tree.join(parent), name, &member, Pid::own())
     }
 
-    /// The same, inside of the group of ours that a process is in, where it is in one: whatever ends that one ends this one too.
+    /// The same, inside of the group of ours that a process is in, where it is in one: whatever freezes or ends that one freezes or
+    /// ends this one too. The group of another session that the process hosts is none to be inside of.
     ///
     /// # Errors
     /// As [`Self::create`], and when there is no such process.
     pub fn create_for(parent: &str, name: &str, process: Pid) -> io::Result<Self> {
-        Self::create_around(parent, name, &process.to_string(), Around::Innermost)
+        Self::create_within(&tree()?.join(parent), name, &membership(&process.to_string())?, process)
     }
 
-    /// The same beside the innermost of our groups that the process is in: that one is of another session of its.
-    ///
-    /// # Errors
-    /// As [`Self::create_for`].
-    pub fn create_beside(parent: &str, name: &str, process: Pid) -> io::Result<Self> {
-        Self::create_around(parent, name, &process.to_string(), Around::Next)
-    }
-
-    fn create_around(parent: &str, name: &str, process: &str, around: Around) -> io::Result<Self> {
-        let stayed = STAYED.get().filter(|_| process == "self");
-        let (tree, member) = match stayed {
-            Some(known) => known.clone(),
-            None => (tree()?, membership(process)?),
-        };
-        let outer = outer(parent, &member).and_then(|outer| match around {
-            Around::Innermost => Some(outer),
-            Around::Next => outer.parent().filter(|next| *next != Path::new(parent)).map(Path::to_owned),
-        });
-        let parent = tree.join(parent);
-        let links = own_directory(&parent)?.nlink();
-        let around = outer.map_or_else(|| parent.clone(), |outer| tree.join(outer));
+    fn create_within(parent: &Path, name: &str, member: &Path, process: Pid) -> io::Result<Self> {
+        let links = own_directory(parent)?.nlink();
+        let around = nest::around(parent, member, process);
         let path = around.join(format!("{name}.{}", Maker::this_process()?));
         DirBuilder::new().mode(0o755).create(&path)?;
         // Two links of its own, and one for each group that was in it.
         if links > 2 && Pid::own().raw() % SWEEPERS == 0 {
-            sweep(&parent);
+            sweep(parent);
         }
         let directory = open(&path)?;
         Ok(Self { directory, path, most: None })
@@ -135,9 +125,7 @@ impl Cgroup {
     /// moved there by PAM, and with them whatever they beget. It is logind's to remove.
     pub fn of_session_led_by(leader: Pid) -> Option<Self> {
         let Scope(path) = Scope::around(leader).ok()?;
-        let id = path.file_name()?.to_str()?.strip_prefix("session-")?.strip_suffix(".scope")?;
-        let told = fs::read_to_string(Path::new(SESSIONS).join(id)).ok()?;
-        let is_led = told.lines().any(|line| line.strip_prefix("LEADER=") == Some(&leader.to_string()));
+        let is_led = leader_in(&path) == Some(leader);
         is_led.then(|| open(&path).ok()).flatten().map(|directory| Self { directory, path, most: None })
     }
 
@@ -165,31 +153,15 @@ impl Cgroup {
         !self.is_populated()
     }
 
-    /// Makes a group inside of this one, or takes it where it was made before; it goes when this one is removed.
+    /// Makes a group inside of this one, for what `host` begets but not for `host`. Whatever [`Self::create`] and
+    /// [`Self::create_for`] would make inside of this one they make inside of that one from now on. It goes when this one is removed.
     ///
     /// # Errors
-    /// Whatever mkdir(2) says where it cannot be made.
-    pub fn below(&self, name: &str) -> io::Result<Self> {
-        let path = self.path.join(name);
-        match DirBuilder::new().mode(0o755).create(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+    /// Whatever mkdir(2) says where it cannot be made, and when there is no such process.
+    pub fn for_guests_of(&self, host: Pid) -> io::Result<Self> {
+        let path = self.path.join(nest::name_of(host)?);
+        DirBuilder::new().mode(0o755).create(&path)?;
         Ok(Self { directory: open(&path)?, path, most: None })
-    }
-
-    /// The groups of runs inside of it, one level down.
-    pub fn runs(&self) -> Vec<Self> {
-        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
-        let runs = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| made(name).is_some()));
-        let opened =
-            |entry: fs::DirEntry| Some(Self { directory: open(&entry.path()).ok()?, path: entry.path(), most: None });
-        runs.filter_map(opened).collect()
-    }
-
-    /// Whether [`Self::freeze`] came last.
-    pub fn is_frozen(&self) -> bool {
-        fs::read_to_string(self.path.join("cgroup.freeze")).is_ok_and(|frozen| frozen.trim() == "1")
     }
 
     /// Stops every process in it, without a signal and for whatever will be started in it too; they can still be
@@ -231,9 +203,7 @@ impl Cgroup {
 
     /// Whether a process is in it or in a group below it; false when the process is gone.
     pub fn holds(&self, pid: Pid) -> bool {
-        let Some(name) = self.path.file_name() else { return false };
-        let membership = membership(&pid.to_string());
-        membership.is_ok_and(|path| path.components().any(|part| part == Component::Normal(name)))
+        membership(&pid.to_string()).is_ok_and(|path| nest::is_in(&path, &self.path))
     }
 
     /// Moves a process into it; whatever that begets from now on is born there.
@@ -288,15 +258,6 @@ impl AsFd for Killer {
     }
 }
 
-/// Inside of which of the groups of ours around a process a new one is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Around {
-    /// Of the one that it is in.
-    Innermost,
-    /// Of the one around that.
-    Next,
-}
-
 /// A group that is somebody else's to make and remove.
 #[derive(Debug)]
 pub struct Scope(PathBuf);
@@ -333,6 +294,13 @@ impl AsFd for Cgroup {
     }
 }
 
+/// Who has made the group of ours that a process is in, if that lives.
+pub(crate) fn maker_of_group_of(pid: Pid) -> Option<Pid> {
+    let path = membership(&pid.to_string()).ok()?;
+    let (_, maker) = path.file_name()?.to_str().and_then(made)?;
+    (!maker.has_ended()).then_some(maker.0.pid)
+}
+
 /// Leaves a group that somebody else than root controls: its owner could freeze or kill even a setuid process in it.
 /// Goes to the group `name` below `parent`; a process that is in root's groups all the way up stays where it is. Gives the
 /// group that was left: what is done as its owner belongs there, under the limits that its owner has.
@@ -341,18 +309,9 @@ impl AsFd for Cgroup {
 /// As [`Cgroup::create`], and when the group of this process is unknown.
 pub fn leave_foreign(parent: &str, name: &str, most: u32) -> io::Result<Option<Cgroup>> {
     let (tree, own) = (tree()?, membership("self")?);
-    let mut path = tree.clone();
-    let mut foreign = false;
-    for part in own.components() {
-        match part {
-            Component::Normal(part) => path.push(part),
-            // A group outside our view of the tree: whoever made that view is answerable for it.
-            Component::ParentDir => return Ok(None),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
-        }
-        foreign |= !is_roots_alone(&fs::symlink_metadata(&path)?);
-    }
-    if !foreign {
+    // A group outside our view of the tree: whoever made that view is answerable for it.
+    let Some(path) = seen(&tree, &own) else { return Ok(None) };
+    if is_roots_all_the_way(&tree, &path)? {
         let _ = STAYED.set((tree, own)); // it is the same the second time
         return Ok(None);
     }
@@ -486,6 +445,21 @@ fn own_directory(path: &Path) -> io::Result<Metadata> {
     if is_roots_alone(&found) { Ok(found) } else { Err(io::Error::from(io::ErrorKind::PermissionDenied)) }
 }
 
+/// The directory of the group of this membership; none where it is outside of what we see of the tree.
+fn seen(tree: &Path, membership: &Path) -> Option<PathBuf> {
+    let is_outside = membership.components().any(|part| part == Component::ParentDir);
+    (!is_outside).then(|| tree.join(membership.strip_prefix("/").unwrap_or(membership)))
+}
+
+fn is_roots_all_the_way(tree: &Path, path: &Path) -> io::Result<bool> {
+    for around in path.ancestors().take_while(|around| *around != tree && around.starts_with(tree)) {
+        if !is_roots_alone(&fs::symlink_metadata(around)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn is_roots_alone(found: &Metadata) -> bool {
     found.is_dir() && found.uid() == 0 && found.permissions().mode() & 0o022 == 0
 }
@@ -497,19 +471,18 @@ fn open(path: &Path) -> io::Result<File> {
 /// Where [`leave_foreign`] found this process and left it: the root of the tree, and the group.
 static STAYED: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
 
+/// Who leads the login session that logind has made this group for, as it says.
+fn leader_in(scope: &Path) -> Option<Pid> {
+    let id = scope.file_name()?.to_str()?.strip_prefix("session-")?.strip_suffix(".scope")?;
+    let told = fs::read_to_string(Path::new(SESSIONS).join(id)).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("LEADER="))?.parse().ok().and_then(Pid::new)
+}
+
 /// The group of version 2 that a process is in, as a path from the root of the tree that we see.
 fn membership(pid: &str) -> io::Result<PathBuf> {
     let mut bytes = Vec::with_capacity(1024);
     File::open(format!("/proc/{pid}/cgroup"))?.take(MAX_MEMBERSHIP).read_to_end(&mut bytes)?;
     parse_membership(&bytes).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-}
-
-/// The innermost group of a run below `parent` that a process at `membership` is in, as a path from the root of the tree.
-fn outer(parent: &str, membership: &Path) -> Option<PathBuf> {
-    let below = membership.strip_prefix("/").ok()?.strip_prefix(parent).ok()?;
-    let made = |part: &Component<'_>| part.as_os_str().to_str().is_some_and(|name| made(name).is_some());
-    let path: PathBuf = below.components().take_while(made).collect();
-    (path.components().next().is_some()).then(|| Path::new(parent).join(path))
 }
 
 /// The process that made a group. Its number alone may be another's by now.
@@ -518,7 +491,10 @@ struct Maker(Living);
 
 impl Maker {
     fn this_process() -> io::Result<Self> {
-        let pid = Pid::own();
+        Self::at(Pid::own())
+    }
+
+    fn at(pid: Pid) -> io::Result<Self> {
         Ok(Self(Living { pid, started: process::process_start(pid)? }))
     }
 
@@ -538,11 +514,21 @@ impl fmt::Display for Maker {
     }
 }
 
+impl FromStr for Maker {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Self> {
+        let parsed = text.split_once('-').and_then(|(pid, started)| {
+            Some(Living { pid: pid.parse().ok().and_then(Pid::new)?, started: started.parse().ok()? })
+        });
+        parsed.map(Self).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
 /// What a group is called without its maker, and that.
 fn made(name: &str) -> Option<(&str, Maker)> {
     let (called, maker) = name.rsplit_once('.')?;
-    let (pid, started) = maker.split_once('-')?;
-    Some((called, Maker(Living { pid: pid.parse().ok().and_then(Pid::new)?, started: started.parse().ok()? })))
+    Some((called, maker.parse().ok()?))
 }
 
 fn parse_membership(bytes: &[u8]) -> Option<PathBuf> {
@@ -806,15 +792,16 @@ mod tests {
         let Some((group, child)) = sleeper("outer") else { return };
         let inner = Cgroup::create_for("sys-tests", "inner", child).unwrap();
         assert_eq!(inner.path.parent(), Some(group.path()));
-        let beside = Cgroup::create_beside("sys-tests", "beside", child).unwrap();
-        assert_eq!(beside.path.parent(), group.path.parent());
+        let guests = group.for_guests_of(child).unwrap();
+        let beside = Cgroup::create_for("sys-tests", "beside", child).unwrap();
+        assert_eq!(beside.path.parent(), group.path.parent(), "another session of the same program");
         let paths = |name| Cgroup::named("sys-tests", name).into_iter().map(|group| group.path).collect::<Vec<_>>();
         assert_eq!(paths("inner"), [inner.path.as_path()]);
         assert_eq!(paths("outer"), [group.path()]);
         assert!(paths("inn").is_empty() && paths("").is_empty() && paths("supervisors").is_empty());
         group.kill();
         wait(child, Waiting::ForEnd).unwrap();
-        for group in [inner, beside, group] {
+        for group in [inner, guests, beside, group] {
             group.remove();
         }
     }

@@ -266,6 +266,9 @@ const STEPS: [Step; 11] = [
     Step::Filter,
 ];
 
+/// What EAGAIN means where a process should begin: fork(2) and the controller of pids (cgroups(7)) do not say which bound it is.
+pub const NO_ROOM: &str = "too many processes are running, of this user or in a control group";
+
 /// Why a command did not begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExecError {
@@ -298,9 +301,19 @@ impl ExecError {
         io::Error::from_raw_os_error(self.errno)
     }
 
-    /// The reason in the C library's words, without its number.
+    /// Why there is no process that could become the command.
+    pub fn unborn(error: &io::Error) -> Self {
+        Self { step: Step::Process, errno: error.raw_os_error().unwrap_or(libc::EINVAL) }
+    }
+
+    /// The reason in the C library's words, without its number; those of a process that could not be are for anything else.
     pub fn reason(self) -> &'static str {
-        nix::errno::Errno::from_raw(self.errno).desc()
+        match (self.step, self.errno) {
+            (Step::Process, libc::EAGAIN) => NO_ROOM,
+            (Step::Process, libc::ENOENT | libc::ENODEV) => "its control group was removed",
+            (Step::Process, libc::EBUSY | libc::EOPNOTSUPP) => "its control group takes no processes",
+            (_, errno) => nix::errno::Errno::from_raw(errno).desc(),
+        }
     }
 }
 

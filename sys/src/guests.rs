@@ -1,6 +1,6 @@
 //! What a program that is not ours begets from a moment on, for one session among those that it may serve: found as its descendants
-//! and as the members of a control group. Signals go through pidfds, as in `descendants`. Our own programs among them are never
-//! frozen, and killed last.
+//! and as the members of a control group. Signals go through pidfds, as in `descendants`. Our own programs among them never
+//! stay frozen, and are killed last.
 
 mod seat;
 mod service;
@@ -48,12 +48,14 @@ pub struct Guests {
     people: [u32; 2],
     mark: Mark,
     group: Option<Cgroup>,
+    /// In it, for all but the program: it is frozen and thawed. Runs and sessions of theirs have their groups there.
+    inside: Option<Cgroup>,
     programs: Programs,
     seat: Option<Seat>,
     /// Where logind has moved them.
     scope: OnceCell<Scope>,
-    /// The groups of runs inside of theirs that stand still with them, where they are: whoever supervises a run looks for it there.
-    held: RefCell<Vec<Cgroup>>,
+    /// Who was moved to stand still, from where.
+    moved: RefCell<Vec<(Living, Scope)>>,
 }
 
 impl Guests {
@@ -75,6 +77,7 @@ impl Guests {
             home = Scope::around(host.pid).ok();
             kept = kept.filter(|group| group.adopt(host.pid).is_ok());
         }
+        let inside = kept.as_ref().and_then(|group| group.for_guests_of(host.pid).ok());
         Ok(Self {
             host: Living { pid: host.pid, started },
             home,
@@ -85,10 +88,11 @@ impl Guests {
             people: [host.run_as, host.holder],
             mark: host.mark,
             group: kept,
+            inside,
             programs,
             seat,
             scope: OnceCell::new(),
-            held: RefCell::default(),
+            moved: RefCell::default(),
         })
     }
 
@@ -132,16 +136,21 @@ impl Guests {
     /// Sends a signal to every one, and again to those that appeared meanwhile; gives how many were signalled. Of our own programs
     /// only `asked` is, and never by SIGKILL.
     ///
-    /// For SIGKILL all are frozen first, or stopped where that cannot be, so that none forks faster than it is killed.
+    /// For SIGKILL all are frozen first, or stopped where that cannot be, so that none forks faster than it is killed. Nobody is
+    /// frozen after it.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
     pub fn signal(&self, signal: i32, asked: &str) -> io::Result<usize> {
-        if signal == libc::SIGKILL && self.freeze_begotten().is_err() {
+        if signal != libc::SIGKILL {
+            return self.signal_all(signal, |guest| self.program_of(guest).is_none_or(|program| program == asked));
+        }
+        if self.freeze_begotten().is_err() {
             self.signal_all(libc::SIGSTOP, |guest| self.program_of(guest).is_none())?;
         }
-        let may_be = |program: &str| signal != libc::SIGKILL && program == asked;
-        self.signal_all(signal, |guest| self.program_of(guest).is_none_or(may_be))
+        let killed = self.signal_all(signal, |guest| self.program_of(guest).is_none());
+        let _ = self.thaw(); // whoever is being killed does nothing any more
+        killed
     }
 
     /// SIGKILL to our own programs among them, when the others are gone.
@@ -169,18 +178,19 @@ impl Guests {
     /// Whether a group of control could hold them: without one [`Self::freeze`] cannot be had.
     #[must_use]
     pub fn can_be_held(&self) -> bool {
-        self.group.is_some()
+        self.inside.is_some()
     }
 
     /// Stops every one until [`Self::thaw`], and what they beget: in a group of control of their own, where neither their parents
     /// notice it nor anybody but root can wake them, as SIGCONT could (kill(2): whoever is of the same session). A program that
-    /// serves root over a connection does so by itself, and stands still too.
+    /// serves root over a connection does so by itself, and stands still too. Our own programs go on, outside of that group.
     ///
     /// # Errors
     /// `Unsupported` where there are no groups of control; whatever the kernel says where they cannot be written.
     pub fn freeze(&self) -> io::Result<()> {
-        if self.service.get() == Service::Connection && self.people[0] == 0 {
-            self.ice()?.adopt(self.host.pid)?;
+        let is_meant = self.service.get() == Service::Connection && self.people[0] == 0;
+        if is_meant && !self.inside()?.holds(self.host.pid) {
+            self.bring(self.host)?;
         }
         self.freeze_begotten()
     }
@@ -190,18 +200,11 @@ impl Guests {
     /// # Errors
     /// As `freeze`.
     pub fn thaw(&self) -> io::Result<()> {
-        let ice = self.ice()?;
-        ice.thaw()?;
-        for run in self.held.take() {
-            let _ = run.thaw(); // it may have ended
-        }
-        for pid in ice.members() {
-            // Whoever has ended needs no place.
-            let _ = match (self.scope.get(), &self.group) {
-                (Some(scope), _) => scope.adopt(pid),
-                (None, Some(group)) => group.adopt(pid),
-                (None, None) => Ok(()),
-            };
+        self.inside()?.thaw()?;
+        for (one, home) in self.moved.take() {
+            if lives(one) {
+                let _ = home.adopt(one.pid); // where that is gone it stays
+            }
         }
         Ok(())
     }
@@ -255,8 +258,9 @@ impl Guests {
         left.filter(|guest| self.program_of(*guest).is_none()).map(|guest| guest.pid).collect()
     }
 
-    /// The group is left to whoever stays in it.
+    /// The group is left to whoever stays in it, and goes on.
     pub fn part(self) {
+        let _ = self.thaw(); // where there is no group nobody stands still in it
         self.send_home();
         self.group.into_iter().for_each(Cgroup::remove);
     }
@@ -321,12 +325,14 @@ impl Guests {
     /// The program has turned out to serve others: it goes back to where it was, and so do those of its family that are not the
     /// session's. What has left its family stays in the group.
     fn separate(&self) {
-        let proven: HashSet<Living> = self.proven().unwrap_or_default().into_iter().collect();
-        let others = scan(self.host.pid).unwrap_or_default().into_iter().filter(|one| !proven.contains(one));
         self.send_home();
-        if let (Some(home), Some(group)) = (&self.home, &self.group) {
-            for one in others.filter(|one| group.holds(one.pid)) {
-                let _ = home.adopt(one.pid); // it may have ended
+        let (Some(home), Some(group)) = (&self.home, &self.group) else { return };
+        for _ in 0..MAX_PASSES {
+            let proven: HashSet<Living> = self.proven().unwrap_or_default().into_iter().collect();
+            let others = scan(self.host.pid).unwrap_or_default().into_iter().filter(|one| !proven.contains(one));
+            // One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
+            if others.filter(|one| group.holds(one.pid) && home.adopt(one.pid).is_ok()).count() == 0 {
+                return;
             }
         }
     }
@@ -354,32 +360,43 @@ impl Guests {
         self.programs.run_by(guest.pid)
     }
 
-    fn ice(&self) -> io::Result<Cgroup> {
-        self.group.as_ref().ok_or(io::Error::from(io::ErrorKind::Unsupported))?.below("frozen")
+    fn inside(&self) -> io::Result<&Cgroup> {
+        self.inside.as_ref().ok_or(io::ErrorKind::Unsupported.into())
     }
 
     fn freeze_begotten(&self) -> io::Result<()> {
-        let ice = self.ice()?;
-        ice.freeze()?;
+        self.programs.look();
+        self.inside()?.freeze()?;
         for _ in 0..MAX_PASSES {
-            let runs = self.hold_runs();
-            let still = |pid| ice.holds(pid) || runs.iter().any(|run| run.holds(pid));
-            let seen = self.seen()?.into_iter();
-            let warm = seen.filter(|guest| !still(guest.pid) && self.program_of(*guest).is_none());
-            // One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
-            if warm.filter(|guest| ice.adopt(guest.pid).is_ok()).count() == 0 {
+            // Our own first: while they stand still the host may be waiting for them.
+            if self.take_programs_out()? + self.bring_others()? == 0 {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Has the runs inside stand still too; one that does so by itself already goes on by itself. Those that do.
-    fn hold_runs(&self) -> Vec<Cgroup> {
-        let runs = || self.group.as_ref().map(Cgroup::runs).unwrap_or_default().into_iter();
-        let frozen = runs().filter(|run| !run.is_frozen() && run.freeze().is_ok());
-        self.held.borrow_mut().extend(frozen);
-        runs().filter(Cgroup::is_frozen).collect()
+    /// Moves our own programs from inside to where nobody is frozen; how many.
+    fn take_programs_out(&self) -> io::Result<usize> {
+        let (inside, Some(group)) = (self.inside()?, &self.group) else { return Ok(0) };
+        let own = inside.members().into_iter().filter(|pid| self.programs.run_by(*pid).is_some());
+        Ok(own.filter(|pid| group.adopt(*pid).is_ok()).count())
+    }
+
+    /// Moves everybody else inside; how many. One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
+    fn bring_others(&self) -> io::Result<usize> {
+        let inside = self.inside()?;
+        let others = self.seen()?.into_iter().filter(|guest| !inside.holds(guest.pid));
+        Ok(others.filter(|guest| self.program_of(*guest).is_none() && self.bring(*guest).is_ok()).count())
+    }
+
+    /// Moves one inside, and remembers from where.
+    fn bring(&self, one: Living) -> io::Result<()> {
+        let inside = self.inside()?;
+        let home = Scope::around(one.pid)?;
+        inside.adopt(one.pid)?;
+        self.moved.borrow_mut().push((one, home));
+        Ok(())
     }
 
     fn signal_all(&self, signal: i32, meant: impl Fn(Living) -> bool) -> io::Result<usize> {

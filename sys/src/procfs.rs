@@ -8,6 +8,9 @@ use crate::process::Pid;
 /// The longest `/proc/PID/stat` that is believed, in bytes: 52 numbers and a name of 15 or 64 bytes.
 const MAX_STAT: u64 = 4096;
 
+/// PF_FORKNOEXEC of include/linux/sched.h, among the flags.
+const NEVER_EXECUTED: u32 = 0x40;
+
 /// The longest number of 32 bits with its line break, in bytes.
 const MAX_NUMBER: u64 = 16;
 
@@ -29,6 +32,10 @@ pub struct ProcessStat {
     pub started: u64,
     /// How many threads it has, the main thread included until the process is buried.
     pub threads: u64,
+    /// It has executed nothing, and is what its parent was.
+    pub is_copy: bool,
+    /// Where its stack began when it, or whose copy it is, was executed; 0 for who may not trace it.
+    pub stack: u64,
 }
 
 impl ProcessStat {
@@ -155,10 +162,14 @@ pub fn parse_stat(line: &[u8]) -> Option<ProcessStat> {
     let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let terminal: i32 = fields.next()?.parse().ok()?;
-    // Fields 20 and 22; seven were taken from the front, with pid and name.
-    let threads = fields.nth(12)?.parse().ok()?;
+    // Fields 9, 20, 22 and 28; seven were taken from the front, with pid and name.
+    let flags: u32 = fields.nth(1)?.parse().ok()?;
+    let is_copy = flags & NEVER_EXECUTED != 0;
+    let threads = fields.nth(10)?.parse().ok()?;
     let started = fields.nth(1)?.parse().ok()?;
-    Some(ProcessStat { state, parent, group, session, terminal: terminal.cast_unsigned(), started, threads })
+    let stack = fields.nth(5).and_then(|stack| stack.parse().ok()).unwrap_or_default();
+    let terminal = terminal.cast_unsigned();
+    Some(ProcessStat { state, parent, group, session, terminal, started, threads, is_copy, stack })
 }
 
 #[cfg(test)]
@@ -169,7 +180,7 @@ mod tests {
     fn own_line_agrees_with_the_kernel() {
         let own = stat(Pid::own()).unwrap();
         assert_eq!(own.parent, i32::try_from(std::os::unix::process::parent_id()).unwrap());
-        assert!(own.started > 0);
+        assert!(own.started > 0 && own.stack > 0 && !own.is_copy);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
+use crate::cgroup;
 use crate::disk::statx;
 use crate::process::Pid;
 use crate::procfs;
@@ -39,15 +40,24 @@ impl Programs {
     }
 
     /// Which of them a process runs with the rights of root; [`Self::look`] comes first. What an ordinary user has started has
-    /// these only where the program is set-user-ID.
+    /// these only where the program is set-user-ID. A child that has yet to execute a command, in the group that one of them has made
+    /// for that, is the command already: elsewhere it would go on as one that nobody holds.
     pub fn run_by(&self, pid: Pid) -> Option<&'static str> {
         // First what the kernel alone answers.
         if procfs::effective_uid(pid) != Some(0) {
             return None;
         }
         let file = identity(&format!("/proc/{pid}/exe")).ok()?;
-        self.known.borrow().get(&file).copied()
+        let program = self.known.borrow().get(&file).copied()?;
+        (!is_unborn(pid)).then_some(program)
     }
+}
+
+/// Whether a process is a copy of the one that has made its group. Two that were executed have their stacks at different places.
+fn is_unborn(pid: Pid) -> bool {
+    let Some(maker) = cgroup::maker_of_group_of(pid).filter(|maker| *maker != pid) else { return false };
+    let (Ok(own), Ok(its)) = (procfs::stat(pid), procfs::stat(maker)) else { return false };
+    own.is_copy && own.stack != 0 && own.stack == its.stack
 }
 
 /// The device and inode of a file, as the kernel remembers them: no server of a file system is asked, which might not answer.
@@ -60,9 +70,30 @@ fn identity(path: &str) -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::Cgroup;
+    use crate::process::{self, Waiting, fork, fork_into};
     use std::process::{Command, Stdio};
 
     const PLACE: &str = "/run/sys-programs-tests/sleep";
+
+    #[test]
+    fn a_child_that_is_about_to_execute_a_command_in_the_group_made_for_that_is_no_program() {
+        let Some(group) = Cgroup::create("sys-tests", "unborn").ok() else { return };
+        let own: &'static str = fs::read_link("/proc/self/exe").unwrap().to_str().unwrap().to_owned().leak();
+        let programs = Programs::at(vec![own].leak());
+        programs.look();
+        let wait = || loop {
+            std::thread::sleep(std::time::Duration::from_secs(60));
+        };
+        let children = [fork(wait).unwrap(), fork_into(Some(&group), wait).unwrap()];
+        assert_eq!(programs.run_by(Pid::own()), Some(own));
+        assert_eq!(children.map(|child| programs.run_by(child)), [Some(own), None]);
+        for child in children {
+            process::kill(child, libc::SIGKILL).unwrap();
+            process::wait(child, Waiting::ForEnd).unwrap();
+        }
+        group.remove();
+    }
 
     #[test]
     fn a_program_is_known_by_its_file_and_not_by_its_name() {

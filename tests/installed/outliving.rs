@@ -453,6 +453,61 @@ fn where_the_caller_has_no_room_for_an_enforcer_nobody_outlives_the_grant() {
 }
 
 #[test]
+fn who_has_no_room_for_a_process_is_told_so() {
+    const WORDS: &str = "too many processes are running, of this user or in a control group";
+    let holder = Holder::of("lasting");
+    let ask = "ulimit -u 1; exec jitctl session list";
+    let output = root().run_as(&holder.person.name, ["bash", "-c", ask]);
+    assert!(output.stderr.contains(WORDS) && !output.stderr.contains("installed"), "{output:?}");
+    // Of version 1, as above.
+    let tree = "mkdir -p /run/pids && mount -t cgroup -o pids none /run/pids";
+    let group = format!("/run/pids/jit-sudo-full-{}", std::process::id());
+    let bound = format!("mkdir -p {group} && echo 1 >{group}/pids.max && echo $$ >{group}/cgroup.procs");
+    let user = &holder.person.name;
+    for (options, pause) in [("-n", ""), ("-n -b", ""), ("-n", "setsid -w")] {
+        let line = format!(
+            "{tree} || exit 77; {pause} sh -c '{bound} &&
+             exec setpriv --reuid {user} --regid {user} --init-groups jit-sudo {options} sleep {}'; rmdir {group}",
+            holder.nap
+        );
+        let mut session = root().pty_as("root", ["unshare", "-m", "sh", "-c", &line]);
+        session.expect(&format!("jit-sudo: cannot start a process: {WORDS}"));
+        session.wait();
+    }
+    assert_eq!(holder.sleepers(), 0);
+}
+
+#[test]
+fn an_editor_begins_nowhere_when_the_group_of_its_caller_takes_nobody() {
+    let holder = Holder::of("lasting");
+    let user = &holder.person.name;
+    // No processes between groups of threads; the supervisor has left the group by then.
+    let close = "import sys, time\n\
+        end = time.time() + 20\n\
+        while not open(sys.argv[1] + '/in/cgroup.procs').read(): pass\n\
+        while time.time() < end:\n    \
+            try:\n        \
+                open(sys.argv[1] + '/threads/cgroup.type', 'wb', 0).write(b'threaded')\n        \
+                break\n    \
+            except OSError: pass\n";
+    let place = root().script("place=$(mktemp); chmod 666 $place; echo $place").trim().to_owned();
+    let line = format!(
+        "tree=$(awk '$3 == \"cgroup2\" {{ print $2; exit }}' /proc/mounts)/theirs-{0}
+         mkdir -p $tree/in $tree/threads && chown -R {user} $tree && touch /root/{0}
+         printf '#!/bin/sh\necho edited >>{place}\n' >/usr/local/bin/editor-{0}; chmod 755 /usr/local/bin/editor-{0}
+         setpriv --reuid {user} --clear-groups python3 -c \"$0\" $tree & sleep 0.3
+         sh -c 'echo $$ >'$tree'/in/cgroup.procs; EDITOR=/usr/local/bin/editor-{0}; export EDITOR
+                exec setpriv --reuid {user} --regid {user} --init-groups jit-sudo -n -e /root/{0}'
+         wait; cat $tree/threads/cgroup.type; rmdir $tree/in $tree/threads $tree",
+        holder.nap
+    );
+    let output = root().as_root(["sh", "-c", &line, close]);
+    assert!(output.stdout.contains("threaded"), "{output:?}");
+    assert!(output.stderr.contains("cannot start a process: its control group takes no processes"), "{output:?}");
+    assert_eq!(root().read(&place), "");
+}
+
+#[test]
 fn what_a_finished_command_left_running_is_listed_and_ends_with_its_grant() {
     for tail in ["sleep 0.2", ":"] {
         let holder = Holder::of("lasting");

@@ -191,6 +191,190 @@ fn a_frozen_session_holds_up_nobody_elses_runs() {
     });
 }
 
+const LOOP: &str = r#"
+[roles.loop]
+standing     = ["%loop"]
+commands     = ["ALL"]
+run_as       = ["ALL"]
+authenticate = false
+record       = "none"
+"#;
+
+const ICY: &str = r#"
+[roles.icy]
+eligible     = ["%loop"]
+commands     = ["ALL"]
+authenticate = false
+record       = "none"
+on_expiry    = "freeze"
+"#;
+
+/// Runs all the time, so that some are writing when the moment comes, and nobody obeys who may ignore it.
+const LOOPS: &str = "#!/bin/sh
+trap '' TERM HUP
+for i in 1 2 3 4 5 6 7 8; do while :; do jit-sudo -n --role loop true; done & done
+while sleep 0.05; do echo >>/tmp/tick; done
+";
+
+/// The first of the sessions of programs that are open: whichever began first holds the others.
+fn first_session(root: &PrivateRoot) -> String {
+    let listed = root.as_root(["jitctl", "--json", "session", "list"]).json();
+    let mut sessions = listed["sessions"].as_array().unwrap().iter();
+    sessions.find(|one| one["command"][0] == "pam-session").unwrap()["run"].as_str().unwrap().to_owned()
+}
+
+/// A root in which sessions of su run those loops, somebody with such a session and their grant, and somebody else.
+fn looping() -> (PrivateRoot, Person, String, Person) {
+    let root = expiring("terminate");
+    root.add_policy("loop", LOOP);
+    root.write("/usr/local/bin/loops", 0o755, LOOPS);
+    let (person, other) = (root.person(&["door", "loop"]), root.person(&["loop"]));
+    let grant = id(&request(&root, &person, "door", &["--for", "10m"]));
+    (root, person, grant, other)
+}
+
+#[test]
+fn a_frozen_session_holds_up_nobody_though_runs_and_sessions_inside_of_it_write() {
+    let (root, person, _, other) = looping();
+    let inside = [format!("jit-sudo -n --role loop -u {} loops", person.name), format!("su {} -c loops", person.name)];
+    for line in inside.map(|line| line + "; true") {
+        let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", &line]);
+        until(&root, "/tmp/tick", true);
+        let run = first_session(&root);
+        let act = |act: &str| root.as_root(["jitctl", "session", act, &run, "--reason", "x"]).succeeded().to_owned();
+        for _ in 0..5 {
+            act("freeze");
+            until(&root, "/tmp/tick", false);
+            for _ in 0..3 {
+                root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();
+            }
+            act("thaw");
+            until(&root, "/tmp/tick", true);
+        }
+        act("kill");
+        session.wait();
+        until(&root, "/tmp/tick", false);
+    }
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+/// The groups of ours in which somebody is held.
+const HELD: &str = "tree=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)
+for file in $(find $tree/jit-sudo -mindepth 2 -name cgroup.freeze); do
+    grep -q 1 $file && grep -q 'populated 1' ${file%/*}/cgroup.events && echo $file
+done; true";
+
+#[test]
+fn what_a_session_left_running_leaves_nobody_held_when_it_is_ended() {
+    let (root, person, mut grant, other) = looping();
+    for _ in 0..4 {
+        let line =
+            format!("setsid -f jit-sudo -n --role loop -u {} loops </dev/null >/dev/null 2>&1; sleep 0.7", person.name);
+        let _ = root.run_as(&person.name, ["su", &person.name, "-c", &line]);
+        until(&root, "/tmp/tick", true);
+        root.run_as(&person.name, ["jitctl", "release", &grant]).succeeded();
+        until(&root, "/tmp/tick", false);
+        eventually("nobody of it is left", harness::PATIENCE, || {
+            (!root.as_root(["pgrep", "-x", "jit-sudo|loops"]).status.success()).then_some(())
+        });
+        assert_eq!(root.script(HELD), "");
+        root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();
+        grant = id(&request(&root, &person, "door", &["--for", "10m"]));
+    }
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+/// As pam_systemd and logind do it.
+const SCOPE: &str = "#!/bin/sh
+[ \"$PAM_TYPE\" = open_session ] || exit 0
+scope=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)/user.slice/session-c9.scope
+mkdir -p $scope /run/systemd/sessions
+echo $PPID >$scope/cgroup.procs
+printf 'UID=0\\nLEADER=%s\\n' $PPID >/run/systemd/sessions/c9
+";
+
+/// Where those are who sleep so long, and whether they stand still.
+fn places(root: &PrivateRoot, naps: &[&str]) -> Vec<(String, bool)> {
+    let place = |nap: &&str| {
+        let script = format!("cut -d: -f3 /proc/$(pgrep -fx 'sleep {nap}')/cgroup | tail -n 1");
+        let group = root.script(&script).trim().to_owned();
+        let tree = root.script("awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts");
+        let events = root.script(&format!("cat {}{group}/cgroup.events", tree.trim()));
+        (group, events.contains("frozen 1"))
+    };
+    naps.iter().map(place).collect()
+}
+
+#[test]
+fn a_session_that_logind_has_taken_over_stands_still_with_its_runs_and_goes_on_where_it_was() {
+    let (root, person, grant, _) = looping();
+    root.write("/usr/local/sbin/scope", 0o755, SCOPE);
+    root.script("echo 'session required pam_exec.so seteuid /usr/local/sbin/scope' >>/etc/pam.d/su");
+    let daemon = "setsid -f sleep 3021 >/dev/null 2>&1 </dev/null";
+    let inner = format!("jit-sudo -n --role loop sh -c '{daemon}'; jit-sudo -n --role loop sleep 3022");
+    let line = format!("sleep 3023 & su {} -c 'sleep 3024 & wait' & {inner}", person.name);
+    let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", &line]);
+    let naps = ["3021", "3022", "3023"];
+    for nap in naps.iter().chain(&["3024"]) {
+        eventually("all of it runs", harness::PATIENCE, || runs(&root, nap).then_some(()));
+    }
+    std::thread::sleep(Duration::from_secs(1)); // until logind's part is seen
+    let run = first_session(&root);
+    let before = places(&root, &naps);
+    assert!(before[0].0.contains(&run) && before[1].0.contains(&run), "{before:?}");
+    assert!(before[2].0.ends_with("/session-c9.scope"), "{before:?}");
+    let act = |act: &str| root.as_root(["jitctl", "session", act, &run, "--reason", "x"]).succeeded().to_owned();
+    for _ in 0..2 {
+        act("freeze");
+        let still = eventually("all of it stands still", harness::PATIENCE, || {
+            let found = places(&root, &["3021", "3022", "3023", "3024"]);
+            found.iter().all(|(_, still)| *still).then_some(found)
+        });
+        assert_eq!([&still[0].0, &still[1].0], [&before[0].0, &before[1].0], "runs stand still where they are");
+        act("thaw");
+        eventually("it goes on where it was", harness::PATIENCE, || (places(&root, &naps) == before).then_some(()));
+    }
+    root.run_as(&person.name, ["jitctl", "release", &grant]).succeeded();
+    session.wait();
+    for nap in naps.iter().chain(&["3024"]) {
+        gone(&root, nap);
+    }
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn a_run_that_has_expired_in_a_frozen_session_is_not_woken_with_it() {
+    let (root, person, _, _) = looping();
+    root.add_policy("icy", ICY);
+    root.write("/usr/local/bin/loops", 0o755, LOOPS.replace("jit-sudo -n --role loop true", "sleep 9"));
+    let nested = id(&request(&root, &person, "icy", &["--for", "6s"]));
+    let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", "jit-sudo -n --role icy loops"]);
+    until(&root, "/tmp/tick", true);
+    let run = first_session(&root);
+    let act = |act: &str| root.as_root(["jitctl", "session", act, &run, "--reason", "x"]).succeeded().to_owned();
+    act("freeze");
+    until(&root, "/tmp/tick", false);
+    eventually("the grant expires", harness::PATIENCE, || {
+        root.as_root(["jitctl", "show", &nested]).stdout.contains("expired").then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(2)); // its enforcer has looked
+    let size = || std::fs::metadata(root.path("/tmp/tick")).unwrap().len();
+    let before = size();
+    act("thaw");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(size(), before, "it has no grant");
+    // And the other way round.
+    act("freeze");
+    eventually("both are frozen", harness::PATIENCE, || (root.script(HELD).lines().count() == 2).then_some(()));
+    root.run_as(&person.name, ["jitctl", "extend", &nested, "--for", "10m", "--reason", "x"]).succeeded();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(size(), before, "its session is frozen");
+    act("thaw");
+    until(&root, "/tmp/tick", true);
+    act("kill");
+    session.wait();
+}
+
 #[test]
 fn a_frozen_session_of_ssh_stays_so_until_it_is_ended() {
     let root = expiring("freeze");

@@ -1,0 +1,144 @@
+//! Groups inside of groups: what a session of another program holds lives below the session's own group, apart from that program,
+//! which may not be frozen with it. So freezing one group freezes everything that it holds, runs and sessions inside of it too.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::{DEPTH, Maker, is_roots_all_the_way, leader_in, made, seen};
+use crate::process::Pid;
+
+/// Before who hosts them, in the name of a group of guests.
+const GUESTS: &str = "guests-";
+
+/// A directory without any in it has this many links.
+const LINKS: u64 = 2;
+
+/// What the group of the guests of this process is called.
+pub(super) fn name_of(host: Pid) -> io::Result<String> {
+    Ok(format!("{GUESTS}{}", Maker::at(host)?))
+}
+
+/// Inside of what a group for this process is made, that is in `member`: `parent`, or a group below it.
+pub(super) fn around(parent: &Path, member: &Path, process: Pid) -> PathBuf {
+    let mut around = innermost(parent, member).or_else(|| of_session(parent, member)).unwrap_or(parent.to_owned());
+    let own = name_of(process).ok();
+    loop {
+        let guests = if is_guests(&around) { Some(around.clone()) } else { guests_in(&around) };
+        let Some(guests) = guests else { return around };
+        match (own.as_deref() == guests.file_name().and_then(OsStr::to_str), guests.ancestors().nth(2)) {
+            (true, Some(next)) => around = next.to_owned(),
+            (true, None) | (false, _) => return guests,
+        }
+    }
+}
+
+/// Whether what is at `path` from the root of some view of the tree is in the group at `group`, from the root of ours: by names that
+/// no other group has, whatever is above them.
+pub(super) fn is_in(path: &Path, group: &Path) -> bool {
+    let (Some(name), Some(around)) = (group.file_name(), group.parent().and_then(Path::file_name)) else {
+        return false;
+    };
+    let mut parts = path.components();
+    if !is_guests(group) {
+        return parts.any(|part| part == Component::Normal(name));
+    }
+    // One program may host several sessions.
+    parts.any(|part| part == Component::Normal(around)) && parts.next() == Some(Component::Normal(name))
+}
+
+/// The innermost group of ours below `parent` that a process at `member` is in.
+fn innermost(parent: &Path, member: &Path) -> Option<PathBuf> {
+    let below = member.strip_prefix("/").ok()?.strip_prefix(parent.file_name()?).ok()?;
+    let is_ours = |part: &Component<'_>| {
+        let name = Path::new(part.as_os_str());
+        is_guests(name) || name.to_str().is_some_and(|name| made(name).is_some())
+    };
+    let path: PathBuf = below.components().take_while(is_ours).collect();
+    (path.components().next().is_some()).then(|| parent.join(path))
+}
+
+/// Where pam_systemd(8) comes after us, a process in our session is in the group that logind has made for it. Who leads that session is
+/// our host then.
+fn of_session(parent: &Path, member: &Path) -> Option<PathBuf> {
+    let tree = parent.parent()?;
+    let scope = seen(tree, member)?;
+    // A user may call a group of theirs as they like.
+    let leader = leader_in(&scope).filter(|_| is_roots_all_the_way(tree, &scope).unwrap_or(false))?;
+    let mut found = Vec::new();
+    hosted(parent, &name_of(leader).ok()?, DEPTH, &mut found);
+    // Which of several it was nobody can tell.
+    found.pop().filter(|_| found.is_empty())
+}
+
+fn hosted(path: &Path, name: &str, depth: u32, found: &mut Vec<PathBuf>) {
+    let is_leaf = fs::symlink_metadata(path).is_ok_and(|directory| directory.nlink() == LINKS);
+    if depth == 0 || is_leaf {
+        return;
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if entry.file_name().to_str() == Some(name) {
+                found.push(entry.path());
+            }
+            hosted(&entry.path(), name, depth - 1, found);
+        }
+    }
+}
+
+fn guests_in(group: &Path) -> Option<PathBuf> {
+    let is_leaf = fs::symlink_metadata(group).is_ok_and(|directory| directory.nlink() == LINKS);
+    let entries = (!is_leaf).then(|| fs::read_dir(group).ok()).flatten();
+    entries.into_iter().flatten().flatten().map(|entry| entry.path()).find(|path| is_guests(path))
+}
+
+fn is_guests(path: &Path) -> bool {
+    let host = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(GUESTS));
+    host.is_some_and(|host| host.parse::<Maker>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cgroup::Cgroup;
+    use crate::process::{self, Waiting, exit_now, fork};
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_made_in_a_session_is_inside_of_what_is_frozen_with_it() {
+        let Some(session) = Cgroup::create("sys-tests", "session").ok() else { return };
+        let sleeper = || {
+            fork(|| {
+                std::thread::sleep(Duration::from_secs(60));
+                exit_now(0)
+            })
+            .unwrap()
+        };
+        let [host, other, guest] = [sleeper(), sleeper(), sleeper()];
+        let inside = session.for_guests_of(host).unwrap();
+        session.adopt(host).unwrap();
+        session.adopt(other).unwrap();
+        inside.adopt(guest).unwrap();
+        let made = |name: &str, process| Cgroup::create_for("sys-tests", name, process).unwrap();
+        let groups = [("by-host", host), ("by-other", other), ("by-guest", guest)].map(|(name, pid)| made(name, pid));
+        let around = |group: &Cgroup| group.path().parent().unwrap().to_owned();
+        let top = session.path().parent().unwrap();
+        assert_eq!([0, 1, 2].map(|number| around(&groups[number])), [top, inside.path(), inside.path()]);
+        // Another session of the same host.
+        let second = groups[0].for_guests_of(host).unwrap();
+        assert!(inside.holds(guest) && !second.holds(guest) && !inside.holds(other));
+        groups[1].adopt(other).unwrap();
+        assert!(inside.holds(other) && session.holds(other) && !second.holds(other));
+        // A run in it whose session this is not.
+        let nested = made("nested", other);
+        assert_eq!(around(&nested), groups[1].path());
+        for child in [host, other, guest] {
+            process::kill(child, libc::SIGKILL).unwrap();
+            process::wait(child, Waiting::ForEnd).unwrap();
+        }
+        for group in [nested, second].into_iter().chain(groups).chain([inside, session]) {
+            group.remove();
+        }
+    }
+}
