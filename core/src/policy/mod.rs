@@ -42,7 +42,7 @@ pub use environment::{VariableRules, Wanted};
 pub use error::PolicyError;
 pub use host::Hosts;
 pub use listed::{Entry, Line, Listed, Side};
-pub use lookup::{Lookup, NOWHERE, ProgramNames};
+pub use lookup::{Address, FileId, Lookup, NOWHERE, ProgramNames};
 pub use options::{Lecture, Options, RESOURCES, Rlimit, RunDirectory, TimestampType, UNTIL_REBOOT, Umask};
 pub use pattern::{WordPattern, name_matches};
 pub use power::{InvalidPower, Narrowed, Origin, RolePower, role_digest};
