@@ -239,8 +239,9 @@ fn random_bytes_get_one_line_and_change_nothing() {
                 _ => {}
             }
         }
-        // One that is still whole could be a request; it must be garbage.
-        bytes.push(b'}');
+        // One that is still whole could be a request; it must be garbage. A NUL ends it.
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        bytes.insert(end, b'}');
         let octal: String = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
         files.push_str(&format!("printf '{octal}' > {number}\n"));
     }

@@ -23,7 +23,7 @@ pub struct Statement {
     pub at: i64,
     /// The hash of the record.
     pub head: Digest,
-    /// The host that signed it ([`HostId`]).
+    /// The host that signed it ([`HostId`](crate::grant::HostId)).
     pub host: String,
     /// The number of the record.
     pub seq: u64,

@@ -80,8 +80,7 @@ pub struct Start {
     /// The digest of the policy by which it was judged; an earlier `policy` record has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
-    /// The digest of what its role gives power to, as the policy says it now; its text is kept under it
-    /// ([`crate::store::keep_role`]).
+    /// The digest of what its role gives power to, as the policy says it now; its text is kept under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_digest: Option<Digest>,
     /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.

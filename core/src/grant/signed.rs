@@ -1,5 +1,5 @@
-//! A grant as it is stored: exact bytes and the host's signature. Untrusted until verified; its only use is
-//! [`super::verify::verify`].
+//! A grant as it is stored: exact bytes and the host's signature. Untrusted until verified, which is
+//! its only use.
 
 use super::HostKey;
 use super::sshsig::Namespace;

@@ -54,126 +54,159 @@ impl Left {
     }
 }
 
+/// In a process of its own: a child that another test begets in this one has what is open here open too until it has executed
+/// something, and the locks with it.
+fn alone(test: &str, body: impl FnOnce()) {
+    const ALONE: &str = "JIT_SUDO_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let name = format!("database::index::tests::{test}");
+    let own = std::env::current_exe().unwrap();
+    let output =
+        std::process::Command::new(own).args(["--exact", &name, "--nocapture"]).env(ALONE, "").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn what_the_last_process_left_is_kept() {
-    let Some(left) = Left::new("index-kept") else { return };
-    let inode = || fs::metadata(left.index()).unwrap().ino();
-    let before = inode();
-    assert_eq!(left.opened(), (true, 3));
-    left.insert(2);
-    assert_eq!(left.opened(), (true, 5));
-    assert_eq!(inode(), before);
+    alone("what_the_last_process_left_is_kept", || {
+        let Some(left) = Left::new("index-kept") else { return };
+        let inode = || fs::metadata(left.index()).unwrap().ino();
+        let before = inode();
+        assert_eq!(left.opened(), (true, 3));
+        left.insert(2);
+        assert_eq!(left.opened(), (true, 5));
+        assert_eq!(inode(), before);
+    });
 }
 
 #[test]
 fn an_index_that_others_have_open_is_theirs() {
-    let Some(left) = Left::new("index-shared") else { return };
-    let first = open(&left.scratch).unwrap();
-    let second = open(&left.scratch).unwrap();
-    assert!(matches!((&first.index, &second.index), (Index::Kept(_), Index::Shared)));
-    insert(&first, "seen by the other").unwrap();
-    assert_eq!(count(&second), 4);
+    alone("an_index_that_others_have_open_is_theirs", || {
+        let Some(left) = Left::new("index-shared") else { return };
+        let first = open(&left.scratch).unwrap();
+        let second = open(&left.scratch).unwrap();
+        assert!(matches!((&first.index, &second.index), (Index::Kept(_), Index::Shared)));
+        insert(&first, "seen by the other").unwrap();
+        assert_eq!(count(&second), 4);
+    });
 }
 
 #[test]
 fn an_index_of_another_boot_or_file_is_built_anew() {
-    let Some(left) = Left::new("index-noted") else { return };
-    let noted = |note: &str| write_note(&left.index(), NOTE, note.as_bytes()).unwrap();
-    let place = place(&left.index()).unwrap().unwrap();
-    let boot = sys::time::boot_id().unwrap();
-    left.is_built_after(3, |_| noted(&format!("00000000-0000-0000-0000-000000000000 {} {}", place.mount, place.inode)));
-    left.is_built_after(3, |_| noted(&format!("{boot} {} {}", place.mount + 1, place.inode)));
-    left.is_built_after(3, |_| noted(&format!("{boot} {} {}", place.mount, place.inode + 1)));
-    left.is_built_after(3, |_| noted(""));
-    left.is_built_after(3, |left| {
-        let bytes = fs::read(left.index()).unwrap();
-        fs::remove_file(left.index()).unwrap();
-        fs::write(left.index(), bytes).unwrap();
-        fs::set_permissions(left.index(), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    alone("an_index_of_another_boot_or_file_is_built_anew", || {
+        let Some(left) = Left::new("index-noted") else { return };
+        let noted = |note: &str| write_note(&left.index(), NOTE, note.as_bytes()).unwrap();
+        let place = place(&left.index()).unwrap().unwrap();
+        let boot = sys::time::boot_id().unwrap();
+        left.is_built_after(3, |_| {
+            noted(&format!("00000000-0000-0000-0000-000000000000 {} {}", place.mount, place.inode))
+        });
+        left.is_built_after(3, |_| noted(&format!("{boot} {} {}", place.mount + 1, place.inode)));
+        left.is_built_after(3, |_| noted(&format!("{boot} {} {}", place.mount, place.inode + 1)));
+        left.is_built_after(3, |_| noted(""));
+        left.is_built_after(3, |left| {
+            let bytes = fs::read(left.index()).unwrap();
+            fs::remove_file(left.index()).unwrap();
+            fs::write(left.index(), bytes).unwrap();
+            fs::set_permissions(left.index(), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        });
+        left.is_built_after(3, |left| fs::remove_file(left.index()).unwrap());
     });
-    left.is_built_after(3, |left| fs::remove_file(left.index()).unwrap());
 }
 
 #[test]
 fn an_index_that_is_not_that_of_the_wal_is_built_anew() {
-    let Some(left) = Left::new("index-wal") else { return };
-    // A backup of the one with a later or an earlier state of the other.
-    left.is_built_after(5, |left| {
-        let before = fs::read(left.index()).unwrap();
-        left.insert(2);
-        fs::write(left.index(), before).unwrap();
-    });
-    left.is_built_after(5, |left| {
-        let before = fs::read(left.wal()).unwrap();
-        left.insert(2);
-        fs::write(left.wal(), before).unwrap();
-    });
-    // One that has begun anew since, at the same length.
-    left.is_built_after(9, |left| {
-        let before = fs::read(left.index()).unwrap();
-        let database = open(&left.scratch).unwrap();
-        database.connection().query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
-        drop(database);
-        left.insert(4);
-        fs::write(left.index(), before).unwrap();
+    alone("an_index_that_is_not_that_of_the_wal_is_built_anew", || {
+        let Some(left) = Left::new("index-wal") else { return };
+        // A backup of the one with a later or an earlier state of the other.
+        left.is_built_after(5, |left| {
+            let before = fs::read(left.index()).unwrap();
+            left.insert(2);
+            fs::write(left.index(), before).unwrap();
+        });
+        left.is_built_after(5, |left| {
+            let before = fs::read(left.wal()).unwrap();
+            left.insert(2);
+            fs::write(left.wal(), before).unwrap();
+        });
+        // One that has begun anew since, at the same length.
+        left.is_built_after(9, |left| {
+            let before = fs::read(left.index()).unwrap();
+            let database = open(&left.scratch).unwrap();
+            database.connection().query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
+            drop(database);
+            left.insert(4);
+            fs::write(left.index(), before).unwrap();
+        });
     });
 }
 
 #[test]
 fn a_commit_that_is_not_whole_is_not_seen() {
-    let Some(left) = Left::new("index-cut") else { return };
-    let before = fs::metadata(left.wal()).unwrap().len();
-    left.insert(1);
-    let wal = OpenOptions::new().write(true).open(left.wal()).unwrap();
-    assert!(wal.metadata().unwrap().len() > before);
-    wal.set_len(wal.metadata().unwrap().len() - 1).unwrap();
-    assert_eq!(left.opened(), (false, 3));
-    // Its first pages are still there, and could belong to a commit until the next one overwrites them.
-    assert_eq!(left.opened(), (false, 3));
-    left.insert(1);
-    assert_eq!(left.opened(), (true, 4));
+    alone("a_commit_that_is_not_whole_is_not_seen", || {
+        let Some(left) = Left::new("index-cut") else { return };
+        let before = fs::metadata(left.wal()).unwrap().len();
+        left.insert(1);
+        let wal = OpenOptions::new().write(true).open(left.wal()).unwrap();
+        assert!(wal.metadata().unwrap().len() > before);
+        wal.set_len(wal.metadata().unwrap().len() - 1).unwrap();
+        assert_eq!(left.opened(), (false, 3));
+        // Its first pages are still there, and could belong to a commit until the next one overwrites them.
+        assert_eq!(left.opened(), (false, 3));
+        left.insert(1);
+        assert_eq!(left.opened(), (true, 4));
+    });
 }
 
 #[test]
 fn what_counts_as_moved_into_the_database_is_not_believed() {
-    let Some(left) = Left::new("index-moved") else { return };
-    // A copy of the database from before a checkpoint, and of index and WAL from after it.
-    let before = fs::read(left.scratch.path()).unwrap();
-    left.is_built_after(6, |left| {
-        left.insert(3);
-        let database = open(&left.scratch).unwrap();
-        database.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
-        drop(database);
-        assert_ne!(fs::read(left.scratch.path()).unwrap(), before);
-        fs::write(left.scratch.path(), &before).unwrap();
+    alone("what_counts_as_moved_into_the_database_is_not_believed", || {
+        let Some(left) = Left::new("index-moved") else { return };
+        // A copy of the database from before a checkpoint, and of index and WAL from after it.
+        let before = fs::read(left.scratch.path()).unwrap();
+        left.is_built_after(6, |left| {
+            left.insert(3);
+            let database = open(&left.scratch).unwrap();
+            database.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+            drop(database);
+            assert_ne!(fs::read(left.scratch.path()).unwrap(), before);
+            fs::write(left.scratch.path(), &before).unwrap();
+        });
+        left.insert(1);
+        assert_eq!(left.opened(), (true, 7));
     });
-    left.insert(1);
-    assert_eq!(left.opened(), (true, 7));
 }
 
 #[test]
 fn an_index_that_makes_no_sense_is_built_by_the_next_process() {
-    let Some(left) = Left::new("index-senseless") else { return };
-    // The table by which pages are found in the WAL.
-    let table = OpenOptions::new().write(true).open(left.index()).unwrap();
-    table.write_all_at(&[0; 16 << 10], 16 << 10).unwrap();
-    drop(table);
-    assert_eq!(left.opened(), (false, 3));
-    assert_eq!(left.opened(), (true, 3));
+    alone("an_index_that_makes_no_sense_is_built_by_the_next_process", || {
+        let Some(left) = Left::new("index-senseless") else { return };
+        // The table by which pages are found in the WAL.
+        let table = OpenOptions::new().write(true).open(left.index()).unwrap();
+        table.write_all_at(&[0; 16 << 10], 16 << 10).unwrap();
+        drop(table);
+        assert_eq!(left.opened(), (false, 3));
+        assert_eq!(left.opened(), (true, 3));
+    });
 }
 
 #[test]
 fn a_damaged_index_is_built_anew() {
-    let Some(left) = Left::new("index-damaged") else { return };
-    let change = |at: u64, bytes: &[u8]| {
-        OpenOptions::new().write(true).open(left.index()).unwrap().write_all_at(bytes, at).unwrap();
-    };
-    left.is_built_after(3, |_| change(60, &[0xff; 4])); // the copies of the header differ
-    left.is_built_after(3, |_| [0, 48].iter().for_each(|at| change(*at, &[1, 2, 3, 4]))); // another version
-    left.is_built_after(3, |_| [12, 60].iter().for_each(|at| change(*at, &[0]))); // not begun
-    left.is_built_after(3, |_| [16, 64].iter().for_each(|at| change(*at, &5_000_u32.to_ne_bytes()))); // more than fit
-    left.is_built_after(3, |left| File::create(left.index()).unwrap().set_len(3).unwrap());
-    left.is_built_after(3, |left| {
-        OpenOptions::new().write(true).open(left.index()).unwrap().set_len(4096).unwrap();
+    alone("a_damaged_index_is_built_anew", || {
+        let Some(left) = Left::new("index-damaged") else { return };
+        let change = |at: u64, bytes: &[u8]| {
+            OpenOptions::new().write(true).open(left.index()).unwrap().write_all_at(bytes, at).unwrap();
+        };
+        left.is_built_after(3, |_| change(60, &[0xff; 4])); // the copies of the header differ
+        left.is_built_after(3, |_| [0, 48].iter().for_each(|at| change(*at, &[1, 2, 3, 4]))); // another version
+        left.is_built_after(3, |_| [12, 60].iter().for_each(|at| change(*at, &[0]))); // not begun
+        left.is_built_after(3, |_| [16, 64].iter().for_each(|at| change(*at, &5_000_u32.to_ne_bytes()))); // more than fit
+        left.is_built_after(3, |left| File::create(left.index()).unwrap().set_len(3).unwrap());
+        left.is_built_after(3, |left| {
+            OpenOptions::new().write(true).open(left.index()).unwrap().set_len(4096).unwrap();
+        });
     });
 }
