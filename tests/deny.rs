@@ -131,7 +131,7 @@ impl Metadata {
     }
 
     /// The names of all that a package is built with; its tests do not count.
-    fn tree(&self, name: &str) -> BTreeSet<&str> {
+    fn tree<'a>(&'a self, name: &'a str) -> BTreeSet<&'a str> {
         let mut names = BTreeSet::new();
         let mut left: Vec<&Package> = self.of_name(name).collect();
         let mut seen = BTreeSet::new();
