@@ -216,10 +216,10 @@ $(TARGET)/typos:
 
 # All that deny.toml says but for advisories, whose database is at GitHub; tests/deny.rs asks for less and needs no cargo-deny.
 deny: $(TARGET)/tools/bin/cargo-deny
-	$(TARGET)/tools/bin/cargo-deny --all-features check bans licenses sources
+	$(TARGET)/tools/bin/cargo-deny --workspace check bans licenses sources
 
 advisories: $(TARGET)/tools/bin/cargo-deny
-	$(TARGET)/tools/bin/cargo-deny --all-features check advisories
+	$(TARGET)/tools/bin/cargo-deny --workspace check advisories
 
 # Compiled once, which takes minutes.
 $(TARGET)/tools/bin/cargo-deny:
