@@ -133,9 +133,9 @@ pub fn verify(
     let mut faults = Vec::new();
     let mut claims = Vec::new();
     for signed in candidates {
-        match decode::<GrantTerms>(signed.bytes()) {
+        match decode::<GrantTerms>(&signed.bytes()) {
             Ok(terms) => claims.push((signed, terms)),
-            Err(fault) => faults.push((claimed_id(signed.bytes()), GrantFault::Terms(fault))),
+            Err(fault) => faults.push((claimed_id(&signed.bytes()), GrantFault::Terms(fault))),
         }
     }
     // Sorted by what they claim, so that one signature check is enough where the narrowest holds.
@@ -192,7 +192,7 @@ impl HeldRole {
     pub fn find(candidates: &[SignedGrant], holder: &Caller, roles: &[Role], facts: &Facts<'_>) -> Option<Self> {
         let whole = |terms: &GrantTerms| !terms.exact.is_set() && !terms.one_shot.is_set();
         let held = candidates.iter().filter_map(|signed| {
-            let terms = decode::<GrantTerms>(signed.bytes()).ok().filter(whole)?;
+            let terms = decode::<GrantTerms>(&signed.bytes()).ok().filter(whole)?;
             let role = match genuine(signed, &terms, holder, roles, facts).ok()? {
                 Serving::Unchanged(role) => role.clone(),
                 Serving::Changed { present, approved } => present.narrowed(&approved)?.both,
@@ -222,7 +222,7 @@ pub fn good_for<'r>(
     facts: &'r Facts<'r>,
 ) -> impl Iterator<Item = (Vec<Role>, GrantTerms)> {
     candidates.iter().filter_map(move |signed| {
-        let terms = decode::<GrantTerms>(signed.bytes()).ok()?;
+        let terms = decode::<GrantTerms>(&signed.bytes()).ok()?;
         let roles = match genuine(signed, &terms, holder, roles, facts).ok()? {
             Serving::Unchanged(role) => vec![role.clone()],
             Serving::Changed { present, approved } => vec![present.clone(), present.narrowed(&approved)?.approved],
@@ -284,7 +284,7 @@ fn genuine<'r>(
     roles: &'r [Role],
     facts: &Facts<'_>,
 ) -> Result<Serving<'r>, GrantFault> {
-    facts.key.verify(Namespace::Grant, signed.bytes(), signed.signature()).map_err(GrantFault::Signature)?;
+    facts.key.verify(Namespace::Grant, &signed.bytes(), &signed.signature()).map_err(GrantFault::Signature)?;
     if terms.host != facts.host.as_str() {
         return Err(GrantFault::OtherHost);
     }

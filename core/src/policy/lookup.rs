@@ -3,12 +3,6 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// An address of the host with the mask of its network.
-type Address = (IpAddr, Option<IpAddr>);
-
-/// Device and inode.
-type FileId = (u64, u64);
-
 /// How one host is asked. In what has an outer `Option` it is `None` where that cannot be told.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup {
@@ -18,10 +12,10 @@ pub struct Lookup {
     pub netgroup_has_user: fn(netgroup: &str, user: &str) -> bool,
     /// Whether a netgroup has a host.
     pub netgroup_has_host: fn(netgroup: &str, host: &str) -> bool,
-    /// The addresses of the host.
-    pub addresses: fn() -> Option<Vec<Address>>,
-    /// The file that a path leads to.
-    pub file: fn(&Path) -> Option<Option<FileId>>,
+    /// The addresses of the host, each with the mask of its network.
+    pub addresses: fn() -> Option<Vec<(IpAddr, Option<IpAddr>)>>,
+    /// Device and inode of the file that a path leads to.
+    pub file: fn(&Path) -> Option<Option<(u64, u64)>>,
     /// What a path leads to, without links.
     pub canonical: fn(&Path) -> Option<Option<PathBuf>>,
 }
