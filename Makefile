@@ -36,6 +36,9 @@ help:
 	@echo 'make demo           the main job, played in a private root; nothing of this host changes'
 	@echo 'make demo-shell     a shell as alice in such a root'
 	@echo 'make test           every test      make check  the same with fmt, clippy, docs'
+	@echo 'make typos          spelling, by typos (from PyPI, kept below the target directory); part of make check'
+	@echo 'make deny           licences, bans and sources of crates, by cargo-deny (compiled once); make advisories needs GitHub too'
+	@echo 'make msrv           compiles with the Rust that Cargo.toml declares; part of make check where that can be had'
 	@echo 'make man            writes the parts of the manual pages that come from the tables of words'
 	@echo 'make book           the manual with the manual pages as a book of web pages, in target/book'
 	@echo 'make ansible        plays of Ansible (from PyPI, kept below the target directory) through jit-sudo and sudo'
@@ -202,15 +205,41 @@ SEED  ?= 1
 import-compare: deps build
 	IMPORT_COMPARE='$(FILES) $(SEED)' PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed many_generated -- --ignored --nocapture
 
+# From PyPI, as the project publishes it, kept below the target directory.
+typos: $(TARGET)/typos
+	$(TARGET)/typos/bin/typos --format brief
+
+$(TARGET)/typos:
+	/usr/bin/python3 -m venv $@.new
+	$@.new/bin/python3 -m pip install --quiet --disable-pip-version-check 'typos==1.52.*'
+	mv $@.new $@
+
+# All that deny.toml says but for advisories, whose database is at GitHub; tests/deny.rs asks for less and needs no cargo-deny.
+deny: $(TARGET)/tools/bin/cargo-deny
+	$(TARGET)/tools/bin/cargo-deny --workspace check bans licenses sources
+
+advisories: $(TARGET)/tools/bin/cargo-deny
+	$(TARGET)/tools/bin/cargo-deny --workspace check advisories
+
+# Compiled once, which takes minutes.
+$(TARGET)/tools/bin/cargo-deny:
+	$(CARGO) install --quiet --debug --locked --root $(TARGET)/tools cargo-deny@0.20.2
+
+# Compiles everything with the Rust that Cargo.toml declares.
+msrv: build-deps
+	packaging/msrv
+
 test: deps
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --workspace
 
 check: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
+	$(MAKE) typos
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --workspace
 	$(MAKE) ansible
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
+	packaging/msrv --or-say
 
 # The tests compare; see ctl/tests/manual_pages.
 man:
@@ -229,4 +258,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips journals soak kills trials million test check deps build-deps clean ansible import-compare
+.PHONY: typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips journals soak kills trials million test check deps build-deps clean ansible import-compare

@@ -1,4 +1,5 @@
 //! The privileged programs are made of the crates in packaging/dependencies.txt, each with a reason, and of no other.
+//! What is banned there stands in deny.toml; see tests/deny.rs.
 
 // A test that cannot look must fail, and a panic is how it does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -8,9 +9,6 @@ use std::path::Path;
 use std::process::Command;
 
 const LIST: &str = "packaging/dependencies.txt";
-
-/// What must never come near a program that runs as root for others.
-const FORBIDDEN: [&str; 8] = ["clap", "tokio", "async-std", "hyper", "reqwest", "rustls", "openssl", "users"];
 
 #[test]
 fn the_list_of_privileged_dependencies_is_what_cargo_resolves() {
@@ -41,14 +39,6 @@ fn jitctl_has_no_database_and_authenticates_nobody() {
 fn each_privileged_dependency_has_a_reason() {
     for (name, reason) in listed() {
         assert!(reason.len() >= 4, "{name} stands in {LIST} without a reason");
-    }
-}
-
-#[test]
-fn no_argument_parser_runtime_or_network_crate_is_privileged() {
-    let resolved = resolved();
-    for name in FORBIDDEN {
-        assert!(!resolved.contains(name), "{name} in a setuid program");
     }
 }
 

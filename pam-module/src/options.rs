@@ -105,15 +105,13 @@ mod tests {
     #[test]
     fn every_option_of_the_manual_is_understood() {
         let manual = include_str!("../../docs/man/pam_jit_sudo.8");
-        let section = manual.split(".SH OPTIONS").nth(1).unwrap().split(".SH ").next().unwrap();
-        let mut lines = section.lines();
+        let section = manual.split(".Sh OPTIONS").nth(1).unwrap().split(".Sh ").next().unwrap();
         let mut seen = 0;
-        while lines.any(|line| line == ".TP") {
-            let head = lines.next().unwrap();
-            // `.B quiet` and `.BI wait= SECONDS`
-            let name = head.split(' ').nth(1).unwrap();
-            let word = if name.ends_with('=') { format!("{name}7") } else { name.to_owned() };
-            let names_role = ["role=", "any_role", "service_role"].contains(&name);
+        for head in section.lines().filter_map(|line| line.strip_prefix(".It Cm ")) {
+            // `quiet` and `wait Ns = Ns Ar SECONDS`
+            let (name, value) = head.split_once(' ').map_or((head, ""), |(name, _)| (name, "=7"));
+            let word = format!("{name}{value}");
+            let names_role = ["role", "any_role", "service_role"].contains(&name);
             let read = Options::parse(std::iter::once(word.as_str()).chain((!names_role).then_some("role=a")));
             assert!(read.is_ok(), "{head}: {read:?}");
             seen += 1;

@@ -208,7 +208,7 @@ fn the_console_of_last_resort_is_out_of_the_modules_reach() {
     let root = own_root();
     let manual = include_str!("../../docs/man/pam_jit_sudo.8");
     let line = "account sufficient pam_succeed_if.so uid = 0";
-    assert!(manual.contains(&format!(".B {line}\n")), "the manual does not say: {line}");
+    assert!(manual.contains(&format!(".Dl {line}\n")), "the manual does not say: {line}");
     written("keep one of these out of its reach: see pam_jit_sudo(8)");
     root.script("sed -i '1i account required pam_jit_sudo.so role=self-service' /etc/pam.d/login");
     let mut session = root.pty_as("root", ["login", "-f", "root"]);

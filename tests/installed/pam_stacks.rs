@@ -187,8 +187,8 @@ fn requisite_asks_for_no_password_where_there_is_no_grant() {
 #[test]
 fn the_stack_of_su_in_the_manual_opens_for_who_holds_the_role() {
     let manual = include_str!("../../docs/man/pam_jit_sudo.8");
-    let (_, example) = manual.split_once(".IR /etc/pam.d/su :\n.P\n.RS\n.nf\n").unwrap();
-    let (stack, _) = example.split_once(".fi").unwrap();
+    let (_, example) = manual.split_once(".Pa /etc/pam.d/su :\n.Bd -literal -offset indent\n").unwrap();
+    let (stack, _) = example.split_once(".Ed").unwrap();
     let root = own_root();
     root.add_policy("doors", &POLICY.replace("[roles.door]", "[roles.root-shell]"));
     root.write("/etc/pam.d/su", 0o644, stack);

@@ -64,8 +64,9 @@ fn jitctl_8_says_what_the_table_of_verbs_says_and_each_verb_once() {
 }
 
 #[test]
-fn every_page_is_clean_for_man_and_for_mandoc() {
+fn every_page_is_mdoc_and_clean_for_man_and_for_mandoc() {
     for page in fs::read_dir(path("")).unwrap().map(|entry| entry.unwrap().path()) {
+        assert!(fs::read_to_string(&page).unwrap().contains("\n.Sh NAME\n"), "{} is no mdoc(7)", page.display());
         let mut man = Command::new("man");
         man.args(["--warnings", "-l"]).arg(&page).envs([("LC_ALL", "C.UTF-8"), ("MANWIDTH", "100")]);
         let man = man.output().unwrap();
