@@ -239,9 +239,9 @@ fn random_bytes_get_one_line_and_change_nothing() {
                 _ => {}
             }
         }
-        // One that is still whole could be a request; it must be garbage. A NUL ends it.
+        // One that is whole could be a request; it must be garbage. A NUL ends it, and no object ends so.
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        bytes.insert(end, b'}');
+        bytes.insert(end, b']');
         let octal: String = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
         files.push_str(&format!("printf '{octal}' > {number}\n"));
     }
