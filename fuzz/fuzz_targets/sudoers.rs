@@ -4,16 +4,20 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use import::{Authors, Imported, People, Sudoers, import_text};
+use import::{Authors, People, Sudoers, import_text};
 use jit_core::policy::{Policy, PolicyText};
 use jit_sudo_fuzz::shown;
 
+/// Each rule is tried as a policy of its own, so that a long file takes a second.
+const LONGEST: usize = 512;
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let [standing, eligible] = [People::Standing, People::Eligible].map(|people| imported(data, people));
-    assert_eq!((standing.roles, &standing.left_out), (eligible.roles, &eligible.left_out));
+    if data.len() <= LONGEST {
+        imported(data, if data.len() % 2 == 0 { People::Standing } else { People::Eligible });
+    }
 });
 
-fn imported(text: &[u8], people: People) -> Imported {
+fn imported(text: &[u8], people: People) {
     let wanted = Sudoers {
         file: Path::new("/etc/sudoers"),
         authors: Authors::Anybody,
@@ -26,5 +30,4 @@ fn imported(text: &[u8], people: People) -> Imported {
     assert_eq!(policy.expect("it was parsed before").roles().len(), imported.roles);
     imported.left_out.iter().for_each(shown);
     imported.policy.split('\n').for_each(shown);
-    imported
 }
