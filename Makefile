@@ -54,6 +54,7 @@ help:
 	@echo 'make kills          runs that are killed at each of their system calls'
 	@echo 'make trials         1,000 runs that try at random to outlive their grants (TRIALS= SEED=)'
 	@echo 'make flips          2,000,000 random bit flips over all that is signed'
+	@echo 'make fuzz           each reader of strangers'"'"' bytes, fed with bytes that libFuzzer makes up (SECONDS= TARGETS=)'
 
 # The directories are part of the programs: nothing that a caller can set moves them. The sources have the usual ones.
 ifneq ($(PREFIX) $(SYSCONFDIR) $(STATEDIR),/usr /etc /var/lib/jit-sudo)
@@ -167,6 +168,10 @@ past: deps build
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored
 
+# Each target SECONDS long, 60 by default; TARGETS='argv policy' picks some. Needs a nightly compiler and cargo-fuzz.
+fuzz:
+	CARGO='$(CARGO)' fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
 # A few minutes; KILLS=1000 is a taste. The ordinary tests kill a few dozen.
 soak: deps build
 	PROFILE=$(PROFILE) $(TRY) soak
@@ -258,4 +263,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips journals soak kills trials million test check deps build-deps clean ansible import-compare
+.PHONY: typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips fuzz journals soak kills trials million test check deps build-deps clean ansible import-compare

@@ -19,6 +19,8 @@ mod known_hosts;
 mod paper;
 mod papers;
 mod policy;
+#[doc(hidden)]
+pub mod readers;
 mod replay;
 mod request;
 mod requests;

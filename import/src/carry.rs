@@ -141,17 +141,15 @@ impl Carrier<'_> {
     }
 
     fn rules(&mut self, what: &super::tree::Command, effect: Effect, place: &Place) -> Option<Vec<Rule>> {
-        let said = command::rules(what, effect).and_then(|rules| {
-            let known = |rule: &Rule| accepted(&format!("[roles.x]\ncommands = [{}]\n", rule.toml));
-            rules.iter().try_for_each(known).map(|()| rules)
-        });
+        let known = |rule: &Rule| accepted(&format!("[roles.x]\ncommands = [{}]\n", rule.toml));
+        let said = command::rules(what, effect).and_then(|rules| rules.iter().try_for_each(known).map(|()| rules));
         let why = match said {
             Ok(rules) => return Some(rules),
             Err(why) => why,
         };
         let shown = format!("{} {}", what.path, what.args.as_deref().unwrap_or_default());
         let shown = shown.trim_end();
-        match (command::at_least(what), effect) {
+        match (command::at_least(what).filter(|refusal| known(refusal).is_ok()), effect) {
             (Some(refusal), _) => {
                 self.findings.lost(place, format!("command {shown}: {why}; all of {} is refused instead", what.path));
                 Some(vec![refusal])

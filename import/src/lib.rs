@@ -98,7 +98,12 @@ impl std::error::Error for ImportError {}
 pub fn import(wanted: &Sudoers<'_>) -> Result<Imported, ImportError> {
     let short = wanted.host.split('.').next().unwrap_or_default();
     let mut findings = Findings::default();
-    let source::Source { sudoers, untrusted } = source::read(wanted.file, wanted.authors, short, &mut findings)?;
+    let source = source::read(wanted.file, wanted.authors, short, &mut findings)?;
+    converted(wanted, source, findings)
+}
+
+fn converted(wanted: &Sudoers<'_>, source: source::Source, mut findings: Findings) -> Result<Imported, ImportError> {
+    let source::Source { sudoers, untrusted } = source;
     let settings = defaults::everywhere(&sudoers, &mut findings);
     let roles = carry::roles(&sudoers, &settings, wanted.now, &mut findings);
     let roles = defaults::somewhere(&sudoers, roles, &mut findings);
@@ -108,7 +113,45 @@ pub fn import(wanted: &Sudoers<'_>) -> Result<Imported, ImportError> {
     Ok(Imported { policy, roles: roles.len(), left_out: findings.lines(), untrusted })
 }
 
+/// Converts a sudoers that is one text; what it includes is told and not read.
+///
+/// # Errors
+/// [`ImportError::NoPolicy`].
+#[doc(hidden)]
+pub fn import_text(wanted: &Sudoers<'_>, text: &[u8]) -> Result<Imported, ImportError> {
+    let mut findings = Findings::default();
+    let sudoers = source::of_text(wanted.file, text, &mut findings);
+    converted(wanted, source::Source { sudoers, untrusted: Vec::new() }, findings)
+}
+
 /// What root types against a distrust.
 fn cure(fault: &Distrust, path: &Path) -> String {
     format!("look at it, then {} {}", fault.cure, command_line([path.as_os_str()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn imported(text: &str) -> Imported {
+        let wanted = Sudoers {
+            file: Path::new("/etc/sudoers"),
+            authors: Authors::Anybody,
+            host: "web1",
+            now: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+            people: People::Standing,
+        };
+        import_text(&wanted, text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_command_that_no_rule_can_name_leaves_the_rest_of_the_file_alone() {
+        for path in ["/bin/l\x07s", "/bin/l\u{202e}s", "/bin/l\u{feff}s"] {
+            let told = imported(&format!("alice ALL = {path}\nbob ALL = /bin/id\n"));
+            assert_eq!((told.roles, told.left_out.len()), (1, 1), "{}", told.policy);
+            assert!(told.policy.contains("[roles.bob]") && told.left_out[0].starts_with("/etc/sudoers:1: command"));
+            let refused = imported(&format!("alice ALL = ALL, !{path}\n"));
+            assert!(refused.policy.contains(r#"["ALL", "!ALL"]"#), "{}", refused.policy);
+        }
+    }
 }

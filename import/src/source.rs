@@ -50,6 +50,25 @@ pub(super) fn read(path: &Path, authors: Authors, host: &str, findings: &mut Fin
     Ok(Source { sudoers: reader.sudoers, untrusted: reader.untrusted })
 }
 
+/// Reads one text and nothing that it includes.
+pub(super) fn of_text(path: &Path, bytes: &[u8], findings: &mut Findings) -> Sudoers {
+    let (text, mut sudoers) = (lines(bytes), Sudoers::default());
+    let mut parser = Parser::new(path.to_string_lossy().into(), &text);
+    while let Some(event) = parser.next_event(&mut sudoers) {
+        match event {
+            Event::Wrong(why, place) => refused(&why, &place, findings),
+            Event::Include(name, place) | Event::IncludeDirectory(name, place) => {
+                findings.lost(&place, format!("{name} is not read"));
+            }
+        }
+    }
+    sudoers
+}
+
+fn refused(why: &str, place: &Place, findings: &mut Findings) {
+    findings.lost(place, format!("a line that sudo refuses: {why}"));
+}
+
 fn unusable(path: &Path, why: Unread) -> ImportError {
     match why {
         Unread::Unreadable(why) => ImportError::Unreadable(path.to_owned(), why),
@@ -72,7 +91,7 @@ impl Reader<'_> {
         let mut parser = Parser::new(path.to_string_lossy().into(), text);
         while let Some(event) = parser.next_event(&mut self.sudoers) {
             match event {
-                Event::Wrong(why, place) => self.findings.lost(&place, format!("a line that sudo refuses: {why}")),
+                Event::Wrong(why, place) => refused(&why, &place, self.findings),
                 Event::Include(name, place) => {
                     let path = self.included(path, &name);
                     self.include(&path, Opened::find(&path), &place, depth + 1);
@@ -174,9 +193,12 @@ fn unreadable(error: &io::Error) -> Unread {
 fn text(bytes: io::Result<Option<Vec<u8>>>) -> Result<String, Unread> {
     let bytes = bytes.map_err(|error| unreadable(&error))?;
     let bytes = bytes.ok_or_else(|| Unread::Unreadable(format!("it is longer than {} MiB", LONGEST >> 20)))?;
-    // As in sudo, a NUL ends its line; other bytes that are no text end up in names that nobody has.
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(text.split_inclusive('\n').map(until_nul).collect())
+    Ok(lines(&bytes))
+}
+
+/// As in sudo, a NUL ends its line; other bytes that are no text end up in names that nobody has.
+fn lines(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).split_inclusive('\n').map(until_nul).collect()
 }
 
 fn until_nul(line: &str) -> String {

@@ -531,7 +531,7 @@ fn made(name: &str) -> Option<(&str, Maker)> {
     Some((called, maker.parse().ok()?))
 }
 
-fn parse_membership(bytes: &[u8]) -> Option<PathBuf> {
+pub(crate) fn parse_membership(bytes: &[u8]) -> Option<PathBuf> {
     let path = bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
     Some(PathBuf::from(std::ffi::OsStr::new(std::str::from_utf8(path).ok()?)))
 }

@@ -20,6 +20,7 @@ use crate::procfs;
 use crate::programs::Programs;
 use seat::Seat;
 pub use service::Service;
+pub(crate) use service::sockets_in;
 
 /// The program that is not ours, and who is served.
 #[derive(Debug)]

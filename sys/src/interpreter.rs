@@ -39,7 +39,7 @@ fn interpreter(file: &File, path: &Path) -> Result<Option<PathBuf>, TrustError> 
 }
 
 /// What `#!` names.
-fn named_in(start: &[u8]) -> Option<PathBuf> {
+pub(crate) fn named_in(start: &[u8]) -> Option<PathBuf> {
     let line = start.strip_prefix(b"#!")?.split(|byte| matches!(byte, b'\n' | 0)).next()?;
     let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
     words.next().map(|word| PathBuf::from(OsStr::from_bytes(word)))

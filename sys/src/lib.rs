@@ -44,6 +44,8 @@ pub mod program;
 pub mod programs;
 pub mod pty;
 pub mod random;
+#[doc(hidden)]
+pub mod readers;
 pub mod sanitize;
 pub mod sealed;
 pub mod secret;

@@ -59,7 +59,7 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
-fn parse_machine_id(bytes: &[u8]) -> Option<String> {
+pub(crate) fn parse_machine_id(bytes: &[u8]) -> Option<String> {
     let line = bytes.split(|byte| *byte == b'\n').next()?;
     let digits = line.len() == 32 && line.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if digits { String::from_utf8(line.to_vec()).ok() } else { None }

@@ -119,7 +119,7 @@ pub fn login_uid() -> Option<u32> {
 }
 
 /// The kernel's word for nobody is -1, written without its sign.
-fn parse_login_uid(text: &str) -> Option<u32> {
+pub(crate) fn parse_login_uid(text: &str) -> Option<u32> {
     text.trim_ascii().parse().ok().filter(|uid| *uid != u32::MAX)
 }
 
@@ -133,7 +133,7 @@ pub fn hides_processes() -> bool {
     fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| mounts.lines().any(is_hiding))
 }
 
-fn is_hiding(mount: &str) -> bool {
+pub(crate) fn is_hiding(mount: &str) -> bool {
     let mut fields = mount.split(' ').skip(1);
     let (Some("/proc"), Some("proc"), Some(options)) = (fields.next(), fields.next(), fields.next()) else {
         return false;
@@ -147,7 +147,7 @@ pub fn real_uid(pid: Pid) -> Option<u32> {
 }
 
 /// A number of the line `Uid:` (proc_pid_status(5)); the name of the process stands there without newlines.
-fn uid_in(status: &str, place: usize) -> Option<u32> {
+pub(crate) fn uid_in(status: &str, place: usize) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(place)?.parse().ok()
 }
 

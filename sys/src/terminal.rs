@@ -272,7 +272,7 @@ fn is_node_of(path: &Path, device: u64) -> bool {
 }
 
 /// From the kernel's encoding in `/proc` and TIOCGDEV to that of stat(2).
-fn decode_device(encoded: u32) -> u64 {
+pub(crate) fn decode_device(encoded: u32) -> u64 {
     libc::makedev((encoded & 0xfff00) >> 8, (encoded & 0xff) | ((encoded >> 12) & 0xfff00))
 }
 

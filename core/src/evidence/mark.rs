@@ -19,11 +19,12 @@ impl Mark {
     /// one write replaces it whole.
     pub const LENGTH: usize = 86;
 
-    /// Reads what `Display` wrote, and its line's end.
+    /// Reads what `Display` wrote, and its line's end; nothing else.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() == Self::LENGTH)?;
         let (seq, hash) = text.strip_suffix('\n')?.split_once(' ')?;
-        Some(Self { seq: seq.parse().ok()?, hash: Digest(unhex(hash)?) })
+        let mark = Self { seq: seq.parse().ok()?, hash: Digest(unhex(hash)?) };
+        (mark.to_string() == text.trim_end()).then_some(mark)
     }
 }
 
@@ -48,5 +49,11 @@ mod tests {
                 assert_eq!(Mark::parse(damaged.as_bytes()), None, "{damaged:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_sign_is_no_digit_of_a_mark() {
+        let text = format!("{}\n", Mark { seq: 9, hash: Digest::ZERO });
+        assert_eq!(Mark::parse(text.replacen('0', "+", 1).as_bytes()), None);
     }
 }

@@ -32,7 +32,16 @@ pub(super) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<Mark>, Trouble> {
             return Err(Trouble::Local("no-anchor", notice));
         }
     }
-    Ok(marks.into_iter().map(|(seq, hash)| Mark { seq, hash: Digest(hash) }).collect())
+    Ok(as_marks(marks))
+}
+
+/// The heads of one file.
+pub(crate) fn marks(lines: impl BufRead) -> std::io::Result<Vec<Mark>> {
+    heads(lines).map(as_marks)
+}
+
+fn as_marks(heads: BTreeSet<(u64, [u8; 32])>) -> Vec<Mark> {
+    heads.into_iter().map(|(seq, hash)| Mark { seq, hash: Digest(hash) }).collect()
 }
 
 fn heads(mut lines: impl BufRead) -> std::io::Result<BTreeSet<(u64, [u8; 32])>> {

@@ -40,7 +40,7 @@ impl CheckpointLine {
 }
 
 /// Reads an export to its end. `from`: its first record, where it does not begin with the journal.
-pub(super) fn prove(
+pub(crate) fn prove(
     mut lines: impl BufRead,
     from: Option<u64>,
     signers: Signers,

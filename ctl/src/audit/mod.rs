@@ -1,7 +1,7 @@
 //! The journal, read. Records come with their exact bytes; nothing in them is hidden, and nothing is trusted.
 
-mod anchor;
-mod bundle;
+pub(crate) mod anchor;
+pub(crate) mod bundle;
 mod export;
 mod record;
 mod verify;

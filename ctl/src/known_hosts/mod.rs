@@ -162,6 +162,11 @@ pub(crate) fn with_name(id: &str) -> String {
     }
 }
 
+/// What a list with this text says of a host.
+pub(crate) fn found(text: &str, host: &HostDescriptor, key: &PublicKey) -> Result<String, String> {
+    list::List::parse(text).map(|list| format!("{:?}", list.find(host, key))).map_err(|broken| broken.to_string())
+}
+
 fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Standing, Trouble> {
     let file = escape(path.as_os_str().as_encoded_bytes());
     let found = match look(path, host, key) {

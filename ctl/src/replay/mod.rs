@@ -1,10 +1,10 @@
 //! Recordings at a terminal: played, exported, or told in facts.
 
-mod cast;
+pub(crate) mod cast;
 pub(crate) mod check;
-mod filter;
+pub(crate) mod filter;
 mod keys;
-mod plain;
+pub(crate) mod plain;
 mod player;
 pub(crate) mod search;
 pub(crate) mod watch;

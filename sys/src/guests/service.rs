@@ -88,6 +88,11 @@ fn held(pid: Pid) -> HashSet<String> {
     entries.filter_map(|entry| fs::read_link(entry.path()).ok().and_then(number)).collect()
 }
 
+/// How many sockets there are in a table of either kind.
+pub(crate) fn sockets_in(table: &str) -> (usize, usize) {
+    (tcp(table).len(), unix(table).len())
+}
+
 /// State and number of each socket in a table.
 fn tcp(table: &str) -> Vec<(String, String)> {
     let row = |line: &str| {

@@ -1,0 +1,64 @@
+#![no_main]
+//! A policy file, and the text of a role that requests carry.
+
+use std::path::{Path, PathBuf};
+
+use jit_core::policy::{
+    NOWHERE, Policy, PolicyReader, PolicyText, ProgramNames, Question, Role, RolePower, Subject, Target, Weighed,
+};
+use jit_sudo_fuzz::{exact, shown};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    carried(data);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let files = [PolicyText { path: PathBuf::from("/etc/jit-sudo/policy.toml"), text: text.to_owned() }];
+    match Policy::parse(&files) {
+        Ok(policy) => {
+            policy.warnings().iter().for_each(shown);
+            policy.roles().iter().for_each(role);
+            weighs(&policy);
+        }
+        Err(error) => {
+            shown(&error);
+            shown(error.words().told_to(&PolicyReader::of(&files)));
+            assert!(error.line <= text.lines().count() + 1);
+        }
+    }
+});
+
+/// The text of a role as strangers carry it.
+fn carried(data: &[u8]) {
+    if let Some(power) = exact(data, RolePower::decode, |power| power.encode().expect("what was read is written")) {
+        power.changed_options();
+    }
+}
+
+/// What is approved of a role is read again as the same. To narrow a role twice changes no more than to narrow it once.
+fn role(role: &Role) {
+    let power = RolePower::of(role);
+    let bytes = power.encode().expect("each role is written down");
+    assert_eq!(RolePower::decode(&bytes).expect("and read"), power);
+    let narrowed = role.narrowed(&power).expect("a role has itself in common with itself");
+    let both = RolePower::of(&narrowed.both);
+    let again = narrowed.both.narrowed(&both).expect("the common part has itself in common with itself");
+    assert_eq!(RolePower::of(&again.both), both);
+}
+
+/// Where there is no role nobody may do anything.
+fn weighs(policy: &Policy) {
+    let weigh = |name, uid| {
+        let program =
+            ProgramNames { place: Path::new("/usr/bin/id"), canonical: Path::new("/usr/bin/id"), lookup: &NOWHERE };
+        let groups = || Some(Vec::new());
+        let run_as = Target { name: "root", uid: 0, groups: &groups, is_caller: false, lookup: &NOWHERE };
+        let question =
+            Question { run_as, run_as_group: None, host: "web1", program, arguments: &[], digest: &|_| None };
+        policy.weigh(&Subject { name, uid, groups: &[], lookup: &NOWHERE }, &question)
+    };
+    match weigh("alice", 1000) {
+        Weighed::Eligible(roles) => assert!(!roles.is_empty()),
+        Weighed::Denied(Some((role, _))) => assert!(policy.roles().iter().any(|known| known.name == role)),
+        Weighed::Standing(_) | Weighed::Denied(None) => {}
+    }
+    assert!(!policy.roles().is_empty() || weigh("root", 0) == Weighed::Denied(None));
+}
