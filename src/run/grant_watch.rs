@@ -292,7 +292,7 @@ impl<'a> GrantWatch<'a> {
     /// What happens to our database is seen by nobody any more, and what happens to theirs not by us.
     fn abandon(&mut self) {
         self.words = Some(format!("the database was replaced: {} is ended", self.what.noun()));
-        self.taken = Some(Ending::Kill);
+        self.ended_by(Ending::Kill);
         if !self.handed_over {
             let user = self.concerns.user.clone().unwrap_or_default();
             self.host.alert(&format!(
@@ -327,10 +327,10 @@ impl<'a> GrantWatch<'a> {
             self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
             self.held.push(extension);
         }
-        for terms in &self.held {
-            match self.host.store().end_of(&terms.id) {
-                Ok(Some(GrantEnd::Revoked)) => self.taken = Some(Ending::Revocation),
-                Ok(Some(GrantEnd::Released)) => self.taken = Some(Ending::Release),
+        for id in self.held.iter().map(|terms| terms.id.clone()).collect::<Vec<_>>() {
+            match self.host.store().end_of(&id) {
+                Ok(Some(GrantEnd::Revoked)) => self.ended_by(Ending::Revocation),
+                Ok(Some(GrantEnd::Released)) => self.ended_by(Ending::Release),
                 // A one-shot grant was used by this very run: nobody else's comes to be held.
                 Ok(Some(GrantEnd::Used) | None) => {}
                 Err(_) => self.heard = None, // busy or failing: ask again at the next glance
@@ -338,10 +338,15 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
+    /// What is seen first has ended it, and of two that are seen at once what was done to the session itself.
+    fn ended_by(&mut self, ending: Ending) {
+        self.taken.get_or_insert(ending);
+    }
+
     /// Nobody can vouch for what runs: it ends.
     pub(crate) fn forsake(&mut self) {
         self.words = Some(format!("the journal has no record of {}, which is ended", self.what.noun()));
-        self.taken = Some(Ending::Kill);
+        self.ended_by(Ending::Kill);
     }
 
     fn look_for_a_wish(&mut self) {
@@ -353,7 +358,7 @@ impl<'a> GrantWatch<'a> {
         match wish {
             Some(Wish { act: Act::Kill, by }) => {
                 self.words = Some(format!("{by} ends this session"));
-                self.taken = Some(Ending::Kill);
+                self.ended_by(Ending::Kill);
             }
             Some(Wish { act: Act::Freeze, by }) => {
                 self.frozen = true;
