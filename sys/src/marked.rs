@@ -70,6 +70,11 @@ mod tests {
             (Pid::new(i32::try_from(child.id()).unwrap()).unwrap(), child)
         };
         let ((ours, mut first), (other, mut second)) = (run("one"), run("one more"));
+        // What was just executed has its environment a moment later.
+        let shown = |pid: Pid| std::fs::read(format!("/proc/{}/environ", pid.raw())).is_ok_and(|text| !text.is_empty());
+        while !shown(ours) || !shown(other) {
+            std::thread::yield_now();
+        }
         assert!(mark.is_on(ours) && !mark.is_on(other));
         assert_eq!(mark.bearers(), [ours]);
         assert_eq!(mark.kill(&|_| false), 0);
