@@ -3,6 +3,7 @@
 mod anchor;
 mod cure;
 mod inspection;
+mod knowledge;
 mod lectures;
 mod policies;
 mod recordings;
@@ -42,6 +43,7 @@ use jit_core::names::Person;
 use jit_core::places::HOOK_RUNNER;
 use jit_core::places::{CONFIGURATION, HOOKS, STATE};
 use jit_core::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
+pub use knowledge::Knowledge;
 pub use policies::OnDisk;
 pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
 pub use schema::open as open_database;

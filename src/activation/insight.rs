@@ -10,7 +10,7 @@ use crate::elevation::{Caller, CallerError, Command, CommandError, RunAs};
 use crate::host::{Host, HostError};
 use crate::judge::{computed, subject};
 use crate::policy_index::PolicyIndex;
-use crate::verify::{Facts, Good, good_for};
+use crate::verify::good_for;
 use jit_core::clock::Now;
 use jit_core::escape::Word;
 use jit_core::policy::ProgramNames;
@@ -71,33 +71,24 @@ impl Sight<'_> {
         asker: &Caller,
         run_as: &RunAs,
     ) -> Result<bool, HostError> {
-        let now = self.now.seconds();
-        let (names, grants) = self.host.store().held(asker.person(), now)?;
+        let (names, grants) = self.host.store().held(asker.person(), self.now.seconds())?;
         if names.is_empty() {
             return Ok(false);
         }
         let roles = names.iter().map(|name| self.policy.role(name)).collect::<Result<Vec<_>, _>>()?;
         let held: Vec<Role> =
             roles.into_iter().flatten().filter(|role| role.assigns(who, Assignment::Eligible)).collect();
-        let identity = self.host.public_identity()?;
-        let vouchers = self.host.vouchers(&held, asker.person(), now)?;
-        let facts = Facts {
-            key: &identity.key,
-            host: &identity.id,
-            now: self.now,
-            vouchers: vouchers.as_ref(),
-            approved: &|digest| self.host.store().role(digest),
-        };
-        Ok(good_for(&grants, asker, &held, &facts).any(|Good { roles, terms, .. }| {
+        let known = self.host.knowledge(&held, asker.person(), self.now)?;
+        Ok(good_for(&grants, asker, &held, &known.facts(self.now)).any(|good| {
             // A grant for one command is no power over another, nor over one that is not there.
-            let covers = match (terms.exact.is_set(), hidden.judged()) {
+            let covers = match (good.terms.exact.is_set(), hidden.judged()) {
                 (false, _) => true,
-                (true, Some(command)) => terms.command.is_some_and(|bound| {
+                (true, Some(command)) => good.terms.command.as_ref().is_some_and(|bound| {
                     bound.argv.iter().map(Word::as_os_str).eq(command.argv(Naming::Place).words())
                 }),
                 (true, None) => false,
             };
-            covers && roles.iter().all(|role| allows(role, hidden, asker, run_as))
+            covers && good.roles().all(|role| allows(role, hidden, asker, run_as))
         }))
     }
 }

@@ -10,7 +10,7 @@ use crate::activation::wait_beside;
 use crate::elevation::Caller;
 use crate::judge::subject;
 use crate::store::Which;
-use crate::verify::{Facts, HeldRole};
+use crate::verify::HeldRole;
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::{Assignment, Role};
@@ -93,8 +93,7 @@ impl Desk<'_> {
         if let Some(role) = standing.filter(wanted) {
             return Ok(Some(Held::Standing(Box::new(role))));
         }
-        let now = self.now.seconds();
-        let (names, grants) = self.host.store().held(holder.person(), now)?;
+        let (names, grants) = self.host.store().held(holder.person(), self.now.seconds())?;
         let mut roles = Vec::new();
         for name in names {
             let eligible = |role: &Role| wanted(role) && role.assigns(&subject, Assignment::Eligible);
@@ -103,16 +102,8 @@ impl Desk<'_> {
         if roles.is_empty() {
             return Ok(None);
         }
-        let identity = self.host.public_identity()?;
-        let vouchers = self.host.vouchers(&roles, holder.person(), now)?;
-        let facts = Facts {
-            key: &identity.key,
-            host: &identity.id,
-            now: self.now,
-            vouchers: vouchers.as_ref(),
-            approved: &|digest| self.host.store().role(digest),
-        };
-        Ok(HeldRole::find(&grants, holder, &roles, &facts).map(|held| Held::Granted(Box::new(held))))
+        let known = self.host.knowledge(&roles, holder.person(), self.now)?;
+        Ok(HeldRole::find(&grants, holder, &roles, &known.facts(self.now)).map(|held| Held::Granted(Box::new(held))))
     }
 
     /// The newest request of theirs for the role that waits for its decision.

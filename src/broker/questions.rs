@@ -8,7 +8,7 @@ use crate::elevation::{Caller, Elevation};
 use crate::host::Host;
 use crate::judge::{Among, JudgeError, Judgement, ask, judge, subject};
 use crate::refusal::{Refusal, request_line};
-use crate::verify::{Facts, verify};
+use crate::verify::verify;
 use jit_core::grant::Approvers;
 use jit_core::names::UserName;
 use jit_core::places::CONFIGURATION;
@@ -61,16 +61,8 @@ impl Desk<'_> {
             Ok(Judgement::Eligible(eligible)) => {
                 let holder = eligible.elevation().caller().person();
                 let candidates = self.host.store().candidates(holder, self.now.moment().wall.seconds())?;
-                let identity = self.host.public_identity()?;
-                let vouchers = self.host.vouchers(eligible.roles(), holder, self.now.seconds())?;
-                let facts = Facts {
-                    key: &identity.key,
-                    host: &identity.id,
-                    now: self.now,
-                    vouchers: vouchers.as_ref(),
-                    approved: &|digest| self.host.store().role(digest),
-                };
-                match verify(candidates, *eligible, &facts) {
+                let known = self.host.knowledge(eligible.roles(), holder, self.now)?;
+                match verify(candidates, *eligible, &known.facts(self.now)) {
                     Ok(grant) => {
                         info.because = format!("grant {} of role {} covers it", grant.terms().id, grant.role().name);
                         allow(&mut info, grant.role(), grant.elevation());

@@ -18,7 +18,7 @@ use crate::judge::{Among, Eligible, JudgeError, Judgement, judge};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{Scene, offer};
 use crate::verify::VerifiedGrant;
-use crate::verify::{Facts, verify};
+use crate::verify::verify;
 use crate::voice::Voice;
 use jit_core::cli::{Asking, PasswordFrom, Run};
 use jit_core::clock::Now;
@@ -118,17 +118,8 @@ fn find_grant(
     scene: &Scene<'_>,
     now: &Now,
 ) -> Result<VerifiedGrant, Refusal> {
-    let identity = scene.host.public_identity()?;
-    let holder = eligible.elevation().caller().person();
-    let vouchers = scene.host.vouchers(eligible.roles(), holder, now.seconds())?;
-    let facts = Facts {
-        key: &identity.key,
-        host: &identity.id,
-        now,
-        vouchers: vouchers.as_ref(),
-        approved: &|digest| scene.host.store().role(digest),
-    };
-    verify(candidates, eligible, &facts).map_err(Refusal::NoGrant)
+    let known = scene.host.knowledge(eligible.roles(), eligible.elevation().caller().person(), now)?;
+    verify(candidates, eligible, &known.facts(now)).map_err(Refusal::NoGrant)
 }
 
 fn authenticate(

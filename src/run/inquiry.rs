@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::judge::{Among, JudgeError, Judgement, judge};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
-use crate::verify::{Differs, Facts, Good, GrantFault, good_for, verify};
+use crate::verify::{Differs, Good, GrantFault, good_for, verify};
 use jit_core::cli::EnvironmentWish;
 use jit_core::clock::Now;
 use jit_core::escape::Word;
@@ -24,8 +24,10 @@ pub(super) struct Inquiry<'a> {
     pub(super) now: Now,
     /// Who asks.
     pub(super) asker: &'a Caller,
-    /// The person, as often as one is needed.
-    pub(super) person: &'a dyn Fn() -> Result<Caller, CallerError>,
+    /// The person.
+    pub(super) person: &'a Caller,
+    /// The same once more, for each command that is asked about.
+    pub(super) again: &'a dyn Fn() -> Result<Caller, CallerError>,
 }
 
 /// What a grant lets its holder run now.
@@ -53,7 +55,7 @@ impl Inquiry<'_> {
     /// Finds a command for the person; `None` for one that is hidden from the asker: as for one that is there and not allowed.
     pub(super) fn find(&self, words: &[OsString], run_as: &RunAs) -> Result<Option<Command>, Refusal> {
         let path = self.policy.settings().options.path_variable();
-        let found = match Command::find_for(words, &path, &(self.person)()?, self.asker) {
+        let found = match Command::find_for(words, &path, self.person, self.asker) {
             Err(CommandError::Hidden(hidden)) => {
                 let sight = Sight { host: self.host, policy: self.policy, now: &self.now };
                 sight.reveal::<Refusal>(hidden, self.asker, run_as)?
@@ -68,42 +70,36 @@ impl Inquiry<'_> {
 
     /// Whether the person may run it now.
     pub(super) fn may_run(&self, run_as: RunAs, command: Command) -> Result<bool, Refusal> {
-        let person = (self.person)()?;
-        let candidates = self.host.store().candidates(person.person(), self.now.seconds())?;
+        let candidates = self.host.store().candidates(self.person.person(), self.now.seconds())?;
         Ok(self.verdict(run_as, command, candidates, EnvironmentWish::default())? == Allowed::Now)
     }
 
     /// What each grant of the person gives now that activates one of `roles`.
     pub(super) fn given(&self, roles: &[Role]) -> Result<Vec<Given>, Refusal> {
-        let person = (self.person)()?;
-        let (held, grants) = self.host.store().held(person.person(), self.now.seconds())?;
+        let (held, grants) = self.host.store().held(self.person.person(), self.now.seconds())?;
         if held.is_empty() {
             return Ok(Vec::new());
         }
-        let here = |role: &Role| role.holds_on(person.host(), &crate::elevation::THIS_HOST);
-        let mut given = Vec::new();
-        self.with_facts(roles, |facts| {
-            for good in good_for(&grants, &person, roles, facts).filter(|good| good.roles.iter().all(here)) {
-                given.extend(self.of(good));
-            }
-        })?;
-        Ok(given)
+        let here = |role: &Role| role.holds_on(self.person.host(), &crate::elevation::THIS_HOST);
+        let known = self.host.knowledge(roles, self.person.person(), &self.now)?;
+        let facts = known.facts(&self.now);
+        let good = good_for(&grants, self.person, roles, &facts).filter(|good| good.roles().all(here));
+        Ok(good.filter_map(|good| self.of(&good)).collect())
     }
 
-    fn of(&self, good: Good<'_>) -> Option<Given> {
-        let Good { signed, terms, roles, both, common } = good;
+    fn of(&self, good: &Good<'_>) -> Option<Given> {
+        let terms = &good.terms;
         if !terms.exact.is_set() {
-            return common.map(|common| if roles.len() == 1 { Given::Role(common) } else { Given::Part(common) });
+            return good.common().map(if good.is_changed() { Given::Part } else { Given::Role });
         }
         // What cannot be found, or is refused, is nothing that the grant gives.
-        let serves = self.serves(signed, terms.command.as_ref()?, &terms).unwrap_or(Allowed::Not);
-        (serves != Allowed::Not).then(|| Given::Command(both, Box::new(terms)))
+        let serves = self.serves(good.signed, terms.command.as_ref()?, terms).unwrap_or(Allowed::Not);
+        (serves != Allowed::Not).then(|| Given::Command(good.both().clone(), Box::new(terms.clone())))
     }
 
     fn serves(&self, signed: &SignedGrant, approved: &CommandTerms, terms: &GrantTerms) -> Result<Allowed, Refusal> {
-        let person = (self.person)()?;
         let resolve = |group: Option<&OsStr>| {
-            RunAs::resolve(Some(OsStr::new(terms.run_as.as_str())), group, &person).map_err(ElevationError::RunAs)
+            RunAs::resolve(Some(OsStr::new(terms.run_as.as_str())), group, self.person).map_err(ElevationError::RunAs)
         };
         let mut run_as = resolve(None)?;
         if run_as.gid() != approved.run_as_gid {
@@ -122,37 +118,19 @@ impl Inquiry<'_> {
         candidates: Vec<SignedGrant>,
         wish: EnvironmentWish,
     ) -> Result<Allowed, Refusal> {
-        let elevation = Elevation::question((self.person)()?, run_as, command, None, wish);
+        let elevation = Elevation::question((self.again)()?, run_as, command, None, wish);
         let eligible = match judge(elevation, self.policy, Among::All(&[])) {
             Ok(Judgement::Standing(_)) => return Ok(Allowed::Now),
             Ok(Judgement::Eligible(eligible)) => eligible,
             Err(JudgeError::NotAllowed(_)) => return Ok(Allowed::Not),
             Err(error) => return Err(error.into()),
         };
-        let roles = eligible.roles().to_vec();
-        let mut allowed = Allowed::Not;
-        self.with_facts(&roles, |facts| {
-            allowed = match verify(candidates, *eligible, facts) {
-                Ok(_) => Allowed::Now,
-                Err(none) if none.faults.iter().any(|(_, fault)| is_elsewhere(fault)) => Allowed::Elsewhere,
-                Err(_) => Allowed::Not,
-            };
-        })?;
-        Ok(allowed)
-    }
-
-    fn with_facts(&self, roles: &[Role], then: impl FnOnce(&Facts<'_>)) -> Result<(), Refusal> {
-        let identity = self.host.public_identity()?;
-        let person = (self.person)()?;
-        let vouchers = self.host.vouchers(roles, person.person(), self.now.seconds())?;
-        then(&Facts {
-            key: &identity.key,
-            host: &identity.id,
-            now: &self.now,
-            vouchers: vouchers.as_ref(),
-            approved: &|digest| self.host.store().role(digest),
-        });
-        Ok(())
+        let known = self.host.knowledge(eligible.roles(), self.person.person(), &self.now)?;
+        Ok(match verify(candidates, *eligible, &known.facts(&self.now)) {
+            Ok(_) => Allowed::Now,
+            Err(none) if none.faults.iter().any(|(_, fault)| is_elsewhere(fault)) => Allowed::Elsewhere,
+            Err(_) => Allowed::Not,
+        })
     }
 }
 

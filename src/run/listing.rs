@@ -25,11 +25,12 @@ pub fn list(wanted: &List, inherited: &Inherited, voice: &mut Voice) -> Result<E
         None => None,
         Some(name) => Some(other(name, &caller, &policy)?),
     };
-    let person: &dyn Fn() -> Result<Caller, CallerError> = &|| match &other {
+    let again: &dyn Fn() -> Result<Caller, CallerError> = &|| match &other {
         Some(other) => Caller::described(other.account().clone()),
         None => Caller::identify(&inherited.identity),
     };
-    let inquiry = Inquiry { host: &host, policy: &policy, now: host.now()?, asker: &caller, person };
+    let person = other.as_ref().unwrap_or(&caller);
+    let inquiry = Inquiry { host: &host, policy: &policy, now: host.now()?, asker: &caller, person, again };
     if wanted.command.is_empty() {
         let asker = if other.is_some() { Asker::Other } else { Asker::Themselves };
         everything(asker, wanted, &inquiry, voice)
@@ -50,8 +51,8 @@ fn other(name: &std::ffi::OsStr, caller: &Caller, policy: &PolicyIndex<'_>) -> R
 
 fn everything(asker: Asker, wanted: &List, inquiry: &Inquiry<'_>, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
     let index = crate::host::HostError::Index;
-    let (caller, policy) = ((inquiry.person)()?, inquiry.policy);
-    let subject = subject(&caller)?;
+    let (caller, policy) = (inquiry.person, inquiry.policy);
+    let subject = subject(caller)?;
     let here = |roles: Vec<Role>| {
         roles.into_iter().filter(|role| role.holds_on(caller.host(), &THIS_HOST)).collect::<Vec<Role>>()
     };
@@ -128,8 +129,7 @@ impl Page<'_> {
 
 /// `-l CMD`: the resolved command and 0 when it may run now, else 1 and nothing.
 fn one(wanted: &List, inquiry: &Inquiry<'_>, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
-    let person = (inquiry.person)()?;
-    let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), &person)
+    let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), inquiry.person)
         .map_err(ElevationError::RunAs)?;
     let Some(command) = inquiry.find(&wanted.command, &run_as)? else { return Ok(ExitStatus::Code(1)) };
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));

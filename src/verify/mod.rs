@@ -10,7 +10,7 @@ use std::fmt;
 use crate::elevation::{Caller, Elevation};
 use crate::judge::{Eligible, ask};
 use jit_core::clock::Now;
-use jit_core::policy::{Answer, Role, RolePower};
+use jit_core::policy::{Answer, Narrowed, Role, RolePower};
 
 pub use act::{Act, ActFault, Attested, Consent, Shown};
 use exact::compare;
@@ -219,12 +219,30 @@ pub struct Good<'r> {
     pub signed: &'r SignedGrant,
     /// Its terms.
     pub terms: GrantTerms,
+    role: &'r Role,
+    narrowed: Option<Narrowed>,
+}
+
+impl Good<'_> {
+    /// Whether the role that it activates was another when it was approved.
+    pub fn is_changed(&self) -> bool {
+        self.narrowed.is_some()
+    }
+
     /// The roles that all have to allow a command: the one that it activates and, where that has changed since, what it was.
-    pub roles: Vec<Role>,
+    pub fn roles(&self) -> impl Iterator<Item = &Role> {
+        std::iter::once(self.role).chain(self.narrowed.as_ref().map(|narrowed| &narrowed.approved))
+    }
+
     /// Under what a command runs that they all allow.
-    pub both: Role,
+    pub fn both(&self) -> &Role {
+        self.narrowed.as_ref().map_or(self.role, |narrowed| &narrowed.both)
+    }
+
     /// What they all allow, for people; `None` where no words of theirs can say it.
-    pub common: Option<Role>,
+    pub fn common(&self) -> Option<Role> {
+        self.narrowed.as_ref().map_or_else(|| Some(self.role.clone()), Narrowed::in_common)
+    }
 }
 
 /// Those of `candidates` that are good for `holder` now, each activating one of `roles`.
@@ -236,17 +254,11 @@ pub fn good_for<'r>(
 ) -> impl Iterator<Item = Good<'r>> {
     candidates.iter().filter_map(move |signed| {
         let terms = decode::<GrantTerms>(signed.bytes()).ok()?;
-        Some(match genuine(signed, &terms, holder, roles, facts).ok()? {
-            Serving::Unchanged(role) => {
-                let (roles, both, common) = (vec![role.clone()], role.clone(), Some(role.clone()));
-                Good { signed, terms, roles, both, common }
-            }
-            Serving::Changed { present, approved } => {
-                let narrowed = present.narrowed(&approved)?;
-                let common = narrowed.in_common();
-                Good { signed, terms, roles: vec![present.clone(), narrowed.approved], both: narrowed.both, common }
-            }
-        })
+        let (role, narrowed) = match genuine(signed, &terms, holder, roles, facts).ok()? {
+            Serving::Unchanged(role) => (role, None),
+            Serving::Changed { present, approved } => (present, Some(present.narrowed(&approved)?)),
+        };
+        Some(Good { signed, terms, role, narrowed })
     })
 }
 

@@ -1,0 +1,38 @@
+//! What this host knows when it verifies grants of one person: gathered once, for as many as there are.
+
+use super::{Host, HostError, Identity};
+use crate::verify::Facts;
+use jit_core::clock::Now;
+use jit_core::grant::{HostPublicKey, Vouchers};
+use jit_core::names::Person;
+use jit_core::policy::{Role, RolePower};
+
+/// The power of the role with a digest, as it was approved.
+type Approved<'h> = dyn Fn(&str) -> Option<RolePower> + 'h;
+
+/// Its identity, what signed approvals rest on, and the roles as they were approved.
+pub struct Knowledge<'h> {
+    identity: Identity<HostPublicKey>,
+    vouchers: Option<Vouchers>,
+    approved: Box<Approved<'h>>,
+}
+
+impl Host {
+    /// For grants of `holder` that activate one of `roles`.
+    ///
+    /// # Errors
+    /// Those of [`Self::public_identity`] and [`Self::vouchers`].
+    pub fn knowledge(&self, roles: &[Role], holder: &Person, now: &Now) -> Result<Knowledge<'_>, HostError> {
+        let identity = self.public_identity()?;
+        let vouchers = self.vouchers(roles, holder, now.seconds())?;
+        Ok(Knowledge { identity, vouchers, approved: Box::new(|digest| self.store().role(digest)) })
+    }
+}
+
+impl Knowledge<'_> {
+    /// The same at a moment.
+    pub fn facts<'a>(&'a self, now: &'a Now) -> Facts<'a> {
+        let Identity { key, id, .. } = &self.identity;
+        Facts { key, host: id, now, vouchers: self.vouchers.as_ref(), approved: &*self.approved }
+    }
+}
