@@ -114,12 +114,7 @@ fn answer(verb: Verb, caller: &Caller, given: Given<'_>, voice: &mut Voice) -> R
     let Verb { who, needs, touch, answer, .. } = verb;
     let handler = match answer {
         Answered::At(handler) => handler,
-        Answered::Before(answer) => {
-            if let Who::Root(what) = who {
-                root_alone(caller, what)?;
-            }
-            return answer(caller, PolicyReader::root(caller.uid())).map(Some);
-        }
+        Answered::Before(what, answer) => return answer(caller, root_alone(caller, what)?).map(Some),
     };
     let host = Host::open(caller.host())?;
     let (aside, nothing);
@@ -177,7 +172,7 @@ impl Desk<'_> {
             Who::Anyone => Ok(()),
             Who::Reader if self.is_reader()? => Ok(()),
             Who::Reader => Err(refused("not-a-reader", "only root and the readers of the policy may do this")),
-            Who::Root(what) => root_alone(self.caller, what),
+            Who::Root(what) => root_alone(self.caller, what).map(drop),
         }
     }
 
@@ -192,8 +187,8 @@ impl Desk<'_> {
     }
 }
 
-fn root_alone(caller: &Caller, what: &str) -> Result<(), Refused> {
-    if caller.uid() == 0 { Ok(()) } else { Err(refused("not-root", format!("only root may {what}"))) }
+fn root_alone(caller: &Caller, what: &str) -> Result<PolicyReader, Refused> {
+    PolicyReader::root(caller.uid()).ok_or_else(|| refused("not-root", format!("only root may {what}")))
 }
 
 fn key_init(caller: &Caller) -> Result<Answer, Refused> {

@@ -65,8 +65,8 @@ pub(super) struct Verb {
 
 /// Where it is answered.
 pub(super) enum Answered {
-    /// On a host that may have nothing yet.
-    Before(fn(&Caller, Option<PolicyReader>) -> Result<Answer, Refused>),
+    /// For root, on a host that may have nothing yet; what only root may do, as in [`Who::Root`].
+    Before(&'static str, fn(&Caller, PolicyReader) -> Result<Answer, Refused>),
     /// At the desk; `None` when the answer was given on [`Given::out`] already.
     At(Box<Handler>),
 }
@@ -201,6 +201,6 @@ fn streaming(who: Who, handler: impl FnOnce(&Desk<'_>, &mut dyn Write) -> Result
     row(who, Answered::At(Box::new(|desk, given| handler(desk, given.out).map(|()| None))))
 }
 
-fn before(what: &'static str, answer: fn(&Caller, Option<PolicyReader>) -> Result<Answer, Refused>) -> Verb {
-    row(Who::Root(what), Answered::Before(answer))
+fn before(what: &'static str, answer: fn(&Caller, PolicyReader) -> Result<Answer, Refused>) -> Verb {
+    row(Who::Root(what), Answered::Before(what, answer))
 }
