@@ -327,8 +327,9 @@ impl<'a> GrantWatch<'a> {
             self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
             self.held.push(extension);
         }
-        for id in self.held.iter().map(|terms| terms.id.clone()).collect::<Vec<_>>() {
-            match self.host.store().end_of(&id) {
+        let ends: Vec<_> = self.held.iter().map(|terms| self.host.store().end_of(&terms.id)).collect();
+        for end in ends {
+            match end {
                 Ok(Some(GrantEnd::Revoked)) => self.ended_by(Ending::Revocation),
                 Ok(Some(GrantEnd::Released)) => self.ended_by(Ending::Release),
                 // A one-shot grant was used by this very run: nobody else's comes to be held.
