@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::kernel::check;
+use crate::process::{Pid, Waiting, wait};
 
 /// Since Linux 5.7; not in every libc.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -69,10 +70,7 @@ fn await_word(mut told: PipeReader) {
 }
 
 fn bury(child: libc::c_int) {
-    // SAFETY: nothing is asked of how it ended.
-    while check(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) })
-        .is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
-    {}
+    let _ = Pid::new(child).map(|child| wait(child, Waiting::ForEnd)); // how it ended says nothing
 }
 
 /// vfork(2) on a stack of its own: runs `entry` in a child that shares our memory, and returns when it has become another

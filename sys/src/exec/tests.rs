@@ -7,6 +7,33 @@ fn nobody() -> Credentials {
     Credentials { uid: 65534, gid: 65533, groups: vec![65532, 65531, 65531] }
 }
 
+/// A program as nobody, with nothing but its arguments.
+fn plain<'a>(
+    program: &'a File,
+    argv: &'a [CString],
+    limits: &'a Limits,
+    manner: &'a Manner,
+    credentials: &'a Credentials,
+) -> Execution<'a> {
+    Execution {
+        image: Image::Descriptor(program.as_fd()),
+        argv,
+        environment: &[],
+        credentials,
+        dies_with: None,
+        limits,
+        manner,
+        umask: 0o027,
+        directory: Directory::Required(c"/"),
+        ignored_signals: SignalSet::EMPTY,
+        blocked_signals: SignalSet::EMPTY,
+        oom_score_adj: None,
+        standard: [None; 3],
+        kept: &[],
+        programs: Programs::Any,
+    }
+}
+
 /// Runs a shell line as nobody; gives what it wrote and how it ended.
 fn shell(line: &str, change: impl FnOnce(&mut Execution<'_>)) -> (String, WaitEvent) {
     let (reader, writer) = pipe().unwrap();
@@ -16,22 +43,11 @@ fn shell(line: &str, change: impl FnOnce(&mut Execution<'_>)) -> (String, WaitEv
         let environment = [c"PATH=/usr/bin:/bin".to_owned(), c"A=b".to_owned()];
         let limits = Limits::current().unwrap();
         let credentials = nobody();
+        let manner = Manner::default();
         let mut execution = Execution {
-            image: Image::Descriptor(program.as_fd()),
-            argv: &argv,
             environment: &environment,
-            credentials: &credentials,
-            dies_with: None,
-            limits: &limits,
-            manner: &crate::inherited::Manner::default(),
-            umask: 0o027,
-            directory: Directory::Required(c"/"),
-            ignored_signals: SignalSet::EMPTY,
-            blocked_signals: SignalSet::EMPTY,
-            oom_score_adj: None,
             standard: [None, Some(writer.as_fd()), None],
-            kept: &[],
-            programs: Programs::Any,
+            ..plain(&program, &argv, &limits, &manner, &credentials)
         };
         change(&mut execution);
         let Err(error) = execution.run();
@@ -140,22 +156,12 @@ fn a_command_dies_with_the_process_that_begot_it() {
         let (argv, limits, credentials) =
             ([c"sleep".to_owned(), c"60".to_owned()], Limits::current().unwrap(), nobody());
         let program = File::open("/bin/sleep").unwrap();
+        let manner = Manner::default();
         let execution = Execution {
-            image: Image::Descriptor(program.as_fd()),
-            argv: &argv,
-            environment: &[],
-            credentials: &credentials,
             dies_with: Some(Pid::own()),
-            limits: &limits,
-            manner: &crate::inherited::Manner::default(),
-            umask: 0o027,
-            directory: Directory::Required(c"/"),
-            ignored_signals: SignalSet::EMPTY,
             blocked_signals: SignalSet::ALL,
-            oom_score_adj: None,
             standard: [None, Some(writer.as_fd()), None],
-            kept: &[],
-            programs: Programs::Any,
+            ..plain(&program, &argv, &limits, &manner, &credentials)
         };
         exit_now(i32::from(execution.spawn(None).is_err()))
     })
@@ -177,24 +183,12 @@ fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
     let group = Cgroup::create("sys-tests", "spawn").ok();
     let program = File::open("/bin/sleep").unwrap();
     let spawn = |directory| {
-        let (argv, environment) = ([c"sleep".to_owned(), c"60".to_owned()], []);
+        let argv = [c"sleep".to_owned(), c"60".to_owned()];
         let (limits, credentials) = (Limits::current().unwrap(), nobody());
+        let manner = Manner::default();
         let execution = Execution {
-            image: Image::Descriptor(program.as_fd()),
-            argv: &argv,
-            environment: &environment,
-            credentials: &credentials,
-            dies_with: None,
-            limits: &limits,
-            manner: &crate::inherited::Manner::default(),
-            umask: 0o027,
             directory: Directory::Required(directory),
-            ignored_signals: SignalSet::EMPTY,
-            blocked_signals: SignalSet::EMPTY,
-            oom_score_adj: None,
-            standard: [None; 3],
-            kept: &[],
-            programs: Programs::Any,
+            ..plain(&program, &argv, &limits, &manner, &credentials)
         };
         execution.spawn(group.as_ref())
     };
