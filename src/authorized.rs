@@ -6,10 +6,10 @@ mod plan;
 
 use std::fmt;
 
-use crate::auth::{Authenticated, How};
+use crate::auth::{AuthMethod, Authenticated};
 use crate::elevation::{Elevation, RunAs, RunAsError};
 use crate::judge::Standing;
-use crate::judge::{Manner, NotPermitted};
+use crate::judge::{NotPermitted, RunOptions};
 use crate::verify::{GrantFault, VerifiedGrant};
 use jit_core::clock::Now;
 use jit_core::grant::GrantTerms;
@@ -89,11 +89,11 @@ impl Authorized {
         if authenticated.uid() != elevation.caller().uid() {
             return Err(GateError::OtherCaller);
         }
-        if password_due(&role, &elevation) && authenticated.how() == How::NotAsked {
+        if password_due(&role, &elevation) && authenticated.how() == AuthMethod::NotAsked {
             return Err(GateError::NotAuthenticated);
         }
-        let manner = Manner::of(&role, &elevation).map_err(GateError::NotPermitted)?;
-        let plan = ExecPlan::new(elevation, &role, manner, &power).map_err(GateError::RunAs)?;
+        let run_options = RunOptions::of(&role, &elevation).map_err(GateError::NotPermitted)?;
+        let plan = ExecPlan::new(elevation, &role, run_options, &power).map_err(GateError::RunAs)?;
         Ok(Self { plan, role, power, authenticated })
     }
 
@@ -133,7 +133,7 @@ impl Authorized {
     }
 
     /// How the caller was authenticated.
-    pub fn how(&self) -> How {
+    pub fn how(&self) -> AuthMethod {
         self.authenticated.how()
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use crate::voice::Voice;
+use crate::console::Console;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -25,7 +25,7 @@ use sys::lock::Locked;
 use sys::signals::Unstoppable;
 
 pub use error::{DatabaseError, Distrust};
-pub use files::Place;
+pub use files::DatabaseFiles;
 use files::{beside, check_directory, check_files, directory_of};
 use index::Index;
 pub use migration::Earlier;
@@ -60,9 +60,9 @@ pub struct Database {
     wal: Wal,
     /// Of the write that is under way, or of the last one.
     durability: Cell<Durability>,
-    /// A [`Reading`] is under way.
+    /// A [`ReadTransaction`] is under way.
     is_reading: Cell<bool>,
-    place: Place,
+    place: DatabaseFiles,
     /// Dropped after the connection.
     index: Index,
     /// Who is stopped while the log is recovered or read holds it for everybody. Dropped after the connection.
@@ -73,23 +73,23 @@ pub struct Database {
 /// Nothing that waits may happen meanwhile, because what others write is not seen and the WAL cannot begin anew. It ends when
 /// it is dropped, or with the next write of the same process.
 #[must_use = "a state of the database lasts as long as this value"]
-pub struct Reading<'a> {
-    transaction: Ending<'a>,
-    voice: &'a mut Voice,
+pub struct ReadTransaction<'a> {
+    transaction: ReadGuard<'a>,
+    console: &'a mut Console,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> ReadTransaction<'a> {
     /// Ends it; from now on the caller may be told and asked things.
-    pub fn close(self) -> &'a mut Voice {
+    pub fn close(self) -> &'a mut Console {
         drop(self.transaction);
-        self.voice
+        self.console
     }
 }
 
-/// Ends a [`Reading`] when it is dropped.
-struct Ending<'a>(&'a Database);
+/// Ends a [`ReadTransaction`] when it is dropped.
+struct ReadGuard<'a>(&'a Database);
 
-impl Drop for Ending<'_> {
+impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
         self.0.end_reading();
     }
@@ -137,7 +137,7 @@ impl Database {
         database.check_schema(schema)?;
         transaction.commit().map_err(|error| database.sqlite(error))?;
         // SQLite has made by now what it keeps beside it.
-        database.place = Place::of(path);
+        database.place = DatabaseFiles::of(path);
         database.index.leave_note(path);
         Ok(database)
     }
@@ -155,7 +155,7 @@ impl Database {
         let durability = Cell::new(Durability::Synced);
         let is_reading = Cell::new(false);
         let path = path.to_owned();
-        let place = Place::unknown(&path);
+        let place = DatabaseFiles::unknown(&path);
         Ok(Self { connection, path, frames, wal, durability, is_reading, place, index, _unstoppable: unstoppable })
     }
 
@@ -198,10 +198,10 @@ impl Database {
     }
 
     /// Keeps one state of the database in sight. Where that fails, each question sees a state of its own, as ever.
-    /// The voice is the state's until it is closed: a caller who reads slowly would keep the WAL from beginning anew.
-    pub fn reading<'a>(&'a self, voice: &'a mut Voice) -> Reading<'a> {
+    /// The console is the state's until it is closed: a caller who reads slowly would keep the WAL from beginning anew.
+    pub fn reading<'a>(&'a self, console: &'a mut Console) -> ReadTransaction<'a> {
         self.is_reading.set(self.connection.execute_batch("BEGIN DEFERRED").is_ok());
-        Reading { transaction: Ending(self), voice }
+        ReadTransaction { transaction: ReadGuard(self), console }
     }
 
     /// Does what may take as long as somebody likes, with no state of the database in sight and no lock held.
@@ -218,7 +218,7 @@ impl Database {
     }
 
     /// Where it lies.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &DatabaseFiles {
         &self.place
     }
 

@@ -19,7 +19,7 @@ use jit_core::evidence::record::{Alert, Event};
 use jit_core::places::HOOKS;
 use jit_core::policy::AuditSettings;
 use sys::exec::{Credentials, Directory, Execution, Image, Programs};
-use sys::inherited::Manner;
+use sys::inherited::SchedulingState;
 use sys::limits::Limits;
 use sys::poll::{Blocking, PollEntry, pipe, poll, set_blocking, write};
 use sys::process::{
@@ -150,7 +150,7 @@ impl Runner {
             credentials,
             dies_with: None,
             limits: &limits,
-            manner: &Manner::default(),
+            scheduling: &SchedulingState::default(),
             umask: 0o077,
             directory: Directory::Required(c"/"),
             ignored_signals: SignalSet::EMPTY,

@@ -2,6 +2,7 @@
 
 mod anchor;
 mod cure;
+mod finished_recordings;
 mod inspection;
 mod knowledge;
 mod lectures;
@@ -9,9 +10,8 @@ mod policies;
 mod recordings;
 mod schema;
 mod sealing;
-mod shelf;
+mod slots;
 mod strays;
-mod turns;
 
 use std::borrow::Borrow;
 use std::cell::Cell;
@@ -25,14 +25,15 @@ use crate::audit::sink::hooks::{self, Hooks, Starter};
 use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
-use crate::audit::sink::{Courier, Sink, Transport};
+use crate::audit::sink::{Outbox, Sink, Transport};
 use crate::audit::{self, Journal, JournalError, OpenRun, Supervisor, Sweep};
+use crate::console::Console;
 use crate::database::{Database, DatabaseError, Durability};
 use crate::policy_index::IndexError;
 use crate::session::end_lost;
 use crate::store::GrantStore;
-use crate::voice::Voice;
 use anchor::Anchor;
+pub use finished_recordings::FinishedRecording;
 pub use inspection::Mirror;
 use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
 use jit_core::evidence::Mark;
@@ -45,14 +46,13 @@ use jit_core::places::{CONFIGURATION, HOOKS, STATE};
 use jit_core::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 pub use knowledge::Knowledge;
 pub use policies::OnDisk;
-pub use recordings::{Encoding, Shelf, Stage, StoredRecording, is_written};
+pub use recordings::{Encoding, FinishedRecordings, Stage, StoredRecording, is_written};
 pub use schema::open as open_database;
 pub use sealing::SEAL;
-pub use shelf::Shelved;
+pub use slots::{Slot, Work, slots};
 use sys::bell::Bell;
 use sys::limits::Limits;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
-pub use turns::{Turn, Work, turns};
 
 const POLICY: &str = "policy.toml";
 const POLICY_DIRECTORY: &str = "policy.d";
@@ -287,9 +287,9 @@ impl Host {
     }
 
     /// The alert path: what the journal could not take goes to syslog and standard error, as loudly as they allow.
-    pub fn shout(&self, sentence: &str, voice: &mut Voice) {
+    pub fn shout(&self, sentence: &str, console: &mut Console) {
         self.alert(sentence);
-        voice.say(&format!("jit-sudo: {sentence}\n"));
+        console.say(&format!("jit-sudo: {sentence}\n"));
     }
 
     /// The same where the caller is not told.
@@ -480,23 +480,23 @@ impl Host {
     fn sinks(&self, audit: &AuditSettings) -> Vec<Box<dyn Sink>> {
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(self.anchor())];
         if audit.syslog != SyslogMode::Off {
-            sinks.push(self.courier("syslog", Syslog::new(DEV_LOG, std::process::id())));
+            sinks.push(self.outbox("syslog", Syslog::new(DEV_LOG, std::process::id())));
         }
         if audit.journald {
-            sinks.push(self.courier("journald", Journald::new(journald::SOCKET)));
+            sinks.push(self.outbox("journald", Journald::new(journald::SOCKET)));
         }
         if audit.auditd {
-            sinks.push(self.courier("auditd", Auditd::default()));
+            sinks.push(self.outbox("auditd", Auditd::default()));
         }
         if let Some(rules) = &audit.json_file {
-            sinks.push(self.courier("json_file", JsonFile::new(rules.clone())));
+            sinks.push(self.outbox("json_file", JsonFile::new(rules.clone())));
         }
         sinks
     }
 
     /// What each mirror has got is remembered beside the database.
-    fn courier(&self, name: &str, transport: impl Transport + 'static) -> Box<dyn Sink> {
-        Box::new(Courier::new(transport, self.state.path().join(format!("sent-{name}"))))
+    fn outbox(&self, name: &str, transport: impl Transport + 'static) -> Box<dyn Sink> {
+        Box::new(Outbox::new(transport, self.state.path().join(format!("sent-{name}"))))
     }
 }
 

@@ -27,5 +27,5 @@ pub mod elevation;
 pub mod recording;
 
 pub mod bug;
+pub mod console;
 pub mod programs;
-pub mod voice;

@@ -4,10 +4,10 @@
 
 use jit_core::cli::{self, Invocation};
 use jit_core::policy::PolicyReader;
+use jit_sudo::console::Console;
 use jit_sudo::refusal::Refusal;
 use jit_sudo::run::{listing, run, validate};
 use jit_sudo::session::{ExitStatus, stand_apart};
-use jit_sudo::voice::Voice;
 use sys::Inherited;
 
 sys::program!(run_and_exit);
@@ -20,33 +20,33 @@ fn run_and_exit() -> ! {
 
 fn jit_sudo_main() -> ExitStatus {
     // Nobody has it before us.
-    let Some(mut voice) = Voice::of_this_process() else { return ExitStatus::Code(1) };
+    let Some(mut console) = Console::of_this_process() else { return ExitStatus::Code(1) };
     let (answer, reader) = match sys::sanitize(c"jit-sudo") {
         Ok(mut inherited) => {
             stand_apart(&mut inherited);
-            (answer(&inherited, &mut voice), PolicyReader::root(inherited.identity.uid()))
+            (answer(&inherited, &mut console), PolicyReader::root(inherited.identity.uid()))
         }
         Err(error) => (Err(error.into()), None),
     };
     answer.unwrap_or_else(|refusal| {
-        refusal.tell(reader.as_ref(), &mut voice);
+        refusal.tell(reader.as_ref(), &mut console);
         ExitStatus::Code(1)
     })
 }
 
-fn answer(inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
+fn answer(inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
     match cli::parse(&inherited.arguments)? {
-        Invocation::Run(wanted) => run(&wanted, inherited, voice),
-        Invocation::List(wanted) => listing::list(&wanted, inherited, voice),
-        Invocation::Validate(wanted) => validate::validate(&wanted, inherited, voice),
+        Invocation::Run(wanted) => run(&wanted, inherited, console),
+        Invocation::List(wanted) => listing::list(&wanted, inherited, console),
+        Invocation::Validate(wanted) => validate::validate(&wanted, inherited, console),
         Invocation::InvalidateCache => validate::forget(validate::Extent::ThisSession, inherited),
         Invocation::RemoveCache => validate::forget(validate::Extent::Everything, inherited),
-        Invocation::Version => say(&cli::version(), voice),
-        Invocation::Help(name) => say(&cli::help(name), voice),
+        Invocation::Version => say(&cli::version(), console),
+        Invocation::Help(name) => say(&cli::help(name), console),
     }
 }
 
-fn say(text: &str, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
-    voice.print(text);
+fn say(text: &str, console: &mut Console) -> Result<ExitStatus, Refusal> {
+    console.print(text);
     Ok(ExitStatus::Code(0))
 }

@@ -39,7 +39,7 @@ pub fn ask_enforcer(order: &[u8], group: Option<&Cgroup>, patience: Duration) ->
 }
 
 fn enforcer(order: &[u8]) -> io::Result<Command> {
-    let mut file: File = sys::sealed::memory_file("order")?;
+    let mut file: File = sys::memfd::memory_file("order")?;
     file.write_all(order)?;
     file.rewind()?;
     let mut command = Command::new(ENFORCER);

@@ -9,6 +9,7 @@ use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
 use crate::authorized::GateError;
 use crate::authorized::environment::EnvironmentError;
+use crate::console::Console;
 use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
 use crate::host::HostError;
 use crate::judge::NotPermitted;
@@ -16,7 +17,6 @@ use crate::judge::{JudgeError, NotAllowed};
 use crate::session::LaunchError;
 use crate::store::FindError;
 use crate::verify::NoGrant;
-use crate::voice::Voice;
 use jit_core::cli::UsageError;
 use jit_core::escape::{Word, shell_line};
 use jit_core::names::{GrantId, RoleName};
@@ -315,7 +315,7 @@ impl Refusal {
     }
 
     /// Says it on standard error, in the words of the policy where `reader` may read them.
-    pub fn tell(&self, reader: Option<&PolicyReader>, voice: &mut Voice) {
+    pub fn tell(&self, reader: Option<&PolicyReader>, console: &mut Console) {
         let words = self.words();
         let whole = words.as_ref().zip(reader).map(|(words, reader)| words.told_to(reader));
         let sentence = whole.map_or_else(|| self.sentence(), str::to_owned);
@@ -336,7 +336,7 @@ impl Refusal {
         if let Some(hint) = self.hint() {
             text.push_str(&format!("hint: {}\n", hint_for(reader, &hint)));
         }
-        voice.say(&text);
+        console.say(&text);
     }
 }
 

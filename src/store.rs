@@ -58,7 +58,7 @@ pub struct StoredRequest {
     /// How many approvals it needs.
     pub needed: u32,
     /// Who gave it an end, when, and in which words.
-    pub ended: Option<Ended>,
+    pub ended: Option<ClosedBy>,
 }
 
 /// A request without its body.
@@ -78,7 +78,7 @@ pub struct ListedRequest {
 
 /// The end that somebody gave to a request or grant.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct ClosedBy {
     /// By whom.
     pub by: String,
     /// Seconds since 1970.
@@ -92,7 +92,7 @@ pub struct StoredGrant {
     /// The terms it claims.
     pub terms: GrantTerms,
     /// How it ended before its time.
-    pub end: Option<(GrantEnd, Ended)>,
+    pub end: Option<(GrantEnd, ClosedBy)>,
 }
 
 /// Rows of a listing. What cannot be read hides nothing else: it is left out and named.
@@ -210,21 +210,28 @@ impl<'a> GrantStore<'a> {
 
     /// Requests as their columns tell them, newest first: without their bodies, which a requester may make long. Only rows
     /// before `before`, where one is named.
-    pub fn listed(&self, which: Which<'_>, before: Option<i64>, now: i64) -> Result<Vec<ListedRequest>, FindError> {
+    pub fn listed(
+        &self,
+        which: GrantScope<'_>,
+        before: Option<i64>,
+        now: i64,
+    ) -> Result<Vec<ListedRequest>, FindError> {
         const COLUMNS: &str = "SELECT rowid, id, uid, role, state, deadline FROM request";
         let (query, uid, limit) = match which {
-            Which::Pending => (
+            GrantScope::Pending => (
                 format!("{COLUMNS} WHERE state = 'pending' AND deadline > ?2 AND rowid < ?3 AND ?1 = 0"),
                 0,
                 PENDING_LIMIT,
             ),
-            Which::Of(person) => {
+            GrantScope::Of(person) => {
                 (format!("{COLUMNS} WHERE uid = ?1 AND rowid < ?3 AND ?2 IS NOT NULL"), person.uid, PAST_LIMIT)
             }
-            Which::Everybody => (format!("{COLUMNS} WHERE rowid < ?3 AND ?1 = 0 AND ?2 IS NOT NULL"), 0, PAST_LIMIT),
+            GrantScope::Everybody => {
+                (format!("{COLUMNS} WHERE rowid < ?3 AND ?1 = 0 AND ?2 IS NOT NULL"), 0, PAST_LIMIT)
+            }
         };
         // By the index where one person's are wanted, of whom there may be many.
-        let order = if matches!(which, Which::Of(_)) { "created DESC, rowid DESC" } else { "rowid DESC" };
+        let order = if matches!(which, GrantScope::Of(_)) { "created DESC, rowid DESC" } else { "rowid DESC" };
         let mut statement = self.connection.prepare(&format!("{query} ORDER BY {order} LIMIT {limit}"))?;
         let mut rows = statement.query(params![uid, now, before.unwrap_or(i64::MAX)])?;
         let mut listed = Vec::new();
@@ -235,12 +242,12 @@ impl<'a> GrantStore<'a> {
     }
 
     /// Requests, newest first: all that are pending, or all of one user.
-    pub fn requests(&self, which: Which<'_>, now: i64) -> Result<Vec<StoredRequest>, FindError> {
+    pub fn requests(&self, which: GrantScope<'_>, now: i64) -> Result<Vec<StoredRequest>, FindError> {
         let mut requests = Vec::new();
         for listed in self.listed(which, None, now)? {
             requests.extend(self.usable(&listed.id, now)?.filter(|request| match which {
-                Which::Of(person) => person.is(request.terms.uid, &request.terms.user),
-                Which::Pending | Which::Everybody => true,
+                GrantScope::Of(person) => person.is(request.terms.uid, &request.terms.user),
+                GrantScope::Pending | GrantScope::Everybody => true,
             }));
         }
         Ok(requests)
@@ -322,10 +329,10 @@ impl<'a> GrantStore<'a> {
     }
 
     /// Every grant that ends after `now` and was not ended, newest end last: of one user or of everybody.
-    pub fn open_grants(&self, which: Which<'_>, now: i64) -> Result<Legible<StoredGrant>, FindError> {
+    pub fn open_grants(&self, which: GrantScope<'_>, now: i64) -> Result<Legible<StoredGrant>, FindError> {
         let (condition, person) = match which {
-            Which::Of(person) => ("uid = ?1", Some(person)),
-            Which::Pending | Which::Everybody => ("?1 >= 0", None),
+            GrantScope::Of(person) => ("uid = ?1", Some(person)),
+            GrantScope::Pending | GrantScope::Everybody => ("?1 >= 0", None),
         };
         let mut statement = self.connection.prepare(&format!(
             "SELECT body, ended, ended_by, ended_at, ended_reason, id FROM granted \
@@ -445,7 +452,7 @@ fn belongs(bytes: &[u8], person: &Person) -> bool {
 
 /// Whose rows a listing returns.
 #[derive(Debug, Clone, Copy)]
-pub enum Which<'a> {
+pub enum GrantScope<'a> {
     /// Every pending request.
     Pending,
     /// Everything of one person.
@@ -583,11 +590,11 @@ fn unusable(id: &str, fault: TermsFault) -> FindError {
     }
 }
 
-fn read_ended(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Ended>> {
+fn read_ended(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<ClosedBy>> {
     let by: Option<String> = row.get(first)?;
     let at: Option<i64> = row.get(first + 1)?;
     let reason: Option<Vec<u8>> = row.get(first + 2)?;
-    Ok(by.zip(at).map(|(by, at)| Ended { by, at, reason: reason.unwrap_or_default() }))
+    Ok(by.zip(at).map(|(by, at)| ClosedBy { by, at, reason: reason.unwrap_or_default() }))
 }
 
 #[cfg(test)]

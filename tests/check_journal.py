@@ -453,7 +453,7 @@ class Journal:
         return ([host for since, host in self.became if since < seq] or [self.first or "first"])[-1]
 
     def is_then(self, seq, id, key, table, what):
-        """A paper that was recorded then names the host that this was, and its key."""
+        """A document that was recorded then names the host that this was, and its key."""
         host = self.then(seq)
         if host == "first" and table == "request":
             self.first = {"id": id, "key": "ssh-ed25519 " + key}
@@ -573,7 +573,7 @@ def told(record, words):
     return unescape(record["user"]).decode(), record["seconds"], unescape(record.get(words, ""))
 
 
-# What a record and the paper that it names both say.
+# What a record and the document that it names both say.
 SHARED = {
     "request": "uid user role run_as argv duration starts deadline limits reason ticket break_glass extends",
     "approval": "user role duration limits comment",
@@ -586,34 +586,34 @@ SHARED = {
 }
 
 
-def paper_words(kind, paper, asked=None):
-    """What the record of a paper says, by the paper; `asked` is the request that it is about."""
+def paper_words(kind, document, asked=None):
+    """What the record of a document says, by the document; `asked` is the request that it is about."""
     def limits():
-        return [word for key, word in (("one_shot", "one-shot"), ("exact", "exact")) if paper[key] == 1]
+        return [word for key, word in (("one_shot", "one-shot"), ("exact", "exact")) if document[key] == 1]
     if kind in ("request", "grant"):
-        words = {key: paper[key] for key in ("uid", "role", "duration", "reason", "extends") if key in paper}
-        words |= {"user": escape(paper["user"]), "run_as": escape(paper["run_as"]), "limits": limits()}
-        if paper.get("break_glass") == 1:
+        words = {key: document[key] for key in ("uid", "role", "duration", "reason", "extends") if key in document}
+        words |= {"user": escape(document["user"]), "run_as": escape(document["run_as"]), "limits": limits()}
+        if document.get("break_glass") == 1:
             words["break_glass"] = 1
     if kind == "request":
-        words["argv"] = paper["command"]["argv"] if "command" in paper else []
-        words["deadline"] = paper["deadline"] * 1_000_000
-        if paper["start"] != 0:
-            words["starts"] = paper["start"] * 1_000_000
-        if paper["ticket"] != "":
-            words["ticket"] = paper["ticket"]
+        words["argv"] = document["command"]["argv"] if "command" in document else []
+        words["deadline"] = document["deadline"] * 1_000_000
+        if document["start"] != 0:
+            words["starts"] = document["start"] * 1_000_000
+        if document["ticket"] != "":
+            words["ticket"] = document["ticket"]
     elif kind == "grant":
-        words |= {"starts": paper["starts"] * 1_000_000, "expires": paper["expires"] * 1_000_000}
-        words["approvers"] = [escape(name) for name in paper["approvers"]]
+        words |= {"starts": document["starts"] * 1_000_000, "expires": document["expires"] * 1_000_000}
+        words["approvers"] = [escape(name) for name in document["approvers"]]
     elif kind == "approval":
-        words = {"user": escape(paper["approver"]), "role": asked["role"], "limits": limits()}
-        if paper["duration"] != 0:
-            words["duration"] = paper["duration"]
-        if paper["comment"] != "":
-            words["comment"] = paper["comment"]
+        words = {"user": escape(document["approver"]), "role": asked["role"], "limits": limits()}
+        if document["duration"] != 0:
+            words["duration"] = document["duration"]
+        if document["comment"] != "":
+            words["comment"] = document["comment"]
     else:
-        words = {"user": escape(paper["by"]), "role": asked["role"], "holder": escape(asked["user"])}
-        words |= {"holder_uid": asked["uid"], "reason": paper["reason"], "comment": paper["reason"]}
+        words = {"user": escape(document["by"]), "role": asked["role"], "holder": escape(asked["user"])}
+        words |= {"holder_uid": asked["uid"], "reason": document["reason"], "comment": document["reason"]}
         words = {key: word for key, word in words.items() if key in SHARED[kind].split()}
     return words
 
@@ -667,16 +667,16 @@ OBJECTS["command"] = "argv [w] cwd w path w program s run_as_uid t run_as_gid t 
 
 
 def paper_of(table, row):
-    """A paper whose keys have their types; those that are null are not there."""
-    paper = parsed(table, row)
-    need(isinstance(paper, dict), table, f"the bytes of {row['id']}")
-    paper = {key: value for key, value in paper.items() if value is not None}
-    lacking = lacks(paper, PAPERS[table])
-    words = lacks(paper, PAPERS.get(table + " words", "")) if paper.get("version") != 1 else None
+    """A document whose keys have their types; those that are null are not there."""
+    document = parsed(table, row)
+    need(isinstance(document, dict), table, f"the bytes of {row['id']}")
+    document = {key: value for key, value in document.items() if value is not None}
+    lacking = lacks(document, PAPERS[table])
+    words = lacks(document, PAPERS.get(table + " words", "")) if document.get("version") != 1 else None
     need(lacking is None and words is None, table, f"the {lacking or words} of {row['id']}")
-    command = paper.get("command")
+    command = document.get("command")
     need(not isinstance(command, dict) or command.get("argv") != [], table, f"the command of {row['id']}")
-    return paper
+    return document
 
 
 class Tables:
@@ -734,27 +734,27 @@ class Tables:
     def check_request(self, row):
         id, table = row["id"], "request"
         record = self.journal.request.get(id)
-        row["paper"] = paper = paper_of(table, row)
+        row["document"] = document = paper_of(table, row)
         if record:
             need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
             need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
-        if paper["version"] > 1:
-            described = isinstance(paper["host"], dict) and lacks(paper["host"], "id s key s") is None
-            need(described and paper["host"]["key"].startswith("ssh-ed25519 "), table, f"the host of {id}")
-            host, key = paper["host"]["id"], paper["host"]["key"].split()[1]
+        if document["version"] > 1:
+            described = isinstance(document["host"], dict) and lacks(document["host"], "id s key s") is None
+            need(described and document["host"]["key"].startswith("ssh-ed25519 "), table, f"the host of {id}")
+            host, key = document["host"]["id"], document["host"]["key"].split()[1]
             if record:
                 self.newest = (record["seq"], host)
             self.journal.counts(record and record["seq"], key, table, id)
             if record:
                 self.journal.is_then(record["seq"], host, key, table, id)
-                same_words(record, paper_words("request", paper), table, id)
+                same_words(record, paper_words("request", document), table, id)
             self.described.setdefault(host, set()).add(key)
         for column in ("id", "uid", "role", "created", "deadline"):
-            need(row[column] == paper[column], table, f"{column} of {id}")
-        need(row["extends"] == paper.get("extends"), table, f"extends of {id}")
-        self.check_state(row, paper)
+            need(row[column] == document[column], table, f"{column} of {id}")
+        need(row["extends"] == document.get("extends"), table, f"extends of {id}")
+        self.check_state(row, document)
 
-    def check_state(self, row, paper):
+    def check_state(self, row, document):
         id, journal = row["id"], self.journal
         columns = (row["ended_by"], row["ended_at"], row["ended_reason"])
         decision, state = journal.decision.get(id), row["state"]
@@ -768,7 +768,7 @@ class Tables:
             need(state in ("pending", "approved", "denied", "cancelled", "expired"), "request", f"the state of {id}")
             return
         else:
-            right = state == "pending" or (state == "expired" and paper["version"] == 1)
+            right = state == "pending" or (state == "expired" and document["version"] == 1)
         need(right and columns == (None, None, None), "request", f"the state of {id}: {state}")
 
     def check_approvals(self):
@@ -778,17 +778,17 @@ class Tables:
             request, record = self.by_id.get(id), self.journal.approval.get((id, uid))
             need(request, table, f"there is no request {id}")
             need(record or id in self.older, table, f"the approval of {id} by {uid} has no record")
-            row["paper"] = paper = paper_of(table, row)
+            row["document"] = document = paper_of(table, row)
             if record:
                 need(sha(row["body"]) == record["sha256"], table, f"the bytes of the approval of {id} by {uid}")
                 columns = (record["seconds"], record.get("key"), unescape(record["user"]).decode())
-                need(columns == (row["at"], row["key"], paper["approver"]), table, f"the columns of {id} by {uid}")
-            same = (paper["id"], paper["request"]) == (id, sha(request["body"]))
+                need(columns == (row["at"], row["key"], document["approver"]), table, f"the columns of {id} by {uid}")
+            same = (document["id"], document["request"]) == (id, sha(request["body"]))
             need(same, table, f"the approval of {id} by {uid} is for another request")
-            same = paper.get("role_digest") == request["paper"].get("role_digest")
+            same = document.get("role_digest") == request["document"].get("role_digest")
             need(same, table, f"the approval of {id} by {uid} is for another role text")
-            if record and request["paper"]["version"] > 1:
-                words = paper_words("approval", paper, request["paper"])
+            if record and request["document"]["version"] > 1:
+                words = paper_words("approval", document, request["document"])
                 same_words(record, words, table, f"the approval of {id} by {uid}")
             if row["signature"] is not None or row["key"] is not None:
                 by = row["signature"] and signer("jit-sudo/approval/v1", row["body"], row["signature"])
@@ -811,87 +811,87 @@ class Tables:
         id, table = row["id"], "granted"
         if not older:
             need(sha(row["body"]) == self.journal.grant[id]["sha256"], table, f"the bytes of {id}")
-        paper = paper_of(table, row)
+        document = paper_of(table, row)
         for column in ("id", "uid", "role", "starts", "expires"):
-            need(row[column] == paper[column], table, f"{column} of {id}")
-        if not older and paper["version"] > 1:
+            need(row[column] == document[column], table, f"{column} of {id}")
+        if not older and document["version"] > 1:
             record = self.journal.grant[id]
-            same_words(record, paper_words("grant", paper), table, id)
-            self.journal.is_then(record["seq"], paper["host"], None, table, id)
-        self.check_asked(row, paper)
-        self.check_named(row, paper)
-        self.check_end(row, paper, older)
+            same_words(record, paper_words("grant", document), table, id)
+            self.journal.is_then(record["seq"], document["host"], None, table, id)
+        self.check_asked(row, document)
+        self.check_named(row, document)
+        self.check_end(row, document, older)
 
-    def check_asked(self, row, paper):
+    def check_asked(self, row, document):
         id, request = row["id"], self.by_id.get(row["id"])
         need(request and request["state"] == "approved", "granted", f"there is no approved request {id}")
-        need(sha(request["body"]) == paper["request"], "granted", f"{id} is for another request")
-        asked = request["paper"]
+        need(sha(request["body"]) == document["request"], "granted", f"{id} is for another request")
+        asked = request["document"]
         for key in ("uid", "user", "role", "role_digest", "break_glass", "extends"):
-            need(asked.get(key) == paper.get(key), "granted", f"{key} of {id} is not that of the request")
+            need(asked.get(key) == document.get(key), "granted", f"{key} of {id} is not that of the request")
         by, host = signer("jit-sudo/grant/v1", row["body"], row["signature"]), asked["host"]
         need(by, "granted", f"the signature of {id}")
         if asked["version"] > 1:
-            need(host["key"] == "ssh-ed25519 " + by and host["id"] == paper["host"], "granted", f"the key of {id}")
+            need(host["key"] == "ssh-ed25519 " + by and host["id"] == document["host"], "granted", f"the key of {id}")
         else:
-            need(host == paper["host"], "granted", f"the host of {id}")
+            need(host == document["host"], "granted", f"the host of {id}")
 
-    def check_named(self, row, paper):
+    def check_named(self, row, document):
         id, uids = row["id"], set()
         beside = {sha(other["body"]): other for other in self.approvals if other["id"] == id}
-        need(len(paper["approvals"]) == len(paper["approvers"]), "granted", f"the approvers of {id}")
-        for digest, approver in zip(paper["approvals"], paper["approvers"]):
+        need(len(document["approvals"]) == len(document["approvers"]), "granted", f"the approvers of {id}")
+        for digest, approver in zip(document["approvals"], document["approvers"]):
             other = beside.get(digest)
-            need(other and other["paper"]["approver"] == approver, "granted", f"an approval of {id} is missing")
+            need(other and other["document"]["approver"] == approver, "granted", f"an approval of {id} is missing")
             need(other["uid"] not in uids, "granted", f"an approval of {id} counts twice")
             uids.add(other["uid"])
         need(len(uids) >= self.by_id[id]["needed"], "granted", f"{id} has too few approvals")
 
-    def check_end(self, row, paper, older):
+    def check_end(self, row, document, older):
         id, journal, ended = row["id"], self.journal, row["ended"]
         columns = (row["ended_by"], row["ended_at"], row["ended_reason"])
         starts, end = journal.starts.get(id, []), journal.end.get(id)
-        one_shot, extended = paper["one_shot"] == 1, journal.extended.get(id, [])
+        one_shot, extended = document["one_shot"] == 1, journal.extended.get(id, [])
         need(not one_shot or len(starts) <= 1, "granted", f"{id} was used more than once")
-        need(not (one_shot and "extends" in paper and starts), "granted", f"{id} serves no new run")
+        need(not (one_shot and "extends" in document and starts), "granted", f"{id} serves no new run")
         need(not one_shot or len(extended) <= 1, "granted", f"two runs went on under {id}")
         over = older and not end and ended in ("revoked", "released")
         need(not (over and starts), "granted", f"a run began after the end of {id}")
         for start in starts:
-            self.check_start(start, paper, older)
+            self.check_start(start, document, older)
             said = start.get("grant_sha256", sha(row["body"]))
             need(said == sha(row["body"]), "granted", f"record {start['seq']}: {id} had other bytes")
         if end:
             word = {"revocation": "revoked", "release": "released"}[end["kind"]]
             need(ended == word and columns == told(end, "reason"), "granted", f"the end of {id}: {ended}, {end}")
             return
-        used = ended == "used" and (columns[0], columns[2]) == (paper["user"], b"")
+        used = ended == "used" and (columns[0], columns[2]) == (document["user"], b"")
         nothing = ended is None and columns == (None, None, None)
         if one_shot and starts:
             right = used and columns[1] == starts[0]["seconds"]
         elif one_shot and id in journal.extended:
             right = used or (older and ended in ("revoked", "released"))
         else:
-            right = nothing or (used and one_shot and ("extends" in paper or older))
+            right = nothing or (used and one_shot and ("extends" in document or older))
             right = right or (older and ended in ("revoked", "released"))
         need(right, "granted", f"the end of {id}: {ended}, {columns}")
 
-    def check_start(self, start, paper, older):
-        what = f"record {start['seq']} is no run under {paper['id']}"
+    def check_start(self, start, document, older):
+        what = f"record {start['seq']} is no run under {document['id']}"
         if older:
             same = (start["uid"], unescape(start["user"]).decode(), start.get("role"))
-            need(same == (paper["uid"], paper["user"], paper["role"]), "granted", what)
-            need(paper["starts"] <= start["high"] // 1_000_000 < paper["expires"], "granted", what)
-        late = start["boot_id"] == paper["boot_id"] and start["boot"] >= paper["boot_deadline"]
+            need(same == (document["uid"], document["user"], document["role"]), "granted", what)
+            need(document["starts"] <= start["high"] // 1_000_000 < document["expires"], "granted", what)
+        late = start["boot_id"] == document["boot_id"] and start["boot"] >= document["boot_deadline"]
         need(not late, "granted", what)
-        need(paper.get("this_boot") != 1 or start["boot_id"] == paper["boot_id"], "granted", what)
-        need(start["identity"] in (None, paper["host"]), "granted", what)
-        if paper["exact"] != 1 or (paper["version"] == 1 and "command" not in paper):
+        need(document.get("this_boot") != 1 or start["boot_id"] == document["boot_id"], "granted", what)
+        need(start["identity"] in (None, document["host"]), "granted", what)
+        if document["exact"] != 1 or (document["version"] == 1 and "command" not in document):
             return
-        need("command" in paper, "granted", what)
-        command = paper["command"]
+        need("command" in document, "granted", what)
+        command = document["command"]
         same = [start[key] == command[key] for key in ("argv", "path", "run_as_uid", "run_as_gid")]
-        same += [start["sha256"] == command["program"], unescape(start["run_as"]).decode() == paper["run_as"]]
+        same += [start["sha256"] == command["program"], unescape(start["run_as"]).decode() == document["run_as"]]
         same += [sorted(start["run_as_groups"]) == sorted(command["run_as_groups"])]
         # Files to edit are named by where they lie.
         same += [command["cwd"] in ("", start["cwd"])]
@@ -904,15 +904,15 @@ class Tables:
 
     def check_debts(self):
         journal, table = self.journal, "review_debt"
-        said = {row["id"] for row in self.requests if row["paper"].get("break_glass") == 1}
+        said = {row["id"] for row in self.requests if row["document"].get("break_glass") == 1}
         rows = self.read("SELECT * FROM review_debt NOT INDEXED")
         for row in rows:
             id = row["id"]
             need(id in said, table, f"{id} broke no glass")
             need(id in journal.alert or id in self.older, table, f"{id} has no alert")
-            paper = self.by_id[id]["paper"]
+            document = self.by_id[id]["document"]
             same = (row["uid"], row["user"], row["role"], row["at"])
-            need(same == (paper["uid"], paper["user"], paper["role"], paper["created"]), table, f"{id} is another's")
+            need(same == (document["uid"], document["user"], document["role"], document["created"]), table, f"{id} is another's")
             columns, record = (row["reviewer"], row["reviewed"], row["comment"]), journal.settled.get(id)
             if record:
                 need(columns == told(record, "comment"), table, f"the review of {id}")
@@ -923,7 +923,7 @@ class Tables:
 
     def check_roles(self):
         rows = {row["digest"]: row["body"] for row in self.read("SELECT * FROM role_text")}
-        said = {row["paper"]["role_digest"] for row in self.requests if "role_digest" in row["paper"]} | self.journal.roles
+        said = {row["document"]["role_digest"] for row in self.requests if "role_digest" in row["document"]} | self.journal.roles
         surplus = set() if self.journal.pruned else set(rows) - said
         need(not surplus and not said - set(rows), "role_text", f"{set(rows) ^ said}")
         for digest, body in rows.items():
@@ -934,23 +934,23 @@ class Tables:
         for row in self.read("SELECT *, request AS id FROM statement NOT INDEXED ORDER BY rowid"):
             id, digest, request = row["id"], sha(row["body"]), self.by_id.get(row["id"])
             need(request, table, f"there is no request {id}")
-            record, paper = self.journal.stated.get(digest), paper_of(table, row)
+            record, document = self.journal.stated.get(digest), paper_of(table, row)
             if record:
                 columns = (record["grant"], record["kind"], record["seconds"], record["uid"], record.get("key"))
                 same = columns == (id, row["kind"], row["at"], row["uid"], row["key"])
-                need(same and paper["by"] == unescape(record["user"]).decode(), table, f"the columns of one of {id}")
+                need(same and document["by"] == unescape(record["user"]).decode(), table, f"the columns of one of {id}")
             else:
                 need(id in self.older, table, f"one of {id} has no record")
             need(digest not in found, table, f"one of {id} stands there twice")
             found.add(digest)
-            same = (paper["id"], paper["kind"], paper["request"]) == (id, row["kind"], sha(request["body"]))
+            same = (document["id"], document["kind"], document["request"]) == (id, row["kind"], sha(request["body"]))
             need(same, table, f"one of {id} is of another request")
             if record:
-                same_words(record, paper_words(row["kind"], paper, request["paper"]), table, f"one of {id}")
-            self.check_signatures(table, row, paper, request["paper"])
+                same_words(record, paper_words(row["kind"], document, request["document"]), table, f"one of {id}")
+            self.check_signatures(table, row, document, request["document"])
         need(not set(self.journal.stated) - found, table, "one is missing")
 
-    def check_signatures(self, table, row, paper, asked):
+    def check_signatures(self, table, row, document, asked):
         by, host = signer("jit-sudo/statement/v1", row["body"], row["host_signature"]), asked["host"]
         need(by, table, f"the host's signature of one of {row['id']}")
         record = self.journal.stated.get(sha(row["body"]))
@@ -958,13 +958,13 @@ class Tables:
         what, asking = f"one of {row['id']}", host["id"] if asked["version"] > 1 else host
         then = self.journal.then(record["seq"]) if record else None
         if isinstance(then, dict):
-            self.journal.is_then(record["seq"], paper["host"], by, table, what)
-        elif asking == paper["host"]:
+            self.journal.is_then(record["seq"], document["host"], by, table, what)
+        elif asking == document["host"]:
             right = asked["version"] == 1 or host["key"] == "ssh-ed25519 " + by
             need(right, table, f"the host's key of {what}")
         else:
             need(then != "first", table, f"{what} names another host than this was by then")
-            known = self.described.get(paper["host"])
+            known = self.described.get(document["host"])
             need(known is None or by in known, table, f"the host's key of {what}")
         if row["signature"] is not None or row["key"] is not None:
             by = row["signature"] and signer("jit-sudo/statement/v1", row["body"], row["signature"])

@@ -126,10 +126,10 @@ fn what_is_sealed_is_opened_in_one_place() {
     }
 }
 
-/// Who may name the standard streams: the voice, the rooms that talk to the caller when the story has closed its reading of the
+/// Who may name the standard streams: the console, the rooms that talk to the caller when the story has closed its reading of the
 /// database, and programs whose streams are ours.
 const STREAMS: [&str; 14] = [
-    "voice.rs",
+    "console.rs",
     "bug.rs",
     "session",
     "auth/prompt.rs",

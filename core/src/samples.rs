@@ -267,7 +267,7 @@ pub fn events() -> Vec<Event> {
         diff: Some(hostile()),
     };
     let edit = Edit { run: "run000000001".to_owned(), start: 1, uid: 1000, grant: Some(grant.clone()), change };
-    let reading = Reading {
+    let reading = RecordingRead {
         uid: 1001,
         user: "bob".into(),
         purpose: Purpose::Replay,

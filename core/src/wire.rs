@@ -2,12 +2,12 @@
 //! These types are shared with jitctl; times are UTC seconds since 1970, durations are seconds, words are escaped
 //! texts (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
 
+mod documents;
 mod evidence;
 mod grants;
 mod health;
 mod knowledge;
 mod membership;
-mod papers;
 mod policies;
 mod recordings;
 mod reviews;
@@ -15,6 +15,7 @@ mod statements;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::documents::{ApprovalDocument, Document, DocumentsInfo, HostInfo, ImportInfo, RequestDocument};
 pub use self::evidence::{
     CheckpointInfo, ComparedInfo, DifferenceInfo, ExportInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter,
     RecordInfo, RecordPage, SignedInfo, VerifyInfo,
@@ -22,15 +23,14 @@ pub use self::evidence::{
 pub use self::grants::{AcceptedInfo, ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, GrantPage};
 pub use self::health::{Finding, Severity, SweepInfo};
 pub use self::knowledge::{
-    Background, Difference, Expectations, Forecast, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
+    Background, Difference, Evaluation, Expectations, ImportedPolicy, PolicyShown, Precedent, RoleDetails, RoleVerdict,
     SettingsInfo, WhyInfo,
 };
 pub use self::membership::{Holder, LoginInfo, MembershipInfo, NewSession};
-pub use self::papers::{ApprovalPaper, HostInfo, ImportInfo, Paper, PapersInfo, RequestPaper};
 pub use self::policies::{PolicyInfo, RoleInfo, texts};
 pub use self::recordings::{FRAME_LIMIT, Frame, RecordingHit, RecordingInfo, RecordingsChecked, SessionInfo};
 pub use self::reviews::{AssignmentInfo, DebtInfo};
-pub use self::statements::{StatedInfo, StatementPaper};
+pub use self::statements::{StatedInfo, StatementDocument};
 use crate::escape::Word;
 pub use crate::evidence::record::{Act, Purpose};
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
@@ -86,8 +86,8 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comment: Option<Word>,
     },
-    /// The exact bytes of a request, its approvals and its grant, with their signatures. Answer: [`Answer::Papers`].
-    Papers {
+    /// The exact bytes of a request, its approvals and its grant, with their signatures. Answer: [`Answer::Documents`].
+    Documents {
         /// Its id or the beginning of it.
         id: IdPrefix,
     },
@@ -220,7 +220,7 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         role: Option<RoleName>,
     },
-    /// What the installed policy says of a command, grants aside: root and readers. Answer: [`Answer::Forecast`].
+    /// What the installed policy says of a command, grants aside: root and readers. Answer: [`Answer::Evaluation`].
     PolicyTest {
         /// Who would run it.
         user: UserName,
@@ -487,19 +487,19 @@ pub enum Answer {
     /// To `policy-show`.
     Policy(Box<PolicyShown>),
     /// To `policy-test`.
-    Forecast(Box<Forecast>),
-    /// What came of a file of expected answers; made by jitctl out of many forecasts.
+    Evaluation(Box<Evaluation>),
+    /// What came of a file of expected answers; made by jitctl out of many evaluations.
     Expectations(Expectations),
-    /// To `papers`.
-    Papers(Box<PapersInfo>),
+    /// To `documents`.
+    Documents(Box<DocumentsInfo>),
     /// To `import`.
     Imported(ImportInfo),
     /// To nothing: what jitctl itself prints of an approval that was made for another host.
-    Approval(ApprovalPaper),
+    Approval(ApprovalDocument),
     /// To `import-statement`.
     Stated(StatedInfo),
     /// To nothing: what jitctl itself prints of a statement that was made for another host.
-    Statement(StatementPaper),
+    Statement(StatementDocument),
     /// To `review-debts`.
     Debts(Vec<DebtInfo>),
     /// To `review-unused`, `review-assignments` and `review-certify`.

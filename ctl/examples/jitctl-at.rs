@@ -1,4 +1,4 @@
-//! `jitctl-at BROKER WORDS…`: jitctl with another broker, for the tests; the product itself has no such door.
+//! `jitctl-at BROKER WORDS…`: jitctl with another broker, for the tests; the product itself has no such broker.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jit_core::escape::Word;
-use jit_core::policy::{Lookup, Policy, ProgramNames, Question, Subject, Target, Weighed};
-use jit_core::wire::Forecast;
+use jit_core::policy::{Evaluated, Lookup, Policy, ProgramNames, Question, Subject, Target};
+use jit_core::wire::Evaluation;
 
 /// This host: its name services, kernel and files.
 const THIS_HOST: Lookup = Lookup {
@@ -39,7 +39,7 @@ pub(crate) struct Case {
 }
 
 /// What `policy` says.
-pub(crate) fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
+pub(crate) fn evaluation(policy: &Policy, case: &Case) -> io::Result<Evaluation> {
     let account = sys::users::account_by_name(&case.user)?;
     let groups = groups(case, account.as_ref())?;
     // An id that no line of a policy can mean, where the account database has none.
@@ -65,7 +65,7 @@ pub(crate) fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
         arguments: &arguments,
         digest: &|algorithm| std::fs::read(&path).ok().map(|bytes| algorithm.of(&bytes)),
     };
-    let mut forecast = Forecast {
+    let mut evaluation = Evaluation {
         user: case.user.clone(),
         run_as: run_as.clone(),
         command: std::iter::once(Word::from(path.as_os_str())).chain(arguments.iter().map(Word::from)).collect(),
@@ -74,15 +74,15 @@ pub(crate) fn forecast(policy: &Policy, case: &Case) -> io::Result<Forecast> {
         because: "no role allows it".to_owned(),
         terms: None,
     };
-    match policy.weigh(&subject, &question) {
-        Weighed::Standing(role) => forecast.allow("standing", &[*role]),
-        Weighed::Eligible(roles) => forecast.allow("eligible", &roles),
-        Weighed::Denied(Some((role, rule))) => {
-            forecast.because = format!("role {role} refuses it by the rule \"{rule}\"");
+    match policy.evaluate(&subject, &question) {
+        Evaluated::Standing(role) => evaluation.allow("standing", &[*role]),
+        Evaluated::Eligible(roles) => evaluation.allow("eligible", &roles),
+        Evaluated::Denied(Some((role, rule))) => {
+            evaluation.because = format!("role {role} refuses it by the rule \"{rule}\"");
         }
-        Weighed::Denied(None) => {}
+        Evaluated::Denied(None) => {}
     }
-    Ok(forecast)
+    Ok(evaluation)
 }
 
 /// The login name of who asks.
@@ -173,7 +173,7 @@ commands = ["/opt/deploy **"]
             host: host.to_owned(),
             command: line.split(' ').map(Word::from).collect(),
         };
-        forecast(&policy, &case).unwrap().answer()
+        evaluation(&policy, &case).unwrap().answer()
     }
 
     #[test]
@@ -201,8 +201,8 @@ commands = ["/opt/deploy **"]
             host: "h".into(),
             command: vec!["b".into()],
         };
-        assert!(forecast(&policy, &case).is_err());
-        assert!(forecast(&policy, &Case { run_as: None, command: Vec::new(), ..case.clone() }).is_err());
-        assert_eq!(forecast(&policy, &Case { run_as: None, ..case }).unwrap().answer(), "denied");
+        assert!(evaluation(&policy, &case).is_err());
+        assert!(evaluation(&policy, &Case { run_as: None, command: Vec::new(), ..case.clone() }).is_err());
+        assert_eq!(evaluation(&policy, &Case { run_as: None, ..case }).unwrap().answer(), "denied");
     }
 }

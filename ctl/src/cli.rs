@@ -22,7 +22,7 @@ use crate::when;
 
 pub(crate) use audit::{
     AuditExportWords, AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, AuditVerb, AuditVerifyWords,
-    ExportFormat, Which,
+    ExportFormat, RecordSelection,
 };
 pub(crate) use policy::{PolicyCheckWords, PolicyImportWords, PolicyShowWords, PolicyTestWords, PolicyVerb};
 pub(crate) use statement::{CancelWords, DenyWords, KeyWords, ReleaseWords, RevokeWords};
@@ -287,14 +287,14 @@ pub(crate) struct ListWords {
 
 /// One of this host's requests, or the text of one on standard input
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RequestSource {
     /// By its id.
     Here(IdPrefix),
     /// `-`
     Text,
 }
 
-impl Place {
+impl RequestSource {
     fn parse(text: &str) -> Result<Self, InvalidName> {
         if text == "-" { Ok(Self::Text) } else { IdPrefix::parse(text).map(Self::Here) }
     }
@@ -302,11 +302,11 @@ impl Place {
 
 /// `show`
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("papers").args(["print", "export"]))]
+#[command(group = ArgGroup::new("documents").args(["print", "export"]))]
 pub(crate) struct ShowWords {
     /// Its id or the beginning of it, or - for a text of another host on standard input
-    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::everything))]
-    pub(crate) place: Place,
+    #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::everything))]
+    pub(crate) place: RequestSource,
     /// Print the request as a text, to be approved on another machine
     ///
     /// The text holds the digest of the program. A requester who cannot read the program does not get it; an approver does.
@@ -331,8 +331,8 @@ pub(crate) struct ImportWords {
 #[derive(Debug, Args)]
 pub(crate) struct ApproveWords {
     /// Which request, or - for the text of one on standard input
-    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::decidable))]
-    pub(crate) place: Place,
+    #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::decidable))]
+    pub(crate) place: RequestSource,
     /// For at most this long
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
     pub(crate) duration: Option<u64>,
@@ -367,8 +367,8 @@ pub(crate) struct ApproveWords {
 #[command(group = ArgGroup::new("verdict").args(["confirm", "remove"]).requires("recertify").requires("comment"))]
 pub(crate) struct ReviewWords {
     /// The break-glass grant that you have looked at [default: list those that wait for it]
-    #[arg(value_name = "ID", value_parser = Place::parse, requires = "comment", add = ArgValueCandidates::new(complete::debts))]
-    pub(crate) id: Option<Place>,
+    #[arg(value_name = "ID", value_parser = RequestSource::parse, requires = "comment", add = ArgValueCandidates::new(complete::debts))]
+    pub(crate) id: Option<RequestSource>,
     /// List eligibility that was not used for so long
     ///
     /// Per person where the policy names people, per group where it names groups. For root, readers of the audit and

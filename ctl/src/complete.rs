@@ -11,7 +11,7 @@ use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use jit_core::cli::completion;
 use jit_core::wire::{Answer, Ask, GrantInfo, SessionInfo};
 
-use crate::door::Broker;
+use crate::broker::Broker;
 use crate::{sessions, show};
 
 /// The variable in which the script says that it wants words and not the verb.

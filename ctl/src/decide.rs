@@ -5,21 +5,21 @@ use jit_core::grant::StatementKind;
 use jit_core::names::IdPrefix;
 use jit_core::wire::{Answer, Ask, GrantInfo};
 
-use crate::cli::{ApproveWords, CancelWords, DenyWords, Place};
-use crate::door::{Broker, answer};
+use crate::broker::{Broker, answer};
+use crate::cli::{ApproveWords, CancelWords, DenyWords, RequestSource};
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::signing;
 use crate::speech::{Notice, Trouble};
-use crate::statement::{Saying, Way, say};
+use crate::statement::{NewStatement, Way, say};
 use crate::when;
 
 /// `jitctl approve`
 pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let id = match (words.place.clone(), words.key.clone()) {
-        (Place::Text, _) => return signing::approve_elsewhere(words, screen),
-        (Place::Here(id), Some(key)) => return signing::approve_here(id, words, &key, broker, screen),
-        (Place::Here(id), None) => id,
+        (RequestSource::Text, _) => return signing::approve_elsewhere(words, screen),
+        (RequestSource::Here(id), Some(key)) => return signing::approve_here(id, words, &key, broker, screen),
+        (RequestSource::Here(id), None) => id,
     };
     let ApproveWords { duration, one_shot, exact, comment, approver, unsigned, .. } = words;
     if approver.is_some() || unsigned {
@@ -34,7 +34,7 @@ pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> 
 
 /// `jitctl deny`
 pub(crate) fn deny(words: DenyWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let saying = Saying { kind: StatementKind::Denial, reason: words.reason.clone(), signed: words.signed };
+    let saying = NewStatement { kind: StatementKind::Denial, reason: words.reason.clone(), signed: words.signed };
     let ask = match say(words.place, saying, broker, screen)? {
         Way::Printed(report) => return Ok(report),
         Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },
@@ -47,7 +47,7 @@ pub(crate) fn deny(words: DenyWords, broker: &Broker, screen: &Screen) -> Result
 
 /// `jitctl cancel`
 pub(crate) fn cancel(words: CancelWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let saying = Saying { kind: StatementKind::Cancellation, reason: Word::default(), signed: words.signed };
+    let saying = NewStatement { kind: StatementKind::Cancellation, reason: Word::default(), signed: words.signed };
     let ask = match say(words.place, saying, broker, screen)? {
         Way::Printed(report) => return Ok(report),
         Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },

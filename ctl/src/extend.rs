@@ -6,9 +6,9 @@ use jit_core::escape::Word;
 use jit_core::names::IdPrefix;
 use jit_core::wire::{Answer, Ask, GrantInfo};
 
+use crate::broker::{Broker, answer};
 use crate::cli::word;
 use crate::complete;
-use crate::door::{Broker, answer};
 use crate::request::pending_line;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;

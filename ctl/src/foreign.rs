@@ -8,9 +8,9 @@ use jit_core::grant::{RequestTerms, digest};
 use jit_core::policy::{Leftovers, OnExpiry, RolePower};
 use jit_core::wire::{Answer, Background, BoundInfo, GrantInfo};
 
+use crate::document::{self, Request};
+use crate::documents;
 use crate::known_hosts::Host;
-use crate::paper::{self, Request};
-use crate::papers;
 use crate::screen::{Report, Screen, clean};
 use crate::show::{self, bound_fields, exact_word, exact_words};
 use crate::speech::Trouble;
@@ -22,7 +22,7 @@ use crate::when;
 /// # Errors
 /// The text is no whole request, or its host is not the one that is known here.
 pub(crate) fn to_sign(screen: &Screen) -> Result<Request, Trouble> {
-    let request = paper::request(&paper::read::<&Path>(&[])?)?;
+    let request = document::request(&document::read::<&Path>(&[])?)?;
     let host = Host::meet(&request.terms.host, &request.host_key)?;
     host.may_be_signed_for()?;
     if let Some(warning) = host.warning().or_else(|| host.uncompared()) {
@@ -133,7 +133,7 @@ fn request_fields(request: &Request, now: i64) -> Fields {
     fields.add("reason", terms.reason.to_string());
     fields.maybe("ticket", (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.to_string()));
     times(&mut fields, terms, now);
-    papers::unknown(&mut fields, &terms.extensions);
+    documents::unknown(&mut fields, &terms.extensions);
     fields.add("request digest", hex(&digest(request.bytes.as_bytes())));
     fields
 }

@@ -5,12 +5,12 @@ use jit_core::grant::StatementKind;
 use jit_core::names::GrantId;
 use jit_core::wire::{Answer, Ask, GrantInfo, RevokeTarget};
 
+use crate::broker::{Broker, answer};
 use crate::cli::{ListWords, ReleaseWords, RevokeWords};
-use crate::door::{Broker, answer};
 use crate::screen::{Report, Screen};
 use crate::show;
 use crate::speech::{Notice, Trouble};
-use crate::statement::{Saying, Way, say, unsigned};
+use crate::statement::{NewStatement, Way, say, unsigned};
 use crate::table::Listing;
 use crate::when;
 
@@ -34,7 +34,7 @@ pub(crate) fn release(words: ReleaseWords, broker: &Broker, screen: &Screen) -> 
             None
         }
         Some(place) => {
-            let saying = Saying { kind: StatementKind::Release, reason: Word::default(), signed: words.signed };
+            let saying = NewStatement { kind: StatementKind::Release, reason: Word::default(), signed: words.signed };
             match say(place, saying, broker, screen)? {
                 Way::Printed(report) => return Ok(report),
                 Way::Stated(info) => return Ok(ended_report(info.ended, "released")),
@@ -51,7 +51,7 @@ pub(crate) fn revoke(words: RevokeWords, broker: &Broker, screen: &Screen) -> Re
     let target = match (words.place, words.user, words.all) {
         (Some(place), None, false) => {
             let reason = words.reason.clone();
-            let saying = Saying { kind: StatementKind::Revocation, reason, signed: words.signed };
+            let saying = NewStatement { kind: StatementKind::Revocation, reason, signed: words.signed };
             match say(place, saying, broker, screen)? {
                 Way::Printed(report) => return Ok(report),
                 Way::Stated(info) => return Ok(ended_report(info.ended, "revoked")),

@@ -3,8 +3,8 @@
 use jit_core::escape::Word;
 use jit_core::wire::{Answer, Ask, KeyInfo};
 
+use crate::broker::{Broker, answer};
 use crate::cli::KeyAcceptWords;
-use crate::door::{Broker, answer};
 use crate::screen::{Report, clean};
 use crate::speech::Trouble;
 

@@ -3,21 +3,21 @@
 //! No room here may open the database, the keys or the policy in the place of the broker.
 
 mod audit;
+mod broker;
 mod cases;
 mod cli;
 mod complete;
 mod decide;
 mod doctor;
-mod door;
+mod document;
+mod documents;
+mod evaluation;
 mod extend;
-mod forecast;
 mod foreign;
 mod grants;
 mod import;
 mod key;
 mod known_hosts;
-mod paper;
-mod papers;
 mod policy;
 #[doc(hidden)]
 pub mod readers;
@@ -47,7 +47,7 @@ use cli::{AuditVerb, Cli, KeyVerb, PolicyVerb, Verb};
 use screen::{Report, Screen};
 use speech::{Exit, Notice, Trouble};
 
-pub use door::Broker;
+pub use broker::Broker;
 
 /// One call of jitctl from the words typed to the exit status, with the broker given.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, broker: &Broker) -> ExitCode {
@@ -105,9 +105,9 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Watch(words) => replay::watch::watch(words, broker, screen),
         Verb::Session(verb) => sessions::session(verb, broker, screen),
         Verb::Policy(PolicyVerb::Check(words)) => policy::check(&words, broker),
-        Verb::Policy(PolicyVerb::Show(words)) => forecast::show(words, broker),
+        Verb::Policy(PolicyVerb::Show(words)) => evaluation::show(words, broker),
         Verb::Policy(PolicyVerb::Import(words)) => import::import(&words, screen),
-        Verb::Policy(PolicyVerb::Test(words)) => forecast::test(words, broker),
+        Verb::Policy(PolicyVerb::Test(words)) => evaluation::test(words, broker),
         Verb::Audit(AuditVerb::List(words)) => audit::list(words, broker, screen),
         Verb::Audit(AuditVerb::Show(words)) => audit::show(words, broker, screen),
         Verb::Audit(AuditVerb::Verify(words)) => audit::verify(&words, broker, screen),

@@ -8,8 +8,8 @@ use jit_core::escape::escape;
 use jit_core::policy::{Policy, PolicyReader, PolicyText};
 use jit_core::wire::{Answer, Ask, PolicyInfo};
 
+use crate::broker::{Broker, answer};
 use crate::cli::PolicyCheckWords;
-use crate::door::{Broker, answer};
 use crate::screen::{Report, clean};
 use crate::speech::{Notice, Trouble};
 

@@ -7,13 +7,13 @@ use std::process::ExitStatus;
 use jit_core::evidence::{FirstBad, Mark, Proven, Signers};
 use jit_core::grant::sshsig::dearmor;
 use jit_core::grant::{CarriedStatement, HostDescriptor, PublicKey};
-use jit_core::wire::{Answer, Paper};
+use jit_core::wire::{Answer, Document};
 
-use crate::replay::cast::{Lines, What};
+use crate::replay::cast::{EventKind, Lines};
 use crate::replay::filter::Filter;
 use crate::replay::plain::Plain;
 use crate::speech::Trouble;
-use crate::{audit, door, known_hosts, paper};
+use crate::{audit, broker, document, known_hosts};
 
 /// What a replay shows of a recorded text that comes in these pieces.
 pub fn shown<'t>(pieces: impl IntoIterator<Item = &'t str>) -> String {
@@ -33,31 +33,31 @@ pub fn recorded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Option<Vec<(u
     for piece in pieces {
         for event in lines.take(piece).ok()? {
             match event.what {
-                What::Output(text) | What::Said(text) => shown.push((event.at.as_micros(), text)),
-                What::Other => {}
+                EventKind::Output(text) | EventKind::Said(text) => shown.push((event.at.as_micros(), text)),
+                EventKind::Other => {}
             }
         }
     }
     Some(shown)
 }
 
-/// The one paper in a text; the error is what a person reads.
-pub fn paper(text: &str) -> Result<(Paper, String), String> {
-    let (kind, paper) = paper::from_text(text).map_err(|trouble| trouble.notice().message)?;
-    let again = paper::to_text(kind, &paper);
-    Ok((paper, again))
+/// The one document in a text; the error is what a person reads.
+pub fn document(text: &str) -> Result<(Document, String), String> {
+    let (kind, document) = document::from_text(text).map_err(|trouble| trouble.notice().message)?;
+    let again = document::to_text(kind, &document);
+    Ok((document, again))
 }
 
 /// Whether a text is a request, an approval or a statement whose signature holds; the error is what a person reads.
-pub fn signed_paper(text: &str) -> Result<(), String> {
+pub fn signed_document(text: &str) -> Result<(), String> {
     let said = |trouble: Trouble| trouble.notice().message;
-    let (kind, paper) = paper::from_text(text).map_err(said)?;
+    let (kind, document) = document::from_text(text).map_err(said)?;
     match kind {
-        paper::Kind::Request => paper::Request::read(&paper).map(drop).map_err(said),
-        paper::Kind::Approval => paper::approval(&paper).map(drop).map_err(said),
-        paper::Kind::Statement => {
-            let signature = paper.signature.as_deref().and_then(dearmor).unwrap_or_default();
-            let carried = CarriedStatement::read(paper.body.into_bytes(), signature);
+        document::Kind::Request => document::Request::read(&document).map(drop).map_err(said),
+        document::Kind::Approval => document::approval(&document).map(drop).map_err(said),
+        document::Kind::Statement => {
+            let signature = document.signature.as_deref().and_then(dearmor).unwrap_or_default();
+            let carried = CarriedStatement::read(document.body.into_bytes(), signature);
             carried.map_err(|fault| fault.to_string())?.key().map(drop).map_err(|fault| fault.to_string())
         }
     }
@@ -86,16 +86,16 @@ pub fn known_host(text: &str, host: &HostDescriptor, key: &PublicKey) -> Result<
 
 /// What the broker answered; the error is what a person reads.
 pub fn answer(heard: &[u8]) -> Result<Answer, String> {
-    door::understand(heard, ExitStatus::from_raw(0)).map_err(|error| error.to_string())
+    broker::understand(heard, ExitStatus::from_raw(0)).map_err(|error| error.to_string())
 }
 
-/// A paper as a text, by the word that its first line has for it.
-pub fn paper_of(word: &str, paper: &Paper) -> Option<String> {
+/// A document as a text, by the word that its first line has for it.
+pub fn document_of(word: &str, document: &Document) -> Option<String> {
     let kind = match word {
-        "REQUEST" => paper::Kind::Request,
-        "APPROVAL" => paper::Kind::Approval,
-        "STATEMENT" => paper::Kind::Statement,
+        "REQUEST" => document::Kind::Request,
+        "APPROVAL" => document::Kind::Approval,
+        "STATEMENT" => document::Kind::Statement,
         _ => return None,
     };
-    Some(paper::to_text(kind, paper))
+    Some(document::to_text(kind, document))
 }

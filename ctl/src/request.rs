@@ -4,9 +4,9 @@ use jit_core::escape::{Word, shell_line};
 use jit_core::names::{IdPrefix, RoleName};
 use jit_core::wire::{Answer, Ask, GrantInfo, NewRequest};
 
+use crate::broker::{Broker, answer};
 use crate::cli::RequestWords;
-use crate::door::{Broker, answer};
-use crate::papers;
+use crate::documents;
 use crate::screen::{Format, Report, Screen, clean};
 use crate::show;
 use crate::speech::{Exit, Notice, Trouble};
@@ -42,7 +42,7 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
         screen.note(&Notice::new(line));
     }
     if words.print {
-        return papers::print(IdPrefix::from(&info.id), broker);
+        return documents::print(IdPrefix::from(&info.id), broker);
     }
     match wait {
         Some(limit) if info.state == "pending" => wait_for(info, limit, &typed, broker, screen),

@@ -2,8 +2,8 @@
 
 use jit_core::wire::{Answer, Ask, GrantInfo};
 
+use crate::broker::{Broker, answer};
 use crate::cli::ListWords;
-use crate::door::{Broker, answer};
 use crate::screen::{Report, Screen};
 use crate::show;
 use crate::speech::Trouble;

@@ -5,12 +5,12 @@ use jit_core::grant::StatementKind;
 use jit_core::names::{IdPrefix, RoleName};
 use jit_core::wire::{Answer, Ask, AssignmentInfo, Certify, DebtInfo};
 
+use crate::broker::{Broker, answer};
 use crate::cli::ReviewWords;
-use crate::door::{Broker, answer};
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::speech::{Notice, Trouble};
-use crate::statement::{Saying, Way, say, unsigned};
+use crate::statement::{NewStatement, Way, say, unsigned};
 use crate::table::{Entry, Listing, Tone};
 use crate::when;
 
@@ -27,7 +27,7 @@ pub(crate) fn review(words: ReviewWords, broker: &Broker, screen: &Screen) -> Re
     match (words.id, words.unused, words.recertify, verdict) {
         (Some(id), None, None, _) => {
             let comment = spoken(words.comment)?;
-            let saying = Saying { kind: StatementKind::Review, reason: comment.clone(), signed: words.signed };
+            let saying = NewStatement { kind: StatementKind::Review, reason: comment.clone(), signed: words.signed };
             let ask = match say(id, saying, broker, screen)? {
                 Way::Printed(report) => return Ok(report),
                 Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::screen::{Format, Surface};
 
-    const PAPER: Screen = Screen { format: Format::Text, out: Surface::Pipe, err: Surface::Pipe, now: 100_000 };
+    const DOCUMENT: Screen = Screen { format: Format::Text, out: Surface::Pipe, err: Surface::Pipe, now: 100_000 };
 
     fn assignment() -> AssignmentInfo {
         AssignmentInfo {
@@ -165,11 +165,11 @@ mod tests {
 
     #[test]
     fn an_assignment_that_nobody_spoke_of_is_open() {
-        let report = listed(vec![assignment()], "none\n", &PAPER);
+        let report = listed(vec![assignment()], "none\n", &DOCUMENT);
         for part in ["web-ops", "%web", "eligible", "never", "open"] {
             assert!(report.text.contains(part), "{part} is not in\n{}", report.text);
         }
-        assert_eq!(listed(Vec::new(), "none\n", &PAPER).text, "none\n");
+        assert_eq!(listed(Vec::new(), "none\n", &DOCUMENT).text, "none\n");
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         let said =
             jit_core::wire::EndedInfo { by: "bob\x1b[2J".into(), at: 99_940, reason: "left\n".into(), key: None };
         row.reviewed = Some(said);
-        let text = table(&[row], &PAPER);
+        let text = table(&[row], &DOCUMENT);
         assert!(text.contains("removal proposed") && text.contains("left\\x0a"), "{text}");
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text}");
     }

@@ -3,8 +3,8 @@
 use jit_core::escape::command_line;
 use jit_core::wire::{Answer, Ask, CommandWords, RoleInfo, WhyInfo};
 
+use crate::broker::{Broker, answer};
 use crate::cli::WhyWords;
-use crate::door::{Broker, answer};
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::speech::{Exit, Notice, Trouble};

@@ -5,9 +5,9 @@ use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
 use jit_core::wire::{Act, Answer, Ask, SessionInfo};
 
+use crate::broker::{Broker, answer};
 use crate::cli::word;
 use crate::complete;
-use crate::door::{Broker, answer};
 use crate::replay::run;
 use crate::screen::{Report, Screen, clean};
 use crate::show::line;

@@ -8,9 +8,9 @@ use jit_core::names::GrantId;
 use jit_core::wire::{Answer, ApprovalInfo, Ask, Background, BoundInfo, GrantInfo, Precedent};
 use serde_json::{Map, Value};
 
-use crate::cli::{Place, ShowWords};
-use crate::door::{Broker, answer};
-use crate::papers;
+use crate::broker::{Broker, answer};
+use crate::cli::{RequestSource, ShowWords};
+use crate::documents;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
 use crate::table::{Entry, Fields, Tone};
@@ -22,11 +22,11 @@ const LINE: usize = 66;
 /// `jitctl show`
 pub(crate) fn show(words: ShowWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let id = match (words.place, words.print, words.export) {
-        (Place::Here(id), false, None) => id,
-        (Place::Here(id), true, _) => return papers::print(id, broker),
-        (Place::Here(id), false, Some(directory)) => return papers::export(id, &directory, broker),
-        (Place::Text, false, None) => return papers::show(screen),
-        (Place::Text, ..) => return Err(Trouble::Usage(Notice::new("a text is shown and nothing else"))),
+        (RequestSource::Here(id), false, None) => id,
+        (RequestSource::Here(id), true, _) => return documents::print(id, broker),
+        (RequestSource::Here(id), false, Some(directory)) => return documents::export(id, &directory, broker),
+        (RequestSource::Text, false, None) => return documents::show(screen),
+        (RequestSource::Text, ..) => return Err(Trouble::Usage(Notice::new("a text is shown and nothing else"))),
     };
     let info = answer!(broker.ask(&Ask::Show { id })?, Answer::Grant(info) => info);
     let text = everything(&info, screen.now);
@@ -146,7 +146,7 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     }
     fields.add("runs", info.runs.to_string());
     if let Some(background) = &info.background {
-        weigh(&mut fields, info, background, now);
+        evaluate(&mut fields, info, background, now);
     }
     let mut text = fields.render();
     if info.may_decide {
@@ -158,7 +158,7 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
 }
 
 /// What an approver weighs: is this everyday work, and what else would the grant allow?
-fn weigh(fields: &mut Fields, info: &GrantInfo, background: &Background, now: i64) {
+fn evaluate(fields: &mut Fields, info: &GrantInfo, background: &Background, now: i64) {
     if !info.command.is_empty() {
         let before = match background.precedent {
             None => "never ran by this requester".to_owned(),

@@ -9,16 +9,16 @@ use std::{fs, io};
 use jit_core::escape::{escape, hex};
 use jit_core::grant::sshsig::{self, Namespace};
 use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
-use jit_core::grant::{ApprovalTerms, Prospect, digest};
+use jit_core::grant::{ApprovalTerms, Preview, digest};
 use jit_core::names::{IdPrefix, UserName};
-use jit_core::wire::{Answer, ApprovalPaper, Ask, ImportInfo, Paper};
+use jit_core::wire::{Answer, ApprovalDocument, Ask, Document, ImportInfo};
 
+use crate::broker::{Broker, answer};
 use crate::cli::ApproveWords;
 use crate::decide::after_approval;
-use crate::door::{Broker, answer};
+use crate::document::{self, Kind, Request, bad};
+use crate::documents;
 use crate::foreign;
-use crate::paper::{self, Kind, Request, bad};
-use crate::papers;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
 use crate::statement;
@@ -32,9 +32,9 @@ pub(crate) fn approve_here(
     broker: &Broker,
     screen: &Screen,
 ) -> Result<Report, Trouble> {
-    let papers = papers::fetch(id, broker)?;
-    let request = Request::read(&papers.request)?;
-    let approver = words.approver.clone().unwrap_or(papers.you);
+    let documents = documents::fetch(id, broker)?;
+    let request = Request::read(&documents.request)?;
+    let approver = words.approver.clone().unwrap_or(documents.you);
     let terms = approval(words, approver, &request)?;
     screen.tell(&about(&request, &terms, screen.now));
     let body = written(&terms)?;
@@ -65,29 +65,29 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
     let terms = approval(words, approver.clone(), &request)?;
     let body = written(&terms)?;
     screen.tell(&about(&request, &terms, screen.now));
-    screen.tell(&papers::host_of(&request));
+    screen.tell(&documents::host_of(&request));
     let Some(key) = key.filter(|_| !unsigned) else {
-        let paper = Paper { body: body.clone(), signature: None };
+        let document = Document { body: body.clone(), signature: None };
         // The very bytes, without a line break: they are what is to be signed.
-        return Ok(Report::done(Answer::Approval(ApprovalPaper { approver, paper }), body));
+        return Ok(Report::done(Answer::Approval(ApprovalDocument { approver, document }), body));
     };
-    let paper = Paper { signature: Some(sign(&key, Namespace::Approval, &body)?), body };
-    let text = paper::to_text(Kind::Approval, &paper);
-    Ok(Report::done(Answer::Approval(ApprovalPaper { approver, paper }), text))
+    let document = Document { signature: Some(sign(&key, Namespace::Approval, &body)?), body };
+    let text = document::to_text(Kind::Approval, &document);
+    Ok(Report::done(Answer::Approval(ApprovalDocument { approver, document }), text))
 }
 
 /// `jitctl import`
 pub(crate) fn import<P: AsRef<Path>>(files: &[P], broker: &Broker) -> Result<Report, Trouble> {
-    let paper = match paper::from_text(&paper::read(files)?)? {
-        (Kind::Approval, paper) => paper,
-        (Kind::Statement, paper) => return statement::import(paper, broker),
+    let document = match document::from_text(&document::read(files)?)? {
+        (Kind::Approval, document) => document,
+        (Kind::Statement, document) => return statement::import(document, broker),
         (Kind::Request, _) => {
             let notice = Notice::new("the text is a request, not an approval").with_hint("jitctl approve - --key FILE");
-            return Err(Trouble::Local("bad-paper", notice));
+            return Err(Trouble::Local("bad-document", notice));
         }
     };
-    let signature = paper.signature.ok_or_else(|| bad("the approval has no signature"))?;
-    let ask = Ask::Import { approval: paper.body, signature };
+    let signature = document.signature.ok_or_else(|| bad("the approval has no signature"))?;
+    let ask = Ask::Import { approval: document.body, signature };
     let info = answer!(broker.ask(&ask)?, Answer::Imported(info) => info);
     let text = imported(&info);
     Ok(Report::done(Answer::Imported(info), text))
@@ -105,7 +105,7 @@ fn imported(info: &ImportInfo) -> String {
 
 /// What is about to be signed, for the eyes of who signs it.
 fn about(request: &Request, terms: &ApprovalTerms, now: i64) -> String {
-    Prospect::of(&request.terms, &request.role, now).narrowed(terms).text("signing the approval of")
+    Preview::of(&request.terms, &request.role, now).narrowed(terms).text("signing the approval of")
 }
 
 /// What is signed.
@@ -149,7 +149,7 @@ pub(crate) fn sign(key: &Path, purpose: Namespace, body: &str) -> Result<String,
         Trouble::Local("not-signed", Notice::new(format!("ssh-keygen cannot sign with {shown}: {cause}")))
     };
     let system = |error| failed(&sys::plain_words(&error));
-    let desk = Desk::new().map_err(system)?;
+    let desk = SigningDir::new().map_err(system)?;
     let file = desk.0.join("approval");
     fs::write(&file, body).map_err(system)?;
     let status = Command::new("ssh-keygen")
@@ -174,9 +174,9 @@ fn terminal() -> Stdio {
 }
 
 /// A directory of our own for what is signed; it goes with the value.
-struct Desk(PathBuf);
+struct SigningDir(PathBuf);
 
-impl Desk {
+impl SigningDir {
     fn new() -> io::Result<Self> {
         let name: [u8; 8] = sys::random::random()?;
         let path = std::env::temp_dir().join(format!("jitctl-{}", hex(&name)));
@@ -186,7 +186,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for SigningDir {
     fn drop(&mut self) {
         // What is left is an approval and its signature, which are no secrets.
         let _ = fs::remove_dir_all(&self.0);

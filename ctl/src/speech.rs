@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use jit_core::wire::Failure;
 use serde::Serialize;
 
-use crate::door::DoorError;
+use crate::broker::BrokerError;
 use crate::screen::{Screen, clean};
 
 /// The exit statuses; no other ever leaves jitctl.
@@ -56,16 +56,16 @@ impl Notice {
 #[derive(Debug)]
 pub(crate) enum Trouble {
     /// The broker said no, or there was no answer.
-    Door(DoorError),
+    Broker(BrokerError),
     /// The words do not go together.
     Usage(Notice),
     /// It failed here, without the broker; the first is the word for programs.
     Local(&'static str, Notice),
 }
 
-impl From<DoorError> for Trouble {
-    fn from(error: DoorError) -> Self {
-        Self::Door(error)
+impl From<BrokerError> for Trouble {
+    fn from(error: BrokerError) -> Self {
+        Self::Broker(error)
     }
 }
 
@@ -79,8 +79,8 @@ impl Trouble {
     /// The status that goes with it.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Door(DoorError::Refused(failure)) if failure.exit == 2 => Exit::Usage,
-            Self::Door(_) | Self::Local(..) => Exit::Refused,
+            Self::Broker(BrokerError::Refused(failure)) if failure.exit == 2 => Exit::Usage,
+            Self::Broker(_) | Self::Local(..) => Exit::Refused,
             Self::Usage(_) => Exit::Usage,
         }
     }
@@ -88,16 +88,16 @@ impl Trouble {
     /// The lines for people.
     pub(crate) fn notice(&self) -> Notice {
         match self {
-            Self::Door(DoorError::Refused(failure)) => {
+            Self::Broker(BrokerError::Refused(failure)) => {
                 Notice { message: failure.message.clone(), hint: failure.hint.clone() }
             }
-            Self::Door(error @ DoorError::Start { error: cause, .. })
+            Self::Broker(error @ BrokerError::Start { error: cause, .. })
                 if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
             {
                 Notice::new(error.to_string())
                     .with_hint("jit-sudo is not installed completely on this host; see its README")
             }
-            Self::Door(error) => Notice::new(error.to_string()),
+            Self::Broker(error) => Notice::new(error.to_string()),
             Self::Usage(notice) | Self::Local(_, notice) => notice.clone(),
         }
     }
@@ -110,10 +110,10 @@ impl Trouble {
 
     fn code(&self) -> &str {
         match self {
-            Self::Door(DoorError::Refused(failure)) => &failure.code,
-            Self::Door(DoorError::Start { .. }) => "no-broker",
-            Self::Door(DoorError::TooLongAsked(_)) => "too-long",
-            Self::Door(_) => "broker-failed",
+            Self::Broker(BrokerError::Refused(failure)) => &failure.code,
+            Self::Broker(BrokerError::Start { .. }) => "no-broker",
+            Self::Broker(BrokerError::TooLongAsked(_)) => "too-long",
+            Self::Broker(_) => "broker-failed",
             Self::Usage(_) => "usage",
             Self::Local(code, _) => code,
         }
@@ -200,7 +200,7 @@ mod tests {
     fn only_the_four_statuses_leave() {
         for (said, exit) in [(0, Exit::Refused), (1, Exit::Refused), (2, Exit::Usage), (77, Exit::Refused)] {
             let failure = Failure { code: "x".into(), message: "x".into(), hint: None, exit: said };
-            assert_eq!(Trouble::from(DoorError::Refused(failure)).exit(), exit);
+            assert_eq!(Trouble::from(BrokerError::Refused(failure)).exit(), exit);
         }
     }
 }

@@ -5,16 +5,16 @@ use std::path::Path;
 use jit_core::escape::{Word, hex};
 use jit_core::grant::sshsig::{self, Namespace};
 use jit_core::grant::terms::{Extensions, RequestTerms, VERSION, encode};
-use jit_core::grant::{CarriedStatement, Prospect, PublicKey, StatementKind, StatementTerms, TermsFault, digest};
+use jit_core::grant::{CarriedStatement, Preview, PublicKey, StatementKind, StatementTerms, TermsFault, digest};
 use jit_core::names::{IdPrefix, UserName};
-use jit_core::wire::{Answer, Ask, Paper, StatedInfo, StatementPaper};
+use jit_core::wire::{Answer, Ask, Document, StatedInfo, StatementDocument};
 
-use crate::cli::{KeyWords, Place};
-use crate::door::{Broker, answer};
+use crate::broker::{Broker, answer};
+use crate::cli::{KeyWords, RequestSource};
+use crate::document::{self, Kind, Request, bad};
+use crate::documents;
 use crate::foreign;
 use crate::known_hosts;
-use crate::paper::{self, Kind, Request, bad};
-use crate::papers;
 use crate::screen::{Report, Screen, clean};
 use crate::signing::{account, sign};
 use crate::speech::{Notice, Trouble};
@@ -22,7 +22,7 @@ use crate::table::Fields;
 use crate::when;
 
 /// What somebody wants to state.
-pub(crate) struct Saying {
+pub(crate) struct NewStatement {
     pub(crate) kind: StatementKind,
     pub(crate) reason: Word,
     pub(crate) signed: KeyWords,
@@ -39,13 +39,18 @@ pub(crate) enum Way {
 }
 
 /// Signs and submits where there is a key, and prints where the request is a text.
-pub(crate) fn say(place: Place, saying: Saying, broker: &Broker, screen: &Screen) -> Result<Way, Trouble> {
+pub(crate) fn say(
+    place: RequestSource,
+    saying: NewStatement,
+    broker: &Broker,
+    screen: &Screen,
+) -> Result<Way, Trouble> {
     let kind = saying.kind.as_str();
     match (place, saying.signed.key.clone()) {
-        (Place::Here(id), None) => Ok(Way::Plain(id)),
-        (Place::Here(id), Some(key)) => here(id, saying, &key, broker, screen).map(Way::Stated),
-        (Place::Text, Some(key)) => elsewhere(saying, &key, screen).map(Way::Printed),
-        (Place::Text, None) => {
+        (RequestSource::Here(id), None) => Ok(Way::Plain(id)),
+        (RequestSource::Here(id), Some(key)) => here(id, saying, &key, broker, screen).map(Way::Stated),
+        (RequestSource::Text, Some(key)) => elsewhere(saying, &key, screen).map(Way::Printed),
+        (RequestSource::Text, None) => {
             let notice = Notice::new(format!("the {kind} of a text must be signed"));
             Err(Trouble::Usage(notice.with_hint("add --key FILE")))
         }
@@ -60,11 +65,17 @@ pub(crate) fn unsigned(signed: &KeyWords) -> Result<(), Trouble> {
     }
 }
 
-fn here(id: IdPrefix, saying: Saying, key: &Path, broker: &Broker, screen: &Screen) -> Result<StatedInfo, Trouble> {
-    let papers = papers::fetch(id, broker)?;
-    let request = Request::read(&papers.request)?;
+fn here(
+    id: IdPrefix,
+    saying: NewStatement,
+    key: &Path,
+    broker: &Broker,
+    screen: &Screen,
+) -> Result<StatedInfo, Trouble> {
+    let documents = documents::fetch(id, broker)?;
+    let request = Request::read(&documents.request)?;
     let kind = saying.kind.as_str();
-    let by = saying.signed.name.clone().unwrap_or(papers.you);
+    let by = saying.signed.name.clone().unwrap_or(documents.you);
     let statement = statement(saying, by, &request.bytes, &request.terms)?;
     screen.tell(&about(&request, kind, screen.now));
     let signature = sign(key, Namespace::Statement, &statement)?;
@@ -72,7 +83,7 @@ fn here(id: IdPrefix, saying: Saying, key: &Path, broker: &Broker, screen: &Scre
 }
 
 /// The request comes on standard input, the statement goes to standard output.
-fn elsewhere(saying: Saying, key: &Path, screen: &Screen) -> Result<Report, Trouble> {
+fn elsewhere(saying: NewStatement, key: &Path, screen: &Screen) -> Result<Report, Trouble> {
     let kind = saying.kind;
     let by =
         saying.signed.name.clone().or_else(account).ok_or_else(|| {
@@ -85,19 +96,19 @@ fn elsewhere(saying: Saying, key: &Path, screen: &Screen) -> Result<Report, Trou
     }
     let body = statement(saying, by.clone(), &request.bytes, &request.terms)?;
     screen.tell(&about(&request, kind.as_str(), screen.now));
-    screen.tell(&papers::host_of(&request));
-    let paper = Paper { signature: Some(sign(key, Namespace::Statement, &body)?), body };
-    let text = paper::to_text(Kind::Statement, &paper);
-    Ok(Report::done(Answer::Statement(StatementPaper { kind, by, paper, host_signature: None }), text))
+    screen.tell(&documents::host_of(&request));
+    let document = Document { signature: Some(sign(key, Namespace::Statement, &body)?), body };
+    let text = document::to_text(Kind::Statement, &document);
+    Ok(Report::done(Answer::Statement(StatementDocument { kind, by, document, host_signature: None }), text))
 }
 
 /// What is about to be signed, for the eyes of who signs it.
 fn about(request: &Request, kind: &str, now: i64) -> String {
-    Prospect::of(&request.terms, &request.role, now).text(&format!("signing the {kind} of"))
+    Preview::of(&request.terms, &request.role, now).text(&format!("signing the {kind} of"))
 }
 
 /// The exact text that is signed.
-fn statement(saying: Saying, by: UserName, request: &str, about: &RequestTerms) -> Result<String, Trouble> {
+fn statement(saying: NewStatement, by: UserName, request: &str, about: &RequestTerms) -> Result<String, Trouble> {
     let terms = StatementTerms {
         at: when::now(),
         by,
@@ -116,21 +127,22 @@ fn statement(saying: Saying, by: UserName, request: &str, about: &RequestTerms) 
 }
 
 /// A statement as it stands in a text, and the key that made its signature. Whose key that is, only the host can tell.
-pub(crate) fn read(paper: &Paper) -> Result<(StatementTerms, PublicKey), Trouble> {
-    let signature = paper.signature.as_deref().and_then(sshsig::dearmor);
+pub(crate) fn read(document: &Document) -> Result<(StatementTerms, PublicKey), Trouble> {
+    let signature = document.signature.as_deref().and_then(sshsig::dearmor);
     let signature = signature.ok_or_else(|| bad("the statement has no signature"))?;
-    let carried = CarriedStatement::read(paper.body.clone().into_bytes(), signature).map_err(|fault| match fault {
-        TermsFault::Malformed => bad("the text is no statement"),
-        fault => bad(&format!("the statement cannot be used: {fault}")),
-    })?;
+    let carried =
+        CarriedStatement::read(document.body.clone().into_bytes(), signature).map_err(|fault| match fault {
+            TermsFault::Malformed => bad("the text is no statement"),
+            fault => bad(&format!("the statement cannot be used: {fault}")),
+        })?;
     let key = carried.key().map_err(|fault| bad(&fault.to_string()))?;
     Ok((carried.terms().clone(), key))
 }
 
 /// `jitctl import` of a statement
-pub(crate) fn import(paper: Paper, broker: &Broker) -> Result<Report, Trouble> {
-    let signature = paper.signature.ok_or_else(|| bad("the statement has no signature"))?;
-    let ask = Ask::ImportStatement { statement: paper.body, signature };
+pub(crate) fn import(document: Document, broker: &Broker) -> Result<Report, Trouble> {
+    let signature = document.signature.ok_or_else(|| bad("the statement has no signature"))?;
+    let ask = Ask::ImportStatement { statement: document.body, signature };
     let info = answer!(broker.ask(&ask)?, Answer::Stated(info) => info);
     let (kind, who, key) = (info.kind.as_str(), clean(info.by.as_str()), clean(&info.key));
     let mut text = format!("request {}: {kind} by {who}, signed with {key}: {}\n", info.id, clean(&info.state));
@@ -139,8 +151,8 @@ pub(crate) fn import(paper: Paper, broker: &Broker) -> Result<Report, Trouble> {
 }
 
 /// `jitctl show -` of a statement
-pub(crate) fn show(paper: Paper, screen: &Screen) -> Result<Report, Trouble> {
-    let (terms, key) = read(&paper)?;
+pub(crate) fn show(document: Document, screen: &Screen) -> Result<Report, Trouble> {
+    let (terms, key) = read(&document)?;
     let mut fields = Fields::default();
     fields.add("statement", terms.kind.as_str());
     fields.add("request", terms.id.as_str());
@@ -149,8 +161,8 @@ pub(crate) fn show(paper: Paper, screen: &Screen) -> Result<Report, Trouble> {
     fields.add("at", when::long(terms.at, screen.now));
     fields.maybe("reason", (!terms.reason.as_bytes().is_empty()).then(|| terms.reason.to_string()));
     fields.add("host id", known_hosts::with_name(&terms.host));
-    papers::unknown(&mut fields, &terms.extensions);
-    let answer = StatementPaper { kind: terms.kind, by: terms.by, paper, host_signature: None };
+    documents::unknown(&mut fields, &terms.extensions);
+    let answer = StatementDocument { kind: terms.kind, by: terms.by, document, host_signature: None };
     Ok(Report::done(Answer::Statement(answer), fields.render_on(screen)))
 }
 
@@ -168,7 +180,7 @@ pub(crate) struct SignedFile<'p> {
 }
 
 /// The host's signature over each statement, and that of who made it.
-pub(crate) fn signed_files(statements: &[StatementPaper]) -> Vec<SignedFile<'_>> {
+pub(crate) fn signed_files(statements: &[StatementDocument]) -> Vec<SignedFile<'_>> {
     let mut files: Vec<SignedFile<'_>> = Vec::new();
     for (index, statement) in statements.iter().enumerate() {
         let kind = statement.kind.as_str();
@@ -181,9 +193,9 @@ pub(crate) fn signed_files(statements: &[StatementPaper]) -> Vec<SignedFile<'_>>
         };
         let own = format!("{name}.{}.sig", statement.by);
         let host = statement.host_signature.as_deref().map(|signature| (format!("{name}.sig"), signature, "host"));
-        let person = statement.paper.signature.as_deref().map(|signature| (own, signature, statement.by.as_str()));
+        let person = statement.document.signature.as_deref().map(|signature| (own, signature, statement.by.as_str()));
         for (place, (file, signature, signer)) in host.into_iter().chain(person).enumerate() {
-            let body = (place == 0).then_some(statement.paper.body.as_str());
+            let body = (place == 0).then_some(statement.document.body.as_str());
             files.push(SignedFile { name: name.clone(), body, file, signature, signer });
         }
     }

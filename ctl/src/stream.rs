@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout, ExitStatus};
 
 use jit_core::wire::{Answer, Ask, FRAME_LIMIT, Frame, RecordingInfo};
 
-use crate::door::{ANSWER_LIMIT, Broker, DoorError, understand};
+use crate::broker::{ANSWER_LIMIT, Broker, BrokerError, understand};
 
 /// What comes behind an answer.
 #[derive(Debug)]
@@ -27,15 +27,15 @@ pub(crate) enum Piece {
 
 impl Broker {
     /// Asks for recordings: the answer, and what follows it.
-    pub(crate) fn stream(&self, ask: &Ask) -> Result<(Answer, Stream), DoorError> {
+    pub(crate) fn stream(&self, ask: &Ask) -> Result<(Answer, Stream), BrokerError> {
         let mut child = self.start(ask)?;
-        let missing = || DoorError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe));
+        let missing = || BrokerError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe));
         let out = child.stdout.take().ok_or_else(missing)?;
         let mut stream = Stream { child, out: BufReader::new(out) };
         let line = stream.line()?;
         if line.is_empty() {
-            let status = stream.child.wait().map_err(DoorError::Pipe)?;
-            return Err(DoorError::NoAnswer(status));
+            let status = stream.child.wait().map_err(BrokerError::Pipe)?;
+            return Err(BrokerError::NoAnswer(status));
         }
         Ok((understand(&line, ExitStatus::default())?, stream))
     }
@@ -43,30 +43,30 @@ impl Broker {
 
 impl Stream {
     /// The next piece; `None` when everything was said.
-    pub(crate) fn next(&mut self) -> Result<Option<Piece>, DoorError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Piece>, BrokerError> {
         let line = self.line()?;
         if line.is_empty() {
-            let status = self.child.wait().map_err(DoorError::Pipe)?;
-            return Err(DoorError::CutOff(status));
+            let status = self.child.wait().map_err(BrokerError::Pipe)?;
+            return Err(BrokerError::CutOff(status));
         }
-        match serde_json::from_slice(&line).map_err(|_| DoorError::Garbled)? {
+        match serde_json::from_slice(&line).map_err(|_| BrokerError::Garbled)? {
             Frame::Begin(info) => Ok(Some(Piece::Begin(info))),
             Frame::Missing(info) => Ok(Some(Piece::Missing(info))),
             Frame::Bytes(length) if length <= FRAME_LIMIT => {
                 let mut bytes = vec![0; length as usize];
-                self.out.read_exact(&mut bytes).map_err(DoorError::Pipe)?;
+                self.out.read_exact(&mut bytes).map_err(BrokerError::Pipe)?;
                 Ok(Some(Piece::Bytes(bytes)))
             }
-            Frame::Bytes(_) => Err(DoorError::Garbled),
+            Frame::Bytes(_) => Err(BrokerError::Garbled),
             Frame::End => Ok(None),
-            Frame::Failed(why) => Err(DoorError::Broke(why)),
+            Frame::Failed(why) => Err(BrokerError::Broke(why)),
         }
     }
 
-    fn line(&mut self) -> Result<Vec<u8>, DoorError> {
+    fn line(&mut self) -> Result<Vec<u8>, BrokerError> {
         let mut line = Vec::new();
         let read = (&mut self.out).take(ANSWER_LIMIT).read_until(b'\n', &mut line);
-        read.map_err(DoorError::Pipe)?;
+        read.map_err(BrokerError::Pipe)?;
         Ok(line)
     }
 }
@@ -100,7 +100,7 @@ impl Recordings {
     }
 
     /// The next recording, with its bytes where it is there; what was not read of the one before is skipped.
-    pub(crate) fn next(&mut self) -> Result<Option<(RecordingInfo, Option<Bytes<'_>>)>, DoorError> {
+    pub(crate) fn next(&mut self) -> Result<Option<(RecordingInfo, Option<Bytes<'_>>)>, BrokerError> {
         while self.next.is_none() && !self.over {
             self.more()?;
         }
@@ -112,7 +112,7 @@ impl Recordings {
     }
 
     /// The next piece: bytes of the recording at hand, or the turn of the next one.
-    fn more(&mut self) -> Result<Vec<u8>, DoorError> {
+    fn more(&mut self) -> Result<Vec<u8>, BrokerError> {
         match self.stream.next()? {
             Some(Piece::Bytes(bytes)) => return Ok(bytes),
             Some(Piece::Begin(info)) => self.next = Some(Turn::Begun(info)),

@@ -2,7 +2,7 @@
 
 use jit_core::wire::{Answer, Ask, Failure};
 
-use crate::door::{Broker, answer};
+use crate::broker::{Broker, answer};
 use crate::screen::Report;
 use crate::speech::{Exit, Notice, Trouble};
 

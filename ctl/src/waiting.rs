@@ -10,7 +10,7 @@ use jit_core::wire::{Answer, Ask, GrantInfo};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
-use crate::door::{Broker, DoorError, answer};
+use crate::broker::{Broker, BrokerError, answer};
 use crate::screen::{Screen, Surface};
 use crate::speech::{Notice, Trouble};
 use crate::when;
@@ -42,7 +42,7 @@ pub(crate) enum Waited {
 }
 
 enum Event {
-    Answer(Box<Result<Answer, DoorError>>),
+    Answer(Box<Result<Answer, BrokerError>>),
     Interrupt,
 }
 
@@ -94,7 +94,7 @@ fn rounds(
         };
         // ^C goes to the broker as well, and it may die of it before we hear of the signal.
         let answer = match answer {
-            Err(DoorError::NoAnswer(status) | DoorError::CutOff(status)) if killed_by_interrupt(status) => {
+            Err(BrokerError::NoAnswer(status) | BrokerError::CutOff(status)) if killed_by_interrupt(status) => {
                 return Ok(Waited::Interrupted(info));
             }
             answer => answer?,
@@ -115,10 +115,10 @@ fn killed_by_interrupt(status: std::process::ExitStatus) -> bool {
 }
 
 fn ask_beside(id: &GrantId, seconds: u64, broker: &Broker, sender: &Sender<Event>) -> Result<(), Trouble> {
-    let id = IdPrefix::parse(id.as_str()).map_err(|_| DoorError::OtherAnswer)?;
+    let id = IdPrefix::parse(id.as_str()).map_err(|_| BrokerError::OtherAnswer)?;
     let (broker, sender) = (broker.clone(), sender.clone());
     let ask = move || drop(sender.send(Event::Answer(Box::new(broker.ask(&Ask::Wait { id, seconds })))));
-    thread::Builder::new().spawn(ask).map(drop).map_err(|error| DoorError::Pipe(error).into())
+    thread::Builder::new().spawn(ask).map(drop).map_err(|error| BrokerError::Pipe(error).into())
 }
 
 /// The next event, the countdown ticking meanwhile; `None` when there is none within `rest`.

@@ -16,7 +16,7 @@ use jit_core::grant::{
 use jit_core::names::UserName;
 use jit_core::policy::{Policy, PolicyText, RolePower};
 use jit_core::samples;
-use jit_core::wire::{Ask, Failure, Frame, Paper, Reply, RequestPaper};
+use jit_core::wire::{Ask, Failure, Frame, Document, Reply, RequestDocument};
 use serde::Serialize;
 
 fn main() {
@@ -25,7 +25,7 @@ fn main() {
     seed("policy", "power", &bytes);
     let request = request(&bytes);
     terms(&request);
-    papers(&request, &bytes);
+    documents(&request, &bytes);
     signatures();
     journal();
     wire();
@@ -174,31 +174,31 @@ fn signed(seed: u8, purpose: Namespace, body: &[u8]) -> String {
     armor(&sign(&samples::key(seed), purpose, body))
 }
 
-fn papers(request: &RequestTerms, role: &[u8]) {
+fn documents(request: &RequestTerms, role: &[u8]) {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("a text");
-    let paper =
-        RequestPaper { request: text(encode(request).expect("terms")), role: text(role.to_vec()), version: VERSION };
-    let body = serde_json::to_string(&paper).expect("a paper");
+    let document =
+        RequestDocument { request: text(encode(request).expect("terms")), role: text(role.to_vec()), version: VERSION };
+    let body = serde_json::to_string(&document).expect("a document");
     let signature = signed(samples::HOST_SEED, Namespace::Request, body.as_bytes());
-    seed("papers", "request", armored("REQUEST", &body, &signature));
+    seed("documents", "request", armored("REQUEST", &body, &signature));
     for (name, word, purpose, body) in [
         ("approval", "APPROVAL", Namespace::Approval, encode(&approval(request)).expect("terms")),
         ("denial", "STATEMENT", Namespace::Statement, encode(&denial(request)).expect("terms")),
     ] {
         let signature = signed(1, purpose, &body);
         let body = text(body);
-        seed("papers", &format!("{name}-plain"), format!("{body}{signature}"));
+        seed("documents", &format!("{name}-plain"), format!("{body}{signature}"));
         let armored = armored(word, &body, &signature);
         let mail: String = armored.lines().map(|line| format!("> {line}\n")).collect();
-        seed("papers", name, armored);
-        seed("papers", &format!("{name}-mail"), format!("please:\n{mail}bye\n"));
+        seed("documents", name, armored);
+        seed("documents", &format!("{name}-mail"), format!("please:\n{mail}bye\n"));
     }
 }
 
 fn armored(word: &str, body: &str, signature: &str) -> String {
     let again =
-        jitctl::readers::paper_of(word, &Paper { body: body.to_owned(), signature: Some(signature.to_owned()) });
-    again.expect("a kind of paper")
+        jitctl::readers::document_of(word, &Document { body: body.to_owned(), signature: Some(signature.to_owned()) });
+    again.expect("a kind of document")
 }
 
 fn signatures() {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use jit_core::policy::{
-    NOWHERE, Policy, PolicyReader, PolicyText, ProgramNames, Question, Role, RolePower, Subject, Target, Weighed,
+    NOWHERE, Policy, PolicyReader, PolicyText, ProgramNames, Question, Role, RolePower, Subject, Target, Evaluated,
 };
 use jit_sudo_fuzz::{exact, shown};
 
@@ -53,12 +53,12 @@ fn weighs(policy: &Policy) {
         let run_as = Target { name: "root", uid: 0, groups: &groups, is_caller: false, lookup: &NOWHERE };
         let question =
             Question { run_as, run_as_group: None, host: "web1", program, arguments: &[], digest: &|_| None };
-        policy.weigh(&Subject { name, uid, groups: &[], lookup: &NOWHERE }, &question)
+        policy.evaluate(&Subject { name, uid, groups: &[], lookup: &NOWHERE }, &question)
     };
     match weigh("alice", 1000) {
-        Weighed::Eligible(roles) => assert!(!roles.is_empty()),
-        Weighed::Denied(Some((role, _))) => assert!(policy.roles().iter().any(|known| known.name == role)),
-        Weighed::Standing(_) | Weighed::Denied(None) => {}
+        Evaluated::Eligible(roles) => assert!(!roles.is_empty()),
+        Evaluated::Denied(Some((role, _))) => assert!(policy.roles().iter().any(|known| known.name == role)),
+        Evaluated::Standing(_) | Evaluated::Denied(None) => {}
     }
-    assert!(!policy.roles().is_empty() || weigh("root", 0) == Weighed::Denied(None));
+    assert!(!policy.roles().is_empty() || weigh("root", 0) == Evaluated::Denied(None));
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::carry::Role;
+use super::convert::Role;
 use super::finding::Findings;
 use super::members::Lists;
 use super::scope;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jit_core::escape::escape;
 
-use super::tree::Place;
+use super::tree::Position;
 
 /// Each finding once, in the order of the files.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Something that the policy does not say as the sudoers does.
-    pub(super) fn lost(&mut self, place: &Place, what: impl AsRef<str>) {
+    pub(super) fn lost(&mut self, place: &Position, what: impl AsRef<str>) {
         let name = place.file.to_string();
         let file = self.files.iter().position(|known| *known == name).unwrap_or_else(|| {
             self.files.push(name);

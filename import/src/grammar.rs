@@ -8,19 +8,19 @@ use std::rc::Rc;
 use super::lexer::Lexer;
 use super::token::{DefaultsFor, Token};
 use super::tree::{
-    Command, CommandSpec, Default, Kind, Member, Opt, Place, Privilege, RunAs, Say, Scope, Sudoers, Tag, UserSpec,
-    Value, What,
+    Command, CommandSpec, Default, Kind, Member, MemberKind, Opt, Position, Privilege, RunAs, Say, Scope, Sudoers, Tag,
+    UserSpec, Value,
 };
 
 /// What a file makes its reader do.
 #[derive(Debug)]
 pub(super) enum Event {
     /// `@include`
-    Include(String, Place),
+    Include(String, Position),
     /// `@includedir`
-    IncludeDirectory(String, Place),
+    IncludeDirectory(String, Position),
     /// A line, or a part of one, that is left out, and why.
-    Wrong(String, Place),
+    Wrong(String, Position),
 }
 
 /// Reads one file; stops at each [`Event`], so that what is included stands where it is included.
@@ -57,8 +57,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn place(&self) -> Place {
-        Place { file: self.file.clone(), line: self.line }
+    fn place(&self) -> Position {
+        Position { file: self.file.clone(), line: self.line }
     }
 
     fn advance(&mut self) -> Token {
@@ -151,7 +151,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn defaults(&mut self, scope: Option<DefaultsFor>, place: &Place, sudoers: &mut Sudoers) -> Result<(), Wrong> {
+    fn defaults(&mut self, scope: Option<DefaultsFor>, place: &Position, sudoers: &mut Sudoers) -> Result<(), Wrong> {
         let scope = match scope {
             None => Scope::Everywhere,
             Some(DefaultsFor::Users) => Scope::Users(self.list(Self::user)?),
@@ -188,7 +188,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn user_spec(&mut self, place: Place, sudoers: &mut Sudoers) -> Result<Step, Wrong> {
+    fn user_spec(&mut self, place: Position, sudoers: &mut Sudoers) -> Result<Step, Wrong> {
         let users = self.list(Self::user)?;
         let mut privileges = vec![self.privilege()?];
         let mut wrong = None;
@@ -249,7 +249,7 @@ impl<'a> Parser<'a> {
     }
 
     fn run_as(&mut self) -> Result<RunAs, Wrong> {
-        let myself = || Some(vec![Member { negated: false, what: What::Myself }]);
+        let myself = || Some(vec![Member { negated: false, what: MemberKind::Myself }]);
         let users = match self.token {
             Token::Close | Token::Colon => None,
             _ => Some(self.list(Self::user)?),
@@ -270,7 +270,7 @@ impl<'a> Parser<'a> {
         Ok(members)
     }
 
-    fn named(&mut self, wanted: &str, what: impl Fn(Token) -> Option<What>) -> Result<Member, Wrong> {
+    fn named(&mut self, wanted: &str, what: impl Fn(Token) -> Option<MemberKind>) -> Result<Member, Wrong> {
         let negated = self.eat(&Token::Not);
         match what(self.token.clone()) {
             Some(what) => {
@@ -283,31 +283,31 @@ impl<'a> Parser<'a> {
 
     fn user(&mut self) -> Result<Member, Wrong> {
         self.named("a user", |token| match token {
-            Token::Alias(name) => Some(What::Alias(name)),
-            Token::All => Some(What::All(Vec::new())),
-            Token::Netgroup(name) => Some(What::Netgroup(name)),
-            Token::Group(name) => Some(What::Group(name)),
-            Token::Word(name) => Some(What::Word(name)),
+            Token::Alias(name) => Some(MemberKind::Alias(name)),
+            Token::All => Some(MemberKind::All(Vec::new())),
+            Token::Netgroup(name) => Some(MemberKind::Netgroup(name)),
+            Token::Group(name) => Some(MemberKind::Group(name)),
+            Token::Word(name) => Some(MemberKind::Word(name)),
             _ => None,
         })
     }
 
     fn group(&mut self) -> Result<Member, Wrong> {
         self.named("a group", |token| match token {
-            Token::Alias(name) => Some(What::Alias(name)),
-            Token::All => Some(What::All(Vec::new())),
-            Token::Word(name) => Some(What::Word(name)),
+            Token::Alias(name) => Some(MemberKind::Alias(name)),
+            Token::All => Some(MemberKind::All(Vec::new())),
+            Token::Word(name) => Some(MemberKind::Word(name)),
             _ => None,
         })
     }
 
     fn host(&mut self) -> Result<Member, Wrong> {
         self.named("a host", |token| match token {
-            Token::Alias(name) => Some(What::Alias(name)),
-            Token::All => Some(What::All(Vec::new())),
-            Token::Netgroup(name) => Some(What::Netgroup(name)),
-            Token::Network(address) => Some(What::Network(address)),
-            Token::Word(name) => Some(What::Word(name)),
+            Token::Alias(name) => Some(MemberKind::Alias(name)),
+            Token::All => Some(MemberKind::All(Vec::new())),
+            Token::Netgroup(name) => Some(MemberKind::Netgroup(name)),
+            Token::Network(address) => Some(MemberKind::Network(address)),
+            Token::Word(name) => Some(MemberKind::Word(name)),
             _ => None,
         })
     }
@@ -329,12 +329,12 @@ impl<'a> Parser<'a> {
         }
         let negated = self.eat(&Token::Not);
         let what = match self.token.clone() {
-            Token::All => What::All(digests),
-            Token::Command(path, args, blanks) => What::Command(Command { path, args, blanks, digests }),
-            Token::Alias(name) if digests.is_empty() => What::Alias(name),
+            Token::All => MemberKind::All(digests),
+            Token::Command(path, args, blanks) => MemberKind::Command(Command { path, args, blanks, digests }),
+            Token::Alias(name) if digests.is_empty() => MemberKind::Alias(name),
             Token::Alias(_) => return Err("a digest goes with a path or ALL, not with an alias".to_owned()),
             Token::Word(word) if word == "list" => {
-                What::Command(Command { path: word, args: None, blanks: false, digests })
+                MemberKind::Command(Command { path: word, args: None, blanks: false, digests })
             }
             Token::Word(_) => return Err(format!("{} is not a command with its whole path", shown(&self.token))),
             _ => return Err(self.unexpected("a command")),
@@ -375,7 +375,7 @@ fn inherit(spec: &mut CommandSpec, before: &CommandSpec) {
 
 /// Whether SETENV is implied: ALL without `!`.
 pub(super) fn allows_all(spec: &CommandSpec) -> bool {
-    !spec.command.negated && matches!(spec.command.what, What::All(_))
+    !spec.command.negated && matches!(spec.command.what, MemberKind::All(_))
 }
 
 fn shown(token: &Token) -> String {

@@ -1,8 +1,8 @@
 //! A sudoers becomes a policy that gives the same answers, and whatever could not be converted is told by file and line. Reads
 //! what sudo would read, with the caller's own rights, and writes nothing.
 
-mod carry;
 mod command;
+mod convert;
 mod defaults;
 mod expression;
 mod finding;
@@ -105,7 +105,7 @@ pub fn import(wanted: &Sudoers<'_>) -> Result<Imported, ImportError> {
 fn converted(wanted: &Sudoers<'_>, source: source::Source, mut findings: Findings) -> Result<Imported, ImportError> {
     let source::Source { sudoers, untrusted } = source;
     let settings = defaults::everywhere(&sudoers, &mut findings);
-    let roles = carry::roles(&sudoers, &settings, wanted.now, &mut findings);
+    let roles = convert::roles(&sudoers, &settings, wanted.now, &mut findings);
     let roles = defaults::somewhere(&sudoers, roles, &mut findings);
     let name = escape(wanted.file.as_os_str().as_encoded_bytes());
     let policy = write::policy(&name, &untrusted, &settings, &roles, wanted.people);

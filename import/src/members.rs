@@ -3,7 +3,7 @@
 use jit_core::policy::{Entry, Hosts, Principal, RunAsGroup, RunAsUser};
 
 use super::finding::Findings;
-use super::tree::{Kind, Member, Place, Sudoers, What};
+use super::tree::{Kind, Member, MemberKind, Position, Sudoers};
 
 /// The most members of one list, aliases resolved.
 const MOST_MEMBERS: usize = 20_000;
@@ -12,7 +12,7 @@ const MOST_MEMBERS: usize = 20_000;
 pub(super) struct Lists<'a, 'f> {
     pub(super) sudoers: &'a Sudoers,
     pub(super) findings: &'f mut Findings,
-    pub(super) place: &'a Place,
+    pub(super) place: &'a Position,
 }
 
 impl Lists<'_, '_> {
@@ -32,7 +32,7 @@ impl Lists<'_, '_> {
                 return;
             }
             let negated = member.negated != turned;
-            let What::Alias(name) = &member.what else {
+            let MemberKind::Alias(name) = &member.what else {
                 out.push(Member { negated, what: member.what.clone() });
                 continue;
             };
@@ -48,7 +48,7 @@ impl Lists<'_, '_> {
                     self.findings.lost(self.place, format!("alias {name} {why}"));
                     // sudo takes the name for that of a user or host then.
                     if kind != Kind::Command {
-                        out.push(Member { negated, what: What::Word(name.clone()) });
+                        out.push(Member { negated, what: MemberKind::Word(name.clone()) });
                     }
                 }
             }
@@ -94,7 +94,7 @@ impl Lists<'_, '_> {
         &mut self,
         members: &[Member],
         kind: Kind,
-        text: impl Fn(&What) -> String,
+        text: impl Fn(&MemberKind) -> String,
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Option<Vec<String>> {
         let mut lines: Vec<String> = Vec::new();
@@ -131,36 +131,36 @@ pub(super) fn simplified(lines: Vec<String>) -> Vec<String> {
     rest
 }
 
-fn user(what: &What) -> String {
+fn user(what: &MemberKind) -> String {
     match what {
-        What::All(_) => "ALL".to_owned(),
-        What::Myself => "SELF".to_owned(),
-        What::Netgroup(name) => name.clone(),
-        What::Group(name) => match name.strip_prefix('%') {
+        MemberKind::All(_) => "ALL".to_owned(),
+        MemberKind::Myself => "SELF".to_owned(),
+        MemberKind::Netgroup(name) => name.clone(),
+        MemberKind::Group(name) => match name.strip_prefix('%') {
             Some(group) if group.starts_with('#') => format!("%{}", id(group)),
             Some(group) => format!("%{}", known(group, knows_group)),
             None => name.clone(),
         },
-        What::Word(name) if name.starts_with('#') => id(name),
-        What::Word(name) => known(name, knows_user),
-        What::Alias(name) | What::Network(name) => name.clone(),
-        What::Command(command) => command.path.clone(),
+        MemberKind::Word(name) if name.starts_with('#') => id(name),
+        MemberKind::Word(name) => known(name, knows_user),
+        MemberKind::Alias(name) | MemberKind::Network(name) => name.clone(),
+        MemberKind::Command(command) => command.path.clone(),
     }
 }
 
-fn group(what: &What) -> String {
+fn group(what: &MemberKind) -> String {
     match what {
-        What::All(_) => "ALL".to_owned(),
-        What::Word(name) if name.starts_with('#') => id(name),
-        What::Word(name) => known(name, knows_group),
+        MemberKind::All(_) => "ALL".to_owned(),
+        MemberKind::Word(name) if name.starts_with('#') => id(name),
+        MemberKind::Word(name) => known(name, knows_group),
         other => user(other),
     }
 }
 
-fn host(what: &What) -> String {
+fn host(what: &MemberKind) -> String {
     match what {
-        What::All(_) => "ALL".to_owned(),
-        What::Word(name) | What::Network(name) => name.clone(),
+        MemberKind::All(_) => "ALL".to_owned(),
+        MemberKind::Word(name) | MemberKind::Network(name) => name.clone(),
         other => user(other),
     }
 }
@@ -181,7 +181,7 @@ fn known(name: &str, exists: fn(&str) -> bool) -> String {
 /// What a role for these users may be called: by their alias, or by the first of them.
 pub(super) fn role_name(members: &[Member], users: &[String]) -> String {
     let source = match members {
-        [Member { negated: false, what: What::Alias(name) }] => name.to_lowercase(),
+        [Member { negated: false, what: MemberKind::Alias(name) }] => name.to_lowercase(),
         _ => users.first().cloned().unwrap_or_default(),
     };
     let plain = match source.as_str() {

@@ -4,18 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use super::carry::{MOST_ROLES, Role};
 use super::command::{self, Effect, Rule};
+use super::convert::{MOST_ROLES, Role};
 use super::meaning::{self, Meaning, Relation};
 use super::members::{Lists, simplified};
-use super::tree::{Kind, Member, Scope, What};
+use super::tree::{Kind, Member, MemberKind, Scope};
 
 /// Keys with their values in TOML.
 type Keys = BTreeMap<String, String>;
 
 /// Gives `keys` to what `scope` reaches of the roles.
 pub(super) fn apply(roles: Vec<Role>, scope: &Scope, keys: &Keys, mut lists: Lists<'_, '_>) -> Vec<Role> {
-    let Some(wanted) = Wanted::of(scope, &mut lists) else { return roles };
+    let Some(wanted) = ScopeNames::of(scope, &mut lists) else { return roles };
     let mut out = Vec::with_capacity(roles.len());
     for role in roles {
         if role.terms.is_none() {
@@ -37,14 +37,14 @@ pub(super) fn apply(roles: Vec<Role>, scope: &Scope, keys: &Keys, mut lists: Lis
 }
 
 /// What a scope names.
-enum Wanted {
+enum ScopeNames {
     Users(Vec<String>),
     Hosts(Vec<String>),
     RunAs(Vec<String>),
     Commands(Vec<Rule>),
 }
 
-impl Wanted {
+impl ScopeNames {
     /// `None` where it names nothing, or something that cannot be said.
     fn of(scope: &Scope, lists: &mut Lists<'_, '_>) -> Option<Self> {
         match scope {
@@ -76,8 +76,8 @@ fn commands(members: &[Member], lists: &mut Lists<'_, '_>) -> Option<Vec<Rule>> 
     for member in lists.flat(members, Kind::Command) {
         let effect = if member.negated { Effect::Deny } else { Effect::Allow };
         match &member.what {
-            What::All(digests) => wanted.push(command::everything(digests, effect)),
-            What::Command(what) => match command::rules(what, effect) {
+            MemberKind::All(digests) => wanted.push(command::everything(digests, effect)),
+            MemberKind::Command(what) => match command::rules(what, effect) {
                 Ok(rules) => wanted.extend(rules),
                 Err(why) => {
                     lists.findings.lost(lists.place, why);

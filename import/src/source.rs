@@ -9,7 +9,7 @@ use sys::opened::{Opened, standard_input};
 
 use super::finding::Findings;
 use super::grammar::{Event, Parser};
-use super::tree::{Place, Sudoers};
+use super::tree::{Position, Sudoers};
 use super::trust::{Authors, Believed, Distrust, Kind, Unread};
 use crate::{ImportError, cure};
 
@@ -65,7 +65,7 @@ pub(super) fn of_text(path: &Path, bytes: &[u8], findings: &mut Findings) -> Sud
     sudoers
 }
 
-fn refused(why: &str, place: &Place, findings: &mut Findings) {
+fn refused(why: &str, place: &Position, findings: &mut Findings) {
     findings.lost(place, format!("a line that sudo refuses: {why}"));
 }
 
@@ -101,7 +101,7 @@ impl Reader<'_> {
         }
     }
 
-    fn include(&mut self, path: &Path, found: io::Result<Opened>, place: &Place, depth: usize) {
+    fn include(&mut self, path: &Path, found: io::Result<Opened>, place: &Position, depth: usize) {
         if depth > DEEPEST || self.files >= MOST_FILES {
             let name = path.display();
             self.findings
@@ -115,7 +115,7 @@ impl Reader<'_> {
     }
 
     /// The files of a directory that sudo reads: names without a dot or a `~` at the end, in the order of their bytes.
-    fn directory(&mut self, path: &Path, place: &Place, depth: usize) {
+    fn directory(&mut self, path: &Path, place: &Position, depth: usize) {
         let found = match Opened::find(path) {
             // A directory that is not there is no mistake.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
@@ -166,7 +166,7 @@ impl Reader<'_> {
         Ok(believed)
     }
 
-    fn left_out(&mut self, path: &Path, why: &Unread, place: &Place) {
+    fn left_out(&mut self, path: &Path, why: &Unread, place: &Position) {
         let name = path.display();
         self.findings.lost(
             place,

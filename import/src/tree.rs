@@ -8,14 +8,14 @@ use jit_core::escape::escape;
 
 /// File and line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// As it is shown.
     pub(super) file: Rc<str>,
     /// From 1.
     pub(super) line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", escape(self.file.as_bytes()), self.line)
     }
@@ -43,7 +43,7 @@ pub(super) enum Kind {
 pub(super) struct UserSpec {
     pub(super) users: Vec<Member>,
     pub(super) privileges: Vec<Privilege>,
-    pub(super) place: Place,
+    pub(super) place: Position,
 }
 
 /// Hosts and commands.
@@ -60,7 +60,7 @@ pub(super) struct CommandSpec {
     pub(super) options: Vec<(Opt, String)>,
     pub(super) tags: Vec<(Tag, Say)>,
     pub(super) command: Member,
-    pub(super) place: Place,
+    pub(super) place: Position,
 }
 
 /// The lists between parentheses; `None` where one is not given.
@@ -74,12 +74,12 @@ pub(super) struct RunAs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) negated: bool,
-    pub(super) what: What,
+    pub(super) what: MemberKind,
 }
 
 /// What a member names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum MemberKind {
     /// `ALL`; digests for commands only.
     All(Vec<String>),
     /// A name in capitals, which is an alias where there is one.
@@ -163,7 +163,7 @@ pub(super) struct Default {
     pub(super) scope: Scope,
     pub(super) name: String,
     pub(super) value: Value,
-    pub(super) place: Place,
+    pub(super) place: Position,
 }
 
 /// For whom, where and for what a setting holds.

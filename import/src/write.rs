@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::carry::Role;
+use super::convert::Role;
 use super::defaults::{Settings, toml_list};
 use super::toml::entry;
-use super::tree::Place;
+use super::tree::Position;
 
 /// How people come to the roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) fn policy(
     }
     let ordered = roles.len() > 1 && needs_order(roles);
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
-    let mut last: Option<&Place> = None;
+    let mut last: Option<&Position> = None;
     for (index, role) in roles.iter().enumerate() {
         text.push('\n');
         if last != Some(&role.place) {

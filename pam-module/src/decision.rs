@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::Facility;
-use crate::door::{self, DoorError, PATIENCE};
+use crate::broker::{self, BrokerError, PATIENCE};
 use crate::handle::{Handle, Item, Loudness, NotKept, PAM_SESSION_ERR, PAM_SILENT, PAM_SUCCESS, Tone};
 use crate::options::{OptionError, Options, Speech, Wanted};
 use crate::question::{Begun, Holder, Membership, NoAnswer, Question, membership, session};
@@ -17,7 +17,7 @@ use crate::session::{Session, logind_runs};
 enum Trouble {
     Options(OptionError),
     Name(&'static str),
-    Door(DoorError),
+    Broker(BrokerError),
     Answer(NoAnswer),
     Unprivileged,
     Kept,
@@ -34,7 +34,7 @@ impl fmt::Display for Trouble {
         match self {
             Self::Options(error) => error.fmt(f),
             Self::Name(what) => write!(f, "the program has set no {what} that is text"),
-            Self::Door(error) => error.fmt(f),
+            Self::Broker(error) => error.fmt(f),
             Self::Answer(error) => error.fmt(f),
             Self::Unprivileged => f.write_str("only a program of root can open a session"),
             Self::Kept => f.write_str("libpam has no room for what a session needs"),
@@ -67,7 +67,7 @@ pub(crate) fn close(handle: &Handle) -> c_int {
 
 fn judge(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) -> Result<bool, Trouble> {
     let options = Options::parse(words.iter().map(String::as_str)).map_err(Trouble::Options)?;
-    let matter = Matter {
+    let context = DecisionContext {
         holder: holder(handle)?,
         role: role(&options, handle)?,
         heard: options.speech == Speech::Helpful && flags & PAM_SILENT == 0,
@@ -77,23 +77,23 @@ fn judge(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) ->
         handle,
     };
     if facility == Facility::Session {
-        return matter.open();
+        return context.open();
     }
-    let mut found = match matter.ask(0) {
+    let mut found = match context.ask(0) {
         // Who is not authenticated is not told whether there is such a user, nor what is wrong with them.
-        Err(trouble @ Trouble::Answer(NoAnswer::Refused(_))) if !matter.known => {
+        Err(trouble @ Trouble::Answer(NoAnswer::Refused(_))) if !context.known => {
             handle.log(Loudness::Error, &format!("denied: {trouble}"));
-            matter.say_not_held(&Membership::default());
+            context.say_not_held(&Membership::default());
             return Ok(false);
         }
         found => found?,
     };
-    if let (false, Some(request), false) = (found.holds, &found.pending, matter.options.wait.is_zero()) {
-        matter.announce(request);
-        found = matter.ask(matter.options.wait.as_secs())?;
+    if let (false, Some(request), false) = (found.holds, &found.pending, context.options.wait.is_zero()) {
+        context.announce(request);
+        found = context.ask(context.options.wait.as_secs())?;
     }
     if !found.holds {
-        matter.refuse(&found);
+        context.refuse(&found);
     }
     Ok(found.holds)
 }
@@ -129,7 +129,7 @@ fn text(handle: &Handle, item: Item, name: &'static str) -> Result<Option<String
 }
 
 /// Everything that one decision is made from.
-struct Matter<'a> {
+struct DecisionContext<'a> {
     handle: &'a Handle,
     options: Options,
     holder: Holder,
@@ -138,7 +138,7 @@ struct Matter<'a> {
     known: bool,
 }
 
-impl Matter<'_> {
+impl DecisionContext<'_> {
     fn ask(&self, wait: u64) -> Result<Membership, Trouble> {
         let question = Question::Membership { holder: &self.holder, role: self.role.as_deref(), wait };
         let (answer, _) = self.put(&question, Duration::from_secs(wait))?;
@@ -148,7 +148,7 @@ impl Matter<'_> {
     fn put(&self, question: &Question<'_>, wait: Duration) -> Result<(Vec<u8>, UnixStream), Trouble> {
         let question = question.encode().map_err(Trouble::Answer)?;
         self.debug("asked", &question);
-        let (answer, line) = door::ask(question, PATIENCE.saturating_add(wait)).map_err(Trouble::Door)?;
+        let (answer, line) = broker::ask(question, PATIENCE.saturating_add(wait)).map_err(Trouble::Broker)?;
         self.debug("answered", &answer);
         Ok((answer, line))
     }

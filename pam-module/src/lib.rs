@@ -2,8 +2,8 @@
 //! other people's programs: it opens no database and no file, starts no thread, handles no signal, prints nothing, and
 //! whatever goes wrong is a no. Who holds what is the broker's to say.
 
+mod broker;
 mod decision;
-mod door;
 mod handle;
 mod options;
 mod question;

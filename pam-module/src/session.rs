@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use crate::door::{self, DoorError, FAREWELL};
+use crate::broker::{self, BrokerError, FAREWELL};
 use crate::question::{NoAnswer, Question, closed};
 
 /// Where logind keeps its seats: sd_booted(3) for it, as pam_systemd looks.
@@ -23,14 +23,14 @@ pub(crate) struct Session {
 /// Why the end of a session was not confirmed.
 #[derive(Debug)]
 pub(crate) enum NotClosed {
-    Door(DoorError),
+    Broker(BrokerError),
     Answer(NoAnswer),
 }
 
 impl fmt::Display for NotClosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Door(error) => error.fmt(f),
+            Self::Broker(error) => error.fmt(f),
             Self::Answer(error) => error.fmt(f),
         }
     }
@@ -43,13 +43,13 @@ impl Session {
         Self { line: ManuallyDrop::new(line), file, run: run.to_owned() }
     }
 
-    /// Ends it in good order; through the broker's door where the program has closed the line.
+    /// Ends it in good order; through the broker's broker where the program has closed the line.
     pub(crate) fn close(self) -> Result<(), NotClosed> {
         if self.is_ours() {
-            return door::close(&self.line).map_err(NotClosed::Door);
+            return broker::close(&self.line).map_err(NotClosed::Broker);
         }
         let question = Question::CloseSession { run: &self.run }.encode().map_err(NotClosed::Answer)?;
-        let (answer, _) = door::ask(question, FAREWELL).map_err(NotClosed::Door)?;
+        let (answer, _) = broker::ask(question, FAREWELL).map_err(NotClosed::Broker)?;
         closed(&answer).map_err(NotClosed::Answer)
     }
 

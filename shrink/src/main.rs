@@ -7,11 +7,11 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use jit_core::places::STATE;
-use jit_sudo::host::{HostError, Shelf};
+use jit_sudo::host::{FinishedRecordings, HostError};
 use sys::exec::Credentials;
 use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
+use sys::sandbox::{AllowedPath, Files, Post, close_all_but, confine};
 use sys::sanitize::Inherited;
-use sys::wall::{Files, Ground, Post, close_all_but, confine};
 
 /// Who reads and writes the bytes: "nobody" (the kernel's overflow id), who owns nothing.
 const NOBODY: u32 = 65534;
@@ -35,14 +35,14 @@ fn serve(inherited: &Inherited) -> i32 {
 }
 
 fn shrink(run: &str) -> Result<(), HostError> {
-    let shelf = Shelf::open()?;
-    let Some(from) = shelf.plain(run)? else { return Ok(()) };
-    let to = shelf.begin_compressed(run)?;
+    let finished_recordings = FinishedRecordings::open()?;
+    let Some(from) = finished_recordings.plain(run)? else { return Ok(()) };
+    let to = finished_recordings.begin_compressed(run)?;
     let done = compress_apart(&from, &to).and_then(|()| to.sync_all());
     match done {
-        Ok(()) => shelf.put_compressed(run),
+        Ok(()) => finished_recordings.put_compressed(run),
         Err(error) => {
-            shelf.discard_compressed(run)?;
+            finished_recordings.discard_compressed(run)?;
             Err(HostError::System("compress a recording", error))
         }
     }
@@ -59,7 +59,7 @@ fn compress_apart(from: &File, to: &File) -> io::Result<()> {
         exit_now(i32::from(compress(from, to).is_err()))
     })?;
     // What is left to do is to put one file in the place of the other.
-    let _ = confine(Post::Keeper, &[], Files::Below(&[Ground::Write(Path::new(STATE))])); // as above
+    let _ = confine(Post::Subreaper, &[], Files::Below(&[AllowedPath::Write(Path::new(STATE))])); // as above
     match wait(worker, Waiting::ForEnd)? {
         Some((WaitEvent::Exited(0), _)) => Ok(()),
         _ => Err(io::Error::other("the compressor failed")),

@@ -124,7 +124,7 @@ fn reaches(run_as: &RunAs, hidden: &Hidden) -> bool {
     let path = hidden.judged().map_or(hidden.path(), Command::path);
     match (credentials_of_run_as(run_as), path.parent()) {
         (Ok(who), Some(directory)) if directory.is_absolute() => {
-            sys::sight::can_see(who.uid, who.gid, &who.groups, &directory.join(".")).unwrap_or(false)
+            sys::access::can_see(who.uid, who.gid, &who.groups, &directory.join(".")).unwrap_or(false)
         }
         _ => false,
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::authorized::environment::{EnvironmentError, may_have};
 use crate::elevation::Elevation;
-use crate::judge::{Manner, NotPermitted};
+use crate::judge::{NotPermitted, RunOptions};
 use jit_core::policy::Role;
 
 /// What the role does not let the caller have.
@@ -31,6 +31,6 @@ impl fmt::Display for WishError {
 /// # Errors
 /// The first of them that `role` does not allow.
 pub fn served(role: &Role, elevation: &Elevation) -> Result<(), WishError> {
-    Manner::wanted_directory(role, elevation).map_err(WishError::Directory)?;
+    RunOptions::wanted_directory(role, elevation).map_err(WishError::Directory)?;
     may_have(role, elevation).map_err(WishError::Environment)
 }

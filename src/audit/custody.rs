@@ -81,7 +81,7 @@ impl fmt::Display for ClockDoubt {
 
 /// The clocks of a record; the rest of it is not read.
 #[derive(Deserialize)]
-struct Reading {
+struct ClockReading {
     time: i64,
     boot: i64,
     boot_id: String,
@@ -202,7 +202,7 @@ struct Change {
 
 /// What excuses a change forward, in the boot where it was recorded and in no other.
 #[derive(Default)]
-struct Excuse<'c> {
+struct ExpectedJump<'c> {
     boot_id: &'c str,
     /// The boot began with a clock that stood behind. How much later it is in truth nobody knows, so a change forward is taken for
     /// right, but not once the clock has passed the latest record.
@@ -213,24 +213,24 @@ struct Excuse<'c> {
 
 /// By how much the clock was set forward in all, µs.
 fn ahead(changes: &[Change]) -> i64 {
-    let (mut ahead, mut excuse) = (0_i64, Excuse::default());
+    let (mut ahead, mut expected_jump) = (0_i64, ExpectedJump::default());
     for change in changes {
-        if excuse.boot_id != change.boot_id {
-            excuse = Excuse { boot_id: &change.boot_id, ..Excuse::default() };
+        if expected_jump.boot_id != change.boot_id {
+            expected_jump = ExpectedJump { boot_id: &change.boot_id, ..ExpectedJump::default() };
         }
         match change.fault {
-            ClockFault::SetForward(_) if excuse.began_behind && change.behind > TOLERANCE_US => {}
+            ClockFault::SetForward(_) if expected_jump.began_behind && change.behind > TOLERANCE_US => {}
             ClockFault::SetForward(us) => {
-                let answered = us.min(excuse.back);
-                excuse.back = excuse.back.saturating_sub(answered);
+                let answered = us.min(expected_jump.back);
+                expected_jump.back = expected_jump.back.saturating_sub(answered);
                 ahead = ahead.saturating_add(us.saturating_sub(answered));
             }
             ClockFault::SetBack(us) => {
                 let stands = ahead.saturating_add(us);
                 ahead = stands.max(0);
-                excuse.back = excuse.back.saturating_sub(stands.min(0));
+                expected_jump.back = expected_jump.back.saturating_sub(stands.min(0));
             }
-            ClockFault::BehindAfterBoot(_) => excuse.began_behind = true,
+            ClockFault::BehindAfterBoot(_) => expected_jump.began_behind = true,
         }
     }
     ahead
@@ -243,7 +243,7 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
     struct Alerted {
         code: String,
         #[serde(flatten)]
-        reading: Reading,
+        reading: ClockReading,
     }
     let query = "SELECT a.body, b.body, b.high FROM record a LEFT JOIN record b ON b.seq = a.seq - 1 \
                  WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') ORDER BY a.seq DESC";
@@ -261,7 +261,7 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
                 let before = row.get_ref(1)?.as_bytes_or_null().unwrap_or_default().unwrap_or_default();
                 let high = Timestamp(row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MIN));
                 // By how much does not show where the record in front of it was pruned: then that was when the clock was right.
-                let last = serde_json::from_slice::<Reading>(before).ok();
+                let last = serde_json::from_slice::<ClockReading>(before).ok();
                 changes.extend(last.and_then(|last| change(&last, high, alert.reading)));
             }
             _ => {}
@@ -272,7 +272,7 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
 }
 
 /// The change that the second of two readings shows.
-fn change(last: &Reading, high: Timestamp, now: Reading) -> Option<Change> {
+fn change(last: &ClockReading, high: Timestamp, now: ClockReading) -> Option<Change> {
     let now = Moment { wall: Timestamp(now.time), boot: BootTime(now.boot), boot_id: now.boot_id };
     let fault = compare(last, high, &now)?;
     let unchanged = last.time.saturating_add(now.boot.0.saturating_sub(last.boot));
@@ -338,7 +338,7 @@ fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Res
     if let Some(row) = rows.next()? {
         let high = Timestamp(row.get(0)?);
         // A record that cannot be read is the verification's to find.
-        let reading: Option<Reading> =
+        let reading: Option<ClockReading> =
             row.get_ref(1)?.as_bytes().ok().and_then(|body| serde_json::from_slice(body).ok());
         faults.extend(reading.and_then(|last| compare(&last, high, moment)).map(Fault::Clock));
         anchored = row.get_ref(2)?.as_bytes_or_null().unwrap_or_default().map(<[u8]>::to_vec);
@@ -354,7 +354,7 @@ fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Res
 
 /// In one boot both clocks run alike; in a new one only time itself tells. A clock that was set forward while the host
 /// was off cannot be told from time that passed.
-fn compare(last: &Reading, high: Timestamp, now: &Moment) -> Option<ClockFault> {
+fn compare(last: &ClockReading, high: Timestamp, now: &Moment) -> Option<ClockFault> {
     if last.boot_id != now.boot_id {
         let behind = high.0.saturating_sub(now.wall.0);
         return (behind > TOLERANCE_US).then_some(ClockFault::BehindAfterBoot(behind));

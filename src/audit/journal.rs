@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use super::checkpoint::Due;
 use super::custody::meta;
 use super::listing::Stored;
-use super::open_run::{self, Opened, Phase, Process, Which};
+use super::open_run::{self, Opened, Phase, Process, RunKey};
 use super::precedent;
 use super::sink::{Delivery, Sink};
 use crate::database::{Database, DatabaseError, Durability};
@@ -168,8 +168,8 @@ impl Started {
         &self.run
     }
 
-    fn which(&self) -> Which<'_> {
-        Which { start: self.written.seq, run: &self.run }
+    fn which(&self) -> RunKey<'_> {
+        RunKey { start: self.written.seq, run: &self.run }
     }
 
     /// The `start` record, to be mirrored.
@@ -260,7 +260,7 @@ impl<'a> Journal<'a> {
         Ok(Written { seq: record.seq, time: record.time, hash, kind, body, durability })
     }
 
-    /// Hands committed records to every sink; `Missed` when any sink missed any of them.
+    /// EditCredentials committed records to every sink; `Missed` when any sink missed any of them.
     pub fn mirror(&self, written: &[Written]) -> Delivery {
         if written.is_empty() {
             return Delivery::Delivered;

@@ -4,7 +4,7 @@
 use rusqlite::OptionalExtension;
 
 use super::journal::{Journal, JournalError, Written};
-use super::open_run::{OpenRun, Opened, Phase, Process, Supervisor, Which, close, is_open, put_in, those_in, unknown};
+use super::open_run::{OpenRun, Opened, Phase, Process, RunKey, Supervisor, close, is_open, put_in, those_in, unknown};
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::evidence::record::{EndedBy, Event, LeftEnded, LeftRunning};
@@ -23,7 +23,7 @@ impl Journal<'_> {
     /// Records that nobody of it is left; nothing where that was done before.
     pub fn left_ended(&self, moment: &Moment, ended: LeftEnded) -> Result<Option<Written>, JournalError> {
         self.database.write(Durability::Ordered, |tx| {
-            if !close(tx, Which { start: ended.start, run: &ended.run }, Phase::Left)? {
+            if !close(tx, RunKey { start: ended.start, run: &ended.run }, Phase::Left)? {
                 return Ok(None);
             }
             self.append(tx, moment, Event::LeftEnded(Box::new(ended))).map(Some)

@@ -157,7 +157,7 @@ impl Journal<'_> {
     pub fn intervene(
         &self,
         moment: &Moment,
-        which: Which<'_>,
+        which: RunKey<'_>,
         wish: &Wish,
         intervention: Intervention,
     ) -> Result<Option<Written>, JournalError> {
@@ -332,7 +332,7 @@ pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1 AND run = 
 
 /// A run by the number of its `start` and its id: in a restored database other records have the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Which<'r> {
+pub struct RunKey<'r> {
     /// The number.
     pub start: u64,
     /// The id.
@@ -341,19 +341,19 @@ pub struct Which<'r> {
 
 impl OpenRun {
     /// Which one it is.
-    pub fn which(&self) -> Which<'_> {
-        Which { start: self.start, run: &self.run }
+    pub fn which(&self) -> RunKey<'_> {
+        RunKey { start: self.start, run: &self.run }
     }
 }
 
 /// Leaves a wish for whoever looks after a run; false when nobody of it lives.
-fn leave_wish(transaction: &Transaction<'_>, which: Which<'_>, wish: &Wish) -> Result<bool, JournalError> {
+fn leave_wish(transaction: &Transaction<'_>, which: RunKey<'_>, wish: &Wish) -> Result<bool, JournalError> {
     let query = "UPDATE open_run SET wish = ?3 WHERE start = ?1 AND run = ?2";
     Ok(transaction.execute(query, params![sql_integer(which.start)?, which.run, wish.to_text()])? == 1)
 }
 
 /// False when it was closed in this phase before.
-pub(super) fn close(transaction: &Transaction<'_>, which: Which<'_>, phase: Phase) -> Result<bool, JournalError> {
+pub(super) fn close(transaction: &Transaction<'_>, which: RunKey<'_>, phase: Phase) -> Result<bool, JournalError> {
     let values = params![sql_integer(which.start)?, which.run, phase.has_ended()];
     Ok(transaction.prepare_cached(CLOSE)?.execute(values)? == 1)
 }
@@ -413,7 +413,7 @@ mod tests {
         let leave = |act| {
             let wish = Wish { act, by: "bob b".to_owned() };
             database
-                .write(Durability::Ordered, |tx| leave_wish(tx, Which { start: 1, run: "run000000001" }, &wish))
+                .write(Durability::Ordered, |tx| leave_wish(tx, RunKey { start: 1, run: "run000000001" }, &wish))
                 .unwrap()
         };
         for act in [Act::Freeze, Act::Kill] {
@@ -439,11 +439,11 @@ mod tests {
         let journal = of(&other);
         let wish = Wish { act: Act::Kill, by: "bob".to_owned() };
         let left = |which| other.write(Durability::Ordered, |tx| leave_wish(tx, which, &wish)).unwrap();
-        assert!(!left(Which { start: 1, run: "run000000001" }));
+        assert!(!left(RunKey { start: 1, run: "run000000001" }));
         let ended = journal.end(&gone, &sample::moment(2), sample::ending());
         assert!(matches!(ended, Err(JournalError::NotOpen(run)) if run == "run000000001"));
         assert_eq!(journal.open_runs().unwrap()[0].run, "run000000002");
-        assert!(left(Which { start: 1, run: "run000000002" }));
+        assert!(left(RunKey { start: 1, run: "run000000002" }));
     }
 
     #[test]

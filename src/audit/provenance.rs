@@ -17,7 +17,7 @@ use jit_core::grant::sshsig::{Namespace, signer};
 const UNSEALED: &str = "unsealed";
 
 #[derive(Deserialize)]
-struct Asked {
+struct RequestHost {
     host: serde_json::Value,
 }
 
@@ -113,7 +113,7 @@ fn foreign_request(connection: &Connection, from: u64, own: &PublicKey) -> Resul
     let mut rows = statement.query(params![sql_bound(from)])?;
     while let Some(row) = rows.next()? {
         // What cannot be read is the verification's to find; version 1 names no key.
-        let asked = serde_json::from_slice::<Asked>(row.get_ref(1)?.as_bytes().unwrap_or_default());
+        let asked = serde_json::from_slice::<RequestHost>(row.get_ref(1)?.as_bytes().unwrap_or_default());
         let named = asked.ok().and_then(|asked| asked.host.get("key")?.as_str().map(str::to_owned));
         let key = named.as_deref().and_then(|words| words.split_once(' '));
         let key = key.and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded));

@@ -90,10 +90,10 @@ fn latest(connection: &Connection, last: Mark) -> Result<Option<Timestamp>, Jour
 /// What records up to `last` say of the host, or the last pruning remembers of those before.
 fn identity(connection: &Connection, last: Mark) -> Result<Option<HostDescriptor>, JournalError> {
     #[derive(Deserialize)]
-    struct Told {
+    struct IdentityKey {
         identity: Option<HostDescriptor>,
     }
-    let told = |body: &[u8]| serde_json::from_slice::<Told>(body).ok()?.identity;
+    let told = |body: &[u8]| serde_json::from_slice::<IdentityKey>(body).ok()?.identity;
     let alerts = each_of(connection, "alert", last.seq, told)?;
     let prunes = each_of(connection, "prune", u64::MAX, told)?;
     Ok(alerts.into_iter().next().or_else(|| prunes.into_iter().next()))

@@ -10,7 +10,7 @@ use rusqlite::Transaction;
 use super::journal::{Journal, JournalError, Started, Written};
 use super::open_run::Process;
 use super::sink::Delivery;
-use crate::auth::How;
+use crate::auth::AuthMethod;
 use crate::authorized::environment::RunEnvironment;
 use crate::authorized::{Authorized, Power};
 use crate::database::DatabaseError;
@@ -201,10 +201,10 @@ fn start_event(
         assignment: if grant.is_some() { Assignment::Grant } else { Assignment::Standing },
         grant,
         authenticated: match authorized.how() {
-            How::Password => Authentication::Password,
-            How::Unasked => Authentication::Unasked,
-            How::Cache => Authentication::Cache,
-            How::NotAsked => Authentication::None,
+            AuthMethod::Password => Authentication::Password,
+            AuthMethod::Unasked => Authentication::Unasked,
+            AuthMethod::Cache => Authentication::Cache,
+            AuthMethod::NotAsked => Authentication::None,
         },
         editor: command
             .edit_wish()

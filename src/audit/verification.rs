@@ -9,8 +9,8 @@ use super::journal::{Journal, JournalError, sql_bound};
 use super::prune::pruned;
 use super::tables;
 use jit_core::clock::Timestamp;
+use jit_core::evidence::Inconsistencies;
 use jit_core::evidence::Mark;
-use jit_core::evidence::Misfits;
 use jit_core::evidence::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified, role_digest};
 use jit_core::evidence::policy_history::PolicyHistory;
 use jit_core::evidence::power::Power;
@@ -24,7 +24,7 @@ const TAIL: u64 = 5_000;
 /// What is known without the database.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// Whose checkpoints and papers count.
+    /// Whose checkpoints and documents count.
     pub signers: Signers,
     /// Heads that were kept elsewhere.
     pub anchor: Vec<Mark>,
@@ -40,17 +40,17 @@ impl Journal<'_> {
         let Known { signers, anchor, files, now } = known;
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         // Only a whole chain says anything of the tables; a record that says what may not be so hides none of the others.
-        let (mut proven, mut power, mut misfits) = match records(&snapshot, signers, anchor, Some(now))? {
+        let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, signers, anchor, Some(now))? {
             Ok(proven) => proven,
             Err(bad) => return Ok(Err(bad)),
         };
         power.files(files);
         tables::compare(&snapshot, &mut power)?;
         let compared = power.end();
-        if let Some(first) = misfits.records.first() {
+        if let Some(first) = inconsistencies.records.first() {
             let seq = first.seq;
-            misfits.rows = compared.err().unwrap_or_default();
-            return Ok(Err(FirstBad { seq, cause: Cause::Misfits(Box::new(misfits)) }));
+            inconsistencies.rows = compared.err().unwrap_or_default();
+            return Ok(Err(FirstBad { seq, cause: Cause::Inconsistencies(Box::new(inconsistencies)) }));
         }
         Ok(match compared {
             Ok(compared) => {
@@ -65,7 +65,7 @@ impl Journal<'_> {
     #[cfg(test)]
     pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
         let done = chained(self.database.connection(), signers, Vec::new(), None, |_, _| Ok(()))?;
-        Ok(done.and_then(|(proven, told)| told.misfits.records.into_iter().next().map_or(Ok(proven), Err)))
+        Ok(done.and_then(|(proven, told)| told.inconsistencies.records.into_iter().next().map_or(Ok(proven), Err)))
     }
 
     /// Verifies the chain alone, from the first record to the last.
@@ -84,7 +84,7 @@ fn records(
     signers: Signers,
     anchor: Vec<Mark>,
     now: Option<Timestamp>,
-) -> Result<Result<(Proven, Power, Misfits), FirstBad>, JournalError> {
+) -> Result<Result<(Proven, Power, Inconsistencies), FirstBad>, JournalError> {
     let mut power = Power::new(pruned(snapshot)?.map(|mark| mark.seq));
     let keys = signers.clone();
     let done = chained(snapshot, signers, anchor, now, |row, role| {
@@ -94,13 +94,13 @@ fn records(
     Ok(done.map(|(proven, known)| {
         power.policies(known.policies);
         power.keys(keys, known.accepted);
-        (proven, power, known.misfits)
+        (proven, power, known.inconsistencies)
     }))
 }
 
 /// What the chain knows at its end.
-struct Told {
-    misfits: Misfits,
+struct ChainEnd {
+    inconsistencies: Inconsistencies,
     policies: Option<PolicyHistory>,
     accepted: u64,
 }
@@ -112,7 +112,7 @@ fn chained(
     anchor: Vec<Mark>,
     now: Option<Timestamp>,
     mut feed: impl FnMut(&Row<'_>, Option<&str>) -> Result<(), FirstBad>,
-) -> Result<Result<(Proven, Told), FirstBad>, JournalError> {
+) -> Result<Result<(Proven, ChainEnd), FirstBad>, JournalError> {
     let begin = begin(snapshot)?;
     let mut proof = Proof::new(begin, signers, anchor);
     if let Some(seq) = unnumbered(snapshot)? {
@@ -135,18 +135,18 @@ fn chained(
     if let Err(bad) = check(&mut proof, first) {
         return Ok(Err(bad));
     }
-    let mut misfits = Misfits::default();
+    let mut inconsistencies = Inconsistencies::default();
     let done = each_row(snapshot, first, |row| {
         let told = proof.record(row);
         // What lacks something says nothing else.
         let is_whole = !told.as_ref().is_err_and(|bad| matches!(bad.cause, Cause::Lacks(_)));
-        let role = misfits.pass(told)?.unwrap_or_else(|| role_digest(row.body));
+        let role = inconsistencies.pass(told)?.unwrap_or_else(|| role_digest(row.body));
         if is_whole && let Err(bad) = feed(row, role) {
-            misfits.push(bad);
+            inconsistencies.push(bad);
         }
         check(&mut proof, row.seq)
     })?;
-    let told = Told { policies: proof.policies().cloned(), accepted: proof.accepted(), misfits };
+    let told = ChainEnd { policies: proof.policies().cloned(), accepted: proof.accepted(), inconsistencies };
     let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL, now));
     Ok(done.map(|proven| (proven, told)))
 }

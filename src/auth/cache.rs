@@ -28,7 +28,7 @@ pub struct CredentialCache<'a> {
 
 /// What a remembered authentication is bound to besides the caller and the boot (`timestamp_type` of sudoers(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bond {
+pub enum CacheScope {
     /// The terminal and its session; the parent process where there is no terminal.
     Terminal,
     /// The parent process.
@@ -47,16 +47,16 @@ pub struct CacheKey {
 
 impl CacheKey {
     /// The key of `caller`; `None` when the process that it would be bound to is gone.
-    pub fn of(caller: &Caller, service: &str, bond: Bond) -> Option<Self> {
-        let (leader, leader_start, tty) = match (bond, caller.tty()) {
-            (Bond::Terminal, Some(tty)) => (caller.session().sid, caller.session().started, tty.device),
-            (Bond::Terminal, None) | (Bond::Parent, _) => {
+    pub fn of(caller: &Caller, service: &str, cache_scope: CacheScope) -> Option<Self> {
+        let (leader, leader_start, tty) = match (cache_scope, caller.tty()) {
+            (CacheScope::Terminal, Some(tty)) => (caller.session().sid, caller.session().started, tty.device),
+            (CacheScope::Terminal, None) | (CacheScope::Parent, _) => {
                 let parent = Pid::new(i32::try_from(std::os::unix::process::parent_id()).ok()?)?;
                 (parent.raw(), process_start(parent).ok()?, 0)
             }
-            (Bond::Caller, _) => (0, 0, 0),
+            (CacheScope::Caller, _) => (0, 0, 0),
         };
-        if bond != Bond::Caller && (leader <= 0 || leader_start == 0) {
+        if cache_scope != CacheScope::Caller && (leader <= 0 || leader_start == 0) {
             return None;
         }
         let place = format!("{leader} {leader_start} {tty}");

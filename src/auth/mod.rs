@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::voice::Voice;
+use crate::console::Console;
 use cache::{CacheKey, CredentialCache};
 use jit_core::clock::Moment;
 use prompt::{Prompter, Replaces, Source};
@@ -18,7 +18,7 @@ use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 
 /// How the caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum AuthMethod {
     /// Through the PAM conversation, now: a person has answered a question for a secret. That a module looked at the answer PAM does
     /// not tell (see [`stack`]).
     Password,
@@ -30,7 +30,7 @@ pub enum How {
     NotAsked,
 }
 
-impl How {
+impl AuthMethod {
     /// The word in the record.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl How {
 pub struct Authenticated {
     pam: Pam,
     uid: u32,
-    how: How,
+    how: AuthMethod,
     limits: Option<(Limits, Limits)>,
 }
 
@@ -177,7 +177,7 @@ impl From<PamError> for SessionError {
 impl Authenticated {
     /// Proves what `demand` says: the password where one is due, and the account in any case. PAM and its modules talk to the
     /// person meanwhile.
-    pub fn prove(demand: Demand<'_>, moment: &Moment, _voice: &mut Voice) -> Result<Self, AuthError> {
+    pub fn prove(demand: Demand<'_>, moment: &Moment, _console: &mut Console) -> Result<Self, AuthError> {
         let prompter = Prompter::new(demand.source.clone(), demand.prompt.clone(), demand.replaces, demand.timeout);
         let trouble = prompter.trouble();
         let mut pam = Pam::start_in(demand.services, demand.service, demand.password_of, Box::new(prompter))?;
@@ -185,7 +185,8 @@ impl Authenticated {
         if let Some(tty) = demand.tty {
             pam.set_tty(OsStr::new(tty))?;
         }
-        let how = if demand.password_due { authenticate(&mut pam, &demand, &trouble, moment)? } else { How::NotAsked };
+        let how =
+            if demand.password_due { authenticate(&mut pam, &demand, &trouble, moment)? } else { AuthMethod::NotAsked };
         match pam.account(Messages::Shown) {
             Ok(()) => {}
             Err(error) if error.is_expired_password() && !demand.non_interactive => pam.change_expired_password()?,
@@ -193,7 +194,7 @@ impl Authenticated {
         }
         if let Some((cache, key)) = demand.cache
             && demand.remember
-            && how != How::NotAsked
+            && how != AuthMethod::NotAsked
         {
             cache.remember(&key, moment)?;
         }
@@ -206,7 +207,7 @@ impl Authenticated {
     }
 
     /// By what means.
-    pub fn how(&self) -> How {
+    pub fn how(&self) -> AuthMethod {
         self.how
     }
 
@@ -244,12 +245,12 @@ fn authenticate(
     demand: &Demand<'_>,
     trouble: &prompt::Trouble,
     moment: &Moment,
-) -> Result<How, AuthError> {
+) -> Result<AuthMethod, AuthError> {
     if let Some((cache, key)) = &demand.cache
         && demand.use_cache
         && cache.remembers(key, moment)?
     {
-        return Ok(How::Cache);
+        return Ok(AuthMethod::Cache);
     }
     if demand.non_interactive {
         return Err(AuthError::PasswordRequired);
@@ -261,7 +262,7 @@ fn authenticate(
     loop {
         trouble.forget();
         let Err(error) = pam.authenticate(Messages::Shown, EmptyPassword::AsConfigured) else {
-            return Ok(if trouble.was_answered() { How::Password } else { How::Unasked });
+            return Ok(if trouble.was_answered() { AuthMethod::Password } else { AuthMethod::Unasked });
         };
         match trouble.what() {
             Some(prompt::Stopped::NoTerminal) => return Err(AuthError::NoTerminal),

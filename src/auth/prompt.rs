@@ -8,11 +8,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::voice::PATIENCE;
+use crate::console::PATIENCE;
 use jit_core::escape::escape;
 use sys::cgroup::Cgroup;
 use sys::exec::{Credentials, Directory, Execution, Image, Programs};
-use sys::inherited::Manner;
+use sys::inherited::SchedulingState;
 use sys::interruption::write_all;
 use sys::limits::Limits;
 use sys::pam::{Conversation, ConversationFailed, Prompt};
@@ -40,7 +40,7 @@ pub struct Askpass {
     credentials: Credentials,
     environment: Vec<OsString>,
     limits: Limits,
-    manner: Manner,
+    scheduling: SchedulingState,
     umask: u32,
     ignored_signals: SignalSet,
     blocked_signals: SignalSet,
@@ -55,7 +55,7 @@ impl Askpass {
             credentials,
             environment: inherited.environment.clone(),
             limits: inherited.limits.clone(),
-            manner: inherited.manner.clone(),
+            scheduling: inherited.scheduling.clone(),
             umask: inherited.umask,
             ignored_signals: inherited.ignored_signals,
             blocked_signals: inherited.blocked_signals,
@@ -93,7 +93,7 @@ impl Askpass {
             credentials: &self.credentials,
             dies_with: None,
             limits: &self.limits,
-            manner: &self.manner,
+            scheduling: &self.scheduling,
             umask: self.umask,
             directory: Directory::Unchanged,
             ignored_signals: self.ignored_signals,

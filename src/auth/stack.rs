@@ -8,7 +8,7 @@ const DEPTH: u32 = 8;
 
 /// What a module says to somebody who knows no secret and is what the policy of the host wants them to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Says {
+enum PamResult {
     Success,
     Ignore,
     Failure,
@@ -89,7 +89,7 @@ struct Walk<'a> {
 }
 
 /// Where a stack ended.
-struct End {
+struct StackEnd {
     impression: Impression,
     /// Nothing behind it is asked.
     decided: bool,
@@ -97,7 +97,7 @@ struct End {
 
 impl Walk<'_> {
     /// Nothing where it cannot be read to the end: nobody is let in then.
-    fn stack(&mut self, service: &str, mut impression: Impression, depth: u32) -> Option<End> {
+    fn stack(&mut self, service: &str, mut impression: Impression, depth: u32) -> Option<StackEnd> {
         if depth > DEPTH {
             return None;
         }
@@ -122,21 +122,21 @@ impl Walk<'_> {
                     Action::Ignore => {}
                     Action::Reset => impression = Impression::None,
                     Action::Bad => impression = Impression::Negative,
-                    Action::Die => return Some(End { impression: Impression::Negative, decided: true }),
+                    Action::Die => return Some(StackEnd { impression: Impression::Negative, decided: true }),
                     taken @ (Action::Ok | Action::Done | Action::Skip(_)) => {
-                        if impression == Impression::None && says(module) == Says::Success {
+                        if impression == Impression::None && says(module) == PamResult::Success {
                             impression = Impression::Positive;
                         }
                         if let Action::Skip(count) = taken {
                             skip = count;
                         } else if taken == Action::Done && impression == Impression::Positive {
-                            return Some(End { impression, decided: true });
+                            return Some(StackEnd { impression, decided: true });
                         }
                     }
                 },
             }
         }
-        Some(End { impression, decided: false })
+        Some(StackEnd { impression, decided: false })
     }
 }
 
@@ -152,7 +152,7 @@ enum Control<'l> {
 struct Word<'l>(&'l str);
 
 impl Word<'_> {
-    fn action(self, said: Says) -> Action {
+    fn action(self, said: PamResult) -> Action {
         let (success, ignore, other) = match self.0 {
             word if word.eq_ignore_ascii_case("required") => (Action::Ok, Action::Ignore, Action::Bad),
             word if word.eq_ignore_ascii_case("requisite") => (Action::Ok, Action::Ignore, Action::Die),
@@ -161,21 +161,21 @@ impl Word<'_> {
             list => return listed(list, said),
         };
         match said {
-            Says::Success => success,
-            Says::Ignore => ignore,
-            Says::Failure => other,
+            PamResult::Success => success,
+            PamResult::Ignore => ignore,
+            PamResult::Failure => other,
         }
     }
 }
 
 /// Of `success=1 default=ignore`.
-fn listed(list: &str, said: Says) -> Action {
+fn listed(list: &str, said: PamResult) -> Action {
     let named =
         |wanted: &str| list.split_ascii_whitespace().find_map(|pair| pair.strip_prefix(wanted)?.strip_prefix('='));
     let word = match said {
-        Says::Success => named("success"),
-        Says::Ignore => named("ignore"),
-        Says::Failure => named("auth_err"),
+        PamResult::Success => named("success"),
+        PamResult::Ignore => named("ignore"),
+        PamResult::Failure => named("auth_err"),
     };
     match word.or_else(|| named("default")).unwrap_or("bad") {
         "ignore" => Action::Ignore,
@@ -219,14 +219,14 @@ fn entry(line: &str) -> Option<(Control<'_>, &str)> {
     Some((control, module))
 }
 
-fn says(module: &str) -> Says {
+fn says(module: &str) -> PamResult {
     let name = module.rsplit('/').next().unwrap_or(module);
     if CHECK.contains(&name) {
-        Says::Failure
+        PamResult::Failure
     } else if SILENT.contains(&name) {
-        Says::Ignore
+        PamResult::Ignore
     } else {
-        Says::Success
+        PamResult::Success
     }
 }
 

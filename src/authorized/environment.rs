@@ -10,7 +10,7 @@ use super::{Authorized, EnvironmentPolicy, Power};
 use crate::elevation::environment::{Variable, split};
 use crate::elevation::{CallersEnvironment, Elevation, Wish};
 use jit_core::escape::Word;
-use jit_core::policy::{Role, VariableRules, Wanted};
+use jit_core::policy::{EnvironmentOptions, Role, VariableRules};
 
 /// The variable in which a command is told its run.
 pub const RUN_VARIABLE: &str = "JIT_SUDO_RUN";
@@ -142,7 +142,7 @@ fn made_anew(authorized: &Authorized, named: &[Word], pam: &[OsString]) -> Resul
 }
 
 fn rules<'r>(role: &'r Role, wish: &Wish, wants_everything: bool) -> VariableRules<'r> {
-    VariableRules::of(role, &Wanted { login: wish.login, shell: wish.shell, everything: wants_everything })
+    VariableRules::of(role, &EnvironmentOptions { login: wish.login, shell: wish.shell, everything: wants_everything })
 }
 
 /// What the caller said on the command line, where all of it is allowed.

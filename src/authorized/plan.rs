@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::Power;
 use crate::elevation::{Argv, CallersEnvironment, Elevation, Naming, RunAsError};
-use crate::judge::{Manner, WorkingDirectory};
+use crate::judge::{RunOptions, WorkingDirectory};
 use jit_core::escape::Word;
 use jit_core::policy::{Options, Rlimit, Role};
 use sys::exec::{Credentials, Programs};
@@ -17,7 +17,7 @@ pub struct ExecPlan {
     elevation: Elevation,
     argv: Argv,
     credentials: Credentials,
-    manner: Manner,
+    run_options: RunOptions,
     umask: u32,
     rlimits: BTreeMap<String, Rlimit>,
     programs: Programs,
@@ -50,7 +50,7 @@ impl ExecPlan {
     pub(super) fn new(
         mut elevation: Elevation,
         role: &Role,
-        manner: Manner,
+        run_options: RunOptions,
         power: &Power,
     ) -> Result<Self, RunAsError> {
         let run_as = elevation.run_as();
@@ -62,7 +62,7 @@ impl ExecPlan {
         let rlimits = role.options.rlimits.clone();
         let programs = if role.noexec { Programs::ThisAlone } else { Programs::Any };
         let scripts = if role.allows_everything() { Scripts::Any } else { Scripts::OfRootAlone };
-        Ok(Self { elevation, argv, credentials, manner, umask, rlimits, programs, scripts, environment })
+        Ok(Self { elevation, argv, credentials, run_options, umask, rlimits, programs, scripts, environment })
     }
 
     /// Who asked for what: the opened program, its arguments, and the account that it runs as.
@@ -82,17 +82,17 @@ impl ExecPlan {
 
     /// Where it begins.
     pub fn directory(&self) -> &WorkingDirectory {
-        &self.manner.directory
+        &self.run_options.directory
     }
 
     /// Descriptors from this one on are closed.
     pub fn closefrom(&self) -> u32 {
-        self.manner.closefrom
+        self.run_options.closefrom
     }
 
     /// For how long it may run at most, in seconds.
     pub fn time_limit(&self) -> Option<u64> {
-        self.manner.time_limit
+        self.run_options.time_limit
     }
 
     /// Its file mode mask.

@@ -2,8 +2,8 @@
 
 #![no_main]
 
+use jit_sudo::console::Console;
 use jit_sudo::refusal::Refusal;
-use jit_sudo::voice::Voice;
 
 sys::program!(answer_and_exit);
 
@@ -17,7 +17,7 @@ fn answer_and_exit() -> ! {
             jit_sudo::broker::serve(question, &inherited)
         }
         Err(error) => {
-            let _ = Voice::of_this_process().map(|mut voice| Refusal::from(error).tell(None, &mut voice));
+            let _ = Console::of_this_process().map(|mut console| Refusal::from(error).tell(None, &mut console));
             1
         }
     };

@@ -1,7 +1,7 @@
 //! What an approver weighs besides the request itself: whether the requester does this every day, and what else the role
 //! would let them do.
 
-use super::Desk;
+use super::Context;
 use super::failure::Refused;
 use crate::store::StoredRequest;
 use jit_core::escape::Word;
@@ -10,7 +10,7 @@ use jit_core::policy::RolePower;
 use jit_core::wire::texts;
 use jit_core::wire::{Answer, Background, GrantInfo, Precedent};
 
-impl Desk<'_> {
+impl Context<'_> {
     /// One request with what stands behind it.
     pub(super) fn told(&self, request: &StoredRequest) -> Result<Answer, Refused> {
         let background = Some(self.background(request, Vec::new())?);

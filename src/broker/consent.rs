@@ -8,20 +8,20 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Desk;
+use super::Context;
 use super::decisions::{Narrowing, given};
 use super::failure::{Refused, refused};
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
+use crate::console::Console;
 use crate::elevation::Caller;
 use crate::host::Host;
 use crate::refusal::Refusal;
 use crate::verify::{Consent, Shown};
-use crate::voice::Voice;
 use jit_core::clock::Moment;
 use jit_core::escape::Word;
 use jit_core::evidence::record::Reject;
-use jit_core::grant::{Prospect, RequestTerms};
+use jit_core::grant::{Preview, RequestTerms};
 use jit_core::names::{GrantId, IdPrefix};
 use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{Options, Role, RolePower};
@@ -35,8 +35,8 @@ const SERVICE: &str = "jit-sudo";
 const LONGEST_PROMPT: Duration = Duration::from_secs(300);
 
 /// What the person is asked to agree to, read while the database was open.
-struct Matter {
-    deed: Deed,
+struct ConsentRequest {
+    kind: ConsentKind,
     id: GrantId,
     /// What stands before the first prompt, for programs and for people.
     shown: Shown,
@@ -48,27 +48,27 @@ struct Matter {
 
 /// What the password is for.
 #[derive(Clone, Copy)]
-enum Deed {
+enum ConsentKind {
     Approve,
     Review,
 }
 
 /// Asks the approver, where `ask` is an approval that its role wants authenticated.
-pub(super) fn obtain(ask: &Ask, caller: &Caller, voice: &mut Voice) -> Result<Option<Consent>, Refused> {
-    let Some(matter) = due(ask, caller)? else { return Ok(None) };
-    let refusal = match matter.prove(caller, voice) {
+pub(super) fn obtain(ask: &Ask, caller: &Caller, console: &mut Console) -> Result<Option<Consent>, Refused> {
+    let Some(request) = due(ask, caller)? else { return Ok(None) };
+    let refusal = match request.prove(caller, console) {
         // An authentication that asked nobody is none: any program of the approver's could have it.
-        Ok(proof) => match Consent::to(matter.shown.clone(), &proof) {
+        Ok(proof) => match Consent::to(request.shown.clone(), &proof) {
             Some(consent) => return Ok(Some(consent)),
-            None => matter.unasked(),
+            None => request.unasked(),
         },
-        Err(error) => matter.refusal(error),
+        Err(error) => request.refusal(error),
     };
-    Err(matter.rejected(refusal, caller, voice))
+    Err(request.rejected(refusal, caller, console))
 }
 
 /// Reads what is to be decided, and closes the database again.
-fn due(ask: &Ask, caller: &Caller) -> Result<Option<Matter>, Refused> {
+fn due(ask: &Ask, caller: &Caller) -> Result<Option<ConsentRequest>, Refused> {
     if !matches!(ask, Ask::Approve { .. } | Ask::ReviewSettle { .. }) {
         return Ok(None);
     }
@@ -79,20 +79,20 @@ fn due(ask: &Ask, caller: &Caller) -> Result<Option<Matter>, Refused> {
     let secure_path = policy.settings().options.path_variable();
     let left_out = &RefCell::default();
     let secure_path = &secure_path;
-    let desk = Desk { host: &host, policy: &policy, journal: &journal, caller, now: &now, secure_path, left_out };
+    let context = Context { host: &host, policy: &policy, journal: &journal, caller, now: &now, secure_path, left_out };
     match ask {
         Ask::Approve { id, duration, one_shot, exact, comment } => {
             let narrowing =
                 Narrowing { duration: *duration, one_shot: *one_shot, exact: *exact, comment: comment.clone() };
-            desk.approval_due(id, &narrowing)
+            context.approval_due(id, &narrowing)
         }
-        Ask::ReviewSettle { id, comment } => desk.review_due(id, comment),
+        Ask::ReviewSettle { id, comment } => context.review_due(id, comment),
         _ => Ok(None),
     }
 }
 
-impl Desk<'_> {
-    fn approval_due(&self, id: &IdPrefix, narrowing: &Narrowing) -> Result<Option<Matter>, Refused> {
+impl Context<'_> {
+    fn approval_due(&self, id: &IdPrefix, narrowing: &Narrowing) -> Result<Option<ConsentRequest>, Refused> {
         let (request, role) = self.approvable(id)?;
         if !role.activation.approval_authentication {
             return Ok(None);
@@ -101,20 +101,20 @@ impl Desk<'_> {
         // What no host would take is refused before the password.
         let terms = self.approval(&request, narrowing, &role, &asked.host.id)?;
         let power = self.asked_power(asked)?;
-        let line = Prospect::of(asked, &power, self.now.seconds()).beside(&role).narrowed(&terms).text("approving");
+        let line = Preview::of(asked, &power, self.now.seconds()).beside(&role).narrowed(&terms).text("approving");
         let shown = Shown::narrowed(&request.bytes, &terms);
-        Ok(Some(self.matter(Deed::Approve, request.terms.id, shown, &role, line)))
+        Ok(Some(self.consent_request(ConsentKind::Approve, request.terms.id, shown, &role, line)))
     }
 
-    fn review_due(&self, id: &IdPrefix, comment: &Word) -> Result<Option<Matter>, Refused> {
+    fn review_due(&self, id: &IdPrefix, comment: &Word) -> Result<Option<ConsentRequest>, Refused> {
         given("comment", comment)?;
         let (request, _, role) = self.settleable(id)?;
         let Some(role) = role.filter(|role| role.activation.approval_authentication) else { return Ok(None) };
         let asked = &request.terms;
         let power = self.asked_power(asked)?;
-        let line = Prospect::of(asked, &power, self.now.seconds()).beside(&role).text("reviewing the break-glass of");
+        let line = Preview::of(asked, &power, self.now.seconds()).beside(&role).text("reviewing the break-glass of");
         let shown = Shown::whole(&request.bytes);
-        Ok(Some(self.matter(Deed::Review, request.terms.id, shown, &role, line)))
+        Ok(Some(self.consent_request(ConsentKind::Review, request.terms.id, shown, &role, line)))
     }
 
     /// What the role gave power to when this was asked for: more than that no approval of it gives.
@@ -125,9 +125,16 @@ impl Desk<'_> {
         })
     }
 
-    fn matter(&self, deed: Deed, id: GrantId, shown: Shown, role: &Role, line: String) -> Matter {
-        Matter {
-            deed,
+    fn consent_request(
+        &self,
+        kind: ConsentKind,
+        id: GrantId,
+        shown: Shown,
+        role: &Role,
+        line: String,
+    ) -> ConsentRequest {
+        ConsentRequest {
+            kind,
             id,
             shown,
             line,
@@ -138,8 +145,8 @@ impl Desk<'_> {
     }
 }
 
-impl Matter {
-    fn prove(&self, caller: &Caller, voice: &mut Voice) -> Result<Authenticated, AuthError> {
+impl ConsentRequest {
+    fn prove(&self, caller: &Caller, console: &mut Console) -> Result<Authenticated, AuthError> {
         // PAM may not ask at all; who approves is at a terminal all the same.
         Terminal::controlling().map_err(|_| AuthError::NoTerminal)?;
         let (options, name) = (&self.options, caller.name().as_str());
@@ -165,15 +172,15 @@ impl Matter {
             use_cache: false,
             remember: false,
         };
-        Authenticated::prove(demand, &self.moment, voice)
+        Authenticated::prove(demand, &self.moment, console)
     }
 
     /// Records the refusal as one of a run is recorded; it stands also where that fails.
-    fn rejected(&self, refused: Refused, caller: &Caller, voice: &mut Voice) -> Refused {
+    fn rejected(&self, refused: Refused, caller: &Caller, console: &mut Console) -> Refused {
         let failure = &refused.failure;
-        let words = match self.deed {
-            Deed::Approve => ["jitctl", "approve", self.id.as_str()],
-            Deed::Review => ["jitctl", "review", self.id.as_str()],
+        let words = match self.kind {
+            ConsentKind::Approve => ["jitctl", "approve", self.id.as_str()],
+            ConsentKind::Review => ["jitctl", "review", self.id.as_str()],
         };
         let reject = Reject {
             uid: caller.uid(),
@@ -191,7 +198,7 @@ impl Matter {
         match Host::open(caller.host()) {
             Ok(host) => {
                 if let Err(error) = record(&host, caller, reject) {
-                    host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), voice);
+                    host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), console);
                 }
             }
             Err(error) => return Refusal::from(error).into(),
@@ -202,30 +209,30 @@ impl Matter {
     /// PAM agreed without a question.
     fn unasked(&self) -> Refused {
         let service = jit_core::escape::escape(self.service.as_bytes());
-        let what = match self.deed {
-            Deed::Approve => "approving",
-            Deed::Review => "reviewing",
+        let what = match self.kind {
+            ConsentKind::Approve => "approving",
+            ConsentKind::Review => "reviewing",
         };
         let sentence = format!("{what} needs your password, and the PAM service '{service}' asks for none");
         let refused = refused("password-required", sentence);
-        match self.deed {
-            Deed::Approve => refused.hint(format!(
+        match self.kind {
+            ConsentKind::Approve => refused.hint(format!(
                 "approve with a key: jitctl approve {} --key FILE; the administrator can let the service ask, or set \
                  approval_authentication = false",
                 self.id
             )),
-            Deed::Review => refused
+            ConsentKind::Review => refused
                 .hint("the administrator can let the service ask, or set approval_authentication = false".to_owned()),
         }
     }
 
     fn refusal(&self, error: AuthError) -> Refused {
         let AuthError::NoTerminal = error else { return Refusal::Auth(error).into() };
-        let (what, hint) = match self.deed {
-            Deed::Approve => {
+        let (what, hint) = match self.kind {
+            ConsentKind::Approve => {
                 ("approving", format!("approve at a terminal, or with a key: jitctl approve {} --key FILE", self.id))
             }
-            Deed::Review => {
+            ConsentKind::Review => {
                 ("reviewing", format!("at a terminal: jitctl review {} --comment 'WHAT YOU FOUND'", self.id))
             }
         };

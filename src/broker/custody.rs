@@ -1,10 +1,10 @@
 //! Root states that the host's database, identity and clock are right as they stand. Nothing that was asked for
 //! or granted before survives it.
 
-use super::Desk;
+use super::Context;
 use super::decisions::given;
 use super::failure::{Refused, refused};
-use super::statement::{Matter, Speaker};
+use super::statement::{StatementAuthor, StatementSubject};
 use crate::audit::{Due, Written, custody, of_this_host};
 use crate::database::Durability;
 use crate::host::Identity;
@@ -15,7 +15,7 @@ use jit_core::evidence::record::Alert;
 use jit_core::grant::StatementKind;
 use jit_core::wire::{AcceptedInfo, Answer};
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn key_accept(&self, reason: &Word) -> Result<Answer, Refused> {
         let reason = given("reason", reason)?;
         let identity = self.host.witness()?;
@@ -59,7 +59,14 @@ impl Desk<'_> {
             after = last;
             accepted.damaged.extend(open.damaged.into_iter().map(Word::from));
             for grant in open.read {
-                self.state(tx, StatementKind::Revocation, &Matter::from(&grant.terms), reason, identity, written)?;
+                self.state(
+                    tx,
+                    StatementKind::Revocation,
+                    &StatementSubject::from(&grant.terms),
+                    reason,
+                    identity,
+                    written,
+                )?;
                 accepted.grants.push(grant.terms.id);
             }
         }
@@ -77,7 +84,7 @@ impl Desk<'_> {
         let undecided = GrantStore::new(tx).undecided(self.now.moment().wall.seconds())?;
         accepted.damaged.extend(undecided.damaged.into_iter().map(Word::from));
         for request in undecided.read {
-            self.state(tx, StatementKind::Denial, &Matter::from(&request), reason, identity, written)?;
+            self.state(tx, StatementKind::Denial, &StatementSubject::from(&request), reason, identity, written)?;
             accepted.requests.push(request.terms.id);
         }
         Ok(())
@@ -88,14 +95,14 @@ impl Desk<'_> {
         &self,
         tx: &rusqlite::Transaction<'_>,
         kind: StatementKind,
-        matter: &Matter,
+        subject: &StatementSubject,
         reason: &Word,
         identity: &Identity,
         written: &mut Vec<Written>,
     ) -> Result<(), Refused> {
-        let statement = self.stated(Speaker::Here(self.caller), kind, matter, reason, identity)?;
+        let statement = self.stated(StatementAuthor::Here(self.caller), kind, subject, reason, identity)?;
         let cannot = || refused("damaged", format!("what became of {} cannot be kept", statement.terms().id));
-        written.push(self.carry_out(tx, &statement, matter)?.ok_or_else(cannot)?);
+        written.push(self.carry_out(tx, &statement, subject)?.ok_or_else(cannot)?);
         Ok(())
     }
 }

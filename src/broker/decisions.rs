@@ -1,8 +1,8 @@
 //! Approvals and denials: by approvers of the role, never by the requester.
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused};
-use super::statement::Speaker;
+use super::statement::StatementAuthor;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
 use crate::audit;
 use crate::audit::{JournalError, empowered, in_force};
@@ -32,7 +32,7 @@ pub(super) struct Narrowing {
     pub(super) comment: Option<Word>,
 }
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn approve(
         &self,
         id: &IdPrefix,
@@ -151,13 +151,18 @@ impl Desk<'_> {
 
     pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
-        self.deny_as(Speaker::Here(self.caller), &request, reason)?;
+        self.deny_as(StatementAuthor::Here(self.caller), &request, reason)?;
         Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
     }
 
-    pub(super) fn deny_as(&self, speaker: Speaker<'_>, request: &StoredRequest, reason: &Word) -> Result<(), Refused> {
-        self.decidable(request, speaker.who())?;
-        self.decide(speaker, StatementKind::Denial, request, given("reason", reason)?)
+    pub(super) fn deny_as(
+        &self,
+        author: StatementAuthor<'_>,
+        request: &StoredRequest,
+        reason: &Word,
+    ) -> Result<(), Refused> {
+        self.decidable(request, author.who())?;
+        self.decide(author, StatementKind::Denial, request, given("reason", reason)?)
     }
 
     /// The role of a request that `approver` may decide.

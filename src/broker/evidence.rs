@@ -1,6 +1,6 @@
 //! The journal as its readers see it: everything for root and readers, their own for everybody else.
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused};
 use crate::audit::{Between, Due, Filter, Known, Order, Page, Stored, Whose};
 use crate::host::OnDisk;
@@ -32,7 +32,7 @@ pub(super) struct Listing {
     pub(super) filter: Box<RecordFilter>,
 }
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn audit_list(&self, listing: &Listing) -> Result<Answer, Refused> {
         let whose = match (&listing.user, self.is_reader()?) {
             (Some(user), true) => Whose::By(Person { uid: uid_of(user)?, name: user.clone() }),

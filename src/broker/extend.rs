@@ -1,6 +1,6 @@
 //! More time for a grant: asked for by its holder, decided as any other request.
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused};
 use crate::activation::Activation;
 use crate::activation::extension::{Longer, extend};
@@ -12,7 +12,7 @@ use jit_core::names::{GrantId, IdPrefix};
 use jit_core::policy::{Assignment, Role};
 use jit_core::wire::Answer;
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn extend(
         &self,
         id: &IdPrefix,

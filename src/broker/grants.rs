@@ -1,14 +1,14 @@
 //! Grants: listed, given back, taken back.
 
-use super::Desk;
+use super::Context;
 use super::decisions::given;
 use super::failure::{Refused, refused};
 use super::page::Pager;
-use super::statement::{Matter, Speaker};
+use super::statement::{StatementAuthor, StatementSubject};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
-use crate::store::{LIST_LIMIT, StoredGrant, StoredRequest, Which};
+use crate::store::{GrantScope, LIST_LIMIT, StoredGrant, StoredRequest};
 use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::grant::{GrantTerms, SignedStatement, StatementKind};
@@ -24,9 +24,9 @@ const ENDED_AT_ONCE: usize = 1000;
 /// Nothing fits what is to be revoked.
 const NO_GRANT: &str = "no-grant";
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn grants(&self, all: bool, before: Option<i64>) -> Result<Answer, Refused> {
-        let which = if self.is_reader()? { Which::Everybody } else { Which::Of(self.caller.person()) };
+        let which = if self.is_reader()? { GrantScope::Everybody } else { GrantScope::Of(self.caller.person()) };
         let store = self.host.store();
         let mut page = Pager::default();
         if all {
@@ -60,43 +60,52 @@ impl Desk<'_> {
     }
 
     pub(super) fn release(&self, id: Option<&IdPrefix>) -> Result<Answer, Refused> {
-        let speaker = Speaker::Here(self.caller);
+        let author = StatementAuthor::Here(self.caller);
         let ended = match id {
-            Some(prefix) => self.release_as(speaker, &self.visible(prefix)?)?,
-            None => self.release_of(speaker, self.endable(Which::Of(self.caller.person()))?)?,
+            Some(prefix) => self.release_as(author, &self.visible(prefix)?)?,
+            None => self.release_of(author, self.endable(GrantScope::Of(self.caller.person()))?)?,
         };
         Ok(Answer::Ended(ended))
     }
 
     /// The grant of one request.
-    pub(super) fn release_as(&self, speaker: Speaker<'_>, request: &StoredRequest) -> Result<Vec<GrantId>, Refused> {
-        own(request, speaker.who())?;
-        let mut open = self.endable(Which::Of(speaker.who().person()))?;
+    pub(super) fn release_as(
+        &self,
+        author: StatementAuthor<'_>,
+        request: &StoredRequest,
+    ) -> Result<Vec<GrantId>, Refused> {
+        own(request, author.who())?;
+        let mut open = self.endable(GrantScope::Of(author.who().person()))?;
         open.retain(|grant| grant.terms.id == request.terms.id);
-        self.release_of(speaker, open)
+        self.release_of(author, open)
     }
 
-    fn release_of(&self, speaker: Speaker<'_>, open: Vec<StoredGrant>) -> Result<Vec<GrantId>, Refused> {
+    fn release_of(&self, author: StatementAuthor<'_>, open: Vec<StoredGrant>) -> Result<Vec<GrantId>, Refused> {
         if open.is_empty() {
             return Err(refused("no-grant", "you have no active grant to release").hint("jitctl grants --all"));
         }
         let terms: Vec<GrantTerms> = open.into_iter().map(|grant| grant.terms).collect();
-        self.end(speaker, terms, StatementKind::Release, &Word::default())
+        self.end(author, terms, StatementKind::Release, &Word::default())
     }
 
     pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Answer, Refused> {
-        let (reason, speaker) = (given("reason", reason)?, Speaker::Here(self.caller));
+        let (reason, author) = (given("reason", reason)?, StatementAuthor::Here(self.caller));
         let ended = match target {
-            RevokeTarget::Id(prefix) => self.revoke_as(speaker, &self.visible(prefix)?.terms.id, reason)?,
-            RevokeTarget::User(user) => self.revoke_those(speaker, |terms| &terms.user == user, reason)?,
-            RevokeTarget::All => self.revoke_those(speaker, |_| true, reason)?,
+            RevokeTarget::Id(prefix) => self.revoke_as(author, &self.visible(prefix)?.terms.id, reason)?,
+            RevokeTarget::User(user) => self.revoke_those(author, |terms| &terms.user == user, reason)?,
+            RevokeTarget::All => self.revoke_those(author, |_| true, reason)?,
         };
         Ok(Answer::Ended(ended))
     }
 
     /// One grant.
-    pub(super) fn revoke_as(&self, speaker: Speaker<'_>, id: &GrantId, reason: &Word) -> Result<Vec<GrantId>, Refused> {
-        self.revoke_those(speaker, |terms| &terms.id == id, reason).map_err(|refusal| {
+    pub(super) fn revoke_as(
+        &self,
+        author: StatementAuthor<'_>,
+        id: &GrantId,
+        reason: &Word,
+    ) -> Result<Vec<GrantId>, Refused> {
+        self.revoke_those(author, |terms| &terms.id == id, reason).map_err(|refusal| {
             match refusal.failure.code.as_str() {
                 NO_GRANT => refused("not-active", format!("there is no active grant {id}")),
                 _ => refusal,
@@ -106,21 +115,22 @@ impl Desk<'_> {
 
     fn revoke_those(
         &self,
-        speaker: Speaker<'_>,
+        author: StatementAuthor<'_>,
         which: impl Fn(&GrantTerms) -> bool,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
-        let mut terms: Vec<GrantTerms> = self.endable(Which::Everybody)?.into_iter().map(|grant| grant.terms).collect();
+        let mut terms: Vec<GrantTerms> =
+            self.endable(GrantScope::Everybody)?.into_iter().map(|grant| grant.terms).collect();
         terms.retain(which);
         let found = !terms.is_empty();
         let mut mine = Vec::new();
         for terms in terms {
-            if self.may_revoke(speaker.who(), &terms)? {
+            if self.may_revoke(author.who(), &terms)? {
                 mine.push(terms);
             }
         }
         match (mine.is_empty(), found) {
-            (false, _) => self.end(speaker, mine, StatementKind::Revocation, reason),
+            (false, _) => self.end(author, mine, StatementKind::Revocation, reason),
             (true, true) => Err(refused("not-an-approver", "only root and approvers of the role may revoke")),
             (true, false) => Err(refused(NO_GRANT, "there is no active grant to revoke")),
         }
@@ -138,7 +148,7 @@ impl Desk<'_> {
 
     /// Grants that can still be ended: those that are open, also by the wall clock alone, and those that are over or used up while a command runs on
     /// under them.
-    fn endable(&self, which: Which<'_>) -> Result<Vec<StoredGrant>, Refused> {
+    fn endable(&self, which: GrantScope<'_>) -> Result<Vec<StoredGrant>, Refused> {
         let store = self.host.store();
         let open = store.open_grants(which, self.now.moment().wall.seconds())?;
         self.left_out.borrow_mut().extend(open.damaged);
@@ -149,8 +159,8 @@ impl Desk<'_> {
             while let Some(grant) = next {
                 next = self.extension(&grant.terms.id)?;
                 let wanted = match which {
-                    Which::Of(person) => person.is(grant.terms.uid, &grant.terms.user),
-                    Which::Pending | Which::Everybody => true,
+                    GrantScope::Of(person) => person.is(grant.terms.uid, &grant.terms.user),
+                    GrantScope::Pending | GrantScope::Everybody => true,
                 };
                 let taken = grant.end.as_ref().is_some_and(|(end, _)| *end != GrantEnd::Used);
                 let listed = grants.iter().any(|listed| listed.terms.id == grant.terms.id);
@@ -163,9 +173,9 @@ impl Desk<'_> {
     }
 
     /// The grant of a run. Whose one is that cannot be read nobody knows: only those hear of it who see everybody's.
-    fn in_use(&self, id: &GrantId, which: Which<'_>) -> Result<Option<StoredGrant>, Refused> {
+    fn in_use(&self, id: &GrantId, which: GrantScope<'_>) -> Result<Option<StoredGrant>, Refused> {
         match self.host.store().grant(id).map_err(Refused::from) {
-            Err(refused) if refused.is_damage() && matches!(which, Which::Of(_)) => Ok(None),
+            Err(refused) if refused.is_damage() && matches!(which, GrantScope::Of(_)) => Ok(None),
             found => Ok(self.legible(id.as_str(), found)?.flatten()),
         }
     }
@@ -195,27 +205,27 @@ impl Desk<'_> {
     /// ended together or not at all.
     fn end(
         &self,
-        speaker: Speaker<'_>,
+        author: StatementAuthor<'_>,
         grants: Vec<GrantTerms>,
         kind: StatementKind,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
         let identity = self.host.witness()?;
-        let mut stated: Vec<(Matter, SignedStatement)> = Vec::new();
+        let mut stated: Vec<(StatementSubject, SignedStatement)> = Vec::new();
         for (terms, cause) in self.with_extensions(grants)? {
-            let matter = Matter::from(&terms);
+            let subject = StatementSubject::from(&terms);
             let statement = match cause.and_then(|at| stated.get(at)) {
-                Some((_, cause)) => self.followed(speaker, cause, &matter, &identity)?,
-                None => self.stated(speaker, kind, &matter, reason, &identity)?,
+                Some((_, cause)) => self.followed(author, cause, &subject, &identity)?,
+                None => self.stated(author, kind, &subject, reason, &identity)?,
             };
-            stated.push((matter, statement));
+            stated.push((subject, statement));
         }
         let mut ids: Vec<GrantId> = Vec::new();
         for some in stated.chunks(ENDED_AT_ONCE) {
             let written = self.host.database().write(Durability::Synced, |tx| {
                 let mut written = Vec::new();
-                for (matter, statement) in some {
-                    if let Some(record) = self.carry_out(tx, statement, matter)? {
+                for (subject, statement) in some {
+                    if let Some(record) = self.carry_out(tx, statement, subject)? {
                         written.push(record);
                         ids.push(statement.terms().id.clone());
                     }

@@ -5,16 +5,16 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused};
-use super::membership::Held;
+use super::membership::Membership;
 use super::sessions::over;
 use crate::audit::sink::Delivery;
 use crate::audit::{Due, Process, Started, claim};
 use crate::elevation::Caller;
-use crate::host::turns;
+use crate::host::slots;
 use crate::refusal::Refusal;
-use crate::run::grant_watch::{Watched, What};
+use crate::run::grant_watch::{Supervised, Watched};
 use crate::run::left::Left;
 use crate::run::removal::{Looking, RemovalWatch};
 use crate::session::{Hosted, Program, supervise_for};
@@ -43,7 +43,7 @@ const LEAVES_WITHIN: Duration = Duration::from_millis(500);
 const RECORDED_WITHIN: Duration = Duration::from_secs(4);
 const ROUND: Duration = Duration::from_millis(20);
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn open_session(&self, new: &NewSession, out: &mut dyn Write) -> Result<(), Refused> {
         let holder = self.described(&new.holder)?;
         let Some(held) = self.held(&holder, new.role.as_ref())? else {
@@ -58,7 +58,7 @@ impl Desk<'_> {
 
         supervise_for(holder.uid());
         let run = self.host.new_run_id()?;
-        let register = turns().ok_or_else(|| refused("no-bell", "the bell cannot be opened"))?;
+        let register = slots().ok_or_else(|| refused("no-bell", "the bell cannot be opened"))?;
         let place = OPENED.saturating_add(new.pid.into());
         sys::lock::share(&register, place).map_err(gone)?;
         // What cannot be known counts as yes: then nobody else is ended by mistake.
@@ -114,7 +114,7 @@ impl Desk<'_> {
             uid: holder.uid(),
             user: Word::from(holder.name().as_str()),
             run: run.clone(),
-            what: What::Session,
+            what: Supervised::Session,
             unsent,
         };
         let looking = Looking::default();
@@ -133,7 +133,7 @@ impl Desk<'_> {
             user: &Word::from(holder.name().as_str()),
             grants: &grants,
             role: held.role(),
-            what: What::Session,
+            what: Supervised::Session,
         };
         self.look_after(&left, session, grace);
         Ok(())
@@ -192,7 +192,7 @@ impl Desk<'_> {
     }
 }
 
-impl Held {
+impl Membership {
     fn terms(&self) -> Option<&GrantTerms> {
         match self {
             Self::Standing(_) => None,
@@ -205,7 +205,13 @@ fn not_begun(why: &str) -> Ending {
     Ending { detail: Some(why.into()), ..Ending::unknown(EndedBy::NotExecuted) }
 }
 
-fn start(new: &NewSession, holder: &Caller, held: &Held, run_as: &Account, run: String) -> std::io::Result<Start> {
+fn start(
+    new: &NewSession,
+    holder: &Caller,
+    held: &Membership,
+    run_as: &Account,
+    run: String,
+) -> std::io::Result<Start> {
     let terms = held.terms();
     Ok(Start {
         run,

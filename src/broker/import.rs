@@ -1,7 +1,7 @@
 //! Approvals that were signed elsewhere. Who brings one is nobody in particular: everything is learnt from the exact
 //! bytes, the signature over them, the list of keys, the policy and the request as it stands here.
 
-use super::Desk;
+use super::Context;
 use super::decisions::{described, narrows, same_role};
 use super::failure::{Refused, refused};
 use crate::activation::WORDS_LIMIT;
@@ -19,7 +19,7 @@ const APPROVAL_LIMIT: usize = 32 << 10;
 /// How an approver gets a key that serves where the role has `user_verification`.
 pub(super) const VERIFYING_KEY: &str = "ssh-keygen -t ed25519-sk -O verify-required";
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn import(&self, text: &str, signature: &str) -> Result<Answer, Refused> {
         let mut approval = read(text, signature)?;
         let terms = approval.terms.clone();

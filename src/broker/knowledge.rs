@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused};
 use crate::elevation::Caller;
 use crate::judge::{Among, JudgeError, Judgement, NotAllowed, judge};
@@ -11,10 +11,10 @@ use crate::refusal::Refusal;
 use jit_core::escape::hex;
 use jit_core::names::{RoleName, UserName};
 use jit_core::policy::{OnExpiry, Options, Role, Settings, SyslogMode};
-use jit_core::wire::{Answer, CommandWords, Forecast, PolicyShown, RoleDetails, SettingsInfo};
+use jit_core::wire::{Answer, CommandWords, Evaluation, PolicyShown, RoleDetails, SettingsInfo};
 use jit_core::wire::{RoleInfo, texts};
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn policy_show(&self, only: Option<&RoleName>) -> Result<Answer, Refused> {
         let mut roles = Vec::new();
         match only {
@@ -38,7 +38,7 @@ impl Desk<'_> {
             .map_err(|error| refused("lookup", format!("unable to look up {user}: {error}")))?
             .ok_or_else(|| refused("unknown-user", format!("unknown user {user}")))?;
         let elevation = self.elevation_of(Caller::described(account)?, words)?;
-        let mut forecast = Forecast {
+        let mut evaluation = Evaluation {
             user: user.to_string(),
             run_as: elevation.run_as().name().to_string(),
             command: elevation.command().resolved_words(),
@@ -48,12 +48,12 @@ impl Desk<'_> {
             terms: None,
         };
         match judge(elevation, self.policy, Among::All(&[])) {
-            Ok(Judgement::Standing(standing)) => forecast.allow("standing", std::slice::from_ref(standing.role())),
-            Ok(Judgement::Eligible(eligible)) => forecast.allow("eligible", eligible.roles()),
-            Err(JudgeError::NotAllowed(not)) => forecast.because = denial(&not),
+            Ok(Judgement::Standing(standing)) => evaluation.allow("standing", std::slice::from_ref(standing.role())),
+            Ok(Judgement::Eligible(eligible)) => evaluation.allow("eligible", eligible.roles()),
+            Err(JudgeError::NotAllowed(not)) => evaluation.because = denial(&not),
             Err(error) => return Err(Refusal::from(error).into()),
         }
-        Ok(Answer::Forecast(Box::new(forecast)))
+        Ok(Answer::Evaluation(Box::new(evaluation)))
     }
 }
 

@@ -4,12 +4,12 @@ use crate::elevation::THIS_HOST;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused};
 use crate::activation::wait_beside;
 use crate::elevation::Caller;
 use crate::judge::subject;
-use crate::store::Which;
+use crate::store::GrantScope;
 use crate::verify::HeldRole;
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{GrantId, RoleName};
@@ -20,14 +20,14 @@ use jit_core::wire::{Answer, Holder, MembershipInfo};
 const WAIT_LIMIT: u64 = 3600;
 
 /// How somebody holds a role.
-pub(super) enum Held {
+pub(super) enum Membership {
     /// Until it is taken from the policy.
     Standing(Box<Role>),
     /// As long as the grant is good.
     Granted(Box<HeldRole>),
 }
 
-impl Held {
+impl Membership {
     pub(super) fn role(&self) -> &Role {
         match self {
             Self::Standing(role) => role,
@@ -36,7 +36,7 @@ impl Held {
     }
 }
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn membership(
         &self,
         holder: Option<&Holder>,
@@ -55,7 +55,7 @@ impl Desk<'_> {
             let limit = Duration::from_secs(wait.min(WAIT_LIMIT));
             // Whoever has asked may go away; then there is nobody to wait for.
             let _ = wait_beside(self.host, holder.uid(), &pending, limit, Some(std::io::stdin().as_fd()))?;
-            let later = Desk { now: &self.host.now()?, ..*self };
+            let later = Context { now: &self.host.now()?, ..*self };
             if let Some(held) = later.held(holder, role)? {
                 return Ok(later.told_of(&held));
             }
@@ -82,7 +82,7 @@ impl Desk<'_> {
     }
 
     /// How `holder` holds `role`, or any role: by a standing assignment, else by the grant that lasts longest.
-    pub(super) fn held(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<Held>, Refused> {
+    pub(super) fn held(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<Membership>, Refused> {
         let subject = subject(holder)?;
         let wanted =
             |found: &Role| role.is_none_or(|name| *name == found.name) && found.holds_on(holder.host(), &THIS_HOST);
@@ -91,7 +91,7 @@ impl Desk<'_> {
             None => self.policy.roles_for(&subject, Assignment::Standing)?.into_iter().find(wanted),
         };
         if let Some(role) = standing.filter(wanted) {
-            return Ok(Some(Held::Standing(Box::new(role))));
+            return Ok(Some(Membership::Standing(Box::new(role))));
         }
         let (names, grants) = self.host.store().held(holder.person(), self.now.seconds())?;
         let mut roles = Vec::new();
@@ -103,24 +103,25 @@ impl Desk<'_> {
             return Ok(None);
         }
         let known = self.host.knowledge(&roles, holder.person(), self.now)?;
-        Ok(HeldRole::find(&grants, holder, &roles, &known.facts(self.now)).map(|held| Held::Granted(Box::new(held))))
+        Ok(HeldRole::find(&grants, holder, &roles, &known.facts(self.now))
+            .map(|held| Membership::Granted(Box::new(held))))
     }
 
     /// The newest request of theirs for the role that waits for its decision.
     fn pending(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<GrantId>, Refused> {
         let now = self.host.now()?.seconds();
-        let own = self.host.store().requests(Which::Of(holder.person()), now)?;
+        let own = self.host.store().requests(GrantScope::Of(holder.person()), now)?;
         let waits = own.into_iter().filter(|request| {
             request.state == RequestState::Pending && role.is_none_or(|role| *role == request.terms.role)
         });
         Ok(waits.max_by_key(|request| request.terms.created).map(|request| request.terms.id))
     }
 
-    fn told_of(&self, held: &Held) -> Answer {
+    fn told_of(&self, held: &Membership) -> Answer {
         let role = Some(held.role().name.clone());
         Answer::Membership(match held {
-            Held::Standing(_) => MembershipInfo { holds: true, role, ..MembershipInfo::default() },
-            Held::Granted(held) => MembershipInfo {
+            Membership::Standing(_) => MembershipInfo { holds: true, role, ..MembershipInfo::default() },
+            Membership::Granted(held) => MembershipInfo {
                 holds: true,
                 role,
                 grant: Some(held.terms().id.clone()),

@@ -1,10 +1,11 @@
-//! The only door from the unprivileged tools to the grant database: one question, one answer. The table of who may ask what is
+//! The only broker from the unprivileged tools to the grant database: one question, one answer. The table of who may ask what is
 //! `verbs`. Who asks is what the kernel says; nothing in the question names them.
 
 mod background;
 mod consent;
 mod custody;
 mod decisions;
+mod documents;
 mod evidence;
 mod extend;
 mod failure;
@@ -15,7 +16,6 @@ mod import;
 mod knowledge;
 mod membership;
 mod page;
-mod papers;
 mod question;
 mod questions;
 mod recertify;
@@ -33,11 +33,11 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use crate::audit::Journal;
+use crate::console::{Console, PAGING};
 use crate::elevation::Caller;
 use crate::host::Host;
 use crate::judge::{names, subject};
 use crate::policy_index::PolicyIndex;
-use crate::voice::{PAGING, Voice};
 use failure::{Refused, refused, unchecked};
 use jit_core::clock::Now;
 use jit_core::policy::PolicyReader;
@@ -49,7 +49,7 @@ use sys::sanitize::Inherited;
 use verbs::{Answered, Given, Needs, Touch, Verb, Who};
 
 /// Everything that one answer is made from.
-pub(crate) struct Desk<'a> {
+pub(crate) struct Context<'a> {
     pub(crate) host: &'a Host,
     pub(crate) policy: &'a PolicyIndex<'a>,
     pub(crate) journal: &'a Journal<'a>,
@@ -62,7 +62,7 @@ pub(crate) struct Desk<'a> {
 
 /// Answers one question on standard output, and returns the exit status.
 pub fn serve(question: Question, inherited: &Inherited) -> i32 {
-    let Some(mut voice) = Voice::of_this_process() else { return 1 };
+    let Some(mut console) = Console::of_this_process() else { return 1 };
     let mut out = Patiently::new(std::io::stdout(), PAGING);
     let mut reader = PolicyReader::root(inherited.identity.uid());
     let answer = question.understood().and_then(|ask| {
@@ -70,13 +70,13 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
         // An approver is asked before the database is opened for the answer: nobody else waits for what a person types.
         let (turn, consent) = match ask {
             Ask::KeyInit {} | Ask::Examine {} => (None, None),
-            _ => (Some(turn_of(&caller)?), consent::obtain(&ask, &caller, &mut voice)?),
+            _ => (Some(turn_of(&caller)?), consent::obtain(&ask, &caller, &mut console)?),
         };
         let verb = Verb::of(ask);
         if verb.is_logged {
             reader = None;
         }
-        let answer = answer(verb, &caller, Given { consent, out: &mut out }, &mut voice);
+        let answer = answer(verb, &caller, Given { consent, out: &mut out }, &mut console);
         drop(turn);
         answer
     });
@@ -110,7 +110,7 @@ fn understand(bytes: &[u8]) -> Result<Ask, Refused> {
 }
 
 /// The answer; `None` when it was given on `given.out` already, with more behind it.
-fn answer(verb: Verb, caller: &Caller, given: Given<'_>, voice: &mut Voice) -> Result<Option<Answer>, Refused> {
+fn answer(verb: Verb, caller: &Caller, given: Given<'_>, console: &mut Console) -> Result<Option<Answer>, Refused> {
     let Verb { who, needs, touch, answer, .. } = verb;
     let handler = match answer {
         Answered::At(handler) => handler,
@@ -128,7 +128,7 @@ fn answer(verb: Verb, caller: &Caller, given: Given<'_>, voice: &mut Voice) -> R
         Err(error) if needs == Needs::Verdict && error.is_of_policy() => return Err(unchecked(error)),
         Err(error) if needs != Needs::Policy && caller.uid() == 0 => {
             let sentence = Refused::from(error).told_to(PolicyReader::root(caller.uid()).as_ref()).message;
-            voice.say(&format!("jitctl: warning: {sentence}; no role is known until it is mended\n"));
+            console.say(&format!("jitctl: warning: {sentence}; no role is known until it is mended\n"));
             nothing = rusqlite::Connection::open_in_memory()?;
             PolicyIndex::empty(&nothing)?
         }
@@ -145,7 +145,7 @@ fn answer(verb: Verb, caller: &Caller, given: Given<'_>, voice: &mut Voice) -> R
     }
     let secure_path = policy.settings().options.path_variable();
     let left_out = RefCell::default();
-    let desk = Desk {
+    let context = Context {
         host: &host,
         policy: &policy,
         journal: &journal,
@@ -154,10 +154,10 @@ fn answer(verb: Verb, caller: &Caller, given: Given<'_>, voice: &mut Voice) -> R
         secure_path: &secure_path,
         left_out: &left_out,
     };
-    let answer = desk.admit(who).and_then(|()| handler(&desk, given));
+    let answer = context.admit(who).and_then(|()| handler(&context, given));
     for id in left_out.into_inner() {
         let id = jit_core::escape::escape(id.as_bytes());
-        voice.say(&format!("jitctl: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
+        console.say(&format!("jitctl: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
     }
     if touch == Touch::Tends {
         host.seal_in_time(&journal);
@@ -165,7 +165,7 @@ fn answer(verb: Verb, caller: &Caller, given: Given<'_>, voice: &mut Voice) -> R
     answer
 }
 
-impl Desk<'_> {
+impl Context<'_> {
     /// That the caller is one of those whom the row names.
     fn admit(&self, who: Who) -> Result<(), Refused> {
         match who {

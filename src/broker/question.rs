@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::failure::{Refused, refused};
 use super::understand;
 use crate::elevation::Caller;
-use crate::host::{Turn, Work};
+use crate::host::{Slot, Work};
 use jit_core::budget::{BROKERS, QUESTION_WITHIN};
 use jit_core::wire::{Ask, REQUEST_LIMIT};
 use sys::counted::counted_as;
@@ -79,9 +79,9 @@ impl Question {
 }
 
 /// One of the [`BROKERS`] processes that work or wait for a user at the same time.
-pub(super) fn turn_of(caller: &Caller) -> Result<Turn, Refused> {
+pub(super) fn turn_of(caller: &Caller) -> Result<Slot, Refused> {
     let failed = |error| refused("host", format!("the turns of users cannot be counted: {error}"));
-    Turn::claim(caller.uid(), Work::Question).map_err(failed)?.ok_or_else(|| {
+    Slot::claim(caller.uid(), Work::Question).map_err(failed)?.ok_or_else(|| {
         refused("too-many", format!("{BROKERS} requests of yours are being worked on or waited for already"))
             .hint("end a jitctl of yours that waits")
     })

@@ -1,6 +1,6 @@
 //! What may I do, and why not?
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused, unchecked, unsaid};
 use super::verbs::Who;
 use crate::activation::wish::served;
@@ -16,7 +16,7 @@ use jit_core::policy::{Answer as Verdict, Assignment, Policy, Role};
 use jit_core::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
 use jit_core::wire::{RoleInfo, texts};
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn roles(&self) -> Result<Answer, Refused> {
         let subject = subject(self.caller)?;
         let standing = self.policy.roles_for(&subject, Assignment::Standing)?;

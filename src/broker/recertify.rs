@@ -4,7 +4,7 @@
 use crate::elevation::THIS_HOST;
 use std::collections::HashMap;
 
-use super::Desk;
+use super::Context;
 use super::decisions::given;
 use super::failure::{Refused, refused};
 use crate::database::Durability;
@@ -29,7 +29,7 @@ struct Holder {
     uid: Option<u32>,
 }
 
-impl Desk<'_> {
+impl Context<'_> {
     /// Eligibility that led to no grant for `since` seconds: per person where the policy names people, per group otherwise.
     pub(super) fn review_unused(&self, since: u64) -> Result<Answer, Refused> {
         let limit = self.now.seconds().saturating_sub(i64::try_from(since).unwrap_or(i64::MAX));

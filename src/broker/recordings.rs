@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused};
 use crate::audit::{Between, Filter, Order, Whose};
 use crate::database::Durability;
@@ -14,7 +14,7 @@ use crate::host::{Encoding, Stage, StoredRecording, is_written};
 use crate::judge::{names, subject};
 use jit_core::escape::{Word, escape, hex};
 use jit_core::evidence::Record;
-use jit_core::evidence::record::{End, EndedBy, Event, Purpose, Reading, Start};
+use jit_core::evidence::record::{End, EndedBy, Event, Purpose, RecordingRead, Start};
 use jit_core::wire::{Answer, Frame, RecordingInfo, Reply};
 use sys::poll::is_left;
 
@@ -31,7 +31,7 @@ pub(super) struct KnownRun {
     pub(super) end: Option<Box<End>>,
 }
 
-impl Desk<'_> {
+impl Context<'_> {
     /// Answers with the recording of one run, and sends it.
     pub(super) fn recording(&self, run: &str, purpose: Purpose, out: &mut dyn Write) -> Result<(), Refused> {
         let known = self.known_run(run)?.ok_or_else(|| unknown(run))?;
@@ -139,7 +139,7 @@ impl Desk<'_> {
     }
 
     fn record_reading(&self, purpose: Purpose, of: Option<&Start>) -> Result<(), Refused> {
-        let reading = Event::Reading(Box::new(Reading {
+        let reading = Event::Reading(Box::new(RecordingRead {
             uid: self.caller.uid(),
             user: Word::from(self.caller.name().as_str()),
             purpose,

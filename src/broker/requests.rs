@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused};
 use super::page::Pager;
-use super::statement::{Matter, Speaker};
+use super::statement::{StatementAuthor, StatementSubject};
 use super::view::Decides;
 use crate::activation::insight::Sight;
 use crate::activation::wish::served;
@@ -18,7 +18,7 @@ use crate::elevation::environment::split;
 use crate::elevation::{Command, CommandError, Elevation, RunAs};
 use crate::judge::{Among, Eligible, Judgement, ask, judge, subject};
 use crate::refusal::why_line;
-use crate::store::{ListedRequest, StoredRequest, Which};
+use crate::store::{GrantScope, ListedRequest, StoredRequest};
 use jit_core::cli::EnvironmentWish;
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
@@ -34,7 +34,7 @@ type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
 /// The longest that one question waits, in seconds; whoever wants to wait longer asks again.
 const WAIT_LIMIT: u64 = 3600;
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn request(&self, new: NewRequest) -> Result<Answer, Refused> {
         let words = CommandWords {
             run_as: new.run_as.clone(),
@@ -98,12 +98,12 @@ impl Desk<'_> {
     fn rows(&self, all: bool, before: Option<i64>) -> Result<Vec<ListedRequest>, Refused> {
         let (store, now) = (self.host.store(), self.now.seconds());
         match (all, self.is_reader()?) {
-            (false, _) => Ok(store.listed(Which::Pending, before, now)?),
-            (true, true) => Ok(store.listed(Which::Everybody, before, now)?),
+            (false, _) => Ok(store.listed(GrantScope::Pending, before, now)?),
+            (true, true) => Ok(store.listed(GrantScope::Everybody, before, now)?),
             (true, false) => {
-                let mut rows = store.listed(Which::Of(self.caller.person()), before, now)?;
+                let mut rows = store.listed(GrantScope::Of(self.caller.person()), before, now)?;
                 let own = self.caller.uid();
-                rows.extend(store.listed(Which::Pending, before, now)?.into_iter().filter(|row| row.uid != own));
+                rows.extend(store.listed(GrantScope::Pending, before, now)?.into_iter().filter(|row| row.uid != own));
                 rows.sort_by_key(|row| std::cmp::Reverse(row.row));
                 Ok(rows)
             }
@@ -117,38 +117,38 @@ impl Desk<'_> {
     pub(super) fn wait(&self, id: &IdPrefix, seconds: u64) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
         wait(self.host, self.caller.uid(), &request.terms.id, Duration::from_secs(seconds.min(WAIT_LIMIT)))?;
-        let later = Desk { now: &self.host.now()?, ..*self };
+        let later = Context { now: &self.host.now()?, ..*self };
         Ok(Answer::Grant(Box::new(later.info_of(&request.terms.id)?)))
     }
 
     pub(super) fn cancel(&self, id: &IdPrefix) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
-        self.cancel_as(Speaker::Here(self.caller), &request)?;
+        self.cancel_as(StatementAuthor::Here(self.caller), &request)?;
         Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
     }
 
-    pub(super) fn cancel_as(&self, speaker: Speaker<'_>, request: &StoredRequest) -> Result<(), Refused> {
+    pub(super) fn cancel_as(&self, author: StatementAuthor<'_>, request: &StoredRequest) -> Result<(), Refused> {
         let terms = &request.terms;
-        if !speaker.who().person().is(terms.uid, &terms.user) {
+        if !author.who().person().is(terms.uid, &terms.user) {
             return Err(refused("not-yours", format!("request {} was made by {}", terms.id, terms.user))
                 .hint(format!("jitctl deny {} --reason WHY", terms.id)));
         }
-        self.decide(speaker, StatementKind::Cancellation, request, &Word::default())
+        self.decide(author, StatementKind::Cancellation, request, &Word::default())
     }
 
     /// Takes a pending request out of its state, with its statement and its record.
     pub(super) fn decide(
         &self,
-        speaker: Speaker<'_>,
+        author: StatementAuthor<'_>,
         kind: StatementKind,
         request: &StoredRequest,
         reason: &Word,
     ) -> Result<(), Refused> {
         self.undecided(request)?;
-        let (id, matter) = (&request.terms.id, Matter::from(request));
-        let statement = self.stated(speaker, kind, &matter, reason, &self.host.witness()?)?;
+        let (id, subject) = (&request.terms.id, StatementSubject::from(request));
+        let statement = self.stated(author, kind, &subject, reason, &self.host.witness()?)?;
         let written = self.host.database().write(Durability::Synced, |tx| {
-            let written = self.carry_out(tx, &statement, &matter)?;
+            let written = self.carry_out(tx, &statement, &subject)?;
             written.ok_or_else(|| refused("not-pending", format!("request {id} was decided meanwhile")))
         })?;
         let _ = self.journal.mirror(&[written]);

@@ -1,10 +1,10 @@
 //! Reviews: broken glass that an approver has to look at. Whoever broke it is never the one who settles it.
 
-use super::Desk;
+use super::Context;
 use super::decisions::{given, unattested};
 use super::failure::{Refused, refused};
 use super::import::VERIFYING_KEY;
-use super::statement::{Matter, Speaker};
+use super::statement::{StatementAuthor, StatementSubject};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
@@ -17,7 +17,7 @@ use jit_core::policy::Role;
 use jit_core::wire::texts;
 use jit_core::wire::{Answer, DebtInfo};
 
-impl Desk<'_> {
+impl Context<'_> {
     pub(super) fn review_debts(&self) -> Result<Answer, Refused> {
         let reader = self.is_reader()?;
         let mut infos = Vec::new();
@@ -37,25 +37,25 @@ impl Desk<'_> {
         consent: Option<Consent>,
     ) -> Result<Answer, Refused> {
         let request = self.visible(id)?;
-        self.settle_as(Speaker::Here(self.caller), &request, comment, consent)?;
+        self.settle_as(StatementAuthor::Here(self.caller), &request, comment, consent)?;
         Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
     }
 
     pub(super) fn settle_as(
         &self,
-        speaker: Speaker<'_>,
+        author: StatementAuthor<'_>,
         request: &StoredRequest,
         comment: &Word,
         consent: Option<Consent>,
     ) -> Result<(), Refused> {
         let comment = given("comment", comment)?;
-        let (debt, role) = self.settleable_by(speaker.who(), request)?;
-        let act = settling(speaker, request, &debt, role.as_ref(), consent)?;
-        let matter = Matter::of_debt(&debt, request);
-        let statement = self.stated(speaker, StatementKind::Review, &matter, comment, &self.host.witness()?)?;
+        let (debt, role) = self.settleable_by(author.who(), request)?;
+        let act = settling(author, request, &debt, role.as_ref(), consent)?;
+        let subject = StatementSubject::of_debt(&debt, request);
+        let statement = self.stated(author, StatementKind::Review, &subject, comment, &self.host.witness()?)?;
         let written = self.host.database().write(Durability::Synced, |tx| {
             let settled = settle(tx, &statement, &act, self.now.moment().wall.seconds())?;
-            self.recorded(tx, settled, &statement, &matter)?.ok_or_else(|| owes_nothing(&request.terms.id))
+            self.recorded(tx, settled, &statement, &subject)?.ok_or_else(|| owes_nothing(&request.terms.id))
         })?;
         let _ = self.journal.mirror(&[written]);
         Ok(())
@@ -141,21 +141,21 @@ fn not_approver(role: &RoleName) -> Refused {
 
 /// That the review is the reviewer's own act, in the way that the role demands.
 fn settling(
-    speaker: Speaker<'_>,
+    author: StatementAuthor<'_>,
     request: &StoredRequest,
     debt: &Debt,
     role: Option<&Role>,
     consent: Option<Consent>,
 ) -> Result<Act, Refused> {
-    let uid = speaker.who().uid();
+    let uid = author.who().uid();
     let Some(role) = role else {
         return Act::of_root(uid).ok_or_else(|| not_approver(&debt.role));
     };
     let id = &request.terms.id;
-    match speaker {
-        Speaker::Here(_) => Act::in_person(uid, &Shown::whole(&request.bytes), &role.activation, consent)
+    match author {
+        StatementAuthor::Here(_) => Act::in_person(uid, &Shown::whole(&request.bytes), &role.activation, consent)
             .map_err(|fault| unattested(fault).hint(format!("jitctl review {id} --comment 'WHAT YOU FOUND'"))),
-        Speaker::Elsewhere(_, vouched) => Act::signed(uid, vouched, &role.activation)
+        StatementAuthor::Elsewhere(_, vouched) => Act::signed(uid, vouched, &role.activation)
             .map_err(|fault| refused("bad-statement", fault).hint(VERIFYING_KEY)),
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions that run: who sees them, and who may freeze, thaw and end them. What is wanted is left beside the open run;
 //! its supervisor, woken by the bell, does it.
 
-use super::Desk;
+use super::Context;
 use super::failure::{Refused, refused};
 use super::recordings::unknown;
 use crate::audit::{OpenRun, Wish};
@@ -10,7 +10,7 @@ use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, Intervention, Start};
 use jit_core::wire::{Answer, SessionInfo};
 
-impl Desk<'_> {
+impl Context<'_> {
     /// Those that the caller may see: their own, those of roles that they observe or approve, and all for root and
     /// readers.
     pub(super) fn sessions(&self) -> Result<Answer, Refused> {

@@ -2,7 +2,7 @@
 //! key. Who brings a signed one is nobody in particular: everything is learnt from its exact bytes, the signature over them,
 //! the list of keys, the policy, and the request as it stands here.
 
-use super::Desk;
+use super::Context;
 use super::decisions::{described, given};
 use super::failure::{Refused, refused};
 use crate::activation::WORDS_LIMIT;
@@ -31,14 +31,14 @@ const SKEW: i64 = 300;
 
 /// Who states something, and how that is known.
 #[derive(Clone, Copy)]
-pub(super) enum Speaker<'a> {
+pub(super) enum StatementAuthor<'a> {
     /// The caller: the kernel says so.
     Here(&'a Caller),
     /// Somebody whose key has signed it.
     Elsewhere(&'a Caller, &'a VouchedStatement),
 }
 
-impl<'a> Speaker<'a> {
+impl<'a> StatementAuthor<'a> {
     /// Who it is.
     pub(super) fn who(self) -> &'a Caller {
         match self {
@@ -48,7 +48,7 @@ impl<'a> Speaker<'a> {
 }
 
 /// The request or grant that a statement is about.
-pub(super) struct Matter {
+pub(super) struct StatementSubject {
     id: GrantId,
     /// SHA-256 of the exact bytes of the request, lower-case hexadecimal.
     request: String,
@@ -57,7 +57,7 @@ pub(super) struct Matter {
     holder_uid: u32,
 }
 
-impl From<&StoredRequest> for Matter {
+impl From<&StoredRequest> for StatementSubject {
     fn from(request: &StoredRequest) -> Self {
         let RequestTerms { id, role, user, uid, .. } = &request.terms;
         let request = hex(&digest(&request.bytes));
@@ -65,7 +65,7 @@ impl From<&StoredRequest> for Matter {
     }
 }
 
-impl From<&GrantTerms> for Matter {
+impl From<&GrantTerms> for StatementSubject {
     fn from(terms: &GrantTerms) -> Self {
         Self {
             id: terms.id.clone(),
@@ -77,7 +77,7 @@ impl From<&GrantTerms> for Matter {
     }
 }
 
-impl Matter {
+impl StatementSubject {
     /// The same by the debt of a broken glass: its role and holder are those of that day.
     pub(super) fn of_debt(debt: &Debt, request: &StoredRequest) -> Self {
         let (role, holder) = (debt.role.clone(), debt.user.clone());
@@ -85,37 +85,37 @@ impl Matter {
     }
 }
 
-impl Desk<'_> {
+impl Context<'_> {
     /// What `speaker` states about a request or grant, signed by this host.
     pub(super) fn stated(
         &self,
-        speaker: Speaker<'_>,
+        author: StatementAuthor<'_>,
         kind: StatementKind,
-        matter: &Matter,
+        subject: &StatementSubject,
         reason: &Word,
         identity: &Identity,
     ) -> Result<SignedStatement, Refused> {
-        match speaker {
-            Speaker::Here(who) => {
-                let terms = self.statement(who, kind, matter, reason, identity);
+        match author {
+            StatementAuthor::Here(who) => {
+                let terms = self.statement(who, kind, subject, reason, identity);
                 Ok(SignedStatement::spoken(terms, who.uid(), &identity.key)?)
             }
-            Speaker::Elsewhere(who, vouched) => Ok(SignedStatement::carried(vouched, who.uid(), &identity.key)),
+            StatementAuthor::Elsewhere(who, vouched) => Ok(SignedStatement::carried(vouched, who.uid(), &identity.key)),
         }
     }
 
     /// What follows from a statement about the grant that this one extends: the host says it in the same person's name.
     pub(super) fn followed(
         &self,
-        speaker: Speaker<'_>,
+        author: StatementAuthor<'_>,
         cause: &SignedStatement,
-        matter: &Matter,
+        subject: &StatementSubject,
         identity: &Identity,
     ) -> Result<SignedStatement, Refused> {
-        let (said, who) = (cause.terms(), speaker.who());
+        let (said, who) = (cause.terms(), author.who());
         let terms = StatementTerms {
             follows: Some(cause.digest()),
-            ..self.statement(who, said.kind, matter, &said.reason, identity)
+            ..self.statement(who, said.kind, subject, &said.reason, identity)
         };
         Ok(SignedStatement::spoken(terms, who.uid(), &identity.key)?)
     }
@@ -124,7 +124,7 @@ impl Desk<'_> {
         &self,
         who: &Caller,
         kind: StatementKind,
-        matter: &Matter,
+        subject: &StatementSubject,
         reason: &Word,
         identity: &Identity,
     ) -> StatementTerms {
@@ -135,10 +135,10 @@ impl Desk<'_> {
             extensions: Extensions::new(),
             follows: None,
             host: identity.id.as_str().to_owned(),
-            id: matter.id.clone(),
+            id: subject.id.clone(),
             kind,
             reason: reason.clone(),
-            request: matter.request.clone(),
+            request: subject.request.clone(),
             version: VERSION,
         }
     }
@@ -148,10 +148,10 @@ impl Desk<'_> {
         &self,
         tx: &rusqlite::Transaction<'_>,
         statement: &SignedStatement,
-        matter: &Matter,
+        subject: &StatementSubject,
     ) -> Result<Option<Written>, Refused> {
         let changed = carry_out(tx, statement, self.now.moment().wall.seconds())?;
-        self.recorded(tx, changed, statement, matter)
+        self.recorded(tx, changed, statement, subject)
     }
 
     /// The record of a statement, where it has changed anything.
@@ -160,13 +160,13 @@ impl Desk<'_> {
         tx: &rusqlite::Transaction<'_>,
         changed: bool,
         statement: &SignedStatement,
-        matter: &Matter,
+        subject: &StatementSubject,
     ) -> Result<Option<Written>, Refused> {
         if !changed {
             return Ok(None);
         }
         of_this_host(tx, &statement.terms().host)?;
-        Ok(Some(self.journal.append(tx, self.now.moment(), event(statement, matter))?))
+        Ok(Some(self.journal.append(tx, self.now.moment(), event(statement, subject))?))
     }
 
     /// Takes a statement that was signed anywhere.
@@ -208,18 +208,18 @@ impl Desk<'_> {
 
     /// What a signed statement asks for, by the rules that hold for whoever does it here; the grants that it ended.
     fn act(&self, who: &Caller, vouched: &VouchedStatement, request: &StoredRequest) -> Result<Vec<GrantId>, Refused> {
-        let (terms, speaker) = (vouched.terms(), Speaker::Elsewhere(who, vouched));
+        let (terms, author) = (vouched.terms(), StatementAuthor::Elsewhere(who, vouched));
         match terms.kind {
-            StatementKind::Denial => self.deny_as(speaker, request, &terms.reason).map(|()| Vec::new()),
-            StatementKind::Cancellation => self.cancel_as(speaker, request).map(|()| Vec::new()),
-            StatementKind::Review => self.settle_as(speaker, request, &terms.reason, None).map(|()| Vec::new()),
+            StatementKind::Denial => self.deny_as(author, request, &terms.reason).map(|()| Vec::new()),
+            StatementKind::Cancellation => self.cancel_as(author, request).map(|()| Vec::new()),
+            StatementKind::Review => self.settle_as(author, request, &terms.reason, None).map(|()| Vec::new()),
             StatementKind::Release => {
                 self.issued_before(terms)?;
-                self.release_as(speaker, request)
+                self.release_as(author, request)
             }
             StatementKind::Revocation => {
                 self.issued_before(terms)?;
-                self.revoke_as(speaker, &terms.id, given("reason", &terms.reason)?)
+                self.revoke_as(author, &terms.id, given("reason", &terms.reason)?)
             }
         }
     }
@@ -303,11 +303,11 @@ fn read(text: &str, signature: &str) -> Result<CarriedStatement, Refused> {
 }
 
 /// The record of a statement.
-fn event(statement: &SignedStatement, matter: &Matter) -> Event {
+fn event(statement: &SignedStatement, subject: &StatementSubject) -> Event {
     let terms = statement.terms();
     let (grant, uid, user) = (terms.id.clone(), statement.uid(), Word::from(terms.by.as_str()));
-    let (holder, holder_uid) = (Word::from(matter.holder.as_str()), matter.holder_uid);
-    let (role, reason) = (matter.role.clone(), terms.reason.clone());
+    let (holder, holder_uid) = (Word::from(subject.holder.as_str()), subject.holder_uid);
+    let (role, reason) = (subject.role.clone(), terms.reason.clone());
     let (key, sha256) = (statement.fingerprint().map(Word::from), Some(Digest(digest(statement.bytes()))));
     match terms.kind {
         StatementKind::Denial => Event::Denial(Box::new(Denial { grant, uid, user, role, reason, key, sha256 })),

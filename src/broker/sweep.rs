@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::Desk;
+use super::Context;
 use super::failure::Refused;
 use crate::host::Encoding;
 use crate::shrink::{WORTH, finish};
 use jit_core::places::SHRINKER;
 use jit_core::wire::{Answer, SweepInfo};
 
-impl Desk<'_> {
+impl Context<'_> {
     /// One thing after the other; what was done stays done when a later one fails. That retention was refused is told beside it.
     pub(super) fn sweep(&self) -> Result<Answer, Refused> {
         let closed = self.host.close_every_lost(self.journal)?;
@@ -21,7 +21,7 @@ impl Desk<'_> {
             self.host.shelve_recording(&run)?;
             info.shelved += 1;
         }
-        for recording in self.host.shelf()? {
+        for recording in self.host.finished_recordings()? {
             let plain = recording.encoding == Encoding::Plain && recording.bytes >= WORTH;
             info.compressed += u64::from(plain && finish(Path::new(SHRINKER), &recording.run));
         }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::Desk;
+use super::Context;
 use super::failure::Refused;
 use crate::judge::{names, subject};
-use crate::store::{Ended, StoredGrant, StoredRequest};
+use crate::store::{ClosedBy, StoredGrant, StoredRequest};
 use crate::verify::{GrantFault, window};
 use jit_core::escape::Word;
 use jit_core::grant::lifecycle::RequestState;
@@ -14,12 +14,12 @@ use jit_core::names::{GrantId, IdPrefix, RoleName};
 use jit_core::policy::EDIT;
 use jit_core::policy::Role;
 use jit_core::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, texts};
-use sys::sight::can_read;
+use sys::access::can_read;
 
 /// The most ids with one beginning among which the caller's are looked for.
 const MATCHES: u32 = 256;
 
-impl Desk<'_> {
+impl Context<'_> {
     /// The request that `prefix` names among those that the caller may see; others do not exist for them.
     pub(super) fn visible(&self, prefix: &IdPrefix) -> Result<StoredRequest, Refused> {
         let store = self.host.store();
@@ -159,7 +159,7 @@ impl Desk<'_> {
     }
 }
 
-impl Desk<'_> {
+impl Context<'_> {
     /// The approvals of a request, with what they are worth today while it is pending.
     fn approvals_of(&self, request: &StoredRequest, role: Option<&Role>) -> Result<Vec<ApprovalInfo>, Refused> {
         let given = self.host.store().approvals(&request.terms.id)?;
@@ -180,17 +180,17 @@ impl Desk<'_> {
 pub(super) struct Decides(BTreeMap<RoleName, bool>);
 
 impl Decides {
-    pub(super) fn whether(&mut self, desk: &Desk<'_>, role: &RoleName) -> Result<bool, Refused> {
+    pub(super) fn whether(&mut self, context: &Context<'_>, role: &RoleName) -> Result<bool, Refused> {
         if let Some(known) = self.0.get(role) {
             return Ok(*known);
         }
-        let decides = desk.approves_named(role)?;
+        let decides = context.approves_named(role)?;
         self.0.insert(role.clone(), decides);
         Ok(decides)
     }
 }
 
-impl Desk<'_> {
+impl Context<'_> {
     /// The digest of the program: for its requester only where they could read the program themselves, because it would
     /// let them tell what is in it.
     pub(super) fn digest_of(&self, request: &StoredRequest) -> Result<Option<String>, Refused> {
@@ -233,7 +233,7 @@ fn approval(approval: jit_core::grant::Approval) -> ApprovalInfo {
     }
 }
 
-fn ended(ended: Ended, key: Option<String>) -> EndedInfo {
+fn ended(ended: ClosedBy, key: Option<String>) -> EndedInfo {
     let reason = Word(std::os::unix::ffi::OsStringExt::from_vec(ended.reason));
     EndedInfo { by: ended.by, at: ended.at, reason, key }
 }

@@ -67,7 +67,7 @@ fn fault_of(metadata: &Metadata) -> Option<Distrust> {
 
 /// Where an open database lies: the files that it was opened as.
 #[derive(Debug)]
-pub struct Place {
+pub struct DatabaseFiles {
     path: PathBuf,
     files: Option<Files>,
 }
@@ -75,7 +75,7 @@ pub struct Place {
 /// Device and inode of the database and of what SQLite keeps beside it, as far as it is there.
 type Files = [Option<(u64, u64)>; 3];
 
-impl Place {
+impl DatabaseFiles {
     /// Of one that is not open yet: any is the same.
     pub(super) fn unknown(path: &Path) -> Self {
         Self { path: path.to_owned(), files: None }

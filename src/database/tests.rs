@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::*;
-use crate::voice::Voice;
+use crate::console::Console;
 
 /// A private directory of a test, on a real disk, removed at its end.
 pub(crate) struct Scratch(PathBuf);
@@ -254,15 +254,15 @@ fn what_sqlite_could_do_with_a_hostile_statement_is_switched_off() {
 #[test]
 fn a_reading_sees_one_state_until_it_is_dropped_or_something_is_written() {
     let scratch = Scratch::new("reading");
-    let mut voice = Voice::of_this_process().unwrap();
+    let mut console = Console::of_this_process().unwrap();
     let (database, other) = (create(&scratch), open(&scratch).unwrap());
-    let reading = database.reading(&mut voice);
+    let reading = database.reading(&mut console);
     assert_eq!(count(&database), 0);
     insert(&other, "one").unwrap();
     assert_eq!(count(&database), 0);
     drop(reading);
     assert_eq!(count(&database), 1);
-    let reading = database.reading(&mut voice);
+    let reading = database.reading(&mut console);
     assert_eq!(count(&database), 1);
     insert(&other, "two").unwrap();
     insert(&database, "three").unwrap();

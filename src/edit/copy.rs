@@ -17,8 +17,8 @@ use jit_core::budget::EDITED;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{self, Change};
 use sys::exec::Credentials;
-use sys::lent::as_user;
-use sys::place::{Place, PlaceError, open_own, read_all};
+use sys::fsuid::as_user;
+use sys::user_path::{Place, PlaceError, open_own, read_all};
 
 /// A larger file is not edited here: both versions are held in memory, so that what is recorded is what is written.
 const LARGEST: usize = 64 << 20;
@@ -33,7 +33,7 @@ const LONGEST_STEM: usize = 200;
 const TRIES: usize = 100;
 
 /// With whose powers files are used.
-pub struct Hands {
+pub struct EditCredentials {
     /// Reads and writes the files.
     pub run_as: Credentials,
     /// Owns the copies.
@@ -100,7 +100,7 @@ pub enum Copied {
 
 impl<'a> Copy<'a> {
     /// Reads the file and makes a copy of it that only the caller can read. The files before it have `held` bytes.
-    pub fn out(target: &'a Target, hands: &Hands, held: usize) -> Result<Self, EditError> {
+    pub fn out(target: &'a Target, hands: &EditCredentials, held: usize) -> Result<Self, EditError> {
         let name = || Word::from(target.typed());
         let place = target.place().map_err(|error| EditError::Target(name(), again(error)))?;
         let room = EDITED.saturating_sub(held).min(LARGEST);
@@ -144,7 +144,7 @@ impl<'a> Copy<'a> {
     }
 
     /// Reads the copy, with the caller's powers: whatever stands there now is what they may read themselves.
-    pub fn look(&self, hands: &Hands) -> Result<Copied, EditError> {
+    pub fn look(&self, hands: &EditCredentials) -> Result<Copied, EditError> {
         let lost = |error| EditError::Lost(self.path.clone(), error);
         let file = open_own(&self.path, &hands.caller).map_err(lost)?;
         let after = read_all(&file, LARGEST).map_err(lost)?;
@@ -162,14 +162,14 @@ impl<'a> Copy<'a> {
     }
 
     /// Writes `after` where the file is, unless somebody else has changed it.
-    pub fn back(&self, after: &[u8], hands: &Hands) -> Result<(), EditError> {
+    pub fn back(&self, after: &[u8], hands: &EditCredentials) -> Result<(), EditError> {
         let mode = 0o644 & !hands.umask;
         let written = self.place.write(&hands.run_as, self.before.as_deref(), after, mode);
         written.map_err(|error| EditError::Write(self.name(), error))
     }
 
     /// The copy has served.
-    pub fn discard(self, hands: &Hands) {
+    pub fn discard(self, hands: &EditCredentials) {
         remove(&self.path, &hands.caller);
     }
 

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use sys::exec::Credentials;
 use sys::poll::{pipe, read, write};
 use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
-use sys::wall::{Files, Post, close_all_but, confine};
+use sys::sandbox::{Files, Post, close_all_but, confine};
 
 /// Texts that are longer together, in bytes, are not compared.
 const LONGEST: usize = 512 << 10;

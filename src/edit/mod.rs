@@ -5,4 +5,4 @@
 mod copy;
 mod diff;
 
-pub use copy::{Copied, Copy, EditError, Hands};
+pub use copy::{Copied, Copy, EditCredentials, EditError};

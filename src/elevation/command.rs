@@ -23,7 +23,7 @@ use sys::program::OpenedProgram;
 
 /// An opened program with its arguments, or files to edit.
 pub struct Command {
-    what: What,
+    what: CommandKind,
     /// By which rules know it: see [`OpenedProgram::place`].
     path: PathBuf,
     /// How the caller called it.
@@ -37,7 +37,7 @@ pub struct Command {
     hidden: Option<PathBuf>,
 }
 
-enum What {
+enum CommandKind {
     Program(OpenedProgram),
     Edit(Rc<Edit>),
 }
@@ -142,7 +142,7 @@ impl Command {
         let edit = Edit::find(files, caller, reader);
         let arguments = edit.targets().iter().map(|target| target.path().as_os_str().to_owned()).collect();
         let (path, name) = (PathBuf::from(EDIT), OsString::from(EDIT));
-        let what = What::Edit(Rc::new(edit));
+        let what = CommandKind::Edit(Rc::new(edit));
         Self { what, path, name, arguments, login: false, digest: OnceCell::new(), hidden: None }
     }
 
@@ -184,23 +184,23 @@ impl Command {
 
     fn of(program: OpenedProgram, name: OsString, arguments: Vec<OsString>) -> Self {
         let path = program.place().to_owned();
-        let what = What::Program(program);
+        let what = CommandKind::Program(program);
         Self { what, path, name, arguments, login: false, digest: OnceCell::new(), hidden: None }
     }
 
     /// The opened file; none for an edit, whose editor has no power.
     pub fn program(&self) -> Option<&OpenedProgram> {
         match &self.what {
-            What::Program(program) => Some(program),
-            What::Edit(_) => None,
+            CommandKind::Program(program) => Some(program),
+            CommandKind::Edit(_) => None,
         }
     }
 
     /// The files to edit, where that is the command.
     pub fn edit_wish(&self) -> Option<&Rc<Edit>> {
         match &self.what {
-            What::Program(_) => None,
-            What::Edit(edit) => Some(edit),
+            CommandKind::Program(_) => None,
+            CommandKind::Edit(edit) => Some(edit),
         }
     }
 
@@ -254,8 +254,8 @@ impl Command {
     pub fn refused_words(&self) -> Vec<Word> {
         let path = self.hidden.as_ref().unwrap_or(&self.path);
         let arguments: Vec<Word> = match &self.what {
-            What::Program(_) => self.arguments.iter().map(Word::from).collect(),
-            What::Edit(edit) => edit.targets().iter().map(|target| Word::from(target.typed())).collect(),
+            CommandKind::Program(_) => self.arguments.iter().map(Word::from).collect(),
+            CommandKind::Edit(edit) => edit.targets().iter().map(|target| Word::from(target.typed())).collect(),
         };
         std::iter::once(Word::from(path.as_os_str())).chain(arguments).collect()
     }
@@ -333,7 +333,7 @@ pub fn sha256_of(file: &File) -> io::Result<[u8; 32]> {
 /// Whether the caller could find out by themselves what lies in a directory.
 fn may_look_into(directory: &Path, caller: &Caller) -> bool {
     // The directory itself must be open to them, not only known: a name in it is what is asked about.
-    !sys::sight::is_hidden(caller.uid(), caller.gid(), caller.group_ids(), directory).unwrap_or(true)
+    !sys::access::is_hidden(caller.uid(), caller.gid(), caller.group_ids(), directory).unwrap_or(true)
 }
 
 fn not_opened(path: &Path, name: &OsStr, error: io::Error) -> CommandError {

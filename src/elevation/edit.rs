@@ -12,8 +12,8 @@ use crate::elevation::{Caller, RunAs, RunAsError};
 use jit_core::escape::Word;
 use jit_core::policy::EDIT;
 use sys::exec::Credentials;
-use sys::lent::as_user;
-use sys::place::{Place, PlaceError};
+use sys::fsuid::as_user;
+use sys::user_path::{Place, PlaceError};
 
 /// Where an editor is looked for when the caller's environment has no PATH.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";

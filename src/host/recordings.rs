@@ -92,11 +92,11 @@ impl Host {
 }
 
 /// The complete recordings, for whoever compresses them: without the database.
-pub struct Shelf {
+pub struct FinishedRecordings {
     done: TrustedDirectory,
 }
 
-impl Shelf {
+impl FinishedRecordings {
     /// Of this host.
     pub fn open() -> Result<Self, HostError> {
         let state = TrustedDirectory::open(Path::new(STATE))?;

@@ -1,10 +1,10 @@
 //! The judgement: which roles would allow an elevation, as a standing assignment or once activated.
 
-mod manner;
+mod run_options;
 
 use std::fmt;
 
-pub use manner::{Manner, NotPermitted, WantedDirectory, WorkingDirectory};
+pub use run_options::{NotPermitted, RunOptions, WantedDirectory, WorkingDirectory};
 use sha2::{Sha224, Sha384, Sha512};
 
 use crate::elevation::{Caller, CallerError, Command, Elevation, THIS_HOST};

@@ -247,9 +247,9 @@ mod tests {
     use crate::recording::cast::Environment;
     use std::path::PathBuf;
 
-    struct Place(PathBuf);
+    struct TestDir(PathBuf);
 
-    impl Place {
+    impl TestDir {
         fn new(name: &str) -> Self {
             Self(std::env::temp_dir().join(format!("jit-sudo-recorder-{name}-{}", std::process::id())))
         }
@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    impl Drop for Place {
+    impl Drop for TestDir {
         fn drop(&mut self) {
             let _ = std::fs::remove_file(&self.0);
         }
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_recording_is_a_header_and_events_under_one_digest() {
-        let place = Place::new("whole");
+        let place = TestDir::new("whole");
         let start = Instant::now();
         let after = |ms| start + Duration::from_millis(ms);
         let mut recorder = place.begin(ROOMY, start).unwrap();
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn an_event_is_written_within_its_time_and_much_at_once() {
-        let place = Place::new("behind");
+        let place = TestDir::new("behind");
         let start = Instant::now();
         let mut recorder = place.begin(ROOMY, start).unwrap();
         assert_eq!(recorder.patience(start), None);
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn what_would_be_too_long_ends_the_recording_with_a_whole_line_and_its_seal() {
-        let place = Place::new("limit");
+        let place = TestDir::new("limit");
         let start = Instant::now();
         let mut recorder = place.begin(Limits { length: 1000, reserve: 0 }, start).unwrap();
         recorder.output(start, &[b'a'; 300]).unwrap();
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn where_the_reserve_would_be_touched_nothing_begins() {
-        let place = Place::new("reserve");
+        let place = TestDir::new("reserve");
         let begun = place.begin(Limits { length: 1 << 20, reserve: u64::MAX }, Instant::now());
         assert!(matches!(begun, Err(RecordingError::Space(u64::MAX))));
         assert_eq!(place.text(), "");

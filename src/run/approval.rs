@@ -5,10 +5,10 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::activation::wait_beside;
+use crate::console::Console;
 use crate::host::HostError;
 use crate::refusal::Refusal;
-use crate::run::Scene;
-use crate::voice::Voice;
+use crate::run::RunContext;
 use jit_core::clock::duration::spell;
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::GrantId;
@@ -23,30 +23,30 @@ pub(super) fn await_approval(
     id: &GrantId,
     approvers: &[String],
     limit: u64,
-    scene: &Scene<'_>,
-    voice: &mut Voice,
+    context: &RunContext<'_>,
+    console: &mut Console,
 ) -> Result<RequestState, Refusal> {
     let names = approvers.join(" or ");
-    voice.say(&format!("jit-sudo: request {id} waits for the approval of {names} (^C leaves it pending)\n"));
+    console.say(&format!("jit-sudo: request {id} waits for the approval of {names} (^C leaves it pending)\n"));
     let interrupts = SignalQueue::open(&[SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP])
         .map_err(|error| HostError::System("receive signals", error))?;
-    let uid = scene.inherited.identity.uid();
+    let uid = context.inherited.identity.uid();
     let countdown = Countdown { visible: std::io::stderr().is_terminal() };
     let deadline = Instant::now() + Duration::from_secs(limit);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        countdown.show(left, voice);
-        let state = wait_beside(scene.host, uid, id, left.min(TICK), Some(interrupts.as_fd()))?;
+        countdown.show(left, console);
+        let state = wait_beside(context.host, uid, id, left.min(TICK), Some(interrupts.as_fd()))?;
         let interrupted = match interrupts.next_event() {
             // Here, where nothing is read or written, whoever waits may stop us.
             Ok(Some(Event { signal: SIGTSTP, .. })) => {
-                let _ = scene.host.database().at_rest(|| stop_self(SIGTSTP));
+                let _ = context.host.database().at_rest(|| stop_self(SIGTSTP));
                 false
             }
             event => event.is_ok_and(|event| event.is_some()),
         };
         if state != RequestState::Pending || left.is_zero() || interrupted {
-            countdown.clear(voice);
+            countdown.clear(console);
             return Ok(state);
         }
     }
@@ -58,19 +58,19 @@ struct Countdown {
 }
 
 impl Countdown {
-    fn show(&self, left: Duration, voice: &mut Voice) {
+    fn show(&self, left: Duration, console: &mut Console) {
         if self.visible {
             // Rounded up, so that the last second is shown as 1s.
-            voice.say(&format!(
+            console.say(&format!(
                 "\r\x1b[K{} left",
                 spell(left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
             ));
         }
     }
 
-    fn clear(&self, voice: &mut Voice) {
+    fn clear(&self, console: &mut Console) {
         if self.visible {
-            voice.say("\r\x1b[K");
+            console.say("\r\x1b[K");
         }
     }
 }

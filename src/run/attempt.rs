@@ -2,11 +2,11 @@
 
 use std::ffi::OsStr;
 
+use crate::console::Console;
 use crate::elevation::Caller;
 use crate::elevation::run_as::typed_word;
 use crate::refusal::Refusal;
-use crate::run::Scene;
-use crate::voice::Voice;
+use crate::run::RunContext;
 use jit_core::cli::Run;
 use jit_core::escape::Word;
 use jit_core::evidence::record::Reject;
@@ -38,20 +38,20 @@ impl Attempt {
     }
 
     /// Records the refusal, where it is one of a person. The refusal stands even where the journal fails.
-    pub(super) fn reject(self, refusal: Refusal, scene: &Scene<'_>, voice: &mut Voice) -> Refusal {
+    pub(super) fn reject(self, refusal: Refusal, context: &RunContext<'_>, console: &mut Console) -> Refusal {
         if !refusal.is_rejection(self.non_interactive) {
             return refusal;
         }
         let person = self.person;
         let reject =
             Reject { code: refusal.code().to_owned(), sentence: Word::of_escaped(&refusal.sentence()), ..self.reject };
-        let written = scene.host.reject(scene.journal, &person, reject).map_err(Refusal::from);
-        scene.host.database().tidy();
+        let written = context.host.reject(context.journal, &person, reject).map_err(Refusal::from);
+        context.host.database().tidy();
         match written {
             Ok(written) => {
-                let _ = scene.journal.mirror(&written);
+                let _ = context.journal.mirror(&written);
             }
-            Err(error) => scene.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), voice),
+            Err(error) => context.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), console),
         }
         refusal
     }

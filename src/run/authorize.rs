@@ -6,20 +6,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::activation::insight::Sight;
-use crate::auth::cache::{Bond, CacheKey, CredentialCache};
+use crate::auth::cache::{CacheKey, CacheScope, CredentialCache};
 use crate::auth::prompt::{Askpass, PromptWords, Replaces, Source, expand};
-use crate::auth::{AuthError, Authenticated, Demand, How};
+use crate::auth::{AuthError, AuthMethod, Authenticated, Demand};
 use crate::authorized::{Authorized, password_due};
-use crate::database::Reading;
+use crate::console::Console;
+use crate::database::ReadTransaction;
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Caller, Elevation, Hidden, RunAs};
-use crate::judge::Manner;
+use crate::judge::RunOptions;
 use crate::judge::{Among, Eligible, JudgeError, Judgement, judge};
 use crate::refusal::{HiddenCommand, Refusal};
-use crate::run::{Scene, offer};
+use crate::run::{RunContext, offer};
 use crate::verify::VerifiedGrant;
 use crate::verify::verify;
-use crate::voice::Voice;
 use jit_core::cli::{Asking, PasswordFrom, Run};
 use jit_core::clock::Now;
 use jit_core::grant::SignedGrant;
@@ -38,19 +38,19 @@ pub(super) const SERVICE: &str = "jit-sudo";
 pub(super) fn authorize(
     run: &Run,
     caller: Caller,
-    scene: &Scene<'_>,
-    reading: Reading<'_>,
+    context: &RunContext<'_>,
+    reading: ReadTransaction<'_>,
 ) -> Result<Authorized, Refusal> {
-    let path = scene.policy.settings().options.path_variable();
-    let now = scene.host.now()?;
-    let sight = Sight { host: scene.host, policy: scene.policy, now: &now };
+    let path = context.policy.settings().options.path_variable();
+    let now = context.host.now()?;
+    let sight = Sight { host: context.host, policy: context.policy, now: &now };
     let mut unsaid = None;
     let reveal = |hidden: Box<Hidden>, caller: &Caller, run_as: &RunAs| {
         unsaid = Some(HiddenCommand::of(&hidden, caller, run_as));
         sight.reveal::<Refusal>(hidden, caller, run_as)
     };
-    let elevation = Elevation::resolve(run, caller, &path, scene.inherited, reveal);
-    let authorized = elevation.and_then(|elevation| decide(elevation, run, scene, &now, reading));
+    let elevation = Elevation::resolve(run, caller, &path, context.inherited, reveal);
+    let authorized = elevation.and_then(|elevation| decide(elevation, run, context, &now, reading));
     // Whoever may not run it now hears the same whatever is there, and whyever they may not.
     match (authorized, unsaid) {
         (Err(refusal), Some(command)) if refusal.tells_of_command() => Err(Refusal::Hidden(Box::new(command))),
@@ -62,49 +62,49 @@ pub(super) fn authorize(
 fn decide(
     elevation: Elevation,
     run: &Run,
-    scene: &Scene<'_>,
+    context: &RunContext<'_>,
     now: &Now,
-    reading: Reading<'_>,
+    reading: ReadTransaction<'_>,
 ) -> Result<Authorized, Refusal> {
     // By the wall clock: whoever has a grant that is over by the journal's time alone hears of the clock.
     let wall = now.moment().wall.seconds();
-    let (roles, grants) = scene.host.store().held(elevation.caller().person(), wall)?;
+    let (roles, grants) = context.host.store().held(elevation.caller().person(), wall)?;
     let judgement = match &run.activation.role {
-        None => judge(elevation, scene.policy, Among::All(&roles))?,
+        None => judge(elevation, context.policy, Among::All(&roles))?,
         Some(named) => {
-            judge(elevation, scene.policy, Among::Only(named)).map_err(|error| other_role(error, named, scene))?
+            judge(elevation, context.policy, Among::Only(named)).map_err(|error| other_role(error, named, context))?
         }
     };
 
     match judgement {
         Judgement::Standing(standing) => {
-            let voice = reading.close();
-            let proof = authenticate(standing.role(), standing.elevation(), &run.asking, scene, voice)?;
+            let console = reading.close();
+            let proof = authenticate(standing.role(), standing.elevation(), &run.asking, context, console)?;
             Ok(Authorized::by_standing(*standing, proof)?)
         }
         Judgement::Eligible(eligible) => {
-            let found = find_grant(*eligible, grants, scene, now);
-            let voice = reading.close();
+            let found = find_grant(*eligible, grants, context, now);
+            let console = reading.close();
             let grant = match found {
                 Err(Refusal::NoGrant(refused)) if !refused.eligible.elevation().command().is_hidden() => {
-                    let eligible = offer::activate(*refused, run, scene, voice)?;
-                    let now = scene.host.now()?;
+                    let eligible = offer::activate(*refused, run, context, console)?;
+                    let now = context.host.now()?;
                     let holder = eligible.elevation().caller().person();
-                    let candidates = scene.host.store().candidates(holder, now.seconds())?;
-                    find_grant(eligible, candidates, scene, &now)?
+                    let candidates = context.host.store().candidates(holder, now.seconds())?;
+                    find_grant(eligible, candidates, context, &now)?
                 }
                 found => found?,
             };
-            let proof = authenticate(grant.role(), grant.elevation(), &run.asking, scene, voice)?;
-            Ok(Authorized::by_grant(grant, proof, &scene.host.now()?)?)
+            let proof = authenticate(grant.role(), grant.elevation(), &run.asking, context, console)?;
+            Ok(Authorized::by_grant(grant, proof, &context.host.now()?)?)
         }
     }
 }
 
 /// Whoever named a role that does not serve hears which would.
-fn other_role(error: JudgeError, named: &RoleName, scene: &Scene<'_>) -> Refusal {
+fn other_role(error: JudgeError, named: &RoleName, context: &RunContext<'_>) -> Refusal {
     let JudgeError::NotAllowed(not) = error else { return error.into() };
-    let roles = match judge(not.elevation, scene.policy, Among::All(&[])) {
+    let roles = match judge(not.elevation, context.policy, Among::All(&[])) {
         Ok(Judgement::Standing(standing)) => vec![standing.role().name.clone()],
         Ok(Judgement::Eligible(eligible)) => eligible.roles().iter().map(|role| role.name.clone()).collect(),
         Err(error) => return error.into(),
@@ -115,10 +115,10 @@ fn other_role(error: JudgeError, named: &RoleName, scene: &Scene<'_>) -> Refusal
 fn find_grant(
     eligible: Eligible,
     candidates: Vec<SignedGrant>,
-    scene: &Scene<'_>,
+    context: &RunContext<'_>,
     now: &Now,
 ) -> Result<VerifiedGrant, Refusal> {
-    let known = scene.host.knowledge(eligible.roles(), eligible.elevation().caller().person(), now)?;
+    let known = context.host.knowledge(eligible.roles(), eligible.elevation().caller().person(), now)?;
     verify(candidates, eligible, &known.facts(now)).map_err(Refusal::NoGrant)
 }
 
@@ -126,11 +126,11 @@ fn authenticate(
     role: &Role,
     elevation: &Elevation,
     asking: &Asking,
-    scene: &Scene<'_>,
-    voice: &mut Voice,
+    context: &RunContext<'_>,
+    console: &mut Console,
 ) -> Result<Authenticated, Refusal> {
     // What is not permitted is refused before a password is asked for; the gate looks again.
-    let _ = Manner::of(role, elevation)?;
+    let _ = RunOptions::of(role, elevation)?;
     let options = &role.options;
     let own = role.pam_service.as_deref();
     let service = match elevation.wish().login {
@@ -138,7 +138,7 @@ fn authenticate(
         false => own.unwrap_or(SERVICE),
     };
     let target = elevation.run_as().name().as_str();
-    let matter = Matter {
+    let auth_request = AuthRequest {
         service,
         remembered_as: own.unwrap_or(SERVICE),
         password_due: password_due(role, elevation),
@@ -150,11 +150,11 @@ fn authenticate(
         target,
         options,
     };
-    prove(&matter, elevation.caller(), asking, scene, voice)
+    prove(&auth_request, elevation.caller(), asking, context, console)
 }
 
 /// What an authentication is for.
-pub(super) struct Matter<'a> {
+pub(super) struct AuthRequest<'a> {
     /// The PAM service.
     pub(super) service: &'a str,
     /// The service under which it is remembered: -i is no stricter than a command.
@@ -170,31 +170,31 @@ pub(super) struct Matter<'a> {
 
 /// Proves that the caller is who they are.
 pub(super) fn prove(
-    matter: &Matter<'_>,
+    auth_request: &AuthRequest<'_>,
     caller: &Caller,
     asking: &Asking,
-    scene: &Scene<'_>,
-    voice: &mut Voice,
+    context: &RunContext<'_>,
+    console: &mut Console,
 ) -> Result<Authenticated, Refusal> {
-    let options = matter.options;
+    let options = auth_request.options;
     let remembered_for = Duration::from_secs(options.timestamp_timeout);
-    let cache = CredentialCache::new(scene.host.database().connection(), remembered_for);
+    let cache = CredentialCache::new(context.host.database().connection(), remembered_for);
     // Where no password is due, nothing is remembered either.
-    let key = if matter.password_due { cache_key(matter, caller) } else { None };
-    let source = password_source(asking, caller, scene.inherited)?;
-    let lecture = lecture(matter, caller, asking, scene);
+    let key = if auth_request.password_due { cache_key(auth_request, caller) } else { None };
+    let source = password_source(asking, caller, context.inherited)?;
+    let lecture = lecture(auth_request, caller, asking, context);
     let is_lectured = lecture.is_some();
     let demand = Demand {
-        service: matter.service,
+        service: auth_request.service,
         services: Path::new(PAM_SERVICES),
         user: caller.name().as_str(),
-        password_of: matter.password_of,
+        password_of: auth_request.password_of,
         uid: caller.uid(),
         tty: caller.tty().and_then(|tty| tty.name.to_str()),
-        password_due: matter.password_due,
+        password_due: auth_request.password_due,
         non_interactive: asking.non_interactive,
         source,
-        prompt: prompt(asking, caller, matter, &scene.inherited.environment),
+        prompt: prompt(asking, caller, auth_request, &context.inherited.environment),
         replaces: if options.passprompt_override { Replaces::EveryPrompt } else { Replaces::PlainPrompts },
         lecture,
         badpass_message: &options.badpass_message,
@@ -204,37 +204,42 @@ pub(super) fn prove(
         use_cache: !asking.ignore_cache,
         remember: !asking.no_update && !asking.ignore_cache,
     };
-    let proof = Authenticated::prove(demand, &scene.host.clocks()?, voice)?;
-    if is_lectured && matches!(proof.how(), How::Password | How::Unasked) {
-        scene.host.note_lecture(caller.person());
+    let proof = Authenticated::prove(demand, &context.host.clocks()?, console)?;
+    if is_lectured && matches!(proof.how(), AuthMethod::Password | AuthMethod::Unasked) {
+        context.host.note_lecture(caller.person());
     }
     Ok(proof)
 }
 
 /// Somebody else's password is remembered beside the caller's own, never for it.
-fn cache_key(matter: &Matter<'_>, caller: &Caller) -> Option<CacheKey> {
-    let bond = match matter.options.timestamp_type {
-        TimestampType::Tty => Bond::Terminal,
-        TimestampType::Ppid => Bond::Parent,
-        TimestampType::Global => Bond::Caller,
+fn cache_key(auth_request: &AuthRequest<'_>, caller: &Caller) -> Option<CacheKey> {
+    let cache_scope = match auth_request.options.timestamp_type {
+        TimestampType::Tty => CacheScope::Terminal,
+        TimestampType::Ppid => CacheScope::Parent,
+        TimestampType::Global => CacheScope::Caller,
     };
-    if matter.password_of == caller.name().as_str() {
-        CacheKey::of(caller, matter.remembered_as, bond)
+    if auth_request.password_of == caller.name().as_str() {
+        CacheKey::of(caller, auth_request.remembered_as, cache_scope)
     } else {
-        CacheKey::of(caller, &format!("{} of {}", matter.remembered_as, matter.password_of), bond)
+        CacheKey::of(caller, &format!("{} of {}", auth_request.remembered_as, auth_request.password_of), cache_scope)
     }
 }
 
 /// What is said before a password is asked for; never with -S, -A, -n or without a terminal, where programs read.
-fn lecture(matter: &Matter<'_>, caller: &Caller, asking: &Asking, scene: &Scene<'_>) -> Option<String> {
-    let options = matter.options;
+fn lecture(
+    auth_request: &AuthRequest<'_>,
+    caller: &Caller,
+    asking: &Asking,
+    context: &RunContext<'_>,
+) -> Option<String> {
+    let options = auth_request.options;
     let is_due = match options.lecture {
         Lecture::Never => false,
-        Lecture::Once => !scene.host.was_lectured(caller.person()),
+        Lecture::Once => !context.host.was_lectured(caller.person()),
         Lecture::Always => true,
     };
     let is_heard = caller.tty().is_some() && asking.password_from == PasswordFrom::Terminal && !asking.non_interactive;
-    (is_due && is_heard && matter.password_due).then(|| scene.host.lecture(options.lecture_file.as_deref()))
+    (is_due && is_heard && auth_request.password_due).then(|| context.host.lecture(options.lecture_file.as_deref()))
 }
 
 fn password_source(asking: &Asking, caller: &Caller, inherited: &Inherited) -> Result<Source, Refusal> {
@@ -250,18 +255,18 @@ fn password_source(asking: &Asking, caller: &Caller, inherited: &Inherited) -> R
 }
 
 /// -p, `SUDO_PROMPT`, or the policy's; expanded.
-fn prompt(asking: &Asking, caller: &Caller, matter: &Matter<'_>, environment: &[OsString]) -> OsString {
+fn prompt(asking: &Asking, caller: &Caller, auth_request: &AuthRequest<'_>, environment: &[OsString]) -> OsString {
     let words = PromptWords {
         user: caller.name().as_str(),
-        target: matter.target,
-        password_of: matter.password_of,
+        target: auth_request.target,
+        password_of: auth_request.password_of,
         host: caller.host(),
     };
     let template = asking
         .prompt
         .as_deref()
         .or_else(|| variable(environment, b"SUDO_PROMPT="))
-        .unwrap_or(OsStr::new(&matter.options.passprompt));
+        .unwrap_or(OsStr::new(&auth_request.options.passprompt));
     let expanded = expand(template, &words);
     if asking.bell && asking.password_from == PasswordFrom::Terminal {
         let mut rung = OsString::from("\x07");

@@ -3,10 +3,10 @@
 
 use std::os::fd::AsFd;
 
+use crate::console::Console;
 use crate::refusal::Refusal;
 use crate::run::perform;
 use crate::session::{ExitStatus, LaunchError};
-use crate::voice::Voice;
 use jit_core::cli::Run;
 use jit_core::policy::PolicyReader;
 use sys::exec::ExecError;
@@ -15,13 +15,13 @@ use sys::process::{WaitEvent, Waiting, fork, wait};
 use sys::sanitize::Inherited;
 
 /// Waits until the child has passed everything that can refuse, and returns; or exits as the child did.
-pub(super) fn run(run: &Run, inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
+pub(super) fn run(run: &Run, inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
     let failed = |what| move |error| Refusal::Host(crate::host::HostError::System(what, error));
     let (begun, tell) = pipe().map_err(failed("make a pipe"))?;
     let child = fork(|| {
         let told = || drop(write(tell.as_fd(), b"!"));
-        let status = perform(run, inherited, voice, told).unwrap_or_else(|refusal| {
-            refusal.tell(PolicyReader::root(inherited.identity.uid()).as_ref(), voice);
+        let status = perform(run, inherited, console, told).unwrap_or_else(|refusal| {
+            refusal.tell(PolicyReader::root(inherited.identity.uid()).as_ref(), console);
             ExitStatus::Code(1)
         });
         status.exit()

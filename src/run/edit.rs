@@ -5,38 +5,38 @@ use std::rc::Rc;
 
 use crate::audit::recorded::Recorded;
 use crate::authorized::Authorized;
-use crate::edit::{Copied, Copy, EditError, Hands};
+use crate::console::Console;
+use crate::edit::{Copied, Copy, EditCredentials, EditError};
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Edit, Editor, Editors, is_edit_word};
 use crate::refusal::Refusal;
-use crate::run::Scene;
+use crate::run::RunContext;
 use crate::session::{LaunchError, Outcome, Verdict, Watch};
-use crate::voice::Voice;
 use jit_core::cli::{Mode, Run};
 use jit_core::escape::Word;
 use jit_core::evidence::record::Change;
 
 /// Whoever runs sudoedit by sudo gets what they meant, and sudo's remark.
-pub(super) fn mind_the_name(run: &Run, voice: &mut Voice) {
+pub(super) fn mind_the_name(run: &Run, console: &mut Console) {
     if run.mode == Mode::Command && run.command.first().is_some_and(|word| is_edit_word(word)) {
-        say("sudoedit doesn't need to be run via sudo", voice);
+        say("sudoedit doesn't need to be run via sudo", console);
     }
 }
 
 /// Decides on the editor, before the start is recorded.
-pub(super) fn choose_editor(authorized: &Authorized, scene: &Scene<'_>) -> Result<(), Refusal> {
+pub(super) fn choose_editor(authorized: &Authorized, context: &RunContext<'_>) -> Result<(), Refusal> {
     let elevation = authorized.elevation();
     let Some(edit) = elevation.command().edit_wish() else { return Ok(()) };
     let options = &authorized.role().options;
     let editors = if options.env_editor { Editors::Any(&options.editor) } else { Editors::Only(&options.editor) };
-    edit.choose_editor(&scene.inherited.environment, editors, elevation.caller()).map_err(Refusal::Editor)
+    edit.choose_editor(&context.inherited.environment, editors, elevation.caller()).map_err(Refusal::Editor)
 }
 
 /// Runs the session by `run`: as it is, or between copying out and copying back where it is an edit. What is to be said of
 /// that is said when the end is recorded: whoever does not listen holds up nothing.
 pub(super) fn around<W: Watch>(
     recorded: Recorded,
-    scene: &Scene<'_>,
+    context: &RunContext<'_>,
     watch: &mut W,
     unsaid: &mut Vec<String>,
     run: impl FnOnce(Recorded, Option<Editor>, &mut W) -> (Recorded, Result<Outcome, LaunchError>),
@@ -46,10 +46,10 @@ pub(super) fn around<W: Watch>(
     let Some((edit, editor)) = wish.and_then(|edit| Some((Rc::clone(&edit), edit.editor()?.clone()))) else {
         return run(recorded, None, watch);
     };
-    let hands = Hands {
+    let hands = EditCredentials {
         run_as: recorded.authorized().plan().credentials().clone(),
         caller: credentials_of_caller(elevation.caller()),
-        umask: scene.inherited.umask,
+        umask: context.inherited.umask,
     };
     let copies = match copy_out(&edit, &hands, unsaid) {
         Ok(copies) => copies,
@@ -60,7 +60,7 @@ pub(super) fn around<W: Watch>(
     match outcome {
         Ok(outcome) => {
             let mut allowed = || outcome.ending.is_none() && still_allowed(watch);
-            let back = Back { hands: &hands, recorded: &recorded, scene };
+            let back = Back { hands: &hands, recorded: &recorded, context };
             let failed = back.all(copies, &mut allowed, unsaid);
             (recorded, Ok(Outcome { failed, ..outcome }))
         }
@@ -72,7 +72,7 @@ pub(super) fn around<W: Watch>(
 }
 
 /// Copies of all files that can be edited; the last error where there is none.
-fn copy_out<'a>(edit: &'a Edit, hands: &Hands, unsaid: &mut Vec<String>) -> Result<Vec<Copy<'a>>, EditError> {
+fn copy_out<'a>(edit: &'a Edit, hands: &EditCredentials, unsaid: &mut Vec<String>) -> Result<Vec<Copy<'a>>, EditError> {
     let mut copies = Vec::new();
     let mut last = None;
     for target in edit.targets() {
@@ -107,9 +107,9 @@ fn still_allowed(watch: &mut impl Watch) -> bool {
 
 /// What copies are written back with.
 struct Back<'a> {
-    hands: &'a Hands,
+    hands: &'a EditCredentials,
     recorded: &'a Recorded,
-    scene: &'a Scene<'a>,
+    context: &'a RunContext<'a>,
 }
 
 impl Back<'_> {
@@ -150,20 +150,20 @@ impl Back<'_> {
         if !allowed {
             return Err(format!("the run was ended, {} left unmodified", copy.name()));
         }
-        record(self.recorded, change, self.scene)?;
+        record(self.recorded, change, self.context)?;
         copy.back(after, self.hands).map_err(|error| error.to_string())
     }
 }
 
 /// Nothing is written before its record is on the disk.
-fn record(recorded: &Recorded, change: Change, scene: &Scene<'_>) -> Result<(), String> {
+fn record(recorded: &Recorded, change: Change, context: &RunContext<'_>) -> Result<(), String> {
     let name = change.path.clone();
-    let moment = scene.host.clocks().map_err(|error| error.to_string())?;
+    let moment = context.host.clocks().map_err(|error| error.to_string())?;
     let unrecorded = |error| format!("the edit of {name} cannot be recorded, so it is not written: {error}");
-    recorded.edit(scene.journal, change, &moment).map_err(unrecorded)
+    recorded.edit(context.journal, change, &moment).map_err(unrecorded)
 }
 
 /// Says something of an edit.
-pub(super) fn say(sentence: &str, voice: &mut Voice) {
-    voice.say(&format!("jit-sudo: {sentence}\n"));
+pub(super) fn say(sentence: &str, console: &mut Console) {
+    console.say(&format!("jit-sudo: {sentence}\n"));
 }

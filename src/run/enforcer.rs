@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::grant_watch::{Watched, What};
+use super::grant_watch::{Supervised, Watched};
+use super::helper::Helper;
 use super::left::Left;
 use super::removal::{Holding, RemovalWatch};
-use super::steward::Steward;
 use crate::activation::apart::{Outcome, Refused, Submission};
 use crate::audit::Due;
 use crate::host::{Host, HostError, SEAL};
 use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
 use crate::session::custody::{self, Custody};
-use crate::session::{Known, Wards, refuge, supervise_for};
+use crate::session::{EnforcedRun, Known, refuge, supervise_for};
 use jit_core::escape::Word;
 use jit_core::grant::GrantTerms;
 use jit_core::places::STATE;
 use jit_core::policy::{AuditSettings, Role};
 use sys::poll::is_left;
 use sys::process::Pid;
+use sys::sandbox::{self, AllowedPath, Capability, Files, Post};
 use sys::sanitize::Inherited;
-use sys::wall::{self, Capability, Files, Ground, Post};
 
 /// What is still read behind the wall: the policy's files, accounts and the modules that name them, and processes.
 const READ: [&str; 8] = ["/etc", "/proc", "/usr", "/lib", "/lib64", "/run", "/dev", "/var/lib/sss"];
@@ -54,7 +54,7 @@ pub(super) struct Charge {
     pub(super) role: Role,
     supervisor: Known,
     parent: Known,
-    carrier: Option<i32>,
+    relay_process: Option<i32>,
     group: Option<PathBuf>,
     run_as: u32,
     grace_ms: u64,
@@ -62,7 +62,7 @@ pub(super) struct Charge {
 }
 
 impl Charge {
-    pub(super) fn new(watched: Watched, wards: &Wards, run_as: u32) -> io::Result<Self> {
+    pub(super) fn new(watched: Watched, enforced_run: &EnforcedRun, run_as: u32) -> io::Result<Self> {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Ok(Self {
             run: watched.run,
@@ -71,12 +71,12 @@ impl Charge {
             grants: watched.grants,
             role: watched.role,
             supervisor: Known::of(Pid::own())?,
-            parent: Known::of(wards.parent)?,
-            carrier: wards.carrier.map(Pid::raw),
-            group: wards.group.clone(),
+            parent: Known::of(enforced_run.parent)?,
+            relay_process: enforced_run.relay_process.map(Pid::raw),
+            group: enforced_run.group.clone(),
             run_as,
-            grace_ms: ms(wards.grace),
-            limit_ms: wards.limit.map(ms),
+            grace_ms: ms(enforced_run.grace),
+            limit_ms: enforced_run.limit.map(ms),
         })
     }
 
@@ -92,7 +92,7 @@ impl Charge {
             uid: self.uid,
             user: self.user.clone(),
             run: self.run.clone(),
-            what: What::Command,
+            what: Supervised::Command,
             unsent: None,
         }
     }
@@ -147,20 +147,21 @@ fn seal(due: Due) -> Result<(), HostError> {
 }
 
 fn enforce(charge: &Charge) -> Result<(), HostError> {
-    let steward = Rc::new(Steward::beget());
-    let (ours, told) = (Rc::clone(&steward), Rc::clone(&steward));
-    let carrier = charge.carrier.and_then(Pid::new);
-    let (back, run, run_as) = (Rc::clone(&steward), charge.run.clone(), charge.run_as);
+    let helper = Rc::new(Helper::beget());
+    let (ours, told) = (Rc::clone(&helper), Rc::clone(&helper));
+    let relay_process = charge.relay_process.and_then(Pid::new);
+    let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);
     let take_back = Box::new(move || back.take_sessions_back(&run, run_as));
-    let custody = Custody::take(charge.supervisor, charge.parent, carrier, charge.group.as_deref(), ours, take_back);
+    let custody =
+        Custody::take(charge.supervisor, charge.parent, relay_process, charge.group.as_deref(), ours, take_back);
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
     let host = open_host()?;
     let policy = host.last_policy()?;
     let audit = &policy.settings().audit;
     let journal = host.journal_with_hooks_by(audit, Rc::new(move |events| told.start_hooks(events)));
 
-    let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal, &*steward);
-    if steward.is_apart() {
+    let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal, &*helper);
+    if helper.is_apart() {
         confine(audit);
     }
     let ending = custody.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
@@ -171,7 +172,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     if unrecorded || ending.is_some() {
         // Nobody supervises it any more, or its time is over.
         custody.end(if unrecorded { Duration::ZERO } else { grace });
-        closed = host.close_every_lost_by(&journal, &|run| steward.end_lost(run)).map(drop);
+        closed = host.close_every_lost_by(&journal, &|run| helper.end_lost(run)).map(drop);
     }
     if custody.left() == custody::Left::Somebody {
         let left = Left {
@@ -180,9 +181,9 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
             user: &charge.user,
             grants: &grants,
             role: &charge.role,
-            what: What::Command,
+            what: Supervised::Command,
         };
-        left.outlast(&custody.members(), &host, &journal, &*steward, &|watch| custody.outwatch(watch, grace))?;
+        left.outlast(&custody.members(), &host, &journal, &*helper, &|watch| custody.outwatch(watch, grace))?;
     }
     closed?;
     let due = if begun.elapsed() >= SESSION { Due::Now } else { Due::InTime };
@@ -193,16 +194,16 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
 fn confine(audit: &AuditSettings) {
     let cgroups = sys::cgroup::root().ok();
     let mirrored = audit.json_file.as_ref().and_then(|file| file.path.parent());
-    let mut grounds = vec![Ground::Write(Path::new(STATE))];
-    grounds.extend(cgroups.as_deref().into_iter().chain(mirrored).map(Ground::Write));
-    grounds.extend(READ.iter().map(|path| Ground::Read(Path::new(path))));
+    let mut grounds = vec![AllowedPath::Write(Path::new(STATE))];
+    grounds.extend(cgroups.as_deref().into_iter().chain(mirrored).map(AllowedPath::Write));
+    grounds.extend(READ.iter().map(|path| AllowedPath::Read(Path::new(path))));
     let mut kept = vec![Capability::Kill, Capability::AuditWrite, Capability::AuditControl];
     // A kernel without a part of the wall has the rest; `jitctl doctor` tells of it.
     let _ = if sys::procfs::hides_processes() {
         // Landlock keeps who is behind it from tracing others, and so from seeing what is left to be ended.
         kept.push(Capability::Ptrace);
-        wall::confine(Post::Keeper, &kept, Files::Any)
+        sandbox::confine(Post::Subreaper, &kept, Files::Any)
     } else {
-        wall::confine(Post::Keeper, &kept, Files::Below(&grounds))
+        sandbox::confine(Post::Subreaper, &kept, Files::Below(&grounds))
     };
 }

@@ -14,9 +14,9 @@ use crate::audit::Wish;
 use crate::audit::journal::Written;
 use crate::audit::recorded::Recorded;
 use crate::authorized::Power;
-use crate::database::{Durability, Place};
+use crate::database::{DatabaseFiles, Durability};
 use crate::host::{Host, SystemClock};
-use crate::session::{Ending, Verdict, Wards, Watch};
+use crate::session::{Ending, EnforcedRun, Verdict, Watch};
 use crate::store::use_up;
 use jit_core::clock::duration::spell;
 use jit_core::clock::{Clock, Moment, Timestamp};
@@ -48,8 +48,8 @@ pub(crate) struct GrantWatch<'a> {
     host: &'a Host,
     journal: &'a Journal<'a>,
     /// Where the database lies, and when that was looked at last.
-    place: (&'a Place, Instant),
-    what: What,
+    place: (&'a DatabaseFiles, Instant),
+    what: Supervised,
     /// The start, until it was mirrored.
     unsent: Option<Written>,
     caught_up: bool,
@@ -91,7 +91,7 @@ pub(crate) struct Watched {
     /// Its id.
     pub(crate) run: String,
     /// What it is called when its user is told of it.
-    pub(crate) what: What,
+    pub(crate) what: Supervised,
     /// The start, until it was mirrored.
     pub(crate) unsent: Option<Written>,
 }
@@ -109,14 +109,14 @@ enum Claim {
 
 /// What goes on under a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Supervised {
     /// A command, which hears ^C through us.
     Command,
     /// A session of another program.
     Session,
 }
 
-impl What {
+impl Supervised {
     fn noun(self) -> &'static str {
         match self {
             Self::Command => "the command",
@@ -147,7 +147,7 @@ impl<'a> GrantWatch<'a> {
             uid: caller.uid(),
             user: Word::from(caller.name().as_str()),
             run: recorded.run().to_owned(),
-            what: What::Command,
+            what: Supervised::Command,
             unsent,
         };
         Self { run_as: authorized.plan().credentials().uid, ..Self::over(watched, host, journal) }
@@ -498,7 +498,7 @@ impl Watch for GrantWatch<'_> {
         crate::auth::prepare_end();
     }
 
-    fn hand_over(&mut self, wards: &Wards) -> Option<Pid> {
+    fn hand_over(&mut self, enforced_run: &EnforcedRun) -> Option<Pid> {
         let watched = Watched {
             grants: self.held.clone(),
             role: self.role.clone(),
@@ -508,7 +508,7 @@ impl Watch for GrantWatch<'_> {
             what: self.what,
             unsent: None,
         };
-        match Charge::new(watched, wards, self.run_as).and_then(|charge| charge.hand_over()) {
+        match Charge::new(watched, enforced_run, self.run_as).and_then(|charge| charge.hand_over()) {
             Ok(enforcer) => {
                 self.handed_over = true;
                 Some(enforcer)

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::grant_watch::{Watched, What};
+use super::grant_watch::{Supervised, Watched};
 use super::removal::{Looks, RemovalWatch};
 use crate::audit::{Journal, Process};
 use crate::host::{Host, HostError};
@@ -28,7 +28,7 @@ pub(crate) struct Left<'a> {
     /// Through which role.
     pub(crate) role: &'a Role,
     /// What it was.
-    pub(crate) what: What,
+    pub(crate) what: Supervised,
 }
 
 impl Left<'_> {

@@ -1,5 +1,6 @@
 //! -l: what may I run, or may I run this? In sudo's words, with the roles that could be activated after them.
 
+use crate::console::Console;
 use crate::elevation::THIS_HOST;
 use crate::elevation::{Caller, CallerError, ElevationError, RunAs};
 use crate::host::Host;
@@ -9,7 +10,6 @@ use crate::refusal::Refusal;
 use crate::run::entries::{self, Entry};
 use crate::run::inquiry::{Given, Inquiry};
 use crate::session::ExitStatus;
-use crate::voice::Voice;
 use jit_core::cli::{Length, List};
 use jit_core::clock::duration::spell;
 use jit_core::escape::command_line;
@@ -17,7 +17,7 @@ use jit_core::policy::{Assignment, Role, Settings};
 use sys::sanitize::Inherited;
 
 /// Lists what the caller may run, or answers whether they may run one command now.
-pub fn list(wanted: &List, inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
+pub fn list(wanted: &List, inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(&caller))?;
@@ -33,9 +33,9 @@ pub fn list(wanted: &List, inherited: &Inherited, voice: &mut Voice) -> Result<E
     let inquiry = Inquiry { host: &host, policy: &policy, now: host.now()?, asker: &caller, person, again };
     if wanted.command.is_empty() {
         let asker = if other.is_some() { Asker::Other } else { Asker::Themselves };
-        everything(asker, wanted, &inquiry, voice)
+        everything(asker, wanted, &inquiry, console)
     } else {
-        one(wanted, &inquiry, voice)
+        one(wanted, &inquiry, console)
     }
 }
 
@@ -49,7 +49,12 @@ fn other(name: &std::ffi::OsStr, caller: &Caller, policy: &PolicyIndex<'_>) -> R
     Ok(Caller::described(target.account().clone())?)
 }
 
-fn everything(asker: Asker, wanted: &List, inquiry: &Inquiry<'_>, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
+fn everything(
+    asker: Asker,
+    wanted: &List,
+    inquiry: &Inquiry<'_>,
+    console: &mut Console,
+) -> Result<ExitStatus, Refusal> {
     let index = crate::host::HostError::Index;
     let (caller, policy) = (inquiry.person, inquiry.policy);
     let subject = subject(caller)?;
@@ -95,7 +100,7 @@ fn everything(asker: Asker, wanted: &List, inquiry: &Inquiry<'_>, voice: &mut Vo
             text.push_str(&page.entry(&Entry::of(role)));
         }
     }
-    voice.print(&text);
+    console.print(&text);
     // With -U the answer is the answer, whatever it says; that is sudo's rule.
     Ok(ExitStatus::Code(i32::from(now.is_empty() && asker == Asker::Themselves)))
 }
@@ -128,14 +133,14 @@ impl Page<'_> {
 }
 
 /// `-l CMD`: the resolved command and 0 when it may run now, else 1 and nothing.
-fn one(wanted: &List, inquiry: &Inquiry<'_>, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
+fn one(wanted: &List, inquiry: &Inquiry<'_>, console: &mut Console) -> Result<ExitStatus, Refusal> {
     let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), inquiry.person)
         .map_err(ElevationError::RunAs)?;
     let Some(command) = inquiry.find(&wanted.command, &run_as)? else { return Ok(ExitStatus::Code(1)) };
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
     let allowed = inquiry.may_run(run_as, command)?;
     if allowed {
-        voice.print(&format!("{line}\n"));
+        console.print(&format!("{line}\n"));
     }
     Ok(ExitStatus::Code(i32::from(!allowed)))
 }

@@ -4,13 +4,13 @@ use std::io::IsTerminal;
 
 use crate::activation::apart::request_apart;
 use crate::activation::{Activation, ActivationError, Urgency, Wanted};
+use crate::console::Console;
 use crate::judge::Eligible;
 use crate::refusal::Refusal;
-use crate::run::Scene;
+use crate::run::RunContext;
 use crate::run::approval::await_approval;
 use crate::verify::NoGrant;
 use crate::verify::command_terms;
-use crate::voice::Voice;
 use jit_core::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
 use jit_core::clock::duration::{self, spell};
 use jit_core::escape::Word;
@@ -24,22 +24,29 @@ use sys::terminal::{Echo, Terminal};
 const TRIES: usize = 3;
 
 /// Leads to a grant that covers what `refused` asks, or refuses as before.
-pub(super) fn activate(refused: NoGrant, run: &Run, scene: &Scene<'_>, voice: &mut Voice) -> Result<Eligible, Refusal> {
+pub(super) fn activate(
+    refused: NoGrant,
+    run: &Run,
+    context: &RunContext<'_>,
+    console: &mut Console,
+) -> Result<Eligible, Refusal> {
     let wish = &run.activation;
-    let manner = manner(wish, &run.asking);
+    let run_options = run_options(wish, &run.asking);
     let Some(role) = choose(&refused, wish).cloned() else { return Err(Refusal::NoGrant(Box::new(refused))) };
-    let id = match (asked_before(&refused, &role, wish, scene)?, manner) {
+    let id = match (asked_before(&refused, &role, wish, context)?, run_options) {
         (Some(id), _) => id,
-        (None, Manner::Refuse) => return Err(Refusal::NoGrant(Box::new(refused))),
-        (None, Manner::Told | Manner::Ask) => match ask_now(&refused, &role, wish, manner, scene, voice)? {
-            Some(Activation::Granted(_)) => return Ok(refused.eligible),
-            Some(Activation::Pending(id)) => id,
-            None => return Err(Refusal::NoGrant(Box::new(refused))),
-        },
+        (None, OfferMode::Refuse) => return Err(Refusal::NoGrant(Box::new(refused))),
+        (None, OfferMode::Told | OfferMode::Ask) => {
+            match ask_now(&refused, &role, wish, run_options, context, console)? {
+                Some(Activation::Granted(_)) => return Ok(refused.eligible),
+                Some(Activation::Pending(id)) => id,
+                None => return Err(Refusal::NoGrant(Box::new(refused))),
+            }
+        }
     };
     let approvers = approvers(&role);
-    let state = match limit(wish, &role, manner) {
-        Some(limit) => await_approval(&id, &approvers, limit, scene, voice)?,
+    let state = match limit(wish, &role, run_options) {
+        Some(limit) => await_approval(&id, &approvers, limit, context, console)?,
         None => RequestState::Pending,
     };
     match state {
@@ -54,14 +61,14 @@ fn asked_before(
     refused: &NoGrant,
     role: &Role,
     wish: &ActivationWish,
-    scene: &Scene<'_>,
+    context: &RunContext<'_>,
 ) -> Result<Option<GrantId>, Refusal> {
     if wish.break_glass {
         return Ok(None); // an emergency waits for nobody
     }
     let elevation = refused.eligible.elevation();
-    let now = scene.host.now()?.seconds();
-    let pending = scene.host.store().pending_for(elevation.caller().person(), &role.name, now)?;
+    let now = context.host.now()?.seconds();
+    let pending = context.host.store().pending_for(elevation.caller().person(), &role.name, now)?;
     let very = command_terms(elevation, role).ok();
     let serves = |terms: &RequestTerms| !terms.exact.is_set() || (very.is_some() && terms.command == very);
     Ok(pending.filter(|request| serves(&request.terms)).map(|request| request.terms.id))
@@ -72,13 +79,13 @@ fn ask_now(
     refused: &NoGrant,
     role: &Role,
     wish: &ActivationWish,
-    manner: Manner,
-    scene: &Scene<'_>,
-    voice: &mut Voice,
+    run_options: OfferMode,
+    context: &RunContext<'_>,
+    console: &mut Console,
 ) -> Result<Option<Activation>, Refusal> {
     let mut wish = wish.clone();
-    voice.say(&offer_text(role, refused.eligible.roles().len(), &wish, manner));
-    if manner == Manner::Ask && complete(&mut wish, role, voice).is_none() {
+    console.say(&offer_text(role, refused.eligible.roles().len(), &wish, run_options));
+    if run_options == OfferMode::Ask && complete(&mut wish, role, console).is_none() {
         return Ok(None);
     }
     let elevation = refused.eligible.elevation();
@@ -93,12 +100,12 @@ fn ask_now(
         one_shot: false,
         urgency: if wish.break_glass { Urgency::BreakGlass } else { Urgency::Ordinary },
     };
-    Ok(Some(request_apart(scene.host, elevation.caller(), &wanted, &scene.host.now()?)?))
+    Ok(Some(request_apart(context.host, elevation.caller(), &wanted, &context.host.now()?)?))
 }
 
 /// How far we may go without a grant.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum OfferMode {
     /// The caller said nothing about a grant, and nobody is there to be asked.
     Refuse,
     /// Everything was said on the command line.
@@ -107,18 +114,18 @@ enum Manner {
     Ask,
 }
 
-fn manner(wish: &ActivationWish, asking: &Asking) -> Manner {
+fn run_options(wish: &ActivationWish, asking: &Asking) -> OfferMode {
     // The password is asked for on the controlling terminal: without one, a grant made now would serve nobody.
     let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && Terminal::controlling().is_ok();
     let wished = *wish != ActivationWish::default();
     if asking.non_interactive {
-        Manner::Refuse // -n never waits and never opens a request
+        OfferMode::Refuse // -n never waits and never opens a request
     } else if there && asking.password_from == PasswordFrom::Terminal {
-        Manner::Ask
+        OfferMode::Ask
     } else if wished {
-        Manner::Told
+        OfferMode::Told
     } else {
-        Manner::Refuse
+        OfferMode::Refuse
     }
 }
 
@@ -135,15 +142,15 @@ fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
 }
 
 /// How long to wait for approvers, in seconds; `None` where nobody said that we should.
-fn limit(wish: &ActivationWish, role: &Role, manner: Manner) -> Option<u64> {
-    match (wish.wait, manner) {
-        (_, Manner::Refuse) | (Wait::Unsaid, Manner::Told) => None,
+fn limit(wish: &ActivationWish, role: &Role, run_options: OfferMode) -> Option<u64> {
+    match (wish.wait, run_options) {
+        (_, OfferMode::Refuse) | (Wait::Unsaid, OfferMode::Told) => None,
         (Wait::AtMost(seconds), _) => Some(seconds),
-        (Wait::AsLongAsPending, _) | (Wait::Unsaid, Manner::Ask) => Some(role.activation.request_lifetime),
+        (Wait::AsLongAsPending, _) | (Wait::Unsaid, OfferMode::Ask) => Some(role.activation.request_lifetime),
     }
 }
 
-fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, manner: Manner) -> String {
+fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, run_options: OfferMode) -> String {
     let (name, span) = (&role.name, spell(role.activation.maximum_duration));
     let which = if choices > 1 && wish.role.is_none() {
         format!("{name}, the narrowest of {choices} that fit,")
@@ -157,7 +164,7 @@ fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, manner: Manner
     } else {
         String::new()
     };
-    let leave = if manner == Manner::Ask { " (^C to leave)" } else { "" };
+    let leave = if run_options == OfferMode::Ask { " (^C to leave)" } else { "" };
     format!("jit-sudo: no active grant; asking for role {which} for at most {span}{approval}{leave}\n")
 }
 
@@ -166,12 +173,12 @@ fn approvers(role: &Role) -> Vec<String> {
 }
 
 /// Asks at the terminal for what the role demands and the command line did not say; `None` when the person left.
-fn complete(wish: &mut ActivationWish, role: &Role, voice: &mut Voice) -> Option<()> {
+fn complete(wish: &mut ActivationWish, role: &Role, console: &mut Console) -> Option<()> {
     let terminal = Terminal::controlling().ok()?;
     let rules = &role.activation;
     let (most, unsaid) = (rules.maximum_duration, *wish == ActivationWish::default());
     if wish.reason.is_none() && (rules.require_justification || wish.break_glass) {
-        wish.reason = Some(ask(&terminal, voice, "reason: ", |text| match text.trim() {
+        wish.reason = Some(ask(&terminal, console, "reason: ", |text| match text.trim() {
             "" => Err("a reason is required".to_owned()),
             _ => Ok(text.into()),
         })?);
@@ -179,11 +186,11 @@ fn complete(wish: &mut ActivationWish, role: &Role, voice: &mut Voice) -> Option
     // Whoever began to say things on the command line has said all that need not be asked.
     if wish.duration.is_none() && unsaid {
         let question = format!("duration, at most {0} [{0}]: ", spell(most));
-        wish.duration = Some(ask(&terminal, voice, &question, |text| span(text, most))?);
+        wish.duration = Some(ask(&terminal, console, &question, |text| span(text, most))?);
     }
     if let Some(pattern) = rules.ticket.as_ref().filter(|_| wish.ticket.is_none()) {
         let question = format!("ticket, such as {}: ", pattern.as_str());
-        wish.ticket = Some(ask(&terminal, voice, &question, |text| {
+        wish.ticket = Some(ask(&terminal, console, &question, |text| {
             if pattern.matches(text) { Ok(text.into()) } else { Err(format!("it must match {}", pattern.as_str())) }
         })?);
     }
@@ -206,7 +213,7 @@ fn span(text: &str, most: u64) -> Result<u64, String> {
 /// One answer that `read` accepts; `None` when the person left, or gave no such answer in the end.
 fn ask<T>(
     terminal: &Terminal,
-    voice: &mut Voice,
+    console: &mut Console,
     question: &str,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Option<T> {
@@ -215,9 +222,9 @@ fn ask<T>(
         match std::str::from_utf8(line.as_bytes().trim_ascii()).map_err(|_| "it is not UTF-8 text".to_owned()) {
             Ok(text) => match read(text) {
                 Ok(answer) => return Some(answer),
-                Err(complaint) => voice.say(&format!("jit-sudo: {complaint}\n")),
+                Err(complaint) => console.say(&format!("jit-sudo: {complaint}\n")),
             },
-            Err(complaint) => voice.say(&format!("jit-sudo: {complaint}\n")),
+            Err(complaint) => console.say(&format!("jit-sudo: {complaint}\n")),
         }
     }
     None
@@ -240,6 +247,6 @@ mod tests {
     fn nobody_is_asked_and_nothing_is_requested_with_dash_n() {
         let asking = Asking { non_interactive: true, ..Asking::default() };
         let wish = ActivationWish { reason: Some("x".into()), break_glass: true, ..ActivationWish::default() };
-        assert!(manner(&wish, &asking) == Manner::Refuse);
+        assert!(run_options(&wish, &asking) == OfferMode::Refuse);
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant_watch::{GrantWatch, Watched};
 use crate::audit::Journal;
-use crate::audit::{Which, Wish};
+use crate::audit::{RunKey, Wish};
 use crate::elevation::{Caller, CallerError};
 use crate::host::{Host, HostError};
 use crate::judge::subject;
@@ -146,7 +146,7 @@ impl Holding {
             reason: Word::from(why),
         };
         let wish = Wish { act: Act::Kill, by: BY.to_owned() };
-        let written = journal.intervene(&moment, Which { start, run: &self.run }, &wish, intervention)?;
+        let written = journal.intervene(&moment, RunKey { start, run: &self.run }, &wish, intervention)?;
         let _ = journal.mirror(written.as_slice()); // the journal has it; a sink never decides
         host.ring();
         Ok(())

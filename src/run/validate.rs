@@ -1,14 +1,14 @@
 //! -v, -k and -K: the credential cache by itself, without a command.
 
-use crate::auth::cache::{Bond, CacheKey, CredentialCache};
+use crate::auth::cache::{CacheKey, CacheScope, CredentialCache};
+use crate::console::Console;
 use crate::elevation::Caller;
 use crate::host::Host;
 use crate::judge::subject;
 use crate::refusal::Refusal;
-use crate::run::Scene;
-use crate::run::authorize::{Matter, SERVICE, prove};
+use crate::run::RunContext;
+use crate::run::authorize::{AuthRequest, SERVICE, prove};
 use crate::session::ExitStatus;
-use crate::voice::Voice;
 use jit_core::cli::Validate;
 use jit_core::policy::Assignment;
 use sys::sanitize::Inherited;
@@ -23,12 +23,12 @@ pub enum Extent {
 }
 
 /// -v: authenticates and remembers it.
-pub fn validate(wanted: &Validate, inherited: &Inherited, voice: &mut Voice) -> Result<ExitStatus, Refusal> {
+pub fn validate(wanted: &Validate, inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(&caller))?;
     let journal = host.journal(&policy.settings().audit);
-    let scene = Scene { host: &host, policy: &policy, journal: &journal, inherited };
+    let context = RunContext { host: &host, policy: &policy, journal: &journal, inherited };
     let subject = subject(&caller)?;
     let known = [Assignment::Standing, Assignment::Eligible]
         .into_iter()
@@ -38,7 +38,7 @@ pub fn validate(wanted: &Validate, inherited: &Inherited, voice: &mut Voice) -> 
     if caller.uid() != 0 && known.iter().all(Vec::is_empty) {
         return Err(Refusal::NoRole(caller.name().to_string(), caller.host().to_owned()));
     }
-    let matter = Matter {
+    let auth_request = AuthRequest {
         service: SERVICE,
         remembered_as: SERVICE,
         password_due: caller.uid() != 0,
@@ -47,7 +47,7 @@ pub fn validate(wanted: &Validate, inherited: &Inherited, voice: &mut Voice) -> 
         target: "root",
         options: &policy.settings().options,
     };
-    let _proof = prove(&matter, &caller, &wanted.asking, &scene, voice)?;
+    let _proof = prove(&auth_request, &caller, &wanted.asking, &context, console)?;
     Ok(ExitStatus::Code(0))
 }
 
@@ -60,7 +60,8 @@ pub fn forget(extent: Extent, inherited: &Inherited) -> Result<ExitStatus, Refus
         Extent::Everything => cache.forget_all(caller.person())?,
         Extent::ThisSession => {
             // Without a key nothing can have been remembered here.
-            let keys = [Bond::Terminal, Bond::Parent, Bond::Caller].map(|bond| CacheKey::of(&caller, SERVICE, bond));
+            let keys = [CacheScope::Terminal, CacheScope::Parent, CacheScope::Caller]
+                .map(|cache_scope| CacheKey::of(&caller, SERVICE, cache_scope));
             keys.iter().flatten().try_for_each(|key| cache.forget(key))?;
         }
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
-use super::family::{Family, Known, settle_beside};
+use super::process_tree::{Known, ProcessTree, settle_beside};
 use super::watch::{Ending, Watch};
 use crate::programs::Ours;
 use sys::poll::{PollEntry, poll};
@@ -24,11 +24,11 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// A run in the custody of the enforcer.
 pub struct Custody {
     supervisor: Known,
-    /// The monitor or keeper, and the carrier.
+    /// The monitor or keeper, and the relay process.
     others: Vec<Known>,
     /// Ready when it has ended; nothing where it had before, and on a kernel that has no such descriptors.
     line: Option<OwnedFd>,
-    family: Family,
+    process_tree: ProcessTree,
     /// Takes back whom PAM has moved out of the group; gives how many.
     take_back: Box<dyn Fn() -> usize>,
 }
@@ -44,38 +44,39 @@ pub enum Left {
 
 impl Custody {
     /// Of the run that `supervisor` supervises; its command is a descendant of `parent`, and begotten in the control group at `group`.
-    /// The processes of ours among them, such as a `carrier`, are put where nobody but root ends them; `ours` tells which processes
+    /// The processes of ours among them, such as a `relay_process`, are put where nobody but root ends them; `ours` tells which processes
     /// run programs of ours, and `take_back` has those come back whom PAM has moved out of the group.
     pub fn take(
         supervisor: Known,
         parent: Known,
-        carrier: Option<Pid>,
+        relay_process: Option<Pid>,
         group: Option<&Path>,
         ours: Rc<dyn Ours>,
         take_back: Box<dyn Fn() -> usize>,
     ) -> Self {
         let line = supervisor.line();
-        let others = [Some(parent).filter(|parent| *parent != supervisor), carrier.and_then(|pid| Known::of(pid).ok())];
+        let others =
+            [Some(parent).filter(|parent| *parent != supervisor), relay_process.and_then(|pid| Known::of(pid).ok())];
         let others = others.into_iter().flatten().collect();
-        let custody = Self { supervisor, others, line, family: Family::of(parent, group, ours), take_back };
+        let custody = Self { supervisor, others, line, process_tree: ProcessTree::of(parent, group, ours), take_back };
         if let Some(supervisor) = supervisor.pid() {
             settle_beside(supervisor);
             custody.others.iter().filter_map(|other| other.pid()).for_each(settle_beside);
         }
-        let _ = carrier.map(|carrier| custody.family.spare(carrier));
+        let _ = relay_process.map(|relay_process| custody.process_tree.spare(relay_process));
         custody
     }
 
     /// Watches until the supervisor has ended, and ends the run where the watch says so; why it was ended, if it was.
     pub fn attend(&self, watch: &mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Option<Ending> {
         let mut enforcer = Enforcer::new(watch, grace, limit);
-        if self.family.group().is_none() {
+        if self.process_tree.group().is_none() {
             enforcer.cannot_hold();
         }
         enforcer.begun(None);
         loop {
             let step = enforcer.step(Instant::now());
-            let over = enforcer.ending().is_some() && !self.family.lives();
+            let over = enforcer.ending().is_some() && !self.process_tree.lives();
             if over {
                 self.wake_supervisor();
             }
@@ -95,22 +96,22 @@ impl Custody {
 
     /// Ends whatever is left, after `grace` with no mercy.
     pub fn end(&self, grace: Duration) {
-        self.family.terminate();
-        self.family.end_leftovers(Instant::now() + grace);
+        self.process_tree.terminate();
+        self.process_tree.end_leftovers(Instant::now() + grace);
     }
 
     /// Whether anybody is left; an empty group is removed.
     pub fn left(&self) -> Left {
         // A session of su that was opened last of all has left the group, and is none.
-        if self.family.is_empty() && (self.take_back)() > 0 {
+        if self.process_tree.is_empty() && (self.take_back)() > 0 {
             return Left::Somebody;
         }
-        if self.family.leaves_somebody() { Left::Somebody } else { Left::Nobody }
+        if self.process_tree.leaves_somebody() { Left::Somebody } else { Left::Nobody }
     }
 
     /// Those who are.
     pub fn members(&self) -> Vec<Pid> {
-        self.family.left()
+        self.process_tree.left()
     }
 
     /// Watches what a finished command has left behind, until nobody is left or the watch wants it ended, which is then done;
@@ -124,10 +125,10 @@ impl Custody {
         match act {
             // The supervisor says it.
             None | Some(Act::Say(_)) => {}
-            Some(Act::Freeze) => enforcer.froze(self.family.freeze()),
-            Some(Act::Thaw) => self.family.thaw(),
-            Some(Act::Terminate) => self.family.terminate(),
-            Some(Act::Kill) => self.family.kill(),
+            Some(Act::Freeze) => enforcer.froze(self.process_tree.freeze()),
+            Some(Act::Thaw) => self.process_tree.thaw(),
+            Some(Act::Terminate) => self.process_tree.terminate(),
+            Some(Act::Kill) => self.process_tree.kill(),
         }
     }
 

@@ -5,16 +5,16 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::carrier::{Carrier, Course};
 use super::ending::{Act, Enforcer};
-use super::family::Family;
-use super::keeper::Begotten;
 use super::launch::{Launch, LaunchError};
 use super::line::Line;
 use super::message::{Report, receive_order};
 use super::outcome::CommandEnd;
-use super::tape::Tape;
-use super::taps::Taps;
+use super::process_tree::ProcessTree;
+use super::relay_process::{Course, RelayProcess};
+use super::session_recording::SessionRecording;
+use super::streams::CopiedStreams;
+use super::subreaper::Child;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, WaitEvent, become_subreaper, exit_now, fork};
 use sys::procfs::is_stopped;
@@ -34,43 +34,47 @@ pub(super) fn run(
     launch: &Launch,
     inherited: &Inherited,
     enforcer: &mut Enforcer<'_>,
-    tape: &mut Tape<'_>,
+    session_recording: &mut SessionRecording<'_>,
 ) -> Result<CommandEnd, LaunchError> {
     let system = |what| move |error| LaunchError::System(what, error);
     let mut expected = FORWARDED.to_vec();
     expected.push(SIGCHLD);
     let signals = SignalQueue::open(&expected).map_err(system("receive signals"))?;
     become_subreaper().map_err(system("adopt the command's orphans"))?;
-    let (mut taps, ends) = Taps::open(tape, [false; 2]).map_err(system("make a pipe"))?;
-    tape.begin(taps.window(), enforcer)?;
-    let command = Begotten::start(launch, inherited, &ends, enforcer.grace())?;
+    let (mut streams, ends) = CopiedStreams::open(session_recording, [false; 2]).map_err(system("make a pipe"))?;
+    session_recording.begin(streams.window(), enforcer)?;
+    let command = Child::start(launch, inherited, &ends, enforcer.grace())?;
     drop(ends);
-    let family = launch.family();
-    let _ = command.keeper().map(|keeper| family.descends_from(keeper));
+    let process_tree = launch.process_tree();
+    let _ = command.subreaper().map(|subreaper| process_tree.descends_from(subreaper));
     let lost = |error| {
-        family.kill_all();
+        process_tree.kill_all();
         LaunchError::Lost("wait for the command", error)
     };
-    let line = if taps.carries() { Some(carry_apart(&mut taps, tape).map_err(lost)?) } else { None };
-    let carrier = line.as_ref().map(Line::pid);
-    let _ = carrier.map(|carrier| family.spare(carrier));
-    enforcer.begun(Some(family.wards(command.keeper().unwrap_or_else(Pid::own), carrier, enforcer.grace())));
+    let line = if streams.carries() { Some(carry_apart(&mut streams, session_recording).map_err(lost)?) } else { None };
+    let relay_process = line.as_ref().map(Line::pid);
+    let _ = relay_process.map(|relay_process| process_tree.spare(relay_process));
+    enforcer.begun(Some(process_tree.enforced_run(
+        command.subreaper().unwrap_or_else(Pid::own),
+        relay_process,
+        enforcer.grace(),
+    )));
     let mut supervised = Supervised {
         command: &command,
         stopped: None,
         stopping: None,
-        family,
+        process_tree,
         run: launch.run(),
         guarded_from: Some(Instant::now() + GUARDED),
         signals: &signals,
         enforcer,
         line: line.as_ref(),
-        tape,
+        session_recording,
     };
     let end = supervised.supervise().map_err(lost)?;
-    finish(family, enforcer);
+    finish(process_tree, enforcer);
     if let Some(line) = line {
-        line.finish(&signals, enforcer, tape);
+        line.finish(&signals, enforcer, session_recording);
         line.close();
     }
     if let Some(words) = enforcer.last_words() {
@@ -80,27 +84,27 @@ pub(super) fn run(
 }
 
 /// Begets the process that carries what passes through us.
-fn carry_apart(taps: &mut Taps, tape: &mut Tape<'_>) -> std::io::Result<Line> {
+fn carry_apart(streams: &mut CopiedStreams, session_recording: &mut SessionRecording<'_>) -> std::io::Result<Line> {
     let (ours, theirs) = socket_pair()?;
     let mut ours = Some(ours);
-    let carrier = fork(|| {
+    let relay_process = fork(|| {
         ours = None;
-        carry(Carrier { terminals: None, taps, tape, supervisor: &theirs }, &theirs)
+        carry(RelayProcess { terminals: None, streams, session_recording, supervisor: &theirs }, &theirs)
     })?;
     drop(theirs);
-    taps.close();
-    tape.hand_over();
+    streams.close();
+    session_recording.hand_over();
     let socket = ours.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected))?;
-    Line::new(carrier, socket)
+    Line::new(relay_process, socket)
 }
 
 /// The whole life of that process: until its supervisor wants no more, or is gone.
-fn carry(mut carrier: Carrier<'_, '_>, supervisor: &OwnedFd) -> Infallible {
-    carrier.confine(&[]);
+fn carry(mut relay_process: RelayProcess<'_, '_>, supervisor: &OwnedFd) -> Infallible {
+    relay_process.confine(&[]);
     loop {
-        let over = carrier.round([supervisor.as_fd()], None).and_then(|[ordered]| match ordered {
+        let over = relay_process.round([supervisor.as_fd()], None).and_then(|[ordered]| match ordered {
             false => Ok(Course::Goes),
-            true => receive_order(supervisor)?.map_or(Ok(Course::Over), |order| carrier.obey(order)),
+            true => receive_order(supervisor)?.map_or(Ok(Course::Over), |order| relay_process.obey(order)),
         });
         match over {
             Ok(Course::Goes) => {}
@@ -112,24 +116,24 @@ fn carry(mut carrier: Carrier<'_, '_>, supervisor: &OwnedFd) -> Infallible {
 
 /// The command has ended: what it left behind ends too where its time is over, and is looked after where that is to come. Until
 /// all of it has ended we stay, also where the enforcer ends it: without a control group it is found as what descends from us.
-pub(super) fn finish(family: &Family, enforcer: &mut Enforcer<'_>) {
+pub(super) fn finish(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) {
     enforcer.command_ended();
     if let Some(deadline) = enforcer.deadline() {
-        family.end_leftovers(deadline);
+        process_tree.end_leftovers(deadline);
         return;
     }
-    family.take_back();
-    if !enforcer.is_handed_over() && family.leaves_somebody() && !hand_over(family, enforcer) {
+    process_tree.take_back();
+    if !enforcer.is_handed_over() && process_tree.leaves_somebody() && !hand_over(process_tree, enforcer) {
         // There is nobody who could look after them.
-        family.terminate();
-        family.end_leftovers(Instant::now() + enforcer.grace());
+        process_tree.terminate();
+        process_tree.end_leftovers(Instant::now() + enforcer.grace());
     }
 }
 
 /// Gives the run to the enforcer, where that was not done before; whether another process ends it now.
-pub(super) fn hand_over(family: &Family, enforcer: &mut Enforcer<'_>) -> bool {
+pub(super) fn hand_over(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) -> bool {
     if let Some(pid) = enforcer.hand_over() {
-        family.hand_over(pid);
+        process_tree.hand_over(pid);
     }
     enforcer.is_handed_over()
 }
@@ -147,12 +151,12 @@ const STOPS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A running command and what watches it.
 struct Supervised<'a, 'w, 't> {
-    command: &'a Begotten,
+    command: &'a Child,
     /// By this signal, and we have not followed it yet.
     stopped: Option<i32>,
     /// A stop signal that was passed on and has not stopped it yet.
     stopping: Option<Stopping>,
-    family: &'a Family,
+    process_tree: &'a ProcessTree,
     /// Its id.
     run: &'a str,
     /// When its guard is to be posted; nothing where it was, or is not needed any more.
@@ -161,22 +165,22 @@ struct Supervised<'a, 'w, 't> {
     enforcer: &'a mut Enforcer<'w>,
     /// To the process that carries what passes through us.
     line: Option<&'a Line>,
-    tape: &'a Tape<'t>,
+    session_recording: &'a SessionRecording<'t>,
 }
 
 impl Supervised<'_, '_, '_> {
     fn supervise(&mut self) -> std::io::Result<CommandEnd> {
         loop {
-            if self.enforcer.lasts() && hand_over(self.family, self.enforcer) {
+            if self.enforcer.lasts() && hand_over(self.process_tree, self.enforcer) {
                 self.share_stop()?;
             }
-            let patience = enforce(self.enforcer, self.family);
+            let patience = enforce(self.enforcer, self.process_tree);
             let patience = self.guard(patience);
-            let carrier = self.line.map(|line| PollEntry::reading(line.as_fd()));
-            let is_carried = carrier.is_some();
+            let relay_process = self.line.map(|line| PollEntry::reading(line.as_fd()));
+            let is_carried = relay_process.is_some();
             let own = Some(PollEntry::reading(self.signals.as_fd()));
-            let keeper = self.command.line().map(PollEntry::reading);
-            let mut entries: Vec<_> = own.into_iter().chain(carrier).chain(keeper).collect();
+            let subreaper = self.command.line().map(PollEntry::reading);
+            let mut entries: Vec<_> = own.into_iter().chain(relay_process).chain(subreaper).collect();
             poll(&mut entries, patience)?;
             if is_carried && entries.get(1).is_some_and(|entry| entry.ready_read) {
                 self.take_report()?;
@@ -187,7 +191,7 @@ impl Supervised<'_, '_, '_> {
                     WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(CommandEnd { event, usage }),
                     WaitEvent::Stopped(signal) if !self.enforcer.is_frozen() => {
                         self.stopped = Some(signal);
-                        if hand_over(self.family, self.enforcer) {
+                        if hand_over(self.process_tree, self.enforcer) {
                             self.share_stop()?;
                         } else {
                             self.enforcer.cannot_stop();
@@ -208,7 +212,7 @@ impl Supervised<'_, '_, '_> {
         }
         self.guarded_from = None;
         // Where there is no room for it, there is an enforcer soon, or none either.
-        let _ = self.family.post_guard(self.run);
+        let _ = self.process_tree.post_guard(self.run);
         patience
     }
 
@@ -230,7 +234,7 @@ impl Supervised<'_, '_, '_> {
 
     fn take_report(&mut self) -> std::io::Result<()> {
         match self.line.map(Line::report).transpose()?.flatten() {
-            Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.tape.mode()),
+            Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.session_recording.mode()),
             // It has nothing else to say before the end.
             Some(_) => {}
             None => return Err(std::io::Error::other("the process that carries its output was killed")),
@@ -242,7 +246,7 @@ impl Supervised<'_, '_, '_> {
         while let Some(event) = self.signals.next_event()? {
             self.stopped = self.stopped.filter(|_| event.signal != SIGCONT);
             match event.signal {
-                SIGCHLD => self.family.bury_guard(),
+                SIGCHLD => self.process_tree.bury_guard(),
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
                 _ if self.enforcer.is_frozen() => {}
                 signal if is_for_the_command(&event, self.command.pid()) => self.pass_on(signal),
@@ -264,15 +268,15 @@ impl Supervised<'_, '_, '_> {
 }
 
 /// Takes the enforcer's next step; returns how long to wait for events.
-fn enforce(enforcer: &mut Enforcer<'_>, family: &Family) -> Option<Duration> {
+fn enforce(enforcer: &mut Enforcer<'_>, process_tree: &ProcessTree) -> Option<Duration> {
     let step = enforcer.step(Instant::now());
     match step.act {
         None => {}
         Some(Act::Say(words)) => say(&words),
-        Some(Act::Freeze) => enforcer.froze(family.freeze()),
-        Some(Act::Thaw) => family.thaw(),
-        Some(Act::Terminate) => family.terminate(),
-        Some(Act::Kill) => family.kill(),
+        Some(Act::Freeze) => enforcer.froze(process_tree.freeze()),
+        Some(Act::Thaw) => process_tree.thaw(),
+        Some(Act::Terminate) => process_tree.terminate(),
+        Some(Act::Kill) => process_tree.kill(),
     }
     step.patience
 }

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::frost::{Frost, Hold};
-use super::watch::{Ending, Verdict, Wards, Watch};
+use super::freeze::{Freeze, Hold};
+use super::watch::{Ending, EnforcedRun, Verdict, Watch};
 use jit_core::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
 
@@ -40,13 +40,13 @@ pub(super) struct Enforcer<'a> {
     limit: Option<Duration>,
     over: Option<Instant>,
     state: State,
-    frost: Frost,
+    freeze: Freeze,
     /// No control group holds what is frozen.
     is_loose: bool,
     /// Said and done at the next step: nothing may run unrecorded.
     unrecorded: Option<Unrecorded>,
     /// What runs, and since when; nothing where it is not ours to hand over.
-    running: Option<(Instant, Wards)>,
+    running: Option<(Instant, EnforcedRun)>,
     delegate: Delegate,
     /// When one was last started, or lost.
     tried: Option<Instant>,
@@ -77,7 +77,7 @@ enum State {
     Frozen,
     /// The caller does not want to wait for a frozen command any longer.
     GivenUp,
-    Ends(Ending, Instant),
+    CommandStreams(Ending, Instant),
 }
 
 /// What the session does next: perhaps something, then wait for events, at most so long.
@@ -111,7 +111,7 @@ impl<'a> Enforcer<'a> {
             limit,
             over: None,
             state: State::Runs,
-            frost: Frost::default(),
+            freeze: Freeze::default(),
             is_loose: false,
             unrecorded: None,
             running: None,
@@ -130,7 +130,7 @@ impl<'a> Enforcer<'a> {
     /// Why the command was ended, if it was.
     pub(super) fn ending(&self) -> Option<Ending> {
         match self.state {
-            State::Ends(ending, _) => Some(ending),
+            State::CommandStreams(ending, _) => Some(ending),
             State::Runs | State::Frozen | State::GivenUp => None,
         }
     }
@@ -138,7 +138,7 @@ impl<'a> Enforcer<'a> {
     /// When the grace period is over, once the command is being ended.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Ends(_, since) => Some(since + self.grace),
+            State::CommandStreams(_, since) => Some(since + self.grace),
             State::Runs | State::Frozen | State::GivenUp => None,
         }
     }
@@ -159,7 +159,7 @@ impl<'a> Enforcer<'a> {
         if !hold.is_held {
             self.cannot_hold();
         }
-        if self.frost.is_woken_again(hold) && self.is_frozen() {
+        if self.freeze.is_woken_again(hold) && self.is_frozen() {
             self.give_up();
             self.unsaid = Some(WOKEN.to_owned());
         }
@@ -178,22 +178,22 @@ impl<'a> Enforcer<'a> {
     }
 
     /// Says that the command has been started; `wards` are handed over when it lasts.
-    pub(super) fn begun(&mut self, wards: Option<Wards>) {
+    pub(super) fn begun(&mut self, enforced_run: Option<EnforcedRun>) {
         let now = Instant::now();
         self.over = self.limit.map(|limit| now + limit);
-        if wards.as_ref().is_some_and(|wards| wards.group.is_none()) {
+        if enforced_run.as_ref().is_some_and(|enforced_run| enforced_run.group.is_none()) {
             self.cannot_hold();
         }
-        self.running = wards.map(|wards| (now, wards));
+        self.running = enforced_run.map(|enforced_run| (now, enforced_run));
         self.watch.begun();
     }
 
     /// Gives the run to the enforcer, unless that was done before: from now on this process may stop, wait and die. The process,
     /// when it was begotten now.
     pub(super) fn hand_over(&mut self) -> Option<Pid> {
-        let (Delegate::None, Some((_, wards))) = (self.delegate, &self.running) else { return None };
+        let (Delegate::None, Some((_, enforced_run))) = (self.delegate, &self.running) else { return None };
         let limit = self.over.map(|over| over.saturating_duration_since(Instant::now()));
-        let enforcer = self.watch.hand_over(&Wards { limit, ..wards.clone() });
+        let enforcer = self.watch.hand_over(&EnforcedRun { limit, ..enforced_run.clone() });
         self.delegate = enforcer.map_or(Delegate::None, Delegate::Acts);
         self.tried = Some(Instant::now());
         enforcer
@@ -212,7 +212,7 @@ impl<'a> Enforcer<'a> {
             self.delegate = Delegate::None;
             self.tried = Some(Instant::now());
             self.watch.taken_back();
-            self.frost = Frost::default();
+            self.freeze = Freeze::default();
             self.is_undone = true;
         }
         matches!(self.delegate, Delegate::Acts(_))
@@ -223,7 +223,7 @@ impl<'a> Enforcer<'a> {
     pub(super) fn interferes(&mut self) -> bool {
         let handed_over = self.is_handed_over();
         match self.state {
-            State::Ends(..) | State::Frozen => true,
+            State::CommandStreams(..) | State::Frozen => true,
             State::Runs | State::GivenUp => handed_over && !matches!(self.settled_verdict(), Verdict::Run),
         }
     }
@@ -234,11 +234,11 @@ impl<'a> Enforcer<'a> {
             return;
         }
         match self.settled_verdict() {
-            Verdict::End(ending) => self.state = State::Ends(ending, Instant::now()),
+            Verdict::End(ending) => self.state = State::CommandStreams(ending, Instant::now()),
             // It does not end by itself, and what is held is not woken.
             Verdict::Freeze(ending) if self.is_frozen() && self.is_loose => {
                 self.unsaid = Some(WOKEN.to_owned());
-                self.state = State::Ends(ending, Instant::now());
+                self.state = State::CommandStreams(ending, Instant::now());
             }
             Verdict::Freeze(_) | Verdict::Run | Verdict::Say(_) => {}
         }
@@ -354,13 +354,12 @@ impl<'a> Enforcer<'a> {
             (State::GivenUp, Verdict::Freeze(ending)) => self.end(ending, now),
             (State::Runs, Verdict::Freeze(_)) => {
                 self.state = State::Frozen;
-                self.frost = Frost::default();
+                self.freeze = Freeze::default();
                 self.keep_frozen(now)
             }
             (State::Frozen, Verdict::Freeze(_)) => self.keep_frozen(now),
-            (State::Runs | State::Ends(..), Verdict::Run) | (State::Ends(..), Verdict::Freeze(_)) => {
-                Step::wait(self.watch.patience())
-            }
+            (State::Runs | State::CommandStreams(..), Verdict::Run)
+            | (State::CommandStreams(..), Verdict::Freeze(_)) => Step::wait(self.watch.patience()),
         }
     }
 
@@ -368,8 +367,8 @@ impl<'a> Enforcer<'a> {
         if let Delegate::Acts(_) = self.delegate {
             return Step::wait(self.watch.patience());
         }
-        let act = self.frost.is_due(now).then_some(Act::Freeze);
-        Step { act, patience: self.watch.patience().into_iter().chain([self.frost.patience(now)]).min() }
+        let act = self.freeze.is_due(now).then_some(Act::Freeze);
+        Step { act, patience: self.watch.patience().into_iter().chain([self.freeze.patience(now)]).min() }
     }
 
     fn unless_handed_over(&self, step: Step) -> Step {
@@ -377,7 +376,7 @@ impl<'a> Enforcer<'a> {
     }
 
     fn end(&mut self, ending: Ending, now: Instant) -> Step {
-        self.state = State::Ends(ending, now);
+        self.state = State::CommandStreams(ending, now);
         Step::act(Act::Terminate, self.grace)
     }
 }

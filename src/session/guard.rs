@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use sys::cgroup::Cgroup;
 use sys::poll::{read, socket_pair, write};
 use sys::process::{Pid, Waiting, exit_now, fork_into, new_session, wait};
-use sys::wall::close_but;
+use sys::sandbox::close_but;
 
 /// The supervisor's end of the line to it.
 #[derive(Debug)]

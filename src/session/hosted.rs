@@ -7,11 +7,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use super::closing::{Closing, Leave};
 use super::ending::{Act, Enforcer};
-use super::family::PARENT;
-use super::farewell::{Farewell, Leave};
-use super::frost::Hold;
+use super::freeze::Hold;
 use super::outcome::ended_by;
+use super::process_tree::PARENT;
 use super::watch::{Ending, Watch};
 use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::ours;
@@ -19,7 +19,7 @@ use jit_core::escape::Word;
 use jit_core::evidence::record;
 use jit_core::places::JIT_SUDO;
 use sys::cgroup::Cgroup;
-use sys::guests::{Guests, Host};
+use sys::foreign_processes::{ForeignProcesses, ForeignProgram};
 use sys::marked::Mark;
 use sys::poll::{PollEntry, poll, read};
 use sys::process::Pid;
@@ -58,7 +58,7 @@ pub struct Program<'a> {
 
 /// A session of another program.
 pub struct Hosted<'a> {
-    guests: Guests,
+    foreign_processes: ForeignProcesses,
     is_shared: &'a dyn Fn() -> bool,
 }
 
@@ -71,28 +71,28 @@ impl<'a> Hosted<'a> {
         let Program { pid, holder, run_as, terminal, is_shared } = *program;
         let shared = is_shared();
         let group = Cgroup::create_for(PARENT, run, pid);
-        let host = Host { pid, holder, run_as, terminal, mark: Mark::new(RUN_VARIABLE, run) };
-        Ok(Self { guests: Guests::of(host, group.ok(), ours(), shared)?, is_shared })
+        let host = ForeignProgram { pid, holder, run_as, terminal, mark: Mark::new(RUN_VARIABLE, run) };
+        Ok(Self { foreign_processes: ForeignProcesses::of(host, group.ok(), ours(), shared)?, is_shared })
     }
 
     /// Watches it until the program closes it on `line`, or dies; `grace` is the time between SIGTERM and SIGKILL.
     pub fn supervise(&self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::Ending {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, grace, None);
-        if !self.guests.can_be_held() {
+        if !self.foreign_processes.can_be_held() {
             enforcer.cannot_hold();
         }
-        let ear = Ear { line, call: SignalQueue::open(&[SIGHUP]).ok() };
+        let ear = HostLine { line, call: SignalQueue::open(&[SIGHUP]).ok() };
         enforcer.begun(None);
-        let mut farewell = Farewell::new(grace);
-        let closed = self.until_closed(&ear, &mut enforcer, &mut farewell);
+        let mut closing = Closing::new(grace);
+        let closed = self.until_closed(&ear, &mut enforcer, &mut closing);
         if !closed {
             self.clear_up(grace);
         }
         if enforcer.ending().is_some() || !closed {
             self.end_programs();
         }
-        let detail = match (closed, farewell.is_over) {
+        let detail = match (closed, closing.is_over) {
             (true, _) => None,
             (false, true) => Some("the program that opened the session did not close it and was killed"),
             (false, false) => Some("the program that opened the session ended without closing it"),
@@ -107,12 +107,12 @@ impl<'a> Hosted<'a> {
 
     /// Those that a closed session has left behind, as far as its control group knows.
     pub fn left(&self) -> Vec<Pid> {
-        self.guests.leave()
+        self.foreign_processes.leave()
     }
 
     /// Watches these until nobody of them is left, or the watch wants them ended, which is then done; why, if it was.
     pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
-        let is_gone = || self.guests.count().is_ok_and(|count| count == 0);
+        let is_gone = || self.foreign_processes.count().is_ok_and(|count| count == 0);
         let act = |act: &Act, enforcer: &mut Enforcer<'_>| {
             let _ = self.act(act, enforcer); // how many there are is asked below
         };
@@ -131,18 +131,18 @@ impl<'a> Hosted<'a> {
 
     /// Nothing of it is watched any more.
     pub fn part(self) {
-        self.guests.part();
+        self.foreign_processes.part();
     }
 
     /// Until the program has closed the session, and what had to end has ended; false when it died before it closed it.
-    fn until_closed(&self, ear: &Ear<'_>, enforcer: &mut Enforcer<'_>, farewell: &mut Farewell) -> bool {
+    fn until_closed(&self, ear: &HostLine<'_>, enforcer: &mut Enforcer<'_>, closing: &mut Closing) -> bool {
         let mut state = Line::Open;
         let mut looks = LOOKS;
         let mut seated = false;
         loop {
-            if looks > 0 || !self.guests.host_is_theirs() || (self.is_shared)() {
+            if looks > 0 || !self.foreign_processes.host_is_theirs() || (self.is_shared)() {
                 looks = looks.saturating_sub(1);
-                self.guests.look((self.is_shared)());
+                self.foreign_processes.look((self.is_shared)());
             }
             if state == Line::Closed {
                 // Nobody is there any more who could wait for it to be thawed.
@@ -156,12 +156,14 @@ impl<'a> Hosted<'a> {
             // When nobody is left to kill, the program has not noticed yet.
             let patience = if left == 0 { GLANCE } else { step.patience.unwrap_or(GLANCE) };
             let patience = match enforcer.ending() {
-                Some(_) if state != Line::Closed => patience.min(self.take_leave(farewell)),
+                Some(_) if state != Line::Closed => patience.min(self.take_leave(closing)),
                 Some(_) | None => patience,
             };
             match state {
-                Line::Lost if !self.guests.host_lives() => return false,
-                Line::Closed if enforcer.runs() || self.guests.count().is_ok_and(|count| count == 0) => return true,
+                Line::Lost if !self.foreign_processes.host_lives() => return false,
+                Line::Closed if enforcer.runs() || self.foreign_processes.count().is_ok_and(|count| count == 0) => {
+                    return true;
+                }
                 Line::Open | Line::Lost | Line::Closed => state = ear.listen(state, patience),
             }
         }
@@ -181,9 +183,9 @@ impl<'a> Hosted<'a> {
 
     /// Without a group of control it stops as well as it can: see [`Hold`].
     fn freeze(&self, enforcer: &mut Enforcer<'_>) {
-        let is_held = self.guests.freeze().is_ok();
+        let is_held = self.foreign_processes.freeze().is_ok();
         // The next look tries again.
-        let awake = if is_held { 0 } else { self.guests.stop().unwrap_or(0) };
+        let awake = if is_held { 0 } else { self.foreign_processes.stop().unwrap_or(0) };
         enforcer.froze(Hold { is_held, awake });
     }
 
@@ -191,7 +193,7 @@ impl<'a> Hosted<'a> {
     /// and su(1) waits for them: so the session is given up when nobody of it is `seated` at one any more. Gives who is now.
     fn keep_frozen(&self, enforcer: &mut Enforcer<'_>, seated: bool) -> bool {
         self.freeze(enforcer);
-        let sits = self.guests.have_terminal().unwrap_or(seated);
+        let sits = self.foreign_processes.have_terminal().unwrap_or(seated);
         if seated && !sits {
             enforcer.give_up();
         }
@@ -200,15 +202,15 @@ impl<'a> Hosted<'a> {
 
     /// The session is being ended: a program that serves it alone and does not close it is asked to end, and then made to. How long
     /// until there may be something to do.
-    fn take_leave(&self, farewell: &mut Farewell) -> Duration {
-        if !self.guests.host_is_theirs() {
+    fn take_leave(&self, closing: &mut Closing) -> Duration {
+        if !self.foreign_processes.host_is_theirs() {
             return GLANCE;
         }
-        let is_empty = self.guests.count().is_ok_and(|count| count == 0);
-        match farewell.next(is_empty, Instant::now()) {
+        let is_empty = self.foreign_processes.count().is_ok_and(|count| count == 0);
+        match closing.next(is_empty, Instant::now()) {
             Leave::Wait => {}
-            Leave::Ask => self.guests.signal_host(SIGTERM),
-            Leave::Kill => self.guests.signal_host(SIGKILL),
+            Leave::Ask => self.foreign_processes.signal_host(SIGTERM),
+            Leave::Kill => self.foreign_processes.signal_host(SIGKILL),
         }
         ROUND
     }
@@ -217,12 +219,12 @@ impl<'a> Hosted<'a> {
     /// a command has that ended too. One that is still at a question has nobody left to answer it.
     fn end_programs(&self) {
         let deadline = Instant::now() + RECORDED_WITHIN;
-        while self.guests.count_programs().is_ok_and(|count| count > 0) {
+        while self.foreign_processes.count_programs().is_ok_and(|count| count > 0) {
             if Instant::now() > deadline {
-                let _ = self.guests.kill_programs(); // nobody of the others is left
+                let _ = self.foreign_processes.kill_programs(); // nobody of the others is left
                 return;
             }
-            if self.guests.count().is_ok_and(|count| count > 0) {
+            if self.foreign_processes.count().is_ok_and(|count| count > 0) {
                 self.kill();
             }
             std::thread::sleep(ROUND);
@@ -230,14 +232,14 @@ impl<'a> Hosted<'a> {
     }
 
     fn tell(&self, words: &str) {
-        self.guests.tell(&format!("jit-sudo: {words}"));
+        self.foreign_processes.tell(&format!("jit-sudo: {words}"));
         std::thread::sleep(CARRIAGE);
     }
 
     fn thaw(&self) {
-        let _ = self.guests.thaw(); // where there is no group they were stopped
+        let _ = self.foreign_processes.thaw(); // where there is no group they were stopped
         self.signal(SIGCONT);
-        self.guests.wake_host();
+        self.foreign_processes.wake_host();
     }
 
     /// A frozen or stopped process cannot obey before it goes on.
@@ -248,18 +250,18 @@ impl<'a> Hosted<'a> {
 
     fn kill(&self) -> usize {
         let left = self.signal(SIGKILL);
-        self.guests.wake_host();
+        self.foreign_processes.wake_host();
         left
     }
 
     fn signal(&self, number: i32) -> usize {
-        self.guests.signal(number, JIT_SUDO).unwrap_or(usize::MAX)
+        self.foreign_processes.signal(number, JIT_SUDO).unwrap_or(usize::MAX)
     }
 
     fn clear_up(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
         self.terminate();
-        while self.guests.count().is_ok_and(|count| count > 0) && Instant::now() < deadline {
+        while self.foreign_processes.count().is_ok_and(|count| count > 0) && Instant::now() < deadline {
             std::thread::sleep(ROUND);
         }
         for _ in 0..ROUNDS {
@@ -284,13 +286,13 @@ enum Line {
 }
 
 /// Where a program is heard.
-struct Ear<'a> {
+struct HostLine<'a> {
     line: BorrowedFd<'a>,
     /// SIGHUP, by which the broker says that a program has closed the session whose line is lost.
     call: Option<SignalQueue>,
 }
 
-impl Ear<'_> {
+impl HostLine<'_> {
     fn listen(&self, state: Line, patience: Duration) -> Line {
         let line = PollEntry::reading(self.line);
         let call = self.call.as_ref().map(|call| PollEntry::reading(call.as_fd()));

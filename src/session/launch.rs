@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::family::Family;
-use super::taps::{Ends, end_of};
+use super::process_tree::ProcessTree;
+use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::environment::RunEnvironment;
 use crate::authorized::{ExecPlan, Scripts};
@@ -25,7 +25,7 @@ use crate::recording::RecordingError;
 use jit_core::escape::Word;
 use sys::cgroup::Cgroup;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
-use sys::held::Held;
+use sys::held::HeldProgram;
 use sys::limits::Limits;
 use sys::process::{Pid, exit_now};
 use sys::sanitize::Inherited;
@@ -98,14 +98,14 @@ pub(super) struct Launch {
     limits: Limits,
     detached: bool,
     run: String,
-    family: Family,
+    process_tree: ProcessTree,
     birth: Birth,
     programs: Programs,
 }
 
 /// In which control group a process is born.
 enum Birth {
-    /// The family's, which we can freeze and kill as a whole.
+    /// The process tree's, which we can freeze and kill as a whole.
     Ours,
     /// The caller's, under the limits of their session: it has no power but theirs.
     Callers(Option<Rc<Cgroup>>),
@@ -115,7 +115,7 @@ enum PreparedImage {
     Descriptor(OwnedFd),
     /// Its owner can rewrite it: it must have this digest while it is held.
     Owned(OwnedProgram),
-    Script(Held),
+    Script(HeldProgram),
     Path(RootsName),
     Editor(CString),
 }
@@ -130,7 +130,11 @@ struct OwnedProgram {
 
 impl Launch {
     /// Prepares what `recorded` says.
-    pub(super) fn prepare(recorded: &Recorded, family: Family, inherited: &Inherited) -> Result<Self, LaunchError> {
+    pub(super) fn prepare(
+        recorded: &Recorded,
+        process_tree: ProcessTree,
+        inherited: &Inherited,
+    ) -> Result<Self, LaunchError> {
         let authorized = recorded.authorized();
         let plan = authorized.plan();
         let RunEnvironment::Command(environment) = recorded.environment() else {
@@ -147,7 +151,7 @@ impl Launch {
             detached: plan.elevation().wish().background,
             limits: authorized.session_limits(&inherited.limits),
             run: recorded.run().to_owned(),
-            family,
+            process_tree,
             birth: Birth::Ours,
             programs: plan.programs(),
         })
@@ -157,7 +161,7 @@ impl Launch {
     pub(super) fn prepare_editor(
         recorded: &Recorded,
         editor: &Editor,
-        family: Family,
+        process_tree: ProcessTree,
         inherited: &Inherited,
     ) -> Result<Self, LaunchError> {
         let caller = recorded.authorized().elevation().caller();
@@ -175,7 +179,7 @@ impl Launch {
             detached: false,
             limits: inherited.limits.clone(),
             run: recorded.run().to_owned(),
-            family,
+            process_tree,
             birth: Birth::Callers(inherited.group.clone()),
             programs: Programs::Any,
         })
@@ -201,26 +205,26 @@ impl Launch {
     }
 
     /// The command and all that it will beget.
-    pub(super) fn family(&self) -> &Family {
-        &self.family
+    pub(super) fn process_tree(&self) -> &ProcessTree {
+        &self.process_tree
     }
 
     /// The group in which it is born; `None` is the one where we are.
     pub(super) fn birth(&self) -> Option<&Cgroup> {
         match &self.birth {
-            Birth::Ours => self.family.group(),
+            Birth::Ours => self.process_tree.group(),
             // It is theirs to remove, and need not outlast us who have left it.
             Birth::Callers(group) => group.as_deref().filter(|group| group.exists()),
         }
     }
 
     /// Starts the command as our child, with the standard streams that we have but for the given `ends`.
-    pub(super) fn spawn(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, LaunchError> {
+    pub(super) fn spawn(&self, inherited: &Inherited, ends: &CommandStreams) -> Result<Pid, LaunchError> {
         self.beget(inherited, ends).map_err(|error| self.failed(error))
     }
 
     /// The same, where the error is still to be told to somebody.
-    pub(super) fn beget(&self, inherited: &Inherited, ends: &Ends) -> Result<Pid, ExecError> {
+    pub(super) fn beget(&self, inherited: &Inherited, ends: &CommandStreams) -> Result<Pid, ExecError> {
         let [output, error] = ends;
         let held = self.hold()?;
         self.execution(inherited, Pid::own(), held.as_ref(), [None, end_of(output), end_of(error)]).spawn(self.birth())
@@ -243,13 +247,13 @@ impl Launch {
     }
 
     /// Holds a program that its owner can rewrite, until it was executed, and sees that it is the one that was recorded.
-    fn hold(&self) -> Result<Option<Held>, ExecError> {
+    fn hold(&self) -> Result<Option<HeldProgram>, ExecError> {
         let PreparedImage::Owned(OwnedProgram { fd, digest, .. }) = &self.image else { return Ok(None) };
         let unread = |error: io::Error| match error.raw_os_error() {
             Some(errno) => ExecError { step: Step::Image, errno },
             None => ExecError::CHANGED,
         };
-        let held = Held::program(fd.as_fd(), &self.credentials).map_err(unread)?;
+        let held = HeldProgram::program(fd.as_fd(), &self.credentials).map_err(unread)?;
         let is_same = sha256_of(held.file()).map_err(unread)? == *digest;
         if is_same && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
     }
@@ -259,12 +263,12 @@ impl Launch {
         &'a self,
         inherited: &'a Inherited,
         parent: Pid,
-        held: Option<&'a Held>,
+        held: Option<&'a HeldProgram>,
         standard: [Option<BorrowedFd<'a>>; 3],
     ) -> Execution<'a> {
         let image = match &self.image {
             PreparedImage::Descriptor(fd) => Image::Descriptor(fd.as_fd()),
-            PreparedImage::Owned(program) => Image::Descriptor(held.map_or(program.fd.as_fd(), Held::as_fd)),
+            PreparedImage::Owned(program) => Image::Descriptor(held.map_or(program.fd.as_fd(), HeldProgram::as_fd)),
             PreparedImage::Script(fd) => Image::Script(fd.as_fd()),
             PreparedImage::Path(name) => Image::Path(name),
             PreparedImage::Editor(path) => Image::Powerless(path),
@@ -277,7 +281,7 @@ impl Launch {
             // An editor has no power that anybody would have to end.
             dies_with: self.is_command().then_some(parent),
             limits: &self.limits,
-            manner: &inherited.manner,
+            scheduling: &inherited.scheduling,
             umask: self.umask,
             directory: match &self.directory {
                 WorkingDirectory::Callers => Directory::Unchanged,
@@ -361,7 +365,7 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
         Some(errno) => LaunchError::Path("execute", program.path().to_owned(), ExecError { step: Step::Image, errno }),
         None => look(error),
     };
-    let copy = Held::copy(program.as_fd(), plan.credentials()).map_err(denied)?;
+    let copy = HeldProgram::copy(program.as_fd(), plan.credentials()).map_err(denied)?;
     let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
     if sha256_of(copy.file()).map_err(look)? == digest { Ok(PreparedImage::Script(copy)) } else { Err(changed()) }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::ending::Enforcer;
 use super::message::{Order, Report, receive_report, send_order};
-use super::tape::Tape;
-use super::taps::is_asked_to_end;
+use super::session_recording::SessionRecording;
+use super::streams::is_asked_to_end;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking};
 use sys::process::{self, Pid, Waiting, wait};
 use sys::procfs;
@@ -18,10 +18,10 @@ use sys::signals::{SIGKILL, SignalQueue};
 const LAST_FLUSH: Duration = Duration::from_secs(1);
 const FLUSH_LOOK: Duration = Duration::from_millis(250);
 
-/// How long the carrier may take to do what needs nobody else.
+/// How long the relay process may take to do what needs nobody else.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The carrier, and the line to it.
+/// The relay process, and the line to it.
 pub(super) struct Line {
     pid: Pid,
     socket: OwnedFd,
@@ -35,7 +35,7 @@ impl Line {
     /// # Errors
     /// Whatever fcntl(2) says.
     pub(super) fn new(pid: Pid, socket: OwnedFd) -> io::Result<Self> {
-        // A carrier that was stopped takes no order, and must not hold us up.
+        // A relay process that was stopped takes no order, and must not hold us up.
         set_blocking(socket.as_fd(), Blocking::No)?;
         Ok(Self { pid, socket, has_finished: Cell::new(false) })
     }
@@ -45,7 +45,7 @@ impl Line {
         self.pid
     }
 
-    /// Gives an order. A carrier that is gone is noticed by its closed socket.
+    /// Gives an order. A relay process that is gone is noticed by its closed socket.
     pub(super) fn order(&self, order: &Order) {
         let _ = send_order(&self.socket, order);
     }
@@ -58,7 +58,7 @@ impl Line {
         receive_report(&self.socket)
     }
 
-    /// Orders something that takes the time of a screen or pipe, and waits until it is done, the carrier is gone, or nobody wants
+    /// Orders something that takes the time of a screen or pipe, and waits until it is done, the relay process is gone, or nobody wants
     /// to wait any longer: a command that was ended has no time. What is reported meanwhile goes to `told`, which says whether
     /// it was that.
     pub(super) fn settle(
@@ -101,16 +101,21 @@ impl Line {
         }
     }
 
-    /// The run is over: has the rest carried and the recording sealed, and lets the carrier go.
-    pub(super) fn finish(&self, signals: &SignalQueue, enforcer: &mut Enforcer<'_>, tape: &mut Tape<'_>) {
+    /// The run is over: has the rest carried and the recording sealed, and lets the relay process go.
+    pub(super) fn finish(
+        &self,
+        signals: &SignalQueue,
+        enforcer: &mut Enforcer<'_>,
+        session_recording: &mut SessionRecording<'_>,
+    ) {
         self.settle(&Order::Finish, signals, enforcer, &mut |report, enforcer| match report {
             Report::Finished(seal, why) => {
                 self.has_finished.set(true);
-                let _ = seal.map(|seal| tape.sealed(seal, why));
+                let _ = seal.map(|seal| session_recording.sealed(seal, why));
                 true
             }
             Report::Unrecorded(why) => {
-                enforcer.unrecorded(&why, tape.mode());
+                enforcer.unrecorded(&why, session_recording.mode());
                 false
             }
             _ => false,

@@ -1,4 +1,4 @@
-//! What the supervisor and the carrier of a session say to each other: packets over a socket pair of our own, six numbers and
+//! What the supervisor and the relay process of a session say to each other: packets over a socket pair of our own, six numbers and
 //! perhaps a text.
 
 use std::io;
@@ -22,20 +22,20 @@ type Numbers = [i64; 6];
 
 /// Whether the command shall own its terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum JobPosition {
     /// It may read and set modes.
     Foreground,
     /// It is stopped when it tries.
     Background,
 }
 
-/// From the supervisor to the carrier.
+/// From the supervisor to the relay process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
     /// Send the command a signal, whose sender knew of so many stops of it; a monitor sends it to the command's process group.
     Signal(i32, u32),
     /// Let the stopped command go on.
-    Continue(Place),
+    Continue(JobPosition),
     /// How the two terminals are set from now on; what waited for that is carried.
     Screen {
         /// Keys of the caller's terminal are the command's.
@@ -55,7 +55,7 @@ pub(super) enum Order {
     Finish,
 }
 
-/// From the carrier, or the keeper, to the supervisor.
+/// From the relay process, or the keeper, to the supervisor.
 #[derive(Debug, Clone)]
 pub(super) enum Report {
     /// The command was begotten.
@@ -82,8 +82,8 @@ pub(super) enum Report {
 pub(super) fn send_order(socket: &OwnedFd, order: &Order) -> io::Result<()> {
     let (numbers, text) = match order {
         Order::Signal(signal, stops) => ([1, i64::from(*signal), i64::from(*stops), 0, 0, 0], ""),
-        Order::Continue(Place::Foreground) => ([2, 1, 0, 0, 0, 0], ""),
-        Order::Continue(Place::Background) => ([2, 0, 0, 0, 0, 0], ""),
+        Order::Continue(JobPosition::Foreground) => ([2, 1, 0, 0, 0, 0], ""),
+        Order::Continue(JobPosition::Background) => ([2, 0, 0, 0, 0, 0], ""),
         Order::Screen { raw, plain } => ([3, i64::from(*raw), i64::from(*plain), 0, 0, 0], ""),
         Order::Resize(window) => {
             let [rows, columns, width, height] =
@@ -103,8 +103,8 @@ pub(super) fn receive_order(socket: &OwnedFd) -> io::Result<Option<Order>> {
     let Some((numbers, text)) = receive(socket)? else { return Ok(None) };
     Ok(Some(match numbers {
         [1, signal, stops, ..] => Order::Signal(small(signal)?, small(stops)?),
-        [2, 1, ..] => Order::Continue(Place::Foreground),
-        [2, 0, ..] => Order::Continue(Place::Background),
+        [2, 1, ..] => Order::Continue(JobPosition::Foreground),
+        [2, 0, ..] => Order::Continue(JobPosition::Background),
         [3, raw, plain, ..] => Order::Screen { raw: raw == 1, plain: plain == 1 },
         [4, rows, columns, width, height, _] => Order::Resize(WindowSize {
             rows: small(rows)?,
@@ -144,7 +144,7 @@ pub(super) fn send_report(socket: &OwnedFd, report: &Report) -> io::Result<()> {
     send(socket, numbers, text)
 }
 
-/// Receives a report; `None` when the carrier is gone.
+/// Receives a report; `None` when the relay process is gone.
 pub(super) fn receive_report(socket: &OwnedFd) -> io::Result<Option<Report>> {
     let end = |event, user: i64, system: i64, rss: i64| {
         let time = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap_or(0));
@@ -254,8 +254,8 @@ mod tests {
         let (ours, theirs) = sys::poll::socket_pair().unwrap();
         for order in [
             Order::Signal(15, 3),
-            Order::Continue(Place::Foreground),
-            Order::Continue(Place::Background),
+            Order::Continue(JobPosition::Foreground),
+            Order::Continue(JobPosition::Background),
             Order::Screen { raw: true, plain: false },
             Order::Screen { raw: false, plain: true },
             Order::Resize(WindowSize { rows: 1, columns: 65_535, width: 3, height: 4 }),

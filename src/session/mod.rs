@@ -7,36 +7,37 @@ pub mod watch;
 pub mod custody;
 
 mod buffer;
-mod carrier;
+mod closing;
 mod direct;
 mod ending;
-mod family;
-mod farewell;
-mod frost;
+mod freeze;
 mod guard;
 mod hosted;
-mod keeper;
 mod launch;
 mod line;
 mod message;
 mod modes;
 mod monitor;
+mod process_tree;
 mod ready;
 mod reaper;
 mod relay;
-mod tape;
-mod taps;
+mod relay_process;
+mod session_recording;
+mod streams;
+mod subreaper;
 
 use std::time::{Duration, Instant};
 
-pub use family::{
-    Family, Known, abandoned, can_found, end_lost, refuge, stand_alone, stand_apart, supervise_for, take_sessions_back,
-};
 pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
-pub use tape::{BlankOf, Tape};
-pub use watch::{Ending, Verdict, Wards, Watch};
+pub use process_tree::{
+    Known, ProcessTree, abandoned, can_found, end_lost, refuge, stand_alone, stand_apart, supervise_for,
+    take_sessions_back,
+};
+pub use session_recording::{BlankOf, SessionRecording};
+pub use watch::{Ending, EnforcedRun, Verdict, Watch};
 
 use crate::audit::recorded::Recorded;
 use crate::elevation::Editor;
@@ -50,17 +51,17 @@ use sys::terminal::Terminal;
 #[must_use = "an opened session is run"]
 pub struct Session<'a> {
     recorded: Recorded,
-    family: Family,
+    process_tree: ProcessTree,
     inherited: &'a Inherited,
     grace: Duration,
     editor: Option<Editor>,
 }
 
 impl<'a> Session<'a> {
-    /// A session for what was recorded; all that is begotten lives in `family`. `grace` is the time between SIGTERM and
+    /// A session for what was recorded; all that is begotten lives in `process_tree`. `grace` is the time between SIGTERM and
     /// SIGKILL when we end the command.
-    pub fn open(recorded: Recorded, family: Family, inherited: &'a Inherited, grace: Duration) -> Self {
-        Self { recorded, family, inherited, grace, editor: None }
+    pub fn open(recorded: Recorded, process_tree: ProcessTree, inherited: &'a Inherited, grace: Duration) -> Self {
+        Self { recorded, process_tree, inherited, grace, editor: None }
     }
 
     /// The same session with an editor in the place of the command, as the caller and in the environment that was recorded.
@@ -69,16 +70,20 @@ impl<'a> Session<'a> {
     }
 
     /// Runs the command until it has ended; on a pty of its own when the caller has a terminal, and the role wants it.
-    pub fn run(self, watch: &mut dyn Watch, tape: &mut Tape<'_>) -> (Recorded, Result<Outcome, LaunchError>) {
-        let Self { recorded, family, inherited, grace, editor } = self;
+    pub fn run(
+        self,
+        watch: &mut dyn Watch,
+        session_recording: &mut SessionRecording<'_>,
+    ) -> (Recorded, Result<Outcome, LaunchError>) {
+        let Self { recorded, process_tree, inherited, grace, editor } = self;
         let launch = match &editor {
-            None => Launch::prepare(&recorded, family, inherited),
-            Some(editor) => Launch::prepare_editor(&recorded, editor, family, inherited),
+            None => Launch::prepare(&recorded, process_tree, inherited),
+            Some(editor) => Launch::prepare_editor(&recorded, editor, process_tree, inherited),
         };
         let outcome = launch.and_then(|launch| {
             let limit = recorded.authorized().plan().time_limit().map(Duration::from_secs);
             let enforcer = Enforcer::new(watch, grace, limit);
-            perform(&launch, recorded.authorized().role(), inherited, enforcer, tape)
+            perform(&launch, recorded.authorized().role(), inherited, enforcer, session_recording)
         });
         (recorded, outcome)
     }
@@ -89,12 +94,12 @@ fn perform(
     role: &Role,
     inherited: &Inherited,
     mut enforcer: Enforcer<'_>,
-    tape: &mut Tape<'_>,
+    session_recording: &mut SessionRecording<'_>,
 ) -> Result<Outcome, LaunchError> {
     let begun = Instant::now();
     let end = match Terminal::controlling() {
-        Ok(terminal) if wants_pty(role) => relay::run(launch, inherited, terminal, &mut enforcer, tape),
-        _ => direct::run(launch, inherited, &mut enforcer, tape),
+        Ok(terminal) if wants_pty(role) => relay::run(launch, inherited, terminal, &mut enforcer, session_recording),
+        _ => direct::run(launch, inherited, &mut enforcer, session_recording),
     };
     Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed(), failed: None })
 }

@@ -1,5 +1,5 @@
 //! The process between the supervisor and the command, leader of the command's session: it gives the command its terminal,
-//! sees it stop and end, adopts its orphans, and is the [carrier](super::carrier) of both terminals. Without it ^Z could not
+//! sees it stop and end, adopts its orphans, and is the [relay process](super::relay_process) of both terminals. Without it ^Z could not
 //! work: a stop is ignored in a process group whose parent is in another session (POSIX "orphaned process group").
 //!
 //! As soon as it has begotten the command it puts itself behind the wall. What ends, freezes and thaws is the supervisor's and
@@ -10,11 +10,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use super::carrier::{Carrier, Course};
 use super::launch::Launch;
-use super::message::{Order, Place, Report, receive_order, send_report};
+use super::message::{JobPosition, Order, Report, receive_order, send_report};
 use super::reaper::Reaper;
-use super::taps::{Ends, end_of};
+use super::relay_process::{Course, RelayProcess};
+use super::streams::{CommandStreams, end_of};
 use sys::exec::ExecError;
 use sys::poll::pipe;
 use sys::process::{self, Pid, exit_now, fork_into};
@@ -32,11 +32,11 @@ pub(super) struct Monitor<'a, 't> {
     /// Which of fds 0 to 2 become the terminal; the others stay what the caller made them, unless they are tapped.
     pub(super) on_terminal: [bool; 3],
     /// Where output and error go instead, for fds 1 and 2.
-    pub(super) ends: Ends,
+    pub(super) ends: CommandStreams,
     /// What carries the terminals.
-    pub(super) carrier: Carrier<'a, 't>,
+    pub(super) relay_process: RelayProcess<'a, 't>,
     /// Whether the command owns its terminal from the start.
-    pub(super) place: Place,
+    pub(super) place: JobPosition,
     /// How long leftovers may take when the supervisor was killed.
     pub(super) grace: Duration,
 }
@@ -59,20 +59,22 @@ impl Monitor<'_, '_> {
         let own = Pid::own();
         let command = match fork_into(self.launch.birth(), || self.become_command(own, &told)) {
             Ok(command) => command,
-            Err(error) => return send_report(self.carrier.supervisor, &Report::Failed(ExecError::unborn(&error))),
+            Err(error) => {
+                return send_report(self.relay_process.supervisor, &Report::Failed(ExecError::unborn(&error)));
+            }
         };
         drop(told);
         // Parent and child both do it: whoever comes first, the group is there when it is needed. After exec the
         // kernel refuses it to the parent, and then the child has done it.
         let _ = process::set_process_group(command, command);
         self.ends = [None, None];
-        let mut reaper = Reaper::of(command, self.launch.family().group());
+        let mut reaper = Reaper::of(command, self.launch.process_tree().group());
         let mut others = vec![self.follower.as_fd(), signals.as_fd(), failure.as_fd()];
         others.extend(reaper.descriptors());
-        self.carrier.confine(&others);
+        self.relay_process.confine(&others);
         let mut attended = Attended { follower: &self.follower, failure: &failure, reaper: &mut reaper };
         // Whatever else keeps us from going on, nothing may be left running without an eye on it.
-        match attended.attend(&mut self.carrier, &signals) {
+        match attended.attend(&mut self.relay_process, &signals) {
             Ok(Course::Over) => {
                 reaper.outlast();
                 exit_now(0)
@@ -85,8 +87,8 @@ impl Monitor<'_, '_> {
     fn become_command(&self, monitor: Pid, told: &OwnedFd) -> Infallible {
         let own = Pid::own();
         let ready = process::set_process_group(own, own).and_then(|()| match self.place {
-            Place::Foreground => process::set_foreground(self.follower.as_fd(), own),
-            Place::Background => Ok(()),
+            JobPosition::Foreground => process::set_foreground(self.follower.as_fd(), own),
+            JobPosition::Background => Ok(()),
         });
         if ready.is_err() {
             exit_now(1);
@@ -110,10 +112,10 @@ struct Attended<'a> {
 
 impl Attended<'_> {
     /// Carries, obeys and reports until the supervisor wants no more; [`Course::Goes`] when that was killed first.
-    fn attend(&mut self, carrier: &mut Carrier<'_, '_>, signals: &SignalQueue) -> io::Result<Course> {
-        let supervisor = carrier.supervisor;
+    fn attend(&mut self, relay_process: &mut RelayProcess<'_, '_>, signals: &SignalQueue) -> io::Result<Course> {
+        let supervisor = relay_process.supervisor;
         loop {
-            let [_, ordered] = carrier.round([signals.as_fd(), supervisor.as_fd()], None)?;
+            let [_, ordered] = relay_process.round([signals.as_fd(), supervisor.as_fd()], None)?;
             while signals.next_event()?.is_some() {}
             self.reaper.look(Some(self.failure), supervisor)?;
             if !ordered {
@@ -123,7 +125,7 @@ impl Attended<'_> {
                 (Some(Order::Signal(signal, _)), Some(command)) => drop(process::kill_group(command, signal)),
                 (Some(Order::Continue(place)), Some(command)) => self.go_on(command, place),
                 (Some(order), _) => {
-                    if carrier.obey(order)? == Course::Over {
+                    if relay_process.obey(order)? == Course::Over {
                         return Ok(Course::Over);
                     }
                 }
@@ -132,8 +134,8 @@ impl Attended<'_> {
         }
     }
 
-    fn go_on(&self, command: Pid, place: Place) {
-        let group = if place == Place::Foreground { command } else { process::own_process_group() };
+    fn go_on(&self, command: Pid, place: JobPosition) {
+        let group = if place == JobPosition::Foreground { command } else { process::own_process_group() };
         // A command that has just ended needs neither of the two; its end is seen in the next round.
         let _ = process::set_foreground(self.follower.as_fd(), group);
         let _ = process::kill_group(command, SIGCONT);

@@ -1,10 +1,10 @@
-//! What a wait of the carrier brought.
+//! What a wait of the relay process brought.
 
-/// Independent facts of one poll; `taps` in the order of the entries that were waited for.
+/// Independent facts of one poll; `streams` in the order of the entries that were waited for.
 #[derive(Default)]
 #[allow(clippy::struct_excessive_bools, reason = "four independent facts of one poll")]
 pub(super) struct Ready {
-    pub(super) taps: Vec<bool>,
+    pub(super) streams: Vec<bool>,
     pub(super) from_caller: bool,
     pub(super) to_caller: bool,
     pub(super) from_command: bool,

@@ -10,8 +10,8 @@ use super::message::{Report, send_report};
 use super::outcome::CommandEnd;
 use sys::cgroup::{Cgroup, Killer};
 use sys::process::{self, Children, Pid, Usage, WaitEvent, Waiting, wait_any};
+use sys::sandbox::let_go;
 use sys::signals::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
-use sys::wall::let_go;
 
 /// Between two looks at processes that are about to end.
 const ROUND: Duration = Duration::from_millis(20);

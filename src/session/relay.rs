@@ -6,18 +6,18 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::carrier::{Carrier, Terminals};
 use super::direct::{finish, hand_over};
 use super::ending::{Act, Enforcer};
-use super::family::refuge;
 use super::launch::{Launch, LaunchError};
 use super::line::Line;
-use super::message::{Order, Place, Report};
+use super::message::{JobPosition, Order, Report};
 use super::modes::Modes;
 use super::monitor::Monitor;
 use super::outcome::CommandEnd;
-use super::tape::Tape;
-use super::taps::{Taps, cloned};
+use super::process_tree::refuge;
+use super::relay_process::{RelayProcess, Terminals};
+use super::session_recording::SessionRecording;
+use super::streams::{CopiedStreams, cloned};
 use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Suspension, become_subreaper, fork_into};
@@ -60,7 +60,7 @@ struct Relay<'a, 'w, 't> {
     launch: &'a Launch,
     enforcer: &'a mut Enforcer<'w>,
     /// What is recorded.
-    tape: &'a mut Tape<'t>,
+    session_recording: &'a mut SessionRecording<'t>,
     killed_at: Option<Instant>,
     /// How the command ended, where that was heard while we waited for something else.
     over: Option<Result<CommandEnd, LaunchError>>,
@@ -72,7 +72,7 @@ pub(super) fn run(
     inherited: &Inherited,
     terminal: Terminal,
     enforcer: &mut Enforcer<'_>,
-    tape: &mut Tape<'_>,
+    session_recording: &mut SessionRecording<'_>,
 ) -> Result<CommandEnd, LaunchError> {
     let system = |what| move |error| LaunchError::System(what, error);
     let (detached, grace) = (launch.is_detached(), enforcer.grace());
@@ -88,8 +88,12 @@ pub(super) fn run(
     // In a pipeline the terminal belongs to several programs at once: the command starts in the background of its own
     // terminal, and only when it reaches for it do we reach for the caller's (as sudo does).
     let alone = matches!(on_terminal, [true, true, _]);
-    let place = if alone && !detached && modes.terminal.foreground() { Place::Foreground } else { Place::Background };
-    if place == Place::Background {
+    let place = if alone && !detached && modes.terminal.foreground() {
+        JobPosition::Foreground
+    } else {
+        JobPosition::Background
+    };
+    if place == JobPosition::Background {
         modes.shape_output(leader.as_fd());
     }
     // Nobody but us holds these two descriptions, so that non-blocking does not reach the caller's own fds.
@@ -98,8 +102,8 @@ pub(super) fn run(
     }
 
     let [_, output, error] = on_terminal;
-    let (mut taps, ends) = Taps::open(tape, [output, error]).map_err(system("make a pipe"))?;
-    tape.begin(Some(window), enforcer)?;
+    let (mut streams, ends) = CopiedStreams::open(session_recording, [output, error]).map_err(system("make a pipe"))?;
+    session_recording.begin(Some(window), enforcer)?;
     let mut ours = Some(socket);
     // What is orphaned by whoever kills the monitor comes to us.
     become_subreaper().map_err(system("adopt the command's orphans"))?;
@@ -109,22 +113,22 @@ pub(super) fn run(
         ours = None;
         let copies = (modes.as_fd().try_clone_to_owned(), leader.try_clone(), follower.try_clone(), cloned(&ends));
         let (Ok(caller), Ok(leader), Ok(follower), Ok(ends)) = copies else { process::exit_now(1) };
-        let terminals = Some(Terminals::new(caller, leader, modes.is_plain(), place == Place::Foreground));
-        let carrier = Carrier { terminals, taps: &mut taps, tape, supervisor: &theirs };
-        Monitor { launch, inherited, follower, on_terminal, ends, carrier, place, grace }.run()
+        let terminals = Some(Terminals::new(caller, leader, modes.is_plain(), place == JobPosition::Foreground));
+        let relay_process = RelayProcess { terminals, streams: &mut streams, session_recording, supervisor: &theirs };
+        Monitor { launch, inherited, follower, on_terminal, ends, relay_process, place, grace }.run()
     })
     .map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
     drop((theirs, follower, ends));
-    taps.close();
-    tape.hand_over();
-    let family = launch.family();
-    family.descends_from(monitor);
+    streams.close();
+    session_recording.hand_over();
+    let process_tree = launch.process_tree();
+    process_tree.descends_from(monitor);
     let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
     let line = line.and_then(|socket| Line::new(monitor, socket)).map_err(|error| {
-        family.kill_all();
+        process_tree.kill_all();
         LaunchError::Lost("keep the line to the monitor", error)
     })?;
-    enforcer.begun(Some(family.wards(monitor, None, grace)));
+    enforcer.begun(Some(process_tree.enforced_run(monitor, None, grace)));
 
     let mut relay = Relay {
         modes,
@@ -137,27 +141,27 @@ pub(super) fn run(
         window,
         launch,
         enforcer,
-        tape,
+        session_recording,
         killed_at: None,
         over: None,
     };
     let result = relay.supervise(place);
     if result.is_err() {
-        family.kill_all();
+        process_tree.kill_all();
     }
     relay.close();
     result.map_err(|error| LaunchError::Lost("relay the terminal", error))?
 }
 
 impl Relay<'_, '_, '_> {
-    fn supervise(&mut self, place: Place) -> io::Result<Result<CommandEnd, LaunchError>> {
-        if place == Place::Foreground {
+    fn supervise(&mut self, place: JobPosition) -> io::Result<Result<CommandEnd, LaunchError>> {
+        if place == JobPosition::Foreground {
             self.go_raw()?;
             self.shape_output();
         }
         loop {
             if self.enforcer.lasts()
-                && hand_over(self.launch.family(), self.enforcer)
+                && hand_over(self.launch.process_tree(), self.enforcer)
                 && let Some(signal) = self.unfollowed.take()
             {
                 self.stopped(signal)?;
@@ -166,11 +170,11 @@ impl Relay<'_, '_, '_> {
             let patience = self.unpark(patience);
             if let Course::Over(end) = self.round(patience)? {
                 // Who is left behind must not outlive the grant while a screen takes its time.
-                finish(self.launch.family(), self.enforcer);
+                finish(self.launch.process_tree(), self.enforcer);
                 if let Some(words) = self.enforcer.last_words() {
                     self.line.order(&Order::Say(words));
                 }
-                self.line.finish(&self.signals, self.enforcer, self.tape);
+                self.line.finish(&self.signals, self.enforcer, self.session_recording);
                 return Ok(end);
             }
         }
@@ -192,19 +196,19 @@ impl Relay<'_, '_, '_> {
 
     fn enforce(&mut self) -> io::Result<Option<Duration>> {
         let step = self.enforcer.step(Instant::now());
-        let family = self.launch.family();
+        let process_tree = self.launch.process_tree();
         match step.act {
             None => {}
             Some(Act::Say(words)) => self.line.order(&Order::Say(words)),
-            Some(Act::Freeze) => self.enforcer.froze(family.freeze()),
-            Some(Act::Thaw) => family.thaw(),
-            Some(Act::Terminate) => family.terminate(),
+            Some(Act::Freeze) => self.enforcer.froze(process_tree.freeze()),
+            Some(Act::Thaw) => process_tree.thaw(),
+            Some(Act::Terminate) => process_tree.terminate(),
             Some(Act::Kill) => {
                 let since = *self.killed_at.get_or_insert_with(Instant::now);
                 if since.elapsed() > MONITOR_PATIENCE {
                     return Err(io::Error::other("the monitor of the session does not answer"));
                 }
-                family.kill();
+                process_tree.kill();
             }
         }
         Ok(step.patience)
@@ -257,12 +261,12 @@ impl Relay<'_, '_, '_> {
             Some(Report::HungUp) => self.hung_up(),
             // A frozen command cannot see the key.
             Some(Report::Interrupt) => self.enforcer.give_up(),
-            Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.tape.mode()),
+            Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.session_recording.mode()),
             // Of something that nobody waits for any longer.
             Some(Report::Begun(_) | Report::Rested | Report::Finished(..)) => {}
             None => {
                 // Whatever it had under it would run on without an eye on it.
-                self.launch.family().kill_all();
+                self.launch.process_tree().kill_all();
                 let killed = io::Error::other("its monitor was killed");
                 return Ok(Course::Over(Err(LaunchError::Lost("follow the command", killed))));
             }
@@ -284,10 +288,10 @@ impl Relay<'_, '_, '_> {
         if reached_for_terminal && self.has_terminal() {
             self.go_raw()?;
             self.shape_output();
-            self.order(&Order::Continue(Place::Foreground));
+            self.order(&Order::Continue(JobPosition::Foreground));
             return Ok(());
         }
-        if !hand_over(self.launch.family(), self.enforcer) {
+        if !hand_over(self.launch.process_tree(), self.enforcer) {
             self.unfollowed = Some(signal);
             self.enforcer.cannot_stop();
             return Ok(());
@@ -320,13 +324,13 @@ impl Relay<'_, '_, '_> {
 
     /// Waits until the screen shows what the command has written so far. Nothing more is carried before the terminals are set anew.
     fn rest(&mut self) {
-        let (tape, over, launch) = (&*self.tape, &mut self.over, self.launch);
+        let (session_recording, over, launch) = (&*self.session_recording, &mut self.over, self.launch);
         self.line.settle(&Order::Rest, &self.signals, self.enforcer, &mut |report, enforcer| {
             match report {
                 Report::Rested => return true,
                 Report::Ended(end) => *over = Some(Ok(end)),
                 Report::Failed(error) => *over = Some(Err(launch.failed(error))),
-                Report::Unrecorded(why) => enforcer.unrecorded(&why, tape.mode()),
+                Report::Unrecorded(why) => enforcer.unrecorded(&why, session_recording.mode()),
                 Report::HungUp | Report::Interrupt => enforcer.give_up(),
                 // It is stopped already, and goes on when we do.
                 Report::Begun(_) | Report::Stopped(_) | Report::Finished(..) => {}
@@ -342,10 +346,10 @@ impl Relay<'_, '_, '_> {
             self.hung_up();
         }
         let place = if self.has_terminal() && self.go_raw().is_ok() {
-            Place::Foreground
+            JobPosition::Foreground
         } else {
             self.modes.lose();
-            Place::Background
+            JobPosition::Background
         };
         self.shape_output();
         self.fit_window();

@@ -37,11 +37,11 @@ pub enum Verdict {
 
 /// What the enforcer has to know of a running command.
 #[derive(Debug, Clone)]
-pub struct Wards {
+pub struct EnforcedRun {
     /// The process whose descendants they are, beside the enforcer.
     pub parent: Pid,
     /// One of these descendants that is none of them: it carries their bytes.
-    pub carrier: Option<Pid>,
+    pub relay_process: Option<Pid>,
     /// Their control group.
     pub group: Option<PathBuf>,
     /// The time between SIGTERM and SIGKILL.
@@ -56,7 +56,7 @@ pub trait Watch {
     fn begun(&mut self) {}
 
     /// Gives the run to a process that ends it in time whatever becomes of this one; `None` where there is none.
-    fn hand_over(&mut self, _wards: &Wards) -> Option<Pid> {
+    fn hand_over(&mut self, _enforced_run: &EnforcedRun) -> Option<Pid> {
         None
     }
 

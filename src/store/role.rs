@@ -11,7 +11,7 @@ CREATE TABLE role_text (digest TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WIT
 ";
 
 impl GrantStore<'_> {
-    /// The exact bytes of the role with this digest, for showing and for papers.
+    /// The exact bytes of the role with this digest, for showing and for documents.
     pub fn role_text(&self, digest: &str) -> rusqlite::Result<Option<Vec<u8>>> {
         let mut statement = self.connection.prepare("SELECT body FROM role_text WHERE digest = ?1")?;
         statement.query_row([digest], |row| row.get(0)).optional()

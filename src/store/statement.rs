@@ -16,7 +16,7 @@ CREATE TABLE statement (request TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NO
 CREATE INDEX statement_by_request ON statement (request);
 ";
 
-/// A statement as it is stored, for showing and for papers.
+/// A statement as it is stored, for showing and for documents.
 pub struct StoredStatement {
     /// What it says.
     pub terms: StatementTerms,

@@ -155,7 +155,7 @@ fn a_request_dies_at_its_deadline_by_itself() {
         assert_eq!(store.pending_of(&other, NOW).unwrap(), 0);
         assert!(store.pending_for(&other, &terms.role, NOW).unwrap().is_none());
         assert_eq!(store.nth_newest_request_of(&other, 1, (NOW - 1, NOW)).unwrap(), None);
-        assert!(store.requests(Which::Of(&other), NOW).unwrap().is_empty());
+        assert!(store.requests(GrantScope::Of(&other), NOW).unwrap().is_empty());
     }
     assert!(store.pending_for(&alice, &RoleName::parse("other").unwrap(), NOW).unwrap().is_none());
 }
@@ -175,7 +175,7 @@ fn only_open_grants_of_the_user_are_candidates() {
     assert_eq!(candidates(), 1);
     let (roles, refused) = GrantStore::new(&connection).held(&person(1, "dave"), NOW).unwrap();
     assert_eq!((roles.len(), refused.len()), (0, 1), "one of another name is kept to be refused, and no role of it");
-    assert!(GrantStore::new(&connection).open_grants(Which::Of(&person(1, "dave")), NOW).unwrap().read.is_empty());
+    assert!(GrantStore::new(&connection).open_grants(GrantScope::Of(&person(1, "dave")), NOW).unwrap().read.is_empty());
     let id = GrantId::parse("aaaaaaaaaa").unwrap();
     put(&connection, |tx| {
         assert!(is_open(tx, &id).unwrap());

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::auth::{Authenticated, How};
+use crate::auth::{AuthMethod, Authenticated};
 use jit_core::grant::{
     Approval, ApprovalFault, ApprovalTerms, Approvers, Means, PublicKey, StatementFault, UserVerification,
     VouchedStatement, digest,
@@ -86,8 +86,8 @@ impl Consent {
     /// for: it is no answer of a person.
     pub fn to(shown: Shown, proof: &Authenticated) -> Option<Self> {
         match proof.how() {
-            How::Password => Some(Self { uid: proof.uid(), shown }),
-            How::Unasked | How::Cache | How::NotAsked => None,
+            AuthMethod::Password => Some(Self { uid: proof.uid(), shown }),
+            AuthMethod::Unasked | AuthMethod::Cache | AuthMethod::NotAsked => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::elevation::{CommandError, Elevation, Naming};
-use crate::judge::{Manner, WantedDirectory, WorkingDirectory};
+use crate::judge::{RunOptions, WantedDirectory, WorkingDirectory};
 use jit_core::escape::{Word, command_line, hex};
 use jit_core::grant::{CommandTerms, GrantTerms};
 use jit_core::names::UserName;
@@ -117,7 +117,7 @@ fn present(elevation: &Elevation, cwd: Option<Word>) -> Option<Word> {
 /// Where the command would run. Files to edit are named by where they lie, and their editor has no power; and nowhere is where
 /// the role does not let the command run at all.
 fn asked_directory(elevation: &Elevation, role: &Role) -> Result<Word, CommandError> {
-    let wanted = elevation.command().program().and_then(|_| Manner::wanted_directory(role, elevation).ok());
+    let wanted = elevation.command().program().and_then(|_| RunOptions::wanted_directory(role, elevation).ok());
     match wanted {
         None => Ok(Word::default()),
         Some(WantedDirectory::Callers) => callers(elevation),
@@ -133,7 +133,7 @@ fn opened_directory(elevation: &Elevation, role: &Role) -> Option<Word> {
     if elevation.command().program().is_none() {
         return Some(Word::default());
     }
-    match Manner::working_directory(role, elevation).ok()? {
+    match RunOptions::working_directory(role, elevation).ok()? {
         WorkingDirectory::Callers => callers(elevation).ok(),
         WorkingDirectory::Opened(directory) => Some(Word::from(directory.path().as_os_str())),
         WorkingDirectory::Instead(_) => None,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::lent::on_account_of;
+use crate::fsuid::on_account_of;
 use crate::poll::{PollEntry, poll};
 use crate::random::random;
 
@@ -139,16 +139,16 @@ impl Waiter<'_> {
 mod tests {
     use super::*;
 
-    struct Hung(Bell);
+    struct TempBell(Bell);
 
-    impl Hung {
+    impl TempBell {
         fn new() -> Self {
             let name = u64::from_ne_bytes(random().unwrap());
             Self(Bell::open(Path::new(&format!("/run/sys-bell-{name:016x}"))).unwrap())
         }
     }
 
-    impl Drop for Hung {
+    impl Drop for TempBell {
         fn drop(&mut self) {
             let _ = std::fs::remove_file(self.0.path());
         }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn ring_is_heard_at_once_by_one_who_waits() {
-        let hung = Hung::new();
+        let hung = TempBell::new();
         let mut waiter = hung.0.waiter(0).unwrap();
         assert!(waiter.descriptor().is_some());
         let other = Bell::open(hung.0.path()).unwrap();
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn each_of_many_rings_within_one_tick_changes_it() {
-        let hung = Hung::new();
+        let hung = TempBell::new();
         assert!(!hung.0.changed_since(Ring::default()).unwrap());
         for _ in 0..1000 {
             let before = hung.0.now().unwrap();
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn waiter_without_inotify_hears_it_too() {
-        let hung = Hung::new();
+        let hung = TempBell::new();
         let mut waiter = Waiter { bell: &hung.0, inotify: None, last: hung.0.now().unwrap() };
         assert!(!waiter.wait(Duration::from_millis(20)).unwrap());
         hung.0.ring().unwrap();
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn who_waits_uses_up_their_own_instances_and_not_roots() {
         const SOMEBODY: u32 = 3_999_999_999;
-        let hung = Hung::new();
+        let hung = TempBell::new();
         let mut waiters = Vec::new();
         for _ in 0..100_000 {
             let waiter = hung.0.waiter(SOMEBODY).unwrap();
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn bell_is_no_link() {
-        let hung = Hung::new();
+        let hung = TempBell::new();
         let link = hung.0.path().with_extension("link");
         std::os::unix::fs::symlink(hung.0.path(), &link).unwrap();
         assert!(Bell::open(&link).is_err());

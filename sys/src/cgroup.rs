@@ -158,7 +158,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// Whatever mkdir(2) says where it cannot be made, and when there is no such process.
-    pub fn for_guests_of(&self, host: Pid) -> io::Result<Self> {
+    pub fn for_foreign_of(&self, host: Pid) -> io::Result<Self> {
         let path = self.path.join(nest::name_of(host)?);
         DirBuilder::new().mode(0o755).create(&path)?;
         Ok(Self { directory: open(&path)?, path, most: None })
@@ -792,7 +792,7 @@ mod tests {
         let Some((group, child)) = sleeper("outer") else { return };
         let inner = Cgroup::create_for("sys-tests", "inner", child).unwrap();
         assert_eq!(inner.path.parent(), Some(group.path()));
-        let guests = group.for_guests_of(child).unwrap();
+        let foreign = group.for_foreign_of(child).unwrap();
         let beside = Cgroup::create_for("sys-tests", "beside", child).unwrap();
         assert_eq!(beside.path.parent(), group.path.parent(), "another session of the same program");
         let paths = |name| Cgroup::named("sys-tests", name).into_iter().map(|group| group.path).collect::<Vec<_>>();
@@ -801,7 +801,7 @@ mod tests {
         assert!(paths("inn").is_empty() && paths("").is_empty() && paths("supervisors").is_empty());
         group.kill();
         wait(child, Waiting::ForEnd).unwrap();
-        for group in [inner, guests, beside, group] {
+        for group in [inner, foreign, beside, group] {
             group.remove();
         }
     }

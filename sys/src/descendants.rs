@@ -76,13 +76,13 @@ pub(crate) fn scan(of: Pid) -> io::Result<Vec<Living>> {
 
 /// A descendant, and whose child it is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kin {
+pub(crate) struct Descendant {
     pub(crate) process: Living,
     pub(crate) parent: i32,
 }
 
 /// Every living descendant, each after its parent.
-pub(crate) fn kin(of: Pid) -> io::Result<Vec<Kin>> {
+pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
     let mut children: HashMap<i32, Vec<Living>> = HashMap::new();
     for entry in fs::read_dir("/proc")?.take(MAX_PROCESSES) {
         let name = entry?.file_name();
@@ -98,7 +98,7 @@ pub(crate) fn kin(of: Pid) -> io::Result<Vec<Kin>> {
         // Removed, not read: a parent that changed during the scan cannot lead in a circle.
         for child in children.remove(&parent).unwrap_or_default() {
             parents.push(child.pid.raw());
-            found.push(Kin { process: child, parent });
+            found.push(Descendant { process: child, parent });
         }
     }
     Ok(found)

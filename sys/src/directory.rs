@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::exec::Credentials;
-use crate::lent::as_user;
+use crate::fsuid::as_user;
 
 /// An open directory with its canonical path.
 #[derive(Debug)]

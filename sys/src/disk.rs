@@ -19,7 +19,7 @@ pub fn write_out(file: &File) {
 
 /// Where a file lies, for as long as the host runs: a mount that is made anew has another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct FileLocation {
     /// The mount, by a number that no other gets before the next boot (`STATX_MNT_ID_UNIQUE`, statx(2)).
     pub mount: u64,
     /// The inode there.
@@ -30,11 +30,11 @@ pub struct Place {
 const UNIQUE_MOUNT: u32 = 0x4000;
 
 /// Where the file at `path` lies; `None` where the kernel gives no such numbers to mounts.
-pub fn place(path: &Path) -> io::Result<Option<Place>> {
+pub fn place(path: &Path) -> io::Result<Option<FileLocation>> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let wanted = libc::STATX_INO | UNIQUE_MOUNT;
     let found = statx(&path, libc::AT_SYMLINK_NOFOLLOW, wanted)?;
-    let place = Place { mount: found.stx_mnt_id, inode: found.stx_ino };
+    let place = FileLocation { mount: found.stx_mnt_id, inode: found.stx_ino };
     Ok((found.stx_mask & wanted == wanted).then_some(place))
 }
 

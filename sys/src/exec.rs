@@ -8,9 +8,9 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::birth::vfork;
 use crate::cgroup::Cgroup;
-use crate::inherited::Manner;
+use crate::clone::vfork;
+use crate::inherited::SchedulingState;
 use crate::kernel::{check, retry};
 use crate::limits::Limits;
 use crate::process::{Pid, Waiting, wait};
@@ -122,7 +122,7 @@ pub struct Execution<'a> {
     /// Its resource limits.
     pub limits: &'a Limits,
     /// How it is scheduled, and the like; [`Manner::default`] leaves it as this process is.
-    pub manner: &'a Manner,
+    pub scheduling: &'a SchedulingState,
     /// Its file mode mask.
     pub umask: u32,
     /// Its working directory, entered with the new credentials.
@@ -151,7 +151,7 @@ impl Execution<'_> {
     /// The step that failed in the child, which has ended and was waited for; [`Step::Process`] when there is no child.
     pub fn spawn(self, group: Option<&Cgroup>) -> Result<Pid, ExecError> {
         let mask = signals::set_mask(SignalSet::ALL).map_err(at(Step::Process))?;
-        let mut birth = Birth { execution: Some(self), error: None };
+        let mut birth = NewProcess { execution: Some(self), error: None };
         // Not zeroed: most of it is never touched.
         let mut stack = Vec::with_capacity(STACK / size_of::<u128>());
         let group = group.map(AsFd::as_fd);
@@ -201,7 +201,7 @@ impl Execution<'_> {
             // While we are root, who may do it without giving up set-user-ID programs.
             Programs::ThisAlone => Pass::install().map_err(at(Step::Filter))?,
         };
-        self.manner.resume();
+        self.scheduling.resume();
         self.credentials.assume()?;
         // New credentials take it away, so not before them.
         self.dies_with.map_or(Ok(()), die_with).map_err(at(Step::Process))?;
@@ -410,7 +410,7 @@ fn at(step: Step) -> impl Fn(io::Error) -> ExecError {
 }
 
 /// What parent and child of [`Execution::spawn`] share.
-struct Birth<'a> {
+struct NewProcess<'a> {
     execution: Option<Execution<'a>>,
     error: Option<ExecError>,
 }
@@ -420,7 +420,7 @@ const STACK: usize = 128 << 10;
 
 extern "C" fn become_command(birth: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `spawn` passes its own `Birth` and does not touch it before we are gone.
-    let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
+    let birth = unsafe { &mut *birth.cast::<NewProcess<'_>>() };
     // A panic must not unwind into C, nor past a parent that goes on in the same memory.
     let outcome = catch_unwind(AssertUnwindSafe(|| birth.execution.take().map(Execution::run)));
     birth.error = Some(match outcome {

@@ -12,8 +12,8 @@ use nix::sys::statfs::{
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use crate::exec::Credentials;
+use crate::fsuid::as_user;
 use crate::kernel::check;
-use crate::lent::as_user;
 
 /// fcntl(2) of Linux: which signal tells of a waiting writer.
 const F_SETSIG: libc::c_int = 10;
@@ -28,12 +28,12 @@ const LARGEST_COPY: u64 = 512 << 20;
 /// An opened program whose bytes nobody can change as long as this lives, and [stands](Self::stands).
 #[derive(Debug)]
 #[must_use]
-pub struct Held {
+pub struct HeldProgram {
     file: File,
     is_leased: bool,
 }
 
-impl Held {
+impl HeldProgram {
     /// A program in the machine's format. Takes a read lease (fcntl(2)): the kernel gives one only while nobody has the file open
     /// for writing, and then makes writers wait. Where there is none to be had it makes a sealed copy.
     ///
@@ -86,7 +86,7 @@ impl Held {
     }
 }
 
-impl AsFd for Held {
+impl AsFd for HeldProgram {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -123,7 +123,7 @@ mod tests {
         Credentials { uid: 0, gid: 0, groups: vec![] }
     }
 
-    fn text(held: &Held) -> String {
+    fn text(held: &HeldProgram) -> String {
         let mut text = String::new();
         held.file().rewind().unwrap();
         held.file().read_to_string(&mut text).unwrap();
@@ -137,16 +137,16 @@ mod tests {
         fs::write(&path, "one").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let program = File::open(&path).unwrap();
-        let copy = Held::copy(program.as_fd(), &root()).unwrap();
+        let copy = HeldProgram::copy(program.as_fd(), &root()).unwrap();
         {
-            let leased = Held::program(program.as_fd(), &root()).unwrap();
+            let leased = HeldProgram::program(program.as_fd(), &root()).unwrap();
             assert!(leased.is_leased && leased.stands());
             let busy = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
             assert_eq!(busy.unwrap_err().kind(), io::ErrorKind::WouldBlock);
             assert!(!leased.stands(), "somebody wants to write");
         }
         let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
-        let held = Held::program(program.as_fd(), &root()).unwrap();
+        let held = HeldProgram::program(program.as_fd(), &root()).unwrap();
         writer.write_all(b"two").unwrap();
         assert_eq!((text(&copy).as_str(), text(&held).as_str()), ("one", "one"));
         let own = format!("/proc/self/fd/{}", held.as_fd().as_raw_fd());
@@ -154,7 +154,7 @@ mod tests {
         drop(writer);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
         let nobody = Credentials { uid: 65534, gid: 65534, groups: vec![] };
-        assert_eq!(Held::copy(program.as_fd(), &nobody).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(HeldProgram::copy(program.as_fd(), &nobody).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         fs::remove_file(&path).unwrap();
     }
 }

@@ -87,7 +87,7 @@ const PR_SCHED_CORE_SHARE_FROM: libc::c_ulong = 3;
 
 /// How the process was scheduled, as far as it was not the default, for whoever gets it back.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Manner {
+pub struct SchedulingState {
     scheduling: Option<Scheduling>,
     cpus: Option<CpuSet>,
     io_priority: Option<libc::c_int>,
@@ -95,14 +95,14 @@ pub struct Manner {
     persona: Option<libc::c_int>,
 }
 
-impl Manner {
+impl SchedulingState {
     /// Makes this process one as every other: SCHED_OTHER, nice 0, all CPUs, default I/O class and memory, timers that fire in
     /// time. Gives what was otherwise. For root in all ids.
     ///
     /// What the kernel does not have cannot have been set. Without CAP_SYS_NICE (many containers) a nice value, a realtime
     /// policy or a clamp stays as it is, which is slow but no error.
     pub(crate) fn reset() -> Self {
-        let manner = Self {
+        let kept = Self {
             // First, because a realtime process has no timer slack that could be set.
             scheduling: Scheduling::reset(),
             cpus: CpuSet::reset(),
@@ -111,7 +111,7 @@ impl Manner {
             persona: reset_persona(),
         };
         reset_by_prctl();
-        manner
+        kept
     }
 
     /// Takes it on, in a child that is about to become the command; what cannot be had any more is only slower or faster.
@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn a_usual_process_has_nothing_to_get_back() {
         aside(|| {
-            Manner::reset();
-            assert_eq!(Manner::reset(), Manner::default());
+            SchedulingState::reset();
+            assert_eq!(SchedulingState::reset(), SchedulingState::default());
         });
     }
 
@@ -316,12 +316,12 @@ mod tests {
             idle.apply().unwrap();
             first.apply();
             set_io_priority(3 << 13);
-            let manner = Manner::reset();
-            assert!(manner.scheduling.is_some() && manner.io_priority == Some(3 << 13), "{manner:?}");
-            assert_eq!(manner.cpus.is_some(), first != cpus, "{manner:?}");
-            assert_eq!(Manner::reset(), Manner::default());
-            manner.resume();
-            assert_eq!(Manner::reset(), manner);
+            let state = SchedulingState::reset();
+            assert!(state.scheduling.is_some() && state.io_priority == Some(3 << 13), "{state:?}");
+            assert_eq!(state.cpus.is_some(), first != cpus, "{state:?}");
+            assert_eq!(SchedulingState::reset(), SchedulingState::default());
+            state.resume();
+            assert_eq!(SchedulingState::reset(), state);
         });
     }
 

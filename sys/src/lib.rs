@@ -10,33 +10,34 @@ mod seccomp;
 #[cfg(feature = "pam")]
 mod stall;
 
+pub mod access;
 pub mod audit_link;
 pub mod bell;
-mod birth;
 pub mod calls;
 pub mod cgroup;
+mod clone;
 pub mod counted;
 mod descendants;
 pub mod directory;
 pub mod disk;
 pub mod exec;
-pub mod guests;
+pub mod foreign_processes;
+pub mod fsuid;
 pub mod held;
 pub mod inherited;
 pub mod interpreter;
 pub mod interruption;
-pub mod lent;
 pub mod limits;
 pub mod lock;
 pub mod lookup;
 pub mod machine;
 pub mod marked;
+pub mod memfd;
 pub mod mount;
 pub mod netgroup;
 pub mod opened;
 #[cfg(feature = "pam")]
 pub mod pam;
-pub mod place;
 pub mod poll;
 pub mod process;
 pub mod procfs;
@@ -46,16 +47,15 @@ pub mod pty;
 pub mod random;
 #[doc(hidden)]
 pub mod readers;
+pub mod sandbox;
 pub mod sanitize;
-pub mod sealed;
 pub mod secret;
-pub mod sight;
 pub mod signals;
 pub mod terminal;
 pub mod time;
 pub mod trusted;
+pub mod user_path;
 pub mod users;
-pub mod wall;
 
 pub use sanitize::{Inherited, KernelIdentity, SanitizeError, sanitize};
 pub use secret::Secret;

@@ -15,7 +15,7 @@ use crate::stall;
 
 mod conversation;
 mod modules;
-use conversation::Talk;
+use conversation::ConversationState;
 pub use modules::keep_loaded;
 
 unsafe extern "C" {
@@ -78,7 +78,7 @@ pub enum EmptyPassword {
 pub struct Pam {
     handle: *mut PamHandle,
     /// Given to libpam as a raw pointer until pam_end; therefore freed only after it.
-    talk: *mut Talk,
+    talk: *mut ConversationState,
     status: i32,
     session: Opened,
     credentials: Opened,
@@ -138,7 +138,7 @@ impl Pam {
         start: impl FnOnce(&CStr, *const PamConversation, *mut *const PamHandle) -> libc::c_int,
     ) -> Result<Self, PamError> {
         let user = text(user.as_bytes(), START)?;
-        let talk = Box::into_raw(Box::new(Talk::new(conversation)));
+        let talk = Box::into_raw(Box::new(ConversationState::new(conversation)));
         let speaker = PamConversation { conv: Some(conversation::speak), data_ptr: talk.cast() };
         let mut handle: *const PamHandle = ptr::null();
         let status = start(&user, &raw const speaker, &raw mut handle);

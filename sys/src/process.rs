@@ -16,8 +16,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::birth;
 use crate::cgroup::{self, Cgroup};
+use crate::clone;
 use crate::kernel::{check, retry};
 use crate::poll::{pipe, read, write};
 use crate::procfs;
@@ -119,9 +119,9 @@ pub fn fork_into(group: Option<&Cgroup>, child: impl FnOnce() -> Infallible) -> 
     // born in a group, around which nobody takes locks, do not even allocate.
     let born = match group {
         // SAFETY: as above.
-        Some(group) => cgroup::beget(group, |group| unsafe { birth::fork(Some(group)) }),
+        Some(group) => cgroup::beget(group, |group| unsafe { clone::fork(Some(group)) }),
         // SAFETY: as above.
-        None => unsafe { birth::fork(None) },
+        None => unsafe { clone::fork(None) },
     };
     match born? {
         0 => match catch_unwind(AssertUnwindSafe(child)) {

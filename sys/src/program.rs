@@ -12,7 +12,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::exec::Credentials;
-use crate::lent::as_user;
+use crate::fsuid::as_user;
 use crate::trusted::{RootsName, Stamp, TrustError, steered_by_others};
 
 /// An open regular file with an execute bit.
@@ -226,9 +226,9 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    struct Place(PathBuf);
+    struct TestDir(PathBuf);
 
-    impl Place {
+    impl TestDir {
         fn new() -> Self {
             let name = u64::from_ne_bytes(crate::random::random().unwrap());
             let path = PathBuf::from(format!("/run/sys-program-{name:016x}"));
@@ -244,7 +244,7 @@ mod tests {
         }
     }
 
-    impl Drop for Place {
+    impl Drop for TestDir {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn program_is_known_by_its_canonical_path() {
-        let place = Place::new();
+        let place = TestDir::new();
         let path = place.file("tool", "#! /bin/sh -e \necho\n", 0o755);
         symlink(&path, place.0.join("link")).unwrap();
         let program = OpenedProgram::open(&place.0.join("link")).unwrap();
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_name_counts_where_every_link_to_the_file_is_roots() {
-        let place = Place::new();
+        let place = TestDir::new();
         let tool = place.file("tool", "one", 0o755);
         let open = |path: &Path| OpenedProgram::open(path).unwrap();
         symlink("tool", place.0.join("link")).unwrap();
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn who_may_not_look_so_far_opens_nothing_and_learns_nothing() {
-        let place = Place::new();
+        let place = TestDir::new();
         let nobody = Credentials { uid: 65534, gid: 65534, groups: vec![] };
         let seen = place.file("seen", "", 0o755);
         let hidden = place.0.join("hidden");
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn swapped_file_is_noticed() {
-        let place = Place::new();
+        let place = TestDir::new();
         let path = place.file("tool", "one", 0o755);
         let program = OpenedProgram::open(&path).unwrap();
         assert!(program.same_as(&path).unwrap() && program.unchanged().unwrap());
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn file_written_in_place_is_noticed() {
-        let place = Place::new();
+        let place = TestDir::new();
         let path = place.file("tool", "one", 0o755);
         let program = OpenedProgram::open(&path).unwrap();
         fs::write(&path, "longer").unwrap();
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_is_no_program_is_refused_by_kind() {
-        let place = Place::new();
+        let place = TestDir::new();
         let kind = |path: &Path| OpenedProgram::open(path).unwrap_err().kind();
         assert_eq!(kind(&place.0), io::ErrorKind::IsADirectory);
         assert_eq!(kind(&place.0.join("none")), io::ErrorKind::NotFound);
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn program_that_others_can_write_is_known_as_such() {
-        let place = Place::new();
+        let place = TestDir::new();
         assert!(OpenedProgram::open(&place.file("a", "", 0o775)).unwrap().writable_by_others());
         let path = place.file("b", "", 0o755);
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();

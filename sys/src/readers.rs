@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::{cgroup, guests, interpreter, machine, procfs, terminal};
+use crate::{cgroup, foreign_processes, interpreter, machine, procfs, terminal};
 
 /// `/proc/self/loginuid`
 pub fn login_uid(text: &str) -> Option<u32> {
@@ -37,7 +37,7 @@ pub fn interpreter(start: &[u8]) -> Option<PathBuf> {
 
 /// `/proc/PID/net/tcp` and `/proc/PID/net/unix`: how many sockets there are in each.
 pub fn sockets(table: &str) -> (usize, usize) {
-    guests::sockets_in(table)
+    foreign_processes::sockets_in(table)
 }
 
 /// A terminal's number in `/proc/PID/stat`, as stat(2) has it.

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cgroup::Cgroup;
-use crate::inherited::Manner;
+use crate::inherited::SchedulingState;
 use crate::kernel::check;
 use crate::limits::{self, LimitError, Limits, Shortfall};
 use crate::signals::{self, Disposition, STOPS, SignalSet};
@@ -33,7 +33,7 @@ pub struct Inherited {
     /// Every resource limit.
     pub limits: Limits,
     /// How the process was scheduled, and what else the command gets back of [`TABLE`](crate::inherited::TABLE).
-    pub manner: Manner,
+    pub scheduling: SchedulingState,
     /// Signals that were ignored, for example by `nohup`.
     pub ignored_signals: SignalSet,
     /// Signals that were blocked.
@@ -138,7 +138,7 @@ pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
     let identity = identity().map_err(because("read the caller's ids"))?;
     become_root()?;
     let (ignored_signals, blocked_signals) = reset_signals().map_err(because("reset signals"))?;
-    let manner = Manner::reset(); // the rest of this takes its time where others compete
+    let scheduling = SchedulingState::reset(); // the rest of this takes its time where others compete
     call_ourselves(name);
     let standard_streams = open_standard_streams().map_err(because("open /dev/null for closed descriptors"))?;
     let descriptors = open_descriptors().unwrap_or_default(); // without /proc none can be kept for the command
@@ -160,7 +160,7 @@ pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
         environment,
         umask,
         limits,
-        manner,
+        scheduling,
         ignored_signals,
         blocked_signals,
         oom_score_adj,

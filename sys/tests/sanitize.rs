@@ -119,7 +119,7 @@ impl Copy {
                 credentials: &credentials,
                 dies_with: None,
                 limits: &limits,
-                manner: &sys::inherited::Manner::default(),
+                scheduling: &sys::inherited::SchedulingState::default(),
                 umask: 0o022,
                 directory: sys::exec::Directory::Unchanged,
                 ignored_signals: SignalSet::EMPTY,

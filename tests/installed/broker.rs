@@ -61,7 +61,7 @@ const VERBS: [(&str, &str, Who); 38] = [
     ("requests", "", Who::Anyone),
     ("show", r#","id":"zzzzzzzzzz""#, Who::Anyone),
     ("approve", r#","id":"zzzzzzzzzz""#, Who::Anyone),
-    ("papers", r#","id":"zzzzzzzzzz""#, Who::Anyone),
+    ("documents", r#","id":"zzzzzzzzzz""#, Who::Anyone),
     ("import", r#","approval":"{}","signature":"x""#, Who::Anyone),
     ("import-statement", r#","statement":"{}","signature":"x""#, Who::Anyone),
     ("deny", r#","id":"zzzzzzzzzz","reason":"x""#, Who::Anyone),

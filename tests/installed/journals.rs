@@ -747,10 +747,10 @@ fn hostile(body: &[u8], fixed: &[&str], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// As root can who has the host's key: another record, or another paper with the record that names it, and every hash, link and
+/// As root can who has the host's key: another record, or another document with the record that names it, and every hash, link and
 /// signature made anew.
 fn forge(db: &Connection, key: &HostKey, random: &mut Random) -> rusqlite::Result<()> {
-    let papers = [
+    let documents = [
         ("request", "id", "request"),
         ("granted", "id", "grant"),
         ("approval", "request", "approval"),
@@ -764,7 +764,7 @@ fn forge(db: &Connection, key: &HostKey, random: &mut Random) -> rusqlite::Resul
         let changed = hostile(&body, &["seq", "prev", "kind"], random);
         db.execute("UPDATE record SET body = ?2 WHERE body = ?1", params![body, changed])?;
     } else {
-        let (table, id, kind) = papers[random.below(papers.len())];
+        let (table, id, kind) = documents[random.below(documents.len())];
         let mut query = db.prepare(&format!("SELECT {id}, body FROM {table} ORDER BY 1, 2"))?;
         let rows: Vec<(String, Vec<u8>)> =
             query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
@@ -826,7 +826,7 @@ fn relink_bytes(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Values of every wrong type, depth and length in records and papers, under good signatures: each checker names them, or neither.
+/// Values of every wrong type, depth and length in records and documents, under good signatures: each checker names them, or neither.
 #[test]
 fn hostile_bytes_under_good_signatures_are_named_by_both_checkers_or_by_neither() {
     let root = own_root();
@@ -862,9 +862,9 @@ fn hostile_bytes_under_good_signatures_are_named_by_both_checkers_or_by_neither(
     assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
 }
 
-/// The digest of a paper vouches for its bytes, and not for what the record says of them.
+/// The digest of a document vouches for its bytes, and not for what the record says of them.
 #[test]
-fn a_record_that_says_something_else_than_its_paper_is_named() {
+fn a_record_that_says_something_else_than_its_document_is_named() {
     let root = own_root();
     let ids = story(&root);
     root.script("jitctl audit export >/dev/null; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/story.db\"");

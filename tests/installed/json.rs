@@ -111,7 +111,7 @@ fn check(verb: &str, value: &Value, section: &str) {
                 Value::Number(_) => kind.starts_with("number"),
                 Value::String(_) => kind.starts_with("string") || kind.starts_with("word"),
                 Value::Array(_) => kind.starts_with("list"),
-                Value::Object(_) => kind.starts_with("object") || kind.starts_with("paper"),
+                Value::Object(_) => kind.starts_with("object") || kind.starts_with("document"),
                 Value::Null => false,
             };
             assert!(fits, "{verb}: {name} is described as {kind}: {field}");
@@ -143,7 +143,7 @@ fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'s
         call("approve", you, &["approve", &pending, "--comment", "fine", "--for", "10m"], ""),
         call("grants", me, &["grants"], ""),
         call("why", me, &[&["why"][..], &command].concat(), ""),
-        call("show --export", me, &["show", &pending, "--export", &format!("{}/papers", person.home)], ""),
+        call("show --export", me, &["show", &pending, "--export", &format!("{}/documents", person.home)], ""),
         call("extend", me, &["extend", &pending, "--reason", "more"], ""),
         call("release", me, &["release", &pending], ""),
     ]);

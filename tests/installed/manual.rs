@@ -186,7 +186,7 @@ impl Player {
         let mut tried = 0;
         for command in commands {
             let filled = command.replace("RUN", &run).replace("GRANT", &self.newest("grant"));
-            let filled = filled.replace("NAME", "security").replace("DIRECTORY", "/root/papers");
+            let filled = filled.replace("NAME", "security").replace("DIRECTORY", "/root/documents");
             self.root.as_root(["sh", "-c", &filled]).succeeded();
             tried += 1;
         }

@@ -8,13 +8,13 @@ use harness::{Person, PtySession, eventually};
 use crate::root;
 
 /// Somebody who may run anything, at an interactive shell.
-struct Desk {
+struct Context {
     person: Person,
     session: PtySession,
 }
 
 /// Does the same at a desk where `elevate` is sudo and at one where it is ours.
-fn at_both(test: impl Fn(&mut Desk)) {
+fn at_both(test: impl Fn(&mut Context)) {
     for program in ["sudo", "jit-sudo"] {
         let person = root().person(&["deploy"]);
         let mut session = root().pty_as(&person.name, ["bash", "--norc", "--noprofile"]);
@@ -24,11 +24,11 @@ fn at_both(test: impl Fn(&mut Desk)) {
             "alias elevate='{program} -n'; S='{program} -n'; before=$(stty -g); PS1='>'\"> \"; bind 'set enable-bracketed-paste off'"
         ));
         session.expect(">> ");
-        test(&mut Desk { person, session });
+        test(&mut Context { person, session });
     }
 }
 
-impl Desk {
+impl Context {
     fn types(&mut self, line: &str) {
         self.session.type_line(line);
     }
@@ -90,12 +90,12 @@ impl Desk {
 }
 
 /// A shell line that notes the processes of the run: sudo's own and the command's.
-fn noting(desk: &Desk) -> String {
+fn noting(desk: &Context) -> String {
     format!("echo $(ps -o ppid= -p $PPID) $$ >{}", desk.note("pids"))
 }
 
 /// What [`noting`] noted.
-fn pids(desk: &Desk) -> (String, String) {
+fn pids(desk: &Context) -> (String, String) {
     let noted = desk.reads("pids");
     let (ours, command) = noted.split_once(' ').unwrap();
     (ours.to_owned(), command.to_owned())
@@ -166,7 +166,7 @@ fn a_stopped_job_can_be_ended() {
 const READING: &str = "elevate sh -c 'read line; echo \"got $line\"'";
 
 /// A job in the background that reads the terminal stops, and gets what is typed when it is fetched.
-fn waits_to_be_fetched(desk: &mut Desk, job: &str) {
+fn waits_to_be_fetched(desk: &mut Context, job: &str) {
     desk.types(job);
     desk.sees(">> ");
     eventually("the job is stopped", harness::PATIENCE, || {

@@ -143,10 +143,14 @@ fn whatever_ends_a_request_or_grant_leaves_its_object_with_and_without_a_key() {
             (&released, "release", &person),
             (&glass, "review", &approver),
         ] {
-            let papers = jitctl(root, &person, &["--json", "show", grant, "--print"], "").json();
-            let paper = papers["papers"]["statements"][0].clone();
-            assert_eq!((paper["kind"].as_str(), paper["by"].as_str()), (Some(kind), Some(&*who.name)), "{papers}");
-            assert_eq!(paper["signature"].is_string(), !more.is_empty(), "{paper}");
+            let documents = jitctl(root, &person, &["--json", "show", grant, "--print"], "").json();
+            let document = documents["documents"]["statements"][0].clone();
+            assert_eq!(
+                (document["kind"].as_str(), document["by"].as_str()),
+                (Some(kind), Some(&*who.name)),
+                "{documents}"
+            );
+            assert_eq!(document["signature"].is_string(), !more.is_empty(), "{document}");
             let judged = judged(root, &person, grant);
             assert_eq!(judged.len(), 1 + more.len() / 2, "{judged:?}");
             // The record names the very bytes, and the key.
@@ -172,8 +176,8 @@ fn several_grants_are_ended_by_a_statement_each() {
     let longer = id(&longer.json()["grant"]);
     root.as_root(["jitctl", "revoke", &first, "--reason", "gone"]).succeeded();
     let statement = |grant: &str| {
-        let papers = jitctl(&root, &person, &["--json", "show", grant, "--print"], "").json();
-        papers["papers"]["statements"][0]["body"].as_str().unwrap_or_default().to_owned()
+        let documents = jitctl(&root, &person, &["--json", "show", grant, "--print"], "").json();
+        documents["documents"]["statements"][0]["body"].as_str().unwrap_or_default().to_owned()
     };
     assert!(!statement(&first).contains("follows") && statement(&longer).contains("\"follows\":\""), "{longer}");
     // The host accepts itself: every open grant ends, each by a statement of root's with the reason.
@@ -247,8 +251,8 @@ fn who_is_no_approver_or_holds_no_key_of_theirs_ends_nothing() {
     list(&root, &lines);
     let (asked, granted) = (id(&request(&root, &person, "stated", &[])), approved(&root, &person, &approver));
     let (pending, open) = (printed(&root, &person, &asked), printed(&root, &person, &granted));
-    let refused = |paper: &str, sentence: &str| {
-        jitctl(&root, &person, &["import"], paper).refused(sentence);
+    let refused = |document: &str, sentence: &str| {
+        jitctl(&root, &person, &["import"], document).refused(sentence);
         assert_eq!((&*state(&root, &person, &asked), &*state(&root, &person, &granted)), ("pending", "active"));
     };
     refused(&made(&root, &outsider, "deny", &pending, Some("x")), "not an approver");

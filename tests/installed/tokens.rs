@@ -47,13 +47,13 @@ fn host(approvals: u32) -> PrivateRoot {
 }
 
 /// A line that somebody types in their home, with their token plugged in, or held by nobody.
-struct Desk<'a> {
+struct Context<'a> {
     root: &'a PrivateRoot,
     person: Person,
     touch: &'static str,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> Context<'a> {
     fn of(root: &'a PrivateRoot, name: &str) -> Self {
         Self { root, person: root.user(name), touch: "always" }
     }
@@ -110,7 +110,7 @@ fn list(root: &PrivateRoot, lines: &[String]) {
 #[test]
 fn the_manual_of_hardware_keys_does_what_it_says() {
     let root = host(2);
-    let (alice, bob, carol) = (Desk::of(&root, "alice"), Desk::of(&root, "bob"), Desk::of(&root, "carol"));
+    let (alice, bob, carol) = (Context::of(&root, "alice"), Context::of(&root, "bob"), Context::of(&root, "carol"));
     let check = || root.as_root(["bash", "-c", written("jitctl policy check")]).succeeded().to_owned();
     assert!(check().contains("nobody has a key"), "{}", check());
 
@@ -136,7 +136,7 @@ fn the_manual_of_hardware_keys_does_what_it_says() {
     assert!(shown.succeeded().contains("index is broken"), "{shown:?}");
     let approve = written("jitctl approve - --key ~/.ssh/id_ed25519_sk --as bob <request.txt >approval.txt");
     let approve = approve.replace("--as bob", "--as carol");
-    let asleep = Desk { touch: "never", ..Desk::of(&root, "carol") };
+    let asleep = Context { touch: "never", ..Context::of(&root, "carol") };
     assert!(!asleep.types(&approve).status.success());
     carol.types(&approve).succeeded();
     root.script("cp /home/carol/approval.txt /home/alice/");
@@ -171,7 +171,7 @@ fn the_manual_of_hardware_keys_does_what_it_says() {
 #[test]
 fn a_token_that_was_not_touched_or_is_another_approvers_approves_nothing() {
     let root = host(1);
-    let (alice, bob, carol) = (Desk::of(&root, "alice"), Desk::of(&root, "bob"), Desk::of(&root, "carol"));
+    let (alice, bob, carol) = (Context::of(&root, "alice"), Context::of(&root, "bob"), Context::of(&root, "carol"));
     let bobs = bob.key("ssh-keygen -t ed25519-sk", "");
     let lazy = bob.key("ssh-keygen -t ed25519-sk -O no-touch-required", "lazy");
     let carols = carol.key("ssh-keygen -t ed25519-sk", "");
@@ -182,7 +182,7 @@ fn a_token_that_was_not_touched_or_is_another_approvers_approves_nothing() {
         alice.types("jit-sudo -n psql").refused("Sorry");
     };
 
-    let asleep = Desk { touch: "never", ..Desk::of(&root, "bob") };
+    let asleep = Context { touch: "never", ..Context::of(&root, "bob") };
     refused(
         asleep.types("jitctl approve - --key ~/.ssh/id_ed25519_sk --as bob </tmp/request.txt"),
         "ssh-keygen cannot sign with",
@@ -213,7 +213,7 @@ fn where_the_role_wants_a_verified_user_a_touch_or_a_file_approves_nothing() {
     let set = |more: &str| {
         root.add_policy("db", &format!("{ROLE}{}{more}\n", block("toml").replace("= 2", "= 1")));
     };
-    let (alice, bob) = (Desk::of(&root, "alice"), Desk::of(&root, "bob"));
+    let (alice, bob) = (Context::of(&root, "alice"), Context::of(&root, "bob"));
     let touched = bob.key("ssh-keygen -t ed25519-sk", "");
     let verified = bob.key(&format!("ssh-keygen -t ed25519-sk {}", written("-O verify-required")), "verified");
     bob.types("ssh-keygen -q -t ed25519 -N '' -C '' -f plain").succeeded();
@@ -269,7 +269,7 @@ fn where_the_role_wants_a_verified_user_a_touch_or_a_file_approves_nothing() {
 fn an_approval_by_touch_does_not_count_for_a_quorum_that_wants_verified_users_by_now() {
     let root = host(2);
     let set = |more: &str| root.add_policy("db", &format!("{ROLE}{}{more}\n", block("toml")));
-    let (alice, bob, carol) = (Desk::of(&root, "alice"), Desk::of(&root, "bob"), Desk::of(&root, "carol"));
+    let (alice, bob, carol) = (Context::of(&root, "alice"), Context::of(&root, "bob"), Context::of(&root, "carol"));
     let bobs = bob.key("ssh-keygen -t ed25519-sk", "");
     let carols = carol.key("ssh-keygen -t ed25519-sk -O verify-required", "verified");
     let again = bob.key("ssh-keygen -t ed25519-sk -O verify-required", "verified");

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::acceptance;
 use super::canonical;
+use super::inconsistencies::Inconsistencies;
 use super::mark::Mark;
-use super::misfits::Misfits;
 use super::policies::Policies;
 use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 use super::power::Differences;
@@ -122,7 +122,7 @@ pub enum Cause {
     /// Every record is good up to this one, the last, and rows of the tables that give power say something else.
     Rows(Differences),
     /// Each record follows the one before, but what this one says, or rows say, may not be so. All that was found.
-    Misfits(Box<Misfits>),
+    Inconsistencies(Box<Inconsistencies>),
     /// It names a policy, by this digest, of which no earlier record tells.
     UnknownPolicy(String),
     /// It names this policy when another one, the second, was in force.
@@ -189,7 +189,7 @@ impl fmt::Display for FirstBad {
             }
             Cause::Policies(what) | Cause::Runs(what) | Cause::Acts(what) => write!(f, "record {seq} {what}"),
             Cause::Rows(differences) => write!(f, "{differences}"),
-            Cause::Misfits(misfits) => write!(f, "{misfits}"),
+            Cause::Inconsistencies(inconsistencies) => write!(f, "{inconsistencies}"),
             Cause::OtherKey => write!(
                 f,
                 "record {seq} was signed with another key than this host's, and root has not accepted that: put this host's own \

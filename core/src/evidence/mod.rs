@@ -8,8 +8,8 @@ pub mod checkpoint;
 mod edit_event;
 pub mod filter;
 mod grant_event;
+mod inconsistencies;
 mod mark;
-mod misfits;
 mod policies;
 mod policy_event;
 pub mod policy_history;
@@ -25,7 +25,7 @@ mod session_event;
 
 pub use chain::{FirstBad, Verified};
 pub use checkpoint::Checkpoint;
+pub use inconsistencies::Inconsistencies;
 pub use mark::Mark;
-pub use misfits::Misfits;
 pub use proof::{Proven, Signed, Signers};
 pub use record::{Digest, Event, Record};

@@ -103,20 +103,20 @@ pub struct PolicyHistory {
     /// The records whose lists are not complete.
     gaps: Vec<usize>,
     /// What records named of roles of which nothing was known then; nothing has changed them since.
-    held: BTreeMap<String, Held>,
+    held: BTreeMap<String, NamedRole>,
     last: LastPolicy,
 }
 
 /// A role that a record named, to be compared with what is known later.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
+struct NamedRole {
     /// The first record that did.
     seq: u64,
     sha256: Option<String>,
     power: Option<String>,
 }
 
-impl Held {
+impl NamedRole {
     fn is(&self, sha256: &str, power: Option<&str>) -> bool {
         self.sha256.as_deref().is_none_or(|said| said == sha256)
             && self.power.as_deref().zip(power).is_none_or(|(said, known)| said == known)
@@ -154,7 +154,7 @@ impl PolicyHistory {
             let gone: Vec<String> = self.present().map(str::to_owned).collect();
             gone.iter().for_each(|role| self.becomes(index, role, State::Absent));
         }
-        let mut misfit = Ok(());
+        let mut inconsistency = Ok(());
         let is_whole = self.whole && self.gaps.is_empty() && keys.replaces.is_some();
         for (list, entries) in [("added", &keys.added), ("changed", &keys.changed), ("removed", &keys.removed)] {
             for entry in entries.iter().filter(|_| is_whole) {
@@ -166,11 +166,12 @@ impl PolicyHistory {
                 if !fits {
                     let role = crate::escape::escape(entry.role.as_bytes());
                     let what = format!("role {role} was {list}, and by the policy records before it that cannot be");
-                    misfit = misfit.and(Err(FirstBad { seq, cause: Cause::Policies(format!("says that {what}")) }));
+                    inconsistency =
+                        inconsistency.and(Err(FirstBad { seq, cause: Cause::Policies(format!("says that {what}")) }));
                 }
             }
         }
-        let misfit = counted.and(misfit).and(self.release(keys));
+        let inconsistency = counted.and(inconsistency).and(self.release(keys));
         for entry in keys.added.iter().chain(&keys.changed) {
             let power = entry.role_digest.map(str::to_owned);
             self.becomes(index, &entry.role, State::Present { sha256: entry.sha256.to_owned(), power });
@@ -178,7 +179,7 @@ impl PolicyHistory {
         keys.removed.iter().for_each(|entry| self.becomes(index, &entry.role, State::Absent));
         self.count = self.count.saturating_add(1);
         self.last = LastPolicy { policy: Some(policy.to_owned()), files: keys.files(), ..keys.tables() };
-        misfit
+        inconsistency
     }
 
     /// The record of the pruning remembers what the last policy record that it removed said.
@@ -214,7 +215,7 @@ impl PolicyHistory {
     fn hold(&mut self, seq: u64, role: &str, named: &Named<'_>) -> Result<(), FirstBad> {
         let (sha256, power) = (named.sha256.map(str::to_owned), named.power.map(str::to_owned));
         let Some(held) = self.held.get_mut(role) else {
-            self.held.insert(role.to_owned(), Held { seq, sha256, power });
+            self.held.insert(role.to_owned(), NamedRole { seq, sha256, power });
             return Ok(());
         };
         let same = |said: &Option<String>, now: &Option<String>| said.is_none() || now.is_none() || said == now;
@@ -230,23 +231,25 @@ impl PolicyHistory {
 
     /// A policy record says of held roles what they were, or that it has changed them, or perhaps has.
     fn release(&mut self, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
-        let wrong = |held: &Held, role: &str, what: &str| {
+        let wrong = |held: &NamedRole, role: &str, what: &str| {
             let what = format!("names role {}, {what}", crate::escape::escape(role.as_bytes()));
             Err(FirstBad { seq: held.seq, cause: Cause::Policies(what) })
         };
         if keys.replaces.is_none() {
             self.held.clear();
         }
-        let mut misfit = Ok(());
+        let mut inconsistency = Ok(());
         for entry in &keys.added {
             if let Some(held) = self.held.remove(&*entry.role) {
-                misfit = misfit.and(wrong(&held, &entry.role, "which a later policy was the first to have"));
+                inconsistency =
+                    inconsistency.and(wrong(&held, &entry.role, "which a later policy was the first to have"));
             }
         }
         for entry in &keys.removed {
             if let Some(held) = self.held.remove(&*entry.role).filter(|held| !held.is(entry.sha256, entry.role_digest))
             {
-                misfit = misfit.and(wrong(&held, &entry.role, "which had another digest when it was removed"));
+                inconsistency =
+                    inconsistency.and(wrong(&held, &entry.role, "which had another digest when it was removed"));
             }
         }
         for entry in &keys.changed {
@@ -255,7 +258,7 @@ impl PolicyHistory {
         if !keys.are_whole() {
             self.held.clear();
         }
-        misfit
+        inconsistency
     }
 
     /// The first record that names this role of the last policy with another digest than its row has, of which no policy record

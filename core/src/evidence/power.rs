@@ -6,10 +6,10 @@
 mod acts;
 mod approvals;
 mod difference;
+mod documents;
 mod grants;
 mod hosts;
 mod kept;
-mod papers;
 mod policy;
 mod requests;
 mod rest;
@@ -39,7 +39,7 @@ pub use policy::{PolicyRoleRow, PrincipalRow, SettingsRow};
 pub use rows::{ApprovalRow, DebtRow, EndColumns, GrantRow, RequestRow, RoleRow, StatementRow};
 use runs::{Command, Runs};
 pub use runs::{PrecedentRow, RunRow};
-use said::{Approved, Asked, Done, How, Id, Issued, Names, Said, Terms};
+use said::{Approved, CloseKind, Done, Id, Issued, Names, Recorded, RequestRecord, Terms};
 use statements::Statements;
 
 /// So many differences are kept; the others are counted.
@@ -60,11 +60,11 @@ pub struct Compared {
     pub statements: u64,
     /// Grants whose record was pruned: their end may not be known, so it was not compared.
     pub older: u64,
-    /// How many of these had not ended when the last record was written.
+    /// CloseKind many of these had not ended when the last record was written.
     pub older_open: u64,
 }
 
-/// How many rows of a table have lost their record to the last pruning: those that come first.
+/// CloseKind many rows of a table have lost their record to the last pruning: those that come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lost {
     /// So many.
@@ -75,7 +75,7 @@ enum Lost {
 
 /// A comparison in progress: first every record in order, then every row, table by table in the order of [`Table`].
 pub struct Power {
-    said: HashMap<Id, Said>,
+    said: HashMap<Id, Recorded>,
     names: Names,
     /// The last record that was pruned.
     pruned: Option<u64>,
@@ -84,7 +84,7 @@ pub struct Power {
     pruned_at: Option<i64>,
     /// The greatest time of any record, µs.
     last: i64,
-    place: [Place; 2],
+    place: [RowPosition; 2],
     /// Runs that went on under an extension, and by which record, where records of the grants were pruned.
     unproven: BTreeMap<(Id, Id), u64>,
     /// The roles that requests and runs name, and whether the row of each was met.
@@ -104,7 +104,7 @@ pub struct Power {
 
 /// Where a table is being read.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+struct RowPosition {
     rowid: i64,
     seq: u64,
     /// Where a row is missing, and the row that stands there instead.
@@ -120,7 +120,7 @@ enum Ordered {
 
 /// The keys of records that matter here.
 #[derive(Deserialize)]
-struct Told<'a> {
+struct RecordKeys<'a> {
     user: Option<Word>,
     uid: Option<i64>,
     sha256: Option<Digest>,
@@ -144,7 +144,7 @@ struct Told<'a> {
     grants: Option<u64>,
 }
 
-impl Told<'_> {
+impl RecordKeys<'_> {
     /// What a record of this kind does to its request or grant.
     fn act(&self, kind: &str) -> Option<Act> {
         match kind {
@@ -166,7 +166,7 @@ impl Power {
             lost: [lost; 2],
             pruned_at: None,
             last: 0,
-            place: [Place::default(); 2],
+            place: [RowPosition::default(); 2],
             unproven: BTreeMap::new(),
             roles: HashMap::new(),
             statements: Statements::new(),
@@ -213,7 +213,7 @@ impl Power {
             }
             ("end" | "request" | "approval" | "denial" | "cancellation" | "grant", Some(id))
             | ("revocation" | "release" | "alert" | "review", Some(id)) => {
-                let told: Told<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
+                let told: RecordKeys<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
                 let missing = || bad("it lacks a key of its kind");
                 let act = told.act(copies.kind).map_or(Ok(()), |act| self.act(seq, id, act).1);
                 if let Some(last) = told.extended_by.filter(|_| copies.kind == "end") {
@@ -223,7 +223,7 @@ impl Power {
                 return act.and(self.told(seq, copies, id, (&told, body)).ok_or_else(missing));
             }
             ("prune", _) => {
-                let told: Told<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
+                let told: RecordKeys<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
                 if told.through == self.pruned {
                     self.hosts.began(body);
                     let lost = |count: Option<u64>| count.map_or(Lost::Leading, Lost::Exactly);
@@ -237,7 +237,7 @@ impl Power {
     }
 
     /// `None` where a key is missing.
-    fn told(&mut self, seq: u64, copies: &Copies<'_>, id: Id, (told, body): (&Told<'_>, &[u8])) -> Option<()> {
+    fn told(&mut self, seq: u64, copies: &Copies<'_>, id: Id, (told, body): (&RecordKeys<'_>, &[u8])) -> Option<()> {
         let at = Timestamp(copies.at).seconds();
         if copies.kind == "end" {
             return Some(());
@@ -246,13 +246,13 @@ impl Power {
             Some(user) => self.names.of(user.as_bytes()),
             None => Names::NOBODY,
         };
-        let paper = words::of_record(copies.kind, body)?;
-        self.stated((seq, copies.kind), id, (at, user, paper), told)?;
+        let document = words::of_record(copies.kind, body)?;
+        self.stated((seq, copies.kind), id, (at, user, document), told)?;
         let words = |words: Option<&Word>| said::digest_of(words.map_or(&[], Word::as_bytes));
         let done = |how, text| Some(Box::new(Done { how, by: user, at, words: words(text) }));
         let issued = match copies.kind {
             "grant" => {
-                Some(Issued { seq, sha256: told.sha256?.0, words: paper, terms: self.terms(copies, user, told)? })
+                Some(Issued { seq, sha256: told.sha256?.0, words: document, terms: self.terms(copies, user, told)? })
             }
             _ => None,
         };
@@ -261,27 +261,27 @@ impl Power {
             "request" => {
                 let deadline = told.deadline.map(|end| Timestamp(end).seconds());
                 let sha256 = told.sha256?.0;
-                said.request = Some(Asked { seq, sha256, words: paper, needed: told.needed, deadline });
+                said.request = Some(RequestRecord { seq, sha256, words: document, needed: told.needed, deadline });
             }
             "approval" => {
                 let key = told.key.as_ref().map(|key| self.names.of(key.as_bytes()));
-                let (sha256, words) = (told.sha256?.0, Some(paper));
+                let (sha256, words) = (told.sha256?.0, Some(document));
                 let approved = Approved { uid: told.uid?, at, sha256, words, by: user, key, met: false };
                 said.approved(approved);
             }
-            "denial" => said.decided = done(How::Denied, told.reason.as_ref()),
-            "cancellation" => said.decided = done(How::Cancelled, None),
+            "denial" => said.decided = done(CloseKind::Denied, told.reason.as_ref()),
+            "cancellation" => said.decided = done(CloseKind::Cancelled, None),
             "grant" => said.grant = issued,
-            "revocation" => said.ended = done(How::Revoked, told.reason.as_ref()),
-            "release" => said.ended = done(How::Released, None),
-            "review" if told.verdict? == "settled" => said.settled = done(How::Settled, told.comment.as_ref()),
+            "revocation" => said.ended = done(CloseKind::Revoked, told.reason.as_ref()),
+            "release" => said.ended = done(CloseKind::Released, None),
+            "review" if told.verdict? == "settled" => said.settled = done(CloseKind::Settled, told.comment.as_ref()),
             "alert" if told.code? == "break-glass" => said.owed = true,
             _ => {}
         }
         Some(())
     }
 
-    fn terms(&mut self, copies: &Copies<'_>, user: u32, told: &Told<'_>) -> Option<Terms> {
+    fn terms(&mut self, copies: &Copies<'_>, user: u32, told: &RecordKeys<'_>) -> Option<Terms> {
         Some(Terms {
             uid: copies.uid?,
             user,
@@ -309,8 +309,8 @@ impl Power {
         }
     }
 
-    /// The ids of which `is` holds, in order: rows that are missing. How many there are.
-    fn lacking(&mut self, table: Table, is: impl Fn(&Said) -> bool) -> usize {
+    /// The ids of which `is` holds, in order: rows that are missing. CloseKind many there are.
+    fn lacking(&mut self, table: Table, is: impl Fn(&Recorded) -> bool) -> usize {
         let mut ids: Vec<Id> = self.said.iter().filter(|(_, said)| is(said)).map(|(id, _)| *id).collect();
         ids.sort_unstable();
         for id in &ids {
@@ -320,7 +320,7 @@ impl Power {
     }
 
     /// The same of a table whose rows are numbered: where no record names the row that is missing, the number does.
-    fn lacking_in_order(&mut self, which: Ordered, table: Table, is: impl Fn(&Said) -> bool) {
+    fn lacking_in_order(&mut self, which: Ordered, table: Table, is: impl Fn(&Recorded) -> bool) {
         let gap = self.place.get(which as usize).and_then(|place| place.gap);
         if let (0, Some((rowid, id))) = (self.lacking(table, is), gap) {
             self.differs(table, &id.to_string(), format!("row {rowid}, which stood before it, is missing"));

@@ -18,7 +18,7 @@ pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{
     Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable, Whole, cut,
 };
-pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, Reading};
+pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, RecordingRead};
 use crate::clock::{Moment, Timestamp};
 use crate::escape::{Word, hex, unhex};
 use crate::names::GrantId;
@@ -126,7 +126,7 @@ impl Record {
         let of_kind: fn(&[u8]) -> Result<(), serde_json::Error> = match kind {
             "start" => read::<Start>,
             // One after the other: what is flattened is kept before it is read.
-            "end" => |body| parse::<Ended<'_>>(body).and_then(|_| read::<Ending>(body)),
+            "end" => |body| parse::<EndWithoutOutcome<'_>>(body).and_then(|_| read::<Ending>(body)),
             "reject" => read::<Reject>,
             "request" => read::<Request>,
             "approval" => read::<Approval>,
@@ -138,7 +138,7 @@ impl Record {
             "alert" => read::<Alert>,
             "review" => read::<Review>,
             "edit" => read::<Edit>,
-            "reading" => read::<Reading>,
+            "reading" => read::<RecordingRead>,
             "intervention" => read::<Intervention>,
             "left-running" => read::<LeftRunning>,
             "left-ended" => read::<LeftEnded>,
@@ -191,7 +191,7 @@ pub enum Event {
     /// A file is about to be edited.
     Edit(Box<Edit>),
     /// Somebody read a recording of others.
-    Reading(Box<Reading>),
+    Reading(Box<RecordingRead>),
     /// Somebody froze, thawed or ended a session.
     Intervention(Box<Intervention>),
     /// A command has ended, and what it started has not.
@@ -207,7 +207,7 @@ pub enum Event {
 /// An `end` without how the run ended.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "only read")]
-struct Ended<'b> {
+struct EndWithoutOutcome<'b> {
     #[serde(borrow)]
     run: Cow<'b, str>,
     start: u64,

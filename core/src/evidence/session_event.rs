@@ -9,7 +9,7 @@ use crate::names::{GrantId, RoleName};
 
 /// Somebody was given the recording of somebody else's session, or of many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
+pub struct RecordingRead {
     /// The reader's uid.
     pub uid: u32,
     /// The reader.

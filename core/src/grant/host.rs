@@ -1,4 +1,4 @@
-//! Which host a paper is for: a descriptor that stands inside of what is signed, with an id that anybody can compute from it.
+//! Which host a document is for: a descriptor that stands inside of what is signed, with an id that anybody can compute from it.
 
 use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ pub mod extension;
 pub mod host;
 pub mod hostkey;
 pub mod lifecycle;
-pub mod prospect;
+pub mod preview;
 pub mod public_key;
 pub mod signed;
 pub mod sshsig;
@@ -20,7 +20,7 @@ pub use approval::{Approval, ApprovalFault, Means, UserVerification, Vouchers};
 pub use approvers::Approvers;
 pub use host::{HostDescriptor, HostId};
 pub use hostkey::{HostKey, HostPublicKey};
-pub use prospect::Prospect;
+pub use preview::Preview;
 pub use public_key::PublicKey;
 pub use signed::SignedGrant;
 pub use statement::{

@@ -31,7 +31,7 @@ pub enum StatementKind {
 }
 
 impl StatementKind {
-    /// The word on paper and in the store.
+    /// The word on document and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Denial => "denial",

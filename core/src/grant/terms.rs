@@ -91,7 +91,7 @@ impl fmt::Display for TermsFault {
     }
 }
 
-/// A flag that is an integer on paper.
+/// A flag that is an integer on document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum Flag {

@@ -12,7 +12,7 @@ const LONGEST_ZONE: usize = 4096;
 
 /// What the caller says of the environment as a whole.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wanted {
+pub struct EnvironmentOptions {
     /// -i: that of a login.
     pub login: bool,
     /// -s: a shell, which keeps SHELL.
@@ -40,7 +40,7 @@ struct RoleRules<'a> {
 
 impl<'a> VariableRules<'a> {
     /// Those of `role`.
-    pub fn of(role: &'a Role, wanted: &Wanted) -> Self {
+    pub fn of(role: &'a Role, wanted: &EnvironmentOptions) -> Self {
         let each = match role.narrowed_from.as_deref() {
             Some(origin) => vec![RoleRules::of(&origin.present, wanted), RoleRules::of(&origin.approved, wanted)],
             None => vec![RoleRules::of(role, wanted)],
@@ -85,7 +85,7 @@ impl<'a> VariableRules<'a> {
 }
 
 impl<'a> RoleRules<'a> {
-    fn of(role: &'a Role, wanted: &Wanted) -> Self {
+    fn of(role: &'a Role, wanted: &EnvironmentOptions) -> Self {
         let (options, may_set) = (&role.options, role.lets_set_variables());
         let preserves = wanted.everything && may_set;
         Self { options, reset: wanted.login || (options.env_reset && !preserves), may_set, shell: wanted.shell }

@@ -8,6 +8,7 @@ mod command_rule;
 mod digest;
 mod environment;
 mod error;
+mod evaluate;
 mod expression;
 mod file;
 mod glob;
@@ -29,7 +30,6 @@ mod settings;
 pub mod stored;
 mod table;
 mod warning;
-mod weigh;
 
 use std::path::PathBuf;
 
@@ -38,8 +38,9 @@ pub use change::{
     policy_digest,
 };
 pub use command_rule::{Algorithm, CommandRule, EDIT, Effect};
-pub use environment::{VariableRules, Wanted};
+pub use environment::{EnvironmentOptions, VariableRules};
 pub use error::PolicyError;
+pub use evaluate::{Decision, Evaluated, decide, with};
 pub use host::Hosts;
 pub use listed::{Entry, Line, Listed, Side};
 pub use lookup::{Address, FileId, Lookup, NOWHERE, ProgramNames};
@@ -56,7 +57,6 @@ pub use role::{
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
 pub use settings::{AuditSettings, JsonFile, Settings, SyslogMode};
 pub use stored::{StoredRole, row_digest, settings_digest, stamp_seal};
-pub use weigh::{Decision, Weighed, decide, with};
 
 /// A policy file as it was read.
 #[derive(Debug, Clone)]

@@ -94,7 +94,7 @@ impl Principal {
             Self::Group(name) => {
                 let named = |group: &&(u32, Option<String>)| group.1.as_deref() == Some(name.as_str());
                 let mut gids = subject.groups.iter().filter(named).map(|(gid, _)| *gid).peekable();
-                // Of two groups of one name the first alone has it. A group that is not in the account database (a forecast may
+                // Of two groups of one name the first alone has it. A group that is not in the account database (a evaluation may
                 // suppose one) shares its name with nobody.
                 gids.peek().is_some() && {
                     let first = (subject.lookup.gid_of)(name.as_str())?;

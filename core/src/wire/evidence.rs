@@ -154,7 +154,7 @@ pub struct VerifyInfo {
     pub compared: Option<Box<ComparedInfo>>,
     /// All records that may not follow what those before them say, at most a hundred; the first is `first_bad` too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub misfits: Vec<String>,
+    pub inconsistencies: Vec<String>,
     /// The rows of the database that say something else, at most a hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<DifferenceInfo>,
@@ -232,7 +232,7 @@ impl From<crate::evidence::Proven> for VerifyInfo {
                     older_open: compared.older_open,
                 })
             }),
-            misfits: Vec::new(),
+            inconsistencies: Vec::new(),
             differences: Vec::new(),
             recordings: None,
         }
@@ -242,11 +242,11 @@ impl From<crate::evidence::Proven> for VerifyInfo {
 impl From<crate::evidence::FirstBad> for VerifyInfo {
     fn from(bad: crate::evidence::FirstBad) -> Self {
         let first_bad = Some(bad.to_string());
-        let (records, misfits, differences) = match bad.cause {
+        let (records, inconsistencies, differences) = match bad.cause {
             Cause::Rows(differences) => (bad.seq, Vec::new(), differences),
-            Cause::Misfits(all) => {
-                let misfits = all.records.iter().map(ToString::to_string).collect();
-                (bad.seq.saturating_sub(1), misfits, all.rows)
+            Cause::Inconsistencies(all) => {
+                let inconsistencies = all.records.iter().map(ToString::to_string).collect();
+                (bad.seq.saturating_sub(1), inconsistencies, all.rows)
             }
             _ => return Self { records: bad.seq.saturating_sub(1), first_bad, ..Self::default() },
         };
@@ -256,6 +256,6 @@ impl From<crate::evidence::FirstBad> for VerifyInfo {
             what: difference.what,
         };
         let differences = differences.found.into_iter().map(info).collect();
-        Self { records, first_bad, misfits, differences, ..Self::default() }
+        Self { records, first_bad, inconsistencies, differences, ..Self::default() }
     }
 }

@@ -144,7 +144,7 @@ pub struct RoleDetails {
 
 /// What a policy says of one command by one person, grants aside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Forecast {
+pub struct Evaluation {
     /// Who would run it.
     pub user: String,
     /// As whom.
@@ -162,7 +162,7 @@ pub struct Forecast {
     pub terms: Option<RoleInfo>,
 }
 
-impl Forecast {
+impl Evaluation {
     /// Fills in what `roles`, the narrowest first, allow.
     pub fn allow(&mut self, verdict: &str, roles: &[Role]) {
         let Some(first) = roles.first() else { return };

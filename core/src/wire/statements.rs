@@ -3,20 +3,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Paper;
+use super::Document;
 use crate::grant::StatementKind;
 use crate::names::{GrantId, UserName};
 
 /// One statement with its bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StatementPaper {
+pub struct StatementDocument {
     /// What was done.
     pub kind: StatementKind,
     /// By whom.
     pub by: UserName,
     /// Its bytes (`jit-sudo/statement/v1`), and the signature of who made it; absent where they used no key.
     #[serde(flatten)]
-    pub paper: Paper,
+    pub document: Document,
     /// The host's signature; absent until a host has taken it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_signature: Option<String>,

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use jit_core::escape::Word;
 use jit_core::wire::{Answer, Ask, RecordPage};
 
-use crate::cli::{AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, Which};
-use crate::door::{Broker, answer};
+use crate::broker::{Broker, answer};
+use crate::cli::{AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, RecordSelection};
 use crate::replay::search;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
@@ -69,7 +69,13 @@ fn with_recordings(count: u64) -> String {
     }
 }
 
-fn listing(which: &Which, text: Option<Word>, verb: &str, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
+fn listing(
+    which: &RecordSelection,
+    text: Option<Word>,
+    verb: &str,
+    broker: &Broker,
+    screen: &Screen,
+) -> Result<Report, Trouble> {
     let newest = which.after.is_none();
     let page = collect(which, text, broker)?;
     let mut text = if page.records.is_empty() { "no records\n".to_owned() } else { table(&page, screen) };
@@ -84,7 +90,7 @@ fn listing(which: &Which, text: Option<Word>, verb: &str, broker: &Broker, scree
 }
 
 /// Asks until there are as many records as are wanted, or no more: the broker looks at so many for one answer.
-fn collect(which: &Which, text: Option<Word>, broker: &Broker) -> Result<RecordPage, Trouble> {
+fn collect(which: &RecordSelection, text: Option<Word>, broker: &Broker) -> Result<RecordPage, Trouble> {
     let newest = which.after.is_none();
     let filter = which.filter(text);
     let (mut after, mut before) = (which.after.unwrap_or(0), which.before);

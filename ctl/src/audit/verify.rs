@@ -9,8 +9,8 @@ use jit_core::grant::PublicKey;
 use jit_core::wire::{Answer, Ask, ComparedInfo, DifferenceInfo, MarkInfo, VerifyInfo};
 
 use super::{anchor, bundle};
+use crate::broker::{Broker, answer};
 use crate::cli::AuditVerifyWords;
-use crate::door::{Broker, answer};
 use crate::replay::check::check;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Exit, Notice, Trouble};
@@ -69,7 +69,7 @@ fn of_file(
 fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     if !info.intact {
         let bad = sentence(&info);
-        let notice = match info.differences.first().filter(|_| info.misfits.is_empty()) {
+        let notice = match info.differences.first().filter(|_| info.inconsistencies.is_empty()) {
             Some(difference) => {
                 Notice::new(format!("the database differs from the journal: {bad}")).with_hint(hint(difference))
             }
@@ -117,9 +117,9 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
 fn sentence(info: &VerifyInfo) -> String {
     let row = |row: &DifferenceInfo| format!("{} {}: {}", clean(&row.table), clean(&row.id), clean(&row.what));
     let all: Vec<String> =
-        info.misfits.iter().map(|line| clean(line)).chain(info.differences.iter().map(row)).collect();
+        info.inconsistencies.iter().map(|line| clean(line)).chain(info.differences.iter().map(row)).collect();
     let hidden = all.len().saturating_sub(TOLD);
-    match (info.misfits.is_empty(), &info.first_bad) {
+    match (info.inconsistencies.is_empty(), &info.first_bad) {
         (true, None) => "the broker does not say where".to_owned(),
         (true, Some(bad)) => clean(bad),
         (false, _) if hidden > 0 => {

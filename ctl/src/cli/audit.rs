@@ -56,7 +56,7 @@ pub(crate) enum AuditVerb {
 #[derive(Debug, Args)]
 pub(crate) struct AuditListWords {
     #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) which: RecordSelection,
 }
 
 /// `audit search`
@@ -72,12 +72,12 @@ pub(crate) struct AuditSearchWords {
     #[arg(long, conflicts_with = "Which")]
     pub(crate) recordings: bool,
     #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) which: RecordSelection,
 }
 
-/// Which records are listed
+/// RecordSelection records are listed
 #[derive(Debug, Args)]
-pub(crate) struct Which {
+pub(crate) struct RecordSelection {
     /// Only records with a greater number, the oldest first
     #[arg(long, value_name = "SEQ")]
     pub(crate) after: Option<u64>,
@@ -120,7 +120,7 @@ pub(crate) struct Which {
     pub(crate) denied: bool,
 }
 
-impl Which {
+impl RecordSelection {
     /// What the broker is asked for besides kind and user.
     pub(crate) fn filter(&self, text: Option<Word>) -> RecordFilter {
         RecordFilter {

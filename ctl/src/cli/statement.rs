@@ -7,7 +7,7 @@ use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
 use jit_core::names::UserName;
 
-use super::{Place, word};
+use super::{RequestSource, word};
 use crate::complete;
 
 /// The key of whoever states it
@@ -24,9 +24,9 @@ pub(crate) struct KeyWords {
 /// `deny`
 #[derive(Debug, Args)]
 pub(crate) struct DenyWords {
-    /// Which request, or - for the text of one on standard input
-    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::decidable))]
-    pub(crate) place: Place,
+    /// RecordSelection request, or - for the text of one on standard input
+    #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::decidable))]
+    pub(crate) place: RequestSource,
     /// Shown to the requester
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Word,
@@ -38,8 +38,8 @@ pub(crate) struct DenyWords {
 #[derive(Debug, Args)]
 pub(crate) struct CancelWords {
     /// Its id or the beginning of it, or - for its text on standard input
-    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::undecidable))]
-    pub(crate) place: Place,
+    #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::undecidable))]
+    pub(crate) place: RequestSource,
     #[command(flatten)]
     pub(crate) signed: KeyWords,
 }
@@ -47,9 +47,9 @@ pub(crate) struct CancelWords {
 /// `release`
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseWords {
-    /// Which grant, or - for the text of its request on standard input [default: all your active ones]
-    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::grants))]
-    pub(crate) place: Option<Place>,
+    /// RecordSelection grant, or - for the text of its request on standard input [default: all your active ones]
+    #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::grants))]
+    pub(crate) place: Option<RequestSource>,
     #[command(flatten)]
     pub(crate) signed: KeyWords,
 }
@@ -58,9 +58,9 @@ pub(crate) struct ReleaseWords {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("target").args(["place", "user", "all"]).required(true))]
 pub(crate) struct RevokeWords {
-    /// Which grant, or - for the text of its request on standard input
-    #[arg(value_name = "ID", value_parser = Place::parse, add = ArgValueCandidates::new(complete::grants))]
-    pub(crate) place: Option<Place>,
+    /// RecordSelection grant, or - for the text of its request on standard input
+    #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::grants))]
+    pub(crate) place: Option<RequestSource>,
     /// Every grant of this user
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) user: Option<UserName>,

@@ -102,7 +102,7 @@ fn seccomp() -> Finding {
 
 /// The second wall around our processes that go on beside a command; without it the first one stands alone.
 fn landlock() -> Finding {
-    match sys::wall::landlock_version() {
+    match sys::sandbox::landlock_version() {
         Ok(version) => good(
             "landlock",
             format!("version {version}: processes beside a command open no file that they do not need"),

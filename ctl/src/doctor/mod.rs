@@ -8,7 +8,7 @@ mod programs;
 
 use jit_core::wire::{Answer, Ask, Finding, Severity};
 
-use crate::door::{Broker, DoorError};
+use crate::broker::{Broker, BrokerError};
 use crate::screen::{Report, clean};
 use crate::speech::{Exit, Trouble};
 
@@ -33,8 +33,8 @@ pub(crate) fn doctor(broker: &Broker) -> Result<Report, Trouble> {
 fn inside(broker: &Broker) -> Vec<Finding> {
     match broker.ask(&Ask::Examine {}) {
         Ok(Answer::Findings(findings)) => findings,
-        Ok(_) => vec![bad("broker", DoorError::OtherAnswer.to_string(), AGAIN)],
-        Err(DoorError::Refused(failure)) if failure.code == "not-root" => vec![finding(
+        Ok(_) => vec![bad("broker", BrokerError::OtherAnswer.to_string(), AGAIN)],
+        Err(BrokerError::Refused(failure)) if failure.code == "not-root" => vec![finding(
             "inside",
             Severity::Note,
             "policy, state, database, key, anchor, log sinks and control groups are looked at for root alone"

@@ -3,11 +3,11 @@ use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_core::grant::{CommandTerms, HostDescriptor, HostKey};
 use jit_core::names::{GrantId, RoleName, UserName};
 use jit_core::policy::{Policy, PolicyText, role_digest};
-use jit_core::wire::{Paper, RequestPaper};
+use jit_core::wire::{Document, RequestDocument};
 use serde_json::Value;
 
 use super::*;
-use crate::known_hosts::Standing;
+use crate::known_hosts::HostStatus;
 use crate::screen::{Format, Surface};
 
 const ROLE: &str = r#"
@@ -73,15 +73,15 @@ fn terms() -> RequestTerms {
     }
 }
 
-/// A paper of these parts, signed by `key`.
-fn wrap(request: &str, role: &str, version: u32, key: &HostKey) -> Paper {
-    let paper = RequestPaper { request: request.to_owned(), role: role.to_owned(), version };
-    sign(serde_json::to_string(&paper).unwrap(), key)
+/// A document of these parts, signed by `key`.
+fn wrap(request: &str, role: &str, version: u32, key: &HostKey) -> Document {
+    let document = RequestDocument { request: request.to_owned(), role: role.to_owned(), version };
+    sign(serde_json::to_string(&document).unwrap(), key)
 }
 
-fn sign(body: String, key: &HostKey) -> Paper {
+fn sign(body: String, key: &HostKey) -> Document {
     let signature = Some(armor(&key.sign(Namespace::Request, body.as_bytes())));
-    Paper { body, signature }
+    Document { body, signature }
 }
 
 fn text(request: &impl serde::Serialize) -> String {
@@ -92,10 +92,10 @@ fn screen(out: Surface) -> Screen {
     Screen { format: Format::Text, out, err: Surface::Pipe, now: 1_800_000_060 }
 }
 
-/// What is shown of a paper on a host that is known, or why it is refused.
-fn shown(paper: &Paper) -> Result<(Request, String), String> {
-    let request = Request::read(paper).map_err(|trouble| trouble.notice().message)?;
-    let host = Host::of(&request.terms.host, &request.host_key, Standing::Known("known_hosts:1".into()));
+/// What is shown of a document on a host that is known, or why it is refused.
+fn shown(document: &Document) -> Result<(Request, String), String> {
+    let request = Request::read(document).map_err(|trouble| trouble.notice().message)?;
+    let host = Host::of(&request.terms.host, &request.host_key, HostStatus::Known("known_hosts:1".into()));
     let text = described(&request, &host, &screen(Surface::Pipe));
     Ok((request, text))
 }
@@ -160,7 +160,7 @@ fn without_digests(text: &str) -> String {
 }
 
 #[test]
-fn a_paper_of_the_host_is_shown_whole() {
+fn a_document_of_the_host_is_shown_whole() {
     let (_, text) = shown(&wrap(&text(&terms()), &role(), VERSION, &host_key())).unwrap();
     for part in [
         "from host   web1",
@@ -241,9 +241,9 @@ fn who_alters_the_role_shows_the_role_that_would_be_approved() {
 }
 
 #[test]
-fn a_paper_whose_parts_do_not_belong_together_is_refused() {
+fn a_document_whose_parts_do_not_belong_together_is_refused() {
     let (good, role) = (text(&terms()), role());
-    let refused = |paper: &Paper| shown(paper).err().unwrap();
+    let refused = |document: &Document| shown(document).err().unwrap();
     let other_host = HostDescriptor::of(&alices_key(), "web1", "m");
     let half = HostDescriptor { key: other_host.key.clone(), ..terms().host };
     for (host, key) in [(half, alices_key()), (HostDescriptor { id: other_host.id, ..terms().host }, host_key())] {
@@ -252,9 +252,9 @@ fn a_paper_whose_parts_do_not_belong_together_is_refused() {
     }
     assert!(refused(&wrap(&good, &role, VERSION, &alices_key())).contains("signature does not hold"));
     assert!(refused(&wrap(&good, "", VERSION, &host_key())).contains("does not fit its digest"));
-    let paper = wrap(&good, &role, VERSION, &host_key());
-    assert!(refused(&Paper { signature: None, ..paper.clone() }).contains("signature does not hold"));
-    assert!(refused(&sign(format!("{} ", paper.body), &host_key())).contains("not readable"));
+    let document = wrap(&good, &role, VERSION, &host_key());
+    assert!(refused(&Document { signature: None, ..document.clone() }).contains("signature does not hold"));
+    assert!(refused(&sign(format!("{} ", document.body), &host_key())).contains("not readable"));
     for name in ["", "web 1", "w\u{435}b1", "#web1"] {
         let terms = RequestTerms { host: HostDescriptor::of(&host_key(), name, "m"), ..terms() };
         assert!(refused(&wrap(&text(&terms), &role, VERSION, &host_key())).contains("names no host"), "{name}");
@@ -287,9 +287,9 @@ fn a_command_without_words_is_no_command() {
 }
 
 #[test]
-fn papers_of_other_versions_say_so() {
+fn documents_of_other_versions_say_so() {
     let (good, role) = (text(&terms()), role());
-    let refused = |paper: &Paper| shown(paper).err().unwrap();
+    let refused = |document: &Document| shown(document).err().unwrap();
     let first = format!(
         "{{\"host\":\"web1\",\"host_key\":\"{}\",\"request\":\"{{}}\",\"version\":1}}",
         host_key().public_line()
@@ -306,7 +306,7 @@ fn papers_of_other_versions_say_so() {
 #[test]
 fn what_nobody_vouches_for_is_red_on_a_terminal_alone() {
     let request = Request::read(&wrap(&text(&terms()), &role(), VERSION, &host_key())).unwrap();
-    let host = Host::of(&request.terms.host, &request.host_key, Standing::New(Ok("known_hosts:1".into())));
+    let host = Host::of(&request.terms.host, &request.host_key, HostStatus::New(Ok("known_hosts:1".into())));
     let red = described(&request, &host, &screen(Surface::Colour));
     for part in ["\x1b[31mNO: seen for the first time", "\x1b[31mcolour = blue", "\x1b[31myes: nobody is asked"] {
         assert!(red.contains(part), "{part:?}: {red}");

@@ -21,7 +21,8 @@ const FILE_LIMIT: u64 = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a new file begins with.
-const HEAD: &str = "# Hosts whose papers jitctl has seen. When you have compared a key, remove seen=… from its line.\n";
+const HEAD: &str =
+    "# Hosts whose documents jitctl has seen. When you have compared a key, remove seen=… from its line.\n";
 
 /// Where the file is: below `$XDG_CONFIG_HOME`, which the XDG Base Directory Specification wants to be absolute, else below
 /// `~/.config`; `None` where the environment names neither.
@@ -121,9 +122,9 @@ mod tests {
     use super::*;
 
     /// A directory of one test, removed at its end.
-    struct Place(PathBuf);
+    struct TestDir(PathBuf);
 
-    impl Place {
+    impl TestDir {
         fn new() -> Self {
             static COUNT: AtomicU32 = AtomicU32::new(0);
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +135,7 @@ mod tests {
         }
     }
 
-    impl Drop for Place {
+    impl Drop for TestDir {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_new_file_is_its_owners_alone_and_grows_by_a_line() {
-        let place = Place::new();
+        let place = TestDir::new();
         let path = place.0.join("config/jit-sudo/known_hosts");
         let (one, two) = (described(1, "web1", "m"), described(2, "web2", "n"));
         assert_eq!(pinned(&path, &one), Ok(Ok(2)));
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_link_stays_and_its_file_changes() {
-        let place = Place::new();
+        let place = TestDir::new();
         let (path, real) = (place.0.join("known_hosts"), place.0.join("dotfiles"));
         fs::create_dir(&real).unwrap();
         fs::write(real.join("hosts"), "# mine").unwrap();
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_or_understood_is_never_written_over() {
-        let place = Place::new();
+        let place = TestDir::new();
         let path = place.0.join("known_hosts");
         let host = described(1, "web1", "m");
         for text in [&b"web1 what is this\n"[..], b"\xff\n", &vec![b'#'; 5 << 20]] {
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn of_many_at_once_none_is_lost() {
-        let place = Place::new();
+        let place = TestDir::new();
         let path = place.0.join("known_hosts");
         std::thread::scope(|scope| {
             for seed in 1..=16 {

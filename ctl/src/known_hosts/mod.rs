@@ -1,5 +1,5 @@
-//! The hosts whose papers were seen here, kept as ssh(1) keeps hosts: written down at first sight, with a warning, and
-//! compared ever after. A paper proves by itself that some key made it; whose key that is, only this list can tell.
+//! The hosts whose documents were seen here, kept as ssh(1) keeps hosts: written down at first sight, with a warning, and
+//! compared ever after. A document proves by itself that some key made it; whose key that is, only this list can tell.
 
 mod file;
 mod list;
@@ -17,9 +17,9 @@ use list::Found;
 
 pub(crate) use list::is_plain_name;
 
-/// What is known here of the host that a paper names.
+/// What is known here of the host that a document names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum HostStatus {
     /// Seen before, just so: `FILE:LINE`.
     Known(String),
     /// Seen before, just so, and nobody has compared the key since that day: `FILE:LINE`.
@@ -38,7 +38,7 @@ pub(crate) enum Standing {
 pub(crate) struct Host<'p> {
     described: &'p HostDescriptor,
     key: &'p PublicKey,
-    standing: Standing,
+    standing: HostStatus,
 }
 
 impl<'p> Host<'p> {
@@ -49,27 +49,27 @@ impl<'p> Host<'p> {
     pub(crate) fn meet(described: &'p HostDescriptor, key: &'p PublicKey) -> Result<Self, Trouble> {
         let standing = match place() {
             Some(path) => standing(&path, described, key)?,
-            None => Standing::New(Err("neither HOME nor XDG_CONFIG_HOME names a directory".to_owned())),
+            None => HostStatus::New(Err("neither HOME nor XDG_CONFIG_HOME names a directory".to_owned())),
         };
         Ok(Self { described, key, standing })
     }
 
     /// A host of which this is known.
     #[cfg(test)]
-    pub(crate) fn of(described: &'p HostDescriptor, key: &'p PublicKey, standing: Standing) -> Self {
+    pub(crate) fn of(described: &'p HostDescriptor, key: &'p PublicKey, standing: HostStatus) -> Self {
         Self { described, key, standing }
     }
 
     /// In one line, for the eyes of who decides, and whether it is good.
     pub(crate) fn in_words(&self) -> (String, Tone) {
         match &self.standing {
-            Standing::Known(line) => (format!("yes, by {line}"), Tone::Good),
-            Standing::Seen(day, line) => (format!("seen since {day}, not compared: {line}"), Tone::Waiting),
-            Standing::New(Ok(line)) => (format!("NO: seen for the first time, now in {line}"), Tone::Bad),
-            Standing::New(Err(_)) => ("NO: seen for the first time".to_owned(), Tone::Bad),
-            Standing::Renamed(name, line) => (format!("as {name}, by {line}"), Tone::Waiting),
-            Standing::Cloned(name, line) => (format!("NO: it has the key of {name}, by {line}"), Tone::Bad),
-            Standing::Unchecked(_) => ("NO: the list of hosts cannot be used".to_owned(), Tone::Bad),
+            HostStatus::Known(line) => (format!("yes, by {line}"), Tone::Good),
+            HostStatus::Seen(day, line) => (format!("seen since {day}, not compared: {line}"), Tone::Waiting),
+            HostStatus::New(Ok(line)) => (format!("NO: seen for the first time, now in {line}"), Tone::Bad),
+            HostStatus::New(Err(_)) => ("NO: seen for the first time".to_owned(), Tone::Bad),
+            HostStatus::Renamed(name, line) => (format!("as {name}, by {line}"), Tone::Waiting),
+            HostStatus::Cloned(name, line) => (format!("NO: it has the key of {name}, by {line}"), Tone::Bad),
+            HostStatus::Unchecked(_) => ("NO: the list of hosts cannot be used".to_owned(), Tone::Bad),
         }
     }
 
@@ -78,8 +78,8 @@ impl<'p> Host<'p> {
         let (name, print) = (&self.described.name, self.key.fingerprint());
         let compare = format!("compare it with `jitctl key show` on {name}");
         Some(match &self.standing {
-            Standing::Known(_) | Standing::Seen(..) => return None,
-            Standing::New(pinned) => {
+            HostStatus::Known(_) | HostStatus::Seen(..) => return None,
+            HostStatus::New(pinned) => {
                 let unpinned = pinned
                     .as_ref()
                     .err()
@@ -88,12 +88,12 @@ impl<'p> Host<'p> {
                 let message = format!("the host {name} is not known here: its key is {print}{unpinned}");
                 Notice::new(message).with_hint(compare)
             }
-            Standing::Renamed(known, line) => {
+            HostStatus::Renamed(known, line) => {
                 Notice::new(format!("the host {name} is known here as {known} ({line}): it has that host's key"))
                     .with_hint(format!("change the name in {line} if the host was renamed"))
             }
-            Standing::Cloned(..) => self.cloned()?,
-            Standing::Unchecked(cause) => {
+            HostStatus::Cloned(..) => self.cloned()?,
+            HostStatus::Unchecked(cause) => {
                 Notice::new(format!("nobody vouches for the host {name}, its key is {print}: {cause}"))
                     .with_hint(compare)
             }
@@ -102,7 +102,7 @@ impl<'p> Host<'p> {
 
     /// What whoever signs has to hear of a host whose key nobody has compared since it was seen first.
     pub(crate) fn uncompared(&self) -> Option<Notice> {
-        let Standing::Seen(day, line) = &self.standing else { return None };
+        let HostStatus::Seen(day, line) = &self.standing else { return None };
         let (name, print) = (&self.described.name, self.key.fingerprint());
         let message = format!("the key of {name} was never compared, only seen since {day}: it is {print}");
         let hint = format!("compare it with `jitctl key show` on {name}, and then remove seen={day} from {line}");
@@ -115,21 +115,21 @@ impl<'p> Host<'p> {
     /// Its key is that of another machine, or nothing can be told.
     pub(crate) fn may_be_signed_for(&self) -> Result<(), Trouble> {
         match &self.standing {
-            Standing::Known(_) | Standing::Seen(..) | Standing::New(_) | Standing::Renamed(..) => Ok(()),
-            Standing::Cloned(..) => Err(untrusted(self.cloned())),
-            Standing::Unchecked(_) => Err(untrusted(self.warning())),
+            HostStatus::Known(_) | HostStatus::Seen(..) | HostStatus::New(_) | HostStatus::Renamed(..) => Ok(()),
+            HostStatus::Cloned(..) => Err(untrusted(self.cloned())),
+            HostStatus::Unchecked(_) => Err(untrusted(self.warning())),
         }
     }
 
     /// For programs.
     pub(crate) fn info(&self) -> HostInfo {
         let standing = match &self.standing {
-            Standing::Known(_) => "known",
-            Standing::Seen(..) => "seen",
-            Standing::New(_) => "new",
-            Standing::Renamed(..) => "renamed",
-            Standing::Cloned(..) => "cloned",
-            Standing::Unchecked(_) => "unchecked",
+            HostStatus::Known(_) => "known",
+            HostStatus::Seen(..) => "seen",
+            HostStatus::New(_) => "new",
+            HostStatus::Renamed(..) => "renamed",
+            HostStatus::Cloned(..) => "cloned",
+            HostStatus::Unchecked(_) => "unchecked",
         };
         HostInfo {
             name: self.described.name.clone(),
@@ -141,7 +141,7 @@ impl<'p> Host<'p> {
     }
 
     fn cloned(&self) -> Option<Notice> {
-        let Standing::Cloned(known, line) = &self.standing else { return None };
+        let HostStatus::Cloned(known, line) = &self.standing else { return None };
         let name = &self.described.name;
         let message = format!(
             "the host {name} has the key of {known} ({line}) and is another machine: a copy of it, or its machine-id has \
@@ -167,31 +167,31 @@ pub(crate) fn found(text: &str, host: &HostDescriptor, key: &PublicKey) -> Resul
     list::List::parse(text).map(|list| format!("{:?}", list.find(host, key))).map_err(|broken| broken.to_string())
 }
 
-fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Standing, Trouble> {
+fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<HostStatus, Trouble> {
     let file = escape(path.as_os_str().as_encoded_bytes());
     let found = match look(path, host, key) {
         Ok(Found::Nowhere) => match pin(path, host, key) {
-            Ok(Ok(line)) => return Ok(Standing::New(Ok(format!("{file}:{line}")))),
+            Ok(Ok(line)) => return Ok(HostStatus::New(Ok(format!("{file}:{line}")))),
             Ok(Err(found)) => found,
-            Err(cause) => return Ok(Standing::New(Err(format!("{file}: {cause}")))),
+            Err(cause) => return Ok(HostStatus::New(Err(format!("{file}: {cause}")))),
         },
         Ok(found) => found,
-        Err(cause) => return Ok(Standing::Unchecked(format!("{file}: {cause}"))),
+        Err(cause) => return Ok(HostStatus::Unchecked(format!("{file}: {cause}"))),
     };
     Ok(match found {
-        Found::Here(line, None) => Standing::Known(format!("{file}:{line}")),
-        Found::Here(line, Some(day)) => Standing::Seen(day, format!("{file}:{line}")),
-        Found::UnderName(line, name) => Standing::Renamed(name, format!("{file}:{line}")),
-        Found::OtherMachine(line, name) => Standing::Cloned(name, format!("{file}:{line}")),
+        Found::Here(line, None) => HostStatus::Known(format!("{file}:{line}")),
+        Found::Here(line, Some(day)) => HostStatus::Seen(day, format!("{file}:{line}")),
+        Found::UnderName(line, name) => HostStatus::Renamed(name, format!("{file}:{line}")),
+        Found::OtherMachine(line, name) => HostStatus::Cloned(name, format!("{file}:{line}")),
         Found::OtherKey(line, old) => return Err(changed(host, key, &old, &format!("line {line} of {file}"))),
-        Found::Nowhere => Standing::Unchecked(format!("{file} changes while it is read")),
+        Found::Nowhere => HostStatus::Unchecked(format!("{file} changes while it is read")),
     })
 }
 
 fn changed(host: &HostDescriptor, key: &PublicKey, old: &PublicKey, line: &str) -> Trouble {
     let (name, old, new) = (&host.name, old.fingerprint(), key.fingerprint());
     let message =
-        format!("the key of {name} has CHANGED: {line} says {old}, this paper is signed with {new}; refusing");
+        format!("the key of {name} has CHANGED: {line} says {old}, this document is signed with {new}; refusing");
     untrusted(Some(
         Notice::new(message).with_hint(format!("remove {line} if `jitctl key show` on {name} prints the new one")),
     ))
@@ -208,11 +208,11 @@ mod tests {
     use super::list::tests::described;
     use super::*;
 
-    fn met(path: &Path, host: &HostDescriptor) -> Result<Standing, String> {
+    fn met(path: &Path, host: &HostDescriptor) -> Result<HostStatus, String> {
         standing(path, host, &host.public_key().unwrap()).map_err(|trouble| trouble.notice().message)
     }
 
-    fn said(host: &HostDescriptor, standing: Standing) -> (String, bool) {
+    fn said(host: &HostDescriptor, standing: HostStatus) -> (String, bool) {
         let key = host.public_key().unwrap();
         let host = Host { described: host, key: &key, standing };
         let message = host.warning().map(|notice| notice.message).unwrap_or_default();
@@ -224,23 +224,23 @@ mod tests {
         let place = std::env::temp_dir().join(format!("jitctl-standing-{}", std::process::id()));
         let path = place.join("known_hosts");
         let (web1, file) = (described(1, "web1", "m"), path.display().to_string());
-        assert_eq!(met(&path, &web1), Ok(Standing::New(Ok(format!("{file}:2")))));
-        assert_eq!(met(&path, &web1), Ok(Standing::Seen(crate::when::today(), format!("{file}:2"))));
+        assert_eq!(met(&path, &web1), Ok(HostStatus::New(Ok(format!("{file}:2")))));
+        assert_eq!(met(&path, &web1), Ok(HostStatus::Seen(crate::when::today(), format!("{file}:2"))));
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace(&format!(" seen={}", crate::when::today()), "")).unwrap();
-        assert_eq!(met(&path, &web1), Ok(Standing::Known(format!("{file}:2"))));
+        assert_eq!(met(&path, &web1), Ok(HostStatus::Known(format!("{file}:2"))));
         let message = met(&path, &described(2, "web1", "m")).unwrap_err();
         for part in ["CHANGED", "line 2 of", "refusing", &web1.public_key().unwrap().fingerprint()] {
             assert!(message.contains(part), "{part}: {message}");
         }
-        let renamed = Standing::Renamed("web1".into(), format!("{file}:2"));
+        let renamed = HostStatus::Renamed("web1".into(), format!("{file}:2"));
         assert_eq!(met(&path, &described(1, "web9", "m")), Ok(renamed));
-        let cloned = Standing::Cloned("web1".into(), format!("{file}:2"));
+        let cloned = HostStatus::Cloned("web1".into(), format!("{file}:2"));
         assert_eq!(met(&path, &described(1, "web1", "n")), Ok(cloned));
         fs::write(&path, "web1\n").unwrap();
         let unchecked =
             format!("{file}: line 1 is not \"NAME ssh-ed25519 KEY HOSTID\", perhaps with \"seen=YYYY-MM-DD\"");
-        assert_eq!(met(&path, &web1), Ok(Standing::Unchecked(unchecked)));
+        assert_eq!(met(&path, &web1), Ok(HostStatus::Unchecked(unchecked)));
         fs::remove_dir_all(&place).unwrap();
     }
 
@@ -248,23 +248,23 @@ mod tests {
     fn a_key_that_was_never_compared_is_said_to_be_so() {
         let web1 = described(1, "web1", "m");
         let key = web1.public_key().unwrap();
-        let seen = Standing::Seen("2026-01-02".into(), "f:3".into());
+        let seen = HostStatus::Seen("2026-01-02".into(), "f:3".into());
         let notice = Host::of(&web1, &key, seen).uncompared().unwrap();
         assert!(notice.message.contains("never compared") && notice.message.contains(&key.fingerprint()), "{notice:?}");
-        assert!(Host::of(&web1, &key, Standing::Known("f:3".into())).uncompared().is_none());
+        assert!(Host::of(&web1, &key, HostStatus::Known("f:3".into())).uncompared().is_none());
     }
 
     #[test]
     fn nothing_is_signed_for_a_copy_or_where_nothing_can_be_told() {
         let web1 = described(1, "web1", "m");
-        assert_eq!(said(&web1, Standing::Known("f:1".into())), (String::new(), true));
-        let (message, may) = said(&web1, Standing::New(Err("read-only file system".into())));
+        assert_eq!(said(&web1, HostStatus::Known("f:1".into())), (String::new(), true));
+        let (message, may) = said(&web1, HostStatus::New(Err("read-only file system".into())));
         assert!(message.contains("is not known here") && message.contains("not written down: read-only") && may);
-        let (message, may) = said(&web1, Standing::Renamed("old".into(), "f:1".into()));
+        let (message, may) = said(&web1, HostStatus::Renamed("old".into(), "f:1".into()));
         assert!(message.contains("known here as old") && may, "{message}");
-        let (message, may) = said(&web1, Standing::Cloned("old".into(), "f:1".into()));
+        let (message, may) = said(&web1, HostStatus::Cloned("old".into(), "f:1".into()));
         assert!(message.contains("another machine") && !may, "{message}");
-        let (message, may) = said(&web1, Standing::Unchecked("f: line 3".into()));
+        let (message, may) = said(&web1, HostStatus::Unchecked("f: line 3".into()));
         assert!(message.contains("line 3") && !may, "{message}");
     }
 }

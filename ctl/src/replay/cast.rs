@@ -22,11 +22,11 @@ pub(crate) struct Header {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) at: Duration,
-    pub(crate) what: What,
+    pub(crate) what: EventKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum EventKind {
     /// The command showed this.
     Output(String),
     /// We said this on the terminal.
@@ -77,9 +77,9 @@ fn event(line: &[u8]) -> Option<Event> {
     let (at, kind, text): (f64, String, String) = serde_json::from_slice(line).ok()?;
     let at = Duration::from_secs_f64(at.clamp(0.0, LONGEST));
     let what = match kind.as_str() {
-        "o" => What::Output(text),
-        "m" => What::Said(text),
-        _ => What::Other,
+        "o" => EventKind::Output(text),
+        "m" => EventKind::Said(text),
+        _ => EventKind::Other,
     };
     Some(Event { at, what })
 }
@@ -98,15 +98,15 @@ mod tests {
             let events: Vec<Event> =
                 CAST.as_bytes().chunks(piece).flat_map(|bytes| lines.take(bytes).unwrap()).collect();
             assert_eq!(lines.header(), Some(&Header { version: 2, width: 80, height: 24 }));
-            let whats: Vec<&What> = events.iter().map(|event| &event.what).collect();
-            let output = |text: &str| What::Output(text.to_owned());
+            let whats: Vec<&EventKind> = events.iter().map(|event| &event.what).collect();
+            let output = |text: &str| EventKind::Output(text.to_owned());
             assert_eq!(
                 whats,
                 [
                     &output("a\r\n"),
-                    &What::Other,
-                    &What::Said("frozen".to_owned()),
-                    &What::Other,
+                    &EventKind::Other,
+                    &EventKind::Said("frozen".to_owned()),
+                    &EventKind::Other,
                     &output("b"),
                     &output("c")
                 ]

@@ -8,7 +8,7 @@ use jit_core::wire::{Answer, Ask, Purpose, RecordingInfo, RecordingsChecked};
 use sha2::{Digest as _, Sha256};
 
 use super::opened;
-use crate::door::{Broker, answer};
+use crate::broker::{Broker, answer};
 use crate::speech::Trouble;
 use crate::stream::Recordings;
 

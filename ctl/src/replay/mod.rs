@@ -19,8 +19,8 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 use jit_core::wire::{Answer, Ask, Purpose, RecordingInfo};
 
+use crate::broker::{Broker, BrokerError, answer};
 use crate::complete;
-use crate::door::{Broker, DoorError, answer};
 use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
@@ -104,7 +104,7 @@ fn whole(info: &RecordingInfo, mut stream: Stream) -> Result<Vec<u8>, Trouble> {
         match piece {
             Piece::Bytes(more) => bytes.extend_from_slice(&more),
             Piece::Begin(begun) if begun.run == info.run => {}
-            Piece::Begin(_) | Piece::Missing(_) => return Err(DoorError::OtherAnswer.into()),
+            Piece::Begin(_) | Piece::Missing(_) => return Err(BrokerError::OtherAnswer.into()),
         }
     }
     Ok(bytes)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jit_core::wire::RecordingInfo;
 
-use super::cast::{Event, Lines, What};
+use super::cast::{Event, EventKind, Lines};
 use super::filter::Filter;
 use super::keys::{Key, Keys};
 use super::{Sieve, opened};
@@ -196,11 +196,11 @@ impl Drawing {
     }
 
     /// Shows what the command showed, and what we said then.
-    pub(crate) fn show(&mut self, what: &What) -> io::Result<()> {
+    pub(crate) fn show(&mut self, what: &EventKind) -> io::Result<()> {
         match what {
-            What::Output(text) => self.write(text),
-            What::Said(words) => self.write(&format!("\r\njit-sudo: {words}\r\n")),
-            What::Other => Ok(()),
+            EventKind::Output(text) => self.write(text),
+            EventKind::Said(words) => self.write(&format!("\r\njit-sudo: {words}\r\n")),
+            EventKind::Other => Ok(()),
         }
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jit_core::wire::{Answer, Ask, Purpose, RecordingHit, RecordingInfo};
 
-use super::cast::{Lines, What};
+use super::cast::{EventKind, Lines};
 use super::opened;
 use super::plain::Plain;
-use crate::door::{Broker, answer};
+use crate::broker::{Broker, answer};
 use crate::screen::{Report, Screen, clean};
 use crate::speech::Trouble;
 use crate::stream::Recordings;
@@ -63,9 +63,9 @@ fn search_one(text: &str, info: &RecordingInfo, bytes: &mut dyn Read, found: &mu
         let events = lines.take(&piece[..length]).map_err(|_| io::Error::other("this is no recording"))?;
         for event in events {
             match &event.what {
-                What::Output(shown) => reader.read(event.at, &plain.pass(shown)),
-                What::Said(words) => reader.read(event.at, &format!("\n{words}\n")),
-                What::Other => {}
+                EventKind::Output(shown) => reader.read(event.at, &plain.pass(shown)),
+                EventKind::Said(words) => reader.read(event.at, &format!("\n{words}\n")),
+                EventKind::Other => {}
             }
         }
     }

@@ -11,14 +11,14 @@ use super::cast::Lines;
 use super::keys::{Key, Keys};
 use super::player::{Drawing, failed};
 use super::{Sieve, WatchWords};
-use crate::door::{Broker, DoorError, answer};
+use crate::broker::{Broker, BrokerError, answer};
 use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
 
 /// What happens while we watch.
 enum Moment {
-    Piece(Result<Option<Piece>, DoorError>),
+    Piece(Result<Option<Piece>, BrokerError>),
     /// The auditor has seen enough.
     Enough,
 }

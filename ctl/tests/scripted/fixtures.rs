@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use jit_core::names::{GrantId, RoleName};
 use jit_core::wire::{
-    Answer, AssignmentInfo, Background, DebtInfo, Difference, EndedInfo, Expectations, Forecast, GrantInfo,
+    Answer, AssignmentInfo, Background, DebtInfo, Difference, EndedInfo, Evaluation, Expectations, GrantInfo,
     PolicyShown, Precedent, RecordInfo, RecordPage, RecordingInfo, RoleDetails, RoleInfo, RoleVerdict, SessionInfo,
     SettingsInfo, WhyInfo,
 };
@@ -120,8 +120,8 @@ pub(crate) fn policy() -> PolicyShown {
     PolicyShown { sha256: "ab".repeat(32), settings, roles: vec![details] }
 }
 
-pub(crate) fn forecast() -> Forecast {
-    Forecast {
+pub(crate) fn evaluation() -> Evaluation {
+    Evaluation {
         user: "alice".into(),
         run_as: "root".into(),
         command: vec!["/usr/bin/ls".into()],

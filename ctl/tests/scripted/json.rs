@@ -7,7 +7,7 @@ use jit_core::wire::{
 use serde_json::Value;
 
 use crate::fixtures::{
-    assignment, background, debt, expectations, forecast, grant, page, policy, recording, role, session, why,
+    assignment, background, debt, evaluation, expectations, grant, page, policy, recording, role, session, why,
 };
 use crate::support::{Scripted, active, pending};
 
@@ -32,7 +32,7 @@ fn json_is_one_object_on_one_line_for_every_answer() {
         (&["audit", "search", "x"], page(), "records"),
         (&["audit", "prune", "--keep", "400d"], Answer::Pruned(pruned), "pruned"),
         (&["policy", "show"], Answer::Policy(Box::new(policy())), "policy"),
-        (&["policy", "test", "--user", "alice", "--", "ls"], Answer::Forecast(Box::new(forecast())), "forecast"),
+        (&["policy", "test", "--user", "alice", "--", "ls"], Answer::Evaluation(Box::new(evaluation())), "evaluation"),
         (&["key", "accept", "--reason", "x"], accepted(), "accepted"),
         (&["key", "init"], Answer::HostKey(key), "host-key"),
         (&["session", "list"], Answer::Sessions(vec![session()]), "sessions"),
@@ -115,7 +115,7 @@ fn every_field_of_every_answer_is_documented() {
         }),
         Answer::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),
         Answer::Policy(Box::new(policy())),
-        Answer::Forecast(Box::new(forecast())),
+        Answer::Evaluation(Box::new(evaluation())),
         Answer::Expectations(expectations()),
         Answer::Recording(recording()),
         Answer::Sessions(vec![session()]),

@@ -1,6 +1,6 @@
 //! jitctl as a process against a broker by script: what it asks, what it shows, how it ends.
 
-mod door;
+mod broker;
 mod evidence;
 mod fixtures;
 mod json;

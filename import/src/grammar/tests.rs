@@ -25,7 +25,7 @@ fn good(text: &str) -> Sudoers {
 fn command(text: &str) -> Command {
     let sudoers = good(&format!("alice ALL={text}\n"));
     match &sudoers.specs[0].privileges[0].commands[0].command.what {
-        What::Command(command) => command.clone(),
+        MemberKind::Command(command) => command.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -38,11 +38,14 @@ fn a_rule_has_users_hosts_and_commands() {
     );
     let spec = &sudoers.specs[0];
     assert_eq!((spec.users.len(), spec.privileges.len(), spec.place.line), (5, 2, 2));
-    assert!(spec.users[1].negated && spec.users[4].what == What::Group("%a b".into()));
+    assert!(spec.users[1].negated && spec.users[4].what == MemberKind::Group("%a b".into()));
     let commands = &spec.privileges[0].commands;
     assert_eq!(commands[1].tags, [(Tag::Passwd, Say::No), (Tag::Setenv, Say::Yes)]);
     assert!(commands[1].command.negated && commands[1].run_as.as_ref().unwrap().groups.is_some());
-    assert_eq!(spec.privileges[1].commands[0].run_as.as_ref().unwrap().users.as_ref().unwrap()[0].what, What::Myself);
+    assert_eq!(
+        spec.privileges[1].commands[0].run_as.as_ref().unwrap().users.as_ref().unwrap()[0].what,
+        MemberKind::Myself
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::patience::Patience;
 use super::{Delivery, Transport};
 use crate::audit::journal::Written;
-use sys::sealed::send_sealed;
+use sys::memfd::send_sealed;
 
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";

@@ -1,5 +1,5 @@
 //! The mirror in a file: one JSON object a line, as in syslog but whole at any length, with rotation. Only one process
-//! writes at a time (see [`super::courier`]). May not: follow a link, or leave half a line behind.
+//! writes at a time (see [`super::outbox`]). May not: follow a link, or leave half a line behind.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

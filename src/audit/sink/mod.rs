@@ -5,14 +5,14 @@ use super::journal::{JournalError, Written};
 use jit_core::evidence::record::Digest;
 
 pub mod auditd;
-pub mod courier;
 pub mod hooks;
 pub mod journald;
 pub mod json_file;
+pub mod outbox;
 mod patience;
 pub mod syslog;
 
-pub use courier::Courier;
+pub use outbox::Outbox;
 
 /// Whether a mirror got a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub trait Sink {
 
 /// Where one record after the other is handed over.
 pub trait Transport {
-    /// Hands one record over, in bounded time.
+    /// EditCredentials one record over, in bounded time.
     fn send(&mut self, record: &Written) -> Delivery;
 }
 

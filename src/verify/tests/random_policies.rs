@@ -5,12 +5,12 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::judge::Manner;
+use crate::judge::RunOptions;
 use crate::judge::{Among, Judgement, judge};
 use crate::policy_index::PolicyIndex;
 use crate::policy_index::{Compiled, Stamp};
 use jit_core::clock::Now;
-use jit_core::policy::{VariableRules, Wanted};
+use jit_core::policy::{EnvironmentOptions, VariableRules};
 
 /// Random numbers; a failure names their seed.
 struct Numbers(fastrand::Rng);
@@ -262,7 +262,7 @@ fn variables_are_not_wider(both: &Role, one: &Role, (through, dropped): &mut (u3
         (b"SHELL", b"/bin/sh"),
     ];
     for number in 0..8 {
-        let wanted = Wanted { login: number & 1 != 0, shell: number & 2 != 0, everything: number & 4 != 0 };
+        let wanted = EnvironmentOptions { login: number & 1 != 0, shell: number & 2 != 0, everything: number & 4 != 0 };
         let rules = |role| VariableRules::of(role, &wanted);
         for (name, value) in VARIABLES {
             let name_of = String::from_utf8_lossy(name);
@@ -371,7 +371,7 @@ impl Trial {
             assert_eq!(not_wider(both, role), Ok(()));
             variables_are_not_wider(both, role, &mut tally.variables);
             // What is permitted beside the command under both is permitted under each.
-            assert!(Manner::of(both, used).is_err() || Manner::of(role, used).is_ok());
+            assert!(RunOptions::of(both, used).is_err() || RunOptions::of(role, used).is_ok());
         }
         tally.ran += 1;
         tally.narrowed += u32::from(then.digest != now.digest);

@@ -11,14 +11,14 @@ use super::{DEPTH, Maker, is_roots_all_the_way, leader_in, made, seen};
 use crate::process::Pid;
 
 /// Before who hosts them, in the name of a group of guests.
-const GUESTS: &str = "guests-";
+const FOREIGN: &str = "foreign-";
 
 /// A directory without any in it has this many links.
 const LINKS: u64 = 2;
 
 /// What the group of the guests of this process is called.
 pub(super) fn name_of(host: Pid) -> io::Result<String> {
-    Ok(format!("{GUESTS}{}", Maker::at(host)?))
+    Ok(format!("{FOREIGN}{}", Maker::at(host)?))
 }
 
 /// Inside of what a group for this process is made, that is in `member`: `parent`, or a group below it.
@@ -26,11 +26,11 @@ pub(super) fn around(parent: &Path, member: &Path, process: Pid) -> PathBuf {
     let mut around = innermost(parent, member).or_else(|| of_session(parent, member)).unwrap_or(parent.to_owned());
     let own = name_of(process).ok();
     loop {
-        let guests = if is_guests(&around) { Some(around.clone()) } else { guests_in(&around) };
-        let Some(guests) = guests else { return around };
-        match (own.as_deref() == guests.file_name().and_then(OsStr::to_str), guests.ancestors().nth(2)) {
+        let foreign = if is_foreign(&around) { Some(around.clone()) } else { foreign_in(&around) };
+        let Some(foreign) = foreign else { return around };
+        match (own.as_deref() == foreign.file_name().and_then(OsStr::to_str), foreign.ancestors().nth(2)) {
             (true, Some(next)) => around = next.to_owned(),
-            (true, None) | (false, _) => return guests,
+            (true, None) | (false, _) => return foreign,
         }
     }
 }
@@ -42,7 +42,7 @@ pub(super) fn is_in(path: &Path, group: &Path) -> bool {
         return false;
     };
     let mut parts = path.components();
-    if !is_guests(group) {
+    if !is_foreign(group) {
         return parts.any(|part| part == Component::Normal(name));
     }
     // One program may host several sessions.
@@ -54,7 +54,7 @@ fn innermost(parent: &Path, member: &Path) -> Option<PathBuf> {
     let below = member.strip_prefix("/").ok()?.strip_prefix(parent.file_name()?).ok()?;
     let is_ours = |part: &Component<'_>| {
         let name = Path::new(part.as_os_str());
-        is_guests(name) || name.to_str().is_some_and(|name| made(name).is_some())
+        is_foreign(name) || name.to_str().is_some_and(|name| made(name).is_some())
     };
     let path: PathBuf = below.components().take_while(is_ours).collect();
     (path.components().next().is_some()).then(|| parent.join(path))
@@ -88,14 +88,14 @@ fn hosted(path: &Path, name: &str, depth: u32, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn guests_in(group: &Path) -> Option<PathBuf> {
+fn foreign_in(group: &Path) -> Option<PathBuf> {
     let is_leaf = fs::symlink_metadata(group).is_ok_and(|directory| directory.nlink() == LINKS);
     let entries = (!is_leaf).then(|| fs::read_dir(group).ok()).flatten();
-    entries.into_iter().flatten().flatten().map(|entry| entry.path()).find(|path| is_guests(path))
+    entries.into_iter().flatten().flatten().map(|entry| entry.path()).find(|path| is_foreign(path))
 }
 
-fn is_guests(path: &Path) -> bool {
-    let host = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(GUESTS));
+fn is_foreign(path: &Path) -> bool {
+    let host = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(FOREIGN));
     host.is_some_and(|host| host.parse::<Maker>().is_ok())
 }
 
@@ -116,7 +116,7 @@ mod tests {
             .unwrap()
         };
         let [host, other, guest] = [sleeper(), sleeper(), sleeper()];
-        let inside = session.for_guests_of(host).unwrap();
+        let inside = session.for_foreign_of(host).unwrap();
         session.adopt(host).unwrap();
         session.adopt(other).unwrap();
         inside.adopt(guest).unwrap();
@@ -126,7 +126,7 @@ mod tests {
         let top = session.path().parent().unwrap();
         assert_eq!([0, 1, 2].map(|number| around(&groups[number])), [top, inside.path(), inside.path()]);
         // Another session of the same host.
-        let second = groups[0].for_guests_of(host).unwrap();
+        let second = groups[0].for_foreign_of(host).unwrap();
         assert!(inside.holds(guest) && !second.holds(guest) && !inside.holds(other));
         groups[1].adopt(other).unwrap();
         assert!(inside.holds(other) && session.holds(other) && !second.holds(other));

@@ -12,7 +12,7 @@ fn plain<'a>(
     program: &'a File,
     argv: &'a [CString],
     limits: &'a Limits,
-    manner: &'a Manner,
+    scheduling: &'a SchedulingState,
     credentials: &'a Credentials,
 ) -> Execution<'a> {
     Execution {
@@ -22,7 +22,7 @@ fn plain<'a>(
         credentials,
         dies_with: None,
         limits,
-        manner,
+        scheduling,
         umask: 0o027,
         directory: Directory::Required(c"/"),
         ignored_signals: SignalSet::EMPTY,
@@ -43,11 +43,11 @@ fn shell(line: &str, change: impl FnOnce(&mut Execution<'_>)) -> (String, WaitEv
         let environment = [c"PATH=/usr/bin:/bin".to_owned(), c"A=b".to_owned()];
         let limits = Limits::current().unwrap();
         let credentials = nobody();
-        let manner = Manner::default();
+        let scheduling = SchedulingState::default();
         let mut execution = Execution {
             environment: &environment,
             standard: [None, Some(writer.as_fd()), None],
-            ..plain(&program, &argv, &limits, &manner, &credentials)
+            ..plain(&program, &argv, &limits, &scheduling, &credentials)
         };
         change(&mut execution);
         let Err(error) = execution.run();
@@ -156,12 +156,12 @@ fn a_command_dies_with_the_process_that_begot_it() {
         let (argv, limits, credentials) =
             ([c"sleep".to_owned(), c"60".to_owned()], Limits::current().unwrap(), nobody());
         let program = File::open("/bin/sleep").unwrap();
-        let manner = Manner::default();
+        let scheduling = SchedulingState::default();
         let execution = Execution {
             dies_with: Some(Pid::own()),
             blocked_signals: SignalSet::ALL,
             standard: [None, Some(writer.as_fd()), None],
-            ..plain(&program, &argv, &limits, &manner, &credentials)
+            ..plain(&program, &argv, &limits, &scheduling, &credentials)
         };
         exit_now(i32::from(execution.spawn(None).is_err()))
     })
@@ -185,10 +185,10 @@ fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
     let spawn = |directory| {
         let argv = [c"sleep".to_owned(), c"60".to_owned()];
         let (limits, credentials) = (Limits::current().unwrap(), nobody());
-        let manner = Manner::default();
+        let scheduling = SchedulingState::default();
         let execution = Execution {
             directory: Directory::Required(directory),
-            ..plain(&program, &argv, &limits, &manner, &credentials)
+            ..plain(&program, &argv, &limits, &scheduling, &credentials)
         };
         execution.spawn(group.as_ref())
     };

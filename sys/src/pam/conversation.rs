@@ -17,12 +17,12 @@ const MAX_MESSAGES: c_int = 32;
 const MAX_MESSAGE: usize = 64 * 1024;
 
 /// What libpam keeps a pointer to.
-pub(super) struct Talk {
+pub(super) struct ConversationState {
     conversation: Box<dyn Conversation>,
     failed: bool,
 }
 
-impl Talk {
+impl ConversationState {
     pub(super) fn new(conversation: Box<dyn Conversation>) -> Self {
         Self { conversation, failed: false }
     }
@@ -45,7 +45,7 @@ pub(super) extern "C" fn speak(
     }
     // SAFETY: `talk` is the pointer that `Pam::start` made, not null, and alive until pam_end; there is one thread, and
     // a conversation cannot reach this handle again, so the borrow is exclusive.
-    let talk = unsafe { &mut *talk.cast::<Talk>() };
+    let talk = unsafe { &mut *talk.cast::<ConversationState>() };
     // SAFETY: `responses` is a place for one pointer, checked not to be null (pam_conv(3)).
     unsafe { *responses = ptr::null_mut() };
     let Some(mut answers) = Answers::for_messages(count) else { return PAM_BUF_ERR };

@@ -1,6 +1,6 @@
 //! Against the callback itself, and against libpam with a service that has no file (Debian's `other`).
 
-use super::conversation::{Talk, speak};
+use super::conversation::{ConversationState, speak};
 use super::*;
 use pam_sys::types::{PamMessage, PamResponse};
 
@@ -16,7 +16,7 @@ impl Conversation for Scripted {
 
 /// Calls the callback with these messages; its code and the answers.
 fn converse(messages: &[(i32, &CStr)], say: Say) -> (i32, Vec<Option<Vec<u8>>>) {
-    let mut talk = Talk::new(Box::new(Scripted(say)));
+    let mut talk = ConversationState::new(Box::new(Scripted(say)));
     let mut messages: Vec<_> =
         messages.iter().map(|(style, text)| PamMessage { msg_style: *style, msg: text.as_ptr() }).collect();
     let mut pointers: Vec<*mut PamMessage> = messages.iter_mut().map(ptr::from_mut).collect();
@@ -70,7 +70,7 @@ fn conversation_of_zero_or_too_many_messages_is_refused() {
 
 #[test]
 fn null_pointers_are_refused() {
-    let mut talk = Talk::new(Box::new(Scripted(Box::new(|_| secret(b"")))));
+    let mut talk = ConversationState::new(Box::new(Scripted(Box::new(|_| secret(b"")))));
     let talk: *mut libc::c_void = (&raw mut talk).cast();
     let mut responses: *mut PamResponse = ptr::null_mut();
     let mut message = PamMessage { msg_style: 1, msg: ptr::null() };

@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
 /// A directory of root's below `/run`; gone at the end.
-struct Place(PathBuf);
+struct TestDir(PathBuf);
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         let path = PathBuf::from(format!("/run/sys-test-{:016x}", u64::from_ne_bytes(random().unwrap())));
         fs::create_dir(&path).unwrap();
@@ -23,7 +23,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -31,7 +31,7 @@ impl Drop for Place {
 
 #[test]
 fn root_owned_file_is_read_up_to_its_limit() {
-    let place = Place::new();
+    let place = TestDir::new();
     let file = TrustedFile::open(&place.file("a", 0o644)).unwrap();
     assert!(matches!(file.read(3), Err(TrustError::TooLarge { limit: 3, .. })));
     assert_eq!(file.read(4).unwrap(), b"text");
@@ -40,7 +40,7 @@ fn root_owned_file_is_read_up_to_its_limit() {
 
 #[test]
 fn file_writable_by_others_is_refused() {
-    let place = Place::new();
+    let place = TestDir::new();
     let group = TrustedFile::open(&place.file("a", 0o660));
     assert!(matches!(group, Err(TrustError::Writable { by: Writer::Group, .. })));
     let others = TrustedFile::open(&place.file("b", 0o602));
@@ -49,7 +49,7 @@ fn file_writable_by_others_is_refused() {
 
 #[test]
 fn file_of_another_user_is_refused() {
-    let place = Place::new();
+    let place = TestDir::new();
     let path = place.file("a", 0o600);
     chown(&path, Some(65534), None).unwrap();
     assert!(matches!(TrustedFile::open(&path), Err(TrustError::NotRootOwned { uid: 65534, .. })));
@@ -57,7 +57,7 @@ fn file_of_another_user_is_refused() {
 
 #[test]
 fn directory_above_is_judged_like_the_file_and_sticky_excuses_nothing() {
-    let place = Place::new();
+    let place = TestDir::new();
     let inner = place.0.join("inner");
     fs::create_dir(&inner).unwrap();
     let path = place.file("inner/a", 0o600);
@@ -72,7 +72,7 @@ fn directory_above_is_judged_like_the_file_and_sticky_excuses_nothing() {
 
 #[test]
 fn symbolic_links_are_followed_nowhere() {
-    let place = Place::new();
+    let place = TestDir::new();
     let path = place.file("a", 0o600);
     symlink(&path, place.0.join("link")).unwrap();
     symlink(&place.0, place.0.join("loop")).unwrap();
@@ -83,7 +83,7 @@ fn symbolic_links_are_followed_nowhere() {
 
 #[test]
 fn pipes_devices_and_directories_are_no_files() {
-    let place = Place::new();
+    let place = TestDir::new();
     nix::unistd::mkfifo(&place.0.join("pipe"), Mode::S_IRUSR).unwrap();
     assert!(matches!(TrustedFile::open(&place.0.join("pipe")), Err(TrustError::NotRegular { .. })));
     assert!(matches!(TrustedFile::open(&place.0), Err(TrustError::NotRegular { .. })));
@@ -102,7 +102,7 @@ fn relative_and_climbing_paths_are_refused() {
 
 #[test]
 fn created_file_is_whole_and_never_overwrites() {
-    let place = Place::new();
+    let place = TestDir::new();
     let directory = TrustedDirectory::open(&place.0).unwrap();
     directory.private().unwrap();
     directory.create(OsStr::new("key"), b"one", 0o600).unwrap();
@@ -121,7 +121,7 @@ fn created_file_is_whole_and_never_overwrites() {
 
 #[test]
 fn entries_are_sorted_and_can_be_read_twice() {
-    let place = Place::new();
+    let place = TestDir::new();
     for name in ["b", "a", "c"] {
         place.file(name, 0o600);
     }
@@ -132,7 +132,7 @@ fn entries_are_sorted_and_can_be_read_twice() {
 
 #[test]
 fn state_directory_open_to_others_is_not_private() {
-    let place = Place::new();
+    let place = TestDir::new();
     fs::set_permissions(&place.0, fs::Permissions::from_mode(0o755)).unwrap();
     let directory = TrustedDirectory::open(&place.0).unwrap();
     assert!(matches!(directory.private(), Err(TrustError::Readable { mode: 0o755, .. })));
@@ -146,7 +146,7 @@ fn system_program_is_trusted() {
 
 #[test]
 fn a_file_is_begun_once_moved_whole_and_removed() {
-    let place = Place::new();
+    let place = TestDir::new();
     let directory = TrustedDirectory::open(&place.0).unwrap();
     let inner = directory.private_directory(OsStr::new("inner")).unwrap();
     let _ = directory.private_directory(OsStr::new("inner")).unwrap();

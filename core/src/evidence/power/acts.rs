@@ -1,7 +1,7 @@
 //! What may follow what: the acts of one request and of the grant that comes of it, in the order of their records.
 //! May not: know of rows.
 
-use super::said::{Id, Said};
+use super::said::{Id, Recorded};
 use super::{Cause, FirstBad, Power};
 use crate::clock::Timestamp;
 
@@ -114,34 +114,34 @@ impl Act {
 }
 
 /// Record `seq` does not fit what the records before it say.
-pub(super) fn misfit(seq: u64, what: String) -> FirstBad {
+pub(super) fn inconsistency(seq: u64, what: String) -> FirstBad {
     FirstBad { seq, cause: Cause::Acts(what) }
 }
 
 impl Power {
     /// Record `seq` is this act, at the latest time so far. Also where it may not follow the records before it, which is the error beside it,
     /// it counts as what it says.
-    pub(super) fn act(&mut self, seq: u64, id: Id, act: Act) -> (&mut Said, Result<(), FirstBad>) {
+    pub(super) fn act(&mut self, seq: u64, id: Id, act: Act) -> (&mut Recorded, Result<(), FirstBad>) {
         let doubted = self.kept.doubted.filter(|_| act.gives_power()).map_or(Ok(()), |alert| {
             let what =
                 format!("is {} of {id}, and by record {alert} the database was an older copy then", act.phrase());
-            Err(misfit(seq, what))
+            Err(inconsistency(seq, what))
         });
         let now = Timestamp(self.last).seconds();
         let new = if self.pruned.is_some() { State::Older } else { State::New };
-        let said = self.said.entry(id).or_insert_with(|| Said { state: new, ..Said::default() });
+        let said = self.said.entry(id).or_insert_with(|| Recorded { state: new, ..Recorded::default() });
         let allowed = said.state.after(act);
         let follows = allowed.map(|_| ()).ok_or_else(|| {
             let before = match said.since {
                 0 => "no record before it tells of that".to_owned(),
                 since => format!("it may not follow record {since}, {}", said.state.phrase()),
             };
-            misfit(seq, format!("is {} of {id}: {before}", act.phrase()))
+            inconsistency(seq, format!("is {} of {id}: {before}", act.phrase()))
         });
         let dead = said.request.filter(|asked| asked.deadline.is_some_and(|end| now >= end));
         let in_time = dead.filter(|_| act.needs_time()).map_or(Ok(()), |asked| {
             let what = format!("is {} of {id}, and by record {} that was over by then", act.phrase(), asked.seq);
-            Err(misfit(seq, what))
+            Err(inconsistency(seq, what))
         });
         let next = allowed.or_else(|| State::Older.after(act)).unwrap_or(said.state);
         if said.state != next {

@@ -1,6 +1,6 @@
 //! Rows of `approval`.
 
-use super::papers::{ApprovalPaper, RequestPaper, is_personal};
+use super::documents::{ApprovalDocument, RequestDocument, is_personal};
 use super::rows::ApprovalRow;
 use super::said::{Approved, Id, digest_of};
 use super::words::{self, Words};
@@ -27,7 +27,7 @@ impl Power {
         let said = known.ok_or("there is no such request")?;
         let pruned = said.request.is_none();
         let request = said.request_digest().ok_or("there is no such request")?;
-        let (digest, paper) = (digest_of(row.body), ApprovalPaper::read(row.body));
+        let (digest, document) = (digest_of(row.body), ApprovalDocument::read(row.body));
         let mut told = None;
         let key = row.key.map(|key| self.names.of(key.as_bytes()));
         match said.approvals.iter_mut().find(|approval| approval.uid == row.uid) {
@@ -40,12 +40,13 @@ impl Power {
                 if (approval.at, approval.key) != (row.at, key) {
                     return Err("its time or its key differs from its record".to_owned());
                 }
-                if paper.as_ref().is_ok_and(|paper| paper.approver.as_bytes() != self.names.name(approval.by)) {
+                if document.as_ref().is_ok_and(|document| document.approver.as_bytes() != self.names.name(approval.by))
+                {
                     return Err("the journal names another approver".to_owned());
                 }
             }
             None if pruned => {
-                let by = paper.as_ref().map_or("", |paper| &paper.approver);
+                let by = document.as_ref().map_or("", |document| &document.approver);
                 let by = self.names.of(by.as_bytes());
                 said.approvals.push(Approved {
                     uid: row.uid,
@@ -59,13 +60,13 @@ impl Power {
             }
             None => return Err("the journal has no record of it".to_owned()),
         }
-        let paper = paper?;
-        if paper.id != row.request || paper.request != hex(&request) {
+        let document = document?;
+        if document.id != row.request || document.request != hex(&request) {
             return Err("it was given for another request".to_owned());
         }
         let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
-        let asked = RequestPaper::read(asked)?;
-        if asked.role_digest != paper.role_digest {
+        let asked = RequestDocument::read(asked)?;
+        if asked.role_digest != document.role_digest {
             return Err("it was given for another text of the role".to_owned());
         }
         let other = |told: Words| words::of_approval(row.body, &asked.role) != Some(told);

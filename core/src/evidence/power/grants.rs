@@ -1,9 +1,9 @@
 //! Rows of `granted`.
 
-use super::papers::{GrantPaper, RequestPaper};
+use super::documents::{GrantDocument, RequestDocument};
 use super::requests::{closed, spoken};
 use super::rows::GrantRow;
-use super::said::{Id, Names, Said, digest_of};
+use super::said::{Id, Names, Recorded, digest_of};
 use super::{Ordered, Power, Table, words};
 use crate::clock::Timestamp;
 use crate::escape::{hex, unhex};
@@ -38,25 +38,25 @@ impl Power {
         if said.grant.is_some_and(|issued| issued.sha256 != digest_of(row.body)) {
             return Err("its bytes are not those of its record".to_owned());
         }
-        let paper = GrantPaper::read(row.body)?;
-        columns(row, &paper)?;
-        if let Some(issued) = said.grant.filter(|_| !paper.is_of_the_first_version()) {
+        let document = GrantDocument::read(row.body)?;
+        columns(row, &document)?;
+        if let Some(issued) = said.grant.filter(|_| !document.is_of_the_first_version()) {
             if words::of_grant(row.body) != Some(issued.words) {
                 return Err(words::OTHER.to_owned());
             }
-            self.hosts.granted(issued.seq, &paper.host)?;
+            self.hosts.granted(issued.seq, &document.host)?;
         }
-        let asked = asked(row, said, &paper)?;
-        approvals(said, &paper, &self.names)?;
-        paper.is_signed(&asked, row.body, row.signature)?;
+        let asked = asked(row, said, &document)?;
+        approvals(said, &document, &self.names)?;
+        document.is_signed(&asked, row.body, row.signature)?;
         if pruned {
-            said.row = Some(Box::new(paper.terms(&mut self.names)));
+            said.row = Some(Box::new(document.terms(&mut self.names)));
         }
-        uses(row, said, &paper, pruned)?;
+        uses(row, said, &document, pruned)?;
         if let Some(used) = &said.used {
-            used.compare(said, (&paper, row.body), &mut self.names)?;
+            used.compare(said, (&document, row.body), &mut self.names)?;
         }
-        end(row, said, &paper, pruned, &self.names)?;
+        end(row, said, &document, pruned, &self.names)?;
         if pruned {
             self.compared.older = self.compared.older.saturating_add(1);
             let open = row.ended.is_none() && Timestamp::from_seconds(row.expires).0 > self.last;
@@ -66,13 +66,13 @@ impl Power {
     }
 }
 
-fn columns(row: &GrantRow<'_>, paper: &GrantPaper) -> Result<(), String> {
+fn columns(row: &GrantRow<'_>, document: &GrantDocument) -> Result<(), String> {
     let same = [
-        ("id", row.id == paper.id),
-        ("uid", row.uid == paper.uid),
-        ("role", row.role == paper.role),
-        ("starts", row.starts == paper.starts),
-        ("expires", row.expires == paper.expires),
+        ("id", row.id == document.id),
+        ("uid", row.uid == document.uid),
+        ("role", row.role == document.role),
+        ("starts", row.starts == document.starts),
+        ("expires", row.expires == document.expires),
     ];
     match same.iter().find(|(_, same)| !same) {
         Some((column, _)) => Err(format!("the column '{column}' differs from its bytes")),
@@ -81,28 +81,28 @@ fn columns(row: &GrantRow<'_>, paper: &GrantPaper) -> Result<(), String> {
 }
 
 /// The request that it came of.
-fn asked(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper) -> Result<RequestPaper, String> {
+fn asked(row: &GrantRow<'_>, said: &Recorded, document: &GrantDocument) -> Result<RequestDocument, String> {
     let (Some(bytes), true) = (row.request, said.rows.approved) else {
         return Err("there is no approved request of this id".to_owned());
     };
     let digest = digest_of(bytes);
-    if said.request_digest() != Some(digest) || paper.request != hex(&digest) {
+    if said.request_digest() != Some(digest) || document.request != hex(&digest) {
         return Err("it was given for another request".to_owned());
     }
-    let asked = RequestPaper::read(bytes)?;
-    let same = asked.uid == paper.uid
-        && asked.user == paper.user
-        && asked.role == paper.role
-        && asked.role_digest == paper.role_digest
-        && asked.break_glass == paper.break_glass
-        && asked.extends == paper.extends;
+    let asked = RequestDocument::read(bytes)?;
+    let same = asked.uid == document.uid
+        && asked.user == document.user
+        && asked.role == document.role
+        && asked.role_digest == document.role_digest
+        && asked.break_glass == document.break_glass
+        && asked.extends == document.extends;
     if same { Ok(asked) } else { Err("it grants something else than its request asks for".to_owned()) }
 }
 
 /// It names approvals of different people that stand beside it, as many as its request needs.
-fn approvals(said: &Said, paper: &GrantPaper, names: &Names) -> Result<(), String> {
+fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result<(), String> {
     let mut met = Vec::new();
-    for (digest, approver) in paper.approvals.iter().zip(&paper.approvers) {
+    for (digest, approver) in document.approvals.iter().zip(&document.approvers) {
         let named = unhex::<32>(digest)
             .and_then(|digest| said.approvals.iter().find(|approval| approval.met && approval.sha256 == digest));
         match named {
@@ -113,7 +113,7 @@ fn approvals(said: &Said, paper: &GrantPaper, names: &Names) -> Result<(), Strin
         }
     }
     let needed = said.rows.needed;
-    if paper.approvals.len() != paper.approvers.len() || u32::try_from(met.len()).is_ok_and(|met| met < needed) {
+    if document.approvals.len() != document.approvers.len() || u32::try_from(met.len()).is_ok_and(|met| met < needed) {
         return Err(format!("it names {} approvals, and its request needs {needed}", met.len()));
     }
     Ok(())
@@ -121,12 +121,12 @@ fn approvals(said: &Said, paper: &GrantPaper, names: &Names) -> Result<(), Strin
 
 /// One run at most begins or goes on under a grant for one run, and none begins after its end. Where the grant has its record,
 /// that was seen before.
-fn uses(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper, pruned: bool) -> Result<(), String> {
-    let one_shot = paper.one_shot == 1;
+fn uses(row: &GrantRow<'_>, said: &Recorded, document: &GrantDocument, pruned: bool) -> Result<(), String> {
+    let one_shot = document.one_shot == 1;
     if one_shot && said.starts > 1 {
         return Err(format!("it is for one run, and {} began", said.starts));
     }
-    if one_shot && paper.extends.is_some() && said.starts > 0 {
+    if one_shot && document.extends.is_some() && said.starts > 0 {
         return Err("it lets one run go on and serves no new one, and one began".to_owned());
     }
     if let (true, Some(seq)) = (one_shot, said.again) {
@@ -140,10 +140,16 @@ fn uses(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper, pruned: bool) -> Re
     Ok(())
 }
 
-fn end(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper, pruned: bool, names: &Names) -> Result<(), String> {
+fn end(
+    row: &GrantRow<'_>,
+    said: &Recorded,
+    document: &GrantDocument,
+    pruned: bool,
+    names: &Names,
+) -> Result<(), String> {
     let database = row.ended.map_or_else(|| "active".to_owned(), spoken);
     let wrong = |journal: &str| Err(format!("the database says {database}, the journal says {journal}"));
-    let one_shot = paper.one_shot == 1;
+    let one_shot = document.one_shot == 1;
     if let Some(done) = &said.ended {
         return if row.ended == Some(done.how.word()) {
             closed(&row.end, done, names)
@@ -153,14 +159,14 @@ fn end(row: &GrantRow<'_>, said: &Said, paper: &GrantPaper, pruned: bool, names:
     }
     let begun = one_shot && said.starts > 0;
     // A run that goes on under an extension for one run takes it, and says so when it ends; a killed one never does.
-    let taken = one_shot && paper.extends.is_some();
+    let taken = one_shot && document.extends.is_some();
     match row.ended {
         None if begun => wrong(&format!("used at {}", Timestamp::from_seconds(said.first).to_the_second())),
         None if one_shot && said.went_on.is_some() => wrong("used"),
         None if row.end.are_empty() => Ok(()),
         None => Err("the database says who ended it, and nobody has".to_owned()),
         Some("used") if begun || taken || (one_shot && pruned) => {
-            let by = row.end.by == Some(&paper.user) && row.end.words == Some(b"");
+            let by = row.end.by == Some(&document.user) && row.end.words == Some(b"");
             let at = !begun || row.end.at == Some(said.first);
             if by && at { Ok(()) } else { Err("who used it or when differs from the journal".to_owned()) }
         }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::Power;
-use super::papers::{RequestPaper, StatementPaper, parsed};
+use super::documents::{RequestDocument, StatementDocument, parsed};
 use crate::evidence::proof::Signers;
 use crate::evidence::record::parse;
 use crate::grant::PublicKey;
@@ -87,7 +87,7 @@ impl Hosts {
     }
 
     /// The host of a request that was recorded under this number.
-    pub(super) fn asked(&mut self, seq: Option<u64>, asked: &RequestPaper) -> Result<(), String> {
+    pub(super) fn asked(&mut self, seq: Option<u64>, asked: &RequestDocument) -> Result<(), String> {
         let Some((id, key)) = asked.described() else {
             // Version 1 names no key.
             return if asked.is_of_the_first_version() { Ok(()) } else { Err("it describes no host".to_owned()) };
@@ -121,23 +121,23 @@ impl Hosts {
     pub(super) fn stated(
         &self,
         seq: Option<u64>,
-        paper: &StatementPaper,
-        asked: &RequestPaper,
+        document: &StatementDocument,
+        asked: &RequestDocument,
         (body, signature): (&[u8], &[u8]),
     ) -> Result<(), String> {
         let key = signer(Namespace::Statement, body, signature).map_err(|fault| fault.to_string())?;
         self.count(seq, &key)?;
         match seq.map(|seq| self.then(seq)) {
-            Some(Then::This(this)) if this.id != paper.host => return Err(ANOTHER.to_owned()),
+            Some(Then::This(this)) if this.id != document.host => return Err(ANOTHER.to_owned()),
             Some(Then::This(this)) if this.key != key => return Err(other_key(&key)),
             Some(Then::This(_)) => return Ok(()),
-            Some(Then::First) if asked.host_id() != paper.host => return Err(ANOTHER.to_owned()),
+            Some(Then::First) if asked.host_id() != document.host => return Err(ANOTHER.to_owned()),
             Some(Then::First | Then::Unknown) | None => {}
         }
-        if asked.host_id() == paper.host {
+        if asked.host_id() == document.host {
             return asked.is_of(&key);
         }
-        let mut named = self.described.iter().filter(|host| host.id == paper.host).peekable();
+        let mut named = self.described.iter().filter(|host| host.id == document.host).peekable();
         if named.peek().is_none() || named.any(|host| host.key == key) { Ok(()) } else { Err(other_key(&key)) }
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::requests::{closed, spoken};
 use super::rows::EndColumns;
-use super::said::{Done, How, digest_of};
+use super::said::{CloseKind, Done, digest_of};
 use super::{Power, Table};
 use crate::clock::Timestamp;
 use crate::escape::Word;
@@ -83,7 +83,7 @@ impl Power {
             ("review", None) => {
                 let said: Certified<'_> = parse(body).map_err(malformed)?;
                 let (by, at) = (self.names.of(said.user.as_bytes()), Timestamp(copies.at).seconds());
-                let done = Done { how: How::Settled, by, at, words: digest_of(said.comment.as_bytes()) };
+                let done = Done { how: CloseKind::Settled, by, at, words: digest_of(said.comment.as_bytes()) };
                 let holder = String::from_utf8_lossy(said.holder.as_bytes()).into_owned();
                 self.kept.certified.insert((said.role.to_owned(), holder), (said.verdict.to_owned(), done));
             }

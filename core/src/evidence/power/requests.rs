@@ -1,8 +1,8 @@
 //! Rows of `request`.
 
-use super::papers::RequestPaper;
+use super::documents::RequestDocument;
 use super::rows::{EndColumns, RequestRow};
-use super::said::{Asked, Done, Id, Names, Said, digest_of};
+use super::said::{Done, Id, Names, Recorded, RequestRecord, digest_of};
 use super::{Ordered, Power, Table, words};
 use crate::escape::unhex;
 
@@ -43,30 +43,30 @@ impl Power {
         if let Some(needed) = said.request.and_then(|asked| asked.needed).filter(|needed| *needed != row.needed) {
             return Err(format!("the database says {} approvals, the journal says {needed}", row.needed));
         }
-        let paper = RequestPaper::read(row.body)?;
-        let other = |asked: &Asked| words::of_request(row.body) != Some(asked.words);
-        if !paper.is_of_the_first_version() && said.request.as_ref().is_some_and(other) {
+        let document = RequestDocument::read(row.body)?;
+        let other = |asked: &RequestRecord| words::of_request(row.body) != Some(asked.words);
+        if !document.is_of_the_first_version() && said.request.as_ref().is_some_and(other) {
             return Err(words::OTHER.to_owned());
         }
-        self.hosts.asked(said.request.map(|asked| asked.seq), &paper)?;
-        said.rows.broken = paper.break_glass == 1;
-        columns(row, &paper)?;
-        state(row, said, &paper, pruned, &self.names)?;
-        if let Some(digest) = paper.role_digest.as_deref() {
+        self.hosts.asked(said.request.map(|asked| asked.seq), &document)?;
+        said.rows.broken = document.break_glass == 1;
+        columns(row, &document)?;
+        state(row, said, &document, pruned, &self.names)?;
+        if let Some(digest) = document.role_digest.as_deref() {
             self.roles.insert(unhex(digest).ok_or("its role digest is none")?, false);
         }
         Ok(())
     }
 }
 
-fn columns(row: &RequestRow<'_>, paper: &RequestPaper) -> Result<(), String> {
+fn columns(row: &RequestRow<'_>, document: &RequestDocument) -> Result<(), String> {
     let same = [
-        ("id", row.id == paper.id),
-        ("uid", row.uid == paper.uid),
-        ("role", row.role == paper.role),
-        ("created", row.created == paper.created),
-        ("deadline", row.deadline == paper.deadline),
-        ("extends", row.extends == paper.extends.as_deref()),
+        ("id", row.id == document.id),
+        ("uid", row.uid == document.uid),
+        ("role", row.role == document.role),
+        ("created", row.created == document.created),
+        ("deadline", row.deadline == document.deadline),
+        ("extends", row.extends == document.extends.as_deref()),
     ];
     match same.iter().find(|(_, same)| !same) {
         Some((column, _)) => Err(format!("the column '{column}' differs from its bytes")),
@@ -74,7 +74,13 @@ fn columns(row: &RequestRow<'_>, paper: &RequestPaper) -> Result<(), String> {
     }
 }
 
-fn state(row: &RequestRow<'_>, said: &Said, paper: &RequestPaper, pruned: bool, names: &Names) -> Result<(), String> {
+fn state(
+    row: &RequestRow<'_>,
+    said: &Recorded,
+    document: &RequestDocument,
+    pruned: bool,
+    names: &Names,
+) -> Result<(), String> {
     let wrong = |journal: &str| Err(format!("the database says {}, the journal says {journal}", spoken(row.state)));
     match (&said.grant, &said.decided) {
         (Some(_), _) if row.state != "approved" => wrong("approved"),
@@ -82,7 +88,7 @@ fn state(row: &RequestRow<'_>, said: &Said, paper: &RequestPaper, pruned: bool, 
         (None, Some(done)) => closed(&row.ended, done, names),
         // Nobody knows any more; an approved one still needs its grant.
         (None, None) if pruned && STATES.contains(&row.state) => Ok(()),
-        (None, None) if row.state == "expired" && paper.is_of_the_first_version() => unclosed(row),
+        (None, None) if row.state == "expired" && document.is_of_the_first_version() => unclosed(row),
         (None, None) if row.state != "pending" => wrong("pending"),
         (Some(_), _) | (None, None) => unclosed(row),
     }

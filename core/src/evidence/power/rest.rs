@@ -1,6 +1,6 @@
 //! Rows of `review_debt` and `role_text`.
 
-use super::papers::RequestPaper;
+use super::documents::RequestDocument;
 use super::requests::closed;
 use super::rows::{DebtRow, RoleRow};
 use super::said::{Id, digest_of};
@@ -34,7 +34,7 @@ impl Power {
             return Err("the journal has no record of it".to_owned());
         }
         let bytes = row.request.filter(|bytes| said.request_digest() == Some(digest_of(bytes)));
-        let asked = RequestPaper::read(bytes.ok_or("its request is not there")?)?;
+        let asked = RequestDocument::read(bytes.ok_or("its request is not there")?)?;
         if (row.uid, row.user, row.role, row.at) != (asked.uid, &asked.user, &asked.role, asked.created) {
             return Err("it differs from its request".to_owned());
         }

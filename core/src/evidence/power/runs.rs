@@ -32,7 +32,7 @@ pub struct PrecedentRow<'r> {
     pub uid: i64,
     /// The digest of what.
     pub command: &'r [u8],
-    /// How often, to the end.
+    /// CloseKind often, to the end.
     pub runs: i64,
     /// When the latest began, µs.
     pub last: i64,
@@ -54,7 +54,7 @@ struct Begun {
     command: Option<[u8; 32]>,
 }
 
-/// How often a command ran to its end, and when the latest began, µs.
+/// CloseKind often a command ran to its end, and when the latest began, µs.
 #[derive(Debug, Clone, Copy)]
 struct Ran {
     runs: i64,
@@ -91,7 +91,7 @@ pub(super) struct Command<'a> {
 }
 
 #[derive(Deserialize)]
-struct Ended {
+struct EndKeys {
     start: u64,
 }
 
@@ -136,7 +136,7 @@ impl Power {
         if !["end", "left-running", "left-ended"].contains(&copies.kind) {
             return Ok(None);
         }
-        let ended: Ended = parse(body).map_err(malformed)?;
+        let ended: EndKeys = parse(body).map_err(malformed)?;
         // What began before the records that are left may end once among them.
         let older = self.pruned.is_some_and(|pruned| ended.start <= pruned);
         let paired = match copies.kind {
@@ -221,7 +221,7 @@ impl Power {
 
 impl Runs {
     /// Whether that run is open; it is not any more.
-    fn end(&mut self, ended: &Ended, run: &Run) -> bool {
+    fn end(&mut self, ended: &EndKeys, run: &Run) -> bool {
         let Some(begun) = self.open.remove(&ended.start) else { return false };
         if let (Some(uid), Some(command)) = (run.uid, begun.command) {
             let ran = self.ran.entry((uid, command)).or_insert(Ran { runs: 0, last: i64::MIN });

@@ -65,12 +65,12 @@ impl Names {
 
 /// A `request` record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+pub(super) struct RequestRecord {
     pub(super) seq: u64,
     pub(super) sha256: [u8; 32],
-    /// What it says of the paper.
+    /// What it says of the document.
     pub(super) words: Words,
-    /// How many approvals it needs; records of earlier versions do not say.
+    /// CloseKind many approvals it needs; records of earlier versions do not say.
     pub(super) needed: Option<i64>,
     /// When it dies, seconds since 1970.
     pub(super) deadline: Option<i64>,
@@ -81,7 +81,7 @@ pub(super) struct Asked {
 pub(super) struct Issued {
     pub(super) seq: u64,
     pub(super) sha256: [u8; 32],
-    /// What it says of the paper.
+    /// What it says of the document.
     pub(super) words: Words,
     pub(super) terms: Terms,
 }
@@ -115,7 +115,7 @@ pub(super) struct Approved {
     /// Seconds since 1970.
     pub(super) at: i64,
     pub(super) sha256: [u8; 32],
-    /// What the record says of the paper.
+    /// What the record says of the document.
     pub(super) words: Option<Words>,
     pub(super) by: u32,
     pub(super) key: Option<u32>,
@@ -123,9 +123,9 @@ pub(super) struct Approved {
     pub(super) met: bool,
 }
 
-/// How somebody closed something.
+/// CloseKind somebody closed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum CloseKind {
     Denied,
     Cancelled,
     Revoked,
@@ -133,7 +133,7 @@ pub(super) enum How {
     Settled,
 }
 
-impl How {
+impl CloseKind {
     /// The word of the column, where there is one.
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -149,7 +149,7 @@ impl How {
 /// Who closed it, when, and in which words.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Done {
-    pub(super) how: How,
+    pub(super) how: CloseKind,
     pub(super) by: u32,
     /// Seconds since 1970.
     pub(super) at: i64,
@@ -167,11 +167,11 @@ impl Done {
 
 /// All of it.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct Recorded {
     /// What has become of it so far, and by which record.
     pub(super) state: State,
     pub(super) since: u64,
-    pub(super) request: Option<Asked>,
+    pub(super) request: Option<RequestRecord>,
     pub(super) approvals: Vec<Approved>,
     pub(super) decided: Option<Box<Done>>,
     pub(super) grant: Option<Issued>,
@@ -179,7 +179,7 @@ pub(super) struct Said {
     pub(super) settled: Option<Box<Done>>,
     /// Of a row whose record was pruned: the digest of its bytes.
     pub(super) kept: Option<Box<[u8; 32]>>,
-    /// How many runs began under it.
+    /// CloseKind many runs began under it.
     pub(super) starts: u32,
     /// When the first of them did; seconds since 1970.
     pub(super) first: i64,
@@ -208,7 +208,7 @@ pub(super) struct Rows {
     pub(super) debt: bool,
 }
 
-impl Said {
+impl Recorded {
     /// The terms of the grant, from its record, or from the row where the record was pruned.
     pub(super) fn terms(&self) -> Option<&Terms> {
         self.grant.as_ref().map(|issued| &issued.terms).or(self.row.as_deref())

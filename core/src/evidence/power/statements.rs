@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::papers::{RequestPaper, StatementPaper, is_personal};
+use super::documents::{RequestDocument, StatementDocument, is_personal};
 use super::rows::StatementRow;
 use super::said::{Id, digest_of};
 use super::words::{self, Words};
-use super::{Power, Table, Told};
+use super::{Power, RecordKeys, Table};
 use crate::escape::hex;
 use crate::grant::StatementKind;
 use crate::grant::sshsig::Namespace;
@@ -25,7 +25,7 @@ pub(super) struct Stated {
     at: i64,
     by: u32,
     key: Option<u32>,
-    /// What the record says of the paper.
+    /// What the record says of the document.
     words: Words,
     /// Its row was met.
     met: bool,
@@ -38,7 +38,7 @@ impl Power {
         (seq, kind): (u64, &str),
         id: Id,
         (at, by, words): (i64, u32, Words),
-        told: &Told<'_>,
+        told: &RecordKeys<'_>,
     ) -> Option<()> {
         let (Some(kind), Some(digest)) = (StatementKind::of_record(kind), &told.sha256) else {
             return Some(());
@@ -75,7 +75,7 @@ impl Power {
         let said = Id::parse(row.request).and_then(|id| self.said.get(&id)).filter(|said| said.rows.request);
         let said = said.ok_or("there is no such request")?;
         let request = said.request_digest().ok_or("there is no such request")?;
-        let paper = StatementPaper::read(row.body)?;
+        let document = StatementDocument::read(row.body)?;
         let (mut seq, mut told_words) = (None, None);
         match self.statements.get_mut(&digest_of(row.body)) {
             Some(stated) => {
@@ -88,23 +88,23 @@ impl Power {
                 if told != (Id::parse(row.request), row.kind, row.uid, row.at, key) {
                     return Err("a column differs from its record".to_owned());
                 }
-                if paper.by.as_bytes() != self.names.name(stated.by) {
+                if document.by.as_bytes() != self.names.name(stated.by) {
                     return Err("the journal names another person".to_owned());
                 }
             }
             None if said.request.is_none() => {}
             None => return Err("the journal has no record of it".to_owned()),
         }
-        if paper.id != row.request || paper.kind != row.kind || paper.request != hex(&request) {
+        if document.id != row.request || document.kind != row.kind || document.request != hex(&request) {
             return Err("it was made of another request".to_owned());
         }
         let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
-        let asked = RequestPaper::read(asked)?;
+        let asked = RequestDocument::read(asked)?;
         let words = words::of_statement(row.kind, row.body, &asked.role, (asked.uid, &asked.user));
         if told_words.is_some_and(|told| Some(told) != words) {
             return Err(words::OTHER.to_owned());
         }
-        self.hosts.stated(seq, &paper, &asked, (row.body, row.host_signature))?;
+        self.hosts.stated(seq, &document, &asked, (row.body, row.host_signature))?;
         is_personal(Namespace::Statement, row.body, row.signature, row.key)
     }
 }

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::acts::{Act, misfit};
-use super::papers::GrantPaper;
+use super::acts::{Act, inconsistency};
+use super::documents::GrantDocument;
 use super::runs::Command;
-use super::said::{Id, Names, Said, Terms, digest_of};
+use super::said::{Id, Names, Recorded, Terms, digest_of};
 use super::{Copies, FirstBad, Power, Table};
 use crate::clock::Timestamp;
 use crate::escape::{Word, unhex};
@@ -34,7 +34,7 @@ pub(super) struct Used {
 
 /// The command of an exact grant.
 #[derive(Debug, Deserialize)]
-pub(super) struct CommandPaper {
+pub(super) struct CommandDocument {
     argv: Vec<Word>,
     cwd: Word,
     path: Word,
@@ -44,7 +44,7 @@ pub(super) struct CommandPaper {
     run_as_groups: Vec<i64>,
 }
 
-impl CommandPaper {
+impl CommandDocument {
     fn digest(&self, run_as: &str) -> [u8; 32] {
         let program = unhex(&self.program).unwrap_or_default();
         let ids = (self.run_as_uid, self.run_as_gid, self.run_as_groups.as_slice());
@@ -88,7 +88,7 @@ impl Power {
         let before = said.starts > 0;
         let wrong = said.grant.and_then(|issued| Some((issued.seq, differs(&issued.terms, who, now, before)?)));
         let fits = wrong.map_or(Ok(()), |(issued, what)| {
-            Err(misfit(seq, format!("is the start of a run under grant {id} of record {issued}: {what}")))
+            Err(inconsistency(seq, format!("is the start of a run under grant {id} of record {issued}: {what}")))
         });
         if said.starts == 0 {
             said.first = Timestamp(copies.at).seconds();
@@ -116,26 +116,26 @@ impl Power {
         let one_shot = said.grant.is_some_and(|issued| issued.terms.one_shot);
         let alone = before.filter(|_| one_shot).map_or(Ok(()), |before| {
             let what = format!("ends a run that went on under {last}, as that of record {before}: it is for one run");
-            Err(misfit(seq, what))
+            Err(inconsistency(seq, what))
         });
         let leads = match self.leads(base, last) {
             Some(true) => Ok(()),
             Some(false) => {
                 let what = format!("ends a run under {base} that went on under {last}, which does not extend that");
-                Err(misfit(seq, what))
+                Err(inconsistency(seq, what))
             }
             None if self.pruned.is_some() => {
                 self.unproven.insert((base, last), seq);
                 Ok(())
             }
-            None => Err(misfit(seq, format!("names grant {base}, of which no record before it tells"))),
+            None => Err(inconsistency(seq, format!("names grant {base}, of which no record before it tells"))),
         };
         follows.and(alone).and(leads)
     }
 
     /// Whether `last` extends `base`, perhaps over others, for the same person in the same role; nothing where that is not known.
     fn leads(&self, base: Id, last: Id) -> Option<bool> {
-        let terms = |id: &Id| self.said.get(id).and_then(Said::terms);
+        let terms = |id: &Id| self.said.get(id).and_then(Recorded::terms);
         let first = terms(&base)?;
         let mut at = last;
         // None extends itself: each is younger than what it extends.
@@ -212,39 +212,39 @@ impl Used {
     /// The runs are those that the bytes of the grant allow.
     pub(super) fn compare(
         &self,
-        said: &Said,
-        (paper, body): (&GrantPaper, &[u8]),
+        said: &Recorded,
+        (document, body): (&GrantDocument, &[u8]),
         names: &mut Names,
     ) -> Result<(), String> {
         let bad = |seq: u64, what: &str| Err(format!("record {seq} is the start of a run under it {what}"));
         let [person, ..] = self.other;
         if said.grant.is_none() {
-            let who = (paper.uid, names.of(paper.user.as_bytes()), names.of(paper.role.as_bytes()));
+            let who = (document.uid, names.of(document.user.as_bytes()), names.of(document.role.as_bytes()));
             if self.who != who || person.is_some() {
                 return bad(
                     person.filter(|_| self.who == who).unwrap_or(self.seq),
                     "by somebody else or in another role",
                 );
             }
-            if self.earliest < paper.starts || self.latest >= paper.expires {
+            if self.earliest < document.starts || self.latest >= document.expires {
                 return bad(self.seq, "or one that follows, outside of its time");
             }
         }
         let late = |(boot, last): &(u32, i64)| {
-            Some(names.name(*boot)) == paper.boot_id.as_deref().map(str::as_bytes)
-                && paper.boot_deadline.is_some_and(|deadline| *last >= deadline)
+            Some(names.name(*boot)) == document.boot_id.as_deref().map(str::as_bytes)
+                && document.boot_deadline.is_some_and(|deadline| *last >= deadline)
         };
         if self.boots.iter().any(late) {
             return bad(self.seq, "or one that follows, after its end on the clock of its boot");
         }
-        let other = |(boot, _): &(u32, i64)| Some(names.name(*boot)) != paper.boot_id.as_deref().map(str::as_bytes);
-        if paper.this_boot == 1 && self.boots.iter().any(other) {
+        let other = |(boot, _): &(u32, i64)| Some(names.name(*boot)) != document.boot_id.as_deref().map(str::as_bytes);
+        if document.this_boot == 1 && self.boots.iter().any(other) {
             return bad(self.seq, "or one that follows, in another boot than the one that it serves");
         }
-        if let Some((_, seq)) = self.hosts.iter().find(|(host, _)| names.name(*host) != paper.host.as_bytes()) {
+        if let Some((_, seq)) = self.hosts.iter().find(|(host, _)| names.name(*host) != document.host.as_bytes()) {
             return bad(*seq, "when this host had another identity than the one that it names");
         }
-        self.commands(paper)?;
+        self.commands(document)?;
         match self.bytes.iter().find(|(digest, _)| *digest != digest_of(body)) {
             Some((_, seq)) => bad(*seq, "as it was then: by other bytes than these"),
             None => Ok(()),
@@ -252,14 +252,14 @@ impl Used {
     }
 
     /// All are the command of an exact grant.
-    fn commands(&self, paper: &GrantPaper) -> Result<(), String> {
+    fn commands(&self, document: &GrantDocument) -> Result<(), String> {
         let bad = |seq: u64, what: &str| Err(format!("record {seq} is the start of a run under it {what}"));
         let [_, command, cwd] = self.other;
-        if paper.serves_nothing() {
+        if document.serves_nothing() {
             return bad(self.seq, "and it serves one command alone, and names none");
         }
-        let Some(exact) = paper.command.as_ref().filter(|_| paper.exact == 1) else { return Ok(()) };
-        if exact.digest(&paper.run_as) != self.command {
+        let Some(exact) = document.command.as_ref().filter(|_| document.exact == 1) else { return Ok(()) };
+        if exact.digest(&document.run_as) != self.command {
             return bad(self.seq, "with another command, and it is exact");
         }
         if let Some(seq) = command {

@@ -1,4 +1,4 @@
-//! What a record says of the paper that it names by its digest: the same as the paper, word for word. Kept of each is a digest of
+//! What a record says of the document that it names by its digest: the same as the document, word for word. Kept of each is a digest of
 //! those words alone, because there is one for each request.
 
 use serde_json::{Map, Value, json};
@@ -7,13 +7,13 @@ use super::said::digest_of;
 use crate::escape::Word;
 use crate::evidence::record::parse;
 
-/// The first half of SHA-256 over the words of a paper, as a record has them.
+/// The first half of SHA-256 over the words of a document, as a record has them.
 pub(super) type Words = [u8; 16];
 
 /// The sentence where they differ.
 pub(super) const OTHER: &str = "its record says something else than its bytes";
 
-/// The keys of a record of this kind that its paper has as well.
+/// The keys of a record of this kind that its document has as well.
 fn keys(kind: &str) -> &'static [&'static str] {
     match kind {
         "request" => &[
@@ -43,7 +43,7 @@ fn keys(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// What a record says of its paper.
+/// What a record says of its document.
 pub(super) fn of_record(kind: &str, body: &[u8]) -> Option<Words> {
     let record: Map<String, Value> = parse(body).ok()?;
     let wanted = keys(kind);
@@ -52,56 +52,56 @@ pub(super) fn of_record(kind: &str, body: &[u8]) -> Option<Words> {
 
 /// What the record of this request says.
 pub(super) fn of_request(body: &[u8]) -> Option<Words> {
-    let paper = read(body)?;
-    let mut words = paper.same(&["uid", "role", "duration", "reason", "extends"]);
-    words.extend(paper.escaped(&["user", "run_as"])?);
-    let argv = paper.0.get("command").map_or_else(|| Some(json!([])), |command| command.get("argv").cloned());
+    let document = read(body)?;
+    let mut words = document.same(&["uid", "role", "duration", "reason", "extends"]);
+    words.extend(document.escaped(&["user", "run_as"])?);
+    let argv = document.0.get("command").map_or_else(|| Some(json!([])), |command| command.get("argv").cloned());
     words.insert("argv".to_owned(), argv?);
-    words.insert("deadline".to_owned(), paper.micros("deadline")?);
-    words.insert("limits".to_owned(), paper.limits()?);
-    words.extend(paper.said("ticket")?);
-    if paper.number("start")? != 0 {
-        words.insert("starts".to_owned(), paper.micros("start")?);
+    words.insert("deadline".to_owned(), document.micros("deadline")?);
+    words.insert("limits".to_owned(), document.limits()?);
+    words.extend(document.said("ticket")?);
+    if document.number("start")? != 0 {
+        words.insert("starts".to_owned(), document.micros("start")?);
     }
-    words.extend(paper.glass());
+    words.extend(document.glass());
     Some(digest(words))
 }
 
 /// What the record of this approval of a request for `role` says.
 pub(super) fn of_approval(body: &[u8], role: &str) -> Option<Words> {
-    let paper = read(body)?;
+    let document = read(body)?;
     let mut words = Map::from_iter([
         ("role".to_owned(), json!(role)),
-        ("user".to_owned(), escaped(paper.0.get("approver")?)?),
-        ("limits".to_owned(), paper.limits()?),
+        ("user".to_owned(), escaped(document.0.get("approver")?)?),
+        ("limits".to_owned(), document.limits()?),
     ]);
-    words.extend(paper.said("comment")?);
-    if paper.number("duration")? != 0 {
-        words.extend(paper.same(&["duration"]));
+    words.extend(document.said("comment")?);
+    if document.number("duration")? != 0 {
+        words.extend(document.same(&["duration"]));
     }
     Some(digest(words))
 }
 
 /// What the record of this grant says.
 pub(super) fn of_grant(body: &[u8]) -> Option<Words> {
-    let paper = read(body)?;
-    let mut words = paper.same(&["uid", "role", "extends"]);
-    words.extend(paper.escaped(&["user", "run_as"])?);
-    words.insert("starts".to_owned(), paper.micros("starts")?);
-    words.insert("expires".to_owned(), paper.micros("expires")?);
-    words.insert("limits".to_owned(), paper.limits()?);
-    let approvers: Option<Vec<Value>> = paper.0.get("approvers")?.as_array()?.iter().map(escaped).collect();
+    let document = read(body)?;
+    let mut words = document.same(&["uid", "role", "extends"]);
+    words.extend(document.escaped(&["user", "run_as"])?);
+    words.insert("starts".to_owned(), document.micros("starts")?);
+    words.insert("expires".to_owned(), document.micros("expires")?);
+    words.insert("limits".to_owned(), document.limits()?);
+    let approvers: Option<Vec<Value>> = document.0.get("approvers")?.as_array()?.iter().map(escaped).collect();
     words.insert("approvers".to_owned(), Value::Array(approvers?));
-    words.extend(paper.glass());
+    words.extend(document.glass());
     Some(digest(words))
 }
 
 /// What the record of this statement says, which is about a request of `holder` (uid and name) for `role`.
 pub(super) fn of_statement(kind: &str, body: &[u8], role: &str, holder: (i64, &str)) -> Option<Words> {
-    let paper = read(body)?;
-    let reason = paper.0.get("reason").filter(|reason| reason.is_string())?;
+    let document = read(body)?;
+    let reason = document.0.get("reason").filter(|reason| reason.is_string())?;
     let all = Map::from_iter([
-        ("user".to_owned(), escaped(paper.0.get("by")?)?),
+        ("user".to_owned(), escaped(document.0.get("by")?)?),
         ("role".to_owned(), json!(role)),
         ("reason".to_owned(), reason.clone()),
         ("comment".to_owned(), reason.clone()),
@@ -111,16 +111,16 @@ pub(super) fn of_statement(kind: &str, body: &[u8], role: &str, holder: (i64, &s
     Some(digest(all.into_iter().filter(|(key, _)| keys(kind).contains(&key.as_str())).collect()))
 }
 
-/// A paper of any kind.
-struct Paper(Map<String, Value>);
+/// A document of any kind.
+struct Document(Map<String, Value>);
 
 /// A value that is null is none.
-fn read(body: &[u8]) -> Option<Paper> {
-    let paper: Map<String, Value> = serde_json::from_slice(body).ok()?;
-    Some(Paper(paper.into_iter().filter(|(_, value)| !value.is_null()).collect()))
+fn read(body: &[u8]) -> Option<Document> {
+    let document: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    Some(Document(document.into_iter().filter(|(_, value)| !value.is_null()).collect()))
 }
 
-impl Paper {
+impl Document {
     fn same(&self, keys: &[&str]) -> Map<String, Value> {
         let found = keys.iter().filter_map(|key| Some(((*key).to_owned(), self.0.get(*key)?.clone())));
         found.collect()

@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::{Policy, PolicyText, VariableRules, Wanted};
+use crate::policy::{EnvironmentOptions, Policy, PolicyText, VariableRules};
 
 fn role(text: &str) -> Role {
     let text = format!("[roles.ops]\neligible = [\"alice\"]\n{text}");
@@ -104,7 +104,7 @@ fn a_variable_has_to_pass_under_both_roles() {
         ("env_keep = [\"FOO\"]\nenv_check = [\"FOO\"]\n", "env_keep = [\"FOO\"]\n", format),
         ("env_reset = false\nenv_delete = [\"FOO\"]\n", "env_keep = [\"FOO\"]\n", format),
     ] {
-        let passes = |role: &Role| VariableRules::of(role, &Wanted::default()).let_through(name, value);
+        let passes = |role: &Role| VariableRules::of(role, &EnvironmentOptions::default()).let_through(name, value);
         let (then, now) = (format!("{ID}{then}"), format!("{ID}{now}"));
         assert!(passes(&role(&now)) && !passes(&role(&then)), "{then}{now}");
         for (then, now) in [(&then, &now), (&now, &then)] {
@@ -117,7 +117,7 @@ fn a_variable_has_to_pass_under_both_roles() {
 fn lists_keep_what_both_have() {
     let (one, two) = (format!("{ID}env_keep = [\"A\", \"B\"]\n"), format!("{ID}env_keep = [\"B\", \"C\"]\n"));
     let both = left(&one, &two).unwrap().both;
-    let passes = |name: &[u8]| VariableRules::of(&both, &Wanted::default()).let_through(name, b"x");
+    let passes = |name: &[u8]| VariableRules::of(&both, &EnvironmentOptions::default()).let_through(name, b"x");
     assert!(passes(b"B") && !passes(b"A") && !passes(b"C"));
     let path = |text: &str| format!("{ID}secure_path = \"{text}\"\n");
     let left_path = left(&path("/usr/bin:/bin"), &path("/bin:/sbin")).unwrap().both.options.path_variable();

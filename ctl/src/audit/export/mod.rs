@@ -14,8 +14,8 @@ use jit_core::wire::{Answer, Ask, CheckpointInfo, ExportInfo, ExportPage, Record
 use serde_json::{Map, Value};
 
 use super::bundle::CheckpointLine;
+use crate::broker::{Broker, answer};
 use crate::cli::{AuditExportWords, ExportFormat};
-use crate::door::{Broker, answer};
 use crate::screen::{Format, Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
 

@@ -1,0 +1,195 @@
+//! The keys of requests, approvals and grants that are compared with columns, in whatever version they were written: the
+//! digests in the records vouch for the bytes, so they need not be decoded as strictly as where they give power.
+
+use serde::Deserialize;
+
+use super::said::{Id, Names, Terms};
+use super::uses::CommandDocument;
+use crate::grant::PublicKey;
+use crate::grant::sshsig::{Namespace, signer};
+
+/// The version whose grants do not say which key signs them.
+const FIRST: u32 = 1;
+
+#[derive(Deserialize)]
+pub(super) struct RequestDocument {
+    pub(super) id: String,
+    pub(super) uid: i64,
+    pub(super) user: String,
+    pub(super) role: String,
+    #[serde(default)]
+    pub(super) role_digest: Option<String>,
+    pub(super) created: i64,
+    pub(super) deadline: i64,
+    #[serde(default)]
+    pub(super) break_glass: u8,
+    #[serde(default)]
+    pub(super) extends: Option<String>,
+    host: Host,
+    version: u32,
+}
+
+/// Version 1 has the host id alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Host {
+    Id(String),
+    Described { id: String, key: String },
+}
+
+impl Host {
+    fn id(&self) -> &str {
+        match self {
+            Self::Id(id) | Self::Described { id, .. } => id,
+        }
+    }
+}
+
+impl RequestDocument {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are no request".to_owned())
+    }
+
+    pub(super) fn is_of_the_first_version(&self) -> bool {
+        self.version == FIRST
+    }
+
+    /// The id of its host.
+    pub(super) fn host_id(&self) -> &str {
+        self.host.id()
+    }
+
+    /// The id and the key of its host, where it names both.
+    pub(super) fn described(&self) -> Option<(&str, PublicKey)> {
+        match &self.host {
+            Host::Id(_) => None,
+            Host::Described { id, key, .. } => Some((id, parsed(key)?)),
+        }
+    }
+
+    /// The key is the one that it names as its host's. Version 1 names none, so any key will do there.
+    pub(super) fn is_of(&self, key: &PublicKey) -> Result<(), String> {
+        let right = match &self.host {
+            Host::Id(_) => self.is_of_the_first_version(),
+            Host::Described { key: words, .. } => parsed(words).is_some_and(|named| named == *key),
+        };
+        if right { Ok(()) } else { Err(format!("it was signed by another key, {}", key.fingerprint())) }
+    }
+}
+
+pub(super) fn parsed(words: &str) -> Option<PublicKey> {
+    words.split_once(' ').and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ApprovalDocument {
+    pub(super) approver: String,
+    pub(super) id: String,
+    pub(super) request: String,
+    #[serde(default)]
+    pub(super) role_digest: Option<String>,
+}
+
+impl ApprovalDocument {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are no approval".to_owned())
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct GrantDocument {
+    pub(super) id: String,
+    pub(super) uid: i64,
+    pub(super) user: String,
+    pub(super) role: String,
+    #[serde(default)]
+    pub(super) role_digest: Option<String>,
+    pub(super) starts: i64,
+    pub(super) expires: i64,
+    pub(super) one_shot: u8,
+    #[serde(default)]
+    pub(super) break_glass: u8,
+    #[serde(default)]
+    pub(super) extends: Option<String>,
+    pub(super) request: String,
+    pub(super) approvals: Vec<String>,
+    pub(super) approvers: Vec<String>,
+    pub(super) exact: u8,
+    pub(super) run_as: String,
+    /// Version 1 has another form, and serves no more.
+    #[serde(default)]
+    pub(super) command: Option<CommandDocument>,
+    #[serde(default)]
+    pub(super) this_boot: u8,
+    pub(super) boot_id: Option<String>,
+    pub(super) boot_deadline: Option<i64>,
+    pub(super) host: String,
+    version: u32,
+}
+
+impl GrantDocument {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are no grant".to_owned())
+    }
+
+    pub(super) fn is_of_the_first_version(&self) -> bool {
+        self.version == FIRST
+    }
+
+    /// It serves nothing but its command, and says none.
+    pub(super) fn serves_nothing(&self) -> bool {
+        self.exact == 1 && self.command.is_none() && self.version != FIRST
+    }
+
+    pub(super) fn terms(&self, names: &mut Names) -> Terms {
+        Terms {
+            uid: self.uid,
+            user: names.of(self.user.as_bytes()),
+            role: names.of(self.role.as_bytes()),
+            run_as: names.of(self.run_as.as_bytes()),
+            starts: self.starts,
+            expires: self.expires,
+            one_shot: self.one_shot == 1,
+            extends: self.extends.as_deref().and_then(Id::parse),
+        }
+    }
+
+    /// The signature is by the key that the request names as its host's.
+    pub(super) fn is_signed(&self, asked: &RequestDocument, body: &[u8], signature: &[u8]) -> Result<(), String> {
+        let key = signer(Namespace::Grant, body, signature).map_err(|fault| fault.to_string())?;
+        asked.is_of(&key)?;
+        if asked.host.id() == self.host { Ok(()) } else { Err("it is for another host than its request".to_owned()) }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct StatementDocument {
+    pub(super) by: String,
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) request: String,
+    pub(super) host: String,
+}
+
+impl StatementDocument {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are no statement".to_owned())
+    }
+}
+
+/// The own signature of whoever made these bytes is there with the fingerprint of its key, or neither is.
+pub(super) fn is_personal(
+    namespace: Namespace,
+    body: &[u8],
+    signature: Option<&[u8]>,
+    key: Option<&str>,
+) -> Result<(), String> {
+    match (signature, key) {
+        (None, None) => Ok(()),
+        (Some(signature), Some(named)) => {
+            let key = signer(namespace, body, signature).map_err(|fault| fault.to_string())?;
+            if key.fingerprint() == named { Ok(()) } else { Err("it was signed with another key".to_owned()) }
+        }
+        (Some(_), None) | (None, Some(_)) => Err("its signature or its key is missing".to_owned()),
+    }
+}

@@ -1,0 +1,150 @@
+//! What comes of a request if it is approved so, in lines for whoever decides: nothing that the requester wrote is cut.
+
+use super::terms::{ApprovalTerms, RequestTerms};
+use crate::clock::duration::spell;
+use crate::escape::{Word, command_line, escape};
+use crate::policy::{Leftovers, OnExpiry, Role, RolePower};
+
+/// So many rules of a role are told, which root wrote: the last ones, which decide.
+const RULES: usize = 100;
+
+/// A text that fills more lines of 80 columns says so: its beginning may have left the screen.
+const SCREEN: usize = 20;
+
+/// The grant that an approval would lead to, by itself or with others.
+pub struct Preview<'a> {
+    /// The request.
+    pub request: &'a RequestTerms,
+    /// What its role gives power to.
+    pub power: &'a RolePower,
+    /// In seconds.
+    pub duration: u64,
+    /// For one run.
+    pub one_shot: bool,
+    /// For the very command of the request.
+    pub exact: bool,
+    /// Whether the policy's role is another today.
+    pub differs: bool,
+    /// Now, in seconds since 1970.
+    pub now: i64,
+}
+
+impl<'a> Preview<'a> {
+    /// What the requester asked for, narrowed by nobody; `power` is that of the role as it was then.
+    pub fn of(request: &'a RequestTerms, power: &'a RolePower, now: i64) -> Self {
+        let (one_shot, exact) = (request.one_shot.is_set(), request.exact.is_set());
+        Self { request, power, duration: request.duration, one_shot, exact, differs: false, now }
+    }
+
+    /// The same where the policy has this role today.
+    #[must_use]
+    pub fn beside(self, role: &Role) -> Self {
+        Self { differs: role.digest != self.request.role_digest, ..self }
+    }
+
+    /// The same with this approval.
+    #[must_use]
+    pub fn narrowed(self, approval: &ApprovalTerms) -> Self {
+        Self {
+            duration: if approval.duration > 0 { approval.duration } else { self.duration },
+            one_shot: self.one_shot || approval.one_shot.is_set(),
+            exact: self.exact || approval.exact.is_set(),
+            ..self
+        }
+    }
+
+    /// What is about to be done about it, such as `approving`, and to what: whole lines. Nothing is cut; where it may not fit on a
+    /// screen, its last line says so.
+    pub fn text(&self, doing: &str) -> String {
+        let lines = self.lines();
+        let rows: usize = lines.iter().map(|line| 1 + line.chars().count() / 80).sum();
+        let mut text = format!("{doing} request {}\n", lines.join("\n  "));
+        if rows > SCREEN {
+            let id = &self.request.id;
+            text.push_str(&format!("these are {rows} lines: read them all, or leave by ^C and see jitctl show {id}\n"));
+        }
+        text
+    }
+
+    /// One fact a line, escaped and quoted.
+    fn lines(&self) -> Vec<String> {
+        let asked = self.request;
+        let once = if self.one_shot { ", for one run" } else { "" };
+        let mut lines =
+            vec![format!("{}: role {} for {}, {}{once}", asked.id, asked.role, asked.user, spell(self.duration))];
+        match (self.exact, &asked.command) {
+            (true, Some(_)) => {
+                lines.push(format!("gives this very command: {}", self.command()));
+                lines.extend(self.today());
+                lines.extend(self.manner());
+            }
+            (_, command) => {
+                lines.extend(self.rules());
+                lines.extend(self.today());
+                lines.extend(self.manner());
+                if command.is_some() {
+                    lines.push(format!("asked for with this command: {}", self.command()));
+                }
+            }
+        }
+        lines.extend(asked.circumstances().iter().map(|line| format!("  {line}")));
+        lines.extend(self.conditions());
+        lines
+    }
+
+    fn command(&self) -> String {
+        command_line(self.request.argv().iter().map(Word::as_os_str))
+    }
+
+    fn rules(&self) -> Vec<String> {
+        let rules = &self.power.commands;
+        let run_as = self.power.run_as.as_written().join(" or ");
+        let mut lines = vec![format!("gives EVERY command of the role, as {run_as}:")];
+        let hidden = rules.len().saturating_sub(RULES);
+        if hidden > 0 {
+            lines.push(format!(
+                "  {hidden} rules, and after them, which decides (all: jitctl show {}):",
+                self.request.id
+            ));
+        }
+        lines.extend(rules.iter().skip(hidden).map(|rule| format!("  {rule}")));
+        lines
+    }
+
+    /// Where the policy says something else today.
+    fn today(&self) -> Option<String> {
+        let (id, role) = (&self.request.id, &self.power.name);
+        self.differs.then(|| format!("the policy has another role {role} today; a run needs both: jitctl show {id}"))
+    }
+
+    /// How they are run, where it is not as usual.
+    fn manner(&self) -> Vec<String> {
+        let option = |(key, value): (String, serde_json::Value)| {
+            format!("  with {}", escape(format!("{key} = {value}").as_bytes()))
+        };
+        let mut lines: Vec<String> = self.power.changed_options().into_iter().map(option).collect();
+        if self.power.on_expiry == OnExpiry::Finish {
+            lines.push("  what runs when the grant expires may go on to its end".to_owned());
+        }
+        if self.power.leftovers == Leftovers::Keep {
+            lines.push("  what a finished command leaves running may go on".to_owned());
+        }
+        lines
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        let asked = self.request;
+        let said = |name: &str, word: &Word| (!word.as_bytes().is_empty()).then(|| format!("{name}: {word}"));
+        let begins = asked.start.saturating_sub(self.now);
+        let delay = || format!("begins in {}", spell(begins.unsigned_abs()));
+        [
+            said("reason", &asked.reason),
+            said("ticket", &asked.ticket),
+            (begins > 0).then(delay),
+            asked.extends.as_ref().map(|grant| format!("extends grant {grant}: what runs under it goes on")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}

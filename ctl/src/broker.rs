@@ -1,0 +1,233 @@
+//! The broker's broker: one question on its stdin, one answer from its stdout. Besides `signing` the only room that starts a process.
+//! The answer is checked as if it came from a stranger: bounded, complete, exactly one object.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use jit_core::escape::escape;
+use jit_core::places::BROKER;
+use jit_core::wire::{Answer, Ask, Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply};
+use sys::exec::NO_ROOM;
+use sys::signals::{self, SIGINT, SIGQUIT, SignalSet};
+
+/// The longest answer in bytes.
+pub(crate) const ANSWER_LIMIT: u64 = 64 << 20;
+
+/// The program that answers.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    path: PathBuf,
+}
+
+/// Why there is no answer. `Display` is a sentence fragment that names the broker.
+#[derive(Debug)]
+pub(crate) enum BrokerError {
+    /// It could not be started.
+    Start { path: PathBuf, error: io::Error },
+    /// Its pipes broke.
+    Pipe(io::Error),
+    /// The question is longer than the broker reads.
+    TooLongAsked(usize),
+    /// It ended and said nothing; it has said on stderr why, if it could.
+    NoAnswer(ExitStatus),
+    /// It says more than [`ANSWER_LIMIT`].
+    TooLong,
+    /// It stopped in the middle of a sentence.
+    CutOff(ExitStatus),
+    /// It does not speak the language.
+    Garbled,
+    /// It could not go on in the middle of a recording.
+    Broke(String),
+    /// It answered another question.
+    OtherAnswer,
+    /// It refused.
+    Refused(Failure),
+}
+
+impl fmt::Display for BrokerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start { path, error } if error.kind() == io::ErrorKind::WouldBlock => {
+                write!(f, "cannot start the broker {}: {NO_ROOM}", path.display())
+            }
+            Self::Start { path, error } => {
+                write!(f, "cannot start the broker {}: {}", path.display(), sys::plain_words(error))
+            }
+            Self::Pipe(error) => write!(f, "cannot talk to the broker: {}", sys::plain_words(error)),
+            Self::TooLongAsked(length) => {
+                write!(f, "the question to the broker has {length} bytes, more than the {REQUEST_LIMIT} it reads")
+            }
+            Self::NoAnswer(status) => write!(f, "the broker gave no answer ({})", ending(*status)),
+            Self::TooLong => write!(f, "the broker's answer is longer than {} MiB", ANSWER_LIMIT >> 20),
+            Self::CutOff(status) => write!(f, "the broker's answer is cut off ({})", ending(*status)),
+            Self::Garbled => f.write_str("the broker's answer cannot be understood"),
+            Self::Broke(why) => write!(f, "the broker could not go on: {}", escape(why.as_bytes())),
+            Self::OtherAnswer => f.write_str("the broker answered something else than was asked"),
+            Self::Refused(failure) => f.write_str(&failure.message),
+        }
+    }
+}
+
+impl Broker {
+    /// The broker of the installed product.
+    pub fn installed() -> Self {
+        Self::at(Path::new(BROKER))
+    }
+
+    /// A broker somewhere else; for tests, no word or variable at run time leads here.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts the broker and asks; the answer is still to be read.
+    pub(crate) fn start(&self, ask: &Ask) -> Result<Child, BrokerError> {
+        let question = serde_json::to_vec(ask).map_err(|_| BrokerError::Garbled)?;
+        if question.len() > REQUEST_LIMIT {
+            return Err(BrokerError::TooLongAsked(question.len()));
+        }
+        let mut child = Command::new(&self.path)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| BrokerError::Start { path: self.path.clone(), error })?;
+        let mut stdin = child.stdin.take().ok_or_else(broken)?;
+        // Spoken beside listening, so that neither side can wait for the other with a full pipe. A broker that refuses
+        // without reading closes its end: its answer counts, not our broken pipe. Not joined, so that one that never reads
+        // cannot hold us.
+        std::thread::spawn(move || drop(stdin.write_all(&question)));
+        Ok(child)
+    }
+
+    /// Asks and waits for the answer.
+    pub(crate) fn ask(&self, ask: &Ask) -> Result<Answer, BrokerError> {
+        let mut child = self.start(ask)?;
+        let heard = listen(&mut child);
+        let status = child.wait().map_err(BrokerError::Pipe)?;
+        understand(&heard?, status)
+    }
+
+    /// Every part of a listing: `ask` makes the question from where the part before has ended.
+    pub(crate) fn ask_all(&self, ask: impl Fn(Option<i64>) -> Ask) -> Result<Answer, BrokerError> {
+        let (mut all, mut before) = (Vec::new(), None);
+        loop {
+            let GrantPage { entries, before: next } = match self.ask(&ask(before))? {
+                Answer::Requests(entries) => return Ok(Answer::Requests(joined(all, entries))),
+                Answer::Grants(entries) => return Ok(Answer::Grants(joined(all, entries))),
+                Answer::RequestsPart(page) | Answer::GrantsPart(page) => page,
+                _ => return Err(BrokerError::OtherAnswer),
+            };
+            // A broker that goes round in a circle is not followed.
+            if before.is_some_and(|before| next >= before) {
+                return Err(BrokerError::Garbled);
+            }
+            before = Some(next);
+            all = joined(all, entries);
+        }
+    }
+
+    /// The same for what the broker may put to the person at the terminal first. ^C is the broker's meanwhile: it gives the
+    /// terminal its modes back before it answers, and then the signal that waited is ours.
+    pub(crate) fn ask_person(&self, ask: &Ask) -> Result<Answer, BrokerError> {
+        let before = signals::block(SignalSet::of(&[SIGINT, SIGQUIT]));
+        let answer = self.ask(ask);
+        // Where the mask cannot be changed it was not changed before either.
+        let _ = before.and_then(signals::set_mask);
+        answer
+    }
+}
+
+fn joined(mut all: Vec<GrantInfo>, more: Vec<GrantInfo>) -> Vec<GrantInfo> {
+    all.extend(more);
+    all
+}
+
+fn listen(child: &mut Child) -> Result<Vec<u8>, BrokerError> {
+    let stdout = child.stdout.take().ok_or_else(broken)?;
+    let mut heard = Vec::new();
+    let read = stdout.take(ANSWER_LIMIT + 1).read_to_end(&mut heard);
+    // The reading end is closed now, so a broker that talks on gets a broken pipe and ends.
+    read.map_err(BrokerError::Pipe)?;
+    if heard.len() as u64 > ANSWER_LIMIT {
+        return Err(BrokerError::TooLong);
+    }
+    Ok(heard)
+}
+
+fn broken() -> BrokerError {
+    BrokerError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe))
+}
+
+/// What was said, of a broker that ended so.
+pub(crate) fn understand(heard: &[u8], status: ExitStatus) -> Result<Answer, BrokerError> {
+    if heard.trim_ascii().is_empty() {
+        return Err(BrokerError::NoAnswer(status));
+    }
+    match serde_json::from_slice::<Reply>(heard) {
+        Ok(Reply::Ok(answer)) => Ok(answer),
+        Ok(Reply::Error(failure)) => Err(BrokerError::Refused(failure)),
+        Err(error) if error.is_eof() => Err(BrokerError::CutOff(status)),
+        Err(_) => Err(BrokerError::Garbled),
+    }
+}
+
+fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// Takes the one kind of answer that fits the question: `answer!(broker.ask(…)?, Answer::Roles(roles) => …)`.
+macro_rules! answer {
+    ($answer:expr, $pattern:pat => $value:expr) => {
+        match $answer {
+            $pattern => $value,
+            _ => return Err($crate::broker::BrokerError::OtherAnswer.into()),
+        }
+    };
+}
+pub(crate) use answer;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        match understand(text.as_bytes(), ExitStatus::from_raw(9)) {
+            Ok(answer) => format!("{answer:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_named_in_one_line() {
+        assert_eq!(said(""), "the broker gave no answer (killed by signal 9)");
+        assert_eq!(said("{\"ok\":{\"ended\":["), "the broker's answer is cut off (killed by signal 9)");
+        for text in ["hello", "{}", "{\"ok\":{\"ended\":[]}} {}", "{\"ok\":{\"ended\":[\"x\"]}}", "\u{0}", "[[[["] {
+            let line = said(text);
+            assert!(line.starts_with("the broker's answer"), "{text}: {line}");
+        }
+        assert_eq!(said("{\"ok\":{\"ended\":[]}}\n"), "Ended([])");
+    }
+
+    #[test]
+    fn system_errors_read_as_fragments() {
+        assert_eq!(sys::plain_words(&io::Error::from_raw_os_error(2)), "no such file or directory");
+    }
+
+    #[test]
+    fn a_missing_broker_is_named() {
+        let error = Broker::at(Path::new("/nonexistent/broker")).ask(&Ask::Roles {}).unwrap_err();
+        assert_eq!(error.to_string(), "cannot start the broker /nonexistent/broker: no such file or directory");
+    }
+}

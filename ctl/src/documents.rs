@@ -1,0 +1,149 @@
+//! Requests that leave their host and evidence that verifies without it: print, export, and `show -`.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use jit_core::escape::{command_line, escape, hex};
+use jit_core::grant::digest;
+use jit_core::grant::sshsig::Namespace;
+use jit_core::grant::terms::Extensions;
+use jit_core::names::IdPrefix;
+use jit_core::policy::RolePower;
+use jit_core::wire::{Answer, Ask, Document, DocumentsInfo};
+
+use crate::broker::{Broker, answer};
+use crate::document::{self, Kind, Request, bad};
+use crate::foreign;
+use crate::known_hosts;
+use crate::screen::{Report, Screen, clean};
+use crate::show;
+use crate::speech::{Notice, Trouble};
+use crate::statement;
+use crate::table::{Fields, Tone};
+use crate::when;
+
+/// The file with the digests of request and role, for `sha256sum -c`.
+const DIGESTS: &str = "sha256sums";
+
+/// `jitctl show ID --print`, `jitctl request --print`
+pub(crate) fn print(id: IdPrefix, broker: &Broker) -> Result<Report, Trouble> {
+    let documents = fetch(id, broker)?;
+    let text = document::to_text(Kind::Request, &documents.request);
+    Ok(Report::done(Answer::Documents(Box::new(documents)), text))
+}
+
+/// `jitctl show ID --export DIRECTORY`: exact bytes, signatures and the host's key, for any `ssh-keygen -Y verify`.
+pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<Report, Trouble> {
+    let documents = fetch(id, broker)?;
+    let request = Request::read(&documents.request)?;
+    let shown = escape(directory.as_os_str().as_encoded_bytes());
+    let failed = |error: &std::io::Error| {
+        let notice = Notice::new(format!("cannot write to {shown}: {}", sys::plain_words(error)));
+        Trouble::Local("unwritable", notice.with_hint("name a directory that is not there yet"))
+    };
+    // Never into a directory that others may have prepared.
+    DirBuilder::new().mode(0o755).create(directory).map_err(|error| failed(&error))?;
+    let write = |name: &str, text: &str| {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(directory.join(name));
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| failed(&error))
+    };
+    write("signers", &signers(&request, &documents))?;
+    write("request.json", &request.bytes)?;
+    write("role.json", &encoded(&request.role)?)?;
+    // The digests that grant and approvals name.
+    let digests =
+        [(hex(&digest(request.bytes.as_bytes())), "request.json"), (request.terms.role_digest.clone(), "role.json")];
+    write(DIGESTS, &digests.map(|(digest, file)| format!("{digest}  {file}\n")).concat())?;
+    let mut named: Vec<(String, &Document, &str, &str)> =
+        vec![("document.json".into(), &documents.request, "host", "jit-sudo/request/v1")];
+    for approval in &documents.approvals {
+        let name = format!("approval-{}.json", approval.approver);
+        named.push((name, &approval.document, approval.approver.as_str(), "jit-sudo/approval/v1"));
+    }
+    if let Some(grant) = &documents.grant {
+        named.push(("grant.json".into(), grant, "host", "jit-sudo/grant/v1"));
+    }
+    let mut text = format!("sha256sum -c {DIGESTS}\n");
+    for (name, document, signer, namespace) in named {
+        write(&name, &document.body)?;
+        let Some(signature) = &document.signature else { continue };
+        let file = format!("{name}.sig");
+        write(&file, signature)?;
+        text.push_str(&verification(&name, &file, signer, namespace));
+    }
+    for signed in statement::signed_files(&documents.statements) {
+        signed.body.map_or(Ok(()), |body| write(&signed.name, body))?;
+        write(&signed.file, signed.signature)?;
+        text.push_str(&verification(&signed.name, &signed.file, signed.signer, Namespace::Statement.as_str()));
+    }
+    let directory = command_line([directory.as_os_str()]);
+    let head = format!("cd {directory}; then the first line checks the digests, and each other line one signature:\n");
+    Ok(Report::done(Answer::Documents(Box::new(documents)), format!("{head}{text}")))
+}
+
+/// The lines by which ssh-keygen knows the host and each person, in OpenSSH's format.
+fn signers(request: &Request, documents: &DocumentsInfo) -> String {
+    let host = &request.terms.host.key;
+    let host = format!("host namespaces=\"jit-sudo/grant/v1,jit-sudo/request/v1,jit-sudo/statement/v1\" {host}\n");
+    documents.signers.iter().fold(host, |text, line| text + line + "\n")
+}
+
+/// The line that says whether the signature in `file` over `name` holds.
+fn verification(name: &str, file: &str, signer: &str, namespace: &str) -> String {
+    let words = ["ssh-keygen", "-Y", "verify", "-f", "signers", "-I", signer, "-n", namespace, "-s", file];
+    let line = command_line(words.into_iter().map(std::ffi::OsStr::new));
+    format!("{line} < {}\n", command_line([std::ffi::OsStr::new(name)]))
+}
+
+/// `jitctl show -`: a request or an approval from elsewhere, without asking anybody.
+pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
+    let text = document::read::<&Path>(&[])?;
+    let (kind, document) = document::from_text(&text)?;
+    match kind {
+        Kind::Request => foreign::show(&Request::read(&document)?, screen),
+        Kind::Statement => statement::show(document, screen),
+        Kind::Approval => {
+            let (terms, key) = document::approval(&document)?;
+            let mut fields = Fields::default();
+            fields.add("statement", "approval");
+            fields.add("request", terms.id.as_str());
+            fields.add("by", terms.approver.as_str());
+            fields.add("signed with", key.fingerprint());
+            fields.add("at", when::long(terms.at, screen.now));
+            fields
+                .add("for", if terms.duration == 0 { "as long as asked".into() } else { when::spell(terms.duration) });
+            let narrowed = show::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
+            fields.maybe("narrowed to", (!narrowed.is_empty()).then_some(narrowed));
+            fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));
+            fields.add("host id", known_hosts::with_name(&terms.host));
+            unknown(&mut fields, &terms.extensions);
+            let answer = Answer::Approval(jit_core::wire::ApprovalDocument { approver: terms.approver, document });
+            Ok(Report::done(answer, fields.render_on(screen)))
+        }
+    }
+}
+
+/// What a later version has added to a document, and this one does not understand.
+pub(crate) fn unknown(fields: &mut Fields, extensions: &Extensions) {
+    for (name, value) in extensions {
+        fields.toned("unknown", format!("{name} = {value}"), Tone::Bad);
+    }
+}
+
+/// The documents of one request.
+pub(crate) fn fetch(id: IdPrefix, broker: &Broker) -> Result<DocumentsInfo, Trouble> {
+    Ok(*answer!(broker.ask(&Ask::Documents { id })?, Answer::Documents(documents) => documents))
+}
+
+/// The exact bytes of a role.
+fn encoded(role: &RolePower) -> Result<String, Trouble> {
+    let bytes = role.encode().ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    bytes.ok_or_else(|| bad("the role cannot be written"))
+}
+
+/// The host that a request from elsewhere is of, for the eyes of who signs something about it.
+pub(crate) fn host_of(request: &Request) -> String {
+    format!("  on {}, host key {}", clean(&request.terms.host.name), request.host_key.fingerprint())
+}

@@ -1,0 +1,296 @@
+//! From the rules of a sudoers to roles: the lists without aliases, the tags as keys of a role, and an order where the last
+//! rule that matches has to decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+use super::command::{self, Effect, Rule};
+use super::defaults::Settings;
+use super::finding::Findings;
+use super::grammar::allows_all;
+use super::members::{self, Lists};
+use super::toml::{accepted, quoted};
+use super::tree::{CommandSpec, Kind, MemberKind, Opt, Position, Say, Scope, Sudoers, Tag, UserSpec};
+
+/// Keys of a role with their values in TOML.
+pub(super) type Terms = BTreeMap<String, String>;
+
+/// A role as it will be written.
+#[derive(Debug, Clone)]
+pub(super) struct Role {
+    /// Where it comes from.
+    pub(super) place: Position,
+    /// What it may be called, before others of the same name are counted.
+    pub(super) name: String,
+    pub(super) users: Vec<String>,
+    pub(super) hosts: Vec<String>,
+    pub(super) run_as: Vec<String>,
+    pub(super) run_as_groups: Vec<String>,
+    /// `None` for a role that only refuses, which goes with any.
+    pub(super) terms: Option<Terms>,
+    pub(super) commands: Vec<Rule>,
+    /// Keys that a tag has said, which no Defaults overrules.
+    pub(super) tagged: BTreeSet<String>,
+}
+
+impl Role {
+    /// Whether a rule refuses.
+    pub(super) fn refuses(&self) -> bool {
+        self.commands.iter().any(|rule| rule.effect == Effect::Deny)
+    }
+}
+
+/// The most roles that are made of one sudoers.
+pub(super) const MOST_ROLES: usize = 100_000;
+
+/// All roles of the sudoers, in its order.
+pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, findings: &mut Findings) -> Vec<Role> {
+    let scoped = sudoers.defaults.iter().any(|default| default.scope != Scope::Everywhere);
+    let mut carrier = Carrier { sudoers, settings, scoped, now, findings, roles: Vec::new() };
+    for spec in &sudoers.specs {
+        carrier.spec(spec);
+        if carrier.roles.len() > MOST_ROLES {
+            carrier.findings.lost(&spec.place, format!("the rules from here on: there are more than {MOST_ROLES}"));
+            break;
+        }
+    }
+    carrier.roles
+}
+
+struct Carrier<'a> {
+    sudoers: &'a Sudoers,
+    settings: &'a Settings,
+    /// Settings for some may follow, which no tag gives way to.
+    scoped: bool,
+    now: DateTime<Utc>,
+    findings: &'a mut Findings,
+    roles: Vec<Role>,
+}
+
+impl Carrier<'_> {
+    fn spec(&mut self, spec: &UserSpec) {
+        let mut lists = Lists { sudoers: self.sudoers, findings: self.findings, place: &spec.place };
+        let Some(users) = lists.users(&spec.users, Kind::User) else { return };
+        let name = members::role_name(&spec.users, &users);
+        for privilege in &spec.privileges {
+            let mut lists = Lists { sudoers: self.sudoers, findings: self.findings, place: &spec.place };
+            let Some(hosts) = lists.hosts(&privilege.hosts) else { continue };
+            for command in &privilege.commands {
+                let Some((run_as, run_as_groups)) = self.run_as(command) else { continue };
+                let terms = match self.terms(command) {
+                    CommandOutcome::Never => continue,
+                    CommandOutcome::Refused => None,
+                    CommandOutcome::With(terms) => Some(terms),
+                };
+                let tagged = terms.iter().flat_map(|terms| terms.keys().cloned()).collect();
+                let role = Role {
+                    place: command.place.clone(),
+                    name: name.clone(),
+                    users: users.clone(),
+                    hosts: hosts.clone(),
+                    run_as,
+                    run_as_groups,
+                    terms,
+                    commands: Vec::new(),
+                    tagged,
+                };
+                self.commands(command, role);
+            }
+        }
+    }
+
+    /// `run_as` and `run_as_groups`.
+    fn run_as(&mut self, command: &CommandSpec) -> Option<(Vec<String>, Vec<String>)> {
+        let Some(run_as) = &command.run_as else {
+            return Some((vec![self.settings.runas_default.clone()], Vec::new()));
+        };
+        let mut lists = Lists { sudoers: self.sudoers, findings: self.findings, place: &command.place };
+        if run_as.users.iter().flatten().any(|member| member.what == MemberKind::Myself) {
+            lists.findings.lost(lists.place, "an empty runas list: whoever means themselves has to say so with -u");
+        }
+        let users = match &run_as.users {
+            Some(users) => lists.users(users, Kind::Runas)?,
+            // Only the group may change.
+            None => vec!["!ALL".to_owned()],
+        };
+        let groups = match &run_as.groups {
+            Some(groups) => lists.groups(groups)?,
+            None => Vec::new(),
+        };
+        Some((users, groups))
+    }
+
+    /// The rules of one command, or of every member of its alias; those that are negated refuse.
+    fn commands(&mut self, spec: &CommandSpec, role: Role) {
+        let place = &spec.place;
+        let mut lists = Lists { sudoers: self.sudoers, findings: self.findings, place };
+        for member in lists.flat(std::slice::from_ref(&spec.command), Kind::Command) {
+            let effect = if member.negated || role.terms.is_none() { Effect::Deny } else { Effect::Allow };
+            let rules = match &member.what {
+                MemberKind::All(digests) => vec![command::everything(digests, effect)],
+                MemberKind::Command(command) => match self.rules(command, effect, place) {
+                    Some(rules) => rules,
+                    None => continue,
+                },
+                _ => continue,
+            };
+            let terms = if effect == Effect::Allow { role.terms.clone() } else { None };
+            self.add(Role { terms, commands: rules, ..role.clone() });
+        }
+    }
+
+    fn rules(&mut self, what: &super::tree::Command, effect: Effect, place: &Position) -> Option<Vec<Rule>> {
+        let known = |rule: &Rule| accepted(&format!("[roles.x]\ncommands = [{}]\n", rule.toml));
+        let said = command::rules(what, effect).and_then(|rules| rules.iter().try_for_each(known).map(|()| rules));
+        let why = match said {
+            Ok(rules) => return Some(rules),
+            Err(why) => why,
+        };
+        let shown = format!("{} {}", what.path, what.args.as_deref().unwrap_or_default());
+        let shown = shown.trim_end();
+        match (command::at_least(what).filter(|refusal| known(refusal).is_ok()), effect) {
+            (Some(refusal), _) => {
+                self.findings.lost(place, format!("command {shown}: {why}; all of {} is refused instead", what.path));
+                Some(vec![refusal])
+            }
+            (None, Effect::Deny) => {
+                self.findings
+                    .lost(place, format!("the refusal of {shown}: {why}; everything before it is refused too"));
+                Some(vec![command::everything(&[], Effect::Deny)])
+            }
+            (None, Effect::Allow) => {
+                self.findings.lost(place, format!("command {shown}: {why}"));
+                None
+            }
+        }
+    }
+
+    /// A role of its own, or more commands of the last one where only they differ.
+    fn add(&mut self, role: Role) {
+        if let Some(last) = self.roles.last_mut() {
+            let terms = last.terms.is_none() || role.terms.is_none() || last.terms == role.terms;
+            let same = (&last.users, &last.hosts, &last.run_as, &last.run_as_groups)
+                == (&role.users, &role.hosts, &role.run_as, &role.run_as_groups);
+            if same && terms {
+                if last.terms.is_none() {
+                    last.terms = role.terms;
+                    last.tagged = role.tagged;
+                }
+                last.commands.extend(role.commands);
+                return;
+            }
+        }
+        self.roles.push(role);
+    }
+
+    /// What the tags and options of a command make of it.
+    fn terms(&mut self, spec: &CommandSpec) -> CommandOutcome {
+        let mut terms = Terms::new();
+        for (tag, say) in &spec.tags {
+            self.tag(*tag, *say, &spec.place, &mut terms);
+        }
+        if allows_all(spec) {
+            // ALL implies SETENV (sudoers(5), "SETENV").
+            terms.entry("setenv".to_owned()).or_insert_with(|| "true".to_owned());
+        }
+        let mut refused = false;
+        for (option, value) in &spec.options {
+            match self.option(*option, value, &spec.place, &mut terms) {
+                Conversion::Yes => {}
+                Conversion::Never => return CommandOutcome::Never,
+                Conversion::No => refused = true,
+            }
+        }
+        if spec.tags.contains(&(Tag::Intercept, Say::Yes)) {
+            self.findings.lost(&spec.place, "INTERCEPT: what it allows is refused; noexec is near to it");
+            refused = true;
+        }
+        if refused { CommandOutcome::Refused } else { CommandOutcome::With(terms) }
+    }
+
+    fn tag(&mut self, tag: Tag, say: Say, place: &Position, terms: &mut Terms) {
+        let yes = say == Say::Yes;
+        let (key, value, name) = match tag {
+            Tag::Passwd => ("authenticate", yes.to_string(), "PASSWD"),
+            Tag::Setenv => ("setenv", yes.to_string(), "SETENV"),
+            Tag::Exec => ("noexec", (!yes).to_string(), "NOEXEC"),
+            Tag::LogOutput => ("record", quoted(if yes { "all" } else { "none" }), "LOG_OUTPUT"),
+            Tag::LogInput => ("record_input", yes.to_string(), "LOG_INPUT"),
+            Tag::Mail | Tag::Follow if yes => {
+                let name = if tag == Tag::Mail { "MAIL" } else { "FOLLOW" };
+                self.findings.lost(place, format!("{name} has no counterpart"));
+                return;
+            }
+            Tag::Mail | Tag::Follow | Tag::Intercept => return,
+        };
+        if !self.scoped && self.settings.is_usual(key, &value) {
+            return;
+        }
+        match accepted(&format!("[roles.x]\ncommands = \"ALL\"\n{key} = {value}\n")) {
+            Ok(()) => {
+                terms.insert(key.to_owned(), value);
+            }
+            Err(why) => self.findings.lost(place, format!("{name}: {why}")),
+        }
+    }
+
+    fn option(&mut self, option: Opt, value: &str, place: &Position, terms: &mut Terms) -> Conversion {
+        let name = option.name();
+        let (key, said) = match option {
+            Opt::Cwd => ("runcwd", Some(quoted(value))),
+            Opt::Timeout => ("command_timeout", super::defaults::timeout(value).map(|text| quoted(&text))),
+            Opt::NotBefore => {
+                return match moment(value) {
+                    Some(begin) if begin <= self.now => Conversion::Yes,
+                    _ => {
+                        self.findings.lost(place, format!("NOTBEFORE={value}: a rule that holds only later"));
+                        Conversion::Never
+                    }
+                };
+            }
+            Opt::NotAfter if moment(value).is_some_and(|end| end < self.now) => return Conversion::Never,
+            _ => ("", None),
+        };
+        let known = said
+            .ok_or_else(|| "has no counterpart".to_owned())
+            .and_then(|said| accepted(&format!("[roles.x]\ncommands = \"ALL\"\n{key} = {said}\n")).map(|()| said));
+        match known {
+            Ok(said) => {
+                terms.insert(key.to_owned(), said);
+                Conversion::Yes
+            }
+            Err(why) => {
+                self.findings.lost(place, format!("{name}={value}: {why}; what it allows is refused"));
+                Conversion::No
+            }
+        }
+    }
+}
+
+/// How an option was converted.
+enum Conversion {
+    Yes,
+    /// The rule does not hold today, and is left out.
+    Never,
+    No,
+}
+
+/// What becomes of a command.
+enum CommandOutcome {
+    With(Terms),
+    /// It holds under conditions that cannot be said, so it is refused.
+    Refused,
+    Never,
+}
+
+/// `20300101000000Z` (sudoers(5), "Date_Spec"); local times are not known here.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let digits = text.strip_suffix('Z')?;
+    let whole = match digits.len() {
+        10 => format!("{digits}0000"),
+        12 => format!("{digits}00"),
+        _ => digits.to_owned(),
+    };
+    NaiveDateTime::parse_from_str(&whole, "%Y%m%d%H%M%S").ok().map(|time| time.and_utc())
+}

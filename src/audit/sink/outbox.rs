@@ -1,0 +1,261 @@
+//! Keeps a mirror whole: every record once and in order, however long the other side was away.
+//!
+//! The number of the last record that arrived lies in a file of each mirror. Whoever commits a record takes the lock of
+//! that file, hands over what others could not or had no time to, then its own, and writes the new number. A process that
+//! dies between its commit and the mirror thus leaves its record to the next one; one that dies in between has the
+//! record sent twice, never not at all.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::{Backlog, Delivery, Sink, Transport};
+use crate::audit::journal::{JournalError, Written};
+use jit_core::evidence::{Digest, Mark};
+use sys::lock::Locked;
+
+/// How long one commit may spend on what others left behind. What remains is for the next one.
+const CATCHING_UP: Duration = Duration::from_secs(1);
+
+/// How long to wait for others who are handing over. They wait for a daemon at most as long.
+const TURN: Duration = Duration::from_secs(2);
+
+/// How far back to go when the database is not the one that the number was taken from: more than can be lost at a power cut.
+const SLACK: u64 = 64;
+
+/// A transport with a memory.
+pub struct Outbox<T> {
+    transport: T,
+    cursor: PathBuf,
+    open: Option<File>,
+}
+
+impl<T: Transport> Outbox<T> {
+    /// Over `transport`; the number of the last delivered record lies in the file `cursor`.
+    pub fn new(transport: T, cursor: PathBuf) -> Self {
+        Self { transport, cursor, open: None }
+    }
+
+    fn file(&mut self) -> io::Result<File> {
+        if self.open.is_none() {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            self.open = Some(options.open(&self.cursor)?);
+        }
+        self.open.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()
+    }
+
+    /// EditCredentials over all from the last delivered record on to the end of `commit`.
+    fn carry(&mut self, commit: &[Written], journal: &dyn Backlog, file: &File) -> Delivery {
+        let (Some(first), Some(last)) = (commit.first(), commit.last()) else { return Delivery::Delivered };
+        let Ok(before) = delivered(file, first, last, journal) else { return self.send_all(commit) };
+        // A new mirror begins here, and from now on misses nothing.
+        let mut done = before.unwrap_or(Mark { seq: first.seq.saturating_sub(1), hash: Digest::ZERO });
+        let delivery = self.carry_on(&mut done, commit, journal);
+        if before != Some(done) {
+            // Where this fails, the records are sent again.
+            let _ = file.write_all_at(format!("{done}\n").as_bytes(), 0);
+        }
+        delivery
+    }
+
+    fn carry_on(&mut self, done: &mut Mark, commit: &[Written], journal: &dyn Backlog) -> Delivery {
+        let (begun, first) = (Instant::now(), commit.first().map_or(0, |record| record.seq));
+        let mut next = done.seq.saturating_add(1);
+        while next < first {
+            let Ok(missed) = journal.between(next, first) else { return Delivery::Missed };
+            let Some(last) = missed.last() else { break };
+            next = last.seq.saturating_add(1);
+            for record in &missed {
+                if begun.elapsed() > CATCHING_UP || self.transport.send(record) == Delivery::Missed {
+                    return Delivery::Missed;
+                }
+                *done = record.mark();
+            }
+        }
+        for record in commit.iter().filter(|record| record.seq >= next) {
+            if self.transport.send(record) == Delivery::Missed {
+                return Delivery::Missed;
+            }
+            *done = record.mark();
+        }
+        Delivery::Delivered
+    }
+
+    /// Without a number, and so perhaps twice or out of order.
+    fn send_all(&mut self, commit: &[Written]) -> Delivery {
+        let missed = commit.iter().any(|record| self.transport.send(record) == Delivery::Missed);
+        if missed { Delivery::Missed } else { Delivery::Delivered }
+    }
+}
+
+impl<T: Transport> Sink for Outbox<T> {
+    fn mirror(&mut self, commit: &[Written], journal: &dyn Backlog) -> Delivery {
+        match self.file().and_then(|file| Locked::within(file, TURN)) {
+            Ok(locked) => self.carry(commit, journal, locked.file()),
+            // A read-only or full disk is no reason to tell nobody.
+            Err(error) if error.kind() != io::ErrorKind::TimedOut => self.send_all(commit),
+            Err(_) => Delivery::Missed,
+        }
+    }
+}
+
+/// The last record that arrived, or nothing where this mirror begins with `first`.
+fn delivered(
+    file: &File,
+    first: &Written,
+    last: &Written,
+    journal: &dyn Backlog,
+) -> Result<Option<Mark>, JournalError> {
+    let mut bytes = [0; Mark::LENGTH];
+    let Some(mark) = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Mark::parse(&bytes)) else { return Ok(None) };
+    let known = match mark.seq {
+        seq if seq < first.seq => true, // the usual case, and no question to the database
+        seq if seq == last.seq => mark.hash == last.hash,
+        seq => journal.hash(seq)? == Some(mark.hash),
+    };
+    let back = || Mark { seq: first.seq.saturating_sub(SLACK), ..mark };
+    Ok(Some(if known { mark } else { back() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::audit::{Journal, SCHEMA, sample};
+    use crate::database::tests::Scratch;
+    use crate::database::{Database, Durability};
+
+    /// The other side: what it got, and whether it is there.
+    #[derive(Clone, Default)]
+    struct Daemon(Rc<(RefCell<Vec<u64>>, Cell<bool>)>);
+
+    impl Transport for Daemon {
+        fn send(&mut self, record: &Written) -> Delivery {
+            if self.0.1.get() {
+                return Delivery::Missed;
+            }
+            self.0.0.borrow_mut().push(record.seq);
+            Delivery::Delivered
+        }
+    }
+
+    impl Daemon {
+        fn got(&self) -> Vec<u64> {
+            self.0.0.borrow().clone()
+        }
+
+        fn away(&self, away: bool) {
+            self.0.1.set(away);
+        }
+    }
+
+    /// A process: records of one commit, and whether it lives to mirror them.
+    fn commit(database: &Database, count: usize) -> Vec<Written> {
+        let journal = Journal::new(database, "web1", Vec::new());
+        let append = |tx: &rusqlite::Transaction<'_>| {
+            (0..count).map(|_| journal.append(tx, &sample::moment(1), sample::events().remove(2))).collect()
+        };
+        database.write(Durability::Ordered, append).unwrap_or_else(|error: JournalError| panic!("{error}"))
+    }
+
+    fn mirror(database: &Database, scratch: &Scratch, daemon: &Daemon, records: &[Written]) -> Delivery {
+        let cursor = scratch.path().with_extension("cursor");
+        let journal = Journal::new(database, "web1", vec![Box::new(Outbox::new(daemon.clone(), cursor))]);
+        journal.mirror(records)
+    }
+
+    #[test]
+    fn what_a_mirror_missed_is_sent_in_order_when_it_is_back() {
+        let scratch = Scratch::new("courier-away");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let daemon = Daemon::default();
+        let _ = commit(&database, 2); // before there was a mirror
+        let run = |count| mirror(&database, &scratch, &daemon, &commit(&database, count));
+        daemon.away(true);
+        assert_eq!(run(1), Delivery::Missed);
+        assert_eq!((run(2), run(1)), (Delivery::Missed, Delivery::Missed));
+        daemon.away(false);
+        assert_eq!(run(2), Delivery::Delivered);
+        assert_eq!(daemon.got(), [3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn a_killed_process_leaves_its_records_to_the_next_one() {
+        let scratch = Scratch::new("courier-killed");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let daemon = Daemon::default();
+        assert_eq!(mirror(&database, &scratch, &daemon, &commit(&database, 1)), Delivery::Delivered);
+        let slow = commit(&database, 2);
+        assert_eq!(mirror(&database, &scratch, &daemon, &commit(&database, 1)), Delivery::Delivered);
+        assert_eq!(daemon.got(), [1, 2, 3, 4]);
+        // It was only slow, and finds its work done.
+        assert_eq!(mirror(&database, &scratch, &daemon, &slow), Delivery::Delivered);
+        assert_eq!(daemon.got(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_number_from_another_database_hides_no_record() {
+        let scratch = Scratch::new("courier-other");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let daemon = Daemon::default();
+        for seq in [2, 9] {
+            let ahead = Mark { seq, hash: Digest([1; 32]) };
+            std::fs::write(scratch.path().with_extension("cursor"), format!("{ahead}\n")).unwrap();
+            assert_eq!(mirror(&database, &scratch, &daemon, &commit(&database, 2)), Delivery::Delivered);
+        }
+        assert_eq!(daemon.got(), [1, 2, 1, 2, 3, 4]);
+        std::fs::write(scratch.path().with_extension("cursor"), "rubbish").unwrap();
+        assert_eq!(mirror(&database, &scratch, &daemon, &commit(&database, 1)), Delivery::Delivered);
+        assert_eq!(daemon.got().last(), Some(&5));
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_silences_no_mirror() {
+        let scratch = Scratch::new("courier-directory");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let daemon = Daemon::default();
+        let outbox = Outbox::new(daemon.clone(), "/nonexistent/cursor".into());
+        let journal = Journal::new(&database, "web1", vec![Box::new(outbox)]);
+        assert_eq!(journal.mirror(&commit(&database, 2)), Delivery::Delivered);
+        assert_eq!(daemon.got(), [1, 2]);
+    }
+
+    #[test]
+    fn many_at_once_send_each_record_once_and_in_order() {
+        let scratch = Scratch::new("courier-many");
+        drop(Database::create(&scratch.path(), &[SCHEMA]).unwrap());
+        let got = scratch.path().with_extension("got");
+        struct Append(PathBuf);
+        impl Transport for Append {
+            fn send(&mut self, record: &Written) -> Delivery {
+                use std::io::Write;
+                let mut file = OpenOptions::new().create(true).append(true).open(&self.0).unwrap();
+                writeln!(file, "{}", record.seq).unwrap();
+                Delivery::Delivered
+            }
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let database = Database::open(&scratch.path(), &[SCHEMA]).unwrap();
+                    for _ in 0..25 {
+                        let records = commit(&database, 2);
+                        let cursor = scratch.path().with_extension("cursor");
+                        let outbox = Outbox::new(Append(got.clone()), cursor);
+                        let journal = Journal::new(&database, "web1", vec![Box::new(outbox)]);
+                        assert_eq!(journal.mirror(&records), Delivery::Delivered);
+                    }
+                });
+            }
+        });
+        let lines: Vec<u64> = std::fs::read_to_string(got).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+        // Where the first to come was not the first to commit, the mirror begins with its record.
+        let first = lines[0];
+        assert_eq!(lines, (first..=200).collect::<Vec<_>>());
+    }
+}

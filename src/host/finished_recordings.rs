@@ -1,0 +1,92 @@
+//! All recordings at once, for the sweep that nobody waits for: which are finished, and which were abandoned.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::recordings::{DONE, RECORDINGS, present};
+use super::{Encoding, Host, HostError, is_written};
+use jit_core::clock::Timestamp;
+
+/// A recording without a writer may be so young that its lock is still to come, µs.
+const YOUNG_US: i64 = 60_000_000;
+
+/// A finished recording.
+#[derive(Debug, Clone)]
+pub struct FinishedRecording {
+    /// Whose recording it is.
+    pub run: String,
+    /// How it is stored.
+    pub encoding: Encoding,
+    /// As it is stored.
+    pub bytes: u64,
+    /// When it was written last.
+    pub finished: Timestamp,
+    name: OsString,
+}
+
+impl Host {
+    /// The finished recordings, in no order.
+    pub fn finished_recordings(&self) -> Result<Vec<FinishedRecording>, HostError> {
+        let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(Vec::new()) };
+        let Some(done) = present(live.directory(DONE.as_ref()))? else { return Ok(Vec::new()) };
+        list(done.path())
+    }
+
+    /// Runs whose recording has no writer any more, and which are not among the `running`.
+    pub fn abandoned_recordings(&self, running: &dyn Fn(&str) -> bool) -> Result<Vec<String>, HostError> {
+        let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(Vec::new()) };
+        let old = Timestamp(self.clocks()?.wall.0.saturating_sub(YOUNG_US));
+        let mut found = Vec::new();
+        for recording in list(live.path())? {
+            let candidate =
+                recording.encoding == Encoding::Plain && recording.finished < old && !running(&recording.run);
+            if candidate
+                && let Some(file) = present(live.file(&recording.name))?
+                && !is_written(&file.into_file())?
+            {
+                found.push(recording.run);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What lies in a directory that is root's alone.
+fn list(directory: &Path) -> Result<Vec<FinishedRecording>, HostError> {
+    let failed = |error| HostError::System("list the recordings", error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let Some((run, encoding)) = name.to_str().and_then(named) else { continue };
+        // One that moves while we look is no fault.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let finished = Timestamp::from_seconds(metadata.mtime());
+        let run = run.to_owned();
+        found.push(FinishedRecording { run, encoding, bytes: metadata.size(), finished, name });
+    }
+    Ok(found)
+}
+
+/// Whose recording a file is, by its name.
+fn named(name: &str) -> Option<(&str, Encoding)> {
+    let plain = || Some((name.strip_suffix(".cast")?, Encoding::Plain));
+    let packed = || Some((name.strip_suffix(".cast.zst")?, Encoding::Zstd));
+    packed().or_else(plain).filter(|(run, _)| !run.is_empty() && !run.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_recordings_are_recordings() {
+        assert_eq!(named("0123456789ab.cast"), Some(("0123456789ab", Encoding::Plain)));
+        assert_eq!(named("0123456789ab.cast.zst"), Some(("0123456789ab", Encoding::Zstd)));
+        for name in ["done", ".0123456789ab.zst", ".cast", ".cast.zst", "x.zst", ""] {
+            assert_eq!(named(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The manner of a run: what the caller wishes besides the command itself, as far as the role allows it (sudoers(5)).
+
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::elevation::{Caller, Elevation};
+use jit_core::escape::Word;
+use jit_core::names::UserName;
+use jit_core::policy::{Role, RunDirectory};
+use sys::directory::OpenedDirectory;
+
+/// How a command is to be run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Where.
+    pub directory: WorkingDirectory,
+    /// Descriptors from this one on are closed.
+    pub closefrom: u32,
+    /// For how long at most, in seconds.
+    pub time_limit: Option<u64>,
+}
+
+/// Where a command is to begin, by name: nobody has looked yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WantedDirectory {
+    /// Where the caller is.
+    Callers,
+    /// There, or it does not begin.
+    Path(PathBuf),
+    /// The home of a login.
+    Home(PathBuf),
+}
+
+/// Where a command begins.
+#[derive(Debug, Clone)]
+pub enum WorkingDirectory {
+    /// Where the caller is.
+    Callers,
+    /// There: it was opened with the permissions of the run-as user, and is never looked up again.
+    Opened(Rc<OpenedDirectory>),
+    /// Where the caller is, because the home of the login cannot be entered; what the caller is told.
+    Instead(String),
+}
+
+/// The role does not allow the wish. The sentences are sudo's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotPermitted {
+    /// `requiretty`, and there is none.
+    NoTerminal,
+    /// -C without `closefrom_override`.
+    CloseFrom,
+    /// -D without `runcwd = "*"`; the command.
+    Directory(Word),
+    /// -T without `user_command_timeouts`.
+    TimeLimit,
+    /// The home of nobody that the account database knows.
+    NoHome(UserName),
+    /// A directory that the run-as user cannot enter, and why.
+    NotEntered(Word, &'static str),
+}
+
+impl fmt::Display for NotPermitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoTerminal => f.write_str("sorry, you must have a tty to run sudo"),
+            Self::CloseFrom => f.write_str("you are not permitted to use the -C option"),
+            Self::Directory(command) => write!(f, "you are not permitted to use the -D option with {command}"),
+            Self::NoHome(user) => write!(f, "unknown user {user}"),
+            Self::NotEntered(path, reason) => write!(f, "unable to change directory to {path}: {reason}"),
+            // Sic.
+            Self::TimeLimit => f.write_str("sorry, you are not allowed set a command timeout"),
+        }
+    }
+}
+
+impl RunOptions {
+    /// The manner in which `role` lets `elevation` run.
+    pub fn of(role: &Role, elevation: &Elevation) -> Result<Self, NotPermitted> {
+        let (options, wish) = (&role.options, elevation.wish());
+        if options.requiretty && elevation.caller().tty().is_none() {
+            return Err(NotPermitted::NoTerminal);
+        }
+        let closefrom = match wish.close_from {
+            Some(number) if number != options.closefrom && !options.closefrom_override => {
+                return Err(NotPermitted::CloseFrom);
+            }
+            number => number.unwrap_or(options.closefrom),
+        };
+        let time_limit = match (wish.time_limit, options.command_timeout) {
+            (Some(1..), _) if !options.user_command_timeouts => return Err(NotPermitted::TimeLimit),
+            (Some(wished @ 1..), 0) => Some(wished),
+            (Some(wished @ 1..), most) => Some(wished.min(most)),
+            (_, 0) => None,
+            (_, most) => Some(most),
+        };
+        Ok(Self { directory: Self::working_directory(role, elevation)?, closefrom, time_limit })
+    }
+
+    /// Where `role` lets `elevation` run, whatever else is wished: opened, once for every question about this elevation.
+    ///
+    /// # Errors
+    /// The role does not allow the directory that is wished, nobody has the home that it is, or it cannot be entered.
+    pub fn working_directory(role: &Role, elevation: &Elevation) -> Result<WorkingDirectory, NotPermitted> {
+        let (wanted, or_else): (_, fn(NotPermitted) -> _) = match Self::wanted_directory(role, elevation)? {
+            WantedDirectory::Callers => return Ok(WorkingDirectory::Callers),
+            WantedDirectory::Path(path) => (path, Err),
+            WantedDirectory::Home(home) => (home, |error| Ok(WorkingDirectory::Instead(format!("jit-sudo: {error}")))),
+        };
+        match elevation.directory(&wanted) {
+            Ok(opened) => Ok(WorkingDirectory::Opened(opened)),
+            Err(reason) => or_else(NotPermitted::NotEntered(Word::from(wanted.as_os_str()), reason)),
+        }
+    }
+
+    /// The name of the directory where `role` lets `elevation` run. Looks at nothing, so that it tells nothing.
+    ///
+    /// # Errors
+    /// The role does not allow the directory that is wished, or nobody has the home that it is.
+    pub fn wanted_directory(role: &Role, elevation: &Elevation) -> Result<WantedDirectory, NotPermitted> {
+        let home = &elevation.run_as().account().home;
+        Ok(match run_directory(role, elevation)? {
+            // As typed, but for where it begins.
+            Some(RunDirectory::Path(path)) => {
+                WantedDirectory::Path(elevation.caller().directory().unwrap_or(Path::new("/")).join(path))
+            }
+            Some(RunDirectory::TargetsHome) => WantedDirectory::Path(home.clone()),
+            Some(RunDirectory::HomeOf(user)) => match sys::users::account_by_name(user.as_str()) {
+                Ok(Some(account)) => WantedDirectory::Path(account.home),
+                Ok(None) | Err(_) => return Err(NotPermitted::NoHome(user)),
+            },
+            None | Some(RunDirectory::CallersChoice) if elevation.wish().login => WantedDirectory::Home(home.clone()),
+            None | Some(RunDirectory::CallersChoice) => WantedDirectory::Callers,
+        })
+    }
+}
+
+impl WorkingDirectory {
+    /// As it stands in records.
+    pub fn word(&self, caller: &Caller) -> Word {
+        match self {
+            Self::Callers | Self::Instead(_) => caller.directory_word(),
+            Self::Opened(directory) => Word::from(directory.path().as_os_str()),
+        }
+    }
+}
+
+fn run_directory(role: &Role, elevation: &Elevation) -> Result<Option<RunDirectory>, NotPermitted> {
+    let (wish, said) = (elevation.wish(), &role.options.runcwd);
+    let wished = wish.directory.as_deref().filter(|wished| Some(*wished) != elevation.caller().directory());
+    match (wished, said) {
+        (Some(wished), Some(RunDirectory::CallersChoice)) => Ok(Some(typed(wished))),
+        (Some(_), _) => Err(NotPermitted::Directory(Word::from(elevation.command().path().as_os_str()))),
+        (None, None | Some(RunDirectory::CallersChoice)) => Ok(None),
+        (None, Some(said)) => Ok(Some(said.clone())),
+    }
+}
+
+/// A directory as typed behind -D: a path, `~`, or `~USER`.
+fn typed(path: &Path) -> RunDirectory {
+    match path.as_os_str().as_bytes().strip_prefix(b"~") {
+        Some(b"") => RunDirectory::TargetsHome,
+        Some(user) => match std::str::from_utf8(user).map(UserName::parse) {
+            Ok(Ok(user)) => RunDirectory::HomeOf(user),
+            _ => RunDirectory::Path(PathBuf::from(path)),
+        },
+        None => RunDirectory::Path(PathBuf::from(path)),
+    }
+}

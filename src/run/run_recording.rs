@@ -1,0 +1,99 @@
+//! The recording of a run, between the session, which makes it, and the host, which keeps it.
+
+use std::cell::Cell;
+use std::io;
+use std::path::Path;
+
+use crate::audit::recorded::Recorded;
+use crate::recording::{Blank, Limits, RecordingError};
+use crate::refusal::Refusal;
+use crate::run::RunContext;
+use crate::session::{BlankOf, SessionRecording, Watch};
+use crate::shrink::{WORTH, start};
+use jit_core::evidence::Digest;
+use jit_core::evidence::record::Ending;
+use jit_core::names::Person;
+use jit_core::places::SHRINKER;
+use jit_core::policy::RecordingSettings;
+
+/// The recording of one run: who pays for it, and what was set aside for it.
+pub(super) struct RunRecording<'s> {
+    run: String,
+    /// Nobody where it is root who runs something.
+    payer: Option<Person>,
+    context: &'s RunContext<'s>,
+    /// In bytes.
+    set_aside: Cell<u64>,
+}
+
+impl<'s> RunRecording<'s> {
+    pub(super) fn of(recorded: &Recorded, context: &'s RunContext<'s>) -> Self {
+        let caller = recorded.authorized().elevation().caller();
+        let payer = (caller.uid() != 0).then(|| caller.person().clone());
+        Self { run: recorded.run().to_owned(), payer, context, set_aside: Cell::new(0) }
+    }
+
+    fn settings(&self) -> RecordingSettings {
+        self.context.policy.settings().audit.recording
+    }
+
+    /// What the session records on.
+    pub(super) fn session_recording<'b>(&self, recorded: &Recorded, blank: &'b BlankOf<'b>) -> SessionRecording<'b> {
+        SessionRecording::of(recorded, self.settings().mode, blank)
+    }
+
+    /// Makes the file, once the session is sure that it is recorded.
+    pub(super) fn blank(&self) -> Result<Blank, RecordingError> {
+        let settings = self.settings();
+        let length = match &self.payer {
+            Some(person) => self.set_aside(person, settings).map_err(|error| io::Error::other(error.sentence()))?,
+            None => settings.limit,
+        };
+        let file = self.context.host.begin_recording(&self.run)?;
+        Ok(Blank { file, limits: Limits { length, reserve: settings.reserve } })
+    }
+
+    fn set_aside(&self, person: &Person, settings: RecordingSettings) -> Result<u64, Refusal> {
+        let moment = self.context.host.clocks()?;
+        let length = self.context.journal.set_aside(&moment, person, &settings.per_user, settings.limit)?;
+        self.set_aside.set(length);
+        Ok(length)
+    }
+
+    /// What is not given back, because the database is busy or somebody was killed, becomes free again as what was used does.
+    fn give_back(&self, used: u64) {
+        let unused = self.set_aside.take().saturating_sub(used);
+        if let (Some(person), 1..) = (&self.payer, unused)
+            && let Ok(moment) = self.context.host.clocks()
+        {
+            let _ = self.context.journal.give_back(&moment, person, &self.settings().per_user, unused);
+        }
+    }
+
+    /// Puts the recording, where there is one, to the others, and its seal into the end record.
+    pub(super) fn seal(
+        &self,
+        session_recording: SessionRecording<'_>,
+        ending: Ending,
+        watch: &mut dyn Watch,
+    ) -> Ending {
+        let finished = session_recording.finish();
+        self.give_back(finished.as_ref().map_or(0, |(seal, _)| seal.bytes));
+        let Some((seal, last)) = finished else { return ending };
+        if let Err(error) = last {
+            watch.unrecorded(&error);
+        }
+        if let Err(error) = self.context.host.shelve_recording(&self.run) {
+            // It stays where it is, and is found there too.
+            watch.unrecorded(&error.to_string());
+        }
+        Ending { recording: Some(Digest(seal.sha256)), recording_bytes: Some(seal.bytes), ..ending }
+    }
+}
+
+/// Has a long recording compressed, once its seal is in the journal.
+pub(super) fn shrink(ending: Option<u64>, run: &str) {
+    if ending.is_some_and(|bytes| bytes >= WORTH) {
+        start(Path::new(SHRINKER), run);
+    }
+}

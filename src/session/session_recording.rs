@@ -1,0 +1,244 @@
+//! The recording of one session: begins when the command does, and says what it means for the session when nothing more
+//! can be recorded. Where the file lies is not known here.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use super::ending::Enforcer;
+use super::launch::LaunchError;
+use crate::audit::recorded::Recorded;
+use crate::recording::{Blank, Environment, Header, Recorder, RecordingError, Seal};
+use jit_core::escape::command_line;
+use jit_core::policy::{Record, RecordingMode};
+use sys::terminal::WindowSize;
+
+/// What a session without a terminal looks like to a player.
+const NO_WINDOW: WindowSize = WindowSize { rows: 24, columns: 80, width: 0, height: 0 };
+
+/// Makes what a recording is written to.
+pub type BlankOf<'a> = dyn Fn() -> Result<Blank, RecordingError> + 'a;
+
+/// The recording of one session, if it is to be recorded at all.
+pub struct SessionRecording<'a> {
+    record: Record,
+    with_input: bool,
+    mode: RecordingMode,
+    header: Header,
+    blank: &'a BlankOf<'a>,
+    state: State,
+    /// Why nothing is recorded any more, until somebody was told.
+    failure: Option<RecordingError>,
+}
+
+/// Who writes the recording.
+enum State {
+    /// There is none.
+    Nothing,
+    /// This process.
+    Here(Recorder),
+    /// The relay process, into this file.
+    Elsewhere(File),
+    /// It is complete; perhaps its last writing failed.
+    Sealed(Seal, Option<String>),
+}
+
+impl<'a> SessionRecording<'a> {
+    /// For the run that was recorded, as its role and `mode` say. `blank` is asked when it is sure that there is something
+    /// to record.
+    pub fn of(recorded: &Recorded, mode: RecordingMode, blank: &'a BlankOf<'a>) -> Self {
+        let authorized = recorded.authorized();
+        let recording = &authorized.role().recording;
+        Self {
+            record: recording.record,
+            with_input: recording.input,
+            mode,
+            header: header(recorded),
+            blank,
+            state: State::Nothing,
+            failure: None,
+        }
+    }
+
+    /// The seal of what was recorded, for the `end` record; `None` when nothing was. The alert for an error of the last
+    /// writing is the caller's.
+    pub fn finish(self) -> Option<(Seal, Result<(), String>)> {
+        match self.state {
+            State::Nothing => None,
+            State::Here(recorder) => {
+                let (seal, last) = recorder.finish();
+                Some((seal, last.map_err(|error| error.to_string())))
+            }
+            State::Elsewhere(file) => {
+                let killed = "whoever recorded the session was killed, and the recording ends before it".to_owned();
+                Seal::of(&file).ok().map(|seal| (seal, Err(killed)))
+            }
+            State::Sealed(seal, why) => Some((seal, why.map_or(Ok(()), Err))),
+        }
+    }
+
+    /// In the supervisor: a process that was forked from this one records from here on.
+    pub(super) fn hand_over(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Nothing) {
+            State::Here(recorder) => State::Elsewhere(recorder.into_file()),
+            state => state,
+        };
+    }
+
+    /// In the supervisor: the relay process has sealed it.
+    pub(super) fn sealed(&mut self, seal: Seal, why: Option<String>) {
+        if matches!(self.state, State::Elsewhere(_)) {
+            self.state = State::Sealed(seal, why);
+        }
+    }
+
+    /// In the relay process: writes what is left, and seals it.
+    pub(super) fn seal(&mut self) -> (Option<Seal>, Option<String>) {
+        let State::Here(recorder) = std::mem::replace(&mut self.state, State::Nothing) else { return (None, None) };
+        let (seal, last) = recorder.finish();
+        (Some(seal), last.err().map(|error| error.to_string()))
+    }
+
+    /// What recording costs when it fails.
+    pub(super) fn mode(&self) -> RecordingMode {
+        self.mode
+    }
+
+    /// Why nothing is recorded any more, once.
+    pub(super) fn failure(&mut self) -> Option<RecordingError> {
+        self.failure.take()
+    }
+
+    /// The file that this process writes.
+    pub(super) fn file(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Here(recorder) => Some(recorder.as_fd()),
+            State::Nothing | State::Elsewhere(_) | State::Sealed(..) => None,
+        }
+    }
+
+    /// Whether terminals are recorded.
+    pub(super) fn takes_terminals(&self) -> bool {
+        self.record != Record::None
+    }
+
+    /// Whether what goes to pipes and files is recorded as well.
+    pub(super) fn takes_all(&self) -> bool {
+        self.record == Record::All
+    }
+
+    /// Begins, where a session with this window, or without one, is recorded at all.
+    pub(super) fn begin(&mut self, window: Option<WindowSize>, enforcer: &mut Enforcer<'_>) -> Result<(), LaunchError> {
+        let wanted = match self.record {
+            Record::None => false,
+            Record::Tty => window.is_some(),
+            Record::All => true,
+        };
+        if !wanted {
+            return Ok(());
+        }
+        let window = window.filter(|window| window.rows > 0 && window.columns > 0).unwrap_or(NO_WINDOW);
+        (self.header.width, self.header.height) = (window.columns, window.rows);
+        let begun = (self.blank)().and_then(|blank| Recorder::begin(blank, &self.header, Instant::now()));
+        match (begun, self.mode) {
+            (Ok(recorder), _) => self.state = State::Here(recorder),
+            (Err(error), RecordingMode::Strict) => return Err(LaunchError::Unrecorded(error)),
+            (Err(error), RecordingMode::BestEffort) => enforcer.unrecorded(&error.to_string(), self.mode),
+        }
+        Ok(())
+    }
+
+    /// What the command showed.
+    pub(super) fn output(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.take(|recorder| recorder.output(Instant::now(), bytes));
+        }
+    }
+
+    /// What the command wrote to something else than its terminal, as a terminal would show it: a line's end is CR LF.
+    pub(super) fn stream(&mut self, bytes: &[u8]) {
+        if self.file().is_some() {
+            let mut shown = Vec::with_capacity(bytes.len() + bytes.len() / 16);
+            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                match line.split_last() {
+                    // Written when the command's terminal made it so itself.
+                    Some((b'\n', [.., b'\r'])) => shown.extend_from_slice(line),
+                    Some((b'\n', text)) => {
+                        shown.extend_from_slice(text);
+                        shown.extend_from_slice(b"\r\n");
+                    }
+                    _ => shown.extend_from_slice(line),
+                }
+            }
+            self.output(&shown);
+        }
+    }
+
+    /// Whether what is typed is recorded.
+    pub(super) fn takes_input(&self) -> bool {
+        self.with_input && self.file().is_some()
+    }
+
+    /// What was typed; the caller has seen that the terminal shows it.
+    pub(super) fn input(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.take(|recorder| recorder.input(Instant::now(), bytes));
+        }
+    }
+
+    /// The window's new size.
+    pub(super) fn resize(&mut self, window: WindowSize) {
+        self.take(|recorder| recorder.resize(Instant::now(), window.columns, window.rows));
+    }
+
+    /// What we said to the person at the terminal.
+    pub(super) fn mark(&mut self, words: &str) {
+        self.take(|recorder| recorder.mark(Instant::now(), words));
+    }
+
+    /// Writes what has waited long enough, and shortens `patience` to the next time.
+    pub(super) fn tend(&mut self, patience: Option<Duration>) -> Option<Duration> {
+        let now = Instant::now();
+        self.take(|recorder| recorder.tend(now));
+        let due = match &self.state {
+            State::Here(recorder) => recorder.patience(now),
+            State::Nothing | State::Elsewhere(_) | State::Sealed(..) => None,
+        };
+        match due {
+            Some(due) => Some(patience.map_or(due, |patience| patience.min(due))),
+            None => patience,
+        }
+    }
+
+    fn take(&mut self, act: impl FnOnce(&mut Recorder) -> Result<(), RecordingError>) {
+        if let State::Here(recorder) = &mut self.state
+            && let Err(error) = act(recorder)
+        {
+            self.failure = Some(error);
+        }
+    }
+}
+
+fn header(recorded: &Recorded) -> Header {
+    let elevation = recorded.authorized().elevation();
+    let command = command_line(recorded.authorized().plan().argv().words());
+    let (caller, run_as) = (elevation.caller(), elevation.run_as());
+    let variable = |name: &str| {
+        let value = |entry: &OsStr| {
+            let bytes = entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        };
+        recorded.environment().entries().iter().find_map(|entry| value(entry))
+    };
+    Header {
+        version: 2,
+        width: NO_WINDOW.columns,
+        height: NO_WINDOW.rows,
+        timestamp: recorded.time().seconds(),
+        title: format!("{}: {} as {} on {}", recorded.run(), caller.name(), run_as.name(), caller.host()),
+        command,
+        env: Environment { term: variable("TERM"), shell: variable("SHELL") },
+    }
+}

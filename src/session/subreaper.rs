@@ -1,0 +1,154 @@
+//! Who begets a command that has neither a terminal nor a control group of its own. Without the group what it leaves behind is
+//! found only as what descends from somebody, and the supervisor ends with its command: so there is a process between them,
+//! which adopts the orphans and ends with the last of them.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::launch::{Launch, LaunchError};
+use super::message::{Order, Report, receive_order, receive_report, send_order, send_report};
+use super::reaper::{Reaper, Stops};
+use super::streams::CommandStreams;
+use sys::exec::ExecError;
+use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
+use sys::process::{self, Pid, Usage, WaitEvent, Waiting, exit_now, fork, wait};
+use sys::sandbox::{Capability, Files, Post, close_but, confine};
+use sys::sanitize::Inherited;
+use sys::signals::{SIGCHLD, SIGHUP, SIGTERM, SignalQueue};
+
+/// A command without a terminal of its own: a child of ours, or of its keeper.
+pub(super) struct Child {
+    command: Pid,
+    subreaper: Option<(Pid, OwnedFd)>,
+    /// That [`Self::change`] has told.
+    stops: Cell<Stops>,
+}
+
+impl Child {
+    /// Starts the command, with a keeper where it has no control group. Where the supervisor is killed, what is left has `grace`.
+    pub(super) fn start(
+        launch: &Launch,
+        inherited: &Inherited,
+        ends: &CommandStreams,
+        grace: Duration,
+    ) -> Result<Self, LaunchError> {
+        if launch.process_tree().group().is_some() {
+            return Ok(Self { command: launch.spawn(inherited, ends)?, subreaper: None, stops: Cell::default() });
+        }
+        let (ours, theirs) = socket_pair().map_err(|error| LaunchError::System("make a socket pair", error))?;
+        let mut ours = Some(ours);
+        let begotten = fork(|| {
+            ours = None; // what the keeper held, it could not hear us let go of
+            exit_now(i32::from(keep(launch, inherited, ends, &theirs, grace).is_err()))
+        });
+        let subreaper = begotten.map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
+        drop(theirs);
+        let lost = |error| LaunchError::Lost("hear of the command", error);
+        let line = ours.ok_or_else(|| lost(io::ErrorKind::NotConnected.into()))?;
+        match receive_report(&line) {
+            Ok(Some(Report::Begun(command))) => {
+                set_blocking(line.as_fd(), Blocking::No).map_err(lost)?;
+                Ok(Self { command, subreaper: Some((subreaper, line)), stops: Cell::default() })
+            }
+            Ok(Some(Report::Failed(error))) => Err(launch.failed(error)),
+            Ok(_) => Err(lost(killed())),
+            Err(error) => Err(lost(error)),
+        }
+    }
+
+    /// The command.
+    pub(super) fn pid(&self) -> Pid {
+        self.command
+    }
+
+    /// Between it and us.
+    pub(super) fn subreaper(&self) -> Option<Pid> {
+        self.subreaper.as_ref().map(|(pid, _)| *pid)
+    }
+
+    /// Ready when [`Self::change`] has something to tell; without it SIGCHLD tells that.
+    pub(super) fn line(&self) -> Option<BorrowedFd<'_>> {
+        self.subreaper.as_ref().map(|(_, line)| line.as_fd())
+    }
+
+    /// What has become of the command, unless it goes on.
+    pub(super) fn change(&self) -> io::Result<Option<(WaitEvent, Usage)>> {
+        let change = self.next_change()?;
+        let _ = change.map(|(event, _)| self.stops.set(self.stops.get().and(event)));
+        Ok(change)
+    }
+
+    fn next_change(&self) -> io::Result<Option<(WaitEvent, Usage)>> {
+        let Some((_, line)) = &self.subreaper else { return wait(self.command, Waiting::ChangeNow) };
+        match receive_report(line) {
+            Ok(Some(Report::Stopped(signal))) => Ok(Some((WaitEvent::Stopped(signal), Usage::default()))),
+            Ok(Some(Report::Ended(end))) => Ok(Some((end.event, end.usage))),
+            Ok(Some(_)) => Ok(None),
+            Ok(None) => Err(killed()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends it a signal. One that has just ended needs none; SIGCONT undoes the stop that [`Self::change`] told last, and no later one.
+    pub(super) fn signal(&self, signal: i32) {
+        match &self.subreaper {
+            Some((_, line)) => drop(send_order(line, &Order::Signal(signal, self.stops.get().count))),
+            None => self.stops.get().send(self.command, signal),
+        }
+    }
+}
+
+fn killed() -> io::Error {
+    io::Error::other("the process that keeps the command was killed")
+}
+
+/// The whole life of the keeper.
+fn keep(
+    launch: &Launch,
+    inherited: &Inherited,
+    ends: &CommandStreams,
+    supervisor: &OwnedFd,
+    grace: Duration,
+) -> io::Result<()> {
+    process::become_subreaper()?;
+    let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
+    let command = match launch.beget(inherited, ends) {
+        Ok(command) => command,
+        Err(error) => return send_report(supervisor, &Report::Failed(error)),
+    };
+    let mut reaper = Reaper::of(command, None);
+    let kept = [supervisor.as_fd(), signals.as_fd()];
+    let kept: Vec<_> = kept.into_iter().chain(reaper.descriptors()).collect();
+    // The command is of the caller's session and process group; its keeper is of neither.
+    let apart = process::new_session().and_then(|_| close_but(&kept));
+    // A kernel without a part of the wall has the rest; `jitctl doctor` tells of it.
+    let _ = confine(Post::RelayProcess, &[Capability::Kill], Files::Below(&[]));
+    let attended = apart.and_then(|()| send_report(supervisor, &Report::Begun(command)));
+    match attended.and_then(|()| attend(&mut reaper, &signals, supervisor)) {
+        Ok(()) if reaper.command().is_none() => reaper.outlast(),
+        Ok(()) | Err(_) => reaper.end(grace),
+    }
+    Ok(())
+}
+
+/// Until the supervisor has let go of the line.
+fn attend(reaper: &mut Reaper, signals: &SignalQueue, supervisor: &OwnedFd) -> io::Result<()> {
+    loop {
+        let mut entries = [PollEntry::reading(signals.as_fd()), PollEntry::reading(supervisor.as_fd())];
+        poll(&mut entries, None)?;
+        let [_, ordered] = entries.map(|entry| entry.ready_read || entry.hangup);
+        while signals.next_event()?.is_some() {}
+        reaper.look(None, supervisor)?;
+        if !ordered {
+            continue;
+        }
+        match receive_order(supervisor)? {
+            Some(Order::Signal(signal, stops)) => reaper.forward(signal, stops),
+            Some(_) => {}
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+use super::*;
+use std::fs;
+use std::io::Write;
+
+fn foreign_processes(pid: Pid, group: Option<Cgroup>) -> ForeignProcesses {
+    let host = ForeignProgram { pid, holder: 0, run_as: 0, terminal: None, mark: Mark::new("SYS_GUESTS_TEST", "ours") };
+    ForeignProcesses::of(host, group, Programs::at(&[]), false).unwrap()
+}
+
+/// A process that does as it is told by the lines that it reads; `None` where there is no shell.
+fn host() -> (std::process::Child, Pid) {
+    let child = std::process::Command::new("sh").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
+    (child, pid)
+}
+
+#[test]
+fn what_a_program_begets_is_ended_and_the_program_is_not() {
+    let (mut child, pid) = host();
+    let foreign_processes = foreign_processes(pid, None);
+    writeln!(child.stdin.as_mut().unwrap(), "sleep 61 & sleep 62").unwrap();
+    let found = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        foreign_processes.seen().unwrap().len() == 2
+    });
+    assert!(found && foreign_processes.host_lives());
+    assert_eq!(foreign_processes.signal(libc::SIGKILL, "").unwrap(), 2);
+    assert!(foreign_processes.host_lives() && child.try_wait().unwrap().is_none());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert!(!foreign_processes.host_lives());
+    assert_eq!(foreign_processes.signal(libc::SIGKILL, "").unwrap(), 0);
+}
+
+#[test]
+fn what_is_frozen_stands_still_though_it_is_told_to_go_on_and_the_program_does_not() {
+    let (mut child, pid) = host();
+    let Ok(group) = Cgroup::create("sys-tests", "icebox") else { return drop(child.kill()) };
+    let foreign_processes = foreign_processes(pid, Some(group));
+    let place = std::env::temp_dir().join(format!("sys-guests-{}", std::process::id()));
+    let size = || fs::metadata(&place).map_or(0, |found| found.len());
+    let grows = || {
+        let before = size();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        size() > before
+    };
+    writeln!(child.stdin.as_mut().unwrap(), "sh -c 'while sleep 0.01; do echo; done' >{} &", place.display()).unwrap();
+    assert!((0..50).any(|_| grows()));
+    foreign_processes.freeze().unwrap();
+    for _ in 0..3 {
+        foreign_processes.signal(libc::SIGCONT, "").unwrap();
+        assert!(!grows());
+    }
+    assert_eq!(procfs::stat(pid).unwrap().state, b'S');
+    foreign_processes.thaw().unwrap();
+    assert!((0..50).any(|_| grows()));
+    // And a frozen one can be killed.
+    foreign_processes.freeze().unwrap();
+    foreign_processes.signal(libc::SIGKILL, "").unwrap();
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert!((0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        foreign_processes.count().unwrap() == 0
+    }));
+    foreign_processes.part();
+    let _ = fs::remove_file(&place);
+}
+
+#[test]
+fn a_daemon_that_left_the_family_is_found_in_the_group() {
+    let (mut child, pid) = host();
+    let Ok(group) = Cgroup::create("sys-tests", "guests") else { return drop(child.kill()) };
+    let foreign_processes = foreign_processes(pid, Some(group));
+    writeln!(child.stdin.as_mut().unwrap(), "setsid sh -c 'sleep 63 & exit' & wait; exit").unwrap();
+    child.wait().unwrap();
+    assert!(!foreign_processes.host_lives());
+    assert_eq!(foreign_processes.signal(libc::SIGKILL, "").unwrap(), 1);
+    for _ in 0..500 {
+        if foreign_processes.seen().unwrap().is_empty() {
+            return foreign_processes.part();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("the daemon lives");
+}
+
+#[test]
+fn of_a_program_that_serves_others_only_what_is_proven_is_meant() {
+    let (mut child, pid) = host();
+    let Ok(group) = Cgroup::create("sys-tests", "shared") else { return drop(child.kill()) };
+    let foreign_processes = foreign_processes(pid, Some(group));
+    let home = |pid: Pid| !foreign_processes.group.as_ref().unwrap().holds(pid);
+    assert!(!home(pid));
+    let line = "SYS_GUESTS_TEST=ours sleep 64 & SYS_GUESTS_TEST=other sleep 65 & sleep 66 &";
+    writeln!(child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    let until = |count: usize| {
+        (0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            foreign_processes.count().unwrap() == count
+        })
+    };
+    assert!(until(3), "alone it would be all of them");
+    std::thread::sleep(std::time::Duration::from_millis(300)); // until they are executed
+    foreign_processes.look(true);
+    assert!(until(1) && home(pid) && !foreign_processes.host_is_theirs());
+    foreign_processes.signal_host(libc::SIGKILL);
+    assert_eq!(foreign_processes.signal(libc::SIGKILL, "").unwrap(), 1);
+    assert!(
+        foreign_processes.host_lives() && scan(pid).unwrap().iter().filter(|one| lives(**one)).all(|one| home(one.pid))
+    );
+    writeln!(child.stdin.as_mut().unwrap(), "SYS_GUESTS_TEST=ours sh -c 'setsid sleep 67 & exit' & wait %4").unwrap();
+    assert!(until(1), "who has left the family is known by the mark");
+    foreign_processes.look(true);
+    assert_eq!(foreign_processes.signal(libc::SIGKILL, "").unwrap(), 1);
+    for one in scan(pid).unwrap() {
+        let _ = send(one, libc::SIGKILL);
+    }
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    foreign_processes.part();
+}

@@ -1,0 +1,141 @@
+//! The second wall around a process that goes on while a command runs: what it does not need it can no longer do, whoever
+//! has taken it over. Three parts: capabilities, files (Landlock) and system calls (by one table).
+//!
+//! Each part is put up for itself. A kernel without one of them leaves the others, and the process goes on: the wall stands
+//! behind code that should not need it. `jitctl doctor` says which parts this kernel has.
+
+mod capabilities;
+mod filter;
+mod landlock;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
+
+pub use capabilities::Capability;
+
+use crate::bpf;
+use crate::kernel::check;
+use crate::sanitize::open_descriptors;
+
+/// What a process still does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Post {
+    /// Carries the bytes of caller and command, and waits for the command: opens nothing.
+    RelayProcess,
+    /// Keeps records and ends runs: opens files, and sockets of this host.
+    Subreaper,
+    /// Computes: reads and writes what is open.
+    Worker,
+}
+
+/// A place below which files can still be opened.
+#[derive(Clone, Copy, Debug)]
+pub enum AllowedPath<'a> {
+    /// For reading.
+    Read(&'a Path),
+    /// For writing, making and removing too.
+    Write(&'a Path),
+}
+
+/// Which parts of the wall stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parts {
+    /// No capability but the named ones.
+    pub capabilities: bool,
+    /// No file but below the named places.
+    pub files: bool,
+    /// No system call but those of the table.
+    pub calls: bool,
+}
+
+/// Which files a process may open.
+#[derive(Clone, Copy, Debug)]
+pub enum Files<'a> {
+    /// Those that it could open before.
+    Any,
+    /// Those below these places.
+    Below(&'a [AllowedPath<'a>]),
+}
+
+/// Puts the wall up around this process and all that it will beget, for good. For a process that executes no other program.
+pub fn confine(post: Post, kept: &[Capability], files: Files<'_>) -> Parts {
+    // Without CAP_SYS_ADMIN the kernel wants it first; with it, it takes nothing from who executes nothing.
+    // SAFETY: this prctl takes integers only.
+    let _ = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    let files = match files {
+        Files::Any => Ok(()),
+        Files::Below(grounds) => landlock::restrict(grounds),
+    };
+    let capabilities = capabilities::keep(kept);
+    // The last: it forbids what the others need.
+    let calls = filter::filter(post).and_then(|mut filter| bpf::set(&mut filter));
+    Parts { capabilities: capabilities.is_ok(), files: files.is_ok(), calls: calls.is_ok() }
+}
+
+/// The version of this kernel's Landlock.
+///
+/// # Errors
+/// Where it has none.
+pub fn landlock_version() -> io::Result<i64> {
+    landlock::version()
+}
+
+/// Closes every descriptor from 3 on but `kept`, in a forked process that uses no other, and that ends without dropping what
+/// its parent had open ([`exit_now`](crate::process::exit_now)).
+///
+/// # Errors
+/// When the descriptors of this process cannot be listed on a kernel before 5.9.
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    close_from_but(3, kept)
+}
+
+/// The same with the standard streams: for a process that reads and says nothing.
+///
+/// # Errors
+/// As [`close_all_but`].
+pub fn close_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    close_from_but(0, kept)
+}
+
+fn close_from_but(mut first: u32, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    kept.sort_unstable();
+    for fd in kept.into_iter().filter(|fd| *fd >= first).collect::<Vec<_>>().into_iter().map(Some).chain([None]) {
+        let last = fd.map_or(u32::MAX, |fd| fd - 1);
+        if first <= last {
+            close_from_to(first, last)?;
+        }
+        first = fd.map_or(u32::MAX, |fd| fd + 1);
+    }
+    Ok(())
+}
+
+/// Closes every descriptor below 65,536, behind the wall, in a process that only waits from now on, and ends as after
+/// [`close_all_but`].
+pub fn let_go() {
+    for fd in 0..1 << 16 {
+        // SAFETY: as in `close_from_to`. There, one call would do, which is not for those behind the wall.
+        unsafe { libc::close(fd) };
+    }
+}
+
+fn close_from_to(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: takes integers. Whoever owns one of these descriptors never uses or drops it again, as `close_all_but` demands.
+    match check(unsafe { libc::close_range(first, last, 0) }) {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            for fd in open_descriptors()? {
+                if u32::try_from(fd).is_ok_and(|fd| (first..=last).contains(&fd)) {
+                    // SAFETY: as above.
+                    unsafe { libc::close(fd) };
+                }
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,192 @@
+//! Which system calls pass the wall, for whom and why: one table. What is not in it is refused.
+
+use libc::c_long;
+
+use Answer::{Fatal, Only, Passes, Refused};
+use Condition::{Not, NotBoth, OneOf, Without};
+
+/// What becomes of a system call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// The kernel does it.
+    Passes,
+    /// Where its arguments are harmless the kernel does it, else it is refused.
+    Only(Condition),
+    /// EPERM.
+    Refused,
+    /// The process is killed: no build of ours and no library asks for it, so whoever does has taken the process over.
+    Fatal,
+}
+
+/// About one argument, counted from 0; the kernel reads 32 bits of each of these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Condition {
+    /// It is one of these.
+    OneOf(u32, &'static [u32]),
+    /// It is anything but this.
+    Not(u32, u32),
+    /// It has none of these bits.
+    Without(u32, u32),
+    /// It has not both of these bits.
+    NotBoth(u32, u32, u32),
+}
+
+/// Some calls, and what becomes of them for the process of each kind ([`super::Post`]).
+pub(super) struct Row {
+    pub(super) calls: &'static [(&'static str, c_long)],
+    pub(super) relay_process: Answer,
+    pub(super) subreaper: Answer,
+    pub(super) worker: Answer,
+    /// Why, for whoever reads the table.
+    #[allow(dead_code, reason = "for the reader")]
+    pub(super) why: &'static str,
+}
+
+const PROT_WRITE: u32 = libc::PROT_WRITE as u32;
+const PROT_EXEC: u32 = libc::PROT_EXEC as u32;
+
+/// -1 to kill(2).
+const EVERYBODY: u32 = u32::MAX;
+
+/// Local sockets, and the kernel's own.
+const FAMILIES: [u32; 2] = [libc::AF_UNIX as u32, libc::AF_NETLINK as u32];
+
+/// TCGETS2, by which newer C libraries ask for a terminal's settings (asm-generic/ioctls.h).
+const TCGETS2: u32 = 0x802c_542a;
+
+const TERMINAL: [u32; 5] =
+    [libc::TCGETS as u32, TCGETS2, libc::TIOCGPGRP as u32, libc::TIOCSPGRP as u32, libc::TIOCGWINSZ as u32];
+
+macro_rules! row {
+    ($relay_process:expr, $subreaper:expr, $worker:expr, $why:literal; $($call:ident),+) => {
+        Row {
+            calls: &[$((stringify!($call), libc::$call)),+],
+            relay_process: $relay_process,
+            subreaper: $subreaper,
+            worker: $worker,
+            why: $why,
+        }
+    };
+}
+
+/// For the carrier, the keeper and the worker, in this order.
+#[rustfmt::skip]
+pub(super) const TABLE: &[Row] = &[
+    row!(Passes, Passes, Passes,
+        "Carries bytes, and talks to its supervisor.";
+        SYS_read, SYS_write, SYS_close, SYS_ppoll),
+    row!(Passes, Passes, Refused,
+        "Vectors of bytes, as std writes them.";
+        SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64),
+    row!(Only(Without(2, PROT_EXEC)), Only(NotBoth(2, PROT_EXEC, PROT_WRITE)), Only(Without(2, PROT_EXEC)),
+        "Memory. None that can be executed is made, so that foreign code finds no place.";
+        SYS_mmap),
+    row!(Only(Without(2, PROT_EXEC)), Only(Without(2, PROT_EXEC)), Only(Without(2, PROT_EXEC)),
+        "As mmap. A module of NSS is loaded by mmap alone.";
+        SYS_mprotect),
+    row!(Passes, Passes, Passes,
+        "The allocator's.";
+        SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk),
+    row!(Passes, Passes, Passes,
+        "What time it is, where the kernel does not show it without a call, and waiting.";
+        SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday, SYS_restart_syscall),
+    row!(Passes, Passes, Passes,
+        "Locks of the C library and of the allocator.";
+        SYS_futex, SYS_sched_yield, SYS_getrandom),
+    row!(Passes, Passes, Passes,
+        "Signals to itself: masks, handlers, and the end of a process that has a bug.";
+        SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_rt_sigreturn, SYS_sigaltstack, SYS_rt_sigpending, SYS_exit,
+        SYS_exit_group, SYS_getpid, SYS_gettid),
+    row!(Only(OneOf(1, &TERMINAL)), Refused, Refused,
+        "The command's terminal: its settings, and which group owns it. Nothing types into one (TIOCSTI).";
+        SYS_ioctl),
+    row!(Passes, Passes, Refused,
+        "Modes and copies of descriptors; locks of the database.";
+        SYS_fcntl),
+    row!(Passes, Passes, Refused,
+        "The recording: its reserve, and no half line in it. The database: durable and whole.";
+        SYS_fstatfs, SYS_ftruncate, SYS_fsync, SYS_fdatasync, SYS_lseek, SYS_fstat),
+    row!(Only(Not(0, EVERYBODY)), Only(Not(0, EVERYBODY)), Refused,
+        "The command's process group and its orphans are ended, but never everybody.";
+        SYS_kill),
+    row!(Passes, Passes, Refused,
+        "Which children ended, and who is in whose group.";
+        SYS_wait4, SYS_waitid, SYS_getpgid, SYS_getsid, SYS_getppid),
+    row!(Refused, Passes, Refused,
+        "A signal to exactly one process of the run.";
+        SYS_pidfd_open, SYS_pidfd_send_signal),
+    row!(Refused, Passes, Refused,
+        "Files: the database, the policy, /proc and the control group. Where, Landlock says.";
+        SYS_openat, SYS_openat2, SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_faccessat2, SYS_readlinkat,
+        SYS_getdents64, SYS_getcwd, SYS_statfs, SYS_fchdir, SYS_chdir, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_mkdirat,
+        SYS_linkat, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_fallocate, SYS_fadvise64,
+        SYS_flock, SYS_sync_file_range, SYS_copy_file_range, SYS_umask, SYS_dup, SYS_dup3, SYS_pipe2,
+        SYS_memfd_create),
+    row!(Refused, Passes, Refused,
+        "The end of a wait for the turn to write.";
+        SYS_timer_create, SYS_timer_settime, SYS_timer_delete),
+    row!(Refused, Passes, Refused,
+        "Who it is and where it runs.";
+        SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getgroups, SYS_uname, SYS_sysinfo, SYS_getrusage,
+        SYS_times, SYS_capget, SYS_sched_getaffinity),
+    row!(Refused, Only(OneOf(0, &FAMILIES)), Refused,
+        "Log sinks and name services listen on local sockets, the kernel's audit log on netlink.";
+        SYS_socket),
+    row!(Refused, Passes, Refused,
+        "The sockets of that kind.";
+        SYS_connect, SYS_bind, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_recvfrom, SYS_recvmsg, SYS_getsockopt,
+        SYS_setsockopt, SYS_getsockname, SYS_getpeername, SYS_shutdown, SYS_epoll_create1, SYS_epoll_ctl,
+        SYS_epoll_pwait, SYS_eventfd2, SYS_pselect6),
+    row!(Fatal, Fatal, Fatal,
+        "Another program.";
+        SYS_execve, SYS_execveat),
+    row!(Fatal, Fatal, Fatal,
+        "Other processes' memory.";
+        SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_kcmp, SYS_pidfd_getfd),
+    row!(Fatal, Fatal, Fatal,
+        "What is mounted where, and another root.";
+        SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen, SYS_fsconfig,
+        SYS_fsmount, SYS_fspick, SYS_mount_setattr),
+    row!(Fatal, Fatal, Fatal,
+        "Namespaces.";
+        SYS_unshare, SYS_setns),
+    row!(Fatal, Fatal, Fatal,
+        "The kernel itself: modules, another kernel, programs in it, its events.";
+        SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load, SYS_bpf, SYS_perf_event_open,
+        SYS_reboot, SYS_swapon, SYS_swapoff),
+    row!(Fatal, Fatal, Fatal,
+        "Ways around a filter, and races in the kernel.";
+        SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd),
+    row!(Refused, Refused, Refused,
+        "New processes. No other program, and no copy of this one either.";
+        SYS_clone, SYS_clone3),
+    row!(Refused, Refused, Refused,
+        "Other ids or capabilities.";
+        SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setfsuid,
+        SYS_setfsgid, SYS_setgroups, SYS_capset, SYS_prctl),
+];
+
+/// Calls that x86-64 alone has.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+pub(super) const LEGACY: &[Row] = &[
+    row!(Passes, Passes, Refused,
+        "As ppoll, where the C library uses it.";
+        SYS_poll, SYS_select, SYS_epoll_wait, SYS_pause),
+    row!(Refused, Passes, Refused,
+        "The older names of the same calls on files.";
+        SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_getdents, SYS_unlink, SYS_rename, SYS_mkdir,
+        SYS_rmdir, SYS_link, SYS_chmod, SYS_chown, SYS_lchown, SYS_dup2, SYS_pipe),
+    row!(Passes, Passes, Refused,
+        "As getpgid.";
+        SYS_getpgrp),
+    row!(Refused, Refused, Refused,
+        "As clone.";
+        SYS_fork, SYS_vfork),
+    row!(Fatal, Fatal, Fatal,
+        "Ports of the machine.";
+        SYS_iopl, SYS_ioperm),
+];
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) const LEGACY: &[Row] = &[];
