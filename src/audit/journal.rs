@@ -260,7 +260,7 @@ impl<'a> Journal<'a> {
         Ok(Written { seq: record.seq, time: record.time, hash, kind, body, durability })
     }
 
-    /// EditCredentials committed records to every sink; `Missed` when any sink missed any of them.
+    /// Hands committed records to every sink; `Missed` when any sink missed any of them.
     pub fn mirror(&self, written: &[Written]) -> Delivery {
         if written.is_empty() {
             return Delivery::Delivered;

@@ -60,11 +60,11 @@ pub struct Compared {
     pub statements: u64,
     /// Grants whose record was pruned: their end may not be known, so it was not compared.
     pub older: u64,
-    /// CloseKind many of these had not ended when the last record was written.
+    /// How many of these had not ended when the last record was written.
     pub older_open: u64,
 }
 
-/// CloseKind many rows of a table have lost their record to the last pruning: those that come first.
+/// How many rows of a table have lost their record to the last pruning: those that come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lost {
     /// So many.
@@ -309,7 +309,7 @@ impl Power {
         }
     }
 
-    /// The ids of which `is` holds, in order: rows that are missing. CloseKind many there are.
+    /// The ids of which `is` holds, in order: rows that are missing. How many there are.
     fn lacking(&mut self, table: Table, is: impl Fn(&Recorded) -> bool) -> usize {
         let mut ids: Vec<Id> = self.said.iter().filter(|(_, said)| is(said)).map(|(id, _)| *id).collect();
         ids.sort_unstable();

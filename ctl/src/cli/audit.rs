@@ -69,13 +69,13 @@ pub(crate) struct AuditSearchWords {
     ///
     /// In yours, or for root and readers of the audit everybody's: each line that holds the text, with the `jitctl
     /// replay` that begins there; at most 20 lines of one recording. That readers did so is recorded, once.
-    #[arg(long, conflicts_with = "Which")]
+    #[arg(long, conflicts_with = "RecordSelection")]
     pub(crate) recordings: bool,
     #[command(flatten)]
     pub(crate) which: RecordSelection,
 }
 
-/// RecordSelection records are listed
+/// Which records are listed
 #[derive(Debug, Args)]
 pub(crate) struct RecordSelection {
     /// Only records with a greater number, the oldest first

@@ -24,7 +24,7 @@ pub(crate) struct KeyWords {
 /// `deny`
 #[derive(Debug, Args)]
 pub(crate) struct DenyWords {
-    /// RecordSelection request, or - for the text of one on standard input
+    /// Which request, or - for the text of one on standard input
     #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::decidable))]
     pub(crate) place: RequestSource,
     /// Shown to the requester
@@ -47,7 +47,7 @@ pub(crate) struct CancelWords {
 /// `release`
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseWords {
-    /// RecordSelection grant, or - for the text of its request on standard input [default: all your active ones]
+    /// Which grant, or - for the text of its request on standard input [default: all your active ones]
     #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) place: Option<RequestSource>,
     #[command(flatten)]
@@ -58,7 +58,7 @@ pub(crate) struct ReleaseWords {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("target").args(["place", "user", "all"]).required(true))]
 pub(crate) struct RevokeWords {
-    /// RecordSelection grant, or - for the text of its request on standard input
+    /// Which grant, or - for the text of its request on standard input
     #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) place: Option<RequestSource>,
     /// Every grant of this user

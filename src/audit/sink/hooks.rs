@@ -15,7 +15,7 @@ pub struct Hooks {
     starter: Starter,
 }
 
-/// EditCredentials events to the runner, one line each.
+/// Hands events to the runner, one line each.
 pub type Starter = Rc<dyn Fn(&[u8]) -> io::Result<()>>;
 
 impl Hooks {

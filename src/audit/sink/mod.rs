@@ -32,7 +32,7 @@ pub trait Sink {
 
 /// Where one record after the other is handed over.
 pub trait Transport {
-    /// EditCredentials one record over, in bounded time.
+    /// Hands one record over, in bounded time.
     fn send(&mut self, record: &Written) -> Delivery;
 }
 

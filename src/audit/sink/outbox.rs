@@ -47,7 +47,7 @@ impl<T: Transport> Outbox<T> {
         self.open.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()
     }
 
-    /// EditCredentials over all from the last delivered record on to the end of `commit`.
+    /// Hands over all from the last delivered record on to the end of `commit`.
     fn carry(&mut self, commit: &[Written], journal: &dyn Backlog, file: &File) -> Delivery {
         let (Some(first), Some(last)) = (commit.first(), commit.last()) else { return Delivery::Delivered };
         let Ok(before) = delivered(file, first, last, journal) else { return self.send_all(commit) };

@@ -31,7 +31,7 @@ pub enum Table {
     OpenRun,
     /// What finished commands have left running.
     LeftRun,
-    /// CloseKind often somebody ran a command.
+    /// How often somebody ran a command.
     Precedent,
     /// What the journal remembers beside its records.
     JournalMeta,
@@ -101,7 +101,7 @@ impl fmt::Display for Difference {
 pub struct Differences {
     /// At most a hundred of them.
     pub found: Vec<Difference>,
-    /// CloseKind many there are.
+    /// How many there are.
     pub count: u64,
 }
 

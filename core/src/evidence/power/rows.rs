@@ -34,11 +34,11 @@ pub struct RequestRow<'r> {
     pub created: i64,
     /// Seconds since 1970.
     pub deadline: i64,
-    /// CloseKind many approvals it needs.
+    /// How many approvals it needs.
     pub needed: i64,
     /// The exact bytes.
     pub body: &'r [u8],
-    /// CloseKind it ended.
+    /// How it ended.
     pub ended: EndColumns<'r>,
     /// The grant that it extends.
     pub extends: Option<&'r str>,
@@ -103,7 +103,7 @@ pub struct DebtRow<'r> {
     pub role: &'r str,
     /// Seconds since 1970.
     pub at: i64,
-    /// CloseKind it was settled.
+    /// How it was settled.
     pub reviewed: EndColumns<'r>,
     /// The exact bytes of the request of the same id.
     pub request: Option<&'r [u8]>,

@@ -32,7 +32,7 @@ pub struct PrecedentRow<'r> {
     pub uid: i64,
     /// The digest of what.
     pub command: &'r [u8],
-    /// CloseKind often, to the end.
+    /// How often, to the end.
     pub runs: i64,
     /// When the latest began, µs.
     pub last: i64,
@@ -54,7 +54,7 @@ struct Begun {
     command: Option<[u8; 32]>,
 }
 
-/// CloseKind often a command ran to its end, and when the latest began, µs.
+/// How often a command ran to its end, and when the latest began, µs.
 #[derive(Debug, Clone, Copy)]
 struct Ran {
     runs: i64,

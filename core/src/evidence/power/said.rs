@@ -70,7 +70,7 @@ pub(super) struct RequestRecord {
     pub(super) sha256: [u8; 32],
     /// What it says of the document.
     pub(super) words: Words,
-    /// CloseKind many approvals it needs; records of earlier versions do not say.
+    /// How many approvals it needs; records of earlier versions do not say.
     pub(super) needed: Option<i64>,
     /// When it dies, seconds since 1970.
     pub(super) deadline: Option<i64>,
@@ -123,7 +123,7 @@ pub(super) struct Approved {
     pub(super) met: bool,
 }
 
-/// CloseKind somebody closed something.
+/// How somebody closed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseKind {
     Denied,
@@ -179,7 +179,7 @@ pub(super) struct Recorded {
     pub(super) settled: Option<Box<Done>>,
     /// Of a row whose record was pruned: the digest of its bytes.
     pub(super) kept: Option<Box<[u8; 32]>>,
-    /// CloseKind many runs began under it.
+    /// How many runs began under it.
     pub(super) starts: u32,
     /// When the first of them did; seconds since 1970.
     pub(super) first: i64,
