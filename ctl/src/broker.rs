@@ -1,4 +1,4 @@
-//! The broker's broker: one question on its stdin, one answer from its stdout. Besides `signing` the only room that starts a process.
+//! The broker, asked: one question on its stdin, one answer from its stdout. Besides `signing` the only room that starts a process.
 //! The answer is checked as if it came from a stranger: bounded, complete, exactly one object.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use jit_core::escape::escape;
 use jit_core::places::BROKER;
-use jit_core::wire::{Answer, Ask, Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply};
+use jit_core::wire::{Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply, Verb};
 use sys::exec::NO_ROOM;
 use sys::signals::{self, SIGINT, SIGQUIT, SignalSet};
 
@@ -41,8 +41,6 @@ pub(crate) enum BrokerError {
     Garbled,
     /// It could not go on in the middle of a recording.
     Broke(String),
-    /// It answered another question.
-    OtherAnswer,
     /// It refused.
     Refused(Failure),
 }
@@ -65,7 +63,6 @@ impl fmt::Display for BrokerError {
             Self::CutOff(status) => write!(f, "the broker's answer is cut off ({})", ending(*status)),
             Self::Garbled => f.write_str("the broker's answer cannot be understood"),
             Self::Broke(why) => write!(f, "the broker could not go on: {}", escape(why.as_bytes())),
-            Self::OtherAnswer => f.write_str("the broker answered something else than was asked"),
             Self::Refused(failure) => f.write_str(&failure.message),
         }
     }
@@ -88,8 +85,8 @@ impl Broker {
     }
 
     /// Starts the broker and asks; the answer is still to be read.
-    pub(crate) fn start(&self, ask: &Ask) -> Result<Child, BrokerError> {
-        let question = serde_json::to_vec(ask).map_err(|_| BrokerError::Garbled)?;
+    pub(crate) fn start<V: Verb>(&self, verb: &V) -> Result<Child, BrokerError> {
+        let question = verb.to_question().map_err(|_| BrokerError::Garbled)?;
         if question.len() > REQUEST_LIMIT {
             return Err(BrokerError::TooLongAsked(question.len()));
         }
@@ -108,46 +105,40 @@ impl Broker {
     }
 
     /// Asks and waits for the answer.
-    pub(crate) fn ask(&self, ask: &Ask) -> Result<Answer, BrokerError> {
-        let mut child = self.start(ask)?;
+    pub(crate) fn ask<V: Verb>(&self, verb: &V) -> Result<V::Answer, BrokerError> {
+        let mut child = self.start(verb)?;
         let heard = listen(&mut child);
         let status = child.wait().map_err(BrokerError::Pipe)?;
-        understand(&heard?, status)
+        understand::<V>(&heard?, status)
     }
 
-    /// Every part of a listing: `ask` makes the question from where the part before has ended.
-    pub(crate) fn ask_all(&self, ask: impl Fn(Option<i64>) -> Ask) -> Result<Answer, BrokerError> {
+    /// Every page of a listing: `page` makes the question from where the page before has ended.
+    pub(crate) fn ask_all<V>(&self, page: impl Fn(Option<i64>) -> V) -> Result<Vec<GrantInfo>, BrokerError>
+    where
+        V: Verb<Answer = GrantPage>,
+    {
         let (mut all, mut before) = (Vec::new(), None);
         loop {
-            let GrantPage { entries, before: next } = match self.ask(&ask(before))? {
-                Answer::Requests(entries) => return Ok(Answer::Requests(joined(all, entries))),
-                Answer::Grants(entries) => return Ok(Answer::Grants(joined(all, entries))),
-                Answer::RequestsPart(page) | Answer::GrantsPart(page) => page,
-                _ => return Err(BrokerError::OtherAnswer),
-            };
+            let GrantPage { entries, before: next } = self.ask(&page(before))?;
+            all.extend(entries);
+            let Some(next) = next else { return Ok(all) };
             // A broker that goes round in a circle is not followed.
             if before.is_some_and(|before| next >= before) {
                 return Err(BrokerError::Garbled);
             }
             before = Some(next);
-            all = joined(all, entries);
         }
     }
 
     /// The same for what the broker may put to the person at the terminal first. ^C is the broker's meanwhile: it gives the
     /// terminal its modes back before it answers, and then the signal that waited is ours.
-    pub(crate) fn ask_person(&self, ask: &Ask) -> Result<Answer, BrokerError> {
+    pub(crate) fn ask_person<V: Verb>(&self, verb: &V) -> Result<V::Answer, BrokerError> {
         let before = signals::block(SignalSet::of(&[SIGINT, SIGQUIT]));
-        let answer = self.ask(ask);
+        let answer = self.ask(verb);
         // Where the mask cannot be changed it was not changed before either.
         let _ = before.and_then(signals::set_mask);
         answer
     }
-}
-
-fn joined(mut all: Vec<GrantInfo>, more: Vec<GrantInfo>) -> Vec<GrantInfo> {
-    all.extend(more);
-    all
 }
 
 fn listen(child: &mut Child) -> Result<Vec<u8>, BrokerError> {
@@ -167,11 +158,11 @@ fn broken() -> BrokerError {
 }
 
 /// What was said, of a broker that ended so.
-pub(crate) fn understand(heard: &[u8], status: ExitStatus) -> Result<Answer, BrokerError> {
+pub(crate) fn understand<V: Verb>(heard: &[u8], status: ExitStatus) -> Result<V::Answer, BrokerError> {
     if heard.trim_ascii().is_empty() {
         return Err(BrokerError::NoAnswer(status));
     }
-    match serde_json::from_slice::<Reply>(heard) {
+    match serde_json::from_slice::<Reply<V>>(heard) {
         Ok(Reply::Ok(answer)) => Ok(answer),
         Ok(Reply::Error(failure)) => Err(BrokerError::Refused(failure)),
         Err(error) if error.is_eof() => Err(BrokerError::CutOff(status)),
@@ -187,23 +178,13 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Takes the one kind of answer that fits the question: `answer!(broker.ask(…)?, Answer::Roles(roles) => …)`.
-macro_rules! answer {
-    ($answer:expr, $pattern:pat => $value:expr) => {
-        match $answer {
-            $pattern => $value,
-            _ => return Err($crate::broker::BrokerError::OtherAnswer.into()),
-        }
-    };
-}
-pub(crate) use answer;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jit_core::wire::{Release, Roles};
 
     fn said(text: &str) -> String {
-        match understand(text.as_bytes(), ExitStatus::from_raw(9)) {
+        match understand::<Release>(text.as_bytes(), ExitStatus::from_raw(9)) {
             Ok(answer) => format!("{answer:?}"),
             Err(error) => error.to_string(),
         }
@@ -217,7 +198,7 @@ mod tests {
             let line = said(text);
             assert!(line.starts_with("the broker's answer"), "{text}: {line}");
         }
-        assert_eq!(said("{\"ok\":{\"ended\":[]}}\n"), "Ended([])");
+        assert_eq!(said("{\"ok\":{\"ended\":[]}}\n"), "[]");
     }
 
     #[test]
@@ -227,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_missing_broker_is_named() {
-        let error = Broker::at(Path::new("/nonexistent/broker")).ask(&Ask::Roles {}).unwrap_err();
+        let error = Broker::at(Path::new("/nonexistent/broker")).ask(&Roles {}).unwrap_err();
         assert_eq!(error.to_string(), "cannot start the broker /nonexistent/broker: no such file or directory");
     }
 }

@@ -9,7 +9,10 @@ use clap::{Args, ValueEnum};
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use jit_core::cli::completion;
-use jit_core::wire::{Answer, Ask, GrantInfo, SessionInfo};
+use jit_core::wire::{
+    GrantInfo, GrantPage, Grants, PolicyShow, Requests, ReviewAssignments, ReviewDebts, Roles, SessionInfo, Sessions,
+    Verb,
+};
 
 use crate::broker::Broker;
 use crate::{sessions, show};
@@ -97,82 +100,66 @@ complete -o bashdefault -F _jitctl jitctl
 
 /// Roles that the caller may ask for, and for root and readers every role.
 pub(crate) fn roles() -> Vec<CompletionCandidate> {
-    let named = match Broker::installed().ask(&Ask::Roles {}) {
-        Ok(Answer::Roles(roles)) => roles,
-        _ => Vec::new(),
-    };
+    let named = Broker::installed().ask(&Roles {}).unwrap_or_default();
     named.iter().map(|role| candidate(role.name.as_str(), &role.description)).collect()
 }
 
 /// Every role of the policy, for those who may read it.
 pub(crate) fn policy_roles() -> Vec<CompletionCandidate> {
-    match Broker::installed().ask(&Ask::PolicyShow { role: None }) {
-        Ok(Answer::Policy(shown)) => {
+    match Broker::installed().ask(&PolicyShow { role: None }) {
+        Ok(shown) => {
             shown.roles.iter().map(|role| candidate(role.terms.name.as_str(), &role.terms.description)).collect()
         }
-        _ => roles(),
+        Err(_) => roles(),
     }
 }
 
 /// Roles whose assignments the caller may look through.
 pub(crate) fn assigned_roles() -> Vec<CompletionCandidate> {
-    let rows = match Broker::installed().ask(&Ask::ReviewAssignments { role: None }) {
-        Ok(Answer::Assignments(rows)) => rows,
-        _ => Vec::new(),
-    };
+    let rows = Broker::installed().ask(&ReviewAssignments { role: None }).unwrap_or_default();
     let names: BTreeSet<&str> = rows.iter().map(|row| row.role.as_str()).collect();
     names.into_iter().map(|name| candidate(name, "")).collect()
 }
 
 /// Broken glass that the caller may review.
 pub(crate) fn debts() -> Vec<CompletionCandidate> {
-    let debts = match Broker::installed().ask(&Ask::ReviewDebts {}) {
-        Ok(Answer::Debts(debts)) => debts,
-        _ => Vec::new(),
-    };
+    let debts = Broker::installed().ask(&ReviewDebts {}).unwrap_or_default();
     let mine = debts.iter().filter(|debt| debt.may_review);
     mine.map(|debt| candidate(debt.id.as_str(), &format!("{} {}", debt.user, debt.role))).collect()
 }
 
 /// Pending requests that others decide: one's own.
 pub(crate) fn undecidable() -> Vec<CompletionCandidate> {
-    ids(&Ask::Requests { all: false, before: None }, |info| !info.may_decide)
+    ids(&Requests { all: false, before: None }, |info| !info.may_decide)
 }
 
 /// Requests that the caller may decide.
 pub(crate) fn decidable() -> Vec<CompletionCandidate> {
-    ids(&Ask::Requests { all: false, before: None }, |info| info.may_decide)
+    ids(&Requests { all: false, before: None }, |info| info.may_decide)
 }
 
 /// Active and scheduled grants that the caller sees.
 pub(crate) fn grants() -> Vec<CompletionCandidate> {
-    ids(&Ask::Grants { all: false, before: None }, |_| true)
+    ids(&Grants { all: false, before: None }, |_| true)
 }
 
 /// Pending requests and active grants.
 pub(crate) fn everything() -> Vec<CompletionCandidate> {
-    let mut found = ids(&Ask::Requests { all: false, before: None }, |_| true);
+    let mut found = ids(&Requests { all: false, before: None }, |_| true);
     found.extend(grants());
     found
 }
 
 /// Sessions that run and that the caller sees.
 pub(crate) fn sessions() -> Vec<CompletionCandidate> {
-    let running = match Broker::installed().ask(&Ask::Sessions {}) {
-        Ok(Answer::Sessions(running)) => running,
-        _ => Vec::new(),
-    };
+    let running = Broker::installed().ask(&Sessions {}).unwrap_or_default();
     let about = |session: &SessionInfo| format!("{} {}", session.user, sessions::command(session));
     running.iter().map(|session| candidate(&session.run, &about(session))).collect()
 }
 
-fn ids(ask: &Ask, wanted: fn(&GrantInfo) -> bool) -> Vec<CompletionCandidate> {
-    let infos = match Broker::installed().ask(ask) {
-        Ok(Answer::Requests(infos) | Answer::Grants(infos)) => infos,
-        // Nobody reads more of them than one part.
-        Ok(Answer::RequestsPart(page) | Answer::GrantsPart(page)) => page.entries,
-        _ => Vec::new(),
-    };
+/// From the first page: nobody reads more candidates than that.
+fn ids<V: Verb<Answer = GrantPage>>(listing: &V, wanted: fn(&GrantInfo) -> bool) -> Vec<CompletionCandidate> {
+    let infos = Broker::installed().ask(listing).map_or_else(|_| Vec::new(), |page| page.entries);
     let about = |info: &GrantInfo| format!("{} {} {}", info.requester, info.role, show::command(info));
     infos.iter().filter(|info| wanted(info)).map(|info| candidate(info.id.as_str(), &about(info))).collect()
 }

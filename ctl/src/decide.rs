@@ -3,10 +3,11 @@
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::names::IdPrefix;
-use jit_core::wire::{Answer, Ask, GrantInfo};
+use jit_core::wire::{Approve, Cancel, Deny, GrantInfo, Show};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::{ApproveWords, CancelWords, DenyWords, RequestSource};
+use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::signing;
@@ -26,36 +27,33 @@ pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> 
         let notice = Notice::new("without a key the kernel says who approves");
         return Err(Trouble::Usage(notice.with_hint("add --key FILE, or leave --as and --unsigned")));
     }
-    let ask = Ask::Approve { id, duration, one_shot, exact, comment };
-    let info = answer!(broker.ask_person(&ask)?, Answer::Grant(info) => info);
+    let info = broker.ask_person(&Approve { id, duration, one_shot, exact, comment })?;
     let text = after_approval(&info, screen.now);
-    Ok(Report::done(Answer::Grant(info), text))
+    Ok(Report::done(Output::grant(info), text))
 }
 
 /// `jitctl deny`
 pub(crate) fn deny(words: DenyWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let saying = NewStatement { kind: StatementKind::Denial, reason: words.reason.clone(), signed: words.signed };
-    let ask = match say(words.place, saying, broker, screen)? {
+    let info = match say(words.place, saying, broker, screen)? {
         Way::Printed(report) => return Ok(report),
-        Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },
-        Way::Plain(id) => Ask::Deny { id, reason: words.reason },
+        Way::Stated(info) => broker.ask(&Show { id: IdPrefix::from(&info.id) })?,
+        Way::Plain(id) => broker.ask(&Deny { id, reason: words.reason })?,
     };
-    let info = answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
     let text = format!("request {} of {} for {}: denied\n", info.id, clean(info.requester.as_str()), info.role);
-    Ok(Report::done(Answer::Grant(info), text))
+    Ok(Report::done(Output::grant(info), text))
 }
 
 /// `jitctl cancel`
 pub(crate) fn cancel(words: CancelWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let saying = NewStatement { kind: StatementKind::Cancellation, reason: Word::default(), signed: words.signed };
-    let ask = match say(words.place, saying, broker, screen)? {
+    let info = match say(words.place, saying, broker, screen)? {
         Way::Printed(report) => return Ok(report),
-        Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },
-        Way::Plain(id) => Ask::Cancel { id },
+        Way::Stated(info) => broker.ask(&Show { id: IdPrefix::from(&info.id) })?,
+        Way::Plain(id) => broker.ask(&Cancel { id })?,
     };
-    let info = answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
     let text = format!("request {} for {}: cancelled\n", info.id, info.role);
-    Ok(Report::done(Answer::Grant(info), text))
+    Ok(Report::done(Output::grant(info), text))
 }
 
 /// What an approval has changed.

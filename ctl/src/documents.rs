@@ -11,12 +11,13 @@ use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::Extensions;
 use jit_core::names::IdPrefix;
 use jit_core::policy::RolePower;
-use jit_core::wire::{Answer, Ask, Document, DocumentsInfo};
+use jit_core::wire::{Document, Documents, DocumentsInfo};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::document::{self, Kind, Request, bad};
 use crate::foreign;
 use crate::known_hosts;
+use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::speech::{Notice, Trouble};
@@ -31,7 +32,7 @@ const DIGESTS: &str = "sha256sums";
 pub(crate) fn print(id: IdPrefix, broker: &Broker) -> Result<Report, Trouble> {
     let documents = fetch(id, broker)?;
     let text = document::to_text(Kind::Request, &documents.request);
-    Ok(Report::done(Answer::Documents(Box::new(documents)), text))
+    Ok(Report::done(Output::Documents(Box::new(documents)), text))
 }
 
 /// `jitctl show ID --export DIRECTORY`: exact bytes, signatures and the host's key, for any `ssh-keygen -Y verify`.
@@ -80,7 +81,7 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
     }
     let directory = command_line([directory.as_os_str()]);
     let head = format!("cd {directory}; then the first line checks the digests, and each other line one signature:\n");
-    Ok(Report::done(Answer::Documents(Box::new(documents)), format!("{head}{text}")))
+    Ok(Report::done(Output::Documents(Box::new(documents)), format!("{head}{text}")))
 }
 
 /// The lines by which ssh-keygen knows the host and each person, in OpenSSH's format.
@@ -119,7 +120,7 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
             fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));
             fields.add("host id", known_hosts::with_name(&terms.host));
             unknown(&mut fields, &terms.extensions);
-            let answer = Answer::Approval(jit_core::wire::ApprovalDocument { approver: terms.approver, document });
+            let answer = Output::Approval(jit_core::wire::ApprovalDocument { approver: terms.approver, document });
             Ok(Report::done(answer, fields.render_on(screen)))
         }
     }
@@ -134,7 +135,7 @@ pub(crate) fn unknown(fields: &mut Fields, extensions: &Extensions) {
 
 /// The documents of one request.
 pub(crate) fn fetch(id: IdPrefix, broker: &Broker) -> Result<DocumentsInfo, Trouble> {
-    Ok(*answer!(broker.ask(&Ask::Documents { id })?, Answer::Documents(documents) => documents))
+    Ok(broker.ask(&Documents { id })?)
 }
 
 /// The exact bytes of a role.

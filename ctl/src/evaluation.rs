@@ -6,14 +6,13 @@ use std::path::Path;
 use jit_core::escape::{Word, command_line, escape};
 use jit_core::names::UserName;
 use jit_core::policy::Policy;
-use jit_core::wire::{
-    Answer, Ask, CommandWords, Difference, Evaluation, Expectations, PolicyShown, RoleDetails, SettingsInfo,
-};
+use jit_core::wire::{CommandWords, Evaluation, PolicyShow, PolicyShown, PolicyTest, RoleDetails, SettingsInfo};
 use serde::Deserialize;
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cases::{Case, evaluation};
 use crate::cli::{PolicyShowWords, PolicyTestWords};
+use crate::output::{Difference, Expectations, Output};
 use crate::policy;
 use crate::roles;
 use crate::screen::{Report, clean};
@@ -24,9 +23,9 @@ use crate::when;
 /// `jitctl policy show`
 pub(crate) fn show(words: PolicyShowWords, broker: &Broker) -> Result<Report, Trouble> {
     let whole = words.role.is_none();
-    let shown = answer!(broker.ask(&Ask::PolicyShow { role: words.role })?, Answer::Policy(shown) => shown);
+    let shown = broker.ask(&PolicyShow { role: words.role })?;
     let text = in_words(&shown, whole);
-    Ok(Report::done(Answer::Policy(shown), text))
+    Ok(Report::done(Output::Policy(Box::new(shown)), text))
 }
 
 /// `jitctl policy test`
@@ -49,7 +48,7 @@ pub(crate) fn test(words: PolicyTestWords, broker: &Broker) -> Result<Report, Tr
             let evaluation = judge.evaluation(&asked)?;
             let text = told(&evaluation);
             let allowed = evaluation.verdict != "denied";
-            let report = Report::done(Answer::Evaluation(Box::new(evaluation)), text);
+            let report = Report::done(Output::Evaluation(Box::new(evaluation)), text);
             Ok(if allowed { report } else { report.but(Exit::Refused, Notice::new("the policy does not allow it")) })
         }
     }
@@ -83,9 +82,7 @@ impl Judge<'_> {
                 let user = UserName::parse(&asked.user).map_err(|error| bad_case(&error.to_string()))?;
                 let run_as = asked.run_as.as_deref().map(Word::from);
                 let command = CommandWords { run_as, command: asked.command.clone(), ..CommandWords::default() };
-                Ok(
-                    *answer!(broker.ask(&Ask::PolicyTest { user, command })?, Answer::Evaluation(evaluation) => evaluation),
-                )
+                Ok(broker.ask(&PolicyTest { user, command })?)
             }
             Self::Files(policy) => {
                 let case = Case {
@@ -174,7 +171,7 @@ fn compared(expectations: Expectations) -> Report {
     let (cases, wrong) = (expectations.cases, expectations.differences.len());
     if wrong == 0 {
         let text = format!("{cases} of {cases} answers are as expected\n");
-        return Report::done(Answer::Expectations(expectations), text);
+        return Report::done(Output::Expectations(expectations), text);
     }
     let mut text = String::new();
     for Difference { place, question, expected, found, because } in &expectations.differences {
@@ -182,7 +179,7 @@ fn compared(expectations: Expectations) -> Report {
         text.push_str(&format!("{place}: {question}\n  expected {expected}, found {}: {because}\n", clean(found)));
     }
     let notice = Notice::new(format!("{wrong} of {cases} answers are not as expected"));
-    Report::done(Answer::Expectations(expectations), text).but(Exit::Refused, notice)
+    Report::done(Output::Expectations(expectations), text).but(Exit::Refused, notice)
 }
 
 fn is_answer(text: &str) -> bool {

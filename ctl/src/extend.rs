@@ -4,11 +4,12 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
 use jit_core::names::IdPrefix;
-use jit_core::wire::{Answer, Ask, GrantInfo};
+use jit_core::wire::{Extend, GrantInfo};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::word;
 use crate::complete;
+use crate::output::Output;
 use crate::request::pending_line;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
@@ -30,10 +31,10 @@ pub(crate) struct ExtendWords {
 
 /// `jitctl extend`
 pub(crate) fn extend(words: ExtendWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let ask = Ask::Extend { id: words.id, duration: words.duration, reason: words.reason };
-    let info = *answer!(broker.ask(&ask)?, Answer::Grant(info) => info);
+    let ask = Extend { id: words.id, duration: words.duration, reason: words.reason };
+    let info = broker.ask(&ask)?;
     let text = outcome(&info, screen.now);
-    Ok(Report::done(Answer::Grant(Box::new(info)), text))
+    Ok(Report::done(Output::grant(info), text))
 }
 
 fn outcome(info: &GrantInfo, now: i64) -> String {

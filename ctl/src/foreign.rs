@@ -6,11 +6,12 @@ use std::path::Path;
 use jit_core::escape::{Word, hex};
 use jit_core::grant::{RequestTerms, digest};
 use jit_core::policy::{Leftovers, OnExpiry, RolePower};
-use jit_core::wire::{Answer, Background, BoundInfo, GrantInfo};
+use jit_core::wire::{Background, BoundInfo, GrantInfo};
 
 use crate::document::{self, Request};
 use crate::documents;
 use crate::known_hosts::Host;
+use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
 use crate::show::{self, bound_fields, exact_word, exact_words};
 use crate::speech::Trouble;
@@ -38,7 +39,7 @@ pub(crate) fn show(request: &Request, screen: &Screen) -> Result<Report, Trouble
         screen.alarm(&warning);
     }
     let text = described(request, &host, screen);
-    Ok(Report::done(Answer::Grant(Box::new(as_info(request, &host))), text))
+    Ok(Report::done(Output::grant(as_info(request, &host)), text))
 }
 
 /// The form for programs. How it stands on its host, who decides there and what ran before, nobody here knows.

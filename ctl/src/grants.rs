@@ -3,10 +3,11 @@
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::names::GrantId;
-use jit_core::wire::{Answer, Ask, GrantInfo, RevokeTarget};
+use jit_core::wire::{GrantInfo, Grants, Release, Revoke, RevokeTarget};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::{ListWords, ReleaseWords, RevokeWords};
+use crate::output::Output;
 use crate::screen::{Report, Screen};
 use crate::show;
 use crate::speech::{Notice, Trouble};
@@ -16,14 +17,13 @@ use crate::when;
 
 /// `jitctl grants`
 pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let grants =
-        answer!(broker.ask_all(|before| Ask::Grants { all: words.all, before })?, Answer::Grants(grants) => grants);
+    let grants = broker.ask_all(|before| Grants { all: words.all, before })?;
     let text = if grants.is_empty() {
         if words.all { "no grants\n" } else { "no active grants\n" }.to_owned()
     } else {
         table(&grants, screen)
     };
-    Ok(Report::done(Answer::Grants(grants), text))
+    Ok(Report::done(Output::Grants(grants), text))
 }
 
 /// `jitctl release`
@@ -42,7 +42,7 @@ pub(crate) fn release(words: ReleaseWords, broker: &Broker, screen: &Screen) -> 
             }
         }
     };
-    let ended = answer!(broker.ask(&Ask::Release { id })?, Answer::Ended(ended) => ended);
+    let ended = broker.ask(&Release { id })?;
     Ok(ended_report(ended, "released"))
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn revoke(words: RevokeWords, broker: &Broker, screen: &Screen) -> Re
         }
         _ => return Err(one_target()),
     };
-    let ended = answer!(broker.ask(&Ask::Revoke { target, reason: words.reason })?, Answer::Ended(ended) => ended);
+    let ended = broker.ask(&Revoke { target, reason: words.reason })?;
     Ok(ended_report(ended, "revoked"))
 }
 
@@ -82,7 +82,7 @@ fn ended_report(ended: Vec<GrantId>, how: &str) -> Report {
     } else {
         ended.iter().map(|id| format!("grant {id}: {how}\n")).collect()
     };
-    Report::done(Answer::Ended(ended), text)
+    Report::done(Output::Ended(ended), text)
 }
 
 fn table(grants: &[GrantInfo], screen: &Screen) -> String {

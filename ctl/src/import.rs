@@ -2,10 +2,10 @@
 
 use chrono::Utc;
 use import::{Authors, ImportError, Imported, People, Sudoers};
-use jit_core::wire::{Answer, ImportedPolicy};
 
 use crate::cases::this_host;
 use crate::cli::PolicyImportWords;
+use crate::output::{ImportedPolicy, Output};
 use crate::screen::{Report, Screen};
 use crate::speech::{Exit, Notice, Trouble};
 
@@ -28,7 +28,7 @@ pub(crate) fn import(words: &PolicyImportWords, screen: &Screen) -> Result<Repor
     }
     let count = left_out.len();
     let answer = ImportedPolicy { policy: policy.clone(), roles, left_out, untrusted };
-    let report = Report::done(Answer::PolicyImported(answer), policy);
+    let report = Report::done(Output::PolicyImported(answer), policy);
     match count {
         0 => Ok(report),
         1 => Ok(report.but(Exit::Refused, Notice::new("1 thing is not converted; the rest is the policy"))),

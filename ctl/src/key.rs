@@ -1,38 +1,38 @@
 //! The host's key, which signs every grant. The private half never leaves the broker.
 
 use jit_core::escape::Word;
-use jit_core::wire::{Answer, Ask, KeyInfo};
+use jit_core::wire::{KeyAccept, KeyInfo, KeyInit, KeyShow};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::KeyAcceptWords;
+use crate::output::Output;
 use crate::screen::{Report, clean};
 use crate::speech::Trouble;
 
 /// `jitctl key init`
 pub(crate) fn init(broker: &Broker) -> Result<Report, Trouble> {
-    let key = answer!(broker.ask(&Ask::KeyInit {})?, Answer::HostKey(key) => key);
+    let key = broker.ask(&KeyInit {})?;
     let head = if key.created { "the host key was made" } else { "the host key is there already, nothing changed" };
     let text = format!("{head}\n{}", lines(&key));
-    Ok(Report::done(Answer::HostKey(key), text))
+    Ok(Report::done(Output::HostKey(key), text))
 }
 
 /// `jitctl key show`: the public key alone on the first line, as allowed_signers files want it.
 pub(crate) fn show(broker: &Broker) -> Result<Report, Trouble> {
-    let key = answer!(broker.ask(&Ask::KeyShow {})?, Answer::HostKey(key) => key);
+    let key = broker.ask(&KeyShow {})?;
     let text = lines(&key);
-    Ok(Report::done(Answer::HostKey(key), text))
+    Ok(Report::done(Output::HostKey(key), text))
 }
 
 /// `jitctl key accept`
 pub(crate) fn accept(words: KeyAcceptWords, broker: &Broker) -> Result<Report, Trouble> {
-    let accepted =
-        answer!(broker.ask(&Ask::KeyAccept { reason: words.reason })?, Answer::Accepted(accepted) => accepted);
+    let accepted = broker.ask(&KeyAccept { reason: words.reason })?;
     let mut text = "the database, identity and clock of this host are accepted as they stand\n".to_owned();
     text.extend(accepted.grants.iter().map(|id| format!("grant {id}: revoked\n")));
     text.extend(accepted.requests.iter().map(|id| format!("request {id}: denied\n")));
     let left = |id: &Word| format!("{id}: it cannot be read and is left as it is; jitctl audit verify says more\n");
     text.extend(accepted.damaged.iter().map(left));
-    Ok(Report::done(Answer::Accepted(accepted), text))
+    Ok(Report::done(Output::Accepted(accepted), text))
 }
 
 fn lines(key: &KeyInfo) -> String {

@@ -1,5 +1,5 @@
 //! jitctl: everything rich and never privileged. It holds no right of its own: it turns words into one
-//! [`jit_core::wire::Ask`], and the broker, which learns from the kernel who asks, decides.
+//! [`jit_core::wire::Verb`], and the broker, which learns from the kernel who asks, decides.
 //! No room here may open the database, the keys or the policy in the place of the broker.
 
 mod audit;
@@ -18,6 +18,7 @@ mod grants;
 mod import;
 mod key;
 mod known_hosts;
+mod output;
 mod policy;
 #[doc(hidden)]
 pub mod readers;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use jit_core::escape::escape;
 use jit_core::policy::{Policy, PolicyReader, PolicyText};
-use jit_core::wire::{Answer, Ask, PolicyInfo};
+use jit_core::wire::{PolicyCheck, PolicyInfo};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::PolicyCheckWords;
+use crate::output::Output;
 use crate::screen::{Report, clean};
 use crate::speech::{Notice, Trouble};
 
@@ -19,13 +20,13 @@ const FILE_LIMIT: u64 = 128 << 20;
 /// `jitctl policy check`
 pub(crate) fn check(words: &PolicyCheckWords, broker: &Broker) -> Result<Report, Trouble> {
     let policy = if words.files.is_empty() {
-        answer!(broker.ask(&Ask::PolicyCheck {})?, Answer::PolicyChecked(policy) => policy)
+        broker.ask(&PolicyCheck {})?
     } else {
         let texts = words.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
         info(&texts)?
     };
     let text = summary(&policy);
-    Ok(Report::done(Answer::PolicyChecked(policy), text))
+    Ok(Report::done(Output::PolicyChecked(policy), text))
 }
 
 /// A file of the caller's, bounded and UTF-8.

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use jit_core::evidence::{FirstBad, Mark, Proven, Signers};
 use jit_core::grant::sshsig::dearmor;
 use jit_core::grant::{CarriedStatement, HostDescriptor, PublicKey};
-use jit_core::wire::{Answer, Document};
+use jit_core::wire::{Document, Verb};
 
 use crate::replay::cast::{EventKind, Lines};
 use crate::replay::filter::Filter;
@@ -85,8 +85,8 @@ pub fn known_host(text: &str, host: &HostDescriptor, key: &PublicKey) -> Result<
 }
 
 /// What the broker answered; the error is what a person reads.
-pub fn answer(heard: &[u8]) -> Result<Answer, String> {
-    broker::understand(heard, ExitStatus::from_raw(0)).map_err(|error| error.to_string())
+pub fn answer<V: Verb>(heard: &[u8]) -> Result<V::Answer, String> {
+    broker::understand::<V>(heard, ExitStatus::from_raw(0)).map_err(|error| error.to_string())
 }
 
 /// A document as a text, by the word that its first line has for it.

@@ -2,11 +2,12 @@
 
 use jit_core::escape::{Word, shell_line};
 use jit_core::names::{IdPrefix, RoleName};
-use jit_core::wire::{Answer, Ask, GrantInfo, NewRequest};
+use jit_core::wire::{GrantInfo, NewRequest};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::RequestWords;
 use crate::documents;
+use crate::output::Output;
 use crate::screen::{Format, Report, Screen, clean};
 use crate::show;
 use crate::speech::{Exit, Notice, Trouble};
@@ -37,7 +38,7 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
         command,
         break_glass: words.break_glass,
     };
-    let info = *answer!(broker.ask(&Ask::Request(new))?, Answer::Grant(info) => info);
+    let info = broker.ask(&new)?;
     if let Some(line) = chosen(&info) {
         screen.note(&Notice::new(line));
     }
@@ -107,7 +108,7 @@ fn wait_for(
                 "jitctl show {id} tells how it stands, jitctl cancel {id} takes it back, then {}",
                 typed.next_command()
             ));
-            Ok(Report::done(Answer::Grant(Box::new(info)), String::new()).but(Exit::Pending, notice))
+            Ok(Report::done(Output::grant(info), String::new()).but(Exit::Pending, notice))
         }
     }
 }
@@ -131,10 +132,10 @@ fn report(info: GrantInfo, typed: &Typed, now: i64) -> Report {
         _ => String::new(),
     };
     if !text.is_empty() {
-        return Report::done(Answer::Grant(Box::new(info)), text);
+        return Report::done(Output::grant(info), text);
     }
     let notice = Notice::new(refusal(&info)).with_hint(format!("jitctl show {}", info.id));
-    Report::done(Answer::Grant(Box::new(info)), String::new()).but(Exit::Refused, notice)
+    Report::done(Output::grant(info), String::new()).but(Exit::Refused, notice)
 }
 
 fn head(info: &GrantInfo) -> String {

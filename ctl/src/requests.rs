@@ -1,9 +1,10 @@
 //! The requests that wait for somebody.
 
-use jit_core::wire::{Answer, Ask, GrantInfo};
+use jit_core::wire::{GrantInfo, Requests};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::ListWords;
+use crate::output::Output;
 use crate::screen::{Report, Screen};
 use crate::show;
 use crate::speech::Trouble;
@@ -12,7 +13,7 @@ use crate::when;
 
 /// `jitctl requests`
 pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let requests = answer!(broker.ask_all(|before| Ask::Requests { all: words.all, before })?, Answer::Requests(requests) => requests);
+    let requests = broker.ask_all(|before| Requests { all: words.all, before })?;
     let mut text = if requests.is_empty() {
         if words.all { "no requests\n" } else { "no pending requests\n" }.to_owned()
     } else {
@@ -21,7 +22,7 @@ pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Resul
     if screen.out.is_terminal() && requests.iter().any(|request| request.may_decide) {
         text.push_str("\n* you may decide: jitctl show ID, then jitctl approve ID or jitctl deny ID --reason TEXT\n");
     }
-    Ok(Report::done(Answer::Requests(requests), text))
+    Ok(Report::done(Output::Requests(requests), text))
 }
 
 fn table(requests: &[GrantInfo], screen: &Screen) -> String {

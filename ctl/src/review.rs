@@ -3,10 +3,13 @@
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::names::{IdPrefix, RoleName};
-use jit_core::wire::{Answer, Ask, AssignmentInfo, Certify, DebtInfo};
+use jit_core::wire::{
+    AssignmentInfo, Certify, DebtInfo, ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused, Show,
+};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::ReviewWords;
+use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::speech::{Notice, Trouble};
@@ -28,17 +31,16 @@ pub(crate) fn review(words: ReviewWords, broker: &Broker, screen: &Screen) -> Re
         (Some(id), None, None, _) => {
             let comment = spoken(words.comment)?;
             let saying = NewStatement { kind: StatementKind::Review, reason: comment.clone(), signed: words.signed };
-            let ask = match say(id, saying, broker, screen)? {
+            let info = match say(id, saying, broker, screen)? {
                 Way::Printed(report) => return Ok(report),
-                Way::Stated(info) => Ask::Show { id: IdPrefix::from(&info.id) },
-                Way::Plain(id) => Ask::ReviewSettle { id, comment },
+                Way::Stated(info) => broker.ask(&Show { id: IdPrefix::from(&info.id) })?,
+                Way::Plain(id) => broker.ask_person(&ReviewSettle { id, comment })?,
             };
-            let info = answer!(broker.ask_person(&ask)?, Answer::Grant(info) => info);
             let text = format!("break-glass grant {} of {}: reviewed\n", info.id, clean(info.requester.as_str()));
-            Ok(Report::done(Answer::Grant(info), text))
+            Ok(Report::done(Output::grant(info), text))
         }
         (None, Some(since), None, _) => {
-            let rows = answer!(broker.ask(&Ask::ReviewUnused { since })?, Answer::Assignments(rows) => rows);
+            let rows = broker.ask(&ReviewUnused { since })?;
             let none = format!("no eligibility was unused for {}\n", when::spell(since));
             Ok(listed(rows, &none, screen))
         }
@@ -47,7 +49,7 @@ pub(crate) fn review(words: ReviewWords, broker: &Broker, screen: &Screen) -> Re
             certify(role, words.holder, verdict, spoken(words.comment)?, broker, screen)
         }
         (None, None, Some(role), None) => {
-            let rows = answer!(broker.ask(&Ask::ReviewAssignments { role })?, Answer::Assignments(rows) => rows);
+            let rows = broker.ask(&ReviewAssignments { role })?;
             Ok(listed(rows, "no assignments\n", screen))
         }
         _ => debts(broker, screen),
@@ -55,13 +57,13 @@ pub(crate) fn review(words: ReviewWords, broker: &Broker, screen: &Screen) -> Re
 }
 
 fn debts(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let debts = answer!(broker.ask(&Ask::ReviewDebts {})?, Answer::Debts(debts) => debts);
+    let debts = broker.ask(&ReviewDebts {})?;
     let mut text =
         if debts.is_empty() { "nothing waits for a review\n".to_owned() } else { debt_table(&debts, screen) };
     if screen.out.is_terminal() && debts.iter().any(|debt| debt.may_review) {
         text.push_str("\n* you may review: jitctl audit show ID, then jitctl review ID --comment TEXT\n");
     }
-    Ok(Report::done(Answer::Debts(debts), text))
+    Ok(Report::done(Output::Debts(debts), text))
 }
 
 fn certify(
@@ -72,8 +74,8 @@ fn certify(
     broker: &Broker,
     screen: &Screen,
 ) -> Result<Report, Trouble> {
-    let ask = Ask::ReviewCertify { role, holder, verdict, comment };
-    let rows = answer!(broker.ask(&ask)?, Answer::Assignments(rows) => rows);
+    let ask = ReviewCertify { role, holder, verdict, comment };
+    let rows = broker.ask(&ask)?;
     let report = listed(rows, "no assignments\n", screen);
     Ok(match verdict {
         Certify::Confirm => report,
@@ -90,7 +92,7 @@ fn spoken(comment: Option<Word>) -> Result<Word, Trouble> {
 
 fn listed(rows: Vec<AssignmentInfo>, none: &str, screen: &Screen) -> Report {
     let text = if rows.is_empty() { none.to_owned() } else { table(&rows, screen) };
-    Report::done(Answer::Assignments(rows), text)
+    Report::done(Output::Assignments(rows), text)
 }
 
 fn debt_table(debts: &[DebtInfo], screen: &Screen) -> String {

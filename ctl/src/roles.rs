@@ -1,10 +1,11 @@
 //! What the caller could do: the roles, and why a command may or may not run.
 
 use jit_core::escape::command_line;
-use jit_core::wire::{Answer, Ask, CommandWords, RoleInfo, WhyInfo};
+use jit_core::wire::{CommandWords, RoleInfo, Roles, Why, WhyInfo};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::WhyWords;
+use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
 use crate::show;
 use crate::speech::{Exit, Notice, Trouble};
@@ -13,7 +14,7 @@ use crate::when;
 
 /// `jitctl roles`
 pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let roles = answer!(broker.ask(&Ask::Roles {})?, Answer::Roles(roles) => roles);
+    let roles = broker.ask(&Roles {})?;
     let text = if roles.is_empty() {
         "no role is open to you on this host\n".to_owned()
     } else {
@@ -30,7 +31,7 @@ pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> 
         }
         listing.render(screen)
     };
-    Ok(Report::done(Answer::Roles(roles), text))
+    Ok(Report::done(Output::Roles(roles), text))
 }
 
 /// `jitctl why`: the status is 0 only when the command may run now.
@@ -43,11 +44,11 @@ pub(crate) fn why(words: WhyWords, broker: &Broker) -> Result<Report, Trouble> {
         environment,
         command,
     };
-    let why = answer!(broker.ask(&Ask::Why { user: words.for_user, command })?, Answer::Why(why) => why);
+    let why = broker.ask(&Why { user: words.for_user, command })?;
     let text = reasons(&why);
     let allowed = why.allowed;
     let hint = why.hint.clone();
-    let report = Report::done(Answer::Why(why), text);
+    let report = Report::done(Output::Why(why), text);
     if allowed {
         return Ok(report);
     }

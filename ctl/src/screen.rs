@@ -3,9 +3,9 @@
 use std::io::{self, IsTerminal, Write};
 
 use jit_core::escape::{escape, unescape};
-use jit_core::wire::Answer;
 use serde::Serialize;
 
+use crate::output::Output;
 use crate::speech::{Exit, Notice, Trouble};
 use crate::table::Tone;
 use crate::when;
@@ -69,7 +69,7 @@ pub(crate) struct Screen {
 #[derive(Debug)]
 pub(crate) struct Report {
     /// For programs.
-    pub(crate) answer: Answer,
+    pub(crate) output: Output,
     /// For people: whole lines, escaped; may be empty.
     pub(crate) text: String,
     /// The status of the call.
@@ -80,8 +80,8 @@ pub(crate) struct Report {
 
 impl Report {
     /// A report of something done.
-    pub(crate) fn done(answer: Answer, text: String) -> Self {
-        Self { answer, text, exit: Exit::Done, notice: None }
+    pub(crate) fn done(output: Output, text: String) -> Self {
+        Self { output, text, exit: Exit::Done, notice: None }
     }
 
     /// The same with another status and a line on stderr.
@@ -105,7 +105,7 @@ impl Screen {
     pub(crate) fn show(&self, report: &Report) -> Exit {
         let printed = match self.format {
             Format::Text => self.print(&report.text),
-            Format::Json => self.print(&json_line(&report.answer)),
+            Format::Json => self.print(&json_line(&report.output)),
         };
         if let Some(notice) = &report.notice {
             self.note(notice);

@@ -3,11 +3,12 @@
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
-use jit_core::wire::{Act, Answer, Ask, SessionInfo};
+use jit_core::wire::{Act, Intervene, SessionInfo, Sessions};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::word;
 use crate::complete;
+use crate::output::Output;
 use crate::replay::run;
 use crate::screen::{Report, Screen, clean};
 use crate::show::line;
@@ -59,19 +60,19 @@ pub(crate) fn session(verb: SessionVerb, broker: &Broker, screen: &Screen) -> Re
 }
 
 fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let sessions = answer!(broker.ask(&Ask::Sessions {})?, Answer::Sessions(sessions) => sessions);
+    let sessions = broker.ask(&Sessions {})?;
     let text = if sessions.is_empty() { "no sessions\n".to_owned() } else { table(&sessions, screen) };
-    Ok(Report::done(Answer::Sessions(sessions), text))
+    Ok(Report::done(Output::Sessions(sessions), text))
 }
 
 fn intervene(words: SessionWords, act: Act, done: &str, broker: &Broker) -> Result<Report, Trouble> {
-    let ask = Ask::Intervene { run: words.run, act, reason: words.reason };
-    let sessions = answer!(broker.ask(&ask)?, Answer::Sessions(sessions) => sessions);
+    let ask = Intervene { run: words.run, act, reason: words.reason };
+    let sessions = broker.ask(&ask)?;
     let line = |session: &SessionInfo| {
         format!("session {} of {} {done}: {}\n", clean(&session.run), session.user, command(session))
     };
     let text = sessions.iter().map(line).collect();
-    Ok(Report::done(Answer::Sessions(sessions), text))
+    Ok(Report::done(Output::Sessions(sessions), text))
 }
 
 fn table(sessions: &[SessionInfo], screen: &Screen) -> String {

@@ -5,12 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use jit_core::escape::{Word, command_line, escape, hex};
 use jit_core::grant::digest;
 use jit_core::names::GrantId;
-use jit_core::wire::{Answer, ApprovalInfo, Ask, Background, BoundInfo, GrantInfo, Precedent};
+use jit_core::wire::{ApprovalInfo, Background, BoundInfo, GrantInfo, Precedent, Show};
 use serde_json::{Map, Value};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::{RequestSource, ShowWords};
 use crate::documents;
+use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
 use crate::table::{Entry, Fields, Tone};
@@ -28,9 +29,9 @@ pub(crate) fn show(words: ShowWords, broker: &Broker, screen: &Screen) -> Result
         (RequestSource::Text, false, None) => return documents::show(screen),
         (RequestSource::Text, ..) => return Err(Trouble::Usage(Notice::new("a text is shown and nothing else"))),
     };
-    let info = answer!(broker.ask(&Ask::Show { id })?, Answer::Grant(info) => info);
+    let info = broker.ask(&Show { id })?;
     let text = everything(&info, screen.now);
-    Ok(Report::done(Answer::Grant(info), text))
+    Ok(Report::done(Output::grant(info), text))
 }
 
 /// Where it stands: the grant's state, or the request's while there is no grant.

@@ -11,14 +11,15 @@ use jit_core::grant::sshsig::{self, Namespace};
 use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_core::grant::{ApprovalTerms, Preview, digest};
 use jit_core::names::{IdPrefix, UserName};
-use jit_core::wire::{Answer, ApprovalDocument, Ask, Document, ImportInfo};
+use jit_core::wire::{ApprovalDocument, Document, Import, ImportInfo, Show};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::ApproveWords;
 use crate::decide::after_approval;
 use crate::document::{self, Kind, Request, bad};
 use crate::documents;
 use crate::foreign;
+use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
 use crate::statement;
@@ -39,11 +40,11 @@ pub(crate) fn approve_here(
     screen.tell(&about(&request, &terms, screen.now));
     let body = written(&terms)?;
     let signature = sign(key, Namespace::Approval, &body)?;
-    answer!(broker.ask(&Ask::Import { approval: body, signature })?, Answer::Imported(info) => info);
+    broker.ask(&Import { approval: body, signature })?;
     let id = IdPrefix::from(&request.terms.id);
-    let info = answer!(broker.ask(&Ask::Show { id })?, Answer::Grant(info) => info);
+    let info = broker.ask(&Show { id })?;
     let text = after_approval(&info, screen.now);
-    Ok(Report::done(Answer::Grant(info), text))
+    Ok(Report::done(Output::grant(info), text))
 }
 
 /// `jitctl approve -`: the request comes on standard input, the approval goes to standard output.
@@ -69,11 +70,11 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
     let Some(key) = key.filter(|_| !unsigned) else {
         let document = Document { body: body.clone(), signature: None };
         // The very bytes, without a line break: they are what is to be signed.
-        return Ok(Report::done(Answer::Approval(ApprovalDocument { approver, document }), body));
+        return Ok(Report::done(Output::Approval(ApprovalDocument { approver, document }), body));
     };
     let document = Document { signature: Some(sign(&key, Namespace::Approval, &body)?), body };
     let text = document::to_text(Kind::Approval, &document);
-    Ok(Report::done(Answer::Approval(ApprovalDocument { approver, document }), text))
+    Ok(Report::done(Output::Approval(ApprovalDocument { approver, document }), text))
 }
 
 /// `jitctl import`
@@ -87,10 +88,10 @@ pub(crate) fn import<P: AsRef<Path>>(files: &[P], broker: &Broker) -> Result<Rep
         }
     };
     let signature = document.signature.ok_or_else(|| bad("the approval has no signature"))?;
-    let ask = Ask::Import { approval: document.body, signature };
-    let info = answer!(broker.ask(&ask)?, Answer::Imported(info) => info);
+    let ask = Import { approval: document.body, signature };
+    let info = broker.ask(&ask)?;
     let text = imported(&info);
-    Ok(Report::done(Answer::Imported(info), text))
+    Ok(Report::done(Output::Imported(info), text))
 }
 
 fn imported(info: &ImportInfo) -> String {

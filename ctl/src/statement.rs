@@ -7,14 +7,15 @@ use jit_core::grant::sshsig::{self, Namespace};
 use jit_core::grant::terms::{Extensions, RequestTerms, VERSION, encode};
 use jit_core::grant::{CarriedStatement, Preview, PublicKey, StatementKind, StatementTerms, TermsFault, digest};
 use jit_core::names::{IdPrefix, UserName};
-use jit_core::wire::{Answer, Ask, Document, StatedInfo, StatementDocument};
+use jit_core::wire::{Document, ImportStatement, StatedInfo, StatementDocument};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::{KeyWords, RequestSource};
 use crate::document::{self, Kind, Request, bad};
 use crate::documents;
 use crate::foreign;
 use crate::known_hosts;
+use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
 use crate::signing::{account, sign};
 use crate::speech::{Notice, Trouble};
@@ -79,7 +80,7 @@ fn here(
     let statement = statement(saying, by, &request.bytes, &request.terms)?;
     screen.tell(&about(&request, kind, screen.now));
     let signature = sign(key, Namespace::Statement, &statement)?;
-    Ok(answer!(broker.ask(&Ask::ImportStatement { statement, signature })?, Answer::Stated(info) => info))
+    Ok(broker.ask(&ImportStatement { statement, signature })?)
 }
 
 /// The request comes on standard input, the statement goes to standard output.
@@ -99,7 +100,7 @@ fn elsewhere(saying: NewStatement, key: &Path, screen: &Screen) -> Result<Report
     screen.tell(&documents::host_of(&request));
     let document = Document { signature: Some(sign(key, Namespace::Statement, &body)?), body };
     let text = document::to_text(Kind::Statement, &document);
-    Ok(Report::done(Answer::Statement(StatementDocument { kind, by, document, host_signature: None }), text))
+    Ok(Report::done(Output::Statement(StatementDocument { kind, by, document, host_signature: None }), text))
 }
 
 /// What is about to be signed, for the eyes of who signs it.
@@ -142,12 +143,12 @@ pub(crate) fn read(document: &Document) -> Result<(StatementTerms, PublicKey), T
 /// `jitctl import` of a statement
 pub(crate) fn import(document: Document, broker: &Broker) -> Result<Report, Trouble> {
     let signature = document.signature.ok_or_else(|| bad("the statement has no signature"))?;
-    let ask = Ask::ImportStatement { statement: document.body, signature };
-    let info = answer!(broker.ask(&ask)?, Answer::Stated(info) => info);
+    let ask = ImportStatement { statement: document.body, signature };
+    let info = broker.ask(&ask)?;
     let (kind, who, key) = (info.kind.as_str(), clean(info.by.as_str()), clean(&info.key));
     let mut text = format!("request {}: {kind} by {who}, signed with {key}: {}\n", info.id, clean(&info.state));
     text.extend(info.ended.iter().map(|id| format!("grant {id}: ended\n")));
-    Ok(Report::done(Answer::Stated(info), text))
+    Ok(Report::done(Output::Stated(info), text))
 }
 
 /// `jitctl show -` of a statement
@@ -163,7 +164,7 @@ pub(crate) fn show(document: Document, screen: &Screen) -> Result<Report, Troubl
     fields.add("host id", known_hosts::with_name(&terms.host));
     documents::unknown(&mut fields, &terms.extensions);
     let answer = StatementDocument { kind: terms.kind, by: terms.by, document, host_signature: None };
-    Ok(Report::done(Answer::Statement(answer), fields.render_on(screen)))
+    Ok(Report::done(Output::Statement(answer), fields.render_on(screen)))
 }
 
 /// One signature over one statement, as `--export` writes it.

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::process::{Child, ChildStdout, ExitStatus};
 
-use jit_core::wire::{Answer, Ask, FRAME_LIMIT, Frame, RecordingInfo};
+use jit_core::wire::{FRAME_LIMIT, Frame, RecordingInfo, Verb};
 
 use crate::broker::{ANSWER_LIMIT, Broker, BrokerError, understand};
 
@@ -27,8 +27,8 @@ pub(crate) enum Piece {
 
 impl Broker {
     /// Asks for recordings: the answer, and what follows it.
-    pub(crate) fn stream(&self, ask: &Ask) -> Result<(Answer, Stream), BrokerError> {
-        let mut child = self.start(ask)?;
+    pub(crate) fn stream<V: Verb>(&self, verb: &V) -> Result<(V::Answer, Stream), BrokerError> {
+        let mut child = self.start(verb)?;
         let missing = || BrokerError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe));
         let out = child.stdout.take().ok_or_else(missing)?;
         let mut stream = Stream { child, out: BufReader::new(out) };
@@ -37,7 +37,7 @@ impl Broker {
             let status = stream.child.wait().map_err(BrokerError::Pipe)?;
             return Err(BrokerError::NoAnswer(status));
         }
-        Ok((understand(&line, ExitStatus::default())?, stream))
+        Ok((understand::<V>(&line, ExitStatus::default())?, stream))
     }
 }
 

@@ -1,14 +1,15 @@
 //! The sweep of a timer, and what it says.
 
-use jit_core::wire::{Answer, Ask, Failure};
+use jit_core::wire::{Failure, Sweep};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
+use crate::output::Output;
 use crate::screen::Report;
 use crate::speech::{Exit, Notice, Trouble};
 
 /// `jitctl sweep`
 pub(crate) fn sweep(broker: &Broker) -> Result<Report, Trouble> {
-    let swept = answer!(broker.ask(&Ask::Sweep {})?, Answer::Swept(swept) => swept);
+    let swept = broker.ask(&Sweep {})?;
     let (records, recordings) = swept.pruned.as_ref().map_or((0, 0), |pruned| (pruned.records, pruned.recordings));
     let counts = [
         (swept.lost, "lost run closed", "lost runs closed"),
@@ -29,7 +30,7 @@ pub(crate) fn sweep(broker: &Broker) -> Result<Report, Trouble> {
     if text.is_empty() && refused.is_none() {
         "nothing to do\n".clone_into(&mut text);
     }
-    let report = Report::done(Answer::Swept(swept), text);
+    let report = Report::done(Output::Swept(swept), text);
     Ok(match refused {
         Some(Failure { message, hint, .. }) => report.but(Exit::Refused, Notice { message, hint }),
         None => report,

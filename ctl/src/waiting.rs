@@ -6,11 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jit_core::names::{GrantId, IdPrefix};
-use jit_core::wire::{Answer, Ask, GrantInfo};
+use jit_core::wire::{GrantInfo, Wait};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
-use crate::broker::{Broker, BrokerError, answer};
+use crate::broker::{Broker, BrokerError};
 use crate::screen::{Screen, Surface};
 use crate::speech::{Notice, Trouble};
 use crate::when;
@@ -42,7 +42,7 @@ pub(crate) enum Waited {
 }
 
 enum Event {
-    Answer(Box<Result<Answer, BrokerError>>),
+    Answer(Box<Result<GrantInfo, BrokerError>>),
     Interrupt,
 }
 
@@ -93,13 +93,12 @@ fn rounds(
             Some(Event::Interrupt) | None => return Ok(Waited::Interrupted(info)),
         };
         // ^C goes to the broker as well, and it may die of it before we hear of the signal.
-        let answer = match answer {
+        info = match answer {
             Err(BrokerError::NoAnswer(status) | BrokerError::CutOff(status)) if killed_by_interrupt(status) => {
                 return Ok(Waited::Interrupted(info));
             }
             answer => answer?,
         };
-        info = *answer!(answer, Answer::Grant(info) => info);
         if info.state != "pending" {
             return Ok(Waited::Decided(info));
         }
@@ -115,9 +114,9 @@ fn killed_by_interrupt(status: std::process::ExitStatus) -> bool {
 }
 
 fn ask_beside(id: &GrantId, seconds: u64, broker: &Broker, sender: &Sender<Event>) -> Result<(), Trouble> {
-    let id = IdPrefix::parse(id.as_str()).map_err(|_| BrokerError::OtherAnswer)?;
+    let id = IdPrefix::parse(id.as_str()).map_err(|_| BrokerError::Garbled)?;
     let (broker, sender) = (broker.clone(), sender.clone());
-    let ask = move || drop(sender.send(Event::Answer(Box::new(broker.ask(&Ask::Wait { id, seconds })))));
+    let ask = move || drop(sender.send(Event::Answer(Box::new(broker.ask(&Wait { id, seconds })))));
     thread::Builder::new().spawn(ask).map(drop).map_err(|error| BrokerError::Pipe(error).into())
 }
 

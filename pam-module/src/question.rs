@@ -149,13 +149,20 @@ mod tests {
     use super::*;
     use jit_core::wire;
 
+    /// The question as the broker reads it.
+    fn understood<V: wire::Verb>(question: &[u8]) -> V {
+        let question: wire::Question = serde_json::from_slice(question).unwrap();
+        assert_eq!(question.verb(), V::NAME);
+        question.read().unwrap()
+    }
+
     #[test]
     fn the_broker_understands_the_question() {
         for holder in [Holder::User("alice".to_owned()), Holder::Uid(1000)] {
             for role in [None, Some("web-ops")] {
                 let question = Question::Membership { holder: &holder, role, wait: 7 }.encode().unwrap();
-                let ask: wire::Ask = serde_json::from_slice(&question).unwrap();
-                let wire::Ask::Membership { holder: heard, role: of, wait: 7 } = ask else { panic!("{ask:?}") };
+                let wire::Membership { holder: heard, role: of, wait } = understood(&question);
+                assert_eq!(wait, 7);
                 assert_eq!(of.as_ref().map(|name| name.as_str()), role);
                 assert!(matches!(heard, Some(wire::Holder::User(_) | wire::Holder::Uid(1000))));
             }
@@ -173,17 +180,15 @@ mod tests {
             remote: Some("192.0.2.1"),
             pid: 42,
         };
-        let ask: wire::Ask = serde_json::from_slice(&question.encode().unwrap()).unwrap();
-        let wire::Ask::OpenSession(new) = ask else { panic!("{ask:?}") };
+        let new: wire::NewSession = understood(&question.encode().unwrap());
         assert_eq!((new.run_as.as_str(), new.pid, new.tty), ("alice", 42, None));
     }
 
     #[test]
     fn the_end_of_a_session_is_asked_for_and_told() {
         let question = Question::CloseSession { run: "abc" }.encode().unwrap();
-        let ask: wire::Ask = serde_json::from_slice(&question).unwrap();
-        assert!(matches!(ask, wire::Ask::CloseSession { run } if run == "abc"));
-        let line = serde_json::to_vec(&wire::Reply::Ok(wire::Answer::Closed {})).unwrap();
+        assert_eq!(understood::<wire::CloseSession>(&question).run, "abc");
+        let line = serde_json::to_vec(&wire::Reply::<wire::CloseSession>::Ok(wire::Closed {})).unwrap();
         assert_eq!(closed(&line), Ok(()));
         assert!(membership(&line).is_err() && closed(b"{\"ok\":{}}").is_err());
     }
@@ -191,7 +196,7 @@ mod tests {
     #[test]
     fn the_answer_of_the_broker_is_understood() {
         let info = wire::MembershipInfo { holds: true, left: Some(60), ..wire::MembershipInfo::default() };
-        let line = serde_json::to_vec(&wire::Reply::Ok(wire::Answer::Membership(info))).unwrap();
+        let line = serde_json::to_vec(&wire::Reply::<wire::Membership>::Ok(info)).unwrap();
         let told = membership(&line).unwrap();
         assert!(told.holds && told.left == Some(60) && told.grant.is_none());
     }

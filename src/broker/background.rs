@@ -7,21 +7,20 @@ use crate::store::StoredRequest;
 use jit_core::escape::Word;
 use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::RolePower;
-use jit_core::wire::texts;
-use jit_core::wire::{Answer, Background, GrantInfo, Precedent};
+use jit_core::wire::{Background, GrantInfo, Precedent, texts};
 
 impl Context<'_> {
     /// One request with what stands behind it.
-    pub(super) fn told(&self, request: &StoredRequest) -> Result<Answer, Refused> {
+    pub(super) fn told(&self, request: &StoredRequest) -> Result<GrantInfo, Refused> {
         let background = Some(self.background(request, Vec::new())?);
-        Ok(Answer::Grant(Box::new(GrantInfo { background, ..self.info(request)? })))
+        Ok(GrantInfo { background, ..self.info(request)? })
     }
 
     /// A request just made, with the roles among which its own was chosen.
-    pub(super) fn told_new(&self, id: &GrantId, chosen_among: Vec<RoleName>) -> Result<Answer, Refused> {
+    pub(super) fn told_new(&self, id: &GrantId, chosen_among: Vec<RoleName>) -> Result<GrantInfo, Refused> {
         let request = self.host.store().request(id, self.now.seconds())?;
         let background = Some(self.background(&request, chosen_among)?);
-        Ok(Answer::Grant(Box::new(GrantInfo { background, ..self.info(&request)? })))
+        Ok(GrantInfo { background, ..self.info(&request)? })
     }
 
     fn background(&self, request: &StoredRequest, chosen_among: Vec<RoleName>) -> Result<Background, Refused> {

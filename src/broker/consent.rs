@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Context;
 use super::decisions::{Narrowing, given};
 use super::failure::{Refused, refused};
+use super::verbs::Consenting;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
 use crate::console::Console;
@@ -25,7 +26,6 @@ use jit_core::grant::{Preview, RequestTerms};
 use jit_core::names::{GrantId, IdPrefix};
 use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{Options, Role, RolePower};
-use jit_core::wire::Ask;
 use sys::terminal::Terminal;
 
 /// The PAM service, unless the role names a stricter one.
@@ -35,7 +35,7 @@ const SERVICE: &str = "jit-sudo";
 const LONGEST_PROMPT: Duration = Duration::from_secs(300);
 
 /// What the person is asked to agree to, read while the database was open.
-struct ConsentRequest {
+pub(super) struct ConsentRequest {
     kind: ConsentKind,
     id: GrantId,
     /// What stands before the first prompt, for programs and for people.
@@ -53,9 +53,20 @@ enum ConsentKind {
     Review,
 }
 
-/// Asks the approver, where `ask` is an approval that its role wants authenticated.
-pub(super) fn obtain(ask: &Ask, caller: &Caller, console: &mut Console) -> Result<Option<Consent>, Refused> {
-    let Some(request) = due(ask, caller)? else { return Ok(None) };
+/// Asks the caller for the password that `due` wants. The database is closed again before the prompt.
+pub(super) fn obtain(due: Box<Consenting>, caller: &Caller, console: &mut Console) -> Result<Option<Consent>, Refused> {
+    let host = Host::open(caller.host())?;
+    let policy = host.policy(Some(caller))?;
+    let journal = host.journal(&policy.settings().audit);
+    let now = host.now()?;
+    let secure_path = policy.settings().options.path_variable();
+    let left_out = &RefCell::default();
+    let secure_path = &secure_path;
+    let due =
+        due(&Context { host: &host, policy: &policy, journal: &journal, caller, now: &now, secure_path, left_out })?;
+    drop(policy);
+    drop(host);
+    let Some(request) = due else { return Ok(None) };
     let refusal = match request.prove(caller, console) {
         // An authentication that asked nobody is none: any program of the approver's could have it.
         Ok(proof) => match Consent::to(request.shown.clone(), &proof) {
@@ -67,32 +78,8 @@ pub(super) fn obtain(ask: &Ask, caller: &Caller, console: &mut Console) -> Resul
     Err(request.rejected(refusal, caller, console))
 }
 
-/// Reads what is to be decided, and closes the database again.
-fn due(ask: &Ask, caller: &Caller) -> Result<Option<ConsentRequest>, Refused> {
-    if !matches!(ask, Ask::Approve { .. } | Ask::ReviewSettle { .. }) {
-        return Ok(None);
-    }
-    let host = Host::open(caller.host())?;
-    let policy = host.policy(Some(caller))?;
-    let journal = host.journal(&policy.settings().audit);
-    let now = host.now()?;
-    let secure_path = policy.settings().options.path_variable();
-    let left_out = &RefCell::default();
-    let secure_path = &secure_path;
-    let context = Context { host: &host, policy: &policy, journal: &journal, caller, now: &now, secure_path, left_out };
-    match ask {
-        Ask::Approve { id, duration, one_shot, exact, comment } => {
-            let narrowing =
-                Narrowing { duration: *duration, one_shot: *one_shot, exact: *exact, comment: comment.clone() };
-            context.approval_due(id, &narrowing)
-        }
-        Ask::ReviewSettle { id, comment } => context.review_due(id, comment),
-        _ => Ok(None),
-    }
-}
-
 impl Context<'_> {
-    fn approval_due(&self, id: &IdPrefix, narrowing: &Narrowing) -> Result<Option<ConsentRequest>, Refused> {
+    pub(super) fn approval_due(&self, id: &IdPrefix, narrowing: &Narrowing) -> Result<Option<ConsentRequest>, Refused> {
         let (request, role) = self.approvable(id)?;
         if !role.activation.approval_authentication {
             return Ok(None);
@@ -106,7 +93,7 @@ impl Context<'_> {
         Ok(Some(self.consent_request(ConsentKind::Approve, request.terms.id, shown, &role, line)))
     }
 
-    fn review_due(&self, id: &IdPrefix, comment: &Word) -> Result<Option<ConsentRequest>, Refused> {
+    pub(super) fn review_due(&self, id: &IdPrefix, comment: &Word) -> Result<Option<ConsentRequest>, Refused> {
         given("comment", comment)?;
         let (request, _, role) = self.settleable(id)?;
         let Some(role) = role.filter(|role| role.activation.approval_authentication) else { return Ok(None) };

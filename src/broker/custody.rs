@@ -13,10 +13,10 @@ use jit_core::escape::Word;
 use jit_core::evidence::Event;
 use jit_core::evidence::record::Alert;
 use jit_core::grant::StatementKind;
-use jit_core::wire::{AcceptedInfo, Answer};
+use jit_core::wire::AcceptedInfo;
 
 impl Context<'_> {
-    pub(super) fn key_accept(&self, reason: &Word) -> Result<Answer, Refused> {
+    pub(super) fn key_accept(&self, reason: &Word) -> Result<AcceptedInfo, Refused> {
         let reason = given("reason", reason)?;
         let identity = self.host.witness()?;
         let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
@@ -42,7 +42,7 @@ impl Context<'_> {
         // By the key of today: a verification asks for it where another one has signed before.
         self.host.seal(self.journal, Due::Now)?;
         self.host.ring();
-        Ok(Answer::Accepted(accepted))
+        Ok(accepted)
     }
 
     /// Ends each grant that is not over by the wall clock, each by a statement of its own. What is over by it stays so: the time that

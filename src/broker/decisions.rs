@@ -22,7 +22,7 @@ use jit_core::grant::{
 };
 use jit_core::names::{IdPrefix, UserName};
 use jit_core::policy::{Assignment, Role};
-use jit_core::wire::Answer;
+use jit_core::wire::GrantInfo;
 
 /// How an approver narrows what was asked.
 pub(super) struct Narrowing {
@@ -38,7 +38,7 @@ impl Context<'_> {
         id: &IdPrefix,
         narrowing: &Narrowing,
         consent: Option<Consent>,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<GrantInfo, Refused> {
         let (request, role) = self.approvable(id)?;
         let identity = self.host.identity()?;
         let terms = self.approval(&request, narrowing, &role, identity.id.as_str())?;
@@ -46,7 +46,7 @@ impl Context<'_> {
         let attested = Attested::in_person(approval, &request.bytes, &role.activation, consent)
             .map_err(|fault| unattested(fault).hint(format!("jitctl approve {}", request.terms.id)))?;
         self.add(&attested, &request, &role, &identity)?;
-        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+        Ok(self.info_of(&request.terms.id)?)
     }
 
     /// What the caller would approve without a signature, and its role: where nothing is said against it now, the password
@@ -149,10 +149,10 @@ impl Context<'_> {
         Ok(approvals)
     }
 
-    pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<Answer, Refused> {
+    pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
         self.deny_as(StatementAuthor::Here(self.caller), &request, reason)?;
-        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+        Ok(self.info_of(&request.terms.id)?)
     }
 
     pub(super) fn deny_as(

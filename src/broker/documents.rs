@@ -11,10 +11,10 @@ use jit_core::grant::Approvers;
 use jit_core::grant::sshsig::{Namespace, armor, signer};
 use jit_core::grant::terms::VERSION;
 use jit_core::names::{IdPrefix, UserName};
-use jit_core::wire::{Answer, ApprovalDocument, Document, DocumentsInfo, RequestDocument, StatementDocument};
+use jit_core::wire::{ApprovalDocument, Document, DocumentsInfo, RequestDocument, StatementDocument};
 
 impl Context<'_> {
-    pub(super) fn documents(&self, id: &IdPrefix) -> Result<Answer, Refused> {
+    pub(super) fn documents(&self, id: &IdPrefix) -> Result<DocumentsInfo, Refused> {
         let request = self.visible(id)?;
         let terms = &request.terms;
         // The text has to hold the digest, which is part of what is approved.
@@ -61,7 +61,7 @@ impl Context<'_> {
         }
         let signers = signers.into_iter().collect();
         let (id, you, request) = (terms.id.clone(), self.caller.name().clone(), Document { body, signature });
-        Ok(Answer::Documents(Box::new(DocumentsInfo { id, you, request, approvals, grant, statements, signers })))
+        Ok(DocumentsInfo { id, you, request, approvals, grant, statements, signers })
     }
 }
 

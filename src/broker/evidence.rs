@@ -10,7 +10,9 @@ use jit_core::evidence::filter::{Span, Status, Words};
 use jit_core::evidence::{Checkpoint, Digest, Mark, Record, Signers};
 use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, UserName};
-use jit_core::wire::{Answer, CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage};
+use jit_core::wire::{
+    CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage, VerifyInfo,
+};
 
 /// The most records in one answer.
 const PAGE: u32 = 1000;
@@ -33,7 +35,7 @@ pub(super) struct Listing {
 }
 
 impl Context<'_> {
-    pub(super) fn audit_list(&self, listing: &Listing) -> Result<Answer, Refused> {
+    pub(super) fn audit_list(&self, listing: &Listing) -> Result<RecordPage, Refused> {
         let whose = match (&listing.user, self.is_reader()?) {
             (Some(user), true) => Whose::By(Person { uid: uid_of(user)?, name: user.clone() }),
             (None, true) => Whose::Everybody,
@@ -46,10 +48,10 @@ impl Context<'_> {
         let between = Between { after: listing.after, before: listing.before.unwrap_or(u64::MAX) };
         let filter = Filter { kind: listing.kind.as_deref(), whose, ..wanted(&listing.filter)? };
         let page = self.journal.list(between, listing.limit.min(PAGE), order, &filter)?;
-        Ok(Answer::Records(shown(page)))
+        Ok(shown(page))
     }
 
-    pub(super) fn audit_show(&self, what: &str) -> Result<Answer, Refused> {
+    pub(super) fn audit_show(&self, what: &str) -> Result<RecordPage, Refused> {
         let mut page = match what.parse::<u64>() {
             // Ten digits may be a number or the id of a grant; no journal has so many records.
             Ok(seq) if what.len() < jit_core::names::ID_LENGTH => {
@@ -69,19 +71,24 @@ impl Context<'_> {
             return Err(refused("unknown-record", format!("there is no record, run or grant {shown}"))
                 .hint("jitctl audit list"));
         }
-        Ok(Answer::Records(shown(page)))
+        Ok(shown(page))
     }
 
-    pub(super) fn audit_verify(&self, anchor: &[MarkInfo], keys: &[String]) -> Result<Answer, Refused> {
+    pub(super) fn audit_verify(&self, anchor: &[MarkInfo], keys: &[String]) -> Result<VerifyInfo, Refused> {
         let marks = anchor.iter().map(mark).collect::<Result<Vec<Mark>, Refused>>()?;
         let keys = keys.iter().map(|line| public_key(line)).collect::<Result<Vec<PublicKey>, Refused>>()?;
-        Ok(Answer::Verified(match self.prove(keys, marks)? {
+        Ok(match self.prove(keys, marks)? {
             Ok(proven) => proven.into(),
             Err(bad) => bad.into(),
-        }))
+        })
     }
 
-    pub(super) fn audit_export(&self, from: u64, since: Option<i64>, through: Option<u64>) -> Result<Answer, Refused> {
+    pub(super) fn audit_export(
+        &self,
+        from: u64,
+        since: Option<i64>,
+        through: Option<u64>,
+    ) -> Result<ExportPage, Refused> {
         let through = match through {
             Some(through) => through,
             None => {
@@ -98,11 +105,11 @@ impl Context<'_> {
         // What is left of pruned records comes before the first that stays.
         let begin = if first == pruned.saturating_add(1) { pruned } else { first };
         let checkpoints = self.journal.checkpoints(begin, last)?.iter().map(checkpoint).collect();
-        Ok(Answer::Exported(Box::new(ExportPage { records: page.records, checkpoints, through, more: page.more })))
+        Ok(ExportPage { records: page.records, checkpoints, through, more: page.more })
     }
 
-    pub(super) fn audit_prune(&self, keep: Option<u64>, dry_run: bool) -> Result<Answer, Refused> {
-        self.prune(keep, dry_run).map(Answer::Pruned)
+    pub(super) fn audit_prune(&self, keep: Option<u64>, dry_run: bool) -> Result<PruneInfo, Refused> {
+        self.prune(keep, dry_run)
     }
 
     /// Removes what is older than `keep` seconds, or than the policy says.

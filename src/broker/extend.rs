@@ -10,7 +10,7 @@ use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::names::{GrantId, IdPrefix};
 use jit_core::policy::{Assignment, Role};
-use jit_core::wire::Answer;
+use jit_core::wire::GrantInfo;
 
 impl Context<'_> {
     pub(super) fn extend(
@@ -18,7 +18,7 @@ impl Context<'_> {
         id: &IdPrefix,
         duration: Option<u64>,
         reason: Option<&Word>,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
         let id = &request.terms.id;
         if !self.is_own(&request) {
@@ -28,7 +28,7 @@ impl Context<'_> {
         let role = self.role_of(&request)?;
         let wanted = Longer { old: &old.terms, ticket: &request.terms.ticket, role: &role, duration, reason };
         match extend(self.host, self.policy, &wanted, self.now)? {
-            Activation::Granted(id) | Activation::Pending(id) => Ok(Answer::Grant(Box::new(self.info_of(&id)?))),
+            Activation::Granted(id) | Activation::Pending(id) => Ok(self.info_of(&id)?),
         }
     }
 

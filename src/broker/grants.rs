@@ -13,7 +13,7 @@ use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::grant::{GrantTerms, SignedStatement, StatementKind};
 use jit_core::names::{GrantId, IdPrefix};
-use jit_core::wire::{Answer, RevokeTarget};
+use jit_core::wire::{GrantPage, RevokeTarget};
 
 /// The most grants that a listing shows.
 const LISTED: usize = LIST_LIMIT as usize;
@@ -25,14 +25,14 @@ const ENDED_AT_ONCE: usize = 1000;
 const NO_GRANT: &str = "no-grant";
 
 impl Context<'_> {
-    pub(super) fn grants(&self, all: bool, before: Option<i64>) -> Result<Answer, Refused> {
+    pub(super) fn grants(&self, all: bool, before: Option<i64>) -> Result<GrantPage, Refused> {
         let which = if self.is_reader()? { GrantScope::Everybody } else { GrantScope::Of(self.caller.person()) };
         let store = self.host.store();
         let mut page = Pager::default();
         if all {
             for row in store.listed(which, before, self.now.seconds())? {
                 if page.is_full() {
-                    return Ok(Answer::GrantsPart(page.ending_before(row.row)));
+                    return Ok(page.ending_before(row.row));
                 }
                 let found = self.legible(row.id.as_str(), store.usable(&row.id, self.now.seconds()))?;
                 let Some(request) = found.flatten() else { continue };
@@ -48,7 +48,7 @@ impl Context<'_> {
             let left = before.and_then(|before| usize::try_from(before).ok()).unwrap_or(usize::MAX).saturating_sub(1);
             for (left, grant) in (1..=grants.len()).rev().zip(&grants).skip_while(|(counted, _)| *counted > left) {
                 if page.is_full() {
-                    return Ok(Answer::GrantsPart(page.ending_before(i64::try_from(left).unwrap_or(0))));
+                    return Ok(page.ending_before(i64::try_from(left).unwrap_or(0)));
                 }
                 let id = &grant.terms.id;
                 if let Some(info) = self.legible(id.as_str(), self.info_of(id))? {
@@ -56,16 +56,16 @@ impl Context<'_> {
                 }
             }
         }
-        Ok(Answer::Grants(page.into_entries()))
+        Ok(page.last())
     }
 
-    pub(super) fn release(&self, id: Option<&IdPrefix>) -> Result<Answer, Refused> {
+    pub(super) fn release(&self, id: Option<&IdPrefix>) -> Result<Vec<GrantId>, Refused> {
         let author = StatementAuthor::Here(self.caller);
         let ended = match id {
             Some(prefix) => self.release_as(author, &self.visible(prefix)?)?,
             None => self.release_of(author, self.endable(GrantScope::Of(self.caller.person()))?)?,
         };
-        Ok(Answer::Ended(ended))
+        Ok(ended)
     }
 
     /// The grant of one request.
@@ -88,14 +88,14 @@ impl Context<'_> {
         self.end(author, terms, StatementKind::Release, &Word::default())
     }
 
-    pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Answer, Refused> {
+    pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Vec<GrantId>, Refused> {
         let (reason, author) = (given("reason", reason)?, StatementAuthor::Here(self.caller));
         let ended = match target {
             RevokeTarget::Id(prefix) => self.revoke_as(author, &self.visible(prefix)?.terms.id, reason)?,
             RevokeTarget::User(user) => self.revoke_those(author, |terms| &terms.user == user, reason)?,
             RevokeTarget::All => self.revoke_those(author, |_| true, reason)?,
         };
-        Ok(Answer::Ended(ended))
+        Ok(ended)
     }
 
     /// One grant.

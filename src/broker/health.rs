@@ -12,7 +12,7 @@ use crate::elevation::Caller;
 use crate::host::{Host, HostError};
 use jit_core::places::{CONFIGURATION, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
-use jit_core::wire::{Answer, Finding, Severity};
+use jit_core::wire::{Finding, Severity};
 
 /// Less than this and a day of recordings may fill the disk, bytes.
 const SPACE: u64 = 256 << 20;
@@ -24,7 +24,7 @@ struct Findings {
 }
 
 /// Looks at everything, for root.
-pub(super) fn examine(caller: &Caller, reader: PolicyReader) -> Result<Answer, Refused> {
+pub(super) fn examine(caller: &Caller, reader: PolicyReader) -> Result<Vec<Finding>, Refused> {
     let mut findings = Findings { found: Vec::new(), reader };
     let policy = match Host::parsed_policy() {
         Ok((policy, files)) => {
@@ -41,7 +41,7 @@ pub(super) fn examine(caller: &Caller, reader: PolicyReader) -> Result<Answer, R
         Err(error) => findings.fault("state", &error),
     }
     findings.hooks();
-    Ok(Answer::Findings(findings.found))
+    Ok(findings.found)
 }
 
 impl Findings {

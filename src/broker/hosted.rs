@@ -23,7 +23,7 @@ use jit_core::escape::{Word, unhex};
 use jit_core::evidence::record::{Assignment, Authentication, Digest, EndedBy, Ending, Start};
 use jit_core::grant::GrantTerms;
 use jit_core::policy::{OnExpiry, SyslogMode};
-use jit_core::wire::{Answer, LoginInfo, NewSession, Reply};
+use jit_core::wire::{Closed, LoginInfo, NewSession};
 use sha2::{Digest as _, Sha256};
 use sys::process::Pid;
 use sys::signals::SIGHUP;
@@ -94,15 +94,13 @@ impl Context<'_> {
             return Err(Refusal::SyslogRequired.into());
         }
         let ends = held.role().on_expiry == OnExpiry::Terminate;
-        let told = super::say(
-            out,
-            &Reply::Ok(Answer::Session(LoginInfo {
-                run: run.clone(),
-                role: held.role().name.clone(),
-                grant: terms.map(|terms| terms.id.clone()),
-                left: terms.filter(|_| ends).map(|terms| terms.left(self.now.moment()).as_secs()),
-            })),
-        );
+        let info = LoginInfo {
+            run: run.clone(),
+            role: held.role().name.clone(),
+            grant: terms.map(|terms| terms.id.clone()),
+            left: terms.filter(|_| ends).map(|terms| terms.left(self.now.moment()).as_secs()),
+        };
+        let told = super::line::<NewSession>(info).and_then(|line| out.write_all(&line));
         if let Err(error) = told.and_then(|()| out.flush()) {
             self.close(&started, not_begun(&format!("the program is gone: {error}")));
             return Ok(());
@@ -161,7 +159,7 @@ impl Context<'_> {
     }
 
     /// Tells the supervisor of a session that its program has closed it, and waits for the end.
-    pub(super) fn close_session(&self, run: &str) -> Result<Answer, Refused> {
+    pub(super) fn close_session(&self, run: &str) -> Result<Closed, Refused> {
         self.host.close_every_lost(self.journal)?;
         let hosted = self.known_run(run)?.is_some_and(|known| known.start.path == COMMAND.into());
         let Some(found) = self.open_run(run)?.filter(|_| hosted) else { return Err(over(run)) };
@@ -175,7 +173,7 @@ impl Context<'_> {
             }
             std::thread::sleep(ROUND);
         }
-        Ok(Answer::Closed {})
+        Ok(Closed {})
     }
 
     /// Records the end; what cannot be recorded is shouted.

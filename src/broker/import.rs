@@ -11,7 +11,7 @@ use jit_core::escape::hex;
 use jit_core::grant::sshsig::dearmor;
 use jit_core::grant::terms::decode;
 use jit_core::grant::{Approval, ApprovalFault, ApprovalTerms, TermsFault, UserVerification, digest};
-use jit_core::wire::{Answer, ImportInfo};
+use jit_core::wire::ImportInfo;
 
 /// The longest approval in bytes: its comment, every byte of it escaped, and what else it says.
 const APPROVAL_LIMIT: usize = 32 << 10;
@@ -20,7 +20,7 @@ const APPROVAL_LIMIT: usize = 32 << 10;
 pub(super) const VERIFYING_KEY: &str = "ssh-keygen -t ed25519-sk -O verify-required";
 
 impl Context<'_> {
-    pub(super) fn import(&self, text: &str, signature: &str) -> Result<Answer, Refused> {
+    pub(super) fn import(&self, text: &str, signature: &str) -> Result<ImportInfo, Refused> {
         let mut approval = read(text, signature)?;
         let terms = approval.terms.clone();
         let identity = self.host.identity()?;
@@ -60,14 +60,14 @@ impl Context<'_> {
 
         let count = self.add(&attested, &request, &role, &identity)?;
         let now = self.host.store().request(&request.terms.id, self.now.seconds())?;
-        Ok(Answer::Imported(ImportInfo {
+        Ok(ImportInfo {
             id: request.terms.id,
             approver: terms.approver,
             key: key.fingerprint(),
             state: now.state.as_str().to_owned(),
             approvals: u32::try_from(count).unwrap_or(u32::MAX),
             approvals_needed: request.needed.max(role.activation.approvals),
-        }))
+        })
     }
 
     /// The very request that the approval names, byte for byte.

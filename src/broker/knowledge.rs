@@ -11,11 +11,10 @@ use crate::refusal::Refusal;
 use jit_core::escape::hex;
 use jit_core::names::{RoleName, UserName};
 use jit_core::policy::{OnExpiry, Options, Role, Settings, SyslogMode};
-use jit_core::wire::{Answer, CommandWords, Evaluation, PolicyShown, RoleDetails, SettingsInfo};
-use jit_core::wire::{RoleInfo, texts};
+use jit_core::wire::{CommandWords, Evaluation, PolicyShown, RoleDetails, RoleInfo, SettingsInfo, texts};
 
 impl Context<'_> {
-    pub(super) fn policy_show(&self, only: Option<&RoleName>) -> Result<Answer, Refused> {
+    pub(super) fn policy_show(&self, only: Option<&RoleName>) -> Result<PolicyShown, Refused> {
         let mut roles = Vec::new();
         match only {
             Some(name) => {
@@ -30,10 +29,10 @@ impl Context<'_> {
             })?,
         }
         let sha256 = hex(&self.policy.digest());
-        Ok(Answer::Policy(Box::new(PolicyShown { sha256, settings: settings(self.policy.settings()), roles })))
+        Ok(PolicyShown { sha256, settings: settings(self.policy.settings()), roles })
     }
 
-    pub(super) fn policy_test(&self, user: &UserName, words: &CommandWords) -> Result<Answer, Refused> {
+    pub(super) fn policy_test(&self, user: &UserName, words: &CommandWords) -> Result<Evaluation, Refused> {
         let account = sys::users::account_by_name(user.as_str())
             .map_err(|error| refused("lookup", format!("unable to look up {user}: {error}")))?
             .ok_or_else(|| refused("unknown-user", format!("unknown user {user}")))?;
@@ -53,7 +52,7 @@ impl Context<'_> {
             Err(JudgeError::NotAllowed(not)) => evaluation.because = denial(&not),
             Err(error) => return Err(Refusal::from(error).into()),
         }
-        Ok(Answer::Evaluation(Box::new(evaluation)))
+        Ok(evaluation)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::verify::HeldRole;
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::{Assignment, Role};
-use jit_core::wire::{Answer, Holder, MembershipInfo};
+use jit_core::wire::{Holder, MembershipInfo};
 
 /// The longest that one question waits, in seconds.
 const WAIT_LIMIT: u64 = 3600;
@@ -42,14 +42,14 @@ impl Context<'_> {
         holder: Option<&Holder>,
         role: Option<&RoleName>,
         wait: u64,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<MembershipInfo, Refused> {
         let described = holder.map(|holder| self.described(holder)).transpose()?;
         let holder = described.as_ref().unwrap_or(self.caller);
         if let Some(held) = self.held(holder, role)? {
-            return Ok(self.told_of(&held));
+            return Ok(self.info_of_role(&held));
         }
         let Some(pending) = self.pending(holder, role)? else {
-            return Ok(Answer::Membership(MembershipInfo::default()));
+            return Ok(MembershipInfo::default());
         };
         if wait > 0 {
             let limit = Duration::from_secs(wait.min(WAIT_LIMIT));
@@ -57,10 +57,10 @@ impl Context<'_> {
             let _ = wait_beside(self.host, holder.uid(), &pending, limit, Some(std::io::stdin().as_fd()))?;
             let later = Context { now: &self.host.now()?, ..*self };
             if let Some(held) = later.held(holder, role)? {
-                return Ok(later.told_of(&held));
+                return Ok(later.info_of_role(&held));
             }
         }
-        Ok(Answer::Membership(MembershipInfo { pending: self.pending(holder, role)?, ..MembershipInfo::default() }))
+        Ok(MembershipInfo { pending: self.pending(holder, role)?, ..MembershipInfo::default() })
     }
 
     /// Somebody as the account database describes them; others than the caller for root alone.
@@ -117,9 +117,9 @@ impl Context<'_> {
         Ok(waits.max_by_key(|request| request.terms.created).map(|request| request.terms.id))
     }
 
-    fn told_of(&self, held: &Membership) -> Answer {
+    fn info_of_role(&self, held: &Membership) -> MembershipInfo {
         let role = Some(held.role().name.clone());
-        Answer::Membership(match held {
+        match held {
             Membership::Standing(_) => MembershipInfo { holds: true, role, ..MembershipInfo::default() },
             Membership::Granted(held) => MembershipInfo {
                 holds: true,
@@ -129,6 +129,6 @@ impl Context<'_> {
                 left: Some(held.terms().left(self.now.moment()).as_secs()),
                 pending: None,
             },
-        })
+        }
     }
 }

@@ -41,12 +41,12 @@ use crate::policy_index::PolicyIndex;
 use failure::{Refused, refused, unchecked};
 use jit_core::clock::Now;
 use jit_core::policy::PolicyReader;
-use jit_core::wire::{Answer, Ask, KeyInfo, Reply};
-use question::turn_of;
+use jit_core::wire::{Failure, KeyInfo, KeyShow, Reply, Verb};
+use question::slot_of;
 pub use question::{Question, hear};
 use sys::interruption::Patiently;
 use sys::sanitize::Inherited;
-use verbs::{Answered, Given, Needs, Touch, Verb, Who};
+use verbs::{Answered, Needs, Row, Touch, Who};
 
 /// Everything that one answer is made from.
 pub(crate) struct Context<'a> {
@@ -65,57 +65,67 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
     let Some(mut console) = Console::of_this_process() else { return 1 };
     let mut out = Patiently::new(std::io::stdout(), PAGING);
     let mut reader = PolicyReader::root(inherited.identity.uid());
-    let answer = question.understood().and_then(|ask| {
+    let answer = question.bytes().and_then(|bytes| understand(&bytes)).and_then(|(row, answered)| {
         let caller = Caller::identify(&inherited.identity)?;
-        // An approver is asked before the database is opened for the answer: nobody else waits for what a person types.
-        let (turn, consent) = match ask {
-            Ask::KeyInit {} | Ask::Examine {} => (None, None),
-            _ => (Some(turn_of(&caller)?), consent::obtain(&ask, &caller, &mut console)?),
-        };
-        let verb = Verb::of(ask);
-        if verb.is_logged {
+        if row.is_logged {
             reader = None;
         }
-        let answer = answer(verb, &caller, Given { consent, out: &mut out }, &mut console);
-        drop(turn);
-        answer
+        let (consent, handler) = match answered {
+            Answered::Before(answer) => return answer(&caller, admitted_root(&caller, row.who)?).map(Some),
+            Answered::At { consent, handler } => (consent, handler),
+        };
+        let _slot = slot_of(&caller)?;
+        // An approver is asked before the database is opened for the answer: nobody else waits for what a person types.
+        let consent = consent.map_or(Ok(None), |due| consent::obtain(due, &caller, &mut console))?;
+        answer(&row, &caller, &mut console, |context| handler(context, consent, &mut out))
     });
     let (reply, status) = match answer {
         Ok(None) => return 0,
-        Ok(Some(answer)) => (Reply::Ok(answer), 0),
+        Ok(Some(reply)) => (Ok(reply), 0),
         Err(refused) => {
             let failure = refused.told_to(reader.as_ref());
             let status = i32::from(failure.exit);
-            (Reply::Error(failure), status)
+            (refusal(failure), status)
         }
     };
-    match say(&mut out, &reply) {
+    match reply.and_then(|line| out.write_all(&line)) {
         Ok(()) => status,
         Err(_) => 1,
     }
 }
 
-/// One reply on one line.
-fn say(out: &mut dyn Write, reply: &Reply) -> std::io::Result<()> {
+/// A good reply to a verb, as a line.
+fn line<V: Verb>(answer: V::Answer) -> std::io::Result<Vec<u8>> {
+    write_line(&Reply::<V>::Ok(answer))
+}
+
+/// A refusal as a line: the same for every verb.
+fn refusal(failure: Failure) -> std::io::Result<Vec<u8>> {
+    write_line(&Reply::<KeyShow>::Error(failure))
+}
+
+fn write_line<V: Verb>(reply: &Reply<V>) -> std::io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
-    out.write_all(&line)
+    Ok(line)
 }
 
-fn understand(bytes: &[u8]) -> Result<Ask, Refused> {
-    serde_json::from_slice(bytes).map_err(|error| {
+fn understand(bytes: &[u8]) -> Result<(Row, Answered), Refused> {
+    let question = serde_json::from_slice(bytes).map_err(|error| {
         let shown = jit_core::escape::escape(error.to_string().as_bytes());
         refused("malformed", format!("the request is not understood: {shown}"))
-    })
+    })?;
+    verbs::of(question)
 }
 
-/// The answer; `None` when it was given on `given.out` already, with more behind it.
-fn answer(verb: Verb, caller: &Caller, given: Given<'_>, console: &mut Console) -> Result<Option<Answer>, Refused> {
-    let Verb { who, needs, touch, answer, .. } = verb;
-    let handler = match answer {
-        Answered::At(handler) => handler,
-        Answered::Before(what, answer) => return answer(caller, root_alone(caller, what)?).map(Some),
-    };
+/// Opens the host as `row` needs it, and answers.
+fn answer(
+    row: &Row,
+    caller: &Caller,
+    console: &mut Console,
+    handler: impl FnOnce(&Context<'_>) -> Result<Option<Vec<u8>>, Refused>,
+) -> Result<Option<Vec<u8>>, Refused> {
+    let Row { who, needs, touch, .. } = *row;
     let host = Host::open(caller.host())?;
     let (aside, nothing);
     let policy = if touch == Touch::Nothing {
@@ -154,7 +164,7 @@ fn answer(verb: Verb, caller: &Caller, given: Given<'_>, console: &mut Console) 
         secure_path: &secure_path,
         left_out: &left_out,
     };
-    let answer = context.admit(who).and_then(|()| handler(&context, given));
+    let answer = context.admit(who).and_then(|()| handler(&context));
     for id in left_out.into_inner() {
         let id = jit_core::escape::escape(id.as_bytes());
         console.say(&format!("jitctl: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
@@ -181,9 +191,17 @@ impl Context<'_> {
         Ok(self.caller.uid() == 0 || names(&self.policy.settings().audit.readers, &subject(self.caller)?))
     }
 
-    fn key_show(&self) -> Result<Answer, Refused> {
+    fn key_show(&self) -> Result<KeyInfo, Refused> {
         let key = self.host.public_key()?;
-        Ok(Answer::HostKey(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created: false }))
+        Ok(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created: false })
+    }
+}
+
+/// Proof that the caller is root, whom alone such a row admits.
+fn admitted_root(caller: &Caller, who: Who) -> Result<PolicyReader, Refused> {
+    match who {
+        Who::Root(what) => root_alone(caller, what),
+        Who::Anyone | Who::Reader => root_alone(caller, "do this"),
     }
 }
 
@@ -191,10 +209,10 @@ fn root_alone(caller: &Caller, what: &str) -> Result<PolicyReader, Refused> {
     PolicyReader::root(caller.uid()).ok_or_else(|| refused("not-root", format!("only root may {what}")))
 }
 
-fn key_init(caller: &Caller) -> Result<Answer, Refused> {
+fn key_init(caller: &Caller) -> Result<KeyInfo, Refused> {
     let created = Host::set_up()?;
     let key = Host::open(caller.host())?.key()?;
-    Ok(Answer::HostKey(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created }))
+    Ok(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created })
 }
 
 #[cfg(test)]
@@ -234,11 +252,7 @@ mod tests {
                 }
             }
             match understand(&bytes) {
-                Ok(ask) => {
-                    understood += 1;
-                    let again = serde_json::to_vec(&ask).unwrap();
-                    assert_eq!(serde_json::to_vec(&understand(&again).ok().unwrap()).unwrap(), again);
-                }
+                Ok(_) => understood += 1,
                 Err(refused) => {
                     assert_eq!((refused.failure.code.as_str(), refused.failure.exit), ("malformed", 1));
                     assert!(!refused.failure.message.contains(|c: char| c.is_control()), "{}", refused.failure.message);

@@ -25,13 +25,14 @@ impl Pager {
         self.bytes >= PAGE || self.entries.len() >= LIST_LIMIT as usize
     }
 
-    pub(super) fn into_entries(self) -> Vec<GrantInfo> {
-        self.entries
+    /// The last page.
+    pub(super) fn last(self) -> GrantPage {
+        GrantPage { entries: self.entries, before: None }
     }
 
     /// A page after which others come.
     pub(super) fn ending_before(self, next: i64) -> GrantPage {
-        GrantPage { entries: self.entries, before: next.saturating_add(1) }
+        GrantPage { entries: self.entries, before: Some(next.saturating_add(1)) }
     }
 }
 

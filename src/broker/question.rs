@@ -6,11 +6,10 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::failure::{Refused, refused};
-use super::understand;
 use crate::elevation::Caller;
 use crate::host::{Slot, Work};
 use jit_core::budget::{BROKERS, QUESTION_WITHIN};
-use jit_core::wire::{Ask, REQUEST_LIMIT};
+use jit_core::wire::REQUEST_LIMIT;
 use sys::counted::counted_as;
 use sys::poll::{PollEntry, poll};
 use sys::sanitize::Inherited;
@@ -64,9 +63,9 @@ fn read_until_end(deadline: Instant) -> Result<Vec<u8>, Unheard> {
 }
 
 impl Question {
-    pub(super) fn understood(self) -> Result<Ask, Refused> {
+    pub(super) fn bytes(self) -> Result<Vec<u8>, Refused> {
         match self.0 {
-            Ok(bytes) => understand(&bytes),
+            Ok(bytes) => Ok(bytes),
             Err(Unheard::Io(error)) => Err(refused("malformed", format!("the request cannot be read: {error}"))),
             Err(Unheard::TooLong) => {
                 Err(refused("too-large", format!("the request is longer than {REQUEST_LIMIT} bytes")))
@@ -79,7 +78,7 @@ impl Question {
 }
 
 /// One of the [`BROKERS`] processes that work or wait for a user at the same time.
-pub(super) fn turn_of(caller: &Caller) -> Result<Slot, Refused> {
+pub(super) fn slot_of(caller: &Caller) -> Result<Slot, Refused> {
     let failed = |error| refused("host", format!("the turns of users cannot be counted: {error}"));
     Slot::claim(caller.uid(), Work::Question).map_err(failed)?.ok_or_else(|| {
         refused("too-many", format!("{BROKERS} requests of yours are being worked on or waited for already"))

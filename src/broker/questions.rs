@@ -13,11 +13,10 @@ use jit_core::grant::Approvers;
 use jit_core::names::UserName;
 use jit_core::places::CONFIGURATION;
 use jit_core::policy::{Answer as Verdict, Assignment, Policy, Role};
-use jit_core::wire::{Answer, CommandWords, PolicyInfo, RoleVerdict, WhyInfo};
-use jit_core::wire::{RoleInfo, texts};
+use jit_core::wire::{CommandWords, PolicyInfo, RoleInfo, RoleVerdict, WhyInfo, texts};
 
 impl Context<'_> {
-    pub(super) fn roles(&self) -> Result<Answer, Refused> {
+    pub(super) fn roles(&self) -> Result<Vec<RoleInfo>, Refused> {
         let subject = subject(self.caller)?;
         let standing = self.policy.roles_for(&subject, Assignment::Standing)?;
         let mut roles: Vec<_> = standing.iter().map(|role| RoleInfo::of(role, true)).collect();
@@ -26,10 +25,10 @@ impl Context<'_> {
                 roles.push(RoleInfo::of(&role, false));
             }
         }
-        Ok(Answer::Roles(roles))
+        Ok(roles)
     }
 
-    pub(super) fn why(&self, user: Option<&UserName>, words: &CommandWords) -> Result<Answer, Refused> {
+    pub(super) fn why(&self, user: Option<&UserName>, words: &CommandWords) -> Result<WhyInfo, Refused> {
         let about = |account| -> Result<Caller, Refused> { Ok(Caller::described(account)?) };
         let account = match user {
             Some(name) if name != self.caller.name() => {
@@ -91,20 +90,15 @@ impl Context<'_> {
         }
         match hidden {
             Some(unsaid) if !info.allowed => Err(unsaid),
-            _ => Ok(Answer::Why(info)),
+            _ => Ok(info),
         }
     }
 
-    pub(super) fn policy_check(&self) -> Result<Answer, Refused> {
+    pub(super) fn policy_check(&self) -> Result<PolicyInfo, Refused> {
         let (policy, files) = Host::parsed_policy().map_err(unchecked)?;
         let approvers = self.host.approvers().map_err(unchecked)?;
         let warnings = policy_warnings(&policy, &approvers);
-        Ok(Answer::PolicyChecked(PolicyInfo {
-            files,
-            roles: policy.roles().len(),
-            rules: policy.rule_count(),
-            warnings,
-        }))
+        Ok(PolicyInfo { files, roles: policy.roles().len(), rules: policy.rule_count(), warnings })
     }
 
     fn verdicts(&self, elevation: &Elevation) -> Result<Vec<RoleVerdict>, Refused> {

@@ -17,7 +17,7 @@ use jit_core::evidence::Event;
 use jit_core::evidence::record::{Review, Verdict};
 use jit_core::names::{Person, RoleName, UserName};
 use jit_core::policy::{Assignment, Principal, Role};
-use jit_core::wire::{Answer, AssignmentInfo, Certify, EndedInfo};
+use jit_core::wire::{AssignmentInfo, Certify, EndedInfo};
 
 /// People by uid, looked up once; `None` where there is no such account any more.
 type People = HashMap<u32, Option<Caller>>;
@@ -31,7 +31,7 @@ struct Holder {
 
 impl Context<'_> {
     /// Eligibility that led to no grant for `since` seconds: per person where the policy names people, per group otherwise.
-    pub(super) fn review_unused(&self, since: u64) -> Result<Answer, Refused> {
+    pub(super) fn review_unused(&self, since: u64) -> Result<Vec<AssignmentInfo>, Refused> {
         let limit = self.now.seconds().saturating_sub(i64::try_from(since).unwrap_or(i64::MAX));
         let mut people = People::new();
         let mut found = Vec::new();
@@ -40,10 +40,10 @@ impl Context<'_> {
             let unused = |row: &AssignmentInfo| row.last_used.is_none_or(|used| used < limit);
             found.extend(rows.into_iter().filter(|row| row.assignment == ELIGIBLE && unused(row)));
         }
-        Ok(Answer::Assignments(found))
+        Ok(found)
     }
 
-    pub(super) fn review_assignments(&self, role: Option<&RoleName>) -> Result<Answer, Refused> {
+    pub(super) fn review_assignments(&self, role: Option<&RoleName>) -> Result<Vec<AssignmentInfo>, Refused> {
         let mut roles = self.roles_to_review()?;
         if let Some(name) = role {
             roles.retain(|role| &role.name == name);
@@ -56,7 +56,7 @@ impl Context<'_> {
         for role in roles {
             found.extend(self.assignments(&role, &mut people)?);
         }
-        Ok(Answer::Assignments(found))
+        Ok(found)
     }
 
     pub(super) fn review_certify(
@@ -65,7 +65,7 @@ impl Context<'_> {
         holder: Option<&str>,
         verdict: Certify,
         comment: &Word,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Vec<AssignmentInfo>, Refused> {
         let comment = given("comment", comment)?;
         let role = self.reviewable(role)?;
         let holders = match holder {
@@ -96,7 +96,7 @@ impl Context<'_> {
             Ok::<_, Refused>(written)
         })?;
         let _ = self.journal.mirror(&written);
-        Ok(Answer::Assignments(self.assignments(&role, &mut People::new())?))
+        Ok(self.assignments(&role, &mut People::new())?)
     }
 
     fn certified(&self, role: &RoleName, holder: &Holder, verdict: Verdict, comment: &Word) -> Event {

@@ -15,7 +15,7 @@ use crate::judge::{names, subject};
 use jit_core::escape::{Word, escape, hex};
 use jit_core::evidence::Record;
 use jit_core::evidence::record::{End, EndedBy, Event, Purpose, RecordingRead, Start};
-use jit_core::wire::{Answer, Frame, RecordingInfo, Reply};
+use jit_core::wire::{Frame, Recording, RecordingInfo, Recordings, Verb};
 use sys::poll::is_left;
 
 /// How often a live recording is looked at for more.
@@ -54,7 +54,7 @@ impl Context<'_> {
             self.record_reading(purpose, Some(&known.start))?;
         }
         let info = known.info(live, stored.encoding);
-        say(out, &Reply::Ok(Answer::Recording(info.clone())));
+        say::<Recording>(out, info.clone());
         let sent = frame(out, &Frame::Begin(info)).and_then(|()| match purpose {
             Purpose::Watch => follow(stored.file, out),
             _ => send(&stored.file, out),
@@ -67,7 +67,7 @@ impl Context<'_> {
     /// the other.
     pub(super) fn recordings(&self, purpose: Purpose, after: u64, out: &mut dyn Write) -> Result<(), Refused> {
         let everybody = self.is_reader()?;
-        say(out, &Reply::Ok(Answer::Recordings(Vec::new())));
+        say::<Recordings>(out, Vec::new());
         let sent = self.send_all(purpose, everybody, after, out);
         conclude(out, sent);
         Ok(())
@@ -231,6 +231,6 @@ fn frame(out: &mut dyn Write, frame: &Frame) -> io::Result<()> {
 }
 
 /// The answer itself; a failure shows at the first frame.
-fn say(out: &mut dyn Write, reply: &Reply) {
-    let _ = super::say(out, reply);
+fn say<V: Verb>(out: &mut dyn Write, answer: V::Answer) {
+    let _ = super::line::<V>(answer).and_then(|line| out.write_all(&line));
 }

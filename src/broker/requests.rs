@@ -25,8 +25,7 @@ use jit_core::grant::StatementKind;
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{IdPrefix, RoleName};
 use jit_core::policy::{Answer as Verdict, Assignment, Role};
-use jit_core::wire::texts;
-use jit_core::wire::{Answer, CommandWords, NewRequest};
+use jit_core::wire::{CommandWords, GrantInfo, GrantPage, NewRequest, texts};
 
 /// The role of a request, its command, and among which roles it was chosen (none when it was named).
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
@@ -35,7 +34,7 @@ type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
 const WAIT_LIMIT: u64 = 3600;
 
 impl Context<'_> {
-    pub(super) fn request(&self, new: NewRequest) -> Result<Answer, Refused> {
+    pub(super) fn request(&self, new: NewRequest) -> Result<GrantInfo, Refused> {
         let words = CommandWords {
             run_as: new.run_as.clone(),
             run_as_group: new.run_as_group.clone(),
@@ -68,7 +67,7 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn requests(&self, all: bool, before: Option<i64>) -> Result<Answer, Refused> {
+    pub(super) fn requests(&self, all: bool, before: Option<i64>) -> Result<GrantPage, Refused> {
         let rows = self.rows(all, before)?;
         let (everything, mut decides) = (self.is_reader()?, Decides::default());
         let mut page = Pager::default();
@@ -81,7 +80,7 @@ impl Context<'_> {
                 continue;
             }
             if page.is_full() {
-                return Ok(Answer::RequestsPart(page.ending_before(row.row)));
+                return Ok(page.ending_before(row.row));
             }
             let found = self.legible(row.id.as_str(), self.host.store().usable(&row.id, self.now.seconds()))?;
             let Some(request) = found.flatten() else { continue };
@@ -91,7 +90,7 @@ impl Context<'_> {
                 page.take(info);
             }
         }
-        Ok(Answer::Requests(page.into_entries()))
+        Ok(page.last())
     }
 
     /// What may be listed, newest first, without a look at what requesters have written.
@@ -110,21 +109,21 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn show(&self, id: &IdPrefix) -> Result<Answer, Refused> {
+    pub(super) fn show(&self, id: &IdPrefix) -> Result<GrantInfo, Refused> {
         self.told(&self.visible(id)?)
     }
 
-    pub(super) fn wait(&self, id: &IdPrefix, seconds: u64) -> Result<Answer, Refused> {
+    pub(super) fn wait(&self, id: &IdPrefix, seconds: u64) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
         wait(self.host, self.caller.uid(), &request.terms.id, Duration::from_secs(seconds.min(WAIT_LIMIT)))?;
         let later = Context { now: &self.host.now()?, ..*self };
-        Ok(Answer::Grant(Box::new(later.info_of(&request.terms.id)?)))
+        Ok(later.info_of(&request.terms.id)?)
     }
 
-    pub(super) fn cancel(&self, id: &IdPrefix) -> Result<Answer, Refused> {
+    pub(super) fn cancel(&self, id: &IdPrefix) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
         self.cancel_as(StatementAuthor::Here(self.caller), &request)?;
-        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+        Ok(self.info_of(&request.terms.id)?)
     }
 
     pub(super) fn cancel_as(&self, author: StatementAuthor<'_>, request: &StoredRequest) -> Result<(), Refused> {

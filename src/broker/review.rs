@@ -14,11 +14,10 @@ use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::names::{GrantId, IdPrefix, RoleName};
 use jit_core::policy::Role;
-use jit_core::wire::texts;
-use jit_core::wire::{Answer, DebtInfo};
+use jit_core::wire::{DebtInfo, GrantInfo, texts};
 
 impl Context<'_> {
-    pub(super) fn review_debts(&self) -> Result<Answer, Refused> {
+    pub(super) fn review_debts(&self) -> Result<Vec<DebtInfo>, Refused> {
         let reader = self.is_reader()?;
         let mut infos = Vec::new();
         for debt in self.host.store().open_debts()? {
@@ -27,7 +26,7 @@ impl Context<'_> {
                 infos.push(self.debt_info(&debt, may_review)?);
             }
         }
-        Ok(Answer::Debts(infos))
+        Ok(infos)
     }
 
     pub(super) fn review_settle(
@@ -35,10 +34,10 @@ impl Context<'_> {
         id: &IdPrefix,
         comment: &Word,
         consent: Option<Consent>,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
         self.settle_as(StatementAuthor::Here(self.caller), &request, comment, consent)?;
-        Ok(Answer::Grant(Box::new(self.info_of(&request.terms.id)?)))
+        Ok(self.info_of(&request.terms.id)?)
     }
 
     pub(super) fn settle_as(

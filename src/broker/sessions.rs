@@ -8,18 +8,18 @@ use crate::audit::{OpenRun, Wish};
 use crate::host::Stage;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, Intervention, Start};
-use jit_core::wire::{Answer, SessionInfo};
+use jit_core::wire::SessionInfo;
 
 impl Context<'_> {
     /// Those that the caller may see: their own, those of roles that they observe or approve, and all for root and
     /// readers.
-    pub(super) fn sessions(&self) -> Result<Answer, Refused> {
+    pub(super) fn sessions(&self) -> Result<Vec<SessionInfo>, Refused> {
         self.host.close_every_lost(self.journal)?;
         let mut sessions = Vec::new();
         for open in self.journal.living_runs()? {
             sessions.extend(self.session(&open)?);
         }
-        Ok(Answer::Sessions(sessions))
+        Ok(sessions)
     }
 
     /// The run of this id, while it has no end.
@@ -33,7 +33,7 @@ impl Context<'_> {
     }
 
     /// Leaves word for the supervisor of a session.
-    pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Answer, Refused> {
+    pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Vec<SessionInfo>, Refused> {
         self.host.close_every_lost(self.journal)?;
         let open = self.living_run(run)?;
         let seen = open.as_ref().map(|open| self.session(open)).transpose()?.flatten();
@@ -56,7 +56,7 @@ impl Context<'_> {
             self.journal.intervene(self.now.moment(), open.which(), &wish, intervention)?.ok_or_else(|| over(run))?;
         let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
         self.host.ring();
-        Ok(Answer::Sessions(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect()))
+        Ok(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect())
     }
 
     fn intervention(&self, start: &Start, act: Act, reason: &Word) -> Intervention {

@@ -21,7 +21,7 @@ use jit_core::grant::{
     VouchedStatement, digest,
 };
 use jit_core::names::{GrantId, RoleName, UserName};
-use jit_core::wire::{Answer, StatedInfo};
+use jit_core::wire::StatedInfo;
 
 /// The longest statement in bytes: its reason, every byte of it escaped, and what else it says.
 const STATEMENT_LIMIT: usize = 32 << 10;
@@ -170,7 +170,7 @@ impl Context<'_> {
     }
 
     /// Takes a statement that was signed anywhere.
-    pub(super) fn import_statement(&self, text: &str, signature: &str) -> Result<Answer, Refused> {
+    pub(super) fn import_statement(&self, text: &str, signature: &str) -> Result<StatedInfo, Refused> {
         let carried = read(text, signature)?;
         let identity = self.host.witness()?;
         if carried.terms().host != identity.id.as_str() {
@@ -196,14 +196,14 @@ impl Context<'_> {
         }
         let ended = self.act(&who, &vouched, &request)?;
         let now = self.info_of(&request.terms.id)?;
-        Ok(Answer::Stated(StatedInfo {
+        Ok(StatedInfo {
             id: request.terms.id,
             kind: terms.kind,
             by: terms.by.clone(),
             key: vouched.key().fingerprint(),
             state: now.grant.unwrap_or(now.state),
             ended,
-        }))
+        })
     }
 
     /// What a signed statement asks for, by the rules that hold for whoever does it here; the grants that it ended.

@@ -7,11 +7,11 @@ use super::failure::Refused;
 use crate::host::Encoding;
 use crate::shrink::{WORTH, finish};
 use jit_core::places::SHRINKER;
-use jit_core::wire::{Answer, SweepInfo};
+use jit_core::wire::SweepInfo;
 
 impl Context<'_> {
     /// One thing after the other; what was done stays done when a later one fails. That retention was refused is told beside it.
-    pub(super) fn sweep(&self) -> Result<Answer, Refused> {
+    pub(super) fn sweep(&self) -> Result<SweepInfo, Refused> {
         let closed = self.host.close_every_lost(self.journal)?;
         let strays = self.host.end_strays(self.journal)?;
         let running = self.journal.open_runs()?;
@@ -36,7 +36,7 @@ impl Context<'_> {
             }
         }
         self.host.database().tidy();
-        Ok(Answer::Swept(info))
+        Ok(info)
     }
 }
 

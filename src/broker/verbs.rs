@@ -1,23 +1,31 @@
-//! THE TABLE: each verb, who may use it, what it needs of the host, and where it is answered. What of others somebody is shown, and
-//! who decides about which request, depends on the thing that is named, so the verb says it itself.
+//! THE TABLE: one row for each verb says who may use it, what it needs of the host, and which function answers it. Which requests,
+//! grants and runs of others a caller sees or decides about depends on the object that a question names, so that function checks it.
 
 use std::io::Write;
+use std::rc::Rc;
 
 use super::Context;
+use super::consent::ConsentRequest;
 use super::decisions::Narrowing;
 use super::evidence::Listing;
-use super::failure::Refused;
+use super::failure::{Refused, refused};
 use super::health::examine;
-use super::key_init;
+use super::{key_init, line};
 use crate::elevation::Caller;
 use crate::verify::Consent;
 use jit_core::policy::PolicyReader;
-use jit_core::wire::{Answer, Ask};
+use jit_core::wire::{
+    Approve, AuditExport, AuditList, AuditPrune, AuditShow, AuditVerify, Cancel, CloseSession, Deny, Documents,
+    Examine, Extend, Grants, Import, ImportStatement, Intervene, KeyAccept, KeyInit, KeyShow, Membership, NewRequest,
+    NewSession, PolicyCheck, PolicyShow, PolicyTest, Question, Recording, Recordings, Release, Requests,
+    ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused, Revoke, Roles, Sessions, Show, Sweep,
+    Verb, Wait, Why,
+};
 
 /// Who may use a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
-    /// Everybody; about themselves, unless the verb lets them see more.
+    /// Everybody; about themselves, unless the function lets them see more.
     Anyone,
     /// Root and the readers of the policy's `[audit]`.
     Reader,
@@ -28,6 +36,8 @@ pub(super) enum Who {
 /// What has to be there for an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
+    /// Nothing: root asks on a host that may not be set up.
+    Nothing,
     /// Database and policy.
     Policy,
     /// The database. A broken policy must not hide from root what happened, nor keep root from ending it.
@@ -39,131 +49,151 @@ pub(super) enum Needs {
 /// What a verb does to the host besides.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Touch {
-    /// What is due anyway is done with it: lost runs are closed, counts are told, checkpoints signed.
+    /// Work that is due is done with it: lost runs are closed, counted refusals are recorded, checkpoints are signed.
     Tends,
-    /// Nothing: what is added now would stand on what was perhaps tampered with.
+    /// Nothing: a record that is added now would stand on records that may have been tampered with.
     Nothing,
 }
 
-/// What comes with a question.
-pub(super) struct Given<'a> {
-    /// The approver's, where the role wanted it.
-    pub(super) consent: Option<Consent>,
-    /// For answers that have more behind them.
-    pub(super) out: &'a mut dyn Write,
-}
-
 /// One row.
-pub(super) struct Verb {
+pub(super) struct Row {
+    pub(super) name: &'static str,
     pub(super) who: Who,
     pub(super) needs: Needs,
     pub(super) touch: Touch,
-    /// Whether a program asks it for somebody, and writes what it hears into the host's log.
+    /// A program asks this for a user and writes the answer to its log, so the answer never quotes the policy.
     pub(super) is_logged: bool,
-    pub(super) answer: Answered,
+    bind: Box<dyn Fn(Question) -> serde_json::Result<Answered>>,
 }
 
-/// Where it is answered.
+/// The functions that answer one question.
 pub(super) enum Answered {
-    /// For root, on a host that may have nothing yet; what only root may do, as in [`Who::Root`].
-    Before(&'static str, fn(&Caller, PolicyReader) -> Result<Answer, Refused>),
-    /// At the context; `None` when the answer was given on [`Given::out`] already.
-    At(Box<Handler>),
+    /// On a host that may not be set up.
+    Before(Box<dyn FnOnce(&Caller, PolicyReader) -> Result<Reply, Refused>>),
+    /// With everything that [`Context`] holds.
+    At {
+        /// Whether the caller has to consent first, with a password.
+        consent: Option<Box<Consenting>>,
+        /// The answer; `None` when the function has written it to the output, with more behind it.
+        handler: Box<Handler>,
+    },
 }
 
-type Handler = dyn FnOnce(&Context<'_>, Given<'_>) -> Result<Option<Answer>, Refused>;
+/// The reply to one question, as a line.
+type Reply = Vec<u8>;
 
-impl Verb {
-    /// The row of what is asked.
-    pub(super) fn of(ask: Ask) -> Self {
-        match ask {
-            Ask::Roles {} => anyone(|context| context.roles()),
-            Ask::Why { user, command } => anyone(move |context| context.why(user.as_ref(), &command)),
-            // Whose role it is.
-            Ask::Membership { holder, role, wait } => {
-                anyone(move |context| context.membership(holder.as_ref(), role.as_ref(), wait)).logged()
-            }
-            // The requester's own.
-            Ask::Request(new) => anyone(move |context| context.request(new)),
-            Ask::Cancel { id } => anyone(move |context| context.cancel(&id)),
-            Ask::Extend { id, duration, reason } => {
-                anyone(move |context| context.extend(&id, duration, reason.as_ref()))
-            }
-            Ask::Release { id } => anyone(move |context| context.release(id.as_ref())),
-            // The requester, who may decide it, root and readers.
-            Ask::Show { id } => anyone(move |context| context.show(&id)).without_policy(),
-            Ask::Documents { id } => anyone(move |context| context.documents(&id)),
-            Ask::Wait { id, seconds } => anyone(move |context| context.wait(&id, seconds)),
-            Ask::Requests { all, before } => anyone(move |context| context.requests(all, before)).without_policy(),
-            Ask::Grants { all, before } => anyone(move |context| context.grants(all, before)).without_policy(),
-            // Approvers of the role, and never the requester.
-            Ask::Approve { id, duration, one_shot, exact, comment } => consenting(move |context, consent| {
-                context.approve(&id, &Narrowing { duration, one_shot, exact, comment }, consent)
-            }),
-            Ask::Deny { id, reason } => anyone(move |context| context.deny(&id, &reason)),
-            // Approvers of the role, and root.
-            Ask::Revoke { target, reason } => anyone(move |context| context.revoke(&target, &reason)).without_policy(),
-            // Anyone who carries it: whose act it is, its signature says.
-            Ask::Import { approval, signature } => anyone(move |context| context.import(&approval, &signature)),
-            Ask::ImportStatement { statement, signature } => {
-                anyone(move |context| context.import_statement(&statement, &signature))
-            }
-            // As far as it is theirs to see; root and approvers of the role may act.
-            Ask::Sessions {} => anyone(|context| context.sessions()).without_policy(),
-            Ask::Intervene { run, act, reason } => {
-                anyone(move |context| context.intervene(&run, act, &reason)).without_policy()
-            }
-            // A program that root or its set-user-ID bit has started.
-            Ask::OpenSession(new) => {
-                streaming(ROOTS_PROGRAM, move |context, out| context.open_session(&new, out)).logged()
-            }
-            Ask::CloseSession { run } => at_context(ROOTS_PROGRAM, move |context| context.close_session(&run)).logged(),
-            // Whose run it is, root and readers; observers of the role while it happens.
-            Ask::Recording { run, purpose } => {
-                streaming(Who::Anyone, move |context, out| context.recording(&run, purpose, out)).without_policy()
-            }
-            Ask::Recordings { purpose, after } => {
-                streaming(Who::Anyone, move |context, out| context.recordings(purpose, after, out)).without_policy()
-            }
-            Ask::AuditList { after, limit, newest, kind, user, before, filter } => {
-                anyone(move |context| context.audit_list(&Listing { after, before, limit, newest, kind, user, filter }))
-                    .without_policy()
-            }
-            Ask::AuditShow { what } => anyone(move |context| context.audit_show(&what)).without_policy(),
-            Ask::AuditVerify { anchor, keys } => {
-                reader(move |context| context.audit_verify(&anchor, &keys)).without_policy().touching_nothing()
-            }
-            Ask::AuditExport { from, since, through } => {
-                reader(move |context| context.audit_export(from, since, through)).without_policy()
-            }
-            Ask::AuditPrune { keep, dry_run } => {
-                root("remove records", move |context| context.audit_prune(keep, dry_run))
-            }
-            Ask::PolicyCheck {} => Self { needs: Needs::Verdict, ..reader(|context| context.policy_check()) },
-            Ask::PolicyShow { role } => reader(move |context| context.policy_show(role.as_ref())),
-            Ask::PolicyTest { user, command } => reader(move |context| context.policy_test(&user, &command)),
-            Ask::KeyInit {} => before("make the host key", |caller, _| key_init(caller)),
-            Ask::KeyShow {} => anyone(|context| context.key_show()).without_policy(),
-            Ask::KeyAccept { reason } => {
-                root("accept the state of this host", move |context| context.key_accept(&reason)).without_policy()
-            }
-            // Approvers of the role, about others; root and readers see everything.
-            Ask::ReviewDebts {} => anyone(|context| context.review_debts()),
-            Ask::ReviewSettle { id, comment } => {
-                consenting(move |context, consent| context.review_settle(&id, &comment, consent))
-            }
-            Ask::ReviewUnused { since } => anyone(move |context| context.review_unused(since)),
-            Ask::ReviewAssignments { role } => anyone(move |context| context.review_assignments(role.as_ref())),
-            Ask::ReviewCertify { role, holder, verdict, comment } => {
-                anyone(move |context| context.review_certify(&role, holder.as_deref(), verdict, &comment))
-            }
-            Ask::Examine {} => before("look at the state of this host", examine),
-            Ask::Sweep {} => root("sweep", |context| context.sweep()),
-        }
+/// Reads what the caller has to consent to; nothing where the role asks for no password.
+pub(super) type Consenting = dyn FnOnce(&Context<'_>) -> Result<Option<ConsentRequest>, Refused>;
+type Handler = dyn FnOnce(&Context<'_>, Option<Consent>, &mut dyn Write) -> Result<Option<Reply>, Refused>;
+
+/// The row of a question, and the functions that answer it.
+pub(super) fn of(question: Question) -> Result<(Row, Answered), Refused> {
+    let not_understood = |error: String| {
+        let shown = jit_core::escape::escape(error.as_bytes());
+        refused("malformed", format!("the request is not understood: {shown}"))
+    };
+    let Some(row) = table().into_iter().find(|row| row.name == question.verb()) else {
+        let known = table().map(|row| format!("`{}`", row.name)).join(", ");
+        return Err(not_understood(format!("unknown verb `{}`, expected one of {known}", question.verb())));
+    };
+    let answered = (row.bind)(question).map_err(|error| not_understood(error.to_string()))?;
+    Ok((row, answered))
+}
+
+/// Every verb. The closures are checked by their types: each takes one verb and returns its answer.
+#[rustfmt::skip]
+pub(super) fn table() -> [Row; 41] {
+    [
+        anyone(|context, Roles {}| context.roles()),
+        anyone(|context, Why { user, command }| context.why(user.as_ref(), &command)),
+
+        // The requester's own; to show: also whoever may decide about it, root and readers.
+        anyone(|context, new: NewRequest| context.request(new)),
+        anyone(|context, Cancel { id }| context.cancel(&id)),
+        anyone(|context, Wait { id, seconds }| context.wait(&id, seconds)),
+        anyone(|context, Show { id }| context.show(&id)).without_policy(),
+        anyone(|context, Requests { all, before }| context.requests(all, before)).without_policy(),
+
+        // Approvers of the role, and never the requester. A signed document may be handed in by anybody.
+        consenting(
+            |context, Approve { id, duration, one_shot, exact, comment }| {
+                context.approval_due(id, &Narrowing { duration: *duration, one_shot: *one_shot, exact: *exact, comment: comment.clone() })
+            },
+            |context, Approve { id, duration, one_shot, exact, comment }, consent| {
+                context.approve(id, &Narrowing { duration: *duration, one_shot: *one_shot, exact: *exact, comment: comment.clone() }, consent)
+            },
+        ),
+        anyone(|context, Deny { id, reason }| context.deny(&id, &reason)),
+        anyone(|context, Documents { id }| context.documents(&id)),
+        anyone(|context, Import { approval, signature }| context.import(&approval, &signature)),
+        anyone(|context, ImportStatement { statement, signature }| context.import_statement(&statement, &signature)),
+
+        // The holder's own; to revoke: approvers of the role, and root.
+        anyone(|context, Grants { all, before }| context.grants(all, before)).without_policy(),
+        anyone(|context, Release { id }| context.release(id.as_ref())),
+        anyone(|context, Extend { id, duration, reason }| context.extend(&id, duration, reason.as_ref())),
+        anyone(|context, Revoke { target, reason }| context.revoke(&target, &reason)).without_policy(),
+
+        // As far as the caller may see them; root and approvers of the role may intervene.
+        anyone(|context, Sessions {}| context.sessions()).without_policy(),
+        anyone(|context, Intervene { run, act, reason }| context.intervene(&run, act, &reason)).without_policy(),
+
+        // The caller's own runs, root and readers; observers of the role while the run goes on.
+        streaming(Who::Anyone, |context, Recording { run, purpose }, out| context.recording(&run, purpose, out)).without_policy(),
+        streaming(Who::Anyone, |context, Recordings { purpose, after }, out| context.recordings(purpose, after, out)).without_policy(),
+
+        anyone(|context, AuditList { after, limit, newest, kind, user, before, filter }| {
+            context.audit_list(&Listing { after, before, limit, newest, kind, user, filter })
+        }).without_policy(),
+        anyone(|context, AuditShow { what }| context.audit_show(&what)).without_policy(),
+        reader(|context, AuditVerify { anchor, keys }| context.audit_verify(&anchor, &keys)).without_policy().touching_nothing(),
+        reader(|context, AuditExport { from, since, through }| context.audit_export(from, since, through)).without_policy(),
+        root("remove records", |context, AuditPrune { keep, dry_run }| context.audit_prune(keep, dry_run)),
+
+        reader(|context, PolicyCheck {}| context.policy_check()).for_its_verdict(),
+        reader(|context, PolicyShow { role }| context.policy_show(role.as_ref())),
+        reader(|context, PolicyTest { user, command }| context.policy_test(&user, &command)),
+
+        before("make the host key", |caller, _, KeyInit {}| key_init(caller)),
+        anyone(|context, KeyShow {}| context.key_show()).without_policy(),
+        root("accept the state of this host", |context, KeyAccept { reason }| context.key_accept(&reason)).without_policy(),
+
+        // Approvers of the role, about others; root and readers see everything.
+        anyone(|context, ReviewDebts {}| context.review_debts()),
+        consenting(
+            |context, ReviewSettle { id, comment }| context.review_due(id, comment),
+            |context, ReviewSettle { id, comment }, consent| context.review_settle(id, comment, consent),
+        ),
+        anyone(|context, ReviewUnused { since }| context.review_unused(since)),
+        anyone(|context, ReviewAssignments { role }| context.review_assignments(role.as_ref())),
+        anyone(|context, ReviewCertify { role, holder, verdict, comment }| {
+            context.review_certify(&role, holder.as_deref(), verdict, &comment)
+        }),
+
+        before("look at the state of this host", |caller, reader, Examine {}| examine(caller, reader)),
+        root("sweep", |context, Sweep {}| context.sweep()),
+
+        // A program that root or its set-user-ID bit has started, for the user whom it serves.
+        anyone(|context, Membership { holder, role, wait }| context.membership(holder.as_ref(), role.as_ref(), wait)).logged(),
+        streaming(ROOTS_PROGRAM, |context, new: NewSession, out| context.open_session(&new, out)).logged(),
+        at_context(ROOTS_PROGRAM, |context, CloseSession { run }| context.close_session(&run)).logged(),
+    ]
+}
+
+const ROOTS_PROGRAM: Who = Who::Root("open and close sessions");
+
+impl Row {
+    fn new<V: Verb>(who: Who, answered: impl Fn(V) -> Answered + 'static) -> Self {
+        let bind = Box::new(move |question: Question| question.read().map(&answered));
+        Self { name: V::NAME, who, needs: Needs::Policy, touch: Touch::Tends, is_logged: false, bind }
     }
 
     fn without_policy(self) -> Self {
         Self { needs: Needs::Database, ..self }
+    }
+
+    fn for_its_verdict(self) -> Self {
+        Self { needs: Needs::Verdict, ..self }
     }
 
     fn touching_nothing(self) -> Self {
@@ -175,38 +205,74 @@ impl Verb {
     }
 }
 
-const ROOTS_PROGRAM: Who = Who::Root("open and close sessions");
-
-fn row(who: Who, answer: Answered) -> Verb {
-    Verb { who, needs: Needs::Policy, touch: Touch::Tends, is_logged: false, answer }
+fn reply<V: Verb>(answer: V::Answer) -> Result<Reply, Refused> {
+    line::<V>(answer).map_err(|error| refused("host", format!("the answer cannot be written: {error}")))
 }
 
-fn at_context(who: Who, handler: impl FnOnce(&Context<'_>) -> Result<Answer, Refused> + 'static) -> Verb {
-    row(who, Answered::At(Box::new(|context, _| handler(context).map(Some))))
+type Answers<V> = fn(&Context<'_>, V) -> Result<<V as Verb>::Answer, Refused>;
+
+fn at_context<V: Verb + 'static>(who: Who, answer: Answers<V>) -> Row {
+    Row::new(who, move |verb| Answered::At {
+        consent: None,
+        handler: Box::new(move |context, _, _| reply::<V>(answer(context, verb)?).map(Some)),
+    })
 }
 
-fn anyone(handler: impl FnOnce(&Context<'_>) -> Result<Answer, Refused> + 'static) -> Verb {
-    at_context(Who::Anyone, handler)
+fn anyone<V: Verb + 'static>(answer: Answers<V>) -> Row {
+    at_context(Who::Anyone, answer)
 }
 
-fn reader(handler: impl FnOnce(&Context<'_>) -> Result<Answer, Refused> + 'static) -> Verb {
-    at_context(Who::Reader, handler)
+fn reader<V: Verb + 'static>(answer: Answers<V>) -> Row {
+    at_context(Who::Reader, answer)
 }
 
-fn root(what: &'static str, handler: impl FnOnce(&Context<'_>) -> Result<Answer, Refused> + 'static) -> Verb {
-    at_context(Who::Root(what), handler)
+fn root<V: Verb + 'static>(what: &'static str, answer: Answers<V>) -> Row {
+    at_context(Who::Root(what), answer)
 }
 
-/// By somebody whose password the role may want.
-fn consenting(handler: impl FnOnce(&Context<'_>, Option<Consent>) -> Result<Answer, Refused> + 'static) -> Verb {
-    row(Who::Anyone, Answered::At(Box::new(|context, given| handler(context, given.consent).map(Some))))
+/// `due` says whether the role wants the caller's password for this, and what the caller is shown first.
+fn consenting<V: Verb + 'static>(
+    due: fn(&Context<'_>, &V) -> Result<Option<ConsentRequest>, Refused>,
+    answer: fn(&Context<'_>, &V, Option<Consent>) -> Result<V::Answer, Refused>,
+) -> Row {
+    Row::new(Who::Anyone, move |verb| {
+        let verb = Rc::new(verb);
+        let shown = Rc::clone(&verb);
+        Answered::At {
+            consent: Some(Box::new(move |context| due(context, &shown))),
+            handler: Box::new(move |context, consent, _| reply::<V>(answer(context, &verb, consent)?).map(Some)),
+        }
+    })
 }
 
-/// With more behind the answer.
-fn streaming(who: Who, handler: impl FnOnce(&Context<'_>, &mut dyn Write) -> Result<(), Refused> + 'static) -> Verb {
-    row(who, Answered::At(Box::new(|context, given| handler(context, given.out).map(|()| None))))
+/// The function writes its reply to the output itself, and frames behind it.
+fn streaming<V: Verb + 'static>(who: Who, answer: fn(&Context<'_>, V, &mut dyn Write) -> Result<(), Refused>) -> Row {
+    Row::new(who, move |verb| Answered::At {
+        consent: None,
+        handler: Box::new(move |context, _, out| answer(context, verb, out).map(|()| None)),
+    })
 }
 
-fn before(what: &'static str, answer: fn(&Caller, PolicyReader) -> Result<Answer, Refused>) -> Verb {
-    row(Who::Root(what), Answered::Before(what, answer))
+fn before<V: Verb + 'static>(
+    what: &'static str,
+    answer: fn(&Caller, PolicyReader, V) -> Result<V::Answer, Refused>,
+) -> Row {
+    let row = Row::new(Who::Root(what), move |verb| {
+        Answered::Before(Box::new(move |caller, reader| reply::<V>(answer(caller, reader, verb)?)))
+    });
+    Row { needs: Needs::Nothing, ..row }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_verb_has_one_row() {
+        let mut names: Vec<_> = table().iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
 }

@@ -1,10 +1,35 @@
-//! What is said about running sessions and recordings. A recording is longer than an answer may be, so it follows its
-//! answer on the same stream, in frames: one line of JSON, and behind `bytes` so many bytes of the file.
+//! Recordings of sessions. A recording is longer than an answer may be, so it follows its answer on the same stream, in frames:
+//! one line of JSON each, and N bytes of the file behind `bytes`.
 
+use super::Purpose;
+use super::verb::verb;
+use crate::escape::Word;
 use serde::{Deserialize, Serialize};
 
-use crate::escape::Word;
-use crate::names::{GrantId, RoleName};
+/// The recording of one run: whose run it is, root and readers; to watch it live, also the observers of its role.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recording {
+    /// Which run.
+    pub run: String,
+    /// What for; this is recorded where it is somebody else's.
+    pub purpose: Purpose,
+}
+
+verb!("recording", Recording => "recording", RecordingInfo);
+
+/// All finished recordings that the caller may see.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recordings {
+    /// What for.
+    pub purpose: Purpose,
+    /// Only of runs whose end has a greater number.
+    #[serde(default)]
+    pub after: u64,
+}
+
+verb!("recordings", Recordings => "recordings", Vec<RecordingInfo>);
 
 /// The most bytes in one frame.
 pub const FRAME_LIMIT: u32 = 256 << 10;
@@ -59,58 +84,4 @@ pub struct RecordingsChecked {
     pub unsealed: u64,
     /// What is wrong with the others, one sentence each.
     pub bad: Vec<String>,
-}
-
-/// A line of a recording that holds what was looked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordingHit {
-    /// In the recording of which run.
-    pub run: String,
-    /// Whose run.
-    pub user: Word,
-    /// When it began.
-    pub since: i64,
-    /// When the line was shown, milliseconds from the beginning of the recording.
-    pub at_ms: u64,
-    /// The line, as a person read it.
-    pub line: Word,
-}
-
-/// A session that runs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SessionInfo {
-    /// The run.
-    pub run: String,
-    /// Whose run.
-    pub user: Word,
-    /// Their uid.
-    pub uid: u32,
-    /// As whom.
-    pub run_as: Word,
-    /// What runs.
-    pub command: Vec<Word>,
-    /// On which terminal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tty: Option<Word>,
-    /// When it began.
-    pub since: i64,
-    /// The process that supervises it.
-    pub pid: i32,
-    /// Under which role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<RoleName>,
-    /// Under which grant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<GrantId>,
-    /// `running`, `frozen`, or `ending`: what was last asked of it, if anything.
-    pub state: String,
-    /// By whom.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// It is being recorded.
-    pub recorded: bool,
-    /// The caller may watch it.
-    pub may_watch: bool,
-    /// The caller may freeze, thaw and end it.
-    pub may_intervene: bool,
 }

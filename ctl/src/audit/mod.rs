@@ -9,10 +9,11 @@ mod verify;
 use std::collections::BTreeMap;
 
 use jit_core::escape::Word;
-use jit_core::wire::{Answer, Ask, RecordPage};
+use jit_core::wire::{AuditList, AuditPrune, AuditShow, RecordPage};
 
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::{AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, RecordSelection};
+use crate::output::Output;
 use crate::replay::search;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
@@ -38,16 +39,16 @@ pub(crate) fn search(words: AuditSearchWords, broker: &Broker, screen: &Screen) 
 
 /// `jitctl audit show`
 pub(crate) fn show(words: AuditShowWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let page = answer!(broker.ask(&Ask::AuditShow { what: words.what })?, Answer::Records(page) => page);
+    let page = broker.ask(&AuditShow { what: words.what })?;
     let records: Vec<String> = page.records.iter().map(|info| Record::read(info).details(screen.now)).collect();
     let text = if records.is_empty() { "no records\n".to_owned() } else { records.join("\n") };
-    Ok(Report::done(Answer::Records(page), text))
+    Ok(Report::done(Output::Records(page), text))
 }
 
 /// `jitctl audit prune`
 pub(crate) fn prune(words: &AuditPruneWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let ask = Ask::AuditPrune { keep: words.keep, dry_run: words.dry_run };
-    let info = answer!(broker.ask(&ask)?, Answer::Pruned(info) => info);
+    let ask = AuditPrune { keep: words.keep, dry_run: words.dry_run };
+    let info = broker.ask(&ask)?;
     let before = when::short(info.before, screen.now);
     let text = match (info.records, info.done) {
         (0, _) => format!("nothing to remove: no whole segment between checkpoints is older than {before}\n"),
@@ -58,7 +59,7 @@ pub(crate) fn prune(words: &AuditPruneWords, broker: &Broker, screen: &Screen) -
         ),
         (count, false) => format!("{count} records up to number {} would go, all older than {before}\n", info.through),
     };
-    Ok(Report::done(Answer::Pruned(info), text))
+    Ok(Report::done(Output::Pruned(info), text))
 }
 
 fn with_recordings(count: u64) -> String {
@@ -86,7 +87,7 @@ fn listing(
             false => format!("\nmore records follow: jitctl audit {verb} --after {on}\n"),
         });
     }
-    Ok(Report::done(Answer::Records(page), text))
+    Ok(Report::done(Output::Records(page), text))
 }
 
 /// Asks until there are as many records as are wanted, or no more: the broker looks at so many for one answer.
@@ -97,7 +98,7 @@ fn collect(which: &RecordSelection, text: Option<Word>, broker: &Broker) -> Resu
     let mut all = RecordPage { records: Vec::new(), more: true, looked_at: 0 };
     while all.more && all.records.len() < which.limit as usize {
         let left = u32::try_from(all.records.len()).map_or(0, |have| which.limit.saturating_sub(have));
-        let ask = Ask::AuditList {
+        let ask = AuditList {
             after,
             limit: left,
             newest,
@@ -106,7 +107,7 @@ fn collect(which: &RecordSelection, text: Option<Word>, broker: &Broker) -> Resu
             before,
             filter: Box::new(filter.clone()),
         };
-        let page = answer!(broker.ask(&ask)?, Answer::Records(page) => page);
+        let page = broker.ask(&ask)?;
         let stuck = page.looked_at == all.looked_at;
         (all.more, all.looked_at) = (page.more && !stuck, page.looked_at);
         if newest {

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use jit_core::evidence::{Mark, Signers};
 use jit_core::grant::PublicKey;
-use jit_core::wire::{Answer, Ask, ComparedInfo, DifferenceInfo, MarkInfo, VerifyInfo};
+use jit_core::wire::{AuditVerify, ComparedInfo, DifferenceInfo, MarkInfo, VerifyInfo};
 
 use super::{anchor, bundle};
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::AuditVerifyWords;
+use crate::output::Output;
 use crate::replay::check::check;
 use crate::screen::{Report, Screen, clean};
 use crate::speech::{Exit, Notice, Trouble};
@@ -34,8 +35,8 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         None => {
             let anchor = spread(marks).into_iter().map(|mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() });
             let keys = keys.iter().map(|(line, _)| line.clone()).collect();
-            let ask = Ask::AuditVerify { anchor: anchor.collect(), keys };
-            answer!(broker.ask(&ask)?, Answer::Verified(info) => info)
+            let ask = AuditVerify { anchor: anchor.collect(), keys };
+            broker.ask(&ask)?
         }
     };
     let named = words.file.is_none() || !keys.is_empty();
@@ -77,7 +78,7 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
                 "compare with the sequence numbers and heads in the copies outside this host, such as syslog",
             ),
         };
-        return Report::done(Answer::Verified(info), String::new()).but(Exit::Refused, notice);
+        return Report::done(Output::Verified(Box::new(info)), String::new()).but(Exit::Refused, notice);
     }
     let mut text = format!("chain intact: {} records, head {}\n", info.records, clean(&info.head));
     if info.before > 0 {
@@ -97,7 +98,7 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     if info.foreign > 0 {
         text.push_str(&format!("{} checkpoints by other keys count for nothing\n", info.foreign));
     }
-    let Some(checked) = &info.recordings else { return Report::done(Answer::Verified(info), text) };
+    let Some(checked) = &info.recordings else { return Report::done(Output::Verified(Box::new(info)), text) };
     text.push_str(&format!("recordings intact: {}\n", checked.intact));
     if checked.unsealed > 0 {
         text.push_str(&format!("{} of lost runs have no digest\n", checked.unsealed));
@@ -106,11 +107,11 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
         text.push_str(&format!("{}\n", clean(bad)));
     }
     let notice = match checked.bad.as_slice() {
-        [] => return Report::done(Answer::Verified(info), text),
+        [] => return Report::done(Output::Verified(Box::new(info)), text),
         [bad] => Notice::new(clean(bad)),
         many => Notice::new(format!("{} recordings are not what the journal says", many.len())),
     };
-    Report::done(Answer::Verified(info), text).but(Exit::Refused, notice)
+    Report::done(Output::Verified(Box::new(info)), text).but(Exit::Refused, notice)
 }
 
 /// What is wrong: the first, or where a record says what may not be so, all that is wrong besides.

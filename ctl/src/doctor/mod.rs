@@ -6,9 +6,10 @@ mod kernel;
 mod pam;
 mod programs;
 
-use jit_core::wire::{Answer, Ask, Finding, Severity};
+use jit_core::wire::{Examine, Finding, PolicyShow, Severity};
 
 use crate::broker::{Broker, BrokerError};
+use crate::output::Output;
 use crate::screen::{Report, clean};
 use crate::speech::{Exit, Trouble};
 
@@ -26,14 +27,13 @@ pub(crate) fn doctor(broker: &Broker) -> Result<Report, Trouble> {
         Severity::Error => Exit::Refused,
     };
     let text = render(&findings);
-    Ok(Report { exit, ..Report::done(Answer::Findings(findings), text) })
+    Ok(Report { exit, ..Report::done(Output::Findings(findings), text) })
 }
 
 /// What the broker sees, or why it sees nothing.
 fn inside(broker: &Broker) -> Vec<Finding> {
-    match broker.ask(&Ask::Examine {}) {
-        Ok(Answer::Findings(findings)) => findings,
-        Ok(_) => vec![bad("broker", BrokerError::OtherAnswer.to_string(), AGAIN)],
+    match broker.ask(&Examine {}) {
+        Ok(findings) => findings,
         Err(BrokerError::Refused(failure)) if failure.code == "not-root" => vec![finding(
             "inside",
             Severity::Note,
@@ -48,7 +48,7 @@ fn inside(broker: &Broker) -> Vec<Finding> {
 /// The PAM services that the product uses, and those that roles name where the caller may see them.
 fn services(broker: &Broker) -> Vec<String> {
     let mut services = vec!["jit-sudo".to_owned(), "jit-sudo-i".to_owned()];
-    if let Ok(Answer::Policy(policy)) = broker.ask(&Ask::PolicyShow { role: None }) {
+    if let Ok(policy) = broker.ask(&PolicyShow { role: None }) {
         services.extend(policy.roles.into_iter().filter_map(|role| role.pam_service));
     }
     services.sort();

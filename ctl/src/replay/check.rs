@@ -4,20 +4,19 @@
 use std::io::{self, Read};
 
 use jit_core::evidence::Digest;
-use jit_core::wire::{Answer, Ask, Purpose, RecordingInfo, RecordingsChecked};
+use jit_core::wire::{Purpose, RecordingInfo, Recordings, RecordingsChecked};
 use sha2::{Digest as _, Sha256};
 
 use super::opened;
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::speech::Trouble;
-use crate::stream::Recordings;
+use crate::stream;
 
 /// Compares them all.
 pub(crate) fn check(broker: &Broker) -> Result<RecordingsChecked, Trouble> {
-    let (answer, stream) = broker.stream(&Ask::Recordings { purpose: Purpose::Verify, after: 0 })?;
-    answer!(answer, Answer::Recordings(_) => ());
+    let (_, stream) = broker.stream(&Recordings { purpose: Purpose::Verify, after: 0 })?;
     let mut checked = RecordingsChecked::default();
-    let mut recordings = Recordings::of(stream);
+    let mut recordings = stream::Recordings::of(stream);
     while let Some((info, bytes)) = recordings.next()? {
         let Some(expected) = &info.sha256 else {
             checked.unsealed += 1;

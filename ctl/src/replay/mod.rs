@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
-use jit_core::wire::{Answer, Ask, Purpose, RecordingInfo};
+use jit_core::wire::{Purpose, Recording, RecordingInfo};
 
-use crate::broker::{Broker, BrokerError, answer};
+use crate::broker::{Broker, BrokerError};
 use crate::complete;
+use crate::output::Output;
 use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
@@ -82,19 +83,18 @@ impl Sieve {
 /// `jitctl replay`
 pub(crate) fn replay(words: ReplayWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let purpose = if words.export.is_some() { Purpose::Export } else { Purpose::Replay };
-    let (answer, stream) = broker.stream(&Ask::Recording { run: words.run, purpose })?;
-    let info = answer!(answer, Answer::Recording(info) => info);
+    let (info, stream) = broker.stream(&Recording { run: words.run, purpose })?;
     if let Some(file) = &words.export {
         let text = export(file, &info, stream)?;
-        return Ok(Report::done(Answer::Recording(info), text));
+        return Ok(Report::done(Output::Recording(info), text));
     }
     if screen.format == Format::Json {
-        return Ok(Report::done(Answer::Recording(info), String::new()));
+        return Ok(Report::done(Output::Recording(info), String::new()));
     }
     let bytes = whole(&info, stream)?;
     let pace = Pace { speed: words.speed, idle_limit: words.idle_limit };
     Player::new(&info, &bytes, pace, Sieve::of(words.raw)).play(words.at.unwrap_or_default(), screen)?;
-    Ok(Report::done(Answer::Recording(info), String::new()))
+    Ok(Report::done(Output::Recording(info), String::new()))
 }
 
 /// Everything that the broker sends of one recording.
@@ -104,7 +104,7 @@ fn whole(info: &RecordingInfo, mut stream: Stream) -> Result<Vec<u8>, Trouble> {
         match piece {
             Piece::Bytes(more) => bytes.extend_from_slice(&more),
             Piece::Begin(begun) if begun.run == info.run => {}
-            Piece::Begin(_) | Piece::Missing(_) => return Err(BrokerError::OtherAnswer.into()),
+            Piece::Begin(_) | Piece::Missing(_) => return Err(BrokerError::Garbled.into()),
         }
     }
     Ok(bytes)

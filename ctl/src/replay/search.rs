@@ -3,15 +3,16 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use jit_core::wire::{Answer, Ask, Purpose, RecordingHit, RecordingInfo};
+use jit_core::wire::{Purpose, RecordingInfo, Recordings};
 
 use super::cast::{EventKind, Lines};
 use super::opened;
 use super::plain::Plain;
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
+use crate::output::{Output, RecordingHit};
 use crate::screen::{Report, Screen, clean};
 use crate::speech::Trouble;
-use crate::stream::Recordings;
+use crate::stream;
 use crate::when;
 
 /// So many hits in one recording, and the rest is not looked for.
@@ -25,7 +26,7 @@ pub(crate) fn report(text: &str, broker: &Broker, screen: &Screen) -> Result<Rep
     let found = search(text, broker)?;
     let lines: Vec<String> = found.iter().map(|hit| hit_lines(hit, screen.now)).collect();
     let shown = if lines.is_empty() { "no recording shows it\n".to_owned() } else { lines.concat() };
-    Ok(Report::done(Answer::Found(found), shown))
+    Ok(Report::done(Output::Found(found), shown))
 }
 
 fn hit_lines(hit: &RecordingHit, now: i64) -> String {
@@ -36,10 +37,9 @@ fn hit_lines(hit: &RecordingHit, now: i64) -> String {
 
 /// Every line of every recording that the caller may see which holds `text`, as it was shown.
 fn search(text: &str, broker: &Broker) -> Result<Vec<RecordingHit>, Trouble> {
-    let (answer, stream) = broker.stream(&Ask::Recordings { purpose: Purpose::Search, after: 0 })?;
-    answer!(answer, Answer::Recordings(_) => ());
+    let (_, stream) = broker.stream(&Recordings { purpose: Purpose::Search, after: 0 })?;
     let mut found = Vec::new();
-    let mut recordings = Recordings::of(stream);
+    let mut recordings = stream::Recordings::of(stream);
     while let Some((info, bytes)) = recordings.next()? {
         if let Some(mut bytes) = bytes {
             // A recording that is damaged is `audit verify`'s to name.

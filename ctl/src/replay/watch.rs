@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use jit_core::wire::{Answer, Ask, Purpose, RecordingInfo};
+use jit_core::wire::{Purpose, Recording, RecordingInfo};
 
 use super::cast::Lines;
 use super::keys::{Key, Keys};
 use super::player::{Drawing, failed};
 use super::{Sieve, WatchWords};
-use crate::broker::{Broker, BrokerError, answer};
+use crate::broker::{Broker, BrokerError};
+use crate::output::Output;
 use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
@@ -25,10 +26,9 @@ enum Moment {
 
 /// `jitctl watch`
 pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let (answer, stream) = broker.stream(&Ask::Recording { run: words.run, purpose: Purpose::Watch })?;
-    let info = answer!(answer, Answer::Recording(info) => info);
+    let (info, stream) = broker.stream(&Recording { run: words.run, purpose: Purpose::Watch })?;
     if screen.format == Format::Json {
-        return Ok(Report::done(Answer::Recording(info), String::new()));
+        return Ok(Report::done(Output::Recording(info), String::new()));
     }
     let keys = if screen.out.is_terminal() { Keys::take() } else { None };
     let mut drawing = Drawing::new(Sieve::of(words.raw));
@@ -68,7 +68,7 @@ pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Resu
 
 fn over(info: RecordingInfo) -> Report {
     let notice = Notice::new(format!("no longer watching run {}", info.run));
-    Report::done(Answer::Recording(info), String::new()).but(crate::speech::Exit::Done, notice)
+    Report::done(Output::Recording(info), String::new()).but(crate::speech::Exit::Done, notice)
 }
 
 fn follow(mut stream: Stream, told: &Sender<Moment>) {

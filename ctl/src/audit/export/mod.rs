@@ -10,12 +10,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jit_core::escape::Word;
-use jit_core::wire::{Answer, Ask, CheckpointInfo, ExportInfo, ExportPage, RecordInfo};
+use jit_core::wire::{AuditExport, CheckpointInfo, ExportPage, RecordInfo};
 use serde_json::{Map, Value};
 
 use super::bundle::CheckpointLine;
-use crate::broker::{Broker, answer};
+use crate::broker::Broker;
 use crate::cli::{AuditExportWords, ExportFormat};
+use crate::output::{ExportInfo, Output};
 use crate::screen::{Format, Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
 
@@ -50,11 +51,11 @@ pub(crate) fn export(words: &AuditExportWords, broker: &Broker, screen: &Screen)
         }
         None => String::new(),
     };
-    Ok(Report::done(Answer::Export(ExportInfo { records, next, file }), text))
+    Ok(Report::done(Output::Export(ExportInfo { records, next, file }), text))
 }
 
 fn ask(broker: &Broker, from: u64, since: Option<i64>, through: Option<u64>) -> Result<ExportPage, Trouble> {
-    Ok(answer!(broker.ask(&Ask::AuditExport { from, since, through })?, Answer::Exported(page) => *page))
+    Ok(broker.ask(&AuditExport { from, since, through })?)
 }
 
 fn header(format: ExportFormat) -> String {

@@ -1,9 +1,32 @@
-//! Answers about the roles of somebody, and about the policy that was checked.
+//! Roles of the caller, and whether a command may run.
 
+use super::CommandWords;
+use super::verb::verb;
+use crate::escape::Word;
+use crate::names::{GrantId, RoleName, UserName};
 use crate::policy::Role;
 use serde::{Deserialize, Serialize};
 
-use crate::names::RoleName;
+/// The roles that the caller may activate or has standing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roles {}
+
+verb!("roles", Roles => "roles", Vec<RoleInfo>);
+
+/// May a command run now, and if not, what would help?
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Why {
+    /// Somebody else's question needs root or a reader of the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// What would be run.
+    #[serde(flatten)]
+    pub command: CommandWords,
+}
+
+verb!("why", Why => "why", WhyInfo);
 
 /// A role as its user sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,19 +74,6 @@ pub struct RoleInfo {
     pub break_glass: bool,
 }
 
-/// What the policy says of itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PolicyInfo {
-    /// The files read, in order.
-    pub files: Vec<String>,
-    /// How many roles they define.
-    pub roles: usize,
-    /// How many command rules.
-    pub rules: usize,
-    /// What is allowed but unwise, one line each.
-    pub warnings: Vec<String>,
-}
-
 impl RoleInfo {
     /// A role as its user sees it.
     pub fn of(role: &Role, standing: bool) -> Self {
@@ -94,4 +104,42 @@ impl RoleInfo {
 /// Things as the policy wrote them.
 pub fn texts<T: ToString>(things: &[T]) -> Vec<String> {
     things.iter().map(ToString::to_string).collect()
+}
+
+/// Whether a command may run, and what would help if not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WhyInfo {
+    /// It would run now.
+    pub allowed: bool,
+    /// One sentence: through what, or which rule said no.
+    pub because: String,
+    /// The command as it was found: resolved path and arguments.
+    pub command: Vec<Word>,
+    /// As whom.
+    pub run_as: String,
+    /// The role that serves or would serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// The grant that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// Who would have to approve.
+    pub approvers: Vec<String>,
+    /// What to type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Per role that was looked at: its verdict in words.
+    pub roles: Vec<RoleVerdict>,
+}
+
+/// What one role says of a command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoleVerdict {
+    /// Which role.
+    pub role: RoleName,
+    /// `allows`, or why not.
+    pub verdict: String,
+    /// The rule that decided, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }

@@ -1,8 +1,22 @@
-//! Answers about the state of the host.
+//! The state of the host.
 
+use super::verb::verb;
+use super::{Failure, PruneInfo};
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, PruneInfo};
+/// What is wrong with this host, also where nothing else can be answered: root only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Examine {}
+
+verb!("examine", Examine => "findings", Vec<Finding>);
+
+/// The work that nobody waits for: what was left behind, compression, retention: root only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {}
+
+verb!("sweep", Sweep => "swept", SweepInfo);
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,38 @@
-//! What PAM stacks ask through the module: who holds a role, and sessions that other programs open.
+//! Questions of PAM stacks, asked through the module: who holds a role, and sessions that other programs open.
 
-use serde::{Deserialize, Serialize};
-
+use super::verb::verb;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName, UserName};
+use serde::{Deserialize, Serialize};
+
+/// Does somebody hold a role as a whole at this moment? Anyone about themselves, root about everybody.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// Who; the caller when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// Which role; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// Where a request of theirs is pending, wait for its decision, at most so many seconds.
+    #[serde(default)]
+    pub wait: u64,
+}
+
+verb!("membership", Membership => "membership", MembershipInfo);
+
+verb!("open-session", NewSession => "session", LoginInfo);
+
+/// Such a session is closed by a program that has lost the line: root only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloseSession {
+    /// Its run.
+    pub run: String,
+}
+
+verb!("close-session", CloseSession => "closed", Closed);
 
 /// Whom a question is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,3 +103,8 @@ pub struct LoginInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<u64>,
 }
+
+/// A session that another program has opened is closed, and its end is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closed {}

@@ -1,12 +1,95 @@
-//! Questions and answers about the journal.
-
-use serde::{Deserialize, Serialize};
+//! The journal.
 
 use super::RecordingsChecked;
+use super::verb::verb;
 use crate::escape::{Word, escape};
 use crate::evidence::chain::Cause;
 use crate::evidence::power::Difference;
-use crate::names::RoleName;
+use crate::names::{RoleName, UserName};
+use serde::{Deserialize, Serialize};
+
+/// Records in order of their number. Who is not root or a reader sees their own runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditList {
+    /// Only records with a greater number.
+    #[serde(default)]
+    pub after: u64,
+    /// At most this many, from the newest backwards when `newest` is set (but listed oldest first).
+    pub limit: u32,
+    /// The last `limit` records instead of the first.
+    #[serde(default)]
+    pub newest: bool,
+    /// Only this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Only what this user did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// Only records with a smaller number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// Only what fits this besides.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub filter: Box<RecordFilter>,
+}
+
+verb!("audit-list", AuditList => "records", RecordPage);
+
+/// Every record of one run, or one record by number.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditShow {
+    /// A run's id (12 characters), a grant's id, or a record's number.
+    pub what: String,
+}
+
+verb!("audit-show", AuditShow => "records", RecordPage);
+
+/// Verify the chain from the first record to the last, its checkpoints and its anchors: root and readers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditVerify {
+    /// Heads that were kept elsewhere, besides the host's own anchor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anchor: Vec<MarkInfo>,
+    /// The public keys whose checkpoints count, each as `ssh-ed25519 AAAA…`; the host's own when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+}
+
+verb!("audit-verify", AuditVerify => "verified", VerifyInfo);
+
+/// Records without a gap, with their checkpoints; the head is signed first: root and readers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditExport {
+    /// Begin with this record.
+    #[serde(default)]
+    pub from: u64,
+    /// Begin with the first record that is not older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
+    /// End with this record, as the first piece of the same export said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<u64>,
+}
+
+verb!("audit-export", AuditExport => "exported", ExportPage);
+
+/// Remove old records, whole segments between checkpoints: root only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditPrune {
+    /// How many seconds records are kept; what the policy says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u64>,
+    /// Only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+verb!("audit-prune", AuditPrune => "pruned", PruneInfo);
 
 /// Which records a listing holds, besides their kind and user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,17 +176,6 @@ pub struct ExportPage {
     pub through: u64,
     /// True when more follow.
     pub more: bool,
-}
-
-/// What an export wrote; made by jitctl.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ExportInfo {
-    /// How many records.
-    pub records: u64,
-    /// With which record to begin the next time.
-    pub next: u64,
-    /// Into which file.
-    pub file: Word,
 }
 
 /// What was pruned.
@@ -258,4 +330,8 @@ impl From<crate::evidence::FirstBad> for VerifyInfo {
         let differences = differences.found.into_iter().map(info).collect();
         Self { records, first_bad, inconsistencies, differences, ..Self::default() }
     }
+}
+
+fn is_default(filter: &RecordFilter) -> bool {
+    *filter == RecordFilter::default()
 }

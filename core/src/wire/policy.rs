@@ -1,47 +1,55 @@
-//! Answers about the policy and about what stands behind a request.
+//! The policy in force.
 
+use super::verb::verb;
+use super::{CommandWords, RoleInfo};
+use crate::escape::Word;
+use crate::names::{RoleName, UserName};
 use crate::policy::Role;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::RoleInfo;
-use crate::escape::Word;
-use crate::names::{GrantId, RoleName};
+/// Check the installed policy: root and readers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyCheck {}
 
-/// What an approver weighs, and how the role was found.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Background {
-    /// Earlier runs of the very command by the requester, as the same user; absent when there was none.
+verb!("policy-check", PolicyCheck => "policy-checked", PolicyInfo);
+
+/// The policy in force, or one role of it: root and readers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyShow {
+    /// Only this role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub precedent: Option<Precedent>,
-    /// What else the role allows: its command rules as written. Empty where the policy no longer knows the role.
-    pub role_commands: Vec<String>,
-    /// Its command rules as they were when this was asked for, where they have changed: a run needs both. Empty otherwise.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub role_commands_then: Vec<String>,
-    /// As whom the role runs commands.
-    pub role_run_as: Vec<String>,
-    /// As whom it ran them when this was asked for: a run needs both. Only where the role has changed; empty otherwise.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub role_run_as_then: Vec<String>,
-    /// How it runs them, where that is not as usual: options of the policy with their values.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub role_options: Map<String, Value>,
-    /// The same when this was asked for: the narrower of each counts. Only where the role has changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role_options_then: Option<Map<String, Value>>,
-    /// The roles that would have done, narrowest first, where the requester named none; the first was chosen.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub chosen_among: Vec<RoleName>,
+    pub role: Option<RoleName>,
 }
 
-/// Earlier runs of the same words by the same person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Precedent {
-    /// How many.
-    pub runs: u64,
-    /// When the latest began.
-    pub last: i64,
+verb!("policy-show", PolicyShow => "policy", PolicyShown);
+
+/// What the installed policy says of a command, grants aside: root and readers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyTest {
+    /// Who would run it.
+    pub user: UserName,
+    /// What would be run.
+    #[serde(flatten)]
+    pub command: CommandWords,
+}
+
+verb!("policy-test", PolicyTest => "evaluation", Evaluation);
+
+/// What the policy says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyInfo {
+    /// The files read, in order.
+    pub files: Vec<String>,
+    /// How many roles they define.
+    pub roles: usize,
+    /// How many command rules.
+    pub rules: usize,
+    /// What is allowed but unwise, one line each.
+    pub warnings: Vec<String>,
 }
 
 /// The policy as it is in force.
@@ -179,80 +187,4 @@ impl Evaluation {
             (verdict, _) => verdict.to_owned(),
         }
     }
-}
-
-/// A policy made of a sudoers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ImportedPolicy {
-    /// The policy in TOML.
-    pub policy: String,
-    /// How many roles it has.
-    pub roles: usize,
-    /// What could not be converted: `FILE:LINE: what`.
-    pub left_out: Vec<String>,
-    /// With `--untrusted`, the files and directories that sudo would not read, and why.
-    #[serde(default)]
-    pub untrusted: Vec<String>,
-}
-
-/// What came of a file of expected answers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Expectations {
-    /// How many cases it holds.
-    pub cases: usize,
-    /// Those with another answer.
-    pub differences: Vec<Difference>,
-}
-
-/// A case with another answer than expected.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Difference {
-    /// The file, and the number of the case in it, from 1: `expected.toml, case 3`.
-    pub place: String,
-    /// The person, the run-as user and the command.
-    pub question: String,
-    /// What the file says.
-    pub expected: String,
-    /// What the policy says.
-    pub found: String,
-    /// Why.
-    pub because: String,
-}
-
-/// Whether a command may run, and what would help if not.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct WhyInfo {
-    /// It would run now.
-    pub allowed: bool,
-    /// One sentence: through what, or which rule said no.
-    pub because: String,
-    /// The command as it was found: resolved path and arguments.
-    pub command: Vec<Word>,
-    /// As whom.
-    pub run_as: String,
-    /// The role that serves or would serve.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<RoleName>,
-    /// The grant that serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<GrantId>,
-    /// Who would have to approve.
-    pub approvers: Vec<String>,
-    /// What to type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// Per role that was looked at: its verdict in words.
-    pub roles: Vec<RoleVerdict>,
-}
-
-/// What one role says of a command.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RoleVerdict {
-    /// Which role.
-    pub role: RoleName,
-    /// `allows`, or why not.
-    pub verdict: String,
-    /// The rule that decided, as written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
 }

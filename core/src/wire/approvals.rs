@@ -1,0 +1,195 @@
+//! Decisions about requests, and the signed documents in which requests and decisions travel between machines.
+
+use super::GrantInfo;
+use super::verb::verb;
+use crate::escape::Word;
+use crate::grant::StatementKind;
+use crate::names::{GrantId, IdPrefix, UserName};
+use serde::{Deserialize, Serialize};
+
+/// Approve a pending request, perhaps narrowed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// Which request.
+    pub id: IdPrefix,
+    /// At most this many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
+    /// For one run only.
+    #[serde(default)]
+    pub one_shot: bool,
+    /// For the very command and binary only.
+    #[serde(default)]
+    pub exact: bool,
+    /// Kept with the approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Word>,
+}
+
+verb!("approve", Approve => "grant", GrantInfo);
+
+/// The exact bytes of a request, its approvals and its grant, with their signatures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Documents {
+    /// Its id or the beginning of it.
+    pub id: IdPrefix,
+}
+
+verb!("documents", Documents => "documents", DocumentsInfo);
+
+/// Submit an approval that was signed anywhere, by anybody who carries it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// Its exact bytes.
+    pub approval: String,
+    /// The approver's SSHSIG over them, armored.
+    pub signature: String,
+}
+
+verb!("import", Import => "imported", ImportInfo);
+
+/// Submit a denial, cancellation, revocation, release or review that was signed anywhere, by anybody who carries it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportStatement {
+    /// Its exact bytes.
+    pub statement: String,
+    /// The SSHSIG over them of who made it, armored.
+    pub signature: String,
+}
+
+verb!("import-statement", ImportStatement => "stated", StatedInfo);
+
+/// Deny a pending request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deny {
+    /// Which request.
+    pub id: IdPrefix,
+    /// Shown to the requester.
+    pub reason: Word,
+}
+
+verb!("deny", Deny => "grant", GrantInfo);
+
+/// Everything that is signed, or to be signed, about one request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DocumentsInfo {
+    /// The id of the request.
+    pub id: GrantId,
+    /// Who asks for the documents, as this host knows them.
+    pub you: UserName,
+    /// A [`RequestDocument`] as JSON, signed by the host (`jit-sudo/request/v1`).
+    pub request: Document,
+    /// The approvals given so far (`jit-sudo/approval/v1`), by approver.
+    pub approvals: Vec<ApprovalDocument>,
+    /// The grant, signed by the host (`jit-sudo/grant/v1`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Document>,
+    /// What else people have stated of it (`jit-sudo/statement/v1`), in that order.
+    #[serde(default)]
+    pub statements: Vec<StatementDocument>,
+    /// For each person whose signature is among them the line that ssh-keygen(1) needs to check it, where the host's list gives
+    /// them that key now.
+    #[serde(default)]
+    pub signers: Vec<String>,
+}
+
+/// Exact bytes and the armored SSHSIG over them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Document {
+    /// The bytes, which are one JSON object.
+    pub body: String,
+    /// What `ssh-keygen -Y verify -s` reads; absent from an approval that nobody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// One approval with its bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApprovalDocument {
+    /// By whom.
+    pub approver: UserName,
+    /// Its bytes and its signature.
+    #[serde(flatten)]
+    pub document: Document,
+}
+
+/// What an approver elsewhere needs to decide: the exact request, which names its host, and the text of its role.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestDocument {
+    /// The request's exact bytes ([`crate::grant::RequestTerms`]): an approval names their SHA-256.
+    pub request: String,
+    /// The exact bytes of the role ([`crate::policy::RolePower`]) whose digest the request names.
+    pub role: String,
+    /// 2
+    pub version: u32,
+}
+
+/// A host as a text from elsewhere describes it, and what is known of it where the text is read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Its name.
+    pub name: String,
+    /// Its public key: `ssh-ed25519 AAAA…`.
+    pub key: String,
+    /// The same as `SHA256:…`.
+    pub fingerprint: String,
+    /// The host id.
+    pub id: String,
+    /// `known`, `new`, `renamed`, `cloned` or `unchecked`.
+    pub standing: String,
+}
+
+/// What became of an approval that was carried here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImportInfo {
+    /// Of the request.
+    pub id: GrantId,
+    /// Whose approval it is.
+    pub approver: UserName,
+    /// The key that signed it, `SHA256:…`.
+    pub key: String,
+    /// `pending` or `approved`.
+    pub state: String,
+    /// How many approvals count now.
+    pub approvals: u32,
+    /// How many are needed.
+    pub approvals_needed: u32,
+}
+
+/// One statement with its bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatementDocument {
+    /// What was done.
+    pub kind: StatementKind,
+    /// By whom.
+    pub by: UserName,
+    /// Its bytes (`jit-sudo/statement/v1`), and the signature of who made it; absent where they used no key.
+    #[serde(flatten)]
+    pub document: Document,
+    /// The host's signature; absent until a host has taken it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_signature: Option<String>,
+}
+
+/// What became of a statement that was carried here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatedInfo {
+    /// Of the request and its grant.
+    pub id: GrantId,
+    /// What was done.
+    pub kind: StatementKind,
+    /// Who made it.
+    pub by: UserName,
+    /// The key that signed it, `SHA256:…`.
+    pub key: String,
+    /// The state of the grant now; that of the request while there is none.
+    pub state: String,
+    /// The grants that it ended.
+    pub ended: Vec<GrantId>,
+}

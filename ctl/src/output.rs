@@ -1,0 +1,145 @@
+//! What `--json` prints (docs/json.md): one object with the word of its kind. These types are for programs that read jitctl, so they
+//! are apart from the replies of the broker, which may change with it.
+
+use jit_core::escape::Word;
+use jit_core::names::GrantId;
+use jit_core::wire::{
+    AcceptedInfo, ApprovalDocument, AssignmentInfo, DebtInfo, DocumentsInfo, Evaluation, Finding, GrantInfo,
+    ImportInfo, KeyInfo, PolicyInfo, PolicyShown, PruneInfo, RecordPage, RecordingInfo, RoleInfo, SessionInfo,
+    StatedInfo, StatementDocument, SweepInfo, VerifyInfo, WhyInfo,
+};
+use serde::Serialize;
+
+/// The result of a verb. The names of the variants are the keys of the object.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Output {
+    /// `roles`
+    Roles(Vec<RoleInfo>),
+    /// `why`
+    Why(WhyInfo),
+    /// All verbs about one request or grant.
+    Grant(Box<GrantInfo>),
+    /// `requests`
+    Requests(Vec<GrantInfo>),
+    /// `grants`
+    Grants(Vec<GrantInfo>),
+    /// `release` and `revoke`: what was ended.
+    Ended(Vec<GrantId>),
+    /// `key accept`
+    Accepted(AcceptedInfo),
+    /// `policy check`
+    PolicyChecked(PolicyInfo),
+    /// `audit list`, `audit search` and `audit show`
+    Records(RecordPage),
+    /// `audit verify`
+    Verified(Box<VerifyInfo>),
+    /// `audit export --out`
+    Export(ExportInfo),
+    /// `audit prune`
+    Pruned(PruneInfo),
+    /// `key init` and `key show`
+    HostKey(KeyInfo),
+    /// `policy show`
+    Policy(Box<PolicyShown>),
+    /// `policy test`
+    Evaluation(Box<Evaluation>),
+    /// `policy test --file`
+    Expectations(Expectations),
+    /// `show --print` and `show --export`
+    Documents(Box<DocumentsInfo>),
+    /// `approve --key` of a request of this host
+    Imported(ImportInfo),
+    /// `approve --key` of a request from elsewhere
+    Approval(ApprovalDocument),
+    /// `import` of a statement
+    Stated(StatedInfo),
+    /// A statement about a request from elsewhere
+    Statement(StatementDocument),
+    /// `review`
+    Debts(Vec<DebtInfo>),
+    /// `review --unused` and `review --recertify`
+    Assignments(Vec<AssignmentInfo>),
+    /// `replay` and `watch`
+    Recording(RecordingInfo),
+    /// `replay --search`
+    Found(Vec<RecordingHit>),
+    /// `session`
+    Sessions(Vec<SessionInfo>),
+    /// `policy import`
+    PolicyImported(ImportedPolicy),
+    /// `doctor`
+    Findings(Vec<Finding>),
+    /// `sweep`
+    Swept(SweepInfo),
+}
+
+impl Output {
+    /// A request or grant.
+    pub(crate) fn grant(info: GrantInfo) -> Self {
+        Self::Grant(Box::new(info))
+    }
+}
+
+/// A policy made of a sudoers.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ImportedPolicy {
+    /// The policy in TOML.
+    pub(crate) policy: String,
+    /// How many roles it has.
+    pub(crate) roles: usize,
+    /// What could not be converted: `FILE:LINE: what`.
+    pub(crate) left_out: Vec<String>,
+    /// With `--untrusted`, the files and directories that sudo would not read, and why.
+    pub(crate) untrusted: Vec<String>,
+}
+
+/// What came of a file of expected answers.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Expectations {
+    /// How many cases it holds.
+    pub(crate) cases: usize,
+    /// Those with another answer.
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// A case with another answer than expected.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Difference {
+    /// The file, and the number of the case in it, from 1: `expected.toml, case 3`.
+    pub(crate) place: String,
+    /// The person, the run-as user and the command.
+    pub(crate) question: String,
+    /// What the file says.
+    pub(crate) expected: String,
+    /// What the policy says.
+    pub(crate) found: String,
+    /// Why.
+    pub(crate) because: String,
+}
+
+/// What an export wrote; made by jitctl.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ExportInfo {
+    /// How many records.
+    pub(crate) records: u64,
+    /// With which record to begin the next time.
+    pub(crate) next: u64,
+    /// Into which file.
+    pub(crate) file: Word,
+}
+
+/// A line of a recording that holds what was looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct RecordingHit {
+    /// In the recording of which run.
+    pub(crate) run: String,
+    /// Whose run.
+    pub(crate) user: Word,
+    /// When it began.
+    pub(crate) since: i64,
+    /// When the line was shown, milliseconds from the beginning of the recording.
+    pub(crate) at_ms: u64,
+    /// The line, as a person read it.
+    pub(crate) line: Word,
+}
