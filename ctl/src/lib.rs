@@ -18,7 +18,7 @@ mod grants;
 mod import;
 mod key;
 mod known_hosts;
-mod output;
+pub mod output;
 mod policy;
 #[doc(hidden)]
 pub mod readers;

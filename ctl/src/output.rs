@@ -13,7 +13,7 @@ use serde::Serialize;
 /// The result of a verb. The names of the variants are the keys of the object.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Output {
+pub enum Output {
     /// `roles`
     Roles(Vec<RoleInfo>),
     /// `why`
@@ -83,63 +83,63 @@ impl Output {
 
 /// A policy made of a sudoers.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct ImportedPolicy {
+pub struct ImportedPolicy {
     /// The policy in TOML.
-    pub(crate) policy: String,
+    pub policy: String,
     /// How many roles it has.
-    pub(crate) roles: usize,
+    pub roles: usize,
     /// What could not be converted: `FILE:LINE: what`.
-    pub(crate) left_out: Vec<String>,
+    pub left_out: Vec<String>,
     /// With `--untrusted`, the files and directories that sudo would not read, and why.
-    pub(crate) untrusted: Vec<String>,
+    pub untrusted: Vec<String>,
 }
 
 /// What came of a file of expected answers.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Expectations {
+pub struct Expectations {
     /// How many cases it holds.
-    pub(crate) cases: usize,
+    pub cases: usize,
     /// Those with another answer.
-    pub(crate) differences: Vec<Difference>,
+    pub differences: Vec<Difference>,
 }
 
 /// A case with another answer than expected.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Difference {
+pub struct Difference {
     /// The file, and the number of the case in it, from 1: `expected.toml, case 3`.
-    pub(crate) place: String,
+    pub place: String,
     /// The person, the run-as user and the command.
-    pub(crate) question: String,
+    pub question: String,
     /// What the file says.
-    pub(crate) expected: String,
+    pub expected: String,
     /// What the policy says.
-    pub(crate) found: String,
+    pub found: String,
     /// Why.
-    pub(crate) because: String,
+    pub because: String,
 }
 
 /// What an export wrote; made by jitctl.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct ExportInfo {
+pub struct ExportInfo {
     /// How many records.
-    pub(crate) records: u64,
+    pub records: u64,
     /// With which record to begin the next time.
-    pub(crate) next: u64,
+    pub next: u64,
     /// Into which file.
-    pub(crate) file: Word,
+    pub file: Word,
 }
 
 /// A line of a recording that holds what was looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct RecordingHit {
+pub struct RecordingHit {
     /// In the recording of which run.
-    pub(crate) run: String,
+    pub run: String,
     /// Whose run.
-    pub(crate) user: Word,
+    pub user: Word,
     /// When it began.
-    pub(crate) since: i64,
+    pub since: i64,
     /// When the line was shown, milliseconds from the beginning of the recording.
-    pub(crate) at_ms: u64,
+    pub at_ms: u64,
     /// The line, as a person read it.
-    pub(crate) line: Word,
+    pub line: Word,
 }

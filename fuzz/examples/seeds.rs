@@ -16,7 +16,7 @@ use jit_core::grant::{
 use jit_core::names::UserName;
 use jit_core::policy::{Policy, PolicyText, RolePower};
 use jit_core::samples;
-use jit_core::wire::{Ask, Failure, Frame, Document, Reply, RequestDocument};
+use jit_core::wire::{Document, Failure, Frame, KeyShow, Question, Reply, RequestDocument};
 use serde::Serialize;
 
 fn main() {
@@ -270,14 +270,14 @@ fn wire() {
         r#"{"verb":"membership","holder":{"user":"alice"},"wait":5}"#,
     ];
     for (number, ask) in asks.into_iter().enumerate() {
-        if let Err(error) = serde_json::from_str::<Ask>(ask) {
+        if let Err(error) = serde_json::from_str::<Question>(ask) {
             eprintln!("{ask}: {error}");
         }
         seed("wire", &format!("ask-{number:02}"), ask);
     }
     let failure =
         Failure { code: "unknown-id".into(), message: "no such request".into(), hint: Some("x".into()), exit: 1 };
-    said("failure", &Reply::Error(failure));
+    said("failure", &Reply::<KeyShow>::Error(failure));
     said("frame", &Frame::Bytes(7));
     seed("wire", "answer-ended", r#"{"ok":{"ended":["0123456789"]}}"#);
     seed(

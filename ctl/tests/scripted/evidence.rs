@@ -8,10 +8,10 @@ use jit_core::evidence::checkpoint::{Statement, VERSION};
 use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::{Namespace, armor};
 use jit_core::grant::terms::encode;
-use jit_core::wire::{Answer, CheckpointInfo, ExportPage, RecordInfo, RecordPage};
+use jit_core::wire::{AuditExport, AuditList, CheckpointInfo, ExportPage, RecordInfo, RecordPage};
 use serde_json::{Value, json};
 
-use crate::support::Scripted;
+use crate::support::{Answer, Scripted};
 
 const LAST: u64 = 12;
 
@@ -47,7 +47,7 @@ fn checkpoint(record: &RecordInfo) -> CheckpointInfo {
 }
 
 fn page(records: &[RecordInfo], checkpoints: Vec<CheckpointInfo>, more: bool) -> Answer {
-    Answer::Exported(Box::new(ExportPage { records: records.to_vec(), checkpoints, through: LAST, more }))
+    Answer::to::<AuditExport>(ExportPage { records: records.to_vec(), checkpoints, through: LAST, more })
 }
 
 /// What a broker exports in two pieces, from record `first` on.
@@ -224,7 +224,7 @@ fn an_export_into_a_file_says_where_the_next_begins() {
 fn a_listing_asks_on_until_it_has_enough() {
     let all = records();
     let part = |range: std::ops::Range<usize>, looked_at| {
-        Answer::Records(RecordPage { records: all[range].to_vec(), more: looked_at > 1, looked_at })
+        Answer::to::<AuditList>(RecordPage { records: all[range].to_vec(), more: looked_at > 1, looked_at })
     };
     let broker = Scripted::answering_in_turn([part(10..12, 9), part(0..0, 5), part(2..3, 1)]);
     let called = broker.call(&["--json", "audit", "list", "--limit", "9"]);

@@ -4,15 +4,15 @@ use std::process::{Command, Stdio};
 
 use jit_core::names::{GrantId, RoleName};
 use jit_core::wire::{
-    Answer, AssignmentInfo, Background, DebtInfo, Difference, EndedInfo, Evaluation, Expectations, GrantInfo,
-    PolicyShown, Precedent, RecordInfo, RecordPage, RecordingInfo, RoleDetails, RoleInfo, RoleVerdict, SessionInfo,
-    SettingsInfo, WhyInfo,
+    AssignmentInfo, Background, DebtInfo, EndedInfo, Evaluation, GrantInfo, PolicyShown, Precedent, RecordInfo,
+    RecordPage, RecordingInfo, RoleDetails, RoleInfo, RoleVerdict, SessionInfo, SettingsInfo, Show, WhyInfo,
 };
+use jitctl::output::{Difference, Expectations};
 
-use crate::support::Scripted;
+use crate::support::{Answer, Scripted};
 
 pub(crate) fn grant(info: GrantInfo) -> Answer {
-    Answer::Grant(Box::new(info))
+    Answer::to::<Show>(info)
 }
 
 pub(crate) fn role() -> RoleInfo {
@@ -143,8 +143,8 @@ pub(crate) fn expectations() -> Expectations {
     Expectations { cases: 1, differences: vec![difference] }
 }
 
-pub(crate) fn why(allowed: bool) -> Answer {
-    Answer::Why(WhyInfo {
+pub(crate) fn why(allowed: bool) -> WhyInfo {
+    WhyInfo {
         allowed,
         because: "no active grant of role web-ops".into(),
         command: vec!["/bin/ls".into()],
@@ -158,12 +158,12 @@ pub(crate) fn why(allowed: bool) -> Answer {
             verdict: "allows".into(),
             rule: Some("ALL".into()),
         }],
-    })
+    }
 }
 
-pub(crate) fn page() -> Answer {
+pub(crate) fn page() -> RecordPage {
     let record = |seq: u64, body: &str| RecordInfo { seq, body: body.to_owned(), hash: "ab".repeat(32) };
-    Answer::Records(RecordPage {
+    RecordPage {
         records: vec![
             record(
                 1,
@@ -176,7 +176,7 @@ pub(crate) fn page() -> Answer {
         ],
         more: false,
         looked_at: 2,
-    })
+    }
 }
 
 /// Calls jitctl on a terminal of 70 columns made by script(1).

@@ -2,14 +2,17 @@
 
 use jit_core::names::GrantId;
 use jit_core::wire::{
-    AcceptedInfo, Answer, ApprovalInfo, DifferenceInfo, EndedInfo, KeyInfo, PolicyInfo, PruneInfo, VerifyInfo,
+    AcceptedInfo, ApprovalInfo, AuditList, AuditPrune, AuditVerify, DifferenceInfo, EndedInfo, Grants, KeyAccept,
+    KeyInfo, KeyShow, PolicyCheck, PolicyInfo, PolicyShow, PolicyTest, PruneInfo, Recording, Release, Requests,
+    ReviewAssignments, ReviewDebts, Roles, Sessions, VerifyInfo, Why,
 };
+use jitctl::output::Output;
 use serde_json::Value;
 
 use crate::fixtures::{
     assignment, background, debt, evaluation, expectations, grant, page, policy, recording, role, session, why,
 };
-use crate::support::{Scripted, active, pending};
+use crate::support::{Answer, Scripted, active, listed, pending};
 
 #[test]
 fn json_is_one_object_on_one_line_for_every_answer() {
@@ -19,32 +22,32 @@ fn json_is_one_object_on_one_line_for_every_answer() {
     let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), ..VerifyInfo::default() };
     let pruned = PruneInfo { records: 5, recordings: 1, through: 7, before: 9, done: true };
     let answers: Vec<(&[&str], Answer, &str)> = vec![
-        (&["roles"], Answer::Roles(vec![role()]), "roles"),
-        (&["why", "ls"], why(true), "why"),
+        (&["roles"], Answer::to::<Roles>(vec![role()]), "roles"),
+        (&["why", "ls"], Answer::to::<Why>(why(true)), "why"),
         (&["show", "0"], grant(pending()), "grant"),
-        (&["requests"], Answer::Requests(vec![pending()]), "requests"),
-        (&["grants"], Answer::Grants(vec![active()]), "grants"),
-        (&["release"], Answer::Ended(vec![id]), "ended"),
-        (&["policy", "check"], Answer::PolicyChecked(checked), "policy-checked"),
-        (&["audit", "list"], page(), "records"),
-        (&["audit", "show", "r1"], page(), "records"),
-        (&["audit", "verify"], Answer::Verified(verified), "verified"),
-        (&["audit", "search", "x"], page(), "records"),
-        (&["audit", "prune", "--keep", "400d"], Answer::Pruned(pruned), "pruned"),
-        (&["policy", "show"], Answer::Policy(Box::new(policy())), "policy"),
-        (&["policy", "test", "--user", "alice", "--", "ls"], Answer::Evaluation(Box::new(evaluation())), "evaluation"),
-        (&["key", "accept", "--reason", "x"], accepted(), "accepted"),
-        (&["key", "init"], Answer::HostKey(key), "host-key"),
-        (&["session", "list"], Answer::Sessions(vec![session()]), "sessions"),
-        (&["session", "kill", "run000000001", "--reason", "x"], Answer::Sessions(vec![]), "sessions"),
-        (&["replay", "run000000001"], Answer::Recording(recording()), "recording"),
-        (&["review"], Answer::Debts(vec![debt()]), "debts"),
-        (&["review", "--unused", "90d"], Answer::Assignments(vec![assignment()]), "assignments"),
-        (&["review", "--recertify", "web-ops"], Answer::Assignments(vec![]), "assignments"),
+        (&["requests"], Answer::to::<Requests>(listed(vec![pending()])), "requests"),
+        (&["grants"], Answer::to::<Grants>(listed(vec![active()])), "grants"),
+        (&["release"], Answer::to::<Release>(vec![id]), "ended"),
+        (&["policy", "check"], Answer::to::<PolicyCheck>(checked), "policy-checked"),
+        (&["audit", "list"], Answer::to::<AuditList>(page()), "records"),
+        (&["audit", "show", "r1"], Answer::to::<AuditList>(page()), "records"),
+        (&["audit", "verify"], Answer::to::<AuditVerify>(verified), "verified"),
+        (&["audit", "search", "x"], Answer::to::<AuditList>(page()), "records"),
+        (&["audit", "prune", "--keep", "400d"], Answer::to::<AuditPrune>(pruned), "pruned"),
+        (&["policy", "show"], Answer::to::<PolicyShow>(policy()), "policy"),
+        (&["policy", "test", "--user", "alice", "--", "ls"], Answer::to::<PolicyTest>(evaluation()), "evaluation"),
+        (&["key", "accept", "--reason", "x"], Answer::to::<KeyAccept>(accepted()), "accepted"),
+        (&["key", "init"], Answer::to::<KeyShow>(key), "host-key"),
+        (&["session", "list"], Answer::to::<Sessions>(vec![session()]), "sessions"),
+        (&["session", "kill", "run000000001", "--reason", "x"], Answer::to::<Sessions>(vec![]), "sessions"),
+        (&["replay", "run000000001"], Answer::to::<Recording>(recording()), "recording"),
+        (&["review"], Answer::to::<ReviewDebts>(vec![debt()]), "debts"),
+        (&["review", "--unused", "90d"], Answer::to::<ReviewAssignments>(vec![assignment()]), "assignments"),
+        (&["review", "--recertify", "web-ops"], Answer::to::<ReviewAssignments>(vec![]), "assignments"),
         (&["review", "0", "--comment", "x"], grant(active()), "grant"),
     ];
     for (words, answer, name) in answers {
-        let expected = serde_json::to_value(&answer).unwrap();
+        let expected = answer.shown();
         let mut words = words.to_vec();
         words.insert(0, "--json");
         let called = Scripted::answering(answer).call(&words);
@@ -68,8 +71,8 @@ fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     }
 }
 
-fn accepted() -> Answer {
-    Answer::Accepted(AcceptedInfo { grants: vec![], requests: vec![], damaged: vec![] })
+fn accepted() -> AcceptedInfo {
+    AcceptedInfo { grants: vec![], requests: vec![], damaged: vec![] }
 }
 
 #[test]
@@ -91,20 +94,18 @@ fn every_field_of_every_answer_is_documented() {
     let mut ticketed = role();
     ticketed.ticket = Some("x".into());
     let mut verdict = why(true);
-    if let Answer::Why(info) = &mut verdict {
-        info.grant = Some(GrantId::parse("0123456789").unwrap());
-    }
+    verdict.grant = Some(GrantId::parse("0123456789").unwrap());
     let answers = [
-        Answer::Roles(vec![ticketed]),
-        verdict,
-        grant(info.clone()),
-        Answer::Requests(vec![]),
-        Answer::Grants(vec![info]),
-        Answer::Ended(vec![]),
-        accepted(),
-        Answer::PolicyChecked(PolicyInfo { files: vec![], roles: 1, rules: 2, warnings: vec![] }),
-        page(),
-        Answer::Verified(VerifyInfo {
+        Output::Roles(vec![ticketed]),
+        Output::Why(verdict),
+        Output::Grant(Box::new(info.clone())),
+        Output::Requests(vec![]),
+        Output::Grants(vec![info]),
+        Output::Ended(vec![]),
+        Output::Accepted(accepted()),
+        Output::PolicyChecked(PolicyInfo { files: vec![], roles: 1, rules: 2, warnings: vec![] }),
+        Output::Records(page()),
+        Output::Verified(Box::new(VerifyInfo {
             intact: false,
             records: 2,
             head: "x".into(),
@@ -112,15 +113,15 @@ fn every_field_of_every_answer_is_documented() {
             compared: Some(Box::default()),
             differences: vec![DifferenceInfo { table: "granted".into(), id: "x".into(), what: "x".into() }],
             ..VerifyInfo::default()
-        }),
-        Answer::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),
-        Answer::Policy(Box::new(policy())),
-        Answer::Evaluation(Box::new(evaluation())),
-        Answer::Expectations(expectations()),
-        Answer::Recording(recording()),
-        Answer::Sessions(vec![session()]),
-        Answer::Debts(vec![debt()]),
-        Answer::Assignments(vec![assignment()]),
+        })),
+        Output::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),
+        Output::Policy(Box::new(policy())),
+        Output::Evaluation(Box::new(evaluation())),
+        Output::Expectations(expectations()),
+        Output::Recording(recording()),
+        Output::Sessions(vec![session()]),
+        Output::Debts(vec![debt()]),
+        Output::Assignments(vec![assignment()]),
     ];
     let mut found = std::collections::BTreeSet::new();
     for answer in answers {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use jit_core::escape::Word;
 use jit_core::names::{GrantId, RoleName, UserName};
-use jit_core::wire::{Answer, Failure, GrantInfo, Reply};
+use jit_core::wire::{Failure, GrantInfo, GrantPage, Reply, Roles, Verb};
 use serde_json::Value;
 
 /// What a call left behind.
@@ -15,6 +15,33 @@ pub(crate) struct Called {
     pub(crate) status: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+/// A good reply of the broker.
+pub(crate) struct Answer(Vec<u8>);
+
+impl Answer {
+    /// To this verb.
+    pub(crate) fn to<V: Verb>(answer: V::Answer) -> Self {
+        Self(serde_json::to_vec(&Reply::<V>::Ok(answer)).unwrap())
+    }
+
+    /// What jitctl shows of it with `--json`: a listing is not divided into pages there.
+    pub(crate) fn shown(&self) -> Value {
+        let mut reply: Value = serde_json::from_slice(&self.0).unwrap();
+        let mut answer = reply["ok"].take();
+        for value in answer.as_object_mut().unwrap().values_mut() {
+            if let Some(entries) = value.get_mut("entries") {
+                *value = entries.take();
+            }
+        }
+        answer
+    }
+}
+
+/// A listing of one page.
+pub(crate) fn listed(entries: Vec<GrantInfo>) -> GrantPage {
+    GrantPage { entries, before: None }
 }
 
 /// One test's broker; its directory is removed at the end.
@@ -36,15 +63,16 @@ impl Scripted {
 
     /// A broker that always gives this answer.
     pub(crate) fn answering(answer: Answer) -> Self {
-        Self::silent().with("reply", serde_json::to_vec(&Reply::Ok(answer)).unwrap())
+        Self::silent().with("reply", answer.0)
     }
 
     /// A broker that gives these answers one after the other.
     pub(crate) fn answering_in_turn(answers: impl IntoIterator<Item = Answer>) -> Self {
         let broker = Self::silent();
-        answers.into_iter().zip(1..).fold(broker, |broker, (answer, number)| {
-            broker.with(&format!("reply.{number}"), serde_json::to_vec(&Reply::Ok(answer)).unwrap())
-        })
+        answers
+            .into_iter()
+            .zip(1..)
+            .fold(broker, |broker, (answer, number)| broker.with(&format!("reply.{number}"), answer.0))
     }
 
     /// A broker that refuses.
@@ -55,7 +83,7 @@ impl Scripted {
             hint: hint.map(str::to_owned),
             exit,
         };
-        Self::silent().with("reply", serde_json::to_vec(&Reply::Error(failure)).unwrap())
+        Self::silent().with("reply", serde_json::to_vec(&Reply::<Roles>::Error(failure)).unwrap())
     }
 
     /// The same with one more file for the script.

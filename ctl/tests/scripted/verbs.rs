@@ -1,18 +1,18 @@
 //! What each verb makes of its answer, and of wrong words.
 
-use jit_core::wire::{Answer, VerifyInfo};
+use jit_core::wire::{AuditList, AuditVerify, VerifyInfo, Why};
 use serde_json::Value;
 
 use crate::fixtures::{page, why};
-use crate::support::Scripted;
+use crate::support::{Answer, Scripted};
 
 #[test]
 fn why_is_status_1_when_the_command_may_not_run() {
-    let called = Scripted::answering(why(false)).call(&["why", "ls"]);
+    let called = Scripted::answering(Answer::to::<Why>(why(false))).call(&["why", "ls"]);
     assert_eq!(called.status, 1);
     assert!(called.stdout.contains("web-ops: allows, by the rule ALL"), "{}", called.stdout);
     assert!(called.stderr.ends_with("hint: jitctl request --reason TEXT -- ls\n"), "{}", called.stderr);
-    assert_eq!(Scripted::answering(why(true)).call(&["why", "ls"]).status, 0);
+    assert_eq!(Scripted::answering(Answer::to::<Why>(why(true))).call(&["why", "ls"]).status, 0);
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_broken_chain_is_status_1_and_names_the_record() {
     let verify = |intact, first_bad: Option<&str>| {
         let first_bad = first_bad.map(str::to_owned);
         let verified = VerifyInfo { intact, records: 12, head: "abcd".into(), first_bad, ..VerifyInfo::default() };
-        Scripted::answering(Answer::Verified(verified)).call(&["audit", "verify"])
+        Scripted::answering(Answer::to::<AuditVerify>(verified)).call(&["audit", "verify"])
     };
     let called = verify(true, None);
     assert_eq!((called.status, called.stdout.as_str()), (0, "chain intact: 12 records, head abcd\n"));
@@ -53,7 +53,7 @@ fn a_broken_chain_is_status_1_and_names_the_record() {
 
 #[test]
 fn a_run_is_told_with_all_its_fields() {
-    let broker = Scripted::answering(page());
+    let broker = Scripted::answering(Answer::to::<AuditList>(page()));
     let called = broker.call(&["audit", "list"]);
     assert!(called.stdout.contains("start  alice  r1 as root: /bin/ls 'a b'"), "{}", called.stdout);
     assert!(called.stdout.contains("end    alice  r1: exit status 0 after 1.500s"), "{}", called.stdout);
