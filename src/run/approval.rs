@@ -1,4 +1,4 @@
-//! Waiting for approvers: with a countdown where somebody looks on, woken by the bell. ^C leaves the request as it is.
+//! Waits for approvers: with a countdown on a terminal, woken by the bell. ^C leaves the request pending.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -15,10 +15,10 @@ use jit_core::names::GrantId;
 use sys::process::stop_self;
 use sys::signals::{Event, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SignalQueue};
 
-/// How often the countdown is written anew.
+/// How often the countdown is updated.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Waits at most `limit` seconds, or until a signal comes; returns the state that the request has then.
+/// Waits at most `limit` seconds, or until a signal arrives. Returns the state that the request has then.
 pub(super) fn await_approval(
     id: &GrantId,
     approvers: &[String],
