@@ -154,7 +154,7 @@ impl fmt::Display for ActivationError {
             Self::TooLong(role, asked, most) => {
                 write!(f, "role {role} is granted for at most {}, not {}", spell(*most), spell(*asked))
             }
-            Self::NoDuration => f.write_str("a duration of 0 is no grant"),
+            Self::NoDuration => f.write_str("the duration must be longer than 0"),
             Self::Start(cause) => write!(f, "the start {cause}"),
             Self::Words(what, limit) => write!(f, "the {what} is longer than {limit} bytes"),
             Self::TooMany(limit) => write!(f, "you have {limit} pending requests already"),
@@ -172,13 +172,13 @@ impl fmt::Display for ActivationError {
             ),
             Self::Budget(storage, seconds) => write!(
                 f,
-                "you have caused as much to be stored as one user may ({storage}); there is room for this request in {}",
+                "you have stored as much as one user may ({storage}); there is room for this request in {}",
                 spell(*seconds)
             ),
             Self::Unheard(limit) => write!(
                 f,
-                "your limit of {limit} cannot be lifted on this host and would keep its hooks from being run, so nothing is \
-                 asked for; begin in a session with a higher limit"
+                "your limit of {limit} cannot be raised on this host and would keep its hooks from running, so no request \
+                 is made; log in with a higher limit"
             ),
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
@@ -188,14 +188,14 @@ impl fmt::Display for ActivationError {
             }
             Self::Wish(role, error) => write!(f, "role {role}: {error}"),
             Self::NoGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
-            Self::GlassLater => f.write_str("break-glass is for now, not for a later start"),
+            Self::GlassLater => f.write_str("break-glass cannot have a later start"),
             Self::Unreviewed(id) => {
                 write!(f, "you used break-glass under grant {id}, which no approver has reviewed yet")
             }
             Self::Command(error) => error.fmt(f),
             Self::NotGranted(id, state) => write!(f, "request {id} was {}", state.as_str()),
             Self::Lost(id) => write!(f, "request {id} cannot be read back"),
-            Self::Left => f.write_str("nobody waits for the request any more"),
+            Self::Left => f.write_str("the requester does not wait for the request any more"),
             Self::Elsewhere { sentence, .. } => f.write_str(sentence),
             Self::Host(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
@@ -402,7 +402,7 @@ fn break_glass(
     }
     store::insert_debt(tx, terms)?;
     let mut sentence =
-        OsString::from(format!("{} broke the glass for role {}, without approval: ", terms.user, terms.role));
+        OsString::from(format!("{} used break-glass for role {} without approval: ", terms.user, terms.role));
     sentence.push(terms.reason.as_os_str());
     let alert = record::Alert {
         code: "break-glass".to_owned(),

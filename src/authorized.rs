@@ -66,7 +66,7 @@ impl fmt::Display for GateError {
             Self::NotAuthenticated => f.write_str("a password is required"),
             Self::NotPermitted(error) => error.fmt(f),
             Self::RunAs(error) => error.fmt(f),
-            Self::Grant(fault) => write!(f, "the grant does not hold any more: {fault}"),
+            Self::Grant(fault) => write!(f, "the grant is not valid any more: {fault}"),
         }
     }
 }

@@ -250,7 +250,7 @@ impl Refusal {
                 Some(refused.nearest().unwrap_or_else(activate))
             }
             Self::Hidden(_) => {
-                Some("you may not look into its directory, so nothing is said of what is there".to_owned())
+                Some("you may not look into its directory, so it is not reported whether it exists".to_owned())
             }
             Self::Editor(EditorError::Dashes(_)) => Some("editor arguments may not contain \"--\"".to_owned()),
             _ => None,
@@ -279,7 +279,7 @@ impl Refusal {
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
             Self::OtherRole(_, roles) => roles.first().map(|role| format!("add --role {role}")),
             Self::Pending(_, id, _) => Some(format!(
-                "run the command again when it is approved; jitctl show {id} tells how it stands, jitctl cancel {id} takes it back"
+                "run the command again when it is approved; jitctl show {id} shows its state, jitctl cancel {id} cancels it"
             )),
             Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
                 error.cure().map(|cure| format!("{AS_ROOT}{cure}"))

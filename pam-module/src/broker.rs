@@ -53,7 +53,7 @@ impl fmt::Display for BrokerError {
             Self::Late(patience) => write!(f, "the broker {BROKER} did not answer within {} s", patience.as_secs()),
             Self::Silent => write!(f, "the broker {BROKER} gave no answer"),
             Self::TooLong => write!(f, "the broker's answer is longer than {ANSWER_LIMIT} bytes"),
-            Self::Broken(error) => write!(f, "the line to the broker broke: {error}"),
+            Self::Broken(error) => write!(f, "the connection to the broker failed: {error}"),
         }
     }
 }

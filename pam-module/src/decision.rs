@@ -33,11 +33,11 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Options(error) => error.fmt(f),
-            Self::Name(what) => write!(f, "the program has set no {what} that is text"),
+            Self::Name(what) => write!(f, "the program has not set {what} to a UTF-8 text"),
             Self::Broker(error) => error.fmt(f),
             Self::Answer(error) => error.fmt(f),
-            Self::Unprivileged => f.write_str("only a program of root can open a session"),
-            Self::Kept => f.write_str("libpam has no room for what a session needs"),
+            Self::Unprivileged => f.write_str("only a program that runs as root can open a session"),
+            Self::Kept => f.write_str("libpam cannot store the data of the session"),
         }
     }
 }

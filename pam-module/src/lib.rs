@@ -128,7 +128,7 @@ unsafe fn enter(
     walled(facility.entry(), &handle, facility.denied(), || {
         // SAFETY: as above.
         let Ok(words) = (unsafe { words(count, arguments) }) else {
-            handle.log(Loudness::Error, "the options are no text");
+            handle.log(Loudness::Error, "the options are not UTF-8");
             return facility.denied();
         };
         decide(facility, &handle, flags, &words)

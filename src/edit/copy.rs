@@ -73,7 +73,7 @@ impl fmt::Display for EditError {
             Self::Copy(name, error) => write!(f, "{name}: no copy can be made: {}", plain(error)),
             Self::Lost(path, error) => write!(f, "{}: {}", Word::from(path.as_os_str()), reason(error)),
             Self::Write(name, PlaceError::Changed) => {
-                write!(f, "{name} was changed by somebody else while it was edited")
+                write!(f, "{name} was changed by another process while it was edited")
             }
             Self::Write(name, error) => write!(f, "unable to write to {name}: {}", reason(error)),
         }
@@ -252,7 +252,7 @@ fn reason(error: &PlaceError) -> String {
         PlaceError::TooLarge(most) => format!("larger than {} MiB, which is too large to be edited here", most >> 20),
         PlaceError::Symlink => "is a symbolic link".to_owned(),
         PlaceError::Writable => "lies in a writable directory".to_owned(),
-        PlaceError::Changed => "was changed by somebody else".to_owned(),
+        PlaceError::Changed => "was changed by another process".to_owned(),
         PlaceError::Io(error) => plain(error),
     }
 }

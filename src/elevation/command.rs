@@ -77,7 +77,7 @@ impl fmt::Display for CommandError {
             Self::Directory(path, reason) => write!(f, "unable to change directory to {path}: {reason}"),
             Self::Hidden(hidden) => {
                 let path = Word::from(hidden.path().as_os_str());
-                write!(f, "you may not look into the directory of {path}, so nothing is said of it")
+                write!(f, "you may not look into the directory of {path}, so it is not reported whether it exists")
             }
         }
     }
@@ -288,7 +288,7 @@ impl Command {
         let failed = |error| CommandError::Io(name(), error);
         let Some(program) = self.program() else { return Ok(hasher) };
         if program.stamp().size > LARGEST {
-            return Err(CommandError::NotExecutable(name(), "larger than 4 GiB, which is more than is ever read"));
+            return Err(CommandError::NotExecutable(name(), "larger than 4 GiB, the maximum size"));
         }
         let mut reader = program.reader().take(LARGEST); // a file that grows is not the one that was opened
         let mut buffer = vec![0; 16 << 10];

@@ -38,7 +38,7 @@ pub(super) fn await_approval(
         countdown.show(left, console);
         let state = wait_beside(context.host, uid, id, left.min(TICK), Some(interrupts.as_fd()))?;
         let interrupted = match interrupts.next_event() {
-            // Here, where nothing is read or written, whoever waits may stop us.
+            // Stopped here, where no transaction is open, this process blocks no other.
             Ok(Some(Event { signal: SIGTSTP, .. })) => {
                 let _ = context.host.database().at_rest(|| stop_self(SIGTSTP));
                 false
@@ -52,7 +52,7 @@ pub(super) fn await_approval(
     }
 }
 
-/// One line on standard error that is written over each second.
+/// A line on standard error that is overwritten each second.
 struct Countdown {
     visible: bool,
 }

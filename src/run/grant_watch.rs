@@ -295,10 +295,7 @@ impl<'a> GrantWatch<'a> {
         self.ended_by(Ending::Kill);
         if !self.handed_over {
             let user = self.concerns.user.clone().unwrap_or_default();
-            self.host.alert(&format!(
-                "the database was replaced while run {} of {user} went on, which is ended",
-                self.run()
-            ));
+            self.host.alert(&format!("the database was replaced during run {} of {user}, which is ended", self.run()));
         }
     }
 
@@ -463,7 +460,7 @@ impl<'a> GrantWatch<'a> {
         match verdict {
             Verdict::Run | Verdict::Say(_) => None,
             Verdict::Freeze(Ending::Expiry) => Some(format!(
-                "grant {} has expired and {} is frozen{}; it goes on after: {}",
+                "grant {} has expired and {} is frozen{}; to continue it: {}",
                 last.id,
                 self.what.noun(),
                 self.what.way_out(),
@@ -514,8 +511,8 @@ impl Watch for GrantWatch<'_> {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_alone, true) {
-                    let sentence = "no enforcer can be started, so a run has its supervisor alone, and nothing that it leaves behind";
-                    self.host.alert(&format!("{sentence} goes on: {error}"));
+                    let sentence = "no enforcer can be started, so only supervisors end runs, and processes that they leave behind";
+                    self.host.alert(&format!("{sentence} are ended: {error}"));
                 }
                 None
             }

@@ -138,7 +138,7 @@ impl Line {
 
 impl Looks for Helper {
     fn start(&self, order: &[u8]) -> io::Result<()> {
-        if self.ask(REMOVED, order)? == DONE { Ok(()) } else { Err(io::Error::other("nobody looks")) }
+        if self.ask(REMOVED, order)? == DONE { Ok(()) } else { Err(io::Error::other("the check was not started")) }
     }
 }
 

@@ -102,18 +102,18 @@ fn everything(
         }
     }
     console.print(&text);
-    // With -U the answer is the answer, whatever it says; that is sudo's rule.
+    // With -U the exit status is 0 whatever is listed (sudo's rule).
     Ok(ExitStatus::Code(i32::from(now.is_empty() && asker == Asker::Themselves)))
 }
 
-/// Who wants to know.
+/// Who asks for the listing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asker {
     Themselves,
     Other,
 }
 
-/// How entries are written.
+/// How entries are laid out.
 struct Page<'a> {
     length: Length,
     width: Option<usize>,

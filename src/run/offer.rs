@@ -203,7 +203,7 @@ fn span(text: &str, most: u64) -> Result<u64, String> {
         return Ok(most);
     }
     match duration::seconds(text) {
-        Ok(0) => Err("a duration of 0 is no grant".to_owned()),
+        Ok(0) => Err("the duration must be longer than 0".to_owned()),
         Ok(seconds) if seconds > most => Err(format!("the role is granted for at most {}", spell(most))),
         Ok(seconds) => Ok(seconds),
         Err(error) => Err(error.to_string()),

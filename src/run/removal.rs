@@ -121,7 +121,7 @@ impl Holding {
         let caller = match Caller::described(account) {
             Ok(caller) => caller,
             Err(CallerError::Lookup(_, error)) => return Err(unknown(error)),
-            Err(_) => return Ok(Some(format!("the account of {user} is another's now"))),
+            Err(_) => return Ok(Some(format!("the uid of {user} belongs to another account now"))),
         };
         let is_same = caller.name().as_str().as_bytes() == user.as_bytes();
         let Ok(subject) = subject(&caller) else { return Ok(None) };

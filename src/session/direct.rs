@@ -238,7 +238,7 @@ impl Supervised<'_, '_, '_> {
             Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.session_recording.mode()),
             // It has nothing else to report before the end.
             Some(_) => {}
-            None => return Err(std::io::Error::other("the process that carries its output was killed")),
+            None => return Err(std::io::Error::other("the process that relays its output was killed")),
         }
         Ok(())
     }

@@ -26,10 +26,10 @@ const LAST_LOOKS: u32 = 8;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Shown when a job cannot be stopped.
-const CANNOT_STOP: &str = "there is no room for the process that would end this job in time, so it is stopped later";
+const CANNOT_STOP: &str = "the process that ends this job in time cannot be started yet, so the job is stopped later";
 
 /// Shown when a command was woken too often.
-const WOKEN: &str = "somebody lets it go on while it is frozen, so it is ended";
+const WOKEN: &str = "another process continues it while it is frozen, so it is ended";
 
 /// Watches the grant of a running command and decides what is done to the command.
 pub(super) struct Enforcer<'a> {

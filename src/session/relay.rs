@@ -126,7 +126,7 @@ pub(super) fn run(
     let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
     let line = line.and_then(|socket| Line::new(monitor, socket)).map_err(|error| {
         process_tree.kill_all();
-        LaunchError::Lost("keep the line to the monitor", error)
+        LaunchError::Lost("connect to the monitor", error)
     })?;
     enforcer.begun(Some(process_tree.enforced_run(monitor, None, grace)));
 

@@ -71,7 +71,8 @@ impl<'a> SessionRecording<'a> {
                 Some((seal, last.map_err(|error| error.to_string())))
             }
             State::Elsewhere(file) => {
-                let killed = "whoever recorded the session was killed, and the recording ends before it".to_owned();
+                let killed =
+                    "the process that recorded the session was killed, so the recording is incomplete".to_owned();
                 Seal::of(&file).ok().map(|seal| (seal, Err(killed)))
             }
             State::Sealed(seal, why) => Some((seal, why.map_or(Ok(()), Err))),

@@ -46,7 +46,7 @@ impl Child {
         });
         let subreaper = begotten.map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
         drop(theirs);
-        let lost = |error| LaunchError::Lost("hear of the command", error);
+        let lost = |error| LaunchError::Lost("receive the state of the command", error);
         let line = ours.ok_or_else(|| lost(io::ErrorKind::NotConnected.into()))?;
         match receive_report(&line) {
             Ok(Some(Report::Begun(command))) => {
@@ -104,7 +104,7 @@ impl Child {
 }
 
 fn killed() -> io::Error {
-    io::Error::other("the process that keeps the command was killed")
+    io::Error::other("the parent process of the command was killed")
 }
 
 /// Runs the subreaper until it ends.

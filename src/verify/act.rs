@@ -56,7 +56,7 @@ pub enum ActFault {
 impl fmt::Display for ActFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAuthenticated => f.write_str("the role demands the password of its approvers"),
+            Self::NotAuthenticated => f.write_str("the role requires the password of its approvers"),
             Self::OtherConsent => f.write_str("what was shown before the password has changed since"),
             Self::Approval(fault) => fault.fmt(f),
         }

@@ -58,10 +58,10 @@ impl fmt::Display for Differs {
         let quoted = |word: &Word| command_line([word.as_os_str()]);
         match self {
             Self::Words => f.write_str("serves exactly one command, and this is another"),
-            Self::Program => f.write_str("serves this command with the program as it was when it was asked for"),
-            Self::Writable => f.write_str("serves this command only while nobody but root can rewrite the program"),
+            Self::Program => f.write_str("serves this command with the program as it was when it was requested"),
+            Self::Writable => f.write_str("serves this command only while root alone can rewrite the program"),
             Self::User(user) => write!(f, "serves this command as {user}"),
-            Self::Ids => f.write_str("serves this command with the ids and groups as they were when it was asked for"),
+            Self::Ids => f.write_str("serves this command with the ids and groups as they were when it was requested"),
             Self::Directory(approved, None) => {
                 write!(f, "serves this command in {}, and this run does not begin there", quoted(approved))
             }

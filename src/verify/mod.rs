@@ -72,20 +72,20 @@ impl fmt::Display for GrantFault {
         match self {
             Self::Signature(fault) => fault.fmt(f),
             Self::Terms(fault) => fault.fmt(f),
-            Self::OtherHost => f.write_str("it was made for another host"),
-            Self::OtherHolder => f.write_str("it was given to another account; ask for a grant of your own"),
+            Self::OtherHost => f.write_str("it was issued for another host"),
+            Self::OtherHolder => f.write_str("it was issued to another account; request your own"),
             Self::OtherRole => f.write_str("its role does not cover this command"),
             Self::RoleWidened => f.write_str("its role did not cover this command when it was approved"),
-            Self::RoleReplaced => f.write_str("its role has changed too much since it was approved; ask again"),
+            Self::RoleReplaced => f.write_str("its role has changed too much since it was approved; request a new one"),
             Self::OtherCommand(differs) => write!(f, "it {differs}"),
             Self::NotYet => f.write_str("it has not begun"),
             Self::Expired => f.write_str("it has expired"),
-            Self::OnlyExtends => f.write_str("it lets a run under an earlier grant go on and serves no other"),
+            Self::OnlyExtends => f.write_str("it only extends a run under an earlier grant"),
             Self::Approval(fault) => fault.fmt(f),
-            Self::OtherBoot => {
-                f.write_str("it was given while the clock of this host stood wrong, until the next boot; ask again")
-            }
-            Self::ClockSetBack => f.write_str("the clock of this host stands before its own journal"),
+            Self::OtherBoot => f.write_str(
+                "it was issued while the clock of this host was wrong, only until the next reboot; request a new one",
+            ),
+            Self::ClockSetBack => f.write_str("the clock of this host is behind its journal"),
         }
     }
 }
