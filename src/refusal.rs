@@ -343,7 +343,7 @@ impl Refusal {
 /// The prefix of a hint that needs root.
 const AS_ROOT: &str = "as root: ";
 
-/// Returns a hint without the prefix [`AS_ROOT`] for root, and unchanged for other users.
+/// Returns a hint without the prefix "as root: " for root, and unchanged for other users.
 pub fn hint_for<'h>(root: Option<&PolicyReader>, hint: &'h str) -> &'h str {
     hint.strip_prefix(AS_ROOT).filter(|_| root.is_some()).unwrap_or(hint)
 }

@@ -199,15 +199,15 @@ fn kept(answer: c_int) -> Result<(), NotKept> {
     if answer == PAM_SUCCESS { Ok(()) } else { Err(NotKept) }
 }
 
-/// libpam did not take what a session needs.
+/// Returned when libpam did not store what a session needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotKept;
 
-/// Something that should be a name is not.
+/// Returned when an item or an option is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoText;
 
-/// Without anything that a terminal or a reader of logs would obey.
+/// Replaces control characters, which a terminal or a log reader might interpret.
 fn plain(line: &str) -> Option<CString> {
     let shown: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     CString::new(shown).ok()
@@ -216,17 +216,17 @@ fn plain(line: &str) -> Option<CString> {
 /// # Safety
 /// `from` points to a string that ends with NUL and does not change during the call.
 unsafe fn text(from: *const c_char) -> Result<String, NoText> {
-    // SAFETY: the caller of this function says so.
+    // SAFETY: the caller of this function guarantees that.
     let text = unsafe { CStr::from_ptr(from) };
     text.to_str().map(str::to_owned).map_err(|_| NoText)
 }
 
-/// The words behind the module's name.
+/// Returns the options of the module.
 ///
 /// # Safety
 /// `words` points to `count` pointers to strings that end with NUL, as libpam passes them to an entry point.
 pub(crate) unsafe fn words(count: c_int, words: *const *const c_char) -> Result<Vec<String>, NoText> {
     let count = usize::try_from(count).map_err(|_| NoText)?;
-    // SAFETY: the caller of this function says so of each place below `count`.
+    // SAFETY: the caller of this function guarantees that for each index below `count`.
     (0..count).map(|place| unsafe { text(*words.add(place)) }).collect()
 }

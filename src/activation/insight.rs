@@ -1,6 +1,6 @@
 //! Decides who learns what is in a directory that they may not look into: root, and a user who may run it now, by a standing
-//! assignment or a valid grant. A user who may only request a role learns nothing: for them an existing program takes the same
-//! steps as a missing one.
+//! assignment or a valid grant. A user who may only request a role learns nothing, and cannot measure anything: for them an
+//! existing program takes as long as a missing one.
 
 use crate::elevation::THIS_HOST;
 use crate::elevation::argv::Naming;

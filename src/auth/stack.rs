@@ -209,7 +209,7 @@ fn entry(line: &str) -> Option<(Control<'_>, &str)> {
         word if word.eq_ignore_ascii_case("substack") => Control::Substack,
         word => Control::Module(Word(word)),
     };
-    // With `trust`, pam_wheel accepts members of a group, and these options make pam_faillock(8) only count.
+    // With `trust`, pam_wheel accepts members of a group; with `preauth` and `authsucc`, pam_faillock(8) checks no secret.
     let opens: &[&str] = match module.rsplit('/').next() {
         Some("pam_wheel.so") => &["trust"],
         Some("pam_faillock.so") => &["preauth", "authsucc"],

@@ -88,7 +88,7 @@ pub(crate) struct Watched {
     pub(crate) uid: u32,
     /// The name of its user.
     pub(crate) user: Word,
-    /// Its id.
+    /// The id of the run.
     pub(crate) run: String,
     /// What its user's messages call it.
     pub(crate) what: Supervised,
@@ -107,7 +107,7 @@ enum Claim {
     Unknown,
 }
 
-/// What goes on under a grant.
+/// What the grant allows to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Supervised {
     /// A command, which gets ^C through us.

@@ -10,7 +10,7 @@ use sys::process::{Pid, Waiting, wait};
 /// The interval between two checks of processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// The interval between two checks of processes that were left behind and are not watched otherwise.
+/// The interval between two checks of processes that were left behind, whose end no event reports.
 const GLANCE: Duration = Duration::from_millis(250);
 
 /// A command that has run this long gets a process that ends it in time.

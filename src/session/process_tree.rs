@@ -31,8 +31,8 @@ use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 /// The parent control group of all runs' groups.
 pub(super) const PARENT: &str = "jit-sudo";
 
-/// The group below [`PARENT`] that holds supervisors and enforcers, outside the session that they end. It has one subgroup for each
-/// user, with its own share, and one for runs without a supervisor.
+/// The name of the groups below [`PARENT`] that hold supervisors and enforcers, outside the session that they end: one for each
+/// user, with its own share, and one for our programs from runs without a supervisor.
 const SUPERVISORS: &str = "supervisors";
 
 /// The user for whom this process works; root until it is known.
@@ -486,7 +486,7 @@ pub fn end_lost(run: &str) -> usize {
         let (own, others): (Vec<Pid>, Vec<Pid>) =
             group.members().into_iter().partition(|pid| ours.run_by(*pid).is_some());
         for pid in own {
-            // A user who closes another user's run has no share to give to its supervisor.
+            // The process that closes a run of another user does not put that run's programs into the share of its own user.
             let _ = cgroup::take_out(pid, PARENT, SUPERVISORS, SETTLED);
             if ours.run_by(pid) == Some(JIT_SUDO) {
                 tell_to_end(pid);

@@ -38,7 +38,7 @@ pub enum Verdict {
 /// What the enforcer has to know of a running command.
 #[derive(Debug, Clone)]
 pub struct EnforcedRun {
-    /// The process that descends from the supervisor and has the run's processes as descendants.
+    /// The process from which the run's processes descend, as may the enforcer.
     pub parent: Pid,
     /// A descendant of `parent` that does not belong to the run: it relays the run's bytes.
     pub relay_process: Option<Pid>,
@@ -60,7 +60,7 @@ pub trait Watch {
         None
     }
 
-    /// Records that this process has ended and the run is ended by the caller alone.
+    /// Records that the process to which the run was handed over is gone, so that only this one ends the run.
     fn taken_back(&mut self) {}
 
     /// Records that a frozen command could be woken by others than root: where the grant's end would freeze it, it ends instead.
